@@ -1,0 +1,226 @@
+"""What an architecture implements: FreeBSD's `struct mem_range_ops`, made pure.
+
+A driver never changes state. Each operation takes a RangeState and returns the Change that the
+operation would make, or raises a DeviceError; the machine then swaps the state at one instant,
+so a refused MEMRANGE_SET cannot half apply. `mem_range_ops` has no `get`: reading the table is
+neutral code.
+
+Source: FreeBSD `sys/sys/memrange.h` (struct mem_range_ops), `sys/dev/mem/memutil.c`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from memhub.abi import LP64, MDF_SETTABLE, DataModel, Errno, RangeDesc
+
+if TYPE_CHECKING:
+    from memhub.core.memtypes import TypeMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """What a driver can ask of the processor.
+
+    Attributes:
+        vendor: `Intel`, `AMD`, `Centaur`, `PowerPC`, `ARM`, …
+        signature: the CPUID signature (leaf 1, EAX); its bits 8-11 are the family nibble.
+        phys_bits: physical address width in bits (CPUID leaf 0x80000008), 32 to 52.
+        mtrr: the CPUID feature bit for MTRRs.
+
+    Raises:
+        ValueError: `phys_bits` is no width that a CPU has.
+    """
+
+    vendor: str = "Intel"
+    signature: int = 0x6F0
+    phys_bits: int = 36
+    mtrr: bool = True
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.phys_bits <= 52:
+            raise ValueError(f"phys_bits {self.phys_bits} is not between 32 and 52")
+
+
+@dataclass(frozen=True, slots=True)
+class RangeState:
+    """Everything that range operations read and write, as one value.
+
+    Attributes:
+        slots: the descriptors, in slot order.
+        msrs: model-specific registers by number; never changed in place.
+    """
+
+    slots: tuple[RangeDesc, ...]
+    msrs: Mapping[int, int] = field(default_factory=dict)
+
+    def apply(self, change: Change) -> RangeState:
+        """The state after `change`."""
+        slots = list(self.slots)
+        for slot, desc in change.slots.items():
+            slots[slot] = desc
+
+        msrs = {**self.msrs, **change.msrs} if change.msrs else self.msrs
+
+        return RangeState(tuple(slots), msrs)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one operation would change.
+
+    Attributes:
+        wrote: the slots that the request itself writes; these are what a claim takes. A slot
+            may be written and keep its value.
+        slots: the new descriptor of every slot that the operation leaves different, whether the
+            request wrote it or the driver's re-reading of the registers did.
+        msrs: the new value of every register that the operation leaves different.
+    """
+
+    wrote: tuple[int, ...]
+    slots: Mapping[int, RangeDesc] = field(default_factory=dict)
+    msrs: Mapping[int, int] = field(default_factory=dict)
+
+
+class RangeDriver(ABC):
+    """One machine's range driver: immutable, made for one CPU.
+
+    Slots that another process has claimed, or that a commit is writing, reach `update` and
+    `remove` with MDF_BUSY set; a driver tests that bit where its kernel does and answers
+    RangeBusy. The machine refuses a Change that writes such a slot in any case, so a driver
+    without the test is still safe.
+    """
+
+    @abstractmethod
+    def attach(self, msrs: Mapping[int, int]) -> RangeState:
+        """Read what firmware left, as `mem_range_ops.init` does.
+
+        Args:
+            msrs: registers by number; a register that is absent reads as zero.
+
+        Returns:
+            the first state; no slots means that every range ioctl answers ENXIO.
+
+        Raises:
+            NotSupported: this driver does not serve this CPU.
+        """
+
+    @abstractmethod
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        """MEMRANGE_SET with MEMRANGE_SET_UPDATE.
+
+        Raises:
+            DeviceError: the operation is refused; its obstacles say by what.
+        """
+
+    @abstractmethod
+    def remove(self, state: RangeState, desc: RangeDesc) -> Change:
+        """MEMRANGE_SET with MEMRANGE_SET_REMOVE.
+
+        Raises:
+            DeviceError: the operation is refused; its obstacles say by what.
+        """
+
+    @abstractmethod
+    def restore(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+        """Put earlier descriptors back into their slots, registers with them (undo on close).
+
+        Args:
+            state: the present state.
+            slots: slot index to the descriptor that it held before.
+        """
+
+    @abstractmethod
+    def types(self, state: RangeState) -> TypeMap:
+        """The effective memory type of every address under `state`."""
+
+    def extent(self, state: RangeState, slot: int) -> tuple[int, int]:
+        """Bounds `[first, end)` outside which a slot decides no byte's type.
+
+        The default is the active descriptor's own range, and nothing for an inactive one.
+        """
+        desc = state.slots[slot]
+
+        return (desc.mr_base, desc.mr_end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRules:
+    """How `read` and `write` end when they cannot move every byte.
+
+    Attributes:
+        short_count: progress turns an error into a short count (FreeBSD amd64 `memrw`);
+            otherwise the error is returned though bytes moved (i386 `memrw`).
+        check_kmem_span: `/dev/kmem` checks the whole span first and moves nothing if any
+            byte of it is unmapped (i386).
+    """
+
+    short_count: bool = True
+    check_kmem_span: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelLayout:
+    """Where a kernel's virtual addresses begin.
+
+    Attributes:
+        kernel_base: first kernel virtual address.
+        direct_map: virtual address of physical byte 0 of the direct map, or None.
+        uarea_end: end of the per-process u-area, or None; `UPAGES` pages below it.
+    """
+
+    kernel_base: int
+    direct_map: int | None = None
+    uarea_end: int | None = None
+
+
+class OptionError(ValueError):
+    """Raised when an option of an architecture is wrong; names the key and the rule."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(f"{key}: {reason}")
+
+
+#: Makes the driver of one machine from its CPU and its options; raises OptionError.
+DriverFactory = Callable[[Cpu, Mapping[str, Any]], RangeDriver]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arch:
+    """One architecture, as a plugin registers it.
+
+    Attributes:
+        name: what configuration calls it.
+        summary: one line for `memhub arches`.
+        model: the kernel's data model, which decides layouts and ioctl numbers.
+        kernel: where kernel addresses begin.
+        driver: makes the range driver, or None where there are no range operations.
+        options: the keys that `[machine.options]` may hold for this architecture.
+        attributes: the `MDF_*` attributes that a client can ask for, at most.
+        slots: how many slots there are, in words, for `memhub arches`.
+        transfer: how transfers end.
+        no_ranges: what range ioctls answer without a driver (FreeBSD arm64 itself answers
+            ENODEV or ENOTTY, depending on its version).
+        commit_latency: seconds from the start of a commit to its effect.
+    """
+
+    name: str
+    summary: str
+    kernel: KernelLayout
+    model: DataModel = LP64
+    driver: DriverFactory | None = None
+    options: frozenset[str] = frozenset()
+    attributes: int = MDF_SETTABLE
+    slots: str = "none"
+    transfer: TransferRules = TransferRules()
+    no_ranges: Errno = Errno.EOPNOTSUPP
+    commit_latency: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"architecture name {self.name!r} is not letters, digits, - and _")

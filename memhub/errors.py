@@ -1,0 +1,207 @@
+"""Every error that memhub answers, and what stood in the way.
+
+DeviceError (OSError)
+├── NoSuchDevice      ENOENT      ├── NoSpace         ENOSPC
+├── NoSuchRange       ENOENT      ├── RangeExists     EEXIST
+├── BadHandle         EBADF       ├── WouldDeadlock   EDEADLK
+├── NotPermitted      EPERM       ├── TimedOut        ETIMEDOUT
+├── AccessDenied      EACCES      ├── Cancelled       ECANCELED
+├── BadAddress        EFAULT      ├── LogFailed       EIO
+├── RangeBusy         EBUSY       ├── UnknownIoctl    ENOTTY
+├── InvalidRange      EINVAL      ├── NotSupported    EOPNOTSUPP
+├── InvalidArgument   EINVAL      └── NoRanges        ENXIO
+
+Only a DeviceError becomes a reply. Anything else is a bug and ends what runs.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from memhub.abi import Errno
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """One thing that stood in the way of a request.
+
+    Attributes:
+        kind: `claim`, `commit`, `overlap`, `unknown`, `slot`, `fixed`, `wait`, `fence`, `broken`.
+        slot: index of the slot, if it is one.
+        base: first byte.
+        length: bytes.
+        type: the attribute there, in memcontrol(8)'s words.
+        owner: the label in `mr_owner`.
+        process: name of the process whose claim, commit or wait it is.
+        pid: that process's pid, where known.
+        since: when the claim or wait began, in seconds of the hub's wall clock.
+    """
+
+    kind: str
+    slot: int | None = None
+    base: int | None = None
+    length: int | None = None
+    type: str | None = None
+    owner: str | None = None
+    process: str | None = None
+    pid: int | None = None
+    since: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that are known, for the log and the wire."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+class DeviceError(OSError):
+    """Raised when a device refuses a request.
+
+    `errno` and `strerror` are the host's, `code` is the symbolic name with FreeBSD's number.
+
+    Attributes:
+        code: the error as FreeBSD names it.
+        reason: what was wrong, with the offending values.
+        obstacles: what stood in the way, most important first.
+        moved: bytes that a transfer had moved before it failed (i386 reports both).
+    """
+
+    default: ClassVar[Errno] = Errno.EIO
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        code: Errno | None = None,
+        obstacles: tuple[Obstacle, ...] = (),
+        moved: int = 0,
+    ) -> None:
+        self.code = code or self.default
+        self.reason = reason
+        self.obstacles = obstacles
+        self.moved = moved
+        super().__init__(self.code.host, f"{os.strerror(self.code.host)}: {reason}")
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.reason}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.reason, self.code, self.obstacles, self.moved)
+
+
+def _rebuild(
+    kind: type[DeviceError],
+    reason: str,
+    code: Errno,
+    obstacles: tuple[Obstacle, ...],
+    moved: int,
+) -> DeviceError:
+    return kind(reason, code=code, obstacles=obstacles, moved=moved)
+
+
+class NoSuchDevice(DeviceError):
+    """Raised when a path names no device or machine of the hub."""
+
+    default = Errno.ENOENT
+
+
+class NoSuchRange(DeviceError):
+    """Raised when REMOVE names a range that no slot holds."""
+
+    default = Errno.ENOENT
+
+
+class BadHandle(DeviceError):
+    """Raised when a handle is closed, or was not opened for what is asked of it."""
+
+    default = Errno.EBADF
+
+
+class NotPermitted(DeviceError):
+    """Raised when a raised securelevel or a fixed slot forbids the operation."""
+
+    default = Errno.EPERM
+
+
+class AccessDenied(DeviceError):
+    """Raised when a slot of unknown type would be overwritten without MDF_FORCE."""
+
+    default = Errno.EACCES
+
+
+class BadAddress(DeviceError):
+    """Raised when an address or buffer cannot be reached."""
+
+    default = Errno.EFAULT
+
+
+class RangeBusy(DeviceError):
+    """Raised when another process's claim, commit or lease forbids the change."""
+
+    default = Errno.EBUSY
+
+
+class InvalidRange(DeviceError):
+    """Raised when a descriptor breaks a rule of the architecture, or conflicts with a range."""
+
+    default = Errno.EINVAL
+
+
+class InvalidArgument(DeviceError):
+    """Raised when an argument other than a descriptor is out of its bounds."""
+
+    default = Errno.EINVAL
+
+
+class NoSpace(DeviceError):
+    """Raised when no slot is free; the obstacles list the slots and their owners."""
+
+    default = Errno.ENOSPC
+
+
+class RangeExists(DeviceError):
+    """Raised when the K6 or PowerPC driver already holds the same range."""
+
+    default = Errno.EEXIST
+
+
+class WouldDeadlock(DeviceError):
+    """Raised when a wait would close a circle of waiters."""
+
+    default = Errno.EDEADLK
+
+
+class TimedOut(DeviceError):
+    """Raised when a bounded wait reached its limit."""
+
+    default = Errno.ETIMEDOUT
+
+
+class Cancelled(DeviceError):
+    """Recorded, never raised to the caller: the request was cancelled before its effect."""
+
+    default = Errno.ECANCELED
+
+
+class LogFailed(DeviceError):
+    """Raised when the audit log cannot take the record; the request changed nothing."""
+
+    default = Errno.EIO
+
+
+class UnknownIoctl(DeviceError):
+    """Raised when an ioctl number is none of mem(4)'s."""
+
+    default = Errno.ENOTTY
+
+
+class NotSupported(DeviceError):
+    """Raised when an architecture has no range operations, or no such operation."""
+
+    default = Errno.EOPNOTSUPP
+
+
+class NoRanges(DeviceError):
+    """Raised when a range driver attached but found no descriptors."""
+
+    default = Errno.ENXIO

@@ -1,0 +1,36 @@
+"""All that an architecture plugin imports.
+
+A plugin is a module with one hook, found through the `memhub` entry-point group::
+
+    from memhub.plugin import Arch, KernelLayout, hookimpl
+
+    @hookimpl
+    def memhub_arches():
+        return [Arch(name="mips", summary="no ranges", kernel=KernelLayout(kernel_base=1 << 31))]
+
+and, in its pyproject.toml::
+
+    [project.entry-points.memhub]
+    mips = "memhub_mips"
+
+Flags, layouts and errors come as modules (`abi.MDF_BUSY`, `errors.RangeBusy`), so that their
+names read as they do in the kernel.
+"""
+
+from __future__ import annotations
+
+from memhub import abi as abi
+from memhub import errors as errors
+from memhub.abi import ILP32 as ILP32
+from memhub.abi import LP64 as LP64
+from memhub.abi import Errno as Errno
+from memhub.abi import RangeDesc as RangeDesc
+from memhub.core.driver import Arch as Arch
+from memhub.core.driver import Change as Change
+from memhub.core.driver import Cpu as Cpu
+from memhub.core.driver import KernelLayout as KernelLayout
+from memhub.core.driver import OptionError as OptionError
+from memhub.core.driver import RangeDriver as RangeDriver
+from memhub.core.driver import RangeState as RangeState
+from memhub.core.driver import TransferRules as TransferRules
+from memhub.plugin.spec import hookimpl as hookimpl
