@@ -1,0 +1,8 @@
+"""Effective memory types, for plugins: what `RangeDriver.types` returns and how to make one.
+
+A module of its own because it loads numpy, which an architecture without ranges does not need.
+"""
+
+from __future__ import annotations
+
+from memhub.core.memtypes import TypeMap as TypeMap
