@@ -52,10 +52,18 @@ class RangeState:
     Attributes:
         slots: the descriptors, in slot order.
         msrs: model-specific registers by number; never changed in place.
+        settled: the driver's own mark that storing and re-reading every register would
+            change nothing, so that a change need only look at what it touches. False where
+            nobody has proved it, and no part of equality.
     """
 
     slots: tuple[RangeDesc, ...]
     msrs: Mapping[int, int] = field(default_factory=dict)
+    settled: bool = field(default=False, compare=False)
+
+    def with_slots(self, slots: tuple[RangeDesc, ...]) -> RangeState:
+        """The same state with MDF_BUSY set or cleared on some descriptors, nothing else changed."""
+        return RangeState(slots, self.msrs, self.settled)
 
     def apply(self, change: Change) -> RangeState:
         """The state after `change`."""
@@ -65,7 +73,7 @@ class RangeState:
 
         msrs = {**self.msrs, **change.msrs} if change.msrs else self.msrs
 
-        return RangeState(tuple(slots), msrs)
+        return RangeState(tuple(slots), msrs, change.settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +86,13 @@ class Change:
         slots: the new descriptor of every slot that the operation leaves different, whether the
             request wrote it or the driver's re-reading of the registers did.
         msrs: the new value of every register that the operation leaves different.
+        settled: the mark of the state that follows.
     """
 
     wrote: tuple[int, ...]
     slots: Mapping[int, RangeDesc] = field(default_factory=dict)
     msrs: Mapping[int, int] = field(default_factory=dict)
+    settled: bool = False
 
 
 class RangeDriver(ABC):
