@@ -1,0 +1,29 @@
+"""What every test shares: the two event loops, and how long hypothesis looks."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# By default a property test looks at the same examples in every run. MEMHUB_CAMPAIGN=N looks at
+# N random ones instead and prints how to repeat a failure. A busy machine is no failure.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_CAMPAIGN = int(os.environ.get("MEMHUB_CAMPAIGN", "0"))
+
+settings.register_profile("memhub", _PATIENT, max_examples=100, derandomize=True)
+settings.register_profile(
+    "campaign", _PATIENT, max_examples=_CAMPAIGN or 2000, derandomize=False, print_blob=True
+)
+settings.load_profile("campaign" if _CAMPAIGN else "memhub")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(("asyncio", {}), id="asyncio"), pytest.param(("trio", {}), id="trio")],
+)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """Every async test runs on asyncio and on trio."""
+    return request.param
