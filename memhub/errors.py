@@ -35,6 +35,7 @@ class Obstacle:
         type: the attribute there, in memcontrol(8)'s words.
         owner: the label in `mr_owner`.
         process: name of the process whose claim, commit or wait it is.
+        process_id: the hub's number for that process.
         pid: that process's pid, where known.
         since: when the claim or wait began, in seconds of the hub's wall clock.
     """
@@ -46,6 +47,7 @@ class Obstacle:
     type: str | None = None
     owner: str | None = None
     process: str | None = None
+    process_id: int | None = None
     pid: int | None = None
     since: float | None = None
 
@@ -86,7 +88,9 @@ class DeviceError(OSError):
         return f"{self.code.name}: {self.reason}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.reason, self.code, self.obstacles, self.moved)
+        fields = (type(self), self.reason, self.code, self.obstacles, self.moved)
+
+        return _rebuild, fields, self.__dict__
 
 
 def _rebuild(
