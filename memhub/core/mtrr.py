@@ -6,9 +6,11 @@ and `sys/x86/x86/x86_mem.c` (which register holds which slot).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MSR_MTRRCAP: Final = 0xFE
 MSR_PAT: Final = 0x277
@@ -141,7 +143,7 @@ class MtrrRegisters:
         fixed_supported: MTRRcap bit 8.
         write_combining: MTRRcap bit 10.
         enabled: the E bit of the default-type register; without it all memory is UC.
-        fixed_enabled: the FE bit.
+        fixed_enabled: the FE bit; it alone decides whether the fixed types count in hardware.
         default_type: the type byte of addresses that nothing matches.
         fixed_types: 88 type bytes, in the order of `FIXED_RANGES`.
         variable: the pairs, by number.
@@ -176,7 +178,7 @@ class MtrrRegisters:
 
     @property
     def fixed_active(self) -> bool:
-        """Whether the fixed ranges decide below 1 MiB: supported, and enabled."""
+        """Whether the drivers show the fixed ranges as slots: supported, and enabled."""
         return self.fixed_supported and self.fixed_enabled
 
     @classmethod
@@ -212,7 +214,7 @@ class MtrrRegisters:
         )
 
     def encode(self) -> dict[int, int]:
-        """The registers by number; the fixed ones only if they are supported."""
+        """The registers by number; the fixed ones if they are supported or hold anything."""
         msrs = {
             MSR_MTRRCAP: self.variable_count
             | (MTRRCAP_FIXED if self.fixed_supported else 0)
@@ -221,7 +223,7 @@ class MtrrRegisters:
             | (DEF_TYPE_FIXED_ENABLE if self.fixed_enabled else 0)
             | (DEF_TYPE_ENABLE if self.enabled else 0),
         }
-        if self.fixed_supported:
+        if self.fixed_supported or any(self.fixed_types):
             msrs.update(encode_fixed(self.fixed_types))
 
         for index, pair in enumerate(self.variable):
