@@ -1,0 +1,37 @@
+"""The audit log: written by `AuditLog`, checked by `verify`, read by `read_records`.
+
+chain    how lines are hashed and linked       sink    the file: locked, appended to, cut back
+logger   the structlog processors               tail    what a file to be continued ends in
+log      AuditLog, the writer                   verify  where a chain breaks
+schema   every field and event                  reader  records and counts
+"""
+
+from __future__ import annotations
+
+from memhub.audit.chain import Mark as Mark
+from memhub.audit.failure import AuditError as AuditError
+from memhub.audit.log import AuditLog as AuditLog
+from memhub.audit.reader import Summary as Summary
+from memhub.audit.reader import read_records as read_records
+from memhub.audit.reader import summary as summary
+from memhub.audit.schema import SCHEMA_VERSION as SCHEMA_VERSION
+from memhub.audit.sink import Durability as Durability
+from memhub.audit.tail import RecoveredTail as RecoveredTail
+from memhub.audit.verify import Break as Break
+from memhub.audit.verify import Verdict as Verdict
+from memhub.audit.verify import verify as verify
+
+__all__ = (
+    "SCHEMA_VERSION",
+    "AuditError",
+    "AuditLog",
+    "Break",
+    "Durability",
+    "Mark",
+    "RecoveredTail",
+    "Summary",
+    "Verdict",
+    "read_records",
+    "summary",
+    "verify",
+)

@@ -1,0 +1,265 @@
+"""What a record holds: every field by name, and which fields each event has.
+
+Names, types and units are a promise to people who analyse logs. A new optional field or event
+keeps SCHEMA_VERSION; anything that a reader could misread raises it. `docs/audit.md` is held to
+these tables by a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA_VERSION: Final = 1
+
+#: `u64` and `ns` are JSON integers, up to 2^64-1 and 2^63-1.
+FieldType = Literal["int", "u64", "ns", "bool", "str", "[int]", "[u64]", "[str]"]
+
+_TOP: Final = {"int": 1 << 63, "ns": 1 << 63, "u64": 1 << 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One member of a record.
+
+    Attributes:
+        type: its JSON type.
+        meaning: one line, with the unit where there is one.
+        nullable: whether null is a value of it.
+    """
+
+    type: FieldType
+    meaning: str
+    nullable: bool = False
+
+    def admits(self, value: object) -> bool:
+        """Whether `value` is of this field's type."""
+        if value is None:
+            return self.nullable
+
+        if self.type.startswith("["):
+            inner = self.type[1:-1]
+
+            return isinstance(value, (list, tuple)) and all(_is(inner, item) for item in value)
+
+        return _is(self.type, value)
+
+
+def _is(kind: str, value: object) -> bool:
+    if kind == "str":
+        return isinstance(value, str)
+
+    if kind == "bool":
+        return isinstance(value, bool)
+
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+
+    low = 0 if kind in ("u64", "ns") else -(1 << 63)
+
+    return low <= value < _TOP[kind]
+
+
+FIELDS: Final[dict[str, Field]] = {
+    "v": Field("int", "schema version"),
+    "seq": Field("int", "place in the chain, from 1, without a gap"),
+    "prev": Field("str", "`hash` of the record before; 64 zeros in the first"),
+    "hash": Field("str", 'SHA-256 of this line\'s bytes before `,"hash":`, in hex'),
+    "event": Field("str", "what happened; one of the events below"),
+    "wall_ns": Field("ns", "wall clock when it took effect, nanoseconds since 1970 UTC"),
+    "mono_ns": Field("ns", "monotonic clock at the same instant, nanoseconds"),
+    "duration_ns": Field("ns", "from the request, or the start of the wait, to this record"),
+    "machine": Field("str", "name of the machine"),
+    "device": Field("str", "`/dev/mem` or `/dev/kmem`", nullable=True),
+    "arch": Field("str", "name of the machine's architecture"),
+    "process": Field("str", "name of the process that asked; null if the hub acted", True),
+    "process_id": Field("int", "the hub's number for that process, never used twice", True),
+    "pid": Field("int", "its process id in the operating system, where known", True),
+    "uid": Field("int", "its user id, where known", True),
+    "handle": Field("int", "the hub's number for the open file", True),
+    "op": Field("str", "the operation: `update`, `remove`, `count`, `list`, `read`, `pread`, …"),
+    "ioctl": Field("u64", "the ioctl's number as the caller encoded it"),
+    "owner": Field("str", "the label in `mr_owner`, Latin-1, up to its first NUL", True),
+    "base": Field("u64", "first byte: physical on `/dev/mem`, kernel virtual on `/dev/kmem`", True),
+    "length": Field("u64", "bytes asked for", True),
+    "attributes": Field("[str]", "attributes asked for, in memcontrol(8)'s words"),
+    "flags": Field("int", "`mr_flags` asked for, or the open(2) mode", True),
+    "errno": Field("str", "FreeBSD's name of the error; null on success", True),
+    "reason": Field("str", "the error in words, with the values that stood in the way", True),
+    "moved": Field("u64", "bytes transferred, also by a transfer that failed"),
+    "count": Field("int", "descriptors asked for or returned; records, in `log.close`"),
+    "slots": Field("[int]", "slots written, ascending; the lists below are parallel to it"),
+    "before_base": Field("[u64]", "`mr_base` of each of `slots` before"),
+    "before_length": Field("[u64]", "`mr_len` before"),
+    "before_flags": Field("[int]", "`mr_flags` before"),
+    "before_owner": Field(
+        "[str]", "`mr_owner` before: Latin-1, trailing NULs cut, inner ones kept"
+    ),
+    "after_base": Field("[u64]", "`mr_base` of each of `slots` after"),
+    "after_length": Field("[u64]", "`mr_len` after"),
+    "after_flags": Field("[int]", "`mr_flags` after"),
+    "after_owner": Field("[str]", "`mr_owner` after"),
+    "msrs": Field("[int]", "numbers of the registers written; the next two are parallel to it"),
+    "before_msr": Field("[u64]", "their values before"),
+    "after_msr": Field("[u64]", "their values after"),
+    "generation": Field("int", "the machine's table version after this record"),
+    "claim": Field("int", "the hub's number for the claim, never used twice", True),
+    "fence": Field("int", "fence number of the claim; a higher one supersedes it", True),
+    "expires_ns": Field("ns", "wall clock at which the lease ends; null without a lease", True),
+    "cause": Field(
+        "str", "why: `update`, `close`, `disconnect`, `expired`, a fault's name, …", True
+    ),
+    "holder": Field("str", "process that a break, refusal or wait is about", True),
+    "holder_id": Field("int", "that process's number", True),
+    "config": Field("str", "the machine's description as JSON text", True),
+    "phys_bits": Field("int", "physical address width in bits"),
+    "log_id": Field("str", "identity of the log, kept over restarts"),
+    "software": Field("str", "what writes the log, with its version", True),
+    "hash_algorithm": Field("str", "`sha256`"),
+    "continued": Field("bool", "whether the file had records before"),
+    "clean": Field("bool", "whether the record before is a `log.close`"),
+    "cut_offset": Field("u64", "where the unfinished line began, in bytes"),
+    "cut_length": Field("u64", "how long it was, in bytes"),
+    "cut_hash": Field("str", "SHA-256 of the bytes cut, in hex"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of record.
+
+    Attributes:
+        meaning: when it is written.
+        required: fields always present, beside `v`, `seq`, `prev`, `hash`, `event` and the clocks.
+        optional: fields that may be present.
+    """
+
+    meaning: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+ALWAYS: Final = ("v", "seq", "prev", "event", "wall_ns", "mono_ns", "hash")
+_WHERE: Final = ("machine", "arch")
+_WHO: Final = ("process", "process_id", "pid", "uid")
+_CALL: Final = (*_WHERE, "device", *_WHO, "op", "errno", "reason", "duration_ns")
+_RANGE: Final = ("owner", "base", "length")
+_AFTER: Final = ("slots", "after_base", "after_length", "after_flags", "after_owner")
+_TABLE: Final = (*_AFTER, "before_base", "before_length", "before_flags", "before_owner")
+_MSRS: Final = ("msrs", "before_msr", "after_msr")
+_CLAIM: Final = (*_WHERE, *_WHO, "claim", "fence", *_RANGE, "slots", "cause", "generation")
+_CLAIM_MORE: Final = ("expires_ns", "duration_ns", "holder", "holder_id", "errno", "reason")
+_LOG: Final = ("log_id", "software", "hash_algorithm", "continued")
+_HOST: Final = ("pid", "uid", "config")
+
+EVENTS: Final[dict[str, Event]] = {
+    "log.open": Event("a log is begun; always the first record", _LOG, _HOST),
+    "log.resume": Event("a log is continued by a new process", (*_LOG, "clean"), _HOST),
+    "log.recovered": Event(
+        "an unfinished last line was cut off", ("cut_offset", "cut_length", "cut_hash")
+    ),
+    "log.close": Event("the log was closed in order", ("count",)),
+    "device.attach": Event(
+        "a machine starts: its whole table, from which later records rebuild any other",
+        (*_WHERE, *_AFTER, "generation"),
+        ("msrs", "after_msr", "phys_bits", "config", "count", "device", "cause", "errno", "reason"),
+    ),
+    "device.detach": Event("a machine is taken away", (*_WHERE, "generation"), ("cause",)),
+    "request.open": Event("a device was opened", (*_CALL, "flags"), ("handle", "owner")),
+    "request.close": Event("a handle was closed", _CALL, ("handle", "cause")),
+    "request.get": Event(
+        "MEMRANGE_GET", (*_CALL, "count", "generation"), ("handle", "ioctl", "owner", "moved")
+    ),
+    "request.set": Event(
+        "MEMRANGE_SET, and a request refused before its descriptor was read",
+        (*_CALL, *_RANGE, "attributes", "flags", *_TABLE, "generation"),
+        ("handle", "ioctl", "claim", "fence", "holder", "holder_id", "cause", *_MSRS),
+    ),
+    "request.read": Event(
+        "read or pread", (*_CALL, "base", "length", "moved"), ("handle", "cause")
+    ),
+    "request.write": Event(
+        "write or pwrite", (*_CALL, "base", "length", "moved"), ("handle", "cause")
+    ),
+    "request.ioctl": Event(
+        "an ioctl that is none of mem(4)'s, or malformed", _CALL, ("handle", "ioctl", "cause")
+    ),
+    "claim.take": Event("slots were claimed", _CLAIM, _CLAIM_MORE),
+    "claim.renew": Event("a lease was prolonged", _CLAIM, _CLAIM_MORE),
+    "claim.release": Event("a claim ended; its range stays programmed", _CLAIM, _CLAIM_MORE),
+    "claim.expire": Event("a lease ran out", _CLAIM, _CLAIM_MORE),
+    "claim.break": Event("a claim was broken by another process", _CLAIM, _CLAIM_MORE),
+    "undo": Event(
+        "slots were put back as a handle opened for undo was closed",
+        (*_WHERE, *_WHO, *_TABLE, "cause", "generation"),
+        ("handle", "device", "errno", "reason", *_MSRS),
+    ),
+    "wait.begin": Event(
+        "a process waits for a range",
+        (*_WHERE, *_WHO, *_RANGE),
+        ("handle", "device", "holder", "holder_id", "reason", "claim"),
+    ),
+    "wait.end": Event(
+        "a wait ended: granted, timed out, cancelled or refused as a deadlock",
+        (*_WHERE, *_WHO, *_RANGE, "errno", "cause", "duration_ns"),
+        ("handle", "device", "holder", "holder_id", "reason", "claim"),
+    ),
+    "fault": Event(
+        "a fault rule answered in place of the device",
+        (*_WHERE, *_WHO, "op", "errno", "cause"),
+        ("device", "reason", "handle", *_RANGE, "duration_ns", "count"),
+    ),
+}
+
+
+def problems(record: Mapping[str, Any]) -> list[str]:
+    """What keeps a written record from fitting the schema.
+
+    Args:
+        record: a record as it was read from a log, or an event with its stamp.
+
+    Returns:
+        one sentence for each misfit; empty if there is none.
+    """
+    event = EVENTS.get(record.get("event", ""))
+    if event is None:
+        return [f"event {record.get('event')!r} is unknown"]
+
+    known = {*ALWAYS, *event.required, *event.optional}
+    found = [f"{name} is missing" for name in (*ALWAYS, *event.required) if name not in record]
+    for name, value in record.items():
+        if name not in known:
+            found.append(f"{name} is no field of {record['event']}")
+        elif not FIELDS[name].admits(value):
+            found.append(f"{name} is {value!r}, which is not {FIELDS[name].type}")
+
+    return found + _uneven(record)
+
+
+def _uneven(record: Mapping[str, Any]) -> list[str]:
+    """Lists that should run parallel and do not."""
+    groups = (("slots", _TABLE[1:]), ("msrs", _MSRS[1:]))
+
+    return [
+        f"{name} has not the length of {lead}"
+        for lead, names in groups
+        for name in names
+        if isinstance(record.get(name), list) and len(record[name]) != len(record.get(lead) or ())
+    ]
+
+
+def markdown() -> str:
+    """The tables of `docs/audit.md`."""
+    rows = ["| field | type | meaning |", "| --- | --- | --- |"]
+    for name, field in FIELDS.items():
+        kind = f"{field.type} or null" if field.nullable else field.type
+        rows.append(f"| `{name}` | {kind} | {field.meaning} |")
+    rows += ["", "| event | written when | always | may have |", "| --- | --- | --- | --- |"]
+    for name, event in EVENTS.items():
+        cells = (" ".join(f"`{f}`" for f in part) for part in (event.required, event.optional))
+        rows.append(f"| `{name}` | {event.meaning} | {' | '.join(cells)} |")
+
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,147 @@
+"""The file under the log: opened once, locked, appended to, and cut back when a write fails."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from typing import TYPE_CHECKING, Literal
+
+from memhub.audit.failure import AuditError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: `os`: a record counts when the kernel has it; `disk`: when fdatasync(2) has returned.
+Durability = Literal["os", "disk"]
+
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class FileSink:
+    """A locked regular file that holds whole lines.
+
+    Args:
+        path: the file; made, readable by its group, if it is not there.
+        durability: what `append` waits for.
+        write: `os.write`, or what a test puts in its place.
+
+    Attributes:
+        size: bytes that `append` has vouched for.
+
+    Raises:
+        AuditError: the path cannot be opened, is no regular file, or another process has it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        durability: Durability = "os",
+        *,
+        write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        if durability not in ("os", "disk"):
+            raise ValueError(f"durability {durability!r} is neither 'os' nor 'disk'")
+
+        self.path = os.fspath(path)
+        self._disk = durability == "disk"
+        self._write = write
+        self._ragged = False
+        self.fd = _open(self.path)
+        self.size = os.fstat(self.fd).st_size
+        if self._disk:
+            self._keep_name()
+
+    def append(self, data: bytes) -> None:
+        """Hand `data` to the operating system, or to the disk: all of it or none.
+
+        Raises:
+            AuditError: a write or sync failed; the file is cut back to what it held before.
+                Where even that fails the next call begins with it.
+        """
+        try:
+            if self._ragged:
+                self._cut()
+            self._ragged = True
+            self._write_all(data)
+            if self._disk:
+                os.fdatasync(self.fd)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._cut()
+            raise AuditError.of(self.path, "record not written", error) from error
+
+        self._ragged = False
+        self.size += len(data)
+
+    def cut(self, size: int) -> None:
+        """Drop what follows the first `size` bytes.
+
+        Raises:
+            AuditError: the file cannot be shortened.
+        """
+        self.size = size
+        try:
+            self._cut()
+        except OSError as error:
+            raise AuditError.of(self.path, "torn line not cut", error) from error
+
+    def close(self) -> None:
+        """Close the file, which ends the lock too."""
+        if self._ragged:
+            with contextlib.suppress(OSError):
+                self._cut()
+        os.close(self.fd)
+
+    def _write_all(self, data: bytes) -> None:
+        written = self._write(self.fd, data)
+        while written < len(data):
+            more = self._write(self.fd, data[written:])
+            if not more:
+                raise OSError(errno.EIO, "the file takes no more bytes")
+
+            written += more
+
+    def _cut(self) -> None:
+        os.ftruncate(self.fd, self.size)
+        if self._disk:
+            os.fdatasync(self.fd)
+        self._ragged = False
+
+    def _keep_name(self) -> None:
+        """Make a new file's name outlive a power cut."""
+        folder = os.path.dirname(os.path.abspath(self.path))  # noqa: PTH100, PTH120
+        try:
+            fd = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self.close()
+            raise AuditError.of(self.path, "directory not synced", error) from error
+
+
+def _open(path: str) -> int:
+    try:
+        fd = os.open(path, _FLAGS, 0o640)
+    except OSError as error:
+        raise AuditError.of(path, "audit log not opened", error) from error
+
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise AuditError(path, "audit log is not a regular file", errno.EINVAL)
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise AuditError(path, "another process writes this audit log", errno.EBUSY) from error
+    except OSError as error:
+        os.close(fd)
+        if isinstance(error, AuditError):
+            raise
+        raise AuditError.of(path, "audit log not locked", error) from error
+
+    return fd

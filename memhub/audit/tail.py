@@ -1,0 +1,140 @@
+"""What stands in a file that is to be continued: its header, its last record, a torn line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from memhub.audit.chain import (
+    GENESIS,
+    HASH_ALGORITHM,
+    HEADER_START,
+    MAX_LINE,
+    SEAL_SIZE,
+    digest_of,
+    seal_of,
+)
+from memhub.audit.failure import AuditError
+from memhub.audit.schema import SCHEMA_VERSION
+
+_BLOCK: Final = 1 << 16
+_ADVICE: Final = "`memhub audit verify` says where it breaks"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredTail:
+    """An unfinished last line that was cut off when a log was continued.
+
+    Attributes:
+        offset: where it began, in bytes from the start of the file.
+        data: the bytes cut.
+    """
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where a file's chain stands.
+
+    Attributes:
+        seq: sequence number of the last whole record; 0 if there is none.
+        head: its hash.
+        log_id: the identity that the header gives the log.
+        closed: whether the last whole record is a `log.close`.
+        torn: the unfinished line after it.
+    """
+
+    seq: int = 0
+    head: str = GENESIS
+    log_id: str = ""
+    closed: bool = False
+    torn: RecoveredTail | None = None
+
+
+def read_tail(fd: int, path: str) -> Tail:
+    """Find where the chain in an open file stands.
+
+    The header and the last two records are checked, not the whole chain.
+
+    Args:
+        fd: the file, readable.
+        path: its name, for messages.
+
+    Raises:
+        AuditError: the file is no audit log, has another schema, or its last record does not
+            verify.
+    """
+    size = os.fstat(fd).st_size
+    lines, torn = _last_lines(fd, path, size)
+    cut = RecoveredTail(size - len(torn), torn) if torn else None
+    if not lines:
+        if torn and not HEADER_START.startswith(torn) and not torn.startswith(HEADER_START):
+            raise AuditError(path, "the file holds something other than an audit log")
+
+        return Tail(torn=cut)
+
+    header = _header(fd, path)
+    last = _checked(lines[-1], path, "last record")
+    if len(lines) > 1:
+        before = _checked(lines[-2], path, "last record but one")
+        if (before["hash"], before["seq"] + 1) != (last["prev"], last["seq"]):
+            raise AuditError(path, f"the last record does not follow the one before; {_ADVICE}")
+
+    return Tail(last["seq"], last["hash"], header["log_id"], last.get("event") == "log.close", cut)
+
+
+def _last_lines(fd: int, path: str, size: int) -> tuple[list[bytes], bytes]:
+    """The last one or two whole lines, and what follows them."""
+    data = b""
+    start = size
+    while start and data.count(b"\n") < 3:
+        if len(data) > 3 * MAX_LINE:
+            raise AuditError(path, "the file ends in lines longer than any record")
+        begin = max(0, start - max(_BLOCK, len(data)))
+        data = os.pread(fd, start - begin, begin) + data
+        start = begin
+    whole, newline, torn = data.rpartition(b"\n")
+
+    return (whole.split(b"\n")[-2:] if newline else []), torn
+
+
+def _header(fd: int, path: str) -> dict[str, Any]:
+    line = b""
+    while b"\n" not in line and len(line) < MAX_LINE:
+        line += os.pread(fd, _BLOCK, len(line))
+    header = _parsed(line.partition(b"\n")[0])
+    if header.get("event") != "log.open":
+        raise AuditError(path, "the file does not begin with a log.open record")
+
+    if header.get("v") != SCHEMA_VERSION:
+        raise AuditError(path, f"schema {header.get('v')}, where {SCHEMA_VERSION} is written")
+
+    if header.get("hash_algorithm") != HASH_ALGORITHM or "log_id" not in header:
+        raise AuditError(path, f"the header names no log and no {HASH_ALGORITHM} chain")
+
+    return header
+
+
+def _checked(line: bytes, path: str, which: str) -> dict[str, Any]:
+    record = _parsed(line)
+    sound = isinstance(record.get("seq"), int) and isinstance(record.get("prev"), str)
+    if not sound or line[-SEAL_SIZE:] != seal_of(digest_of(line)):
+        raise AuditError(
+            path, f"the {which} does not verify, so the log is not continued; {_ADVICE}"
+        )
+
+    return record
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        record = orjson.loads(line)
+    except ValueError:
+        return {}
+
+    return record if isinstance(record, dict) else {}

@@ -1,0 +1,300 @@
+"""Check a log's chain and say where it breaks: one pass, in constant memory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
+
+import orjson
+
+from memhub.audit.chain import GENESIS, HASH_ALGORITHM, MAX_LINE, SEAL_SIZE, digest_of, seal_of
+from memhub.audit.failure import AuditError
+from memhub.audit.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_BLOCK: Final = 1 << 18
+
+#: `header`: the first record is no log.open; `json`: not an object on one line; `schema`:
+#: another version; `hash`: the line was altered; `seq`: records lost, doubled or moved; `prev`:
+#: the record before was replaced; `torn`: an unfinished last line; `head`: the hash given is not
+#: in the chain; `empty`: no record at all.
+BreakKind = Literal["empty", "header", "json", "schema", "hash", "seq", "prev", "torn", "head"]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Where a chain breaks first.
+
+    Attributes:
+        kind: which rule is broken.
+        line: number of the line, from 1.
+        offset: where that line begins, in bytes from the start of the file.
+        seq: the sequence number that the line gives itself, if it can be read.
+        expected: what the chain demands there.
+        found: what stands there.
+        reason: what that means.
+    """
+
+    kind: BreakKind
+    line: int
+    offset: int
+    seq: int | None
+    expected: str
+    found: str
+    reason: str
+
+    def __str__(self) -> str:
+        seq = "" if self.seq is None else f", seq {self.seq}"
+
+        return (
+            f"line {self.line}, byte {self.offset}{seq}: {self.reason} "
+            f"(expected {self.expected}, found {self.found})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What `verify` found.
+
+    Attributes:
+        path: the file.
+        records: whole records that verify, up to the first break.
+        size: bytes of the file when it was opened.
+        head: hash of the last record that verifies: keep it elsewhere and give it to `verify`
+            later, since a chain cannot show by itself that its end is missing.
+        head_line: line that carries the hash that was asked for, or None.
+        log_id: identity that the header gives.
+        closed: whether the last record is a `log.close`.
+        broken: the first break, or None.
+        notes: what is not wrong but worth knowing.
+    """
+
+    path: str
+    records: int
+    size: int
+    head: str
+    head_line: int | None
+    log_id: str | None
+    closed: bool
+    broken: Break | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the chain holds from the header to the end."""
+        return self.broken is None
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    head: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verdict:
+    """Check every record of a log.
+
+    Args:
+        path: the file; it may be in use.
+        head: a record's hash that was kept elsewhere; it must be in the chain.
+        progress: called with the bytes done and the bytes in all, once a block.
+
+    Raises:
+        AuditError: the file cannot be read.
+    """
+    name = os.fspath(path)
+    walk = _Walk(head.strip().lower() if head else None)
+    try:
+        with open(name, "rb", buffering=0) as file:  # noqa: PTH123
+            size = os.fstat(file.fileno()).st_size
+            for block in _blocks(file, size):
+                walk.feed(block)
+                if progress:
+                    progress(min(walk.taken, size), size)
+                if walk.broken:
+                    break
+            walk.finish(in_use=bool(walk.rest) and _in_use(file))
+    except OSError as error:
+        raise AuditError.of(name, "audit log not read", error) from error
+
+    return walk.verdict(name, size)
+
+
+def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The file's bytes up to `size`, so that a log that grows ends."""
+    while size > 0 and (block := file.read(min(_BLOCK, size))):
+        size -= len(block)
+        yield block
+
+
+def _in_use(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+
+    fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+
+    return False
+
+
+class _Walk:
+    """The state of one pass: where it stands, what the next record must say."""
+
+    def __init__(self, wanted: str | None) -> None:
+        self.wanted = wanted
+        self.head = GENESIS
+        self.head_line: int | None = None
+        self.lines = 0
+        self.offset = 0
+        self.taken = 0
+        self.rest = b""
+        self.log_id: str | None = None
+        self.closed = False
+        self.broken: Break | None = None
+        self.notes: list[str] = []
+        self.odd: Counter[str] = Counter()
+
+    def feed(self, block: bytes) -> None:
+        """Check the lines that `block` completes."""
+        self.taken += len(block)
+        lines = (self.rest + block).split(b"\n")
+        self.rest = lines.pop()
+        self._lines(lines)
+        if self.broken is None and len(self.rest) > MAX_LINE:
+            self._break("json", self.rest, f"at most {MAX_LINE} bytes", "more", "a line has no end")
+
+    def _lines(self, lines: list[bytes]) -> None:
+        head, number, offset = self.head, self.lines, self.offset
+        loads, wanted, seal = orjson.loads, self.wanted, SEAL_SIZE
+        for line in lines:
+            try:
+                record = loads(line)
+                digest = sha256(line[:-seal]).hexdigest()
+                sound = (
+                    record["prev"] == head
+                    and record["seq"] == number + 1
+                    and record["v"] == SCHEMA_VERSION
+                    and line[-seal:] == b',"hash":"%b"}' % digest.encode()
+                )
+                event = record["event"][:4]
+            except (ValueError, KeyError, TypeError):
+                sound = False
+            if not sound or not number:
+                self.head, self.lines, self.offset = head, number, offset
+                self._look(line)
+                if self.broken:
+                    return
+
+            head = digest
+            number += 1
+            offset += len(line) + 1
+            if event == "log.":
+                self._own(record["event"], number)
+            else:
+                self.closed = False
+            if digest == wanted:
+                self.head_line = number
+
+        self.head, self.lines, self.offset = head, number, offset
+
+    def _own(self, event: str, line: int) -> None:
+        """Keep what the log says of itself."""
+        if event == "log.resume" and not self.closed:
+            self.notes.append(f"line {line}: continued without a log.close before it")
+        elif event == "log.recovered":
+            self.notes.append(f"line {line}: an unfinished line was cut off before this record")
+        self.closed = event == "log.close"
+
+    def _look(self, line: bytes) -> None:
+        """Find what is wrong with a line, if anything; the order names the plainest cause."""
+        try:
+            record: Any = orjson.loads(line)
+        except ValueError as error:
+            self._break("json", line, "a JSON object", repr(line[:40]), f"not JSON: {error}")
+            return
+
+        if not isinstance(record, dict):
+            self._break("json", line, "a JSON object", repr(line[:40]), "not a JSON object")
+            return
+
+        first = self.lines == 0
+        if first and record.get("event") != "log.open":
+            self._header(record, "log.open", record.get("event"), "the log's beginning is missing")
+        elif record.get("v") != SCHEMA_VERSION:
+            found = str(record.get("v"))
+            self._break("schema", record, f"v {SCHEMA_VERSION}", found, "another schema version")
+        elif line[-SEAL_SIZE:] != seal_of(digest_of(line)):
+            expected, found = digest_of(line), str(record.get("hash"))
+            self._break("hash", record, expected, found, "the record's bytes were altered")
+        elif record.get("seq") != self.lines + 1:
+            self._sequence(record)
+        elif record.get("prev") != self.head:
+            found = str(record.get("prev"))
+            self._break("prev", record, self.head, found, "not the successor of the record before")
+        elif not isinstance(record.get("event"), str):
+            self._break("schema", record, "an event", str(record.get("event")), "no event name")
+        elif first and record.get("hash_algorithm") != HASH_ALGORITHM:
+            named = record.get("hash_algorithm")
+            self._header(record, HASH_ALGORITHM, named, "the header names another chain")
+        elif first:
+            self.log_id = str(record.get("log_id"))
+
+    def _header(self, record: dict[str, Any], expected: str, found: object, why: str) -> None:
+        self._break("header", record, expected, str(found), why)
+
+    def _sequence(self, record: dict[str, Any]) -> None:
+        due, seq = self.lines + 1, record.get("seq")
+        if isinstance(seq, int) and seq > due:
+            reason = f"records {due} to {seq - 1} are missing or moved"
+        else:
+            reason = "a record is repeated or moved"
+        self._break("seq", record, str(due), str(seq), reason)
+
+    def _break(
+        self, kind: BreakKind, where: dict[str, Any] | bytes, expected: str, found: str, reason: str
+    ) -> None:
+        seq = where.get("seq") if isinstance(where, dict) else None
+        known = seq if isinstance(seq, int) else None
+        self.broken = Break(kind, self.lines + 1, self.offset, known, expected, found, reason)
+
+    def finish(self, *, in_use: bool) -> None:
+        """Judge the end of the file."""
+        if self.broken:
+            return
+
+        if self.rest and in_use:
+            self.notes.append(f"{len(self.rest)} bytes of a record that is being written")
+        elif self.rest:
+            size = f"{len(self.rest)} bytes"
+            self._break("torn", self.rest, "a newline", size, "the last line is unfinished")
+        elif not self.lines:
+            self._break("empty", b"", "a log.open record", "nothing", "the log is empty")
+        if self.broken is None and self.wanted and self.head_line is None:
+            why = "records are missing from the end, or the chain was rewritten"
+            self._break("head", b"", self.wanted, self.head, why)
+
+    def verdict(self, path: str, size: int) -> Verdict:
+        """The pass as a value."""
+        notes = list(self.notes)
+        if self.broken is None and not self.closed:
+            notes.append("no log.close at the end: still open, killed, or cut at a line's end")
+        if self.head_line is not None and self.head_line < self.lines:
+            notes.append(f"the head given is line {self.head_line}; {self.lines} are in the chain")
+
+        return Verdict(
+            path=path,
+            records=self.lines,
+            size=size,
+            head=self.head,
+            head_line=self.head_line,
+            log_id=self.log_id,
+            closed=self.closed,
+            broken=self.broken,
+            notes=tuple(notes),
+        )
