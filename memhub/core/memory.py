@@ -1,0 +1,324 @@
+"""A machine's physical memory: sparse RAM, ROM, open bus, and windows that devices answer.
+
+Everything here is synchronous. A span that reaches a device window cannot be read or written
+here: NeedsDevice says so before a byte moves, and `memhub.core.transfer` hands the accesses to
+a caller that can wait for the device.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from memhub.core.backing import Store
+from memhub.core.physmap import (
+    Extent,
+    MmioDevice,
+    Segment,
+    Window,
+    check_span,
+    flatten,
+    overlay,
+    pack,
+    sorted_regions,
+    store_size,
+)
+from memhub.errors import BadAddress, BadHandle
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from memhub.abi import Buffer
+    from memhub.core.spec import Region
+
+
+class NeedsDevice(Exception):
+    """Raised when a span reaches a device window and the caller cannot wait; nothing moved.
+
+    Never a reply: the caller starts again with the steps of `memhub.core.transfer`.
+
+    Attributes:
+        window: the first device window in the span.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        super().__init__(f"device window {window.base:#x}/{window.length:#x} is in the span")
+
+
+class PhysicalMemory:
+    """The physical address space of one machine, `[0, 2**phys_bits)`.
+
+    RAM, ACPI and NVS regions read back what was written; ROM swallows writes; addresses with
+    nothing behind them (outside the memory map, reserved, unusable) read as 0xff and swallow
+    writes. What the memory map does not say in the ISA hole 0xa0000-0xfffff is such open bus.
+
+    No page and no descriptor is taken before the first access to backed memory.
+
+    Attributes:
+        phys_bits: physical address width in bits.
+        top: one past the last physical address.
+        ram_top: one past the last byte of usable RAM (FreeBSD's Maxmem, in bytes).
+        extents: the backed memory and its place in the store, in address order.
+
+    Args:
+        phys_bits: physical address width in bits.
+        regions: the memory map, in any order.
+
+    Raises:
+        ValueError: a region is empty, negative, past `phys_bits`, overlaps another, or has
+            content that it cannot hold.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_ground",
+        "_map",
+        "_read_delta",
+        "_read_end",
+        "_read_from",
+        "_segments",
+        "_starts",
+        "_store",
+        "_windows",
+        "_write_delta",
+        "_write_end",
+        "_write_from",
+        "extents",
+        "phys_bits",
+        "ram_top",
+        "top",
+    )
+
+    _map: mmap.mmap
+
+    def __init__(self, phys_bits: int, regions: Iterable[Region] = ()) -> None:
+        ordered = sorted_regions(regions, phys_bits)
+        self.phys_bits = phys_bits
+        self.top = 1 << phys_bits
+        self.ram_top = max((r.base + r.length for r in ordered if r.kind == "ram"), default=0)
+        self.extents: tuple[Extent, ...] = pack(ordered)
+        self._ground = flatten(self.extents, ordered, phys_bits)
+        self._windows: tuple[Window, ...] = ()
+        self._store: Store | None = None
+        self._closed = False
+        self._rebuild()
+
+    def read(self, address: int, length: int) -> bytes:
+        """Copy bytes out, all or none.
+
+        Args:
+            address: first physical byte.
+            length: bytes, not negative.
+
+        Raises:
+            BadAddress: part of the span lies outside the physical address space (EFAULT).
+            NeedsDevice: a device answers part of the span.
+            BadHandle: the memory is closed (EBADF).
+        """
+        if self._read_from <= address <= (end := address + length) <= self._read_end:
+            delta = self._read_delta
+            return self._map[address + delta : end + delta]
+
+        return self._read(address, length)
+
+    def write(self, address: int, data: Buffer) -> int:
+        """Copy bytes in, all or none; ROM and open bus take them and keep nothing.
+
+        Args:
+            address: first physical byte.
+            data: the bytes; a memoryview of single bytes.
+
+        Returns:
+            the number of bytes, always all of them.
+
+        Raises:
+            BadAddress: part of the span lies outside the physical address space (EFAULT).
+            NeedsDevice: a device answers part of the span.
+            BadHandle: the memory is closed (EBADF).
+        """
+        length = len(data)
+        if self._write_from <= address and (end := address + length) <= self._write_end:
+            delta = self._write_delta
+            self._map[address + delta : end + delta] = data  # type: ignore[assignment,unused-ignore]
+            return length
+
+        return self._write(address, data)
+
+    def segment(self, address: int) -> Segment:
+        """What lies at `address`.
+
+        Raises:
+            BadAddress: no physical address (EFAULT).
+        """
+        self._check(address, 1)
+
+        return self._segments[bisect_right(self._starts, address) - 1]
+
+    def segments(self, address: int, length: int) -> Iterator[Segment]:
+        """The segments that a span touches, in order, not cut to the span.
+
+        Raises:
+            BadAddress: part of the span lies outside the physical address space (EFAULT).
+        """
+        self._check(address, length)
+        index = bisect_right(self._starts, address) - 1
+        while index < len(self._segments) and self._segments[index].base < address + length:
+            yield self._segments[index]
+            index += 1
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The device windows, in address order."""
+        return self._windows
+
+    def map_mmio(self, base: int, length: int, device: MmioDevice) -> Window:
+        """Let a device answer a stretch of addresses, over whatever lies there.
+
+        Args:
+            base: first physical byte.
+            length: bytes.
+            device: what answers; offsets count from `base`.
+
+        Raises:
+            ValueError: the window is empty, leaves the physical address space, or overlaps
+                another window.
+        """
+        check_span("device window", base, length, self.phys_bits)
+        window = Window(base, length, device)
+        for other in self._windows:
+            if other.base < window.end and base < other.end:
+                raise ValueError(
+                    f"device window {base:#x}/{length:#x} overlaps window "
+                    f"{other.base:#x}/{other.length:#x}: one device answers an address"
+                )
+
+        self._windows = tuple(sorted((*self._windows, window), key=lambda w: w.base))
+        self._rebuild()
+
+        return window
+
+    def unmap(self, window: Window) -> None:
+        """Take a device window away; what it hid is back.
+
+        Raises:
+            ValueError: the window is not mapped here.
+        """
+        left = tuple(other for other in self._windows if other is not window)
+        if len(left) == len(self._windows):
+            raise ValueError(f"device window {window.base:#x}/{window.length:#x} is not mapped")
+
+        self._windows = left
+        self._rebuild()
+
+    def fileno(self) -> int:
+        """The memfd that holds the pages of `extents`, or -1 where the system has none.
+
+        Made now if no access has made it yet. It stays this object's: duplicate it to keep it.
+
+        Raises:
+            BadHandle: the memory is closed (EBADF).
+            ValueError: the machine has no backed memory.
+        """
+        return self._open().fd
+
+    @property
+    def touched(self) -> bool:
+        """Whether a store exists, that is, whether anything reached backed memory."""
+        return self._store is not None
+
+    def close(self) -> None:
+        """Give pages and descriptor back; later accesses answer EBADF."""
+        self._closed = True
+        self._forget()
+        store, self._store = self._store, None
+        if store:
+            store.close()
+
+    def _rebuild(self) -> None:
+        self._segments = tuple(overlay(self._ground, self._windows))
+        self._starts = [segment.base for segment in self._segments]
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the segment that the last read and the last write hit: nothing lies in [1, 0)."""
+        self._read_from = self._write_from = 1
+        self._read_end = self._write_end = 0
+        self._read_delta = self._write_delta = 0
+
+    def _open(self) -> Store:
+        if self._closed:
+            raise BadHandle("the machine's memory is closed")
+
+        if self._store is None:
+            if not self.extents:
+                raise ValueError("the machine has no memory behind any address")
+
+            self._store = store = Store(store_size(self.extents))
+            for extent in self.extents:
+                store.map[extent.offset : extent.offset + len(extent.data)] = extent.data
+
+            self._map = store.map
+
+        return self._store
+
+    def _check(self, address: int, length: int) -> None:
+        if self._closed:
+            raise BadHandle("the machine's memory is closed")
+
+        if address < 0 or length < 0 or address + length > self.top:
+            raise BadAddress(
+                f"{address:#x}/{length:#x} is not inside the physical address space of "
+                f"{self.phys_bits} bits"
+            )
+
+    def _read(self, address: int, length: int) -> bytes:
+        segments = self._reachable(address, length)
+        if len(segments) > 1:
+            return b"".join([self._part(s, address, address + length) for s in segments])
+
+        segment = segments[0]
+        if segment.delta is not None:
+            self._open()
+            self._read_from, self._read_end = segment.base, segment.end
+            self._read_delta = segment.delta
+
+        return self._part(segment, address, address + length)
+
+    def _part(self, segment: Segment, address: int, end: int) -> bytes:
+        low, high = max(address, segment.base), min(end, segment.end)
+        if segment.delta is None:
+            return b"\xff" * (high - low)
+
+        return self._open().map[low + segment.delta : high + segment.delta]
+
+    def _write(self, address: int, data: Buffer) -> int:
+        segments = self._reachable(address, len(data))
+        view = memoryview(data)
+        for segment in segments:
+            if segment.kind == "ram" and segment.delta is not None:
+                low = max(address, segment.base)
+                high = min(address + len(data), segment.end)
+                place = slice(low + segment.delta, high + segment.delta)
+                self._open().map[place] = view[low - address : high - address]  # type: ignore[assignment,unused-ignore]
+                self._write_from, self._write_end = segment.base, segment.end
+                self._write_delta = segment.delta
+
+        return len(data)
+
+    def _reachable(self, address: int, length: int) -> Sequence[Segment]:
+        """The segments of a span, at least one, none of them a device's."""
+        self._check(address, length)
+        index = bisect_right(self._starts, address) - 1
+        segment = self._segments[index]
+        if address + length <= segment.end:
+            segments: Sequence[Segment] = (segment,)
+        else:
+            segments = list(self.segments(address, length))
+
+        for segment in segments:
+            if segment.window:
+                raise NeedsDevice(segment.window)
+
+        return segments

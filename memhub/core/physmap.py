@@ -1,0 +1,290 @@
+"""The physical address map: what lies at each address, and where its bytes are kept.
+
+The map is a sorted run of segments that covers the whole address space without a gap, so that
+a lookup is one bisection and always finds something. Device windows lie on top: like a bus
+that decodes a device before memory, a window hides what the memory map says there, and what it
+hid comes back when it goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from memhub.abi import PAGE_SIZE
+from memhub.core.backing import STORE_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from memhub.core.spec import Region, RegionKind
+
+SegmentKind = Literal["ram", "rom", "open", "mmio"]
+
+#: Kinds of region with memory behind them; the others are open bus.
+BACKED: Final[frozenset[RegionKind]] = frozenset({"ram", "rom", "acpi", "nvs"})
+
+
+class MmioDevice(Protocol):
+    """A device model that an embedder maps into physical memory. The core never calls it."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Answer `size` bytes from `offset` into the window."""
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Take `data` at `offset` into the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of physical addresses that a device answers.
+
+    Attributes:
+        base: first physical byte.
+        length: bytes.
+        device: what answers there.
+    """
+
+    base: int
+    length: int
+    device: MmioDevice
+
+    @property
+    def end(self) -> int:
+        """One past the last byte."""
+        return self.base + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A stretch of physical memory and its place in the store.
+
+    Attributes:
+        base: first physical byte.
+        length: bytes.
+        offset: where `base` lies in the store; congruent to `base` modulo the page size.
+        kind: the region's kind.
+        data: its first bytes, padded to whole pages where it is ROM.
+    """
+
+    base: int
+    length: int
+    offset: int
+    kind: RegionKind
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A longest stretch of addresses that behave alike.
+
+    Attributes:
+        base: first physical byte.
+        end: one past the last.
+        kind: `open` reads 0xff and swallows writes; `rom` swallows writes; `mmio` has a window.
+        delta: address plus delta is the place in the store; None where nothing is kept there
+            (open bus, a device, the part of a ROM behind its content: all 0xff).
+        window: the device window, for `mmio`.
+    """
+
+    base: int
+    end: int
+    kind: SegmentKind
+    delta: int | None = None
+    window: Window | None = None
+
+
+def check_span(what: str, base: int, length: int, phys_bits: int) -> None:
+    """Refuse a stretch that is empty or leaves the physical address space.
+
+    Raises:
+        ValueError: names the stretch and the rule.
+    """
+    if base < 0:
+        raise ValueError(f"{what} at {base:#x}: an address is not negative")
+
+    if length <= 0:
+        raise ValueError(f"{what} at {base:#x}: length {length:#x} is not positive")
+
+    if base + length > 1 << phys_bits:
+        raise ValueError(
+            f"{what} {base:#x}/{length:#x} ends at {base + length:#x}, "
+            f"past the {phys_bits} physical address bits of the cpu ({1 << phys_bits:#x})"
+        )
+
+
+def sorted_regions(regions: Iterable[Region], phys_bits: int) -> tuple[Region, ...]:
+    """The memory map in address order.
+
+    Raises:
+        ValueError: a region is empty, negative or past `phys_bits`, has content that does not
+            fit it or nothing to keep it in, or overlaps another.
+    """
+    ordered = tuple(sorted(regions, key=lambda region: region.base))
+    for region in ordered:
+        _check_region(region, phys_bits)
+
+    for low, high in pairwise(ordered):
+        if low.base + low.length > high.base:
+            raise ValueError(
+                f"{low.kind} region {low.base:#x}/{low.length:#x} and {high.kind} region "
+                f"{high.base:#x}/{high.length:#x} overlap: an address has one kind"
+            )
+
+    return ordered
+
+
+def _check_region(region: Region, phys_bits: int) -> None:
+    what = f"{region.kind} region"
+    check_span(what, region.base, region.length, phys_bits)
+    if len(region.data) > region.length:
+        raise ValueError(
+            f"{what} {region.base:#x}/{region.length:#x}: "
+            f"its content of {len(region.data):#x} bytes is longer than the region"
+        )
+
+    if region.data and region.kind not in BACKED:
+        raise ValueError(f"{what} {region.base:#x} has nothing behind it to keep content in")
+
+
+def pack(regions: Sequence[Region]) -> tuple[Extent, ...]:
+    """Lay the backed regions out in a store, one after the other.
+
+    Regions that touch stay neighbours, and every page keeps its shape: an address and its
+    place in the store are equal modulo the page size. Of a ROM only the pages with content
+    are kept.
+
+    Args:
+        regions: as `sorted_regions` answers.
+
+    Raises:
+        ValueError: the regions hold more than one process can map.
+    """
+    extents: list[Extent] = []
+    cursor = end = 0
+    for region in regions:
+        kept, data = _kept(region)
+        if not kept:
+            continue
+
+        if region.base // PAGE_SIZE > (end - 1) // PAGE_SIZE:
+            cursor = _page_up(cursor) + region.base % PAGE_SIZE
+        else:
+            cursor += region.base - end
+
+        extents.append(Extent(region.base, kept, cursor, region.kind, data))
+        cursor += kept
+        end = region.base + kept
+
+    if cursor > STORE_MAX:
+        raise ValueError(
+            f"the memory map holds {cursor:#x} bytes of memory, "
+            f"more than the {STORE_MAX:#x} that one process can map"
+        )
+
+    return tuple(extents)
+
+
+def store_size(extents: Sequence[Extent]) -> int:
+    """Bytes of a store that holds `extents`, in whole pages."""
+    return _page_up(extents[-1].offset + extents[-1].length) if extents else 0
+
+
+def _page_up(place: int) -> int:
+    return -(-place // PAGE_SIZE) * PAGE_SIZE
+
+
+def _kept(region: Region) -> tuple[int, bytes]:
+    """How many bytes of a region are kept in the store, and what they begin with."""
+    if region.kind not in BACKED:
+        return 0, b""
+
+    if region.kind != "rom":
+        return region.length, region.data
+
+    if not region.data:
+        return 0, b""
+
+    end = min(_page_up(region.base + len(region.data)), region.base + region.length)
+
+    return end - region.base, region.data.ljust(end - region.base, b"\xff")
+
+
+def flatten(
+    extents: Sequence[Extent], regions: Sequence[Region], phys_bits: int
+) -> tuple[Segment, ...]:
+    """Segments over the whole address space, without windows."""
+    known = [
+        Segment(e.base, e.base + e.length, "rom" if e.kind == "rom" else "ram", e.offset - e.base)
+        for e in extents
+    ]
+    known += _rom_tails(extents, regions)
+    known.sort(key=lambda segment: segment.base)
+
+    return tuple(_merged(_filled(known, 1 << phys_bits)))
+
+
+def _rom_tails(extents: Sequence[Extent], regions: Sequence[Region]) -> Iterator[Segment]:
+    kept = {extent.base: extent.length for extent in extents}
+    for region in regions:
+        first = region.base + kept.get(region.base, 0)
+        if region.kind == "rom" and first < region.base + region.length:
+            yield Segment(first, region.base + region.length, "rom")
+
+
+def _filled(known: Iterable[Segment], top: int) -> Iterator[Segment]:
+    cursor = 0
+    for segment in known:
+        if cursor < segment.base:
+            yield Segment(cursor, segment.base, "open")
+
+        yield segment
+        cursor = segment.end
+
+    if cursor < top:
+        yield Segment(cursor, top, "open")
+
+
+def _merged(segments: Iterable[Segment]) -> Iterator[Segment]:
+    last: Segment | None = None
+    for segment in segments:
+        if last and (last.kind, last.delta) == (segment.kind, segment.delta):
+            last = replace(last, end=segment.end)
+            continue
+
+        if last:
+            yield last
+
+        last = segment
+
+    if last:
+        yield last
+
+
+def overlay(ground: Sequence[Segment], windows: Sequence[Window]) -> Iterator[Segment]:
+    """Put device windows on top of `ground`.
+
+    Args:
+        ground: segments in order, without a gap.
+        windows: in address order, not overlapping.
+    """
+    waiting = iter(windows)
+    window = next(waiting, None)
+    for segment in ground:
+        cursor = segment.base
+        while window and window.base < segment.end:
+            if cursor < window.base:
+                yield replace(segment, base=cursor, end=window.base)
+
+            if segment.base <= window.base:
+                yield Segment(window.base, window.end, "mmio", None, window)
+
+            cursor = min(window.end, segment.end)
+            if window.end > segment.end:
+                break
+
+            window = next(waiting, None)
+
+        if cursor < segment.end:
+            yield replace(segment, base=cursor)
