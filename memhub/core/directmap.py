@@ -93,7 +93,12 @@ class DirectTypeMap(TypeMap):
     def _stretch_code(self, address: int) -> int:
         return self.source.code(address) if address < self.end else UNDEFINED
 
-    def _stretch(self, address: int) -> tuple[int, int]:
+    def layer(self) -> tuple[list[int], list[int]]:
+        """Raise TypeError: a direct map lists nothing."""
+        raise TypeError("a direct map has no list of its stretches")
+
+    def stretch(self, address: int) -> tuple[int, int]:
+        """The code at `address` (with `MARK`), and a later address up to which it holds."""
         if address >= self.end:
             return UNDEFINED, _SPACE_END
 

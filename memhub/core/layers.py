@@ -98,20 +98,23 @@ def product(
     """
     starts_a, values_a = first
     starts_b, values_b = second
-    starts: list[int] = []
-    values: list[V] = []
-    at_a = at_b = start = 0
-    while True:
+    last_a, last_b = len(starts_a) - 1, len(starts_b) - 1
+    at_a = at_b = 0
+    starts = [0]
+    values = [combine(values_a[0], values_b[0])]
+    while at_a < last_a or at_b < last_b:
+        if at_b == last_b or (at_a < last_a and starts_a[at_a + 1] <= starts_b[at_b + 1]):
+            at_a += 1
+            start = starts_a[at_a]
+            at_b += at_b < last_b and starts_b[at_b + 1] == start
+        else:
+            at_b += 1
+            start = starts_b[at_b]
+
         starts.append(start)
         values.append(combine(values_a[at_a], values_b[at_b]))
-        next_a = starts_a[at_a + 1] if at_a + 1 < len(starts_a) else None
-        next_b = starts_b[at_b + 1] if at_b + 1 < len(starts_b) else None
-        if next_a is None and next_b is None:
-            return starts, values
 
-        start = min(bound for bound in (next_a, next_b) if bound is not None)
-        at_a += next_a == start
-        at_b += next_b == start
+    return starts, values
 
 
 def blocks(value: int, mask: int, bits: int) -> tuple[int, int]:

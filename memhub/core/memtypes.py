@@ -181,7 +181,7 @@ class TypeMap:
         """
         stop = self.end if hi is None else min(hi, self.end)
         while lo < stop:
-            code, border = self._stretch(lo)
+            code, border = self.stretch(lo)
             end = min(border, stop)
 
             yield Segment(lo, end, _NAMES[code], bool(code & MARK))
@@ -200,8 +200,8 @@ class TypeMap:
             if lo >= hi:
                 return None
 
-            code, end = self._stretch(lo)
-            other_code, other_end = other._stretch(lo)
+            code, end = self.stretch(lo)
+            other_code, other_end = other.stretch(lo)
             if (code ^ other_code) & ~MARK:
                 return lo
 
@@ -213,11 +213,15 @@ class TypeMap:
         """Whether any address of the space has this type."""
         return type_name in self._names[: bisect_right(self._bounds, self.end - 1) + 1]
 
+    def layer(self) -> tuple[list[int], list[int]]:
+        """Starts and codes (with `MARK`) of the stretches, for `layers.product`."""
+        return [0, *self._bounds], self._codes
+
     def _same_lists(self, other: TypeMap) -> bool:
         return self._bounds == other._bounds and self._names == other._names
 
-    def _stretch(self, address: int) -> tuple[int, int]:
-        """The code at `address`, and a later address up to which it holds."""
+    def stretch(self, address: int) -> tuple[int, int]:
+        """The code at `address` (with `MARK`), and a later address up to which it holds."""
         index = bisect_right(self._bounds, address)
         end = self._bounds[index] if index < len(self._bounds) else _SPACE_END
 

@@ -9,3 +9,8 @@ from memhub.core.memtypes import Segment as Segment
 from memhub.core.memtypes import TypeAnswer as TypeAnswer
 from memhub.core.memtypes import TypeMap as TypeMap
 from memhub.core.mtrrtypes import types_from_mtrrs as types_from_mtrrs
+from memhub.core.pat import PALETTES as PALETTES
+from memhub.core.pat import PAT_BYTES as PAT_BYTES
+from memhub.core.pat import Palette as Palette
+from memhub.core.pat import combine as combine
+from memhub.core.pat import types_from_pat as types_from_pat

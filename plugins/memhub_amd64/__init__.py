@@ -1,1 +1,39 @@
-"""To be written."""
+"""amd64: page attributes (PAT) as ranges.
+
+FreeBSD's own amd64 range ioctls program MTRRs; that driver is `amd64-mtrr`. Here the slots are
+range descriptors over page attributes: any multiple of 4 KiB at any page. MTRRs stay underneath
+as firmware left them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memhub.plugin import LP64, Arch, Cpu, KernelLayout, RangeDriver, hookimpl
+from memhub_amd64.options import OPTIONS, parse_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def _make_driver(cpu: Cpu, options: Mapping[str, Any]) -> RangeDriver:
+    from memhub_amd64.driver import PatDriver
+
+    return PatDriver(cpu, parse_options(options))
+
+
+AMD64 = Arch(
+    name="amd64",
+    summary="page attributes (PAT) as ranges of any whole pages; MTRRs stay underneath",
+    kernel=KernelLayout(kernel_base=0xFFFFFFFF80000000, direct_map=0xFFFFF80000000000),
+    model=LP64,
+    driver=_make_driver,
+    options=OPTIONS,
+    slots="64 range descriptors (option `slots`)",
+)
+
+
+@hookimpl
+def memhub_arches() -> list[Arch]:
+    """Register amd64."""
+    return [AMD64]

@@ -1,0 +1,269 @@
+"""The PAT range driver: a table of descriptors, no registers behind them but IA32_PAT.
+
+The rules are those of the x86 MTRR driver where they carry over (FreeBSD `sys/x86/x86/x86_mem.c`:
+an exact match is taken over, EBUSY before EACCES; ENOENT before EPERM before EBUSY). What does
+not carry over is the power-of-two rule, the masking of addresses, and coexistence of WB with
+UC: a page has one attribute, so overlapping descriptors must agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from memhub.plugin import (
+    Change,
+    Cpu,
+    OptionError,
+    RangeDesc,
+    RangeDriver,
+    RangeState,
+    abi,
+    errors,
+)
+from memhub.plugin.types import PALETTES, Palette, TypeMap, types_from_mtrrs, types_from_pat
+from memhub_amd64.options import Options, attributes_of
+from memhub_amd64.refusals import (
+    attribute_reason,
+    check_removal,
+    check_takeover,
+    conflict,
+    no_space,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MSR_PAT: Final = 0x277
+EMPTY: Final = RangeDesc(0, 0)
+
+
+class PatDriver(RangeDriver):
+    """One machine's page attributes.
+
+    Args:
+        cpu: the processor; only its address width matters here.
+        options: the checked options.
+    """
+
+    def __init__(self, cpu: Cpu, options: Options) -> None:
+        self._options = options
+        self._phys_bits = cpu.phys_bits
+        self._end = 1 << cpu.phys_bits
+        self._attributes: dict[int, dict[int, str]] = {}
+        self._under: tuple[Mapping[int, int], TypeMap] | None = None
+        if options.palette is not None:
+            self._check_ranges(attributes_of(options.palette))
+
+    def attach(self, msrs: Mapping[int, int]) -> RangeState:
+        """Show the configured ranges, and the palette in register 0x277.
+
+        Raises:
+            OptionError: register 0x277 holds a reserved type, or a configured range needs an
+                attribute that the palette lacks, or breaks the rules of `update`.
+        """
+        palette = self._options.palette or _palette_of(msrs)
+        self._check_ranges(attributes_of(palette))
+        ranges = self._options.ranges
+        slots = ranges + (EMPTY,) * (self._options.slots - len(ranges))
+
+        return RangeState(slots, {**msrs, MSR_PAT: palette.encode()})
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        """Give a range of pages an attribute.
+
+        Raises:
+            InvalidRange: malformed, past the address width, an attribute that the palette
+                lacks, or pages that another descriptor gives another type.
+            RangeBusy: the same range is claimed by another process.
+            AccessDenied: the same range is of unknown type and MDF_FORCE is not given.
+            NoSpace: no slot is free.
+        """
+        attribute = desc.mr_flags & abi.MDF_ATTRMASK
+        self._check(desc, self._attributes_in(state))
+        slots = state.slots
+        touched = _neighbours(slots, desc)
+        slot = _exact(slots, touched, desc)
+        kept = 0
+        if slot is not None:
+            check_takeover(slot, slots[slot], desc)
+            kept = slots[slot].mr_flags & abi.MDF_FIXACTIVE
+
+        conflicts = [
+            other
+            for other in touched
+            if other != slot and slots[other].mr_flags & abi.MDF_ATTRMASK != attribute
+        ]
+        if conflicts:
+            raise conflict(slots, desc, conflicts)
+
+        flags = kept | abi.MDF_ACTIVE | attribute
+        written = RangeDesc(desc.mr_base, desc.mr_len, flags, desc.mr_owner)
+
+        return _change(state, {_free_slot(slots) if slot is None else slot: written})
+
+    def remove(self, state: RangeState, desc: RangeDesc) -> Change:
+        """Empty the active slot that holds exactly this range.
+
+        Raises:
+            NoSuchRange: no active slot does.
+            NotPermitted: the slot is fixed.
+            RangeBusy: another process has claimed the slot.
+        """
+        base, length = desc.mr_base, desc.mr_len
+        for slot, held in enumerate(state.slots):
+            if held.mr_base == base and held.mr_len == length and held.mr_flags & abi.MDF_ACTIVE:
+                check_removal(slot, held)
+
+                return _change(state, {slot: EMPTY})
+
+        raise errors.NoSuchRange(f"no active range {base:#x}/{length:#x}")
+
+    def restore(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+        """Put earlier descriptors back.
+
+        Where its pages have since been given another type through another slot, the later
+        type stands: the earlier descriptor is left out, and its slot emptied, or kept as it
+        is if it is fixed.
+        """
+        blocking = [
+            held
+            for slot, held in enumerate(state.slots)
+            if slot not in slots and held.mr_flags & abi.MDF_ACTIVE
+        ]
+        back: dict[int, RangeDesc] = {}
+        for slot, earlier in sorted(slots.items()):
+            desc = _without_busy(earlier)
+            if any(_disagree(desc, other) for other in blocking):
+                fixed = desc.mr_flags & abi.MDF_FIXACTIVE
+                desc = _without_busy(state.slots[slot]) if fixed else EMPTY
+
+            back[slot] = desc
+            blocking.append(desc)
+
+        return _change(state, back)
+
+    def types(self, state: RangeState) -> TypeMap:
+        """PAT types over MTRR types (SDM table 11-7); a page with no descriptor uses PA0."""
+        attributes = self._attributes_in(state)
+        ranges = [
+            (
+                held.mr_base,
+                held.mr_end,
+                attributes[held.mr_flags & abi.MDF_ATTRMASK],
+                f"slot {slot}",
+            )
+            for slot, held in enumerate(state.slots)
+            if held.mr_flags & abi.MDF_ACTIVE
+        ]
+
+        return types_from_pat(
+            self._mtrr_types(state.msrs), _palette_of(state.msrs).names[0], ranges
+        )
+
+    def _mtrr_types(self, msrs: Mapping[int, int]) -> TypeMap:
+        """No range ioctl writes a register, so one map of the MTRRs serves all states."""
+        if self._under is None or self._under[0] is not msrs:
+            self._under = (msrs, types_from_mtrrs(msrs, self._phys_bits, in_slots=False))
+
+        return self._under[1]
+
+    def _attributes_in(self, state: RangeState) -> Mapping[int, str]:
+        value = state.msrs.get(MSR_PAT, 0)
+        if value not in self._attributes:
+            self._attributes[value] = attributes_of(_palette_of(state.msrs))
+
+        return self._attributes[value]
+
+    def _check(self, desc: RangeDesc, attributes: Mapping[int, str]) -> None:
+        """The rules that need no other descriptor."""
+        base, length = desc.mr_base, desc.mr_len
+        if base % abi.PAGE_SIZE or length % abi.PAGE_SIZE:
+            raise errors.InvalidRange(
+                f"range {base:#x}/{length:#x} is not made of whole pages of {abi.PAGE_SIZE:#x}"
+            )
+
+        if not length:
+            raise errors.InvalidRange(f"range at {base:#x} has length 0")
+
+        if base + length > self._end:
+            raise errors.InvalidRange(
+                f"range {base:#x}/{length:#x} ends past the {self._phys_bits} physical address "
+                f"bits ({self._end:#x})"
+            )
+
+        attribute = desc.mr_flags & abi.MDF_ATTRMASK
+        if attribute not in attributes:
+            raise errors.InvalidRange(attribute_reason(attribute, attributes))
+
+    def _check_ranges(self, attributes: Mapping[int, str]) -> None:
+        ranges = self._options.ranges
+        for index, desc in enumerate(ranges):
+            try:
+                self._check(desc, attributes)
+                for earlier in range(index):
+                    if _disagree(ranges[earlier], desc):
+                        raise conflict(ranges, desc, [earlier])
+            except errors.InvalidRange as error:
+                raise OptionError(f"ranges[{index}]", error.reason) from error
+
+
+def _palette_of(msrs: Mapping[int, int]) -> Palette:
+    if MSR_PAT not in msrs:
+        return PALETTES["freebsd"]
+
+    try:
+        return Palette.decode(msrs[MSR_PAT])
+    except ValueError as error:
+        raise OptionError(f"msr {MSR_PAT:#x}", str(error)) from error
+
+
+def _neighbours(slots: Iterable[RangeDesc], desc: RangeDesc) -> list[int]:
+    """The slots whose range touches this one; an empty slot touches nothing."""
+    base, end = desc.mr_base, desc.mr_end
+
+    return [
+        slot
+        for slot, held in enumerate(slots)
+        if held.mr_base < end and held.mr_base + held.mr_len > base
+    ]
+
+
+def _exact(slots: Sequence[RangeDesc], touched: Iterable[int], desc: RangeDesc) -> int | None:
+    for slot in touched:
+        if slots[slot].mr_base == desc.mr_base and slots[slot].mr_len == desc.mr_len:
+            return slot
+
+    return None
+
+
+def _free_slot(slots: Sequence[RangeDesc]) -> int:
+    for slot, held in enumerate(slots):
+        if not held.mr_flags & abi.MDF_ACTIVE:
+            return slot
+
+    raise no_space(slots)
+
+
+def _disagree(one: RangeDesc, other: RangeDesc) -> bool:
+    """Whether two descriptors give one page two types; an empty one disagrees with none."""
+    return (
+        one.mr_base < other.mr_end
+        and other.mr_base < one.mr_end
+        and bool((one.mr_flags ^ other.mr_flags) & abi.MDF_ATTRMASK)
+    )
+
+
+def _without_busy(desc: RangeDesc) -> RangeDesc:
+    if not desc.mr_flags & abi.MDF_BUSY:
+        return desc
+
+    return replace(desc, mr_flags=desc.mr_flags & ~abi.MDF_BUSY)
+
+
+def _change(state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
+    differing = {
+        slot: desc for slot, desc in written.items() if desc != _without_busy(state.slots[slot])
+    }
+
+    return Change(wrote=tuple(written), slots=differing)
