@@ -1,0 +1,265 @@
+"""Write a machine as commented TOML that loads back to the same machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from memhub.config.importers.model import Imported
+from memhub.core.mtrr import (
+    FIXED_MSRS,
+    FIXED_RANGES,
+    MSR_MTRR_DEF_TYPE,
+    MSR_MTRR_VARIABLE_BASE,
+    MSR_MTRRCAP,
+    TYPE_NAMES,
+    MtrrRegisters,
+    VariableMtrr,
+    address_mask,
+)
+from memhub.core.spec import MachineSpec
+
+if TYPE_CHECKING:
+    from memhub.core.spec import Region
+
+_WORDS: Mapping[int, str] = {
+    0: "uncacheable",
+    1: "write-combine",
+    4: "write-through",
+    5: "write-protect",
+    6: "write-back",
+}
+_UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
+
+
+def to_toml(machine: Imported | MachineSpec) -> str:
+    """Write one machine as a configuration file.
+
+    Args:
+        machine: the machine, or an import of one, whose oddities become comments.
+
+    Returns:
+        TOML text that `load_config` reads back to an equal MachineSpec. Registers are written
+        as an `[mtrr]` table where that says exactly the same, else as raw `[msr]`.
+    """
+    spec = machine.spec if isinstance(machine, Imported) else machine
+    head = [] if isinstance(machine, MachineSpec) else list(_header(machine))
+    key = f"machines.{_key(spec.name)}"
+    lines = [
+        *head,
+        f"[{key}]",
+        *_machine(spec),
+        *_memory(spec),
+        *_kmem(spec),
+        *_subtable(f"{key}.cpu", _cpu(spec)),
+        *_subtable(f"{key}.options", _plain(spec.options)),
+        *_subtable(f"{key}.symbols", _plain(spec.symbols)),
+        *_registers(key, spec),
+    ]
+
+    return "\n".join(lines) + "\n"
+
+
+def _header(imported: Imported) -> Iterator[str]:
+    yield f"# Imported from a {imported.format} text."
+    if imported.pat:
+        yield f"# The operating system set the page attribute table to: {' '.join(imported.pat)}"
+
+    if imported.oddities:
+        yield "#"
+        yield "# What is odd about it:"
+
+    for oddity in imported.oddities:
+        yield f"# - {_comment(oddity)}"
+
+    yield ""
+
+
+def _machine(spec: MachineSpec) -> Iterator[str]:
+    yield f"arch = {_value(spec.arch)}"
+    yield f"phys_bits = {spec.cpu.phys_bits}"
+    yield f"securelevel = {spec.securelevel}  # above 0, opening for write fails"
+    yield f"wp_writes = {_value(spec.wp_writes)}  # what writing to write-protected memory does"
+    yield f"upages = {spec.upages}"
+    if spec.commit_latency is not None:
+        yield f"commit_latency = {float(spec.commit_latency)!r}  # seconds"
+
+
+def _memory(spec: MachineSpec) -> Iterator[str]:
+    if not spec.memory:
+        return
+
+    yield "memory = ["
+    for region in spec.memory:
+        data = f", hex = {_value(region.data.hex())}" if region.data else ""
+        fields = (
+            f"base = {region.base:#x}, length = {region.length:#x}, kind = {_value(region.kind)}"
+        )
+        yield f"    {{ {fields}{data} }},  # {_size(region)}"
+
+    yield "]"
+
+
+def _kmem(spec: MachineSpec) -> Iterator[str]:
+    if not spec.kmem:
+        return
+
+    yield "kmem = ["
+    for row in spec.kmem:
+        where = f"virtual = {_value(row.virtual)}, physical = {_value(row.physical)}"
+        writable = _value(row.writable)
+        yield f"    {{ {where}, length = {row.length:#x}, writable = {writable} }},"
+
+    yield "]"
+
+
+def _cpu(spec: MachineSpec) -> Iterator[str]:
+    yield f"vendor = {_value(spec.cpu.vendor)}"
+    yield f"signature = {spec.cpu.signature:#x}  # CPUID leaf 1, EAX"
+    yield f"mtrr = {_value(spec.cpu.mtrr)}"
+
+
+def _plain(table: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in table.items():
+        yield f"{_key(name)} = {_value(value)}"
+
+
+def _subtable(header: str, rows: Iterable[str]) -> Iterator[str]:
+    lines = list(rows)
+    if lines:
+        yield from ("", f"[{header}]", *lines)
+
+
+def _registers(key: str, spec: MachineSpec) -> Iterator[str]:
+    if not spec.msrs:
+        return
+
+    registers = MtrrRegisters.decode(spec.msrs, spec.cpu.phys_bits)
+    if registers.encode() == spec.msrs and _sayable(registers):
+        yield from _subtable(f"{key}.mtrr", _mtrr(registers))
+    else:
+        yield from _subtable(f"{key}.msr", _msr(spec.msrs))
+
+
+def _sayable(registers: MtrrRegisters) -> bool:
+    """Whether an `[mtrr]` table can say these registers: nothing reserved, nothing stale."""
+    bits = address_mask(registers.phys_bits)
+    pairs = [pair for pair in registers.variable if pair != VariableMtrr()]
+    types = {registers.default_type, *registers.fixed_types, *(pair.type for pair in pairs)}
+
+    return (
+        types <= {*TYPE_NAMES}
+        and all(pair.valid for pair in pairs)
+        and all(not (pair.base & ~bits & ~0xFF) for pair in pairs)
+        and all(not (pair.mask & ~bits & ~(1 << 11)) for pair in pairs)
+        and (registers.fixed_supported or not registers.fixed_enabled)
+    )
+
+
+def _mtrr(registers: MtrrRegisters) -> Iterator[str]:
+    yield f"enabled = {_value(registers.enabled)}"
+    yield f"default = {_value(_WORDS[registers.default_type])}"
+    yield f"write_combining = {_value(registers.write_combining)}"
+    yield f"variable_count = {registers.variable_count}"
+    if registers.fixed_supported:
+        yield f"fixed_enabled = {_value(registers.fixed_enabled)}"
+        yield "fixed = ["
+        yield from _fixed_rows(registers.fixed_types)
+        yield "]"
+
+    if any(pair.valid for pair in registers.variable):
+        yield "variable = ["
+        for slot, pair in enumerate(registers.variable):
+            if pair.valid:
+                yield f"    {_pair(registers, slot, pair)},"
+
+        yield "]"
+
+
+def _fixed_rows(types: bytes) -> Iterator[str]:
+    start = 0
+    for index, (base, length) in enumerate(FIXED_RANGES):
+        if index + 1 == len(types) or types[index + 1] != types[index]:
+            end = base + length
+            kind = _value(_WORDS[types[index]])
+            yield f"    {{ base = {start:#x}, length = {end - start:#x}, type = {kind} }},"
+            start = end
+
+
+def _pair(registers: MtrrRegisters, slot: int, pair: VariableMtrr) -> str:
+    bits = address_mask(registers.phys_bits)
+    base, mask = pair.base & ~0xFF, pair.mask & bits
+    length = (~mask & bits | 0xFFF) + 1
+    block = not length & (length - 1) and not base & (length - 1)
+    extent = f"length = {length:#x}" if block else f"mask = {mask:#x}"
+
+    return f"{{ slot = {slot}, base = {base:#x}, {extent}, type = {_value(_WORDS[pair.type])} }}"
+
+
+def _msr(msrs: Mapping[int, int]) -> Iterator[str]:
+    for number, value in msrs.items():
+        yield f'"{number:#x}" = {_value(value)}{_register_name(number)}'
+
+
+def _register_name(number: int) -> str:
+    if number in FIXED_MSRS:
+        base, length = FIXED_RANGES[8 * FIXED_MSRS.index(number)]
+        return f"  # fixed ranges {base:#x} to {base + 8 * length - 1:#x}"
+
+    if MSR_MTRR_VARIABLE_BASE <= number < FIXED_MSRS[0]:
+        slot, half = divmod(number - MSR_MTRR_VARIABLE_BASE, 2)
+        return f"  # slot {slot}, {'mask and valid bit' if half else 'base and type'}"
+
+    names = {MSR_MTRRCAP: "capability", MSR_MTRR_DEF_TYPE: "default type and enable bits"}
+
+    return f"  # {names[number]}" if number in names else ""
+
+
+def _size(region: Region) -> str:
+    for shift, unit in _UNITS:
+        if not region.length & ((1 << shift) - 1):
+            return f"{region.length >> shift} {unit}"
+
+    return f"{region.length} bytes"
+
+
+def _comment(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _key(name: str) -> str:
+    bare = name.replace("-", "").replace("_", "")
+
+    return name if bare.isalnum() and name.isascii() else _value(name)
+
+
+def _number(value: int) -> str:
+    """Hexadecimal from ten on; a string where TOML's signed 64 bits do not hold it."""
+    if value >= 1 << 63:
+        return f'"{value:#x}"'
+
+    return str(value) if value < 10 else f"{value:#x}"
+
+
+def _value(value: object) -> str:
+    """One TOML value. JSON's strings are TOML's, but for DEL, which TOML wants escaped."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+
+    if isinstance(value, int):
+        return _number(value)
+
+    if isinstance(value, float):
+        return repr(value)
+
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
+
+    if isinstance(value, Iterable):
+        return "[" + ", ".join(map(_value, value)) + "]"
+
+    raise TypeError(f"{value!r} has no TOML form")

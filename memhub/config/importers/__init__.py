@@ -1,0 +1,108 @@
+"""Make a machine of what people have: a boot log, `/proc/mtrr`, or a memcontrol(8) listing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.config.importers.dmesg import parse_cpu, parse_dmesg, parse_pat
+from memhub.config.importers.e820 import clip, parse_e820
+from memhub.config.importers.faults import find_faults
+from memhub.config.importers.memcontrol import parse_memcontrol
+from memhub.config.importers.model import DumpFormat as DumpFormat
+from memhub.config.importers.model import Findings, choose_width, log_lines
+from memhub.config.importers.model import Imported as Imported
+from memhub.config.importers.model import ImportRefused as ImportRefused
+from memhub.config.importers.proc_mtrr import parse_proc_mtrr
+from memhub.core.spec import MachineSpec, Region
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def import_dump(
+    text: str, *, phys_bits: int | None = None, name: str = "imported", arch: str = "amd64-mtrr"
+) -> Imported:
+    """Make a machine of a text, whose format is recognised.
+
+    Registers are kept exactly as the text has them: a fault of the firmware is reported, never
+    mended. The PAT that a boot log prints is the operating system's, not firmware's: it goes to
+    `Imported.pat`, and is the palette of an `amd64` machine, but it is no register of the spec.
+
+    Args:
+        text: a Linux boot log (`dmesg`), `/proc/mtrr`, or the output of `memcontrol list`; a
+            boot log's memory map is read wherever it stands.
+        phys_bits: physical address width, 32 to 52; None infers it from the text.
+        name: the machine's name.
+        arch: its architecture.
+
+    Returns:
+        the machine, and what is odd about the text.
+
+    Raises:
+        ImportRefused: the text has none of these; the message says what was looked for.
+        ValueError: `phys_bits` is no width that a CPU has.
+    """
+    if phys_bits is not None and not 32 <= phys_bits <= 52:
+        raise ValueError(f"phys_bits {phys_bits} is not between 32 and 52")
+
+    lines = tuple(log_lines(text))
+    map_oddities: list[str] = []
+    memory = parse_e820(lines, map_oddities)
+    form, found = _registers(lines, phys_bits)
+    oddities = [*found.oddities, *map_oddities]
+    if found.registers is None:
+        if not memory:
+            raise ImportRefused(_nothing(oddities))
+
+        oddities.append("the text has no range registers: they are left at zero, disabled")
+
+    if found.registers is not None:
+        bits = found.registers.phys_bits
+        oddities += find_faults(found.registers)
+    else:
+        bits = choose_width(phys_bits, _used_bits(memory), None, oddities)
+
+    pat = parse_pat(lines)
+    spec = MachineSpec(
+        name=name,
+        arch=arch,
+        cpu=parse_cpu(lines, bits),
+        msrs=found.registers.encode() if found.registers is not None else {},
+        options={"palette": list(pat)} if pat and arch == "amd64" else {},
+        memory=clip(memory, bits, oddities),
+    )
+
+    return Imported(spec=spec, oddities=tuple(oddities), format=form, pat=pat)
+
+
+def _registers(lines: Sequence[str], phys_bits: int | None) -> tuple[DumpFormat, Findings]:
+    """The fullest description of the registers that the text has."""
+    readers: dict[DumpFormat, Findings] = {
+        "dmesg": parse_dmesg(lines, phys_bits),
+        "proc_mtrr": parse_proc_mtrr(lines, phys_bits),
+        "memcontrol": parse_memcontrol(lines, phys_bits),
+    }
+    usable = [form for form, found in readers.items() if found.registers is not None]
+    if not usable:
+        return "dmesg", Findings(
+            None, [odd for found in readers.values() for odd in found.oddities]
+        )
+
+    best, *others = usable
+    readers[best].oddities.extend(f"the text also has {form} lines: unused" for form in others)
+
+    return best, readers[best]
+
+
+def _used_bits(memory: Sequence[Region]) -> int:
+    return min(52, max((region.base + region.length - 1).bit_length() for region in memory))
+
+
+def _nothing(oddities: Sequence[str]) -> str:
+    message = (
+        "the text has nothing to make a machine of; looked for a Linux boot log ('MTRR default "
+        "type: …', 'BIOS-e820: …'), /proc/mtrr ('reg00: base=…') and memcontrol list "
+        "('0x…/0x… owner flags')"
+    )
+
+    return "; ".join([message, *oddities[:3]])

@@ -1,0 +1,237 @@
+"""A Linux boot log: the MTRR state that the kernel prints, the PAT, the processor.
+
+Source: Linux `arch/x86/kernel/cpu/mtrr/generic.c` (print_mtrr_state), `mtrr.c`
+(mtrr_attrib_to_str), `arch/x86/mm/pat/memtype.c`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from memhub.config.importers.model import RESERVED_TYPE, Findings, choose_width
+from memhub.config.values import TYPE_WORDS
+from memhub.core.driver import Cpu
+from memhub.core.mtrr import (
+    FIXED_COUNT,
+    FIXED_RANGES,
+    MASK_VALID,
+    MAX_VARIABLE,
+    UC,
+    MtrrRegisters,
+    VariableMtrr,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_DEFAULT: Final = re.compile(r"\s*(?:mtrr:\s*)?MTRR default type:\s*(\S*)\s*", re.I)
+_FIXED: Final = re.compile(r"\s*MTRR fixed ranges (enabled|disabled):?\s*", re.I)
+_VARIABLE: Final = re.compile(r"\s*MTRR variable ranges (enabled|disabled):?\s*", re.I)
+_ROW: Final = re.compile(r"\s*([0-9a-f]{5})-([0-9a-f]{5})\s+([a-z?-]+)\s*", re.I)
+_PAIR: Final = re.compile(r"\s*(\d+)\s+base\s+([0-9a-f]+)\s+mask\s+([0-9a-f]+)\s+(\S+)\s*", re.I)
+_FREE: Final = re.compile(r"\s*(\d+)\s+disabled\s*", re.I)
+_BROKEN: Final = re.compile(r"\s*\d+\s+(base|mask)\b.*|\s*MTRR (default|fixed|variable)\b.*", re.I)
+_PAT_NEW: Final = re.compile(r"PAT:? configuration \[0-7\]:\s*((?:\S+\s*){8})$", re.I)
+_PAT_OLD: Final = re.compile(
+    r"PAT enabled: cpu \d+, old 0x[0-9a-f]+, new (0x[0-9a-f]{1,16})\b", re.I
+)
+_CPU: Final = re.compile(
+    r"CPU0?: (?P<who>.*?) *\(fam(?:ily)?: (?:0x)?(?P<family>[0-9a-f]{1,3}), "
+    r"model: (?:0x)?(?P<model>[0-9a-f]{1,2})(?:, stepping: (?:0x)?(?P<stepping>[0-9a-f]{1,2}))?\)",
+    re.I,
+)
+_PAT_NAMES: Final = {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB", 7: "UC-"}
+
+
+@dataclass(slots=True)
+class _Log:
+    default: int | None = None
+    enabled: bool | None = None
+    fixed_enabled: bool | None = None
+    rows: list[tuple[int, int, int]] = field(default_factory=list)
+    pairs: dict[int, VariableMtrr] = field(default_factory=dict)
+    digits: int = 0
+    oddities: list[str] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        return self.default is None and self.enabled is None and not self.pairs
+
+    def read(self, line: str) -> None:
+        if match := _FIXED.fullmatch(line):
+            self.fixed_enabled = match[1].lower() == "enabled"
+        elif match := _VARIABLE.fullmatch(line):
+            self.enabled = match[1].lower() == "enabled"
+        elif self.fixed_enabled is not None and (match := _ROW.fullmatch(line)):
+            kind = self._type(match[3], line)
+            if kind is not None:
+                self.rows.append((int(match[1], 16), int(match[2], 16) + 1, kind))
+        elif match := _PAIR.fullmatch(line):
+            self._pair(match, line)
+        elif self.enabled is not None and (match := _FREE.fullmatch(line)):
+            self._keep(int(match[1]), VariableMtrr(), line)
+        elif _BROKEN.fullmatch(line):
+            self._complain(line)
+
+    def _pair(self, match: re.Match[str], line: str) -> None:
+        base, mask = int(match[2], 16), int(match[3], 16)
+        kind = self._type(match[4], line)
+        if kind is None:
+            return
+
+        if max(base, mask).bit_length() > 52 or (base | mask) & 0xFFF:
+            self._complain(line)
+            return
+
+        self.digits = max(self.digits, len(match[2]), len(match[3]))
+        self._keep(int(match[1]), VariableMtrr(base | kind, mask | MASK_VALID), line)
+
+    def _keep(self, slot: int, pair: VariableMtrr, line: str) -> None:
+        if slot >= MAX_VARIABLE:
+            self._complain(line)
+            return
+
+        if self.pairs.get(slot, pair) != pair:
+            self.oddities.append(f"slot {slot} is listed twice with other values: the last counts")
+
+        self.pairs[slot] = pair
+
+    def _type(self, word: str, line: str) -> int | None:
+        kind = RESERVED_TYPE if word == "?" else TYPE_WORDS.get(word.lower())
+        if kind is None:
+            self._complain(line)
+
+        return kind
+
+    def _complain(self, line: str) -> None:
+        self.oddities.append(f"line not understood: {line.strip()!r}")
+
+
+def parse_dmesg(lines: Iterable[str], phys_bits: int | None) -> Findings:
+    """Read the MTRR lines of a boot log.
+
+    Args:
+        lines: the log, without time stamps; foreign lines are skipped.
+        phys_bits: physical address width, or None to infer it from the masks.
+
+    Returns:
+        the registers that the log describes, or none where it has no MTRR lines. Of several
+        boots in one log the last one counts.
+    """
+    log = _Log()
+    for line in lines:
+        if match := _DEFAULT.fullmatch(line):
+            before, log = log, _Log()
+            if not before.empty:
+                log.oddities.append("the log holds more than one boot: the last one counts")
+
+            kind = RESERVED_TYPE if match[1] == "?" else TYPE_WORDS.get(match[1].lower())
+            if kind is None:
+                log.oddities.append(f"line not understood: {line.strip()!r}")
+
+            log.default = kind
+        else:
+            log.read(line)
+
+    return Findings(None if log.empty else _registers(log, phys_bits), log.oddities)
+
+
+def parse_pat(lines: Iterable[str]) -> tuple[str, ...]:
+    """The eight PAT entries of the log's last PAT line, as names; empty where there is none."""
+    found: tuple[str, ...] = ()
+    for line in lines:
+        if match := _PAT_NEW.search(line):
+            names = tuple(match[1].upper().split())
+            found = names if {*names} <= {*_PAT_NAMES.values()} else found
+        elif match := _PAT_OLD.search(line):
+            entries = int(match[1], 16).to_bytes(8, "little")
+            found = tuple(_PAT_NAMES.get(entry & 7, "UC") for entry in entries)
+
+    return found
+
+
+def parse_cpu(lines: Iterable[str], phys_bits: int) -> Cpu:
+    """The boot processor, where the log names its family and model; else the usual one."""
+    for line in lines:
+        if match := _CPU.search(line):
+            family, model = int(match["family"], 16), int(match["model"], 16)
+            signature = int(match["stepping"] or "0", 16) & 0xF
+            signature |= (model & 0xF) << 4 | (model >> 4) << 16
+            signature |= min(family, 0xF) << 8 | (max(family - 0xF, 0) & 0xFF) << 20
+            vendor = "AMD" if "AMD" in match["who"] else "Intel"
+
+            return Cpu(vendor=vendor, signature=signature, phys_bits=phys_bits)
+
+    return Cpu(phys_bits=phys_bits)
+
+
+def _registers(log: _Log, phys_bits: int | None) -> MtrrRegisters:
+    if log.default is None:
+        log.oddities.append("assumed: default type uncacheable (the text does not tell it)")
+
+    return MtrrRegisters(
+        phys_bits=_width(log, phys_bits),
+        fixed_supported=log.fixed_enabled is not None,
+        fixed_enabled=bool(log.fixed_enabled),
+        fixed_types=bytes(FIXED_COUNT) if log.fixed_enabled is None else _fixed_types(log),
+        enabled=log.enabled is not False,
+        default_type=UC if log.default is None else log.default,
+        variable=_variable(log),
+    )
+
+
+def _width(log: _Log, given: int | None) -> int:
+    """The kernel prints as many digits as the CPU's addresses need: 9 for 33 to 36 bits.
+
+    A mask that reaches into the first digit tells the width; where none does, firmware left
+    the top bits out of every mask, and the digits' most is the likeliest width.
+    """
+    masks = [pair.mask.bit_length() for pair in log.pairs.values() if pair.valid]
+    bases = [(pair.base & ~0xFFF).bit_length() for pair in log.pairs.values()]
+    most = min(max(32, 4 * log.digits), 52)
+    told = max(masks, default=0) if log.digits else None
+    if told is not None and told <= max(most - 4, 31):
+        log.oddities.append(f"no mask reaches the top digit: {most} bits of physical address fit")
+        told = most
+
+    return choose_width(given, max([*masks, *bases], default=0), told, log.oddities)
+
+
+def _fixed_types(log: _Log) -> bytes:
+    types: list[int | None] = [None] * FIXED_COUNT
+    for start, stop, kind in log.rows:
+        for index, (base, length) in enumerate(FIXED_RANGES):
+            if not start < base + length or not base < stop:
+                continue
+
+            if start > base or stop < base + length:
+                where = f"{start:#x}-{stop - 1:#x} covers {base:#x}/{length:#x} in part"
+                log.oddities.append(f"fixed range {where}: its type is taken for all of it")
+
+            if types[index] not in (None, kind):
+                log.oddities.append(
+                    f"fixed range {base:#x}/{length:#x} has two types: the last counts"
+                )
+
+            types[index] = kind
+
+    missing = [base for (base, _), kind in zip(FIXED_RANGES, types, strict=True) if kind is None]
+    if missing:
+        what = f"{len(missing)} fixed ranges, the first at {missing[0]:#x}"
+        log.oddities.append(f"assumed: uncacheable for {what}, which the text leaves out")
+
+    return bytes(kind or UC for kind in types)
+
+
+def _variable(log: _Log) -> tuple[VariableMtrr, ...]:
+    count = max(log.pairs, default=-1) + 1
+    if not count:
+        log.oddities.append("the text lists no variable range")
+
+    for slot in range(count):
+        if slot not in log.pairs:
+            log.oddities.append(f"slot {slot} is not listed: taken as disabled")
+
+    return tuple(log.pairs.get(slot, VariableMtrr()) for slot in range(count))

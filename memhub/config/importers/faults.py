@@ -1,0 +1,134 @@
+"""What firmware got wrong in its range registers. Nothing is mended: it is named.
+
+Source: Intel SDM vol. 3A section 12.11.4.1 (precedence of overlapping ranges).
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Final
+
+from memhub.core.mtrr import FIXED_END, TYPE_NAMES, UC, WB, WT, address_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from memhub.core.mtrr import MtrrRegisters
+
+#: Address patterns: `(value, mask)` stands for every address with `address & mask == value`.
+Pattern = tuple[int, int]
+
+_DEFINED: Final = frozenset({WT, WB})
+
+
+def find_faults(registers: MtrrRegisters) -> Iterator[str]:
+    """Name the faults of a register state.
+
+    Args:
+        registers: the decoded registers.
+
+    Yields:
+        a sentence each, with slot and values: masks with holes or of zero, bases that their
+        mask does not cover, reserved types, equal slots, overlaps without a defined type.
+    """
+    if not registers.enabled:
+        yield "the ranges are disabled: all memory is uncacheable, and there are no slots"
+
+    if registers.default_type not in TYPE_NAMES:
+        yield f"default type {registers.default_type:#x} is a reserved encoding"
+
+    if registers.fixed_active:
+        for byte in sorted({*registers.fixed_types} - {*TYPE_NAMES}):
+            yield f"a fixed range has type {byte:#x}, a reserved encoding"
+
+    for slot, pair in enumerate(registers.variable):
+        if pair.valid:
+            yield from _slot_faults(registers, slot)
+
+    yield from _overlap_faults(registers)
+
+
+def _slot_faults(registers: MtrrRegisters, slot: int) -> Iterator[str]:
+    pair, bits = registers.variable[slot], address_mask(registers.phys_bits)
+    base, mask = pair.base & ~0xFFF, pair.mask & ~0xFFF
+    what = f"slot {slot} (base {base:#x}, mask {mask:#x})"
+    if not mask:
+        yield f"{what}: the mask is zero, so it matches every address"
+
+    if holes := pair.holes(registers.phys_bits):
+        yield f"{what}: the mask has holes: bits {holes:#x} are ignored though lower ones count"
+
+    if stray := base & ~mask & bits:
+        yield f"{what}: the base is misaligned: its bits {stray:#x} are not in the mask"
+
+    if pair.type not in TYPE_NAMES:
+        yield f"{what}: type {pair.type:#x} is a reserved encoding"
+
+
+def _overlap_faults(registers: MtrrRegisters) -> Iterator[str]:
+    pairs = registers.variable
+    patterns = [_pattern(registers, slot) for slot in range(len(pairs))]
+    valid = [slot for slot, pair in enumerate(pairs) if pair.valid]
+    defined = [patterns[slot] for slot in valid if pairs[slot].type == UC]
+    if registers.fixed_active:
+        defined.append((0, -FIXED_END & address_mask(registers.phys_bits)))
+
+    for one, other in combinations(valid, 2):
+        kinds = {pairs[one].type, pairs[other].type}
+        if patterns[one] == patterns[other]:
+            yield f"slots {one} and {other} are the same range {_shown(registers, one)}"
+
+        both = _meet(patterns[one], patterns[other])
+        if both is None or len(kinds) == 1 or UC in kinds or kinds == _DEFINED:
+            continue
+
+        where = _outside(both, defined)
+        if where is not None:
+            yield (
+                f"slots {one} {_shown(registers, one)} and {other} {_shown(registers, other)} "
+                f"overlap at {where:#x}: no type is defined there"
+            )
+
+
+def _pattern(registers: MtrrRegisters, slot: int) -> Pattern:
+    pair = registers.variable[slot]
+    mask = pair.mask & address_mask(registers.phys_bits)
+
+    return (pair.base & mask, mask)
+
+
+def _shown(registers: MtrrRegisters, slot: int) -> str:
+    pair = registers.variable[slot]
+    kind = TYPE_NAMES.get(pair.type, f"type {pair.type:#x}")
+
+    return f"(base {pair.base & ~0xFFF:#x}, mask {pair.mask & ~0xFFF:#x}, {kind})"
+
+
+def _meet(one: Pattern, other: Pattern) -> Pattern | None:
+    if (one[0] ^ other[0]) & one[1] & other[1]:
+        return None
+
+    return (one[0] | other[0], one[1] | other[1])
+
+
+def _outside(area: Pattern, others: Sequence[Pattern]) -> int | None:
+    """An address of `area` that no other pattern has, or None."""
+    for index, other in enumerate(others):
+        if _meet(area, other) is None:
+            continue
+
+        free = other[1] & ~area[1]
+        if not free:
+            return None
+
+        # Split where the other one ends: the half outside it, then the half that it may cover.
+        bit = 1 << (free.bit_length() - 1)
+        value, mask = area
+        for side in (~other[0] & bit, other[0] & bit):
+            where = _outside((value | side, mask | bit), others[index:])
+            if where is not None:
+                return where
+
+        return None
+
+    return area[0]

@@ -1,0 +1,96 @@
+"""What an importer is given and what it finds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memhub.core.mtrr import MtrrRegisters
+    from memhub.core.spec import MachineSpec
+
+DumpFormat = Literal["dmesg", "proc_mtrr", "memcontrol"]
+
+#: A type that prints as `?` has one of the reserved encodings; which one, no text tells.
+RESERVED_TYPE: Final = 2
+
+#: What stands before a line of a log: a quote mark, syslog's or dmesg's own decoration.
+_PREFIX: Final = re.compile(
+    r"(?:>\s?)*"
+    r"(?:.*?\bkernel:[ \t]?)?"
+    r"(?:<\d+>)?"
+    r"(?:(?:kern|user|daemon)\s*:\w+\s*:\s?)?"
+    r"(?:\[[^\]\n]*\][ \t]?)*"
+)
+
+
+class ImportRefused(ValueError):
+    """Raised when a text holds nothing that a machine could be made of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A machine, read from a text that people have.
+
+    Attributes:
+        spec: the machine, exactly as the text describes it, faults included.
+        oddities: what is faulty in the text or had to be assumed, a sentence each, with slot
+            and values.
+        format: what the text turned out to be.
+        pat: the eight page attribute table entries that the text names (`WB`, `UC-`, …), as
+            the operating system set them; empty where it names none.
+    """
+
+    spec: MachineSpec
+    oddities: tuple[str, ...]
+    format: DumpFormat
+    pat: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one importer found; the common part makes a machine of it.
+
+    Attributes:
+        registers: the registers, or None where the text has none.
+        oddities: what is odd so far.
+    """
+
+    registers: MtrrRegisters | None = None
+    oddities: list[str] = field(default_factory=list)
+
+
+def log_lines(text: str) -> Iterator[str]:
+    """The lines of a log without what precedes the message; leading blanks are kept."""
+    for line in text.splitlines():
+        match = _PREFIX.match(line)
+        yield line[match.end() :] if match else line
+
+
+def choose_width(given: int | None, used: int, told: int | None, oddities: list[str]) -> int:
+    """Settle the physical address width.
+
+    Args:
+        given: what the caller says, or None.
+        used: the fewest bits that hold every base and mask of the text.
+        told: the width that the text tells, or None.
+        oddities: receives a sentence where the sources disagree or there is none.
+
+    Returns:
+        bits, 32 to 52. The caller's word counts unless the text's addresses need more.
+    """
+    if given is None:
+        if told is None:
+            oddities.append(f"assumed: {max(36, used)} bits of physical address")
+
+        return max(told or 36, used, 32)
+
+    if used > given:
+        oddities.append(f"addresses need {used} bits, more than the {given} given: {used} taken")
+    elif told is not None and told != given:
+        oddities.append(f"masks show {told} bits of physical address, but {given} are given")
+
+    return max(given, used, 32)

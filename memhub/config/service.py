@@ -1,0 +1,206 @@
+"""The `[service]` table: where the service listens, whom it serves, and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from memhub.config.values import choice, count, integer, seconds, text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from memhub.config.reader import Table
+
+Right = Literal["read-memory", "write-memory", "read-ranges", "set-ranges", "break-claims"]
+
+RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
+_RIGHT_WORDS: Final[Mapping[str, Right]] = {right: right for right in RIGHTS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client may use.
+
+    Attributes:
+        frame_size: bytes of one message.
+        in_flight: requests of one connection that may be under way.
+        handles: open handles of one connection.
+        queued_bytes: bytes of answers that may wait for a slow reader.
+        connections: connections of the whole service.
+        handshake_timeout: seconds that a new connection has to say who it is.
+        idle_timeout: seconds without a request until a connection is closed; 0 is never.
+    """
+
+    frame_size: int = 1 << 20
+    in_flight: int = 64
+    handles: int = 256
+    queued_bytes: int = 4 << 20
+    connections: int = 256
+    handshake_timeout: float = 5.0
+    idle_timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpConfig:
+    """The TCP listener.
+
+    Attributes:
+        host: address or name to bind.
+        port: port number; 0 lets the system choose.
+        certfile: the server's certificate chain; None serves without TLS.
+        keyfile: its private key.
+        ca: certificates that sign clients; with it, clients must show one.
+        token_file: file of the tokens that clients may show.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    ca: Path | None = None
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RightsRule:
+    """What one client may do on one machine; exactly one of the first three is set.
+
+    Attributes:
+        uid: the user of a local socket.
+        subject: the subject of a client certificate.
+        token: the name of a token.
+        machine: a machine's name, or `*` for all.
+        allow: what is allowed.
+    """
+
+    uid: int | None = None
+    subject: str | None = None
+    token: str | None = None
+    machine: str = "*"
+    allow: frozenset[Right] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """How the service runs.
+
+    Attributes:
+        socket: path of the local socket; None leaves it to the caller.
+        mode: permission bits of the socket.
+        owner: user who owns the socket; None leaves it as created.
+        group: its group.
+        allowed_uids: users that may connect; empty means whoever the socket's mode lets in.
+        limits: what one client may use.
+        tcp: the TCP listener, or None.
+        rights: the rules; with none, everybody who may connect may do everything.
+    """
+
+    socket: Path | None = None
+    mode: int = 0o660
+    owner: str | None = None
+    group: str | None = None
+    allowed_uids: tuple[int, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    tcp: TcpConfig | None = None
+    rights: tuple[RightsRule, ...] = ()
+
+
+_uid: Final = count(0, 0xFFFFFFFE)
+
+
+def read_service(table: Table, machines: Collection[str]) -> ServiceConfig:
+    """Read `[service]`; `machines` are the names that its rules may use."""
+    tcp, limits = table.table("tcp"), table.table("limits")
+    service = ServiceConfig(
+        socket=_path(table, "socket"),
+        mode=table.take("mode", _mode, 0o660),
+        owner=table.take("owner", text, None),
+        group=table.take("group", text, None),
+        allowed_uids=table.array("allowed_uids", _uid),
+        limits=Limits() if limits is None else _read_limits(limits),
+        tcp=None if tcp is None else _read_tcp(tcp),
+        rights=tuple([_read_rule(row, machines) for row in table.tables("rights")]),
+    )
+    table.finish()
+
+    return service
+
+
+def _mode(value: object) -> int:
+    digits = text(value)
+    try:
+        mode = int(digits, 8)
+    except ValueError:
+        raise ValueError(f"{digits!r} is not octal digits, such as '0660'") from None
+
+    if not 0 <= mode <= 0o777:
+        raise ValueError(f"{digits!r} is not between '0000' and '0777'")
+
+    return mode
+
+
+def _path(table: Table, name: str) -> Path | None:
+    value = table.take(name, text, None)
+
+    return None if value is None else table.folder / value
+
+
+def _read_limits(table: Table) -> Limits:
+    default = Limits()
+    limits = Limits(
+        frame_size=table.take("frame_size", integer(1 << 10, 1 << 30), default.frame_size),
+        in_flight=table.take("in_flight", count(1, 1 << 16), default.in_flight),
+        handles=table.take("handles", count(1, 1 << 20), default.handles),
+        queued_bytes=table.take("queued_bytes", integer(1 << 10, 1 << 40), default.queued_bytes),
+        connections=table.take("connections", count(1, 1 << 20), default.connections),
+        handshake_timeout=table.take("handshake_timeout", seconds, default.handshake_timeout),
+        idle_timeout=table.take("idle_timeout", seconds, default.idle_timeout),
+    )
+    table.finish()
+    if not limits.handshake_timeout:
+        table.wrong("handshake_timeout", "is zero: no client could connect")
+
+    return limits
+
+
+def _read_tcp(table: Table) -> TcpConfig:
+    tcp = TcpConfig(
+        host=table.take("host", text, "127.0.0.1"),
+        port=table.need("port", count(0, 65535), 0),
+        certfile=_path(table, "certfile"),
+        keyfile=_path(table, "keyfile"),
+        ca=_path(table, "ca"),
+        token_file=_path(table, "token_file"),
+    )
+    table.finish()
+    if (tcp.certfile is None) != (tcp.keyfile is None):
+        table.wrong("certfile", "and 'keyfile' go together")
+
+    if tcp.ca is not None and tcp.certfile is None:
+        table.wrong("ca", "needs 'certfile': without TLS no client shows a certificate")
+
+    return tcp
+
+
+def _read_rule(table: Table, machines: Collection[str]) -> RightsRule:
+    rule = RightsRule(
+        uid=table.take("uid", _uid, None),
+        subject=table.take("subject", text, None),
+        token=table.take("token", text, None),
+        machine=table.take("machine", text, "*"),
+        allow=frozenset(table.array("allow", choice(_RIGHT_WORDS, "a right"))),
+    )
+    if "allow" not in table:
+        table.wrong("allow", "is missing")
+
+    table.finish()
+    if sum(name in table for name in ("uid", "subject", "token")) != 1:
+        table.wrong("", "needs exactly one of uid, subject, token")
+
+    if rule.machine != "*" and rule.machine not in machines:
+        known = ", ".join(machines)
+        table.wrong("machine", f"{rule.machine!r} is not a machine of this file ({known})")
+
+    return rule
