@@ -108,6 +108,8 @@ FIELDS: Final[dict[str, Field]] = {
     "generation": Field("int", "the machine's table version after this record"),
     "claim": Field("int", "the hub's number for the claim, never used twice", True),
     "fence": Field("int", "fence number of the claim; a higher one supersedes it", True),
+    "claimed": Field("[int]", "slots that this request claimed for its process"),
+    "released": Field("[int]", "slots whose claim this request ended"),
     "expires_ns": Field("ns", "wall clock at which the lease ends; null without a lease", True),
     "cause": Field(
         "str", "why: `update`, `close`, `disconnect`, `expired`, a fault's name, …", True
@@ -151,7 +153,16 @@ _AFTER: Final = ("slots", "after_base", "after_length", "after_flags", "after_ow
 _TABLE: Final = (*_AFTER, "before_base", "before_length", "before_flags", "before_owner")
 _MSRS: Final = ("msrs", "before_msr", "after_msr")
 _CLAIM: Final = (*_WHERE, *_WHO, "claim", "fence", *_RANGE, "slots", "cause", "generation")
-_CLAIM_MORE: Final = ("expires_ns", "duration_ns", "holder", "holder_id", "errno", "reason")
+_CLAIM_MORE: Final = (
+    "device",
+    "handle",
+    "expires_ns",
+    "duration_ns",
+    "holder",
+    "holder_id",
+    "errno",
+    "reason",
+)
 _LOG: Final = ("log_id", "software", "hash_algorithm", "continued")
 _HOST: Final = ("pid", "uid", "config")
 
@@ -176,7 +187,8 @@ EVENTS: Final[dict[str, Event]] = {
     "request.set": Event(
         "MEMRANGE_SET, and a request refused before its descriptor was read",
         (*_CALL, *_RANGE, "attributes", "flags", *_TABLE, "generation"),
-        ("handle", "ioctl", "claim", "fence", "holder", "holder_id", "cause", *_MSRS),
+        ("handle", "ioctl", "claim", "fence", "claimed", "released", "holder", "holder_id", "cause")
+        + _MSRS,
     ),
     "request.read": Event(
         "read or pread", (*_CALL, "base", "length", "moved"), ("handle", "cause")
@@ -247,8 +259,12 @@ def _uneven(record: Mapping[str, Any]) -> list[str]:
         f"{name} has not the length of {lead}"
         for lead, names in groups
         for name in names
-        if isinstance(record.get(name), list) and len(record[name]) != len(record.get(lead) or ())
+        if name in record and _length(record[name]) != _length(record.get(lead))
     ]
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, (list, tuple)) else 0
 
 
 def markdown() -> str:
