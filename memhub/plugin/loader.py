@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
 
 import pluggy
 
@@ -36,8 +35,14 @@ class PluginFailure:
         return f"plugin {self.plugin!r} of {self.source}: {self.reason}"
 
 
-class ArchNotInstalled(LookupError):
-    """Raised when a machine names an architecture that no plugin provides."""
+class ArchNotInstalled(KeyError):
+    """Raised when a machine names an architecture that no plugin provides.
+
+    A KeyError, as `in` and `get` of a Mapping rely on one.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ class _Builder:
             source = point.dist.name if point.dist is not None else "an unknown distribution"
             try:
                 plugin = point.load()
-            except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
                 self._fail(point.name, source, f"does not import: {type(error).__name__}: {error}")
             else:
                 self.register(point.name, source, plugin)
@@ -114,7 +119,7 @@ class _Builder:
     def register(self, name: str, source: str, plugin: object) -> None:
         try:
             arches = _call_hook(name, plugin)
-        except Exception as error:  # noqa: BLE001 - the hook is a stranger's code too
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code too
             self._fail(name, source, f"{type(error).__name__}: {error}")
             return
 
@@ -141,21 +146,36 @@ class _Builder:
         self._failures.append(PluginFailure(plugin, source, reason))
 
 
-def _call_hook(name: str, plugin: Any) -> list[Arch]:  # noqa: ANN401 - any object may be a plugin
+def _call_hook(name: str, plugin: object) -> list[Arch]:
     manager = pluggy.PluginManager(spec.GROUP)
     manager.add_hookspecs(spec)
     manager.register(plugin, name)
     manager.check_pending()
-    hook = getattr(plugin, "memhub_arches", None)
-    if hook is None:
-        raise TypeError("it has no memhub_arches hook")
+    hook = manager.hook.memhub_arches
+    for implementation in hook.get_hookimpls():
+        if inspect.iscoroutinefunction(implementation.function):
+            raise TypeError("memhub_arches is a coroutine function; hooks are synchronous")
 
-    if inspect.iscoroutinefunction(hook):
-        raise TypeError("memhub_arches is a coroutine function; hooks are synchronous")
+    answers = hook()
+    if not answers:
+        raise TypeError(_no_answer(plugin, hook))
 
-    arches = [arch for answer in manager.hook.memhub_arches() for arch in answer]
-    for arch in arches:
-        if not isinstance(arch, Arch):
-            raise TypeError(f"memhub_arches returned {arch!r}, which is not an Arch")
+    return [_checked(arch) for answer in answers for arch in answer]
 
-    return arches
+
+def _no_answer(plugin: object, hook: pluggy.HookCaller) -> str:
+    """Say why pluggy has no result; it skips an unmarked hook and a None without a word."""
+    if hook.get_hookimpls():
+        return "memhub_arches returned None"
+
+    if hasattr(plugin, "memhub_arches"):
+        return "memhub_arches is not marked with hookimpl"
+
+    return "it has no memhub_arches hook"
+
+
+def _checked(arch: object) -> Arch:
+    if not isinstance(arch, Arch):
+        raise TypeError(f"memhub_arches returned {arch!r}, which is not an Arch")
+
+    return arch
