@@ -153,6 +153,7 @@ _AFTER: Final = ("slots", "after_base", "after_length", "after_flags", "after_ow
 _TABLE: Final = (*_AFTER, "before_base", "before_length", "before_flags", "before_owner")
 _MSRS: Final = ("msrs", "before_msr", "after_msr")
 _CLAIM: Final = (*_WHERE, *_WHO, "claim", "fence", *_RANGE, "slots", "cause", "generation")
+_BY: Final = ("holder", "holder_id")
 _CLAIM_MORE: Final = (
     "device",
     "handle",
@@ -163,6 +164,7 @@ _CLAIM_MORE: Final = (
     "errno",
     "reason",
 )
+_SET_MORE: Final = ("handle", "ioctl", "cause", "claim", "fence", "claimed", "released", *_BY)
 _LOG: Final = ("log_id", "software", "hash_algorithm", "continued")
 _HOST: Final = ("pid", "uid", "config")
 
@@ -187,8 +189,7 @@ EVENTS: Final[dict[str, Event]] = {
     "request.set": Event(
         "MEMRANGE_SET, and a request refused before its descriptor was read",
         (*_CALL, *_RANGE, "attributes", "flags", *_TABLE, "generation"),
-        ("handle", "ioctl", "claim", "fence", "claimed", "released", "holder", "holder_id", "cause")
-        + _MSRS,
+        (*_SET_MORE, *_MSRS),
     ),
     "request.read": Event(
         "read or pread", (*_CALL, "base", "length", "moved"), ("handle", "cause")

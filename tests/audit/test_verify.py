@@ -265,6 +265,28 @@ def test_progress_counts_the_bytes_to_the_end(opened: Opener, path: Path) -> Non
     assert (size, size) == seen[-1]
 
 
+def test_what_is_appended_meanwhile_is_left_for_the_next_pass(path: Path, small: bytes) -> None:
+    def append(_done: int, _total: int) -> None:
+        with path.open("ab") as other:
+            other.write(b"not a record\n")
+
+    path.write_bytes(small)
+
+    assert verify(path, progress=append).ok
+    assert not verify(path).ok
+
+
+def test_a_log_that_goes_on_after_its_close_is_not_closed(opened: Opener, path: Path) -> None:
+    with opened() as log:
+        log.record({**event(1), "event": "log.close"})
+        log.record(event(2))
+        log.flush()
+
+        assert not verify(path).closed
+
+    assert verify(path).closed
+
+
 def test_memory_does_not_grow_with_the_log(opened: Opener, path: Path) -> None:
     with opened() as log:
         for number in range(20_000):
