@@ -1,0 +1,183 @@
+"""Descriptors to MTRRs and back, as FreeBSD's x86 driver does both.
+
+A *store* writes descriptors into registers; a *fetch* reads registers into descriptors, over
+what the descriptors already hold: labels, FIRMWARE and BOGUS are the table's memory, not the
+registers'. `settle` is one store and fetch of everything, which the kernel does at every
+success. After it a second one changes nothing, so `store_slot` and `fetch_slot` of what a
+request touches then give the same answer.
+
+Source: FreeBSD `sys/x86/x86/x86_mem.c` (x86_mrstoreone, x86_mrfetch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from memhub import abi
+from memhub.abi import RangeDesc
+from memhub.core import mtrr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Type byte to attribute; every other byte is MDF_UNKNOWN.
+ATTRIBUTE_OF: Final[Mapping[int, int]] = {
+    mtrr.UC: abi.MDF_UNCACHEABLE,
+    mtrr.WC: abi.MDF_WRITECOMBINE,
+    mtrr.WT: abi.MDF_WRITETHROUGH,
+    mtrr.WP: abi.MDF_WRITEPROTECT,
+    mtrr.WB: abi.MDF_WRITEBACK,
+}
+
+#: Attribute to type byte; a descriptor with anything else keeps the byte that is there.
+TYPE_OF: Final[Mapping[int, int]] = {attr: byte for byte, attr in ATTRIBUTE_OF.items()}
+
+FIXED_FLAGS: Final = abi.MDF_FIXBASE | abi.MDF_FIXLEN | abi.MDF_FIXACTIVE
+
+_FLAGS: Final = 0xFFFFFFFF
+_NOT_ATTRIBUTE: Final = _FLAGS & ~abi.MDF_ATTRMASK
+_NOT_ACTIVE: Final = _FLAGS & ~abi.MDF_ACTIVE
+_NOT_BUSY: Final = _FLAGS & ~abi.MDF_BUSY
+
+#: What labels an active slot without a label: `strcpy` of "BIOS", bytes 5 to 7 stay.
+_BIOS: Final = b"BIOS\0"
+
+
+@dataclass(frozen=True, slots=True)
+class MtrrCodec:
+    """The two conversions for one physical address width.
+
+    Attributes:
+        phys_mask: the address bits of the variable registers.
+    """
+
+    phys_mask: int
+
+    def fetch_fixed(self, desc: RangeDesc, byte: int) -> RangeDesc:
+        """Read one type byte into a fixed slot."""
+        attribute = ATTRIBUTE_OF.get(byte, abi.MDF_UNKNOWN)
+        flags = desc.mr_flags & _NOT_ATTRIBUTE | attribute | abi.MDF_ACTIVE
+
+        owner = _labelled(desc.mr_owner)
+        if flags == desc.mr_flags and owner is desc.mr_owner:
+            return desc
+
+        return RangeDesc(desc.mr_base, desc.mr_len, flags, owner)
+
+    def fetch_variable(self, desc: RangeDesc, base: int, mask: int) -> RangeDesc:
+        """Read one register pair into a variable slot.
+
+        Args:
+            desc: what the slot holds; its label, FIRMWARE and BOGUS stay.
+            base: the PhysBase register.
+            mask: the PhysMask register.
+        """
+        flags = desc.mr_flags & _NOT_ATTRIBUTE | ATTRIBUTE_OF.get(base & 0xFF, abi.MDF_UNKNOWN)
+        owner = desc.mr_owner
+        if mask & mtrr.MASK_VALID:
+            flags |= abi.MDF_ACTIVE
+            owner = _labelled(owner)
+        else:
+            flags &= _NOT_ACTIVE
+
+        first = base & self.phys_mask
+        length = (~mask & self.phys_mask | 0xFFF) + 1
+        if length & (length - 1) or first & (length - 1):
+            flags |= abi.MDF_BOGUS
+
+        # Building a descriptor costs more than the rest; the usual one reads back as it was.
+        if (
+            first == desc.mr_base
+            and length == desc.mr_len
+            and flags == desc.mr_flags
+            and owner is desc.mr_owner
+        ):
+            return desc
+
+        return RangeDesc(first, length, flags, owner)
+
+    def store_variable(self, desc: RangeDesc, old_base: int) -> tuple[int, int]:
+        """The register pair of one variable slot.
+
+        Args:
+            desc: what the slot holds.
+            old_base: the PhysBase register so far; its type byte stays where the slot's type
+                is unknown.
+        """
+        if not desc.mr_flags & abi.MDF_ACTIVE:
+            return (0, 0)
+
+        byte = TYPE_OF.get(desc.mr_flags & abi.MDF_ATTRMASK, old_base & 0xFF)
+        mask = -desc.mr_len & self.phys_mask | mtrr.MASK_VALID
+
+        return (desc.mr_base & self.phys_mask | byte, mask)
+
+    def fetch(self, slots: Sequence[RangeDesc], msrs: Mapping[int, int]) -> list[RangeDesc]:
+        """Read every register into its slots."""
+        get = msrs.get
+        fixed = fixed_slots(slots)
+        fetched = []
+        for slot, desc in enumerate(slots):
+            if slot < fixed:
+                byte = get(mtrr.FIXED_MSRS[slot >> 3], 0) >> 8 * (slot & 7) & 0xFF
+                fetched.append(self.fetch_fixed(desc, byte))
+            else:
+                number = pair_number(slot - fixed)
+                fetched.append(self.fetch_variable(desc, get(number, 0), get(number + 1, 0)))
+
+        return fetched
+
+    def store(self, slots: Sequence[RangeDesc], msrs: Mapping[int, int]) -> dict[int, int]:
+        """The registers that writing every slot leaves different."""
+        fixed = fixed_slots(slots)
+        stored = store_fixed({slot: slots[slot] for slot in range(fixed)}, msrs)
+        for slot in range(fixed, len(slots)):
+            number = pair_number(slot - fixed)
+            pair = self.store_variable(slots[slot], msrs.get(number, 0))
+            stored[number], stored[number + 1] = pair
+
+        return {number: value for number, value in stored.items() if msrs.get(number, 0) != value}
+
+
+def fixed_slots(slots: Sequence[RangeDesc]) -> int:
+    """How many of the first slots are fixed ranges: all 88 or none."""
+    return mtrr.FIXED_COUNT if slots and slots[0].mr_flags & abi.MDF_FIXACTIVE else 0
+
+
+def pair_number(variable: int) -> int:
+    """The PhysBase register of a variable pair; PhysMask is the next."""
+    return mtrr.MSR_MTRR_VARIABLE_BASE + 2 * variable
+
+
+def store_fixed(slots: Mapping[int, RangeDesc], msrs: Mapping[int, int]) -> dict[int, int]:
+    """The fixed registers that hold some slots, with those slots' types written.
+
+    Args:
+        slots: fixed slots by index; one of unknown type keeps its byte.
+        msrs: the registers so far.
+    """
+    stored: dict[int, int] = {}
+    for slot, desc in slots.items():
+        number = mtrr.FIXED_MSRS[slot >> 3]
+        value = stored[number] if number in stored else msrs.get(number, 0)
+        byte = TYPE_OF.get(desc.mr_flags & abi.MDF_ATTRMASK)
+        if byte is not None:
+            shift = 8 * (slot & 7)
+            value = value & ~(0xFF << shift) | byte << shift
+
+        stored[number] = value
+
+    return stored
+
+
+def not_busy(desc: RangeDesc) -> RangeDesc:
+    """The descriptor without MDF_BUSY, which others' claims lend it and no table keeps."""
+    if not desc.mr_flags & abi.MDF_BUSY:
+        return desc
+
+    return RangeDesc(desc.mr_base, desc.mr_len, desc.mr_flags & _NOT_BUSY, desc.mr_owner)
+
+
+def _labelled(owner: bytes) -> bytes:
+    return owner if owner[0] else _BIOS + owner[len(_BIOS) :]

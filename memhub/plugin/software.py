@@ -1,0 +1,116 @@
+"""A range driver that is a plain list: slots in memory, no register behind them to read back.
+
+FreeBSD's K6 and PowerPC drivers share this shape, and it is where a new architecture without
+range registers can start.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from memhub.abi import RangeDesc
+from memhub.core.driver import Change, RangeDriver, RangeState
+from memhub.errors import RangeExists
+from memhub.plugin import refusals
+from memhub.plugin.types import TypeMap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EMPTY: Final = RangeDesc(0, 0)
+
+
+class SoftwareRangeDriver(RangeDriver):
+    """Slots that hold what they are given; one whose `mr_len` is 0 is free.
+
+    The walk is the kernels': the first free slot is taken before a later duplicate is seen, and
+    REMOVE of base 0 and length 0 finds a free slot and succeeds. MDF_BUSY is not tested, as no
+    such kernel tests it; the machine's own rule holds.
+
+    Args:
+        slots: how many slots there are.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._empty = (EMPTY,) * slots
+
+    @abstractmethod
+    def stored(self, desc: RangeDesc) -> RangeDesc:
+        """The descriptor that an UPDATE leaves in its slot.
+
+        Raises:
+            DeviceError: the request is not one that the hardware can hold.
+        """
+
+    @abstractmethod
+    def type_of(self, desc: RangeDesc) -> str | None:
+        """The memory type inside a slot's range (`UC`, `WC`, …), or None for the default."""
+
+    def attach(self, msrs: Mapping[int, int]) -> RangeState:
+        """Every slot is free; the registers are kept as they are."""
+        return RangeState(self._empty, msrs)
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        """Put the range into the first free slot.
+
+        Raises:
+            RangeExists: a slot before the first free one holds the same base and length.
+            NoSpace: no slot is free.
+            DeviceError: `stored` refuses the request.
+        """
+        new = self.stored(desc)
+        for slot, row in enumerate(state.slots):
+            if not row.mr_len:
+                return _change(state, {slot: new})
+
+            if row.mr_base == desc.mr_base and row.mr_len == desc.mr_len:
+                raise RangeExists(
+                    f"{refusals.describe(slot, row)} already holds this range: remove it first",
+                    obstacles=(refusals.obstacle("overlap", slot, row),),
+                )
+
+        raise refusals.full(desc, enumerate(state.slots))
+
+    def remove(self, state: RangeState, desc: RangeDesc) -> Change:
+        """Clear the first slot with the same base and length.
+
+        Raises:
+            NoSuchRange: there is none.
+        """
+        for slot, row in enumerate(state.slots):
+            if row.mr_base == desc.mr_base and row.mr_len == desc.mr_len:
+                return _change(state, {slot: EMPTY})
+
+        raise refusals.absent(desc, enumerate(state.slots))
+
+    def restore(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+        """Put the descriptors back as they are given."""
+        return _change(state, slots)
+
+    def types(self, state: RangeState) -> TypeMap:
+        """Each range's type over default write-back; of overlapping slots the first decides."""
+        rows = [
+            (
+                row.mr_base,
+                row.mr_end,
+                self.type_of(row) or "WB",
+                refusals.describe(slot, row),
+            )
+            for slot, row in enumerate(state.slots)
+            if row.mr_len
+        ]
+
+        return TypeMap.from_ranges("WB", rows)
+
+    def extent(self, state: RangeState, slot: int) -> tuple[int, int]:
+        """The slot's own range, ACTIVE or not, and nothing for a free slot."""
+        row = state.slots[slot]
+
+        return (row.mr_base, row.mr_end) if row.mr_len else (0, 0)
+
+
+def _change(state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+    different = {slot: desc for slot, desc in slots.items() if state.slots[slot] != desc}
+
+    return Change(tuple(slots), different)
