@@ -1,0 +1,70 @@
+"""The protocol of the service, without I/O: bytes in, messages out.
+
+`docs/protocol.md` describes it for clients in any language. Where things are:
+
+- `layout`: the frame, and how a message class declares its layout
+- `greeting`, `transfer`, `requests`, `replies`: the messages
+- `decoder`: bytes to messages, and which answer belongs to which request
+- `server`, `client`: the two ends of a connection, with their states and limits
+- `refusals`: errors across the wire
+"""
+
+from memhub.service.wire.client import ClientProtocol as ClientProtocol
+from memhub.service.wire.decoder import Decoder as Decoder
+from memhub.service.wire.greeting import FEATURE_MAP as FEATURE_MAP
+from memhub.service.wire.greeting import MODEL_ILP32 as MODEL_ILP32
+from memhub.service.wire.greeting import MODEL_LP64 as MODEL_LP64
+from memhub.service.wire.greeting import MODEL_NATIVE as MODEL_NATIVE
+from memhub.service.wire.greeting import VERSION_MAX as VERSION_MAX
+from memhub.service.wire.greeting import VERSION_MIN as VERSION_MIN
+from memhub.service.wire.greeting import Abort as Abort
+from memhub.service.wire.greeting import Event as Event
+from memhub.service.wire.greeting import Goodbye as Goodbye
+from memhub.service.wire.greeting import Hello as Hello
+from memhub.service.wire.greeting import Refused as Refused
+from memhub.service.wire.greeting import Welcome as Welcome
+from memhub.service.wire.greeting import model_name as model_name
+from memhub.service.wire.layout import U32_MAX as U32_MAX
+from memhub.service.wire.layout import LocalProtocolError as LocalProtocolError
+from memhub.service.wire.layout import Message as Message
+from memhub.service.wire.layout import ProtocolError as ProtocolError
+from memhub.service.wire.protocol import Limits as Limits
+from memhub.service.wire.protocol import pieces as pieces
+from memhub.service.wire.refusals import error_from_wire as error_from_wire
+from memhub.service.wire.refusals import error_to_wire as error_to_wire
+from memhub.service.wire.replies import Claimed as Claimed
+from memhub.service.wire.replies import Error as Error
+from memhub.service.wire.replies import Mapped as Mapped
+from memhub.service.wire.replies import Opened as Opened
+from memhub.service.wire.replies import map_table as map_table
+from memhub.service.wire.requests import MAP_READ as MAP_READ
+from memhub.service.wire.requests import MAP_WRITE as MAP_WRITE
+from memhub.service.wire.requests import OPEN_READ as OPEN_READ
+from memhub.service.wire.requests import OPEN_UNDO as OPEN_UNDO
+from memhub.service.wire.requests import OPEN_WRITE as OPEN_WRITE
+from memhub.service.wire.requests import SEEK_CUR as SEEK_CUR
+from memhub.service.wire.requests import SEEK_SET as SEEK_SET
+from memhub.service.wire.requests import Break as Break
+from memhub.service.wire.requests import Cancel as Cancel
+from memhub.service.wire.requests import Claim as Claim
+from memhub.service.wire.requests import Close as Close
+from memhub.service.wire.requests import Explain as Explain
+from memhub.service.wire.requests import Map as Map
+from memhub.service.wire.requests import Open as Open
+from memhub.service.wire.requests import Ping as Ping
+from memhub.service.wire.requests import Release as Release
+from memhub.service.wire.requests import Renew as Renew
+from memhub.service.wire.requests import Report as Report
+from memhub.service.wire.requests import Seek as Seek
+from memhub.service.wire.requests import Subscribe as Subscribe
+from memhub.service.wire.requests import Unsubscribe as Unsubscribe
+from memhub.service.wire.requests import Wait as Wait
+from memhub.service.wire.server import ServerProtocol as ServerProtocol
+from memhub.service.wire.transfer import Data as Data
+from memhub.service.wire.transfer import Done as Done
+from memhub.service.wire.transfer import Ioctl as Ioctl
+from memhub.service.wire.transfer import IoctlDone as IoctlDone
+from memhub.service.wire.transfer import Pread as Pread
+from memhub.service.wire.transfer import Pwrite as Pwrite
+from memhub.service.wire.transfer import Read as Read
+from memhub.service.wire.transfer import Write as Write

@@ -1,0 +1,208 @@
+"""Bytes in, messages out."""
+
+from __future__ import annotations
+
+from memhub.service.wire import greeting, replies, requests, transfer
+from memhub.service.wire.greeting import MIN_BODY
+from memhub.service.wire.layout import (
+    FIRST_REQUEST_TYPE,
+    HEADER,
+    HEADER_SIZE,
+    LAST,
+    Message,
+    ProtocolError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
+
+#: What answers a request of each type when it succeeds; ERROR answers any of them.
+ANSWERS: Final[Mapping[int, type[Message]]] = {
+    requests.Open.TYPE: replies.Opened,
+    requests.Close.TYPE: transfer.Done,
+    transfer.Read.TYPE: transfer.Data,
+    transfer.Pread.TYPE: transfer.Data,
+    transfer.Write.TYPE: transfer.Done,
+    transfer.Pwrite.TYPE: transfer.Done,
+    requests.Seek.TYPE: transfer.Done,
+    transfer.Ioctl.TYPE: transfer.IoctlDone,
+    requests.Claim.TYPE: replies.Claimed,
+    requests.Release.TYPE: transfer.Done,
+    requests.Renew.TYPE: replies.Claimed,
+    requests.Wait.TYPE: transfer.Done,
+    requests.Break.TYPE: transfer.Done,
+    requests.Subscribe.TYPE: transfer.Done,
+    requests.Unsubscribe.TYPE: transfer.Done,
+    requests.Report.TYPE: transfer.Data,
+    requests.Explain.TYPE: transfer.Data,
+    requests.Map.TYPE: replies.Mapped,
+    requests.Ping.TYPE: transfer.Done,
+}
+
+#: Every frame that a client may send.
+FROM_CLIENT: Final[tuple[type[Message], ...]] = (
+    greeting.Hello,
+    greeting.Goodbye,
+    greeting.Abort,
+    requests.Open,
+    requests.Close,
+    transfer.Read,
+    transfer.Pread,
+    transfer.Write,
+    transfer.Pwrite,
+    requests.Seek,
+    transfer.Ioctl,
+    requests.Cancel,
+    requests.Claim,
+    requests.Release,
+    requests.Renew,
+    requests.Wait,
+    requests.Break,
+    requests.Subscribe,
+    requests.Unsubscribe,
+    requests.Report,
+    requests.Explain,
+    requests.Map,
+    requests.Ping,
+    transfer.Data,
+)
+
+#: Every frame that a server may send.
+FROM_SERVER: Final[tuple[type[Message], ...]] = (
+    greeting.Welcome,
+    greeting.Refused,
+    greeting.Goodbye,
+    greeting.Abort,
+    greeting.Event,
+    transfer.Data,
+    transfer.Done,
+    replies.Opened,
+    transfer.IoctlDone,
+    replies.Claimed,
+    replies.Mapped,
+    replies.Error,
+)
+
+
+class Decoder:
+    """Cuts a stream of bytes into messages.
+
+    A header is judged as soon as its 12 bytes are there, so an oversize body is refused before
+    any of it is kept. After an error the decoder is dead.
+
+    Args:
+        frames: the message classes that the peer may send.
+        max_body: the largest body taken, in bytes.
+
+    Attributes:
+        max_body: may be changed between two calls of `feed`.
+        one: hand out at most one message a call and keep what follows; for the handshake,
+            whose outcome decides how the rest is read.
+    """
+
+    __slots__ = ("_dead", "_decoders", "_need", "_pending", "max_body", "one")
+
+    def __init__(self, frames: Iterable[type[Message]], max_body: int = MIN_BODY) -> None:
+        self.max_body = max_body
+        self.one = False
+        self._decoders = {frame.TYPE: frame.decode for frame in frames}
+        self._pending = bytearray()
+        self._need = HEADER_SIZE
+        self._dead: str | None = None
+
+    @property
+    def pending(self) -> int:
+        """Bytes that are kept until the rest of their frame arrives."""
+        return len(self._pending)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
+        """Take what one receive brought.
+
+        Args:
+            data: any number of bytes, none too.
+
+        Returns:
+            the messages that are now whole, in order.
+
+        Raises:
+            ProtocolError: a rule was broken. Its `messages` came before; the decoder is dead.
+        """
+        if self._dead is not None:
+            raise ProtocolError(f"the stream is dead since: {self._dead}")
+
+        if self._pending:
+            self._pending += data
+            if len(self._pending) < self._need:
+                return []
+
+            data = bytes(self._pending)
+            self._pending.clear()
+        elif data.__class__ is not bytes:
+            data = bytes(data)
+
+        return self._cut(data)
+
+    def kill(self, reason: str) -> None:
+        """Refuse everything from here on, for a rule that was broken above the frames."""
+        self._dead = reason
+        self._pending.clear()
+
+    def _cut(self, data: bytes) -> list[Message]:
+        messages: list[Message] = []
+        at, end = 0, len(data)
+        decoders, max_body, header = self._decoders, self.max_body, HEADER.unpack_from
+        self._need = HEADER_SIZE
+        try:
+            while end - at >= HEADER_SIZE:
+                length, kind, flags, request = header(data, at)
+                decode = decoders.get(kind)
+                if (
+                    flags
+                    or length > max_body
+                    or decode is None
+                    or (not request) is not (kind < FIRST_REQUEST_TYPE)
+                ):
+                    self._judge(length, kind, flags, request)
+
+                body = at + HEADER_SIZE
+                stop = body + length
+                if stop > end:
+                    self._need = stop - at
+                    break
+
+                messages.append(decode(data, body, stop, flags, request))  # type: ignore[misc]
+                at = stop
+                if self.one:
+                    break
+        except ProtocolError as error:
+            self.kill(error.reason)
+            error.messages = messages
+            raise
+
+        if at < end:
+            self._pending += data[at:] if at else data
+
+        return messages
+
+    def _judge(self, length: int, kind: int, flags: int, request: int) -> None:
+        if kind not in self._decoders:
+            raise ProtocolError(f"type {kind:#x} is no frame that this side may receive")
+
+        if length > self.max_body:
+            raise ProtocolError(
+                f"body of {length} bytes in a frame of type {kind:#x} is over the limit of "
+                f"{self.max_body}"
+            )
+
+        if flags and (kind != transfer.Data.TYPE or flags != LAST):
+            raise ProtocolError(f"flags {flags:#x} are not defined for a frame of type {kind:#x}")
+
+        if request and kind < FIRST_REQUEST_TYPE:
+            raise ProtocolError(
+                f"request id {request} on a frame of the connection, type {kind:#x}"
+            )
+
+        if not request and kind >= FIRST_REQUEST_TYPE:
+            raise ProtocolError(f"request id 0 on a frame of type {kind:#x}")

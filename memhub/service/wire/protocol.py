@@ -1,0 +1,178 @@
+"""What both ends of a connection share: states, limits, and the pieces of a stream."""
+
+from __future__ import annotations
+
+from memhub.service.wire.decoder import Decoder
+from memhub.service.wire.greeting import Abort, Goodbye
+from memhub.service.wire.layout import LocalProtocolError, Message, ProtocolError, clip
+from memhub.service.wire.transfer import Data
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Final
+
+HELLO: Final = "hello"  # the handshake has not begun
+DECIDING: Final = "deciding"  # HELLO is there, its answer is not
+OPEN: Final = "open"
+CLOSING: Final = "closing"  # a GOODBYE went either way: answers only
+CLOSED: Final = "closed"
+
+
+class Limits:
+    """What a server allows one connection.
+
+    Args:
+        max_body: bytes in one body, at least 4096.
+        max_in_flight: requests unanswered at once, at least 1.
+        max_handles: handles open at once; the server itself counts them.
+        idle_ms: milliseconds of silence until it closes; 0 is never.
+
+    Raises:
+        ValueError: a limit is out of its bounds.
+    """
+
+    __slots__ = ("idle_ms", "max_body", "max_handles", "max_in_flight")
+
+    def __init__(
+        self,
+        max_body: int = 256 * 1024,
+        max_in_flight: int = 256,
+        max_handles: int = 256,
+        idle_ms: int = 0,
+    ) -> None:
+        if not 4096 <= max_body <= 1 << 30:
+            raise ValueError(f"max_body {max_body} is not between 4096 and {1 << 30}")
+
+        if not 1 <= max_in_flight <= 1 << 20:
+            raise ValueError(f"max_in_flight {max_in_flight} is not between 1 and {1 << 20}")
+
+        self.max_body = max_body
+        self.max_in_flight = max_in_flight
+        self.max_handles = max_handles
+        self.idle_ms = idle_ms
+
+
+class Protocol:
+    """One end of a connection, without I/O.
+
+    Attributes:
+        state: `hello`, `deciding`, `open`, `closing` or `closed`.
+        limits: what both ends keep to, once the handshake is over.
+        peer_left: the peer said GOODBYE.
+    """
+
+    def __init__(self, frames: Iterable[type[Message]], limits: Limits) -> None:
+        self.state: str = HELLO
+        self.peer_left = False
+        self.limits = limits
+        self._decoder = Decoder(frames)
+        self._decoder.one = True
+        self._flight: dict[int, int] = {}  # request id to the request's type
+        self._due: dict[int, int] = {}  # request id to the bytes its stream may still bring
+
+    @property
+    def in_flight(self) -> frozenset[int]:
+        """The ids of the requests that are not answered."""
+        return frozenset(self._flight)
+
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Message]:
+        """Take what one receive brought.
+
+        Returns:
+            the messages that the caller must act on, in order.
+
+        Raises:
+            ProtocolError: the peer broke a rule. Act on its `messages`, send `abort(error)`,
+                and close. Every later call raises too.
+        """
+        admitted: list[Message] = []
+        try:
+            try:
+                arrived = self._decoder.feed(data)
+            except ProtocolError as error:
+                self._admit_all(error.messages, admitted)
+                raise
+
+            self._admit_all(arrived, admitted)
+            if self._decoder.one:
+                self._after_greeting(admitted)
+        except ProtocolError as error:
+            self._decoder.kill(error.reason)
+            self.state = CLOSED
+            error.messages = admitted
+            raise
+
+        return admitted
+
+    def abort(self, error: ProtocolError) -> bytes:
+        """The frame that tells the peer which rule it broke; the last one to send."""
+        self._decoder.kill(error.reason)
+        self.state = CLOSED
+
+        return Abort(0, clip(error.reason)).encode()
+
+    def goodbye(self, reason: str, grace_ms: int = 0) -> bytes:
+        """The frame that announces the end: no new requests, those in flight are answered.
+
+        Raises:
+            LocalProtocolError: the connection is not open.
+        """
+        if self.state not in {OPEN, CLOSING}:
+            raise LocalProtocolError(f"GOODBYE cannot be sent while the connection is {self.state}")
+
+        self.state = CLOSING
+
+        return Goodbye(0, grace_ms, clip(reason)).encode()
+
+    def _admit_all(self, arrived: list[Message], admitted: list[Message]) -> None:
+        for message in arrived:
+            if self.state == CLOSED:
+                raise ProtocolError(f"{message.NAME} came after the connection's end")
+
+            if self._admit(message):
+                admitted.append(message)
+
+    def _admit(self, message: Message) -> bool:
+        """Judge a message by the state, and say whether the caller needs to see it."""
+        raise NotImplementedError
+
+    def _farewell(self, message: Message) -> None:
+        """Take the peer's GOODBYE or ABORT."""
+        if type(message) is Goodbye:
+            self.state = CLOSING
+            self.peer_left = True
+        elif type(message) is Abort:
+            self.state = CLOSED
+
+    def _after_greeting(self, admitted: list[Message]) -> None:
+        """Go on behind the first frame, or refuse to."""
+        raise NotImplementedError
+
+    def _open(self, limits: Limits) -> None:
+        self.state = OPEN
+        self.limits = limits
+        self._decoder.max_body = limits.max_body
+        self._decoder.one = False
+
+    def _fits(self, buffers: tuple[bytes, ...], name: str) -> tuple[bytes, ...]:
+        size = sum(map(len, buffers)) - 12
+        if size > self.limits.max_body:
+            raise LocalProtocolError(
+                f"{name} body of {size} bytes is over the limit of {self.limits.max_body}"
+            )
+
+        return buffers
+
+
+def pieces(request: int, payload: bytes, max_body: int) -> Iterator[Data]:
+    """Cut a payload into DATA messages, the last of them marked; an empty one gives one piece.
+
+    Args:
+        request: the request id that they belong to.
+        payload: what to send.
+        max_body: bytes in one piece.
+    """
+    view = memoryview(payload)
+    for at in range(0, max(len(view), 1), max_body):
+        yield Data(request, at + max_body >= len(view), bytes(view[at : at + max_body]))

@@ -1,0 +1,132 @@
+"""Errors across the wire: the client raises the leaf that the server answered."""
+
+from __future__ import annotations
+
+from memhub.service.wire.layout import ProtocolError, clip
+from memhub.service.wire.replies import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from memhub.errors import DeviceError, Obstacle
+
+_OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "kind": (str,),
+    "slot": (int,),
+    "base": (int,),
+    "length": (int,),
+    "type": (str,),
+    "owner": (str,),
+    "process": (str,),
+    "pid": (int,),
+    "since": (int, float),
+}
+
+
+def error_to_wire(request: int, error: DeviceError, max_body: int = 4096) -> Error:
+    """Lay out an error as the answer to a request.
+
+    Args:
+        request: the request's id.
+        error: what the hub raised.
+        max_body: the connection's limit; obstacles that do not fit are left out, last first.
+    """
+    kind, reason = type(error).__name__, clip(error.reason)
+    fixed = 24 + len(error.code.name) + len(kind)
+    reason = reason.encode("utf-8", "replace")[: max_body - fixed].decode("utf-8", "ignore")
+    room = max_body - fixed - len(reason.encode())
+
+    return Error(
+        request,
+        error.code.value,
+        error.moved,
+        error.code.name,
+        kind,
+        reason,
+        _obstacles_to_wire(error.obstacles, room),
+    )
+
+
+def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int) -> bytes:
+    if not obstacles:
+        return b""
+
+    import json
+
+    kept: list[str] = []
+    for obstacle in obstacles:
+        row = json.dumps(obstacle.as_dict(), separators=(",", ":"))
+        room -= len(row) + 1
+        if room < 1:
+            break
+
+        kept.append(row)
+
+    return f"[{','.join(kept)}]".encode() if kept else b""
+
+
+def error_from_wire(message: Error) -> DeviceError:
+    """Make the error that the server raised.
+
+    A kind that this version does not know becomes the plain DeviceError with the same errno;
+    an errno that it does not know becomes EIO, with the name in the reason.
+
+    Raises:
+        ProtocolError: the obstacles are malformed.
+    """
+    from memhub.abi import Errno
+
+    obstacles = _obstacles_from_wire(message.obstacles)
+    reason = message.reason
+    code = Errno.__members__.get(message.name)
+    if code is None:
+        code, reason = Errno.EIO, f"{message.name} ({message.code}): {reason}"
+
+    leaf = _leaves().get(message.kind, _base())
+
+    return leaf(reason, code=code, obstacles=obstacles, moved=message.moved)
+
+
+def _base() -> type[DeviceError]:
+    from memhub.errors import DeviceError
+
+    return DeviceError
+
+
+def _leaves() -> dict[str, type[DeviceError]]:
+    from memhub import errors
+
+    return {leaf.__name__: leaf for leaf in errors.DeviceError.__subclasses__()}
+
+
+def _obstacles_from_wire(raw: bytes) -> tuple[Obstacle, ...]:
+    if not raw:
+        return ()
+
+    import json
+
+    try:
+        rows = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ProtocolError("ERROR has obstacles that are not json") from None
+
+    if not isinstance(rows, list):
+        raise ProtocolError("ERROR has obstacles that are not a list")
+
+    return tuple(_obstacle(row) for row in rows)
+
+
+def _obstacle(row: Any) -> Obstacle:  # noqa: ANN401 - whatever json brings
+    from memhub.errors import Obstacle
+
+    if not isinstance(row, dict) or "kind" not in row:
+        raise ProtocolError("ERROR has an obstacle without a kind")
+
+    known = {key: value for key, value in row.items() if key in _OBSTACLE_TYPES}
+    for key, value in known.items():
+        if not isinstance(value, _OBSTACLE_TYPES[key]) or isinstance(value, bool):
+            raise ProtocolError(f"ERROR has an obstacle whose {key} is {value!r:.40}")
+
+    return Obstacle(**known)

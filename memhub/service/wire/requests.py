@@ -1,0 +1,234 @@
+"""The other requests. A `handle` is a number from OPENED; times are milliseconds.
+
+In `wait_ms` and `lease_ms`, 0 is none at all and 0xffffffff is without limit, except that a
+claim with `lease_ms` 0 lasts until it is released.
+"""
+
+# ruff: noqa: D102 - an override keeps the docstring of layout.Message
+from __future__ import annotations
+
+from memhub.service.wire.greeting import check_model
+from memhub.service.wire.layout import Message, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar, Final
+
+    from memhub.service.wire.layout import text, u16, u32, u64
+
+OPEN_READ: Final = 1
+OPEN_WRITE: Final = 2
+OPEN_UNDO: Final = 4
+
+MAP_READ: Final = 1
+MAP_WRITE: Final = 2
+
+SEEK_SET: Final = 0
+SEEK_CUR: Final = 1
+
+
+class Open(Message):
+    """Open a device; OPENED answers.
+
+    Attributes:
+        flags: OPEN_READ 1, OPEN_WRITE 2, OPEN_UNDO 4 (undo on close).
+        model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
+        path: `/dev/mem`, `/dev/kmem`, or either after `MACHINE:`.
+    """
+
+    TYPE: ClassVar[int] = 0x10
+
+    flags: u16
+    model: u16
+    path: text
+
+    def check(self) -> None:
+        check_model(self.NAME, self.model)
+        if self.flags & ~(OPEN_READ | OPEN_WRITE | OPEN_UNDO):
+            raise ProtocolError(f"OPEN has flags {self.flags:#x}, of which only 0x7 are defined")
+
+
+class Close(Message):
+    """Close a handle; DONE answers."""
+
+    TYPE: ClassVar[int] = 0x11
+
+    handle: u32
+
+
+class Seek(Message):
+    """Set the handle's offset; DONE answers with the new one.
+
+    Attributes:
+        handle: from OPENED.
+        whence: SEEK_SET 0 or SEEK_CUR 1; a memory device has no end.
+        offset: 64 bits, in two's complement where it is negative; sums are taken modulo 2^64.
+    """
+
+    TYPE: ClassVar[int] = 0x16
+
+    handle: u32
+    whence: u32
+    offset: u64
+
+    def check(self) -> None:
+        if self.whence > SEEK_CUR:
+            raise ProtocolError(f"SEEK has whence {self.whence}, which is not 0 or 1")
+
+
+class Cancel(Message):
+    """Cancel the request that has this frame's own request id.
+
+    There is no answer to this frame: the request itself is answered, with ECANCELED or with
+    what it had already done. One that is not in flight (its answer is under way) is ignored.
+    """
+
+    TYPE: ClassVar[int] = 0x1F
+
+
+class Claim(Message):
+    """Claim a range without changing its attributes; CLAIMED answers."""
+
+    TYPE: ClassVar[int] = 0x20
+
+    handle: u32
+    lease_ms: u32
+    wait_ms: u32
+    base: u64
+    length: u64
+
+
+class Release(Message):
+    """End a claim; DONE answers.
+
+    Attributes:
+        handle: from OPENED.
+        base: first byte.
+        length: bytes.
+        fence: the claim's fencing number, or 0 for whatever claim of this process is there.
+    """
+
+    TYPE: ClassVar[int] = 0x21
+
+    handle: u32
+    base: u64
+    length: u64
+    fence: u64
+
+
+class Renew(Message):
+    """Restart the lease of a claim; CLAIMED answers."""
+
+    TYPE: ClassVar[int] = 0x22
+
+    handle: u32
+    base: u64
+    length: u64
+    fence: u64
+    lease_ms: u32
+
+
+class Wait(Message):
+    """Wait until a range is free of other processes' claims, without claiming it; DONE answers."""
+
+    TYPE: ClassVar[int] = 0x23
+
+    handle: u32
+    base: u64
+    length: u64
+    wait_ms: u32
+
+
+class Break(Message):
+    """End other processes' claims on a range; DONE answers with how many. Needs the right to.
+
+    Attributes:
+        handle: from OPENED.
+        base: first byte.
+        length: bytes.
+        fence: only the claim with this fencing number, or 0 for all.
+        reason: why; it is logged, and the victim is told.
+    """
+
+    TYPE: ClassVar[int] = 0x24
+
+    handle: u32
+    base: u64
+    length: u64
+    fence: u64
+    reason: text
+
+
+class Subscribe(Message):
+    """Ask for events; DONE answers with the subscription's number, then EVENT frames come.
+
+    Attributes:
+        queue: events that the server keeps for a slow reader before it drops; 0 is its choice.
+        base: first byte of the range of interest.
+        length: bytes of it; 0 is every event, with a range or without.
+        machine: only this machine's; empty is all.
+    """
+
+    TYPE: ClassVar[int] = 0x28
+
+    queue: u32
+    base: u64
+    length: u64
+    machine: text
+
+
+class Unsubscribe(Message):
+    """End a subscription; DONE answers, and no EVENT of it comes after that."""
+
+    TYPE: ClassVar[int] = 0x29
+
+    subscription: u32
+
+
+class Report(Message):
+    """Ask how things stand; DATA answers with one JSON object.
+
+    Attributes:
+        what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
+        machine: only this machine's; empty is all.
+    """
+
+    TYPE: ClassVar[int] = 0x2A
+
+    what: text
+    machine: text
+
+
+class Explain(Message):
+    """Ask for the effective type of an address, and why; DATA answers with one JSON object."""
+
+    TYPE: ClassVar[int] = 0x2B
+
+    handle: u32
+    address: u64
+
+
+class Map(Message):
+    """Ask for the machine's RAM as a file to mmap; MAPPED answers. Unix sockets only.
+
+    Attributes:
+        handle: from OPENED.
+        rights: MAP_READ 1, MAP_WRITE 2.
+    """
+
+    TYPE: ClassVar[int] = 0x2C
+
+    handle: u32
+    rights: u32
+
+    def check(self) -> None:
+        if not self.rights or self.rights & ~(MAP_READ | MAP_WRITE):
+            raise ProtocolError(f"MAP asks for rights {self.rights:#x}, which is not 1, 2 or 3")
+
+
+class Ping(Message):
+    """Ask for a sign of life; DONE answers with the cookie."""
+
+    TYPE: ClassVar[int] = 0x2D
+
+    cookie: u64

@@ -1,0 +1,203 @@
+"""The server's end of a connection, without I/O."""
+
+from __future__ import annotations
+
+from memhub.service.wire.decoder import ANSWERS, FROM_CLIENT
+from memhub.service.wire.greeting import (
+    VERSION_MAX,
+    VERSION_MIN,
+    Event,
+    Hello,
+    Refused,
+    Welcome,
+)
+from memhub.service.wire.layout import LocalProtocolError, Message, ProtocolError, clip
+from memhub.service.wire.protocol import CLOSED, CLOSING, DECIDING, HELLO, OPEN, Limits, Protocol
+from memhub.service.wire.replies import Error
+from memhub.service.wire.requests import Cancel
+from memhub.service.wire.transfer import Data, Pwrite, Write
+
+
+class ServerProtocol(Protocol):
+    """Takes a client's bytes and says what it asks; frames the answers.
+
+    The life of it: `receive` gives a Hello; answer with `accept` or `refuse`; then `receive`
+    gives requests, `send` frames their answers in any order. A write whose payload does not fit
+    one frame is followed by Data messages with its id. What a client still sends of a write
+    that is answered already is swallowed.
+
+    Args:
+        limits: what this connection is allowed.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        super().__init__(FROM_CLIENT, limits or Limits())
+        self.hello: Hello | None = None
+
+    def accept(self, server: str, features: int = 0) -> bytes:
+        """The WELCOME frame.
+
+        Args:
+            server: the server's name and version, for people.
+            features: what it offers; the client gets what it also wants.
+
+        Raises:
+            LocalProtocolError: there is no HELLO to answer, or no common version (see `version`).
+        """
+        hello = self._greeted("WELCOME")
+        version = self.version()
+        if version is None:
+            raise LocalProtocolError("WELCOME cannot be sent: there is no common version")
+
+        limits = self.limits
+        frame = Welcome(
+            0,
+            version,
+            hello.model,
+            features & hello.features,
+            limits.max_body,
+            limits.max_in_flight,
+            limits.max_handles,
+            limits.idle_ms,
+            clip(server),
+        ).encode()
+        self._open(limits)
+
+        return frame
+
+    def refuse(self, code: int, name: str, reason: str) -> bytes:
+        """The REFUSED frame; close after it.
+
+        Args:
+            code: FreeBSD's errno number.
+            name: its name.
+            reason: why.
+
+        Raises:
+            LocalProtocolError: there is no HELLO to answer.
+        """
+        self._greeted("REFUSED")
+        self._decoder.kill("the connection was refused")
+        self.state = CLOSED
+
+        return Refused(0, code, name, clip(reason)).encode()
+
+    def version(self) -> int | None:
+        """The highest version that both sides speak, once HELLO is there, or None."""
+        if self.hello is None or self.hello.version_min > VERSION_MAX:
+            return None
+
+        version = min(VERSION_MAX, self.hello.version_max)
+
+        return version if version >= VERSION_MIN else None
+
+    def send(self, message: Message) -> tuple[bytes, ...]:
+        """Frame an answer or an event.
+
+        Args:
+            message: a reply with the id of a request in flight, or an Event.
+
+        Returns:
+            buffers to send in order.
+
+        Raises:
+            LocalProtocolError: the message answers no request in flight, or not in its kind.
+        """
+        request = message.request
+        begun = self._flight.get(request)
+        kind = type(message)
+        if begun is None or (kind is not ANSWERS[begun] and kind is not Error):
+            return self._send_other(message)
+
+        buffers = self._fits(message.buffers(), message.NAME)
+        if not isinstance(message, Data) or message.last:
+            del self._flight[request]
+
+        return buffers
+
+    def _send_other(self, message: Message) -> tuple[bytes, ...]:
+        if type(message) is Event and self.state in {OPEN, CLOSING}:
+            return self._fits(message.buffers(), message.NAME)
+
+        raise LocalProtocolError(
+            f"{message.NAME} answers request {message.request}, which is not in flight "
+            f"or has another kind of answer"
+        )
+
+    def _greeted(self, name: str) -> Hello:
+        if self.state != DECIDING or self.hello is None:
+            raise LocalProtocolError(f"{name} cannot be sent while the connection is {self.state}")
+
+        return self.hello
+
+    def _admit(self, message: Message) -> bool:
+        kind = type(message)
+        if kind is Hello or self.state in {HELLO, DECIDING}:
+            self._greet(message)
+        elif kind.TYPE in ANSWERS:
+            self._begin(message)
+        elif isinstance(message, Data):
+            return self._continue(message)
+        elif kind is Cancel:
+            return message.request in self._flight
+        else:
+            self._farewell(message)
+
+        return True
+
+    def _greet(self, message: Message) -> None:
+        if self.state != HELLO:
+            raise ProtocolError("HELLO came twice on one connection")
+
+        if not isinstance(message, Hello):
+            raise ProtocolError(f"{message.NAME} came before the handshake")
+
+        self.hello = message
+        self.state = DECIDING
+
+    def _after_greeting(self, admitted: list[Message]) -> None:
+        if self.state == DECIDING and self._decoder.pending:
+            raise ProtocolError(
+                f"{self._decoder.pending} bytes came before the handshake was answered"
+            )
+
+    def _begin(self, message: Message) -> None:
+        request = message.request
+        if request in self._flight or request in self._due:
+            raise ProtocolError(f"request id {request} is used again before its answer")
+
+        if self.peer_left:
+            raise ProtocolError(f"{message.NAME} came after GOODBYE")
+
+        if max(len(self._flight), len(self._due)) >= self.limits.max_in_flight:
+            raise ProtocolError(
+                f"request {request} is over the limit of {self.limits.max_in_flight} in flight"
+            )
+
+        if isinstance(message, Write | Pwrite) and message.total > len(message.data):
+            self._due[request] = message.total - len(message.data)
+
+        self._flight[request] = message.TYPE
+
+    def _continue(self, piece: Data) -> bool:
+        request = piece.request
+        due = self._due.get(request)
+        if due is None:
+            raise ProtocolError(f"DATA belongs to request {request}, which awaits none")
+
+        left = due - len(piece.data)
+        if left < 0:
+            raise ProtocolError(f"DATA brings {-left} bytes more than request {request} announced")
+
+        if not left and not piece.last:
+            raise ProtocolError(f"DATA ends request {request} without the flag LAST")
+
+        if not piece.data and not piece.last:
+            raise ProtocolError(f"DATA of request {request} is empty and not the last")
+
+        if piece.last:
+            del self._due[request]
+        else:
+            self._due[request] = left
+
+        return request in self._flight
