@@ -213,7 +213,7 @@ def _space_end(layout: KernelLayout) -> int:
 
 def _fixed_areas(layout: KernelLayout, memory: PhysicalMemory, upages: int) -> Iterator[Area]:
     if layout.direct_map is not None:
-        limit = direct_map_limit(memory.ram_top)
+        limit = min(direct_map_limit(memory.ram_top), memory.top)
         base = layout.direct_map
         if base + limit > _space_end(layout):
             raise ValueError(f"the direct map {base:#x}/{limit:#x} leaves the address space")

@@ -318,7 +318,7 @@ class PhysicalMemory:
             segments = list(self.segments(address, length))
 
         for segment in segments:
-            if segment.window:
+            if segment.window and length:
                 raise NeedsDevice(segment.window)
 
         return segments
