@@ -119,7 +119,8 @@ class MtrrDriver(RangeDriver):
 
                 return self._outcome(state, {slot: _inactive(row)})
 
-        raise refusals.absent(desc, enumerate(slots))
+        active = [pair for pair in enumerate(slots) if pair[1].mr_flags & abi.MDF_ACTIVE]
+        raise refusals.absent(desc, active)
 
     def restore(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
         """Put descriptors back and store them, as a successful SET would.
