@@ -1,0 +1,137 @@
+"""The order of the layers, and the few rules that keep the core pure, read off the source."""
+
+from __future__ import annotations
+
+import pytest
+
+from source_rules import (
+    COMPONENTS,
+    MAX_LINES,
+    NAMES_THAT_SAY_NOTHING,
+    Source,
+    from_plugins,
+    impure,
+    mutable_state,
+    past_the_plugin_face,
+    rank,
+    sources,
+    wrong_way,
+)
+
+# The project
+
+
+def test_every_component_has_a_place_in_the_order() -> None:
+    for part in sorted(COMPONENTS):
+        rank(part)
+
+
+def test_no_layer_imports_one_to_its_right() -> None:
+    assert [fault for source in sources("memhub") for fault in wrong_way(source)] == []
+
+
+def test_memhub_imports_no_architecture() -> None:
+    assert [fault for source in sources("memhub") for fault in from_plugins(source)] == []
+
+
+def test_architectures_import_the_plugin_face_alone() -> None:
+    assert [fault for s in sources("plugins") for fault in past_the_plugin_face(s)] == []
+
+
+def test_the_core_and_the_architectures_are_pure() -> None:
+    assert [fault for s in sources("memhub/core", "plugins") for fault in impure(s)] == []
+
+
+def test_no_module_holds_state() -> None:
+    assert [fault for s in sources("memhub", "plugins") for fault in mutable_state(s)] == []
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {
+        source.path: len(source.text.splitlines())
+        for source in sources("memhub", "plugins", "tests", "benchmarks")
+    }
+
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_every_module_is_named_for_what_it_holds() -> None:
+    parts = [(s.path, set(s.module.split("."))) for s in sources("memhub", "plugins", "tests")]
+
+    assert [path for path, names in parts if names & NAMES_THAT_SAY_NOTHING] == []
+
+
+# The rules themselves: each finds the fault it is for
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "found"),
+    [
+        ("memhub/abi.py", "import memhub.errors", "abi imports memhub.errors"),
+        ("memhub/abi.py", "from memhub import errors", "abi imports memhub.errors"),
+        ("memhub/abi.py", "from . import errors", "abi imports memhub.errors"),
+        ("memhub/abi.py", "from memhub import Hub", "abi imports memhub.Hub"),
+        ("memhub/core/x.py", "from ..plugin.spec import y", "core imports memhub.plugin.spec.y"),
+        ("memhub/core/__init__.py", "from ..audit import y", "core imports memhub.audit.y"),
+        ("memhub/core/x.py", "def f():\n  import memhub.audit", "core imports memhub.audit"),
+        ("memhub/core/x.py", "if TYPE_CHECKING:\n  import memhub.audit", "imports memhub.audit"),
+        ("memhub/core/x.py", "import_module('memhub.audit')", "core imports memhub.audit"),
+        ("memhub/service/wire/x.py", "import memhub.config", "service imports memhub.config"),
+    ],
+)
+def test_an_import_to_the_right_is_found(path: str, text: str, found: str) -> None:
+    (fault,) = wrong_way(Source(path, text))
+
+    assert found in fault
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("memhub/errors.py", "from memhub.abi import Errno"),
+        ("memhub/core/x.py", "from . import y; from .z import w; from memhub.core import v"),
+        ("memhub/cli/x.py", "from memhub import Hub, abi; import memhub.config"),
+        ("memhub/service/x.py", "import memhubris; import numpy; from memhub.audit import y"),
+    ],
+)
+def test_an_import_to_the_left_is_allowed(path: str, text: str) -> None:
+    assert wrong_way(Source(path, text)) == []
+
+
+def test_an_unknown_component_asks_for_a_place() -> None:
+    with pytest.raises(AssertionError, match=r"memhub.novelty has no place in ORDER"):
+        rank("novelty")
+
+
+def test_each_other_rule_finds_its_fault() -> None:
+    assert from_plugins(Source("memhub/hub.py", "from memhub_i386 import I386"))
+    assert past_the_plugin_face(Source("plugins/memhub_x/a.py", "from memhub import abi"))
+    assert not past_the_plugin_face(
+        Source("plugins/memhub_x/a.py", "from memhub import plugin; from memhub.plugin import abi")
+    )
+    assert impure(Source("memhub/core/x.py", "from os import path"))
+    assert impure(Source("memhub/core/backing.py", "import time"))
+    assert not impure(Source("memhub/core/backing.py", "import os"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cache = {}",
+        "cache: dict[int, int] = {}",
+        "_seen = set()",
+        "names = [n for n in x]",
+        "if x:\n  queue = deque()",
+        "def f():\n  global counter\n  counter = 1",
+    ],
+)
+def test_module_level_state_is_found(text: str) -> None:
+    assert len(mutable_state(Source("memhub/x.py", text))) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["TABLE = {}", "table: Final = {}", "__all__ = ['x']", "x = ()", "def f():\n  cache = {}"],
+)
+def test_constants_and_locals_are_no_state(text: str) -> None:
+    assert mutable_state(Source("memhub/x.py", text)) == []
