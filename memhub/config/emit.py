@@ -153,7 +153,9 @@ def _sayable(registers: MtrrRegisters) -> bool:
         and all(pair.valid for pair in pairs)
         and all(not (pair.base & ~bits & ~0xFF) for pair in pairs)
         and all(not (pair.mask & ~bits & ~(1 << 11)) for pair in pairs)
-        and (registers.fixed_supported or not registers.fixed_enabled)
+        and (
+            registers.fixed_supported or not (registers.fixed_enabled or any(registers.fixed_types))
+        )
     )
 
 
