@@ -52,8 +52,8 @@ class PatDriver(RangeDriver):
         self._end = 1 << cpu.phys_bits
         self._attributes: dict[int, dict[int, str]] = {}
         self._under: tuple[Mapping[int, int], TypeMap] | None = None
-        if options.palette is not None:
-            self._check_ranges(attributes_of(options.palette))
+        # FreeBSD's palette has every attribute: what is refused now would be with any palette.
+        self._check_ranges(attributes_of(options.palette or PALETTES["freebsd"]))
 
     def attach(self, msrs: Mapping[int, int]) -> RangeState:
         """Show the configured ranges, and the palette in register 0x277.
