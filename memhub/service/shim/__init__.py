@@ -1,0 +1,52 @@
+"""Unmodified programs whose /dev/mem is a hub's: `memhub exec -- PROGRAM ARGS…`.
+
+Theory of operation
+-------------------
+The program runs under a seccomp filter that it cannot shed and that everything it starts
+inherits. System calls that could concern a device (`filter`) stop in the kernel, which tells the
+supervisor (`supervisor`); the supervisor performs the call on the device and answers, or lets the
+kernel go on. Nothing is preloaded or patched, so static programs work like any other.
+
+* open of a device name: the hub opens a session, and the writing end of a new pipe goes into the
+  program under a number of a reserved window (`devices`). The pipe's inode says which device a
+  descriptor is, whoever holds it and whatever its number; its hang-up says that the last
+  descriptor is gone. One pipe is one open file description: dup and fork share it, and so its
+  offset, as a kernel's would.
+* read, write, lseek, fstat, ioctl, …: trapped where the descriptor lies in the window or is
+  standard input or output. Memory is read and written with process_vm_readv(2) and
+  process_vm_writev(2), nested pointers included.
+* mmap: the hub offers a file and an offset; the thread itself maps them (`remote`, `mapping`).
+
+The program and its children are one process of the hub: they share its claims.
+
+This is no sandbox. A program that wants to get around it can: a path may change between its
+examination and the kernel's own reading of it.
+"""
+
+from memhub.service.shim.backend import (
+    CallerMemory as CallerMemory,
+)
+from memhub.service.shim.backend import (
+    DeviceBackend as DeviceBackend,
+)
+from memhub.service.shim.backend import (
+    DeviceSession as DeviceSession,
+)
+from memhub.service.shim.backend import (
+    Mapping as Mapping,
+)
+from memhub.service.shim.backend import (
+    memrange_ioctl as memrange_ioctl,
+)
+from memhub.service.shim.kernel import ShimUnavailable as ShimUnavailable
+from memhub.service.shim.run import run as run
+
+__all__ = (
+    "CallerMemory",
+    "DeviceBackend",
+    "DeviceSession",
+    "Mapping",
+    "ShimUnavailable",
+    "memrange_ioctl",
+    "run",
+)

@@ -1,0 +1,76 @@
+"""What every handler of a trapped call works with, and what it can answer."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from memhub.service.shim.kernel import Listener, Notification
+from memhub.service.shim.memory import ProgramMemory
+
+if TYPE_CHECKING:
+    from memhub.service.shim.backend import DeviceBackend
+    from memhub.service.shim.devices import OpenDevice, OpenDevices
+    from memhub.service.shim.filter import Window
+    from memhub.service.shim.machine import MachineABI
+    from memhub.service.shim.names import DeviceNames
+
+
+class Outcome(enum.Enum):
+    """What a handler answers instead of a value.
+
+    PROCEED: not a device, the kernel performs the call. ANSWERED: the handler has replied, or
+    nobody waits for a reply. DEFER: the call may wait, make it on a thread that is `patient`.
+    """
+
+    PROCEED = enum.auto()
+    ANSWERED = enum.auto()
+    DEFER = enum.auto()
+
+
+PROCEED: Final = Outcome.PROCEED
+ANSWERED: Final = Outcome.ANSWERED
+DEFER: Final = Outcome.DEFER
+
+#: A value to return, or an Outcome; a refusal is an OSError whose errno the program gets.
+Result = int | Outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """The state of one supervisor, as one of its threads sees it.
+
+    Attributes:
+        patient: this thread may wait for the backend.
+        memory: this thread's access to the program's memory.
+    """
+
+    abi: MachineABI
+    listener: Listener
+    backend: DeviceBackend
+    devices: OpenDevices
+    names: DeviceNames
+    window: Window
+    patient: bool = False
+    memory: ProgramMemory = field(default_factory=ProgramMemory)
+
+    def find(self, call: Notification, index: int = 0) -> OpenDevice | None:
+        """The device behind an argument that is a descriptor, or None."""
+        return self.devices.find(call.pid, call.fd(index))
+
+
+Handler = Callable[[Context, Notification], Result]
+
+
+def refusal(number: int) -> OSError:
+    """The error that makes a call fail with the host's errno `number`."""
+    return OSError(number, os.strerror(number))
+
+
+def number_of(error: OSError) -> int:
+    """The host's errno of an error; EIO if it has none."""
+    return error.errno or errno.EIO

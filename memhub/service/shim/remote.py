@@ -1,0 +1,165 @@
+"""System calls made on behalf of a thread of the program, with ptrace(2).
+
+Mapping is the one thing that a supervisor cannot do from outside: the descriptor and the offset
+that the program names are not those that the kernel must map. The trapped mmap is answered, and
+before the thread runs another instruction it is stopped, made to repeat the call with other
+arguments, and given back its registers with the result. Signals stay blocked meanwhile.
+
+The thread must not be traced already (a debugger inside `memhub exec` keeps its hold; mmap of a
+device then fails with EPERM). All calls come from one thread of the supervisor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from memhub.service.shim.kernel import libc
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from memhub.service.shim.machine import MachineABI
+
+_CONT_TO_SYSCALL: Final = 24
+_GETREGSET: Final = 0x4204
+_SETREGSET: Final = 0x4205
+_SEIZE: Final = 0x4206
+_INTERRUPT: Final = 0x4207
+_GETSIGMASK: Final = 0x420A
+_SETSIGMASK: Final = 0x420B
+_DETACH: Final = 17
+_OPTION_SYSGOOD: Final = 1
+_NT_PRSTATUS: Final = 1
+_WALL: Final = 0x40000000
+_U64: Final = (1 << 64) - 1
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class RemoteThread:
+    """A thread of the program that is about to stop for the supervisor.
+
+    Made while the thread waits in a trapped call. Once that call is answered, entering the
+    context waits for the stop, and leaving it lets the thread run on.
+
+    Args:
+        tid: the thread.
+        abi: its calling convention.
+
+    Raises:
+        OSError: the thread is gone (ESRCH), or may not be traced (EPERM).
+    """
+
+    def __init__(self, tid: int, abi: MachineABI) -> None:
+        self._tid = tid
+        self._abi = abi
+        self._ptrace = libc().ptrace
+        self._ptrace.restype = ctypes.c_long
+        self._ptrace.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+        self._mask = ctypes.c_uint64()
+        self._saved: list[int] = []
+        self._call(_SEIZE, 0, _OPTION_SYSGOOD)
+        self._call(_INTERRUPT, 0, 0)
+
+    def __enter__(self) -> RemoteThread:
+        self._wait()
+        self._call(_GETSIGMASK, 8, ctypes.addressof(self._mask))
+        blocked = ctypes.c_uint64(_U64)
+        self._call(_SETSIGMASK, 8, ctypes.addressof(blocked))
+        self._saved = self._registers()
+
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._call(_SETSIGMASK, 8, ctypes.addressof(self._mask))
+        finally:
+            self._ptrace(_DETACH, self._tid, 0, 0)
+
+    def call(self, name: str, *args: int) -> int:
+        """Make one system call.
+
+        Returns:
+            its result as the register holds it: an unsigned 64-bit integer, the last 4095
+            values of which are negated error numbers.
+
+        Raises:
+            OSError: the thread is gone (ESRCH).
+        """
+        where = self._abi.registers
+        registers = list(self._saved)
+        registers[where.pc] -= where.trap
+        for place, value in zip(where.args, args, strict=False):
+            registers[place] = value
+
+        registers[where.nr] = self._abi.calls[name]
+        self._set(registers)
+        for _ in range(2):
+            self._call(_CONT_TO_SYSCALL, 0, 0)
+            self._wait()
+
+        return self._registers()[where.result]
+
+    def finish(self, result: int) -> None:
+        """Give the thread its registers back, with `result` as what the trapped call returned."""
+        registers = list(self._saved)
+        registers[self._abi.registers.result] = result
+        self._set(registers)
+
+    def _registers(self) -> list[int]:
+        buffer = (ctypes.c_uint64 * self._abi.registers.words)()
+        vector = _Iovec(ctypes.addressof(buffer), ctypes.sizeof(buffer))
+        self._call(_GETREGSET, _NT_PRSTATUS, ctypes.addressof(vector))
+
+        return list(buffer)
+
+    def _set(self, registers: list[int]) -> None:
+        original = self._abi.registers.original
+        if original is not None:
+            registers[original] = _U64  # no call to restart
+
+        buffer = (ctypes.c_uint64 * len(registers))(*registers)
+        vector = _Iovec(ctypes.addressof(buffer), ctypes.sizeof(buffer))
+        self._call(_SETREGSET, _NT_PRSTATUS, ctypes.addressof(vector))
+
+    def _call(self, request: int, address: int, data: int) -> None:
+        if self._ptrace(request, self._tid, address, data) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def _wait(self) -> None:
+        """Wait for the next stop.
+
+        Raises:
+            ProcessLookupError: the thread ended instead.
+        """
+        ended = os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED
+        events = os.WEXITED | os.WSTOPPED | os.WNOWAIT | _WALL
+        event = os.waitid(os.P_PID, self._tid, events)
+        if event is None or event.si_code not in ended:
+            os.waitpid(self._tid, _WALL)
+            return
+
+        if not _is_child(self._tid):  # its own parent learns of the end only after this
+            os.waitpid(self._tid, _WALL)
+
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+
+def _is_child(tid: int) -> bool:
+    """Whether a thread is the first of a process that this process started."""
+    status = Path(f"/proc/{tid}/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+
+    return int(fields["PPid"]) == os.getpid() and int(fields["Tgid"]) == tid
