@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from memhub.abi import Errno
@@ -50,6 +51,14 @@ class Obstacle:
     process_id: int | None = None
     pid: int | None = None
     since: float | None = None
+
+    @property
+    def since_text(self) -> str | None:
+        """When it began, in UTC, for people."""
+        if self.since is None:
+            return None
+
+        return datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that are known, for the log and the wire."""

@@ -20,7 +20,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
     frozenset({"plugin"}),
     frozenset({"audit"}),
-    frozenset({"hub", "handle", "process", "clock", "dispatch", "journal"}),
+    frozenset({"clock", "journal", "dispatch", "events", "report", "handle", "process", "hub"}),
     frozenset({"service", "rig", "analysis"}),
     frozenset({"config"}),
     frozenset({"memhub"}),

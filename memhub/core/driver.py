@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from memhub.abi import LP64, MDF_SETTABLE, DataModel, Errno, RangeDesc
+from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
 
 if TYPE_CHECKING:
     from memhub.core.memtypes import TypeMap
@@ -154,7 +154,7 @@ class RangeDriver(ABC):
         """
         desc = state.slots[slot]
 
-        return (desc.mr_base, desc.mr_end)
+        return (desc.mr_base, desc.mr_end) if desc.mr_flags & MDF_ACTIVE else (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,264 @@
+"""A range table with owners: what one machine's range operations come to.
+
+One operation, one direction: the driver plans a change, ownership and the commits in flight are
+asked, then the table is swapped and the claims follow. Each operation returns an Outcome and
+either happens whole or not at all; `revert` takes back the last one, for a caller whose record
+of it could not be written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memhub.abi import (
+    MEMRANGE_SET_REMOVE,
+    DataModel,
+    Errno,
+    RangeDesc,
+)
+from memhub.core.commits import Commit, Instant, SetRequest
+from memhub.core.planner import Planner
+from memhub.core.ranges import RangeTable, mark_busy
+from memhub.core.requests import Effect, Outcome, Principal
+from memhub.core.undo import UndoNotes
+from memhub.errors import DeviceError, RangeBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memhub.core.driver import Change, RangeState
+
+
+class OwnedRanges(Planner):
+    """The ranges of one machine, their owners, and the commits in flight.
+
+    Args:
+        table: the slots; None where the architecture has no range operations.
+        no_ranges: what range operations answer without a table.
+        models: the data models that clients of this machine use.
+    """
+
+    def __init__(
+        self, table: RangeTable | None, no_ranges: Errno, models: tuple[DataModel, ...]
+    ) -> None:
+        super().__init__(table, no_ranges)
+        self._models = models
+        self._views: dict[tuple[int, str], tuple[int, int, bytes]] = {}
+        self._undo = UndoNotes()
+        self._saved: tuple[RangeState, UndoNotes] | None = None
+
+    # Looking
+
+    def get(self, process: Principal, count: int, model: DataModel) -> tuple[int, bytes]:
+        """MEMRANGE_GET (`sys/dev/mem/memutil.c`, `mem_range_attr_get`).
+
+        Args:
+            process: who asks; slots of others show MDF_BUSY.
+            count: `mo_arg[0]`; 0 and below ask for the number of slots.
+            model: the layout of the answer.
+
+        Returns:
+            the new `mo_arg[0]`, and the packed descriptors.
+
+        Raises:
+            NotSupported: EOPNOTSUPP.
+            NoRanges: ENXIO.
+        """
+        table = self.require()
+        size = len(table.state.slots)
+        if count <= 0:
+            return size, b""
+
+        image = self.view(table, process, model)
+        if count >= size:
+            return size, image
+
+        return count, image[: count * model.desc.size]
+
+    def view(self, table: RangeTable, process: Principal, model: DataModel) -> bytes:
+        """The packed table as `process` sees it."""
+        ownership = self.ownership
+        if not ownership.claims and not self.commits:
+            return table.image(model)
+
+        stamp = (table.generation, ownership.epoch)
+        key = (process.id, model.name)
+        kept = self._views.get(key)
+        if kept is not None and kept[:2] == stamp:
+            return kept[2]
+
+        slots = self.busy_slots(process)
+        image = table.image(model)
+        if slots:
+            image = mark_busy(image, model, slots)
+
+        self._views[key] = (*stamp, image)
+
+        return image
+
+    def forget_views(self, process: Principal) -> None:
+        """Drop what was kept for a process that is gone."""
+        for model in self._models:
+            self._views.pop((process.id, model.name), None)
+
+    # Doing
+
+    def set(self, request: SetRequest, now: Instant) -> Outcome:
+        """MEMRANGE_SET that takes effect at once."""
+        return self.attempt(lambda: self._apply(request, self.plan(request), now))
+
+    def begin(self, request: SetRequest, now: Instant) -> Outcome:
+        """Start a MEMRANGE_SET that takes time; its slots are BUSY to everybody from now on.
+
+        Returns:
+            an Outcome whose reply is the Commit.
+        """
+        return self.attempt(lambda: self._begin(request, now))
+
+    def _begin(self, request: SetRequest, now: Instant) -> Outcome:
+        change = self.plan(request)
+        table = self.require()
+        after = table.state.apply(change)
+        commit = Commit(
+            request=request,
+            wrote=change.wrote,
+            after=tuple(after.slots[slot] for slot in change.wrote),
+            bounds=table.hull(change),
+            since=now.wall,
+            began=now.mono_ns,
+        )
+        self.commits.append(commit)
+        self.ownership.epoch += 1
+
+        return Outcome(reply=commit)
+
+    def finish(self, commit: Commit, now: Instant) -> Outcome:
+        """Let a commit take effect, at this instant."""
+        outcome = self.attempt(lambda: self._finish(commit, now))
+        self.abort(commit)
+
+        return outcome
+
+    def _finish(self, commit: Commit, now: Instant) -> Outcome:
+        change = self.plan(commit.request, but=commit)
+        if change.wrote != commit.wrote:
+            raise RangeBusy(
+                "the table changed under the commit, which would now write other slots",
+                obstacles=(commit.obstacle(),),
+            )
+
+        return self._apply(commit.request, change, now)
+
+    def abort(self, commit: Commit) -> None:
+        """End a commit without effect; nothing happens if it has ended."""
+        if commit in self.commits:
+            self.commits.remove(commit)
+            self.ownership.epoch += 1
+
+    def attempt(self, operation: Callable[[], Outcome]) -> Outcome:
+        """Do one operation whole, or none of it: a DeviceError becomes the Outcome's error."""
+        self.settle()
+        try:
+            return operation()
+        except DeviceError as error:
+            self.revert()
+            return Outcome(error=error)
+        except BaseException:
+            self.revert()
+            raise
+
+    def _apply(self, request: SetRequest, change: Change, now: Instant) -> Outcome:
+        before = self.require().state
+        self._swap(change)
+        after = self.require().state
+        self._undo.note(request.process, change.wrote, before.slots, after.slots)
+        outcome = _changed(change, before, after)
+        if request.arg == MEMRANGE_SET_REMOVE:
+            outcome.released = self.ownership.drop_slots(change.wrote)
+        else:
+            self._claim_written(request, change, now, outcome)
+
+        return outcome
+
+    def _claim_written(
+        self, request: SetRequest, change: Change, now: Instant, outcome: Outcome
+    ) -> None:
+        slots = self.require().state.slots
+        spans = {slot: (slots[slot].mr_base, slots[slot].mr_end) for slot in change.wrote}
+        expires = None if request.lease is None else now.mono + request.lease
+        claim = self.ownership.take_slots(request.process, spans, now.wall, expires)
+        if claim is not None:
+            outcome.claimed = tuple(claim.slots)
+            outcome.fence = claim.fence
+        elif change.wrote:
+            held = self.ownership.holder(change.wrote[0])
+            outcome.fence = held.fence if held is not None else None
+
+    def _swap(self, change: Change) -> None:
+        table = self.require()
+        if self._saved is None:
+            self._saved = (table.state, self._undo.copy())
+
+        table.swap(table.state.apply(change), change.slots, self._models)
+
+    def settle(self) -> None:
+        """Make the last operation final."""
+        self._saved = None
+        self.ownership.settle()
+
+    def revert(self) -> None:
+        """Take back the last operation, whole."""
+        self.ownership.revert()
+        if self._saved is not None and self.table is not None:
+            state, self._undo = self._saved
+            self.table.swap(state, range(len(state.slots)), self._models)
+            self._saved = None
+
+    # Undo
+
+    def remember(self, process: Principal) -> None:
+        """From now on keep what `process` changes, to undo it."""
+        self._undo.watch(process)
+
+    def undo(self, process: Principal) -> list[Effect]:
+        """Put back what `process` changed and nobody else has changed since.
+
+        A slot whose return would change a type inside another's claim stays as it is; the
+        effect carries the error.
+        """
+        return [self._undo_slot(process, *entry) for entry in self._undo.take(process)]
+
+    def _undo_slot(self, process: Principal, slot: int, first: RangeDesc) -> Effect:
+        table = self.require()
+        before = table.state
+        effect = Effect(
+            event="undo", process=process, base=first.mr_base, length=first.mr_len, cause="undo"
+        )
+        change = table.driver.restore(before, {slot: first})
+        try:
+            self.ownership.check_slots(process, (slot,), before.slots)
+            self._check_commit_slots((slot,), None)
+            self._check_types(table, process, change)
+        except DeviceError as error:
+            kept = (before.slots[slot],)
+            return replace(effect, slots=(slot,), before=kept, after=kept, error=error)
+
+        self._swap(change)
+        done = _changed(change, before, table.state)
+        self.ownership.drop_slots((slot,))
+
+        return replace(
+            effect, slots=done.slots, before=done.before, after=done.after, msrs=done.msrs
+        )
+
+
+def _changed(change: Change, before: RangeState, after: RangeState) -> Outcome:
+    slots = tuple(sorted({*change.slots, *change.wrote}))
+
+    return Outcome(
+        slots=slots,
+        before=tuple(before.slots[slot] for slot in slots),
+        after=tuple(after.slots[slot] for slot in slots),
+        msrs={number: (before.msrs.get(number, 0), new) for number, new in change.msrs.items()},
+    )

@@ -1,0 +1,192 @@
+"""What a MEMRANGE_SET would change, or why it may not: asks, changes nothing.
+
+The order of the answers: EOPNOTSUPP and ENXIO for what is not there, the driver's own checks, a
+stale fencing number, a claim lost (rule 7 of `ownership.py`), slots and bytes of others
+(rule 4), commits in flight (rule 8).
+
+Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_set), `sys/x86/x86/x86_mem.c` (x86_mrset).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memhub.abi import MDF_BUSY, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno
+from memhub.core.claims import busy
+from memhub.core.ownership import Ownership
+from memhub.errors import DeviceError, NoRanges, NotSupported, RangeBusy
+
+if TYPE_CHECKING:
+    from memhub.core.commits import Commit, SetRequest
+    from memhub.core.driver import Change, RangeState
+    from memhub.core.ranges import RangeTable
+    from memhub.core.requests import Principal
+
+
+class Planner:
+    """The questions that one machine's range operations ask before they happen.
+
+    Args:
+        table: the slots; None where the architecture has no range operations.
+        no_ranges: what range operations answer without a table.
+
+    Attributes:
+        ownership: the claims.
+        commits: the commits in flight.
+    """
+
+    def __init__(self, table: RangeTable | None, no_ranges: Errno) -> None:
+        self.table = table
+        self.ownership = Ownership()
+        self.commits: list[Commit] = []
+        self._no_ranges = no_ranges
+
+    def require(self) -> RangeTable:
+        """The table.
+
+        Raises:
+            NotSupported: EOPNOTSUPP (or what the architecture answers): no range operations.
+            NoRanges: ENXIO: the driver found no descriptors.
+        """
+        table = self.table
+        if table is None:
+            raise NotSupported("this architecture has no range operations", code=self._no_ranges)
+
+        if not table.state.slots:
+            raise NoRanges("the range driver attached but found no descriptors")
+
+        return table
+
+    def busy_slots(self, process: Principal, but: Commit | None = None) -> list[int]:
+        """Slots that are BUSY to `process`: claimed by others, or in a commit other than `but`."""
+        slots = self.ownership.busy_slots(process)
+        for commit in self.commits:
+            if commit is not but:
+                slots.extend(commit.wrote)
+
+        return slots
+
+    def plan(self, request: SetRequest, but: Commit | None = None) -> Change:
+        """What a MEMRANGE_SET would change; changes nothing itself.
+
+        Args:
+            request: the request.
+            but: the commit in flight that is this request itself.
+
+        Raises:
+            DeviceError: the request is refused, by the driver or by an owner.
+        """
+        table = self.require()
+        process = request.process
+        slots = self.busy_slots(process, but)
+        change = self._ask_driver(table, request, slots)
+        if request.fence is not None:
+            self.ownership.check_fence(process, request.fence)
+
+        self.ownership.tell_loss(process, request.desc.mr_base, request.desc.mr_end)
+        if slots:
+            self.ownership.check_slots(process, change.wrote, table.state.slots)
+            self._check_commit_slots(change.wrote, but)
+
+        self._check_types(table, process, change)
+        self._check_commits(table, change, but)
+
+        return change
+
+    def _ask_driver(self, table: RangeTable, request: SetRequest, slots: list[int]) -> Change:
+        driver = table.driver
+        if request.arg == MEMRANGE_SET_UPDATE:
+            operation = driver.update
+        elif request.arg == MEMRANGE_SET_REMOVE:
+            operation = driver.remove
+        else:
+            raise NotSupported(
+                f"mo_arg[0] is {request.arg}; MEMRANGE_SET knows UPDATE (0) and REMOVE (1)"
+            )
+
+        if not slots:
+            return operation(table.state, request.desc)
+
+        try:
+            change = operation(table.busy_view(slots), request.desc)
+        except RangeBusy as refusal:
+            self._name_owners(refusal)
+            raise
+
+        return _without_busy(change, table.state, slots)
+
+    def _name_owners(self, refusal: RangeBusy) -> None:
+        """Tell whose slot it is that a driver found busy; the driver cannot know."""
+        named = []
+        for found in refusal.obstacles:
+            claim = self.ownership.holder(found.slot) if found.slot is not None else None
+            if claim is not None:
+                named.append(
+                    replace(claim.obstacle(slot=found.slot), type=found.type, owner=found.owner)
+                )
+
+            named += [c.obstacle(found.slot) for c in self.commits if found.slot in c.wrote]
+
+        if named:
+            raise busy(named) from refusal
+
+    def _check_commit_slots(self, wrote: tuple[int, ...], but: Commit | None) -> None:
+        blocked = [
+            commit.obstacle(slot)
+            for commit in self.commits
+            if commit is not but
+            for slot in wrote
+            if slot in commit.wrote
+        ]
+        if blocked:
+            raise busy(blocked)
+
+    def _check_types(self, table: RangeTable, process: Principal, change: Change) -> None:
+        if self.ownership.only_holder(process):
+            return
+
+        self.ownership.check_types(
+            process,
+            table.hull(change),
+            lambda: table.types,
+            lambda: table.driver.types(table.state.apply(change)),
+        )
+
+    def _check_commits(self, table: RangeTable, change: Change, but: Commit | None) -> None:
+        """Refuse what would alter a commit in flight (rule 8)."""
+        for commit in self.commits:
+            if commit is not but and not self._still_exact(
+                table, table.state.apply(change), commit
+            ):
+                raise busy([commit.obstacle()])
+
+    def _still_exact(self, table: RangeTable, state: RangeState, commit: Commit) -> bool:
+        driver, request = table.driver, commit.request
+        operation = driver.update if request.arg == MEMRANGE_SET_UPDATE else driver.remove
+        try:
+            change = operation(state, request.desc)
+        except DeviceError:
+            return False
+
+        return change.wrote == commit.wrote and commit.after == tuple(
+            state.apply(change).slots[slot] for slot in commit.wrote
+        )
+
+
+def _without_busy(change: Change, state: RangeState, slots: list[int]) -> Change:
+    """Take out of a change the BUSY marks that the driver was shown."""
+    shown = {slot for slot in slots if slot in change.slots}
+    if not shown:
+        return change
+
+    clean = {
+        slot: replace(
+            desc, mr_flags=desc.mr_flags & ~MDF_BUSY | state.slots[slot].mr_flags & MDF_BUSY
+        )
+        if slot in shown
+        else desc
+        for slot, desc in change.slots.items()
+    }
+
+    return replace(change, slots=clean)

@@ -1,0 +1,83 @@
+"""What a machine is made of, before it runs: plain values that configuration fills in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from memhub.core.driver import Cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: What lies behind a stretch of physical addresses. `reserved` and `unusable` have nothing
+#: behind them (open bus); `acpi` and `nvs` are RAM that firmware uses.
+RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable"]
+WpWrites = Literal["fault", "drop", "allow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """One stretch of the memory map, e820 style.
+
+    Attributes:
+        base: first physical byte.
+        length: bytes.
+        kind: what lies there.
+        data: the first bytes of its content; the rest is zero (0xff in ROM).
+    """
+
+    base: int
+    length: int
+    kind: RegionKind = "ram"
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelMapping:
+    """One mapping of kernel virtual addresses, in whole pages.
+
+    Attributes:
+        virtual: first kernel virtual address.
+        physical: the physical address it maps to.
+        length: bytes.
+        writable: whether a write through it is allowed (EFAULT else).
+    """
+
+    virtual: int
+    physical: int
+    length: int
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """One machine, described.
+
+    Attributes:
+        name: what clients put before the colon in `NAME:/dev/mem`.
+        arch: name of an installed architecture.
+        cpu: the processor.
+        msrs: registers that firmware left, by number; absent ones are zero.
+        options: the architecture's own options, checked by its driver.
+        memory: the memory map; regions do not overlap. Outside it is open bus.
+        kmem: the kernel's mappings beside the direct map, if the architecture has one.
+        symbols: kernel symbols by name, for `kvm_nlist`.
+        securelevel: above 0, opening for write fails with EPERM.
+        wp_writes: what a write to write-protected memory does.
+        upages: pages of the per-process u-area (classic i386 layout).
+        commit_latency: seconds a commit takes; None takes the architecture's.
+    """
+
+    name: str
+    arch: str
+    cpu: Cpu = field(default_factory=Cpu)
+    msrs: Mapping[int, int] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    memory: tuple[Region, ...] = ()
+    kmem: tuple[KernelMapping, ...] = ()
+    symbols: Mapping[str, int] = field(default_factory=dict)
+    securelevel: int = -1
+    wp_writes: WpWrites = "fault"
+    upages: int = 2
+    commit_latency: float | None = None

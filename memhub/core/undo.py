@@ -1,0 +1,54 @@
+"""What to put back when a handle opened "undo on close" is closed.
+
+`sys/sys/memrange.h` has wished for it since 1999: a flag that means "set this and undo it when I
+exit". A note keeps what a slot held before the process first changed it; anybody else's change
+of that slot makes the note void.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from memhub.abi import RangeDesc
+    from memhub.core.requests import Principal
+
+
+class UndoNotes:
+    """Per watched process: slot to the descriptor it held before."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, dict[int, RangeDesc]] = {}
+
+    def watch(self, process: Principal) -> None:
+        """From now on note what `process` changes."""
+        self._before.setdefault(process.id, {})
+
+    def note(
+        self,
+        process: Principal,
+        wrote: Iterable[int],
+        before: Sequence[RangeDesc],
+        after: Sequence[RangeDesc],
+    ) -> None:
+        """Take note of a change by `process`: the slots it wrote, and the table around it."""
+        for owner, kept in self._before.items():
+            for slot in wrote:
+                if owner != process.id:
+                    kept.pop(slot, None)
+                elif before[slot] != after[slot]:
+                    kept.setdefault(slot, before[slot])
+
+    def take(self, process: Principal) -> list[tuple[int, RangeDesc]]:
+        """Forget a process, and say what it changed: `(slot, descriptor before)`."""
+        return list(self._before.pop(process.id, {}).items())
+
+    def copy(self) -> UndoNotes:
+        """The same notes, apart from these."""
+        twin = UndoNotes()
+        if self._before:
+            twin._before = {owner: dict(kept) for owner, kept in self._before.items()}
+
+        return twin
