@@ -1,1 +1,73 @@
-"""memhub."""
+"""memhub: FreeBSD's /dev/mem and /dev/kmem as an async multiplexer.
+
+Where things are: `abi` the binary interface, `errors` what is answered, `core` the machine that
+decides, `plugin` what an architecture imports, `audit` the log, `hub` and `handle` the async
+face, `service` the same over sockets, `config` TOML and imports, `cli` the commands.
+
+The names below are loaded when they are first used, so that a command that needs only a socket
+does not pay for numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from memhub.audit import AuditLog as AuditLog
+    from memhub.clock import ManualClock as ManualClock
+    from memhub.clock import SystemClock as SystemClock
+    from memhub.core.driver import Cpu as Cpu
+    from memhub.core.spec import KernelMapping as KernelMapping
+    from memhub.core.spec import MachineSpec as MachineSpec
+    from memhub.core.spec import Region as Region
+    from memhub.errors import DeviceError as DeviceError
+    from memhub.handle import Handle as Handle
+    from memhub.hub import Hub as Hub
+    from memhub.plugin.loader import load_arches as load_arches
+    from memhub.process import Process as Process
+
+_HOMES: Final = {
+    "AuditLog": "memhub.audit",
+    "Cpu": "memhub.core.driver",
+    "DeviceError": "memhub.errors",
+    "Handle": "memhub.handle",
+    "Hub": "memhub.hub",
+    "KernelMapping": "memhub.core.spec",
+    "MachineSpec": "memhub.core.spec",
+    "ManualClock": "memhub.clock",
+    "Process": "memhub.process",
+    "Region": "memhub.core.spec",
+    "SystemClock": "memhub.clock",
+    "load_arches": "memhub.plugin.loader",
+}
+
+__all__ = (
+    "AuditLog",
+    "Cpu",
+    "DeviceError",
+    "Handle",
+    "Hub",
+    "KernelMapping",
+    "MachineSpec",
+    "ManualClock",
+    "Process",
+    "Region",
+    "SystemClock",
+    "load_arches",
+)
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'memhub' has no attribute {name!r}")
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,145 @@
+"""Changes as they happen, for those who subscribe.
+
+Slow readers: a subscription holds a bounded number of events. When it is full the oldest is
+dropped and counted; the reader finds a `missed` event in its place, and no request ever waits
+for a reader. What was missed is in the audit log under the sequence numbers in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Self, final
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: What counts as a change, when no events are named.
+CHANGES: Final = frozenset(
+    {
+        "request.set",
+        "undo",
+        "claim.take",
+        "claim.renew",
+        "claim.release",
+        "claim.expire",
+        "claim.break",
+        "device.attach",
+        "device.detach",
+    }
+)
+
+
+@final
+class Subscription:
+    """An asynchronous iterator over the records of changes; made by `Hub.subscribe`.
+
+    Each item is a record as in the audit log (`docs/audit.md`), or `{"event": "missed",
+    "count": N}` where N records were dropped because the reader was slow.
+    """
+
+    def __init__(
+        self,
+        listen: Callable[[Callable[[dict[str, Any]], None]], Callable[[], None]],
+        *,
+        machine: str | None,
+        span: tuple[int, int] | None,
+        events: frozenset[str],
+        failures: bool,
+        size: int,
+    ) -> None:
+        if size < 1:
+            raise ValueError(f"a subscription cannot hold {size} events")
+
+        self._machine = machine
+        self._span = span
+        self._events = events
+        self._failures = failures
+        self._kept: deque[dict[str, Any]] = deque(maxlen=size)
+        self._missed = 0
+        self._news = anyio.Event()
+        self._closed = False
+        self._stop = listen(self._take)
+
+    def _wants(self, record: Mapping[str, Any]) -> bool:
+        if record["event"] not in self._events:
+            return False
+
+        if self._machine is not None and record.get("machine") != self._machine:
+            return False
+
+        if not self._failures and record.get("errno") is not None:
+            return False
+
+        if self._span is None or record.get("base") is None:
+            return True
+
+        lo, hi = self._span
+
+        return bool(record["base"] < hi and lo < record["base"] + record["length"])
+
+    def _take(self, record: dict[str, Any]) -> None:
+        if self._wants(record):
+            if len(self._kept) == self._kept.maxlen:
+                self._missed += 1
+
+            self._kept.append(dict(record))
+            self._news.set()
+
+    def receive_nowait(self) -> dict[str, Any]:
+        """The next event.
+
+        Raises:
+            anyio.WouldBlock: there is none yet.
+            anyio.EndOfStream: the subscription is closed and empty.
+        """
+        if self._missed:
+            missed, self._missed = self._missed, 0
+
+            return {"event": "missed", "count": missed}
+
+        if self._kept:
+            return self._kept.popleft()
+
+        if self._closed:
+            raise anyio.EndOfStream
+
+        raise anyio.WouldBlock
+
+    async def receive(self) -> dict[str, Any]:
+        """Wait for the next event.
+
+        Raises:
+            anyio.EndOfStream: the subscription is closed and empty.
+        """
+        await checkpoint()
+        while True:
+            try:
+                return self.receive_nowait()
+            except anyio.WouldBlock:
+                self._news = anyio.Event()
+
+            await self._news.wait()
+
+    def close(self) -> None:
+        """Take no more events; what is held can still be read."""
+        self._stop()
+        self._closed = True
+        self._news.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,292 @@
+"""The hub: many machines, many processes, one event loop."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, final
+
+import anyio
+import orjson
+
+from memhub.audit import records
+from memhub.clock import SystemClock
+from memhub.core.machine import Machine
+from memhub.core.requests import Principal
+from memhub.dispatch import Dispatcher
+from memhub.dispatch.context import Context
+from memhub.events import CHANGES, Subscription
+from memhub.journal import Journal
+from memhub.plugin.loader import load_arches
+from memhub.process import Process
+from memhub.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
+
+    from memhub.abi import DataModel
+    from memhub.audit import AuditLog
+    from memhub.clock import Clock
+    from memhub.core.claims import Claim
+    from memhub.core.driver import Arch
+    from memhub.core.physmap import MmioDevice, Window
+    from memhub.core.spec import MachineSpec
+    from memhub.handle import Handle
+
+
+@final
+class Hub(anyio.AsyncContextManagerMixin):
+    """Serves `/dev/mem` and `/dev/kmem` of its machines; use it in `async with`.
+
+    Args:
+        specs: the machines; the first is the default one unless `default` names another.
+        default: the machine that a bare `/dev/mem` means.
+        arches: architectures by name; None loads those that are installed.
+        log: an open audit log, which the embedder closes; None keeps no log.
+        clock: where time comes from; None takes the system's clocks.
+
+    Raises:
+        ValueError: there is no machine, two have one name, the default is none of them, or a
+            machine's description contradicts itself.
+        ArchNotInstalled: a machine names an architecture that no plugin provides.
+        OptionError: an option of an architecture is wrong.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[MachineSpec],
+        *,
+        default: str | None = None,
+        arches: Mapping[str, Arch] | None = None,
+        log: AuditLog | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        known = load_arches() if arches is None else arches
+        self._machines = _build(specs, known)
+        self._journal = Journal(log)
+        self._processes = itertools.count(1)
+        context = Context(
+            self._machines,
+            _default(self._machines, default),
+            self._journal,
+            clock or SystemClock(),
+        )
+
+        #: The synchronous half, for servers that answer many requests in one turn.
+        self.dispatch = Dispatcher(context)
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        self._attach()
+        failure: Exception | None = None
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._keep_time)
+                try:
+                    yield self
+                except Exception as error:  # noqa: BLE001 - raised below, bare
+                    failure = error
+                finally:
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._detach()
+
+        # An embedder's own exception is not to come out in an exception group.
+        if failure is not None:
+            raise failure
+
+    def _attach(self) -> None:
+        if self._journal.active:
+            now = self.dispatch.context.clock.now()
+            with self._journal.batch():
+                for machine in self._machines.values():
+                    table = machine.ranges.table
+                    state = table.state if table is not None else None
+                    self._journal.note(records.attach(machine, now, state, describe(machine.spec)))
+
+    def _detach(self) -> None:
+        try:
+            for machine in self._machines.values():
+                for file in [f for files in machine.files.values() for f in files.values()]:
+                    self.dispatch.files.close(file, "stop")
+
+            if self._journal.active:
+                now = self.dispatch.context.clock.now()
+                with self._journal.batch():
+                    for machine in self._machines.values():
+                        self._journal.note(records.detach(machine, now, machine.generation))
+        finally:
+            for machine in self._machines.values():
+                machine.close()
+
+    async def _keep_time(self) -> None:
+        context = self.dispatch.context
+        while True:
+            with anyio.CancelScope() as nap:
+                context.on_deadline = nap.cancel
+                due = context.next_deadline
+                if due is None:
+                    await anyio.sleep_forever()
+                else:
+                    await context.clock.sleep_until(due)
+
+            context.tick()
+
+    # Opening
+
+    def process(
+        self, name: str | None = None, *, pid: int | None = None, uid: int | None = None
+    ) -> Process:
+        """Make a process: a principal that can hold handles and claims.
+
+        Args:
+            name: for people; numbered if None.
+            pid: its process id, where known.
+            uid: its user id, where known.
+        """
+        number = next(self._processes)
+
+        return Process(self.dispatch, Principal(number, name or f"process-{number}", pid, uid))
+
+    async def open(
+        self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
+    ) -> Handle:
+        """Open a device file as a process of its own; see `Process.open`."""
+        return await self.process().open(path, mode, undo=undo, model=model)
+
+    # Looking
+
+    @property
+    def machines(self) -> Mapping[str, Machine]:
+        """The machines by name."""
+        return self._machines
+
+    @property
+    def default(self) -> str:
+        """The machine that a bare `/dev/mem` means."""
+        return self.dispatch.context.default
+
+    def report(self) -> dict[str, Any]:
+        """Who has what open, who holds what, who waits for what, and since when.
+
+        Returns:
+            plain data (`memhub.report`), fit for JSON.
+        """
+        return report(self._machines.values(), self.dispatch.context.clock.now())
+
+    def subscribe(
+        self,
+        *,
+        machine: str | None = None,
+        base: int | None = None,
+        length: int | None = None,
+        events: Iterable[str] = CHANGES,
+        failures: bool = False,
+        size: int = 1024,
+    ) -> Subscription:
+        """Receive changes as they happen.
+
+        Args:
+            machine: of this machine only.
+            base: with `length`: only those that touch a byte of this range.
+            length: bytes.
+            events: the events wanted, by their names in the audit log.
+            failures: also requests that were refused.
+            size: how many events are held for a slow reader before the oldest is dropped.
+        """
+        span = (base, base + length) if base is not None and length is not None else None
+
+        return Subscription(
+            self._journal.listen,
+            machine=machine,
+            span=span,
+            events=frozenset(events),
+            failures=failures,
+            size=size,
+        )
+
+    # For the embedder
+
+    def break_claim(self, machine: str, fence: int, reason: str) -> None:
+        """Take a claim from its holder; the next use that it makes of it fails with EBUSY.
+
+        Args:
+            machine: the machine's name.
+            fence: the claim's fencing number, as in `report`.
+            reason: why; the log and the holder are told.
+
+        Raises:
+            NoSuchDevice: ENOENT; no such machine.
+            NoSuchRange: ENOENT; no such claim.
+        """
+        self.dispatch.claims.break_claim(self.dispatch.context.machine(machine), fence, reason)
+
+    def claims(self, machine: str | None = None) -> list[Claim]:
+        """The live claims on a machine (the default one if None), oldest first."""
+        found = self.dispatch.context.machine(machine or "")
+
+        return list(found.ranges.ownership.claims.values())
+
+    def map_device(
+        self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
+    ) -> Window:
+        """Let a device model answer for a stretch of physical addresses.
+
+        Args:
+            base: first byte.
+            length: bytes.
+            device: an object with async `read(offset, size)` and `write(offset, data)`.
+            machine: the machine's name, or None for the default one.
+
+        Raises:
+            ValueError: out of bounds, or another device is there.
+        """
+        return self.dispatch.context.machine(machine or "").memory.map_mmio(base, length, device)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Let the records of many looks share one write; see `Journal.batch`."""
+        return self._journal.batch()
+
+
+def _build(specs: Iterable[MachineSpec], arches: Mapping[str, Arch]) -> dict[str, Machine]:
+    machines: dict[str, Machine] = {}
+    for spec in specs:
+        if spec.name in machines:
+            raise ValueError(f"two machines are named {spec.name!r}")
+
+        machines[spec.name] = Machine(spec, arches[spec.arch])
+
+    if not machines:
+        raise ValueError("a hub needs at least one machine")
+
+    return machines
+
+
+def _default(machines: Mapping[str, Machine], default: str | None) -> str:
+    if default is None:
+        return next(iter(machines))
+
+    if default not in machines:
+        raise ValueError(f"the default machine {default!r} is not among {sorted(machines)}")
+
+    return default
+
+
+def describe(spec: MachineSpec) -> str:
+    """A machine's description as JSON text, for the log."""
+    fields: dict[str, Callable[[], Any]] = {
+        "cpu": lambda: {
+            "vendor": spec.cpu.vendor,
+            "signature": spec.cpu.signature,
+            "phys_bits": spec.cpu.phys_bits,
+            "mtrr": spec.cpu.mtrr,
+        },
+        "options": lambda: dict(spec.options),
+        "memory": lambda: [[r.base, r.length, r.kind] for r in spec.memory],
+        "kmem": lambda: [[m.virtual, m.physical, m.length, m.writable] for m in spec.kmem],
+        "securelevel": lambda: spec.securelevel,
+        "wp_writes": lambda: spec.wp_writes,
+    }
+
+    return orjson.dumps({name: value() for name, value in fields.items()}).decode()

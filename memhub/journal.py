@@ -1,0 +1,102 @@
+"""The one place where what happened becomes a record: the log first, then the subscribers.
+
+A record is made only if somebody reads it. One of a change is handed to the operating system
+before the change is final; one of a look (MEMRANGE_GET, a read) may share its write with those
+that follow in the same batch, but is handed over before its answer goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from memhub.errors import LogFailed
+
+if TYPE_CHECKING:
+    from memhub.audit import AuditLog
+
+#: Takes a record that has been logged; must not raise, block or change it.
+Listener = Callable[[dict[str, Any]], None]
+
+
+class Journal:
+    """Records of one hub.
+
+    Args:
+        log: the audit log, or None.
+    """
+
+    def __init__(self, log: AuditLog | None) -> None:
+        self._log = log
+        self._listeners: list[Listener] = []
+        self._batches = 0
+
+        #: Whether anybody reads the records.
+        self.active = log is not None
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Hand every later record to `listener` too.
+
+        Returns:
+            what ends it; calling it again does nothing.
+        """
+        self._listeners.append(listener)
+        self.active = True
+
+        def stop() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+                self.active = self._log is not None or bool(self._listeners)
+
+        return stop
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Record a look; in a batch its write is shared.
+
+        Raises:
+            LogFailed: EIO; the log cannot take it.
+        """
+        self._keep(record, flush=not self._batches)
+
+    def seal(self, record: dict[str, Any]) -> None:
+        """Record a change; on return the operating system has it.
+
+        Raises:
+            LogFailed: EIO; the log cannot take it, and the change is to be taken back.
+        """
+        self._keep(record, flush=True)
+
+    def _keep(self, record: dict[str, Any], *, flush: bool) -> None:
+        log = self._log
+        if log is not None:
+            try:
+                log.record(record)
+                if flush:
+                    log.flush()
+            except OSError as error:
+                raise LogFailed(
+                    f"nothing was changed, since the audit log failed: {error}"
+                ) from error
+
+        for listener in self._listeners:
+            listener(record)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Let the looks inside share one write; it is done when the block ends.
+
+        Raises:
+            LogFailed: EIO; none of the answers inside may go out.
+        """
+        self._batches += 1
+        try:
+            yield
+        finally:
+            self._batches -= 1
+
+        if self._log is not None and not self._batches:
+            try:
+                self._log.flush()
+            except OSError as error:
+                raise LogFailed(f"the audit log failed: {error}") from error

@@ -1,0 +1,105 @@
+"""A process: who opens devices, holds claims, and loses them when it goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, final
+
+from anyio.lowlevel import checkpoint
+
+from memhub.errors import BadHandle
+from memhub.handle import Handle
+from memhub.handle.base import close_cause
+
+if TYPE_CHECKING:
+    from memhub.abi import DataModel
+    from memhub.core.machine import OpenFile
+    from memhub.core.requests import Principal
+    from memhub.dispatch import Dispatcher
+
+
+@final
+class Process:
+    """A principal of one hub; made by `Hub.process`.
+
+    Closing it closes its handles, and so ends its claims on every machine.
+    """
+
+    def __init__(self, dispatch: Dispatcher, principal: Principal) -> None:
+        self._dispatch = dispatch
+        self.principal = principal
+        self._files: dict[int, OpenFile] = {}
+        self.closed = False
+
+    def __repr__(self) -> str:
+        who = self.principal
+
+        return f"<Process {who.id} {who.name!r}, {len(self._files)} files>"
+
+    async def open(
+        self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
+    ) -> Handle:
+        """Open a device file.
+
+        Args:
+            path: `/dev/mem` or `/dev/kmem` of the default machine, `NAME:/dev/mem` of another.
+            mode: `r`, `w` or `r+`; range ioctls need no write mode.
+            undo: on close, put back the slots that this process changed, unless someone else
+                has changed them since.
+            model: the data model of its ioctls (`abi.LP64`, `abi.ILP32`); None takes the
+                architecture's.
+
+        Raises:
+            NoSuchDevice: ENOENT; no such machine or device.
+            NotPermitted: EPERM; for writing at a raised securelevel.
+            InvalidArgument: EINVAL; an unknown mode.
+            BadHandle: EBADF; the process is closed.
+        """
+        await checkpoint()
+
+        return self.open_nowait(path, mode, undo=undo, model=model)
+
+    def open_nowait(
+        self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
+    ) -> Handle:
+        """`open` without a checkpoint."""
+        if self.closed:
+            raise BadHandle(f"process {self.principal.name} has ended")
+
+        file = self._dispatch.files.open(self.principal, path, mode, undo=undo, model=model)
+        self._files[file.id] = file
+
+        return Handle(self._dispatch, file, self._forget)
+
+    def _forget(self, file: OpenFile) -> None:
+        self._files.pop(file.id, None)
+
+    def close(self, cause: str = "close") -> None:
+        """Close every handle at once, and so end every claim. Closing twice does nothing.
+
+        Args:
+            cause: for the log: `close`, `disconnect`, `cancelled`, `error`, `stop`.
+
+        Raises:
+            LogFailed: EIO; what it held ends only when the log works again.
+        """
+        self.closed = True
+        while self._files:
+            _, file = self._files.popitem()
+            self._dispatch.files.close(file, cause)
+
+    async def aclose(self) -> None:
+        """Close; done before the first await, so that no cancellation can prevent it."""
+        self.close()
+        await checkpoint()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(close_cause(kind))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(close_cause(kind))
