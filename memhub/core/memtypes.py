@@ -125,7 +125,7 @@ class TypeMap:
             raise ValueError(f"default type {default!r} is not one of {', '.join(TYPE_OF_CODE)}")
 
         last = (default, f"no range matches: default type {default}")
-        pieces = [(base, min(stop, end), (name, why)) for base, stop, name, why in kept]
+        pieces = [(base, stop, (name, why)) for base, stop, name, why in kept]
         starts, values = flatten(pieces, last)
 
         return cls(

@@ -185,10 +185,7 @@ class _PatRules:
         self._under = under
         rows = {name: _CODES[byte] for name, byte in PAT_BYTES.items()}
         self._starts, self._values = self.layer = flatten(
-            [
-                (base, min(end, under.end), (rows[pat], pat, label))
-                for base, end, pat, label in ranges
-            ],
+            [(base, end, (rows[pat], pat, label)) for base, end, pat, label in ranges],
             (rows[default], default, "PA0, no range matches"),
         )
 

@@ -7,17 +7,21 @@ as firmware left them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin import LP64, Arch, Cpu, KernelLayout, RangeDriver, hookimpl
-from memhub_amd64.options import OPTIONS, parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+OPTIONS: Final = frozenset({"slots", "palette", "ranges"})
+
+
 def _make_driver(cpu: Cpu, options: Mapping[str, Any]) -> RangeDriver:
+    # Here, because they load numpy, which naming the architecture does not need.
     from memhub_amd64.driver import PatDriver
+    from memhub_amd64.options import parse_options
 
     return PatDriver(cpu, parse_options(options))
 

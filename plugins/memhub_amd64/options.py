@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from memhub.plugin import OptionError, RangeDesc, abi
 from memhub.plugin.types import PALETTES, Palette
-
-OPTIONS: Final = frozenset({"slots", "palette", "ranges"})
+from memhub_amd64 import OPTIONS
 
 DEFAULT_SLOTS: Final = 64
 MAX_SLOTS: Final = 65536

@@ -68,7 +68,8 @@ PAGE_BITS = st.integers(0, (1 << BITS - 12) - 1).map(lambda page: page << 12)
 @st.composite
 def _registers(draw: st.DrawFn) -> dict[int, int]:
     """A CPU of 21 address bits, small enough to look at each of its 512 pages."""
-    pairs = draw(st.lists(st.tuples(PAGE_BITS, KIND, PAGE_BITS, st.booleans()), max_size=5))
+    masks = st.builds(int.__and__, PAGE_BITS, st.sampled_from([-1, 0x101000, 0x3000, 0]))
+    pairs = draw(st.lists(st.tuples(PAGE_BITS, KIND, masks, st.booleans()), max_size=5))
     junk = draw(st.sampled_from([0, 1 << 40]))
     fixed = draw(st.lists(KIND, min_size=88, max_size=88))
     msrs = MtrrRegisters(phys_bits=BITS, fixed_types=bytes(fixed)).encode()
@@ -149,6 +150,33 @@ def test_states_differ_first_where_their_types_do(
     for left in (types_from_mtrrs(one, BITS), _unlisted(one, BITS)):
         for right in (types_from_mtrrs(two, BITS), _unlisted(two, BITS)):
             assert left.first_difference(right, lo, hi) == expected
+
+
+@pytest.mark.parametrize(
+    ("kinds", "name"),
+    [
+        ([6, 6, 6], "WB"),
+        ([6, 4, 6], "WT"),
+        ([4, 6, 4, 4], "WT"),
+        ([6, 1, 4], "undefined"),
+        ([1, 5], "undefined"),
+        ([5, 5], "WP"),
+        ([6, 1, 4, 0], "UC"),
+        ([0, 3, 6], "UC"),
+        ([3, 3], "reserved"),
+        ([3, 7], "undefined"),
+        ([3, 6], "undefined"),
+    ],
+)
+def test_overlaps_resolve_by_the_set_of_types(kinds: list[int], name: str) -> None:
+    """Masks of zero match everything; order and number do not matter."""
+    for order in (kinds, kinds[::-1]):
+        msrs = {0xFE: len(order), 0x2FF: 0x800}
+        for index, kind in enumerate(order):
+            msrs |= {0x200 + 2 * index: kind, 0x201 + 2 * index: 0x800}
+
+        assert types_from_mtrrs(msrs, 36).at(1 << 30) == name
+        assert _unlisted(msrs, 36).at(1 << 30) == name
 
 
 # Every second page WB under 36 bits: 8 million blocks.

@@ -168,6 +168,18 @@ def test_implementation_defined_cells_keep_their_mark_over_an_unlisted_map() -> 
     assert not types.lookup(PAGE).implementation_defined
 
 
+def test_a_mark_parts_segments_but_is_no_difference() -> None:
+    """PAT WT over MTRR WT and WP is WT both times, once by the implementation's choice."""
+    below = TypeMap.from_ranges("WT", [(0, PAGE, "WP", "")], end=1 << 36)
+    types = types_from_pat(below, "WT", [])
+
+    assert [(part.type, part.implementation_defined) for part in types.segments()] == [
+        ("WT", True),
+        ("WT", False),
+    ]
+    assert types.first_difference(TypeMap.from_ranges("WT", [], end=1 << 36)) is None
+
+
 def test_the_reason_names_the_range_both_types_and_the_register() -> None:
     """A person can see which of the two layers to change."""
     below = types_from_mtrrs(
