@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from memhub.abi import MDF_ACTIVE, owner_bytes
 from memhub.config import ImportRefused, import_dump, to_toml
 from memhub.config.importers.e820 import parse_e820
 from memhub.config.importers.faults import find_faults
-from memhub.core.mtrr import MASK_VALID, MtrrRegisters, VariableMtrr
+from memhub.core.mtrr import MASK_VALID, WB, WC, MtrrRegisters, VariableMtrr
 
 VARIABLE = "MTRR default type: uncachable\nMTRR variable ranges enabled:\n"
 
@@ -103,6 +105,14 @@ def test_memory_past_the_address_width_is_cut_and_said() -> None:
     assert any("runs past 36 bits" in odd for odd in result.oddities)
 
 
+def test_without_a_better_word_the_memory_map_decides_the_address_width() -> None:
+    memory = "BIOS-e820: 0 - 8000000000 (usable)\n"
+
+    assert import_dump(memory + VARIABLE + "0 disabled").spec.cpu.phys_bits == 39
+    assert import_dump(memory + VARIABLE + "0 disabled", phys_bits=46).spec.cpu.phys_bits == 46
+    assert import_dump(VARIABLE + "0 disabled").spec.cpu.phys_bits == 36
+
+
 def test_the_width_given_yields_to_addresses_that_need_more() -> None:
     line = "reg00: base=0x1000000000 (65536MB), size=2048MB: write-back, count=1"
     result = import_dump(line, phys_bits=36)
@@ -147,6 +157,16 @@ def test_undefined_overlaps_are_found_exactly_where_there_are_any(
     for fault in found:
         where = int(fault.split("overlap at ")[1].split(":")[0], 16)
         assert len({pair.type for pair in pairs if pair.matches(where, 32)}) > 1
+
+
+def test_forty_ranges_full_of_holes_are_judged_without_delay() -> None:
+    tangled = random.Random(1)
+    masks = [sum(1 << bit for bit in tangled.sample(range(12, 52), 3)) for _ in range(38)]
+    holes = [VariableMtrr(tangled.getrandbits(52) & mask, mask | MASK_VALID) for mask in masks]
+    pairs = (VariableMtrr(WB, MASK_VALID), VariableMtrr(WC, MASK_VALID), *holes)
+    faults = list(find_faults(MtrrRegisters(phys_bits=52, variable=pairs)))
+
+    assert any("slots 0" in fault and "is defined there" in fault for fault in faults)
 
 
 ENTRIES = st.tuples(

@@ -9,7 +9,7 @@ from memhub.config.importers.e820 import clip, parse_e820
 from memhub.config.importers.faults import find_faults
 from memhub.config.importers.memcontrol import parse_memcontrol
 from memhub.config.importers.model import DumpFormat as DumpFormat
-from memhub.config.importers.model import Findings, choose_width, log_lines
+from memhub.config.importers.model import Findings, WidthHint, log_lines
 from memhub.config.importers.model import Imported as Imported
 from memhub.config.importers.model import ImportRefused as ImportRefused
 from memhub.config.importers.proc_mtrr import parse_proc_mtrr
@@ -48,7 +48,8 @@ def import_dump(
     lines = tuple(log_lines(text))
     map_oddities: list[str] = []
     memory = parse_e820(lines, map_oddities)
-    form, found = _registers(lines, phys_bits)
+    hint = WidthHint(phys_bits, _used_bits(memory))
+    form, found = _registers(lines, hint)
     oddities = [*found.oddities, *map_oddities]
     if found.registers is None:
         if not memory:
@@ -60,7 +61,7 @@ def import_dump(
         bits = found.registers.phys_bits
         oddities += find_faults(found.registers)
     else:
-        bits = choose_width(phys_bits, _used_bits(memory), None, oddities)
+        bits = hint.settle(hint.memory, None, oddities)
 
     pat = parse_pat(lines)
     spec = MachineSpec(
@@ -75,12 +76,12 @@ def import_dump(
     return Imported(spec=spec, oddities=tuple(oddities), format=form, pat=pat)
 
 
-def _registers(lines: Sequence[str], phys_bits: int | None) -> tuple[DumpFormat, Findings]:
+def _registers(lines: Sequence[str], hint: WidthHint) -> tuple[DumpFormat, Findings]:
     """The fullest description of the registers that the text has."""
     readers: dict[DumpFormat, Findings] = {
-        "dmesg": parse_dmesg(lines, phys_bits),
-        "proc_mtrr": parse_proc_mtrr(lines, phys_bits),
-        "memcontrol": parse_memcontrol(lines, phys_bits),
+        "dmesg": parse_dmesg(lines, hint),
+        "proc_mtrr": parse_proc_mtrr(lines, hint),
+        "memcontrol": parse_memcontrol(lines, hint),
     }
     usable = [form for form, found in readers.items() if found.registers is not None]
     if not usable:
@@ -95,7 +96,9 @@ def _registers(lines: Sequence[str], phys_bits: int | None) -> tuple[DumpFormat,
 
 
 def _used_bits(memory: Sequence[Region]) -> int:
-    return min(52, max((region.base + region.length - 1).bit_length() for region in memory))
+    ends = [(region.base + region.length - 1).bit_length() for region in memory]
+
+    return min(52, max(ends, default=0))
 
 
 def _nothing(oddities: Sequence[str]) -> str:

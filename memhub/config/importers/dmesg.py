@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from memhub.config.importers.model import RESERVED_TYPE, Findings, choose_width
+from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
 from memhub.config.values import TYPE_WORDS
 from memhub.core.driver import Cpu
 from memhub.core.mtrr import (
@@ -109,12 +109,12 @@ class _Log:
         self.oddities.append(f"line not understood: {line.strip()!r}")
 
 
-def parse_dmesg(lines: Iterable[str], phys_bits: int | None) -> Findings:
+def parse_dmesg(lines: Iterable[str], hint: WidthHint) -> Findings:
     """Read the MTRR lines of a boot log.
 
     Args:
         lines: the log, without time stamps; foreign lines are skipped.
-        phys_bits: physical address width, or None to infer it from the masks.
+        hint: what is known of the physical address width; the masks tell it too.
 
     Returns:
         the registers that the log describes, or none where it has no MTRR lines. Of several
@@ -135,7 +135,7 @@ def parse_dmesg(lines: Iterable[str], phys_bits: int | None) -> Findings:
         else:
             log.read(line)
 
-    return Findings(None if log.empty else _registers(log, phys_bits), log.oddities)
+    return Findings(None if log.empty else _registers(log, hint), log.oddities)
 
 
 def parse_pat(lines: Iterable[str]) -> tuple[str, ...]:
@@ -167,12 +167,12 @@ def parse_cpu(lines: Iterable[str], phys_bits: int) -> Cpu:
     return Cpu(phys_bits=phys_bits)
 
 
-def _registers(log: _Log, phys_bits: int | None) -> MtrrRegisters:
+def _registers(log: _Log, hint: WidthHint) -> MtrrRegisters:
     if log.default is None:
         log.oddities.append("assumed: default type uncacheable (the text does not tell it)")
 
     return MtrrRegisters(
-        phys_bits=_width(log, phys_bits),
+        phys_bits=_width(log, hint),
         fixed_supported=log.fixed_enabled is not None,
         fixed_enabled=bool(log.fixed_enabled),
         fixed_types=bytes(FIXED_COUNT) if log.fixed_enabled is None else _fixed_types(log),
@@ -182,7 +182,7 @@ def _registers(log: _Log, phys_bits: int | None) -> MtrrRegisters:
     )
 
 
-def _width(log: _Log, given: int | None) -> int:
+def _width(log: _Log, hint: WidthHint) -> int:
     """The kernel prints as many digits as the CPU's addresses need: 9 for 33 to 36 bits.
 
     A mask that reaches into the first digit tells the width; where none does, firmware left
@@ -196,7 +196,7 @@ def _width(log: _Log, given: int | None) -> int:
         log.oddities.append(f"no mask reaches the top digit: {most} bits of physical address fit")
         told = most
 
-    return choose_width(given, max([*masks, *bases], default=0), told, log.oddities)
+    return hint.settle(max([*masks, *bases], default=0), told, log.oddities)
 
 
 def _fixed_types(log: _Log) -> bytes:

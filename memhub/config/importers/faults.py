@@ -5,6 +5,7 @@ Source: Intel SDM vol. 3A section 12.11.4.1 (precedence of overlapping ranges).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
@@ -73,6 +74,7 @@ def _overlap_faults(registers: MtrrRegisters) -> Iterator[str]:
     if registers.fixed_active:
         defined.append((0, -FIXED_END & address_mask(registers.phys_bits)))
 
+    search = _Search()
     for one, other in combinations(valid, 2):
         kinds = {pairs[one].type, pairs[other].type}
         if patterns[one] == patterns[other]:
@@ -82,11 +84,12 @@ def _overlap_faults(registers: MtrrRegisters) -> Iterator[str]:
         if both is None or len(kinds) == 1 or UC in kinds or kinds == _DEFINED:
             continue
 
-        where = _outside(both, defined)
+        where = search.outside(both, defined)
         if where is not None:
+            doubt = "no type" if search.left >= 0 else "perhaps no type (too many ranges to tell)"
             yield (
                 f"slots {one} {_shown(registers, one)} and {other} {_shown(registers, other)} "
-                f"overlap at {where:#x}: no type is defined there"
+                f"overlap at {where:#x}: {doubt} is defined there"
             )
 
 
@@ -111,24 +114,35 @@ def _meet(one: Pattern, other: Pattern) -> Pattern | None:
     return (one[0] | other[0], one[1] | other[1])
 
 
-def _outside(area: Pattern, others: Sequence[Pattern]) -> int | None:
-    """An address of `area` that no other pattern has, or None."""
-    for index, other in enumerate(others):
-        if _meet(area, other) is None:
-            continue
+@dataclass(slots=True)
+class _Search:
+    """Looks for an address that no defined range has; gives up after so many steps.
 
-        free = other[1] & ~area[1]
+    Whether ranges with holes cover an area together is a satisfiability question, which a
+    hostile text could make as long as it likes. Contiguous masks take a handful of steps.
+    """
+
+    left: int = 20_000
+
+    def outside(self, area: Pattern, others: Sequence[Pattern]) -> int | None:
+        """An address of `area` that no other pattern has, or None."""
+        self.left -= 1
+        met = [other for other in others if _meet(area, other) is not None]
+        if not met or self.left < 0:
+            return area[0]
+
+        # The one that leaves the fewest bits open decides the most.
+        nearest = min(met, key=lambda other: (other[1] & ~area[1]).bit_count())
+        free = nearest[1] & ~area[1]
         if not free:
             return None
 
-        # Split where the other one ends: the half outside it, then the half that it may cover.
+        # Split where it ends: the half outside it, then the half that it may cover.
         bit = 1 << (free.bit_length() - 1)
         value, mask = area
-        for side in (~other[0] & bit, other[0] & bit):
-            where = _outside((value | side, mask | bit), others[index:])
+        for side in (~nearest[0] & bit, nearest[0] & bit):
+            where = self.outside((value | side, mask | bit), met)
             if where is not None:
                 return where
 
         return None
-
-    return area[0]

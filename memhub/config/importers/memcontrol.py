@@ -21,7 +21,7 @@ from memhub.abi import (
     RangeDesc,
     owner_bytes,
 )
-from memhub.config.importers.model import RESERVED_TYPE, Findings, choose_width
+from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
 from memhub.core.mtrr import (
     FIXED_COUNT,
     FIXED_RANGES,
@@ -53,13 +53,13 @@ _TYPES: Final[Mapping[int, int]] = {
 }
 
 
-def parse_memcontrol(lines: Iterable[str], phys_bits: int | None) -> Findings:
+def parse_memcontrol(lines: Iterable[str], hint: WidthHint) -> Findings:
     """Read a listing back into the registers that it came from.
 
     Args:
         lines: the text; foreign lines are skipped.
-        phys_bits: physical address width; None takes the length of an inactive slot, which is
-            the whole address space, or else assumes 36.
+        hint: what is known of the physical address width; the length of an inactive slot,
+            which is the whole address space, tells it too.
 
     Returns:
         the registers; the default type is not in the listing and is taken as uncacheable. The
@@ -77,7 +77,7 @@ def parse_memcontrol(lines: Iterable[str], phys_bits: int | None) -> Findings:
         found.oddities.append(f"{len(variable)} variable ranges: {MAX_VARIABLE} are kept")
         del variable[MAX_VARIABLE:]
 
-    bits = _width(variable, phys_bits, found.oddities)
+    bits = _width(variable, hint, found.oddities)
     found.oddities.append("assumed: default type uncacheable (the text does not tell it)")
     found.registers = MtrrRegisters(
         phys_bits=bits,
@@ -113,7 +113,7 @@ def _desc(line: str, oddities: list[str]) -> RangeDesc | None:
     return RangeDesc(base, length, flags, owner_bytes(label.encode("utf-8", "replace")))
 
 
-def _width(variable: Sequence[RangeDesc], given: int | None, oddities: list[str]) -> int:
+def _width(variable: Sequence[RangeDesc], hint: WidthHint, oddities: list[str]) -> int:
     told = None
     used = 0
     for desc in variable:
@@ -124,7 +124,7 @@ def _width(variable: Sequence[RangeDesc], given: int | None, oddities: list[str]
     if used > 52:
         oddities.append(f"addresses need {used} bits; no CPU has more than 52")
 
-    return min(choose_width(given, min(used, 52), told, oddities), 52)
+    return min(hint.settle(min(used, 52), told, oddities), 52)
 
 
 def _type(desc: RangeDesc, oddities: list[str]) -> int:

@@ -70,27 +70,42 @@ def log_lines(text: str) -> Iterator[str]:
         yield line[match.end() :] if match else line
 
 
-def choose_width(given: int | None, used: int, told: int | None, oddities: list[str]) -> int:
-    """Settle the physical address width.
+@dataclass(frozen=True, slots=True)
+class WidthHint:
+    """What is known of the physical address width beside the registers.
 
-    Args:
+    Attributes:
         given: what the caller says, or None.
-        used: the fewest bits that hold every base and mask of the text.
-        told: the width that the text tells, or None.
-        oddities: receives a sentence where the sources disagree or there is none.
-
-    Returns:
-        bits, 32 to 52. The caller's word counts unless the text's addresses need more.
+        memory: the fewest bits that hold the memory map; 0 without one.
     """
-    if given is None:
-        if told is None:
-            oddities.append(f"assumed: {max(36, used)} bits of physical address")
 
-        return max(told or 36, used, 32)
+    given: int | None = None
+    memory: int = 0
 
-    if used > given:
-        oddities.append(f"addresses need {used} bits, more than the {given} given: {used} taken")
-    elif told is not None and told != given:
-        oddities.append(f"masks show {told} bits of physical address, but {given} are given")
+    def settle(self, used: int, told: int | None, oddities: list[str]) -> int:
+        """Settle the width.
 
-    return max(given, used, 32)
+        Args:
+            used: the fewest bits that hold every base and mask of the text.
+            told: the width that the text tells, or None.
+            oddities: receives a sentence where the sources disagree or there is none.
+
+        Returns:
+            bits, 32 to 52. The caller's word counts unless the registers need more; the
+            memory map decides only where nothing better does.
+        """
+        if self.given is None:
+            bits = max(told or max(36, self.memory), used, 32)
+            if told is None:
+                oddities.append(f"assumed: {bits} bits of physical address")
+
+            return bits
+
+        if used > self.given:
+            why = f"addresses need {used} bits, more than the {self.given} given"
+            oddities.append(f"{why}: {used} are taken")
+        elif told is not None and told != self.given:
+            why = f"masks show {told} bits of physical address"
+            oddities.append(f"{why}, but {self.given} are given and taken")
+
+        return max(self.given, used, 32)

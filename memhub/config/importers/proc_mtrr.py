@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from memhub.config.importers.model import RESERVED_TYPE, Findings, choose_width
+from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
 from memhub.config.values import TYPE_WORDS
 from memhub.core.mtrr import MASK_VALID, MAX_VARIABLE, MtrrRegisters, VariableMtrr, address_mask
 
@@ -30,12 +30,12 @@ _SHIFTS: Final = {"k": 10, "m": 20, "g": 30}
 _Row = tuple[int, int, int]
 
 
-def parse_proc_mtrr(lines: Iterable[str], phys_bits: int | None) -> Findings:
+def parse_proc_mtrr(lines: Iterable[str], hint: WidthHint) -> Findings:
     """Read the lines of `/proc/mtrr`.
 
     Args:
         lines: the text; foreign lines are skipped.
-        phys_bits: physical address width; None assumes 36, or what the addresses need.
+        hint: what is known of the physical address width; the text tells only its least.
 
     Returns:
         the registers: UC by default and fixed ranges disabled, of which the text has nothing;
@@ -51,7 +51,7 @@ def parse_proc_mtrr(lines: Iterable[str], phys_bits: int | None) -> Findings:
         return Findings(None, oddities)
 
     used = max(max(base.bit_length(), (size - 1).bit_length()) for base, size, _ in rows.values())
-    bits = choose_width(phys_bits, used, None, oddities)
+    bits = hint.settle(used, None, oddities)
     oddities.append(
         "assumed: default type uncacheable, fixed ranges disabled (/proc/mtrr tells neither)"
     )
