@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memhub.core.memtypes import Codes
 
 #: Stretches that `first_difference` compares before it gives up and assumes a difference.
-COMPARED: Final = 1 << 16
+COMPARED: Final = 1 << 14
 _SPACE_END: Final = 1 << 64
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from memhub.core.memtypes import Codes
 
 #: Blocks that the masks of one state may match, together, for its map to be flattened.
-FLATTENED: Final = 1 << 16
+FLATTENED: Final = 1 << 10
 
 #: Type byte to code.
 _CODE_OF_BYTE: Final = bytes(
