@@ -193,7 +193,7 @@ class TypeMap:
 
         Implementation-defined marks do not count as a difference.
         """
-        if self is other or self._same_lists(other):
+        if self is other or (self._same_lists(other) and other._same_lists(self)):
             return None
 
         for _ in range(min(self._compared, other._compared)):

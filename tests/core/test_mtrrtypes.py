@@ -140,6 +140,12 @@ def test_any_register_state_resolves_as_the_rules_say(msrs: dict[int, int]) -> N
 
 
 @given(_registers(), _registers(), PAGE_BITS, PAGE_BITS)
+@example(
+    {0xFE: 2, 0x2FF: 0x800, 0x200: 1, 0x201: 0x800, 0x202: 4, 0x203: 0x800},
+    {0xFE: 0, 0x2FF: 0},
+    0,
+    PAGE,
+)
 def test_states_differ_first_where_their_types_do(
     one: dict[int, int], two: dict[int, int], lo: int, hi: int
 ) -> None:
