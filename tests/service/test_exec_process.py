@@ -122,6 +122,52 @@ def test_low_numbers_fail_loudly_and_work_when_every_descriptor_is_watched(
     assert python(source, every=True) == (0, "4096 b'hello'\n")
 
 
+def test_descriptors_run_out_as_they_do_in_a_kernel(python: Execute, backend: FakeBackend) -> None:
+    """Past the reserved numbers an open is EMFILE, and none is taken from anybody."""
+    status, out = python(
+        """
+        try:
+            while True:
+                open("/dev/mem", O_RDONLY)
+        except OSError as error:
+            print(error.strerror)
+        """
+    )
+
+    assert (status, out) == (0, "Too many open files\n")
+    assert backend.names().count("open") == backend.names().count("close") == 128
+
+
+def test_signals_during_mmap_arrive_afterwards(python: Execute) -> None:
+    """Threads that map again and again under a timer's signals lose neither."""
+    status, out = python(
+        """
+        import mmap, signal, threading
+        fired = []
+        signal.signal(signal.SIGALRM, lambda *_: fired.append(1))
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        fd = open("/dev/mem", O_RDONLY)
+
+        def work():
+            for _ in range(50):
+                with mmap.mmap(fd, 4096, mmap.MAP_SHARED, mmap.PROT_READ, offset=4096) as view:
+                    assert view[:5] == pread(fd, 5, 4096) == b"hello"
+            done.append(1)
+
+        done = []
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(len(done), bool(fired))
+        """
+    )
+
+    assert (status, out) == (0, "3 True\n")
+
+
 def test_a_call_that_waits_holds_up_nobody_else(python: Execute, backend: FakeBackend) -> None:
     """A SET that waits until another process has read lets that other process read."""
     happened = threading.Event()

@@ -13,12 +13,14 @@ nothing; the kernel's own bookkeeping of it does the work:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import select
 import stat
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,6 +34,35 @@ _F_SETPIPE_SZ: Final = 1031
 _LAST_STANDARD: Final = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What `struct stat` says of a device.
+
+    Attributes:
+        dev: `st_dev`.
+        ino: `st_ino`.
+        mode: `st_mode`; a character device, as mem(4) is.
+        rdev: `st_rdev`.
+    """
+
+    dev: int
+    ino: int
+    mode: int
+    rdev: int
+
+
+def node_of(path: str, inode: int) -> Node:
+    """The host's own device of that name, so that stat and fstat agree; else one made up."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)  # noqa: PTH116 - device names are plain strings
+        if stat.S_ISCHR(found.st_mode):
+            return Node(found.st_dev, found.st_ino, found.st_mode, found.st_rdev)
+
+    minor = 2 if path.endswith("kmem") else 1
+
+    return Node(0, inode, stat.S_IFCHR | 0o640, os.makedev(1, minor))
+
+
 class OpenDevice:
     """One open file description of the program that is a device.
 
@@ -42,10 +73,11 @@ class OpenDevice:
         offset: the file offset (u64).
         lock: held while a transfer moves the offset.
         inode: the pipe's.
+        node: what stat shows of it.
         watch: the pipe's reading end; hangs up at the last close.
     """
 
-    __slots__ = ("flags", "inode", "lock", "offset", "path", "session", "watch")
+    __slots__ = ("flags", "inode", "lock", "node", "offset", "path", "session", "watch")
 
     def __init__(
         self, session: DeviceSession, path: str, flags: int, inode: int, watch: int
@@ -55,6 +87,7 @@ class OpenDevice:
         self.flags = flags
         self.inode = inode
         self.watch = watch
+        self.node = node_of(path, inode)
         self.offset = 0
         self.lock = threading.Lock()
 
@@ -67,16 +100,6 @@ class OpenDevice:
     def writable(self) -> bool:
         """Whether it was opened for writing."""
         return self.flags & os.O_ACCMODE != os.O_RDONLY
-
-    @property
-    def mode(self) -> int:
-        """`st_mode`: a character device, as mem(4) is."""
-        return stat.S_IFCHR | 0o640
-
-    @property
-    def rdev(self) -> int:
-        """`st_rdev`: the host's number of /dev/mem or /dev/kmem."""
-        return os.makedev(1, 2 if self.path.endswith("kmem") else 1)
 
 
 class OpenDevices:

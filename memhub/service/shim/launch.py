@@ -71,7 +71,7 @@ def _become(program: list[bytes], environment: dict[bytes, bytes]) -> int:
 def main() -> int:
     """Install the filter, hand over the listener, become the program."""
     channel = socket.socket(fileno=int(sys.argv[1]))
-    os.set_inheritable(channel.fileno(), False)
+    os.set_inheritable(channel.fileno(), False)  # closed by execve
     code, block = _take(channel), _take(channel)
     pairs = (entry.partition(b"=") for entry in block.split(b"\0") if entry)
     environment = {name: value for name, _, value in pairs}
@@ -83,7 +83,8 @@ def main() -> int:
 
     socket.send_fds(channel, [b"\0"], [listener])
     os.close(listener)
-    channel.close()
+    if not channel.recv(1):  # the supervisor has given up
+        return _NOT_EXECUTABLE
 
     return _become([os.fsencode(word) for word in sys.argv[2:]], environment)
 

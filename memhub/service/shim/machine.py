@@ -44,7 +44,7 @@ class MachineABI:
         name: what `uname -m` says.
         audit_arch: AUDIT_ARCH_* of native calls; any other convention is refused.
         calls: system call numbers by name; absent ones do not exist here.
-        stat: packs st_dev, st_ino, st_nlink, st_mode, st_uid, st_gid, st_rdev, st_blksize.
+        stat_layout: `struct stat`, up to st_blocks.
         registers: for calls made on behalf of the program.
     """
 
@@ -54,12 +54,12 @@ class MachineABI:
     stat_layout: str
     registers: Registers
 
-    def stat(self, inode: int, mode: int, rdev: int) -> bytes:
+    def stat(self, dev: int, inode: int, mode: int, rdev: int) -> bytes:
         """A `struct stat` of a character device; every field not given is zero."""
         if self.name == "x86_64":
-            fields = (0, inode, 1, mode, 0, 0, rdev, 0, 4096, 0)
+            fields = (dev, inode, 1, mode, 0, 0, rdev, 0, 4096, 0)
         else:
-            fields = (0, inode, mode, 1, 0, 0, rdev, 0, 4096, 0)
+            fields = (dev, inode, mode, 1, 0, 0, rdev, 0, 4096, 0)
 
         return struct.pack(self.stat_layout, *fields)
 

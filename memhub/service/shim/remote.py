@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,8 @@ _SETSIGMASK: Final = 0x420B
 _DETACH: Final = 17
 _OPTION_SYSGOOD: Final = 1
 _NT_PRSTATUS: Final = 1
+_SYSCALL_STOP: Final = signal.SIGTRAP | 0x80
+_EVENT_SHIFT: Final = 16
 _WALL: Final = 0x40000000
 _U64: Final = (1 << 64) - 1
 
@@ -64,6 +67,7 @@ class RemoteThread:
         self._ptrace.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
         self._mask = ctypes.c_uint64()
         self._saved: list[int] = []
+        self._held: list[int] = []
         self._call(_SEIZE, 0, _OPTION_SYSGOOD)
         self._call(_INTERRUPT, 0, 0)
 
@@ -86,6 +90,8 @@ class RemoteThread:
             self._call(_SETSIGMASK, 8, ctypes.addressof(self._mask))
         finally:
             self._ptrace(_DETACH, self._tid, 0, 0)
+            for number in self._held:
+                os.kill(self._tid, number)
 
     def call(self, name: str, *args: int) -> int:
         """Make one system call.
@@ -106,8 +112,7 @@ class RemoteThread:
         registers[where.nr] = self._abi.calls[name]
         self._set(registers)
         for _ in range(2):
-            self._call(_CONT_TO_SYSCALL, 0, 0)
-            self._wait()
+            self._go_to_syscall()
 
         return self._registers()[where.result]
 
@@ -116,6 +121,15 @@ class RemoteThread:
         registers = list(self._saved)
         registers[self._abi.registers.result] = result
         self._set(registers)
+
+    def _go_to_syscall(self) -> None:
+        """Run to the entry of the call, or on to its return; signals come later."""
+        status = 0
+        while os.WSTOPSIG(status) != _SYSCALL_STOP:
+            self._call(_CONT_TO_SYSCALL, 0, 0)
+            status = self._wait()
+            if not status >> _EVENT_SHIFT and os.WSTOPSIG(status) != _SYSCALL_STOP:
+                self._held.append(os.WSTOPSIG(status))
 
     def _registers(self) -> list[int]:
         buffer = (ctypes.c_uint64 * self._abi.registers.words)()
@@ -138,8 +152,11 @@ class RemoteThread:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    def _wait(self) -> None:
+    def _wait(self) -> int:
         """Wait for the next stop.
+
+        Returns:
+            its status, as waitpid(2) has it.
 
         Raises:
             ProcessLookupError: the thread ended instead.
@@ -148,8 +165,7 @@ class RemoteThread:
         events = os.WEXITED | os.WSTOPPED | os.WNOWAIT | _WALL
         event = os.waitid(os.P_PID, self._tid, events)
         if event is None or event.si_code not in ended:
-            os.waitpid(self._tid, _WALL)
-            return
+            return os.waitpid(self._tid, _WALL)[1]
 
         if not _is_child(self._tid):  # its own parent learns of the end only after this
             os.waitpid(self._tid, _WALL)

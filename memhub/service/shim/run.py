@@ -82,10 +82,9 @@ def run(
     names = DeviceNames(device_names)
     window = _window(every=every_descriptor)
     code = seccomp_filter.build(abi, window)
-    process, descriptor = _start(argv, code, os.environ if environment is None else environment)
+    process, listener = _start(argv, code, os.environ if environment is None else environment)
     with contextlib.ExitStack() as stack:
         stack.callback(process.wait)
-        listener = _listen(process, descriptor)
         stack.callback(listener.close)
         child = os.pidfd_open(process.pid)
         stack.callback(os.close, child)
@@ -121,7 +120,7 @@ def _window(*, every: bool) -> Window:
 
 def _start(
     argv: Sequence[str], code: bytes, environment: Mapping[str, str]
-) -> tuple[subprocess.Popen[bytes], int]:
+) -> tuple[subprocess.Popen[bytes], Listener]:
     """Start the launcher: the process that becomes the program, and its listener."""
     ours, theirs = socket.socketpair()
     with ours:
@@ -137,12 +136,14 @@ def _start(
 
         message, descriptors, _, _ = socket.recv_fds(ours, 4096, 1)
 
-    if descriptors:
-        os.set_inheritable(descriptors[0], False)
-        return process, descriptors[0]
+        if not descriptors:
+            process.wait()
+            raise ShimUnavailable(_missing(message.decode()))
 
-    process.wait()
-    raise ShimUnavailable(_missing(message.decode()))
+        listener = _listen(process, descriptors[0])
+        ours.sendall(b"\0")  # only now does the launcher become the program
+
+    return process, listener
 
 
 def _missing(complaint: str) -> str:
@@ -160,11 +161,13 @@ def _missing(complaint: str) -> str:
 
 
 def _listen(process: subprocess.Popen[bytes], descriptor: int) -> Listener:
+    os.set_inheritable(descriptor, False)
     try:
         _check_reach(process.pid)
         return Listener(descriptor)
     except ShimUnavailable:
         process.kill()
+        process.wait()
         os.close(descriptor)
         raise
 

@@ -34,7 +34,8 @@ def _stat(context: Context, call: Notification, address: int) -> Result:
     if device is None:
         return PROCEED
 
-    packed = context.abi.stat(device.inode, device.mode, device.rdev)
+    node = device.node
+    packed = context.abi.stat(node.dev, node.ino, node.mode, node.rdev)
     context.memory.write(call.pid, address, packed)
 
     return 0
@@ -46,10 +47,9 @@ def statx(context: Context, call: Notification) -> Result:
     if device is None or not _by_descriptor(context, call, call.args[2]):
         return PROCEED
 
-    numbers = (os.major(device.rdev), os.minor(device.rdev), 0, 0)
-    packed = _STATX.pack(
-        _STATX_BASIC, 4096, 0, 1, 0, 0, device.mode, device.inode, 0, 0, 0, *numbers
-    )
+    node = device.node
+    numbers = (os.major(node.rdev), os.minor(node.rdev), os.major(node.dev), os.minor(node.dev))
+    packed = _STATX.pack(_STATX_BASIC, 4096, 0, 1, 0, 0, node.mode, node.ino, 0, 0, 0, *numbers)
     context.memory.write(call.pid, call.args[4], packed)
 
     return 0
