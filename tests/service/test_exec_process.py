@@ -237,6 +237,28 @@ def test_signals_are_passed_on(execute: Execute, backend: FakeBackend) -> None:
     assert backend.names()[-1] == "close"
 
 
+def test_a_signal_after_the_end_leaves_what_still_runs(python: Execute) -> None:
+    """Serving ends, not the process that the program left behind."""
+    status, out = python(
+        f"""
+        import select, signal
+        program = pidfd_open(getpid())
+        left = fork()
+        if not left:
+            poll = select.poll()
+            poll.register(program, select.POLLIN)
+            poll.poll()
+            kill({os.getpid()}, signal.SIGTERM)
+            signal.pause()
+        print(left, flush=True)
+        _exit(3)
+        """
+    )
+    os.kill(int(out), signal.SIGKILL)
+
+    assert status == 3
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="a convention of x86-64")
 def test_a_32_bit_call_is_refused(
     execute: Execute,

@@ -193,7 +193,7 @@ def _forwarding(process: subprocess.Popen[bytes], stop: Callable[[], None]) -> I
         return
 
     def forward(number: int, _frame: FrameType | None) -> None:
-        if process.returncode is not None:
+        if process.poll() is not None:
             stop()
         elif number not in _FROM_TERMINAL or not _in_foreground():
             process.send_signal(number)

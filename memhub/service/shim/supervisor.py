@@ -19,7 +19,6 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Final
 
-from memhub.errors import DeviceError
 from memhub.service.shim import control, mapping, opening, status, transfer
 from memhub.service.shim.context import (
     ANSWERED,
@@ -176,7 +175,7 @@ class Supervisor:
     def _close(self, device: OpenDevice) -> None:
         try:
             self._context.devices.remove(device)
-        except DeviceError as error:
+        except OSError as error:
             self._complain(f"closing {device.path}: {error}")
 
     def _close_all(self) -> None:
