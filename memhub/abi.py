@@ -144,17 +144,25 @@ class RangeDesc:
     mr_owner: bytes = bytes(OWNER_SIZE)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.mr_base <= U64_MAX:
-            raise ValueError(f"mr_base {self.mr_base:#x} does not fit an unsigned 64-bit field")
+        if not (
+            0 <= self.mr_base <= U64_MAX
+            and 0 <= self.mr_len <= U64_MAX
+            and 0 <= self.mr_flags <= 0xFFFFFFFF
+            and len(self.mr_owner) == OWNER_SIZE
+        ):
+            self._refuse()
 
-        if not 0 <= self.mr_len <= U64_MAX:
-            raise ValueError(f"mr_len {self.mr_len:#x} does not fit an unsigned 64-bit field")
+    def _refuse(self) -> None:
+        for name in ("mr_base", "mr_len"):
+            if not 0 <= getattr(self, name) <= U64_MAX:
+                raise ValueError(
+                    f"{name} {getattr(self, name):#x} does not fit an unsigned 64-bit field"
+                )
 
         if not 0 <= self.mr_flags <= 0xFFFFFFFF:
             raise ValueError(f"mr_flags {self.mr_flags:#x} does not fit 32 bits")
 
-        if len(self.mr_owner) != OWNER_SIZE:
-            raise ValueError(f"mr_owner {self.mr_owner!r} is not {OWNER_SIZE} bytes long")
+        raise ValueError(f"mr_owner {self.mr_owner!r} is not {OWNER_SIZE} bytes long")
 
     @property
     def owner(self) -> str:

@@ -6,9 +6,15 @@ in every record (machine, architecture, device, process, pid, uid, handle).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from memhub.abi import FLAG_WORDS, MDF_ATTRMASK, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE
+from memhub.abi import (
+    FLAG_WORDS,
+    MDF_ATTRMASK,
+    MEMRANGE_SET_REMOVE,
+    MEMRANGE_SET_UPDATE,
+    flag_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +30,12 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-_OPERATIONS = {MEMRANGE_SET_UPDATE: "update", MEMRANGE_SET_REMOVE: "remove"}
+_OPERATIONS: Final = {MEMRANGE_SET_UPDATE: "update", MEMRANGE_SET_REMOVE: "remove"}
+_COLUMNS: Final = {
+    side: (f"{side}_base", f"{side}_length", f"{side}_flags", f"{side}_owner")
+    for side in ("before", "after")
+}
+_ATTRIBUTE_WORDS: Final = {0: (), **{bit: (word,) for bit, word in FLAG_WORDS}}
 
 
 def _failure(error: DeviceError | None) -> Record:
@@ -39,12 +50,17 @@ def _stamp(event: str, now: Instant) -> Record:
 
 
 def _columns(side: str, rows: Sequence[RangeDesc]) -> Record:
+    base, length, flags, owner = _COLUMNS[side]
     return {
-        f"{side}_base": [row.mr_base for row in rows],
-        f"{side}_length": [row.mr_len for row in rows],
-        f"{side}_flags": [row.mr_flags for row in rows],
-        f"{side}_owner": [row.mr_owner.rstrip(b"\0").decode("latin-1") for row in rows],
+        base: [row.mr_base for row in rows],
+        length: [row.mr_len for row in rows],
+        flags: [row.mr_flags for row in rows],
+        owner: [_label(row.mr_owner) for row in rows],
     }
+
+
+def _label(mr_owner: bytes) -> str:
+    return mr_owner.rstrip(b"\0").decode("latin-1")
 
 
 def _msrs(changed: Mapping[int, tuple[int, int]]) -> Record:
@@ -149,22 +165,27 @@ def was_set(
     request: SetRequest, now: Instant, began: int, generation: int, outcome: Outcome
 ) -> Record:
     """MEMRANGE_SET, with what it changed."""
-    desc = request.desc
+    desc, error = request.desc, outcome.error
+    asked = desc.mr_flags & MDF_ATTRMASK
+    words = _ATTRIBUTE_WORDS.get(asked)
     record = {
-        **_stamp("request.set", now),
+        "event": "request.set",
+        "wall_ns": now.wall_ns,
+        "mono_ns": now.mono_ns,
         **request.file.facts,
-        "op": _OPERATIONS.get(request.arg, f"arg {request.arg}"),
+        "op": _OPERATIONS.get(request.arg) or f"arg {request.arg}",
         "owner": desc.owner,
         "base": desc.mr_base,
         "length": desc.mr_len,
-        "attributes": [w for bit, w in FLAG_WORDS if bit & desc.mr_flags & MDF_ATTRMASK],
+        "attributes": flag_words(asked) if words is None else words,
         "flags": desc.mr_flags,
-        **_failure(outcome.error),
-        "slots": list(outcome.slots),
+        "errno": None if error is None else error.code.name,
+        "reason": None if error is None else error.reason,
+        "slots": outcome.slots,
         **_columns("before", outcome.before),
         **_columns("after", outcome.after),
-        "claimed": list(outcome.claimed),
-        "released": list(outcome.released),
+        "claimed": outcome.claimed,
+        "released": outcome.released,
         "fence": outcome.fence,
         "generation": generation,
         "duration_ns": now.mono_ns - began,
@@ -172,8 +193,8 @@ def was_set(
     if outcome.msrs:
         record |= _msrs(outcome.msrs)
 
-    if outcome.error is not None and outcome.error.obstacles:
-        record |= _obstacles(outcome.error)
+    if error is not None and error.obstacles:
+        record |= _obstacles(error)
 
     return record
 

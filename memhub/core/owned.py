@@ -169,37 +169,47 @@ class OwnedRanges(Planner):
             raise
 
     def _apply(self, request: SetRequest, change: Change, now: Instant) -> Outcome:
-        before = self.require().state
+        table = self._save()
+        before = table.state
         self._swap(change)
-        after = self.require().state
+        after = table.state
         self._undo.note(request.process, change.wrote, before.slots, after.slots)
         outcome = _changed(change, before, after)
         if request.arg == MEMRANGE_SET_REMOVE:
             outcome.released = self.ownership.drop_slots(change.wrote)
         else:
-            self._claim_written(request, change, now, outcome)
+            self._claim_written(request, change, after, now, outcome)
 
         return outcome
 
     def _claim_written(
-        self, request: SetRequest, change: Change, now: Instant, outcome: Outcome
+        self, request: SetRequest, change: Change, after: RangeState, now: Instant, outcome: Outcome
     ) -> None:
-        slots = self.require().state.slots
+        held = self.ownership.holder(change.wrote[0]) if len(change.wrote) == 1 else None
+        if held is not None:
+            outcome.fence = held.fence
+            return
+
+        slots = after.slots
         spans = {slot: (slots[slot].mr_base, slots[slot].mr_end) for slot in change.wrote}
         expires = None if request.lease is None else now.mono + request.lease
         claim = self.ownership.take_slots(request.process, spans, now.wall, expires)
         if claim is not None:
             outcome.claimed = tuple(claim.slots)
             outcome.fence = claim.fence
-        elif change.wrote:
-            held = self.ownership.holder(change.wrote[0])
-            outcome.fence = held.fence if held is not None else None
+        elif (holder := self.ownership.holder(change.wrote[0])) is not None:
+            outcome.fence = holder.fence
 
-    def _swap(self, change: Change) -> None:
+    def _save(self) -> RangeTable:
+        """Keep what `revert` goes back to."""
         table = self.require()
         if self._saved is None:
             self._saved = (table.state, self._undo.copy())
 
+        return table
+
+    def _swap(self, change: Change) -> None:
+        table = self._save()
         table.swap(table.state.apply(change), change.slots, self._models)
 
     def settle(self) -> None:
@@ -227,6 +237,11 @@ class OwnedRanges(Planner):
         A slot whose return would change a type inside another's claim stays as it is; the
         effect carries the error.
         """
+        if self.table is None:
+            return []
+
+        self._save()
+
         return [self._undo_slot(process, *entry) for entry in self._undo.take(process)]
 
     def _undo_slot(self, process: Principal, slot: int, first: RangeDesc) -> Effect:
@@ -254,11 +269,15 @@ class OwnedRanges(Planner):
 
 
 def _changed(change: Change, before: RangeState, after: RangeState) -> Outcome:
-    slots = tuple(sorted({*change.slots, *change.wrote}))
+    slots = change.wrote
+    if len(slots) != 1 or len(change.slots) > 1 or slots[0] not in change.slots:
+        slots = tuple(sorted({*change.slots, *slots}))
+
+    old = before.msrs
 
     return Outcome(
         slots=slots,
-        before=tuple(before.slots[slot] for slot in slots),
-        after=tuple(after.slots[slot] for slot in slots),
-        msrs={number: (before.msrs.get(number, 0), new) for number, new in change.msrs.items()},
+        before=tuple([before.slots[slot] for slot in slots]),
+        after=tuple([after.slots[slot] for slot in slots]),
+        msrs={number: (old.get(number, 0), new) for number, new in change.msrs.items()},
     )

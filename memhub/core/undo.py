@@ -46,9 +46,11 @@ class UndoNotes:
         return list(self._before.pop(process.id, {}).items())
 
     def copy(self) -> UndoNotes:
-        """The same notes, apart from these."""
+        """The same notes, apart from these; these themselves if nobody is watched."""
+        if not self._before:
+            return self
+
         twin = UndoNotes()
-        if self._before:
-            twin._before = {owner: dict(kept) for owner, kept in self._before.items()}
+        twin._before = {owner: dict(kept) for owner, kept in self._before.items()}
 
         return twin

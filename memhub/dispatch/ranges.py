@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memhub.abi import RangeDesc
 from memhub.audit import records
 from memhub.core.commits import Commit, SetRequest
 from memhub.core.requests import Outcome
@@ -124,17 +124,17 @@ class RangeDesk:
         """
         check(file)
         model = file.model
-        began = self._context.clock.now().mono_ns
         if len(op) != model.op.size:
-            raise self.refuse(file, number, began, bad_op(file, op))
+            raise self.refuse(file, number, self._context.clock.now().mono_ns, bad_op(file, op))
 
         if len(descs) != model.desc.size:
+            began = self._context.clock.now().mono_ns
             raise self.refuse(file, number, began, self._bad_desc(file, descs))
 
-        desc = model.unpack(descs)
+        base, length, flags, owner = model.desc.unpack(descs)
         _, arg, _ = model.op.unpack(op)
 
-        return SetRequest(file, arg, replace(desc, mr_owner=desc.mr_owner[:7] + b"\0"))
+        return SetRequest(file, arg, RangeDesc(base, length, flags, owner[:7] + b"\0"))
 
     def _bad_desc(self, file: OpenFile, descs: Buffer) -> DeviceError:
         # The kernel looks for a driver before it copies the descriptor in.
