@@ -243,6 +243,18 @@ def test_regions_that_touch_are_one_stretch() -> None:
     assert memory.segment(0x7FFFFF) == memory.segment(0x800000)
 
 
+def test_a_region_keeps_its_place_within_the_page() -> None:
+    memory = PhysicalMemory(32, (ram(0x1234, 0x100), ram(0x7ABC, 0x2000)))
+
+    assert [extent.offset % PAGE for extent in memory.extents] == [0x234, 0xABC]
+    assert memory.extents[1].offset // PAGE > memory.extents[0].offset // PAGE
+
+
+def test_ram_ends_where_usable_memory_does() -> None:
+    assert pc().ram_top == 0x800000
+    assert PhysicalMemory(32).ram_top == 0
+
+
 def test_regions_that_share_a_page_share_it_in_the_store() -> None:
     memory = PhysicalMemory(32, (ram(0x1000, 0x100), Region(base=0x1200, length=8, kind="nvs")))
     low, high = memory.extents

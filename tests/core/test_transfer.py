@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memhub.abi import Errno
@@ -217,11 +217,11 @@ class Model:
 BORDERS = sorted(
     {0, 0x2C00, 0x3000, 0x5000, 0x6000, 0x7800, 0x9000, 0x9200, 0xA000, 0xC010, 0xF000, TOP}
 )
-VIRTUAL = sorted(
-    {v + end * n * PAGE for v, _, n, _ in I386_MAPPINGS + AMD64_MAPPINGS for end in (0, 1)}
-    | {0xEFFFE000, 0xF0000000}
-    | {DIRECT + border for border in BORDERS}
-)
+VIRTUAL = {
+    False: [v + end * n * PAGE for v, _, n, _ in I386_MAPPINGS for end in (0, 1)] + [0xF0000000],
+    True: [v + end * n * PAGE for v, _, n, _ in AMD64_MAPPINGS for end in (0, 1)]
+    + [DIRECT + border for border in BORDERS[::3]],
+}
 
 
 def around(borders: list[int]) -> st.SearchStrategy[int]:
@@ -231,22 +231,25 @@ def around(borders: list[int]) -> st.SearchStrategy[int]:
     )
 
 
-PLACES = st.one_of(
-    st.tuples(st.just("mem"), around(BORDERS)),
-    st.tuples(st.just("kmem"), around(VIRTUAL)),
-)
 LENGTHS = st.sampled_from([0, 1, 2, 7, 8, 9, 64, 0x400, 0x1000, 0x1001, 0x2801])
-OPS = st.lists(
-    st.tuples(st.booleans(), PLACES, LENGTHS, st.sampled_from("ab"), st.integers(0, 255)),
-    min_size=1,
-    max_size=8,
-)
 RUNS = st.lists(
     st.tuples(st.integers(0, 15), st.integers(1, 3)).map(
         lambda run: (run[0] * PAGE, (run[0] + run[1]) * PAGE)
     ),
     max_size=2,
 )
+
+
+def operations(amd64: bool) -> st.SearchStrategy[Any]:
+    places = st.one_of(
+        st.tuples(st.just("mem"), around(BORDERS)),
+        st.tuples(st.just("kmem"), around(VIRTUAL[amd64])),
+    )
+    operation = st.tuples(
+        st.booleans(), places, LENGTHS, st.sampled_from("ab"), st.integers(0, 255)
+    )
+
+    return st.tuples(st.just(amd64), st.lists(operation, min_size=1, max_size=8))
 
 
 def outcome(call: Any) -> Any:
@@ -256,11 +259,18 @@ def outcome(call: Any) -> Any:
         return (error.code.name, error.moved)
 
 
-@given(st.booleans(), st.sampled_from(["fault", "drop", "allow"]), st.booleans(), RUNS, OPS)
+@settings(max_examples=max(300, settings.default.max_examples if settings.default else 0))
+@given(
+    st.booleans().flatmap(operations),
+    st.sampled_from(["fault", "drop", "allow"]),
+    st.booleans(),
+    RUNS,
+)
 def test_transfers_do_what_a_byte_by_byte_model_says(
-    amd64: bool, wp: Any, windows: bool, runs: Any, ops: Any
+    case: Any, wp: Any, windows: bool, runs: Any
 ) -> None:
     """The fast way, the way in steps and the model agree, on both architectures."""
+    amd64, ops = case
     world = machine(amd64=amd64, wp=wp, windows=WINDOWS if windows else ())
     transfer, types = world.transfer, wp_map(*runs) if runs else None
     model = Model(amd64, wp, windows, runs)
@@ -311,8 +321,11 @@ def test_an_offset_is_an_unsigned_64_bit_number(device: Any, offset: int) -> Non
 @pytest.mark.parametrize("length", [-1, IOSIZE_MAX + 1])
 @pytest.mark.parametrize("device", ["mem", "kmem"])
 def test_a_length_is_not_negative_and_fits_an_int(device: Any, length: int) -> None:
+    memory = PhysicalMemory(36)
+    transfer = Transfer(memory, KernelMemory(AMD64, (), memory), AMD64_RULES)
+
     with pytest.raises(InvalidArgument, match="length"):
-        machine().transfer.read(device, DIRECT, length)
+        transfer.read(device, 0 if device == "mem" else DIRECT, length)
 
 
 def test_offsets_do_not_wrap() -> None:
@@ -422,6 +435,33 @@ def test_a_write_that_needs_a_device_moves_nothing_without_it() -> None:
 
     assert caught.value.window.base == 0x7800
     assert world.memory.read(0x7000, 0x800) == bytes(0x800)
+
+
+def test_a_write_in_pieces_moves_nothing_either_without_the_device() -> None:
+    world = machine(wp="drop", windows=WINDOWS)
+    types = wp_map((0x7400, 0x7500))
+
+    with pytest.raises(NeedsDevice):
+        world.transfer.write("mem", 0x7000, b"x" * 0x900, None, types)
+
+    assert world.memory.read(0x7000, 0x800) == bytes(0x800)
+
+
+def test_dropped_bytes_reach_no_device() -> None:
+    world = machine(wp="drop", windows=WINDOWS)
+
+    assert world.transfer.write("mem", 0xC010, bytes(0x20), None, wp_map((0xC000, 0xD000))) == 0x20
+    assert world.devices[1].sizes == []
+
+
+def test_nothing_is_written_through_a_read_only_mapping() -> None:
+    world = machine()
+    assert world.transfer.read("kmem", KERNEL + 0x3000, 8) == bytes(8)
+
+    with pytest.raises(BadAddress, match="read-only"):
+        world.transfer.write("kmem", KERNEL + 0x3000, b"abcd")
+
+    assert world.memory.read(0x6000, 4) == bytes(4)
 
 
 def test_protection_before_a_device_answers_without_it() -> None:
