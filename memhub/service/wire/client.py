@@ -31,6 +31,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_READS = (Read, Pread)
+_WRITES = (Write, Pwrite)
+_READ_TYPES = frozenset({Read.TYPE, Pread.TYPE})
+
 
 class ClientProtocol(Protocol):
     """Frames a client's requests and says what the server answers.
@@ -137,9 +141,9 @@ class ClientProtocol(Protocol):
 
     def _expect(self, message: Message) -> None:
         self._flight[message.request] = message.TYPE
-        if isinstance(message, Read | Pread):
+        if isinstance(message, _READS):
             self._due[message.request] = message.count
-        elif isinstance(message, Write | Pwrite) and message.total > len(message.data):
+        elif isinstance(message, _WRITES) and message.total > len(message.data):
             self._due[message.request] = message.total - len(message.data)
 
     def _send_late(self, message: Message) -> tuple[bytes, ...]:
@@ -159,7 +163,7 @@ class ClientProtocol(Protocol):
 
         request = message.request
         left = self._due.get(request, -1) - len(message.data)
-        if left < 0 or self._flight.get(request) in _READS:
+        if left < 0 or self._flight.get(request) in _READ_TYPES:
             raise LocalProtocolError(f"DATA does not belong to what request {request} announced")
 
         if not message.last and (not left or not message.data):
@@ -252,7 +256,7 @@ class ClientProtocol(Protocol):
             )
 
         del self._flight[request]
-        if kind in _READS:
+        if kind in _READ_TYPES:
             self._due.pop(request, None)
 
     def _take_piece(self, piece: Data, kind: int) -> None:
@@ -260,7 +264,7 @@ class ClientProtocol(Protocol):
         if not piece.data and not piece.last:
             raise ProtocolError(f"DATA of request {request} is empty and not the last")
 
-        if kind in _READS:
+        if kind in _READ_TYPES:
             left = self._due[request] - len(piece.data)
             if left < 0:
                 raise ProtocolError(f"DATA brings {-left} bytes more than request {request} asked")
@@ -270,6 +274,3 @@ class ClientProtocol(Protocol):
         if piece.last:
             del self._flight[request]
             self._due.pop(request, None)
-
-
-_READS = frozenset({Read.TYPE, Pread.TYPE})

@@ -84,21 +84,17 @@ def error_from_wire(message: Error) -> DeviceError:
     if code is None:
         code, reason = Errno.EIO, f"{message.name} ({message.code}): {reason}"
 
-    leaf = _leaves().get(message.kind, _base())
-
-    return leaf(reason, code=code, obstacles=obstacles, moved=message.moved)
+    return _leaf(message.kind)(reason, code=code, obstacles=obstacles, moved=message.moved)
 
 
-def _base() -> type[DeviceError]:
-    from memhub.errors import DeviceError
-
-    return DeviceError
-
-
-def _leaves() -> dict[str, type[DeviceError]]:
+def _leaf(kind: str) -> type[DeviceError]:
     from memhub import errors
 
-    return {leaf.__name__: leaf for leaf in errors.DeviceError.__subclasses__()}
+    leaf = getattr(errors, kind, None)
+    if isinstance(leaf, type) and issubclass(leaf, errors.DeviceError):
+        return leaf
+
+    return errors.DeviceError
 
 
 def _obstacles_from_wire(raw: bytes) -> tuple[Obstacle, ...]:

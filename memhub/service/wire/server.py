@@ -17,6 +17,8 @@ from memhub.service.wire.replies import Error
 from memhub.service.wire.requests import Cancel
 from memhub.service.wire.transfer import Data, Pwrite, Write
 
+_WRITES = (Write, Pwrite)
+
 
 class ServerProtocol(Protocol):
     """Takes a client's bytes and says what it asks; frames the answers.
@@ -132,9 +134,9 @@ class ServerProtocol(Protocol):
 
     def _admit(self, message: Message) -> bool:
         kind = type(message)
-        if kind is Hello or self.state in {HELLO, DECIDING}:
+        if kind is Hello or self.hello is None or self.state == DECIDING:
             self._greet(message)
-        elif kind.TYPE in ANSWERS:
+        elif message.TYPE in ANSWERS:
             self._begin(message)
         elif isinstance(message, Data):
             return self._continue(message)
@@ -174,7 +176,7 @@ class ServerProtocol(Protocol):
                 f"request {request} is over the limit of {self.limits.max_in_flight} in flight"
             )
 
-        if isinstance(message, Write | Pwrite) and message.total > len(message.data):
+        if isinstance(message, _WRITES) and message.total > len(message.data):
             self._due[request] = message.total - len(message.data)
 
         self._flight[request] = message.TYPE

@@ -339,3 +339,12 @@ class Done(Fixed):
     def __init__(self, request: int, value: int = 0) -> None:
         self.request = request
         self.value = value
+
+    def encode(self) -> bytes:
+        try:
+            return _NUMBER_FRAME(8, 0x80, 0, self.request, self.value)
+        except struct_error as error:
+            raise LocalProtocolError(f"DONE cannot be sent: {error}") from None
+
+
+_NUMBER_FRAME = Done.FRAME.pack
