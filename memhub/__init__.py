@@ -10,13 +10,16 @@ does not pay for numpy.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Final
+# Type checkers take this name for true; importing it would cost more than the rest of the file.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from memhub.audit import AuditLog as AuditLog
     from memhub.clock import ManualClock as ManualClock
     from memhub.clock import SystemClock as SystemClock
+    from memhub.config import load_config as load_config
     from memhub.core.driver import Cpu as Cpu
     from memhub.core.spec import KernelMapping as KernelMapping
     from memhub.core.spec import MachineSpec as MachineSpec
@@ -39,6 +42,7 @@ _HOMES: Final = {
     "Process": "memhub.process",
     "Region": "memhub.core.spec",
     "SystemClock": "memhub.clock",
+    "load_config": "memhub.config",
     "load_arches": "memhub.plugin.loader",
 }
 
@@ -55,6 +59,7 @@ __all__ = (
     "Region",
     "SystemClock",
     "load_arches",
+    "load_config",
 )
 
 
@@ -62,6 +67,8 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'memhub' has no attribute {name!r}")
+
+    from importlib import import_module
 
     value = getattr(import_module(home), name)
     globals()[name] = value

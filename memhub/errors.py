@@ -8,6 +8,7 @@ DeviceError (OSError)
 ├── AccessDenied      EACCES      ├── Cancelled       ECANCELED
 ├── BadAddress        EFAULT      ├── LogFailed       EIO
 ├── RangeBusy         EBUSY       ├── UnknownIoctl    ENOTTY
+│   └── StaleClaim    EBUSY       │
 ├── InvalidRange      EINVAL      ├── NotSupported    EOPNOTSUPP
 ├── InvalidArgument   EINVAL      └── NoRanges        ENXIO
 
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from memhub.abi import Errno
@@ -57,6 +57,8 @@ class Obstacle:
         """When it began, in UTC, for people."""
         if self.since is None:
             return None
+
+        from datetime import UTC, datetime
 
         return datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -150,6 +152,12 @@ class BadAddress(DeviceError):
 
 class RangeBusy(DeviceError):
     """Raised when another process's claim, commit or lease forbids the change."""
+
+    default = Errno.EBUSY
+
+
+class StaleClaim(RangeBusy):
+    """Raised when a request relies on a claim that its process has lost; waiting cannot help."""
 
     default = Errno.EBUSY
 

@@ -1,0 +1,107 @@
+"""The README is true: what it shows runs, as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+USE_PLUGIN = """
+import anyio
+from memhub import Cpu, DeviceError, Hub, MachineSpec, Region
+from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
+
+async def main():
+    spec = MachineSpec(name="sun", arch="sparc", memory=(Region(base=0, length=1 << 20),))
+    async with Hub([spec]) as hub:
+        handle = await hub.open("/dev/mem")
+        await handle.set_range(0x1000, 0x1000, MDF_UNCACHEABLE, owner="tty")
+        print(len(await handle.ranges()), (await handle.ranges())[0])
+        try:
+            await handle.set_range(0x4000, 0x1000, MDF_WRITECOMBINE)
+        except DeviceError as error:
+            print(error)
+        handle.close()
+
+anyio.run(main)
+"""
+
+
+def block(marker: str) -> str:
+    """The code block that follows a marker."""
+    found = re.search(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found is not None, marker
+
+    return found.group(1)
+
+
+def run(code: str, cwd: Path, path: Path | None = None) -> str:
+    """What a fresh interpreter prints for some code."""
+    env = {"PYTHONPATH": str(path)} if path is not None else {}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+    return done.stdout
+
+
+def test_the_plugin_of_the_readme_is_found_and_serves_a_machine(tmp_path: Path) -> None:
+    """Its two files, put where an installer would put them, are all it takes."""
+    (tmp_path / "memhub_sparc.py").write_text(block("plugin module: memhub_sparc.py"))
+    project = block("plugin project: pyproject.toml")
+    entry = re.search(r"\[project.entry-points.memhub\]\n(.*)", project, re.DOTALL)
+    assert entry is not None
+    info = tmp_path / "memhub_sparc-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: memhub-sparc\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[memhub]\n" + entry.group(1).replace('"', ""))
+
+    printed = run(USE_PLUGIN, tmp_path, tmp_path)
+
+    assert printed.splitlines() == [
+        "2 0x1000/0x1000 tty uncacheable active",
+        "EINVAL: flags 0x2: uncacheable or write-back only",
+    ]
+
+
+def test_the_embedding_example_runs_as_it_stands(tmp_path: Path) -> None:
+    """It prints the refusal and the process that holds the range."""
+    found = re.search(r"## Embed it\n\n```python\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+
+    refusal, holder = run(found.group(1), tmp_path).splitlines()
+
+    assert refusal.startswith("EBUSY: slot 89 0xd0000000/0x1000000 (owner Xorg) is claimed by Xorg")
+    assert holder == "Xorg"
+    assert (tmp_path / "audit.jsonl").stat().st_size > 0
+
+
+def links() -> list[str]:
+    """Every relative link of the README."""
+    return [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+
+
+@pytest.mark.parametrize("link", links())
+def test_every_link_leads_somewhere(link: str) -> None:
+    """A reader finds the file."""
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("marker", ["main job", "the tests"])
+def test_the_two_lines_set_up_an_environment_of_their_own(marker: str) -> None:
+    """They need nothing but Python."""
+    assert block(marker).startswith("python3 -m venv .venv && .venv/bin/pip install ")
