@@ -107,10 +107,7 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def _detach(self) -> None:
         try:
-            for machine in self._machines.values():
-                for file in [f for files in machine.files.values() for f in files.values()]:
-                    self.dispatch.files.close(file, "stop")
-
+            self.dispatch.files.close_all("stop")
             if self._journal.active:
                 now = self.dispatch.context.clock.now()
                 with self._journal.batch():

@@ -31,6 +31,7 @@ class Journal:
         self._log = log
         self._listeners: list[Listener] = []
         self._batches = 0
+        self._torn = False
 
         #: Whether anybody reads the records.
         self.active = log is not None
@@ -57,30 +58,35 @@ class Journal:
         Raises:
             LogFailed: EIO; the log cannot take it.
         """
-        self._keep(record, flush=not self._batches)
+        self._keep((record,), flush=not self._batches)
 
-    def seal(self, record: dict[str, Any]) -> None:
-        """Record a change; on return the operating system has it.
+    def seal(self, *entries: dict[str, Any]) -> None:
+        """Record a change and what it brought about; on return the operating system has it.
 
         Raises:
             LogFailed: EIO; the log cannot take it, and the change is to be taken back.
         """
-        self._keep(record, flush=True)
+        self._keep(entries, flush=True)
 
-    def _keep(self, record: dict[str, Any], *, flush: bool) -> None:
+    def _keep(self, entries: tuple[dict[str, Any], ...], *, flush: bool) -> None:
         log = self._log
         if log is not None:
             try:
-                log.record(record)
+                for record in entries:
+                    log.record(record)
+
                 if flush:
                     log.flush()
             except OSError as error:
+                # What earlier looks of this batch had buffered is gone too.
+                self._torn = self._batches > 0
                 raise LogFailed(
                     f"nothing was changed, since the audit log failed: {error}"
                 ) from error
 
         for listener in self._listeners:
-            listener(record)
+            for record in entries:
+                listener(record)
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -94,8 +100,13 @@ class Journal:
             yield
         finally:
             self._batches -= 1
+            torn = self._torn
+            self._torn = torn and self._batches > 0
 
         if self._log is not None and not self._batches:
+            if torn:
+                raise LogFailed("the audit log failed, and the looks of this batch are in no log")
+
             try:
                 self._log.flush()
             except OSError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self, final
 
 from anyio.lowlevel import checkpoint
 
-from memhub.errors import BadHandle
+from memhub.errors import BadHandle, LogFailed
 from memhub.handle import Handle
 from memhub.handle.base import close_cause
 
@@ -83,9 +83,16 @@ class Process:
             LogFailed: EIO; what it held ends only when the log works again.
         """
         self.closed = True
+        failure: LogFailed | None = None
         while self._files:
             _, file = self._files.popitem()
-            self._dispatch.files.close(file, cause)
+            try:
+                self._dispatch.files.close(file, cause)
+            except LogFailed as error:
+                failure = error
+
+        if failure is not None:
+            raise failure
 
     async def aclose(self) -> None:
         """Close; done before the first await, so that no cancellation can prevent it."""

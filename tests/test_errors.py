@@ -18,7 +18,11 @@ from memhub.abi import Errno
 from memhub.errors import DeviceError, Obstacle
 
 LEAVES = sorted(
-    (kind for kind in DeviceError.__subclasses__() if kind.__module__ == errors.__name__),
+    (
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, DeviceError) and kind is not DeviceError
+    ),
     key=lambda kind: kind.__name__,
 )
 

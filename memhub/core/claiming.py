@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_ACTIVE, U64_MAX
 from memhub.core.claims import Claim, busy
+from memhub.core.commits import expiry
 from memhub.core.requests import Effect, Outcome
 from memhub.errors import InvalidArgument, NoSuchRange
 
@@ -54,7 +55,7 @@ class ClaimDesk:
         if blocked:
             raise busy(blocked)
 
-        expires = _expiry(lease, now)
+        expires = expiry(lease, now)
         inside = self._inside(base, end)
         claim = self._ownership.take_range(process, base, end, inside, now.wall, expires)
 
@@ -106,7 +107,7 @@ class ClaimDesk:
 
     def _renew(self, process: Principal, fence: int, lease: float | None, now: Instant) -> Outcome:
         claim = self._ownership.check_fence(process, fence)
-        self._ownership.set_lease(claim, _expiry(lease, now))
+        self._ownership.set_lease(claim, expiry(lease, now))
 
         return Outcome(reply=claim, fence=fence)
 
@@ -189,13 +190,3 @@ def span(base: int, length: int) -> tuple[int, int]:
         raise InvalidArgument(f"{base:#x}/{length:#x} is no range of 64-bit addresses")
 
     return base, base + length
-
-
-def _expiry(lease: float | None, now: Instant) -> float | None:
-    if lease is None:
-        return None
-
-    if not 0 < lease < float("inf"):
-        raise InvalidArgument(f"a lease of {lease} seconds is not a time to come")
-
-    return now.mono + lease

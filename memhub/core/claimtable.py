@@ -37,6 +37,7 @@ class ClaimTable:
         self._by_process: dict[int, dict[int, Claim]] = {}
         self._index = OverlapIndex()
         self._lost: dict[int, dict[int, LostClaim]] = {}
+        self._telling: Claim | None = None
 
     def settle(self) -> None:
         """Make what happened since the last call final."""

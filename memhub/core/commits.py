@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from memhub.errors import Obstacle
+from memhub.errors import InvalidArgument, Obstacle
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc
@@ -28,6 +28,25 @@ class Instant(NamedTuple):
     def mono(self) -> float:
         """Monotonic seconds."""
         return self.mono_ns / 1e9
+
+    def after(self, seconds: float) -> float:
+        """Monotonic seconds so much later, on a whole nanosecond as the clock counts them."""
+        return (self.mono_ns + round(seconds * 1e9)) / 1e9
+
+
+def expiry(lease: float | None, now: Instant) -> float | None:
+    """When a lease of so many seconds ends, in monotonic seconds; None lasts.
+
+    Raises:
+        InvalidArgument: EINVAL; it is no time to come.
+    """
+    if lease is None:
+        return None
+
+    if not 0 < lease < float("inf"):
+        raise InvalidArgument(f"a lease of {lease} seconds is not a time to come")
+
+    return now.after(lease)
 
 
 class SetRequest(NamedTuple):

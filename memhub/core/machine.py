@@ -108,6 +108,9 @@ class Machine:
         self.kernel = KernelMemory(arch.kernel, spec.kmem, self.memory, upages=spec.upages)
         self.transfer = Transfer(self.memory, self.kernel, arch.transfer, spec.wp_writes)
         self.files: dict[int, dict[int, OpenFile]] = {}
+
+        #: Files closed for their users whose close could not be recorded yet.
+        self.owed = 0
         latency = spec.commit_latency
 
         #: Seconds from the start of a commit to its effect.
@@ -200,8 +203,8 @@ class Machine:
 
     @property
     def has_deadlines(self) -> bool:
-        """Whether a lease or a wait may reach its end."""
-        return bool(self.ranges.ownership.leases) or bool(self.queue.tickets)
+        """Whether a lease or a wait may reach its end, or a close is owed."""
+        return bool(self.ranges.ownership.leases or self.queue.tickets or self.owed)
 
     def overdue(self, now: Instant) -> bool:
         """Whether a lease or a wait has reached its end."""

@@ -17,12 +17,12 @@ from memhub.abi import (
     Errno,
     RangeDesc,
 )
-from memhub.core.commits import Commit, Instant, SetRequest
+from memhub.core.commits import Commit, Instant, SetRequest, expiry
 from memhub.core.planner import Planner
 from memhub.core.ranges import RangeTable, mark_busy
 from memhub.core.requests import Effect, Outcome, Principal
 from memhub.core.undo import UndoNotes
-from memhub.errors import DeviceError, RangeBusy
+from memhub.errors import DeviceError, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +117,7 @@ class OwnedRanges(Planner):
         return self.attempt(lambda: self._begin(request, now))
 
     def _begin(self, request: SetRequest, now: Instant) -> Outcome:
+        expiry(request.lease, now)
         change = self.plan(request)
         table = self.require()
         after = table.state.apply(change)
@@ -124,7 +125,7 @@ class OwnedRanges(Planner):
             request=request,
             wrote=change.wrote,
             after=tuple(after.slots[slot] for slot in change.wrote),
-            bounds=table.hull(change),
+            bounds=table.reach(change),
             since=now.wall,
             began=now.mono_ns,
         )
@@ -163,6 +164,9 @@ class OwnedRanges(Planner):
             return operation()
         except DeviceError as error:
             self.revert()
+            if isinstance(error, StaleClaim):
+                self.ownership.told()
+
             return Outcome(error=error)
         except BaseException:
             self.revert()
@@ -192,7 +196,7 @@ class OwnedRanges(Planner):
 
         slots = after.slots
         spans = {slot: (slots[slot].mr_base, slots[slot].mr_end) for slot in change.wrote}
-        expires = None if request.lease is None else now.mono + request.lease
+        expires = expiry(request.lease, now)
         claim = self.ownership.take_slots(request.process, spans, now.wall, expires)
         if claim is not None:
             outcome.claimed = tuple(claim.slots)
@@ -255,6 +259,7 @@ class OwnedRanges(Planner):
             self.ownership.check_slots(process, (slot,), before.slots)
             self._check_commit_slots((slot,), None)
             self._check_types(table, process, change)
+            self._check_commits(table, process, change, None)
         except DeviceError as error:
             kept = (before.slots[slot],)
             return replace(effect, slots=(slot,), before=kept, after=kept, error=error)

@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Literal
 
 from memhub.core.claims import Claim, LostClaim, busy, describe
 from memhub.core.claimtable import ClaimTable
-from memhub.errors import Obstacle, RangeBusy
+from memhub.errors import Obstacle, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -144,7 +144,7 @@ class Ownership(ClaimTable):
         """Find the live claim of `process` that has this fencing number (rule 7).
 
         Raises:
-            RangeBusy: EBUSY; the claim is lost, ended, or somebody else's.
+            StaleClaim: EBUSY; the claim is lost, ended, or somebody else's.
         """
         claim = self.claims.get(fence)
         if claim is not None and claim.process.id == process.id:
@@ -153,7 +153,7 @@ class Ownership(ClaimTable):
         lost = self._lost.get(process.id, {}).get(fence)
         why = str(lost) if lost is not None else f"claim {fence} is not held by {process.name}"
 
-        raise RangeBusy(
+        raise StaleClaim(
             f"fenced: {why}",
             obstacles=(Obstacle(kind="fence", process=process.name, pid=process.pid),),
         )
@@ -162,12 +162,12 @@ class Ownership(ClaimTable):
         """Refuse once a request that touches bytes of a claim its process lost (rule 7).
 
         Raises:
-            RangeBusy: EBUSY, with what became of the claim.
+            StaleClaim: EBUSY, with what became of the claim; `told` makes it the last time.
         """
         for lost in self._lost.get(process.id, {}).values():
             if lost.claim.base < hi and lo < lost.claim.end:
-                self._drop_lost(lost.claim)
-                raise RangeBusy(
+                self._telling = lost.claim
+                raise StaleClaim(
                     f"{lost}; repeat the request to go on without it",
                     obstacles=(
                         Obstacle(
@@ -328,6 +328,12 @@ class Ownership(ClaimTable):
         self._keep_lost(lost)
 
         return lost
+
+    def told(self) -> None:
+        """The refusal that `tell_loss` raised has become an answer."""
+        claim, self._telling = self._telling, None
+        if claim is not None:
+            self._drop_lost(claim)
 
     def forget(self, process: Principal) -> None:
         """Drop what was to be told to a process that is gone."""

@@ -90,7 +90,7 @@ class Planner:
             self._check_commit_slots(change.wrote, but)
 
         self._check_types(table, process, change)
-        self._check_commits(table, change, but)
+        self._check_commits(table, process, change, but)
 
         return change
 
@@ -134,8 +134,7 @@ class Planner:
     def _check_commit_slots(self, wrote: tuple[int, ...], but: Commit | None) -> None:
         blocked = [
             commit.obstacle(slot)
-            for commit in self.commits
-            if commit is not but
+            for commit in self._others(but)
             for slot in wrote
             if slot in commit.wrote
         ]
@@ -153,10 +152,23 @@ class Planner:
             lambda: table.driver.types(table.state.apply(change)),
         )
 
-    def _check_commits(self, table: RangeTable, change: Change, but: Commit | None) -> None:
-        """Refuse what would alter a commit in flight (rule 8)."""
-        for commit in self.commits:
-            if commit is not but and not self._still_exact(
+    def _others(self, but: Commit | None) -> list[Commit]:
+        # A commit whose file is closed will not take effect.
+        return [c for c in self.commits if c is not but and not c.request.file.closed]
+
+    def _check_commits(
+        self, table: RangeTable, process: Principal, change: Change, but: Commit | None
+    ) -> None:
+        """Refuse what would alter a commit in flight, or claim what it is to change (rule 8)."""
+        others = self._others(but)
+        if not others:
+            return
+
+        lo, hi = table.reach(change) if but is None else (0, 0)
+        for commit in others:
+            near = commit.bounds[0] < hi and lo < commit.bounds[1]
+            foreign = commit.request.process.id != process.id
+            if (near and foreign) or not self._still_exact(
                 table, table.state.apply(change), commit
             ):
                 raise busy([commit.obstacle()])

@@ -99,6 +99,13 @@ class RangeTable:
 
         return (min(lo for lo, _ in bounds), max(hi for _, hi in bounds))
 
+    def reach(self, change: Change) -> tuple[int, int]:
+        """The hull of all that `change` writes, altered or not."""
+        after = self.state.apply(change).slots
+        written = {slot: after[slot] for slot in change.wrote}
+
+        return self.hull(replace(change, slots={**written, **change.slots}))
+
 
 def mark_busy(image: bytes, model: DataModel, slots: Iterable[int]) -> bytes:
     """A copy of a packed table with MDF_BUSY set on `slots`."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.core.overlap import OverlapIndex
 from memhub.core.requests import Outcome, Principal
-from memhub.errors import DeviceError, Obstacle, RangeBusy, WouldDeadlock
+from memhub.errors import DeviceError, Obstacle, RangeBusy, StaleClaim, WouldDeadlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,11 +122,10 @@ class WaitQueue:
             refusal = None
             if not before:
                 outcome = ticket.attempt()
-                if not isinstance(outcome.error, RangeBusy):
+                refusal = ticket.refusal = passing(outcome.error)
+                if refusal is None:
                     del self.tickets[number]
                     return ticket, outcome
-
-                refusal = ticket.refusal = outcome.error
 
             ticket.blockers = _blockers(ticket, refusal, before)
             ahead.add(ticket.base, ticket.end, number)
@@ -201,6 +200,14 @@ def _blockers(ticket: Ticket, refusal: DeviceError | None, ahead: list[Ticket]) 
         }
 
     return frozenset(found - {ticket.process.id})
+
+
+def passing(error: DeviceError | None) -> RangeBusy | None:
+    """The error, if it is one that may pass by waiting; a claim that is lost stays lost."""
+    if isinstance(error, RangeBusy) and not isinstance(error, StaleClaim):
+        return error
+
+    return None
 
 
 def deadlock(ticket: Ticket, circle: list[int]) -> WouldDeadlock:

@@ -10,6 +10,7 @@ from memhub.core.claims import busy
 from memhub.core.requests import Outcome
 from memhub.core.waiting import Ticket
 from memhub.dispatch.files import check
+from memhub.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +144,12 @@ class ClaimsDesk:
         context.catch_up(machine)
         now = context.clock.now()
         event = "claim.take" if op == "claim" else "claim.wait"
-        base_, end = span(base, length)
+        try:
+            base_, end = span(base, length)
+        except InvalidArgument as error:
+            self._seal(event, file, base, length, Outcome(error=error))
+            raise
+
         ticket = Ticket(
             file=file,
             op=op,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memhub.audit import records
 from memhub.core.commits import Commit
 from memhub.core.requests import Outcome
+from memhub.core.waiting import passing
 from memhub.errors import (
     BadHandle,
     Cancelled,
     DeviceError,
+    InvalidArgument,
     LogFailed,
     NoSuchDevice,
     RangeBusy,
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
     from memhub.core.waiting import Ticket
     from memhub.journal import Journal
+
+#: Seconds until what a failing log prevented is tried again.
+RETRY: Final = 1.0
 
 
 class Context:
@@ -49,6 +54,8 @@ class Context:
 
         #: Called when a deadline earlier than all others is set.
         self.on_deadline: Callable[[], None] = lambda: None
+        #: Does the closes that are owed; raises LogFailed while the log fails.
+        self.close_owed: Callable[[], None] = lambda: None
         self._deadlines: list[tuple[int, str]] = []
 
     def machine(self, name: str) -> Machine:
@@ -78,13 +85,24 @@ class Context:
         return self._deadlines[0][0] if self._deadlines else None
 
     def tick(self) -> None:
-        """End the leases and waits whose time is up."""
-        now = self.clock.now().mono_ns
-        while self._deadlines and self._deadlines[0][0] <= now:
-            self.catch_up(self.machines[heapq.heappop(self._deadlines)[1]])
+        """End the leases and waits whose time is up; while the log fails, try again later."""
+        now = self.clock.now()
+        while self._deadlines and self._deadlines[0][0] <= now.mono_ns:
+            machine = self.machines[heapq.heappop(self._deadlines)[1]]
+            try:
+                self.catch_up(machine)
+            except LogFailed:
+                self.set_deadline(machine, now.after(RETRY))
 
     def catch_up(self, machine: Machine) -> None:
-        """End what is overdue on one machine, so that no request meets a lease that ran out."""
+        """End what is overdue on one machine, so that no request meets a lease that ran out.
+
+        Raises:
+            LogFailed: EIO; it is still overdue.
+        """
+        if machine.owed:
+            self.close_owed()
+
         now = self.clock.now()
         if not machine.overdue(now):
             return
@@ -94,6 +112,8 @@ class Context:
         self.pump(machine)
         for ticket in machine.give_up(now):
             self.end_wait(machine, ticket)
+
+        self.pump(machine)
 
     # Records
 
@@ -107,13 +127,12 @@ class Context:
             return
 
         try:
-            with self.journal.batch():
-                for entry in entries:
-                    self.journal.note(entry)
-
+            self.journal.seal(*entries)
         except LogFailed:
             machine.ranges.revert()
             raise
+
+        machine.ranges.settle()
 
     def effects(self, machine: Machine, outcome: Outcome) -> list[dict[str, object]]:
         """The records of what happened beside a request."""
@@ -141,17 +160,27 @@ class Context:
         Raises:
             LogFailed: EIO; the wait cannot be recorded, and has not begun.
         """
-        ahead = machine.queue.must_queue(ticket.base, ticket.end) if wait is not None else []
+        if wait is None:
+            return ticket.attempt()
+
+        if not wait >= 0:
+            return Outcome(error=InvalidArgument(f"a wait of {wait} seconds is no time to come"))
+
+        ahead = machine.queue.must_queue(ticket.base, ticket.end)
         outcome = Outcome(error=first_come(ahead)) if ahead else ticket.attempt()
-        if wait is None or not isinstance(outcome.error, RangeBusy):
+        refusal = passing(outcome.error)
+        if refusal is None:
             return outcome
 
         now = self.clock.now()
-        ticket.deadline = None if math.isinf(wait) else now.mono + wait
+        ticket.deadline = None if math.isinf(wait) else now.after(wait)
         try:
-            machine.queue.enqueue(ticket, outcome.error)
+            machine.queue.enqueue(ticket, refusal)
         except WouldDeadlock as error:
-            return Outcome(error=error)
+            # Those ahead may wait for this very process, which needs nobody but itself.
+            alone = ticket.attempt() if ahead else outcome
+
+            return Outcome(error=error) if passing(alone.error) else alone
 
         try:
             if self.journal.active:
@@ -198,6 +227,9 @@ class Context:
                 machine.ranges.abort(outcome.reply)
 
             ticket.outcome = Outcome(error=error)
+
+        if leases := machine.ranges.ownership.leases:
+            self.set_deadline(machine, min(leases.values()))
 
         ticket.wake()
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.audit import records
 from memhub.core.machine import OpenFile
-from memhub.errors import BadHandle, DeviceError, InvalidArgument, NoSuchDevice
+from memhub.dispatch.context import RETRY
+from memhub.errors import BadHandle, DeviceError, InvalidArgument, LogFailed, NoSuchDevice
 
 if TYPE_CHECKING:
     from memhub.abi import DataModel
@@ -32,6 +33,7 @@ class FileDesk:
         self._context = context
         self._numbers = itertools.count(1)
         self._overdue: list[tuple[OpenFile, str]] = []
+        context.close_owed = self.catch_up
 
     def open(
         self,
@@ -119,14 +121,35 @@ class FileDesk:
             cause: `close`, `disconnect`, `cancelled`, `garbage` or `stop`, for the log.
 
         Raises:
-            LogFailed: EIO; it is closed for its user, and what it held ends with the first
-                request that the log takes.
+            LogFailed: EIO; it is closed for its user, and what it held ends as soon as the log
+                works, at the next request to the machine or after a moment.
         """
         if file.closed:
             return
 
         file.closed = True
+        file.machine.owed += 1
         self._overdue.append((file, cause))
+        try:
+            self.catch_up()
+        except LogFailed:
+            context = self._context
+            context.set_deadline(file.machine, context.clock.now().after(RETRY))
+            raise
+
+    def close_all(self, cause: str) -> None:
+        """Close every file of every machine, and do the closes that are owed.
+
+        Raises:
+            LogFailed: EIO; all are closed for their users, but some are owed.
+        """
+        for machine in self._context.machines.values():
+            for file in [f for files in machine.files.values() for f in files.values()]:
+                if not file.closed:
+                    file.closed = True
+                    machine.owed += 1
+                    self._overdue.append((file, cause))
+
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -136,10 +159,13 @@ class FileDesk:
             LogFailed: EIO; the rest is still owed.
         """
         while self._overdue:
-            self._close(*self._overdue[0])
+            file, cause = self._overdue[0]
+            self._seal(file, cause)
             del self._overdue[0]
+            file.machine.owed -= 1
+            self._end(file)
 
-    def _close(self, file: OpenFile, cause: str) -> None:
+    def _seal(self, file: OpenFile, cause: str) -> None:
         context, machine = self._context, file.machine
         now = context.clock.now()
         outcome = machine.closing(file)
@@ -150,6 +176,8 @@ class FileDesk:
             entries = context.effects(machine, outcome)
             context.seal(machine, *entries, records.closed(file, now, now.mono_ns, cause))
 
+    def _end(self, file: OpenFile) -> None:
+        context, machine = self._context, file.machine
         for ticket in machine.closed(file):
             context.end_wait(machine, ticket)
 

@@ -262,15 +262,19 @@ class RangeDesk:
         """
         context, request = self._context, commit.request
         machine = request.file.machine
-        if commit not in machine.ranges.commits:
+        if request.file.closed or commit not in machine.ranges.commits:
+            machine.ranges.abort(commit)
             error = BadHandle(f"{request.file.path} was closed during the commit")
             self._seal(request, commit.began, Outcome(error=error))
             raise error
 
         context.catch_up(machine)
         outcome = machine.ranges.finish(commit, context.clock.now())
-        self._seal(request, commit.began, outcome)
-        context.pump(machine)
+        try:
+            self._seal(request, commit.began, outcome)
+        finally:
+            context.pump(machine)
+
         if outcome.error is not None:
             raise outcome.error
 
