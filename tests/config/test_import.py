@@ -95,6 +95,7 @@ def test_a_memcontrol_listing_leads_back_to_the_table(machine: dict[str, Any]) -
 
 STAMPS = {
     "syslog": "Jan 12 04:05:06 host kernel: [    0.000000] ",
+    "iso": "2024-01-12T04:05:06,123456+00:00 ",
     "journal": "Jan 12 04:05:06 host kernel: ",
     "level": "<6>[    0.000000] ",
     "dmesg -x": "kern  :debug : [    0.000000] ",

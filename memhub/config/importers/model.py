@@ -20,10 +20,12 @@ RESERVED_TYPE: Final = 2
 #: What stands before a line of a log: a quote mark, syslog's or dmesg's own decoration.
 _PREFIX: Final = re.compile(
     r"(?:>\s?)*"
+    r"(?:\d{4}-\d\d-\d\dT[\d:.,+-]+[ \t])?"
     r"(?:.*?\bkernel:[ \t]?)?"
     r"(?:<\d+>)?"
     r"(?:(?:kern|user|daemon)\s*:\w+\s*:\s?)?"
     r"(?:\[[^\]\n]*\][ \t]?)*"
+    r"(?:(?:x86/)?mtrr:[ \t](?=MTRR\b))?"
 )
 
 
