@@ -15,6 +15,7 @@ from memhub.core.machine import Machine
 from memhub.core.requests import Principal
 from memhub.dispatch import Dispatcher
 from memhub.dispatch.context import Context
+from memhub.errors import LogFailed
 from memhub.events import CHANGES, Subscription
 from memhub.journal import Journal
 from memhub.plugin.loader import load_arches
@@ -79,20 +80,31 @@ class Hub(anyio.AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         self._attach()
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._keep_time)
                 try:
                     yield self
-                except Exception as error:  # noqa: BLE001 - raised below, bare
+                except anyio.get_cancelled_exc_class():
+                    raise
+                except BaseException as error:  # noqa: BLE001 - raised below, bare
                     failure = error
                 finally:
                     tasks.cancel_scope.cancel()
         finally:
-            self._detach()
+            self._end(failure)
 
-        # An embedder's own exception is not to come out in an exception group.
+    def _end(self, failure: BaseException | None) -> None:
+        """Detach, then raise what the embedder's own code raised, in no exception group."""
+        try:
+            self._detach()
+        except LogFailed as error:
+            if failure is None:
+                raise
+
+            failure.add_note(f"on its way out the hub met {error}")
+
         if failure is not None:
             raise failure
 
@@ -116,6 +128,18 @@ class Hub(anyio.AsyncContextManagerMixin):
         finally:
             for machine in self._machines.values():
                 machine.close()
+
+    def _close_files(self) -> None:
+        failure: LogFailed | None = None
+        for machine in self._machines.values():
+            for file in [f for files in machine.files.values() for f in files.values()]:
+                try:
+                    self.dispatch.files.close(file, "stop")
+                except LogFailed as error:
+                    failure = error
+
+        if failure is not None:
+            raise failure
 
     async def _keep_time(self) -> None:
         context = self.dispatch.context
