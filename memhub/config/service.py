@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
 from memhub.config.values import choice, count, integer, seconds, text
+from memhub.service.settings import RIGHTS as RIGHTS
+from memhub.service.settings import Limits as Limits
+from memhub.service.settings import Right
+from memhub.service.settings import RightsRule as RightsRule
+from memhub.service.settings import ServiceConfig as ServiceConfig
+from memhub.service.settings import TcpConfig as TcpConfig
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -13,100 +18,7 @@ if TYPE_CHECKING:
 
     from memhub.config.reader import Table
 
-Right = Literal["read-memory", "write-memory", "read-ranges", "set-ranges", "break-claims"]
-
-RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 _RIGHT_WORDS: Final[Mapping[str, Right]] = {right: right for right in RIGHTS}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one client may use.
-
-    Attributes:
-        frame_size: bytes of one message.
-        in_flight: requests of one connection that may be under way.
-        handles: open handles of one connection.
-        queued_bytes: bytes of answers that may wait for a slow reader.
-        connections: connections of the whole service.
-        handshake_timeout: seconds that a new connection has to say who it is.
-        idle_timeout: seconds without a request until a connection is closed; 0 is never.
-    """
-
-    frame_size: int = 1 << 20
-    in_flight: int = 64
-    handles: int = 256
-    queued_bytes: int = 4 << 20
-    connections: int = 256
-    handshake_timeout: float = 5.0
-    idle_timeout: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpConfig:
-    """The TCP listener.
-
-    Attributes:
-        host: address or name to bind.
-        port: port number; 0 lets the system choose.
-        certfile: the server's certificate chain; None serves without TLS.
-        keyfile: its private key.
-        ca: certificates that sign clients; with it, clients must show one.
-        token_file: file of the tokens that clients may show.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    certfile: Path | None = None
-    keyfile: Path | None = None
-    ca: Path | None = None
-    token_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RightsRule:
-    """What one client may do on one machine; exactly one of the first three is set.
-
-    Attributes:
-        uid: the user of a local socket.
-        subject: the subject of a client certificate.
-        token: the name of a token.
-        machine: a machine's name, or `*` for all.
-        allow: what is allowed.
-    """
-
-    uid: int | None = None
-    subject: str | None = None
-    token: str | None = None
-    machine: str = "*"
-    allow: frozenset[Right] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceConfig:
-    """How the service runs.
-
-    Attributes:
-        socket: path of the local socket; None leaves it to the caller.
-        mode: permission bits of the socket.
-        owner: user who owns the socket; None leaves it as created.
-        group: its group.
-        allowed_uids: users that may connect; empty means whoever the socket's mode lets in.
-        limits: what one client may use.
-        tcp: the TCP listener, or None.
-        rights: the rules; with none, everybody who may connect may do everything.
-    """
-
-    socket: Path | None = None
-    mode: int = 0o660
-    owner: str | None = None
-    group: str | None = None
-    allowed_uids: tuple[int, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    tcp: TcpConfig | None = None
-    rights: tuple[RightsRule, ...] = ()
-
-
 _uid: Final = count(0, 0xFFFFFFFE)
 
 
@@ -157,10 +69,14 @@ def _read_limits(table: Table) -> Limits:
         connections=table.take("connections", count(1, 1 << 20), default.connections),
         handshake_timeout=table.take("handshake_timeout", seconds, default.handshake_timeout),
         idle_timeout=table.take("idle_timeout", seconds, default.idle_timeout),
+        stall_timeout=table.take("stall_timeout", seconds, default.stall_timeout),
     )
     table.finish()
     if not limits.handshake_timeout:
         table.wrong("handshake_timeout", "is zero: no client could connect")
+
+    if not limits.stall_timeout:
+        table.wrong("stall_timeout", "is zero: no client could be slow at all")
 
     return limits
 
