@@ -1,0 +1,10 @@
+"""`python -m memhub`."""
+
+from __future__ import annotations
+
+import sys
+
+from memhub.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

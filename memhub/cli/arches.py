@@ -1,0 +1,63 @@
+"""List the installed architectures; plugins that failed are named on standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memhub.plugin.loader import Registry
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub arches`."""
+    parser.add_argument("--json", action="store_true", help="a list of objects")
+    chosen = parser.parse_args(arguments)
+
+    from memhub.cli.terminal import print_json
+    from memhub.plugin.loader import load_arches
+
+    registry = load_arches()
+    for failure in registry.failures:
+        print(f"memhub: {failure}", file=sys.stderr)
+
+    rows = [_facts(registry, name) for name in registry]
+    if chosen.json:
+        print_json(rows)
+    else:
+        _print(rows)
+
+    return 0
+
+
+def _facts(registry: Registry, name: str) -> dict[str, Any]:
+    from memhub.abi import flag_words
+
+    arch = registry[name]
+
+    return {
+        "name": name,
+        "model": arch.model.name,
+        "slots": arch.slots,
+        "attributes": list(flag_words(arch.attributes)) if arch.driver is not None else [],
+        "source": registry.sources[name],
+        "summary": arch.summary,
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from memhub.cli.terminal import Screen
+
+    screen = Screen()
+    name, slots = (max((len(row[key]) for row in rows), default=0) for key in ("name", "slots"))
+    for row in rows:
+        screen.line(
+            (f"{row['name']:<{name}}", "bold"),
+            f"  {row['model']:<5}  {row['slots']:<{slots}}  ",
+            (f"from {row['source']}", "dim"),
+        )
+        indent = " " * (name + 2)
+        screen.line(f"{indent}{row['summary']}")
+        screen.line((f"{indent}{', '.join(row['attributes']) or 'no attributes'}", "dim"))

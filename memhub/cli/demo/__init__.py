@@ -1,0 +1,81 @@
+"""A lab of six machines, one of each kind, and clients that contend for their ranges.
+
+They read, write and program ranges, are refused, wait, time out and crash; then come the tables
+that are left, a map of the effective memory types, and what the audit log of it says. Time is
+simulated: the same seed gives the same run, on every event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub demo`."""
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
+    parser.add_argument("--log", metavar="FILE", help="where the audit log goes (a cache folder)")
+    parser.add_argument("--json", action="store_true", help="one object")
+    parser.add_argument("--no-color", action="store_true", help="plain text")
+    parser.add_argument(
+        "--backend", choices=("asyncio", "trio"), default="asyncio", help="the event loop"
+    )
+    chosen = parser.parse_args(arguments)
+
+    from memhub.cli.demo.play import perform
+    from memhub.cli.demo.show import as_json, show
+    from memhub.cli.terminal import Screen, print_json
+
+    play = perform(chosen.seed, _log_path(chosen.log, chosen.seed), backend=chosen.backend)
+    if chosen.json:
+        print_json(as_json(play))
+    else:
+        show(play, Screen(colour=False if chosen.no_color else None), _width())
+
+    return 0 if play.verdict.ok else 1
+
+
+def _width() -> int:
+    """The terminal's columns; a file or a pipe takes whole lines."""
+    return os.get_terminal_size().columns if sys.stdout.isatty() else 1000
+
+
+def _log_path(given: str | None, seed: int) -> Path:
+    """Where the log goes: a new file, in place of one that an earlier demo left there."""
+    if given is None:
+        return _cached(seed)
+
+    path = Path(given)
+    if path.exists() and path.stat().st_size:
+        _check_ours(path)
+        path.unlink()
+
+    return path
+
+
+def _cached(seed: int) -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    path = Path(home) / "memhub" / f"demo-{seed}.jsonl"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError:
+        import tempfile
+
+        return Path(tempfile.mkdtemp(prefix="memhub-")) / path.name
+
+    return path
+
+
+def _check_ours(path: Path) -> None:
+    from memhub.cli.demo.play import LOG_ID
+    from memhub.cli.failures import CommandFailed
+
+    with path.open("rb") as file:
+        if f'"log_id":"{LOG_ID}"'.encode() not in file.readline(4096):
+            raise CommandFailed(f"{path} is there already and is no demo's log: name another file")

@@ -1,0 +1,61 @@
+"""A map of effective types: a strip of cells over a stretch of addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memhub.cli.demo.words import TYPES, size
+
+if TYPE_CHECKING:
+    from memhub.cli.demo.play import Scene
+    from memhub.cli.terminal import Span
+    from memhub.core.memtypes import TypeMap
+
+CELLS: Final = 64
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+
+def strips(scene: Scene) -> list[list[Span]]:
+    """The strips of one machine: the first MiB where fixed ranges rule it, and the rest."""
+    if scene.types is None:
+        return []
+
+    ends = [MIB] if scene.fixed else []
+    ends.append(4 * GIB)
+    if scene.end > 4 * GIB and any(it.desc.mr_base >= 4 * GIB for it in scene.slots):
+        top = max(it.desc.mr_end for it in scene.slots)
+        ends.append(min(scene.end, 1 << (top - 1).bit_length()))
+
+    return [[f"{'0 to ' + size(end):<9} ", *_cells(scene.types, end)] for end in ends]
+
+
+def _cells(types: TypeMap, end: int) -> list[Span]:
+    step = end // CELLS
+    spans: list[Span] = []
+    for cell in range(CELLS):
+        letter, style = _cell(types, cell * step, (cell + 1) * step)
+        spans.append((letter, style))
+
+    return [*spans, f"  {size(step)} a cell"]
+
+
+def _cell(types: TypeMap, lo: int, hi: int) -> tuple[str, str]:
+    """The type of a cell; of a mixed one, what is there beside the commonest, in lower case."""
+    shares: dict[str, int] = {}
+    for segment in types.segments(lo, hi):
+        shares[segment.type] = shares.get(segment.type, 0) + segment.end - segment.base
+
+    ranked = sorted(shares, key=lambda name: -shares[name])
+    letter, style, _ = TYPES[ranked[min(1, len(ranked) - 1)]]
+
+    return (letter if len(ranked) == 1 else letter.lower()), style
+
+
+def legend() -> list[Span]:
+    """What the letters mean."""
+    spans: list[Span] = []
+    for letter, style, meaning in list(TYPES.values())[:5]:
+        spans += [(f" {letter} ", style), f" {meaning}  "]
+
+    return [*spans, "lower case: part of a cell"]

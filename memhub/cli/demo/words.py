@@ -1,0 +1,42 @@
+"""Sizes, ranges and types in few letters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memhub.abi import MDF_ATTRMASK, flag_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_UNITS: Final = ((1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
+
+#: Type to its letter on the map, its style there, and its meaning.
+TYPES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "WB": ("B", "black on green", "write-back"),
+    "WT": ("T", "black on cyan", "write-through"),
+    "WP": ("P", "white on blue", "write-protect"),
+    "WC": ("C", "black on yellow", "write-combine"),
+    "UC": ("U", "white on red", "uncacheable"),
+    "undefined": ("?", "white on magenta", "undefined"),
+    "reserved": ("!", "white on magenta", "reserved"),
+}
+
+
+def size(count: int) -> str:
+    """A number of bytes, as `256M`."""
+    for unit, letter in _UNITS:
+        if count and not count % unit:
+            return f"{count // unit}{letter}"
+
+    return str(count)
+
+
+def extent(base: int, length: int) -> str:
+    """A range, as `0xe0000000+256M`."""
+    return f"{base:#x}+{size(length)}"
+
+
+def attribute(flags: int) -> str:
+    """The attribute of a descriptor, in memcontrol(8)'s words."""
+    return " ".join(flag_words(flags & MDF_ATTRMASK)) or "none"

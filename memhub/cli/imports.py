@@ -1,0 +1,83 @@
+"""Make a machine of what people have, and write it as TOML.
+
+Reads a Linux boot log (dmesg), /proc/mtrr, or the output of memcontrol list. What is odd about
+it goes to standard error and stands in the TOML as comments.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memhub.config import Imported
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub import`; 1 if nothing can be made of the text."""
+    parser.add_argument("file", metavar="FILE", help="the text; - reads standard input")
+    parser.add_argument("--phys-bits", type=int, metavar="N", help="physical address width")
+    parser.add_argument("--name", default="imported", help="the machine's name (%(default)s)")
+    parser.add_argument("--arch", default="amd64-mtrr", help="its architecture (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="one object instead of TOML")
+    chosen = parser.parse_args(arguments)
+
+    from memhub.cli.terminal import print_json
+    from memhub.config import to_toml
+
+    imported = _import(chosen)
+    for oddity in imported.oddities:
+        print(f"memhub: {chosen.file}: {oddity}", file=sys.stderr)
+
+    if chosen.json:
+        print_json(_facts(imported))
+    else:
+        sys.stdout.write(to_toml(imported))
+
+    return 0
+
+
+def _import(chosen: argparse.Namespace) -> Imported:
+    from memhub.cli.failures import CommandFailed
+    from memhub.config import ImportRefused, import_dump
+    from memhub.plugin.loader import load_arches
+
+    _check_name(chosen.name)
+    arch = load_arches()[chosen.arch].name
+    data = sys.stdin.buffer.read() if chosen.file == "-" else Path(chosen.file).read_bytes()
+    text = data.decode("utf-8", "replace")
+    try:
+        return import_dump(text, phys_bits=chosen.phys_bits, name=chosen.name, arch=arch)
+    except ImportRefused as error:
+        raise CommandFailed(f"{chosen.file}: {error}", 1) from error
+    except ValueError as error:
+        raise CommandFailed(str(error)) from error
+
+
+def _check_name(name: str) -> None:
+    from memhub.cli.failures import CommandFailed
+
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise CommandFailed(f"{name!r} is no machine's name: letters, digits, '-', '_' and '.'")
+
+
+def _facts(imported: Imported) -> dict[str, Any]:
+    from memhub.config import to_toml
+
+    spec = imported.spec
+
+    return {
+        "name": spec.name,
+        "arch": spec.arch,
+        "format": imported.format,
+        "phys_bits": spec.cpu.phys_bits,
+        "cpu": {"vendor": spec.cpu.vendor, "signature": spec.cpu.signature, "mtrr": spec.cpu.mtrr},
+        "msr": {f"{number:#x}": value for number, value in spec.msrs.items()},
+        "memory": [[region.base, region.length, region.kind] for region in spec.memory],
+        "pat": list(imported.pat),
+        "oddities": list(imported.oddities),
+        "toml": to_toml(imported),
+    }

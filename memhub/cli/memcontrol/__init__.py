@@ -1,0 +1,95 @@
+"""memcontrol(8) on a fresh machine of a configuration file.
+
+COMMAND is memcontrol's own: list, set, clear, help, with its arguments, output and exit codes.
+--script runs several in a row on the same machine, one a line (# begins a comment), as a shell
+would: it goes on after a failure, and the exit code is that of the last line.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from memhub.cli.memcontrol.devices import Device
+
+#: The options that are memhub's; each may stand anywhere, as memcontrol(8) has no long ones.
+_VALUED = ("--config", "--machine", "--script")
+_BARE = ("--json", "--help")
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub memcontrol`."""
+    from memhub.cli.configured import add_machine_arguments, fresh_machine
+    from memhub.cli.memcontrol.devices import MachineDevice
+
+    add_machine_arguments(parser)
+    parser.add_argument("--script", metavar="FILE", help="commands, one a line; - reads stdin")
+    parser.add_argument("--json", action="store_true", help="list as a list of objects")
+    parser.usage = "memhub memcontrol --config FILE [--machine NAME] [--json] COMMAND ..."
+    ours, theirs = split(arguments)
+    chosen = parser.parse_args(ours)
+    if chosen.script and theirs:
+        parser.error(f"give a command or --script, not both ({' '.join(theirs)})")
+
+    device = MachineDevice(fresh_machine(chosen.config, chosen.machine))
+    if chosen.script:
+        return _script(chosen.script, device, as_json=chosen.json)
+
+    return _one(theirs, device, as_json=chosen.json)
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Tell memhub's own options from memcontrol's arguments."""
+    ours: list[str] = []
+    theirs: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        name = word.partition("=")[0]
+        help_asked = word == "-h" and not theirs
+        if help_asked or name in _BARE or (name in _VALUED and "=" in word):
+            ours.append(word)
+        elif name in _VALUED:
+            ours += [word, *_next(rest)]
+        elif word.startswith("--") and len(word) > 2 and not theirs:
+            ours.append(word)
+        else:
+            theirs.append(word)
+
+    return ours, theirs
+
+
+def _next(words: Iterator[str]) -> list[str]:
+    word = next(words, None)
+
+    return [] if word is None else [word]
+
+
+def _one(words: list[str], device: Device, *, as_json: bool) -> int:
+    from memhub.cli.memcontrol.tool import Tool
+
+    return Tool(device, sys.stdout, sys.stderr, as_json=as_json).run(words)
+
+
+def _script(name: str, device: Device, *, as_json: bool) -> int:
+    import shlex
+    from pathlib import Path
+
+    from memhub.cli.failures import CommandFailed
+
+    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    code = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise CommandFailed(f"{name}: line {number}: {error}") from error
+
+        if words:
+            words = words[1:] if words[0] == "memcontrol" else words
+            code = _one(words, device, as_json=as_json)
+
+    return code

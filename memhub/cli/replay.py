@@ -1,0 +1,125 @@
+"""Replay recorded answers through the installed architectures.
+
+FILEs are conformance traces or machines' texts, plain or gzip. Every mismatch is printed, and
+the last line counts. A machine's text counts one step for its table, one for its registers and
+one for each address; the other kinds, one for each step or address.
+
+exit codes: 0 no mismatch, 1 some, 2 a file could not be read or is malformed
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memhub.cli.terminal import Progress
+    from memhub.core.spec import MachineSpec
+    from memhub.plugin.loader import Registry
+    from memhub.rig import Mismatch, Replay
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub replay`."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a trace file")
+    parser.add_argument("--arch", help="replay on this architecture (default: by scenario)")
+    parser.add_argument("--json", action="store_true", help="one object")
+    chosen = parser.parse_args(arguments)
+
+    from memhub.cli.terminal import print_json, progress
+    from memhub.plugin.loader import load_arches
+
+    arches = load_arches()
+    run = _Run(arches, chosen.arch, quiet=chosen.json)
+    if chosen.arch is not None:
+        arches[chosen.arch]
+
+    for name in chosen.files:
+        with progress(f"replay {Path(name).name}") as tell:
+            run.file(name, tell)
+
+    if chosen.json:
+        print_json(run.facts())
+    else:
+        print(run.last_line())
+
+    return 2 if run.errors else int(bool(run.mismatches))
+
+
+@dataclass
+class _Run:
+    arches: Registry
+    arch: str | None
+    quiet: bool
+    scenarios: int = 0
+    steps: int = 0
+    mismatches: list[Mismatch] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    by_arch: dict[str, int] = field(default_factory=dict)
+
+    def file(self, name: str, tell: Progress) -> None:
+        """Replay one file; what is wrong with it is said and kept."""
+        from memhub.plugin.loader import ArchNotInstalled
+        from memhub.rig import TraceError, trace_lines
+
+        number = 0
+        try:
+            lines = trace_lines(Path(name))
+            if not lines:
+                raise TraceError("there is no trace in it")
+
+            for number, line in enumerate(lines, 1):
+                self._line(line)
+                tell(number, len(lines))
+
+        except OSError as error:
+            self._wrong(f"{name}: {error.strerror}")
+        except (TraceError, ArchNotInstalled) as error:
+            where = f"{name}: trace {number}" if number else name
+            self._wrong(f"{where}: {error}")
+
+    def _line(self, line: bytes) -> None:
+        from memhub.rig import parse_trace, replay
+
+        done = replay(parse_trace(line, self.arch), self.arches, _machine_of)
+        self.scenarios += 1
+        self.steps += done.steps
+        self.by_arch[done.arch] = self.by_arch.get(done.arch, 0) + 1
+        self._tell(done)
+
+    def _tell(self, done: Replay) -> None:
+        self.mismatches += done.mismatches
+        if not self.quiet:
+            for mismatch in done.mismatches:
+                print(mismatch)
+
+    def _wrong(self, reason: str) -> None:
+        self.errors.append(reason)
+        print(f"memhub: {reason}", file=sys.stderr)
+
+    def last_line(self) -> str:
+        """The count, in the words in which it is looked for."""
+        found = len(self.mismatches)
+
+        return f"scenarios={self.scenarios} steps={self.steps} mismatches={found}"
+
+    def facts(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {
+            "scenarios": self.scenarios,
+            "steps": self.steps,
+            "mismatches": len(self.mismatches),
+            "arches": self.by_arch,
+            "details": [asdict(mismatch) for mismatch in self.mismatches],
+            "errors": self.errors,
+        }
+
+
+def _machine_of(text: str, phys_bits: int, arch: str) -> MachineSpec:
+    from memhub.config import import_dump
+
+    return import_dump(text, phys_bits=phys_bits, arch=arch).spec

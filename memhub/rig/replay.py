@@ -1,0 +1,294 @@
+"""Run a machine against recorded answers: every errno, count, descriptor and register.
+
+A trace is replayed the way a client would: a machine with one process, whose ioctls go in and
+come out in the architecture's binary layout, through claims and all. After every step the whole
+table and every register are compared, those that should not have changed too. A difference is
+reported once; the replay then goes on from what was found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from memhub.abi import MDF_ACTIVE
+from memhub.clock import ManualClock
+from memhub.core.machine import Machine
+from memhub.core.memtypes import TYPE_OF_CODE
+from memhub.core.requests import Principal
+from memhub.core.spec import MachineSpec
+from memhub.dispatch import Dispatcher
+from memhub.dispatch.context import Context
+from memhub.errors import DeviceError
+from memhub.journal import Journal
+from memhub.rig.traces import DriverTrace, GetStep, MachineTrace, SetStep, TypesTrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from memhub.core.driver import Arch
+    from memhub.rig.traces import Row, Trace
+
+    #: Makes a machine of a text: text, address width, architecture; ValueError if it cannot.
+    Importer = Callable[[str, int, str], MachineSpec]
+
+    Raw = tuple[int, int, int, bytes]
+
+_EVERY: Final = 0x7FFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One difference between a trace and a machine.
+
+    Attributes:
+        scenario: the trace's id.
+        step: the step, from 0; None before the first.
+        what: `errno`, `count`, `slot 12`, `register 0x200`, `type of 0xa0000`, …
+        expected: what the trace says.
+        found: what the machine said.
+    """
+
+    scenario: str
+    step: int | None
+    what: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        where = "at start" if self.step is None else f"step {self.step}"
+
+        return f"{self.scenario} {where}: {self.what}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(slots=True)
+class Replay:
+    """What a replay came to.
+
+    Attributes:
+        id: the trace's id.
+        arch: the architecture that it ran on.
+        steps: steps compared: each entry of `steps`, each address of `types`, and, of a real
+            machine, its table and (where the text tells them) its registers as one step each.
+        mismatches: the differences, in order.
+    """
+
+    id: str
+    arch: str
+    steps: int = 0
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+    def differ(self, step: int | None, what: str, expected: object, found: object) -> None:
+        """Note a difference, if it is one."""
+        if expected != found:
+            row = Mismatch(self.id, step, what, _in_words(expected), _in_words(found))
+            self.mismatches.append(row)
+
+
+def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None = None) -> Replay:
+    """Replay one trace.
+
+    Args:
+        trace: the recorded answers.
+        arches: the installed architectures.
+        importer: makes machines of texts; a MachineTrace needs it.
+
+    Returns:
+        the steps compared, and every difference. An architecture that raises something other
+        than a DeviceError is a difference too, and ends the trace.
+
+    Raises:
+        ArchNotInstalled: the trace's architecture is not installed.
+    """
+    arch = arches[trace.arch]
+    done = Replay(trace.id, arch.name)
+    try:
+        if isinstance(trace, DriverTrace):
+            done.steps = len(trace.steps)
+            _Bench(_spec(trace), arch, done).run(trace)
+        elif isinstance(trace, TypesTrace):
+            done.steps = len(trace.types)
+            _types(done, Machine(_spec(trace), arch), trace.types, 0)
+        else:
+            _machine(done, trace, arch, importer)
+
+    except Exception as error:  # noqa: BLE001 - a stranger's architecture may raise anything
+        done.differ(None, "answer", "one of mem(4)'s", f"{type(error).__name__}: {error}")
+
+    return done
+
+
+def _spec(trace: DriverTrace | TypesTrace) -> MachineSpec:
+    return MachineSpec(name="trace", arch=trace.arch, cpu=trace.cpu, msrs=trace.msrs)
+
+
+class _Bench:
+    """One machine, one process, one open handle, and what the trace says of them so far."""
+
+    def __init__(self, spec: MachineSpec, arch: Arch, done: Replay) -> None:
+        self._done = done
+        self._machine = Machine(spec, arch)
+        context = Context({spec.name: self._machine}, spec.name, Journal(None), ManualClock())
+        dispatch = Dispatcher(context)
+        self._ranges = dispatch.ranges
+        self._model = arch.model
+        self._file = dispatch.files.open(Principal(1, "replay"), "/dev/mem")
+        self._every = self._op(_EVERY)
+        self._raw: list[Raw] = []
+        self._rows: list[Row] = []
+        self._msrs: dict[int, int] = {}
+
+    def run(self, trace: DriverTrace) -> None:
+        done, table = self._done, self._machine.ranges.table
+        done.differ(None, "supported", trace.supported, table is not None)
+        self._raw = self._table()
+        self._rows, self._msrs = list(trace.table), dict(trace.msrs)
+        done.differ(None, "descriptors", len(self._rows), len(self._raw))
+        self._compare_slots(None, range(min(len(self._rows), len(self._raw))))
+        self._rows = [_row(raw) for raw in self._raw]
+        self._compare_registers(None)
+        for number, step in enumerate(trace.steps):
+            if isinstance(step, GetStep):
+                self._get(number, step)
+            else:
+                self._set(number, step)
+
+        self._machine.close()
+
+    def _op(self, argument: int) -> bytes:
+        """`struct mem_range_op`; C keeps the low 32 bits of `mo_arg[0]`, as a signed int."""
+        return self._model.op.pack(0, ((argument + (1 << 31)) & 0xFFFFFFFF) - (1 << 31), 0)
+
+    def _table(self) -> list[Raw]:
+        try:
+            reply = self._ranges.ioctl_get(self._file, self._model.get, self._every, None)
+        except DeviceError:
+            return []
+
+        return list(self._model.desc.iter_unpack(reply.descs))
+
+    def _get(self, number: int, step: GetStep) -> None:
+        try:
+            reply = self._ranges.ioctl_get(self._file, self._model.get, self._op(step.n), None)
+        except DeviceError as error:
+            self._done.differ(number, "errno", step.errno, error.code.name)
+            return
+
+        self._done.differ(number, "errno", step.errno, 0)
+        self._done.differ(number, "count", step.count, self._model.op.unpack(reply.op)[1])
+        copied = list(self._model.desc.iter_unpack(reply.descs))
+        due = self._raw[: step.count] if step.n > 0 else []
+        self._done.differ(number, "descriptors copied", len(due), len(copied))
+        self._done.differ(number, "what is copied", due, copied[: len(due)])
+
+    def _set(self, number: int, step: SetStep) -> None:
+        desc = self._model.desc.pack(step.base, step.length, step.flags, step.owner)
+        errno: str | int = 0
+        try:
+            request = self._ranges.decode_set(
+                self._file, self._model.set[0], self._op(step.arg), desc
+            )
+            self._ranges.set(request)
+        except DeviceError as error:
+            errno = error.code.name
+
+        self._done.differ(number, "errno", step.errno, errno)
+        self._compare_table(number, step)
+        self._msrs.update(step.msrs)
+        self._compare_registers(number)
+
+    def _compare_table(self, number: int, step: SetStep) -> None:
+        before, self._raw = self._raw, self._table()
+        if len(self._raw) != len(before):
+            self._done.differ(number, "descriptors", len(before), len(self._raw))
+            self._rows = [_row(raw) for raw in self._raw]
+            return
+
+        suspects = {slot for slot, _ in step.changed}
+        if self._raw != before:
+            suspects |= {slot for slot, raw in enumerate(self._raw) if raw != before[slot]}
+
+        for slot, row in step.changed:
+            if slot < len(self._rows):
+                self._rows[slot] = row
+            else:
+                self._done.differ(number, f"slot {slot}", row, "no such slot")
+
+        self._compare_slots(number, sorted(s for s in suspects if 0 <= s < len(self._raw)))
+
+    def _compare_slots(self, number: int | None, slots: range | list[int]) -> None:
+        for slot in slots:
+            found = _row(self._raw[slot])
+            if found != self._rows[slot]:
+                self._done.differ(number, f"slot {slot}", self._rows[slot], found)
+                self._rows[slot] = found
+
+    def _compare_registers(self, number: int | None) -> None:
+        table = self._machine.ranges.table
+        if table is None or table.state.msrs == self._msrs:
+            return
+
+        found = table.state.msrs
+        for msr in sorted({*found, *self._msrs}):
+            expected, value = self._msrs.get(msr, 0), found.get(msr, 0)
+            self._done.differ(number, f"register {msr:#x}", expected, value)
+
+        self._msrs = dict(found)
+
+
+def _machine(done: Replay, trace: MachineTrace, arch: Arch, importer: Importer | None) -> None:
+    known = trace.msrs is not None
+    done.steps = 1 + known + len(trace.types)
+    if importer is None:
+        raise ValueError("a machine's text needs an importer")
+
+    machine = Machine(importer(trace.text, trace.phys_bits, arch.name), arch)
+    table = machine.ranges.table
+    rows = [] if table is None else table.state.slots
+    found = [(row.mr_base, row.mr_len, row.mr_flags, row.owner) for row in rows]
+    done.differ(0, "descriptors", len(trace.table), len(found))
+    for slot, (expected, row) in enumerate(zip(trace.table, found, strict=False)):
+        done.differ(0, f"slot {slot}", expected, row)
+
+    if trace.msrs is not None:
+        msrs = machine.spec.msrs
+        for msr in sorted({*msrs, *trace.msrs}):
+            done.differ(1, f"register {msr:#x}", trace.msrs.get(msr, 0), msrs.get(msr, 0))
+
+    _types(done, machine, trace.types, 1 + known)
+
+
+def _types(done: Replay, machine: Machine, types: tuple[tuple[int, str], ...], first: int) -> None:
+    """Compare one by one, and as an array: the two ways to ask must agree as well."""
+    table = machine.ranges.table
+    if table is None:
+        done.differ(None, "supported", True, False)
+        return
+
+    codes = table.types.of([address for address, _ in types])
+    for number, (address, expected) in enumerate(types, first):
+        alone, together = table.types.at(address), TYPE_OF_CODE[codes[number - first]]
+        done.differ(number, f"type of {address:#x}", expected, alone)
+        if together != alone:
+            done.differ(number, f"type of {address:#x} in an array", expected, together)
+
+    machine.close()
+
+
+def _row(raw: Raw) -> Row:
+    base, length, flags, owner = raw
+
+    return base, length, flags, owner.split(b"\0", 1)[0].decode("latin-1")
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, tuple) and len(value) == 4:
+        base, length, flags, owner = value
+        state = "active" if flags & MDF_ACTIVE else "inactive"
+
+        return f"{base:#x}/{length:#x} flags {flags:#x} ({state}) owner {owner!r}"
+
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:#x}" if value > 9 else str(value)
+
+    return str(value)

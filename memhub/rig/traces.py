@@ -1,0 +1,305 @@
+"""Files of recorded answers: JSON lines, plain or gzip, as checked values.
+
+Three kinds of line, told apart by their keys: what a driver answered step by step (`steps`),
+the type of addresses under some registers (`types`), and a text that a real machine printed
+(`text`) with the table and the types that belong to it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from memhub.abi import U64_MAX
+from memhub.core.driver import Cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    Json = Mapping[str, Any]
+
+T = TypeVar("T")
+
+#: `(base, length, flags, owner up to its first NUL)`.
+Row = tuple[int, int, int, str]
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+#: How a scenario's id begins, and the architecture that answers as it did.
+ARCH_OF_ID: Final = (
+    ("freebsd-i386", "i386"),
+    ("freebsd-x86", "amd64-mtrr"),
+    ("freebsd-k6", "k6"),
+    ("freebsd-powerpc", "powerpc"),
+)
+
+
+class TraceError(ValueError):
+    """Raised when a line is no trace; says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetStep:
+    """MEMRANGE_GET: `mo_arg[0]` before (`n`) and after (`count`), and the errno or 0."""
+
+    n: int
+    count: int
+    errno: str | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetStep:
+    """MEMRANGE_SET and everything that it left different.
+
+    Attributes:
+        arg: `mo_arg[0]`.
+        base: `mr_base`, cut to 64 bits as the C structure cuts it.
+        length: `mr_len`, likewise.
+        flags: `mr_flags`, as unsigned 32 bits.
+        owner: the eight bytes of `mr_owner`.
+        errno: the symbolic name, or 0.
+        changed: slot and its new row.
+        msrs: registers that differ.
+    """
+
+    arg: int
+    base: int
+    length: int
+    flags: int
+    owner: bytes
+    errno: str | int
+    changed: tuple[tuple[int, Row], ...]
+    msrs: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverTrace:
+    """A machine as firmware left it, and what its driver answered, step by step."""
+
+    id: str
+    arch: str
+    cpu: Cpu
+    msrs: Mapping[int, int]
+    supported: bool
+    table: tuple[Row, ...]
+    steps: tuple[GetStep | SetStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypesTrace:
+    """Registers, and the effective type of some addresses under them."""
+
+    id: str
+    arch: str
+    cpu: Cpu
+    msrs: Mapping[int, int]
+    types: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineTrace:
+    """A text that a real machine printed.
+
+    Attributes:
+        id: its name.
+        arch: the architecture that imports it.
+        text: what a person would paste.
+        phys_bits: the address width to take where the text tells none.
+        msrs: the registers that the text describes, or None where it does not.
+        table: what the driver shows once it has attached.
+        types: the effective type of some addresses.
+    """
+
+    id: str
+    arch: str
+    text: str
+    phys_bits: int
+    msrs: Mapping[int, int] | None
+    table: tuple[Row, ...]
+    types: tuple[tuple[int, str], ...]
+
+
+Trace = DriverTrace | TypesTrace | MachineTrace
+
+
+def trace_lines(path: Path) -> list[bytes]:
+    """The lines of a trace file, plain or gzip (told by its first bytes), blank ones left out.
+
+    Raises:
+        OSError: it cannot be read.
+        TraceError: it is gzip, and damaged.
+    """
+    data = path.read_bytes()
+    if data.startswith(_GZIP_MAGIC):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise TraceError(f"damaged gzip: {error}") from error
+
+    return [line for line in data.splitlines() if line.strip()]
+
+
+def parse_trace(line: bytes, arch: str | None = None) -> Trace:
+    """Read one line.
+
+    Args:
+        line: one JSON object.
+        arch: the architecture to replay it on; None deduces it from the scenario.
+
+    Raises:
+        TraceError: it is none of the three kinds, or a value is missing or of the wrong type.
+    """
+    try:
+        raw = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise TraceError(f"not JSON: {error}") from error
+
+    if not isinstance(raw, dict):
+        raise TraceError(f"not a JSON object but {type(raw).__name__}")
+
+    try:
+        if "steps" in raw:
+            return _driver(raw, arch)
+
+        if "text" in raw:
+            return _machine(raw, arch)
+
+        if "types" in raw:
+            return _types(raw, arch)
+
+    except (ValueError, TypeError, AttributeError) as error:
+        name = raw.get("id", "without an id")
+        raise TraceError(f"scenario {name}: {error}") from error
+
+    raise TraceError("no trace: it has none of 'steps', 'types' and 'text'")
+
+
+def _need(raw: Json, key: str, kind: type[T]) -> T:
+    if key not in raw:
+        raise ValueError(f"{key!r} is missing")
+
+    return _is(raw[key], key, kind)
+
+
+def _is(value: object, what: str, kind: type[T]) -> T:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{what!r} is {value!r:.40}, not {kind.__name__}")
+
+    return value
+
+
+def _driver(raw: Json, arch: str | None) -> DriverTrace:
+    return DriverTrace(
+        id=_need(raw, "id", str),
+        arch=arch or _arch_of(raw),
+        cpu=_cpu(_need(raw, "cpu", dict)),
+        msrs=_msrs(_need(raw, "msr", dict)),
+        supported=_need(raw, "supported", bool),
+        table=_rows(_need(raw, "table", list)),
+        steps=tuple(_step(_is(step, "step", dict)) for step in _need(raw, "steps", list)),
+    )
+
+
+def _arch_of(raw: Json) -> str:
+    if isinstance(raw.get("arch"), str):
+        return str(raw["arch"])
+
+    for prefix, arch in ARCH_OF_ID:
+        if raw["id"].startswith(prefix):
+            return arch
+
+    raise ValueError("its id tells no architecture: name one")
+
+
+def _types(raw: Json, arch: str | None) -> TypesTrace:
+    return TypesTrace(
+        id=_need(raw, "id", str),
+        arch=arch or "amd64-mtrr",
+        cpu=_cpu(_need(raw, "cpu", dict)),
+        msrs=_msrs(_need(raw, "msr", dict)),
+        types=_type_rows(_need(raw, "types", list)),
+    )
+
+
+def _machine(raw: Json, arch: str | None) -> MachineTrace:
+    return MachineTrace(
+        id=_need(raw, "id", str),
+        arch=arch or "amd64-mtrr",
+        text=_need(raw, "text", str),
+        phys_bits=_need(raw, "phys_bits", int),
+        msrs=_msrs(_need(raw, "msr", dict)) if raw.get("msr") is not None else None,
+        table=_rows(_need(raw, "table", list)),
+        types=_type_rows(_is(raw.get("types", []), "types", list)),
+    )
+
+
+def _cpu(raw: Json) -> Cpu:
+    return Cpu(
+        vendor=_need(raw, "vendor", str),
+        signature=_is(raw.get("id", 0), "id", int),
+        phys_bits=_need(raw, "phys_bits", int),
+        mtrr=_is(raw.get("mtrr", False), "mtrr", bool),
+    )
+
+
+def _msrs(raw: Json) -> dict[int, int]:
+    return {int(number, 16): _is(value, number, int) for number, value in raw.items()}
+
+
+def _row(raw: list[Any]) -> Row:
+    if len(raw) != 4:
+        raise ValueError(f"row {raw!r} is not [base, length, flags, owner]")
+
+    base, length, flags, owner = raw
+
+    return (
+        _is(base, "base", int),
+        _is(length, "length", int),
+        _is(flags, "flags", int),
+        _is(owner, "owner", str),
+    )
+
+
+def _rows(raw: list[Any]) -> tuple[Row, ...]:
+    return tuple(_row(_is(row, "row", list)) for row in raw)
+
+
+def _type_rows(raw: list[Any]) -> tuple[tuple[int, str], ...]:
+    rows = []
+    for row in raw:
+        address, name = _is(row, "types", list)
+        rows.append((_is(address, "address", int), _is(name, "type", str)))
+
+    return tuple(rows)
+
+
+def _step(raw: Json) -> GetStep | SetStep:
+    errno = raw["errno"] if raw.get("errno") == 0 else _need(raw, "errno", str)
+    op = _need(raw, "op", str)
+    if op == "get":
+        return GetStep(n=_need(raw, "n", int), count=_need(raw, "count", int), errno=errno)
+
+    if op != "set":
+        raise ValueError(f"step {op!r} is neither 'get' nor 'set'")
+
+    return SetStep(
+        arg=_need(raw, "arg", int),
+        base=_need(raw, "base", int) & U64_MAX,
+        length=_need(raw, "len", int) & U64_MAX,
+        flags=_need(raw, "flags", int) & 0xFFFFFFFF,
+        owner=_need(raw, "owner", str).encode("latin-1")[:8].ljust(8, b"\0"),
+        errno=errno,
+        changed=tuple(_changed(_is(row, "changed", list)) for row in raw.get("changed", ())),
+        msrs=_msrs(raw.get("msr", {})),
+    )
+
+
+def _changed(raw: list[Any]) -> tuple[int, Row]:
+    if not raw or not isinstance(raw[0], int):
+        raise ValueError(f"changed row {raw!r} names no slot")
+
+    return raw[0], _row(raw[1:])
