@@ -95,8 +95,11 @@ class BaseHandle:
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
         if file is not None and not file.closed:
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            self.close("garbage")
+            try:
+                text = f"{self!r} was never closed"
+                warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+            finally:
+                self.close("garbage")
 
     async def _wait(self, ticket: Ticket) -> Outcome:
         """Wait for a ticket's outcome; a cancelled wait leaves the queue."""

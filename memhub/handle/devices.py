@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from memhub.dispatch.files import check
 from memhub.dispatch.memory import not_open
-from memhub.errors import BadAddress, Cancelled, DeviceError
+from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from memhub.abi import Buffer
     from memhub.core.machine import OpenFile
     from memhub.core.steps import MmioStep
     from memhub.dispatch.memory import MemoryDesk, ReadOp, WriteOp
+
+    Finish = Callable[[int, DeviceError | None], None]
 
 
 async def read_devices(desk: MemoryDesk, file: OpenFile, length: int, offset: int | None) -> bytes:
@@ -25,14 +28,11 @@ async def read_devices(desk: MemoryDesk, file: OpenFile, length: int, offset: in
     finish = desk.later(file, op, at, length)
     try:
         data = await _read_steps(steps)
-    except DeviceError as error:
-        finish(error.moved, error)
-        raise
-    except BaseException:
-        finish(0, Cancelled("cancelled while a device answered"))
+        check(file)
+    except BaseException as error:
+        _finish_failed(finish, error)
         raise
 
-    check(file)
     finish(len(data), None)
 
     return data
@@ -42,7 +42,7 @@ async def write_devices(desk: MemoryDesk, file: OpenFile, data: Buffer, offset: 
     """Write a span that reaches a device; arguments and errors are those of `MemoryDesk.write`.
 
     What a device has taken cannot be taken back: a write that is cancelled is recorded with
-    ECANCELED and no count.
+    ECANCELED and no count, and one whose handle is closed meanwhile stands.
     """
     if not file.writable:
         raise not_open(file, "writing")
@@ -54,16 +54,25 @@ async def write_devices(desk: MemoryDesk, file: OpenFile, data: Buffer, offset: 
     finish = desk.later(file, op, at, len(data))
     try:
         moved = await _write_steps(steps)
-    except DeviceError as error:
-        finish(error.moved, error)
-        raise
-    except BaseException:
-        finish(0, Cancelled("cancelled while a device was written"))
+    except BaseException as error:
+        _finish_failed(finish, error)
         raise
 
     finish(moved, None)
 
     return moved
+
+
+def _finish_failed(finish: Finish, error: BaseException) -> None:
+    """Record a transfer that ended in `error`, which the caller raises."""
+    if isinstance(error, DeviceError):
+        finish(error.moved, error)
+    elif isinstance(error, Exception):
+        finish(0, DeviceError(f"the device model has a bug: {error!r}"))
+    else:
+        # A log that fails now must not take the place of the cancellation.
+        with suppress(LogFailed):
+            finish(0, Cancelled("cancelled while a device answered"))
 
 
 async def _read_steps(steps: Generator[MmioStep, bytes, bytes]) -> bytes:
