@@ -116,6 +116,7 @@ FIELDS: Final[dict[str, Field]] = {
     ),
     "holder": Field("str", "process that a break, refusal or wait is about", True),
     "holder_id": Field("int", "that process's number", True),
+    "peer": Field("str", "who a client of the service is: `uid 0`, a certificate, a token's name"),
     "config": Field("str", "the machine's description as JSON text", True),
     "phys_bits": Field("int", "physical address width in bits"),
     "log_id": Field("str", "identity of the log, kept over restarts"),
@@ -219,6 +220,22 @@ EVENTS: Final[dict[str, Event]] = {
         "a wait ended: granted, timed out, cancelled or refused as a deadlock",
         (*_WHERE, *_WHO, *_RANGE, "errno", "cause", "duration_ns"),
         ("handle", "device", "holder", "holder_id", "reason", "claim"),
+    ),
+    "memory.map": Event(
+        "a client of the service was handed a machine's memory to map, or was not; what it does "
+        "there is not logged",
+        (*_WHERE, "device", *_WHO, "op", "flags", "errno", "reason"),
+        ("handle", "peer"),
+    ),
+    "service.connect": Event("the service took a client", (*_WHO, "peer")),
+    "service.disconnect": Event(
+        "a client is gone, and what it held has ended",
+        (*_WHO, "peer", "cause", "reason", "duration_ns"),
+    ),
+    "service.reject": Event(
+        "the service refused a connection or a request before the hub saw it",
+        (*_WHO, "peer", "op", "errno", "reason"),
+        (*_WHERE, "device", "handle"),
     ),
     "fault": Event(
         "a fault rule answered in place of the device",
