@@ -113,7 +113,7 @@ class Bench:
         return [record for record in self.records if record["event"] in names]
 
     def check(self) -> None:
-        """The log tells the table, the registers and the claims, and each record fits its schema."""
+        """The log tells the table, the registers and the claims; each record fits its schema."""
         check_log(self.records, self.machine)
 
     def check_idle(self) -> None:

@@ -96,7 +96,7 @@ async def test_the_fencing_number_rises_with_every_change_of_owner() -> None:
         fences = []
         for turn in range(6):
             handle = (one, two)[turn % 2]
-            fences.append((await handle.set_range(0, PAGE, MDF_WRITECOMBINE)).fence)
+            fences.append((await handle.set_range(0, PAGE, MDF_WRITECOMBINE)).fence or 0)
             await handle.release(0, PAGE)
 
         assert fences == sorted(set(fences))
