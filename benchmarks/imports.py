@@ -1,0 +1,48 @@
+"""How long memhub takes to import, in CPU seconds of fresh interpreters."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.harness import Goal, Plan, Row, Samples, pinned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEPENDENCIES = "import anyio, numpy, pluggy, structlog"
+#: Every name of the package, which loads what the lazy import leaves for later.
+_WHOLE = "import memhub; [getattr(memhub, name) for name in memhub.__all__]"
+_CASES = {
+    "import memhub": "import memhub",
+    "its hub": "import memhub.hub",
+    "every name": _WHOLE,
+    "dependencies": _DEPENDENCIES,
+    "bare": "pass",
+}
+
+
+def cpu_of(*arguments: str) -> float:
+    """CPU seconds that a command takes."""
+    pid = os.posix_spawn(arguments[0], arguments, os.environ)
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise RuntimeError(f"{arguments} ended with status {status}")
+
+    return usage.ru_utime + usage.ru_stime
+
+
+def rows(plan: Plan) -> Iterator[Row]:
+    """Lazily, the hub, and every name, against the four core dependencies together."""
+    times: dict[str, list[float]] = {name: [] for name in _CASES}
+    with pinned():
+        for _ in range(plan.with_rounds(9).rounds):
+            for name, source in _CASES.items():
+                times[name].append(cpu_of(sys.executable, "-c", source))
+
+    samples, goal = Samples(times), Goal(1.15, 1.05)
+    yield samples.row("import memhub (lazy)", "import memhub", "dependencies", goal)
+    yield samples.row("import memhub.hub", "its hub", "dependencies", goal)
+    yield samples.row("import of every public name", "every name", "dependencies", goal)
+    yield samples.row("import memhub (lazy)", "import memhub", "bare")

@@ -1,0 +1,60 @@
+"""A hub with one machine: start, first answer, stop; and what an idle machine takes."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from benchmarks.harness import AsyncWork, Goal, Plan, Row, amount, backends, measure, run_on
+from benchmarks.rig import ARCHES, GET, GET_ALL, spec
+from benchmarks.sparse import resident
+from memhub import Hub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from memhub.core.driver import Arch
+
+
+def _life(arches: Mapping[str, Arch] | None) -> AsyncWork:
+    async def work(count: int) -> None:
+        for _ in range(count):
+            async with Hub([spec()], arches=arches) as hub, await hub.open("/dev/mem") as handle:
+                await handle.ioctl(GET, GET_ALL)
+
+    return work
+
+
+async def _run(backend: str, plan: Plan) -> Row:
+    samples = await measure({"life": _life(None)}, plan)
+    row = samples.figure("hub: start, first answer, stop", "life", Goal(5, 1))
+
+    return Row(
+        question=row.question,
+        column=backend,
+        figure=row.figure,
+        unit="ms",
+        ratio=row.ratio,
+        goal=row.goal,
+    )
+
+
+async def _idle(machines: int) -> float:
+    """KiB of one machine that has been opened and has answered."""
+    before = resident()
+    specs = [spec(f"pc{number}") for number in range(machines)]
+    async with Hub(specs, arches=ARCHES) as hub, AsyncExitStack() as stack:
+        for name in hub.machines:
+            handle = await stack.enter_async_context(await hub.open(f"{name}:/dev/mem"))
+            await handle.ioctl(GET, GET_ALL)
+
+        return (resident() - before) / machines / 1024
+
+
+def rows(plan: Plan) -> Iterator[Row]:
+    """Starting and idling."""
+    for backend in backends():
+        yield run_on(backend, _run, backend, plan)
+
+    taken = run_on("asyncio", _idle, plan.scaled(2_000, 2))
+    yield amount("memory of an idle machine", [taken], "KiB", Goal(1024, 256))
