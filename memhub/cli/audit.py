@@ -66,7 +66,8 @@ def _summary(chosen: argparse.Namespace) -> int:
 
     total = summary(chosen.file)
     if chosen.json:
-        print_json(asdict(total))
+        counts = {name: getattr(total, name) for name in total.__slots__}
+        print_json({name: dict(it) if isinstance(it, dict) else it for name, it in counts.items()})
     else:
         _print_summary(chosen.file, total)
 

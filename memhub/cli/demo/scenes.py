@@ -40,7 +40,7 @@ def desk(cast: Cast) -> list[Part]:
     async def first() -> None:
         await xorg.at(2)
         screen = await xorg.open("desk")
-        await screen.set_range(SCREEN, 256 * MIB, MDF_WRITECOMBINE, owner="Xorg")
+        await xorg.tries(screen.set_range(SCREEN, 256 * MIB, MDF_WRITECOMBINE, owner="Xorg"))
         await xorg.at(96)
         xorg.process.close("disconnect")
 
@@ -53,7 +53,9 @@ def desk(cast: Cast) -> list[Part]:
             screen.set_range(SCREEN, 256 * MIB, MDF_WRITETHROUGH, owner="wayland", wait=0.03)
         )
         await wayland.at(70)
-        await screen.set_range(SCREEN, 256 * MIB, MDF_WRITETHROUGH, owner="wayland", wait=1.0)
+        await wayland.tries(
+            screen.set_range(SCREEN, 256 * MIB, MDF_WRITETHROUGH, owner="wayland", wait=1.0)
+        )
 
     async def third() -> None:
         await tuner.at(24)
@@ -74,7 +76,7 @@ def legacy(cast: Cast) -> list[Part]:
     async def first() -> None:
         await xfree.at(5)
         card = await xfree.open("legacy")
-        await card.set_range(0xD0000000, 32 * MIB, MDF_WRITECOMBINE, owner="XFree86")
+        await xfree.tries(card.set_range(0xD0000000, 32 * MIB, MDF_WRITECOMBINE, owner="XFree86"))
 
     async def second() -> None:
         await svgalib.at(13)
@@ -90,7 +92,7 @@ def legacy(cast: Cast) -> list[Part]:
     async def third() -> None:
         await trial.at(46)
         memory = await trial.open("legacy", undo=True)
-        await memory.set_range(0xA0000, 128 * KIB, MDF_WRITECOMBINE, owner="bench")
+        await trial.tries(memory.set_range(0xA0000, 128 * KIB, MDF_WRITECOMBINE, owner="bench"))
         await trial.at(78)
         trial.process.close()
 
@@ -109,7 +111,7 @@ def server(cast: Cast) -> list[Part]:
         await drm.at(14)
         await drm.tries(card.set_range(here + MIB, 256 * MIB, MDF_WRITECOMBINE, owner="drm"))
         await drm.at(20)
-        await card.set_range(here, GIB, MDF_WRITECOMBINE, owner="drm")
+        await drm.tries(card.set_range(here, GIB, MDF_WRITECOMBINE, owner="drm"))
         await drm.at(36)
         await drm.tries(card.claim(there, GIB, wait=0.5))
 
@@ -187,5 +189,5 @@ async def _something(actor: Actor, device: Handle) -> None:
             await actor.tries(device.pwrite(dice.randbytes(dice.randrange(1, 4 * KIB)), offset))
 
     if dice.random() < 0.25:
-        base = dice.randrange(0x80, 0xF0) << 24
+        base = dice.randrange(0x10, 0x60) << 24
         await actor.tries(device.set_range(base, 16 * MIB, MDF_WRITECOMBINE, owner=actor.name))

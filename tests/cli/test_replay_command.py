@@ -1,0 +1,81 @@
+"""`memhub replay` counts, reports each mismatch, and tells a bad file from a bad driver."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clirun import Run
+
+
+def test_the_last_line_counts(run: Run, data: Path) -> None:
+    files = [data / f"freebsd-{name}.open.jsonl.gz" for name in ("k6", "powerpc")]
+
+    assert run("replay", *files) == (0, "scenarios=200 steps=5920 mismatches=0\n", "")
+
+
+def test_machines_and_types_are_replayed_too(run: Run, data: Path) -> None:
+    done = run(
+        "replay", data / "machines.open.jsonl", data / "effective-mtrr.open.jsonl.gz", "--json"
+    )
+    facts = json.loads(done.out)
+
+    assert done.code == 0
+    assert (facts["scenarios"], facts["mismatches"], facts["errors"]) == (203, 0, [])
+    assert facts["arches"] == {"amd64-mtrr": 203}
+
+
+def test_one_value_altered_is_one_mismatch(run: Run, data: Path, tmp_path: Path) -> None:
+    lines = gzip.decompress((data / "freebsd-k6.open.jsonl.gz").read_bytes()).splitlines()
+    trace = json.loads(lines[0])
+    trace["steps"][0]["changed"][0][3] = 2
+    file = tmp_path / "altered.jsonl"
+    file.write_bytes(b"\n".join([json.dumps(trace).encode(), *lines[1:]]))
+    done = run("replay", file)
+
+    assert done.code == 1
+    mismatch, count = done.out.splitlines()
+    assert count == "scenarios=100 steps=3100 mismatches=1"
+    assert mismatch == (
+        "freebsd-k6-open-0000 step 0: slot 0: "
+        "expected 0xf0000000/0x4000000 flags 0x2 (inactive) owner 'Xorg', "
+        "found 0xf0000000/0x4000000 flags 0x1 (inactive) owner 'Xorg'"
+    )
+
+
+def test_another_architecture_answers_otherwise(run: Run, data: Path) -> None:
+    done = run("replay", "--arch", "powerpc", data / "freebsd-k6.open.jsonl.gz", "--json")
+
+    assert done.code == 1
+    assert json.loads(done.out)["details"][0]["scenario"].startswith("freebsd-k6")
+
+
+def test_an_architecture_that_is_not_installed_is_refused(run: Run, data: Path) -> None:
+    done = run("replay", "--arch", "vax", data / "freebsd-k6.open.jsonl.gz")
+
+    assert done.code == 2
+    assert "architecture 'vax' is not installed" in done.err
+
+
+def test_files_that_are_no_traces_are_named_and_the_others_replayed(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    good = data / "freebsd-k6.open.jsonl.gz"
+    cut, text, empty = tmp_path / "cut.gz", tmp_path / "text", tmp_path / "empty"
+    cut.write_bytes(good.read_bytes()[:5000])
+    text.write_text('{"id":"freebsd-k6-1","steps":[]}\n')
+    empty.write_text("\n")
+    done = run("replay", cut, text, empty, tmp_path / "nix", good)
+
+    assert (done.code, done.out) == (2, "scenarios=100 steps=3100 mismatches=0\n")
+    wrong = done.err.splitlines()
+    assert wrong[0].startswith(f"memhub: {cut}: damaged gzip: ")
+    assert wrong[1:] == [
+        f"memhub: {text}: trace 1: scenario freebsd-k6-1: 'cpu' is missing",
+        f"memhub: {empty}: there is no trace in it",
+        f"memhub: {tmp_path / 'nix'}: No such file or directory",
+    ]
