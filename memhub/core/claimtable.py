@@ -75,6 +75,11 @@ class ClaimTable:
 
     def _reinsert(self, claim: Claim) -> None:
         self._insert(claim)
+
+        # Back to its place: both tables are oldest first.
+        mine = self._by_process[claim.process.id]
+        self.claims = dict(sorted(self.claims.items()))
+        self._by_process[claim.process.id] = dict(sorted(mine.items()))
         if claim.kind == "range":
             self._index.add(claim.base, claim.end, claim.fence)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from memhub.abi import PAGE_SIZE
 from memhub.audit import records
 from memhub.core.memory import NeedsDevice
 from memhub.dispatch.files import check
-from memhub.errors import BadHandle, DeviceError, LogFailed
+from memhub.errors import BadHandle, DeviceError, InvalidArgument, LogFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from memhub.abi import Buffer
     from memhub.core.machine import OpenFile
@@ -129,8 +130,22 @@ class MemoryDesk:
 
         try:
             return file.machine.transfer.read(file.device, at, length, file.process.id)
-        except (DeviceError, NeedsDevice):
+        except InvalidArgument:
             return b""
+        except (DeviceError, NeedsDevice):
+            return b"".join(self._pages(file, at, length))
+
+    def _pages(self, file: OpenFile, at: int, length: int) -> Iterator[bytes]:
+        """Page by page what lies before the first byte that cannot be read."""
+        end = at + length
+        while at < end:
+            size = min(end - at, PAGE_SIZE - at % PAGE_SIZE)
+            try:
+                yield file.machine.transfer.read(file.device, at, size, file.process.id)
+            except (DeviceError, NeedsDevice):
+                return
+
+            at += size
 
     def _put_back(self, file: OpenFile, at: int, before: bytes) -> None:
         if before:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from memhub.audit import read_records, verify
 from memhub.audit.schema import problems
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
     from memhub.abi import DataModel
@@ -88,6 +88,14 @@ class Disk:
 
         return os.write(fd, data)
 
+    @contextmanager
+    def emptied(self) -> Iterator[None]:
+        """At the block's end the disk has space again, so that the log can be closed."""
+        try:
+            yield
+        finally:
+            self.full = False
+
 
 @dataclass
 class Lab:
@@ -132,7 +140,7 @@ def _state(machine: Any) -> tuple[Any, ...]:
 async def lab(folder: Path, *specs: MachineSpec, **options: Any) -> AsyncIterator[Lab]:
     """A hub of these machines (all kinds if none is named) with a log in `folder`."""
     path, disk = folder / "audit.jsonl", Disk()
-    with AuditLog.open(path, write=disk.write) as log:
+    with AuditLog.open(path, write=disk.write) as log, disk.emptied():
         async with Hub(specs or SPECS, arches=ARCHES, log=log, **options) as hub:
             rig = Lab(hub, path, disk)
             rig.news()
