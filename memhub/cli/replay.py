@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memhub.cli.terminal import Progress
     from memhub.core.spec import MachineSpec
     from memhub.plugin.loader import Registry
-    from memhub.rig import Mismatch, Replay
+    from memhub.rig import Mismatch
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -34,13 +34,16 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     from memhub.plugin.loader import load_arches
 
     arches = load_arches()
-    run = _Run(arches, chosen.arch, quiet=chosen.json)
+    run = _Run(arches, chosen.arch)
     if chosen.arch is not None:
         arches[chosen.arch]
 
     for name in chosen.files:
         with progress(f"replay {Path(name).name}") as tell:
-            run.file(name, tell)
+            found = run.file(name, tell)
+
+        for mismatch in () if chosen.json else found:
+            print(mismatch)
 
     if chosen.json:
         print_json(run.facts())
@@ -54,19 +57,22 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 class _Run:
     arches: Registry
     arch: str | None
-    quiet: bool
     scenarios: int = 0
     steps: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     by_arch: dict[str, int] = field(default_factory=dict)
 
-    def file(self, name: str, tell: Progress) -> None:
-        """Replay one file; what is wrong with it is said and kept."""
+    def file(self, name: str, tell: Progress) -> list[Mismatch]:
+        """Replay one file; what is wrong with it is said and kept.
+
+        Returns:
+            its mismatches.
+        """
         from memhub.plugin.loader import ArchNotInstalled
         from memhub.rig import TraceError, trace_lines
 
-        number = 0
+        number, before = 0, len(self.mismatches)
         try:
             lines = trace_lines(Path(name))
             if not lines:
@@ -82,6 +88,8 @@ class _Run:
             where = f"{name}: trace {number}" if number else name
             self._wrong(f"{where}: {error}")
 
+        return self.mismatches[before:]
+
     def _line(self, line: bytes) -> None:
         from memhub.rig import parse_trace, replay
 
@@ -89,13 +97,7 @@ class _Run:
         self.scenarios += 1
         self.steps += done.steps
         self.by_arch[done.arch] = self.by_arch.get(done.arch, 0) + 1
-        self._tell(done)
-
-    def _tell(self, done: Replay) -> None:
         self.mismatches += done.mismatches
-        if not self.quiet:
-            for mismatch in done.mismatches:
-                print(mismatch)
 
     def _wrong(self, reason: str) -> None:
         self.errors.append(reason)

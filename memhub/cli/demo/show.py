@@ -75,7 +75,7 @@ def _line(screen: Screen, line: Line, width: int) -> None:
         (line.result if line.result != "note" else "", style),
     )
     if line.why:
-        for piece in wrap(line.why, max(width - _INDENT, 30)):
+        for piece in wrap(line.why, max(width - _INDENT, 30), break_on_hyphens=False):
             screen.line((" " * _INDENT + piece, "red"))
 
 
@@ -102,7 +102,9 @@ def _audit(screen: Screen, play: Performance, width: int) -> None:
     _title(screen, "The audit log", "every request, granted or refused, hash-chained")
     refused = ", ".join(f"{count} {name}" for name, count in total.errors.most_common())
     events = ", ".join(f"{count} {name}" for name, count in total.events.most_common())
-    state = f"verified, {verdict.records} of them" if verdict.ok else f"BROKEN: {verdict.broken}"
+    state = (
+        f"verified: all {verdict.records} records" if verdict.ok else f"BROKEN: {verdict.broken}"
+    )
     rows = (
         ("records", f"{total.records}: {events}", ""),
         ("refused", f"{total.refused}: {refused}", ""),
