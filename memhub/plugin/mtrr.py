@@ -97,7 +97,7 @@ class MtrrDriver(RangeDriver):
         slot = rules.variable_slot(slots, fixed, desc)
         new = RangeDesc(desc.mr_base, desc.mr_len, abi.MDF_ACTIVE | attribute, desc.mr_owner)
 
-        return self._outcome(state, {slot: new})
+        return self._one(state, fixed, slot, new)
 
     def remove(self, state: RangeState, desc: RangeDesc) -> Change:
         """Clear the first slot, active or not, with the same base and length.
@@ -117,7 +117,7 @@ class MtrrDriver(RangeDriver):
                 if row.mr_flags & abi.MDF_BUSY:
                     raise rules.busy(slot, row)
 
-                return self._outcome(state, {slot: _inactive(row)})
+                return self._one(state, fixed, slot, _inactive(row))
 
         active = [pair for pair in enumerate(slots) if pair[1].mr_flags & abi.MDF_ACTIVE]
         raise refusals.absent(desc, active)
@@ -154,6 +154,17 @@ class MtrrDriver(RangeDriver):
 
         return (first, (first | ~mask & bits | 0xFFF) + 1)
 
+    def _one(self, state: RangeState, fixed: int, slot: int, desc: RangeDesc) -> Change:
+        """What writing one variable slot comes to, which most requests do."""
+        if not state.settled:
+            return self._outcome(state, {slot: desc})
+
+        msrs: dict[int, int] = {}
+        row = self._pair(state.msrs, slot - fixed, desc, msrs)
+        kept = not_busy(state.slots[slot]) == row
+
+        return Change((slot,), {} if kept else {slot: row}, msrs, settled=True)
+
     def _outcome(self, state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
         rows, msrs = self._touched(state, written) if state.settled else self._all(state, written)
         slots = {slot: row for slot, row in rows.items() if not_busy(state.slots[slot]) != row}
@@ -166,22 +177,42 @@ class MtrrDriver(RangeDriver):
         """Store and fetch the written slots alone."""
         codec, old = self._codec, state.msrs
         fixed = fixed_slots(state.slots)
-        low = {slot: desc for slot, desc in written.items() if slot < fixed}
-        msrs = store_fixed(low, old) if low else {}
+        stored = store_fixed({s: desc for s, desc in written.items() if s < fixed}, old)
+        msrs = {number: value for number, value in stored.items() if old.get(number, 0) != value}
         rows = {}
         for slot, desc in written.items():
             if slot < fixed:
-                byte = msrs[mtrr.FIXED_MSRS[slot >> 3]] >> 8 * (slot & 7) & 0xFF
+                byte = stored[mtrr.FIXED_MSRS[slot >> 3]] >> 8 * (slot & 7) & 0xFF
                 rows[slot] = codec.fetch_fixed(desc, byte)
             else:
-                number = pair_number(slot - fixed)
-                base, mask = codec.store_variable(desc, old.get(number, 0))
-                msrs[number], msrs[number + 1] = base, mask
-                rows[slot] = codec.fetch_variable(desc, base, mask)
+                rows[slot] = self._pair(old, slot - fixed, desc, msrs)
 
-        return rows, {
-            number: value for number, value in msrs.items() if old.get(number, 0) != value
-        }
+        return rows, msrs
+
+    def _pair(
+        self, old: Mapping[int, int], variable: int, desc: RangeDesc, msrs: dict[int, int]
+    ) -> RangeDesc:
+        """Store and fetch one variable slot.
+
+        Args:
+            old: the registers so far.
+            variable: which pair.
+            desc: what the slot is to hold.
+            msrs: takes the registers that become different.
+
+        Returns:
+            what the slot holds then.
+        """
+        number = pair_number(variable)
+        was = old.get(number, 0)
+        base, mask = self._codec.store_variable(desc, was)
+        if base != was:
+            msrs[number] = base
+
+        if mask != old.get(number + 1, 0):
+            msrs[number + 1] = mask
+
+        return self._codec.fetch_variable(desc, base, mask)
 
     def _all(
         self, state: RangeState, written: Mapping[int, RangeDesc]
