@@ -1,0 +1,290 @@
+"""A byte stream whose sending never awaits: what the socket does not take now waits in a queue."""
+
+from __future__ import annotations
+
+import socket
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import anyio
+from anyio import wait_readable, wait_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from anyio.abc import ByteStream
+
+    Buffer = bytes | memoryview
+    Start = Callable[..., object]
+
+_CHUNK: Final = 1 << 16
+_CHUNK_MAX: Final = 1 << 18
+_SMALL: Final = 1 << 15  # below this, one copy is cheaper than a vector
+_VECTOR: Final = 64
+_FDS: Final = 4
+
+
+class Link(Protocol):
+    """What a connection sends to and receives from.
+
+    Attributes:
+        queued: bytes that the peer has not taken yet.
+        taken: bytes that it has; rises as long as it reads.
+    """
+
+    queued: int
+    taken: int
+
+    async def receive(self) -> bytes:
+        """The next bytes; none at the end, however it came about."""
+
+    def send(self, frames: Sequence[bytes], fd: int = -1) -> None:
+        """Send now, or as soon as the peer reads. A broken stream swallows it.
+
+        Args:
+            frames: what to send, in order.
+            fd: a descriptor that travels with them; the link closes it.
+        """
+
+    async def room(self, limit: int) -> None:
+        """Return once at most `limit` bytes wait, or the stream is broken."""
+
+    async def aclose(self) -> None:
+        """Close; what waits is lost."""
+
+
+class SocketLink:
+    """A link over a non-blocking stream socket.
+
+    Args:
+        sock: the socket; the link owns it.
+        start: starts a task that lives as long as the connection.
+    """
+
+    __slots__ = ("_chunk", "_news", "_queue", "_socket", "_start", "fds", "queued", "taken")
+
+    def __init__(self, sock: socket.socket, start: Start) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._start = start
+        self._queue: deque[tuple[Buffer, int]] = deque()
+        self._news: anyio.Event | None = None
+        self._chunk = _CHUNK
+        self.queued = 0
+        self.taken = 0
+
+        #: Descriptors that came, if they are wanted; None has the kernel drop them.
+        self.fds: deque[int] | None = None
+
+    async def receive(self) -> bytes:
+        """See `Link.receive`."""
+        while True:
+            await wait_readable(self._socket)
+            try:
+                data = self._socket.recv(self._chunk) if self.fds is None else self._receive_fds()
+            except BlockingIOError:
+                continue
+            except OSError:
+                return b""
+
+            if len(data) == self._chunk:
+                self._chunk = _CHUNK_MAX
+
+            return data
+
+    def _receive_fds(self) -> bytes:
+        assert self.fds is not None
+        data, fds, _, _ = socket.recv_fds(self._socket, self._chunk, _FDS)
+        self.fds.extend(fds)
+
+        return data
+
+    def send(self, frames: Sequence[bytes], fd: int = -1) -> None:
+        """See `Link.send`."""
+        if self._queue or fd >= 0 or len(frames) > 1:
+            self._send_many(frames, fd)
+            return
+
+        data = frames[0]
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return
+
+        self.taken += sent
+        if sent < len(data):
+            self._keep(memoryview(data)[sent:], -1)
+
+    def _send_many(self, frames: Sequence[bytes], fd: int) -> None:
+        if fd < 0 and sum(map(len, frames)) < _SMALL:
+            joined = b"".join(frames)
+            if not self._queue:
+                self.send((joined,))
+                return
+
+            frames = (joined,)
+
+        waiting = bool(self._queue)
+        for frame in frames:
+            self._queue.append((frame, fd))
+            self.queued += len(frame)
+            fd = -1
+
+        if not waiting:
+            self._push()
+            if self._queue:
+                self._start(self._pump)
+
+    def _keep(self, data: Buffer, fd: int) -> None:
+        self._queue.append((data, fd))
+        self.queued += len(data)
+        self._start(self._pump)
+
+    def _push(self) -> None:
+        """Hand the kernel as much as it takes."""
+        try:
+            while self._queue:
+                sent = self._push_once()
+                self.taken += sent
+                self._drop(sent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._forget()
+
+    def _push_once(self) -> int:
+        data, fd = self._queue[0]
+        if fd >= 0:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
+            sent = self._socket.sendmsg([data], rights)
+            self._queue[0] = (data, -1)
+            socket.close(fd)
+
+            return sent
+
+        vector: list[Buffer] = []
+        for data, fd in self._queue:
+            if fd >= 0 or len(vector) == _VECTOR:
+                break
+
+            vector.append(data)
+
+        return self._socket.sendmsg(vector)
+
+    def _drop(self, sent: int) -> None:
+        self.queued -= sent
+        queue = self._queue
+        while sent:
+            data, fd = queue.popleft()
+            if sent < len(data):
+                queue.appendleft((memoryview(data)[sent:], fd))
+                return
+
+            sent -= len(data)
+
+    def _forget(self) -> None:
+        for _, fd in self._queue:
+            if fd >= 0:
+                socket.close(fd)
+
+        self._queue.clear()
+        self.queued = 0
+
+    async def _pump(self) -> None:
+        while self._queue:
+            await wait_writable(self._socket)
+            self._push()
+            news, self._news = self._news, None
+            if news is not None:
+                news.set()
+
+    async def room(self, limit: int) -> None:
+        """See `Link.room`."""
+        while self.queued > limit:
+            self._news = self._news or anyio.Event()
+            await self._news.wait()
+
+    async def aclose(self) -> None:
+        """See `Link.aclose`; nothing is awaited."""
+        self._forget()
+        self._socket.close()
+
+
+class StreamLink:
+    """A link over an anyio byte stream, such as a TLS one.
+
+    Args:
+        stream: the stream; the link owns it.
+        start: starts a task that lives as long as the connection.
+    """
+
+    def __init__(self, stream: ByteStream, start: Start) -> None:
+        self._stream = stream
+        self._start = start
+        self._queue: list[bytes] = []
+        self._news: anyio.Event | None = None
+        self._busy = False
+        self.queued = 0
+        self.taken = 0
+        self.fds: deque[int] | None = None
+
+    async def receive(self) -> bytes:
+        """See `Link.receive`."""
+        try:
+            return await self._stream.receive(_CHUNK)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            return b""
+
+    def send(self, frames: Sequence[bytes], fd: int = -1) -> None:
+        """See `Link.send`; a descriptor cannot travel here and is closed."""
+        if fd >= 0:
+            socket.close(fd)
+
+        self._queue += frames
+        self.queued += sum(map(len, frames))
+        if not self._busy:
+            self._busy = True
+            self._start(self._pump)
+
+    async def _pump(self) -> None:
+        try:
+            while self._queue:
+                data = b"".join(self._queue)
+                self._queue.clear()
+                await self._stream.send(data)
+                self.queued -= len(data)
+                self.taken += len(data)
+                self._tell()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            self._queue.clear()
+            self.queued = 0
+            self._tell()
+        finally:
+            self._busy = False
+
+    def _tell(self) -> None:
+        news, self._news = self._news, None
+        if news is not None:
+            news.set()
+
+    async def room(self, limit: int) -> None:
+        """See `Link.room`."""
+        while self.queued > limit:
+            self._news = self._news or anyio.Event()
+            await self._news.wait()
+
+    async def aclose(self) -> None:
+        """See `Link.aclose`; TLS does without its farewell."""
+        self._queue.clear()
+        await anyio.aclose_forcefully(self._stream)
+
+
+def peer_of(sock: socket.socket) -> tuple[int, int]:
+    """The pid and uid of a Unix socket's other end, as the kernel knows them (SO_PEERCRED)."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    who: Any = array("i", raw)
+
+    return int(who[0]), int(who[1]) & 0xFFFFFFFF

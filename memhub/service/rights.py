@@ -1,0 +1,110 @@
+"""Who a client is to the service, and what that lets it do on each machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from memhub.errors import NotPermitted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from memhub.service.settings import Right, RightsRule
+
+READ_MEMORY: Final = 1
+WRITE_MEMORY: Final = 2
+READ_RANGES: Final = 4
+SET_RANGES: Final = 8
+BREAK_CLAIMS: Final = 16
+EVERYTHING: Final = 31
+
+_BITS: Final[Mapping[Right, int]] = {
+    "read-memory": READ_MEMORY,
+    "write-memory": WRITE_MEMORY,
+    "read-ranges": READ_RANGES,
+    "set-ranges": SET_RANGES,
+    "break-claims": BREAK_CLAIMS,
+}
+_WORDS: Final = {bit: word for word, bit in _BITS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end, as the kernel, the certificate or the token says.
+
+    Attributes:
+        pid: process id, on a local socket.
+        uid: user id, on a local socket.
+        subject: subject of the client certificate, such as `CN=rig-a,O=lab`.
+        names: the common names in it.
+        token: name of the token that the client showed.
+        address: where it connects from, over TCP.
+    """
+
+    pid: int | None = None
+    uid: int | None = None
+    subject: str | None = None
+    names: tuple[str, ...] = ()
+    token: str | None = None
+    address: str | None = None
+
+    def __str__(self) -> str:
+        facts = (
+            ("uid", self.uid),
+            ("certificate", self.subject),
+            ("token", self.token),
+            ("at", self.address),
+        )
+
+        return ", ".join(f"{word} {value}" for word, value in facts if value is not None)
+
+    def fits(self, rule: RightsRule) -> bool:
+        """Whether a rule speaks of this client."""
+        if rule.uid is not None:
+            return rule.uid == self.uid
+
+        if rule.subject is not None:
+            return rule.subject == self.subject or rule.subject in self.names
+
+        return rule.token is not None and rule.token == self.token
+
+
+class Grants:
+    """What one client may do, machine by machine.
+
+    Args:
+        rules: the service's rules; with none, everybody may do everything.
+        peer: the client.
+    """
+
+    def __init__(self, rules: Iterable[RightsRule], peer: Peer) -> None:
+        rules = tuple(rules)
+        self._peer = peer
+        self._rules = tuple(rule for rule in rules if peer.fits(rule))
+        self._free = not rules
+
+    def on(self, machine: str) -> int:
+        """The bits of what is allowed on a machine: the sum of all rules that fit."""
+        if self._free:
+            return EVERYTHING
+
+        bits = 0
+        for rule in self._rules:
+            if rule.machine in ("*", machine):
+                for right in rule.allow:
+                    bits |= _BITS[right]
+
+        return bits
+
+    def refusal(self, machine: str, missing: int) -> NotPermitted:
+        """The EPERM of a client that lacks a right.
+
+        Args:
+            machine: where.
+            missing: bits of the rights that it lacks; 0 for any at all.
+        """
+        words = [word for bit, word in _WORDS.items() if bit & missing]
+        what = " and ".join(words) if words else "anything"
+
+        return NotPermitted(f"{self._peer} has no right to {what} on {machine}")

@@ -1,0 +1,352 @@
+"""One client: the handshake, the turns, and the end, however it comes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from memhub.abi import Errno
+from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
+from memhub.service import auditing, wire
+from memhub.service.server_later import Later
+from memhub.service.server_session import HANDLERS, LEAVING, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from anyio.abc import TaskGroup
+
+    from memhub.hub import Hub
+    from memhub.process import Process
+    from memhub.service.link import Link
+    from memhub.service.rights import Peer
+    from memhub.service.settings import ServiceConfig
+    from memhub.service.tls import Tokens
+
+_FRAME_MIN: Final = 4096
+_FAREWELL: Final = 1.0  # seconds in which a client may read the last words
+_LABEL_MAX: Final = 64
+_LOOKS: Final = (wire.IoctlDone, wire.Data, wire.Error)
+
+log: Final = logging.getLogger("memhub.service")
+
+
+class Gate:
+    """What every connection of a service is held to.
+
+    Args:
+        hub: what serves them.
+        settings: limits, rules, users.
+        software: the service's name and version.
+        facts: what the service says of itself in a report.
+        crowd: how many connections there are.
+        tokens: the tokens that TCP clients may show, or None.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        settings: ServiceConfig,
+        software: str,
+        facts: Callable[[], dict[str, Any]],
+        crowd: Callable[[], int],
+        tokens: Tokens | None,
+    ) -> None:
+        self.hub = hub
+        self.settings = settings
+        self.software = software
+        self.facts = facts
+        self.crowd = crowd
+        self.tokens = tokens
+
+    def limits(self) -> wire.Limits:
+        """The limits as the protocol states them."""
+        limits = self.settings.limits
+
+        return wire.Limits(
+            max(limits.frame_size, _FRAME_MIN),
+            limits.in_flight,
+            limits.handles,
+            min(round(limits.idle_timeout * 1000), wire.U32_MAX),
+        )
+
+
+class Connection:
+    """One client of the service.
+
+    Args:
+        gate: what it is held to.
+        link: the stream.
+        peer: who it is, before it has shown a token.
+        tasks: the connection's own task group; cancelling it ends the connection.
+
+    Attributes:
+        turns: rises with every receive.
+        answered: requests answered at once.
+    """
+
+    def __init__(self, gate: Gate, link: Link, peer: Peer, tasks: TaskGroup) -> None:
+        self.gate = gate
+        self.link = link
+        self.peer = peer
+        self.turns = 0
+        self.answered = 0
+        self._tasks = tasks
+        self._protocol = wire.ServerProtocol(gate.limits())
+        self._session: Session | None = None
+        self._process: Process | None = None
+        self._began = gate.hub.dispatch.context.clock.now().mono_ns
+        self._high = gate.settings.limits.queued_bytes // 2
+        self._end: tuple[str, str | None] = ("disconnect", None)
+        self._leaving = False
+        self._handlers = HANDLERS
+        self._serving = anyio.CancelScope()
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the handshake is over."""
+        return self._session is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is not answered."""
+        return bool(self._protocol.in_flight)
+
+    # The turns
+
+    async def run(self) -> None:
+        """Serve the client until one side ends it; then end all it held, at once."""
+        try:
+            with self._serving:
+                await self._serve()
+        finally:
+            self.close()
+
+        with anyio.move_on_after(_FAREWELL):
+            await self.link.room(0)
+
+    async def _serve(self) -> None:
+        link, protocol = self.link, self._protocol
+        while True:
+            data = await link.receive()
+            if not data:
+                return
+
+            self.turns += 1
+            try:
+                messages = protocol.receive(data)
+            except wire.ProtocolError as error:
+                self._break_off(error)
+                return
+
+            if self._session is None:
+                if not self._greet():
+                    return
+
+                continue
+
+            self._answer(messages)
+            if protocol.state == "closed" or (self._gone and not self.busy):
+                return
+
+            if link.queued > self._high:
+                await link.room(self._high)
+
+    @property
+    def _gone(self) -> bool:
+        return self._protocol.peer_left or self._leaving
+
+    def _answer(self, messages: Sequence[wire.Message]) -> None:
+        """Answer what one receive brought, with one write of the log and one send."""
+        session = self._session
+        assert session is not None
+        if len(messages) == 1:
+            reply = self._handle(session, messages[0])
+            if reply is not None:
+                self.answered += 1
+                self.link.send(self._protocol.send(reply))
+
+            return
+
+        replies: list[wire.Message] = []
+        try:
+            with self.gate.hub.batch():
+                for message in messages:
+                    reply = self._handle(session, message)
+                    if reply is not None:
+                        replies.append(reply)
+        except LogFailed as error:
+            replies = [self._unlogged(reply, error) for reply in replies]
+
+        if replies:
+            self.answered += len(replies)
+            send = self._protocol.send
+            self.link.send([frame for reply in replies for frame in send(reply)])
+
+    def _handle(self, session: Session, message: wire.Message) -> wire.Message | None:
+        try:
+            return self._handlers[type(message)](session, message)
+        except DeviceError as error:
+            return session.later.error(message.request, error)
+
+    def _unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
+        """What becomes of an answer whose record may be lost: a change that was made stands."""
+        if isinstance(reply, _LOOKS) and not (isinstance(reply, wire.IoctlDone) and not reply.op):
+            assert self._session is not None
+
+            return self._session.later.error(reply.request, error)
+
+        return reply
+
+    # The beginning
+
+    def _greet(self) -> bool:
+        """Answer HELLO, if it is there whole.
+
+        Returns:
+            whether the connection goes on.
+        """
+        hello = self._protocol.hello
+        if hello is None:
+            return self._protocol.state != "closed"
+
+        try:
+            self._admit(hello)
+        except DeviceError as error:
+            self._reject(error)
+            code = error.code
+            self.link.send((self._protocol.refuse(code.value, code.name, error.reason),))
+            return False
+
+        return True
+
+    def _admit(self, hello: wire.Hello) -> None:
+        gate, settings = self.gate, self.gate.settings
+        if self._protocol.version() is None:
+            raise NotSupported(
+                f"the client speaks versions {hello.version_min} to {hello.version_max}, "
+                f"and the service {wire.VERSION_MIN} to {wire.VERSION_MAX}"
+            )
+
+        if gate.crowd() > settings.limits.connections:
+            raise AccessDenied(
+                f"{settings.limits.connections} clients are connected, which is the limit"
+            )
+
+        self.peer = self._identify(hello.token)
+        process = gate.hub.process(label_of(hello.label), pid=self.peer.pid, uid=self.peer.uid)
+        self._note(auditing.connected(process.principal, self.peer, self._now()))
+        self._process = process
+        features = wire.FEATURE_MAP if self.peer.uid is not None else 0
+        self.link.send((self._protocol.accept(gate.software, features),))
+        later = Later(
+            gate.hub.dispatch,
+            self.link,
+            self._protocol,
+            self._tasks,
+            settings.limits,
+            self._end_if_idle,
+        )
+        self._session = Session(
+            gate.hub, settings, self.peer, process, hello.model, later, gate.facts
+        )
+
+    def _identify(self, token: bytes) -> Peer:
+        """Who the client is, its token considered.
+
+        Raises:
+            AccessDenied: EACCES; it may not connect.
+        """
+        peer, settings, tokens = self.peer, self.gate.settings, self.gate.tokens
+        if peer.uid is not None:
+            if settings.allowed_uids and peer.uid not in settings.allowed_uids:
+                raise AccessDenied(f"uid {peer.uid} is not among the users that may connect")
+
+            return peer
+
+        name = tokens.name_of(token) if tokens is not None and token else None
+        if name is None and (token or peer.subject is None):
+            raise AccessDenied("the token is not known" if token else "a token is needed here")
+
+        return type(peer)(subject=peer.subject, names=peer.names, token=name, address=peer.address)
+
+    # The end
+
+    def say_goodbye(self, reason: str, grace: float) -> None:
+        """Take no new requests; the client is told, and gets the answers that are due."""
+        self._leaving = True
+        self._end = ("stop", reason)
+        self._handlers = LEAVING
+        if self.greeted and self._protocol.state in ("open", "closing"):
+            self.link.send((self._protocol.goodbye(reason, round(grace * 1000)),))
+
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self._gone and not self.busy:
+            self._serving.cancel()
+
+    def cut(self, cause: str, reason: str) -> None:
+        """End the connection now; what the client has not read is lost."""
+        self._end = (cause, reason)
+        if not self.greeted:
+            self._reject(AccessDenied(reason))
+        elif self._protocol.state == "open":
+            self.link.send((self._protocol.goodbye(reason),))
+
+        self._tasks.cancel_scope.cancel()
+
+    def _break_off(self, error: wire.ProtocolError) -> None:
+        """The client broke a rule: answer what came before, name the rule, and end."""
+        if self._session is not None:
+            self._answer(error.messages)
+
+        self._end = ("protocol", error.reason)
+        self._reject(DeviceError(error.reason, code=Errno.EPROTO), "protocol")
+        self.link.send((self._protocol.abort(error),))
+
+    def failed(self, error: BaseException) -> None:
+        """A fault of the service's own: it ends this connection, and nobody else's."""
+        self._end = ("error", f"{type(error).__name__}: {error}")
+        log.error("a connection of %s failed", self.peer, exc_info=error)
+
+    def close(self) -> None:
+        """End the client's process: its handles close and its claims end, now. Once only."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+
+        cause, reason = self._end
+        try:
+            process.close("stop" if cause == "stop" else "disconnect")
+            who = process.principal
+            self._note(
+                auditing.disconnected(who, self.peer, self._now(), self._began, cause, reason)
+            )
+        except LogFailed as error:
+            # The hub owes the closes, and does them as soon as the log works.
+            log.error("the end of %s is not logged yet: %s", self.peer, error)
+
+    # Records
+
+    def _now(self) -> Any:  # noqa: ANN401 - an Instant, from whatever clock there is
+        return self.gate.hub.dispatch.context.clock.now()
+
+    def _note(self, record: dict[str, Any]) -> None:
+        journal = self.gate.hub.dispatch.context.journal
+        if journal.active:
+            journal.note(record)
+
+    def _reject(self, error: DeviceError, op: str = "connect") -> None:
+        process = self._process.principal if self._process is not None else None
+        try:
+            self._note(auditing.rejected(self.peer, self._now(), op, error, process))
+        except LogFailed as failure:
+            log.error("a refusal of %s is not logged: %s", self.peer, failure)
+
+
+def label_of(label: str) -> str | None:
+    """What a client calls itself, fit for people: printable and short."""
+    return "".join(c if c.isprintable() else "?" for c in label[:_LABEL_MAX]).strip() or None

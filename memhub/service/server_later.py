@@ -1,0 +1,321 @@
+"""Answers that take time: waits, commits, devices, streams, events.
+
+Each runs as a task of its connection and ends with it. Cancelling one before its effect leaves
+nothing behind and is answered with ECANCELED; after it the effect stands and is the answer.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import orjson
+from anyio.lowlevel import checkpoint
+
+from memhub.errors import Cancelled, DeviceError, NoSuchRange
+from memhub.service import wire
+from memhub.service.server_map import map_memory
+from memhub.service.server_stream import WriteStream, finish, take
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import TaskGroup
+
+    from memhub.core.commits import SetRequest
+    from memhub.core.machine import OpenFile
+    from memhub.dispatch import Dispatcher
+    from memhub.events import Subscription
+    from memhub.handle import Handle
+    from memhub.service.link import Link
+    from memhub.service.rights import Peer
+    from memhub.service.settings import Limits
+
+    Answer = wire.Message | None
+    Work = Callable[[], Awaitable[wire.Message]]
+
+_REMOVE: Final = 1
+_ROWS_MAX: Final = 1 << 16
+
+
+class Later:
+    """What one connection has under way.
+
+    Args:
+        dispatch: the hub's synchronous half.
+        link: the client.
+        protocol: its end of the protocol.
+        tasks: where the tasks run.
+        limits: what the client may use.
+        finished: called when a request that took time is answered.
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatcher,
+        link: Link,
+        protocol: wire.ServerProtocol,
+        tasks: TaskGroup,
+        limits: Limits,
+        finished: Callable[[], None],
+    ) -> None:
+        self.streams: dict[int, WriteStream] = {}
+        self.max_body = protocol.limits.max_body
+        self._dispatch = dispatch
+        self._link = link
+        self._protocol = protocol
+        self._tasks = tasks
+        self._most = limits.queued_bytes
+        self._high = limits.queued_bytes // 2
+        self._scopes: dict[int, anyio.CancelScope] = {}
+        self._forwards: dict[int, anyio.CancelScope] = {}
+        self._subscriptions = 0
+        self._finished = finished
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the client has not yet taken much of what it asked for."""
+        return self._link.queued > self._high
+
+    def deliver(self, reply: wire.Message) -> None:
+        """Send one answer or piece."""
+        self._link.send(self._protocol.send(reply))
+
+    def cancel(self, request: int) -> Answer:
+        """Cancel a request, if it is under way."""
+        scope = self._scopes.get(request)
+        if scope is not None:
+            scope.cancel()
+            return None
+
+        stream = self.streams.pop(request, None)
+        if stream is None:
+            return None
+
+        return self.error(request, Cancelled("cancelled on its way", moved=stream.moved))
+
+    def error(self, request: int, error: DeviceError) -> wire.Error:
+        """An error as the answer to a request."""
+        return wire.error_to_wire(request, error, self.max_body)
+
+    def _begin(self, request: int, work: Work) -> Answer:
+        scope = anyio.CancelScope()
+        self._scopes[request] = scope
+        self._tasks.start_soon(self._run, request, scope, work)
+
+        return None
+
+    async def _run(self, request: int, scope: anyio.CancelScope, work: Work) -> None:
+        reply: wire.Message = self.error(request, Cancelled("cancelled before its effect"))
+        try:
+            with scope:
+                reply = await work()
+        except DeviceError as error:
+            reply = self.error(request, error)
+        finally:
+            del self._scopes[request]
+
+        self.deliver(reply)
+        self._finished()
+
+    # Ranges and claims
+
+    def set_range(
+        self, it: wire.Ioctl, handle: Handle, request: SetRequest, wait: float | None
+    ) -> Answer:
+        """A MEMRANGE_SET that waits, or whose commit takes time."""
+        return self._begin(it.request, partial(_set_range, it, handle, request, wait))
+
+    def claim(
+        self, it: wire.Claim, handle: Handle, lease: float | None, wait: float | None
+    ) -> Answer:
+        """A claim that may wait."""
+
+        async def work() -> wire.Message:
+            claim = await handle.claim(it.base, it.length, lease=lease, wait=wait)
+            length = claim.end - claim.base
+
+            return wire.Claimed(it.request, it.lease_ms, claim.fence, claim.base, length)
+
+        return self._begin(it.request, work)
+
+    def wait_free(self, it: wire.Wait, handle: Handle, wait: float) -> Answer:
+        """A wait for a free range."""
+
+        async def work() -> wire.Message:
+            await handle.wait_free(it.base, it.length, wait)
+
+            return wire.Done(it.request)
+
+        return self._begin(it.request, work)
+
+    # Memory
+
+    def read(
+        self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
+    ) -> Answer:
+        """A read that is long, meets a device, or finds the client slow."""
+        return self._begin(it.request, partial(self._read, it.request, handle, count, offset))
+
+    async def _read(
+        self, request: int, handle: Handle, count: int, offset: int | None
+    ) -> wire.Message:
+        moved, size = 0, self.max_body
+        while True:
+            await self._link.room(self._high)
+            step = min(count - moved, size)
+            try:
+                data = await _read_some(handle, step, None if offset is None else offset + moved)
+            except DeviceError as error:
+                error.moved += moved
+                raise
+
+            moved += len(data)
+            if moved == count or len(data) < step:
+                return wire.Data(request, True, data)
+
+            self.deliver(wire.Data(request, False, data))
+
+    def write(self, request: int, handle: Handle, data: bytes, offset: int | None) -> Answer:
+        """A write that a device takes."""
+
+        async def work() -> wire.Message:
+            if offset is None:
+                return wire.Done(request, await handle.write(data))
+
+            return wire.Done(request, await handle.pwrite(data, offset))
+
+        return self._begin(request, work)
+
+    def more(self, request: int, stream: WriteStream, data: bytes, *, last: bool) -> Answer:
+        """Take a piece of a streamed write.
+
+        Returns:
+            the answer, once it is the last or went wrong.
+        """
+        try:
+            if take(stream, self._dispatch.memory, data, self._most) and not last:
+                return None
+        except DeviceError as error:
+            error.moved += stream.moved
+            del self.streams[request]
+
+            return self.error(request, error)
+
+        del self.streams[request]
+        if stream.held is not None:
+            return self._begin(request, partial(finish, request, stream))
+
+        return wire.Done(request, stream.moved)
+
+    def map(self, it: wire.Map, file: OpenFile, peer: Peer) -> Answer:
+        """Hand out a machine's memory; the answer goes by itself, with its descriptor."""
+        reply, fd = map_memory(self._dispatch, file, peer, it)
+        try:
+            frames = self._protocol.send(reply)
+        except BaseException:
+            os.close(fd)
+            raise
+
+        self._link.send(frames, fd)
+
+        return None
+
+    # Text and events
+
+    def text(self, it: wire.Message, data: bytes) -> Answer:
+        """A JSON text as the answer, in as many pieces as it takes."""
+        *pieces, last = wire.pieces(it.request, data, self.max_body)
+        for piece in pieces:
+            self.deliver(piece)
+
+        return last
+
+    def forward(self, subscription: Subscription, may_see: Callable[[str | None], bool]) -> int:
+        """Send a subscription's events from here on.
+
+        Returns:
+            its number.
+        """
+        self._subscriptions += 1
+        number = self._subscriptions
+        self._forwards[number] = scope = anyio.CancelScope()
+        self._tasks.start_soon(self._forward, number, scope, subscription, may_see)
+
+        return number
+
+    def stop_forwarding(self, number: int) -> None:
+        """End a subscription.
+
+        Raises:
+            NoSuchRange: ENOENT; there is none of this number.
+        """
+        scope = self._forwards.pop(number, None)
+        if scope is None:
+            raise NoSuchRange(f"there is no subscription {number} on this connection")
+
+        scope.cancel()
+
+    async def _forward(
+        self,
+        number: int,
+        scope: anyio.CancelScope,
+        subscription: Subscription,
+        may_see: Callable[[str | None], bool],
+    ) -> None:
+        missed = 0
+        with scope, subscription:
+            async for record in subscription:
+                if record["event"] == "missed":
+                    missed += record["count"]
+                elif may_see(record.get("machine")):
+                    await self._link.room(self._high)
+                    self.deliver(event_of(number, missed, record))
+                    missed = 0
+
+
+def event_of(number: int, missed: int, record: dict[str, Any]) -> wire.Event:
+    """A record as the event of a subscription."""
+    return wire.Event(
+        0,
+        number,
+        min(missed, wire.U32_MAX),
+        record.get("seq") or 0,
+        record.get("base") or 0,
+        record.get("length") or 0,
+        record["event"],
+        orjson.dumps(record),
+    )
+
+
+async def _set_range(
+    it: wire.Ioctl, handle: Handle, request: SetRequest, wait: float | None
+) -> wire.Message:
+    if request.fence is None:
+        await handle.ioctl(it.command, it.op, it.desc, wait=wait)
+    elif request.arg == _REMOVE:
+        desc = request.desc
+        await handle.remove_range(desc.mr_base, desc.mr_len, wait=wait, fence=request.fence)
+    else:
+        desc = request.desc
+        await handle.set_range(
+            desc.mr_base,
+            desc.mr_len,
+            desc.mr_flags,
+            owner=desc.owner,
+            wait=wait,
+            fence=request.fence,
+        )
+
+    return wire.IoctlDone(it.request, b"")
+
+
+async def _read_some(handle: Handle, count: int, offset: int | None) -> bytes:
+    """One piece of a read; others get their turn before it."""
+    await checkpoint()
+    if offset is None:
+        return await handle.read(count)
+
+    return await handle.pread(count, offset)

@@ -1,0 +1,142 @@
+"""Shared memory: a machine's RAM as a descriptor that a local client maps.
+
+What a mapping can reach is not checked again, is not logged, and lasts as long as the client
+keeps it. So writing is granted only where write(2) could change every byte of the file too: the
+machine is not at a raised securelevel, has no ROM in it, and does not mind write-protected
+ranges (`wp_writes = "allow"`) or has none now.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from memhub.errors import DeviceError, NotPermitted, NotSupported
+from memhub.service import auditing, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memhub.core.machine import Machine, OpenFile
+    from memhub.dispatch import Dispatcher
+    from memhub.service.rights import Peer
+
+    Row = tuple[int, int, int, str]
+
+
+def map_memory(
+    dispatch: Dispatcher, file: OpenFile, peer: Peer, it: wire.Map
+) -> tuple[wire.Mapped, int]:
+    """Answer a MAP request, and record it.
+
+    Args:
+        dispatch: the hub's synchronous half.
+        file: the handle.
+        peer: who asks.
+        it: the request.
+
+    Returns:
+        the answer, and the descriptor that goes with it, which is the caller's.
+
+    Raises:
+        NotSupported: EOPNOTSUPP; not over a Unix socket, on `/dev/kmem`, or without RAM.
+        NotPermitted: EPERM; the handle or the machine does not allow it.
+        LogFailed: EIO; nothing is handed out.
+    """
+    context = dispatch.context
+    error: DeviceError | None = None
+    fd = -1
+    try:
+        check_map(file, it.rights, local=peer.uid is not None)
+        fd = open_memory(file.machine, writable=bool(it.rights & wire.MAP_WRITE))
+    except DeviceError as refusal:
+        error = refusal
+
+    try:
+        if context.journal.active:
+            now = context.clock.now()
+            context.journal.seal(auditing.mapped(file, now, peer, it.rights, error))
+
+        if error is not None:
+            raise error
+
+        return wire.Mapped(it.request, it.rights, wire.map_table(table(file.machine))), fd
+    except BaseException:
+        if fd >= 0:
+            os.close(fd)
+
+        raise
+
+
+def check_map(file: OpenFile, rights: int, *, local: bool) -> None:
+    """Refuse a mapping that the handle or the machine does not allow; see `map_memory`."""
+    if not local:
+        raise NotSupported("memory can be mapped over a Unix socket only")
+
+    if file.device != "mem":
+        raise NotSupported("/dev/kmem cannot be mapped: map /dev/mem and translate")
+
+    if not file.readable:
+        raise NotPermitted(f"{file.path} is not open for reading")
+
+    if rights & wire.MAP_WRITE:
+        if not file.writable:
+            raise NotPermitted(f"{file.path} is not open for writing")
+
+        check_write(file.machine)
+
+
+def check_write(machine: Machine) -> None:
+    """Refuse to let a machine's memory be written behind its back.
+
+    Raises:
+        NotPermitted: EPERM.
+    """
+    machine.check_open(writable=True)
+    for extent in machine.memory.extents:
+        if extent.kind == "rom":
+            raise NotPermitted(
+                f"{machine.name} has ROM at {extent.base:#x}, which a mapping could write: "
+                "it is mapped for reading only"
+            )
+
+    if machine.protection() is not None:
+        raise NotPermitted(
+            f"{machine.name} has write-protected ranges, which a mapping could write: "
+            "it is mapped for reading only"
+        )
+
+
+def open_memory(machine: Machine, *, writable: bool) -> int:
+    """A new descriptor of a machine's memory file, which cannot write unless it may.
+
+    Raises:
+        NotSupported: EOPNOTSUPP; the machine has no memory, or the system no such file.
+    """
+    if not machine.memory.extents:
+        raise NotSupported(f"{machine.name} has no memory behind any address")
+
+    fd = machine.memory.fileno()
+    if fd < 0:
+        raise NotSupported("this system has no memory files")
+
+    mode = os.O_RDWR if writable else os.O_RDONLY
+    try:
+        return os.open(f"/proc/self/fd/{fd}", mode | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotSupported(f"the memory file cannot be opened again: {error}") from error
+
+
+def table(machine: Machine) -> Iterator[Row]:
+    """What of a machine's memory a mapping shows: its extents without what devices cover."""
+    for extent in machine.memory.extents:
+        at, end = extent.base, extent.base + extent.length
+        for window in machine.memory.windows:
+            if window.base < end and at < window.end:
+                if at < window.base:
+                    yield at, window.base - at, extent.offset + at - extent.base, extent.kind
+
+                at = window.end
+
+        if at < end:
+            yield at, end - at, extent.offset + at - extent.base, extent.kind

@@ -1,0 +1,145 @@
+"""The listening sockets: made with the right mode, never over somebody else's."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import socket
+import stat
+from typing import TYPE_CHECKING, Final
+
+from memhub.service.settings import ServiceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from memhub.service.settings import ServiceConfig, TcpConfig
+
+_BACKLOG: Final = 1024
+_PATH_MAX: Final = 107
+
+
+class UnixListener:
+    """A listening Unix socket at a path.
+
+    Args:
+        path: where.
+        settings: its mode, owner and group.
+        replace_stale: take away a socket that refuses connections.
+
+    Raises:
+        ServiceError: something is there already, or the socket cannot be made.
+    """
+
+    def __init__(self, path: Path, settings: ServiceConfig, *, replace_stale: bool) -> None:
+        self.path = path
+        check_path(path, replace_stale=replace_stale)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._bind(settings)
+        except (OSError, LookupError) as error:
+            self.socket.close()
+            raise ServiceError(f"{path} cannot be made a socket: {error}") from error
+
+        self._inode = path.lstat().st_ino
+
+    def _bind(self, settings: ServiceConfig) -> None:
+        before = os.umask(0o777 & ~settings.mode)
+        try:
+            self.socket.bind(str(self.path))
+        finally:
+            os.umask(before)
+
+        if settings.owner is not None or settings.group is not None:
+            uid = -1 if settings.owner is None else pwd.getpwnam(settings.owner).pw_uid
+            gid = -1 if settings.group is None else grp.getgrnam(settings.group).gr_gid
+            os.chown(self.path, uid, gid)
+
+        self.path.chmod(settings.mode)
+        self.socket.listen(_BACKLOG)
+        self.socket.setblocking(False)
+
+    @property
+    def address(self) -> str:
+        """As clients give it."""
+        return f"unix:{self.path}"
+
+    def close(self) -> None:
+        """Stop listening, and take the path away if it is still this socket's."""
+        self.socket.close()
+        try:
+            if self.path.lstat().st_ino == self._inode:
+                self.path.unlink()
+        except OSError:
+            return
+
+
+def check_path(path: Path, *, replace_stale: bool) -> None:
+    """See that a socket may be made at a path.
+
+    Raises:
+        ServiceError: it may not; the message says why, and what to do.
+    """
+    if len(os.fsencode(path)) > _PATH_MAX:
+        raise ServiceError(f"{path} is longer than the {_PATH_MAX} bytes that a socket's path has")
+
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ServiceError(f"{path} cannot be looked at: {error.strerror}") from error
+
+    if not stat.S_ISSOCK(mode):
+        raise ServiceError(f"{path} is there and is no socket; it is left alone")
+
+    if _answers(path):
+        raise ServiceError(f"{path} is in use: a service answers there")
+
+    if not replace_stale:
+        raise ServiceError(
+            f"{path} is a stale socket: nobody answers there. Start with --replace-stale to "
+            "take it away"
+        )
+
+    path.unlink()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True  # busy, or not ours to reach: not stale in any case
+
+    return True
+
+
+def tcp_listener(tcp: TcpConfig) -> socket.socket:
+    """A listening TCP socket.
+
+    Raises:
+        ServiceError: the address cannot be bound.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            tcp.host, tcp.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise ServiceError(f"{tcp.host}:{tcp.port} cannot be listened on: {error}") from error
+
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise ServiceError(f"{tcp.host}:{tcp.port} cannot be listened on: {error}") from error
+
+    return listener

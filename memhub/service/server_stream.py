@@ -1,0 +1,87 @@
+"""A write whose payload comes in pieces; each takes effect as it comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.core.memory import NeedsDevice
+from memhub.errors import DeviceError, InvalidArgument
+from memhub.service import wire
+
+if TYPE_CHECKING:
+    from memhub.dispatch.memory import MemoryDesk
+    from memhub.handle import Handle
+
+
+class WriteStream:
+    """A write under way.
+
+    Args:
+        handle: where it goes.
+        offset: first byte, or None for the handle's own offset.
+        total: bytes announced.
+    """
+
+    __slots__ = ("handle", "held", "moved", "offset", "total")
+
+    def __init__(self, handle: Handle, offset: int | None, total: int) -> None:
+        self.handle = handle
+        self.offset = offset
+        self.total = total
+        self.moved = 0
+
+        #: What a device is to take, kept until it is whole; None as long as none is met.
+        self.held: bytearray | None = None
+
+
+def take(stream: WriteStream, memory: MemoryDesk, data: bytes, most: int) -> bool:
+    """Write one piece, or keep it where a device is to take it.
+
+    Args:
+        stream: the write.
+        memory: the hub's desk.
+        data: the piece.
+        most: bytes that are kept for a device.
+
+    Returns:
+        False when no more than this goes.
+
+    Raises:
+        DeviceError: the write went wrong here.
+    """
+    if stream.held is not None:
+        stream.held += data
+        return True
+
+    at = None if stream.offset is None else stream.offset + stream.moved
+    try:
+        moved = memory.write(stream.handle.file, data, at)
+    except NeedsDevice:
+        left = stream.total - stream.moved
+        if left > most:
+            raise InvalidArgument(
+                f"{left} bytes to a device are more than the {most} that are kept for it"
+            ) from None
+
+        stream.held = bytearray(data)
+        return True
+
+    stream.moved += moved
+
+    return moved == len(data)
+
+
+async def finish(request: int, stream: WriteStream) -> wire.Message:
+    """Let a device take what was kept for it."""
+    held, before = bytes(stream.held or b""), stream.moved
+    handle = stream.handle
+    try:
+        if stream.offset is None:
+            moved = await handle.write(held)
+        else:
+            moved = await handle.pwrite(held, stream.offset + before)
+    except DeviceError as error:
+        error.moved += before
+        raise
+
+    return wire.Done(request, before + moved)

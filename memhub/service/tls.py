@@ -1,0 +1,122 @@
+"""TLS and tokens: how a client over TCP shows who it is."""
+
+from __future__ import annotations
+
+import hmac
+import ssl
+import stat
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.service.settings import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from memhub.service.settings import TcpConfig
+
+#: Names of the attributes in a subject, as RFC 4514 abbreviates them.
+_SHORT: Final[Mapping[str, str]] = {
+    "commonName": "CN",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+}
+
+
+def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
+    """The TLS context of a listener, or None where it serves without TLS.
+
+    Args:
+        tcp: the listener.
+
+    Raises:
+        ServiceError: a file cannot be loaded, or no client could show who it is.
+    """
+    if tcp.ca is None and tcp.token_file is None:
+        raise ServiceError(
+            "a service over TCP needs client certificates ('ca') or tokens ('token_file'): "
+            "nobody else can be told from anybody"
+        )
+
+    if tcp.certfile is None:
+        return None
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tcp.certfile, tcp.keyfile)
+        if tcp.ca is not None:
+            context.load_verify_locations(tcp.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise ServiceError(
+            f"the certificates of the TCP listener cannot be used: {error}"
+        ) from error
+
+    return context
+
+
+def subject_of(certificate: Mapping[str, Any] | None) -> tuple[str | None, tuple[str, ...]]:
+    """The subject of a peer's certificate, and the common names in it.
+
+    Args:
+        certificate: as `ssl.SSLObject.getpeercert` returns it.
+    """
+    if not certificate:
+        return None, ()
+
+    parts: Iterable[tuple[str, str]] = [
+        pair for name in certificate.get("subject", ()) for pair in name
+    ]
+    words = [f"{_SHORT.get(key, key)}={value}" for key, value in parts]
+    names = tuple(value for key, value in parts if key == "commonName")
+
+    return ",".join(words), names
+
+
+class Tokens:
+    """The tokens of one file: a line `NAME:TOKEN` each; `#` begins a comment line.
+
+    Args:
+        path: the file; nobody but its owner and group may read it.
+
+    Raises:
+        ServiceError: it cannot be read, others can read it, or a line is malformed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            mode = path.stat().st_mode
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ServiceError(f"the token file {path} cannot be read: {error}") from error
+
+        if stat.S_IMODE(mode) & stat.S_IRWXO:
+            raise ServiceError(f"the token file {path} is open to everybody: chmod o-rwx")
+
+        self._tokens = dict(self._parse(path, lines))
+
+    def _parse(self, path: Path, lines: list[str]) -> Iterable[tuple[bytes, str]]:
+        for number, line in enumerate(lines, 1):
+            if not line.strip() or line.startswith("#"):
+                continue
+
+            name, colon, token = line.strip().partition(":")
+            if not colon or not name or len(token) < 16:
+                raise ServiceError(
+                    f"line {number} of {path} is no NAME:TOKEN with a token of 16 letters or more"
+                )
+
+            yield token.encode(), name
+
+    def name_of(self, shown: bytes) -> str | None:
+        """The name of a token that a client showed, or None; takes as long whichever it is."""
+        found = None
+        for token, name in self._tokens.items():
+            if hmac.compare_digest(token, shown):
+                found = name
+
+        return found
