@@ -205,6 +205,9 @@ EVENTS: Final[dict[str, Event]] = {
     "claim.renew": Event("a lease was prolonged", _CLAIM, _CLAIM_MORE),
     "claim.release": Event("a claim ended; its range stays programmed", _CLAIM, _CLAIM_MORE),
     "claim.expire": Event("a lease ran out", _CLAIM, _CLAIM_MORE),
+    "claim.wait": Event(
+        "a process asked to be told when a range is free; nothing was claimed", _CLAIM, _CLAIM_MORE
+    ),
     "claim.break": Event("a claim was broken by another process", _CLAIM, _CLAIM_MORE),
     "undo": Event(
         "slots were put back as a handle opened for undo was closed",

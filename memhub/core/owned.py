@@ -241,7 +241,7 @@ class OwnedRanges(Planner):
         A slot whose return would change a type inside another's claim stays as it is; the
         effect carries the error.
         """
-        if self.table is None:
+        if self.table is None or not self.table.state.slots:
             return []
 
         self._save()
