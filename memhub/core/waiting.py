@@ -212,6 +212,8 @@ def passing(error: DeviceError | None) -> RangeBusy | None:
 
 def deadlock(ticket: Ticket, circle: list[int]) -> WouldDeadlock:
     """The EDEADLK of a ticket whose wait goes round through `circle` (process ids)."""
-    way = " waits for ".join(["you", *(f"process {number}" for number in circle), "you"])
+    way = ", which waits for ".join([*(f"process {number}" for number in circle), "you"])
 
-    return WouldDeadlock(f"waiting for {ticket.base:#x}-{ticket.end - 1:#x} would never end: {way}")
+    return WouldDeadlock(
+        f"waiting for {ticket.base:#x}-{ticket.end - 1:#x} would never end: you wait for {way}"
+    )
