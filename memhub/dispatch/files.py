@@ -61,13 +61,13 @@ class FileDesk:
         """
         context = self._context
         began = context.clock.now().mono_ns
-        facts = {**records.who(process), "machine": "", "arch": "", "device": path}
         try:
             file = self._make(process, path, mode, undo=undo, model=model)
         except DeviceError as error:
             if context.journal.active:
                 flags = _MODES.get(mode, (0, 0, -1))[2]
                 now = context.clock.now()
+                facts = self._wanted(process, path)
                 context.journal.note(records.opened(facts, now, began, flags, error))
 
             raise
@@ -79,6 +79,18 @@ class FileDesk:
         file.machine.opened(file)
 
         return file
+
+    def _wanted(self, process: Principal, path: str) -> dict[str, object]:
+        """What a refused open says of the machine and device that it meant."""
+        name, _, device = path.rpartition(":")
+        machine = self._context.machines.get(name or self._context.default)
+
+        return {
+            **records.who(process),
+            "machine": machine.name if machine is not None else name,
+            "arch": machine.arch.name if machine is not None else "",
+            "device": device,
+        }
 
     def _make(
         self,

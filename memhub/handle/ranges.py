@@ -16,6 +16,7 @@ from memhub.abi import (
 )
 from memhub.core.commits import Commit, SetRequest
 from memhub.core.waiting import Ticket
+from memhub.dispatch.files import check
 from memhub.dispatch.ranges import IoctlReply
 from memhub.errors import InvalidArgument
 from memhub.handle.base import BaseHandle
@@ -147,9 +148,9 @@ class RangeFace(BaseHandle):
             WouldDeadlock: EDEADLK; the wait would close a circle.
         """
         flags = attribute | (MDF_FORCE if force else 0)
-        desc = _desc(base, length, flags, owner)
-        request = SetRequest(self._file, MEMRANGE_SET_UPDATE, desc, fence, lease)
         await checkpoint()
+        desc = self._desc(base, length, flags, owner)
+        request = SetRequest(self._file, MEMRANGE_SET_UPDATE, desc, fence, lease)
 
         return await self._set(request, wait)
 
@@ -163,9 +164,9 @@ class RangeFace(BaseHandle):
             NotPermitted: EPERM; a fixed slot.
             RangeBusy: EBUSY; the obstacles say whose it is.
         """
-        desc = _desc(base, length, 0, "")
-        request = SetRequest(self._file, MEMRANGE_SET_REMOVE, desc, fence)
         await checkpoint()
+        desc = self._desc(base, length, 0, "")
+        request = SetRequest(self._file, MEMRANGE_SET_REMOVE, desc, fence)
 
         return await self._set(request, wait)
 
@@ -197,9 +198,13 @@ class RangeFace(BaseHandle):
 
         return self._dispatch.ranges.finish(commit)
 
-
-def _desc(base: int, length: int, flags: int, owner: str) -> RangeDesc:
-    try:
-        return RangeDesc(base, length, flags, owner_bytes(owner))
-    except ValueError as error:
-        raise InvalidArgument(str(error)) from error
+    def _desc(self, base: int, length: int, flags: int, owner: str) -> RangeDesc:
+        """The descriptor; what does not fit one is refused, and recorded, like a bad buffer."""
+        try:
+            return RangeDesc(base, length, flags, owner_bytes(owner))
+        except ValueError as error:
+            file, ranges = self._file, self._dispatch.ranges
+            check(file)
+            began = self._dispatch.context.clock.now().mono_ns
+            refusal = InvalidArgument(str(error))
+            raise ranges.refuse(file, file.model.set[0], began, refusal) from error

@@ -54,6 +54,9 @@ async def test_an_open_that_is_refused(
     assert words in caught.value.reason
     assert (record["event"], record["errno"]) == ("request.open", code.name)
     assert record["reason"] == caught.value.reason
+    meant = path.rpartition(":")
+    assert record["device"] == meant[2]
+    assert record["machine"] == (meant[0] or "pat")
 
 
 #: Machine and mode, the request, and its answer: errno, a part of the reason, the record's event.
@@ -167,6 +170,20 @@ REFUSALS: dict[str, tuple[str, Request, Errno, str, str]] = {
     "no range operations to list": ("board r", lambda h: h.ranges(), Errno.EOPNOTSUPP, "", "get"),
     "no descriptors": ("off r", lambda h: h.set_range(0, 4096, WC), Errno.ENXIO, "", "set"),
     "no descriptors to list": ("off r", lambda h: h.ranges(), Errno.ENXIO, "", "get"),
+    "a base that is no u64": (
+        "pat r", lambda h: h.set_range(-1, 4096, WC), Errno.EINVAL, "mr_base -0x1", "ioctl"
+    ),
+    "a length that is no u64": (
+        "mtrr r", lambda h: h.remove_range(0, 1 << 64), Errno.EINVAL, "mr_len 0x1000", "ioctl"
+    ),
+    "flags that are no u32": (
+        "pat r", lambda h: h.set_range(0, 4096, 1 << 32), Errno.EINVAL, "32 bits", "ioctl"
+    ),
+    "an owner that bytes cannot hold": (
+        "pat r",
+        lambda h: h.set_range(0, 4096, WC, owner="\u20ac"),
+        Errno.EINVAL, "one byte cannot hold", "ioctl",
+    ),
     # Claims
     "release of what is not held": (
         "pat r", lambda h: h.release(0, 1), Errno.ENOENT, "", "release"
@@ -284,6 +301,7 @@ USES: dict[str, Request] = {
     "ranges": lambda h: h.ranges(),
     "range_array": lambda h: h.range_array(),
     "set_range": lambda h: h.set_range(0, 4096, WC),
+    "set_range of nonsense": lambda h: h.set_range(-1, 4096, WC),
     "set_range in time": lambda h: h.set_range(0, 4096, WC, wait=1),
     "remove_range": lambda h: h.remove_range(0, 4096),
     "claim": lambda h: h.claim(0, 4096),
