@@ -129,18 +129,6 @@ class Hub(anyio.AsyncContextManagerMixin):
             for machine in self._machines.values():
                 machine.close()
 
-    def _close_files(self) -> None:
-        failure: LogFailed | None = None
-        for machine in self._machines.values():
-            for file in [f for files in machine.files.values() for f in files.values()]:
-                try:
-                    self.dispatch.files.close(file, "stop")
-                except LogFailed as error:
-                    failure = error
-
-        if failure is not None:
-            raise failure
-
     async def _keep_time(self) -> None:
         context = self.dispatch.context
         while True:

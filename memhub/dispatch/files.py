@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from memhub.audit import records
@@ -33,6 +34,7 @@ class FileDesk:
         self._context = context
         self._numbers = itertools.count(1)
         self._overdue: list[tuple[OpenFile, str]] = []
+        self._thread = get_ident()
         context.close_owed = self.catch_up
 
     def open(
@@ -139,15 +141,24 @@ class FileDesk:
         if file.closed:
             return
 
-        file.closed = True
-        file.machine.owed += 1
-        self._overdue.append((file, cause))
+        self._owe(file, cause)
         try:
             self.catch_up()
         except LogFailed:
             context = self._context
             context.set_deadline(file.machine, context.clock.now().after(RETRY))
             raise
+
+    def abandon(self, file: OpenFile) -> None:
+        """Owe the close of a file whose handle was collected.
+
+        The collector may call this in the midst of any request, so nothing is closed here; the
+        loop does it in its next turn.
+        """
+        file.closed = True
+        file.machine.owed += 1
+        self._overdue.append((file, "garbage"))
+        self._context.nudge()
 
     def close_all(self, cause: str) -> None:
         """Close every file of every machine, and do the closes that are owed.
@@ -163,6 +174,22 @@ class FileDesk:
                     self._overdue.append((file, cause))
 
         self.catch_up()
+
+    def abandon(self, file: OpenFile) -> None:
+        """Close a file that the garbage collector found, as soon as that is safe.
+
+        A collection may come in the midst of a request and in any thread. So the file is closed
+        for its user now, and what it held ends before the next request to its machine, or when
+        the event loop next has its turn.
+        """
+        self._owe(file, "garbage")
+        if get_ident() == self._thread:
+            self._context.set_deadline(file.machine, 0.0)
+
+    def _owe(self, file: OpenFile, cause: str) -> None:
+        file.closed = True
+        file.machine.owed += 1
+        self._overdue.append((file, cause))
 
     def catch_up(self) -> None:
         """Do the closes that are owed.

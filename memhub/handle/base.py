@@ -99,7 +99,8 @@ class BaseHandle:
                 text = f"{self!r} was never closed"
                 warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
             finally:
-                self.close("garbage")
+                self._dispatch.files.abandon(self._file)
+                self._on_close(self._file)
 
     async def _wait(self, ticket: Ticket) -> Outcome:
         """Wait for a ticket's outcome; a cancelled wait leaves the queue."""
