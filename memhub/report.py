@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from memhub.abi import MDF_ACTIVE
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from memhub.abi import RangeDesc
     from memhub.core.claims import Claim
     from memhub.core.commits import Commit, Instant
     from memhub.core.machine import Machine
@@ -22,7 +25,8 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
         now: the present moment.
 
     Returns:
-        `{"wall": seconds, "machines": [...]}`; each machine with `processes`, `claims`,
+        `{"wall": seconds, "machines": [...]}`; each machine with its `slots`, how many of them
+        are active (`used`), `processes`, `claims` (with the labels in their slots as `owners`),
         `commits`, `waits` and the wait-for graph as `waits_for`: pairs of process ids.
     """
     return {"wall": now.wall, "machines": [_machine(machine, now) for machine in machines]}
@@ -30,15 +34,17 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
 
 def _machine(machine: Machine, now: Instant) -> dict[str, Any]:
     table = machine.ranges.table
+    slots = table.state.slots if table is not None else ()
     claims = machine.ranges.ownership.claims.values()
 
     return {
         "machine": machine.name,
         "arch": machine.arch.name,
         "slots": len(table) if table is not None else 0,
+        "used": sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE),
         "generation": machine.generation,
         "processes": [_process(machine, process) for process in machine.processes()],
-        "claims": [_claim(claim, now) for claim in claims],
+        "claims": [_claim(claim, slots, now) for claim in claims],
         "commits": [_commit(commit, now) for commit in machine.ranges.commits],
         "waits": [_wait(ticket, now) for ticket in machine.queue.tickets],
         "waits_for": [[process.id, other] for process, other in machine.queue.edges()],
@@ -53,7 +59,7 @@ def _process(machine: Machine, process: Principal) -> dict[str, Any]:
     return {**_who(process), "uid": process.uid, "handles": len(machine.files[process.id])}
 
 
-def _claim(claim: Claim, now: Instant) -> dict[str, Any]:
+def _claim(claim: Claim, slots: Sequence[RangeDesc], now: Instant) -> dict[str, Any]:
     return {
         **_who(claim.process),
         "fence": claim.fence,
@@ -61,6 +67,7 @@ def _claim(claim: Claim, now: Instant) -> dict[str, Any]:
         "base": claim.base,
         "length": claim.end - claim.base,
         "slots": sorted(claim.slots),
+        "owners": sorted({slots[slot].owner for slot in claim.slots}),
         "since": claim.since,
         "seconds": now.wall - claim.since,
         "lease": None if claim.expires is None else claim.expires - now.mono,
