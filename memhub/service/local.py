@@ -1,0 +1,161 @@
+"""The blocking client's face on machines in this process, without a socket or an event loop.
+
+For scripts and the command line on a configuration file: the machines are made fresh, live as
+long as the client, and have one process. Its methods may be called from several threads; one
+that waits (for a commit, or for a range that another thread's commit holds) keeps nobody out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self, final
+
+from memhub.audit import records
+from memhub.clock import SystemClock
+from memhub.core.machine import Machine
+from memhub.core.requests import Principal
+from memhub.dispatch import Dispatcher
+from memhub.dispatch.context import Context
+from memhub.hub import describe
+from memhub.journal import Journal
+from memhub.plugin.loader import load_arches
+from memhub.process import Process
+from memhub.report import report
+from memhub.service.local_handle import LocalHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from memhub.abi import DataModel
+    from memhub.audit import AuditLog
+    from memhub.clock import Clock
+    from memhub.core.driver import Arch
+    from memhub.core.spec import MachineSpec
+
+
+@final
+class LocalClient:
+    """One process on machines of its own; use it in `with`.
+
+    Args:
+        specs: the machines; the first is the default one unless `default` names another.
+        default: the machine that a bare `/dev/mem` means.
+        arches: architectures by name; None loads those that are installed.
+        log: an open audit log, which the caller closes; None keeps no log.
+        name: what the process is called.
+        clock: where time comes from; None takes the system's clocks.
+        sleep: lets so many seconds of that clock pass.
+
+    Raises:
+        ValueError: there is no machine, two have one name, the default is none of them, or a
+            machine's description contradicts itself.
+        ArchNotInstalled: a machine names an architecture that no plugin provides.
+        OptionError: an option of an architecture is wrong.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[MachineSpec],
+        *,
+        default: str | None = None,
+        arches: Mapping[str, Arch] | None = None,
+        log: AuditLog | None = None,
+        name: str = "local",
+        clock: Clock | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        machines = _machines(specs, load_arches() if arches is None else arches)
+        first = next(iter(machines)) if default is None else default
+        if first not in machines:
+            raise ValueError(f"the default machine {first!r} is not among {sorted(machines)}")
+
+        self._journal = Journal(log)
+        self._dispatch = Dispatcher(Context(machines, first, self._journal, clock or SystemClock()))
+        self._process = Process(self._dispatch, Principal(1, name))
+        self._lock = threading.RLock()
+        self._sleep = sleep
+        self._record_machines()
+
+    def _record_machines(self) -> None:
+        if not self._journal.active:
+            return
+
+        now = self._dispatch.context.clock.now()
+        with self._journal.batch():
+            for machine in self.machines.values():
+                table = machine.ranges.table
+                state = table.state if table is not None else None
+                self._journal.note(records.attach(machine, now, state, describe(machine.spec)))
+
+    @property
+    def machines(self) -> Mapping[str, Machine]:
+        """The machines by name."""
+        return self._dispatch.context.machines
+
+    @property
+    def default(self) -> str:
+        """The machine that a bare `/dev/mem` means."""
+        return self._dispatch.context.default
+
+    def open(
+        self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
+    ) -> LocalHandle:
+        """Open a device file; arguments and errors are those of `Process.open`."""
+        with self._lock:
+            handle = self._process.open_nowait(path, mode, undo=undo, model=model)
+
+        return LocalHandle(self._dispatch, handle, self._lock, self._sleep)
+
+    def report(self) -> dict[str, Any]:
+        """Who has what open, who holds what, who waits for what, and since when.
+
+        Returns:
+            plain data (`memhub.report`), fit for JSON.
+        """
+        with self._lock:
+            return report(self.machines.values(), self._dispatch.context.clock.now())
+
+    def close(self) -> None:
+        """Close every handle and release the machines. Closing twice does nothing.
+
+        Raises:
+            LogFailed: EIO; all is closed, but the log does not say so.
+        """
+        with self._lock:
+            if self._process.closed:
+                return
+
+            try:
+                self._process.close("stop")
+                self._record_ends()
+            finally:
+                for machine in self.machines.values():
+                    machine.close()
+
+    def _record_ends(self) -> None:
+        if self._journal.active:
+            now = self._dispatch.context.clock.now()
+            with self._journal.batch():
+                for machine in self.machines.values():
+                    self._journal.note(records.detach(machine, now, machine.generation))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _machines(specs: Iterable[MachineSpec], arches: Mapping[str, Arch]) -> dict[str, Machine]:
+    machines: dict[str, Machine] = {}
+    for spec in specs:
+        if spec.name in machines:
+            raise ValueError(f"two machines are named {spec.name!r}")
+
+        machines[spec.name] = Machine(spec, arches[spec.arch])
+
+    if not machines:
+        raise ValueError("there is no machine")
+
+    return machines
