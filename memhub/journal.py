@@ -71,6 +71,7 @@ class Journal:
     def _keep(self, entries: tuple[dict[str, Any], ...], *, flush: bool) -> None:
         log = self._log
         if log is not None:
+            mark = log.mark() if len(entries) > 1 else None
             try:
                 for record in entries:
                     log.record(record)
@@ -78,6 +79,9 @@ class Journal:
                 if flush:
                     log.flush()
             except OSError as error:
+                if mark is not None:
+                    log.rollback(mark)
+
                 # What earlier looks of this batch had buffered is gone too.
                 self._torn = self._batches > 0
                 raise LogFailed(
