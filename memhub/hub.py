@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self, final
+from weakref import WeakSet
 
 import anyio
 import orjson
@@ -67,6 +68,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         self._machines = _build(specs, known)
         self._journal = Journal(log)
         self._processes = itertools.count(1)
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
         context = Context(
             self._machines,
             _default(self._machines, default),
@@ -126,6 +128,9 @@ class Hub(anyio.AsyncContextManagerMixin):
                     for machine in self._machines.values():
                         self._journal.note(records.detach(machine, now, machine.generation))
         finally:
+            for subscription in list(self._subscriptions):
+                subscription.close()
+
             for machine in self._machines.values():
                 machine.close()
 
@@ -194,7 +199,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         failures: bool = False,
         size: int = 1024,
     ) -> Subscription:
-        """Receive changes as they happen.
+        """Receive changes as they happen, until the hub ends.
 
         Args:
             machine: of this machine only.
@@ -206,7 +211,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         """
         span = (base, base + length) if base is not None and length is not None else None
 
-        return Subscription(
+        subscription = Subscription(
             self._journal.listen,
             machine=machine,
             span=span,
@@ -214,6 +219,9 @@ class Hub(anyio.AsyncContextManagerMixin):
             failures=failures,
             size=size,
         )
+        self._subscriptions.add(subscription)
+
+        return subscription
 
     # For the embedder
 

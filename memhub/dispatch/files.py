@@ -149,17 +149,6 @@ class FileDesk:
             context.set_deadline(file.machine, context.clock.now().after(RETRY))
             raise
 
-    def abandon(self, file: OpenFile) -> None:
-        """Owe the close of a file whose handle was collected.
-
-        The collector may call this in the midst of any request, so nothing is closed here; the
-        loop does it in its next turn.
-        """
-        file.closed = True
-        file.machine.owed += 1
-        self._overdue.append((file, "garbage"))
-        self._context.nudge()
-
     def close_all(self, cause: str) -> None:
         """Close every file of every machine, and do the closes that are owed.
 

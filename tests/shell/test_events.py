@@ -178,3 +178,14 @@ async def test_a_subscription_that_can_hold_nothing_is_refused() -> None:
     async with Hub([PAT], arches=ARCHES) as hub:
         with pytest.raises(ValueError, match="cannot hold 0 events"):
             hub.subscribe(size=0)
+
+
+async def test_a_subscription_ends_with_its_hub(tmp_path: Path) -> None:
+    """A reader that outlives the hub reads what is left and stops."""
+    async with lab(tmp_path) as it:
+        subscription = it.hub.subscribe(events=("device.detach",))
+
+    with anyio.fail_after(5):
+        events = [record["event"] async for record in subscription]
+
+    assert set(events) == {"device.detach"}
