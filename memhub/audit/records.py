@@ -51,6 +51,15 @@ def _stamp(event: str, now: Instant) -> Record:
 
 def _columns(side: str, rows: Sequence[RangeDesc]) -> Record:
     base, length, flags, owner = _COLUMNS[side]
+    if len(rows) == 1:
+        row = rows[0]
+        return {
+            base: (row.mr_base,),
+            length: (row.mr_len,),
+            flags: (row.mr_flags,),
+            owner: (_label(row.mr_owner),),
+        }
+
     return {
         base: [row.mr_base for row in rows],
         length: [row.mr_len for row in rows],
@@ -67,11 +76,9 @@ def _msrs(changed: Mapping[int, tuple[int, int]]) -> Record:
     if not changed:
         return {}
 
-    return {
-        "msrs": list(changed),
-        "before_msr": [before for before, _ in changed.values()],
-        "after_msr": [after for _, after in changed.values()],
-    }
+    before, after = zip(*changed.values(), strict=True)
+
+    return {"msrs": list(changed), "before_msr": before, "after_msr": after}
 
 
 def who(process: Principal) -> Record:
