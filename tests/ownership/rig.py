@@ -86,7 +86,7 @@ class Bench:
         try:
             while True:
                 self._records.append(self._news.receive_nowait())
-        except anyio.WouldBlock:
+        except (anyio.WouldBlock, anyio.EndOfStream):
             return self._records
 
     async def open(self, process: str, *, undo: bool = False) -> Handle:
