@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memhub.hub import Hub as Hub
     from memhub.plugin.loader import load_arches as load_arches
     from memhub.process import Process as Process
+    from memhub.service.client import connect as connect
 
 _HOMES: Final = {
     "AuditLog": "memhub.audit",
@@ -42,6 +43,7 @@ _HOMES: Final = {
     "Process": "memhub.process",
     "Region": "memhub.core.spec",
     "SystemClock": "memhub.clock",
+    "connect": "memhub.service.client",
     "load_config": "memhub.config",
     "load_arches": "memhub.plugin.loader",
 }
@@ -58,6 +60,7 @@ __all__ = (
     "Process",
     "Region",
     "SystemClock",
+    "connect",
     "load_arches",
     "load_config",
 )

@@ -22,7 +22,7 @@ _CHUNK: Final = 1 << 16
 _CHUNK_MAX: Final = 1 << 18
 _SMALL: Final = 1 << 15  # below this, one copy is cheaper than a vector
 _VECTOR: Final = 64
-_FDS: Final = 4
+_BESIDE: Final = socket.CMSG_LEN(16)  # room for four descriptors
 
 
 class Link(Protocol):
@@ -95,8 +95,9 @@ class SocketLink:
 
     def _receive_fds(self) -> bytes:
         assert self.fds is not None
-        data, fds, _, _ = socket.recv_fds(self._socket, self._chunk, _FDS)
-        self.fds.extend(fds)
+        data, beside, _, _ = self._socket.recvmsg(self._chunk, _BESIDE)
+        for _, _, raw in beside:
+            self.fds.extend(memoryview(raw).cast("i"))
 
         return data
 

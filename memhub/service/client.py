@@ -1,0 +1,270 @@
+"""The asynchronous client: a service's machines with the face of an embedded hub."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Self, final
+
+import anyio
+
+from memhub.service import client_calls as calls
+from memhub.service import wire
+from memhub.service.client_caller import Caller, Waiter
+from memhub.service.client_events import RemoteSubscription
+from memhub.service.client_handle import RemoteHandle
+from memhub.service.link import SocketLink, StreamLink
+
+if TYPE_CHECKING:
+    import os
+    import ssl
+    from collections.abc import AsyncGenerator
+
+    from anyio.abc import TaskGroup
+
+    from memhub.abi import DataModel
+    from memhub.service.client_map import MappedMemory
+
+_RETRY: Final = 0.01
+
+
+def connect(
+    address: str | os.PathLike[str] | None = None,
+    *,
+    label: str = "",
+    model: DataModel | None = None,
+    token: str = "",
+    ssl_context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    timeout: float = 10.0,
+) -> RemoteHub:
+    """Connect to a service: `async with memhub.connect("unix:/run/memhub.sock") as hub`.
+
+    The connection is one process of the hub: its handles share claims, and when it ends,
+    however it ends, they end.
+
+    Args:
+        address: `unix:PATH`, a path, or `tcp:HOST:PORT`; None takes `$MEMHUB_SOCKET`.
+        label: what to be called in reports and in the log.
+        model: the data model of handles unless `open` says otherwise; None is the machine's.
+        token: what a TCP service asks for instead of a certificate.
+        ssl_context: TLS over TCP, with the client's certificate if the service wants one.
+        server_hostname: the name in the service's certificate; the host's if None.
+        timeout: seconds for connecting and the handshake.
+
+    Raises:
+        ValueError: the address is malformed.
+    """
+    return RemoteHub(
+        calls.where(address),
+        wire_hello=(label, "" if model is None else model.name, token),
+        ssl_context=ssl_context,
+        server_hostname=server_hostname,
+        timeout=timeout,
+    )
+
+
+@final
+class RemoteHub(anyio.AsyncContextManagerMixin):
+    """A service's machines; made by `connect`, used in `async with`.
+
+    Raises:
+        OSError: on entering; the service cannot be reached.
+        TimeoutError: on entering; it did not answer in time.
+        DeviceError: on entering; it refused the connection, and the message says why.
+    """
+
+    def __init__(
+        self,
+        where: tuple[str, str, int],
+        *,
+        wire_hello: tuple[str, str, str],
+        ssl_context: ssl.SSLContext | None,
+        server_hostname: str | None,
+        timeout: float,
+    ) -> None:
+        self._where = where
+        self._hello = wire_hello
+        self._ssl = ssl_context
+        self._hostname = server_hostname
+        self._timeout = timeout
+        self._caller: Caller | None = None
+        self._subscriptions: dict[int, RemoteSubscription] = {}
+
+        #: The service's name and version.
+        self.software = ""
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        failure: Exception | None = None
+        link: SocketLink | StreamLink | None = None
+        try:
+            async with anyio.create_task_group() as tasks:
+                try:
+                    with anyio.fail_after(self._timeout):
+                        link = await self._dial(tasks)
+                        self._caller = await self._greet(link)
+
+                    tasks.start_soon(self._caller.listen)
+                    yield self
+                except Exception as error:  # noqa: BLE001 - raised below, bare
+                    failure = error
+                finally:
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._leave()
+            if link is not None:
+                with anyio.CancelScope(shield=True):
+                    await link.aclose()
+
+        if failure is not None:
+            raise failure
+
+    def _leave(self) -> None:
+        if self._caller is not None:
+            self._caller.lose("this client closed it")
+
+    def _end_subscriptions(self) -> None:
+        for subscription in self._subscriptions.values():
+            subscription.end()
+
+    async def _dial(self, tasks: TaskGroup) -> SocketLink | StreamLink:
+        kind, place, port = self._where
+        if kind == "unix":
+            link = SocketLink(await _dial_unix(place), tasks.start_soon)
+            link.fds = deque()
+
+            return link
+
+        if self._ssl is None:
+            return StreamLink(await anyio.connect_tcp(place, port), tasks.start_soon)
+
+        stream = await anyio.connect_tcp(
+            place,
+            port,
+            ssl_context=self._ssl,
+            tls_standard_compatible=False,
+            tls_hostname=self._hostname or place,
+        )
+
+        return StreamLink(stream, tasks.start_soon)
+
+    async def _greet(self, link: SocketLink | StreamLink) -> Caller:
+        label, model, token = self._hello
+        protocol = wire.ClientProtocol()
+        features = wire.FEATURE_MAP if isinstance(link, SocketLink) else 0
+        number = {"": 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}[model]
+        link.send((protocol.hello(label, model=number, features=features, token=token.encode()),))
+        while protocol.welcome is None:
+            data = await link.receive()
+            if not data:
+                raise calls.lost("the service closed it during the handshake")
+
+            for message in protocol.receive(data):
+                if isinstance(message, wire.Refused):
+                    raise calls.refused(message)
+
+                if isinstance(message, wire.Abort):
+                    raise calls.lost(message.reason)
+
+        self.software = protocol.welcome.server
+
+        return Caller(link, protocol, self._take_event, self._end_subscriptions)
+
+    def _calls(self) -> Caller:
+        if self._caller is None:
+            raise calls.lost("it has not been opened: use the hub in `async with`")
+
+        return self._caller
+
+    # The face of a hub
+
+    async def open(
+        self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
+    ) -> RemoteHandle:
+        """Open a device file; see `Hub.open`. All handles are of one process."""
+        name = None if model is None else model.name
+        opened = await self._calls().ask(calls.open_request(path, mode, undo=undo, model=name))
+
+        return RemoteHandle(self._calls(), opened, path)
+
+    async def report(self, what: str = "", machine: str = "") -> dict[str, Any]:
+        """Who has what open, who holds what, who waits for what, and since when.
+
+        Args:
+            what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
+            machine: only this machine's; empty is all.
+        """
+        found: dict[str, Any] = json.loads(await self._calls().ask(wire.Report(0, what, machine)))
+
+        return found
+
+    def subscribe(
+        self,
+        *,
+        machine: str | None = None,
+        base: int | None = None,
+        length: int | None = None,
+        size: int = 1024,
+    ) -> RemoteSubscription:
+        """Receive changes as they happen; see `Hub.subscribe`.
+
+        The request is on its way when this returns; if the service refuses it, the first
+        `receive` says so.
+        """
+        caller = self._calls()
+        subscription = RemoteSubscription(size, self._unsubscribe)
+        whole = base is None or length is None
+
+        def then(reply: wire.Message) -> None:
+            if isinstance(reply, wire.Error):
+                subscription.fail(wire.error_from_wire(reply))
+            elif isinstance(reply, wire.Done):
+                self._subscriptions[reply.value] = subscription
+                subscription.number = reply.value
+                if subscription.closed:
+                    self._unsubscribe(subscription)
+
+        span = (0, 0) if whole else (base or 0, length or 0)
+        caller.post(wire.Subscribe(0, size, *span, machine or ""), Waiter(then))
+
+        return subscription
+
+    def _unsubscribe(self, subscription: RemoteSubscription) -> None:
+        caller = self._calls()
+        if subscription.number and caller.gone is None:
+            self._subscriptions.pop(subscription.number, None)
+            caller.post(wire.Unsubscribe(0, subscription.number), Waiter())
+
+    def _take_event(self, event: wire.Event) -> None:
+        subscription = self._subscriptions.get(event.subscription)
+        if subscription is not None:
+            subscription.take(event)
+
+    async def map_memory(self, machine: str | None = None, *, write: bool = False) -> MappedMemory:
+        """A machine's memory, mapped into this process; see `RemoteHandle.map`."""
+        path = f"{machine}:/dev/mem" if machine else "/dev/mem"
+        async with await self.open(path, "r+" if write else "r") as handle:
+            return await handle.map(write=write)
+
+    async def ping(self) -> None:
+        """Return once the service has answered."""
+        await self._calls().ask(wire.Ping(0, 0))
+
+
+async def _dial_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        while True:
+            try:
+                sock.connect(path)
+            except BlockingIOError:
+                await anyio.sleep(_RETRY)  # the service has not taken those before
+            else:
+                return sock
+    except BaseException:
+        sock.close()
+        raise

@@ -1,0 +1,257 @@
+"""Requests in flight over one connection, and who waits for the answer of each."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from memhub.service import wire
+from memhub.service.client_calls import joined, lost, unfit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memhub.service.link import SocketLink, StreamLink
+
+_ROOM: Final = 1 << 20
+
+
+class Waiter:
+    """Who waits for one answer.
+
+    Attributes:
+        event: set when it is there; None if nobody waits any more.
+        reply: the answer.
+        pieces: those of a read or a report, so far.
+        then: called with the answer as it comes, before anybody wakes.
+    """
+
+    __slots__ = ("event", "pieces", "reply", "then")
+
+    def __init__(self, then: Callable[[wire.Message], None] | None = None) -> None:
+        self.event: anyio.Event | None = None
+        self.reply: wire.Message | None = None
+        self.pieces: list[bytes] = []
+        self.then = then
+
+
+class Caller:
+    """One connection, from the client's side.
+
+    Args:
+        link: the stream.
+        protocol: its end of the protocol, greeted.
+        take_event: where events go.
+        on_lost: called when the connection is gone.
+
+    Attributes:
+        limits: what the service allows.
+    """
+
+    def __init__(
+        self,
+        link: SocketLink | StreamLink,
+        protocol: wire.ClientProtocol,
+        take_event: Callable[[wire.Event], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.link = link
+        self.limits = protocol.limits
+        self._protocol = protocol
+        self._take_event = take_event
+        self._on_lost = on_lost
+        self._waiting: dict[int, Waiter] = {}
+        self._queue: deque[anyio.Event] = deque()
+        self._lost: str | None = None
+        self._goodbye: str | None = None
+
+    # Asking
+
+    async def ask(self, message: wire.Message) -> Any:  # noqa: ANN401 - the request's own answer
+        """Send a request and wait for its answer.
+
+        A cancelled caller leaves at once: the service is told, and whatever it still answers
+        is taken care of.
+
+        Raises:
+            DeviceError: what the service answered.
+            ConnectionError: the connection is gone.
+        """
+        if len(self._waiting) >= self.limits.max_in_flight:
+            await self._turn()
+
+        waiter = Waiter()
+        self.post(message, waiter)
+
+        return await self._answer(message.request, waiter)
+
+    def post(self, message: wire.Message, waiter: Waiter) -> None:
+        """Send a request whose answer `waiter` gets.
+
+        Raises:
+            ConnectionError: the connection is gone.
+        """
+        if self._lost is not None:
+            raise lost(self._lost)
+
+        try:
+            buffers = self._protocol.send(message)
+        except wire.LocalProtocolError as error:
+            raise unfit(error.reason) from error
+
+        self._waiting[message.request] = waiter
+        self.link.send(buffers)
+
+    async def write(self, message: wire.Write | wire.Pwrite, payload: bytes) -> int:
+        """Send a write of any size; other requests go between its pieces.
+
+        Returns:
+            bytes written.
+        """
+        if self._lost is not None:
+            raise lost(self._lost)
+
+        await self._turn()
+        waiter = Waiter()
+        frames = self._protocol.write(message, payload)
+        try:
+            self.link.send(next(frames))
+        except wire.LocalProtocolError as error:
+            raise unfit(error.reason) from error
+
+        request = message.request
+        self._waiting[request] = waiter
+        try:
+            for frame in frames:
+                await self.link.room(_ROOM)
+                await checkpoint_if_cancelled()
+                if waiter.reply is not None or self._lost is not None:
+                    self._end_stream(request)
+                    break
+
+                self.link.send(frame)
+        except BaseException:
+            self._end_stream(request)
+            self._give_up(request, waiter)
+            raise
+
+        done: wire.Done = await self._answer(request, waiter)
+
+        return done.value
+
+    def _end_stream(self, request: int) -> None:
+        if self._lost is None:
+            self.link.send(self._protocol.send(wire.Data(request, True, b"")))
+
+    async def _turn(self) -> None:
+        """Wait until one more request may be in flight."""
+        while len(self._waiting) >= self.limits.max_in_flight and self._lost is None:
+            event = anyio.Event()
+            self._queue.append(event)
+            await event.wait()
+
+    async def _answer(self, request: int, waiter: Waiter) -> Any:  # noqa: ANN401
+        if waiter.reply is None and self._lost is None:
+            event = waiter.event = anyio.Event()
+            try:
+                await event.wait()
+            except BaseException:
+                self._give_up(request, waiter)
+                raise
+
+        reply = waiter.reply
+        if reply is None:
+            raise lost(self._lost or "it was closed")
+
+        if reply.__class__ is wire.Error:
+            raise wire.error_from_wire(reply)
+
+        return joined(waiter.pieces) if waiter.pieces else reply
+
+    def _give_up(self, request: int, waiter: Waiter) -> None:
+        """Nobody waits for an answer any more."""
+        waiter.event = None
+        if waiter.reply is not None:
+            self._put_away(waiter.reply)
+        elif self._lost is None and request in self._waiting:
+            waiter.then = self._put_away
+            self.link.send(self._protocol.send(wire.Cancel(request)))
+
+    def _put_away(self, reply: wire.Message) -> None:
+        """Undo what an answer gives that nobody waits for."""
+        if isinstance(reply, wire.Opened) and self._lost is None:
+            self.post(wire.Close(0, reply.handle), Waiter())
+        elif isinstance(reply, wire.Mapped) and self.link.fds:
+            os.close(self.link.fds.popleft())
+
+    # Listening
+
+    async def listen(self) -> None:
+        """Take what the service sends, until the connection ends."""
+        while self._lost is None:
+            data = await self.link.receive()
+            if not data:
+                self.lose(self._goodbye or "the service closed it")
+                return
+
+            try:
+                for message in self._protocol.receive(data):
+                    self._take(message)
+            except wire.ProtocolError as error:
+                for message in error.messages:
+                    self._take(message)
+
+                self.link.send((self._protocol.abort(error),))
+                self.lose(error.reason)
+
+    def _take(self, message: wire.Message) -> None:
+        waiter = self._waiting.get(message.request)
+        if waiter is None:
+            self._take_other(message)
+            return
+
+        if message.__class__ is wire.Data:
+            waiter.pieces.append(message.data)
+            if not message.last:
+                return
+
+        del self._waiting[message.request]
+        waiter.reply = message
+        if waiter.then is not None:
+            waiter.then(message)
+
+        if waiter.event is not None:
+            waiter.event.set()
+
+        if self._queue:
+            self._queue.popleft().set()
+
+    def _take_other(self, message: wire.Message) -> None:
+        if isinstance(message, wire.Event):
+            self._take_event(message)
+        elif isinstance(message, wire.Goodbye):
+            self._goodbye = message.reason
+        elif isinstance(message, wire.Abort):
+            self.lose(message.reason)
+
+    def lose(self, reason: str) -> None:
+        """The connection is gone: everybody who waits is told."""
+        self._lost = self._lost or reason
+        for waiter in self._waiting.values():
+            if waiter.event is not None:
+                waiter.event.set()
+
+        self._waiting.clear()
+        while self._queue:
+            self._queue.popleft().set()
+
+        self._on_lost()
+
+    @property
+    def gone(self) -> str | None:
+        """Why the connection is gone, or None while it stands."""
+        return self._lost
