@@ -1,0 +1,165 @@
+"""Serve the machines of a configuration file to clients on sockets, until told to stop.
+
+SIGTERM and SIGINT stop it: nobody new is taken, requests under way are answered, then every
+connection is closed. Exit codes: 0 stopped in order, 2 it could not start.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from memhub.cli.failures import CommandFailed
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+
+    from anyio import CancelScope
+    from anyio.abc import TaskStatus
+
+    from memhub.audit import AuditLog
+    from memhub.config import HubConfig
+    from memhub.core.driver import Arch
+    from memhub.service.server import Server
+
+_BACKENDS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "asyncio": ("asyncio", {}),
+    "trio": ("trio", {}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+}
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub serve`."""
+    parser.add_argument("config", metavar="CONFIG", help="the TOML file")
+    parser.add_argument("--socket", metavar="PATH", type=Path, help="in place of the file's own")
+    parser.add_argument("--log", metavar="FILE", type=Path, help="the audit log, likewise")
+    parser.add_argument(
+        "--backend", choices=_BACKENDS, default="asyncio", help="the event loop (asyncio)"
+    )
+    parser.add_argument(
+        "--replace-stale",
+        action="store_true",
+        help="take away a socket on which nobody answers; without it, it is left and reported",
+    )
+    parser.add_argument(
+        "--grace",
+        metavar="SECONDS",
+        type=float,
+        default=5.0,
+        help="how long requests under way get at the end (5)",
+    )
+    chosen = parser.parse_args(arguments)
+    config, arches = _load(chosen.config)
+
+    from contextlib import ExitStack
+
+    import anyio
+
+    backend, options = _BACKENDS[chosen.backend]
+    with ExitStack() as stack:
+        log = _open_log(config, chosen.log, stack)
+        try:
+            anyio.run(_serve, config, arches, chosen, log, backend=backend, backend_options=options)
+        except ImportError as error:
+            raise CommandFailed(
+                f"the backend {chosen.backend} is not installed: {error}"
+            ) from error
+
+    return 0
+
+
+def _load(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
+    from memhub.config import load_config
+    from memhub.plugin.loader import load_arches
+
+    arches = load_arches()
+
+    return load_config(path, arches=arches), arches
+
+
+def _open_log(config: HubConfig, override: Path | None, stack: ExitStack) -> AuditLog | None:
+    """Open or continue the audit log, and say what was found at its end."""
+    if override is None and config.audit is None:
+        return None
+
+    from memhub.audit import AuditLog
+    from memhub.cli.version import version
+
+    path = override or (config.audit.path if config.audit is not None else Path())
+    durability = config.audit.durability if config.audit is not None else "os"
+    header = {"pid": os.getpid(), "uid": os.getuid(), "config": str(config.path)}
+    log = stack.enter_context(
+        AuditLog.open(path, durability=durability, software=f"memhub {version()}", header=header)
+    )
+    if log.recovered is not None:
+        _say(
+            f"{path}: an unfinished last line of {len(log.recovered.data)} bytes at offset "
+            f"{log.recovered.offset} was cut off; the chain continues at record {log.seq}",
+            sys.stderr,
+        )
+
+    return log
+
+
+async def _serve(
+    config: HubConfig,
+    arches: Mapping[str, Arch],
+    chosen: argparse.Namespace,
+    log: AuditLog | None,
+) -> None:
+    import anyio
+
+    from memhub.cli.version import version
+    from memhub.hub import Hub
+    from memhub.service.notify import notify
+    from memhub.service.server import Server
+    from memhub.service.settings import ServiceError
+
+    specs = config.machines.values()
+    async with Hub(specs, default=config.default, arches=arches, log=log) as hub:
+        server = Server(
+            hub,
+            config.service,
+            socket_path=chosen.socket,
+            replace_stale=chosen.replace_stale,
+            software=f"memhub {version()}",
+            grace=chosen.grace,
+        )
+        try:
+            async with server, anyio.create_task_group() as tasks:
+                await tasks.start(_wait_for_signal, tasks.cancel_scope)
+                _ready(server, len(hub.machines), log)
+                notify("READY=1")
+                await anyio.sleep_forever()
+        except ServiceError as error:
+            raise CommandFailed(str(error)) from error
+        finally:
+            notify("STOPPING=1")
+
+
+async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None]) -> None:
+    import signal
+
+    import anyio
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            _say(f"stopping on {signal.Signals(number).name}", sys.stderr)
+            scope.cancel()
+            return
+
+
+def _ready(server: Server, machines: int, log: AuditLog | None) -> None:
+    where = " and ".join(server.addresses)
+    kept = f"log {log.path}" if log is not None else "no log"
+    _say(f"ready on {where} ({machines} machine{'s' * (machines != 1)}, {kept})", sys.stdout)
+
+
+def _say(text: str, stream: IO[str]) -> None:
+    print(f"memhub: {text}", file=stream, flush=True)
