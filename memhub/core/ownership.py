@@ -30,8 +30,9 @@ on the machine and never comes back; a set of slots; and bytes that it protects.
    those bytes is refused once (EBUSY, the reason says when and why), as is every use of the
    lost fencing number. Claiming the bytes anew settles the matter.
 8. A *commit* is an UPDATE or REMOVE on its way to all CPUs. The slots it will write are BUSY
-   to everybody, its own process included, and whatever would alter what it is about to do is
-   refused, so that the plan made at its start is exact at its effect.
+   to everybody, its own process included. Whatever would alter what it is about to do is
+   refused, and nobody else may set or claim the bytes that it may change, so that the plan made
+   at its start is exact at its effect.
 
 The driver's own checks come first and keep their order: a malformed request is EINVAL, busy or
 not. Nothing here waits; `waiting.py` queues requests that were refused by these rules.
@@ -123,22 +124,26 @@ class Ownership(ClaimTable):
             after: gives the types as they would be.
 
         Raises:
-            RangeBusy: EBUSY; the obstacle names the claim, and the byte and its types.
+            RangeBusy: EBUSY; the obstacles are the claims, the reason names a byte of the first.
         """
         lo, hi = bounds
-        for base, end, fence in self._index.overlapping(lo, hi):
-            claim = self.claims[fence]
-            if claim.process.id == process.id:
-                continue
+        near = self.foreign(process, lo, hi)
+        if not near:
+            return
 
-            old, new = before(), after()
-            address = old.first_difference(new, max(base, lo), min(end, hi))
-            if address is not None:
-                raise RangeBusy(
-                    f"the type of {address:#x} would change from {old.at(address)} to "
-                    f"{new.at(address)}, inside {describe(claim)}",
-                    obstacles=(claim.obstacle(),),
-                )
+        old, new, blocked, reason = before(), after(), dict[int, Obstacle](), ""
+        for base, end, fence in self._index.overlapping(lo, hi):
+            if fence in near and fence not in blocked:
+                address = old.first_difference(new, max(base, lo), min(end, hi))
+                if address is not None:
+                    blocked[fence] = near[fence].obstacle()
+                    reason = reason or (
+                        f"the type of {address:#x} would change from {old.at(address)} to "
+                        f"{new.at(address)}, inside {describe(near[fence])}"
+                    )
+
+        if blocked:
+            raise RangeBusy(reason, obstacles=tuple(blocked.values()))
 
     def check_fence(self, process: Principal, fence: int) -> Claim:
         """Find the live claim of `process` that has this fencing number (rule 7).

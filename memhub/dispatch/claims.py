@@ -166,6 +166,9 @@ class ClaimsDesk:
             return ticket
 
         self._seal(event, file, base, length, outcome)
+        if op == "claim" and outcome.error is None:
+            # It frees nothing, but who waits may now wait for this process, even in a circle.
+            context.pump(machine)
 
         return _done(outcome)
 

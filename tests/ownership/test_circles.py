@@ -1,0 +1,184 @@
+"""No wake-up is lost and no circle of waits stands, whatever is claimed, awaited and released."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memhub.core.requests import Principal
+from memhub.core.waiting import Ticket
+from memhub.errors import DeviceError
+from ownership.rig import PAGE, Bench, spec
+
+if TYPE_CHECKING:
+    from memhub.core.machine import OpenFile
+
+PROCESSES = 4
+PAGES = 6
+
+Move = tuple[int, int, int, int]
+
+
+@dataclass
+class Table:
+    """Claims of pages and the queue, as sets and lists of this test's own."""
+
+    bench: Bench
+    files: dict[int, OpenFile] = field(default_factory=dict)
+    held: dict[int, set[int]] = field(default_factory=dict)
+    queue: list[tuple[int, set[int], Ticket]] = field(default_factory=list)
+    deadlocks: int = 0
+
+    def file(self, process: int) -> OpenFile:
+        if process not in self.files:
+            who = Principal(process, f"p{process}")
+            self.files[process] = self.bench.hub.dispatch.files.open(who, "/dev/mem")
+
+        return self.files[process]
+
+    def claim(self, process: int, pages: set[int], *, wait: bool) -> None:
+        lo, size = min(pages) * PAGE, len(pages) * PAGE
+        desk, limit = self.bench.hub.dispatch.claims, math.inf if wait else None
+        circle = self.would_close(process, pages)
+        try:
+            done = desk.claim(self.file(process), lo, size, None, limit)
+        except DeviceError as error:
+            self._refused(error.code.name, wait=wait, circle=circle)
+            return
+
+        if isinstance(done, Ticket):
+            assert not circle, "a wait that closes a circle"
+            self.queue.append((process, pages, done))
+        else:
+            self.held.setdefault(process, set()).update(pages)
+
+    def _refused(self, errno: str, *, wait: bool, circle: bool) -> None:
+        assert errno == ("EDEADLK" if wait else "EBUSY")
+        if wait:
+            assert circle, "EDEADLK without a circle"
+            self.deadlocks += 1
+
+    def collect(self) -> None:
+        """Take in what the queue's tickets came to."""
+        for row in list(self.queue):
+            process, pages, ticket = row
+            if ticket.outcome is not None:
+                self.queue.remove(row)
+                if ticket.outcome.error is None:
+                    self.held.setdefault(process, set()).update(pages)
+                elif ticket.outcome.error.code.name == "EDEADLK":
+                    self.deadlocks += 1
+
+    def blockers(self, process: int, pages: set[int], ahead: int) -> set[int]:
+        """Whom a wait is known to wait for: those before it in the queue, else the holders.
+
+        What holds up a request behind the queue is looked at when its turn comes.
+        """
+        found = {p for p, wanted, _ in self.queue[:ahead] if wanted & pages}
+        if not found:
+            found = {p for p, held in self.held.items() if held & pages}
+
+        return found - {process}
+
+    def may_go_on(self, process: int, pages: set[int], ahead: int) -> bool:
+        """Whether nothing holds up a wait: no page is another's, and nobody stands before it."""
+        held = any(held & pages for p, held in self.held.items() if p != process)
+
+        return not held and not any(wanted & pages for _, wanted, _ in self.queue[:ahead])
+
+    def would_close(self, process: int, pages: set[int]) -> bool:
+        edges = self.edges()
+        edges.setdefault(process, set()).update(self.blockers(process, pages, len(self.queue)))
+
+        return reaches(edges, process)
+
+    def edges(self) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = {}
+        for at, (process, pages, _) in enumerate(self.queue):
+            found.setdefault(process, set()).update(self.blockers(process, pages, at))
+
+        return found
+
+    def check(self) -> None:
+        real: dict[int, set[int]] = {}
+        for claim in self.bench.machine.ranges.ownership.claims.values():
+            span = range(claim.base // PAGE, claim.end // PAGE)
+            real.setdefault(claim.process.id, set()).update(span)
+
+        assert real == {process: held for process, held in self.held.items() if held}
+        assert self.bench.machine.queue.tickets == [ticket for _, _, ticket in self.queue]
+        for at, (process, pages, _) in enumerate(self.queue):
+            assert not self.may_go_on(process, pages, at), "a wake-up was lost"
+
+        edges = self.edges()
+        assert not any(reaches(edges, process) for process in edges), "a circle stands"
+
+
+def reaches(edges: dict[int, set[int]], goal: int) -> bool:
+    """Whether a way leads from a process back to itself."""
+    seen: set[int] = set()
+    frontier = list(edges.get(goal, ()))
+    while frontier:
+        at = frontier.pop()
+        if at == goal:
+            return True
+
+        if at not in seen:
+            seen.add(at)
+            frontier += edges.get(at, ())
+
+    return False
+
+
+def play(moves: list[Move]) -> int:
+    """Make the moves, checking after each; how often a circle was refused or broken."""
+    bench = Bench(spec("amd64"))
+    bench._news.close()
+    table = Table(bench)
+    for kind, process, first, size in moves:
+        pages = set(range(first, min(PAGES, first + size)))
+        file = table.file(process)
+        if kind < 6:
+            # Whoever holds a page of it would hold two claims there; that is no matter here.
+            if not table.held.get(process, set()) & pages:
+                table.claim(process, pages, wait=kind < 4)
+        elif kind == 6:
+            bench.hub.dispatch.files.close(file)
+            table.files.pop(process)
+            table.held.pop(process, None)
+        elif table.held.get(process):
+            bench.hub.dispatch.claims.release(file, 0, PAGES * PAGE)
+            table.held.pop(process)
+
+        table.collect()
+        table.check()
+
+    return table.deadlocks
+
+
+move = st.tuples(
+    st.integers(0, 7), st.integers(1, PROCESSES), st.integers(0, PAGES - 1), st.integers(1, 3)
+)
+
+
+@settings(max_examples=150)
+@given(moves=st.lists(move, max_size=30))
+def test_no_wake_up_is_lost_and_no_circle_stands(moves: list[Move]) -> None:
+    play(moves)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_long_games_meet_circles(seed: int) -> None:
+    rng = Random(seed)
+    moves = [
+        (rng.randrange(8), rng.randint(1, PROCESSES), rng.randrange(PAGES), rng.randint(1, 3))
+        for _ in range(300)
+    ]
+
+    assert play(moves) > 0
