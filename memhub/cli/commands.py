@@ -13,11 +13,17 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "serve": Command("serve", "serve a file's machines to clients on sockets"),
     "demo": Command("demo", "a lab of machines and contending clients, in a few seconds"),
     "arches": Command("arches", "the installed architectures"),
-    "memcontrol": Command("memcontrol", "memcontrol(8) on a fresh machine of a file"),
+    "memcontrol": Command("memcontrol", "memcontrol(8) on a machine of a service or a file"),
     "import": Command("imports", "a machine of a boot log, /proc/mtrr or memcontrol list"),
     "explain": Command("explain", "the memory type of an address, and why"),
+    "read": Command("read", "a machine's memory to standard output or a file"),
+    "write": Command("write", "bytes into a machine's memory"),
+    "hexdump": Command("hexdump", "a machine's memory as hexdump -C shows it"),
+    "top": Command("top", "machines, who holds what, who waits for whom, as it changes"),
+    "exec": Command("run_program", "a program whose /dev/mem and /dev/kmem are a machine's"),
     "replay": Command("replay", "recorded answers of real drivers against what is installed"),
     "audit": Command("audit", "verify, sum up or show an audit log"),
 }

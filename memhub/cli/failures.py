@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from memhub.errors import DeviceError, Obstacle
+
 
 class CommandFailed(Exception):
     """Raised by a command that cannot go on.
@@ -17,19 +22,58 @@ class CommandFailed(Exception):
         super().__init__(reason)
 
 
+def obstacles(error: DeviceError) -> list[str]:
+    """What stood in the way, a line each; nothing where it is one thing: the reason says that."""
+    if len(error.obstacles) <= 1:
+        return []
+
+    return [f"  {obstacle_text(it)}" for it in error.obstacles]
+
+
+def obstacle_text(it: Obstacle) -> str:
+    """One thing that stood in the way, in words."""
+    words = [it.kind] if it.kind != "slot" else []
+    if it.slot is not None:
+        words.append(f"slot {it.slot}")
+
+    if it.base is not None and it.length is not None:
+        words.append(f"{it.base:#x}/{it.length:#x}")
+
+    for label, value in (("type", it.type), ("owner", it.owner), ("of", it.process)):
+        if value:
+            words.append(f"{label} {value}")
+
+    if it.pid is not None:
+        words.append(f"(pid {it.pid})")
+
+    if it.since is not None:
+        words.append(f"since {it.since_text}")
+
+    return " ".join(words)
+
+
 def explain_failure(error: Exception) -> tuple[int, list[str]] | None:
     """The exit code and the lines of an error that is the user's to mend; None for a bug."""
     if isinstance(error, CommandFailed):
         return error.code, error.reason.splitlines()
 
+    from memhub.errors import DeviceError
+
+    if isinstance(error, DeviceError):
+        return 1, [str(error), *obstacles(error)]
+
+    if isinstance(error, ConnectionError) and error.filename is None:
+        return 2, [error.strerror or str(error)]
+
+    return _explain_local(error)
+
+
+def _explain_local(error: Exception) -> tuple[int, list[str]] | None:
+    """The same for what only work in this process raises; to load these takes its time."""
     from memhub.audit.failure import AuditError
     from memhub.config.errors import ConfigError
     from memhub.core.driver import OptionError
-    from memhub.errors import DeviceError
     from memhub.plugin.loader import ArchNotInstalled
-
-    if isinstance(error, DeviceError):
-        return 1, [str(error)]
 
     if isinstance(error, AuditError | ConfigError | OptionError | ArchNotInstalled):
         return 2, str(error).splitlines()

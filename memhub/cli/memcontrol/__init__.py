@@ -1,4 +1,4 @@
-"""memcontrol(8) on a fresh machine of a configuration file.
+"""memcontrol(8) on a machine of a service, or on a fresh one of a configuration file.
 
 COMMAND is memcontrol's own: list, set, clear, help, with its arguments, output and exit codes.
 --script runs several in a row on the same machine, one a line (# begins a comment), as a shell
@@ -17,29 +17,35 @@ if TYPE_CHECKING:
     from memhub.cli.memcontrol.devices import Device
 
 #: The options that are memhub's; each may stand anywhere, as memcontrol(8) has no long ones.
-_VALUED = ("--config", "--machine", "--script")
+_VALUED = ("--connect", "--config", "--machine", "--script")
 _BARE = ("--json", "--help")
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub memcontrol`."""
-    from memhub.cli.configured import add_machine_arguments, fresh_machine
-    from memhub.cli.memcontrol.devices import MachineDevice
+    from memhub.abi import LP64
+    from memhub.cli.memcontrol.devices import ClientDevice
+    from memhub.cli.target import add_target_arguments, open_target
 
-    add_machine_arguments(parser)
+    add_target_arguments(parser)
     parser.add_argument("--script", metavar="FILE", help="commands, one a line; - reads stdin")
     parser.add_argument("--json", action="store_true", help="list as a list of objects")
-    parser.usage = "memhub memcontrol --config FILE [--machine NAME] [--json] COMMAND ..."
+    parser.usage = (
+        "memhub memcontrol [--connect ADDRESS | --config FILE] [--machine NAME]\n"
+        "                         [--json] (COMMAND ... | --script FILE)"
+    )
     ours, theirs = split(arguments)
     chosen = parser.parse_args(ours)
     if chosen.script and theirs:
         parser.error(f"give a command or --script, not both ({' '.join(theirs)})")
 
-    device = MachineDevice(fresh_machine(chosen.config, chosen.machine))
-    if chosen.script:
-        return _script(chosen.script, device, as_json=chosen.json)
+    target = open_target(chosen, "memcontrol")
+    with target.client as client, client.open(target.path("mem"), model=LP64) as handle:
+        device = ClientDevice(handle)
+        if chosen.script:
+            return _script(chosen.script, device, as_json=chosen.json)
 
-    return _one(theirs, device, as_json=chosen.json)
+        return _one(theirs, device, as_json=chosen.json)
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Protocol
+
+from memhub.abi import LP64
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc
-    from memhub.core.machine import Machine
+    from memhub.service.blocking_handle import BlockingHandle
+    from memhub.service.local_handle import LocalHandle
 
 
 class Device(Protocol):
@@ -28,40 +30,20 @@ class Device(Protocol):
         """
 
 
-class MachineDevice:
-    """The /dev/mem of a machine in this process, opened by one process.
+class ClientDevice:
+    """The /dev/mem of a client, through the device's binary layout.
 
     Args:
-        machine: the machine.
+        handle: opened with the data model LP64.
     """
 
-    def __init__(self, machine: Machine) -> None:
-        from memhub.core.machine import OpenFile
-        from memhub.core.requests import Principal
-
-        self._machine = machine
-        self._file = OpenFile(
-            id=1,
-            machine=machine,
-            process=Principal(1, "memcontrol"),
-            device="mem",
-            readable=True,
-            writable=False,
-            undo=False,
-            model=machine.arch.model,
-        )
-        machine.opened(self._file)
+    def __init__(self, handle: BlockingHandle | LocalHandle) -> None:
+        self._handle = handle
 
     def get(self) -> tuple[RangeDesc, ...]:
-        """Every descriptor, through the device's binary layout."""
-        file = self._file
-        _, image = self._machine.ranges.get(file.process, 0x7FFFFFFF, file.model)
-
-        return file.model.unpack_table(image)
+        """Every descriptor."""
+        return self._handle.ranges()
 
     def set(self, argument: int, desc: RangeDesc) -> None:
-        """MEMRANGE_SET; a commit takes effect at once, as nobody else is there to see it."""
-        from memhub.core.commits import Instant, SetRequest
-
-        now = Instant(time.time_ns(), time.monotonic_ns())
-        self._machine.ranges.set(SetRequest(self._file, argument, desc), now).result()
+        """MEMRANGE_SET; returns when it has taken effect."""
+        self._handle.ioctl(LP64.set[0], LP64.op.pack(1, argument, 0), LP64.pack(desc))

@@ -19,6 +19,7 @@ from memhub.abi import (
     RangeDesc,
     flag_words,
 )
+from memhub.cli.failures import obstacles
 from memhub.cli.memcontrol.words import (
     FLAG_OF_WORD,
     HELP,
@@ -216,7 +217,8 @@ class Tool:
 
     def _refused(self, what: str, error: DeviceError) -> None:
         self._say(f"{what}: {TEXTS[error.code]}")
-        self._err.write(f"  {error.code.name}: {error.reason}\n")
+        for line in (f"  {error.code.name}: {error.reason}", *obstacles(error)):
+            self._err.write(f"{line}\n")
 
     def _say(self, text: str) -> None:
         self._out.flush()

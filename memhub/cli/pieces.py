@@ -1,0 +1,45 @@
+"""A long read in pieces, so that it needs little memory and others get their turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIECE = 1 << 20
+
+
+class Readable(Protocol):
+    """An open device file."""
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Read up to `length` bytes at `offset`."""
+
+
+def pieces(handle: Readable, base: int, length: int) -> Iterator[bytes]:
+    """Read `length` bytes from `base` on.
+
+    Yields:
+        pieces of at most 1 MiB, none empty; they end early where nothing more can be read.
+
+    Raises:
+        DeviceError: a piece is refused, after what of it can be read.
+    """
+    end = base + length
+    while base < end:
+        try:
+            piece = handle.pread(min(_PIECE, end - base), base)
+        except OSError as error:
+            moved = getattr(error, "moved", 0)  # a DeviceError's; to import that would cost time
+            if moved:
+                yield handle.pread(moved, base)
+
+            raise
+
+        if not piece:
+            return
+
+        yield piece
+
+        base += len(piece)

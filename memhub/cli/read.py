@@ -1,0 +1,64 @@
+"""Copy a machine's memory to standard output or a file, as it is.
+
+exit codes: 0, 1 if it was refused or fewer bytes came than asked for, 2 for wrong usage
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from typing import IO, TYPE_CHECKING
+
+from memhub.cli.amounts import address, amount
+from memhub.cli.failures import CommandFailed
+from memhub.cli.pieces import pieces
+from memhub.cli.target import add_target_arguments, open_target
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub read`."""
+    add_target_arguments(parser)
+    parser.add_argument("-n", dest="length", default="4096", metavar="LENGTH", help="bytes (4096)")
+    parser.add_argument("--device", choices=("mem", "kmem"), default="mem")
+    parser.add_argument("-o", dest="output", metavar="FILE", help="where to; - is standard output")
+    parser.add_argument("address", metavar="ADDRESS", help="the first byte, as 0xf0000")
+    chosen = parser.parse_args(arguments)
+    base, length = address(chosen.address), amount(chosen.length)
+    if chosen.output is None and sys.stdout.isatty():
+        raise CommandFailed("bytes are not for a terminal: name a file with -o, or take hexdump")
+
+    target = open_target(chosen, "memhub read")
+    with target.client as client, client.open(target.path(chosen.device), "r") as handle:
+        moved = _copy(pieces(handle, base, length), chosen.output)
+
+    if moved < length:
+        raise CommandFailed(f"{moved} of {length} bytes: {base + moved:#x} cannot be read", 1)
+
+    return 0
+
+
+def _copy(stream: Iterator[bytes], name: str | None) -> int:
+    # The first piece comes before the file is opened: a refusal leaves an older one alone.
+    first = next(stream, b"")
+    moved = 0
+    with _output(name) as out:
+        for piece in itertools.chain((first,), stream):
+            out.write(piece)
+            moved += len(piece)
+
+    return moved
+
+
+@contextlib.contextmanager
+def _output(name: str | None) -> Iterator[IO[bytes]]:
+    if name is None or name == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with open(name, "wb") as file:  # noqa: PTH123 - pathlib costs more than this command may
+            yield file

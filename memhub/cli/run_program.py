@@ -1,0 +1,99 @@
+"""Run a program, unchanged, whose /dev/mem and /dev/kmem are a machine's.
+
+It and all it starts are one process of the hub, with claims of their own. Options come before
+the program's name; after it, or after --, everything is the program's.
+
+exit codes: the program's; 128 plus the signal that ended it; 126 if it cannot be executed, 127
+if it was not found; 2 if this system cannot run programs so, or there is nothing to work on
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from memhub.cli.failures import CommandFailed
+from memhub.cli.target import add_target_arguments, open_target
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memhub.audit import AuditLog
+
+_DEVICES = ("mem", "kmem")
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub exec`."""
+    ours, program = split(arguments)
+    add_target_arguments(parser)
+    parser.add_argument(
+        "--every-descriptor",
+        action="store_true",
+        help="serve descriptors that the program numbers itself too (3</dev/mem); slower",
+    )
+    parser.add_argument(
+        "--log", metavar="FILE", help="with --config: keep an audit log of what it does"
+    )
+    parser.usage = (
+        "memhub exec [--connect ADDRESS | --config FILE] [--machine NAME]\n"
+        "                   [--every-descriptor] [--log FILE] [--] PROGRAM [ARGS ...]"
+    )
+    chosen = parser.parse_args(ours)
+    if not program:
+        parser.error("name the program to run")
+
+    if chosen.log and chosen.config is None:
+        parser.error("--log goes with --config: a service keeps its own log")
+
+    return _run(chosen, program)
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Tell this command's options from the program and its arguments."""
+    valued = ("--connect", "--config", "--machine", "--log")
+    rest = list(arguments)
+    ours: list[str] = []
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        if word == "--":
+            break
+
+        ours.append(word)
+        if word in valued and rest:
+            ours.append(rest.pop(0))
+
+    return ours, rest
+
+
+def _run(chosen: argparse.Namespace, program: list[str]) -> int:
+    from memhub.service.shim import ShimUnavailable, run
+    from memhub.service.shim.over_client import ClientBackend
+
+    label = os.path.basename(program[0])  # noqa: PTH119 - pathlib costs more than all of this
+    with ExitStack() as stack:
+        target = open_target(chosen, label, log=_log(chosen.log, stack))
+        stack.enter_context(target.client)
+        paths = {f"/dev/{device}": target.path(device) for device in _DEVICES}
+        try:
+            return run(
+                program,
+                ClientBackend(target.client, paths),
+                device_names=paths,
+                every_descriptor=chosen.every_descriptor,
+            )
+        except ShimUnavailable as error:
+            raise CommandFailed(str(error)) from error
+
+
+def _log(name: str | None, stack: ExitStack) -> AuditLog | None:
+    if name is None:
+        return None
+
+    from memhub.audit import AuditLog
+
+    log = AuditLog.open(name)
+    stack.callback(log.close)
+
+    return log

@@ -1,0 +1,114 @@
+"""What a command works on: a running service, or fresh machines of a configuration file.
+
+A command on a service loads nothing that it does not need: the imports here are where they are
+used.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from memhub.cli.failures import CommandFailed
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memhub.audit import AuditLog
+    from memhub.service.blocking import BlockingClient
+    from memhub.service.local import LocalClient
+
+    Client = BlockingClient | LocalClient
+
+#: Where a command looks for a service unless it is told.
+VARIABLE = "MEMHUB_SOCKET"
+
+
+class Target(NamedTuple):
+    """A client, and the machine that a command is about.
+
+    Attributes:
+        client: to be closed by whoever opened the target.
+        machine: its name; None for the default one.
+        local: the machines are this command's own.
+    """
+
+    client: Client
+    machine: str | None
+    local: bool
+
+    def path(self, device: str) -> str:
+        """The name under which the client opens `mem` or `kmem` of the machine."""
+        return f"{self.machine}:/dev/{device}" if self.machine else f"/dev/{device}"
+
+
+def add_target_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--connect`, `--config` and `--machine`."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--connect", metavar="ADDRESS", help=f"a running service (default: ${VARIABLE})"
+    )
+    where.add_argument("--config", metavar="FILE", help="fresh machines of a TOML file instead")
+    parser.add_argument("--machine", metavar="NAME", help="which machine (the default one)")
+
+
+def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None = None) -> Target:
+    """Open what the arguments of `add_target_arguments` name; either option beats MEMHUB_SOCKET.
+
+    Args:
+        chosen: the parsed arguments.
+        label: what the process is called.
+        log: the audit log of machines of a file.
+
+    Raises:
+        CommandFailed: nothing is named, the service cannot be reached, or there is no such
+            machine in the file.
+        ConfigError: the file is faulty.
+    """
+    if chosen.config is not None:
+        return _local(chosen.config, chosen.machine, label, log)
+
+    where = chosen.connect or os.environ.get(VARIABLE)
+    if not where:
+        raise CommandFailed(
+            "nothing to work on: name a running service with --connect ADDRESS or "
+            f"{VARIABLE}, or a file of machines with --config FILE"
+        )
+
+    return Target(_connect(where, label), chosen.machine, local=False)
+
+
+def _connect(where: str, label: str) -> BlockingClient:
+    from memhub.service.blocking import BlockingClient
+
+    try:
+        return BlockingClient(where, label=label)
+    except ValueError as error:
+        raise CommandFailed(str(error)) from error
+    except OSError as error:
+        from memhub.errors import DeviceError
+
+        if isinstance(error, DeviceError):
+            raise  # the service was reached, and says why it refuses
+
+        raise CommandFailed(f"{where}: {error.strerror or error}") from error
+
+
+def _local(config: str, machine: str | None, label: str, log: AuditLog | None) -> Target:
+    from memhub.config import load_config
+    from memhub.plugin.loader import load_arches
+    from memhub.service.local import LocalClient
+
+    arches = load_arches()
+    loaded = load_config(config, arches=arches)
+    known = ", ".join(loaded.machines)
+    name = machine or loaded.default
+    if name is None:
+        raise CommandFailed(f"{config}: say which machine with --machine ({known})")
+
+    if name not in loaded.machines:
+        raise CommandFailed(f"{config}: there is no machine {name!r} (there are {known})")
+
+    client = LocalClient(loaded.machines.values(), default=name, arches=arches, log=log, name=label)
+
+    return Target(client, name, local=True)

@@ -1,0 +1,130 @@
+"""Show machines, slots, who holds what, who waits for whom and how busy the service is.
+
+On a terminal the view is renewed in place until interrupted; elsewhere views follow each other.
+--json prints a report as one line of JSON each time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from memhub.cli.failures import CommandFailed
+from memhub.cli.target import add_target_arguments, open_target
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from memhub.cli.top_view import Sheet
+
+    Show = Callable[[str, list[Sheet]], None]
+
+_CLEAR = "\x1b[H\x1b[J"
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub top`."""
+    add_target_arguments(parser)
+    parser.add_argument("--interval", type=_interval, default=1.0, metavar="S", help="seconds (1)")
+    parser.add_argument("--once", action="store_true", help="one view, as plain text")
+    parser.add_argument("--json", action="store_true", help="reports as lines of JSON")
+    chosen = parser.parse_args(arguments)
+    target = open_target(chosen, "memhub top")
+    with target.client as client:
+
+        def ask() -> dict[str, Any]:
+            return _only(client.report(), chosen.machine)
+
+        if chosen.json:
+            _print_json(ask, chosen)
+        else:
+            _watch(ask, chosen)
+
+    return 0
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError
+
+    return seconds
+
+
+def _only(report: dict[str, Any], machine: str | None) -> dict[str, Any]:
+    if machine is None:
+        return report
+
+    rows = [row for row in report["machines"] if row["machine"] == machine]
+    if not rows:
+        known = ", ".join(row["machine"] for row in report["machines"])
+        raise CommandFailed(f"there is no machine {machine!r} to be seen (there are {known})")
+
+    return {**report, "machines": rows}
+
+
+def _print_json(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> None:
+    import json
+
+    while True:
+        print(json.dumps(ask()), flush=True)
+        if chosen.once:
+            return
+
+        time.sleep(chosen.interval)
+
+
+def _watch(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> None:
+    from memhub.cli.top_view import headline, sheets
+
+    before: dict[str, Any] | None = None
+    with _screen(plain=chosen.once) as show:
+        while True:
+            now = ask()
+            show(headline(now, before), list(sheets(now)))
+            if chosen.once:
+                return
+
+            before = now
+            time.sleep(chosen.interval)
+
+
+@contextmanager
+def _screen(*, plain: bool) -> Iterator[Show]:
+    """What shows one view after the other: rich's live display where it can be had."""
+    from memhub.cli.top_view import text
+
+    live = sys.stdout.isatty() and not plain
+    if live:
+        try:
+            from rich.live import Live
+        except ImportError:
+            print("memhub: plain text; the extra memhub[cli] brings colour", file=sys.stderr)
+        else:
+            with Live(auto_refresh=False, screen=True) as display:
+                yield lambda title, tables: display.update(_drawn(title, tables), refresh=True)
+
+            return
+
+    before, after = (_CLEAR, "") if live else ("", "" if plain else "\n")
+    yield lambda title, tables: print(before + text(title, tables), end=after, flush=True)
+
+
+def _drawn(title: str, tables: list[Sheet]) -> Any:  # noqa: ANN401 - rich is optional
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[Any] = [Text(title, style="bold")]
+    for sheet in tables:
+        drawn = Table(*sheet.head, box=SIMPLE_HEAD, title=sheet.title or None, title_justify="left")
+        for row in sheet.rows:
+            drawn.add_row(*map(Text, row))
+
+        parts.append(drawn)
+
+    return Group(*parts)

@@ -1,0 +1,167 @@
+"""What `memhub top` shows: a report as tables of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    Report = Mapping[str, Any]
+    Row = tuple[str, ...]
+    Cells = Callable[[Mapping[str, Any], Mapping[int, str]], Row]
+
+_NONE = "-"
+
+
+class Sheet(NamedTuple):
+    """One table.
+
+    Attributes:
+        title: what it is; empty for the first.
+        head: its columns.
+        rows: as many texts each.
+    """
+
+    title: str
+    head: Row
+    rows: list[Row]
+
+
+def headline(now: Report, before: Report | None) -> str:
+    """One line about the service; a rate where there was a report before."""
+    service = now.get("service")
+    if not service:
+        return "machines of this command's own"
+
+    words = [
+        service["software"],
+        f"pid {service['pid']}",
+        f"{service['connections']} connections",
+        f"{service['requests']} requests",
+    ]
+    rate = requests_per_second(now, before)
+    if rate is not None:
+        words.append(f"{rate:.0f}/s")
+
+    return "  ".join(words)
+
+
+def requests_per_second(now: Report, before: Report | None) -> float | None:
+    """How many requests a second were answered between two reports of one service."""
+    here, there = now.get("service"), (before or {}).get("service")
+    if not here or not there or here["pid"] != there["pid"]:
+        return None
+
+    passed = (here["mono_ns"] - there["mono_ns"]) / 1e9
+
+    return (here["requests"] - there["requests"]) / passed if passed > 0 else None
+
+
+def sheets(report: Report) -> Iterator[Sheet]:
+    """The tables: machines, then what is held, in flight and waited for, where there is any."""
+    machines = report["machines"]
+    head = (
+        "MACHINE",
+        "ARCH",
+        "SLOTS",
+        "BUSY",
+        "CHANGES",
+        "PROCESSES",
+        "CLAIMS",
+        "COMMITS",
+        "WAITS",
+    )
+    yield Sheet("", head, [_machine(row) for row in machines])
+
+    for key, title, columns, cells in _DETAILS:
+        rows = [
+            (row["machine"], *_who(it), *cells(it, _names(row)))
+            for row in machines
+            for it in row[key]
+        ]
+        if rows:
+            yield Sheet(title, ("MACHINE", "PROCESS", "PID", *columns), rows)
+
+
+def text(title: str, tables: Sequence[Sheet]) -> str:
+    """The tables as lines of plain text."""
+    parts = [title]
+    for table in tables:
+        parts.append("")
+        if table.title:
+            parts.append(table.title)
+
+        parts += _lines(table)
+
+    return "\n".join(parts) + "\n"
+
+
+def _lines(table: Sheet) -> Iterator[str]:
+    rows = [table.head, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _machine(row: Mapping[str, Any]) -> Row:
+    busy = {slot for it in (*row["claims"], *row["commits"]) for slot in it["slots"]}
+    handles = sum(it["handles"] for it in row["processes"])
+
+    return (
+        row["machine"],
+        row["arch"],
+        f"{row['used']}/{row['slots']}" if row["slots"] else _NONE,
+        str(len(busy)),
+        str(row["generation"]),
+        f"{len(row['processes'])} ({handles} open)" if handles else "0",
+        *(str(len(row[key])) for key in ("claims", "commits", "waits")),
+    )
+
+
+def _names(row: Mapping[str, Any]) -> dict[int, str]:
+    every = (*row["processes"], *row["claims"], *row["waits"])
+
+    return {it["process_id"]: it["process"] for it in every}
+
+
+def _who(it: Mapping[str, Any]) -> Row:
+    return it["process"], _NONE if it["pid"] is None else str(it["pid"])
+
+
+def _claim(it: Mapping[str, Any], _: Mapping[int, str]) -> Row:
+    lease = _NONE if it["lease"] is None else _seconds(it["lease"])
+    owners = ",".join(owner or _NONE for owner in it["owners"]) or _NONE
+
+    return _range(it), _slots(it), owners, str(it["fence"]), _seconds(it["seconds"]), lease
+
+
+def _commit(it: Mapping[str, Any], _: Mapping[int, str]) -> Row:
+    return _range(it), _slots(it), _seconds(it["seconds"])
+
+
+def _wait(it: Mapping[str, Any], names: Mapping[int, str]) -> Row:
+    others = ", ".join(names.get(other, f"process {other}") for other in it["waits_for"])
+
+    return it["op"], _range(it), _seconds(it["seconds"]), others or "a commit"
+
+
+def _range(it: Mapping[str, Any]) -> str:
+    return f"{it['base']:#x}/{it['length']:#x}"
+
+
+def _slots(it: Mapping[str, Any]) -> str:
+    return ",".join(map(str, it["slots"])) or _NONE
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 100 else f"{value / 60:.0f} min"
+
+
+#: Key in the report, title, columns, and what makes the cells of one entry.
+_DETAILS: Final[tuple[tuple[str, str, Row, Cells], ...]] = (
+    ("claims", "claims", ("RANGE", "SLOTS", "OWNER", "FENCE", "HELD", "LEASE"), _claim),
+    ("commits", "commits in flight", ("RANGE", "SLOTS", "SINCE"), _commit),
+    ("waits", "waits", ("FOR", "RANGE", "SINCE", "WAITS FOR"), _wait),
+)
