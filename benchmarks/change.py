@@ -68,5 +68,5 @@ async def _run(backend: str, plan: Plan) -> list[Row]:
 
 def rows(plan: Plan) -> Iterator[Row]:
     """The rows of every backend."""
-    for backend in backends():
+    for backend in backends(plan):
         yield from run_on(backend, _run, backend, plan)

@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -115,6 +115,10 @@ class Row:
     goal: Goal | None = None
     note: str = ""
 
+    def in_column(self, column: str) -> Row:
+        """The same row in a column."""
+        return replace(self, column=column)
+
     @property
     def key(self) -> tuple[str, str, str]:
         """What makes it the same row in another run."""
@@ -150,6 +154,10 @@ class Samples:
 
     def __init__(self, times: Mapping[str, list[float]]) -> None:
         self.times = times
+
+    def joined(self, times: Mapping[str, list[float]]) -> Samples:
+        """These with others of as many rounds."""
+        return Samples({**self.times, **times})
 
     def ratio(self, subject: str, against: str, *, more: bool = False) -> Spread:
         """Subject to anchor within each round; the inverse, a speed, if `more`."""
@@ -249,10 +257,10 @@ def once(job: Callable[[], object]) -> Work:
     return work
 
 
-def backends() -> Iterator[str]:
-    """The event loops that are installed."""
+def backends(plan: Plan) -> Iterator[str]:
+    """The event loops that are installed; one will do where no figure is asked for."""
     for name in _BACKENDS:
-        if name == "asyncio" or importlib.util.find_spec(name):
+        if name == "asyncio" or (importlib.util.find_spec(name) and not plan.quick):
             yield name
 
 

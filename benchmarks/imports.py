@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.harness import Goal, Plan, Row, Samples, pinned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _DEPENDENCIES = "import anyio, numpy, pluggy, structlog"
 #: Every name of the package, which loads what the lazy import leaves for later.
@@ -23,12 +23,14 @@ _CASES = {
 }
 
 
-def cpu_of(*arguments: str) -> float:
-    """CPU seconds that a command takes."""
-    pid = os.posix_spawn(arguments[0], arguments, os.environ)
+def cpu_of(*arguments: str, environment: Mapping[str, str] | None = None) -> float:
+    """CPU seconds that a command takes, whose output nobody reads."""
+    silent = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
+    pid = os.posix_spawn(arguments[0], arguments, environment or os.environ, file_actions=silent)
     _, status, usage = os.wait4(pid, 0)
     if status:
-        raise RuntimeError(f"{arguments} ended with status {status}")
+        words = " ".join(arguments[1:])
+        raise RuntimeError(f"python {words} failed: {os.waitstatus_to_exitcode(status)}")
 
     return usage.ru_utime + usage.ru_stime
 

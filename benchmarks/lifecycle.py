@@ -27,16 +27,8 @@ def _life(arches: Mapping[str, Arch] | None) -> AsyncWork:
 
 async def _run(backend: str, plan: Plan) -> Row:
     samples = await measure({"life": _life(None)}, plan)
-    row = samples.figure("hub: start, first answer, stop", "life", Goal(5, 1))
 
-    return Row(
-        question=row.question,
-        column=backend,
-        figure=row.figure,
-        unit="ms",
-        ratio=row.ratio,
-        goal=row.goal,
-    )
+    return samples.figure("hub: start, first answer, stop", "life", Goal(5, 1)).in_column(backend)
 
 
 async def _idle(machines: int) -> float:
@@ -53,7 +45,7 @@ async def _idle(machines: int) -> float:
 
 def rows(plan: Plan) -> Iterator[Row]:
     """Starting and idling."""
-    for backend in backends():
+    for backend in backends(plan):
         yield run_on(backend, _run, backend, plan)
 
     taken = run_on("asyncio", _idle, plan.scaled(2_000, 2))

@@ -20,6 +20,10 @@ QUESTIONS = (
     "sparse",
     "effective",
     "record",
+    "connections",
+    "clients",
+    "bulk",
+    "oneshot",
     "imports",
     "lifecycle",
 )

@@ -38,5 +38,5 @@ async def _run(backend: str, plan: Plan) -> Row:
 
 def rows(plan: Plan) -> Iterator[Row]:
     """The rows of every backend."""
-    for backend in backends():
+    for backend in backends(plan):
         yield run_on(backend, _run, backend, plan)

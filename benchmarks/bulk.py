@@ -1,0 +1,138 @@
+"""Memory over the service: a read of 1 MiB, and memory that is mapped instead."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import time
+from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+import memhub.service.client
+from benchmarks.harness import (
+    AsyncWork,
+    Goal,
+    Plan,
+    Row,
+    backends,
+    cores,
+    measure,
+    pinned,
+    run_on,
+    skipped,
+)
+from benchmarks.serving import BULK, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_AT = 2 << 20
+
+
+def _reading(handle: Any) -> AsyncWork:  # noqa: ANN401 - a RemoteHandle
+    async def work(count: int) -> None:
+        for _ in range(count):
+            assert len(await handle.pread(BULK, _AT)) == BULK
+
+    return work
+
+
+def _streaming(stream: Any) -> AsyncWork:  # noqa: ANN401 - an anyio stream
+    async def work(count: int) -> None:
+        for _ in range(count):
+            await stream.send(b"x")
+            parts, size = [], 0
+            while size < BULK:
+                parts.append(await stream.receive(1 << 18))
+                size += len(parts[-1])
+
+            b"".join(parts)
+
+    return work
+
+
+def _mapping(handle: Any) -> AsyncWork:  # noqa: ANN401 - a RemoteHandle
+    async def work(count: int) -> None:
+        for _ in range(count):
+            (await handle.map()).close()
+
+    return work
+
+
+def _passing(stream: Any) -> AsyncWork:  # noqa: ANN401 - an anyio stream
+    async def work(count: int) -> None:
+        for _ in range(count):
+            await stream.send(b"x")
+            _, (fd,) = await stream.receive_fds(1, 1)
+            mmap.mmap(fd, 256 << 20, prot=mmap.PROT_READ).close()
+            os.close(fd)
+
+    return work
+
+
+def _copying(mapped: Any) -> AsyncWork:  # noqa: ANN401 - a MappedMemory
+    async def work(count: int) -> None:
+        for _ in range(count):
+            mapped.read(_AT, BULK)
+
+    return work
+
+
+def _memcpy() -> AsyncWork:
+    source = mmap.mmap(-1, 4 << 20)
+    source.write(bytes(4 << 20))
+
+    async def work(count: int) -> None:
+        for _ in range(count):
+            source[_AT : _AT + BULK]
+
+    return work
+
+
+async def _run(backend: str, paths: dict[str, Path], plan: Plan) -> list[Row]:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        client = await enter(memhub.service.client.connect(paths["memhub"]))
+        handle = await enter(await client.open("/dev/mem", "r+"))
+        await handle.pwrite(bytes(BULK), _AT)
+        mapped = stack.enter_context(await handle.map())
+        mapped.read(_AT, BULK)
+        cases = {
+            "read": _reading(handle),
+            "raw stream": _streaming(await enter(await anyio.connect_unix(paths["bulk"]))),
+            "map": _mapping(handle),
+            "fd": _passing(await enter(await anyio.connect_unix(paths["passing"]))),
+            "mapped": _copying(mapped),
+            "memcpy": _memcpy(),
+        }
+        samples = await measure(cases, plan.with_rounds(11), time.perf_counter)
+
+    read, copy = Goal(0.6, 0.85), Goal(0.9, 1)
+    yielded = [
+        samples.row("read of 1 MiB", "read", "raw stream", read, column=backend, more=True),
+        samples.row("mapped: set-up", "map", "fd", Goal(2, 1.3), column=backend),
+    ]
+    if backend == "asyncio":
+        yielded.append(samples.row("mapped: copy of 1 MiB", "mapped", "memcpy", copy, more=True))
+
+    return yielded
+
+
+def rows(plan: Plan) -> Iterator[Row]:
+    """The rows of every backend; each end has a core."""
+    server, client = cores()
+    for backend in backends(plan):
+        with ExitStack() as stack:
+            paths = {
+                kind: stack.enter_context(served(kind, backend, plan.folder, server))[0]
+                for kind in ("memhub", "bulk", "passing")
+            }
+            stack.enter_context(pinned(client))
+            yield from run_on(backend, _run, backend, paths, plan)
+
+    why = "not measured" if shutil.which("qemu-system-x86_64") else "no qemu-system-x86_64 here"
+    yield skipped("read of 1 MiB", why, against="QEMU qtest b64read")

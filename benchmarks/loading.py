@@ -1,0 +1,125 @@
+"""The C client: compiled where there is a compiler, and run against servers in rounds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.harness import Plan, Samples, cores
+from memhub.abi import ILP32
+from memhub.service import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_HEADER = 12
+_SOURCE = Path(__file__).with_name("load.c")
+
+
+class NoCompiler(Exception):
+    """Raised when there is no C compiler here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run of the client asks.
+
+    Attributes:
+        address: a socket's path, or a port.
+        connections: how many.
+        depth: requests in flight on each.
+        prelude: frames that each connection begins with.
+        request: the frame that is asked again and again.
+        framing: `memhub` or `modbus`.
+    """
+
+    address: str
+    connections: int
+    depth: int
+    prelude: bytes
+    request: bytes
+    framing: str = "memhub"
+
+
+def compiled(folder: Path) -> Path:
+    """The client.
+
+    Raises:
+        NoCompiler: it cannot be made here.
+    """
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise NoCompiler("no C compiler here")
+
+    program = folder / "load"
+    subprocess.run([compiler, "-O2", "-o", program, _SOURCE], check=True, capture_output=True)
+
+    return program
+
+
+def prelude() -> bytes:
+    """HELLO, and OPEN of /dev/mem."""
+    hello = wire.ClientProtocol().hello("load")
+    opening = wire.Open(1, wire.OPEN_READ, wire.MODEL_NATIVE, "/dev/mem")
+
+    return hello + b"".join(opening.buffers())
+
+
+def frames(data: bytes) -> Iterator[bytes]:
+    """Bytes as frames."""
+    while data:
+        end = _HEADER + int.from_bytes(data[:4], "little")
+        yield data[:end]
+        data = data[end:]
+
+
+def getting(count: int) -> bytes:
+    """MEMRANGE_GET of `count` descriptors, on the first handle of a connection."""
+    op = ILP32.op.pack(1, count, 0)
+    request = wire.Ioctl(2, 1, ILP32.get, op, room=count * ILP32.desc.size)
+
+    return b"".join(request.buffers())
+
+
+def run(program: Path, load: Load, milliseconds: int, folder: Path) -> float:
+    """Seconds of one answer; the client runs on the core of the peer."""
+    before, asked = folder / "prelude", folder / "request"
+    before.write_bytes(load.prelude)
+    asked.write_bytes(load.request)
+    command: list[str | Path] = [
+        program,
+        load.address,
+        load.framing,
+        str(load.connections),
+        str(load.depth),
+        str(milliseconds),
+        before,
+        asked,
+    ]
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cores()[1]})
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, timeout=30)
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+    answers, nanoseconds = map(int, done.stdout.split())
+
+    return nanoseconds / max(answers, 1) / 1e9
+
+
+def rounds(program: Path, loads: Mapping[str, Load], plan: Plan, milliseconds: int) -> Samples:
+    """Run every load once a round, in rotating order."""
+    times: dict[str, list[float]] = {name: [] for name in loads}
+    names = list(loads)
+    length = plan.scaled(milliseconds, 5)
+    for turn in range(plan.rounds):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            times[name].append(run(program, loads[name], length, plan.folder))
+
+    return Samples(times)
