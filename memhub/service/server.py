@@ -15,7 +15,8 @@ from memhub.errors import AccessDenied, LogFailed
 from memhub.service import auditing
 from memhub.service.link import Link, SocketLink, StreamLink, peer_of
 from memhub.service.rights import Peer
-from memhub.service.server_connection import Connection, Gate
+from memhub.service.server_connection import Connection
+from memhub.service.server_gate import Gate
 from memhub.service.server_socket import UnixListener, tcp_listener
 from memhub.service.settings import ServiceConfig, ServiceError
 from memhub.service.tls import Tokens, server_context, subject_of
@@ -217,11 +218,12 @@ class Server(anyio.AsyncContextManagerMixin):
 
     async def _forget(self, connection: Connection) -> None:
         connection.close()
-        await connection.link.aclose()
         self._answered += connection.answered
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
+
+        await connection.link.aclose()
 
     async def _local(self, sock: socket.socket, tasks: TaskGroup) -> tuple[Link, Peer]:
         pid, uid = peer_of(sock)

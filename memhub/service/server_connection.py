@@ -14,63 +14,20 @@ from memhub.service.server_later import Later
 from memhub.service.server_session import HANDLERS, LEAVING, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from anyio.abc import TaskGroup
 
-    from memhub.hub import Hub
     from memhub.process import Process
     from memhub.service.link import Link
     from memhub.service.rights import Peer
-    from memhub.service.settings import ServiceConfig
-    from memhub.service.tls import Tokens
+    from memhub.service.server_gate import Gate
 
-_FRAME_MIN: Final = 4096
 _FAREWELL: Final = 1.0  # seconds in which a client may read the last words
 _LABEL_MAX: Final = 64
 _LOOKS: Final = (wire.IoctlDone, wire.Data, wire.Error)
 
 log: Final = logging.getLogger("memhub.service")
-
-
-class Gate:
-    """What every connection of a service is held to.
-
-    Args:
-        hub: what serves them.
-        settings: limits, rules, users.
-        software: the service's name and version.
-        facts: what the service says of itself in a report.
-        crowd: how many connections there are.
-        tokens: the tokens that TCP clients may show, or None.
-    """
-
-    def __init__(
-        self,
-        hub: Hub,
-        settings: ServiceConfig,
-        software: str,
-        facts: Callable[[], dict[str, Any]],
-        crowd: Callable[[], int],
-        tokens: Tokens | None,
-    ) -> None:
-        self.hub = hub
-        self.settings = settings
-        self.software = software
-        self.facts = facts
-        self.crowd = crowd
-        self.tokens = tokens
-
-    def limits(self) -> wire.Limits:
-        """The limits as the protocol states them."""
-        limits = self.settings.limits
-
-        return wire.Limits(
-            max(limits.frame_size, _FRAME_MIN),
-            limits.in_flight,
-            limits.handles,
-            min(round(limits.idle_timeout * 1000), wire.U32_MAX),
-        )
 
 
 class Connection:
@@ -101,6 +58,7 @@ class Connection:
         self._high = gate.settings.limits.queued_bytes // 2
         self._end: tuple[str, str | None] = ("disconnect", None)
         self._leaving = False
+        self._ended = False
         self._handlers = HANDLERS
         self._serving = anyio.CancelScope()
 
@@ -162,6 +120,7 @@ class Connection:
         """Answer what one receive brought, with one write of the log and one send."""
         session = self._session
         assert session is not None
+        session.later.turn = 0
         if len(messages) == 1:
             reply = self._handle(session, messages[0])
             if reply is not None:
@@ -276,6 +235,9 @@ class Connection:
 
     def say_goodbye(self, reason: str, grace: float) -> None:
         """Take no new requests; the client is told, and gets the answers that are due."""
+        if self._ended:
+            return
+
         self._leaving = True
         self._end = ("stop", reason)
         self._handlers = LEAVING
@@ -290,6 +252,9 @@ class Connection:
 
     def cut(self, cause: str, reason: str) -> None:
         """End the connection now; what the client has not read is lost."""
+        if self._ended:
+            return
+
         self._end = (cause, reason)
         if not self.greeted:
             self._reject(AccessDenied(reason))
@@ -314,6 +279,7 @@ class Connection:
 
     def close(self) -> None:
         """End the client's process: its handles close and its claims end, now. Once only."""
+        self._ended = True
         process, self._process = self._process, None
         if process is None:
             return

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from memhub.service.settings import Limits
 
     Answer = wire.Message | None
-    Work = Callable[[], Awaitable[wire.Message]]
+    Work = Callable[[], Awaitable[Answer]]
 
 _REMOVE: Final = 1
 _ROWS_MAX: Final = 1 << 16
@@ -63,6 +63,9 @@ class Later:
     ) -> None:
         self.streams: dict[int, WriteStream] = {}
         self.max_body = protocol.limits.max_body
+
+        #: Bytes of memory in the answers of this turn, which are not queued yet.
+        self.turn = 0
         self._dispatch = dispatch
         self._link = link
         self._protocol = protocol
@@ -73,11 +76,12 @@ class Later:
         self._forwards: dict[int, anyio.CancelScope] = {}
         self._subscriptions = 0
         self._finished = finished
+        self._bulk = anyio.Lock(fast_acquire=True)
 
     @property
     def crowded(self) -> bool:
-        """Whether the client has not yet taken much of what it asked for."""
-        return self._link.queued > self._high
+        """Whether much of what the client asked for is not yet taken, or is of this turn."""
+        return self._link.queued + self.turn > self._high
 
     def deliver(self, reply: wire.Message) -> None:
         """Send one answer or piece."""
@@ -108,7 +112,7 @@ class Later:
         return None
 
     async def _run(self, request: int, scope: anyio.CancelScope, work: Work) -> None:
-        reply: wire.Message = self.error(request, Cancelled("cancelled before its effect"))
+        reply: Answer = self.error(request, Cancelled("cancelled before its effect"))
         try:
             with scope:
                 reply = await work()
@@ -117,7 +121,9 @@ class Later:
         finally:
             del self._scopes[request]
 
-        self.deliver(reply)
+        if reply is not None:
+            self.deliver(reply)
+
         self._finished()
 
     # Ranges and claims
@@ -159,24 +165,27 @@ class Later:
         """A read that is long, meets a device, or finds the client slow."""
         return self._begin(it.request, partial(self._read, it.request, handle, count, offset))
 
-    async def _read(
-        self, request: int, handle: Handle, count: int, offset: int | None
-    ) -> wire.Message:
+    async def _read(self, request: int, handle: Handle, count: int, offset: int | None) -> Answer:
         moved, size = 0, self.max_body
         while True:
-            await self._link.room(self._high)
             step = min(count - moved, size)
-            try:
-                data = await _read_some(handle, step, None if offset is None else offset + moved)
-            except DeviceError as error:
-                error.moved += moved
-                raise
+            async with self._bulk:
+                await self._link.room(self._high)
+                try:
+                    at = None if offset is None else offset + moved
+                    data = await _read_some(handle, step, at)
+                except DeviceError as error:
+                    error.moved += moved
+                    raise
 
-            moved += len(data)
-            if moved == count or len(data) < step:
-                return wire.Data(request, True, data)
+                moved += len(data)
+                if moved < count and len(data) == step:
+                    self.deliver(wire.Data(request, False, data))
+                    continue
 
-            self.deliver(wire.Data(request, False, data))
+                self.deliver(wire.Data(request, True, data))
+
+            return None
 
     def write(self, request: int, handle: Handle, data: bytes, offset: int | None) -> Answer:
         """A write that a device takes."""

@@ -40,6 +40,8 @@ class MemoryRequests(SessionBase):
         except NeedsDevice:
             return self.later.read(it, entry.handle, count, offset)
 
+        self.later.turn += len(data)
+
         return wire.Data(it.request, True, data)
 
     def write(self, it: wire.Write) -> Answer:

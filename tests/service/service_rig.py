@@ -156,6 +156,8 @@ class RawClient:
     def close(self) -> None:
         self.socket.close()
 
+    __del__ = close  # a test that failed leaves no warning behind in the next
+
 
 def get(handle: int, count: int = 100) -> wire.Ioctl:
     """A MEMRANGE_GET."""

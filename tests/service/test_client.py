@@ -1,0 +1,371 @@
+"""The clients have the face of an embedded hub, and keep their connection in step."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+import memhub
+from memhub.abi import ILP32, LP64, MDF_UNCACHEABLE, MDF_WRITECOMBINE, RangeDesc
+from memhub.errors import (
+    AccessDenied,
+    BadAddress,
+    BadHandle,
+    InvalidArgument,
+    NoSuchDevice,
+    NoSuchRange,
+    NotPermitted,
+    NotSupported,
+    RangeBusy,
+    TimedOut,
+    WouldDeadlock,
+)
+from memhub.service.blocking import BlockingClient
+from memhub.service.client_calls import where
+from service.service_rig import MIB, WINDOW, lab, machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_the_table_is_the_embedded_hubs(tmp_path: Path) -> None:
+    async with lab(tmp_path, machine()) as it, it.connect() as hub:
+        here = await it.hub.open("/dev/mem")
+        there = await hub.open("/dev/mem")
+
+        assert await there.ranges() == await here.ranges()
+        assert (await there.range_array() == await here.range_array()).all()
+        op = here.file.model.op.pack(0, 2, 7)
+        room = bytes(2 * here.file.model.desc.size)
+        assert tuple(await there.ioctl(here.file.model.get, op, room)) == tuple(
+            await here.ioctl(here.file.model.get, op, room)
+        )
+        here.close()
+
+
+@pytest.mark.parametrize("model", [LP64, ILP32])
+async def test_ioctls_have_the_layout_of_the_data_model_asked_for(
+    tmp_path: Path, model: Any
+) -> None:
+    async with lab(tmp_path) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem", model=model)
+        await handle.set_range(WINDOW, MIB, MDF_WRITECOMBINE, owner="Xorg")
+        desc = model.pack(RangeDesc(WINDOW, MIB, 0, bytes(8)))
+        reply = await handle.ioctl(model.get, model.op.pack(1, 64, 0))
+
+        assert [d.owner for d in model.unpack_table(reply.descs) if d.mr_base == WINDOW] == ["Xorg"]
+        await handle.ioctl(model.set[1], model.op.pack(0, 1, 0), desc)
+        assert WINDOW not in {d.mr_base for d in await handle.ranges()}
+
+
+async def test_memory_of_any_size_moves_in_frames(tmp_path: Path) -> None:
+    data = bytes(range(256)) * (3 * MIB // 256)
+    async with lab(tmp_path) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        assert await handle.pwrite(data, 5 * MIB) == len(data)
+        assert await handle.pread(len(data), 5 * MIB) == data
+        assert await handle.seek(5 * MIB) == 5 * MIB
+        assert await handle.read(4) == data[:4]
+        assert await handle.seek(-4, 1) == 5 * MIB
+        assert await handle.write(b"abc") == 3
+        assert await handle.pread(4, 5 * MIB) == b"abc\x03"
+        assert await handle.pread(0, 0) == b""
+
+
+async def test_a_transfer_that_fails_midway_says_how_far_it_came(tmp_path: Path) -> None:
+    top = 1 << 36
+    async with lab(tmp_path) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        here = await it.hub.open("/dev/mem", "r+")
+        for size in (8192, 3 * MIB):
+            answers = []
+            for which in (handle, here):
+                try:
+                    answers.append(await which.pread(size, top - 4096))
+                except BadAddress as error:
+                    answers.append(error.moved)
+
+            assert len({a if isinstance(a, int) else len(a) for a in answers}) == 1
+
+        here.close()
+
+
+async def test_requests_wait_beside_one_another_on_one_connection(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect("a") as one, it.connect("b") as two:
+        mine, theirs = await one.open("/dev/mem"), await two.open("/dev/mem")
+        await mine.claim(0, MIB)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(theirs.wait_free, 0, MIB, math.inf)
+                for _ in range(300):
+                    tasks.start_soon(theirs.ranges)
+
+                await anyio.wait_all_tasks_blocked()
+                assert len(await theirs.ranges()) > 0
+                await mine.release(0, MIB)
+
+
+async def test_waits_end_as_they_do_in_the_hub(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect("a") as one, it.connect("b") as two:
+        mine, theirs = await one.open("/dev/mem"), await two.open("/dev/mem")
+        await mine.claim(0, MIB)
+        await theirs.claim(MIB, MIB)
+        with pytest.raises(RangeBusy):
+            await theirs.claim(0, 4096)
+
+        with pytest.raises(TimedOut):
+            await theirs.claim(0, 4096, wait=0.01)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(mine.wait_free, MIB, MIB, 20)
+            while not it.hub.report()["machines"][0]["waits"]:
+                await anyio.lowlevel.checkpoint()
+
+            with pytest.raises(WouldDeadlock):
+                await theirs.wait_free(0, MIB, 20)
+
+            await theirs.release(MIB, MIB)
+
+        with pytest.raises(NoSuchRange):
+            await theirs.release(MIB, MIB)
+
+
+async def test_a_cancelled_caller_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect("a") as one, it.connect("b") as two:
+        mine, theirs = await one.open("/dev/mem"), await two.open("/dev/mem")
+        await mine.claim(0, MIB)
+        for _ in range(20):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(partial(theirs.claim, 0, MIB, wait=20))
+                    await anyio.wait_all_tasks_blocked()
+                    scope.cancel()
+
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await two.open("/dev/mem")
+
+        await mine.release(0, MIB)
+        await two.ping()
+        report = it.hub.report()["machines"][0]
+
+        assert (report["waits"], report["claims"]) == ([], [])
+        assert [p["handles"] for p in report["processes"]] == [1, 1]
+        assert len(await theirs.ranges()) > 0
+
+
+async def test_errors_are_the_hubs_own(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect() as hub:
+        with pytest.raises(NoSuchDevice, match="there is no machine 'nowhere'"):
+            await hub.open("nowhere:/dev/mem")
+
+        handle = await hub.open("/dev/mem")
+        with pytest.raises(BadHandle, match="not open for writing"):
+            await handle.pwrite(b"x", 0)
+
+        for wrong in (
+            lambda: handle.pread(4, -1),
+            lambda: handle.seek(0, 2),
+            lambda: handle.set_range(-1, 4096, 1),
+            lambda: handle.claim(0, 4096, wait=-1.0),
+            lambda: hub.open("/dev/mem", "a"),
+        ):
+            with pytest.raises(InvalidArgument):
+                await wrong()
+
+        handle.close()
+        handle.close()
+        with pytest.raises(BadHandle):
+            await handle.ranges()
+
+
+async def test_events_reach_a_subscriber(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect("a") as one, it.connect("b") as two:
+        handle = await one.open("/dev/mem")
+        with two.subscribe(base=WINDOW, length=MIB) as news, anyio.fail_after(20):
+            await two.ping()
+            await handle.set_range(0x20000000, MIB, MDF_UNCACHEABLE)
+            await handle.set_range(WINDOW, MIB, MDF_WRITECOMBINE)
+            record = await news.receive()
+
+        assert (record["event"], record["base"]) == ("request.set", WINDOW)
+        with pytest.raises(NoSuchDevice):
+            await two.subscribe(machine="nowhere").receive()
+
+
+async def test_a_slow_subscriber_is_told_what_it_missed(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect("a") as one, it.connect("b") as two:
+        handle = await one.open("/dev/mem")
+        news = two.subscribe(size=2)
+        await two.ping()
+        for _ in range(5):
+            await handle.set_range(WINDOW, MIB, MDF_WRITECOMBINE)
+            await handle.remove_range(WINDOW, MIB)
+
+        with anyio.fail_after(20):
+            while not it.records("request.set"):
+                await two.ping()
+
+            found = await news.receive()
+            while found["event"] != "missed":
+                found = await news.receive()
+
+        assert found["count"] > 0
+
+
+async def test_mapped_memory_is_the_machines_own(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        with await handle.map() as seen, await handle.map(write=True) as shared:
+            await handle.pwrite(b"by write", 0x1000)
+            assert seen.read(0x1000, 8) == b"by write"
+            shared.write(0x1000, b"by map  ")
+            assert await handle.pread(8, 0x1000) == b"by map  "
+            with pytest.raises(TypeError):
+                seen.write(0x1000, b"no")
+
+            with pytest.raises(BadAddress):
+                seen.read(64 * MIB - 4, 8)
+
+        granted = it.records("memory.map")
+        assert [(r["flags"], r["errno"]) for r in granted] == [(1, None), (3, None)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"securelevel": 1}, "securelevel 1"),
+        (
+            {
+                "memory": (
+                    memhub.Region(base=0, length=MIB),
+                    memhub.Region(base=MIB, length=MIB, kind="rom", data=b"\x55\xaa"),
+                )
+            },
+            "has ROM at 0x100000",
+        ),
+    ],
+)
+async def test_writing_by_mapping_is_granted_only_where_the_machine_allows_it(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    async with lab(tmp_path, machine(**changes)) as it, it.connect() as hub:
+        with pytest.raises(NotPermitted, match=reason):
+            await hub.map_memory(write=True)
+
+        (await hub.map_memory()).close()
+        handle = await hub.open("/dev/kmem")
+        with pytest.raises(NotSupported):
+            await handle.map()
+
+
+async def test_a_lost_service_fails_whoever_waits(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect("a") as one, it.connect("b") as two:
+        await (await one.open("/dev/mem")).claim(0, MIB)
+        handle = await two.open("/dev/mem")
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+
+                async def wait() -> None:
+                    with pytest.raises(ConnectionError, match="the rig goes home"):
+                        await handle.claim(0, MIB, wait=math.inf)
+
+                tasks.start_soon(wait)
+                await anyio.wait_all_tasks_blocked()
+                for connection in tuple(it.server._connections):
+                    connection.cut("stop", "the rig goes home")
+
+        with pytest.raises(ConnectionError):
+            await handle.ranges()
+
+
+async def test_the_blocking_client_has_the_same_face(tmp_path: Path) -> None:
+    def script(address: str) -> None:
+        with BlockingClient(address, label="script") as client:
+            with client.open("/dev/mem", "r+") as handle:
+                handle.set_range(WINDOW, MIB, MDF_WRITECOMBINE, owner="me")
+                assert "me" in {desc.owner for desc in handle.ranges()}
+                data = b"0123456789abcdef" * (2 * MIB // 16)
+                assert handle.pwrite(data, MIB) == len(data)
+                assert handle.pread(len(data), MIB) == data
+                assert handle.map().read(MIB, 4) == b"0123"
+                assert handle.claim(0, MIB, lease=5).length == MIB
+                with pytest.raises(NoSuchRange):
+                    handle.remove_range(0, MIB)
+
+            assert client.report("rates")["service"]["connections"] == 1
+
+    async with lab(tmp_path) as it:
+        await anyio.to_thread.run_sync(script, it.address)
+
+
+async def test_threads_share_a_blocking_client(tmp_path: Path) -> None:
+    def script(address: str) -> list[int]:
+        with BlockingClient(address) as client, BlockingClient(address) as other:
+            held, handle = other.open("/dev/mem"), client.open("/dev/mem", "r+")
+            held.claim(0, MIB)
+            seen: list[int] = []
+            waiter = threading.Thread(target=lambda: handle.wait_free(0, MIB, 20))
+            readers = [
+                threading.Thread(
+                    target=lambda n=n: seen.extend(handle.pread(1, n * 4096)[0] for _ in range(50))
+                )
+                for n in range(4)
+            ]
+            for thread in (waiter, *readers):
+                thread.start()
+
+            for thread in readers:
+                thread.join()
+
+            held.release(0, MIB)
+            waiter.join()
+
+        return seen
+
+    async with lab(tmp_path) as it:
+        assert await anyio.to_thread.run_sync(script, it.address) == [0] * 200
+
+
+def test_the_blocking_client_loads_nothing_heavy() -> None:
+    code = "import sys, memhub.service.blocking; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"anyio", "asyncio", "numpy", "orjson", "structlog", "dataclasses", "typing", "ssl"}
+
+    assert not heavy & set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("unix:/run/x", ("unix", "/run/x", 0)),
+        ("/run/x", ("unix", "/run/x", 0)),
+        ("tcp:lab:70", ("tcp", "lab", 70)),
+        ("tcp:[::1]:70", ("tcp", "::1", 70)),
+    ],
+)
+def test_addresses(text: str, found: tuple[str, str, int]) -> None:
+    assert where(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "tcp:lab", "tcp::1", "tcp:lab:x", "tcp:lab:70000"])
+def test_wrong_addresses(text: str) -> None:
+    with pytest.raises(ValueError, match=r"address|named"):
+        where(text)
+
+
+async def test_the_environment_names_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with lab(tmp_path, allowed_uids=(1,)) as it:
+        monkeypatch.setenv("MEMHUB_SOCKET", it.address)
+        with pytest.raises(AccessDenied, match="not among the users"):
+            async with memhub.connect():
+                pass

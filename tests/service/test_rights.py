@@ -1,0 +1,131 @@
+"""What a client may do, machine by machine; each refusal has a reason and is logged."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memhub.abi import MDF_WRITECOMBINE
+from memhub.errors import NotPermitted
+from memhub.service.rights import EVERYTHING, Grants, Peer
+from memhub.service.settings import RIGHTS, RightsRule
+from service.service_rig import MIB, WINDOW, lab, machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ME = os.getuid()
+
+
+def allowing(*rights: Any, machine: str = "*", uid: int = ME) -> tuple[RightsRule, ...]:
+    return (RightsRule(uid=uid, machine=machine, allow=frozenset(rights)),)
+
+
+CALLS = {
+    "read-memory": lambda h: h.pread(4, 0),
+    "write-memory": lambda h: h.pwrite(b"x", 0),
+    "read-ranges": lambda h: h.ranges(),
+    "set-ranges": lambda h: h.set_range(WINDOW, MIB, MDF_WRITECOMBINE),
+    "break-claims": lambda h: h.break_claims(0, 4096, "to see"),
+}
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+async def test_each_right_lets_through_its_own_requests_alone(tmp_path: Path, right: str) -> None:
+    rules = allowing(right, "write-memory")
+    async with lab(tmp_path, rights=rules) as it, it.connect() as hub:
+        other = await it.hub.open("/dev/mem")
+        await other.claim(0, 4096)
+        handle = await hub.open("/dev/mem", "r+")
+        for name, call in CALLS.items():
+            if name in (right, "write-memory"):
+                await call(handle)
+            else:
+                with pytest.raises(NotPermitted, match=f"uid {ME} has no right to {name} on pc"):
+                    await call(handle)
+
+        refused = {record["reason"].split()[6] for record in it.records("service.reject")}
+        assert refused == set(RIGHTS) - {right, "write-memory"}
+        other.close()
+
+
+async def test_opening_beyond_ones_rights_is_refused(tmp_path: Path) -> None:
+    rules = allowing("read-memory", "read-ranges")
+    async with lab(tmp_path, rights=rules) as it, it.connect() as hub:
+        with pytest.raises(NotPermitted, match="no right to write-memory on pc"):
+            await hub.open("/dev/mem", "r+")
+
+        assert await (await hub.open("/dev/mem")).pread(1, 0) == b"\0"
+
+
+async def test_rights_are_of_one_machine(tmp_path: Path) -> None:
+    rules = allowing("read-memory", "read-ranges", machine="one")
+    specs = machine("one"), machine("two")
+    async with lab(tmp_path, *specs, rights=rules) as it, it.connect() as hub:
+        await hub.open("one:/dev/mem")
+        with pytest.raises(NotPermitted, match="no right to anything on two"):
+            await hub.open("two:/dev/mem")
+
+        assert [row["machine"] for row in (await hub.report())["machines"]] == ["one"]
+
+
+async def test_events_of_machines_out_of_reach_are_not_sent(tmp_path: Path) -> None:
+    rules = allowing("read-ranges", machine="one")
+    specs = machine("one"), machine("two")
+    async with lab(tmp_path, *specs, rights=rules) as it, it.connect() as hub:
+        news = hub.subscribe()
+        await hub.ping()
+        for name in ("two", "one"):
+            handle = await it.hub.open(f"{name}:/dev/mem")
+            await handle.set_range(WINDOW, MIB, MDF_WRITECOMBINE)
+            handle.close()
+
+        assert (await news.receive())["machine"] == "one"
+
+
+async def test_reports_say_no_more_than_one_asked_for(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem")
+        await handle.claim(0, MIB)
+        (row,) = (await hub.report("claims"))["machines"]
+
+        assert (len(row["claims"]), "waits" in row, "processes" in row) == (1, False, False)
+
+
+peers = st.builds(
+    Peer,
+    uid=st.none() | st.integers(0, 2),
+    subject=st.sampled_from([None, "CN=a", "CN=b"]),
+    token=st.sampled_from([None, "ci", "lab"]),
+)
+rules = st.builds(
+    RightsRule,
+    machine=st.sampled_from(["*", "one", "two"]),
+    allow=st.frozensets(st.sampled_from(RIGHTS)),
+).flatmap(
+    lambda rule: st.sampled_from([{"uid": 1}, {"subject": "CN=a"}, {"token": "ci"}]).map(
+        lambda who: RightsRule(machine=rule.machine, allow=rule.allow, **who)
+    )
+)
+
+
+@given(peers, st.lists(rules, max_size=5), st.sampled_from(["one", "two"]))
+def test_rights_are_the_sum_of_the_rules_that_fit(
+    peer: Peer, found: list[RightsRule], name: str
+) -> None:
+    expected = set()
+    for rule in found:
+        mine = (rule.uid, rule.subject, rule.token) in {
+            (peer.uid, None, None),
+            (None, peer.subject, None),
+            (None, None, peer.token),
+        }
+        if mine and rule.machine in ("*", name):
+            expected |= rule.allow
+
+    bits = sum(1 << RIGHTS.index(right) for right in expected)
+    assert Grants(found, peer).on(name) == (bits if found else EVERYTHING)

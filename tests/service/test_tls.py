@@ -1,0 +1,176 @@
+"""Clients over TCP show a certificate or a token; nobody else gets in."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+import trustme
+
+from memhub.errors import AccessDenied, NotPermitted, NotSupported
+from memhub.service.blocking import BlockingClient
+from memhub.service.client import connect
+from memhub.service.settings import Limits, RightsRule, ServiceError, TcpConfig
+from memhub.service.tls import Tokens
+from service.service_rig import MIB, lab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN = "a-token-of-many-letters"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def files(tmp_path: Path, authority: trustme.CA) -> dict[str, Path]:
+    """The server's certificate, its key and the authority's certificate, as files."""
+    cert = authority.issue_cert("localhost")
+    paths = {name: tmp_path / f"{name}.pem" for name in ("certfile", "keyfile", "ca")}
+    cert.private_key_pem.write_to_path(str(paths["keyfile"]))
+    authority.cert_pem.write_to_path(str(paths["ca"]))
+    paths["certfile"].write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
+
+    return paths
+
+
+def client_context(
+    authority: trustme.CA, name: str | None, signer: trustme.CA | None = None
+) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if name is not None:
+        (signer or authority).issue_cert(f"{name}@lab", common_name=name).configure_cert(context)
+
+    return context
+
+
+def tcp_address(addresses: tuple[str, ...]) -> str:
+    return next(a for a in addresses if a.startswith("tcp:")).replace("127.0.0.1", "localhost")
+
+
+async def test_a_certificate_says_who_a_client_is(
+    tmp_path: Path, files: dict[str, Path], authority: trustme.CA
+) -> None:
+    rights = (RightsRule(subject="rig-a", allow=frozenset({"read-memory", "read-ranges"})),)
+    tcp = TcpConfig(**files)
+    async with lab(tmp_path, tcp=tcp, rights=rights) as it:
+        address = tcp_address(it.server.addresses)
+        async with connect(address, ssl_context=client_context(authority, "rig-a")) as hub:
+            handle = await hub.open("/dev/mem")
+            assert len(await handle.pread(3 * MIB, 0)) == 3 * MIB
+            with pytest.raises(NotSupported, match="over a Unix socket only"):
+                await handle.map()
+
+        async with connect(address, ssl_context=client_context(authority, "rig-b")) as hub:
+            with pytest.raises(NotPermitted, match=r"certificate .*CN=rig-b"):
+                await hub.open("/dev/mem")
+
+        (first, _) = it.records("service.connect")
+        assert "CN=rig-a" in first["peer"]
+        assert (first["pid"], first["uid"]) == (None, None)
+
+
+@pytest.mark.parametrize("stranger", [None, "foreign"])
+async def test_without_a_certificate_of_the_authority_nobody_gets_in(
+    tmp_path: Path, files: dict[str, Path], authority: trustme.CA, stranger: str | None
+) -> None:
+    context = client_context(authority, stranger, trustme.CA() if stranger else None)
+    async with lab(tmp_path, tcp=TcpConfig(**files)) as it:
+        with pytest.raises((ConnectionError, ssl.SSLError, anyio.BrokenResourceError)):
+            async with connect(tcp_address(it.server.addresses), ssl_context=context):
+                pass
+
+        with anyio.fail_after(20):
+            while not it.records("service.reject"):
+                await anyio.lowlevel.checkpoint()
+
+        assert "TLS failed" in it.records("service.reject")[0]["reason"]
+        async with it.connect() as hub:
+            await hub.ping()
+
+
+async def test_whoever_talks_no_tls_is_cut_off(tmp_path: Path, files: dict[str, Path]) -> None:
+    limits = Limits(handshake_timeout=0.2)
+    async with lab(tmp_path, tcp=TcpConfig(**files), limits=limits) as it:
+        port = int(it.server.addresses[1].rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            with anyio.fail_after(20):
+                try:
+                    while await stream.receive():
+                        pass
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    pass
+
+        async with it.connect() as hub:
+            await hub.ping()
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    path.write_text(f"# who\nci:{TOKEN}\nlab:another-token-as-long\n")
+    path.chmod(0o600)
+
+    return path
+
+
+async def test_a_token_says_who_a_client_is(tmp_path: Path, tokens: Path) -> None:
+    rights = (RightsRule(token="ci", allow=frozenset({"read-memory"})),)
+    async with lab(tmp_path, tcp=TcpConfig(token_file=tokens), rights=rights) as it:
+        address = tcp_address(it.server.addresses)
+        async with connect(address, token=TOKEN) as hub:
+            assert await (await hub.open("/dev/mem")).pread(1, 0) == b"\0"
+
+        for wrong, reason in (("", "a token is needed"), ("guess", "the token is not known")):
+            with pytest.raises(AccessDenied, match=reason):
+                async with connect(address, token=wrong):
+                    pass
+
+        assert "token ci" in it.records("service.connect")[0]["peer"]
+
+
+async def test_the_blocking_client_speaks_tls(
+    tmp_path: Path, files: dict[str, Path], authority: trustme.CA
+) -> None:
+    def script(address: str, context: ssl.SSLContext) -> int:
+        with BlockingClient(address, ssl_context=context) as client:
+            return len(client.open("/dev/mem").pread(2 * MIB, 0))
+
+    async with lab(tmp_path, tcp=TcpConfig(**files)) as it:
+        address, context = tcp_address(it.server.addresses), client_context(authority, "script")
+        assert await anyio.to_thread.run_sync(script, address, context) == 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"ca": None}, "needs client certificates"),
+        ({"keyfile": None}, "cannot be used"),
+        ({"token_file": "open"}, "is open to everybody"),
+        ({"token_file": "short"}, "line 1 of .* is no NAME:TOKEN"),
+        ({"token_file": "missing"}, "cannot be read"),
+    ],
+)
+async def test_a_listener_that_cannot_tell_its_clients_apart_does_not_start(
+    tmp_path: Path, files: dict[str, Path], changes: dict[str, Any], reason: str
+) -> None:
+    for name, text, mode in (("open", f"ci:{TOKEN}", 0o644), ("short", "ci:x", 0o600)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(mode)
+
+    changes = {k: tmp_path / v if isinstance(v, str) else v for k, v in changes.items()}
+    with pytest.raises(ServiceError, match=reason):
+        async with lab(tmp_path, tcp=TcpConfig(**{**files, **changes})):
+            pass
+
+
+def test_the_name_of_a_token(tokens: Path) -> None:
+    found = Tokens(tokens)
+
+    assert [found.name_of(t) for t in (TOKEN.encode(), b"", b"x")] == ["ci", None, None]
