@@ -47,9 +47,15 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def _interval(text: str) -> float:
-    seconds = float(text)
+    from argparse import ArgumentTypeError
+
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+
     if not 0 < seconds < float("inf"):
-        raise ValueError
+        raise ArgumentTypeError(f"{text!r} is no number of seconds above 0")
 
     return seconds
 
@@ -114,17 +120,17 @@ def _screen(*, plain: bool) -> Iterator[Show]:
 
 
 def _drawn(title: str, tables: list[Sheet]) -> Any:  # noqa: ANN401 - rich is optional
-    from rich.box import SIMPLE_HEAD
     from rich.console import Group
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     parts: list[Any] = [Text(title, style="bold")]
     for sheet in tables:
-        drawn = Table(*sheet.head, box=SIMPLE_HEAD, title=sheet.title or None, title_justify="left")
+        columns = (Column(name, no_wrap=True) for name in sheet.head)
+        drawn = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for row in sheet.rows:
             drawn.add_row(*map(Text, row))
 
-        parts.append(drawn)
+        parts += ["", *([Text(sheet.title, style="bold")] if sheet.title else ()), drawn]
 
     return Group(*parts)

@@ -37,8 +37,8 @@ def headline(now: Report, before: Report | None) -> str:
     words = [
         service["software"],
         f"pid {service['pid']}",
-        f"{service['connections']} connections",
-        f"{service['requests']} requests",
+        _count(service["connections"], "connection"),
+        _count(service["requests"], "request"),
     ]
     rate = requests_per_second(now, before)
     if rate is not None:
@@ -153,6 +153,10 @@ def _range(it: Mapping[str, Any]) -> str:
 
 def _slots(it: Mapping[str, Any]) -> str:
     return ",".join(map(str, it["slots"])) or _NONE
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _seconds(value: float) -> str:

@@ -1,0 +1,224 @@
+"""`memhub top` shows who holds what, who waits for whom, and how busy the service is."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memhub.abi import MDF_WRITECOMBINE
+from memhub.cli.top_view import headline, requests_per_second, sheets, text
+from memhub.errors import DeviceError
+from memhub.service.blocking import BlockingClient
+from service.served import served
+from shell.kit import BOARD, PAT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from clirun import Run
+
+BASE, LENGTH = 0x200000, 0x1000
+
+
+@pytest.fixture
+def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    path = tmp_path / "lab.sock"
+    with served(path, PAT, BOARD):
+        monkeypatch.setenv("MEMHUB_SOCKET", str(path))
+        yield path
+
+
+@pytest.fixture
+def contended(socket: Path) -> Iterator[Path]:
+    """rig-a holds a range, and rig-b waits for it."""
+    with BlockingClient(socket, label="rig-a") as a, BlockingClient(socket, label="rig-b") as b:
+        mine, theirs = a.open("/dev/mem"), b.open("/dev/mem")
+        mine.set_range(BASE, LENGTH, MDF_WRITECOMBINE, owner="Xorg")
+        mine.claim(0x300000, LENGTH, lease=60)
+        waiter = threading.Thread(target=_remove, args=(theirs,))
+        waiter.start()
+        while not a.report()["machines"][0]["waits"]:
+            pass
+
+        yield socket
+        mine.close()
+        waiter.join(10)
+
+
+def _remove(handle: Any) -> None:
+    try:
+        handle.remove_range(BASE, LENGTH, wait=30)
+    except DeviceError as error:
+        pytest.fail(str(error))
+
+
+def rows(out: str) -> list[list[str]]:
+    """The view without its first line, words by lines."""
+    return [line.split() for line in out.splitlines()[1:] if line]
+
+
+def test_one_view_shows_machines_claims_and_waits(run: Run, contended: Path) -> None:
+    code, out, err = run("top", "--once")
+    pid = str(os.getpid())
+    lines = rows(out)
+
+    assert (code, err) == (0, "")
+    assert lines[1] == ["pat", "amd64", "1/4", "1", "1", "2", "(2", "open)", "2", "0", "1"]
+    assert lines[2] == ["board", "arm64", "-", "0", "0", "0", "0", "0", "0"]
+    assert lines[3] == ["claims"]
+    assert lines[5][:7] == ["pat", "rig-a", pid, "0x200000/0x1000", "0", "Xorg", "1"]
+    assert lines[6][:7] == ["pat", "rig-a", pid, "0x300000/0x1000", "-", "-", "2"]
+    assert 0 < float(lines[6][-2]) <= 60
+    assert lines[7] == ["waits"]
+    assert lines[9][:5] == ["pat", "rig-b", pid, "set", "0x200000/0x1000"]
+    assert lines[9][-1] == "rig-a"
+
+
+def test_a_quiet_lab_has_its_machines_alone(run: Run, socket: Path) -> None:
+    lines = run("top", "--once").out.splitlines()
+
+    assert lines[0].split("  ")[2:] == ["1 connection", "0 requests"]
+    assert [line.split()[0] for line in lines[2:]] == ["MACHINE", "pat", "board"]
+
+
+def test_one_machine_can_be_watched_alone(run: Run, socket: Path) -> None:
+    assert [row[0] for row in rows(run("top", "--once", "--machine", "board").out)] == [
+        "MACHINE",
+        "board",
+    ]
+    code, _, err = run("top", "--once", "--machine", "no")
+    assert (code, "there is no machine 'no' to be seen (there are pat, board)" in err) == (2, True)
+
+
+def test_json_is_the_report_on_one_line(run: Run, contended: Path) -> None:
+    code, out, _ = run("top", "--once", "--json")
+    report = json.loads(out)
+    pat, _ = report["machines"]
+
+    assert (code, out.count("\n")) == (0, 1)
+    assert report["service"]["connections"] == 3
+    ((waits, holds),) = pat["waits_for"]
+    assert [it["process_id"] for it in pat["processes"]] == [holds, waits]
+
+
+def test_views_follow_each_other_with_the_rate_between_them(
+    run: Run, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("memhub.cli.top.time.sleep", nap)
+    code, out, _ = run("top", "--interval", "0.25")
+    first, second = (line for line in out.splitlines() if line.startswith("memhub"))
+
+    assert (code, naps) == (130, [0.25, 0.25])
+    assert not first.endswith("/s")
+    assert second.endswith("/s")
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "inf", "nan", "soon"])
+def test_an_interval_is_a_time_to_come(run: Run, socket: Path, interval: str) -> None:
+    code, _, err = run("top", f"--interval={interval}")
+
+    assert (code, "is no number of seconds above 0" in err) == (2, True)
+
+
+def test_machines_of_a_file_can_be_looked_at_too(run: Run, lab: Path) -> None:
+    code, out, _ = run("top", "--once", "--config", lab, "--machine", "netbook")
+
+    assert code == 0
+    assert out.splitlines()[0] == "machines of this command's own"
+    assert rows(out)[1][:3] == ["netbook", "i386", "8/8"]
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_terminal_shows_a_view_that_is_renewed_in_place(contended: Path, rich: bool) -> None:
+    """With rich, and without it."""
+    if rich:
+        pytest.importorskip("rich")
+
+    master, slave = pty.openpty()
+    hide = "" if rich else "sys.modules['rich.live'] = None;"
+    code = f"import sys; {hide} from memhub.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "top", "--interval", "0.01"],
+        stdout=slave,
+        stderr=slave,
+        env=environment,
+    ) as process:
+        os.close(slave)
+        seen = b""
+        while seen.count(b"\x1b[H") < 3 or b"waits" not in seen.rpartition(b"\x1b[H")[2]:
+            seen += os.read(master, 65536)
+
+        process.terminate()
+        os.close(master)
+
+    assert b"0x200000/0x1000" in seen
+    assert (b"\x1b[?1049h" in seen) == rich
+    assert (b"memhub[cli]" in seen) != rich
+
+
+# What the words mean
+
+
+def view(**machine: Any) -> str:
+    row = {
+        "machine": "m",
+        "arch": "amd64",
+        "slots": 2,
+        "used": 1,
+        "generation": 3,
+        "processes": [],
+        "claims": [],
+        "commits": [],
+        "waits": [],
+        **machine,
+    }
+
+    return text("", list(sheets({"machines": [row]})))
+
+
+def test_a_commit_makes_its_slots_busy_and_is_listed() -> None:
+    who = {"process": "p", "process_id": 1, "pid": None}
+    commit = {**who, "base": 0, "length": 4096, "slots": [0, 1], "seconds": 0.02}
+    waits = {**who, "op": "set", "base": 0, "length": 1, "seconds": 6000, "waits_for": []}
+    out = view(commits=[commit], waits=[waits])
+
+    assert "m        amd64  1/2    2     3 " in out
+    assert "m        p        -    0x0/0x1000  0,1    0.0 s" in out
+    assert "100 min  a commit" in out
+
+
+def test_one_who_waits_for_a_process_that_has_no_name_here_gives_its_number() -> None:
+    who = {"process": "p", "process_id": 1, "pid": 5}
+    waits = {**who, "op": "claim", "base": 0, "length": 1, "seconds": 1, "waits_for": [7, 1]}
+
+    assert view(waits=[waits]).endswith("1.0 s  process 7, p\n")
+
+
+def test_a_rate_needs_two_reports_of_one_service() -> None:
+    def report(requests: int, seconds: float, pid: int = 1) -> dict[str, Any]:
+        service = {"pid": pid, "requests": requests, "mono_ns": int(seconds * 1e9)}
+
+        return {"service": {**service, "software": "memhub 1", "connections": 2}}
+
+    assert requests_per_second(report(30, 3), report(10, 1)) == 10
+    assert headline(report(30, 3), report(10, 1)) == (
+        "memhub 1  pid 1  2 connections  30 requests  10/s"
+    )
+    for before in (None, {}, report(10, 1, pid=2), report(10, 3)):
+        assert requests_per_second(report(30, 3), before) is None
