@@ -87,7 +87,7 @@ class Commit:
 
     request: SetRequest
     wrote: tuple[int, ...]
-    after: tuple[RangeDesc, ...]
+    after: dict[int, RangeDesc]
     bounds: tuple[int, int]
     since: float
     began: int

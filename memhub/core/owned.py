@@ -124,7 +124,7 @@ class OwnedRanges(Planner):
         commit = Commit(
             request=request,
             wrote=change.wrote,
-            after=tuple(after.slots[slot] for slot in change.wrote),
+            after={slot: after.slots[slot] for slot in change.wrote},
             bounds=table.reach(change),
             since=now.wall,
             began=now.mono_ns,

@@ -18,6 +18,9 @@ from memhub.core.ownership import Ownership
 from memhub.errors import DeviceError, NoRanges, NotSupported, RangeBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memhub.abi import RangeDesc
     from memhub.core.commits import Commit, SetRequest
     from memhub.core.driver import Change, RangeState
     from memhub.core.ranges import RangeTable
@@ -91,6 +94,8 @@ class Planner:
 
         self._check_types(table, process, change)
         self._check_commits(table, process, change, but)
+        if but is None:
+            self._check_order(table, request)
 
         return change
 
@@ -168,22 +173,37 @@ class Planner:
         for commit in others:
             near = commit.bounds[0] < hi and lo < commit.bounds[1]
             foreign = commit.request.process.id != process.id
-            if (near and foreign) or not self._still_exact(
-                table, table.state.apply(change), commit
-            ):
+            after = table.state.apply(change)
+            if (near and foreign) or commit.after != _written(table, after, commit.request):
                 raise busy([commit.obstacle()])
 
-    def _still_exact(self, table: RangeTable, state: RangeState, commit: Commit) -> bool:
-        driver, request = table.driver, commit.request
-        operation = driver.update if request.arg == MEMRANGE_SET_UPDATE else driver.remove
-        try:
-            change = operation(state, request.desc)
-        except DeviceError:
-            return False
+    def _check_order(self, table: RangeTable, request: SetRequest) -> None:
+        """Refuse what would come out otherwise once a commit in flight has its effect (rule 8)."""
+        for commit in self._others(None):
+            after = table.state.apply(_operation(table, commit.request)(table.state))
+            if _written(table, after, request) != _written(table, table.state, request):
+                raise busy([commit.obstacle()])
 
-        return change.wrote == commit.wrote and commit.after == tuple(
-            state.apply(change).slots[slot] for slot in commit.wrote
-        )
+
+def _operation(table: RangeTable, request: SetRequest) -> Callable[[RangeState], Change]:
+    driver = table.driver
+    operation = driver.update if request.arg == MEMRANGE_SET_UPDATE else driver.remove
+
+    return lambda state: operation(state, request.desc)
+
+
+def _written(
+    table: RangeTable, state: RangeState, request: SetRequest
+) -> dict[int, RangeDesc] | None:
+    """The slots that a request would write into a state, or None if it would be refused."""
+    try:
+        change = _operation(table, request)(state)
+    except DeviceError:
+        return None
+
+    slots = state.apply(change).slots
+
+    return {slot: slots[slot] for slot in change.wrote}
 
 
 def _without_busy(change: Change, state: RangeState, slots: list[int]) -> Change:

@@ -79,6 +79,11 @@ class Context:
         if self._deadlines[0] == row:
             self.on_deadline()
 
+    def _watch_leases(self, machine: Machine) -> None:
+        """See to it that the earliest lease is looked at; `tick` goes on to the next."""
+        if leases := machine.ranges.ownership.leases:
+            self.set_deadline(machine, min(leases.values()))
+
     @property
     def next_deadline(self) -> int | None:
         """Monotonic nanoseconds at which `tick` is due, or None."""
@@ -91,6 +96,7 @@ class Context:
             machine = self.machines[heapq.heappop(self._deadlines)[1]]
             try:
                 self.catch_up(machine)
+                self._watch_leases(machine)
             except LogFailed:
                 self.set_deadline(machine, now.after(RETRY))
 
@@ -228,9 +234,7 @@ class Context:
 
             ticket.outcome = Outcome(error=error)
 
-        if leases := machine.ranges.ownership.leases:
-            self.set_deadline(machine, min(leases.values()))
-
+        self._watch_leases(machine)
         ticket.wake()
 
 

@@ -187,6 +187,9 @@ class Spec:
 
         after = self._write(call, state)
         exact = all(after.place(self.calls[flight]) == at for flight, at in state.flights)
+        # Nor may the effect of a commit in flight send this one elsewhere.
+        later = (self._write(self.calls[flight], state) for flight, _ in state.flights)
+        exact = exact and all(then.place(call) == place for then in later)
 
         return OK if exact else EBUSY
 

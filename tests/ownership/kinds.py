@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from ownership.model import Span, TypeAt
+    from ownership.asks import Span
+    from ownership.model import TypeAt
 
 _PAGE = 0x1000
 _MIB = 0x100000

@@ -12,65 +12,14 @@ circles have tests of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from memhub.abi import MDF_ACTIVE, MDF_BUSY, RangeDesc
 from memhub.core.driver import Change, RangeDriver, RangeState
 from memhub.errors import DeviceError
-
-Span = tuple[int, int]
+from ownership.asks import Ask, Flight, Held, Refused, Span, overlap
 
 #: The type of a page under a state.
 TypeAt = Callable[[RangeState, int], str]
-
-
-class Refused(Exception):
-    """An errno; `passing` if waiting can help."""
-
-    def __init__(self, errno: str, *, passing: bool = False) -> None:
-        super().__init__(errno)
-        self.errno = errno
-        self.passing = passing
-
-
-@dataclass(eq=False)
-class Held:
-    """A claim."""
-
-    fence: int
-    process: int
-    kind: str
-    span: Span
-    slots: dict[int, Span] = field(default_factory=dict)
-    expires: float | None = None
-
-
-@dataclass(eq=False)
-class Flight:
-    """A commit on its way."""
-
-    ask: Ask
-    wrote: tuple[int, ...]
-    rows: tuple[RangeDesc, ...]
-    span: Span
-
-
-@dataclass(eq=False)
-class Ask:
-    """A request: `op` is update, remove, claim or free."""
-
-    op: str
-    process: int
-    handle: int
-    desc: RangeDesc
-    fence: int | None = None
-    lease: float | None = None
-    deadline: float | None = None
-    answer: str | None = None
-
-    @property
-    def span(self) -> Span:
-        return self.desc.mr_base, self.desc.mr_end
 
 
 class Model:
@@ -154,9 +103,21 @@ class Model:
             raise Refused("EBUSY", passing=True)
 
         self._check_pages(ask.process, change)
-        self._check_flights(ask.process, change, but)
+        self._check_flights(ask.process, change, but, ask)
 
         return change
+
+    def _commutes(self, ask: Ask, change: Change, flight: Flight) -> bool:
+        """Whether a request writes the same once a commit in flight has had its effect."""
+        after = self.state.apply(self.drive(self.state, flight.ask))
+        try:
+            later = self.drive(after, ask)
+        except DeviceError:
+            return False
+
+        now, then = self.state.apply(change).slots, after.apply(later).slots
+
+        return later.wrote == change.wrote and all(now[s] == then[s] for s in change.wrote)
 
     def drive(self, state: RangeState, ask: Ask) -> Change:
         operation = self.driver.update if ask.op == "update" else self.driver.remove
@@ -182,7 +143,9 @@ class Model:
                     if self.type_at(self.state, page) != self.type_at(after, page):
                         raise Refused("EBUSY", passing=True)
 
-    def _check_flights(self, process: int, change: Change, but: Flight | None) -> None:
+    def _check_flights(
+        self, process: int, change: Change, but: Flight | None, ask: Ask | None = None
+    ) -> None:
         after = self.state.apply(change)
         for flight in self.flights:
             if flight is but:
@@ -198,6 +161,9 @@ class Model:
                 raise Refused("EBUSY", passing=True) from None
 
             rows = after.apply(again).slots
+            if but is None and ask is not None and not self._commutes(ask, change, flight):
+                raise Refused("EBUSY", passing=True)
+
             if (again.wrote, [rows[s] for s in again.wrote]) != (flight.wrote, [*flight.rows]):
                 raise Refused("EBUSY", passing=True)
 
@@ -329,8 +295,3 @@ class Model:
                     ask.answer = "ok"
 
                 yield ask
-
-
-def overlap(one: Span, other: Span) -> bool:
-    """Whether two half-open spans share a byte."""
-    return one[0] < other[1] and other[0] < one[1] and one[0] < one[1] and other[0] < other[1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.errors import DeviceError
-from ownership.model import Ask, Flight, Model, Refused, overlap
+from ownership.asks import Ask, Flight, Refused, overlap
+from ownership.model import Model
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc

@@ -11,8 +11,8 @@ from memhub.core.commits import Commit, SetRequest
 from memhub.core.requests import Principal
 from memhub.core.waiting import Ticket
 from memhub.errors import DeviceError
+from ownership.asks import Ask, Flight
 from ownership.kinds import KINDS
-from ownership.model import Ask, Flight
 from ownership.model_ops import ModelMachine
 from ownership.rig import Bench, spec
 
