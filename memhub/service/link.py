@@ -8,7 +8,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
-from anyio import wait_readable, wait_writable
+from anyio import wait_writable
+
+from memhub.service.readable import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,12 +64,23 @@ class SocketLink:
         start: starts a task that lives as long as the connection.
     """
 
-    __slots__ = ("_chunk", "_news", "_queue", "_socket", "_start", "fds", "queued", "taken")
+    __slots__ = (
+        "_chunk",
+        "_news",
+        "_queue",
+        "_readable",
+        "_socket",
+        "_start",
+        "fds",
+        "queued",
+        "taken",
+    )
 
     def __init__(self, sock: socket.socket, start: Start) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._start = start
+        self._readable = readable(sock, self._take)
         self._queue: deque[tuple[Buffer, int]] = deque()
         self._news: anyio.Event | None = None
         self._chunk = _CHUNK
@@ -79,25 +92,21 @@ class SocketLink:
 
     async def receive(self) -> bytes:
         """See `Link.receive`."""
-        while True:
-            await wait_readable(self._socket)
-            try:
-                data = self._socket.recv(self._chunk) if self.fds is None else self._receive_fds()
-            except BlockingIOError:
-                continue
-            except OSError:
-                return b""
+        try:
+            return await self._readable.receive()
+        except OSError:
+            return b""
 
-            if len(data) == self._chunk:
-                self._chunk = _CHUNK_MAX
+    def _take(self) -> bytes:
+        if self.fds is None:
+            data = self._socket.recv(self._chunk)
+        else:
+            data, beside, _, _ = self._socket.recvmsg(self._chunk, _BESIDE)
+            for _, _, raw in beside:
+                self.fds.extend(memoryview(raw).cast("i"))
 
-            return data
-
-    def _receive_fds(self) -> bytes:
-        assert self.fds is not None
-        data, beside, _, _ = self._socket.recvmsg(self._chunk, _BESIDE)
-        for _, _, raw in beside:
-            self.fds.extend(memoryview(raw).cast("i"))
+        if len(data) == self._chunk:
+            self._chunk = _CHUNK_MAX
 
         return data
 
@@ -211,6 +220,7 @@ class SocketLink:
     async def aclose(self) -> None:
         """See `Link.aclose`; nothing is awaited."""
         self._forget()
+        self._readable.close()
         self._socket.close()
 
 
