@@ -184,8 +184,29 @@ class BlockingClient:
         except OSError as error:
             self._lose(error.strerror or str(error))
             raise calls.lost(self._lost or "") from error
+        except BaseException:
+            self._break("a request was interrupted")
+            raise
 
     def _answer(self, slot: _Slot) -> Any:  # noqa: ANN401
+        try:
+            self._wait(slot)
+        except BaseException:
+            # What was read may be lost with the interrupt, and the request goes on: only an end
+            # of the connection is clean.
+            self._break("a request was interrupted")
+            raise
+
+        reply = slot.reply
+        if reply is None:
+            raise calls.lost(self._lost or "it was closed")
+
+        if isinstance(reply, wire.Error):
+            raise wire.error_from_wire(reply)
+
+        return calls.joined(slot.pieces) if slot.pieces else reply
+
+    def _wait(self, slot: _Slot) -> None:
         while not slot.done:
             if self._reading.acquire(blocking=False):
                 try:
@@ -196,15 +217,6 @@ class BlockingClient:
                     self._hand_over()
             else:
                 slot.lock.acquire()
-
-        reply = slot.reply
-        if reply is None:
-            raise calls.lost(self._lost or "it was closed")
-
-        if isinstance(reply, wire.Error):
-            raise wire.error_from_wire(reply)
-
-        return calls.joined(slot.pieces) if slot.pieces else reply
 
     def _hand_over(self) -> None:
         """Let somebody else who waits read from here on."""
@@ -268,6 +280,12 @@ class BlockingClient:
             slot.done = True
             slot.wake()
 
+    def _break(self, reason: str) -> None:
+        """End the connection; whoever reads it wakes up."""
+        self._lose(reason)
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def take_fd(self) -> int:
         """The descriptor that came with a mapping."""
         if not self._fds:
@@ -305,10 +323,7 @@ class BlockingClient:
 
     def close(self) -> None:
         """Close the connection; the service closes the handles. Closing twice does nothing."""
-        self._lose("this client closed it")
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
+        self._break("this client closed it")
         self._socket.close()
         while self._fds:
             os.close(self._fds.popleft())

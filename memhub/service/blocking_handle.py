@@ -76,8 +76,12 @@ class BlockingHandle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        except ConnectionError:
+            if kind is None:
+                raise  # else it is no news: what broke the connection is on its way
 
     # Memory
 
