@@ -134,13 +134,28 @@ class WaitQueue:
 
     def _break_circle(self) -> tuple[Ticket, Outcome] | None:
         # A claim can change hands while others wait, so a circle can close without a new wait.
+        if not _has_circle(self._waits()):
+            return None
+
         for ticket in reversed(self.tickets):
             circle = self._circle(ticket)
             if circle:
                 self.tickets.remove(ticket)
+                # Those before it may wait for its own process, and nothing else hold it up.
+                alone = ticket.attempt()
+                if passing(alone.error) is None:
+                    return ticket, alone
+
                 return ticket, Outcome(error=deadlock(ticket, circle))
 
         return None
+
+    def _waits(self) -> dict[int, set[int]]:
+        waits: dict[int, set[int]] = {}
+        for ticket in self.tickets:
+            waits.setdefault(ticket.process.id, set()).update(ticket.blockers)
+
+        return waits
 
     def _index(self, tickets: list[Ticket]) -> OverlapIndex:
         index = OverlapIndex()
@@ -162,10 +177,7 @@ class WaitQueue:
 
     def _circle(self, ticket: Ticket) -> list[int]:
         """The processes on a way from this ticket back to its own process, or nothing."""
-        waits: dict[int, set[int]] = {}
-        for process, blocker in self.edges():
-            waits.setdefault(process.id, set()).add(blocker)
-
+        waits = self._waits()
         goal = ticket.process.id
         came_from = dict.fromkeys(sorted(ticket.blockers), goal)
         frontier = list(came_from)
@@ -180,6 +192,24 @@ class WaitQueue:
                     frontier.append(blocker)
 
         return []
+
+
+def _has_circle(waits: dict[int, set[int]]) -> bool:
+    """Whether a way leads back to where it began: take away whoever waits for nobody that waits."""
+    waiters: dict[int, list[int]] = {}
+    for process, blockers in waits.items():
+        for blocker in blockers:
+            waiters.setdefault(blocker, []).append(process)
+
+    left = {process: len(blockers & waits.keys()) for process, blockers in waits.items()}
+    free = [process for process, count in left.items() if not count]
+    for process in free:
+        for waiter in waiters.get(process, ()):
+            left[waiter] -= 1
+            if not left[waiter]:
+                free.append(waiter)
+
+    return len(free) < len(left)
 
 
 def _way(last: int, came_from: dict[int, int], goal: int) -> list[int]:

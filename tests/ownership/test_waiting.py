@@ -212,6 +212,29 @@ async def test_a_holder_does_not_stand_behind_those_who_wait_for_it() -> None:
         other.close()
 
 
+async def test_nor_when_that_comes_out_only_while_it_stands_there() -> None:
+    """b waits for c's commit at first, and for a only once that is done."""
+    async with bench(latency=1) as b, anyio.create_task_group() as tasks:
+        (a, other, third), log = await _open(b, "abc"), list[str]()
+        await a.claim(0, PAGE)
+        tasks.start_soon(third.set_range, 4 * PAGE, PAGE, MDF_WRITECOMBINE)
+        await settle()
+        # Both want the first free slot.
+        tasks.start_soon(partial(other.set_range, 0, PAGE, MDF_UNCACHEABLE, wait=math.inf))
+        await settle()
+        tasks.start_soon(partial(_waits, a, 0, log=log))
+        await settle()
+        assert log == []
+        await b.pass_time(1)
+        assert log == ["a"]
+        a.close()
+        await settle()
+        await b.pass_time(1)
+        assert b.table()[1].mr_base == 0
+        other.close()
+        third.close()
+
+
 async def test_a_wait_for_a_free_range_claims_nothing() -> None:
     async with bench() as b, await b.open("a") as a, await b.open("b") as other:
         await a.set_range(0, PAGE, MDF_WRITECOMBINE)
