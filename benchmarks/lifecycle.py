@@ -25,10 +25,14 @@ def _life(arches: Mapping[str, Arch] | None) -> AsyncWork:
     return work
 
 
-async def _run(backend: str, plan: Plan) -> Row:
-    samples = await measure({"life": _life(None)}, plan)
+async def _run(backend: str, plan: Plan) -> list[Row]:
+    samples = await measure({"life": _life(None), "given": _life(ARCHES)}, plan)
+    question, goal = "hub: start, first answer, stop", Goal(5, 1)
 
-    return samples.figure("hub: start, first answer, stop", "life", Goal(5, 1)).in_column(backend)
+    return [
+        samples.figure(question, "life", goal).in_column(backend),
+        samples.figure(f"{question}, architectures given", "given", goal).in_column(backend),
+    ]
 
 
 async def _idle(machines: int) -> float:
@@ -46,7 +50,7 @@ async def _idle(machines: int) -> float:
 def rows(plan: Plan) -> Iterator[Row]:
     """Starting and idling."""
     for backend in backends(plan):
-        yield run_on(backend, _run, backend, plan)
+        yield from run_on(backend, _run, backend, plan)
 
     taken = run_on("asyncio", _idle, plan.scaled(2_000, 2))
     yield amount("memory of an idle machine", [taken], "KiB", Goal(1024, 256))
