@@ -1,0 +1,149 @@
+"""`memhub serve` as an operator runs it: started, stopped, restarted, and with real clients."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from memhub.abi import MDF_WRITECOMBINE
+from memhub.audit import read_records, verify
+from memhub.audit.schema import problems
+from memhub.errors import RangeBusy
+from memhub.service.blocking import BlockingClient
+from service.process_rig import Script, Served
+from service.service_rig import MIB, WINDOW
+
+HOLD = """
+import sys
+from memhub.service.blocking import BlockingClient
+with BlockingClient(sys.argv[1], label=sys.argv[2]) as client, client.open("/dev/mem") as handle:
+    handle.wait_free(0xd0000000, 1 << 20, 30)
+    handle.set_range(0xd0000000, 1 << 20, 2, owner=sys.argv[2], wait=30)
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
+def test_it_says_that_it_is_ready_serves_and_stops_in_order(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend)
+    with Served(tmp_path, "--backend", backend) as service:
+        line = service.ready()
+        assert line == f"memhub: ready on unix:{service.socket} (2 machines, log {service.log})"
+        with BlockingClient(f"unix:{service.socket}") as client:
+            assert client.open("old:/dev/mem").pread(1, 0) == b"\0"
+            assert client.software.startswith("memhub ")
+
+        code, errors = service.stop()
+
+    assert (code, errors) == (0, "memhub: stopping on SIGTERM\n")
+    assert not service.socket.exists()
+    assert verify(service.log).ok
+    records = list(read_records(service.log))
+    assert records[-1]["event"] == "log.close"
+    assert [problem for record in records for problem in problems(record)] == []
+
+
+def test_a_service_manager_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with Served(tmp_path, environ=told) as service:
+            assert manager.recv(100) == b"READY=1"
+            service.stop(signal.SIGINT)
+            assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_it_does_not_start_on_what_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("precious")
+    with Served(tmp_path) as service:
+        code, errors = service.ended()
+
+    assert (code, "is there and is no socket" in errors) == (2, True)
+
+
+def test_a_stale_socket_is_reported_and_replaced_if_asked(tmp_path: Path) -> None:
+    with Served(tmp_path) as service:
+        service.ready()
+        service.process.kill()
+
+    with Served(tmp_path) as service:
+        code, errors = service.ended()
+        assert (code, "Start with --replace-stale" in errors) == (2, True)
+
+    with Served(tmp_path, "--replace-stale") as service:
+        service.ready()
+        with Served(tmp_path, "--replace-stale", "--log", str(tmp_path / "b")) as second:
+            code, errors = second.ended()
+            assert (code, "a service answers there" in errors) == (2, True)
+
+        assert service.stop()[0] == 0
+
+
+def test_a_restart_continues_the_chain_and_reports_a_torn_tail(tmp_path: Path) -> None:
+    with Served(tmp_path) as service:
+        service.ready()
+        service.stop()
+
+    with service.log.open("ab") as log:
+        log.write(b'{"v":1,"seq":')
+
+    with Served(tmp_path) as service:
+        service.ready()
+        _, errors = service.stop()
+
+    assert re.search(r"an unfinished last line of 13 bytes at offset \d+ was cut off", errors)
+    assert verify(service.log).ok
+    events = [record["event"] for record in read_records(service.log)]
+    assert [e for e in events if e.startswith("log.")] == [
+        *("log.open", "log.close", "log.resume", "log.recovered", "log.close"),
+    ]
+
+
+def test_separate_processes_contend_for_a_range(tmp_path: Path) -> None:
+    with Served(tmp_path) as service:
+        service.ready()
+        address = f"unix:{service.socket}"
+        with (
+            Script(HOLD, address, "first") as first,
+            BlockingClient(address, label="test") as client,
+            client.open("/dev/mem") as handle,
+        ):
+            assert first.line() == "held"
+            with pytest.raises(RangeBusy, match="is claimed by first") as caught:
+                handle.set_range(WINDOW, MIB, MDF_WRITECOMBINE)
+
+            assert caught.value.obstacles[0].pid == first.process.pid
+            with Script(HOLD, address, "second") as second:
+                first.kill()
+                assert second.line() == "held"
+                (claim,) = client.report("claims", "pc")["machines"][0]["claims"]
+                assert (claim["process"], claim["pid"]) == ("second", second.process.pid)
+                second.say("done")
+                second.process.wait()
+
+            handle.remove_range(WINDOW, MIB)
+
+        service.stop()
+
+    ended = [r for r in read_records(service.log) if r["event"] == "request.close"]
+    assert {r["process"]: r["cause"] for r in ended} == {
+        "first": "disconnect",
+        "second": "close",
+        "test": "close",
+    }
+
+
+def test_the_limit_of_descriptors_is_raised(tmp_path: Path) -> None:
+    with Served(tmp_path) as service:
+        service.ready()
+        limits = Path(f"/proc/{service.process.pid}/limits").read_text()
+        (line,) = [row for row in limits.splitlines() if row.startswith("Max open files")]
+
+    soft, hard = line.split()[3:5]
+    assert soft == hard
