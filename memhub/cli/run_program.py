@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from memhub.cli.failures import CommandFailed
-from memhub.cli.target import add_target_arguments, open_target
+from memhub.cli.target import OPTIONS, add_target_arguments, open_target
 
 if TYPE_CHECKING:
     import argparse
@@ -52,7 +52,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Tell this command's options from the program and its arguments."""
-    valued = ("--connect", "--config", "--machine", "--log")
+    valued = (*OPTIONS, "--log")
     rest = list(arguments)
     ours: list[str] = []
     while rest and rest[0].startswith("-"):

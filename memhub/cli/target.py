@@ -13,6 +13,7 @@ from memhub.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     import argparse
+    import ssl
 
     from memhub.audit import AuditLog
     from memhub.service.blocking import BlockingClient
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Where a command looks for a service unless it is told.
 VARIABLE = "MEMHUB_SOCKET"
+
+#: The options of `add_target_arguments`, each with a value, for those who split a command line.
+OPTIONS = ("--connect", "--config", "--machine", "--ca", "--cert", "--token-file")
 
 
 class Target(NamedTuple):
@@ -43,13 +47,17 @@ class Target(NamedTuple):
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--connect`, `--config` and `--machine`."""
+    """Add `--connect`, `--config`, `--machine`, and how to get in over TCP."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--connect", metavar="ADDRESS", help=f"a running service (default: ${VARIABLE})"
     )
     where.add_argument("--config", metavar="FILE", help="fresh machines of a TOML file instead")
     parser.add_argument("--machine", metavar="NAME", help="which machine (the default one)")
+    tcp = parser.add_argument_group("over TCP (--connect tcp:HOST:PORT)")
+    tcp.add_argument("--ca", metavar="FILE", help="TLS: who signs the service's certificate")
+    tcp.add_argument("--cert", metavar="FILE", help="TLS: this client's certificate and its key")
+    tcp.add_argument("--token-file", metavar="FILE", help="a file that holds this client's token")
 
 
 def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None = None) -> Target:
@@ -75,14 +83,15 @@ def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None 
             f"{VARIABLE}, or a file of machines with --config FILE"
         )
 
-    return Target(_connect(where, label), chosen.machine, local=False)
+    return Target(_connect(where, label, chosen), chosen.machine, local=False)
 
 
-def _connect(where: str, label: str) -> BlockingClient:
+def _connect(where: str, label: str, chosen: argparse.Namespace) -> BlockingClient:
     from memhub.service.blocking import BlockingClient
 
+    context, token = _tls(chosen), _token(chosen.token_file)
     try:
-        return BlockingClient(where, label=label)
+        return BlockingClient(where, label=label, token=token, ssl_context=context)
     except ValueError as error:
         raise CommandFailed(str(error)) from error
     except OSError as error:
@@ -92,6 +101,31 @@ def _connect(where: str, label: str) -> BlockingClient:
             raise  # the service was reached, and says why it refuses
 
         raise CommandFailed(f"{where}: {error.strerror or error}") from error
+
+
+def _tls(chosen: argparse.Namespace) -> ssl.SSLContext | None:
+    if chosen.ca is None and chosen.cert is None:
+        return None
+
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=chosen.ca)
+        if chosen.cert is not None:
+            context.load_cert_chain(chosen.cert)
+    except OSError as error:
+        files = " and ".join(filter(None, (chosen.ca, chosen.cert)))
+        raise CommandFailed(f"{files} cannot be used: {error.strerror or error}") from error
+
+    return context
+
+
+def _token(name: str | None) -> str:
+    if name is None:
+        return ""
+
+    with open(name, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs time
+        return file.read().strip()
 
 
 def _local(config: str, machine: str | None, label: str, log: AuditLog | None) -> Target:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from memhub.cli.target import OPTIONS, add_target_arguments, open_target
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from memhub.cli.memcontrol.devices import Device
 
 #: The options that are memhub's; each may stand anywhere, as memcontrol(8) has no long ones.
-_VALUED = ("--connect", "--config", "--machine", "--script")
+_VALUED = (*OPTIONS, "--script")
 _BARE = ("--json", "--help")
 
 
@@ -25,7 +27,6 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub memcontrol`."""
     from memhub.abi import LP64
     from memhub.cli.memcontrol.devices import ClientDevice
-    from memhub.cli.target import add_target_arguments, open_target
 
     add_target_arguments(parser)
     parser.add_argument("--script", metavar="FILE", help="commands, one a line; - reads stdin")
