@@ -122,6 +122,10 @@ class Script:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it if it still runs, and be done with it."""
         self.kill()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:

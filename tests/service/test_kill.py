@@ -73,7 +73,7 @@ def kill_the_service(folder: Path, times: int, workers: int, seed: int) -> None:
             told = [acknowledged(worker.lines.rest()) for worker in crew]
             told[0][:0] = acknowledged(heard)
             for worker in crew:
-                worker.__exit__()
+                worker.close()
 
         verdict = verify(service.log)
         assert verdict.broken is None or verdict.broken.kind == "torn", verdict
