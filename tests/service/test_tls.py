@@ -28,7 +28,7 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def files(tmp_path: Path, authority: trustme.CA) -> dict[str, Path]:
+def files(tmp_path: Path, authority: trustme.CA) -> dict[str, Any]:
     """The server's certificate, its key and the authority's certificate, as files."""
     cert = authority.issue_cert("localhost")
     paths = {name: tmp_path / f"{name}.pem" for name in ("certfile", "keyfile", "ca")}
@@ -55,7 +55,7 @@ def tcp_address(addresses: tuple[str, ...]) -> str:
 
 
 async def test_a_certificate_says_who_a_client_is(
-    tmp_path: Path, files: dict[str, Path], authority: trustme.CA
+    tmp_path: Path, files: dict[str, Any], authority: trustme.CA
 ) -> None:
     rights = (RightsRule(subject="rig-a", allow=frozenset({"read-memory", "read-ranges"})),)
     tcp = TcpConfig(**files)
@@ -78,7 +78,7 @@ async def test_a_certificate_says_who_a_client_is(
 
 @pytest.mark.parametrize("stranger", [None, "foreign"])
 async def test_without_a_certificate_of_the_authority_nobody_gets_in(
-    tmp_path: Path, files: dict[str, Path], authority: trustme.CA, stranger: str | None
+    tmp_path: Path, files: dict[str, Any], authority: trustme.CA, stranger: str | None
 ) -> None:
     context = client_context(authority, stranger, trustme.CA() if stranger else None)
     async with lab(tmp_path, tcp=TcpConfig(**files)) as it:
@@ -95,7 +95,7 @@ async def test_without_a_certificate_of_the_authority_nobody_gets_in(
             await hub.ping()
 
 
-async def test_whoever_talks_no_tls_is_cut_off(tmp_path: Path, files: dict[str, Path]) -> None:
+async def test_whoever_talks_no_tls_is_cut_off(tmp_path: Path, files: dict[str, Any]) -> None:
     limits = Limits(handshake_timeout=0.2)
     async with lab(tmp_path, tcp=TcpConfig(**files), limits=limits) as it:
         port = int(it.server.addresses[1].rpartition(":")[2])
@@ -136,7 +136,7 @@ async def test_a_token_says_who_a_client_is(tmp_path: Path, tokens: Path) -> Non
 
 
 async def test_the_blocking_client_speaks_tls(
-    tmp_path: Path, files: dict[str, Path], authority: trustme.CA
+    tmp_path: Path, files: dict[str, Any], authority: trustme.CA
 ) -> None:
     def script(address: str, context: ssl.SSLContext) -> int:
         with BlockingClient(address, ssl_context=context) as client:
@@ -158,7 +158,7 @@ async def test_the_blocking_client_speaks_tls(
     ],
 )
 async def test_a_listener_that_cannot_tell_its_clients_apart_does_not_start(
-    tmp_path: Path, files: dict[str, Path], changes: dict[str, Any], reason: str
+    tmp_path: Path, files: dict[str, Any], changes: dict[str, Any], reason: str
 ) -> None:
     for name, text, mode in (("open", f"ci:{TOKEN}", 0o644), ("short", "ci:x", 0o600)):
         (tmp_path / name).write_text(text)
