@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
-import time
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from benchmarks.harness import (
     pinned,
     run_on,
     skipped,
+    together,
 )
 from benchmarks.serving import BULK, served
 
@@ -93,23 +93,24 @@ def _memcpy() -> AsyncWork:
     return work
 
 
-async def _run(backend: str, paths: dict[str, Path], plan: Plan) -> list[Row]:
+async def _run(backend: str, paths: dict[str, tuple[Path, int]], plan: Plan) -> list[Row]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        client = await enter(memhub.service.client.connect(paths["memhub"]))
+        client = await enter(memhub.service.client.connect(paths["memhub"][0]))
         handle = await enter(await client.open("/dev/mem", "r+"))
         await handle.pwrite(bytes(BULK), _AT)
         mapped = stack.enter_context(await handle.map())
         mapped.read(_AT, BULK)
         cases = {
             "read": _reading(handle),
-            "raw stream": _streaming(await enter(await anyio.connect_unix(paths["bulk"]))),
+            "raw stream": _streaming(await enter(await anyio.connect_unix(paths["bulk"][0]))),
             "map": _mapping(handle),
-            "fd": _passing(await enter(await anyio.connect_unix(paths["passing"]))),
+            "fd": _passing(await enter(await anyio.connect_unix(paths["passing"][0]))),
             "mapped": _copying(mapped),
             "memcpy": _memcpy(),
         }
-        samples = await measure(cases, plan.with_rounds(11), time.perf_counter)
+        clock = together(*(pid for _, pid in paths.values()))
+        samples = await measure(cases, plan.with_rounds(11), clock)
 
     read, copy = Goal(0.6, 0.85), Goal(0.9, 1)
     yielded = [
@@ -123,15 +124,15 @@ async def _run(backend: str, paths: dict[str, Path], plan: Plan) -> list[Row]:
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """The rows of every backend; each end has a core."""
-    server, client = cores()
+    """The rows of every backend; both ends share a core."""
+    core = cores()[0]
     for backend in backends(plan):
         with ExitStack() as stack:
             paths = {
-                kind: stack.enter_context(served(kind, backend, plan.folder, server))[0]
+                kind: stack.enter_context(served(kind, backend, plan.folder, core))
                 for kind in ("memhub", "bulk", "passing")
             }
-            stack.enter_context(pinned(client))
+            stack.enter_context(pinned(core))
             yield from run_on(backend, _run, backend, paths, plan)
 
     why = "not measured" if shutil.which("qemu-system-x86_64") else "no qemu-system-x86_64 here"

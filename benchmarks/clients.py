@@ -1,7 +1,8 @@
 """memhub's own clients against what is under them, and against pymodbus, grpcio and rpyc.
 
 One request at a time is measured with both ends on one core, as waking another core costs more
-than all of the code; a hundred connections with one core for each end.
+than all of the code; a hundred connections with one core for each end. The clock is the CPU time
+of both ends together.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-import time
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from benchmarks.harness import (
     pinned,
     run_on,
     skipped,
+    together,
 )
 from benchmarks.rig import GET
 from benchmarks.serving import served
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anyio.abc import ByteStream
+
+    Served = tuple[Path, int]
 
 _ONE = ILP32.op.pack(1, 1, 0)
 _FRAME = loading.getting(1)
@@ -70,13 +73,13 @@ def _echoing(stream: ByteStream) -> AsyncWork:
     return work
 
 
-async def _one_by_one(backend: str, hub: Path, echo: Path, plan: Plan) -> Row:
+async def _one_by_one(backend: str, hub: Served, echo: Served, plan: Plan) -> Row:
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(memhub.service.client.connect(hub))
+        client = await stack.enter_async_context(memhub.service.client.connect(hub[0]))
         handle = await stack.enter_async_context(await client.open("/dev/mem"))
-        stream = await stack.enter_async_context(await anyio.connect_unix(echo))
+        stream = await stack.enter_async_context(await anyio.connect_unix(echo[0]))
         cases = {"memhub": _asking(handle), "anchor": _echoing(stream)}
-        samples = await measure(cases, plan, time.perf_counter)
+        samples = await measure(cases, plan, together(hub[1], echo[1]))
 
     return samples.row(_ASYNC, "memhub", "anchor", Goal(0.7, 0.85), column=backend, more=True)
 
@@ -106,8 +109,8 @@ def _memhub(path: Path, stack: ExitStack) -> Work:
     return work
 
 
-def _pymodbus(plan: Plan, stack: ExitStack) -> Work:
-    port = stack.enter_context(peers.modbus_served(plan.folder, cores()[0]))
+def _pymodbus(plan: Plan, stack: ExitStack) -> tuple[Work, int]:
+    port, pid = stack.enter_context(peers.modbus_served(plan.folder, cores()[0]))
     clients: Any = importlib.import_module("pymodbus.client")
     client = clients.ModbusTcpClient("127.0.0.1", port=port)
     client.connect()
@@ -115,26 +118,26 @@ def _pymodbus(plan: Plan, stack: ExitStack) -> Work:
 
     assert len(client.read_holding_registers(0, count=28, device_id=1).registers) == 28
 
-    return _repeating(lambda: client.read_holding_registers(0, count=28, device_id=1))
+    return _repeating(lambda: client.read_holding_registers(0, count=28, device_id=1)), pid
 
 
-def _grpc(plan: Plan, stack: ExitStack) -> Work:
-    target = stack.enter_context(peers.grpc_served(plan.folder, cores()[0]))
+def _grpc(plan: Plan, stack: ExitStack) -> tuple[Work, int]:
+    target, pid = stack.enter_context(peers.grpc_served(plan.folder, cores()[0]))
     grpc: Any = importlib.import_module("grpc")
     channel = stack.enter_context(grpc.insecure_channel(target))
     call = channel.unary_unary(peers.ECHO)
 
-    return _repeating(lambda: call(_FRAME))
+    return _repeating(lambda: call(_FRAME)), pid
 
 
-def _rpyc(plan: Plan, stack: ExitStack) -> Work:
-    port = stack.enter_context(peers.rpyc_served(plan.folder, cores()[0]))
+def _rpyc(plan: Plan, stack: ExitStack) -> tuple[Work, int]:
+    port, pid = stack.enter_context(peers.rpyc_served(plan.folder, cores()[0]))
     rpyc: Any = importlib.import_module("rpyc")
     client = rpyc.connect("127.0.0.1", port)
     stack.callback(client.close)
     echo = client.root.echo
 
-    return _repeating(lambda: echo(_FRAME))
+    return _repeating(lambda: echo(_FRAME)), pid
 
 
 def _repeating(call: Callable[[], object]) -> Work:
@@ -145,15 +148,17 @@ def _repeating(call: Callable[[], object]) -> Work:
     return work
 
 
-def _blocking(hub: Path, echo: Path, plan: Plan) -> Iterator[Row]:
+def _blocking(hub: Served, echo: Served, plan: Plan) -> Iterator[Row]:
     makers = {"pymodbus": _pymodbus, "grpc": _grpc, "rpyc": _rpyc}
     with ExitStack() as stack:
-        cases = {"memhub": _memhub(hub, stack), "anchor": _raw(echo, stack)}
+        cases = {"memhub": _memhub(hub[0], stack), "anchor": _raw(echo[0], stack)}
+        pids = [hub[1], echo[1]]
         for name, make in makers.items():
             if plan.peers and peers.missing(name) is None:
-                cases[name] = make(plan, stack)
+                cases[name], pid = make(plan, stack)
+                pids.append(pid)
 
-        samples = measure_sync(cases, plan.with_rounds(9), time.perf_counter)
+        samples = measure_sync(cases, plan.with_rounds(9), together(*pids))
 
     yield samples.row(_BLOCKING, "memhub", "anchor", Goal(0.5, 0.7), more=True)
     for name, goal in _PEERS:
@@ -167,8 +172,10 @@ def _together(calls: Sequence[Callable[[], Coroutine[Any, Any, object]]]) -> Asy
     """Every connection asks in a loop of its own until all together have asked enough."""
 
     async def work(count: int) -> None:
+        turns = iter(range(count))
+
         async def ask(call: Callable[[], Coroutine[Any, Any, object]]) -> None:
-            for _ in range(-(-count // len(calls))):
+            for _ in turns:
                 await call()
 
         async with anyio.create_task_group() as tasks:
@@ -219,18 +226,21 @@ async def _modbus_aio(port: int, many: int, stack: AsyncExitStack) -> AsyncWork:
     return _together(calls)
 
 
-async def _crowd(hub: Path, target: str | None, port: int | None, plan: Plan) -> list[Row]:
+async def _crowd(
+    hub: Served, target: tuple[str, int] | None, port: tuple[int, int] | None, plan: Plan
+) -> list[Row]:
     many = plan.scaled(100, 3)
     async with AsyncExitStack() as stack:
-        cases = {"memhub": await _own(hub, many, stack)}
+        cases = {"memhub": await _own(hub[0], many, stack)}
         if target is not None:
-            cases["grpc"] = await _grpc_aio(target, many, stack)
+            cases["grpc"] = await _grpc_aio(target[0], many, stack)
 
         if port is not None:
-            cases["pymodbus"] = await _modbus_aio(port, many, stack)
+            cases["pymodbus"] = await _modbus_aio(port[0], many, stack)
 
         slow = Plan(min(plan.rounds, 7), plan.chunk * 5, plan.peers, plan.folder)
-        samples = await measure(cases, slow, time.perf_counter)
+        pids = [found[1] for found in (hub, target, port) if found is not None]
+        samples = await measure(cases, slow, together(*pids))
 
     goals = {"grpc": Goal(4, 8), "pymodbus": Goal(1.2, 2)}
 
@@ -245,7 +255,7 @@ async def _crowd(hub: Path, target: str | None, port: int | None, plan: Plan) ->
 def _crowded(plan: Plan) -> list[Row]:
     server, client = cores()
     with ExitStack() as stack:
-        hub, _ = stack.enter_context(served("memhub", "asyncio", plan.folder, server))
+        hub = stack.enter_context(served("memhub", "asyncio", plan.folder, server))
         target = port = None
         if plan.peers and peers.missing("grpc") is None:
             target = stack.enter_context(peers.grpc_served(plan.folder, server))
@@ -260,11 +270,11 @@ def _crowded(plan: Plan) -> list[Row]:
 
 
 @contextmanager
-def _both(backend: str, plan: Plan) -> Iterator[tuple[Path, Path]]:
+def _both(backend: str, plan: Plan) -> Iterator[tuple[Served, Served]]:
     core = cores()[0]
     with (
-        served("memhub", backend, plan.folder, core) as (hub, _),
-        served("echo", backend, plan.folder, core) as (echo, _),
+        served("memhub", backend, plan.folder, core) as hub,
+        served("echo", backend, plan.folder, core) as echo,
         pinned(core),
     ):
         yield hub, echo

@@ -155,10 +155,6 @@ class Samples:
     def __init__(self, times: Mapping[str, list[float]]) -> None:
         self.times = times
 
-    def joined(self, times: Mapping[str, list[float]]) -> Samples:
-        """These with others of as many rounds."""
-        return Samples({**self.times, **times})
-
     def ratio(self, subject: str, against: str, *, more: bool = False) -> Spread:
         """Subject to anchor within each round; the inverse, a speed, if `more`."""
         pairs = zip(self.times[subject], self.times[against], strict=True)
@@ -269,6 +265,16 @@ def run_on(backend: str, function: Callable[..., Awaitable[Any]], *args: object)
     kind, options = _BACKENDS[backend]
 
     return anyio.run(function, *args, backend=kind, backend_options=options)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds that another process has used, by its CPU clock (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def together(*pids: int) -> Clock:
+    """A clock of the CPU seconds of this process and some others."""
+    return lambda: time.process_time() + sum(map(cpu_seconds, pids))
 
 
 def cores() -> tuple[int, int]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.harness import Plan, Samples, cores
+from benchmarks.harness import Plan, Samples, cores, cpu_seconds, pinned
 from memhub.abi import ILP32
 from memhub.service import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+#: What takes part in the rounds beside the client: CPU seconds of one operation.
+Other = Callable[[], float]
 
 _HEADER = 12
 _SOURCE = Path(__file__).with_name("load.c")
@@ -30,6 +33,7 @@ class Load:
 
     Attributes:
         address: a socket's path, or a port.
+        server: the server's process id.
         connections: how many.
         depth: requests in flight on each.
         prelude: frames that each connection begins with.
@@ -38,6 +42,7 @@ class Load:
     """
 
     address: str
+    server: int
     connections: int
     depth: int
     prelude: bytes
@@ -86,7 +91,7 @@ def getting(count: int) -> bytes:
 
 
 def run(program: Path, load: Load, milliseconds: int, folder: Path) -> float:
-    """Seconds of one answer; the client runs on the core of the peer."""
+    """CPU seconds of the server for one answer; the client runs on the other core."""
     before, asked = folder / "prelude", folder / "request"
     before.write_bytes(load.prelude)
     asked.write_bytes(load.request)
@@ -100,26 +105,38 @@ def run(program: Path, load: Load, milliseconds: int, folder: Path) -> float:
         before,
         asked,
     ]
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cores()[1]})
-    try:
-        done = subprocess.run(command, check=True, capture_output=True, timeout=30)
-    finally:
-        os.sched_setaffinity(0, allowed)
+    with (
+        pinned(cores()[1]),
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client,
+    ):
+        assert client.stdout is not None
+        client.stdout.readline()
+        begin = cpu_seconds(load.server)
+        answers = int(client.stdout.readline() or 0)
+        taken = cpu_seconds(load.server) - begin
+        assert client.stdin is not None
+        client.stdin.close()
 
-    answers, nanoseconds = map(int, done.stdout.split())
+    if not answers:
+        raise RuntimeError(f"{load.address} gave no answer")
 
-    return nanoseconds / max(answers, 1) / 1e9
+    return taken / answers
 
 
-def rounds(program: Path, loads: Mapping[str, Load], plan: Plan, milliseconds: int) -> Samples:
-    """Run every load once a round, in rotating order."""
+def rounds(
+    program: Path, loads: Mapping[str, Load | Other], plan: Plan, milliseconds: int
+) -> Samples:
+    """Run every load once a round, in rotating order; others say their own seconds."""
     times: dict[str, list[float]] = {name: [] for name in loads}
     names = list(loads)
     length = plan.scaled(milliseconds, 5)
     for turn in range(plan.rounds):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
-            times[name].append(run(program, loads[name], length, plan.folder))
+            load = loads[name]
+            if isinstance(load, Load):
+                times[name].append(run(program, load, length, plan.folder))
+            else:
+                times[name].append(load())
 
     return Samples(times)

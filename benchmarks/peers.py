@@ -48,31 +48,31 @@ def _free_port() -> int:
 
 
 @contextmanager
-def modbus_served(folder: Path, core: int) -> Iterator[int]:
-    """A pymodbus server; yields its port."""
+def modbus_served(folder: Path, core: int) -> Iterator[tuple[int, int]]:
+    """A pymodbus server; yields its port and process id."""
     port = _free_port()
-    with served("modbus", str(port), folder, core, program="benchmarks.peers"):
-        yield port
+    with served("modbus", str(port), folder, core, program="benchmarks.peers") as (_, pid):
+        yield port, pid
 
 
 @contextmanager
-def rpyc_served(folder: Path, core: int) -> Iterator[int]:
-    """An rpyc server; yields its port."""
+def rpyc_served(folder: Path, core: int) -> Iterator[tuple[int, int]]:
+    """An rpyc server; yields its port and process id."""
     port = _free_port()
-    with served("rpyc", str(port), folder, core, program="benchmarks.peers"):
-        yield port
+    with served("rpyc", str(port), folder, core, program="benchmarks.peers") as (_, pid):
+        yield port, pid
 
 
 @contextmanager
-def grpc_served(folder: Path, core: int) -> Iterator[str]:
-    """A grpc.aio server; yields its target."""
-    with served("grpc", "asyncio", folder, core, program="benchmarks.peers") as (path, _):
-        yield f"unix:{path}"
+def grpc_served(folder: Path, core: int) -> Iterator[tuple[str, int]]:
+    """A grpc.aio server; yields its target and process id."""
+    with served("grpc", "asyncio", folder, core, program="benchmarks.peers") as (path, pid):
+        yield f"unix:{path}", pid
 
 
-def modbus_load(port: int, connections: int) -> Load:
+def modbus_load(port: int, pid: int, connections: int) -> Load:
     """The C client's load on it."""
-    return Load(str(port), connections, 1, b"", _MODBUS_READ, "modbus")
+    return Load(str(port), pid, connections, 1, b"", _MODBUS_READ, "modbus")
 
 
 async def _modbus(port: int) -> None:

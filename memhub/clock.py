@@ -7,7 +7,7 @@ from typing import Protocol
 
 import anyio
 
-from memhub.core.commits import Instant
+from memhub.core.ranges.commits import Instant
 
 
 class Clock(Protocol):

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from memhub.abi import DataModel
     from memhub.audit import AuditLog
     from memhub.clock import Clock
-    from memhub.core.claims import Claim
+    from memhub.core.claims.claim import Claim
     from memhub.core.driver import Arch
-    from memhub.core.physmap import MmioDevice, Window
+    from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.spec import MachineSpec
     from memhub.handle import Handle
 

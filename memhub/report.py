@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from memhub.abi import RangeDesc
-    from memhub.core.claims import Claim
-    from memhub.core.commits import Commit, Instant
+    from memhub.core.claims.claim import Claim
+    from memhub.core.claims.waiting import Ticket
     from memhub.core.machine import Machine
+    from memhub.core.ranges.commits import Commit, Instant
     from memhub.core.requests import Principal
-    from memhub.core.waiting import Ticket
 
 
 def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def test_each_other_rule_finds_its_fault() -> None:
         Source("plugins/memhub_x/a.py", "from memhub import plugin; from memhub.plugin import abi")
     )
     assert impure(Source("memhub/core/x.py", "from os import path"))
-    assert impure(Source("memhub/core/backing.py", "import time"))
-    assert not impure(Source("memhub/core/backing.py", "import os"))
+    assert impure(Source("memhub/core/memory/backing.py", "import time"))
+    assert not impure(Source("memhub/core/memory/backing.py", "import os"))
 
 
 @pytest.mark.parametrize(

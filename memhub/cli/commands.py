@@ -13,8 +13,8 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
-    "serve": Command("serve", "serve a file's machines to clients on sockets"),
     "demo": Command("demo", "a lab of machines and contending clients, in a few seconds"),
+    "serve": Command("serve", "serve a file's machines to clients on sockets"),
     "arches": Command("arches", "the installed architectures"),
     "memcontrol": Command("memcontrol", "memcontrol(8) on a machine of a service or a file"),
     "import": Command("imports", "a machine of a boot log, /proc/mtrr or memcontrol list"),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
-from memhub.core.mtrr import (
+from memhub.core.spec import MachineSpec
+from memhub.core.types.mtrr import (
     FIXED_MSRS,
     FIXED_RANGES,
     MSR_MTRR_DEF_TYPE,
@@ -18,7 +19,6 @@ from memhub.core.mtrr import (
     VariableMtrr,
     address_mask,
 )
-from memhub.core.spec import MachineSpec
 
 if TYPE_CHECKING:
     from memhub.core.spec import Region

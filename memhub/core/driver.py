@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
 
 if TYPE_CHECKING:
-    from memhub.core.memtypes import TypeMap
+    from memhub.core.types.typemap import TypeMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,25 +11,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from memhub.abi import ILP32, LP64
-from memhub.core.claiming import ClaimDesk
-from memhub.core.kmem import KernelMemory
-from memhub.core.memory import PhysicalMemory
-from memhub.core.owned import OwnedRanges
-from memhub.core.ranges import RangeTable
+from memhub.core.claims.desk import ClaimDesk
+from memhub.core.claims.waiting import Ticket, WaitQueue
+from memhub.core.memory.kmem import KernelMemory
+from memhub.core.memory.physical import PhysicalMemory
+from memhub.core.memory.transfer import Transfer
+from memhub.core.ranges.owned import OwnedRanges
+from memhub.core.ranges.table import RangeTable
 from memhub.core.requests import Outcome
-from memhub.core.transfer import Transfer
-from memhub.core.waiting import Ticket, WaitQueue
 from memhub.errors import BadHandle, NotPermitted, NotSupported, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.abi import DataModel
-    from memhub.core.commits import Instant
     from memhub.core.driver import Arch
-    from memhub.core.memtypes import TypeMap
+    from memhub.core.ranges.commits import Instant
     from memhub.core.requests import Principal
     from memhub.core.spec import MachineSpec
+    from memhub.core.types.typemap import TypeMap
 
 Device = Literal["mem", "kmem"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.audit import records
-from memhub.core.claiming import span
-from memhub.core.claims import busy
+from memhub.core.claims.claim import busy
+from memhub.core.claims.desk import span
+from memhub.core.claims.waiting import Ticket
 from memhub.core.requests import Outcome
-from memhub.core.waiting import Ticket
 from memhub.dispatch.files import check
 from memhub.errors import InvalidArgument
 

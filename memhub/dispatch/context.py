@@ -7,9 +7,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from memhub.audit import records
-from memhub.core.commits import Commit
+from memhub.core.claims.waiting import passing
+from memhub.core.ranges.commits import Commit
 from memhub.core.requests import Outcome
-from memhub.core.waiting import passing
 from memhub.errors import (
     BadHandle,
     Cancelled,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.clock import Clock
+    from memhub.core.claims.waiting import Ticket
     from memhub.core.machine import Machine
-    from memhub.core.waiting import Ticket
     from memhub.journal import Journal
 
 #: Seconds until what a failing log prevented is tried again.

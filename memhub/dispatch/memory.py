@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from memhub.abi import PAGE_SIZE
 from memhub.audit import records
-from memhub.core.memory import NeedsDevice
+from memhub.core.memory.physical import NeedsDevice
 from memhub.dispatch.files import check
 from memhub.errors import BadHandle, DeviceError, InvalidArgument, LogFailed
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.abi import RangeDesc
 from memhub.audit import records
-from memhub.core.commits import Commit, SetRequest
+from memhub.core.claims.waiting import Ticket
+from memhub.core.ranges.commits import Commit, SetRequest
 from memhub.core.requests import Outcome
-from memhub.core.waiting import Ticket
 from memhub.dispatch.files import check
 from memhub.errors import BadAddress, BadHandle, Cancelled, DeviceError, UnknownIoctl
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Self, cast
 import anyio
 from anyio.lowlevel import checkpoint
 
-from memhub.core.commits import Commit
+from memhub.core.ranges.commits import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from memhub.core.claims.waiting import Ticket
     from memhub.core.machine import OpenFile
     from memhub.core.requests import Outcome, Principal
-    from memhub.core.waiting import Ticket
     from memhub.dispatch import Dispatcher
 
 

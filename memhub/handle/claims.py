@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from anyio.lowlevel import checkpoint
 
-from memhub.core.waiting import Ticket
+from memhub.core.claims.waiting import Ticket
 from memhub.handle.base import BaseHandle
 
 if TYPE_CHECKING:
-    from memhub.core.claims import Claim
+    from memhub.core.claims.claim import Claim
 
 
 class ClaimFace(BaseHandle):

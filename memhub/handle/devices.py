@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from memhub.abi import Buffer
     from memhub.core.machine import OpenFile
-    from memhub.core.steps import MmioStep
+    from memhub.core.memory.steps import MmioStep
     from memhub.dispatch.memory import MemoryDesk, ReadOp, WriteOp
 
     Finish = Callable[[int, DeviceError | None], None]

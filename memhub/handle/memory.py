@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import checkpoint
 
-from memhub.core.memory import NeedsDevice
+from memhub.core.memory.physical import NeedsDevice
 from memhub.dispatch.files import check
 from memhub.errors import InvalidArgument
 from memhub.handle.base import BaseHandle

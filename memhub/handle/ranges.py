@@ -14,8 +14,8 @@ from memhub.abi import (
     RangeDesc,
     owner_bytes,
 )
-from memhub.core.commits import Commit, SetRequest
-from memhub.core.waiting import Ticket
+from memhub.core.claims.waiting import Ticket
+from memhub.core.ranges.commits import Commit, SetRequest
 from memhub.dispatch.files import check
 from memhub.dispatch.ranges import IoctlReply
 from memhub.errors import InvalidArgument

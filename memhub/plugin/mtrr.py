@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core import mtrr
 from memhub.core.driver import Change, Cpu, RangeDriver, RangeState
+from memhub.core.types import mtrr
 from memhub.errors import NotSupported
 from memhub.plugin import mtrr_rules as rules
 from memhub.plugin import refusals

@@ -5,12 +5,12 @@ A module of its own because it loads numpy, which an architecture without ranges
 
 from __future__ import annotations
 
-from memhub.core.memtypes import Segment as Segment
-from memhub.core.memtypes import TypeAnswer as TypeAnswer
-from memhub.core.memtypes import TypeMap as TypeMap
-from memhub.core.mtrrtypes import types_from_mtrrs as types_from_mtrrs
-from memhub.core.pat import PALETTES as PALETTES
-from memhub.core.pat import PAT_BYTES as PAT_BYTES
-from memhub.core.pat import Palette as Palette
-from memhub.core.pat import combine as combine
-from memhub.core.pat import types_from_pat as types_from_pat
+from memhub.core.types.mtrrtypes import types_from_mtrrs as types_from_mtrrs
+from memhub.core.types.pat import PALETTES as PALETTES
+from memhub.core.types.pat import PAT_BYTES as PAT_BYTES
+from memhub.core.types.pat import Palette as Palette
+from memhub.core.types.pat import combine as combine
+from memhub.core.types.pat import types_from_pat as types_from_pat
+from memhub.core.types.typemap import Segment as Segment
+from memhub.core.types.typemap import TypeAnswer as TypeAnswer
+from memhub.core.types.typemap import TypeMap as TypeMap

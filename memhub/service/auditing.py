@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from memhub.audit import records
 
 if TYPE_CHECKING:
-    from memhub.core.commits import Instant
     from memhub.core.machine import OpenFile
+    from memhub.core.ranges.commits import Instant
     from memhub.core.requests import Principal
     from memhub.errors import DeviceError
     from memhub.service.rights import Peer

@@ -13,8 +13,8 @@ from memhub.abi import (
     RangeDesc,
     owner_bytes,
 )
-from memhub.core.commits import Commit, SetRequest
-from memhub.core.waiting import Ticket
+from memhub.core.claims.waiting import Ticket
+from memhub.core.ranges.commits import Commit, SetRequest
 from memhub.dispatch.ranges import IoctlReply
 from memhub.errors import InvalidArgument
 from memhub.service.server_map import check_map, open_memory, table
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memhub.abi import Buffer
-    from memhub.core.claims import Claim
+    from memhub.core.claims.claim import Claim
     from memhub.core.requests import Outcome
     from memhub.dispatch import Dispatcher
     from memhub.handle import Handle

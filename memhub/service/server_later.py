@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from memhub.core.commits import SetRequest
     from memhub.core.machine import OpenFile
+    from memhub.core.ranges.commits import SetRequest
     from memhub.dispatch import Dispatcher
     from memhub.events import Subscription
     from memhub.handle import Handle

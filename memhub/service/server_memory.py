@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memhub.core.memory import NeedsDevice
+from memhub.core.memory.physical import NeedsDevice
 from memhub.service import wire
 from memhub.service.rights import READ_MEMORY, WRITE_MEMORY
 from memhub.service.server_base import SessionBase

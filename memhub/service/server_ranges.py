@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 
-from memhub.core.commits import SetRequest
+from memhub.core.ranges.commits import SetRequest
 from memhub.errors import InvalidArgument, NoSuchRange, NotSupported
 from memhub.service import wire
 from memhub.service.rights import BREAK_CLAIMS, READ_RANGES, SET_RANGES
 from memhub.service.server_base import SessionBase
 
 if TYPE_CHECKING:
-    from memhub.core.claims import Claim
+    from memhub.core.claims.claim import Claim
     from memhub.core.requests import Outcome
     from memhub.service.server_base import Answer, Entry
 

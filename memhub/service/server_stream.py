@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.core.memory import NeedsDevice
+from memhub.core.memory.physical import NeedsDevice
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.service import wire
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from memhub.core.driver import KernelLayout, TransferRules
-from memhub.core.kmem import KernelMemory, direct_map_limit
-from memhub.core.kvm import kvm_nlist, kvm_read, kvm_write
-from memhub.core.memory import PhysicalMemory
+from memhub.core.memory.kmem import KernelMemory, direct_map_limit
+from memhub.core.memory.kvm import kvm_nlist, kvm_read, kvm_write
+from memhub.core.memory.physical import PhysicalMemory
+from memhub.core.memory.transfer import Transfer
 from memhub.core.spec import KernelMapping, Region
-from memhub.core.transfer import Transfer
 from memhub.errors import BadAddress
 
 PAGE = 4096

@@ -1,303 +1,33 @@
-"""Transfers: what moves, how they end on each architecture, and where devices come in."""
+"""Transfers: how they end on each architecture, and where devices come in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from memhub.abi import Errno
-from memhub.core.driver import KernelLayout, TransferRules
-from memhub.core.kmem import KernelMemory
-from memhub.core.memory import NeedsDevice, PhysicalMemory
-from memhub.core.memtypes import TypeMap
-from memhub.core.pieces import Pieces
-from memhub.core.spec import KernelMapping, Region, WpWrites
-from memhub.core.transfer import IOSIZE_MAX, Transfer
+from memhub.core.memory.kmem import KernelMemory
+from memhub.core.memory.physical import NeedsDevice, PhysicalMemory
+from memhub.core.memory.pieces import Pieces
+from memhub.core.memory.transfer import IOSIZE_MAX, Transfer
+from memhub.core.spec import Region, WpWrites
 from memhub.errors import BadAddress, DeviceError, InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-
-PAGE = 4096
-BITS = 16
-TOP = 1 << BITS
-DIRECT = 0xFFFFF80000000000
-KERNEL = 0xFFFFFFFF80000000
-LAST = (1 << 64) - PAGE
-
-REGIONS = (
-    Region(base=0, length=0x2C00, data=b"low"),
-    Region(base=0x2C00, length=0x400, kind="reserved"),
-    Region(base=0x3000, length=0x2000, kind="rom", data=b"rom" * 700),
-    Region(base=0x6000, length=0x3000),
-    Region(base=0x9000, length=0x1000, kind="acpi"),
-    Region(base=0xF000, length=0x1000),
+from core.transfer_rig import (
+    AMD64,
+    AMD64_RULES,
+    DIRECT,
+    KERNEL,
+    LAST,
+    TOP,
+    WINDOWS,
+    drive,
+    machine,
+    wp_map,
 )
-#: A window over RAM that begins and ends inside pages, and one over nothing.
-WINDOWS = ((0x7800, 0x1A00), (0xC010, 0x20))
-
-I386 = KernelLayout(kernel_base=0xC0000000, uarea_end=0xF0000000)
-I386_RULES = TransferRules(short_count=False, check_kmem_span=True)
-I386_MAPPINGS = (
-    (0xC0000000, 0x0, 3, True),
-    (0xC0003000, 0x3000, 2, False),
-    (0xC0006000, 0x6000, 4, True),
-    (0xC000A000, 0x1000, 1, True),
-    (0xEFFFD000, 0x2000, 1, True),
-)
-AMD64 = KernelLayout(kernel_base=KERNEL, direct_map=DIRECT)
-AMD64_RULES = TransferRules(short_count=True, check_kmem_span=False)
-AMD64_MAPPINGS = (
-    (KERNEL, 0x0, 3, True),
-    (KERNEL + 0x3000, 0x6000, 1, False),
-    (KERNEL + 0x4000, 0x7000, 3, True),
-    (LAST, 0x1000, 1, True),
-)
-
-
-class Registers:
-    """A device of plain bytes, played without an event loop."""
-
-    def __init__(self, size: int) -> None:
-        self.cells = bytearray(b"\xd0" * size)
-        self.sizes: list[int] = []
-
-    async def read(self, offset: int, size: int) -> bytes:
-        raise AssertionError("the core called a device")
-
-    async def write(self, offset: int, data: bytes) -> None:
-        raise AssertionError("the core called a device")
-
-    def play(self, offset: int, size: int, data: bytes | None) -> bytes:
-        self.sizes.append(size)
-        if data is not None:
-            assert len(data) == size
-            self.cells[offset : offset + size] = data
-
-        return bytes(self.cells[offset : offset + size])
-
-
-T = TypeVar("T")
-
-
-def drive(steps: Generator[Any, Any, T]) -> T:
-    """Take every step with the device it names."""
-    try:
-        step = next(steps)
-        while True:
-            step = steps.send(step.device.play(step.offset, step.size, step.data))
-    except StopIteration as end:
-        result: T = end.value
-        return result
-
-
-@dataclass
-class Machine:
-    memory: PhysicalMemory
-    kernel: KernelMemory
-    transfer: Transfer
-    devices: list[Registers]
-
-
-def machine(
-    *, amd64: bool = True, wp: WpWrites = "fault", windows: tuple[tuple[int, int], ...] = ()
-) -> Machine:
-    memory = PhysicalMemory(BITS, REGIONS)
-    mappings = [
-        KernelMapping(virtual=v, physical=p, length=n * PAGE, writable=w)
-        for v, p, n, w in (AMD64_MAPPINGS if amd64 else I386_MAPPINGS)
-    ]
-    kernel = KernelMemory(AMD64 if amd64 else I386, mappings, memory)
-    devices = [Registers(length) for _, length in windows]
-    for (base, length), device in zip(windows, devices, strict=True):
-        memory.map_mmio(base, length, device)
-
-    rules = AMD64_RULES if amd64 else I386_RULES
-
-    return Machine(memory, kernel, Transfer(memory, kernel, rules, wp), devices)
-
-
-def wp_map(*runs: tuple[int, int]) -> TypeMap:
-    return TypeMap.from_ranges("WB", [(lo, hi, "WP", "test") for lo, hi in runs])
-
-
-# The model: every byte is looked up by itself, in the tables above.
-
-
-class Model:
-    def __init__(self, amd64: bool, wp: WpWrites, windows: bool, runs: list[Any]) -> None:
-        self.amd64, self.wp, self.runs = amd64, wp, runs
-        self.windows = WINDOWS if windows else ()
-        self.cells = bytearray(b"\xff" * TOP)
-        self.ram = [False] * TOP
-        for region in REGIONS:
-            if region.kind == "reserved":
-                continue
-
-            fill = b"\xff" if region.kind == "rom" else b"\0"
-            content = region.data.ljust(region.length, fill)
-            self.cells[region.base : region.base + region.length] = content
-            if region.kind != "rom":
-                for address in range(region.base, region.base + region.length):
-                    self.ram[address] = True
-
-        self.devices = [bytearray(b"\xd0" * length) for _, length in self.windows]
-        self.own: dict[Any, bytearray] = {}
-
-    def place(self, device: str, at: int, process: Any, write: bool) -> tuple[Any, int] | None:
-        """Where one byte lies: a store and an index into it; None where it faults."""
-        if device == "mem":
-            return (None, at) if at < TOP else None
-
-        if not self.amd64 and 0xEFFFE000 <= at < 0xF0000000:
-            return self.own.setdefault(process, bytearray(2 * PAGE)), at - 0xEFFFE000
-
-        if self.amd64 and DIRECT <= at < DIRECT + TOP:
-            return None, at - DIRECT
-
-        for virtual, physical, pages, writable in AMD64_MAPPINGS if self.amd64 else I386_MAPPINGS:
-            if virtual <= at < virtual + pages * PAGE:
-                target = physical + at - virtual
-                refused = (write and not writable) or (self.amd64 and target < PAGE)
-                return None if refused else (None, target)
-
-        return None
-
-    def cell(self, place: tuple[Any, int]) -> tuple[Any, int, bool]:
-        """The bytes that hold a place, the index there, and whether they are a device's."""
-        store, at = place
-        if store is not None:
-            return store, at, False
-
-        for (base, length), cells in zip(self.windows, self.devices, strict=True):
-            if base <= at < base + length:
-                return cells, at - base, True
-
-        return self.cells, at, False
-
-    def move(self, device: str, offset: int, length: int, process: Any, data: bytes | None) -> Any:
-        """The outcome, and whether a device had a part in it."""
-        write = data is not None
-        moved, touched, fault = bytearray(), False, False
-        span = range(offset, offset + length)
-        if not self.amd64 and device == "kmem":
-            fault = any(self.place(device, at, process, write) is None for at in span)
-
-        for index, at in enumerate(span if not fault else ()):
-            place = self.place(device, at, process, write)
-            protected = place is not None and place[0] is None and write and self.is_wp(place[1])
-            if place is None or (protected and self.wp == "fault"):
-                fault = True
-                break
-
-            if protected and self.wp == "drop":
-                moved.append(0)
-                continue
-
-            cells, slot, mmio = self.cell(place)
-            touched |= mmio
-            if data is not None and (cells is not self.cells or self.ram[slot]):
-                cells[slot] = data[index]
-
-            moved.append(cells[slot])
-
-        if fault and not (moved and self.amd64):
-            return ("EFAULT", len(moved)), touched
-
-        return (len(moved) if write else bytes(moved)), touched
-
-    def is_wp(self, address: int) -> bool:
-        return any(lo <= address < hi for lo, hi in self.runs)
-
-
-BORDERS = sorted(
-    {0, 0x2C00, 0x3000, 0x5000, 0x6000, 0x7800, 0x9000, 0x9200, 0xA000, 0xC010, 0xF000, TOP}
-)
-VIRTUAL = {
-    False: [v + end * n * PAGE for v, _, n, _ in I386_MAPPINGS for end in (0, 1)] + [0xF0000000],
-    True: [v + end * n * PAGE for v, _, n, _ in AMD64_MAPPINGS for end in (0, 1)]
-    + [DIRECT + border for border in BORDERS[::3]],
-}
-
-
-def around(borders: list[int]) -> st.SearchStrategy[int]:
-    jitter = st.sampled_from([0, 0, 1, -1, 8, -8, 0x10, 0x400, -0x400, 0x1234])
-    return st.builds(int.__add__, st.sampled_from(borders), jitter).map(
-        lambda at: min(max(at, 0), (1 << 64) - 1)
-    )
-
-
-LENGTHS = st.sampled_from([0, 1, 2, 7, 8, 9, 64, 0x400, 0x1000, 0x1001, 0x2801])
-RUNS = st.lists(
-    st.tuples(st.integers(0, 15), st.integers(1, 3)).map(
-        lambda run: (run[0] * PAGE, (run[0] + run[1]) * PAGE)
-    ),
-    max_size=2,
-)
-
-
-def operations(amd64: bool) -> st.SearchStrategy[Any]:
-    places = st.one_of(
-        st.tuples(st.just("mem"), around(BORDERS)),
-        st.tuples(st.just("kmem"), around(VIRTUAL[amd64])),
-    )
-    operation = st.tuples(
-        st.booleans(), places, LENGTHS, st.sampled_from("ab"), st.integers(0, 255)
-    )
-
-    return st.tuples(st.just(amd64), st.lists(operation, min_size=1, max_size=8))
-
-
-def outcome(call: Any) -> Any:
-    try:
-        return call()
-    except DeviceError as error:
-        return (error.code.name, error.moved)
-
-
-@settings(max_examples=max(300, settings.default.max_examples if settings.default else 0))
-@given(
-    st.booleans().flatmap(operations),
-    st.sampled_from(["fault", "drop", "allow"]),
-    st.booleans(),
-    RUNS,
-)
-def test_transfers_do_what_a_byte_by_byte_model_says(
-    case: Any, wp: Any, windows: bool, runs: Any
-) -> None:
-    """The fast way, the way in steps and the model agree, on both architectures."""
-    amd64, ops = case
-    world = machine(amd64=amd64, wp=wp, windows=WINDOWS if windows else ())
-    transfer, types = world.transfer, wp_map(*runs) if runs else None
-    model = Model(amd64, wp, windows, runs)
-    for write, (device, offset), length, process, seed in ops:
-        data = bytes((seed + i * 7) % 256 for i in range(length)) if write else None
-        expected, touched = model.move(device, offset, length, process, data)
-        args: Any = (device, offset, length if data is None else data, process)
-        call: Any = transfer.read
-        steps: Any = transfer.reading
-        if data is not None:
-            call, steps, args = transfer.write, transfer.writing, (*args, types)
-
-        if touched:
-            with pytest.raises(NeedsDevice):
-                call(*args)
-        elif data is None or seed % 2:
-            assert outcome(lambda: call(*args)) == expected  # noqa: B023 -- called at once
-
-        if touched or data is None or not seed % 2:
-            assert outcome(lambda: drive(steps(*args))) == expected  # noqa: B023 -- called at once
-
-    assert [bytes(d.cells) for d in world.devices] == [bytes(d) for d in model.devices]
-    for window in world.memory.windows:
-        world.memory.unmap(window)
-
-    assert world.memory.read(0, TOP) == bytes(model.cells)
-    world.memory.close()
 
 
 def test_an_empty_transfer_ends_before_anything_else() -> None:

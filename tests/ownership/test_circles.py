@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memhub.core.claims.waiting import Ticket
 from memhub.core.requests import Principal
-from memhub.core.waiting import Ticket
 from memhub.errors import DeviceError
 from ownership.rig import PAGE, Bench, spec
 

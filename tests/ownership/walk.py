@@ -7,9 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, RangeDesc, owner_bytes
-from memhub.core.commits import Commit, SetRequest
+from memhub.core.claims.waiting import Ticket
+from memhub.core.ranges.commits import Commit, SetRequest
 from memhub.core.requests import Principal
-from memhub.core.waiting import Ticket
 from memhub.errors import DeviceError
 from ownership.asks import Ask, Flight
 from ownership.kinds import KINDS

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from memhub.core.memory import PhysicalMemory
+    from memhub.core.memory.physical import PhysicalMemory
     from memhub.service.shim.over_client import Client
 
     Start = Callable[[str], int]

@@ -17,7 +17,6 @@ EXTRAS = {
     "memhub.cli",
     "memhub.rig",
     "memhub.service.server",
-    "memhub.service.wire",
     "mypy",
     "pytest",
     "rich",
@@ -69,8 +68,11 @@ def test_the_whole_public_face_loads_no_extra_and_no_plugin() -> None:
     assert not any(name.startswith("memhub_") for name in modules)
 
 
-def test_a_hub_of_every_architecture_loads_no_extra() -> None:
-    assert loaded("from memhub import Hub, load_arches; load_arches()").isdisjoint(EXTRAS)
+def test_a_hub_of_every_architecture_loads_no_extra_and_no_service() -> None:
+    modules = loaded("from memhub import Hub, load_arches; load_arches()")
+
+    assert modules.isdisjoint(EXTRAS)
+    assert not any(name.startswith("memhub.service") for name in modules)
 
 
 def test_the_cost_of_the_public_face_beside_its_dependencies(

@@ -26,7 +26,7 @@ from memhub import (
     load_arches,
 )
 from memhub.abi import LP64, MDF_WRITECOMBINE, DataModel, Errno, RangeDesc
-from memhub.core.claims import Claim
+from memhub.core.claims.claim import Claim
 from memhub.core.machine import Machine
 from memhub.core.requests import Outcome
 from memhub.dispatch.ranges import IoctlReply

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from memhub.cli.demo.cast import Note
     from memhub.cli.demo.scenes import Part
     from memhub.core.machine import Machine
-    from memhub.core.memtypes import TypeMap
+    from memhub.core.types.typemap import TypeMap
 
 LAB = Path(__file__).parent / "lab.toml"
 LOG_ID = "memhub-demo"

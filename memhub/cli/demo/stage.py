@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.lowlevel import checkpoint
 
-from memhub.core.commits import Instant
+from memhub.core.ranges.commits import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

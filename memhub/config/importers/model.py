@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.core.mtrr import MtrrRegisters
     from memhub.core.spec import MachineSpec
+    from memhub.core.types.mtrr import MtrrRegisters
 
 DumpFormat = Literal["dmesg", "proc_mtrr", "memcontrol"]
 

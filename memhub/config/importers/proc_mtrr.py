@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
 from memhub.config.values import TYPE_WORDS
-from memhub.core.mtrr import MASK_VALID, MAX_VARIABLE, MtrrRegisters, VariableMtrr, address_mask
+from memhub.core.types.mtrr import (
+    MASK_VALID,
+    MAX_VARIABLE,
+    MtrrRegisters,
+    VariableMtrr,
+    address_mask,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from memhub.core.driver import Change, RangeDriver, RangeState
-    from memhub.core.memtypes import TypeMap
+    from memhub.core.types.typemap import TypeMap
 
 _FLAGS_OFFSET = 16
 _BUSY_BYTE = 3

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from memhub.core.directmap import DirectTypeMap
-from memhub.core.layers import blocks, matching, next_border
-from memhub.core.memtypes import CODE_OF_TYPE, RESERVED, UNDEFINED, TypeMap
-from memhub.core.mtrr import (
+from memhub.core.types.directmap import DirectTypeMap
+from memhub.core.types.layers import blocks, matching, next_border
+from memhub.core.types.mtrr import (
     FIXED_COUNT,
     FIXED_END,
     FIXED_RANGES,
@@ -25,13 +24,14 @@ from memhub.core.mtrr import (
     address_mask,
     fixed_index,
 )
+from memhub.core.types.typemap import CODE_OF_TYPE, RESERVED, UNDEFINED, TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from memhub.core.memtypes import Codes
+    from memhub.core.types.typemap import Codes
 
 #: Blocks that the masks of one state may match, together, for its map to be flattened.
 FLATTENED: Final = 1 << 10

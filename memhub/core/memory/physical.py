@@ -1,7 +1,7 @@
 """A machine's physical memory: sparse RAM, ROM, open bus, and windows that devices answer.
 
 Everything here is synchronous. A span that reaches a device window cannot be read or written
-here: NeedsDevice says so before a byte moves, and `memhub.core.transfer` hands the accesses to
+here: NeedsDevice says so before a byte moves, and `memhub.core.memory.transfer` hands the accesses to
 a caller that can wait for the device.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from memhub.core.backing import Store
-from memhub.core.physmap import (
+from memhub.core.memory.backing import Store
+from memhub.core.memory.physmap import (
     Extent,
     MmioDevice,
     Segment,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class NeedsDevice(Exception):
     """Raised when a span reaches a device window and the caller cannot wait; nothing moved.
 
-    Never a reply: the caller starts again with the steps of `memhub.core.transfer`.
+    Never a reply: the caller starts again with the steps of `memhub.core.memory.transfer`.
 
     Attributes:
         window: the first device window in the span.

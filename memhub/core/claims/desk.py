@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_ACTIVE, U64_MAX
-from memhub.core.claims import Claim, busy
-from memhub.core.commits import expiry
+from memhub.core.claims.claim import Claim, busy
+from memhub.core.ranges.commits import expiry
 from memhub.core.requests import Effect, Outcome
 from memhub.errors import InvalidArgument, NoSuchRange
 
 if TYPE_CHECKING:
-    from memhub.core.commits import Instant
-    from memhub.core.owned import OwnedRanges
+    from memhub.core.ranges.commits import Instant
+    from memhub.core.ranges.owned import OwnedRanges
     from memhub.core.requests import Principal
     from memhub.errors import Obstacle
 

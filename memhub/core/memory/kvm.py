@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
     from memhub.abi import Buffer
-    from memhub.core.pieces import Protection
-    from memhub.core.transfer import Transfer
+    from memhub.core.memory.pieces import Protection
+    from memhub.core.memory.transfer import Transfer
 
 
 @dataclass(frozen=True, slots=True)

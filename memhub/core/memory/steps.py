@@ -11,9 +11,9 @@ from memhub.errors import DeviceError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from memhub.core.memory import PhysicalMemory
-    from memhub.core.physmap import MmioDevice, Segment, Window
-    from memhub.core.pieces import Piece
+    from memhub.core.memory.physical import PhysicalMemory
+    from memhub.core.memory.physmap import MmioDevice, Segment, Window
+    from memhub.core.memory.pieces import Piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from memhub.core.driver import KernelLayout
-    from memhub.core.memory import PhysicalMemory
+    from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.spec import KernelMapping
 
 _GIB: Final = 1 << 30

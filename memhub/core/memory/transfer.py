@@ -29,9 +29,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memhub.abi import U64_MAX
-from memhub.core.memory import NeedsDevice
-from memhub.core.pieces import Pieces, protected
-from memhub.core.steps import MmioStep, Progress, fetch, store
+from memhub.core.memory.physical import NeedsDevice
+from memhub.core.memory.pieces import Pieces, protected
+from memhub.core.memory.steps import MmioStep, Progress, fetch, store
 from memhub.errors import DeviceError, InvalidArgument
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from memhub.abi import Buffer
     from memhub.core.driver import TransferRules
-    from memhub.core.kmem import KernelMemory
-    from memhub.core.memory import PhysicalMemory
-    from memhub.core.pieces import DeviceName, Protection
+    from memhub.core.memory.kmem import KernelMemory
+    from memhub.core.memory.physical import PhysicalMemory
+    from memhub.core.memory.pieces import DeviceName, Protection
     from memhub.core.spec import WpWrites
 
 #: The longest transfer, INT_MAX bytes (FreeBSD DEVFS_IOSIZE_MAX); more is EINVAL.

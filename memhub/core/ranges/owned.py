@@ -17,11 +17,11 @@ from memhub.abi import (
     Errno,
     RangeDesc,
 )
-from memhub.core.commits import Commit, Instant, SetRequest, expiry
-from memhub.core.planner import Planner
-from memhub.core.ranges import RangeTable, mark_busy
+from memhub.core.ranges.commits import Commit, Instant, SetRequest, expiry
+from memhub.core.ranges.planner import Planner
+from memhub.core.ranges.table import RangeTable, mark_busy
+from memhub.core.ranges.undo import UndoNotes
 from memhub.core.requests import Effect, Outcome, Principal
-from memhub.core.undo import UndoNotes
 from memhub.errors import DeviceError, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from memhub.core.overlap import OverlapIndex
+from memhub.core.claims.overlap import OverlapIndex
 from memhub.core.requests import Outcome, Principal
 from memhub.errors import DeviceError, Obstacle, RangeBusy, StaleClaim, WouldDeadlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from memhub.core.commits import Instant
     from memhub.core.machine import OpenFile
+    from memhub.core.ranges.commits import Instant
 
 
 @dataclass(slots=True, eq=False)

@@ -37,23 +37,23 @@ on the machine and never comes back; a set of slots; and bytes that it protects.
 The driver's own checks come first and keep their order: a malformed request is EINVAL, busy or
 not. Nothing here waits; `waiting.py` queues requests that were refused by these rules.
 
-`claimtable.py` holds the claims and can take back, whole, what happened since the last record.
+`table.py` holds the claims and can take back, whole, what happened since the last record.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from memhub.core.claims import Claim, LostClaim, busy, describe
-from memhub.core.claimtable import ClaimTable
+from memhub.core.claims.claim import Claim, LostClaim, busy, describe
+from memhub.core.claims.table import ClaimTable
 from memhub.errors import Obstacle, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from memhub.abi import RangeDesc
-    from memhub.core.memtypes import TypeMap
     from memhub.core.requests import Principal
+    from memhub.core.types.typemap import TypeMap
 
 
 class Ownership(ClaimTable):

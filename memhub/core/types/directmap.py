@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from memhub.core.memtypes import CODE_OF_TYPE, MARK, TYPE_OF_CODE, UNDEFINED, Segment, TypeMap
+from memhub.core.types.typemap import CODE_OF_TYPE, MARK, TYPE_OF_CODE, UNDEFINED, Segment, TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
-    from memhub.core.memtypes import Codes
+    from memhub.core.types.typemap import Codes
 
 #: Stretches that `first_difference` compares before it gives up and assumes a difference.
 COMPARED: Final = 1 << 14

@@ -13,17 +13,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_BUSY, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno
-from memhub.core.claims import busy
-from memhub.core.ownership import Ownership
+from memhub.core.claims.claim import busy
+from memhub.core.claims.ownership import Ownership
 from memhub.errors import DeviceError, NoRanges, NotSupported, RangeBusy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memhub.abi import RangeDesc
-    from memhub.core.commits import Commit, SetRequest
     from memhub.core.driver import Change, RangeState
-    from memhub.core.ranges import RangeTable
+    from memhub.core.ranges.commits import Commit, SetRequest
+    from memhub.core.ranges.table import RangeTable
     from memhub.core.requests import Principal
 
 

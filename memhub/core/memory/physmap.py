@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from memhub.abi import PAGE_SIZE
-from memhub.core.backing import STORE_MAX
+from memhub.core.memory.backing import STORE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

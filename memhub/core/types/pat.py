@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from memhub.core.directmap import DirectTypeMap
-from memhub.core.layers import flatten, product
-from memhub.core.memtypes import CODE_OF_TYPE, MARK, TYPE_OF_CODE, TypeMap
+from memhub.core.types.directmap import DirectTypeMap
+from memhub.core.types.layers import flatten, product
+from memhub.core.types.typemap import CODE_OF_TYPE, MARK, TYPE_OF_CODE, TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from memhub.core.memtypes import Codes
+    from memhub.core.types.typemap import Codes
 
 ENTRIES: Final = 8
 

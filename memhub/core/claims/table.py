@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.core.overlap import OverlapIndex
+from memhub.core.claims.overlap import OverlapIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memhub.core.claims import Claim, LostClaim
+    from memhub.core.claims.claim import Claim, LostClaim
     from memhub.core.requests import Principal
 
 

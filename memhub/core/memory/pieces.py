@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
     from memhub.core.driver import TransferRules
-    from memhub.core.kmem import KernelMemory
-    from memhub.core.memory import PhysicalMemory
+    from memhub.core.memory.kmem import KernelMemory
+    from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.spec import WpWrites
 
 DeviceName = Literal["mem", "kmem"]
