@@ -129,7 +129,7 @@ def rounds(
     """Run every load once a round, in rotating order; others say their own seconds."""
     times: dict[str, list[float]] = {name: [] for name in loads}
     names = list(loads)
-    length = plan.scaled(milliseconds, 5)
+    length = plan.scaled(milliseconds, 50)
     for turn in range(plan.rounds):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
