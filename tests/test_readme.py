@@ -105,3 +105,19 @@ def test_every_link_leads_somewhere(link: str) -> None:
 def test_the_two_lines_set_up_an_environment_of_their_own(marker: str) -> None:
     """They need nothing but Python."""
     assert block(marker).startswith("python3 -m venv .venv && .venv/bin/pip install ")
+
+
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """The excerpt is of the run that a reader gets, line by line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "memhub", "demo", "--log", str(tmp_path / "demo.jsonl")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    printed = done.stdout.splitlines()
+    shown = [line for line in block("demo output").splitlines() if line.strip() not in ("", "…")]
+
+    assert len(shown) > 15
+    assert [line for line in shown if line not in printed] == []
