@@ -86,6 +86,9 @@ FROM_SERVER: Final[tuple[type[Message], ...]] = (
 )
 
 
+_PIECES: Final = 256  # so that a body that comes byte by byte takes no more room than its bytes
+
+
 class Decoder:
     """Cuts a stream of bytes into messages.
 
@@ -102,20 +105,21 @@ class Decoder:
             whose outcome decides how the rest is read.
     """
 
-    __slots__ = ("_dead", "_decoders", "_need", "_pending", "max_body", "one")
+    __slots__ = ("_dead", "_decoders", "_kept", "_need", "_pending", "max_body", "one")
 
     def __init__(self, frames: Iterable[type[Message]], max_body: int = MIN_BODY) -> None:
         self.max_body = max_body
         self.one = False
         self._decoders = {frame.TYPE: frame.decode for frame in frames}
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._kept = 0
         self._need = HEADER_SIZE
         self._dead: str | None = None
 
     @property
     def pending(self) -> int:
         """Bytes that are kept until the rest of their frame arrives."""
-        return len(self._pending)
+        return self._kept
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
         """Take what one receive brought.
@@ -132,15 +136,22 @@ class Decoder:
         if self._dead is not None:
             raise ProtocolError(f"the stream is dead since: {self._dead}")
 
+        if data.__class__ is not bytes:
+            data = bytes(data)
+
         if self._pending:
-            self._pending += data
-            if len(self._pending) < self._need:
+            # Pieces of a large frame are put together once, when the last of them is there.
+            self._pending.append(data)
+            self._kept += len(data)
+            if self._kept < self._need:
+                if len(self._pending) >= _PIECES:
+                    self._pending = [b"".join(self._pending)]
+
                 return []
 
-            data = bytes(self._pending)
+            data = b"".join(self._pending)
             self._pending.clear()
-        elif data.__class__ is not bytes:
-            data = bytes(data)
+            self._kept = 0
 
         return self._cut(data)
 
@@ -148,6 +159,7 @@ class Decoder:
         """Refuse everything from here on, for a rule that was broken above the frames."""
         self._dead = reason
         self._pending.clear()
+        self._kept = 0
 
     def _cut(self, data: bytes) -> list[Message]:
         messages: list[Message] = []
@@ -182,7 +194,8 @@ class Decoder:
             raise
 
         if at < end:
-            self._pending += data[at:] if at else data
+            self._pending.append(data[at:] if at else data)
+            self._kept = end - at
 
         return messages
 
