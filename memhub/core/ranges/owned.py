@@ -195,7 +195,11 @@ class OwnedRanges(Planner):
             return
 
         slots = after.slots
-        spans = {slot: (slots[slot].mr_base, slots[slot].mr_end) for slot in change.wrote}
+        spans = {
+            slot: (slots[slot].mr_base, slots[slot].mr_end)
+            for slot in change.wrote
+            if slots[slot].mr_len  # powerpc takes a length of 0 and leaves the slot free
+        }
         expires = expiry(request.lease, now)
         claim = self.ownership.take_slots(request.process, spans, now.wall, expires)
         if claim is not None:
