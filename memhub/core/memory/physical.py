@@ -1,8 +1,8 @@
 """A machine's physical memory: sparse RAM, ROM, open bus, and windows that devices answer.
 
 Everything here is synchronous. A span that reaches a device window cannot be read or written
-here: NeedsDevice says so before a byte moves, and `memhub.core.memory.transfer` hands the accesses to
-a caller that can wait for the device.
+here: NeedsDevice says so before a byte moves, and `memhub.core.memory.transfer` hands the
+accesses to a caller that can wait for the device.
 """
 
 from __future__ import annotations
