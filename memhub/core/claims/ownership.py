@@ -194,33 +194,27 @@ class Ownership(ClaimTable):
         slots: Mapping[int, tuple[int, int]],
         since: float,
         expires: float | None = None,
-    ) -> Claim | None:
+    ) -> Claim:
         """Claim slots that an UPDATE wrote (rule 1).
 
         Args:
             process: the writer.
-            slots: slot to the bytes `[base, end)` that it covers now.
+            slots: slot to the bytes `[base, end)` that it covers now; none is held already.
             since: wall-clock seconds.
             expires: monotonic seconds of the lease's end.
-
-        Returns:
-            the new claim, or None if the process held all of them already.
         """
-        new = {slot: span for slot, span in slots.items() if slot not in self._slot_claim}
-        if not new:
-            return None
-
+        spans = slots.values()
         claim = Claim(
             fence=self._last_fence + 1,
             process=process,
             kind="update",
-            base=min(base for base, _ in new.values()),
-            end=max(end for _, end in new.values()),
+            base=min(spans)[0],
+            end=max([end for _, end in spans]),
             since=since,
             expires=expires,
         )
         self._insert(claim)
-        for slot, span in new.items():
+        for slot, span in slots.items():
             self._give_slot(claim, slot, span)
 
         return claim

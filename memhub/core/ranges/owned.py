@@ -189,24 +189,21 @@ class OwnedRanges(Planner):
     def _claim_written(
         self, request: SetRequest, change: Change, after: RangeState, now: Instant, outcome: Outcome
     ) -> None:
-        held = self.ownership.holder(change.wrote[0]) if len(change.wrote) == 1 else None
-        if held is not None:
-            outcome.fence = held.fence
-            return
-
         slots = after.slots
-        spans = {
-            slot: (slots[slot].mr_base, slots[slot].mr_end)
-            for slot in change.wrote
-            if slots[slot].mr_len  # powerpc takes a length of 0 and leaves the slot free
-        }
-        expires = expiry(request.lease, now)
-        claim = self.ownership.take_slots(request.process, spans, now.wall, expires)
-        if claim is not None:
-            outcome.claimed = tuple(claim.slots)
+        spans = {}
+        for slot in change.wrote:
+            held = self.ownership.holder(slot)
+            row = slots[slot]
+            if held is not None:
+                outcome.fence = held.fence
+            elif row.mr_len:  # powerpc takes a length of 0 and leaves the slot free
+                spans[slot] = (row.mr_base, row.mr_end)
+
+        if spans:
+            expires = expiry(request.lease, now)
+            claim = self.ownership.take_slots(request.process, spans, now.wall, expires)
+            outcome.claimed = tuple(spans)
             outcome.fence = claim.fence
-        elif (holder := self.ownership.holder(change.wrote[0])) is not None:
-            outcome.fence = holder.fence
 
     def _save(self) -> RangeTable:
         """Keep what `revert` goes back to."""
@@ -223,7 +220,8 @@ class OwnedRanges(Planner):
     def settle(self) -> None:
         """Make the last operation final."""
         self._saved = None
-        self.ownership.settle()
+        if self.ownership.journal:
+            self.ownership.settle()
 
     def revert(self) -> None:
         """Take back the last operation, whole."""
@@ -278,15 +276,23 @@ class OwnedRanges(Planner):
 
 
 def _changed(change: Change, before: RangeState, after: RangeState) -> Outcome:
-    slots = change.wrote
-    if len(slots) != 1 or len(change.slots) > 1 or slots[0] not in change.slots:
-        slots = tuple(sorted({*change.slots, *slots}))
+    slots, old = change.wrote, before.msrs
+    msrs = {number: (old.get(number, 0), new) for number, new in change.msrs.items()}
+    if (
+        len(slots) == 1
+        and len(change.slots) <= 1
+        and (not change.slots or slots[0] in change.slots)
+    ):
+        slot = slots[0]
+        return Outcome(
+            slots=slots, before=(before.slots[slot],), after=(after.slots[slot],), msrs=msrs
+        )
 
-    old = before.msrs
+    slots = tuple(sorted({*change.slots, *slots}))
 
     return Outcome(
         slots=slots,
         before=tuple([before.slots[slot] for slot in slots]),
         after=tuple([after.slots[slot] for slot in slots]),
-        msrs={number: (old.get(number, 0), new) for number, new in change.msrs.items()},
+        msrs=msrs,
     )
