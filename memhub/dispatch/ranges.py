@@ -175,11 +175,14 @@ class RangeDesk:
 
         now = context.clock.now()
         outcome = machine.ranges.set(request, now)
-        self._seal(request, now.mono_ns, outcome)
+        if context.journal.active:
+            context.seal(machine, self.record(request, now.mono_ns, outcome))
+
         if outcome.error is not None:
             raise outcome.error
 
-        self._changed(request, outcome)
+        if request.lease is not None or machine.queue.tickets:
+            self._changed(request, outcome)
 
         return outcome
 

@@ -203,13 +203,16 @@ class Ownership(ClaimTable):
             since: wall-clock seconds.
             expires: monotonic seconds of the lease's end.
         """
-        spans = slots.values()
+        base, end = min(slots.values())
+        if len(slots) > 1:
+            end = max(stop for _, stop in slots.values())
+
         claim = Claim(
             fence=self._last_fence + 1,
             process=process,
             kind="update",
-            base=min(spans)[0],
-            end=max([end for _, end in spans]),
+            base=base,
+            end=end,
             since=since,
             expires=expires,
         )

@@ -175,8 +175,8 @@ class OwnedRanges(Planner):
     def _apply(self, request: SetRequest, change: Change, now: Instant) -> Outcome:
         table = self._save()
         before = table.state
-        self._swap(change)
-        after = table.state
+        after = before.apply(change)
+        table.swap(after, change.slots, self._models)
         self._undo.note(request.process, change.wrote, before.slots, after.slots)
         outcome = _changed(change, before, after)
         if request.arg == MEMRANGE_SET_REMOVE:
