@@ -94,6 +94,8 @@ class Planner:
             self._check_commit_slots(change.wrote, but)
             self._check_types(table, process, change)
             self._check_commits(table, process, change, but)
+            if but is None:
+                self._check_order(table, request)
 
         return change
 
