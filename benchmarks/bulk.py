@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ from benchmarks.harness import (
     measure,
     pinned,
     run_on,
-    skipped,
     together,
 )
 from benchmarks.serving import BULK, served
@@ -134,6 +132,3 @@ def rows(plan: Plan) -> Iterator[Row]:
             }
             stack.enter_context(pinned(core))
             yield from run_on(backend, _run, backend, paths, plan)
-
-    why = "not measured" if shutil.which("qemu-system-x86_64") else "no qemu-system-x86_64 here"
-    yield skipped("read of 1 MiB", why, against="QEMU qtest b64read")

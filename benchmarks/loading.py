@@ -1,4 +1,4 @@
-"""The C client: compiled where there is a compiler, and run against servers in rounds."""
+"""Programs in C, made where there is a compiler; the client is run against servers in rounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Other = Callable[[], float]
 
 _HEADER = 12
-_SOURCE = Path(__file__).with_name("load.c")
+_SOURCES = Path(__file__).parent
 
 
 class NoCompiler(Exception):
@@ -50,8 +50,8 @@ class Load:
     framing: str = "memhub"
 
 
-def compiled(folder: Path) -> Path:
-    """The client.
+def compiled(folder: Path, name: str = "load") -> Path:
+    """A program whose source lies here; the client unless named.
 
     Raises:
         NoCompiler: it cannot be made here.
@@ -60,8 +60,8 @@ def compiled(folder: Path) -> Path:
     if compiler is None:
         raise NoCompiler("no C compiler here")
 
-    program = folder / "load"
-    subprocess.run([compiler, "-O2", "-o", program, _SOURCE], check=True, capture_output=True)
+    program, source = folder / name, _SOURCES / f"{name}.c"
+    subprocess.run([compiler, "-O2", "-o", program, source], check=True, capture_output=True)
 
     return program
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 from contextlib import ExitStack
@@ -67,8 +66,6 @@ def _greeted(sock: socket.socket, path: Path) -> None:
 def rows(plan: Plan) -> Iterator[Row]:
     """The command, and the connection on every backend."""
     yield _command(plan)
-    why = "not measured" if shutil.which("umockdev-run") else "no umockdev here"
-    yield skipped("ioctl under memhub exec", why, against="umockdev")
     goal = Goal(64, 16)
     for backend in backends(plan):
         row = amount("memory of an idle connection", [_idle(backend, plan)], "KiB", goal)

@@ -23,6 +23,8 @@ QUESTIONS = (
     "connections",
     "clients",
     "bulk",
+    "qtest",
+    "exec",
     "oneshot",
     "imports",
     "lifecycle",
