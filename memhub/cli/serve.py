@@ -116,8 +116,8 @@ async def _serve(
 
     from memhub.cli.version import version
     from memhub.hub import Hub
-    from memhub.service.notify import notify
     from memhub.service.server import Server
+    from memhub.service.server.notify import notify
     from memhub.service.settings import ServiceError
 
     specs = config.machines.values()

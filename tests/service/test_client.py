@@ -24,7 +24,7 @@ from memhub.errors import (
     TimedOut,
     WouldDeadlock,
 )
-from memhub.service.client_calls import where
+from memhub.service.calls import where
 from service.service_rig import MIB, WINDOW, lab, machine
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memhub import MachineSpec
-    from memhub.service.local_handle import LocalHandle
+    from memhub.service.local.handle import LocalHandle
 
 BASE, LENGTH = 0x200000, 0x1000
 

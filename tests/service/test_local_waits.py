@@ -17,7 +17,7 @@ from shell.kit import ARCHES, PAT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.service.local_handle import LocalHandle
+    from memhub.service.local.handle import LocalHandle
 
 SLOW = replace(PAT, commit_latency=0.02)
 BASE, LENGTH = 0x200000, 0x1000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.errors import NotPermitted
-from memhub.service.rights import EVERYTHING, Grants, Peer
+from memhub.service.server.rights import EVERYTHING, Grants, Peer
 from memhub.service.settings import RIGHTS, RightsRule
 from service.service_rig import MIB, WINDOW, lab, machine
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from memhub.service.client_handle import RemoteHandle
+    from memhub.service.client.handle import RemoteHandle
 
 ME = os.getuid()
 

@@ -12,8 +12,8 @@ import trustme
 from memhub.errors import AccessDenied, NotPermitted, NotSupported
 from memhub.service.blocking import BlockingClient
 from memhub.service.client import connect
+from memhub.service.server.tls import Tokens
 from memhub.service.settings import Limits, RightsRule, ServiceError, TcpConfig
-from memhub.service.tls import Tokens
 from service.service_rig import MIB, lab
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from memhub.abi import LP64
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc
-    from memhub.service.blocking_handle import BlockingHandle
-    from memhub.service.local_handle import LocalHandle
+    from memhub.service.blocking.handle import BlockingHandle
+    from memhub.service.local.handle import LocalHandle
 
 
 class Device(Protocol):

@@ -22,7 +22,7 @@ from memhub.journal import Journal
 from memhub.plugin.loader import load_arches
 from memhub.process import Process
 from memhub.report import report
-from memhub.service.local_handle import LocalHandle
+from memhub.service.local.handle import LocalHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import ILP32, LP64
 from memhub.errors import BadHandle, InvalidArgument, NoSpace
-from memhub.service import auditing, wire
-from memhub.service.rights import WRITE_MEMORY, Grants
+from memhub.service import wire
+from memhub.service.server import auditing
+from memhub.service.server.rights import WRITE_MEMORY, Grants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from memhub.handle import Handle
     from memhub.hub import Hub
     from memhub.process import Process
-    from memhub.service.rights import Peer
-    from memhub.service.server_later import Later
+    from memhub.service.server.later import Later
+    from memhub.service.server.rights import Peer
     from memhub.service.settings import ServiceConfig
 
     Answer = wire.Message | None

@@ -6,17 +6,16 @@ import os
 from typing import TYPE_CHECKING, Self, final
 
 from memhub.errors import BadHandle
-from memhub.service import client_calls as calls
-from memhub.service import wire
-from memhub.service.client_caller import Waiter
-from memhub.service.client_map import MappedMemory
+from memhub.service import calls, wire
+from memhub.service.client.caller import Waiter
+from memhub.service.mapped import MappedMemory
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from memhub.abi import Buffer, RangeDesc
-    from memhub.service.client_caller import Caller
+    from memhub.service.client.caller import Caller
 
 
 @final

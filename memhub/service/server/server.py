@@ -12,14 +12,14 @@ import anyio
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from memhub.errors import AccessDenied, LogFailed
-from memhub.service import auditing
 from memhub.service.link import Link, SocketLink, StreamLink, peer_of
-from memhub.service.rights import Peer
-from memhub.service.server_connection import Connection
-from memhub.service.server_gate import Gate
-from memhub.service.server_socket import UnixListener, tcp_listener
+from memhub.service.server import auditing
+from memhub.service.server.connection import Connection
+from memhub.service.server.gate import Gate
+from memhub.service.server.listening import UnixListener, tcp_listener
+from memhub.service.server.rights import Peer
+from memhub.service.server.tls import Tokens, server_context, subject_of
 from memhub.service.settings import ServiceConfig, ServiceError
-from memhub.service.tls import Tokens, server_context, subject_of
 
 if TYPE_CHECKING:
     import socket

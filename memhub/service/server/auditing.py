@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from memhub.core.ranges.commits import Instant
     from memhub.core.requests import Principal
     from memhub.errors import DeviceError
-    from memhub.service.rights import Peer
+    from memhub.service.server.rights import Peer
 
     Record = dict[str, Any]
 

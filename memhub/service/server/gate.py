@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memhub.hub import Hub
+    from memhub.service.server.tls import Tokens
     from memhub.service.settings import ServiceConfig
-    from memhub.service.tls import Tokens
 
 _FRAME_MIN: Final = 4096
 

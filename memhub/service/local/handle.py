@@ -17,7 +17,7 @@ from memhub.core.claims.waiting import Ticket
 from memhub.core.ranges.commits import Commit, SetRequest
 from memhub.dispatch.ranges import IoctlReply
 from memhub.errors import InvalidArgument
-from memhub.service.server_map import check_map, open_memory, table
+from memhub.service.server.mapping import check_map, open_memory, table
 from memhub.service.wire.requests import MAP_READ, MAP_WRITE
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ import os
 import socket
 from collections import deque
 
-from memhub.service import client_calls as calls
-from memhub.service import wire
-from memhub.service.blocking_handle import BlockingHandle
+from memhub.service import calls, wire
+from memhub.service.blocking.handle import BlockingHandle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

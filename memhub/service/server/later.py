@@ -16,8 +16,8 @@ from anyio.lowlevel import checkpoint
 
 from memhub.errors import Cancelled, DeviceError, NoSuchRange
 from memhub.service import wire
-from memhub.service.server_map import map_memory
-from memhub.service.server_stream import WriteStream, finish, take
+from memhub.service.server.mapping import map_memory
+from memhub.service.server.stream import WriteStream, finish, take
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from memhub.events import Subscription
     from memhub.handle import Handle
     from memhub.service.link import Link
-    from memhub.service.rights import Peer
+    from memhub.service.server.rights import Peer
     from memhub.service.settings import Limits
 
     Answer = wire.Message | None

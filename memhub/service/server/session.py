@@ -1,7 +1,7 @@
 """What one client asks, and the answers that are given at once.
 
 A handler takes a request and returns its answer, or None where the answer comes later
-(`server_later`). It never awaits: all requests of one receive are answered in one turn.
+(`later`). It never awaits: all requests of one receive are answered in one turn.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import orjson
 
 from memhub.errors import Cancelled, InvalidArgument
 from memhub.service import wire
-from memhub.service.rights import READ_RANGES
-from memhub.service.server_memory import MemoryRequests
-from memhub.service.server_ranges import RangeRequests
+from memhub.service.server.memory import MemoryRequests
+from memhub.service.server.ranges import RangeRequests
+from memhub.service.server.rights import READ_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memhub.service.server_base import Answer
+    from memhub.service.server.base import Answer
 
 
 @final

@@ -9,9 +9,10 @@ import anyio
 
 from memhub.abi import Errno
 from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
-from memhub.service import auditing, wire
-from memhub.service.server_later import Later
-from memhub.service.server_session import HANDLERS, LEAVING, Session
+from memhub.service import wire
+from memhub.service.server import auditing
+from memhub.service.server.later import Later
+from memhub.service.server.session import HANDLERS, LEAVING, Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from memhub.process import Process
     from memhub.service.link import Link
-    from memhub.service.rights import Peer
-    from memhub.service.server_gate import Gate
+    from memhub.service.server.gate import Gate
+    from memhub.service.server.rights import Peer
 
 _FAREWELL: Final = 1.0  # seconds in which a client may read the last words
 _LABEL_MAX: Final = 64

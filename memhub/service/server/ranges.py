@@ -10,13 +10,13 @@ import orjson
 from memhub.core.ranges.commits import SetRequest
 from memhub.errors import InvalidArgument, NoSuchRange, NotSupported
 from memhub.service import wire
-from memhub.service.rights import BREAK_CLAIMS, READ_RANGES, SET_RANGES
-from memhub.service.server_base import SessionBase
+from memhub.service.server.base import SessionBase
+from memhub.service.server.rights import BREAK_CLAIMS, READ_RANGES, SET_RANGES
 
 if TYPE_CHECKING:
     from memhub.core.claims.claim import Claim
     from memhub.core.requests import Outcome
-    from memhub.service.server_base import Answer, Entry
+    from memhub.service.server.base import Answer, Entry
 
 FOREVER: Final = 0xFFFFFFFF
 

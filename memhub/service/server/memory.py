@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.core.memory.physical import NeedsDevice
 from memhub.service import wire
-from memhub.service.rights import READ_MEMORY, WRITE_MEMORY
-from memhub.service.server_base import SessionBase
-from memhub.service.server_stream import WriteStream
+from memhub.service.server.base import SessionBase
+from memhub.service.server.rights import READ_MEMORY, WRITE_MEMORY
+from memhub.service.server.stream import WriteStream
 
 if TYPE_CHECKING:
-    from memhub.service.server_base import Answer
+    from memhub.service.server.base import Answer
 
 _U64: Final = (1 << 64) - 1
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
 
-from memhub.service import client_calls as calls
-from memhub.service import wire
-from memhub.service.client_caller import Caller, Waiter
-from memhub.service.client_events import RemoteSubscription
-from memhub.service.client_handle import RemoteHandle
+from memhub.service import calls, wire
+from memhub.service.client.caller import Caller, Waiter
+from memhub.service.client.events import RemoteSubscription
+from memhub.service.client.handle import RemoteHandle
 from memhub.service.link import SocketLink, StreamLink
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from memhub.abi import DataModel
-    from memhub.service.client_map import MappedMemory
+    from memhub.service.mapped import MappedMemory
 
 _RETRY: Final = 0.01
 

@@ -10,7 +10,7 @@ import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from memhub.service import wire
-from memhub.service.client_calls import joined, lost, unfit
+from memhub.service.calls import joined, lost, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 
-from memhub.service import client_calls as calls
-from memhub.service import wire
+from memhub.service import calls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
     from memhub.abi import Buffer, RangeDesc
-    from memhub.service.blocking import BlockingClient
-    from memhub.service.client_map import MappedMemory
+    from memhub.service.blocking.client import BlockingClient
+    from memhub.service.mapped import MappedMemory
 
 
 class BlockingHandle:
@@ -115,7 +114,7 @@ class BlockingHandle:
         """
         found = self._maps.get(write)
         if found is None:
-            from memhub.service.client_map import MappedMemory
+            from memhub.service.mapped import MappedMemory
 
             rights = wire.MAP_READ | (wire.MAP_WRITE if write else 0)
             mapped = self._client.ask(wire.Map(0, self._open(), rights))

@@ -12,14 +12,15 @@ import os
 from typing import TYPE_CHECKING
 
 from memhub.errors import DeviceError, NotPermitted, NotSupported
-from memhub.service import auditing, wire
+from memhub.service import wire
+from memhub.service.server import auditing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.core.machine import Machine, OpenFile
     from memhub.dispatch import Dispatcher
-    from memhub.service.rights import Peer
+    from memhub.service.server.rights import Peer
 
     Row = tuple[int, int, int, str]
 

@@ -1,0 +1,9 @@
+"""The blocking client's face on machines in this process.
+
+client  the machines, made fresh    handle  an open device
+"""
+
+from __future__ import annotations
+
+from memhub.service.local.client import LocalClient as LocalClient
+from memhub.service.local.handle import LocalHandle as LocalHandle
