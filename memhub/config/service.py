@@ -96,6 +96,8 @@ def _read_tcp(table: Table) -> TcpConfig:
 
     if tcp.ca is not None and tcp.certfile is None:
         table.wrong("ca", "needs 'certfile': without TLS no client shows a certificate")
+    elif tcp.exposed and tcp.keyfile is None:
+        table.wrong("host", f"{tcp.host!r} is no loopback address and needs TLS: set 'certfile'")
 
     return tcp
 

@@ -45,7 +45,7 @@ class TcpConfig:
     Attributes:
         host: address or name to bind.
         port: port number; 0 lets the system choose.
-        certfile: the server's certificate chain; None serves without TLS.
+        certfile: the server's certificate chain; None serves without TLS, on loopback alone.
         keyfile: its private key.
         ca: certificates that sign clients; with it, clients must show one.
         token_file: file of the tokens that clients may show, a line `NAME:TOKEN` each.
@@ -57,6 +57,23 @@ class TcpConfig:
     keyfile: Path | None = None
     ca: Path | None = None
     token_file: Path | None = None
+
+    @property
+    def exposed(self) -> bool:
+        """Whether what is said could be heard outside this machine, tokens too.
+
+        Without TLS that is so on any host but `localhost`, 127.0.0.0/8 and ::1; a name is not
+        looked up, since what it means may change.
+        """
+        if self.certfile is not None or self.host == "localhost":
+            return False
+
+        from ipaddress import ip_address
+
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,6 +219,11 @@ WRONG: list[tuple[str, str, str]] = [
     (machine("") + "[service.tcp]", "service.tcp.port", "is missing"),
     (machine("") + '[service.tcp]\nport = 1\nca = "x"', "service.tcp.ca", "needs 'certfile'"),
     (machine("") + '[service.tcp]\nport = 1\nkeyfile = "x"', "service.tcp.certfile", "go together"),
+    (
+        machine("") + '[service.tcp]\nhost = "0.0.0.0"\nport = 1\ntoken_file = "x"',
+        "service.tcp.host",
+        "'0.0.0.0' is no loopback address and needs TLS",
+    ),
     (machine("") + "[[service.rights]]\nuid = 0", "service.rights[0].allow", "is missing"),
     (machine("") + "[[service.rights]]\nallow = []", "service.rights[0]", "exactly one of uid"),
     (

@@ -170,6 +170,30 @@ async def test_a_listener_that_cannot_tell_its_clients_apart_does_not_start(
             pass
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "rig.example", ""])
+async def test_without_tls_nothing_is_served_beyond_this_machine(
+    tmp_path: Path, tokens: Path, host: str
+) -> None:
+    with pytest.raises(ServiceError, match=r"needs TLS .* tokens would travel in the clear"):
+        async with lab(tmp_path, tcp=TcpConfig(host=host, token_file=tokens)):
+            pass
+
+
+async def test_with_tls_any_address_is_served(
+    tmp_path: Path, files: dict[str, Any], authority: trustme.CA
+) -> None:
+    context = client_context(authority, "rig-a")
+    async with lab(tmp_path, tcp=TcpConfig(host="0.0.0.0", **files)) as it:
+        address = tcp_address(it.server.addresses).replace("0.0.0.0", "localhost")
+        async with connect(address, ssl_context=context) as hub:
+            await hub.ping()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_loopback_needs_no_tls(host: str) -> None:
+    assert not TcpConfig(host=host).exposed
+
+
 def test_the_name_of_a_token(tokens: Path) -> None:
     found = Tokens(tokens)
 

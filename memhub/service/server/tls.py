@@ -33,12 +33,19 @@ def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
         tcp: the listener.
 
     Raises:
-        ServiceError: a file cannot be loaded, or no client could show who it is.
+        ServiceError: a file cannot be loaded, no client could show who it is, or others could
+            hear it.
     """
     if tcp.ca is None and tcp.token_file is None:
         raise ServiceError(
             "a service over TCP needs client certificates ('ca') or tokens ('token_file'): "
             "nobody else can be told from anybody"
+        )
+
+    if tcp.exposed:
+        raise ServiceError(
+            f"TCP on {tcp.host!r} needs TLS ('certfile', 'keyfile'): it is no loopback address, "
+            "and tokens would travel in the clear"
         )
 
     if tcp.certfile is None:
