@@ -30,6 +30,8 @@ from service.service_rig import MIB, WINDOW, lab, machine
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from memhub.service.client.handle import RemoteHandle
+
 
 async def test_the_table_is_the_embedded_hubs(tmp_path: Path) -> None:
     async with lab(tmp_path, machine()) as it, it.connect() as hub:
@@ -214,6 +216,24 @@ async def test_a_slow_subscriber_is_told_what_it_missed(tmp_path: Path) -> None:
                 found = await news.receive()
 
         assert found["count"] > 0
+
+
+async def test_tasks_that_map_at_once_each_get_their_own_machine(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d"]
+
+    async def check(handle: RemoteHandle, name: str) -> None:
+        with await handle.map() as seen:
+            assert seen.read(0, 1) == name.encode()
+
+    async with lab(tmp_path, *(machine(name) for name in names)) as it, it.connect() as hub:
+        handles = {name: await hub.open(f"{name}:/dev/mem", "r+") for name in names}
+        for name, handle in handles.items():
+            await handle.pwrite(name.encode(), 0)
+
+        for _ in range(20):
+            async with anyio.create_task_group() as tasks:
+                for name, handle in handles.items():
+                    tasks.start_soon(check, handle, name)
 
 
 async def test_mapped_memory_is_the_machines_own(tmp_path: Path) -> None:

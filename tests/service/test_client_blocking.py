@@ -13,7 +13,7 @@ import pytest
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.errors import NoSuchRange
 from memhub.service.blocking import BlockingClient
-from service.service_rig import MIB, WINDOW, lab
+from service.service_rig import MIB, WINDOW, lab, machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +65,59 @@ async def test_threads_share_a_blocking_client(tmp_path: Path) -> None:
 
     async with lab(tmp_path) as it:
         assert await anyio.to_thread.run_sync(script, it.address) == [0] * 200
+
+
+async def test_threads_that_map_at_once_each_get_their_own_machine(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d"]
+
+    def script(address: str) -> list[str]:
+        wrong: list[str] = []
+        with BlockingClient(address) as client:
+
+            def map_often(name: str) -> None:
+                for _ in range(40):
+                    with client.open(f"{name}:/dev/mem") as handle:
+                        if handle.map().read(0, 1) != name.encode():
+                            wrong.append(name)
+
+            for name in names:
+                with client.open(f"{name}:/dev/mem", "r+") as handle:
+                    handle.pwrite(name.encode(), 0)
+
+            threads = [threading.Thread(target=map_often, args=(name,)) for name in names]
+            for thread in threads:
+                thread.start()
+
+            for thread in threads:
+                thread.join()
+
+        return wrong
+
+    async with lab(tmp_path, *(machine(name) for name in names)) as it:
+        assert await anyio.to_thread.run_sync(script, it.address) == []
+
+
+async def test_a_handle_that_threads_map_at_once_has_one_mapping(tmp_path: Path) -> None:
+    def script(address: str) -> int:
+        with BlockingClient(address) as client, client.open("/dev/mem") as handle:
+            found: set[int] = set()
+            start = threading.Barrier(4)
+
+            def map_once() -> None:
+                start.wait()
+                found.add(id(handle.map()))
+
+            threads = [threading.Thread(target=map_once) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+
+            for thread in threads:
+                thread.join()
+
+            return len(found)
+
+    async with lab(tmp_path) as it:
+        assert await anyio.to_thread.run_sync(script, it.address) == 1
 
 
 def test_the_blocking_client_loads_nothing_heavy() -> None:

@@ -1,6 +1,6 @@
 """The blocking client, for scripts and one-shot commands: a socket, and nothing slow to load.
 
-client  the hub's face, and who reads the socket for whom    handle  an open device
+client  the hub's face    handle  an open device    line  requests in flight, and who reads
 """
 
 from __future__ import annotations

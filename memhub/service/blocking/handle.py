@@ -117,9 +117,11 @@ class BlockingHandle:
             from memhub.service.mapped import MappedMemory
 
             rights = wire.MAP_READ | (wire.MAP_WRITE if write else 0)
-            mapped = self._client.ask(wire.Map(0, self._open(), rights))
-            found = MappedMemory(self._client.take_fd(), tuple(mapped.rows), writable=write)
-            self._maps[write] = found
+            mapped, fd = self._client.ask_map(wire.Map(0, self._open(), rights))
+            made = MappedMemory(fd, tuple(mapped.rows), writable=write)
+            found = self._maps.setdefault(write, made)
+            if found is not made:
+                made.close()  # another thread was first
 
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -27,15 +28,17 @@ class Waiter:
         event: set when it is there; None if nobody waits any more.
         reply: the answer.
         pieces: those of a read or a report, so far.
+        fd: the descriptor that came with a mapping; -1 for none.
         then: called with the answer as it comes, before anybody wakes.
     """
 
-    __slots__ = ("event", "pieces", "reply", "then")
+    __slots__ = ("event", "fd", "pieces", "reply", "then")
 
     def __init__(self, then: Callable[[wire.Message], None] | None = None) -> None:
         self.event: anyio.Event | None = None
         self.reply: wire.Message | None = None
         self.pieces: list[bytes] = []
+        self.fd = -1
         self.then = then
 
 
@@ -81,10 +84,21 @@ class Caller:
             DeviceError: what the service answered.
             ConnectionError: the connection is gone.
         """
+        return await self._ask(message, Waiter())
+
+    async def ask_map(self, message: wire.Map) -> tuple[wire.Mapped, int]:
+        """As `ask`: the answer, and the descriptor that came with it, which is the caller's."""
+        waiter = Waiter()
+        mapped: wire.Mapped = await self._ask(message, waiter)
+        if waiter.fd < 0:
+            raise lost("no descriptor came with the mapping")
+
+        return mapped, waiter.fd
+
+    async def _ask(self, message: wire.Message, waiter: Waiter) -> Any:  # noqa: ANN401
         if len(self._waiting) >= self.limits.max_in_flight:
             await self._turn()
 
-        waiter = Waiter()
         self.post(message, waiter)
 
         return await self._answer(message.request, waiter)
@@ -176,17 +190,17 @@ class Caller:
         """Nobody waits for an answer any more."""
         waiter.event = None
         if waiter.reply is not None:
-            self._put_away(waiter.reply)
+            self._put_away(waiter, waiter.reply)
         elif self._lost is None and request in self._waiting:
-            waiter.then = self._put_away
+            waiter.then = partial(self._put_away, waiter)
             self.link.send(self._protocol.send(wire.Cancel(request)))
 
-    def _put_away(self, reply: wire.Message) -> None:
+    def _put_away(self, waiter: Waiter, reply: wire.Message) -> None:
         """Undo what an answer gives that nobody waits for."""
         if isinstance(reply, wire.Opened) and self._lost is None:
             self.post(wire.Close(0, reply.handle), Waiter())
-        elif isinstance(reply, wire.Mapped) and self.link.fds:
-            os.close(self.link.fds.popleft())
+        elif waiter.fd >= 0:
+            os.close(waiter.fd)
 
     # Listening
 
@@ -218,6 +232,9 @@ class Caller:
             waiter.pieces.append(message.data)
             if not message.last:
                 return
+        elif message.__class__ is wire.Mapped and self.link.fds:
+            # Answers are taken in the order in which they came, and so did the descriptors.
+            waiter.fd = self.link.fds.popleft()
 
         del self._waiting[message.request]
         waiter.reply = message

@@ -115,14 +115,9 @@ class RemoteHandle:
             write: for writing too; where the machine does not allow it, EPERM.
         """
         rights = wire.MAP_READ | (wire.MAP_WRITE if write else 0)
-        mapped = await self._caller.ask(wire.Map(0, self._open(), rights))
-        fds = self._caller.link.fds
-        if not fds:
-            raise calls.lost("no descriptor came with the mapping")
+        mapped, fd = await self._caller.ask_map(wire.Map(0, self._open(), rights))
 
-        return MappedMemory(
-            fds.popleft(), tuple(mapped.rows), writable=bool(mapped.rights & wire.MAP_WRITE)
-        )
+        return MappedMemory(fd, tuple(mapped.rows), writable=bool(mapped.rights & wire.MAP_WRITE))
 
     # Ranges
 
