@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from memhub.service.wire import (
     Ping,
     Pread,
     ProtocolError,
+    Pwrite,
     Seek,
     Write,
     error_from_wire,
@@ -66,6 +68,48 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(messages: list[Message]) 
 
     drip = decoder()
     assert messages == [m for byte in stream for m in drip.feed(bytes([byte]))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 1 << 18), max_size=30), st.integers(0, 12))
+def test_a_large_frame_in_pieces_is_the_same_message(sizes: list[int], before: int) -> None:
+    """With frames before and behind it, the small pieces and the large come to the same."""
+    body = bytes(range(251)) * 3000
+    messages = [Ping(1, 7), Data(2, True, body), Pwrite(3, 4, 5, len(body), body), Ping(4, 8)]
+    stream = b"".join(message.encode() for message in messages)
+    target = decoder(1 << 20)
+    found, at = target.feed(stream[:before]), before
+    for size in sizes:
+        found += target.feed(stream[at : at + size])
+        at += size
+
+    assert target.pending <= len(stream)
+    assert messages == found + target.feed(stream[at:])
+    assert target.pending == 0
+
+
+def test_a_large_frame_keeps_a_small_multiple_of_what_has_come() -> None:
+    """What a header announces is not set aside before a part of it is there."""
+    frame = Data(1, True, bytes(16 << 20)).encode()
+    target = decoder(32 << 20)
+    tracemalloc.start()
+    try:
+        target.feed(frame[: 1 << 20])
+        assert tracemalloc.get_traced_memory()[0] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_body_that_breaks_a_rule_comes_after_what_was_before_it() -> None:
+    """The decoder is dead then, as after a small one."""
+    bad = HEADER.pack(1 << 18, Open.TYPE, 0, 1) + b"\xff" * (1 << 18)
+    target = decoder(1 << 20)
+    assert target.feed(Ping(1, 7).encode() + bad[: 1 << 17]) == [Ping(1, 7)]
+    with pytest.raises(ProtocolError):
+        target.feed(bad[1 << 17 :])
+
+    with pytest.raises(ProtocolError, match="dead"):
+        target.feed(b"")
 
 
 def swallow(stream: bytes, sizes: list[int]) -> tuple[list[Message], str | None]:

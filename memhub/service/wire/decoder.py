@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from memhub.service.wire import greeting, replies, requests, transfer
 from memhub.service.wire.greeting import MIN_BODY
 from memhub.service.wire.layout import (
@@ -88,6 +90,10 @@ FROM_SERVER: Final[tuple[type[Message], ...]] = (
 
 _PIECES: Final = 256  # so that a body that comes byte by byte takes no more room than its bytes
 
+#: Once so many bytes, and so great a part of the frame, have come, its body gets all its room.
+_LARGE: Final = 1 << 16
+_PART: Final = 8
+
 
 class Decoder:
     """Cuts a stream of bytes into messages.
@@ -105,13 +111,25 @@ class Decoder:
             whose outcome decides how the rest is read.
     """
 
-    __slots__ = ("_dead", "_decoders", "_kept", "_need", "_pending", "max_body", "one")
+    __slots__ = (
+        "_body",
+        "_dead",
+        "_decoders",
+        "_header",
+        "_kept",
+        "_need",
+        "_pending",
+        "max_body",
+        "one",
+    )
 
     def __init__(self, frames: Iterable[type[Message]], max_body: int = MIN_BODY) -> None:
         self.max_body = max_body
         self.one = False
         self._decoders = {frame.TYPE: frame.decode for frame in frames}
         self._pending: list[bytes] = []
+        self._header = b""
+        self._body: BytesIO | None = None
         self._kept = 0
         self._need = HEADER_SIZE
         self._dead: str | None = None
@@ -139,30 +157,67 @@ class Decoder:
         if data.__class__ is not bytes:
             data = bytes(data)
 
+        if self._body is not None:
+            return self._fill(self._body, data)
+
         if self._pending:
-            # Pieces of a large frame are put together once, when the last of them is there.
             self._pending.append(data)
             self._kept += len(data)
             if self._kept < self._need:
                 if len(self._pending) >= _PIECES:
                     self._pending = [b"".join(self._pending)]
 
+                self._make_room()
                 return []
 
             data = b"".join(self._pending)
             self._pending.clear()
             self._kept = 0
 
-        return self._cut(data)
+        return self._cut(data, [])
 
     def kill(self, reason: str) -> None:
         """Refuse everything from here on, for a rule that was broken above the frames."""
         self._dead = reason
         self._pending.clear()
+        self._body = None
         self._kept = 0
 
-    def _cut(self, data: bytes) -> list[Message]:
-        messages: list[Message] = []
+    def _make_room(self) -> None:
+        """Give the body of a large frame the room that it will have, once a part of it is there.
+
+        It is the room of what the message holds, and each piece is let go as soon as it is
+        copied: with pieces, their sum and its slice a read of 1 MiB would take thrice the memory,
+        which the C library gives back to the kernel each time, to fault it in again.
+        """
+        if self.one or not _LARGE <= self._kept < self._need <= self._kept * _PART:
+            return
+
+        data = b"".join(self._pending)
+        self._pending.clear()
+        self._header = data[:HEADER_SIZE]
+        self._body = BytesIO(bytes(self._need - HEADER_SIZE))
+        self._body.write(memoryview(data)[HEADER_SIZE:])
+
+    def _fill(self, body: BytesIO, data: bytes) -> list[Message]:
+        left = self._need - self._kept
+        body.write(memoryview(data)[:left])
+        if len(data) < left:
+            self._kept += len(data)
+            return []
+
+        self._body = None
+        self._kept = 0
+        length, kind, flags, request = HEADER.unpack(self._header)
+        try:
+            message = self._decoders[kind](body.getvalue(), 0, length, flags, request)
+        except ProtocolError as error:
+            self.kill(error.reason)
+            raise
+
+        return self._cut(data[left:], [message])
+
+    def _cut(self, data: bytes, messages: list[Message]) -> list[Message]:
         at, end = 0, len(data)
         decoders, max_body, header = self._decoders, self.max_body, HEADER.unpack_from
         self._need = HEADER_SIZE
@@ -196,6 +251,7 @@ class Decoder:
         if at < end:
             self._pending.append(data[at:] if at else data)
             self._kept = end - at
+            self._make_room()
 
         return messages
 
