@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -97,7 +98,7 @@ def run(
             window=window,
         )
         supervisor = Supervisor(context, child, process.poll, complain or _to_stderr)
-        stack.enter_context(_forwarding(process, supervisor.stop))
+        stack.enter_context(_forwarding(child, supervisor.stop))
         try:
             supervisor.run()
         except BaseException:
@@ -186,17 +187,23 @@ def _check_reach(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def _forwarding(process: subprocess.Popen[bytes], stop: Callable[[], None]) -> Iterator[None]:
-    """Pass signals on to the program; once it has ended, they end the serving instead."""
+def _forwarding(child: int, stop: Callable[[], None]) -> Iterator[None]:
+    """Pass signals on to the program; once it has ended, they end the serving instead.
+
+    Args:
+        child: a pidfd of the program. `Popen.poll` would not do: a handler that interrupts it
+            is told that the program still runs.
+        stop: ends the serving.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def forward(number: int, _frame: FrameType | None) -> None:
-        if process.poll() is not None:
+        if _has_ended(child):
             stop()
         elif number not in _FROM_TERMINAL or not _in_foreground():
-            process.send_signal(number)
+            signal.pidfd_send_signal(child, number)
 
     before = {number: signal.signal(number, forward) for number in _FORWARDED}
     try:
@@ -204,6 +211,13 @@ def _forwarding(process: subprocess.Popen[bytes], stop: Callable[[], None]) -> I
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _has_ended(child: int) -> bool:
+    watch = select.poll()
+    watch.register(child, select.POLLIN)
+
+    return bool(watch.poll(0))
 
 
 def _in_foreground() -> bool:
