@@ -37,7 +37,7 @@ class Journal:
         self.active = log is not None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Hand every later record to `listener` too.
+        """Hand every later record to `listener` too, with its `seq` if there is a log.
 
         Returns:
             what ends it; calling it again does nothing.
@@ -73,9 +73,7 @@ class Journal:
         if log is not None:
             mark = log.mark() if len(entries) > 1 else None
             try:
-                for record in entries:
-                    log.record(record)
-
+                numbers = [log.record(record) for record in entries]
                 if flush:
                     log.flush()
             except OSError as error:
@@ -88,9 +86,15 @@ class Journal:
                     f"nothing was changed, since the audit log failed: {error}"
                 ) from error
 
-        for listener in self._listeners:
-            for record in entries:
-                listener(record)
+        if self._listeners:
+            if log is not None:
+                entries = tuple(
+                    [{"seq": seq, **it} for seq, it in zip(numbers, entries, strict=True)]
+                )
+
+            for listener in self._listeners:
+                for record in entries:
+                    listener(record)
 
     @contextmanager
     def batch(self) -> Iterator[None]:

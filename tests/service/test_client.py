@@ -198,6 +198,21 @@ async def test_events_reach_a_subscriber(tmp_path: Path) -> None:
             await two.subscribe(machine="nowhere").receive()
 
 
+async def test_an_event_has_the_number_of_its_record(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem")
+        with hub.subscribe(events=["request.set"]) as news, anyio.fail_after(20):
+            await handle.set_range(WINDOW, MIB, MDF_WRITECOMBINE)
+            await handle.remove_range(WINDOW, MIB)
+            seen = [await news.receive(), await news.receive()]
+
+        with pytest.raises(ValueError, match=r"sends no request\.get"):
+            hub.subscribe(events=["request.get", "undo"])
+
+        assert {record["event"] for record in seen} == {"request.set"}
+        assert [r["seq"] for r in seen] == [r["seq"] for r in it.records("request.set")]
+
+
 async def test_a_slow_subscriber_is_told_what_it_missed(tmp_path: Path) -> None:
     async with lab(tmp_path) as it, it.connect("a") as one, it.connect("b") as two:
         handle = await one.open("/dev/mem")

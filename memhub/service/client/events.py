@@ -24,8 +24,14 @@ class RemoteSubscription:
     were dropped because the reader, or the connection, was slow.
     """
 
-    def __init__(self, size: int, on_close: Callable[[RemoteSubscription], None]) -> None:
+    def __init__(
+        self,
+        size: int,
+        events: frozenset[str],
+        on_close: Callable[[RemoteSubscription], None],
+    ) -> None:
         self.number = 0
+        self._events = events
         self._kept: deque[dict[str, Any]] = deque(maxlen=size)
         self._missed = 0
         self._news = anyio.Event()
@@ -35,8 +41,11 @@ class RemoteSubscription:
 
     def take(self, event: wire.Event) -> None:
         """Keep an event until it is read; the oldest goes if there are too many."""
-        self._missed += event.missed + (len(self._kept) == self._kept.maxlen)
-        self._kept.append(json.loads(event.detail))
+        self._missed += event.missed
+        if event.event in self._events:
+            self._missed += len(self._kept) == self._kept.maxlen
+            self._kept.append(json.loads(event.detail))
+
         self._news.set()
 
     def fail(self, error: DeviceError) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
 
+from memhub.events import CHANGES
 from memhub.service import calls, wire
 from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.events import RemoteSubscription
@@ -19,7 +20,7 @@ from memhub.service.link import SocketLink, StreamLink
 if TYPE_CHECKING:
     import os
     import ssl
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from anyio.abc import TaskGroup
 
@@ -206,15 +207,23 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         machine: str | None = None,
         base: int | None = None,
         length: int | None = None,
+        events: Iterable[str] = CHANGES,
         size: int = 1024,
     ) -> RemoteSubscription:
         """Receive changes as they happen; see `Hub.subscribe`.
 
         The request is on its way when this returns; if the service refuses it, the first
-        `receive` says so.
+        `receive` says so. `events` are picked here, among the changes that a service sends.
+
+        Raises:
+            ValueError: a service sends no events of that name.
         """
+        wanted = frozenset(events)
+        if not wanted <= CHANGES:
+            raise ValueError(f"a service sends no {', '.join(sorted(wanted - CHANGES))}")
+
         caller = self._calls()
-        subscription = RemoteSubscription(size, self._unsubscribe)
+        subscription = RemoteSubscription(size, wanted, self._unsubscribe)
         whole = base is None or length is None
 
         def then(reply: wire.Message) -> None:
