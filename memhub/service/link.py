@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Start = Callable[..., object]
 
 _CHUNK: Final = 1 << 16
-_CHUNK_MAX: Final = 1 << 18
+_CHUNK_MAX: Final = 1 << 18  # for bulk alone: room that large is mapped afresh for each receive
 _SMALL: Final = 1 << 15  # below this, one copy is cheaper than a vector
 _VECTOR: Final = 64
 _BESIDE: Final = socket.CMSG_LEN(16)  # room for four descriptors
@@ -107,6 +107,8 @@ class SocketLink:
 
         if len(data) == self._chunk:
             self._chunk = _CHUNK_MAX
+        elif len(data) < _CHUNK:
+            self._chunk = _CHUNK
 
         return data
 

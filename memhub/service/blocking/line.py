@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-_CHUNK: Final = 1 << 18
+_CHUNK: Final = 1 << 16
+_CHUNK_MAX: Final = 1 << 18  # for bulk alone: room that large is mapped afresh for each receive
 _BESIDE: Final = socket.CMSG_LEN(16)  # room for four descriptors
 
 
@@ -56,6 +57,7 @@ class Line:
         self._reading = _thread.allocate_lock()  # whoever reads for all
         self._fds: deque[int] = deque()
         self._lost: str | None = None
+        self._chunk = _CHUNK
 
     @property
     def limits(self) -> wire.Limits:
@@ -204,12 +206,17 @@ class Line:
             self._take(message)
 
     def _receive(self) -> bytes:
-        if not self._local:
-            return self._socket.recv(_CHUNK)
+        if self._local:
+            data, beside, _, _ = self._socket.recvmsg(self._chunk, _BESIDE)
+            for _, _, raw in beside:
+                self._fds.extend(memoryview(raw).cast("i"))
+        else:
+            data = self._socket.recv(self._chunk)
 
-        data, beside, _, _ = self._socket.recvmsg(_CHUNK, _BESIDE)
-        for _, _, raw in beside:
-            self._fds.extend(memoryview(raw).cast("i"))
+        if len(data) == self._chunk:
+            self._chunk = _CHUNK_MAX
+        elif len(data) < _CHUNK:
+            self._chunk = _CHUNK
 
         return data
 
