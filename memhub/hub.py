@@ -8,23 +8,18 @@ from typing import TYPE_CHECKING, Any, Self, final
 from weakref import WeakSet
 
 import anyio
-import orjson
 
-from memhub.audit import records
 from memhub.clock import SystemClock
-from memhub.core.machine import Machine
 from memhub.core.requests import Principal
 from memhub.dispatch import Dispatcher
-from memhub.dispatch.context import Context
+from memhub.dispatch.machines import assemble, record_ends, record_starts
 from memhub.errors import LogFailed
 from memhub.events import CHANGES, Subscription
-from memhub.journal import Journal
-from memhub.plugin.loader import load_arches
 from memhub.process import Process
 from memhub.report import report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from memhub.abi import DataModel
@@ -32,6 +27,7 @@ if TYPE_CHECKING:
     from memhub.clock import Clock
     from memhub.core.claims.claim import Claim
     from memhub.core.driver import Arch
+    from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.spec import MachineSpec
     from memhub.handle import Handle
@@ -64,24 +60,18 @@ class Hub(anyio.AsyncContextManagerMixin):
         log: AuditLog | None = None,
         clock: Clock | None = None,
     ) -> None:
-        known = load_arches() if arches is None else arches
-        self._machines = _build(specs, known)
-        self._journal = Journal(log)
+        context = assemble(specs, default, arches, log, clock or SystemClock())
+        self._machines = context.machines
+        self._journal = context.journal
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
-        context = Context(
-            self._machines,
-            _default(self._machines, default),
-            self._journal,
-            clock or SystemClock(),
-        )
 
         #: The synchronous half, for servers that answer many requests in one turn.
         self.dispatch = Dispatcher(context)
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        self._attach()
+        record_starts(self.dispatch.context)
         failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
@@ -110,23 +100,10 @@ class Hub(anyio.AsyncContextManagerMixin):
         if failure is not None:
             raise failure
 
-    def _attach(self) -> None:
-        if self._journal.active:
-            now = self.dispatch.context.clock.now()
-            with self._journal.batch():
-                for machine in self._machines.values():
-                    table = machine.ranges.table
-                    state = table.state if table is not None else None
-                    self._journal.note(records.attach(machine, now, state, describe(machine.spec)))
-
     def _detach(self) -> None:
         try:
             self.dispatch.files.close_all("stop")
-            if self._journal.active:
-                now = self.dispatch.context.clock.now()
-                with self._journal.batch():
-                    for machine in self._machines.values():
-                        self._journal.note(records.detach(machine, now, machine.generation))
+            record_ends(self.dispatch.context)
         finally:
             for subscription in list(self._subscriptions):
                 subscription.close()
@@ -264,46 +241,3 @@ class Hub(anyio.AsyncContextManagerMixin):
     def batch(self) -> AbstractContextManager[None]:
         """Let the records of many looks share one write; see `Journal.batch`."""
         return self._journal.batch()
-
-
-def _build(specs: Iterable[MachineSpec], arches: Mapping[str, Arch]) -> dict[str, Machine]:
-    machines: dict[str, Machine] = {}
-    for spec in specs:
-        if spec.name in machines:
-            raise ValueError(f"two machines are named {spec.name!r}")
-
-        machines[spec.name] = Machine(spec, arches[spec.arch])
-
-    if not machines:
-        raise ValueError("a hub needs at least one machine")
-
-    return machines
-
-
-def _default(machines: Mapping[str, Machine], default: str | None) -> str:
-    if default is None:
-        return next(iter(machines))
-
-    if default not in machines:
-        raise ValueError(f"the default machine {default!r} is not among {sorted(machines)}")
-
-    return default
-
-
-def describe(spec: MachineSpec) -> str:
-    """A machine's description as JSON text, for the log."""
-    fields: dict[str, Callable[[], Any]] = {
-        "cpu": lambda: {
-            "vendor": spec.cpu.vendor,
-            "signature": spec.cpu.signature,
-            "phys_bits": spec.cpu.phys_bits,
-            "mtrr": spec.cpu.mtrr,
-        },
-        "options": lambda: dict(spec.options),
-        "memory": lambda: [[r.base, r.length, r.kind] for r in spec.memory],
-        "kmem": lambda: [[m.virtual, m.physical, m.length, m.writable] for m in spec.kmem],
-        "securelevel": lambda: spec.securelevel,
-        "wp_writes": lambda: spec.wp_writes,
-    }
-
-    return orjson.dumps({name: value() for name, value in fields.items()}).decode()

@@ -10,6 +10,7 @@ from memhub.abi import MDF_BUSY, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Range
 from memhub.core.claims.waiting import Ticket
 from memhub.core.ranges.commits import Commit, SetRequest
 from memhub.core.requests import Principal
+from memhub.dispatch.machines import record_starts
 from memhub.errors import DeviceError
 from ownership.asks import Ask, Flight
 from ownership.kinds import KINDS
@@ -57,7 +58,7 @@ class Walk:
         self.tickets: dict[Ask, Ticket] = {}
         self.answers: dict[str, int] = {}
         if logged:
-            self.bench.hub._attach()
+            record_starts(self.bench.hub.dispatch.context)
         else:
             self.bench._news.close()
 

@@ -66,7 +66,7 @@ def test_names_mean_machines_and_the_default_one_has_none() -> None:
 
 def test_wrong_machines_are_refused_before_anything_starts() -> None:
     for specs, default, words in (
-        ([], None, "no machine"),
+        ([], None, "at least one machine"),
         ([PAT, PAT], None, "two machines are named 'pat'"),
         ([PAT], "nosuch", "'nosuch' is not among"),
     ):

@@ -11,15 +11,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self, final
 
-from memhub.audit import records
 from memhub.clock import SystemClock
-from memhub.core.machine import Machine
 from memhub.core.requests import Principal
 from memhub.dispatch import Dispatcher
-from memhub.dispatch.context import Context
-from memhub.hub import describe
-from memhub.journal import Journal
-from memhub.plugin.loader import load_arches
+from memhub.dispatch.machines import assemble, record_ends, record_starts
 from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.driver import Arch
+    from memhub.core.machine import Machine
     from memhub.core.spec import MachineSpec
 
 
@@ -65,28 +61,11 @@ class LocalClient:
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        machines = _machines(specs, load_arches() if arches is None else arches)
-        first = next(iter(machines)) if default is None else default
-        if first not in machines:
-            raise ValueError(f"the default machine {first!r} is not among {sorted(machines)}")
-
-        self._journal = Journal(log)
-        self._dispatch = Dispatcher(Context(machines, first, self._journal, clock or SystemClock()))
+        self._dispatch = Dispatcher(assemble(specs, default, arches, log, clock or SystemClock()))
         self._process = Process(self._dispatch, Principal(1, name))
         self._lock = threading.RLock()
         self._sleep = sleep
-        self._record_machines()
-
-    def _record_machines(self) -> None:
-        if not self._journal.active:
-            return
-
-        now = self._dispatch.context.clock.now()
-        with self._journal.batch():
-            for machine in self.machines.values():
-                table = machine.ranges.table
-                state = table.state if table is not None else None
-                self._journal.note(records.attach(machine, now, state, describe(machine.spec)))
+        record_starts(self._dispatch.context)
 
     @property
     def machines(self) -> Mapping[str, Machine]:
@@ -128,34 +107,13 @@ class LocalClient:
 
             try:
                 self._process.close("stop")
-                self._record_ends()
+                record_ends(self._dispatch.context)
             finally:
                 for machine in self.machines.values():
                     machine.close()
-
-    def _record_ends(self) -> None:
-        if self._journal.active:
-            now = self._dispatch.context.clock.now()
-            with self._journal.batch():
-                for machine in self.machines.values():
-                    self._journal.note(records.detach(machine, now, machine.generation))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _machines(specs: Iterable[MachineSpec], arches: Mapping[str, Arch]) -> dict[str, Machine]:
-    machines: dict[str, Machine] = {}
-    for spec in specs:
-        if spec.name in machines:
-            raise ValueError(f"two machines are named {spec.name!r}")
-
-        machines[spec.name] = Machine(spec, arches[spec.arch])
-
-    if not machines:
-        raise ValueError("there is no machine")
-
-    return machines
