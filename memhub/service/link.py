@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
     Buffer = bytes | memoryview
+    Eat = Callable[[bytes], bool]
     Start = Callable[..., object]
 
 _CHUNK: Final = 1 << 16
@@ -40,6 +41,12 @@ class Link(Protocol):
 
     async def receive(self) -> bytes:
         """The next bytes; none at the end, however it came about."""
+
+    async def feed(self, eat: Eat) -> None:
+        """Hand what comes to `eat`, none at the end, until it returns False.
+
+        It is not called from this task where that is cheaper, but never while that one runs.
+        """
 
     def send(self, frames: Sequence[bytes], fd: int = -1) -> None:
         """Send now, or as soon as the peer reads. A broken stream swallows it.
@@ -92,10 +99,11 @@ class SocketLink:
 
     async def receive(self) -> bytes:
         """See `Link.receive`."""
-        try:
-            return await self._readable.receive()
-        except OSError:
-            return b""
+        return await self._readable.receive()
+
+    async def feed(self, eat: Eat) -> None:
+        """See `Link.feed`."""
+        await self._readable.feed(eat)
 
     def _take(self) -> bytes:
         if self.fds is None:
@@ -250,6 +258,11 @@ class StreamLink:
             return await self._stream.receive(_CHUNK)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             return b""
+
+    async def feed(self, eat: Eat) -> None:
+        """See `Link.feed`."""
+        while eat(await self.receive()):
+            pass
 
     def send(self, frames: Sequence[bytes], fd: int = -1) -> None:
         """See `Link.send`; a descriptor cannot travel here and is closed."""

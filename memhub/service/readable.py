@@ -2,7 +2,8 @@
 
 anyio's `wait_readable` registers the socket and takes it out again for every wait, which on
 asyncio is a quarter of what a small request costs. There, the socket stays registered here, and
-the bytes are taken as the loop finds them.
+the bytes are taken as the loop finds them; whoever is fed is called at once, as waking a task
+for it would cost a round of the loop.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from anyio.lowlevel import current_token
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    Eat = Callable[[bytes], bool]
 
 
 class Readable:
@@ -33,17 +36,20 @@ class Readable:
         self._take = take
 
     async def receive(self) -> bytes:
-        """The next bytes; none at the end.
-
-        Raises:
-            OSError: the connection broke.
-        """
+        """The next bytes; none at the end, however it came about."""
         while True:
-            await wait_readable(self._socket)
             try:
+                await wait_readable(self._socket)
                 return self._take()
             except BlockingIOError:
                 continue
+            except OSError:
+                return b""
+
+    async def feed(self, eat: Eat) -> None:
+        """Hand what comes to `eat`, none at the end, until it returns False."""
+        while eat(await self.receive()):
+            pass
 
     def close(self) -> None:
         """Be done with the socket, before it is closed."""
@@ -52,24 +58,41 @@ class Readable:
 class LoopReadable(Readable):
     """The same on asyncio; the socket is out of the loop as long as nobody receives."""
 
-    __slots__ = ("_armed", "_fd", "_loop", "_waiter")
+    __slots__ = ("_armed", "_direct", "_eat", "_fd", "_loop", "_waiter")
 
     def __init__(self, sock: socket.socket, take: Callable[[], bytes]) -> None:
         super().__init__(sock, take)
         self._fd = sock.fileno()
         self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[bytes] | None = None
+        self._waiter: asyncio.Future[bytes | None] | None = None
         self._armed = False
+        self._eat: Eat | None = None
+        self._direct: bool | None = None
 
     async def receive(self) -> bytes:
         """See `Readable.receive`."""
+        return await self._wait() or b""
+
+    async def feed(self, eat: Eat) -> None:
+        """See `Readable.feed`."""
+        self._eat = eat
+        try:
+            while True:
+                data = await self._wait()
+                if data is None or not eat(data):
+                    return
+        finally:
+            self._eat = None
+
+    async def _wait(self) -> bytes | None:
+        """The next bytes for the task; None once those that are fed have had enough."""
         waiter = self._waiter = self._loop.create_future()
         if not self._armed:
             self._armed = True
             self._loop.add_reader(self._fd, self._ready)
 
         try:
-            data: bytes = await waiter
+            data: bytes | None = await waiter
         finally:
             self._waiter = None
 
@@ -82,11 +105,28 @@ class LoopReadable(Readable):
             return
 
         try:
-            waiter.set_result(self._take())
+            data = self._take()
         except BlockingIOError:
             return
-        except OSError as error:
-            waiter.set_exception(error)
+        except OSError:
+            data = b""
+
+        if self._direct is None:
+            self._direct = _known()
+
+        if self._eat is None or not self._direct:
+            waiter.set_result(data)
+            return
+
+        try:
+            if self._eat(data):
+                return
+        except Exception as error:  # noqa: BLE001 - the task's, which raises it
+            if not waiter.done():
+                waiter.set_exception(error)
+        else:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def close(self) -> None:
         """See `Readable.close`."""
@@ -100,3 +140,13 @@ def readable(sock: socket.socket, take: Callable[[], bytes]) -> Readable:
     on_asyncio = isinstance(current_token().native_token, asyncio.AbstractEventLoop)
 
     return LoopReadable(sock, take) if on_asyncio else Readable(sock, take)
+
+
+def _known() -> bool:
+    """Whether anyio works outside of a task: not where nobody told it of the loop."""
+    try:
+        current_token()
+    except RuntimeError:
+        return False
+
+    return True

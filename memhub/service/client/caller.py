@@ -206,21 +206,27 @@ class Caller:
 
     async def listen(self) -> None:
         """Take what the service sends, until the connection ends."""
-        while self._lost is None:
-            data = await self.link.receive()
-            if not data:
-                self.lose(self._goodbye or "the service closed it")
-                return
+        await self.link.feed(self._heard)
 
-            try:
-                for message in self._protocol.receive(data):
-                    self._take(message)
-            except wire.ProtocolError as error:
-                for message in error.messages:
-                    self._take(message)
+    def _heard(self, data: bytes) -> bool:
+        if self._lost is not None:
+            return False
 
-                self.link.send((self._protocol.abort(error),))
-                self.lose(error.reason)
+        if not data:
+            self.lose(self._goodbye or "the service closed it")
+            return False
+
+        try:
+            for message in self._protocol.receive(data):
+                self._take(message)
+        except wire.ProtocolError as error:
+            for message in error.messages:
+                self._take(message)
+
+            self.link.send((self._protocol.abort(error),))
+            self.lose(error.reason)
+
+        return self._lost is None
 
     def _take(self, message: wire.Message) -> None:
         waiter = self._waiting.get(message.request)

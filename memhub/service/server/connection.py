@@ -60,6 +60,7 @@ class Connection:
         self._end: tuple[str, str | None] = ("disconnect", None)
         self._leaving = False
         self._ended = False
+        self._over = False
         self._handlers = HANDLERS
         self._serving = anyio.CancelScope()
 
@@ -87,31 +88,41 @@ class Connection:
             await self.link.room(0)
 
     async def _serve(self) -> None:
-        link, protocol = self.link, self._protocol
-        while True:
-            data = await link.receive()
-            if not data:
-                return
-
-            self.turns += 1
-            try:
-                messages = protocol.receive(data)
-            except wire.ProtocolError as error:
-                self._break_off(error)
-                return
-
-            if self._session is None:
-                if not self._greet():
-                    return
-
-                continue
-
-            self._answer(messages)
-            if protocol.state == "closed" or (self._gone and not self.busy):
-                return
-
-            if link.queued > self._high:
+        link = self.link
+        while not self._over:
+            await link.feed(self._turn)
+            if not self._over:
                 await link.room(self._high)
+
+    def _turn(self, data: bytes) -> bool:
+        """Answer what one receive brought.
+
+        Returns:
+            whether to go on at once: the client is still there, and takes its answers.
+        """
+        protocol = self._protocol
+        if not data:
+            self._over = True
+            return False
+
+        self.turns += 1
+        try:
+            messages = protocol.receive(data)
+        except wire.ProtocolError as error:
+            self._break_off(error)
+            self._over = True
+            return False
+
+        if self._session is None:
+            self._over = not self._greet()
+            return not self._over
+
+        self._answer(messages)
+        if protocol.state == "closed" or (self._gone and not self.busy):
+            self._over = True
+            return False
+
+        return self.link.queued <= self._high
 
     @property
     def _gone(self) -> bool:
