@@ -13,12 +13,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
 
 if TYPE_CHECKING:
     from memhub.core.types.typemap import TypeMap
+
+
+#: No register at all: each reads as zero.
+NO_REGISTERS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +140,19 @@ class RangeDriver(ABC):
         """
 
     @abstractmethod
-    def restore(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+    def restore(
+        self,
+        state: RangeState,
+        slots: Mapping[int, RangeDesc],
+        earlier: Mapping[int, int] = NO_REGISTERS,
+    ) -> Change:
         """Put earlier descriptors back into their slots, registers with them (undo on close).
 
         Args:
             state: the present state.
             slots: slot index to the descriptor that it held before.
+            earlier: the registers as they were then, for what no descriptor holds (a type that
+                mem(4) has no name for).
         """
 
     @abstractmethod

@@ -25,6 +25,7 @@ from memhub.abi import ILP32 as ILP32
 from memhub.abi import LP64 as LP64
 from memhub.abi import Errno as Errno
 from memhub.abi import RangeDesc as RangeDesc
+from memhub.core.driver import NO_REGISTERS as NO_REGISTERS
 from memhub.core.driver import Arch as Arch
 from memhub.core.driver import Change as Change
 from memhub.core.driver import Cpu as Cpu

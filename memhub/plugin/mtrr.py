@@ -15,11 +15,12 @@ unknown type and so never of the same.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core.driver import Change, Cpu, RangeDriver, RangeState
+from memhub.core.driver import NO_REGISTERS, Change, Cpu, RangeDriver, RangeState
 from memhub.core.types import mtrr
 from memhub.errors import NotSupported
 from memhub.plugin import mtrr_rules as rules
@@ -31,6 +32,7 @@ from memhub.plugin.mtrr_codec import (
     not_busy,
     pair_number,
     store_fixed,
+    unknown_types,
 )
 from memhub.plugin.types import TypeMap, types_from_mtrrs
 
@@ -122,13 +124,26 @@ class MtrrDriver(RangeDriver):
         active = [pair for pair in enumerate(slots) if pair[1].mr_flags & abi.MDF_ACTIVE]
         raise refusals.absent(desc, active)
 
-    def restore(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+    def restore(
+        self,
+        state: RangeState,
+        slots: Mapping[int, RangeDesc],
+        earlier: Mapping[int, int] = NO_REGISTERS,
+    ) -> Change:
         """Put descriptors back and store them, as a successful SET would.
 
-        A type that was unknown cannot be put back: its descriptor does not hold the byte, so
-        the slot keeps the type that the register has now.
+        The byte of a type that mem(4) has no name for is taken from the registers of then.
         """
-        return self._outcome(state, {slot: not_busy(desc) for slot, desc in slots.items()})
+        back = {slot: not_busy(desc) for slot, desc in slots.items()}
+        bytes_of_then = unknown_types(back, state.msrs, earlier, fixed_slots(state.slots))
+        then = replace(state, msrs={**state.msrs, **bytes_of_then})
+        change = self._outcome(then, back)
+        msrs = {**bytes_of_then, **change.msrs}
+        old = state.msrs
+
+        return replace(
+            change, msrs={number: new for number, new in msrs.items() if old.get(number, 0) != new}
+        )
 
     def types(self, state: RangeState) -> TypeMap:
         """The types that the registers give, default type and overlaps included."""

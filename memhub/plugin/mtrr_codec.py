@@ -171,6 +171,33 @@ def store_fixed(slots: Mapping[int, RangeDesc], msrs: Mapping[int, int]) -> dict
     return stored
 
 
+def unknown_types(
+    slots: Mapping[int, RangeDesc], msrs: Mapping[int, int], earlier: Mapping[int, int], fixed: int
+) -> dict[int, int]:
+    """The present registers with the type bytes of then, where a slot's type has no name.
+
+    Args:
+        slots: what the slots are to hold again.
+        msrs: the present registers.
+        earlier: the registers of then; one that is absent gives no byte.
+        fixed: how many slots are fixed ranges.
+
+    Returns:
+        the registers that hold such a byte.
+    """
+    found: dict[int, int] = {}
+    for slot, desc in slots.items():
+        number = mtrr.FIXED_MSRS[slot >> 3] if slot < fixed else pair_number(slot - fixed)
+        if desc.mr_flags & abi.MDF_ATTRMASK != abi.MDF_UNKNOWN or number not in earlier:
+            continue
+
+        mask = 0xFF << 8 * (slot & 7) if slot < fixed else 0xFF
+        value = found.get(number, msrs.get(number, 0))
+        found[number] = value & ~mask | earlier[number] & mask
+
+    return found
+
+
 def not_busy(desc: RangeDesc) -> RangeDesc:
     """The descriptor without MDF_BUSY, which others' claims lend it and no table keeps."""
     if not desc.mr_flags & abi.MDF_BUSY:

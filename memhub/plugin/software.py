@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import RangeDesc
-from memhub.core.driver import Change, RangeDriver, RangeState
+from memhub.core.driver import NO_REGISTERS, Change, RangeDriver, RangeState
 from memhub.errors import RangeExists
 from memhub.plugin import refusals
 from memhub.plugin.types import TypeMap
@@ -84,7 +84,12 @@ class SoftwareRangeDriver(RangeDriver):
 
         raise refusals.absent(desc, enumerate(state.slots))
 
-    def restore(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+    def restore(
+        self,
+        state: RangeState,
+        slots: Mapping[int, RangeDesc],
+        earlier: Mapping[int, int] = NO_REGISTERS,
+    ) -> Change:
         """Put the descriptors back as they are given."""
         return _change(state, slots)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from memhub.plugin import (
+    NO_REGISTERS,
     Change,
     Cpu,
     OptionError,
@@ -119,7 +120,12 @@ class PatDriver(RangeDriver):
 
         raise errors.NoSuchRange(f"no active range {base:#x}/{length:#x}")
 
-    def restore(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+    def restore(
+        self,
+        state: RangeState,
+        slots: Mapping[int, RangeDesc],
+        earlier: Mapping[int, int] = NO_REGISTERS,
+    ) -> Change:
         """Put earlier descriptors back.
 
         Where its pages have since been given another type through another slot, the later
@@ -132,8 +138,8 @@ class PatDriver(RangeDriver):
             if slot not in slots and held.mr_flags & abi.MDF_ACTIVE
         ]
         back: dict[int, RangeDesc] = {}
-        for slot, earlier in sorted(slots.items()):
-            desc = _without_busy(earlier)
+        for slot, held in sorted(slots.items()):
+            desc = _without_busy(held)
             if any(_disagree(desc, other) for other in blocking):
                 fixed = desc.mr_flags & abi.MDF_FIXACTIVE
                 desc = _without_busy(state.slots[slot]) if fixed else EMPTY

@@ -55,7 +55,7 @@ class Model:
         self.handles: dict[int, tuple[int, bool]] = {}
         self.claims: dict[int, Held] = {}
         self.lost: dict[int, dict[int, Span]] = {}
-        self.notes: dict[int, dict[int, RangeDesc]] = {}
+        self.notes: dict[int, dict[int, RangeState]] = {}
         self.flights: list[Flight] = []
         self.queue: list[Ask] = []
 
@@ -200,14 +200,14 @@ class Model:
             self.effect(ask, self.plan(ask))
 
     def effect(self, ask: Ask, change: Change) -> None:
-        before = self.state.slots
+        before = self.state
         self.state = self.state.apply(change)
         for process, kept in self.notes.items():
             for slot in change.wrote:
                 if process != ask.process:
                     kept.pop(slot, None)
-                elif before[slot] != self.state.slots[slot]:
-                    kept.setdefault(slot, before[slot])
+                elif before.slots[slot] != self.state.slots[slot]:
+                    kept.setdefault(slot, before)
 
         if ask.op == "remove":
             self.drop(change.wrote)

@@ -9,7 +9,7 @@ from ownership.asks import Ask, Flight, Refused, overlap
 from ownership.model import Model
 
 if TYPE_CHECKING:
-    from memhub.abi import RangeDesc
+    from memhub.core.driver import RangeState
 
 
 class ModelMachine(Model):
@@ -122,8 +122,8 @@ class ModelMachine(Model):
         if undo and not any(other[1] for other in others):
             mine = [flight for flight in self.flights if flight.ask.handle == handle]
             self.flights = [flight for flight in self.flights if flight not in mine]
-            for slot, row in self.notes.pop(process, {}).items():
-                self._put_back(process, slot, row)
+            for slot, then in self.notes.pop(process, {}).items():
+                self._put_back(process, slot, then)
 
         if not others:
             for claim in self.held(process):
@@ -138,8 +138,8 @@ class ModelMachine(Model):
 
         self.serve()
 
-    def _put_back(self, process: int, slot: int, row: RangeDesc) -> None:
-        change = self.driver.restore(self.state, {slot: row})
+    def _put_back(self, process: int, slot: int, then: RangeState) -> None:
+        change = self.driver.restore(self.state, {slot: then.slots[slot]}, then.msrs)
         try:
             if slot in self.busy(process):
                 raise Refused("EBUSY")

@@ -147,6 +147,20 @@ def test_restoring_a_firmware_range_brings_its_registers_back() -> None:
     assert change.wrote == (0,)
 
 
+def test_restoring_brings_back_a_type_that_no_descriptor_can_name() -> None:
+    """Type bytes 2 and 3 both read as UNKNOWN, so only the register of then can tell."""
+    ranges = driver()
+    first = ranges.attach(firmware(pair(GIB, GIB, 3), fixed=2))
+    state = sets(first, ranges, RangeDesc(GIB, GIB, UC | abi.MDF_FORCE, LABEL))
+    state = sets(state, ranges, RangeDesc(0, 0x20000, UC | abi.MDF_FORCE, LABEL))
+
+    back = {slot: row for slot, row in enumerate(first.slots) if row != state.slots[slot]}
+    again = state.apply(ranges.restore(state, back, first.msrs))
+
+    assert list(back) == [0, 1, 88]
+    assert again == first
+
+
 def test_busy_marks_are_never_stored() -> None:
     ranges = driver()
     free = ranges.attach(firmware(pair(GIB, GIB, 6), fixed=6))

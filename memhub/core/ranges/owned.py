@@ -15,7 +15,6 @@ from memhub.abi import (
     MEMRANGE_SET_REMOVE,
     DataModel,
     Errno,
-    RangeDesc,
 )
 from memhub.core.ranges.commits import Commit, Instant, SetRequest, expiry
 from memhub.core.ranges.planner import Planner
@@ -177,7 +176,7 @@ class OwnedRanges(Planner):
         before = table.state
         after = before.apply(change)
         table.swap(after, change.slots, self._models)
-        self._undo.note(request.process, change.wrote, before.slots, after.slots)
+        self._undo.note(request.process, change.wrote, before, after)
         outcome = _changed(change, before, after)
         if request.arg == MEMRANGE_SET_REMOVE:
             outcome.released = self.ownership.drop_slots(change.wrote)
@@ -250,13 +249,13 @@ class OwnedRanges(Planner):
 
         return [self._undo_slot(process, *entry) for entry in self._undo.take(process)]
 
-    def _undo_slot(self, process: Principal, slot: int, first: RangeDesc) -> Effect:
+    def _undo_slot(self, process: Principal, slot: int, then: RangeState) -> Effect:
         table = self.require()
-        before = table.state
+        before, first = table.state, then.slots[slot]
         effect = Effect(
             event="undo", process=process, base=first.mr_base, length=first.mr_len, cause="undo"
         )
-        change = table.driver.restore(before, {slot: first})
+        change = table.driver.restore(before, {slot: first}, then.msrs)
         try:
             self.ownership.check_slots(process, (slot,), before.slots)
             self._check_commit_slots((slot,), None)

@@ -10,17 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from memhub.abi import RangeDesc
+    from memhub.core.driver import RangeState
     from memhub.core.requests import Principal
 
 
 class UndoNotes:
-    """Per watched process: slot to the descriptor it held before."""
+    """Per watched process: slot to the state before it was first changed."""
 
     def __init__(self) -> None:
-        self._before: dict[int, dict[int, RangeDesc]] = {}
+        self._before: dict[int, dict[int, RangeState]] = {}
 
     def watch(self, process: Principal) -> None:
         """From now on note what `process` changes."""
@@ -30,19 +30,19 @@ class UndoNotes:
         self,
         process: Principal,
         wrote: Iterable[int],
-        before: Sequence[RangeDesc],
-        after: Sequence[RangeDesc],
+        before: RangeState,
+        after: RangeState,
     ) -> None:
-        """Take note of a change by `process`: the slots it wrote, and the table around it."""
+        """Take note of a change by `process`: the slots it wrote, and the states around it."""
         for owner, kept in self._before.items():
             for slot in wrote:
                 if owner != process.id:
                     kept.pop(slot, None)
-                elif before[slot] != after[slot]:
-                    kept.setdefault(slot, before[slot])
+                elif before.slots[slot] != after.slots[slot]:
+                    kept.setdefault(slot, before)
 
-    def take(self, process: Principal) -> list[tuple[int, RangeDesc]]:
-        """Forget a process, and say what it changed: `(slot, descriptor before)`."""
+    def take(self, process: Principal) -> list[tuple[int, RangeState]]:
+        """Forget a process, and say what it changed: `(slot, state before)`."""
         return list(self._before.pop(process.id, {}).items())
 
     def copy(self) -> UndoNotes:
