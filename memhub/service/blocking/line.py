@@ -35,8 +35,10 @@ class _Slot:
 
     def wake(self) -> None:
         """Let the waiter look again; it may not have begun to wait."""
-        with contextlib.suppress(RuntimeError):
+        try:  # noqa: SIM105 - contextlib's way costs as much as a whole answer's decoding
             self.lock.release()
+        except RuntimeError:
+            pass
 
 
 class Line:
@@ -171,10 +173,11 @@ class Line:
             if self._reading.acquire(blocking=False):
                 try:
                     while not slot.done:
-                        self._read_some()
+                        self._read_some(slot)
                 finally:
                     self._reading.release()
-                    self._hand_over()
+                    if self._slots:
+                        self._hand_over()
             else:
                 slot.lock.acquire()
 
@@ -184,7 +187,7 @@ class Line:
             slot.wake()
             return
 
-    def _read_some(self) -> None:
+    def _read_some(self, own: _Slot) -> None:
         try:
             data = self._receive()
         except OSError as error:
@@ -203,7 +206,7 @@ class Line:
                 self._lose(error.reason)
 
         for message in messages:
-            self._take(message)
+            self._take(message, own)
 
     def _receive(self) -> bytes:
         if self._local:
@@ -220,7 +223,7 @@ class Line:
 
         return data
 
-    def _take(self, message: wire.Message) -> None:
+    def _take(self, message: wire.Message, own: _Slot) -> None:
         slot = self._slots.get(message.request)
         if slot is None:
             if isinstance(message, wire.Abort):
@@ -239,7 +242,8 @@ class Line:
         del self._slots[message.request]
         slot.reply = message
         slot.done = True
-        slot.wake()
+        if slot is not own:
+            slot.wake()
 
     def _lose(self, reason: str) -> None:
         self._lost = self._lost or reason

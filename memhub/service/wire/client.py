@@ -12,7 +12,13 @@ from memhub.service.wire.greeting import (
     Refused,
     Welcome,
 )
-from memhub.service.wire.layout import U32_MAX, LocalProtocolError, Message, ProtocolError
+from memhub.service.wire.layout import (
+    FIRST_REQUEST_TYPE,
+    U32_MAX,
+    LocalProtocolError,
+    Message,
+    ProtocolError,
+)
 from memhub.service.wire.protocol import (
     CLOSED,
     CLOSING,
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 
 _READS = (Read, Pread)
 _WRITES = (Write, Pwrite)
+_GREETED = frozenset({OPEN, CLOSING})
 _READ_TYPES = frozenset({Read.TYPE, Pread.TYPE})
 
 
@@ -95,8 +102,9 @@ class ClientProtocol(Protocol):
         if request in self._flight or request in self._due:
             raise LocalProtocolError(f"request id {request} is used again before its answer")
 
-        busy = max(len(self._flight), len(self._due))
-        if busy >= self.limits.max_in_flight:
+        most = self.limits.max_in_flight
+        if len(self._flight) >= most or len(self._due) >= most:
+            busy = max(len(self._flight), len(self._due))
             raise LocalProtocolError(f"{busy} requests are in flight, which is the limit")
 
         message.request = request
@@ -177,19 +185,21 @@ class ClientProtocol(Protocol):
         return buffers
 
     def _admit(self, message: Message) -> bool:
-        kind = type(message)
-        if self.state in {OPEN, CLOSING}:
-            if kind.TYPE >= 0x10:
+        state = self.state
+        if state in _GREETED:
+            if message.TYPE >= FIRST_REQUEST_TYPE:
                 self._answer(message)
-            elif isinstance(message, Welcome | Refused):
+                return True
+
+            if isinstance(message, Welcome | Refused):
                 raise ProtocolError(f"{message.NAME} came after the handshake")
 
             self._farewell(message)
 
             return True
 
-        if self.state != DECIDING:
-            raise ProtocolError(f"{message.NAME} came while the connection is {self.state}")
+        if state != DECIDING:
+            raise ProtocolError(f"{message.NAME} came while the connection is {state}")
 
         self._greet(message)
 
@@ -229,9 +239,11 @@ class ClientProtocol(Protocol):
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Message]:
         """See `Protocol.receive`; what follows WELCOME in one receive is read by its limits."""
-        greeting = self._decoder.one
+        if not self._decoder.one:
+            return super().receive(data)
+
         messages = super().receive(data)
-        if greeting and self.state == OPEN and self._decoder.pending:
+        if self.state == OPEN and self._decoder.pending:
             try:
                 messages += super().receive(b"")
             except ProtocolError as error:
