@@ -119,7 +119,7 @@ class OwnedRanges(Planner):
         expiry(request.lease, now)
         change = self.plan(request)
         table = self.require()
-        after = table.state.apply(change)
+        after = table.after(change)
         commit = Commit(
             request=request,
             wrote=change.wrote,
@@ -174,9 +174,11 @@ class OwnedRanges(Planner):
     def _apply(self, request: SetRequest, change: Change, now: Instant) -> Outcome:
         table = self._save()
         before = table.state
-        after = before.apply(change)
+        after = table.after(change)
         table.swap(after, change.slots, self._models)
-        self._undo.note(request.process, change.wrote, before, after)
+        if self._undo.watched:
+            self._undo.note(request.process, change.wrote, before, after)
+
         outcome = _changed(change, before, after)
         if request.arg == MEMRANGE_SET_REMOVE:
             outcome.released = self.ownership.drop_slots(change.wrote)
@@ -214,7 +216,7 @@ class OwnedRanges(Planner):
 
     def _swap(self, change: Change) -> None:
         table = self._save()
-        table.swap(table.state.apply(change), change.slots, self._models)
+        table.swap(table.after(change), change.slots, self._models)
 
     def settle(self) -> None:
         """Make the last operation final."""

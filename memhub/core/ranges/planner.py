@@ -91,11 +91,14 @@ class Planner:
         self.ownership.tell_loss(process, desc.mr_base, desc.mr_end)
         if not alone:
             self.ownership.check_slots(process, change.wrote, table.state.slots)
-            self._check_commit_slots(change.wrote, but)
+            if self.commits:
+                self._check_commit_slots(change.wrote, but)
+
             self._check_types(table, process, change)
-            self._check_commits(table, process, change, but)
-            if but is None:
-                self._check_order(table, request)
+            if self.commits:
+                self._check_commits(table, process, change, but)
+                if but is None:
+                    self._check_order(table, request)
 
         return change
 
@@ -154,7 +157,7 @@ class Planner:
             process,
             table.hull(change),
             lambda: table.types,
-            lambda: table.driver.types(table.state.apply(change)),
+            lambda: table.driver.types(table.after(change)),
         )
 
     def _others(self, but: Commit | None) -> list[Commit]:

@@ -10,7 +10,7 @@ Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_get, mem_range_attr_set)
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memhub.abi import MDF_BUSY, DataModel, RangeDesc
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _FLAGS_OFFSET = 16
 _BUSY_BYTE = 3
 _BUSY_BIT = MDF_BUSY >> (8 * _BUSY_BYTE)
+
+
+#: Bounds that any others widen.
+_NOWHERE: Final = (1 << 65, 0)
 
 
 class RangeTable:
@@ -40,6 +44,7 @@ class RangeTable:
         self.generation = 0
         self._images: dict[str, bytes] = {}
         self._types: TypeMap | None = None
+        self._after: tuple[Change, RangeState, RangeState] | None = None
 
     def __len__(self) -> int:
         return len(self.state.slots)
@@ -72,7 +77,7 @@ class RangeTable:
         """
         self.state = state
         self.generation += 1
-        self._types = None
+        self._types = self._after = None
         rows = list(changed)
         for model in models:
             image = self._images.get(model.name)
@@ -90,18 +95,26 @@ class RangeTable:
 
     def hull(self, change: Change) -> tuple[int, int]:
         """Bounds outside which `change` alters no byte's type."""
-        after = self.state.apply(change)
-        extent = self.driver.extent
-        bounds = [extent(state, slot) for slot in change.slots for state in (self.state, after)]
-        bounds = [(lo, hi) for lo, hi in bounds if lo < hi]
-        if not bounds:
-            return (0, 0)
+        now, after, extent = self.state, self.after(change), self.driver.extent
+        first, end = _NOWHERE
+        for slot in change.slots:
+            for lo, hi in (extent(now, slot), extent(after, slot)):
+                if lo < hi:
+                    first, end = min(first, lo), max(end, hi)
 
-        return (min(lo for lo, _ in bounds), max(hi for _, hi in bounds))
+        return (first, end) if first < end else (0, 0)
+
+    def after(self, change: Change) -> RangeState:
+        """The state that `change` makes of the present one; kept, as it is asked for again."""
+        kept = self._after
+        if kept is None or kept[0] is not change or kept[1] is not self.state:
+            kept = self._after = (change, self.state, self.state.apply(change))
+
+        return kept[2]
 
     def reach(self, change: Change) -> tuple[int, int]:
         """The hull of all that `change` writes, altered or not."""
-        after = self.state.apply(change).slots
+        after = self.after(change).slots
         written = {slot: after[slot] for slot in change.wrote}
 
         return self.hull(replace(change, slots={**written, **change.slots}))

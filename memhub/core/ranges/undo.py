@@ -22,6 +22,11 @@ class UndoNotes:
     def __init__(self) -> None:
         self._before: dict[int, dict[int, RangeState]] = {}
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody's changes are noted."""
+        return bool(self._before)
+
     def watch(self, process: Principal) -> None:
         """From now on note what `process` changes."""
         self._before.setdefault(process.id, {})
