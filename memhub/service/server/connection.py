@@ -13,6 +13,7 @@ from memhub.service import wire
 from memhub.service.server import auditing
 from memhub.service.server.later import Later
 from memhub.service.server.session import HANDLERS, LEAVING, Session
+from memhub.service.wire.protocol import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,7 @@ class Connection:
             return not self._over
 
         self._answer(messages)
-        if protocol.state == "closed" or (self._gone and not self.busy):
+        if protocol.state == CLOSED or (self._gone and not self.busy):
             self._over = True
             return False
 

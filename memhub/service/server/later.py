@@ -18,6 +18,7 @@ from memhub.errors import Cancelled, DeviceError, NoSuchRange
 from memhub.service import wire
 from memhub.service.server.mapping import map_memory
 from memhub.service.server.stream import WriteStream, finish, take
+from memhub.service.wire.protocol import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,8 +85,9 @@ class Later:
         return self._link.queued + self.turn > self._high
 
     def deliver(self, reply: wire.Message) -> None:
-        """Send one answer or piece."""
-        self._link.send(self._protocol.send(reply))
+        """Send one answer, piece or event, unless the last word was spoken."""
+        if self._protocol.state != CLOSED:
+            self._link.send(self._protocol.send(reply))
 
     def cancel(self, request: int) -> Answer:
         """Cancel a request, if it is under way."""
