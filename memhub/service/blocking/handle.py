@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from memhub.service import calls, wire
+from memhub.service.opened import OpenedHandle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,46 +16,13 @@ if TYPE_CHECKING:
     from memhub.service.mapped import MappedMemory
 
 
-class BlockingHandle:
-    """An open `/dev/mem` or `/dev/kmem` of a service; made by `BlockingClient.open`.
-
-    Its methods do what those of `Handle` do, and raise the same errors, with the obstacles.
-    Beside them, ConnectionError says that the service is gone. `set_range` and `remove_range`
-    return nothing: the wire has no more than the ioctl.
-
-    Attributes:
-        path: `NAME:/dev/mem`.
-        arch: the machine's architecture.
-        machine: its name.
-    """
+class BlockingHandle(OpenedHandle):
+    """An open device of a service, see `OpenedHandle`; made by `BlockingClient.open`."""
 
     def __init__(self, client: BlockingClient, opened: wire.Opened, path: str) -> None:
+        super().__init__(opened, path)
         self._client = client
-        self._number = opened.handle
-        self._layout = calls.LAYOUTS[opened.model]
-        self._closed = False
         self._maps: dict[bool, MappedMemory] = {}
-        self.path = f"{opened.machine}:{path.rpartition(':')[2]}"
-        self.arch = opened.arch
-        self.machine = opened.machine
-
-    def __repr__(self) -> str:
-        state = " closed" if self._closed else ""
-
-        return f"<BlockingHandle {self._number} on {self.path}{state}>"
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self._closed
-
-    def _open(self) -> int:
-        if self._closed:
-            from memhub.errors import BadHandle
-
-            raise BadHandle(f"{self.path} is closed")
-
-        return self._number
 
     def close(self) -> None:
         """Close the handle and its mappings. Closing twice does nothing.

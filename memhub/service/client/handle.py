@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self, final
 
-from memhub.errors import BadHandle
 from memhub.service import calls, wire
 from memhub.service.client.caller import Waiter
 from memhub.service.mapped import MappedMemory
+from memhub.service.opened import OpenedHandle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,43 +19,12 @@ if TYPE_CHECKING:
 
 
 @final
-class RemoteHandle:
-    """An open `/dev/mem` or `/dev/kmem` of a service; made by `RemoteHub.open`.
-
-    Its methods do what those of `Handle` do, and raise the same errors, with the obstacles.
-    Beside them, ConnectionError says that the service is gone. `set_range` and `remove_range`
-    return nothing: the wire has no more than the ioctl.
-
-    Attributes:
-        path: `NAME:/dev/mem`.
-        arch: the machine's architecture.
-        machine: its name.
-    """
+class RemoteHandle(OpenedHandle):
+    """An open device of a service, see `OpenedHandle`; made by `RemoteHub.open`."""
 
     def __init__(self, caller: Caller, opened: wire.Opened, path: str) -> None:
+        super().__init__(opened, path)
         self._caller = caller
-        self._number = opened.handle
-        self._layout = calls.LAYOUTS[opened.model]
-        self._closed = False
-        self.path = f"{opened.machine}:{path.rpartition(':')[2]}"
-        self.arch = opened.arch
-        self.machine = opened.machine
-
-    def __repr__(self) -> str:
-        state = " closed" if self._closed else ""
-
-        return f"<RemoteHandle {self._number} on {self.path}{state}>"
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self._closed
-
-    def _open(self) -> int:
-        if self._closed:
-            raise BadHandle(f"{self.path} is closed")
-
-        return self._number
 
     # Closing
 
