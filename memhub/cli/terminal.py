@@ -30,11 +30,6 @@ class Screen:
         wanted = _shows_colour(self._stream) if colour is None else colour
         self._rich = _console(self._stream) if wanted else None
 
-    @property
-    def styled(self) -> bool:
-        """Whether styles are shown."""
-        return self._rich is not None
-
     def line(self, *spans: Span) -> None:
         """Write one line."""
         if self._rich is None:

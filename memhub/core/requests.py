@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc
@@ -25,10 +25,6 @@ class Principal:
     name: str
     pid: int | None = None
     uid: int | None = None
-
-
-#: Why a claim ended.
-Cause = Literal["remove", "release", "close", "undo", "expire", "break"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

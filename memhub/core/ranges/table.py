@@ -91,7 +91,7 @@ class RangeTable:
             row = rows[slot]
             rows[slot] = RangeDesc(row.mr_base, row.mr_len, row.mr_flags | MDF_BUSY, row.mr_owner)
 
-        return replace(self.state, slots=tuple(rows))
+        return self.state.with_slots(tuple(rows))
 
     def hull(self, change: Change) -> tuple[int, int]:
         """Bounds outside which `change` alters no byte's type."""
