@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.harness import Goal, Plan, Row, measure_sync, once, skipped
-from memhub.core.types.typemap import TypeMap
+from memhub.core.effective.typemap import TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

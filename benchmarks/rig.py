@@ -17,7 +17,7 @@ from memhub.abi import (
     RangeDesc,
     owner_bytes,
 )
-from memhub.plugin.loader import load_arches
+from memhub.arches import load_arches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

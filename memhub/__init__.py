@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from memhub.errors import DeviceError as DeviceError
     from memhub.handle import Handle as Handle
     from memhub.hub import Hub as Hub
-    from memhub.plugin.loader import load_arches as load_arches
+    from memhub.arches import load_arches as load_arches
     from memhub.process import Process as Process
     from memhub.service.client import connect as connect
 
@@ -45,7 +45,7 @@ _HOMES: Final = {
     "SystemClock": "memhub.clock",
     "connect": "memhub.service.client",
     "load_config": "memhub.config",
-    "load_arches": "memhub.plugin.loader",
+    "load_arches": "memhub.arches",
 }
 
 __all__ = (

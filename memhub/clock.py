@@ -1,4 +1,4 @@
-"""Time, as it is handed to the hub."""
+"""Where the hub gets its time from. Everything in the core is handed an Instant of it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from time import monotonic_ns, time_ns
 from typing import Protocol
 
 import anyio
-
-from memhub.core.ranges.commits import Instant
+from anyio.lowlevel import checkpoint
 
 
 class Clock(Protocol):
-    """Where the hub gets its time from; everything in the core is handed an Instant of it."""
+    """A wall clock, a monotonic clock, and a way to wait for the latter."""
 
-    def now(self) -> Instant:
-        """The present moment."""
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970."""
+
+    def mono_ns(self) -> int:
+        """Nanoseconds on the monotonic clock."""
 
     async def sleep_until(self, mono_ns: int) -> None:
         """Return once the monotonic clock has reached `mono_ns`."""
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The computer's own clocks."""
 
-    def now(self) -> Instant:
-        """The present moment."""
-        # Each request asks twice; the named tuple's own constructor costs as much as the clocks.
-        return tuple.__new__(Instant, (time_ns(), monotonic_ns()))
+    wall_ns = staticmethod(time_ns)
+    mono_ns = staticmethod(monotonic_ns)
 
     async def sleep_until(self, mono_ns: int) -> None:
         """Sleep on the event loop."""
@@ -42,26 +42,32 @@ class ManualClock:
     """
 
     def __init__(self, wall_ns: int = 0, mono_ns: int = 0) -> None:
-        self._now = Instant(wall_ns, mono_ns)
+        self._wall_ns = wall_ns
+        self._mono_ns = mono_ns
         self._sleepers: list[tuple[int, anyio.Event]] = []
 
-    def now(self) -> Instant:
-        """The present moment."""
-        return self._now
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        return self._wall_ns
+
+    def mono_ns(self) -> int:
+        """Nanoseconds on the monotonic clock."""
+        return self._mono_ns
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and wake those whose time has come, earliest first."""
         step = round(seconds * 1e9)
-        self._now = Instant(self._now.wall_ns + step, self._now.mono_ns + step)
-        due = sorted((row for row in self._sleepers if row[0] <= self._now.mono_ns), key=_due)
-        self._sleepers = [row for row in self._sleepers if row[0] > self._now.mono_ns]
+        self._wall_ns += step
+        self._mono_ns += step
+        due = sorted((row for row in self._sleepers if row[0] <= self._mono_ns), key=_wake_time)
+        self._sleepers = [row for row in self._sleepers if row[0] > self._mono_ns]
         for _, event in due:
             event.set()
 
     async def sleep_until(self, mono_ns: int) -> None:
         """Wait until `advance` has reached `mono_ns`."""
-        if mono_ns <= self._now.mono_ns:
-            await anyio.lowlevel.checkpoint()
+        if mono_ns <= self._mono_ns:
+            await checkpoint()
             return
 
         row = (mono_ns, anyio.Event())
@@ -73,5 +79,5 @@ class ManualClock:
                 self._sleepers.remove(row)
 
 
-def _due(row: tuple[int, anyio.Event]) -> int:
+def _wake_time(row: tuple[int, anyio.Event]) -> int:
     return row[0]

@@ -157,9 +157,14 @@ class RangeBusy(DeviceError):
 
 
 class StaleClaim(RangeBusy):
-    """Raised when a request relies on a claim that its process has lost; waiting cannot help."""
+    """Raised when a request relies on a claim that its process has lost; waiting cannot help.
+
+    Attributes:
+        lost_fence: the lost claim of which the process is told by this error, if it is.
+    """
 
     default = Errno.EBUSY
+    lost_fence: int | None = None
 
 
 class InvalidRange(DeviceError):

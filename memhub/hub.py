@@ -10,13 +10,14 @@ from weakref import WeakSet
 import anyio
 
 from memhub.clock import SystemClock
-from memhub.core.requests import Principal
-from memhub.dispatch import Dispatcher
-from memhub.dispatch.machines import assemble, record_ends, record_starts
+from memhub.core.instant import NEVER
+from memhub.core.files import Principal
+from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
-from memhub.events import CHANGES, Subscription
 from memhub.process import Process
 from memhub.report import report
+from memhub.startup import make_engine, record_ends, record_starts
+from memhub.subscriptions import CHANGES, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from memhub.abi import DataModel
     from memhub.audit import AuditLog
     from memhub.clock import Clock
-    from memhub.core.claims.claim import Claim
+    from memhub.core.claims import Claim
     from memhub.core.driver import Arch
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
@@ -60,18 +61,14 @@ class Hub(anyio.AsyncContextManagerMixin):
         log: AuditLog | None = None,
         clock: Clock | None = None,
     ) -> None:
-        context = assemble(specs, default, arches, log, clock or SystemClock())
-        self._machines = context.machines
-        self._journal = context.journal
+        #: The synchronous half, for servers that answer many requests in one turn.
+        self.engine = make_engine(specs, default, arches, log, clock or SystemClock())
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
 
-        #: The synchronous half, for servers that answer many requests in one turn.
-        self.dispatch = Dispatcher(context)
-
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        record_starts(self.dispatch.context)
+        record_starts(self.engine)
         failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
@@ -102,27 +99,27 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def _detach(self) -> None:
         try:
-            self.dispatch.files.close_all("stop")
-            record_ends(self.dispatch.context)
+            self.engine.close_all("stop")
+            record_ends(self.engine)
         finally:
             for subscription in list(self._subscriptions):
                 subscription.close()
 
-            for machine in self._machines.values():
+            for machine in self.machines.values():
                 machine.close()
 
     async def _keep_time(self) -> None:
-        context = self.dispatch.context
+        engine = self.engine
         while True:
             with anyio.CancelScope() as nap:
-                context.on_deadline = nap.cancel
-                due = context.next_deadline
-                if due is None:
+                engine.on_due = nap.cancel
+                due = engine.wake_at
+                if due == NEVER:
                     await anyio.sleep_forever()
                 else:
-                    await context.clock.sleep_until(due)
+                    await engine.clock.sleep_until(due)
 
-            context.tick()
+            engine.tick()
 
     # Opening
 
@@ -138,7 +135,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         """
         number = next(self._processes)
 
-        return Process(self.dispatch, Principal(number, name or f"process-{number}", pid, uid))
+        return Process(self.engine, Principal(number, name or f"process-{number}", pid, uid))
 
     async def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
@@ -151,12 +148,12 @@ class Hub(anyio.AsyncContextManagerMixin):
     @property
     def machines(self) -> Mapping[str, Machine]:
         """The machines by name."""
-        return self._machines
+        return self.engine.machines
 
     @property
     def default(self) -> str:
         """The machine that a bare `/dev/mem` means."""
-        return self.dispatch.context.default
+        return self.engine.default
 
     def report(self) -> dict[str, Any]:
         """Who has what open, who holds what, who waits for what, and since when.
@@ -164,7 +161,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         Returns:
             plain data (`memhub.report`), fit for JSON.
         """
-        return report(self._machines.values(), self.dispatch.context.clock.now())
+        return report(self.machines.values(), self.engine.now())
 
     def subscribe(
         self,
@@ -189,7 +186,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         span = (base, base + length) if base is not None and length is not None else None
 
         subscription = Subscription(
-            self._journal.listen,
+            self.engine.listen,
             machine=machine,
             span=span,
             events=frozenset(events),
@@ -214,13 +211,11 @@ class Hub(anyio.AsyncContextManagerMixin):
             NoSuchDevice: ENOENT; no such machine.
             NoSuchRange: ENOENT; no such claim.
         """
-        self.dispatch.claims.break_claim(self.dispatch.context.machine(machine), fence, reason)
+        self.engine.break_claim(BreakClaim(machine, fence, reason))
 
     def claims(self, machine: str | None = None) -> list[Claim]:
         """The live claims on a machine (the default one if None), oldest first."""
-        found = self.dispatch.context.machine(machine or "")
-
-        return list(found.ranges.ownership.claims.values())
+        return list(self.engine.machine(machine or "").claims.claims.values())
 
     def map_device(
         self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
@@ -236,8 +231,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         Raises:
             ValueError: out of bounds, or another device is there.
         """
-        return self.dispatch.context.machine(machine or "").memory.map_mmio(base, length, device)
+        return self.engine.machine(machine or "").memory.map_mmio(base, length, device)
 
     def batch(self) -> AbstractContextManager[None]:
-        """Let the records of many looks share one write; see `Journal.batch`."""
-        return self._journal.batch()
+        """Let the records of many looks share one write; see `Engine.batch`."""
+        return self.engine.batch()

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Self, final
 
 from anyio.lowlevel import checkpoint
 
+from memhub.core.requests import Open
 from memhub.errors import BadHandle, LogFailed
-from memhub.handle import Handle
-from memhub.handle.base import close_cause
+from memhub.handle import Handle, close_cause
 
 if TYPE_CHECKING:
     from memhub.abi import DataModel
-    from memhub.core.machine import OpenFile
-    from memhub.core.requests import Principal
-    from memhub.dispatch import Dispatcher
+    from memhub.core.files import Principal
+    from memhub.engine import Engine
 
 
 @final
@@ -24,16 +23,16 @@ class Process:
     Closing it closes its handles, and so ends its claims on every machine.
     """
 
-    def __init__(self, dispatch: Dispatcher, principal: Principal) -> None:
-        self._dispatch = dispatch
+    def __init__(self, engine: Engine, principal: Principal) -> None:
+        self._engine = engine
         self.principal = principal
-        self._files: dict[int, OpenFile] = {}
+        self._handles: set[int] = set()
         self.closed = False
 
     def __repr__(self) -> str:
         who = self.principal
 
-        return f"<Process {who.id} {who.name!r}, {len(self._files)} files>"
+        return f"<Process {who.id} {who.name!r}, {len(self._handles)} files>"
 
     async def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
@@ -65,13 +64,10 @@ class Process:
         if self.closed:
             raise BadHandle(f"process {self.principal.name} has ended")
 
-        file = self._dispatch.files.open(self.principal, path, mode, undo=undo, model=model)
-        self._files[file.id] = file
+        number = self._engine.open(Open(self.principal, path, mode, undo, model))
+        self._handles.add(number)
 
-        return Handle(self._dispatch, file, self._forget)
-
-    def _forget(self, file: OpenFile) -> None:
-        self._files.pop(file.id, None)
+        return Handle(self._engine, number, self._handles.discard)
 
     def close(self, cause: str = "close") -> None:
         """Close every handle at once, and so end every claim. Closing twice does nothing.
@@ -84,10 +80,9 @@ class Process:
         """
         self.closed = True
         failure: LogFailed | None = None
-        while self._files:
-            _, file = self._files.popitem()
+        while self._handles:
             try:
-                self._dispatch.files.close(file, cause)
+                self._engine.close(self._handles.pop(), cause)
             except LogFailed as error:
                 failure = error
 

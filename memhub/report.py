@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_ACTIVE
+from memhub.core.requests import ClaimRange, SetRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from memhub.abi import RangeDesc
-    from memhub.core.claims.claim import Claim
-    from memhub.core.claims.waiting import Ticket
+    from memhub.core.claims import Claim
+    from memhub.core.commits import Commit
+    from memhub.core.files import Principal
+    from memhub.core.instant import Instant
     from memhub.core.machine import Machine
-    from memhub.core.ranges.commits import Commit, Instant
-    from memhub.core.requests import Principal
+    from memhub.core.waits import Wait
 
 
 def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
@@ -29,25 +31,27 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
         are active (`used`), `processes`, `claims` (with the labels in their slots as `owners`),
         `commits`, `waits` and the wait-for graph as `waits_for`: pairs of process ids.
     """
-    return {"wall": now.wall, "machines": [_machine(machine, now) for machine in machines]}
+    return {
+        "wall": now.wall_ns / 1e9,
+        "machines": [_machine(machine, now) for machine in machines],
+    }
 
 
 def _machine(machine: Machine, now: Instant) -> dict[str, Any]:
-    table = machine.ranges.table
+    table = machine.table
     slots = table.state.slots if table is not None else ()
-    claims = machine.ranges.ownership.claims.values()
 
     return {
         "machine": machine.name,
         "arch": machine.arch.name,
-        "slots": len(table) if table is not None else 0,
+        "slots": len(slots),
         "used": sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE),
         "generation": machine.generation,
-        "processes": [_process(machine, process) for process in machine.processes()],
-        "claims": [_claim(claim, slots, now) for claim in claims],
-        "commits": [_commit(commit, now) for commit in machine.ranges.commits],
-        "waits": [_wait(ticket, now) for ticket in machine.queue.tickets],
-        "waits_for": [[process.id, other] for process, other in machine.queue.edges()],
+        "processes": [_process(machine, process) for process in machine.files.processes()],
+        "claims": [_claim(claim, slots, now) for claim in machine.claims.claims.values()],
+        "commits": [_commit(commit, now) for commit in machine.commits],
+        "waits": [_wait(machine, wait, now) for wait in machine.waits],
+        "waits_for": [[process.id, other] for process, other in machine.waits.edges()],
     }
 
 
@@ -55,11 +59,17 @@ def _who(process: Principal) -> dict[str, Any]:
     return {"process": process.name, "process_id": process.id, "pid": process.pid}
 
 
+def _since(since_ns: int, now: Instant) -> dict[str, Any]:
+    return {"since": since_ns / 1e9, "seconds": (now.wall_ns - since_ns) / 1e9}
+
+
 def _process(machine: Machine, process: Principal) -> dict[str, Any]:
-    return {**_who(process), "uid": process.uid, "handles": len(machine.files[process.id])}
+    return {**_who(process), "uid": process.uid, "handles": len(machine.files.of(process))}
 
 
 def _claim(claim: Claim, slots: Sequence[RangeDesc], now: Instant) -> dict[str, Any]:
+    expires = claim.expires_ns
+
     return {
         **_who(claim.process),
         "fence": claim.fence,
@@ -68,9 +78,8 @@ def _claim(claim: Claim, slots: Sequence[RangeDesc], now: Instant) -> dict[str, 
         "length": claim.end - claim.base,
         "slots": sorted(claim.slots),
         "owners": sorted({slots[slot].owner for slot in claim.slots}),
-        "since": claim.since,
-        "seconds": now.wall - claim.since,
-        "lease": None if claim.expires is None else claim.expires - now.mono,
+        **_since(claim.since_ns, now),
+        "lease": None if expires is None else (expires - now.mono_ns) / 1e9,
     }
 
 
@@ -78,22 +87,23 @@ def _commit(commit: Commit, now: Instant) -> dict[str, Any]:
     desc = commit.request.desc
 
     return {
-        **_who(commit.request.process),
+        **_who(commit.caller.process),
         "base": desc.mr_base,
         "length": desc.mr_len,
         "slots": list(commit.wrote),
-        "since": commit.since,
-        "seconds": now.wall - commit.since,
+        **_since(commit.since.wall_ns, now),
     }
 
 
-def _wait(ticket: Ticket, now: Instant) -> dict[str, Any]:
+def _wait(machine: Machine, wait: Wait, now: Instant) -> dict[str, Any]:
+    request = wait.request
+    op = "set" if isinstance(request, SetRange) else "wait"
+
     return {
-        **_who(ticket.process),
-        "op": ticket.op,
-        "base": ticket.base,
-        "length": ticket.end - ticket.base,
-        "since": ticket.since,
-        "seconds": now.wall - ticket.since,
-        "waits_for": sorted(ticket.blockers),
+        **_who(wait.caller.process),
+        "op": "claim" if isinstance(request, ClaimRange) else op,
+        "base": wait.base,
+        "length": wait.end - wait.base,
+        **_since(wait.since.wall_ns, now),
+        "waits_for": sorted(machine.waits.blockers.get(wait.number, ())),
     }

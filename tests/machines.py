@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memhub.config import Imported, import_dump, load_config
-from memhub.plugin.loader import load_arches
+from memhub.arches import load_arches
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc

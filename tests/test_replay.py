@@ -12,7 +12,7 @@ import pytest
 
 from memhub.abi import MDF_ACTIVE
 from memhub.config import import_dump
-from memhub.plugin.loader import ArchNotInstalled, load_arches
+from memhub.arches import ArchNotInstalled, load_arches
 from memhub.rig import TraceError, parse_trace, replay, trace_lines
 
 if TYPE_CHECKING:

@@ -140,6 +140,31 @@ class AuditLog:
 
         return self._chain.seq
 
+    def append(self, rows: Iterable[Mapping[str, Any]], *, flush: bool = True) -> None:
+        """Chain some events and buffer their lines: all of them, or none.
+
+        Args:
+            rows: the events; see `record`.
+            flush: also hand the lines over, and those that were buffered before.
+
+        Raises:
+            AuditError: the log cannot take them.
+        """
+        chain = self._chain
+        mark = Mark(chain.seq, chain.head, len(chain.pending), self._epoch)
+        try:
+            for row in rows:
+                self._record(row)
+
+            if flush:
+                self.flush()
+        except UnfitRecord as error:
+            self.rollback(mark)
+            raise AuditError(self.path, f"record refused: {error}", error.errno) from error
+        except AuditError:
+            self.rollback(mark)
+            raise
+
     def flush(self) -> None:
         """Hand the buffered lines over in one write; return when they count as logged.
 

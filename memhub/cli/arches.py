@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from memhub.plugin.loader import Registry
+    from memhub.arches import Registry
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -17,7 +17,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
 
     from memhub.cli.terminal import print_json
-    from memhub.plugin.loader import load_arches
+    from memhub.arches import load_arches
 
     registry = load_arches()
     for failure in registry.failures:

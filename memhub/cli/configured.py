@@ -31,7 +31,7 @@ def fresh_machine(config: str, name: str | None) -> Machine:
     """
     from memhub.config import load_config
     from memhub.core.machine import Machine
-    from memhub.plugin.loader import load_arches
+    from memhub.arches import load_arches
 
     arches = load_arches()
     loaded = load_config(config, arches=arches)

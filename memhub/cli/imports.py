@@ -43,7 +43,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 def _import(chosen: argparse.Namespace) -> Imported:
     from memhub.cli.failures import CommandFailed
     from memhub.config import ImportRefused, import_dump
-    from memhub.plugin.loader import load_arches
+    from memhub.arches import load_arches
 
     _check_name(chosen.name)
     arch = load_arches()[chosen.arch].name

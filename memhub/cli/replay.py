@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from memhub.cli.terminal import Progress
     from memhub.core.spec import MachineSpec
-    from memhub.plugin.loader import Registry
+    from memhub.arches import Registry
     from memhub.rig import Mismatch
 
 
@@ -31,7 +31,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
 
     from memhub.cli.terminal import print_json, progress
-    from memhub.plugin.loader import load_arches
+    from memhub.arches import load_arches
 
     arches = load_arches()
     run = _Run(arches, chosen.arch)
@@ -69,7 +69,7 @@ class _Run:
         Returns:
             its mismatches.
         """
-        from memhub.plugin.loader import ArchNotInstalled
+        from memhub.arches import ArchNotInstalled
         from memhub.rig import TraceError, trace_lines
 
         number, before = 0, len(self.mismatches)

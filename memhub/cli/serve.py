@@ -75,7 +75,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def _load(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
     from memhub.config import load_config
-    from memhub.plugin.loader import load_arches
+    from memhub.arches import load_arches
 
     arches = load_arches()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
 from memhub.core.spec import MachineSpec
-from memhub.core.types.mtrr import (
+from memhub.core.effective.mtrr import (
     FIXED_MSRS,
     FIXED_RANGES,
     MSR_MTRR_DEF_TYPE,

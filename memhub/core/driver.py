@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
 
 if TYPE_CHECKING:
-    from memhub.core.types.typemap import TypeMap
+    from memhub.core.effective.typemap import TypeMap
 
 
 #: No register at all: each reads as zero.

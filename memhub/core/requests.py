@@ -1,98 +1,337 @@
-"""What travels: who asks, what came of it, and what else happened on the way."""
+"""What can be asked: one frozen class for each operation, typed with its reply.
+
+A request names the open file by its number, so that it is plain data. `Engine.submit` answers
+it; `memhub.core.decide` says what each one comes to.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, Literal, Never, TypeVar
+
+from memhub.core.instant import SECOND
 
 if TYPE_CHECKING:
-    from memhub.abi import RangeDesc
+    from memhub.abi import Buffer, DataModel, RangeDesc
+    from memhub.core.claims import Claim
+    from memhub.core.replies import Explanation, SetOutcome
+    from memhub.core.files import Principal
     from memhub.errors import DeviceError
+
+R = TypeVar("R")
+
+ReadOp = Literal["read", "pread"]
+WriteOp = Literal["write", "pwrite"]
+
+
+class Request(Generic[R]):
+    """A question whose answer is an `R`."""
+
+    __slots__ = ()
+
+
+class WaitingRequest(Request[R]):
+    """A question that may wait for its answer: a SET, a claim, a wait for a free range."""
+
+    __slots__ = ()
+
+    handle: int
+    wait: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
-    """A process: whoever holds handles and claims. Not the `mr_owner` label.
+class Open(Request[int]):
+    """open(2); the reply is the number of the open file.
 
     Attributes:
-        id: unique in the hub.
-        name: for people.
-        pid: the client's process id, from the kernel, where known.
-        uid: its user id, likewise.
+        process: who opens.
+        path: `/dev/mem` or `/dev/kmem` of the default machine, `NAME:/dev/mem` of another.
+        mode: `r`, `w` or `r+`.
+        undo: undo on close what the process changes.
+        model: the data model of its ioctls; None takes the architecture's.
     """
 
-    id: int
-    name: str
-    pid: int | None = None
-    uid: int | None = None
+    process: Principal
+    path: str
+    mode: str = "r"
+    undo: bool = False
+    model: DataModel | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """One thing that happened beside the reply, or by itself: a record and an event.
+@dataclass(frozen=True, slots=True)
+class Close(Request[None]):
+    """close(2).
 
     Attributes:
-        event: `claim.release`, `claim.expire`, `claim.break`, `undo`, …
-        process: whom it happened to.
+        handle: the open file.
+        cause: `close`, `disconnect`, `cancelled`, `error`, `garbage` or `stop`.
+    """
+
+    handle: int
+    cause: str = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Seek(Request[int]):
+    """lseek(2); the reply is the new offset.
+
+    Attributes:
+        handle: the open file.
+        offset: an unsigned 64-bit number; with SEEK_CUR, how far.
+        whence: `os.SEEK_SET` or `os.SEEK_CUR`.
+    """
+
+    handle: int
+    offset: int
+    whence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Request[bytes]):
+    """read(2) or pread(2).
+
+    Attributes:
+        handle: the open file.
+        length: bytes.
+        offset: first byte, or None to read at the file's offset and move it on.
+    """
+
+    handle: int
+    length: int
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write(Request[int]):
+    """write(2) or pwrite(2); the reply is how many bytes were taken.
+
+    Attributes:
+        handle: the open file.
+        data: the bytes.
+        offset: first byte, or None to write at the file's offset and move it on.
+    """
+
+    handle: int
+    data: Buffer
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndTransfer(Request[None]):
+    """A transfer that a device model took part in has ended.
+
+    Attributes:
+        handle: the open file.
+        op: `read`, `pread`, `write` or `pwrite`.
+        base: first byte.
+        length: bytes asked for.
+        moved: bytes that moved.
+        error: how it failed, if it did.
+        began_ns: when it began, monotonic nanoseconds.
+    """
+
+    handle: int
+    op: ReadOp | WriteOp
+    base: int
+    length: int
+    moved: int
+    error: DeviceError | None
+    began_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetRanges(Request[tuple[int, bytes]]):
+    """MEMRANGE_GET; the reply is the new `mo_arg[0]` and the packed descriptors.
+
+    Attributes:
+        handle: the open file.
+        count: `mo_arg[0]`: descriptors wanted; 0 and below ask for the number of slots.
+        room: bytes behind `mo_desc`, or None for as many as it takes.
+    """
+
+    handle: int
+    count: int
+    room: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseIoctl(Request[Never]):
+    """An ioctl that is malformed, or none of mem(4)'s; answered with its error.
+
+    Attributes:
+        handle: the open file.
+        number: the ioctl's number.
+        error: what is wrong with it.
+        needs_driver: what is wrong is seen only where there is a range driver; without one the
+            kernel answers before it looks.
+    """
+
+    handle: int
+    number: int
+    error: DeviceError
+    needs_driver: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetRange(WaitingRequest["SetOutcome"]):
+    """MEMRANGE_SET; the reply is what it changed.
+
+    Attributes:
+        handle: the open file.
+        arg: `mo_arg[0]`: MEMRANGE_SET_UPDATE or MEMRANGE_SET_REMOVE.
+        desc: the descriptor, its owner already cut.
+        fence: the fencing number that the caller believes to hold, or None.
+        lease: seconds for which a new claim is to last, or None.
+        wait: seconds to wait while it is BUSY; None answers EBUSY at once.
+    """
+
+    handle: int
+    arg: int
+    desc: RangeDesc
+    fence: int | None = None
+    lease: float | None = None
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRange(WaitingRequest["Claim"]):
+    """Claim a stretch of addresses; the reply is the claim.
+
+    Attributes:
+        handle: the open file.
         base: first byte.
         length: bytes.
-        slots: slots concerned; `before` and `after` run in parallel where they changed.
-        before: the descriptors before.
-        after: the descriptors after.
-        msrs: registers that differ: number to values before and after.
-        fence: the claim's fencing number.
-        cause: why.
-        reason: in words, where there is more to say.
-        error: what hindered it, if something did.
+        lease: seconds after which it ends unless renewed, or None.
+        wait: seconds to wait for it; None answers EBUSY at once.
     """
 
-    event: str
-    process: Principal
-    base: int | None = None
-    length: int | None = None
-    slots: tuple[int, ...] = ()
-    before: tuple[RangeDesc, ...] = ()
-    after: tuple[RangeDesc, ...] = ()
-    msrs: dict[int, tuple[int, int]] = field(default_factory=dict)
-    fence: int | None = None
-    cause: str | None = None
-    reason: str | None = None
-    error: DeviceError | None = None
+    handle: int
+    base: int
+    length: int
+    lease: float | None = None
+    wait: float | None = None
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a request came to.
+@dataclass(frozen=True, slots=True)
+class AwaitFree(WaitingRequest[None]):
+    """Wait until nobody else holds a byte of a range; nothing is claimed.
 
     Attributes:
-        reply: the answer; meaningless where `error` is set.
-        error: why it was refused.
-        slots: slots that differ, with `before` and `after` in parallel.
-        msrs: registers that differ: number to values before and after.
-        claimed: slots that the request newly claimed.
-        released: slots whose claim the request ended.
-        fence: fencing number of the claim that the request took or used.
-        effects: what else happened, in order.
+        handle: the open file.
+        base: first byte.
+        length: bytes.
+        wait: seconds to wait; None answers EBUSY at once.
     """
 
-    reply: Any = None
-    error: DeviceError | None = None
-    slots: tuple[int, ...] = ()
-    before: tuple[RangeDesc, ...] = ()
-    after: tuple[RangeDesc, ...] = ()
-    msrs: dict[int, tuple[int, int]] = field(default_factory=dict)
-    claimed: tuple[int, ...] = ()
-    released: tuple[int, ...] = ()
+    handle: int
+    base: int
+    length: int
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRange(Request[None]):
+    """Give back the claims inside a range.
+
+    Attributes:
+        handle: the open file.
+        base: first byte.
+        length: bytes.
+        fence: the fencing number that the caller believes to hold, or None.
+    """
+
+    handle: int
+    base: int
+    length: int
     fence: int | None = None
-    effects: list[Effect] = field(default_factory=list)
 
-    def result(self) -> Any:  # noqa: ANN401 - the reply's type is the request's
-        """The reply.
 
-        Raises:
-            DeviceError: the request was refused.
-        """
-        if self.error is not None:
-            raise self.error
+@dataclass(frozen=True, slots=True)
+class RenewClaim(Request["Claim"]):
+    """Let a claim run for `lease` more seconds; the reply is the claim.
 
-        return self.reply
+    Attributes:
+        handle: the open file.
+        fence: its fencing number.
+        lease: seconds from now, or None to let it last.
+    """
+
+    handle: int
+    fence: int
+    lease: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakClaim(Request[None]):
+    """Take a claim from its holder.
+
+    Attributes:
+        machine: the machine's name.
+        fence: the claim's fencing number.
+        reason: why; the holder and the log are told.
+        by: who breaks it, or None for the embedder.
+    """
+
+    machine: str
+    fence: int
+    reason: str
+    by: Principal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon(Request[None]):
+    """The caller of a request that waits, or of a commit, is gone.
+
+    Attributes:
+        handle: the open file.
+        wait: the number of the wait, or None.
+        commit: the number of the commit, or None.
+    """
+
+    handle: int
+    wait: int | None = None
+    commit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick(Request[None]):
+    """Time has passed: end what is due, and serve who can go on.
+
+    Attributes:
+        machine: the machine's name.
+    """
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explain(Request["Explanation"]):
+    """Which type an address has, and why.
+
+    Attributes:
+        handle: the open file.
+        address: physical on `/dev/mem`, kernel virtual on `/dev/kmem`.
+    """
+
+    handle: int
+    address: int
+
+
+def as_kept(request: SetRange | ClaimRange | AwaitFree) -> SetRange | ClaimRange | AwaitFree:
+    """A request as a queue keeps it: its lease in whole nanoseconds, its wait gone.
+
+    The log keeps nanoseconds, so that what is read from it equals what was written.
+    """
+    if isinstance(request, AwaitFree):
+        return replace(request, wait=None)
+
+    return replace(request, lease=_whole(request.lease), wait=None)
+
+
+def set_as_kept(request: SetRange) -> SetRange:
+    """A MEMRANGE_SET as a commit keeps it; see `as_kept`."""
+    return replace(request, lease=_whole(request.lease), wait=None)
+
+
+def _whole(lease: float | None) -> float | None:
+    return None if lease is None else round(lease * SECOND) / SECOND

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from memhub import abi
 from memhub.abi import RangeDesc
 from memhub.core.driver import NO_REGISTERS, Change, Cpu, RangeDriver, RangeState
-from memhub.core.types import mtrr
+from memhub.core.effective import mtrr
 from memhub.errors import NotSupported
 from memhub.plugin import mtrr_rules as rules
 from memhub.plugin import refusals

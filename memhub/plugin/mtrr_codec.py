@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core.types import mtrr
+from memhub.core.effective import mtrr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

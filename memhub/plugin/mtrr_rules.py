@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core.types import mtrr
+from memhub.core.effective import mtrr
 from memhub.errors import AccessDenied, InvalidRange, NotPermitted, RangeBusy
 from memhub.plugin import refusals
 from memhub.plugin.mtrr_codec import TYPE_OF

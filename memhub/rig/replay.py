@@ -16,7 +16,7 @@ from memhub.clock import ManualClock
 from memhub.core.machine import Machine
 from memhub.core.requests import Principal
 from memhub.core.spec import MachineSpec
-from memhub.core.types.typemap import TYPE_OF_CODE
+from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.dispatch import Dispatcher
 from memhub.dispatch.context import Context
 from memhub.errors import DeviceError

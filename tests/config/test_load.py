@@ -21,7 +21,7 @@ from memhub.config import (
 )
 from memhub.config.values import parse_integer
 from memhub.core.spec import MachineSpec, Region
-from memhub.core.types.mtrr import UC, WB, WC, WP, MtrrRegisters, VariableMtrr, variable_mtrr
+from memhub.core.effective.mtrr import UC, WB, WC, WP, MtrrRegisters, VariableMtrr, variable_mtrr
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

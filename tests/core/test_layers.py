@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.core.types.layers import blocks, flatten, matching, next_border, product
+from memhub.core.effective.layers import blocks, flatten, matching, next_border, product
 
 SIZE = 40
 PLACE = st.integers(0, SIZE)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.core.types.mtrr import (
+from memhub.core.effective.mtrr import (
     FIXED_END,
     FIXED_MSRS,
     FIXED_RANGES,

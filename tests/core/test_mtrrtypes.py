@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memhub.core.types.directmap import COMPARED, DirectTypeMap
-from memhub.core.types.mtrr import FIXED_RANGES, MtrrRegisters
-from memhub.core.types.mtrrtypes import MtrrRules, types_from_mtrrs
-from memhub.core.types.typemap import TYPE_OF_CODE, Segment, TypeMap
+from memhub.core.effective.directmap import COMPARED, DirectTypeMap
+from memhub.core.effective.mtrr import FIXED_RANGES, MtrrRegisters
+from memhub.core.effective.mtrrtypes import MtrrRules, types_from_mtrrs
+from memhub.core.effective.typemap import TYPE_OF_CODE, Segment, TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.core.types.directmap import DirectTypeMap
-from memhub.core.types.mtrrtypes import types_from_mtrrs
-from memhub.core.types.pat import PALETTES, PAT_NAMES, Palette, combine, types_from_pat
-from memhub.core.types.typemap import TYPE_OF_CODE, TypeMap
+from memhub.core.effective.directmap import DirectTypeMap
+from memhub.core.effective.mtrrtypes import types_from_mtrrs
+from memhub.core.effective.pat import PALETTES, PAT_NAMES, Palette, combine, types_from_pat
+from memhub.core.effective.typemap import TYPE_OF_CODE, TypeMap
 
 PAT_ORDER = ("UC", "UC-", "WC", "WT", "WP", "WB")
 

@@ -10,7 +10,7 @@ from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.transfer import Transfer
 from memhub.core.spec import KernelMapping, Region, WpWrites
-from memhub.core.types.typemap import TypeMap
+from memhub.core.effective.typemap import TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -14,7 +14,7 @@ from memhub.audit.schema import EVENTS, problems
 from memhub.clock import ManualClock
 from memhub.core.driver import Cpu
 from memhub.core.spec import MachineSpec
-from memhub.plugin.loader import load_arches
+from memhub.arches import load_arches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping

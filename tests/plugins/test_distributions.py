@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memhub.plugin.loader import ArchNotInstalled, PluginFailure, Registry, load_arches
+from memhub.arches import ArchNotInstalled, PluginFailure, Registry, load_arches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from memhub.plugin import Arch, KernelLayout, hookimpl
-from memhub.plugin.loader import ArchNotInstalled, PluginFailure, Registry, load_arches
+from memhub.arches import ArchNotInstalled, PluginFailure, Registry, load_arches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -32,7 +32,7 @@ from memhub.core.requests import Outcome
 from memhub.dispatch.ranges import IoctlReply
 from memhub.errors import Obstacle
 from memhub.events import Subscription
-from memhub.plugin.loader import Registry
+from memhub.arches import Registry
 
 
 class Uart:

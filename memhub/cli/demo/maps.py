@@ -9,7 +9,7 @@ from memhub.cli.demo.words import TYPES, size
 if TYPE_CHECKING:
     from memhub.cli.demo.play import Scene
     from memhub.cli.terminal import Span
-    from memhub.core.types.typemap import TypeMap
+    from memhub.core.effective.typemap import TypeMap
 
 CELLS: Final = 64
 MIB: Final = 1 << 20

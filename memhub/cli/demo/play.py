@@ -16,14 +16,14 @@ from memhub.cli.demo.stage import Stage
 from memhub.cli.version import version
 from memhub.config import load_config
 from memhub.hub import Hub
-from memhub.plugin.loader import load_arches
+from memhub.arches import load_arches
 
 if TYPE_CHECKING:
     from memhub.audit import Summary, Verdict
     from memhub.cli.demo.cast import Note
     from memhub.cli.demo.scenes import Part
     from memhub.core.machine import Machine
-    from memhub.core.types.typemap import TypeMap
+    from memhub.core.effective.typemap import TypeMap
 
 LAB = Path(__file__).parent / "lab.toml"
 LOG_ID = "memhub-demo"

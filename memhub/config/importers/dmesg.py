@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
 from memhub.config.values import TYPE_WORDS
 from memhub.core.driver import Cpu
-from memhub.core.types.mtrr import (
+from memhub.core.effective.mtrr import (
     FIXED_COUNT,
     FIXED_RANGES,
     MASK_VALID,

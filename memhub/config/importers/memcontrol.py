@@ -22,7 +22,7 @@ from memhub.abi import (
     owner_bytes,
 )
 from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
-from memhub.core.types.mtrr import (
+from memhub.core.effective.mtrr import (
     FIXED_COUNT,
     FIXED_RANGES,
     MASK_VALID,

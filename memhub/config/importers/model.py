@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.core.spec import MachineSpec
-    from memhub.core.types.mtrr import MtrrRegisters
+    from memhub.core.effective.mtrr import MtrrRegisters
 
 DumpFormat = Literal["dmesg", "proc_mtrr", "memcontrol"]
 

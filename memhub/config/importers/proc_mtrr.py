@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
 from memhub.config.values import TYPE_WORDS
-from memhub.core.types.mtrr import (
+from memhub.core.effective.mtrr import (
     MASK_VALID,
     MAX_VARIABLE,
     MtrrRegisters,

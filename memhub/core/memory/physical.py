@@ -322,3 +322,12 @@ class PhysicalMemory:
                 raise NeedsDevice(segment.window)
 
         return segments
+
+    def refuse_windows(self, address: int, length: int) -> None:
+        """Refuse a span that a device answers part of.
+
+        Raises:
+            BadAddress: part of the span lies outside the physical address space (EFAULT).
+            NeedsDevice: a device answers part of the span.
+        """
+        self._reachable(address, length)

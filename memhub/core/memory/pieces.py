@@ -8,8 +8,7 @@ Sources: FreeBSD `sys/amd64/amd64/mem.c` and `sys/i386/i386/mem.c` (memrw).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from memhub.errors import BadAddress
 
@@ -56,8 +55,7 @@ def protected(types: Protection, lo: int, hi: int) -> tuple[int, int] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A stretch that translates alike: physical memory, or (with `own`) a u-area."""
 
     address: int

@@ -4,9 +4,9 @@ A transfer is translated into pieces, each a stretch of physical memory or of th
 u-area, and the pieces move one after the other. Where the next byte cannot move, the
 architecture's rules decide between a short count and an error.
 
-`read` and `write` are the whole story when no device is involved. A span that reaches a device
-window raises NeedsDevice before anything moves, and the caller takes the same transfer in
-steps::
+`read`, and `plan_write` with `store`, do a transfer in which no device takes part. A span that
+reaches a device window raises NeedsDevice before anything moves, and the caller takes the same
+transfer in steps::
 
     steps = transfer.reading("mem", offset, length)
     try:
@@ -26,16 +26,16 @@ sys_generic.c` and `kern_descrip.c` for zero and oversized lengths.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from memhub.abi import U64_MAX
 from memhub.core.memory.physical import NeedsDevice
-from memhub.core.memory.pieces import Pieces, protected
+from memhub.core.memory.pieces import Piece, Pieces, protected
 from memhub.core.memory.steps import MmioStep, Progress, fetch, store
 from memhub.errors import DeviceError, InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable
+    from collections.abc import Generator, Hashable, Iterable
 
     from memhub.abi import Buffer
     from memhub.core.driver import TransferRules
@@ -48,6 +48,20 @@ if TYPE_CHECKING:
 IOSIZE_MAX: Final = (1 << 31) - 1
 
 _T = TypeVar("_T")
+
+
+class WritePlan(NamedTuple):
+    """Where the bytes of a write go, and how it ends.
+
+    Attributes:
+        pieces: where they go, in order.
+        moved: how many go anywhere.
+        error: what the write is answered with, or None.
+    """
+
+    pieces: tuple[Piece, ...]
+    moved: int
+    error: DeviceError | None
 
 
 class Transfer:
@@ -105,6 +119,69 @@ class Transfer:
 
         return _run(self.reading(device, offset, length, process))
 
+    def plan_write(
+        self,
+        device: DeviceName,
+        offset: int,
+        length: int,
+        process: Hashable = None,
+        protection: Protection | None = None,
+    ) -> WritePlan:
+        """Work out where the bytes of a write go; nothing moves.
+
+        Args:
+            device: `mem` (offsets are physical addresses) or `kmem` (kernel virtual ones).
+            offset: first byte, an unsigned 64-bit number.
+            length: bytes.
+            process: whose u-area an address in it means.
+            protection: where memory is write-protected; None where it is nowhere.
+
+        Returns:
+            the pieces, how many bytes they take (fewer than given where the rules answer a short
+            count), and the error that is to be answered, if one is.
+
+        Raises:
+            InvalidArgument: an offset or length that no transfer has (EINVAL).
+            NeedsDevice: a device answers part of the span; take `writing`.
+        """
+        address = self._whole(device, offset, length)
+        if address >= 0 and (
+            protection is None or protected(protection, address, address + length) is None
+        ):
+            if self._memory.windows:
+                self._memory.refuse_windows(address, length)
+
+            return WritePlan((Piece(address, length),), length, None)
+
+        return self._plan_pieces(device, offset, length, process, protection)
+
+    def _plan_pieces(
+        self,
+        device: DeviceName,
+        offset: int,
+        length: int,
+        process: Hashable,
+        protection: Protection | None,
+    ) -> WritePlan:
+        if not _checked(offset, length):
+            return WritePlan((), 0, None)
+
+        found: list[Piece] = []
+        error: DeviceError | None = None
+        moved = 0
+        try:
+            for piece in self._pieces.writing(device, offset, length, process, protection):
+                if piece.own is None and not piece.dropped:
+                    self._memory.refuse_windows(piece.address, piece.length)
+
+                found.append(piece)
+                moved += piece.length
+        except DeviceError as refusal:
+            refusal.moved = moved
+            error = None if moved and self._short_count else refusal
+
+        return WritePlan(tuple(found), moved, error)
+
     def write(
         self,
         device: DeviceName,
@@ -113,14 +190,7 @@ class Transfer:
         process: Hashable = None,
         protection: Protection | None = None,
     ) -> int:
-        """Write without waiting.
-
-        Args:
-            device: `mem` (offsets are physical addresses) or `kmem` (kernel virtual ones).
-            offset: first byte, an unsigned 64-bit number.
-            data: the bytes.
-            process: whose u-area an address in it means.
-            protection: where memory is write-protected; None where it is nowhere.
+        """Write without waiting: `plan_write`, then `store`.
 
         Returns:
             bytes moved; fewer than given where the rules answer a short count.
@@ -131,17 +201,38 @@ class Transfer:
             InvalidArgument: an offset or length that no transfer has (EINVAL).
             NeedsDevice: a device answers part of the span; take `writing`.
         """
-        length = len(data)
-        address = self._whole(device, offset, length)
-        if address >= 0 and (
-            protection is None or protected(protection, address, address + length) is None
-        ):
-            return self._memory.write(address, data)
+        plan = self.plan_write(device, offset, len(data), process, protection)
+        self.store(plan.pieces, data)
+        if plan.error is not None:
+            raise plan.error
 
-        if self._memory.windows:
-            self._refuse_devices(device, offset, length, process, protection)
+        return plan.moved
 
-        return _run(self.writing(device, offset, data, process, protection))
+    def store(self, pieces: Iterable[Piece], data: Buffer) -> None:
+        """Move the bytes of a write to where it goes.
+
+        Args:
+            pieces: from `plan_write`.
+            data: the bytes; those behind the last piece are not looked at.
+        """
+        view, done = memoryview(data), 0
+        for piece in pieces:
+            part = view[done : done + piece.length]
+            done += piece.length
+            if piece.own is not None:
+                piece.own[piece.address : piece.address + piece.length] = part
+            elif not piece.dropped:
+                self._memory.write(piece.address, part)
+
+    def contents(self, pieces: Iterable[Piece]) -> bytes:
+        """What is where the bytes of a write go."""
+        return b"".join([self._content(piece) for piece in pieces])
+
+    def _content(self, piece: Piece) -> bytes:
+        if piece.own is not None:
+            return bytes(piece.own[piece.address : piece.address + piece.length])
+
+        return self._memory.read(piece.address, piece.length)
 
     def reading(
         self, device: DeviceName, offset: int, length: int, process: Hashable = None
@@ -174,7 +265,7 @@ class Transfer:
     ) -> Generator[MmioStep, bytes | None, int]:
         """Write in steps: yields the accesses that devices take, is sent anything when done.
 
-        Arguments, result and errors are those of `write`.
+        Arguments and errors are those of `plan_write`; the result is the number of bytes moved.
         """
         if not _checked(offset, len(data)):
             return 0
@@ -207,28 +298,6 @@ class Transfer:
 
         error.moved = progress.moved
         raise error
-
-    def _refuse_devices(
-        self,
-        device: DeviceName,
-        offset: int,
-        length: int,
-        process: Hashable,
-        protection: Protection | None,
-    ) -> None:
-        """Raise NeedsDevice if a write would reach a device before it ends."""
-        if not _checked(offset, length):
-            return
-
-        try:
-            for piece in self._pieces.writing(device, offset, length, process, protection):
-                if piece.own is None and not piece.dropped:
-                    for segment in self._memory.segments(piece.address, piece.length):
-                        if segment.window:
-                            raise NeedsDevice(segment.window)
-
-        except DeviceError:
-            return
 
 
 def _checked(offset: int, length: int) -> bool:

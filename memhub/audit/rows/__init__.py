@@ -1,0 +1,15 @@
+"""The log's rows are the events: one mapping, both ways.
+
+`row_of` makes the row of a fact, `event_of` the fact of a row. A row names a claim by its number
+and does not repeat it, so `event_of` looks it up in the machine as it was before the fact.
+
+columns  what several rows have in common
+write    facts to rows
+read     rows to facts
+"""
+
+from __future__ import annotations
+
+from memhub.audit.rows.read import event_of as event_of
+from memhub.audit.rows.read import machine_of as machine_of
+from memhub.audit.rows.write import row_of as row_of

@@ -1,0 +1,571 @@
+"""Facts to rows. The fields are those of `schema.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.abi import (
+    FLAG_WORDS,
+    MDF_ATTRMASK,
+    MEMRANGE_SET_REMOVE,
+    MEMRANGE_SET_UPDATE,
+    flag_words,
+)
+from memhub.audit.rows.columns import (
+    desc_columns,
+    error_columns,
+    holder_columns,
+    label_of,
+    msr_columns,
+    process_columns,
+    stamp_columns,
+    wall_time,
+)
+from memhub.core import events
+from memhub.core.open_close import MODES
+from memhub.core.requests import AwaitFree, ClaimRange, SetRange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from memhub.abi import RangeDesc
+    from memhub.core.claims import Claim, ClaimChange
+    from memhub.core.instant import Instant
+
+    Row = dict[str, Any]
+
+_OPERATIONS: Final = {MEMRANGE_SET_UPDATE: "update", MEMRANGE_SET_REMOVE: "remove"}
+_ATTRIBUTE_WORDS: Final = {0: (), **{bit: (word,) for bit, word in FLAG_WORDS}}
+
+#: Where a claim's `op` stands in the log.
+_CLAIM_EVENTS: Final = {
+    "take": "claim.take",
+    "renew": "claim.renew",
+    "release": "claim.release",
+    "wait": "claim.wait",
+}
+_CAUSE_EVENTS: Final = {"expire": "claim.expire", "break": "claim.break"}
+
+
+def row_of(event: events.Event, ended_ns: int) -> Row | None:
+    """The row of a fact.
+
+    Args:
+        event: the fact.
+        ended_ns: the moment of the record, monotonic nanoseconds; what began earlier took the
+            time between.
+
+    Returns:
+        a flat record without its place in the chain; None for a fact that leaves no record.
+    """
+    writer = _WRITERS.get(type(event))
+
+    return None if writer is None else writer(event, ended_ns)
+
+
+# Machines
+
+
+def _attached(it: events.Attached, _ended: int) -> Row:
+    slots = it.state.slots if it.state is not None else ()
+    msrs = it.state.msrs if it.state is not None else {}
+
+    return {
+        **stamp_columns("device.attach", it.at),
+        "machine": it.machine,
+        "arch": it.arch,
+        "phys_bits": it.phys_bits,
+        "slots": list(range(len(slots))),
+        **desc_columns("after", slots),
+        "msrs": list(msrs),
+        "after_msr": list(msrs.values()),
+        "config": it.config,
+        "generation": 0,
+    }
+
+
+def _detached(it: events.Detached, _ended: int) -> Row:
+    return {
+        **stamp_columns("device.detach", it.at),
+        "machine": it.machine,
+        "arch": it.arch,
+        "generation": it.generation,
+    }
+
+
+# Files
+
+
+def _opened(it: events.Opened, ended: int) -> Row:
+    file = it.file
+    flags = {(True, False): 0, (False, True): 1, (True, True): 2}[file.readable, file.writable]
+
+    return {
+        **stamp_columns("request.open", it.at),
+        **file.caller.facts,
+        "op": "open",
+        "flags": flags,
+        "undo": file.undo,
+        "model": file.model.name,
+        **error_columns(None),
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+def _open_refused(it: events.OpenRefused, ended: int) -> Row:
+    return {
+        **stamp_columns("request.open", it.at),
+        **process_columns(it.process),
+        "machine": it.machine,
+        "arch": it.arch,
+        "device": it.device,
+        "op": "open",
+        "flags": MODES.get(it.mode, (0, 0, -1))[2],
+        **error_columns(it.error),
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+def _closed(it: events.Closed, ended: int) -> Row:
+    return {
+        **stamp_columns("request.close", it.at),
+        **it.file.caller.facts,
+        "op": "close",
+        "cause": it.cause,
+        **error_columns(None),
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+# Memory
+
+
+def _read(it: events.MemoryRead, ended: int) -> Row:
+    base, length, error = it.base, it.length, it.error
+
+    return {
+        "event": "request.read",
+        "wall_ns": it.at.wall_ns,
+        "mono_ns": it.at.mono_ns,
+        **it.caller.facts,
+        "op": it.op,
+        "base": base if 0 <= base < 1 << 64 else None,
+        "length": length if 0 <= length < 1 << 64 else None,
+        "moved": it.moved,
+        "errno": None if error is None else error.code.name,
+        "reason": None if error is None else error.reason,
+        "duration_ns": ended - it.began_ns,
+    }
+
+
+def _written(it: events.MemoryWritten, ended: int) -> Row:
+    base, length, error = it.base, it.length, it.error
+
+    return {
+        "event": "request.write",
+        "wall_ns": it.at.wall_ns,
+        "mono_ns": it.at.mono_ns,
+        **it.caller.facts,
+        "op": it.op,
+        "base": base if 0 <= base < 1 << 64 else None,
+        "length": length if 0 <= length < 1 << 64 else None,
+        "moved": it.moved,
+        "errno": None if error is None else error.code.name,
+        "reason": None if error is None else error.reason,
+        "duration_ns": ended - it.began_ns,
+    }
+
+
+# Ranges
+
+
+def _ranges_read(it: events.RangesRead, ended: int) -> Row:
+    error = it.error
+
+    return {
+        "event": "request.get",
+        "wall_ns": it.at.wall_ns,
+        "mono_ns": it.at.mono_ns,
+        **it.caller.facts,
+        "op": "list" if it.count > 0 else "count",
+        "count": it.count,
+        "generation": it.generation,
+        "errno": None if error is None else error.code.name,
+        "reason": None if error is None else error.reason,
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+def _ioctl_refused(it: events.IoctlRefused, ended: int) -> Row:
+    return {
+        **stamp_columns("request.ioctl", it.at),
+        **it.caller.facts,
+        "op": "ioctl",
+        "ioctl": it.ioctl,
+        **error_columns(it.error),
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+def _operation(arg: int) -> str:
+    return _OPERATIONS.get(arg) or f"arg {arg}"
+
+
+def _ranges_set(it: events.RangesSet, ended: int) -> Row:
+    desc, outcome, at = it.desc, it.outcome, it.at
+    asked = desc.mr_flags & MDF_ATTRMASK
+    words = _ATTRIBUTE_WORDS.get(asked)
+    row = {
+        "event": "request.set",
+        "wall_ns": at.wall_ns,
+        "mono_ns": at.mono_ns,
+        **it.caller.facts,
+        "op": _OPERATIONS[it.arg],
+        "owner": desc.mr_owner.rstrip(b"\0").decode("latin-1"),
+        "base": desc.mr_base,
+        "length": desc.mr_len,
+        "attributes": flag_words(asked) if words is None else words,
+        "flags": desc.mr_flags,
+        "errno": None,
+        "reason": None,
+        "slots": outcome.slots,
+        **desc_columns("before", outcome.before),
+        **desc_columns("after", outcome.after),
+        "claimed": outcome.claimed,
+        "released": outcome.released,
+        "fence": outcome.fence,
+        "expires_ns": None,
+        "generation": it.generation,
+        "duration_ns": ended - it.began_ns,
+    }
+    if outcome.msrs:
+        row |= msr_columns(outcome.msrs)
+
+    if it.wrote != outcome.slots:
+        row["written"] = it.wrote
+
+    if it.claims and (claim := it.claims[0].after) is not None:
+        row["expires_ns"] = wall_time(claim.expires_ns, at)
+
+    if it.commit is not None:
+        row["commit"] = it.commit.number
+
+    return row
+
+
+_NOTHING: Final = {
+    "slots": (),
+    **desc_columns("before", ()),
+    **desc_columns("after", ()),
+    "claimed": (),
+    "released": (),
+}
+
+
+def _set_refused(it: events.SetRefused, ended: int) -> Row:
+    told = it.told
+    row = {
+        **stamp_columns("request.set", it.at),
+        **it.caller.facts,
+        "op": _operation(it.arg),
+        **_asked_columns(it.desc),
+        **error_columns(it.error),
+        **_NOTHING,
+        "fence": None,
+        "generation": it.generation,
+        "duration_ns": ended - it.began_ns,
+        **holder_columns(it.error),
+    }
+    if told is not None:
+        row["claim"] = told.fence
+
+    if it.commit is not None:
+        row["commit"] = it.commit.number
+
+    return row
+
+
+def _asked_columns(desc: RangeDesc) -> Row:
+    return {
+        "owner": label_of(desc.mr_owner),
+        "base": desc.mr_base,
+        "length": desc.mr_len,
+        "attributes": flag_words(desc.mr_flags & MDF_ATTRMASK),
+        "flags": desc.mr_flags,
+    }
+
+
+def _commit_begun(it: events.CommitBegun, _ended: int) -> Row:
+    commit = it.commit
+    request = commit.request
+
+    return {
+        **stamp_columns("commit.begin", it.at),
+        **commit.caller.facts,
+        "op": _operation(request.arg),
+        **_asked_columns(request.desc),
+        "fence": request.fence,
+        "lease_ns": _lease_ns(request.lease),
+        "slots": commit.wrote,
+        "commit": commit.number,
+        "expires_ns": wall_time(commit.due_ns, it.at),
+        "generation": it.generation,
+        "duration_ns": it.at.mono_ns - commit.asked_ns,
+    }
+
+
+def _lease_ns(lease: float | None) -> int | None:
+    return None if lease is None else round(lease * 1e9)
+
+
+def _slot_undone(it: events.SlotUndone, _ended: int) -> Row:
+    outcome, caller = it.outcome, it.caller
+    row = {
+        **stamp_columns("undo", it.at),
+        "machine": caller.machine,
+        "arch": caller.arch,
+        **process_columns(caller.process),
+        "handle": caller.handle,
+        "slots": outcome.slots,
+        **desc_columns("before", outcome.before),
+        **desc_columns("after", outcome.after),
+        "cause": "undo",
+        **error_columns(it.error),
+        "generation": it.generation,
+    }
+    if outcome.slots != (it.slot,):
+        row["written"] = (it.slot,)
+
+    return row | msr_columns(outcome.msrs) if outcome.msrs else row
+
+
+# Claims
+
+
+def _claim_row(
+    event: str,
+    it: events.ClaimTaken | events.ClaimRenewed | events.ClaimsReleased | events.RangeFree,
+    base: int,
+    length: int,
+    duration: int,
+) -> Row:
+    return {
+        **stamp_columns(event, it.at),
+        **it.caller.facts,
+        "owner": None,
+        "base": base,
+        "length": length,
+        "slots": (),
+        "claim": None,
+        "fence": None,
+        "expires_ns": None,
+        "cause": "request",
+        **error_columns(None),
+        "generation": it.generation,
+        "duration_ns": duration,
+    }
+
+
+def _of_claim(change: ClaimChange, at: Instant) -> Row:
+    after = change.after
+    assert after is not None
+
+    return {**_numbers(after), "expires_ns": wall_time(after.expires_ns, at)}
+
+
+def _numbers(claim: Claim) -> Row:
+    return {"claim": claim.fence, "fence": claim.fence}
+
+
+def _claim_taken(it: events.ClaimTaken, ended: int) -> Row:
+    row = _claim_row("claim.take", it, it.base, it.length, ended - it.began_ns)
+
+    slots = it.change.after.slots if it.change.after is not None else ()
+
+    return row | {"slots": list(slots)} | _of_claim(it.change, it.at)
+
+
+def _claim_renewed(it: events.ClaimRenewed, ended: int) -> Row:
+    after = it.change.after
+    assert after is not None
+    length = after.end - after.base
+    row = _claim_row("claim.renew", it, after.base, length, ended - it.at.mono_ns)
+
+    return row | _of_claim(it.change, it.at)
+
+
+def _claims_released(it: events.ClaimsReleased, ended: int) -> Row:
+    row = _claim_row("claim.release", it, it.base, it.length, ended - it.at.mono_ns)
+    first = it.claims[0].before
+    assert first is not None
+
+    return row | {"slots": it.slots, **_numbers(first)}
+
+
+def _range_free(it: events.RangeFree, ended: int) -> Row:
+    return _claim_row("claim.wait", it, it.base, it.length, ended - it.began_ns)
+
+
+def _claim_refused(it: events.ClaimRefused, ended: int) -> Row:
+    return {
+        **stamp_columns(_CLAIM_EVENTS[it.op], it.at),
+        **it.caller.facts,
+        "owner": None,
+        "base": it.base if 0 <= it.base < 1 << 64 else None,
+        "length": it.length if 0 <= it.length < 1 << 64 else None,
+        "slots": (),
+        "claim": it.fence,
+        "fence": it.fence,
+        "expires_ns": None,
+        "cause": "request",
+        **error_columns(it.error),
+        "generation": it.generation,
+        "duration_ns": ended - it.began_ns,
+        **holder_columns(it.error),
+    }
+
+
+def _claim_ended(it: events.ClaimEnded, _ended: int) -> Row:
+    claim, by = it.claim, it.by
+    row = {
+        **stamp_columns(_CAUSE_EVENTS.get(it.cause, "claim.release"), it.at),
+        "machine": it.machine,
+        "arch": it.arch,
+        **process_columns(claim.process),
+        "owner": None,
+        "base": claim.base,
+        "length": claim.end - claim.base,
+        "slots": list(claim.slots),
+        **_numbers(claim),
+        "cause": it.cause,
+        "reason": None if it.lost is None or it.cause == "expire" else it.lost.reason,
+        "generation": it.generation,
+    }
+    if by is not None:
+        row |= {"holder": by.name, "holder_id": by.id}
+
+    return row
+
+
+# Waits
+
+
+def _wait_columns(event: str, it: events.WaitBegun | events.WaitEnded) -> Row:
+    wait = it.wait
+    request = wait.request
+    op = "claim" if isinstance(request, ClaimRange) else "wait"
+    owner = None
+    if isinstance(request, SetRange):
+        op, owner = _operation(request.arg), label_of(request.desc.mr_owner)
+
+    return {
+        **stamp_columns(event, it.at),
+        **wait.caller.facts,
+        "op": op,
+        "owner": owner,
+        "base": wait.base,
+        "length": wait.end - wait.base,
+        "wait": wait.number,
+        "generation": it.generation,
+    }
+
+
+def _wait_begun(it: events.WaitBegun, _ended: int) -> Row:
+    wait = it.wait
+    request = wait.request
+    row = {
+        **_wait_columns("wait.begin", it),
+        "reason": it.refusal.reason,
+        "expires_ns": wall_time(wait.deadline_ns, it.at),
+        **holder_columns(it.refusal),
+    }
+    if isinstance(request, SetRange):
+        row |= {"flags": request.desc.mr_flags, "fence": request.fence}
+
+    if not isinstance(request, AwaitFree):
+        row["lease_ns"] = _lease_ns(request.lease)
+
+    return row
+
+
+def _wait_ended(it: events.WaitEnded, _ended: int) -> Row:
+    return {
+        **_wait_columns("wait.end", it),
+        "cause": it.cause,
+        **error_columns(it.error),
+        "duration_ns": it.at.mono_ns - it.wait.since.mono_ns,
+        "holder": it.holder[0],
+        "holder_id": it.holder[1],
+    }
+
+
+# The service
+
+
+def _client_connected(it: events.ClientConnected, _ended: int) -> Row:
+    return {
+        **stamp_columns("service.connect", it.at),
+        **process_columns(it.process),
+        "peer": it.peer,
+    }
+
+
+def _client_gone(it: events.ClientGone, _ended: int) -> Row:
+    return {
+        **stamp_columns("service.disconnect", it.at),
+        **process_columns(it.process),
+        "peer": it.peer,
+        "cause": it.cause,
+        "reason": it.reason,
+        "duration_ns": it.at.mono_ns - it.began_ns,
+    }
+
+
+def _client_refused(it: events.ClientRefused, _ended: int) -> Row:
+    return {
+        **stamp_columns("service.reject", it.at),
+        **it.who,
+        "peer": it.peer,
+        "op": it.op,
+        **error_columns(it.error),
+    }
+
+
+def _memory_mapped(it: events.MemoryMapped, _ended: int) -> Row:
+    return {
+        **stamp_columns("memory.map", it.at),
+        **it.caller.facts,
+        "peer": it.peer,
+        "op": "map",
+        "flags": it.rights,
+        **error_columns(it.error),
+    }
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
+    events.Attached: _attached,
+    events.Detached: _detached,
+    events.Opened: _opened,
+    events.OpenRefused: _open_refused,
+    events.Closed: _closed,
+    events.MemoryRead: _read,
+    events.MemoryWritten: _written,
+    events.RangesRead: _ranges_read,
+    events.IoctlRefused: _ioctl_refused,
+    events.RangesSet: _ranges_set,
+    events.SetRefused: _set_refused,
+    events.CommitBegun: _commit_begun,
+    events.SlotUndone: _slot_undone,
+    events.ClaimTaken: _claim_taken,
+    events.ClaimRenewed: _claim_renewed,
+    events.ClaimsReleased: _claims_released,
+    events.RangeFree: _range_free,
+    events.ClaimRefused: _claim_refused,
+    events.ClaimEnded: _claim_ended,
+    events.WaitBegun: _wait_begun,
+    events.WaitEnded: _wait_ended,
+    events.ClientConnected: _client_connected,
+    events.ClientGone: _client_gone,
+    events.ClientRefused: _client_refused,
+    events.MemoryMapped: _memory_mapped,
+}

@@ -1,0 +1,181 @@
+"""The claims on one machine, as data, and the indexes over them.
+
+`change` and `revert` are the only ways in. What may happen is decided in `ownership.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from memhub.core.instant import NEVER
+from memhub.core.overlap import OverlapIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from memhub.core.claims import Claim, ClaimChange, LostClaim
+    from memhub.core.files import Principal
+
+
+@dataclass(slots=True)
+class ClaimTable:
+    """Claims by fencing number, by slot, by process and by the bytes they protect.
+
+    Attributes:
+        claims: the live claims by fencing number, oldest first.
+        last_fence: the highest fencing number given out.
+        lost: claims that were lost and whose holders have not been told: process id to fencing
+            number to claim.
+        epoch: changes whenever a claim does.
+        first_expiry: monotonic nanoseconds before which no lease ends.
+    """
+
+    claims: dict[int, Claim] = field(default_factory=dict)
+    last_fence: int = 0
+    lost: dict[int, dict[int, LostClaim]] = field(default_factory=dict)
+    epoch: int = field(default=0, compare=False)
+    first_expiry: int = field(default=NEVER, compare=False)
+    _slot_claim: dict[int, Claim] = field(default_factory=dict, compare=False, repr=False)
+    _by_process: dict[int, dict[int, Claim]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    _index: OverlapIndex = field(default_factory=OverlapIndex, compare=False, repr=False)
+
+    # Looking
+
+    def busy_slots(self, process: Principal | None) -> list[int]:
+        """Slots that belong to somebody other than `process` (rule 3)."""
+        own = None if process is None else process.id
+
+        return [slot for slot, claim in self._slot_claim.items() if claim.process.id != own]
+
+    def held_by(self, process: Principal) -> list[Claim]:
+        """The claims of one process, oldest first."""
+        return list(self._by_process.get(process.id, {}).values())
+
+    def holder(self, slot: int) -> Claim | None:
+        """The claim that a slot belongs to."""
+        return self._slot_claim.get(slot)
+
+    def only_holder(self, process: Principal) -> bool:
+        """Whether nobody but `process` holds a claim."""
+        return not self.claims or self._by_process.keys() == {process.id}
+
+    def overlapping(self, lo: int, hi: int) -> Iterator[tuple[int, int, Claim]]:
+        """Each stretch that a claim protects and that shares a byte with `[lo, hi)`.
+
+        Yields:
+            the bounds of the stretch, and the claim.
+        """
+        for base, end, fence in self._index.overlapping(lo, hi):
+            yield base, end, self.claims[fence]
+
+    def foreign(self, process: Principal, lo: int, hi: int) -> dict[int, Claim]:
+        """Other processes' claims that protect a byte of `[lo, hi)`, by fencing number."""
+        return {
+            claim.fence: claim
+            for _, _, claim in self.overlapping(lo, hi)
+            if claim.process.id != process.id
+        }
+
+    def expired(self, mono_ns: int) -> list[Claim]:
+        """The claims whose leases have ended at a moment, oldest first."""
+        if mono_ns < self.first_expiry:
+            return []
+
+        return [
+            claim
+            for claim in self.claims.values()
+            if claim.expires_ns is not None and claim.expires_ns <= mono_ns
+        ]
+
+    def lost_by(self, process: Principal) -> Iterable[LostClaim]:
+        """What `process` lost and has not been told of."""
+        return self.lost.get(process.id, {}).values()
+
+    # Changing
+
+    def change(self, changes: Iterable[ClaimChange]) -> None:
+        """Make changes true, in order."""
+        for before, after in changes:
+            self._replace(before, after)
+            if before is None and after is not None:
+                self.last_fence = after.fence
+
+    def revert(self, changes: tuple[ClaimChange, ...]) -> None:
+        """Take changes back, the last first."""
+        for before, after in reversed(changes):
+            self._replace(after, before)
+            if before is None and after is not None:
+                self.last_fence = after.fence - 1
+
+    def add_lost(self, lost: LostClaim) -> None:
+        """Remember what a process is to be told."""
+        mine = self.lost.setdefault(lost.process.id, {})
+        mine[lost.fence] = lost
+        if len(mine) > 1 and lost.fence < max(mine):
+            self.lost[lost.process.id] = dict(sorted(mine.items()))
+
+    def drop_lost(self, lost: LostClaim) -> None:
+        """Forget what a process was told, or what no longer matters."""
+        mine = self.lost[lost.process.id]
+        del mine[lost.fence]
+        if not mine:
+            del self.lost[lost.process.id]
+
+    def recount_leases(self) -> int:
+        """Find the first lease to end anew; `first_expiry` is only a lower bound until then."""
+        self.first_expiry = min(
+            (c.expires_ns for c in self.claims.values() if c.expires_ns is not None), default=NEVER
+        )
+
+        return self.first_expiry
+
+    def _replace(self, before: Claim | None, after: Claim | None) -> None:
+        self.epoch += 1
+        if before is not None:
+            self._unindex(before)
+            if after is None:
+                self._forget(before)
+
+        if after is not None:
+            self._keep(after, new=before is None)
+            self._index_claim(after)
+
+    def _keep(self, claim: Claim, *, new: bool) -> None:
+        fence, process = claim.fence, claim.process.id
+        self.claims[fence] = claim
+        mine = self._by_process.setdefault(process, {})
+        mine[fence] = claim
+        if new and fence < self.last_fence:  # it comes back: both tables are oldest first
+            self.claims = dict(sorted(self.claims.items()))
+            self._by_process[process] = dict(sorted(mine.items()))
+
+        if claim.expires_ns is not None and claim.expires_ns < self.first_expiry:
+            self.first_expiry = claim.expires_ns
+
+    def _forget(self, claim: Claim) -> None:
+        del self.claims[claim.fence]
+        mine = self._by_process[claim.process.id]
+        del mine[claim.fence]
+        if not mine:
+            del self._by_process[claim.process.id]
+
+    def _index_claim(self, claim: Claim) -> None:
+        fence, add = claim.fence, self._index.add
+        if claim.kind == "range":
+            add(claim.base, claim.end, fence)
+
+        for slot, (base, end) in claim.slots.items():
+            self._slot_claim[slot] = claim
+            add(base, end, fence)
+
+    def _unindex(self, claim: Claim) -> None:
+        fence, discard = claim.fence, self._index.discard
+        if claim.kind == "range":
+            discard(claim.base, claim.end, fence)
+
+        for slot, (base, end) in claim.slots.items():
+            del self._slot_claim[slot]
+            discard(base, end, fence)

@@ -1,0 +1,65 @@
+"""What every request comes to: `decide(machine, request, now)`.
+
+`decide` is pure: it changes nothing, and the same machine, request and moment give the same
+decision. `Machine.apply` makes the facts of a decision true.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.core import requests
+from memhub.core.claim_requests import decide_break, decide_release, decide_renew
+from memhub.core.due import decide_tick
+from memhub.core.open_close import decide_close
+from memhub.core.set_ranges import decide_get, decide_refuse_ioctl
+from memhub.core.transfers import (
+    decide_explain,
+    decide_read,
+    decide_seek,
+    decide_write,
+)
+from memhub.core.waiting import decide_abandon, decide_asked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from memhub.core.decision import Decision
+    from memhub.core.instant import Instant
+    from memhub.core.machine import Machine
+
+#: Who decides: one function for each request to an open file or a machine.
+DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
+    requests.Close: decide_close,
+    requests.Seek: decide_seek,
+    requests.Read: decide_read,
+    requests.Write: decide_write,
+    requests.GetRanges: decide_get,
+    requests.RefuseIoctl: decide_refuse_ioctl,
+    requests.SetRange: decide_asked,
+    requests.ClaimRange: decide_asked,
+    requests.AwaitFree: decide_asked,
+    requests.ReleaseRange: decide_release,
+    requests.RenewClaim: decide_renew,
+    requests.BreakClaim: decide_break,
+    requests.Abandon: decide_abandon,
+    requests.Explain: decide_explain,
+    requests.Tick: decide_tick,
+}
+
+
+def decide(machine: Machine, request: requests.Request[Any], now: Instant) -> Decision:
+    """Say what a request comes to; nothing is changed.
+
+    Args:
+        machine: the machine that the request is for.
+        request: what is asked.
+        now: the present moment.
+
+    Returns:
+        the reply or the error, and the facts.
+
+    Raises:
+        NeedsDevice: a device model answers part of a transfer.
+    """
+    return DECIDERS[type(request)](machine, request, now)

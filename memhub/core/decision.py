@@ -1,0 +1,29 @@
+"""What a request comes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from memhub.core.commits import Commit
+    from memhub.core.events import Event
+    from memhub.core.waits import Wait
+    from memhub.errors import DeviceError
+
+
+class Decision(NamedTuple):
+    """What a request comes to: a reply or an error, and the facts that make it so.
+
+    Attributes:
+        reply: the answer; meaningless where `error` is set or the answer is still to come.
+        error: why the request is refused.
+        events: the facts, in order of effect.
+        changes: whether any of them changes the machine.
+        pending: the wait or commit at whose end the answer comes, or None.
+    """
+
+    reply: Any = None
+    error: DeviceError | None = None
+    events: tuple[Event, ...] = ()
+    changes: bool = True
+    pending: Wait | Commit | None = None

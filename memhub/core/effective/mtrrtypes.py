@@ -1,0 +1,306 @@
+"""Which memory type the MTRRs alone give an address, and which register decided.
+
+Source: Intel SDM vol. 3A sections 12.11.2 and 12.11.4.1 (MTRR precedences). The capability bit
+for fixed ranges plays no part: with the FE bit set the fixed types count.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from memhub.core.effective.directmap import DirectTypeMap
+from memhub.core.effective.layers import blocks, matching, next_border
+from memhub.core.effective.mtrr import (
+    FIXED_COUNT,
+    FIXED_END,
+    FIXED_RANGES,
+    TYPE_NAMES,
+    UC,
+    WB,
+    WT,
+    MtrrRegisters,
+    address_mask,
+    fixed_index,
+)
+from memhub.core.effective.typemap import CODE_OF_TYPE, RESERVED, UNDEFINED, TypeMap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from memhub.core.effective.typemap import Codes
+
+#: Blocks that the masks of one state may match, together, for its map to be flattened.
+FLATTENED: Final = 1 << 10
+
+#: Type byte to code.
+_CODE_OF_BYTE: Final = bytes(
+    CODE_OF_TYPE[TYPE_NAMES[byte]] if byte in TYPE_NAMES else RESERVED for byte in range(256)
+)
+_FIXED_STARTS: Final = tuple(base for base, _ in FIXED_RANGES)
+
+
+def types_from_mtrrs(
+    msrs: Mapping[int, int],
+    phys_bits: int,
+    *,
+    first_variable_slot: int | None = None,
+    in_slots: bool = True,
+) -> TypeMap:
+    """Resolve a register state.
+
+    MTRRs disabled: UC. Below 1 MiB with fixed ranges enabled: the fixed type. Else the valid
+    variable pairs that match: none, the default type; all of one type, that; any UC, UC; WT and
+    WB, WT; anything else undefined. A reserved type byte that decides gives `reserved`.
+
+    Args:
+        msrs: registers by number; one that is absent reads as zero.
+        phys_bits: physical address width; the map ends there.
+        first_variable_slot: the slot of the first variable pair, for the words of `why`; None
+            numbers as FreeBSD does (88 with fixed ranges, else 0).
+        in_slots: False where the registers are no slots of the architecture's table: `why`
+            then names registers.
+
+    Returns:
+        the map; a DirectTypeMap if masks with holes match more than `FLATTENED` blocks.
+    """
+    rules = MtrrRules(
+        MtrrRegisters.decode(msrs, phys_bits),
+        first_variable_slot=first_variable_slot,
+        in_slots=in_slots,
+    )
+
+    return rules.flattened() or DirectTypeMap(rules, end=1 << phys_bits)
+
+
+class MtrrRules:
+    """The resolution rules over one register state; a `directmap.Source`."""
+
+    def __init__(
+        self, registers: MtrrRegisters, *, first_variable_slot: int | None, in_slots: bool
+    ) -> None:
+        self._registers = registers
+        self._in_slots = in_slots
+        self._first_slot = first_variable_slot
+        bits = address_mask(registers.phys_bits)
+        self._pairs = [
+            (pair.base & pair.mask & bits, pair.mask & bits, index, pair.type)
+            for index, pair in enumerate(registers.variable)
+            if pair.valid
+        ]
+        self._memo: dict[int, int] = {}
+
+    def flattened(self) -> TypeMap | None:
+        """The listed map, or None if there are too many stretches to list."""
+        end = 1 << self._registers.phys_bits
+        if not self._registers.enabled:
+            return TypeMap([0], [CODE_OF_TYPE["UC"]], end=end, explain=self.why)
+
+        toggles = self._toggles()
+        if toggles is None:
+            return None
+
+        starts, codes = self._sweep(toggles)
+
+        return TypeMap(starts, codes, end=end, explain=self.why)
+
+    def code(self, address: int) -> int:
+        """The code of one address."""
+        registers = self._registers
+        if not registers.enabled:
+            return CODE_OF_TYPE["UC"]
+
+        if address < FIXED_END and registers.fixed_enabled:
+            return _CODE_OF_BYTE[registers.fixed_types[fixed_index(address)]]
+
+        return self._overlap(self._active(address))
+
+    def codes(self, addresses: npt.NDArray[np.uint64]) -> Codes:
+        """The codes of many addresses."""
+        registers = self._registers
+        if not registers.enabled:
+            return np.full(addresses.shape, CODE_OF_TYPE["UC"], dtype=np.uint8)
+
+        active = np.zeros(addresses.shape, dtype=np.uint64)
+        for bit, (value, mask, _, _) in enumerate(self._pairs):
+            hit = (addresses & np.uint64(mask)) == np.uint64(value)
+            active |= hit.astype(np.uint64) << np.uint64(bit)
+
+        seen, index = np.unique(active, return_inverse=True)
+        codes = np.array([self._overlap(int(each)) for each in seen], dtype=np.uint8)[index]
+        if registers.fixed_enabled:
+            low = addresses < np.uint64(FIXED_END)
+            codes[low] = [self.code(int(address)) for address in addresses[low]]
+
+        return codes.reshape(addresses.shape)
+
+    def border(self, address: int) -> int:
+        """A later address up to which the type at `address` holds."""
+        registers = self._registers
+        end = 1 << registers.phys_bits
+        if not registers.enabled:
+            return end
+
+        if address < FIXED_END and registers.fixed_enabled:
+            base, length = FIXED_RANGES[fixed_index(address)]
+
+            return base + length
+
+        return min(
+            (
+                next_border(address, value, mask, registers.phys_bits)
+                for value, mask, *_ in self._pairs
+            ),
+            default=end,
+        )
+
+    def possible(self) -> frozenset[int]:
+        """Codes that some address may have."""
+        registers = self._registers
+        if not registers.enabled:
+            return frozenset({CODE_OF_TYPE["UC"]})
+
+        own = [_CODE_OF_BYTE[kind] for *_, kind in self._pairs]
+        fixed = registers.fixed_types if registers.fixed_enabled else b""
+        undefined = [UNDEFINED] if len(set(own)) > 1 else []
+
+        return frozenset(
+            [
+                _CODE_OF_BYTE[registers.default_type],
+                *own,
+                *undefined,
+                *(_CODE_OF_BYTE[t] for t in fixed),
+            ]
+        )
+
+    def why(self, address: int) -> str:
+        """Which register decides `address`."""
+        registers = self._registers
+        if not registers.enabled:
+            return "MTRRs disabled: all memory is UC"
+
+        if address < FIXED_END and registers.fixed_enabled:
+            return self._why_fixed(fixed_index(address))
+
+        active = self._active(address)
+        matches = [pair for bit, pair in enumerate(self._pairs) if active >> bit & 1]
+        if not matches:
+            return f"no range matches: default type {_type_name(registers.default_type)}"
+
+        return self._why_variable([(index, kind) for _, _, index, kind in matches])
+
+    def _why_fixed(self, index: int) -> str:
+        base, length = FIXED_RANGES[index]
+        kind = self._registers.fixed_types[index]
+        slot = f" (slot {index})" if self._in_slots and self._registers.fixed_active else ""
+        reserved = (
+            f": reserved type {kind:#x}" if kind not in TYPE_NAMES else f": {TYPE_NAMES[kind]}"
+        )
+
+        return f"fixed range {base:#x}-{base + length - 1:#x}{slot}{reserved}"
+
+    def _why_variable(self, matches: Sequence[tuple[int, int]]) -> str:
+        noun = "slot" if self._in_slots else "MTRR"
+        first = self._first_variable_slot()
+        named = [f"{index + first} ({_type_name(kind)})" for index, kind in matches]
+        if len(named) == 1:
+            return f"variable {noun} {named[0]}"
+
+        listed = f"variable {noun}s {', '.join(named[:-1])} and {named[-1]}"
+
+        return f"{listed}: {_verdict({kind for _, kind in matches})}"
+
+    def _first_variable_slot(self) -> int:
+        if not self._in_slots:
+            return 0
+
+        if self._first_slot is not None:
+            return self._first_slot
+
+        return FIXED_COUNT if self._registers.fixed_active else 0
+
+    def _active(self, address: int) -> int:
+        """The matching pairs, as one bit each."""
+        active = 0
+        for bit, (value, mask, _, _) in enumerate(self._pairs):
+            if address & mask == value:
+                active |= 1 << bit
+
+        return active
+
+    def _overlap(self, active: int) -> int:
+        """The code where exactly these pairs match."""
+        code = self._memo.get(active)
+        if code is None:
+            kinds = {pair[3] for bit, pair in enumerate(self._pairs) if active >> bit & 1}
+            code = self._memo[active] = _resolve(kinds, self._registers.default_type)
+
+        return code
+
+    def _toggles(self) -> dict[int, int] | None:
+        """Border to the pairs that start or stop to match there, as one bit each."""
+        bits = self._registers.phys_bits
+        if sum(blocks(value, mask, bits)[0] for value, mask, *_ in self._pairs) > FLATTENED:
+            return None
+
+        toggles: dict[int, int] = {}
+        for number, (value, mask, _, _) in enumerate(self._pairs):
+            bit = 1 << number
+            length = blocks(value, mask, bits)[1]
+            for first in matching(value, mask, bits):
+                toggles[first] = toggles.get(first, 0) ^ bit
+                toggles[first + length] = toggles.get(first + length, 0) ^ bit
+
+        return toggles
+
+    def _sweep(self, toggles: dict[int, int]) -> tuple[list[int], list[int]]:
+        """Walk the borders in order, with the set of matching pairs in hand."""
+        low = FIXED_END if self._registers.fixed_enabled else 0
+        active = 0
+        for border, change in toggles.items():
+            if border <= low:
+                active ^= change
+
+        starts, codes = [low], [self._overlap(active)]
+        for border in sorted(toggles):
+            if border > low:
+                active ^= toggles[border]
+                starts.append(border)
+                codes.append(self._overlap(active))
+
+        if low:
+            starts[:0] = _FIXED_STARTS
+            codes[:0] = self._registers.fixed_types.translate(_CODE_OF_BYTE)
+
+        return starts, codes
+
+
+def _resolve(kinds: set[int], default: int) -> int:
+    """The code that matching type bytes give together."""
+    if not kinds:
+        return _CODE_OF_BYTE[default]
+
+    if len(kinds) == 1:
+        return _CODE_OF_BYTE[min(kinds)]
+
+    if UC in kinds:
+        return CODE_OF_TYPE["UC"]
+
+    return CODE_OF_TYPE["WT"] if kinds == {WT, WB} else UNDEFINED
+
+
+def _verdict(kinds: set[int]) -> str:
+    if len(kinds) == 1:
+        return "same type"
+
+    if UC in kinds:
+        return "UC wins"
+
+    return "WT wins" if kinds == {WT, WB} else "the architecture leaves this overlap undefined"
+
+
+def _type_name(kind: int) -> str:
+    return TYPE_NAMES.get(kind, f"reserved type {kind:#x}")

@@ -1,0 +1,403 @@
+"""What can become true: one frozen class for each kind of fact.
+
+A fact says all that it changes, before and after, so that `Machine.apply` makes it true and
+`Machine.unapply` takes it back. A fact of the log's schema is one row of it (`memhub.audit.rows`).
+
+`at` is the moment of the effect; `began_ns` is when it was asked for, on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.abi import Buffer, RangeDesc
+    from memhub.core.claims import Claim, ClaimChange, LostClaim
+    from memhub.core.commits import Commit
+    from memhub.core.driver import RangeState
+    from memhub.core.files import Caller, OpenFile, Principal
+    from memhub.core.instant import Instant
+    from memhub.core.memory.pieces import Piece
+    from memhub.core.replies import SetOutcome
+    from memhub.core.requests import ReadOp, WriteOp
+    from memhub.core.undo import UndoNotes
+    from memhub.core.waits import Wait
+    from memhub.errors import DeviceError, RangeBusy
+
+ClaimOp = Literal["take", "renew", "release", "wait"]
+WaitCause = Literal["granted", "refused", "timeout", "deadlock", "cancelled", "close", "log"]
+
+
+class Attached(NamedTuple):
+    """A machine starts: its whole table and its registers."""
+
+    machine: str
+    arch: str
+    at: Instant
+    phys_bits: int
+    state: RangeState | None
+    config: str
+
+
+class Detached(NamedTuple):
+    """A machine is taken away."""
+
+    machine: str
+    arch: str
+    at: Instant
+    generation: int
+
+
+class Opened(NamedTuple):
+    """A device file was opened."""
+
+    file: OpenFile
+    at: Instant
+    notes: tuple[UndoNotes, UndoNotes] | None
+
+
+class OpenRefused(NamedTuple):
+    """A device file could not be opened; `machine` and `arch` are what the path meant."""
+
+    process: Principal
+    machine: str
+    arch: str
+    device: str
+    mode: str
+    at: Instant
+    error: DeviceError
+
+
+class Closed(NamedTuple):
+    """A device file was closed; `forgotten` is what its process need not be told any more."""
+
+    file: OpenFile
+    at: Instant
+    cause: str
+    last: bool
+    forgotten: tuple[LostClaim, ...]
+    notes: tuple[UndoNotes, UndoNotes] | None
+
+
+class Sought(NamedTuple):
+    """A file's offset was set; the device is not reached, so the log has no row for it."""
+
+    caller: Caller
+    at: Instant
+    before: int
+    after: int
+
+
+class MemoryRead(NamedTuple):
+    """Bytes were read, or could not be."""
+
+    caller: Caller
+    at: Instant
+    began_ns: int
+    op: ReadOp
+    base: int
+    length: int
+    moved: int
+    error: DeviceError | None
+
+
+class MemoryWritten(NamedTuple):
+    """Bytes were written, or could not be; the log keeps their digest and not the bytes."""
+
+    caller: Caller
+    at: Instant
+    began_ns: int
+    op: WriteOp
+    base: int
+    length: int
+    moved: int
+    error: DeviceError | None
+    pieces: tuple[Piece, ...] = ()
+    data: Buffer = b""
+    before: bytes | None = None
+
+
+class RangesRead(NamedTuple):
+    """MEMRANGE_GET was answered, or refused."""
+
+    caller: Caller
+    at: Instant
+    count: int
+    generation: int
+    error: DeviceError | None
+
+
+class IoctlRefused(NamedTuple):
+    """An ioctl was malformed, or none of mem(4)'s."""
+
+    caller: Caller
+    at: Instant
+    ioctl: int
+    error: DeviceError
+
+
+class RangesSet(NamedTuple):
+    """A MEMRANGE_SET took effect.
+
+    Attributes:
+        caller: who asked.
+        at: when it took effect.
+        began_ns: when it was asked for.
+        arg: `mo_arg[0]`.
+        desc: the descriptor asked for.
+        outcome: what it changed.
+        wrote: the slots that the request itself wrote.
+        states: the range states before and after.
+        generations: the generations before and after.
+        claims: what became of the claims.
+        notes: the undo notes before and after, or None where they are the same.
+        commit: the commit that it ends, or None.
+    """
+
+    caller: Caller
+    at: Instant
+    began_ns: int
+    arg: int
+    desc: RangeDesc
+    outcome: SetOutcome
+    wrote: tuple[int, ...]
+    states: tuple[RangeState, RangeState]
+    generation: int
+    claims: tuple[ClaimChange, ...]
+    notes: tuple[UndoNotes, UndoNotes] | None
+    commit: Commit | None
+
+
+class SetRefused(NamedTuple):
+    """A MEMRANGE_SET was refused; `told` is the loss of which its process now knows."""
+
+    caller: Caller
+    at: Instant
+    began_ns: int
+    arg: int
+    desc: RangeDesc
+    generation: int
+    error: DeviceError
+    told: LostClaim | None
+    commit: Commit | None
+
+
+class CommitBegun(NamedTuple):
+    """A MEMRANGE_SET is on its way to all CPUs."""
+
+    commit: Commit
+    at: Instant
+    generation: int
+
+
+class SlotUndone(NamedTuple):
+    """A slot was put back as a file opened for undo was closed, or `error` kept it as it is."""
+
+    caller: Caller
+    at: Instant
+    slot: int
+    outcome: SetOutcome
+    states: tuple[RangeState, RangeState]
+    generation: int
+    claims: tuple[ClaimChange, ...]
+    error: DeviceError | None
+
+
+class ClaimTaken(NamedTuple):
+    """A stretch of addresses was claimed, or a claim on it was given a new lease."""
+
+    caller: Caller
+    at: Instant
+    began_ns: int
+    base: int
+    length: int
+    generation: int
+    change: ClaimChange
+    settled: tuple[LostClaim, ...]
+
+
+class ClaimRenewed(NamedTuple):
+    """A claim was given a new lease."""
+
+    caller: Caller
+    at: Instant
+    generation: int
+    change: ClaimChange
+
+
+class ClaimsReleased(NamedTuple):
+    """A process gave back its claims inside a range."""
+
+    caller: Caller
+    at: Instant
+    base: int
+    length: int
+    generation: int
+    slots: tuple[int, ...]
+    claims: tuple[ClaimChange, ...]
+
+
+class RangeFree(NamedTuple):
+    """A process was told that nobody else holds a byte of a range."""
+
+    caller: Caller
+    at: Instant
+    began_ns: int
+    base: int
+    length: int
+    generation: int
+
+
+class ClaimRefused(NamedTuple):
+    """A claim, its renewal or release, or a wait for a free range was refused."""
+
+    caller: Caller
+    at: Instant
+    began_ns: int
+    op: ClaimOp
+    base: int
+    length: int
+    generation: int
+    error: DeviceError
+    fence: int | None = None
+
+
+class ClaimEnded(NamedTuple):
+    """A claim ended beside a request: by the close of its holder's last file, a lease, a break.
+
+    Attributes:
+        machine: the machine's name.
+        arch: its architecture's name.
+        at: when.
+        generation: the table's generation.
+        claim: the claim.
+        cause: `close` (or why the file was closed), `expire` or `break`.
+        lost: what its holder is to be told, for `expire` and `break`.
+        by: who broke it, where a process did.
+    """
+
+    machine: str
+    arch: str
+    at: Instant
+    generation: int
+    claim: Claim
+    cause: str
+    lost: LostClaim | None
+    by: Principal | None
+
+
+class WaitBegun(NamedTuple):
+    """A request was refused with EBUSY and waits; `refusal` is what it was told."""
+
+    wait: Wait
+    at: Instant
+    generation: int
+    refusal: RangeBusy
+
+
+class WaitEnded(NamedTuple):
+    """A request waits no longer; the fact behind this one says what it came to.
+
+    Attributes:
+        wait: the wait.
+        at: when it ended.
+        generation: the table's generation.
+        cause: how it ended, in one word.
+        error: what the request is answered with, or None.
+        holder: name and number of the process that it waited for last, where that is known.
+    """
+
+    wait: Wait
+    at: Instant
+    generation: int
+    cause: WaitCause
+    error: DeviceError | None
+    holder: tuple[str | None, int | None]
+
+
+class ClientConnected(NamedTuple):
+    """The service took a client."""
+
+    process: Principal
+    peer: str
+    at: Instant
+
+
+class ClientGone(NamedTuple):
+    """A client of the service is gone, and what it held has ended."""
+
+    process: Principal
+    peer: str
+    at: Instant
+    began_ns: int
+    cause: str
+    reason: str | None
+
+
+class ClientRefused(NamedTuple):
+    """The service refused a connection or a request before it was one to a device."""
+
+    who: Mapping[str, object]
+    peer: str
+    at: Instant
+    op: str
+    error: DeviceError
+
+
+class MemoryMapped(NamedTuple):
+    """A machine's memory was handed out as a file, or was not; accesses to it are not logged."""
+
+    caller: Caller
+    peer: str
+    at: Instant
+    rights: int
+    error: DeviceError | None
+
+
+Event = (
+    Attached
+    | Detached
+    | Opened
+    | OpenRefused
+    | Closed
+    | Sought
+    | MemoryRead
+    | MemoryWritten
+    | RangesRead
+    | IoctlRefused
+    | RangesSet
+    | SetRefused
+    | CommitBegun
+    | SlotUndone
+    | ClaimTaken
+    | ClaimRenewed
+    | ClaimsReleased
+    | RangeFree
+    | ClaimRefused
+    | ClaimEnded
+    | WaitBegun
+    | WaitEnded
+    | ClientConnected
+    | ClientGone
+    | ClientRefused
+    | MemoryMapped
+)
+
+#: The facts that change no range and no claim: their records may share a write.
+LOOKS: Final[frozenset[type]] = frozenset(
+    {
+        Attached,
+        Detached,
+        OpenRefused,
+        Sought,
+        MemoryRead,
+        RangesRead,
+        IoctlRefused,
+        RangeFree,
+        ClientConnected,
+        ClientGone,
+        ClientRefused,
+    }
+)

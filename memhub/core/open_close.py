@@ -1,0 +1,215 @@
+"""Opening and closing device files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memhub.core import events
+from memhub.core.claim_requests import ended_event
+from memhub.core.claims import ClaimChange
+from memhub.core.decision import Decision
+from memhub.core.files import DEVICES, Caller, OpenFile
+from memhub.core.ownership import check_slots
+from memhub.core.plan import Plan, check_commit_slots, check_commits, check_plan_types
+from memhub.core.replies import SetOutcome
+from memhub.core.set_ranges import end_commit, outcome_of
+from memhub.core.waiting import fail_wait
+from memhub.errors import (
+    BadHandle,
+    DeviceError,
+    InvalidArgument,
+    NoSuchDevice,
+    NotPermitted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.core.claims import Claim
+    from memhub.core.driver import RangeState
+    from memhub.core.instant import Instant
+    from memhub.core.machine import Machine
+    from memhub.core.requests import Close, Open
+
+#: Open modes: readable, writable, and open(2)'s access mode for the log.
+MODES: Final[Mapping[str, tuple[bool, bool, int]]] = {
+    "r": (True, False, 0),
+    "w": (False, True, 1),
+    "r+": (True, True, 2),
+}
+
+
+def decide_open(machine: Machine, request: Open, now: Instant, number: int) -> Decision:
+    """Open a device file (`sys/dev/mem/memdev.c`, `memopen`).
+
+    Args:
+        machine: the machine that the path names.
+        request: what is asked.
+        now: the present moment.
+        number: the number of the new file.
+    """
+    try:
+        file = _make_file(machine, request, number)
+    except DeviceError as error:
+        return refuse_open(request, machine.name, machine.arch.name, now, error)
+
+    process = request.process.id
+    notes = (machine.notes, machine.notes.watch(process)) if request.undo else None
+
+    return Decision(number, None, (events.Opened(file, now, notes),))
+
+
+def refuse_open(
+    request: Open, machine: str, arch: str, now: Instant, error: DeviceError
+) -> Decision:
+    """The refusal of an open; `machine` and `arch` are what the path meant, or empty."""
+    device = request.path.rpartition(":")[2]
+    event = events.OpenRefused(
+        request.process, machine, arch, device, request.mode, now, error
+    )
+
+    return Decision(None, error, (event,), changes=False)
+
+
+def _make_file(machine: Machine, request: Open, number: int) -> OpenFile:
+    path, mode = request.path, request.mode
+    device = path.rpartition(":")[2]
+    if device not in DEVICES:
+        raise NoSuchDevice(f"{path!r} is neither [NAME:]/dev/mem nor [NAME:]/dev/kmem")
+
+    if mode not in MODES:
+        raise InvalidArgument(f"mode {mode!r} is not r, w or r+")
+
+    readable, writable, _ = MODES[mode]
+    check_open(machine, writable=writable)
+    caller = Caller(machine.name, machine.arch.name, DEVICES[device], request.process, number)
+
+    return OpenFile(caller, readable, writable, request.undo, request.model or machine.arch.model)
+
+
+def check_open(machine: Machine, *, writable: bool) -> None:
+    """Whether a device of a machine may be opened (`sys/dev/mem/memdev.c`, `memopen`).
+
+    Raises:
+        NotPermitted: EPERM; for writing at a raised securelevel.
+    """
+    if writable and machine.spec.securelevel > 0:
+        raise NotPermitted(
+            f"{machine.name} is at securelevel {machine.spec.securelevel}: "
+            "its memory cannot be opened for writing"
+        )
+
+
+def decide_close(machine: Machine, request: Close, now: Instant) -> Decision:
+    """Close a file: undo, end of the claims with its process's last file, end of its waits."""
+    file = machine.files[request.handle]
+    process = file.caller.process
+    others = [it for it in machine.files.of(process) if it is not file]
+    undone: list[events.SlotUndone] = []
+    claims = {claim.fence: claim for claim in machine.claims.held_by(process)}
+    if file.undo and not any(it.undo for it in others):
+        undone = _undo_slots(machine, file, claims, now)
+
+    facts: list[events.Event] = list(undone)
+    generation = max((it.generation for it in undone), default=machine.generation)
+    if not others:
+        ended = (ended_event(machine, it, request.cause, now) for it in claims.values())
+        facts += [it._replace(generation=generation) for it in ended]
+
+    facts.append(closed_event(machine, file, request.cause, now))
+
+    return Decision(None, None, (*_ended_waits(machine, file, now), *facts))
+
+
+def closed_event(
+    machine: Machine, file: OpenFile, cause: str, now: Instant
+) -> events.Closed:
+    """The fact that a file was closed, with all that follows from it beside undo and claims."""
+    process = file.caller.process
+    others = [it for it in machine.files.of(process) if it is not file]
+    forgotten = () if others else tuple(machine.claims.lost_by(process))
+    notes = None
+    if file.undo and not any(it.undo for it in others):
+        notes = (machine.notes, machine.notes.forget(process.id))
+
+    return events.Closed(file, now, cause, not others, forgotten, notes)
+
+
+def _ended_waits(machine: Machine, file: OpenFile, now: Instant) -> tuple[events.Event, ...]:
+    """What becomes of the waits and commits of a file that is closed."""
+    handle, path = file.caller.handle, file.caller.path
+    found: list[events.Event] = []
+    for wait in machine.waits:
+        if wait.caller.handle == handle:
+            error = BadHandle(f"{path} was closed while it waited")
+            found += fail_wait(machine, wait, now, error).events
+
+    for commit in machine.commits:
+        if commit.caller.handle == handle:
+            closed = BadHandle(f"{path} was closed during the commit")
+            found += end_commit(machine, commit, now, closed).events
+
+    return tuple(found)
+
+
+def _undo_slots(
+    machine: Machine, file: OpenFile, claims: dict[int, Claim], now: Instant
+) -> list[events.SlotUndone]:
+    """Put back what the file's process changed and nobody else has changed since.
+
+    A slot whose return would change a type inside another's claim stays as it is; its fact
+    carries the error. `claims`, the process's own, lose what is put back.
+    """
+    table = machine.table
+    if table is None or not table.state.slots:
+        return []
+
+    state, generation = table.state, table.generation
+    undone = []
+    for slot, then in machine.notes.of(file.caller.process.id):
+        fact = _undo_slot(machine, file, (slot, then), state, generation, claims, now)
+        undone.append(fact)
+        if fact.error is None:
+            state, generation = fact.states[1], fact.generation
+            for before, after in fact.claims:
+                assert before is not None
+                claims.pop(before.fence)
+                if after is not None:
+                    claims[after.fence] = after
+
+    return undone
+
+
+def _undo_slot(
+    machine: Machine,
+    file: OpenFile,
+    note: tuple[int, RangeState],
+    state: RangeState,
+    generation: int,
+    claims: Mapping[int, Claim],
+    now: Instant,
+) -> events.SlotUndone:
+    slot, then = note
+    caller, driver = file.caller, machine.require_table().driver
+    change = driver.restore(state, {slot: then.slots[slot]}, then.msrs)
+    plan = Plan(change, state, state.apply(change))
+    commits = machine.commits.others(None, leaving=caller.handle)
+    try:
+        check_slots(machine.claims, caller.process, (slot,), state.slots)
+        check_commit_slots(commits, (slot,))
+        check_plan_types(machine, caller.process, plan)
+        check_commits(driver, caller.process, plan, commits)
+    except DeviceError as error:
+        row = (state.slots[slot],)
+        kept = SetOutcome((slot,), row, row, {})
+        return events.SlotUndone(
+            caller, now, slot, kept, (state, state), generation, (), error
+        )
+
+    losing = [claim for claim in claims.values() if slot in claim.slots]
+    changes = tuple(ClaimChange(claim, claim.without_slots((slot,))) for claim in losing)
+    outcome = outcome_of(change, state, plan.after)
+
+    return events.SlotUndone(
+        caller, now, slot, outcome, (state, plan.after), generation + 1, changes, None
+    )

@@ -1,0 +1,152 @@
+"""The range table of one machine: slots, registers, packed images, effective types.
+
+The state is one immutable value and a fact swaps it. What is derived from it (the packed images
+that MEMRANGE_GET copies, the map of effective types) is kept beside it: a swap patches the
+images and drops the map.
+
+Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_get, mem_range_attr_set).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from memhub.abi import MDF_BUSY, DataModel, RangeDesc
+from memhub.core.driver import RangeState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from memhub.core.driver import Change, RangeDriver
+    from memhub.core.effective.typemap import TypeMap
+
+_FLAGS_OFFSET: Final = 16
+_BUSY_BYTE: Final = 3
+_BUSY_BIT: Final = MDF_BUSY >> (8 * _BUSY_BYTE)
+
+#: Bounds that any others widen.
+_NOWHERE: Final = (1 << 65, 0)
+
+
+@dataclass(slots=True)
+class RangeTable:
+    """One machine's slots and registers, and the driver that rules them.
+
+    Attributes:
+        driver: the architecture's driver for this machine.
+        state: the present state; replace it through `swap` only.
+        generation: rises with each change of the state.
+    """
+
+    driver: RangeDriver = field(compare=False)
+    state: RangeState
+    generation: int = 0
+    _images: dict[str, tuple[DataModel, bytes]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    _types: TypeMap | None = field(default=None, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.state.slots)
+
+    @property
+    def types(self) -> TypeMap:
+        """The effective type of every address, for the present state."""
+        if self._types is None:
+            self._types = self.driver.types(self.state)
+
+        return self._types
+
+    def image(self, model: DataModel) -> bytes:
+        """The whole table in the device's binary layout, nobody's slots busy."""
+        kept = self._images.get(model.name)
+        if kept is None:
+            kept = self._images[model.name] = (model, model.pack_table(self.state.slots))
+
+        return kept[1]
+
+    def swap(self, state: RangeState, generation: int, changed: Iterable[int]) -> None:
+        """Make `state` the present one.
+
+        Args:
+            state: the whole new state.
+            generation: its generation.
+            changed: slots that differ from the present one.
+        """
+        self.state = state
+        self.generation = generation
+        self._types = None
+        for name, (model, image) in self._images.items():
+            self._images[name] = (model, _patch_image(image, model, state, changed))
+
+
+def with_busy(state: RangeState, slots: Iterable[int]) -> RangeState:
+    """The state as a driver is to see it when `slots` belong to somebody else."""
+    rows = list(state.slots)
+    for slot in slots:
+        row = rows[slot]
+        rows[slot] = RangeDesc(row.mr_base, row.mr_len, row.mr_flags | MDF_BUSY, row.mr_owner)
+
+    return state.with_slots(tuple(rows))
+
+
+def without_busy(change: Change, state: RangeState, shown: Iterable[int]) -> Change:
+    """Take out of a change the BUSY marks that a driver was shown on some slots of `state`."""
+    marked = {slot for slot in shown if slot in change.slots}
+    if not marked:
+        return change
+
+    clean = {
+        slot: replace(
+            desc, mr_flags=desc.mr_flags & ~MDF_BUSY | state.slots[slot].mr_flags & MDF_BUSY
+        )
+        if slot in marked
+        else desc
+        for slot, desc in change.slots.items()
+    }
+
+    return replace(change, slots=clean)
+
+
+def changed_bounds(
+    driver: RangeDriver, now: RangeState, after: RangeState, slots: Iterable[int]
+) -> tuple[int, int]:
+    """Bounds `[lo, hi)` outside which no byte's type differs between two states.
+
+    Args:
+        driver: the architecture's driver.
+        now: one state.
+        after: the other.
+        slots: the slots that may differ.
+    """
+    extent = driver.extent
+    first, end = _NOWHERE
+    for slot in slots:
+        for lo, hi in (extent(now, slot), extent(after, slot)):
+            if lo < hi:
+                first, end = min(first, lo), max(end, hi)
+
+    return (first, end) if first < end else (0, 0)
+
+
+def mark_busy(image: bytes, model: DataModel, slots: Iterable[int]) -> bytes:
+    """A copy of a packed table with MDF_BUSY set on `slots`."""
+    marked = bytearray(image)
+    for slot in slots:
+        marked[slot * model.desc.size + _FLAGS_OFFSET + _BUSY_BYTE] |= _BUSY_BIT
+
+    return bytes(marked)
+
+
+def _patch_image(
+    image: bytes, model: DataModel, state: RangeState, slots: Iterable[int]
+) -> bytes:
+    patched, layout = bytearray(image), model.desc
+    for slot in slots:
+        row = state.slots[slot]
+        layout.pack_into(
+            patched, slot * layout.size, row.mr_base, row.mr_len, row.mr_flags, row.mr_owner
+        )
+
+    return bytes(patched)

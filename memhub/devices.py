@@ -1,0 +1,129 @@
+"""Transfers that a device model takes part in: the core says which access is next, this awaits it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from memhub.core.requests import EndTransfer
+from memhub.core.transfers import not_open
+from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from memhub.abi import Buffer
+    from memhub.core.memory.steps import MmioStep
+    from memhub.core.requests import ReadOp, WriteOp
+    from memhub.engine import Engine
+
+
+async def read_devices(engine: Engine, handle: int, length: int, offset: int | None) -> bytes:
+    """Read a span that reaches a device; arguments and errors are those of `Handle.pread`."""
+    file, machine = engine.file(handle), engine.machine_of(handle)
+    at = file.offset if offset is None else offset
+    op: ReadOp = "read" if offset is None else "pread"
+    caller = file.caller
+    steps = machine.transfer.reading(caller.device, at, length, caller.process.id)
+    end = _TransferEnd(engine, handle, op, at, length)
+    try:
+        data = await _read_steps(steps)
+        engine.file(handle)
+    except BaseException as error:
+        end.fail(error)
+        raise
+
+    end.submit(len(data), None)
+
+    return data
+
+
+async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int | None) -> int:
+    """Write a span that reaches a device; arguments and errors are those of `Handle.pwrite`.
+
+    What a device has taken cannot be taken back: a write that is cancelled is recorded with
+    ECANCELED and no count, and one whose handle is closed meanwhile stands.
+    """
+    file, machine = engine.file(handle), engine.machine_of(handle)
+    if not file.writable:
+        raise not_open(file, "writing")
+
+    at = file.offset if offset is None else offset
+    op: WriteOp = "write" if offset is None else "pwrite"
+    caller = file.caller
+    steps = machine.transfer.writing(
+        caller.device, at, data, caller.process.id, machine.protection()
+    )
+    end = _TransferEnd(engine, handle, op, at, len(data))
+    try:
+        moved = await _write_steps(steps)
+    except BaseException as error:
+        end.fail(error)
+        raise
+
+    end.submit(moved, None)
+
+    return moved
+
+
+class _TransferEnd:
+    """What is recorded of a transfer once it has ended."""
+
+    def __init__(
+        self, engine: Engine, handle: int, op: ReadOp | WriteOp, base: int, length: int
+    ) -> None:
+        self._engine = engine
+        self._caller = engine.file(handle).caller
+        self._what = (handle, op, base, length)
+        self._began_ns = engine.now().mono_ns
+
+    def submit(self, moved: int, error: DeviceError | None) -> None:
+        self._engine.end_transfer(
+            self._caller, EndTransfer(*self._what, moved, error, self._began_ns)
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """Record a transfer that ended in `error`, which the caller raises."""
+        if isinstance(error, DeviceError):
+            self.submit(error.moved, error)
+        elif isinstance(error, Exception):
+            self.submit(0, DeviceError(f"the device model has a bug: {error!r}"))
+        else:
+            # A log that fails now must not take the place of the cancellation.
+            with suppress(LogFailed):
+                self.submit(0, Cancelled("cancelled while a device answered"))
+
+
+async def _read_steps(steps: Generator[MmioStep, bytes, bytes]) -> bytes:
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = await step.device.read(step.offset, step.size)
+            except OSError as error:
+                step = steps.throw(_device_error(error))
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        return bytes(end.value)
+
+
+async def _write_steps(steps: Generator[MmioStep, bytes | None, int]) -> int:
+    try:
+        step = next(steps)
+        while True:
+            try:
+                await step.device.write(step.offset, step.data or b"")
+            except OSError as error:
+                step = steps.throw(_device_error(error))
+            else:
+                step = steps.send(None)
+    except StopIteration as end:
+        return int(end.value)
+
+
+def _device_error(error: OSError) -> DeviceError:
+    if isinstance(error, DeviceError):
+        return error
+
+    return BadAddress(f"the device model failed: {error}")

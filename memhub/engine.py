@@ -1,0 +1,511 @@
+"""The one place where state, clock and log meet: requests in, facts out.
+
+`submit` decides a request, makes its facts true, has them logged, and takes them back if the log
+cannot have them. Then it serves those who wait, and tells subscribers. All of this runs from
+start to end without an await, so that it is atomic to every task of an event loop, and no
+cancellation can come between a change and its record.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import contextmanager
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from memhub.audit.rows import row_of
+from memhub.core.decide import DECIDERS
+from memhub.core.events import LOOKS
+from memhub.core.instant import NEVER, SECOND, Instant
+from memhub.core.open_close import decide_open, refuse_open
+from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
+from memhub.core.set_ranges import end_commit
+from memhub.core.transfers import decide_end_transfer
+from memhub.core.waiting import decide_next, fail_wait
+from memhub.core.waits import Wait
+from memhub.errors import BadHandle, LogFailed, NoSuchDevice
+from memhub.pending import PendingTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from memhub.audit import AuditLog
+    from memhub.clock import Clock
+    from memhub.core.decision import Decision
+    from memhub.core.events import Event
+    from memhub.core.files import Caller, OpenFile
+    from memhub.core.machine import Machine
+    from memhub.core.requests import EndTransfer, Open
+    from memhub.pending import Pending
+
+    #: Takes a row that has been logged; must not raise, block or change it.
+    Listener = Callable[[dict[str, Any]], None]
+
+R = TypeVar("R")
+
+#: Nanoseconds until what a failing log prevented is tried again.
+RETRY_NS: Final = SECOND
+
+
+class Engine:
+    """The machines of one hub, and all that happens to them.
+
+    Args:
+        machines: by name.
+        default: the machine that a bare `/dev/mem` means.
+        clock: where time comes from.
+        log: an open audit log, or None.
+
+    Attributes:
+        recording: whether anybody reads the records.
+        next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end.
+        on_due: called when `wake_at` becomes earlier.
+    """
+
+    def __init__(
+        self, machines: Mapping[str, Machine], default: str, clock: Clock, log: AuditLog | None
+    ) -> None:
+        self.machines = machines
+        self.default = default
+        self.clock = clock
+        self.recording = log is not None
+        self.next_due = NEVER
+        self.on_due: Callable[[], None] = lambda: None
+        self._log = log
+        self._wall_ns = clock.wall_ns
+        self._mono_ns = clock.mono_ns
+        self._handles: dict[int, Machine] = {}
+        self._numbers = itertools.count(1)
+        self._pending = PendingTable()
+        self._retry_at = 0
+        self._owed_closes: list[tuple[Machine, Close]] = []
+        self._owed_facts: list[Event] = []
+        self._listeners: list[Listener] = []
+        self._batches = 0
+        self._torn = False
+        self._thread = get_ident()
+        for machine in machines.values():
+            machine.keeps_before = log is not None
+
+    # Looking
+
+    def now(self) -> Instant:
+        """The present moment."""
+        return Instant(self._wall_ns(), self._mono_ns())
+
+    def machine(self, name: str) -> Machine:
+        """Find a machine; the default one for an empty name.
+
+        Raises:
+            NoSuchDevice: ENOENT; the reason names those that there are.
+        """
+        try:
+            return self.machines[name or self.default]
+        except KeyError:
+            known = ", ".join(sorted(self.machines))
+            raise NoSuchDevice(f"there is no machine {name!r} (machines: {known})") from None
+
+    def machine_of(self, handle: int) -> Machine:
+        """The machine of an open file.
+
+        Raises:
+            BadHandle: EBADF; the file is closed.
+        """
+        machine = self._handles.get(handle)
+        if machine is None:
+            raise BadHandle(f"handle {handle} is closed")
+
+        return machine
+
+    def file(self, handle: int) -> OpenFile:
+        """An open file.
+
+        Raises:
+            BadHandle: EBADF; it is closed.
+        """
+        return self.machine_of(handle).files[handle]
+
+    def is_open(self, handle: int) -> bool:
+        """Whether a file is open for its user."""
+        return handle in self._handles
+
+    # Requests
+
+    @overload
+    def submit(self, request: WaitingRequest[R]) -> R | Pending[R]: ...
+    @overload
+    def submit(self, request: Request[R]) -> R: ...
+    def submit(self, request: Any) -> Any:
+        """Answer a request to an open file.
+
+        Args:
+            request: what is asked.
+
+        Returns:
+            the reply; or a Pending, where the request waits or its commit takes time.
+
+        Raises:
+            DeviceError: the request is refused, and has changed nothing.
+            LogFailed: EIO; what it changed has been taken back, since it cannot be logged.
+            NeedsDevice: a device model answers part of a transfer; nothing has moved.
+        """
+        machine = self._handles.get(request.handle)
+        if machine is None:
+            raise BadHandle(f"handle {request.handle} is closed")
+
+        now = Instant(self._wall_ns(), self._mono_ns())
+        if now.mono_ns >= self.next_due:
+            self._catch_up(now)
+
+        decision = DECIDERS[type(request)](machine, request, now)
+        events = decision.events
+        if decision.changes:
+            for event in events:
+                machine.apply(event)
+
+        if self.recording:
+            try:
+                self._write(events)
+            except LogFailed:
+                _take_back(machine, decision)
+                raise
+
+        if decision.changes:
+            self._follow_up(machine, decision)
+
+        if decision.pending is not None:
+            return self._pending.add(machine, decision.pending)
+
+        if decision.error is not None:
+            raise decision.error
+
+        return decision.reply
+
+    def open(self, request: Open) -> int:
+        """Open a device file.
+
+        Returns:
+            its number.
+
+        Raises:
+            DeviceError: refused.
+            LogFailed: EIO; nothing was opened.
+        """
+        now = self.now()
+        if now.mono_ns >= self.next_due:
+            self._catch_up(now)
+
+        name = request.path.rpartition(":")[0]
+        try:
+            machine = self.machine(name)
+        except NoSuchDevice as error:
+            self.note(*refuse_open(request, name, "", now, error).events)
+            raise
+
+        number = next(self._numbers)
+        self._perform(machine, decide_open(machine, request, now, number))
+        self._handles[number] = machine
+
+        return number
+
+    def close(self, handle: int, cause: str = "close") -> None:
+        """Close a file; one that is closed already stays so.
+
+        Args:
+            handle: its number.
+            cause: `close`, `disconnect`, `cancelled`, `error`, `garbage` or `stop`, for the log.
+
+        Raises:
+            LogFailed: EIO; it is closed for its user, and what it held ends as soon as the log
+                works, at the next request or after a moment.
+        """
+        machine = self._handles.pop(handle, None)
+        if machine is not None:
+            self._owed_closes.append((machine, Close(handle, cause)))
+            self._catch_up(self.now())
+
+    def close_all(self, cause: str) -> None:
+        """Close every file of every machine.
+
+        Raises:
+            LogFailed: EIO; all are closed for their users, but some are owed.
+        """
+        while self._handles:
+            handle, machine = self._handles.popitem()
+            self._owed_closes.append((machine, Close(handle, cause)))
+
+        self._catch_up(self.now())
+
+    def abandon_file(self, handle: int) -> None:
+        """Close a file that the garbage collector found, as soon as that is safe.
+
+        A collection may come in the midst of a request and in any thread. So what the file held
+        ends before the next request, or when the event loop next has its turn.
+        """
+        machine = self._handles.pop(handle, None)
+        if machine is not None:
+            self._owed_closes.append((machine, Close(handle, "garbage")))
+            self.next_due = 0
+            if get_ident() == self._thread:
+                self.on_due()
+
+    def end_transfer(self, caller: Caller, request: EndTransfer) -> None:
+        """Record the end of a transfer that a device took part in; its file may be closed.
+
+        Raises:
+            LogFailed: EIO; the bytes have moved all the same.
+        """
+        machine = self.machines[caller.machine]
+        self._perform(machine, decide_end_transfer(machine, caller, request, self.now()))
+
+    def break_claim(self, request: BreakClaim) -> None:
+        """Take a claim from its holder.
+
+        Raises:
+            NoSuchDevice: ENOENT; no such machine.
+            NoSuchRange: ENOENT; no such claim.
+            LogFailed: EIO; the claim stands.
+        """
+        machine = self.machine(request.machine)
+        self._perform(machine, DECIDERS[BreakClaim](machine, request, self.now()))
+
+    def abandon(self, pending: Pending[Any]) -> None:
+        """End a request that is pending, without effect: its caller is gone."""
+        stage, machine = pending.stage, pending.machine
+        if stage is None:
+            return
+
+        waits = isinstance(stage, Wait)
+        wait, commit = (stage.number, None) if waits else (None, stage.number)
+        request = Abandon(pending.handle, wait, commit)
+        decision = DECIDERS[Abandon](machine, request, self.now())
+        try:
+            self._perform(machine, decision)
+        except LogFailed:
+            self._owe(machine, decision)
+
+    # Time
+
+    @property
+    def wake_at(self) -> int:
+        """Monotonic nanoseconds at which `tick` is due."""
+        return max(self.next_due, self._retry_at)
+
+    def tick(self) -> None:
+        """End what is due; what a failing log prevents is tried again at `wake_at`."""
+        now = self.now()
+        if now.mono_ns >= self.next_due:
+            try:
+                self._catch_up(now)
+            except LogFailed:
+                return
+
+    def _catch_up(self, now: Instant) -> None:
+        """End what is due on every machine, so that no request meets a lease that ran out.
+
+        Raises:
+            LogFailed: EIO; some of it is still due.
+        """
+        try:
+            while self._owed_closes:
+                machine, request = self._owed_closes[0]
+                self._perform(machine, DECIDERS[Close](machine, request, now))
+                del self._owed_closes[0]
+
+            for machine in self.machines.values():
+                if machine.due_ns <= now.mono_ns:
+                    self._end_due(machine, now)
+        except LogFailed:
+            self.next_due, self._retry_at = now.mono_ns, now.mono_ns + RETRY_NS
+            self.on_due()
+            raise
+
+        self._retry_at = 0
+        self.next_due = min(machine.due_ns for machine in self.machines.values())
+        self.on_due()
+
+    def _end_due(self, machine: Machine, now: Instant) -> None:
+        self._serve(machine, now)
+        tick = Tick(machine.name)
+        while True:
+            decision = DECIDERS[Tick](machine, tick, now)
+            if not decision.events:
+                machine.recount_due()
+                return
+
+            self._perform_later(machine, decision, now)
+            self._serve(machine, now)
+
+    # Facts
+
+    def note(self, *events: Event) -> None:
+        """Record facts that change no machine: what a service does, how a machine starts.
+
+        Raises:
+            LogFailed: EIO; they are not recorded.
+        """
+        if self.recording:
+            self._write(events)
+
+    def _perform(self, machine: Machine, decision: Decision) -> None:
+        """Make a decision true, have it logged, and raise its error."""
+        self._make_true(machine, decision)
+        if decision.changes:
+            self._follow_up(machine, decision)
+
+        if decision.error is not None:
+            raise decision.error
+
+    def _make_true(self, machine: Machine, decision: Decision) -> None:
+        if decision.changes:
+            for event in decision.events:
+                machine.apply(event)
+
+        if self.recording and decision.events:
+            try:
+                self._write(decision.events)
+            except LogFailed:
+                _take_back(machine, decision)
+                raise
+
+    def _write(self, events: tuple[Event, ...]) -> None:
+        """Hand the rows of some facts to the log, then to the subscribers."""
+        log, ended = self._log, self._mono_ns()
+        if self._owed_facts:
+            events = (*self._owed_facts, *events)
+
+        rows = [row for event in events if (row := row_of(event, ended)) is not None]
+        if log is not None:
+            try:
+                log.append(rows, flush=not (self._batches and type(events[-1]) in LOOKS))
+            except OSError as error:
+                # What earlier looks of this batch had buffered is gone too.
+                self._torn = self._batches > 0
+                raise LogFailed(
+                    f"nothing was changed, since the audit log failed: {error}"
+                ) from error
+
+        if self._owed_facts:
+            self._owed_facts.clear()
+
+        if self._listeners:
+            self._tell_listeners(rows)
+
+    def _tell_listeners(self, rows: list[dict[str, Any]]) -> None:
+        if self._log is not None:
+            first = self._log.seq - len(rows) + 1
+            rows = [{"seq": number, **row} for number, row in enumerate(rows, first)]
+
+        for listener in self._listeners:
+            for row in rows:
+                listener(row)
+
+    # What follows
+
+    def _follow_up(self, machine: Machine, decision: Decision) -> None:
+        """Answer those whose waits and commits ended, and serve those who can go on."""
+        if self._pending:
+            self._pending.answer(machine, decision)
+
+        if machine.waits:
+            self._serve(machine, self.now())
+
+        due = machine.due_ns
+        if due < self.next_due:
+            self.next_due = due
+            self.on_due()
+
+    def _serve(self, machine: Machine, now: Instant) -> None:
+        """Serve whoever waits and can go on now."""
+        while machine.waits:
+            decision = decide_next(machine, now)
+            if decision is None:
+                return
+
+            self._perform_later(machine, decision, now)
+
+    def _perform_later(self, machine: Machine, decision: Decision, now: Instant) -> None:
+        """Make the end of waits, commits or leases true.
+
+        Raises:
+            LogFailed: EIO; leases stay overdue. The end of a wait or of a commit is not put off:
+                its caller gets EIO, and the log is told when it works again.
+        """
+        try:
+            self._make_true(machine, decision)
+        except LogFailed as error:
+            instead = _failed_instead(machine, decision, now, error)
+            if instead is None:
+                raise
+
+            self._owe(machine, instead)
+        else:
+            self._pending.answer(machine, decision)
+
+    def _owe(self, machine: Machine, decision: Decision) -> None:
+        """Make facts true that cannot be logged now; they are logged first when it works again."""
+        for event in decision.events:
+            machine.apply(event)
+
+        self._owed_facts += decision.events
+        self._pending.answer(machine, decision)
+
+    # Subscribers and batches
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Hand every later row to `listener` too, with its `seq` if there is a log.
+
+        Returns:
+            what ends it; calling it again does nothing.
+        """
+        self._listeners.append(listener)
+        self.recording = True
+
+        def stop() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+                self.recording = self._log is not None or bool(self._listeners)
+
+        return stop
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Let the looks inside share one write; it is done when the block ends.
+
+        Raises:
+            LogFailed: EIO; none of the answers inside may go out.
+        """
+        self._batches += 1
+        try:
+            yield
+        finally:
+            self._batches -= 1
+            torn = self._torn
+            self._torn = torn and self._batches > 0
+
+        if self._log is not None and not self._batches:
+            if torn:
+                raise LogFailed("the audit log failed, and the looks of this batch are in no log")
+
+            try:
+                self._log.flush()
+            except OSError as error:
+                raise LogFailed(f"the audit log failed: {error}") from error
+
+
+def _take_back(machine: Machine, decision: Decision) -> None:
+    if decision.changes:
+        for event in reversed(decision.events):
+            machine.unapply(event)
+
+
+def _failed_instead(
+    machine: Machine, decision: Decision, now: Instant, error: LogFailed
+) -> Decision | None:
+    """What becomes of a wait or a commit whose end cannot be logged; None for anything else."""
+    first = decision.events[0]
+    wait, commit = getattr(first, "wait", None), getattr(first, "commit", None)
+    if wait is not None:
+        return fail_wait(machine, wait, now, error)
+
+    return None if commit is None else end_commit(machine, commit, now, error)

@@ -1,0 +1,161 @@
+"""FreeBSD's face: mem(4)'s ioctls in their binary layout, and in Python's words.
+
+Every handle uses these functions, in process, over the service and under `memhub exec`, so that
+one request means the same everywhere.
+
+Source: FreeBSD `sys/sys/memrange.h`, `sys/dev/mem/memdev.c` (memioctl), `sys/dev/mem/memutil.c`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memhub.abi import (
+    MDF_FORCE,
+    MEMRANGE_SET_REMOVE,
+    MEMRANGE_SET_UPDATE,
+    RangeDesc,
+    owner_bytes,
+)
+from memhub.core.requests import GetRanges, RefuseIoctl, SetRange
+from memhub.errors import BadAddress, InvalidArgument, UnknownIoctl
+
+if TYPE_CHECKING:
+    from memhub.abi import Buffer, DataModel
+
+#: More slots than any machine has: INT_MAX in `mo_arg[0]`.
+EVERY_SLOT: Final = 0x7FFFFFFF
+
+
+class IoctlReply(NamedTuple):
+    """What an ioctl leaves behind.
+
+    Attributes:
+        op: `struct mem_range_op` as it is now.
+        descs: the descriptors that `mo_desc` points to now; empty if none were written.
+    """
+
+    op: bytes
+    descs: bytes
+
+
+def decode_ioctl(
+    model: DataModel,
+    handle: int,
+    number: int,
+    op: Buffer,
+    descs: Buffer | None,
+    *,
+    wait: float | None = None,
+    fence: int | None = None,
+) -> GetRanges | SetRange | RefuseIoctl:
+    """Read a binary ioctl.
+
+    Args:
+        model: the data model of the caller.
+        handle: the open file.
+        number: the request number; its upper 32 bits are ignored, as the kernel does.
+        op: `struct mem_range_op`.
+        descs: what `mo_desc` points to: the descriptor of a SET; for a GET the room that there
+            is, or None for as much as it takes.
+        wait: for a SET, seconds to wait while it is BUSY; None answers EBUSY at once.
+        fence: for a SET, the fencing number that the caller believes to hold.
+
+    Returns:
+        the request; a RefuseIoctl for what is malformed (EFAULT) or not mem(4)'s (ENOTTY).
+    """
+    number &= 0xFFFFFFFF
+    if number in model.set:
+        return _decode_set(model, handle, number, op, descs or b"", wait, fence)
+
+    if number != model.get:
+        return RefuseIoctl(handle, number, _unknown(model, number))
+
+    if len(op) != model.op.size:
+        return RefuseIoctl(handle, number, _bad_op(model, op))
+
+    return GetRanges(handle, model.op.unpack(op)[1], None if descs is None else len(descs))
+
+
+def _decode_set(
+    model: DataModel,
+    handle: int,
+    number: int,
+    op: Buffer,
+    descs: Buffer,
+    wait: float | None,
+    fence: int | None,
+) -> SetRange | RefuseIoctl:
+    if len(op) != model.op.size:
+        return RefuseIoctl(handle, number, _bad_op(model, op))
+
+    if len(descs) != model.desc.size:
+        error = BadAddress(
+            f"a {model.name} mem_range_desc is {model.desc.size} bytes, and "
+            f"{len(descs)} are behind mo_desc"
+        )
+        return RefuseIoctl(handle, number, error, needs_driver=True)
+
+    base, length, flags, owner = model.desc.unpack(descs)
+    desc = RangeDesc(base, length, flags, owner[:7] + b"\0")
+
+    return SetRange(handle, model.op.unpack(op)[1], desc, fence, None, wait)
+
+
+def encode_get(model: DataModel, op: Buffer, reply: tuple[int, bytes]) -> IoctlReply:
+    """What a MEMRANGE_GET leaves behind."""
+    mo_desc, _, spare = model.op.unpack(op)
+
+    return IoctlReply(model.op.pack(mo_desc, reply[0], spare), reply[1])
+
+
+def update_request(
+    model: DataModel,
+    handle: int,
+    base: int,
+    length: int,
+    attribute: int,
+    owner: str,
+    *,
+    force: bool,
+    wait: float | None,
+    fence: int | None,
+    lease: float | None,
+) -> SetRange | RefuseIoctl:
+    """MEMRANGE_SET with MEMRANGE_SET_UPDATE; what does not fit a descriptor is refused."""
+    flags = attribute | MDF_FORCE if force else attribute
+    try:
+        desc = RangeDesc(base, length, flags, owner_bytes(owner))
+    except ValueError as error:
+        return RefuseIoctl(handle, model.set[0], InvalidArgument(str(error)))
+
+    return SetRange(handle, MEMRANGE_SET_UPDATE, desc, fence, lease, wait)
+
+
+def remove_request(
+    model: DataModel,
+    handle: int,
+    base: int,
+    length: int,
+    *,
+    wait: float | None,
+    fence: int | None,
+) -> SetRange | RefuseIoctl:
+    """MEMRANGE_SET with MEMRANGE_SET_REMOVE; what does not fit a descriptor is refused."""
+    try:
+        desc = RangeDesc(base, length)
+    except ValueError as error:
+        return RefuseIoctl(handle, model.set[0], InvalidArgument(str(error)))
+
+    return SetRange(handle, MEMRANGE_SET_REMOVE, desc, fence, None, wait)
+
+
+def _unknown(model: DataModel, number: int) -> UnknownIoctl:
+    return UnknownIoctl(
+        f"ioctl {number:#x} is not {model.name}'s MEMRANGE_GET {model.get:#x} or "
+        f"MEMRANGE_SET {model.set[0]:#x} (or {model.set[1]:#x} as Linux encodes it)"
+    )
+
+
+def _bad_op(model: DataModel, op: Buffer) -> BadAddress:
+    return BadAddress(f"a {model.name} mem_range_op is {model.op.size} bytes, not {len(op)}")

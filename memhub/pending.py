@@ -1,0 +1,125 @@
+"""The answer to a request that waits, or whose commit takes time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from memhub.core.commits import Commit
+from memhub.core.events import RangesSet, SetRefused, WaitEnded
+from memhub.core.waits import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memhub.core.decision import Decision
+    from memhub.core.machine import Machine
+    from memhub.errors import DeviceError
+
+R = TypeVar("R")
+
+
+class Pending(Generic[R]):
+    """An answer that is still to come.
+
+    Attributes:
+        machine: the machine.
+        handle: the open file.
+        stage: the wait or the commit that the answer depends on; None once it is there.
+        wake: called whenever `stage` changes.
+    """
+
+    __slots__ = ("_error", "_reply", "handle", "machine", "stage", "wake")
+
+    def __init__(self, machine: Machine, stage: Wait | Commit) -> None:
+        self.machine = machine
+        self.handle = stage.caller.handle
+        self.stage: Wait | Commit | None = stage
+        self.wake: Callable[[], None] = _nothing
+        self._reply: Any = None
+        self._error: DeviceError | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is there."""
+        return self.stage is None
+
+    @property
+    def due_ns(self) -> int | None:
+        """When its commit takes effect, monotonic nanoseconds; None while it waits."""
+        return self.stage.due_ns if isinstance(self.stage, Commit) else None
+
+    def result(self) -> R:
+        """The reply.
+
+        Raises:
+            DeviceError: the request was refused.
+        """
+        if self._error is not None:
+            raise self._error
+
+        reply: R = self._reply
+
+        return reply
+
+    def resolve(self, reply: object, error: DeviceError | None) -> None:
+        """Take the answer, and wake who waits for it."""
+        self._reply, self._error = reply, error
+        self.stage = None
+        self.wake()
+
+    def move_on(self, commit: Commit) -> None:
+        """The wait is over and the commit has begun."""
+        self.stage = commit
+        self.wake()
+
+
+class PendingTable:
+    """The answers to come, by the wait or the commit that each depends on."""
+
+    def __init__(self) -> None:
+        self._waits: dict[tuple[str, int], Pending[Any]] = {}
+        self._commits: dict[tuple[str, int], Pending[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waits) + len(self._commits)
+
+    def add(self, machine: Machine, stage: Wait | Commit) -> Pending[Any]:
+        """An answer that depends on a wait or a commit of a machine."""
+        pending: Pending[Any] = Pending(machine, stage)
+        table = self._waits if isinstance(stage, Wait) else self._commits
+        table[machine.name, stage.number] = pending
+
+        return pending
+
+    def answer(self, machine: Machine, decision: Decision) -> None:
+        """Answer those whose waits and commits have ended with a decision."""
+        for event in decision.events:
+            if isinstance(event, WaitEnded):
+                self._end_wait(machine, event, decision)
+            elif isinstance(event, RangesSet) and event.commit is not None:
+                self._end_commit(machine, event.commit, event.outcome, None)
+            elif isinstance(event, SetRefused) and event.commit is not None:
+                self._end_commit(machine, event.commit, None, event.error)
+
+    def _end_wait(self, machine: Machine, event: WaitEnded, decision: Decision) -> None:
+        pending = self._waits.pop((machine.name, event.wait.number), None)
+        if pending is None:
+            return
+
+        commit = decision.pending
+        if event.error is None and isinstance(commit, Commit):
+            self._commits[machine.name, commit.number] = pending
+            pending.move_on(commit)
+        else:
+            pending.resolve(decision.reply, event.error)
+
+    def _end_commit(
+        self, machine: Machine, commit: Commit, reply: object, error: DeviceError | None
+    ) -> None:
+        pending = self._commits.pop((machine.name, commit.number), None)
+        if pending is not None:
+            pending.resolve(reply, error)
+
+
+def _nothing() -> None:
+    """What is called before somebody waits."""

@@ -1,0 +1,111 @@
+"""Machines from their descriptions, and the records of their start and end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from memhub.arches import load_arches
+from memhub.core import events
+from memhub.core.machine import Machine
+from memhub.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from memhub.audit import AuditLog
+    from memhub.clock import Clock
+    from memhub.core.driver import Arch
+    from memhub.core.instant import Instant
+    from memhub.core.spec import MachineSpec
+
+
+def make_engine(
+    specs: Iterable[MachineSpec],
+    default: str | None,
+    arches: Mapping[str, Arch] | None,
+    log: AuditLog | None,
+    clock: Clock,
+) -> Engine:
+    """Make the machines that some descriptions describe, and the engine that serves them.
+
+    Args:
+        specs: the machines.
+        default: the machine that a bare `/dev/mem` means; the first if None.
+        arches: architectures by name; None loads those that are installed.
+        log: an open audit log, or None.
+        clock: where time comes from.
+
+    Raises:
+        ValueError: there is no machine, two have one name, the default is not one of them, or a
+            machine's description contradicts itself.
+        ArchNotInstalled: a machine names an architecture that no plugin provides.
+        OptionError: an option of an architecture is wrong.
+    """
+    known = load_arches() if arches is None else arches
+    machines: dict[str, Machine] = {}
+    for spec in specs:
+        if spec.name in machines:
+            raise ValueError(f"two machines are named {spec.name!r}")
+
+        machines[spec.name] = Machine.make(spec, known[spec.arch])
+
+    if not machines:
+        raise ValueError("a hub needs at least one machine")
+
+    first = next(iter(machines)) if default is None else default
+    if first not in machines:
+        raise ValueError(f"the default machine {first!r} is not among {sorted(machines)}")
+
+    return Engine(machines, first, clock, log)
+
+
+def record_starts(engine: Engine) -> None:
+    """Record every machine's whole table and registers, from which the log can rebuild them."""
+    now = engine.now()
+    engine.note(*(attached_event(machine, now) for machine in engine.machines.values()))
+
+
+def record_ends(engine: Engine) -> None:
+    """Record that every machine is taken away."""
+    now = engine.now()
+    engine.note(
+        *(
+            events.Detached(it.name, it.arch.name, now, it.generation)
+            for it in engine.machines.values()
+        )
+    )
+
+
+def attached_event(machine: Machine, now: Instant) -> events.Attached:
+    """The fact that a machine starts."""
+    spec, table = machine.spec, machine.table
+    state = table.state if table is not None else None
+
+    return events.Attached(
+        spec.name, machine.arch.name, now, spec.cpu.phys_bits, state, describe_spec(spec)
+    )
+
+
+def describe_spec(spec: MachineSpec) -> str:
+    """A machine's description as JSON text, for the log."""
+    cpu = spec.cpu
+
+    return orjson.dumps(
+        {
+            "cpu": {
+                "vendor": cpu.vendor,
+                "signature": cpu.signature,
+                "phys_bits": cpu.phys_bits,
+                "mtrr": cpu.mtrr,
+            },
+            "options": dict(spec.options),
+            "memory": [[r.base, r.length, r.kind] for r in spec.memory],
+            "kmem": [[m.virtual, m.physical, m.length, m.writable] for m in spec.kmem],
+            "securelevel": spec.securelevel,
+            "wp_writes": spec.wp_writes,
+            "upages": spec.upages,
+            "commit_latency": spec.commit_latency,
+        }
+    ).decode()
