@@ -105,6 +105,9 @@ class Machine:
         self.claims = ClaimDesk(self.ranges)
         self.queue = WaitQueue()
         self.memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
+        if spec.securelevel > 0:
+            self.memory.seal_writes()
+
         self.kernel = KernelMemory(arch.kernel, spec.kmem, self.memory, upages=spec.upages)
         self.transfer = Transfer(self.memory, self.kernel, arch.transfer, spec.wp_writes)
         self.files: dict[int, dict[int, OpenFile]] = {}

@@ -17,6 +17,7 @@ from memhub.service.server import auditing
 from memhub.service.server.connection import Connection
 from memhub.service.server.gate import Gate
 from memhub.service.server.listening import UnixListener, tcp_listener
+from memhub.service.server.mapping import seal_machines
 from memhub.service.server.rights import Peer
 from memhub.service.server.tls import Tokens, server_context, subject_of
 from memhub.service.settings import ServiceConfig, ServiceError
@@ -116,6 +117,7 @@ class Server(anyio.AsyncContextManagerMixin):
             tokens,
         )
         unix, inet = self._listen()
+        seal_machines(self._hub.machines.values(), self._settings.rights)
         raise_descriptor_limit()
         failure: Exception | None = None
         try:
