@@ -167,6 +167,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         self,
         *,
         machine: str | None = None,
+        machines: Iterable[str] | None = None,
         base: int | None = None,
         length: int | None = None,
         events: Iterable[str] = CHANGES,
@@ -177,6 +178,8 @@ class Hub(anyio.AsyncContextManagerMixin):
 
         Args:
             machine: of this machine only.
+            machines: of these machines only; changes of others are not held and not counted
+                as missed.
             base: with `length`: only those that touch a byte of this range.
             length: bytes.
             events: the events wanted, by their names in the audit log.
@@ -184,10 +187,13 @@ class Hub(anyio.AsyncContextManagerMixin):
             size: how many events are held for a slow reader before the oldest is dropped.
         """
         span = (base, base + length) if base is not None and length is not None else None
+        wanted = None if machines is None else frozenset(machines)
+        if machine is not None:
+            wanted = frozenset({machine}) if wanted is None else wanted & {machine}
 
         subscription = Subscription(
             self.engine.listen,
-            machine=machine,
+            machines=wanted,
             span=span,
             events=frozenset(events),
             failures=failures,

@@ -44,7 +44,7 @@ class Subscription:
         self,
         listen: Callable[[Callable[[dict[str, Any]], None]], Callable[[], None]],
         *,
-        machine: str | None,
+        machines: frozenset[str] | None,
         span: tuple[int, int] | None,
         events: frozenset[str],
         failures: bool,
@@ -53,7 +53,7 @@ class Subscription:
         if size < 1:
             raise ValueError(f"a subscription cannot hold {size} events")
 
-        self._machine = machine
+        self._machines = machines
         self._span = span
         self._events = events
         self._failures = failures
@@ -67,7 +67,7 @@ class Subscription:
         if record["event"] not in self._events:
             return False
 
-        if self._machine is not None and record.get("machine") != self._machine:
+        if self._machines is not None and record.get("machine") not in self._machines:
             return False
 
         if not self._failures and record.get("errno") is not None:

@@ -11,6 +11,7 @@ from memhub.service.settings import Right
 from memhub.service.settings import RightsRule as RightsRule
 from memhub.service.settings import ServiceConfig as ServiceConfig
 from memhub.service.settings import TcpConfig as TcpConfig
+from memhub.service.subject import parse_subject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -102,10 +103,17 @@ def _read_tcp(table: Table) -> TcpConfig:
     return tcp
 
 
+def _subject(value: object) -> str:
+    found = text(value)
+    parse_subject(found)
+
+    return found
+
+
 def _read_rule(table: Table, machines: Collection[str]) -> RightsRule:
     rule = RightsRule(
         uid=table.take("uid", _uid, None),
-        subject=table.take("subject", text, None),
+        subject=table.take("subject", _subject, None),
         token=table.take("token", text, None),
         machine=table.take("machine", text, "*"),
         allow=frozenset(table.array("allow", choice(_RIGHT_WORDS, "a right"))),

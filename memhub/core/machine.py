@@ -83,6 +83,9 @@ class Machine:
             OptionError: an option of the architecture is wrong.
         """
         memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
+        if spec.securelevel > 0:
+            memory.seal_writes()
+
         kernel = KernelMemory(arch.kernel, spec.kmem, memory, upages=spec.upages)
         transfer = Transfer(memory, kernel, arch.transfer, spec.wp_writes)
 

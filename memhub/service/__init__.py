@@ -3,7 +3,7 @@
 wire      the protocol, without I/O       server  a hub behind sockets
 client    the asynchronous client         blocking  the one for scripts
 local     its face without a service      shim    unmodified programs
-settings  how a service listens, whom it serves
+settings  how a service listens, whom it serves   subject  who a certificate names
 link, readable  byte streams              calls, mapped  what the clients share
 
 Nothing is imported here, so that a one-shot client pays only for what it uses.

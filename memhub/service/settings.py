@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from memhub.service.subject import CommonName, Subject, parse_subject
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -82,10 +84,15 @@ class RightsRule:
 
     Attributes:
         uid: the user of a local socket.
-        subject: the subject of a client certificate, as `CN=rig-a,O=lab`, or its common name.
+        subject: the subject of a client certificate, as `CN=rig-a,O=lab`, or its common name;
+            see `parse_subject`.
         token: the name of a token.
         machine: a machine's name, or `*` for all.
         allow: what is allowed.
+        certificate: what `subject` means.
+
+    Raises:
+        ValueError: the subject is malformed.
     """
 
     uid: int | None = None
@@ -93,6 +100,11 @@ class RightsRule:
     token: str | None = None
     machine: str = "*"
     allow: frozenset[Right] = frozenset()
+    certificate: Subject | CommonName | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        certificate = None if self.subject is None else parse_subject(self.subject)
+        object.__setattr__(self, "certificate", certificate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -236,6 +236,16 @@ WRONG: list[tuple[str, str, str]] = [
         "service.rights[0].allow[0]",
         "did you mean 'set-ranges'?",
     ),
+    (
+        machine("") + "[[service.rights]]\nsubject = 'CN=rig-a,lab'\nallow = []",
+        "service.rights[0].subject",
+        "'CN=rig-a,lab' has 'lab' where a TYPE=VALUE has to be",
+    ),
+    (
+        machine("") + "[[service.rights]]\nsubject = 'NC=rig-a'\nallow = []",
+        "service.rights[0].subject",
+        "'NC', which is no type of attribute: it is one of CN, O,",
+    ),
 ]
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memhub.abi import MDF_WRITECOMBINE
-from memhub.errors import NotPermitted
+from memhub.errors import DeviceError, NoSuchDevice, NotPermitted
 from memhub.service.server.rights import EVERYTHING, Grants, Peer
 from memhub.service.settings import RIGHTS, RightsRule
+from memhub.service.subject import parse_subject
 from service.service_rig import MIB, WINDOW, lab, machine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from memhub.service.client import RemoteHub
     from memhub.service.client.handle import RemoteHandle
 
 ME = os.getuid()
@@ -99,10 +103,110 @@ async def test_reports_say_no_more_than_one_asked_for(tmp_path: Path) -> None:
         assert (len(row["claims"]), "waits" in row, "processes" in row) == (1, False, False)
 
 
+LOOKS: dict[str, Callable[[RemoteHub, str], Awaitable[object]]] = {
+    "open": lambda hub, name: hub.open(f"{name}:/dev/mem"),
+    "report": lambda hub, name: hub.report(machine=name),
+    "subscribe": lambda hub, name: hub.subscribe(machine=name).receive(),
+}
+
+
+async def refusal(look: Awaitable[object]) -> DeviceError:
+    with anyio.fail_after(20), pytest.raises(DeviceError) as caught:
+        await look
+
+    return caught.value
+
+
+@pytest.mark.parametrize("op", LOOKS)
+@pytest.mark.parametrize("rights", [(), ("read-memory", "read-ranges")])
+async def test_a_machine_out_of_reach_is_like_one_that_is_not_there(
+    tmp_path: Path, op: str, rights: tuple[str, ...]
+) -> None:
+    """Neither the error nor its words say whether it exists, or name another."""
+    rules = allowing(*rights, machine="one")
+    specs = machine("one"), machine("hidden")
+    async with lab(tmp_path, *specs, rights=rules) as it, it.connect() as hub:
+        there, absent = [await refusal(LOOKS[op](hub, name)) for name in ("hidden", "absent")]
+
+        assert (there.code, str(there)) == (absent.code, str(absent).replace("absent", "hidden"))
+        assert isinstance(there, NotPermitted)
+        assert "one" not in str(absent)
+        logged = [(r["op"], r["errno"]) for r in it.records("service.reject")]
+        assert logged == [(op, "EPERM")] * 2
+
+
+@pytest.mark.parametrize("op", LOOKS)
+async def test_a_rule_for_a_machine_that_is_not_there_brings_no_list_of_the_others(
+    tmp_path: Path, op: str
+) -> None:
+    rules = allowing("read-memory", "read-ranges", machine="absent")
+    async with lab(tmp_path, machine("hidden"), rights=rules) as it, it.connect() as hub:
+        error = await refusal(LOOKS[op](hub, "absent"))
+
+        assert isinstance(error, NotPermitted)
+        assert "hidden" not in str(error)
+
+
+@pytest.mark.parametrize("op", LOOKS)
+async def test_whoever_may_look_at_every_machine_is_told_which_there_are(
+    tmp_path: Path, op: str
+) -> None:
+    async with (
+        lab(tmp_path, machine("one"), rights=allowing("read-ranges")) as it,
+        it.connect() as hub,
+    ):
+        error = await refusal(LOOKS[op](hub, "absent"))
+
+        assert isinstance(error, NoSuchDevice)
+        assert "there is no machine 'absent' (machines: one)" in str(error)
+
+
+async def test_the_default_machine_is_not_named_to_whoever_has_no_right_to_it(
+    tmp_path: Path,
+) -> None:
+    rules = allowing("read-memory", machine="one")
+    specs = machine("hidden"), machine("one")
+    async with lab(tmp_path, *specs, rights=rules) as it, it.connect() as hub:
+        error = await refusal(hub.open("/dev/mem"))
+
+        assert str(error).endswith("no right to anything on the default machine")
+        assert "hidden" not in json.dumps(await hub.report())
+
+
+async def test_a_right_of_another_kind_does_not_show_a_machine(tmp_path: Path) -> None:
+    async with lab(tmp_path, rights=allowing("read-memory")) as it, it.connect() as hub:
+        assert (await hub.report())["machines"] == []
+        error = await refusal(hub.report(machine="pc"))
+
+        assert str(error).endswith("no right to read-ranges on pc")
+
+
+async def test_machines_out_of_reach_take_no_room_in_a_subscription(tmp_path: Path) -> None:
+    """Their events push none out, and how many there were is not told as missed."""
+    rules = allowing("read-ranges", machine="one")
+    specs = machine("one"), machine("two")
+    async with lab(tmp_path, *specs, rights=rules) as it, it.connect() as hub:
+        news = hub.subscribe(size=1)
+        await hub.ping()
+        one, two = [await it.hub.open(f"{name}:/dev/mem") for name in ("one", "two")]
+        claim = it.hub.dispatch.claims.claim
+        claim(one.file, 0, MIB, None)
+        for step in range(4):
+            claim(two.file, step * MIB, MIB, None)
+
+        with anyio.fail_after(20):
+            found = await news.receive()
+
+        one.close()
+        two.close()
+
+        assert (found["event"], found["machine"]) == ("claim.take", "one")
+
+
 peers = st.builds(
     Peer,
     uid=st.none() | st.integers(0, 2),
-    subject=st.sampled_from([None, "CN=a", "CN=b"]),
+    subject=st.sampled_from([None, *map(parse_subject, ("CN=a", "CN=b"))]),
     token=st.sampled_from([None, "ci", "lab"]),
 )
 whose: Any = st.sampled_from([{"uid": 1}, {"subject": "CN=a"}, {"token": "ci"}])
@@ -122,7 +226,7 @@ def test_rights_are_the_sum_of_the_rules_that_fit(
     for rule in found:
         mine = (rule.uid, rule.subject, rule.token) in {
             (peer.uid, None, None),
-            (None, peer.subject, None),
+            (None, None if peer.subject is None else str(peer.subject), None),
             (None, None, peer.token),
         }
         if mine and rule.machine in ("*", name):

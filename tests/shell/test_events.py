@@ -59,6 +59,8 @@ async def test_filters_choose_machine_range_event_and_failures(tmp_path: Path) -
         pat, mtrr = await process.open("/dev/mem"), await process.open("mtrr:/dev/mem")
         subscribe = rig.hub.subscribe
         every, of_pat = subscribe(), subscribe(machine="pat")
+        both, of_none = subscribe(machines=["pat", "mtrr"]), subscribe(machines=[])
+        one_of_both = subscribe(machine="mtrr", machines=["pat", "mtrr"])
         near = subscribe(base=2 * M + 4095, length=2)
         sets, failures = subscribe(events=["request.set"]), subscribe(failures=True)
         looks = subscribe(events=["request.get"])
@@ -74,6 +76,8 @@ async def test_filters_choose_machine_range_event_and_failures(tmp_path: Path) -
 
         assert bases(every) == [2 * M, 2 * M + 8192, 64 * M, 0]
         assert bases(of_pat) == [2 * M, 2 * M + 8192, 0]
+        assert bases(both) == [2 * M, 2 * M + 8192, 64 * M, 0]
+        assert (bases(one_of_both), bases(of_none)) == ([64 * M], [])
         assert bases(near) == [2 * M]
         assert bases(sets) == [2 * M, 2 * M + 8192, 64 * M]
         assert bases(failures) == [2 * M, 2 * M + 8192, 64 * M, 0, 1]

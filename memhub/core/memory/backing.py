@@ -4,11 +4,17 @@ The core does no I/O, and this is the one place where it calls the operating sys
 the mapping is the store itself, no input ever comes from it, and a page costs nothing until
 it is touched. On Linux it is a memfd, so that a later reader can map the same pages; elsewhere
 it is an anonymous mapping without reservation.
+
+A descriptor of the memfd that only reads must stay so with whoever gets it. Two things see to
+that. The file has no permission bits, so that nobody of another user can open it again through
+`/proc/self/fd`; and where nobody is ever to write, a seal keeps every later descriptor and
+mapping from writing, the owner's and root's too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import sys
@@ -18,6 +24,10 @@ from typing import Any, Final
 STORE_MAX: Final = 1 << 46
 
 _MAP_NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0)
+
+_F_SEAL_FUTURE_WRITE: Final = 0x10  # Linux 5.1; the fcntl module has no name for it
+_OWNER_MODE: Final = 0o600
+_NO_MODE: Final = 0
 
 
 class Store:
@@ -30,6 +40,7 @@ class Store:
         fd: the memfd, sealed against growing and shrinking (a peer that holds it cannot cut
             the pages away under this process), or -1 where the system has none.
         map: the mapping; slices of it are copies.
+        sealed: whether every later descriptor and mapping is for reading only.
 
     Args:
         size: bytes, positive.
@@ -38,10 +49,12 @@ class Store:
         OSError: the system cannot map that much, or has no descriptor left.
     """
 
-    __slots__ = ("fd", "map", "size")
+    __slots__ = ("_final", "fd", "map", "sealed", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.sealed = False
+        self._final = False
         self.fd = -1
         if sys.platform == "linux":
             self.fd = _memfd(size)
@@ -51,6 +64,54 @@ class Store:
         except BaseException:
             self._close_fd()
             raise
+
+    def seal_writes(self) -> None:
+        """Keep every later descriptor and mapping from writing; `map` goes on writing.
+
+        Does nothing where the system has no memfd or no such seal (Linux before 5.1).
+
+        Raises:
+            OSError: EPERM; a descriptor is out already, and the seals are final.
+        """
+        if self.fd < 0 or self.sealed:
+            return
+
+        try:
+            _add_seals(self.fd, _F_SEAL_FUTURE_WRITE)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        else:
+            self.sealed = True
+
+    def open_again(self, *, writable: bool) -> int:
+        """A new descriptor of the memfd, fit to be handed out: nobody can add a seal any more.
+
+        Args:
+            writable: for writing as well as for reading.
+
+        Returns:
+            the descriptor, which is the caller's and has an open file description of its own,
+            or -1 where the system has no memfd.
+
+        Raises:
+            OSError: `/proc` is not there, or the process has no descriptor left.
+        """
+        if self.fd < 0:
+            return -1
+
+        import fcntl
+
+        if not self._final:
+            _add_seals(self.fd, fcntl.F_SEAL_SEAL)
+            self._final = True
+
+        mode = os.O_RDWR if writable else os.O_RDONLY
+        os.fchmod(self.fd, _OWNER_MODE)
+        try:
+            return os.open(f"/proc/self/fd/{self.fd}", mode | os.O_CLOEXEC)
+        finally:
+            os.fchmod(self.fd, _NO_MODE)
 
     def close(self) -> None:
         """Give the pages and the descriptor back; twice is once."""
@@ -72,13 +133,20 @@ def _memfd(size: int) -> int:
 
     fd = os.memfd_create("memhub", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
+        os.fchmod(fd, _NO_MODE)  # a memfd begins with all permissions for everybody
         os.ftruncate(fd, size)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        _add_seals(fd, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     except BaseException:
         os.close(fd)
         raise
 
     return fd
+
+
+def _add_seals(fd: int, seals: int) -> None:
+    import fcntl
+
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
 
 
 def _map_file(fd: int, size: int) -> mmap.mmap:

@@ -8,6 +8,7 @@ accesses to a caller that can wait for the device.
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from memhub.core.memory.backing import Store
@@ -61,6 +62,7 @@ class PhysicalMemory:
         top: one past the last physical address.
         ram_top: one past the last byte of usable RAM (FreeBSD's Maxmem, in bytes).
         extents: the backed memory and its place in the store, in address order.
+        sealed: nobody outside this object is to write the pages: ROM, or `seal_writes`.
 
     Args:
         phys_bits: physical address width in bits.
@@ -88,6 +90,7 @@ class PhysicalMemory:
         "extents",
         "phys_bits",
         "ram_top",
+        "sealed",
         "top",
     )
 
@@ -103,6 +106,7 @@ class PhysicalMemory:
         self._windows: tuple[Window, ...] = ()
         self._store: Store | None = None
         self._closed = False
+        self.sealed = any(extent.kind == "rom" for extent in self.extents)
         self._rebuild()
 
     def read(self, address: int, length: int) -> bytes:
@@ -213,15 +217,28 @@ class PhysicalMemory:
         self._rebuild()
 
     def fileno(self) -> int:
-        """The memfd that holds the pages of `extents`, or -1 where the system has none.
+        """The memfd that holds the pages of `extents`, this object's own, or -1; to be looked at.
 
-        Made now if no access has made it yet. It stays this object's: duplicate it to keep it.
+        What is handed out is from `open_again`, whose errors these are.
+        """
+        return self._open().fd
+
+    def open_again(self, *, writable: bool) -> int:
+        """A new descriptor of the memfd, the caller's; -1 where the system has no memfd.
 
         Raises:
             BadHandle: the memory is closed (EBADF).
             ValueError: the machine has no backed memory.
+            OSError: the system cannot open the memfd again.
         """
-        return self._open().fd
+        return self._open().open_again(writable=writable)
+
+    def seal_writes(self) -> None:
+        """Let nobody else write the pages; after `open_again` the file's seals are final."""
+        self.sealed = True
+        if self._store is not None:
+            with suppress(OSError):
+                self._store.seal_writes()
 
     @property
     def touched(self) -> bool:
@@ -258,6 +275,9 @@ class PhysicalMemory:
             self._store = store = Store(store_size(self.extents))
             for extent in self.extents:
                 store.map[extent.offset : extent.offset + len(extent.data)] = extent.data
+
+            if self.sealed:
+                store.seal_writes()
 
             self._map = store.map
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from memhub.abi import ILP32, LP64
 from memhub.errors import BadHandle, InvalidArgument, NoSpace
 from memhub.service import wire
 from memhub.service.server import auditing
-from memhub.service.server.rights import WRITE_MEMORY, Grants
+from memhub.service.server.rights import READ_RANGES, WRITE_MEMORY, Grants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +108,33 @@ class SessionBase:
             self.reject(op, error, entry.file)
             raise error
 
+    def rights_on(self, machine: str) -> int:
+        """The bits of what the client may do on a machine.
+
+        A machine that is not there is one like any other, on which only the rules for all
+        machines speak. So a client cannot tell it from one that it has no right to.
+        """
+        return self.grants.on(machine if machine in self.hub.machines else "")
+
+    def check_machine(self, name: str, op: str) -> None:
+        """Refuse to tell of a machine that the client may not look at.
+
+        Raises:
+            NotPermitted: EPERM; it lacks `read-ranges` there, whether or not the machine exists.
+            NoSuchDevice: ENOENT; there is none, and it may look at every machine that there is.
+        """
+        may = self.rights_on(name)
+        if not may & READ_RANGES:
+            self.deny(op, name, READ_RANGES if may else 0)
+
+        self._dispatch.context.machine(name)
+
+    def deny(self, op: str, machine: str, missing: int) -> NoReturn:
+        """Record and raise the refusal of a client that lacks a right; see `Grants.refusal`."""
+        error = self.grants.refusal(machine, missing)
+        self.reject(op, error)
+        raise error
+
     def reject(self, op: str, error: DeviceError, file: OpenFile | None = None) -> None:
         """Record a refusal of the service's own."""
         journal = self._dispatch.context.journal
@@ -127,13 +154,14 @@ class SessionBase:
             self.reject("open", full)
             raise full
 
-        machine = it.path.rpartition(":")[0] or self._dispatch.context.default
-        may = self.grants.on(machine)
+        named = it.path.rpartition(":")[0]
+        machine = named or self._dispatch.context.default
+        may = self.rights_on(machine)
         missing = WRITE_MEMORY & ~may if it.flags & wire.OPEN_WRITE else 0
-        if not may or missing:
-            refusal = self.grants.refusal(machine, missing)
-            self.reject("open", refusal)
-            raise refusal
+        if not may:
+            self.deny("open", named or "the default machine", 0)
+        elif missing:
+            self.deny("open", machine, missing)
 
         handle = self.process.open_nowait(
             it.path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -242,7 +243,7 @@ class Connection:
         if name is None and (token or peer.subject is None):
             raise AccessDenied("the token is not known" if token else "a token is needed here")
 
-        return type(peer)(subject=peer.subject, names=peer.names, token=name, address=peer.address)
+        return replace(peer, token=name)
 
     # The end
 

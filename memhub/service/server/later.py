@@ -244,7 +244,7 @@ class Later:
 
         return last
 
-    def forward(self, subscription: Subscription, may_see: Callable[[str | None], bool]) -> int:
+    def forward(self, subscription: Subscription) -> int:
         """Send a subscription's events from here on.
 
         Returns:
@@ -253,7 +253,7 @@ class Later:
         self._subscriptions += 1
         number = self._subscriptions
         self._forwards[number] = scope = anyio.CancelScope()
-        self._tasks.start_soon(self._forward, number, scope, subscription, may_see)
+        self._tasks.start_soon(self._forward, number, scope, subscription)
 
         return number
 
@@ -270,18 +270,14 @@ class Later:
         scope.cancel()
 
     async def _forward(
-        self,
-        number: int,
-        scope: anyio.CancelScope,
-        subscription: Subscription,
-        may_see: Callable[[str | None], bool],
+        self, number: int, scope: anyio.CancelScope, subscription: Subscription
     ) -> None:
         missed = 0
         with scope, subscription:
             async for record in subscription:
                 if record["event"] == "missed":
                     missed += record["count"]
-                elif may_see(record.get("machine")):
+                else:
                     await self._link.room(self._high)
                     self.deliver(event_of(number, missed, record))
                     missed = 0

@@ -4,6 +4,10 @@ What a mapping can reach is not checked again, is not logged, and lasts as long 
 keeps it. So writing is granted only where write(2) could change every byte of the file too: the
 machine is not at a raised securelevel, has no ROM in it, and does not mind write-protected
 ranges (`wp_writes = "allow"`) or has none now.
+
+What was granted for reading must not become more in the client's hands. How the memory file
+sees to that is in `memhub.core.memory.backing`; `seal_machines` applies the stronger half of it
+wherever no client of a service may ever write.
 """
 
 from __future__ import annotations
@@ -16,11 +20,12 @@ from memhub.service import wire
 from memhub.service.server import auditing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from memhub.core.machine import Machine, OpenFile
     from memhub.dispatch import Dispatcher
     from memhub.service.server.rights import Peer
+    from memhub.service.settings import RightsRule
 
     Row = tuple[int, int, int, str]
 
@@ -101,11 +106,34 @@ def check_write(machine: Machine) -> None:
                 "it is mapped for reading only"
             )
 
+    if machine.memory.sealed:
+        raise NotPermitted(
+            f"the memory of {machine.name} is sealed against writing by a mapping: when the "
+            "service started, its rules let no local user write it"
+        )
+
     if machine.protection() is not None:
         raise NotPermitted(
             f"{machine.name} has write-protected ranges, which a mapping could write: "
             "it is mapped for reading only"
         )
+
+
+def seal_machines(machines: Iterable[Machine], rules: Iterable[RightsRule]) -> None:
+    """Seal the memory of those machines that no local client of a service may ever write.
+
+    Args:
+        machines: what is served.
+        rules: the service's rules; with none, everybody may do everything.
+    """
+    rules = tuple(rules)
+    if not rules:
+        return
+
+    writers = [rule for rule in rules if rule.uid is not None and "write-memory" in rule.allow]
+    for machine in machines:
+        if not any(rule.machine in ("*", machine.name) for rule in writers):
+            machine.memory.seal_writes()
 
 
 def open_memory(machine: Machine, *, writable: bool) -> int:
@@ -117,15 +145,15 @@ def open_memory(machine: Machine, *, writable: bool) -> int:
     if not machine.memory.extents:
         raise NotSupported(f"{machine.name} has no memory behind any address")
 
-    fd = machine.memory.fileno()
+    try:
+        fd = machine.memory.open_again(writable=writable)
+    except OSError as error:
+        raise NotSupported(f"the memory file cannot be opened again: {error}") from error
+
     if fd < 0:
         raise NotSupported("this system has no memory files")
 
-    mode = os.O_RDWR if writable else os.O_RDONLY
-    try:
-        return os.open(f"/proc/self/fd/{fd}", mode | os.O_CLOEXEC)
-    except OSError as error:
-        raise NotSupported(f"the memory file cannot be opened again: {error}") from error
+    return fd
 
 
 def table(machine: Machine) -> Iterator[Row]:

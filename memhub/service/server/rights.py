@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from memhub.service.settings import Right, RightsRule
+    from memhub.service.subject import Subject
 
 READ_MEMORY: Final = 1
 WRITE_MEMORY: Final = 2
@@ -36,16 +37,14 @@ class Peer:
     Attributes:
         pid: process id, on a local socket.
         uid: user id, on a local socket.
-        subject: subject of the client certificate, such as `CN=rig-a,O=lab`.
-        names: the common names in it.
+        subject: subject of the client certificate.
         token: name of the token that the client showed.
         address: where it connects from, over TCP.
     """
 
     pid: int | None = None
     uid: int | None = None
-    subject: str | None = None
-    names: tuple[str, ...] = ()
+    subject: Subject | None = None
     token: str | None = None
     address: str | None = None
 
@@ -64,8 +63,8 @@ class Peer:
         if rule.uid is not None:
             return rule.uid == self.uid
 
-        if rule.subject is not None:
-            return rule.subject == self.subject or rule.subject in self.names
+        if rule.certificate is not None:
+            return self.subject is not None and rule.certificate.fits(self.subject)
 
         return rule.token is not None and rule.token == self.token
 

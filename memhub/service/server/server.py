@@ -17,9 +17,11 @@ from memhub.service.server import auditing
 from memhub.service.server.connection import Connection
 from memhub.service.server.gate import Gate
 from memhub.service.server.listening import UnixListener, tcp_listener
+from memhub.service.server.mapping import seal_machines
 from memhub.service.server.rights import Peer
-from memhub.service.server.tls import Tokens, server_context, subject_of
+from memhub.service.server.tls import Tokens, server_context
 from memhub.service.settings import ServiceConfig, ServiceError
+from memhub.service.subject import Subject
 
 if TYPE_CHECKING:
     import socket
@@ -116,6 +118,7 @@ class Server(anyio.AsyncContextManagerMixin):
             tokens,
         )
         unix, inet = self._listen()
+        seal_machines(self._hub.machines.values(), self._settings.rights)
         raise_descriptor_limit()
         failure: Exception | None = None
         try:
@@ -247,10 +250,10 @@ class Server(anyio.AsyncContextManagerMixin):
                 self._turn_away(address, error)
                 raise _TurnedAway from error
 
-            subject, names = subject_of(stream.extra(TLSAttribute.peer_certificate))  # noqa: S610
-            peer = Peer(subject=subject, names=names, address=address)
+            certificate = stream.extra(TLSAttribute.peer_certificate)  # noqa: S610
+            subject = Subject.of_certificate(certificate) if certificate else None
 
-            return StreamLink(stream, tasks.start_soon), peer
+            return StreamLink(stream, tasks.start_soon), Peer(subject=subject, address=address)
 
         return welcome
 

@@ -29,17 +29,18 @@ class Session(MemoryRequests, RangeRequests):
     def subscribe(self, it: wire.Subscribe) -> Answer:
         """SUBSCRIBE."""
         if it.machine:
-            self._dispatch.context.machine(it.machine)
+            self.check_machine(it.machine, "subscribe")
 
         whole = not it.length
         subscription = self.hub.subscribe(
             machine=it.machine or None,
+            machines=self._seen(),
             base=None if whole else it.base,
             length=None if whole else it.length,
             size=min(it.queue, 1 << 16) or 1024,
         )
 
-        return wire.Done(it.request, self.later.forward(subscription, self._may_see))
+        return wire.Done(it.request, self.later.forward(subscription))
 
     def unsubscribe(self, it: wire.Unsubscribe) -> Answer:
         """UNSUBSCRIBE."""
@@ -47,24 +48,26 @@ class Session(MemoryRequests, RangeRequests):
 
         return wire.Done(it.request)
 
-    def _may_see(self, machine: str | None) -> bool:
-        return machine is None or bool(self.grants.on(machine) & READ_RANGES)
+    def _seen(self) -> set[str]:
+        """The machines that the client may look at; it hears of no other."""
+        return {name for name in self.hub.machines if self.rights_on(name) & READ_RANGES}
 
     def report(self, it: wire.Report) -> Answer:
         """REPORT."""
         if it.machine:
-            self._dispatch.context.machine(it.machine)
+            self.check_machine(it.machine, "report")
 
         wanted = {word for word in it.what.split(",") if word}
         unknown = wanted - {"machines", "claims", "waits", "rates"}
         if unknown:
             raise InvalidArgument(f"REPORT knows nothing of {', '.join(sorted(unknown))}")
 
+        seen = self._seen()
         whole = self.hub.report()
         whole["machines"] = [
             _part(row, wanted)
             for row in whole["machines"]
-            if it.machine in ("", row["machine"]) and self._may_see(row["machine"])
+            if it.machine in ("", row["machine"]) and row["machine"] in seen
         ]
         if not wanted or "rates" in wanted:
             whole["service"] = self._facts()

@@ -5,25 +5,15 @@ from __future__ import annotations
 import hmac
 import ssl
 import stat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from memhub.service.settings import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from memhub.service.settings import TcpConfig
-
-#: Names of the attributes in a subject, as RFC 4514 abbreviates them.
-_SHORT: Final[Mapping[str, str]] = {
-    "commonName": "CN",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "localityName": "L",
-    "stateOrProvinceName": "ST",
-}
 
 
 def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
@@ -64,24 +54,6 @@ def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
         ) from error
 
     return context
-
-
-def subject_of(certificate: Mapping[str, Any] | None) -> tuple[str | None, tuple[str, ...]]:
-    """The subject of a peer's certificate, and the common names in it.
-
-    Args:
-        certificate: as `ssl.SSLObject.getpeercert` returns it.
-    """
-    if not certificate:
-        return None, ()
-
-    parts: Iterable[tuple[str, str]] = [
-        pair for name in certificate.get("subject", ()) for pair in name
-    ]
-    words = [f"{_SHORT.get(key, key)}={value}" for key, value in parts]
-    names = tuple(value for key, value in parts if key == "commonName")
-
-    return ",".join(words), names
 
 
 class Tokens:

@@ -166,7 +166,7 @@ class Subscribe(Message):
         queue: events that the server keeps for a slow reader before it drops; 0 is its choice.
         base: first byte of the range of interest.
         length: bytes of it; 0 is every event, with a range or without.
-        machine: only this machine's; empty is all.
+        machine: only this machine's; empty is all that the client may look at.
     """
 
     TYPE: ClassVar[int] = 0x28
@@ -190,7 +190,7 @@ class Report(Message):
 
     Attributes:
         what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
-        machine: only this machine's; empty is all.
+        machine: only this machine's; empty is all that the client may look at.
     """
 
     TYPE: ClassVar[int] = 0x2A
