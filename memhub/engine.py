@@ -291,6 +291,11 @@ class Engine:
         """Monotonic nanoseconds at which `tick` is due."""
         return max(self.next_due, self._retry_at)
 
+    def due_of(self, pending: Pending[Any]) -> int:
+        """When to call `tick` for a commit, monotonic nanoseconds: at its effect, or later while
+        the log fails."""
+        return max(pending.due_ns or 0, self._retry_at)
+
     def tick(self) -> None:
         """End what is due; what a failing log prevents is tried again at `wake_at`."""
         now = self.now()

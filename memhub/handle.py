@@ -297,7 +297,14 @@ class Handle:
         """
         await checkpoint()
         asked = decode_ioctl(
-            self.file.model, self.number, request, op, descs, wait=wait, fence=fence
+            self.file.model,
+            self.number,
+            request,
+            op,
+            descs or b"",
+            None if descs is None else len(descs),
+            wait=wait,
+            fence=fence,
         )
         if isinstance(asked, SetRange):
             await self._answer(asked)
@@ -313,7 +320,10 @@ class Handle:
         Raises:
             anyio.WouldBlock: a SET on a machine whose commits take time.
         """
-        asked = decode_ioctl(self.file.model, self.number, request, op, descs, fence=fence)
+        room = None if descs is None else len(descs)
+        asked = decode_ioctl(
+            self.file.model, self.number, request, op, descs or b"", room, fence=fence
+        )
         if isinstance(asked, SetRange):
             if self.machine.commit_latency > 0:
                 raise anyio.WouldBlock
@@ -513,25 +523,18 @@ async def await_answer(engine: Engine, pending: Pending[R]) -> R:
     """
     try:
         while not pending.done:
-            due = pending.due_ns
-            if due is not None:
-                await engine.clock.sleep_until(due)
-                engine.tick()
-                if not pending.done and due <= engine.clock.mono_ns():
-                    await _stage_changes(pending)
+            if pending.due_ns is None:
+                event = anyio.Event()
+                pending.wake = event.set
+                await event.wait()
             else:
-                await _stage_changes(pending)
+                await engine.clock.sleep_until(engine.due_of(pending))
+                engine.tick()
     except BaseException:
         engine.abandon(pending)
         raise
 
     return pending.result()
-
-
-async def _stage_changes(pending: Pending[R]) -> None:
-    event = anyio.Event()
-    pending.wake = event.set
-    await event.wait()
 
 
 def close_cause(kind: type[BaseException] | None) -> str:

@@ -45,4 +45,4 @@ def fresh_machine(config: str, name: str | None) -> Machine:
 
     spec = loaded.machines[chosen]
 
-    return Machine(spec, arches[spec.arch])
+    return Machine.make(spec, arches[spec.arch])

@@ -45,7 +45,7 @@ def _address(text: str) -> int:
 
 
 def _check(machine: Machine, addresses: list[int]) -> None:
-    if machine.ranges.table is None:
+    if machine.table is None:
         raise CommandFailed(
             f"{machine.name} has no range operations ({machine.arch.name}: "
             f"{machine.arch.summary}): what types its memory has is not known here",
@@ -62,7 +62,7 @@ def _check(machine: Machine, addresses: list[int]) -> None:
 
 
 def _facts(machine: Machine, address: int) -> dict[str, Any]:
-    table = machine.ranges.table
+    table = machine.table
     assert table is not None
     answer = table.types.lookup(address)
 

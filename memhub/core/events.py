@@ -124,7 +124,7 @@ class RangesRead(NamedTuple):
 
     caller: Caller
     at: Instant
-    count: int
+    wanted: int
     generation: int
     error: DeviceError | None
 

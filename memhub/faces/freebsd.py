@@ -44,7 +44,8 @@ def decode_ioctl(
     handle: int,
     number: int,
     op: Buffer,
-    descs: Buffer | None,
+    desc: Buffer,
+    room: int | None,
     *,
     wait: float | None = None,
     fence: int | None = None,
@@ -56,8 +57,8 @@ def decode_ioctl(
         handle: the open file.
         number: the request number; its upper 32 bits are ignored, as the kernel does.
         op: `struct mem_range_op`.
-        descs: what `mo_desc` points to: the descriptor of a SET; for a GET the room that there
-            is, or None for as much as it takes.
+        desc: for a SET, the descriptor that `mo_desc` points to.
+        room: for a GET, bytes behind `mo_desc`, or None for as many as it takes.
         wait: for a SET, seconds to wait while it is BUSY; None answers EBUSY at once.
         fence: for a SET, the fencing number that the caller believes to hold.
 
@@ -66,7 +67,7 @@ def decode_ioctl(
     """
     number &= 0xFFFFFFFF
     if number in model.set:
-        return _decode_set(model, handle, number, op, descs or b"", wait, fence)
+        return _decode_set(model, handle, number, op, desc, wait, fence)
 
     if number != model.get:
         return RefuseIoctl(handle, number, _unknown(model, number))
@@ -74,7 +75,7 @@ def decode_ioctl(
     if len(op) != model.op.size:
         return RefuseIoctl(handle, number, _bad_op(model, op))
 
-    return GetRanges(handle, model.op.unpack(op)[1], None if descs is None else len(descs))
+    return GetRanges(handle, model.op.unpack(op)[1], room)
 
 
 def _decode_set(
@@ -82,21 +83,21 @@ def _decode_set(
     handle: int,
     number: int,
     op: Buffer,
-    descs: Buffer,
+    packed: Buffer,
     wait: float | None,
     fence: int | None,
 ) -> SetRange | RefuseIoctl:
     if len(op) != model.op.size:
         return RefuseIoctl(handle, number, _bad_op(model, op))
 
-    if len(descs) != model.desc.size:
+    if len(packed) != model.desc.size:
         error = BadAddress(
             f"a {model.name} mem_range_desc is {model.desc.size} bytes, and "
-            f"{len(descs)} are behind mo_desc"
+            f"{len(packed)} are behind mo_desc"
         )
         return RefuseIoctl(handle, number, error, needs_driver=True)
 
-    base, length, flags, owner = model.desc.unpack(descs)
+    base, length, flags, owner = model.desc.unpack(packed)
     desc = RangeDesc(base, length, flags, owner[:7] + b"\0")
 
     return SetRange(handle, model.op.unpack(op)[1], desc, fence, None, wait)

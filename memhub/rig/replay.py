@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.abi import MDF_ACTIVE
 from memhub.clock import ManualClock
+from memhub.core.files import Principal
 from memhub.core.machine import Machine
-from memhub.core.requests import Principal
+from memhub.core.requests import Open, SetRange
 from memhub.core.spec import MachineSpec
 from memhub.core.effective.typemap import TYPE_OF_CODE
-from memhub.dispatch import Dispatcher
-from memhub.dispatch.context import Context
+from memhub.engine import Engine
 from memhub.errors import DeviceError
-from memhub.journal import Journal
+from memhub.faces.freebsd import IoctlReply, decode_ioctl, encode_get
 from memhub.rig.traces import DriverTrace, GetStep, MachineTrace, SetStep, TypesTrace
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None =
             _Bench(_spec(trace), arch, done).run(trace)
         elif isinstance(trace, TypesTrace):
             done.steps = len(trace.types)
-            _types(done, Machine(_spec(trace), arch), trace.types, 0)
+            _types(done, Machine.make(_spec(trace), arch), trace.types, 0)
         else:
             _machine(done, trace, arch, importer)
 
@@ -127,19 +127,17 @@ class _Bench:
 
     def __init__(self, spec: MachineSpec, arch: Arch, done: Replay) -> None:
         self._done = done
-        self._machine = Machine(spec, arch)
-        context = Context({spec.name: self._machine}, spec.name, Journal(None), ManualClock())
-        dispatch = Dispatcher(context)
-        self._ranges = dispatch.ranges
+        self._machine = Machine.make(spec, arch)
+        self._engine = Engine({spec.name: self._machine}, spec.name, ManualClock(), None)
         self._model = arch.model
-        self._file = dispatch.files.open(Principal(1, "replay"), "/dev/mem")
+        self._handle = self._engine.open(Open(Principal(1, "replay"), "/dev/mem"))
         self._every = self._op(_EVERY)
         self._raw: list[Raw] = []
         self._rows: list[Row] = []
         self._msrs: dict[int, int] = {}
 
     def run(self, trace: DriverTrace) -> None:
-        done, table = self._done, self._machine.ranges.table
+        done, table = self._done, self._machine.table
         done.differ(None, "supported", trace.supported, table is not None)
         self._raw = self._table()
         self._rows, self._msrs = list(trace.table), dict(trace.msrs)
@@ -159,9 +157,17 @@ class _Bench:
         """`struct mem_range_op`; C keeps the low 32 bits of `mo_arg[0]`, as a signed int."""
         return self._model.op.pack(0, ((argument + (1 << 31)) & 0xFFFFFFFF) - (1 << 31), 0)
 
+    def _ioctl(self, number: int, op: bytes, desc: bytes = b"") -> IoctlReply:
+        request = decode_ioctl(self._model, self._handle, number, op, desc, None)
+        if isinstance(request, SetRange):
+            self._engine.submit(request)
+            return IoctlReply(op, b"")
+
+        return encode_get(self._model, op, self._engine.submit(request))
+
     def _table(self) -> list[Raw]:
         try:
-            reply = self._ranges.ioctl_get(self._file, self._model.get, self._every, None)
+            reply = self._ioctl(self._model.get, self._every)
         except DeviceError:
             return []
 
@@ -169,7 +175,7 @@ class _Bench:
 
     def _get(self, number: int, step: GetStep) -> None:
         try:
-            reply = self._ranges.ioctl_get(self._file, self._model.get, self._op(step.n), None)
+            reply = self._ioctl(self._model.get, self._op(step.n))
         except DeviceError as error:
             self._done.differ(number, "errno", step.errno, error.code.name)
             return
@@ -185,10 +191,7 @@ class _Bench:
         desc = self._model.desc.pack(step.base, step.length, step.flags, step.owner)
         errno: str | int = 0
         try:
-            request = self._ranges.decode_set(
-                self._file, self._model.set[0], self._op(step.arg), desc
-            )
-            self._ranges.set(request)
+            self._ioctl(self._model.set[0], self._op(step.arg), desc)
         except DeviceError as error:
             errno = error.code.name
 
@@ -224,7 +227,7 @@ class _Bench:
                 self._rows[slot] = found
 
     def _compare_registers(self, number: int | None) -> None:
-        table = self._machine.ranges.table
+        table = self._machine.table
         if table is None or table.state.msrs == self._msrs:
             return
 
@@ -242,8 +245,8 @@ def _machine(done: Replay, trace: MachineTrace, arch: Arch, importer: Importer |
     if importer is None:
         raise ValueError("a machine's text needs an importer")
 
-    machine = Machine(importer(trace.text, trace.phys_bits, arch.name), arch)
-    table = machine.ranges.table
+    machine = Machine.make(importer(trace.text, trace.phys_bits, arch.name), arch)
+    table = machine.table
     rows = [] if table is None else table.state.slots
     found = [(row.mr_base, row.mr_len, row.mr_flags, row.owner) for row in rows]
     done.differ(0, "descriptors", len(trace.table), len(found))
@@ -260,7 +263,7 @@ def _machine(done: Replay, trace: MachineTrace, arch: Arch, importer: Importer |
 
 def _types(done: Replay, machine: Machine, types: tuple[tuple[int, str], ...], first: int) -> None:
     """Compare one by one, and as an array: the two ways to ask must agree as well."""
-    table = machine.ranges.table
+    table = machine.table
     if table is None:
         done.differ(None, "supported", True, False)
         return

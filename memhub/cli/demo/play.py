@@ -143,7 +143,7 @@ async def _act(cast: Cast) -> None:
 
 
 def _scene(machine: Machine) -> Scene:
-    table = machine.ranges.table
+    table = machine.table
     rows = () if table is None else table.state.slots
     fixed = [slot for slot, desc in enumerate(rows) if desc.mr_flags & MDF_FIXBASE]
     slots = [
@@ -173,6 +173,6 @@ def _in_force(desc: RangeDesc) -> bool:
 
 
 def _claimant(machine: Machine, slot: int) -> str | None:
-    claim = machine.ranges.ownership.holder(slot)
+    claim = machine.claims.holder(slot)
 
     return None if claim is None else claim.process.name

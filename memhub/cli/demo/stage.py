@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.lowlevel import checkpoint
 
-from memhub.core.ranges.commits import Instant
+from memhub.core.instant import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +33,13 @@ class Stage:
         self._cues: list[tuple[int, int, anyio.Event]] = []
         self._number = 0
 
-    def now(self) -> Instant:
-        """The present moment."""
-        return self._now
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        return self._now.wall_ns
+
+    def mono_ns(self) -> int:
+        """Nanoseconds on the monotonic clock."""
+        return self._now.mono_ns
 
     async def sleep_until(self, mono_ns: int) -> None:
         """Wait for a moment."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
 
-from memhub.events import CHANGES
+from memhub.subscriptions import CHANGES
 from memhub.service import calls, wire
 from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.events import RemoteSubscription

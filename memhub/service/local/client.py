@@ -12,12 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.clock import SystemClock
-from memhub.core.requests import Principal
-from memhub.dispatch import Dispatcher
-from memhub.dispatch.machines import assemble, record_ends, record_starts
+from memhub.core.files import Principal
 from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
+from memhub.startup import make_engine, record_ends, record_starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -61,21 +60,21 @@ class LocalClient:
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._dispatch = Dispatcher(assemble(specs, default, arches, log, clock or SystemClock()))
-        self._process = Process(self._dispatch, Principal(1, name))
+        self._engine = make_engine(specs, default, arches, log, clock or SystemClock())
+        self._process = Process(self._engine, Principal(1, name))
         self._lock = threading.RLock()
         self._sleep = sleep
-        record_starts(self._dispatch.context)
+        record_starts(self._engine)
 
     @property
     def machines(self) -> Mapping[str, Machine]:
         """The machines by name."""
-        return self._dispatch.context.machines
+        return self._engine.machines
 
     @property
     def default(self) -> str:
         """The machine that a bare `/dev/mem` means."""
-        return self._dispatch.context.default
+        return self._engine.default
 
     def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
@@ -84,7 +83,7 @@ class LocalClient:
         with self._lock:
             handle = self._process.open_nowait(path, mode, undo=undo, model=model)
 
-        return LocalHandle(self._dispatch, handle, self._lock, self._sleep)
+        return LocalHandle(self._engine, handle, self._lock, self._sleep)
 
     def report(self) -> dict[str, Any]:
         """Who has what open, who holds what, who waits for what, and since when.
@@ -93,7 +92,7 @@ class LocalClient:
             plain data (`memhub.report`), fit for JSON.
         """
         with self._lock:
-            return report(self.machines.values(), self._dispatch.context.clock.now())
+            return report(self.machines.values(), self._engine.now())
 
     def close(self) -> None:
         """Close every handle and release the machines. Closing twice does nothing.
@@ -107,7 +106,7 @@ class LocalClient:
 
             try:
                 self._process.close("stop")
-                record_ends(self._dispatch.context)
+                record_ends(self._engine)
             finally:
                 for machine in self.machines.values():
                     machine.close()

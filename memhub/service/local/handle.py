@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, cast, final
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, final
 
-from memhub.abi import (
-    MDF_FORCE,
-    MEMRANGE_SET_REMOVE,
-    MEMRANGE_SET_UPDATE,
-    RangeDesc,
-    owner_bytes,
+from memhub.core.instant import NEVER
+from memhub.core.memory.physical import NeedsDevice
+from memhub.core.requests import (
+    AwaitFree,
+    ClaimRange,
+    Explain,
+    GetRanges,
+    Read,
+    RefuseIoctl,
+    ReleaseRange,
+    RenewClaim,
+    Seek,
+    SetRange,
+    Write,
 )
-from memhub.core.claims.waiting import Ticket
-from memhub.core.ranges.commits import Commit, SetRequest
-from memhub.dispatch.ranges import IoctlReply
-from memhub.errors import InvalidArgument
+from memhub.errors import NotSupported
+from memhub.faces.freebsd import (
+    EVERY_SLOT,
+    IoctlReply,
+    decode_ioctl,
+    encode_get,
+    remove_request,
+    update_request,
+)
+from memhub.pending import Pending
 from memhub.service.server.mapping import check_map, open_memory, table
 from memhub.service.wire.requests import MAP_READ, MAP_WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memhub.abi import Buffer
-    from memhub.core.claims.claim import Claim
-    from memhub.core.requests import Outcome
-    from memhub.dispatch import Dispatcher
+    from memhub.abi import Buffer, RangeDesc
+    from memhub.core.claims import Claim
+    from memhub.core.replies import Explanation, SetOutcome
+    from memhub.core.requests import Request, WaitingRequest
+    from memhub.engine import Engine
     from memhub.handle import Handle
 
-#: More slots than any machine has: INT_MAX in `mo_arg[0]`.
-_EVERY: Final = 0x7FFFFFFF
+R = TypeVar("R")
 
 
 class SharedMemory(NamedTuple):
@@ -54,17 +68,17 @@ class LocalHandle:
 
     def __init__(
         self,
-        dispatch: Dispatcher,
+        engine: Engine,
         handle: Handle,
         lock: threading.RLock,
         sleep: Callable[[float], None],
     ) -> None:
-        self._dispatch = dispatch
+        self._engine = engine
         self._handle = handle
-        self._file = handle.file
+        self._number = handle.number
         self._lock = lock
         self._sleep = sleep
-        self._files: dict[bool, int] = {}
+        self._mapped: dict[bool, int] = {}
 
     def __repr__(self) -> str:
         return f"<Local{repr(self._handle)[1:]}"
@@ -82,8 +96,8 @@ class LocalHandle:
     def close(self) -> None:
         """Close; what another thread waits for in it ends with EBADF. Twice is once."""
         with self._lock:
-            while self._files:
-                os.close(self._files.popitem()[1])
+            while self._mapped:
+                os.close(self._mapped.popitem()[1])
 
             self._handle.close()
 
@@ -97,28 +111,31 @@ class LocalHandle:
 
     def read(self, length: int) -> bytes:
         """Read at the handle's offset, and move it on."""
-        with self._lock:
-            return self._handle.read_nowait(length)
+        return self._move(Read(self._number, length))
 
     def pread(self, length: int, offset: int) -> bytes:
         """Read at `offset`, an unsigned 64-bit number; the handle's own does not move."""
-        with self._lock:
-            return self._handle.pread_nowait(length, offset)
+        return self._move(Read(self._number, length, offset))
 
     def write(self, data: Buffer) -> int:
         """Write at the handle's offset, and move it on; bytes written."""
-        with self._lock:
-            return self._handle.write_nowait(data)
+        return self._move(Write(self._number, data))
 
     def pwrite(self, data: Buffer, offset: int) -> int:
         """Write at `offset`, an unsigned 64-bit number; the handle's own does not move."""
+        return self._move(Write(self._number, data, offset))
+
+    def _move(self, request: Request[R]) -> R:
         with self._lock:
-            return self._handle.pwrite_nowait(data, offset)
+            try:
+                return self._engine.submit(request)
+            except NeedsDevice as error:
+                raise NotSupported(f"a device model cannot be awaited here: {error}") from error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the handle's offset; the new one."""
         with self._lock:
-            return self._handle.seek_nowait(offset, whence)
+            return self._engine.submit(Seek(self._number, offset, whence))
 
     def map(self, *, write: bool = False) -> SharedMemory:
         """The machine's memory as a file to mmap; it is closed with the handle.
@@ -130,12 +147,13 @@ class LocalHandle:
             NotSupported: EOPNOTSUPP; `/dev/kmem`, or a machine without memory.
             NotPermitted: EPERM; the handle or the machine does not allow it.
         """
-        machine = self._file.machine
+        machine = self._handle.machine
+        rights = MAP_READ | (MAP_WRITE if write else 0)
         with self._lock:
-            check_map(self._file, MAP_READ | (MAP_WRITE if write else 0), local=True)
-            fd = self._files.get(write)
+            check_map(self._handle.file, machine, rights, local=True)
+            fd = self._mapped.get(write)
             if fd is None:
-                fd = self._files[write] = open_memory(machine, writable=write)
+                fd = self._mapped[write] = open_memory(machine, writable=write)
 
             return SharedMemory(fd, tuple(table(machine)))
 
@@ -148,26 +166,27 @@ class LocalHandle:
         descs: Buffer | None = None,
         *,
         wait: float | None = None,
+        fence: int | None = None,
     ) -> IoctlReply:
         """Make an ioctl in the device's own binary layout; see `Handle.ioctl`."""
-        ranges = self._dispatch.ranges
+        model = self._handle.file.model
+        room = None if descs is None else len(descs)
+        asked = decode_ioctl(
+            model, self._number, request, op, descs or b"", room, wait=wait, fence=fence
+        )
+        if isinstance(asked, SetRange):
+            self._answer(asked)
+            return IoctlReply(bytes(op), b"")
+
         with self._lock:
-            if not ranges.is_set(self._file, request):
-                room = None if descs is None else len(descs)
-                return ranges.ioctl_get(self._file, request, op, room)
-
-            wanted = ranges.decode_set(self._file, request, op, descs or b"")
-
-        self._set(wanted, wait)
-
-        return IoctlReply(bytes(op), b"")
+            return encode_get(model, op, self._engine.submit(asked))
 
     def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
         with self._lock:
-            _, image = self._dispatch.ranges.get(self._file, _EVERY)
+            _, image = self._engine.submit(GetRanges(self._number, EVERY_SLOT))
 
-        return self._file.model.unpack_table(image)
+        return self._handle.file.model.unpack_table(image)
 
     def set_range(
         self,
@@ -180,50 +199,44 @@ class LocalHandle:
         wait: float | None = None,
         fence: int | None = None,
         lease: float | None = None,
-    ) -> Outcome:
+    ) -> SetOutcome:
         """MEMRANGE_SET with MEMRANGE_SET_UPDATE; see `Handle.set_range`."""
-        desc = _desc(base, length, attribute | (MDF_FORCE if force else 0), owner)
+        request = update_request(
+            self._handle.file.model,
+            self._number,
+            base,
+            length,
+            attribute,
+            owner,
+            force=force,
+            wait=wait,
+            fence=fence,
+            lease=lease,
+        )
 
-        return self._set(SetRequest(self._file, MEMRANGE_SET_UPDATE, desc, fence, lease), wait)
+        return self._set(request)
 
     def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
-    ) -> Outcome:
+    ) -> SetOutcome:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE; see `Handle.remove_range`."""
-        desc = _desc(base, length, 0, "")
+        model = self._handle.file.model
 
-        return self._set(SetRequest(self._file, MEMRANGE_SET_REMOVE, desc, fence), wait)
+        return self._set(
+            remove_request(model, self._number, base, length, wait=wait, fence=fence)
+        )
 
-    def _set(self, request: SetRequest, wait: float | None) -> Outcome:
-        ranges, latency = self._dispatch.ranges, self._file.machine.commit_latency
-        with self._lock:
-            if wait is None and latency <= 0:
-                return ranges.set(request)
-
-            step = ranges.begin(request, wait)
-
-        if isinstance(step, Ticket):
-            outcome = self._wait(step)
-            if not isinstance(outcome.reply, Commit):
-                return outcome
-
-            step = outcome.reply
-
-        return self._finish(step, latency) if isinstance(step, Commit) else step
-
-    def _finish(self, commit: Commit, latency: float) -> Outcome:
-        clock = self._dispatch.context.clock
-        left = commit.began + round(latency * 1e9) - clock.now().mono_ns
-        try:
-            self._sleep(max(0, left) / 1e9)
-        except BaseException:
+    def _set(self, request: SetRange | RefuseIoctl) -> SetOutcome:
+        if isinstance(request, RefuseIoctl):
             with self._lock:
-                self._dispatch.ranges.abort(commit)
+                return self._engine.submit(request)
 
-            raise
+        return self._answer(request)
 
+    def explain(self, address: int) -> Explanation:
+        """Which memory type an address has, and why; see `Handle.explain`."""
         with self._lock:
-            return self._dispatch.ranges.finish(commit)
+            return self._engine.submit(Explain(self._number, address))
 
     # Claims
 
@@ -231,69 +244,61 @@ class LocalHandle:
         self, base: int, length: int, *, lease: float | None = None, wait: float | None = None
     ) -> Claim:
         """Claim a stretch of addresses for this process; see `Handle.claim`."""
-        done = self._locked(self._dispatch.claims.claim, base, length, lease, wait)
+        return self._answer(ClaimRange(self._number, base, length, lease, wait))
 
-        return cast("Claim", done.reply)
-
-    def release(self, base: int, length: int) -> None:
+    def release(self, base: int, length: int, *, fence: int | None = None) -> None:
         """Give back this process's claims inside a range; see `Handle.release`."""
-        self._locked(self._dispatch.claims.release, base, length)
+        with self._lock:
+            self._engine.submit(ReleaseRange(self._number, base, length, fence))
 
     def renew(self, fence: int, lease: float | None) -> Claim:
         """Let a claim run for `lease` more seconds from now; None lets it last."""
-        return cast("Claim", self._locked(self._dispatch.claims.renew, fence, lease).reply)
+        with self._lock:
+            return self._engine.submit(RenewClaim(self._number, fence, lease))
 
     def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
-        self._locked(self._dispatch.claims.wait_free, base, length, wait)
-
-    def _locked(self, ask: Callable[..., Outcome | Ticket], *arguments: float | None) -> Outcome:
-        with self._lock:
-            done = ask(self._file, *arguments)
-
-        return self._wait(done) if isinstance(done, Ticket) else done
+        self._answer(AwaitFree(self._number, base, length, wait))
 
     # Waiting
 
-    def _wait(self, ticket: Ticket) -> Outcome:
-        """Wait for what another thread, or the clock, makes of a ticket."""
-        context, woken = self._dispatch.context, threading.Event()
+    def _answer(self, request: WaitingRequest[R]) -> R:
         with self._lock:
-            ticket.wake = woken.set
-            if ticket.outcome is not None:
-                woken.set()
+            answer = self._engine.submit(request)
+
+        return self._wait(answer) if isinstance(answer, Pending) else answer
+
+    def _wait(self, pending: Pending[R]) -> R:
+        """Wait for what another thread, or the clock, makes of a request."""
+        woken = threading.Event()
+        with self._lock:
+            pending.wake = woken.set
 
         try:
-            while not woken.wait(self._until_due()):
-                with self._lock:
-                    context.tick()
-
+            while not self._settled(pending, woken):
+                pass
         except BaseException:
-            self._give_up(ticket)
+            with self._lock:
+                self._engine.abandon(pending)
+
             raise
 
-        outcome = cast("Outcome", ticket.outcome)
-        if outcome.error is not None:
-            raise outcome.error
+        return pending.result()
 
-        return outcome
+    def _settled(self, pending: Pending[R], woken: threading.Event) -> bool:
+        """Wait once; whether the answer is there."""
+        if pending.due_ns is not None:
+            due = self._engine.due_of(pending)
+            self._sleep(max(0, due - self._engine.clock.mono_ns()) / 1e9)
+        elif not pending.done:
+            woken.wait(self._until_due())
+            woken.clear()
+
+        with self._lock:
+            self._engine.tick()
+            return pending.done
 
     def _until_due(self) -> float | None:
-        context = self._dispatch.context
         with self._lock:
-            due = context.next_deadline
-            return None if due is None else max(0, due - context.clock.now().mono_ns) / 1e9
-
-    def _give_up(self, ticket: Ticket) -> None:
-        with self._lock:
-            if ticket.outcome is None:
-                self._dispatch.context.forsake(self._file.machine, ticket)
-            elif isinstance(ticket.outcome.reply, Commit):
-                self._dispatch.ranges.abort(ticket.outcome.reply)
-
-
-def _desc(base: int, length: int, flags: int, owner: str) -> RangeDesc:
-    try:
-        return RangeDesc(base, length, flags, owner_bytes(owner))
-    except ValueError as error:
-        raise InvalidArgument(str(error)) from error
+            due = self._engine.wake_at
+            return None if due == NEVER else max(0, due - self._engine.clock.mono_ns()) / 1e9

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from memhub.abi import Errno
+from memhub.audit.rows.columns import process_columns
+from memhub.core.events import ClientConnected, ClientGone, ClientRefused
 from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
 from memhub.service import wire
-from memhub.service.server import auditing
+from memhub.service.server.handlers import HANDLERS, LEAVING
 from memhub.service.server.later import Later
-from memhub.service.server.session import HANDLERS, LEAVING, Session
+from memhub.service.server.rights import unknown_process
+from memhub.service.server.session import Session
 from memhub.service.wire.protocol import CLOSED
 
 if TYPE_CHECKING:
@@ -57,7 +60,7 @@ class Connection:
         self._protocol = wire.ServerProtocol(gate.limits())
         self._session: Session | None = None
         self._process: Process | None = None
-        self._began = gate.hub.dispatch.context.clock.now().mono_ns
+        self._began = gate.hub.engine.now().mono_ns
         self._high = gate.settings.limits.queued_bytes // 2
         self._end: tuple[str, str | None] = ("disconnect", None)
         self._leaving = False
@@ -210,12 +213,13 @@ class Connection:
 
         self.peer = self._identify(hello.token)
         process = gate.hub.process(label_of(hello.label), pid=self.peer.pid, uid=self.peer.uid)
-        self._note(auditing.connected(process.principal, self.peer, self._now()))
+        engine = gate.hub.engine
+        engine.note(ClientConnected(process.principal, str(self.peer), engine.now()))
         self._process = process
         features = wire.FEATURE_MAP if self.peer.uid is not None else 0
         self.link.send((self._protocol.accept(gate.software, features),))
         later = Later(
-            gate.hub.dispatch,
+            gate.hub.engine,
             self.link,
             self._protocol,
             self._tasks,
@@ -301,30 +305,25 @@ class Connection:
         cause, reason = self._end
         try:
             process.close("stop" if cause == "stop" else "disconnect")
-            who = process.principal
-            self._note(
-                auditing.disconnected(who, self.peer, self._now(), self._began, cause, reason)
-            )
+            who, engine = process.principal, self.gate.hub.engine
+            peer = str(self.peer)
+            engine.note(ClientGone(who, peer, engine.now(), self._began, cause, reason))
         except LogFailed as error:
             # The hub owes the closes, and does them as soon as the log works.
             log.error("the end of %s is not logged yet: %s", self.peer, error)
 
     # Records
 
-    def _now(self) -> Any:  # noqa: ANN401 - an Instant, from whatever clock there is
-        return self.gate.hub.dispatch.context.clock.now()
-
-    def _note(self, record: dict[str, Any]) -> None:
-        journal = self.gate.hub.dispatch.context.journal
-        if journal.active:
-            journal.note(record)
-
     def _reject(self, error: DeviceError, op: str = "connect") -> None:
-        process = self._process.principal if self._process is not None else None
+        peer, engine = self.peer, self.gate.hub.engine
+        who = unknown_process(peer)
+        if self._process is not None:
+            who = process_columns(self._process.principal)
+
         try:
-            self._note(auditing.rejected(self.peer, self._now(), op, error, process))
+            engine.note(ClientRefused(who, str(peer), engine.now(), op, error))
         except LogFailed as failure:
-            log.error("a refusal of %s is not logged: %s", self.peer, failure)
+            log.error("a refusal of %s is not logged: %s", peer, failure)
 
 
 def label_of(label: str) -> str | None:

@@ -15,9 +15,10 @@ import orjson
 from anyio.lowlevel import checkpoint
 
 from memhub.errors import Cancelled, DeviceError, NoSuchRange
+from memhub.handle import await_answer
 from memhub.service import wire
 from memhub.service.server.mapping import map_memory
-from memhub.service.server.stream import WriteStream, finish, take
+from memhub.service.server.stream import WriteStream, finish, write_piece
 from memhub.service.wire.protocol import CLOSED
 
 if TYPE_CHECKING:
@@ -25,19 +26,19 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from memhub.core.machine import OpenFile
-    from memhub.core.ranges.commits import SetRequest
-    from memhub.dispatch import Dispatcher
-    from memhub.events import Subscription
+    from memhub.core.claims import Claim
+    from memhub.core.replies import SetOutcome
+    from memhub.engine import Engine
     from memhub.handle import Handle
+    from memhub.pending import Pending
     from memhub.service.link import Link
     from memhub.service.server.rights import Peer
     from memhub.service.settings import Limits
+    from memhub.subscriptions import Subscription
 
     Answer = wire.Message | None
     Work = Callable[[], Awaitable[Answer]]
 
-_REMOVE: Final = 1
 _ROWS_MAX: Final = 1 << 16
 
 
@@ -45,7 +46,7 @@ class Later:
     """What one connection has under way.
 
     Args:
-        dispatch: the hub's synchronous half.
+        engine: the hub's synchronous half.
         link: the client.
         protocol: its end of the protocol.
         tasks: where the tasks run.
@@ -55,7 +56,7 @@ class Later:
 
     def __init__(
         self,
-        dispatch: Dispatcher,
+        engine: Engine,
         link: Link,
         protocol: wire.ServerProtocol,
         tasks: TaskGroup,
@@ -67,7 +68,7 @@ class Later:
 
         #: Bytes of memory in the answers of this turn, which are not queued yet.
         self.turn = 0
-        self._dispatch = dispatch
+        self._engine = engine
         self._link = link
         self._protocol = protocol
         self._tasks = tasks
@@ -130,19 +131,21 @@ class Later:
 
     # Ranges and claims
 
-    def set_range(
-        self, it: wire.Ioctl, handle: Handle, request: SetRequest, wait: float | None
-    ) -> Answer:
+    def await_set(self, request: int, pending: Pending[SetOutcome]) -> Answer:
         """A MEMRANGE_SET that waits, or whose commit takes time."""
-        return self._begin(it.request, partial(_set_range, it, handle, request, wait))
-
-    def claim(
-        self, it: wire.Claim, handle: Handle, lease: float | None, wait: float | None
-    ) -> Answer:
-        """A claim that may wait."""
 
         async def work() -> wire.Message:
-            claim = await handle.claim(it.base, it.length, lease=lease, wait=wait)
+            await await_answer(self._engine, pending)
+
+            return wire.IoctlDone(request, b"")
+
+        return self._begin(request, work)
+
+    def await_claim(self, it: wire.Claim, pending: Pending[Claim]) -> Answer:
+        """A claim that waits."""
+
+        async def work() -> wire.Message:
+            claim = await await_answer(self._engine, pending)
             length = claim.end - claim.base
 
             return wire.Claimed(it.request, it.lease_ms, claim.fence, claim.base, length)
@@ -207,7 +210,7 @@ class Later:
             the answer, once it is the last or went wrong.
         """
         try:
-            if take(stream, self._dispatch.memory, data, self._most) and not last:
+            if write_piece(stream, self._engine, data, self._most) and not last:
                 return None
         except DeviceError as error:
             error.moved += stream.moved
@@ -221,9 +224,9 @@ class Later:
 
         return wire.Done(request, stream.moved)
 
-    def map(self, it: wire.Map, file: OpenFile, peer: Peer) -> Answer:
+    def map(self, it: wire.Map, handle: Handle, peer: Peer) -> Answer:
         """Hand out a machine's memory; the answer goes by itself, with its descriptor."""
-        reply, fd = map_memory(self._dispatch, file, peer, it)
+        reply, fd = map_memory(self._engine, handle, peer, it)
         try:
             frames = self._protocol.send(reply)
         except BaseException:
@@ -295,28 +298,6 @@ def event_of(number: int, missed: int, record: dict[str, Any]) -> wire.Event:
         record["event"],
         orjson.dumps(record),
     )
-
-
-async def _set_range(
-    it: wire.Ioctl, handle: Handle, request: SetRequest, wait: float | None
-) -> wire.Message:
-    if request.fence is None:
-        await handle.ioctl(it.command, it.op, it.desc, wait=wait)
-    elif request.arg == _REMOVE:
-        desc = request.desc
-        await handle.remove_range(desc.mr_base, desc.mr_len, wait=wait, fence=request.fence)
-    else:
-        desc = request.desc
-        await handle.set_range(
-            desc.mr_base,
-            desc.mr_len,
-            desc.mr_flags,
-            owner=desc.owner,
-            wait=wait,
-            fence=request.fence,
-        )
-
-    return wire.IoctlDone(it.request, b"")
 
 
 async def _read_some(handle: Handle, count: int, offset: int | None) -> bytes:

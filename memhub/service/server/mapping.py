@@ -15,15 +15,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from memhub.core.events import MemoryMapped
+from memhub.core.open_close import check_open
 from memhub.errors import DeviceError, NotPermitted, NotSupported
 from memhub.service import wire
-from memhub.service.server import auditing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from memhub.core.machine import Machine, OpenFile
-    from memhub.dispatch import Dispatcher
+    from memhub.core.files import OpenFile
+    from memhub.core.machine import Machine
+    from memhub.engine import Engine
+    from memhub.handle import Handle
     from memhub.service.server.rights import Peer
     from memhub.service.settings import RightsRule
 
@@ -31,13 +34,13 @@ if TYPE_CHECKING:
 
 
 def map_memory(
-    dispatch: Dispatcher, file: OpenFile, peer: Peer, it: wire.Map
+    engine: Engine, handle: Handle, peer: Peer, it: wire.Map
 ) -> tuple[wire.Mapped, int]:
     """Answer a MAP request, and record it.
 
     Args:
-        dispatch: the hub's synchronous half.
-        file: the handle.
+        engine: the hub's synchronous half.
+        handle: the open file.
         peer: who asks.
         it: the request.
 
@@ -49,24 +52,22 @@ def map_memory(
         NotPermitted: EPERM; the handle or the machine does not allow it.
         LogFailed: EIO; nothing is handed out.
     """
-    context = dispatch.context
+    machine = handle.machine
     error: DeviceError | None = None
     fd = -1
     try:
-        check_map(file, it.rights, local=peer.uid is not None)
-        fd = open_memory(file.machine, writable=bool(it.rights & wire.MAP_WRITE))
+        check_map(handle.file, machine, it.rights, local=peer.uid is not None)
+        fd = open_memory(machine, writable=bool(it.rights & wire.MAP_WRITE))
     except DeviceError as refusal:
         error = refusal
 
     try:
-        if context.journal.active:
-            now = context.clock.now()
-            context.journal.seal(auditing.mapped(file, now, peer, it.rights, error))
-
+        caller, now = handle.file.caller, engine.now()
+        engine.note(MemoryMapped(caller, str(peer), now, it.rights, error))
         if error is not None:
             raise error
 
-        return wire.Mapped(it.request, it.rights, wire.map_table(table(file.machine))), fd
+        return wire.Mapped(it.request, it.rights, wire.map_table(table(machine))), fd
     except BaseException:
         if fd >= 0:
             os.close(fd)
@@ -74,22 +75,22 @@ def map_memory(
         raise
 
 
-def check_map(file: OpenFile, rights: int, *, local: bool) -> None:
+def check_map(file: OpenFile, machine: Machine, rights: int, *, local: bool) -> None:
     """Refuse a mapping that the handle or the machine does not allow; see `map_memory`."""
     if not local:
         raise NotSupported("memory can be mapped over a Unix socket only")
 
-    if file.device != "mem":
+    if file.caller.device != "mem":
         raise NotSupported("/dev/kmem cannot be mapped: map /dev/mem and translate")
 
     if not file.readable:
-        raise NotPermitted(f"{file.path} is not open for reading")
+        raise NotPermitted(f"{file.caller.path} is not open for reading")
 
     if rights & wire.MAP_WRITE:
         if not file.writable:
-            raise NotPermitted(f"{file.path} is not open for writing")
+            raise NotPermitted(f"{file.caller.path} is not open for writing")
 
-        check_write(file.machine)
+        check_write(machine)
 
 
 def check_write(machine: Machine) -> None:
@@ -98,7 +99,7 @@ def check_write(machine: Machine) -> None:
     Raises:
         NotPermitted: EPERM.
     """
-    machine.check_open(writable=True)
+    check_open(machine, writable=True)
     for extent in machine.memory.extents:
         if extent.kind == "rom":
             raise NotPermitted(

@@ -3,153 +3,148 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from memhub.core.ranges.commits import SetRequest
-from memhub.errors import InvalidArgument, NoSuchRange, NotSupported
+from memhub.core.requests import (
+    BreakClaim,
+    ClaimRange,
+    Explain,
+    ReleaseRange,
+    RenewClaim,
+    SetRange,
+)
+from memhub.errors import NoSuchRange
+from memhub.faces.freebsd import decode_ioctl, encode_get
+from memhub.pending import Pending
 from memhub.service import wire
-from memhub.service.server.base import SessionBase
 from memhub.service.server.rights import BREAK_CLAIMS, READ_RANGES, SET_RANGES
 
 if TYPE_CHECKING:
-    from memhub.core.claims.claim import Claim
-    from memhub.core.requests import Outcome
-    from memhub.service.server.base import Answer, Entry
+    from memhub.core.claims import Claim
+    from memhub.service.server.session import Entry, Session
+
+    Answer = wire.Message | None
 
 FOREVER: Final = 0xFFFFFFFF
 
 
-class RangeRequests(SessionBase):
-    """IOCTL, EXPLAIN, CLAIM, RELEASE, RENEW, WAIT and BREAK."""
+def answer_ioctl(session: Session, it: wire.Ioctl) -> Answer:
+    """IOCTL."""
+    entry = session.entry(it.handle)
+    model, command = entry.model, it.command
+    if command in model.set:
+        return _set_range(session, it, entry)
 
-    def ioctl(self, it: wire.Ioctl) -> Answer:
-        """IOCTL: a GET, or a SET that takes effect at once."""
-        entry = self.entries.get(it.handle)
-        if entry is None:
-            entry = self.entry(it.handle)
+    if not entry.may & READ_RANGES:
+        session.need(entry, READ_RANGES, "ioctl")
 
-        command = it.command
-        if command in entry.file.model.set:
-            return self._set(it, entry)
+    most = session.max_body - 4 - len(it.op)
+    room = min(it.room, most)
+    if it.op.startswith(entry.null):
+        room = 0
 
-        if not entry.may & READ_RANGES:
-            self.need(entry, READ_RANGES, "ioctl")
+    asked = decode_ioctl(model, entry.number, command, it.op, b"", room)
+    assert not isinstance(asked, SetRange)
+    op, descs = encode_get(model, it.op, session.engine.submit(asked))
 
-        most = self.max_body - 4 - len(it.op)
-        room = it.room if it.room < most else most
-        if it.op.startswith(entry.null):
-            room = 0
+    return wire.IoctlDone(it.request, op, descs)
 
-        op, descs = self._dispatch.ranges.ioctl_get(entry.file, command, it.op, room)
 
-        return wire.IoctlDone(it.request, op, descs)
+def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
+    if not entry.may & SET_RANGES:
+        session.need(entry, SET_RANGES, "ioctl")
 
-    def _set(self, it: wire.Ioctl, entry: Entry) -> Answer:
-        if not entry.may & SET_RANGES:
-            self.need(entry, SET_RANGES, "ioctl")
+    desc = b"" if it.op.startswith(entry.null) else it.desc
+    asked = decode_ioctl(
+        entry.model,
+        entry.number,
+        it.command,
+        it.op,
+        desc,
+        None,
+        wait=seconds(it.wait_ms),
+        fence=it.fence or None,
+    )
+    if isinstance(asked, SetRange):
+        answer = session.engine.submit(asked)
+        if isinstance(answer, Pending):
+            return session.later.await_set(it.request, answer)
+    else:
+        session.engine.submit(asked)
 
-        ranges = self._dispatch.ranges
-        descs = b"" if it.op.startswith(entry.null) else it.desc
-        request = ranges.decode_set(entry.file, it.command, it.op, descs)
-        if it.fence:
-            request = SetRequest(entry.file, request.arg, request.desc, it.fence)
+    return wire.IoctlDone(it.request, b"")
 
-        if it.wait_ms or entry.file.machine.commit_latency > 0:
-            return self.later.set_range(it, entry.handle, request, seconds(it.wait_ms))
 
-        ranges.set(request)
+def explain_address(session: Session, it: wire.Explain) -> Answer:
+    """EXPLAIN."""
+    entry = session.entry(it.handle)
+    session.need(entry, READ_RANGES, "explain")
+    found = session.engine.submit(Explain(entry.number, it.address))
 
-        return wire.IoctlDone(it.request, b"")
+    return session.later.text(it, orjson.dumps(found._asdict()))
 
-    def explain(self, it: wire.Explain) -> Answer:
-        """EXPLAIN."""
-        entry = self.entry(it.handle)
-        self.need(entry, READ_RANGES, "explain")
-        machine, address = entry.file.machine, it.address
-        if machine.ranges.table is None:
-            raise NotSupported(f"{machine.name} has no range operations: its types are not known")
 
-        if entry.file.device == "kmem":
-            address = machine.kernel.physical(address, 1)
+def claim_range(session: Session, it: wire.Claim) -> Answer:
+    """CLAIM."""
+    entry = session.entry(it.handle)
+    session.need(entry, SET_RANGES, "claim")
+    wait = seconds(it.wait_ms)
+    lease = it.lease_ms / 1000 or None
+    answer = session.engine.submit(ClaimRange(entry.number, it.base, it.length, lease, wait))
+    if isinstance(answer, Pending):
+        return session.later.await_claim(it, answer)
 
-        if address >= machine.memory.top:
-            raise InvalidArgument(
-                f"address {address:#x} is outside the {machine.memory.phys_bits} physical "
-                f"address bits of {machine.name}"
-            )
+    return claimed(it.request, answer, it.lease_ms)
 
-        answer = machine.ranges.table.types.lookup(address)
-        facts = {
-            "address": it.address,
-            "physical": address,
-            "type": answer.type,
-            "why": answer.why,
-            "implementation_defined": answer.implementation_defined,
-        }
 
-        return self.later.text(it, orjson.dumps(facts))
+def release_range(session: Session, it: wire.Release) -> Answer:
+    """RELEASE."""
+    entry = session.entry(it.handle)
+    session.need(entry, SET_RANGES, "release")
+    session.engine.submit(ReleaseRange(entry.number, it.base, it.length, it.fence or None))
 
-    # Claims
+    return wire.Done(it.request)
 
-    def claim(self, it: wire.Claim) -> Answer:
-        """CLAIM."""
-        entry = self.entry(it.handle)
-        self.need(entry, SET_RANGES, "claim")
-        lease = it.lease_ms / 1000 or None
-        if it.wait_ms:
-            return self.later.claim(it, entry.handle, lease, seconds(it.wait_ms))
 
-        done = self._dispatch.claims.claim(entry.file, it.base, it.length, lease)
+def renew_claim(session: Session, it: wire.Renew) -> Answer:
+    """RENEW; the fencing number says which claim."""
+    entry = session.entry(it.handle)
+    session.need(entry, SET_RANGES, "renew")
+    claim = session.engine.submit(RenewClaim(entry.number, it.fence, it.lease_ms / 1000 or None))
 
-        return claimed(it.request, cast("Outcome", done).reply, it.lease_ms)
+    return claimed(it.request, claim, it.lease_ms)
 
-    def release(self, it: wire.Release) -> Answer:
-        """RELEASE."""
-        entry = self.entry(it.handle)
-        self.need(entry, SET_RANGES, "release")
-        if it.fence:
-            entry.file.machine.ranges.ownership.check_fence(entry.file.process, it.fence)
 
-        self._dispatch.claims.release(entry.file, it.base, it.length)
+def await_free(session: Session, it: wire.Wait) -> Answer:
+    """WAIT."""
+    entry = session.entry(it.handle)
+    session.need(entry, READ_RANGES, "wait")
 
-        return wire.Done(it.request)
+    return session.later.wait_free(it, entry.handle, seconds(it.wait_ms) or 0.0)
 
-    def renew(self, it: wire.Renew) -> Answer:
-        """RENEW; the fencing number says which claim."""
-        entry = self.entry(it.handle)
-        self.need(entry, SET_RANGES, "renew")
-        done = self._dispatch.claims.renew(entry.file, it.fence, it.lease_ms / 1000 or None)
 
-        return claimed(it.request, done.reply, it.lease_ms)
+def break_claims(session: Session, it: wire.Break) -> Answer:
+    """BREAK."""
+    entry = session.entry(it.handle)
+    session.need(entry, BREAK_CLAIMS, "break")
+    machine, end = entry.machine, it.base + it.length
+    own = session.process.principal
+    found = [
+        claim
+        for claim in machine.claims.claims.values()
+        if claim.process.id != own.id
+        and (claim.fence == it.fence if it.fence else claim.base < end and it.base < claim.end)
+    ]
+    if not found:
+        what = f"fence {it.fence}" if it.fence else f"{it.base:#x}/{it.length:#x}"
+        raise NoSuchRange(f"no other process has a claim with {what} on {machine.name}")
 
-    def wait(self, it: wire.Wait) -> Answer:
-        """WAIT."""
-        entry = self.entry(it.handle)
-        self.need(entry, READ_RANGES, "wait")
+    for claim in found:
+        session.engine.break_claim(BreakClaim(machine.name, claim.fence, it.reason, own))
 
-        return self.later.wait_free(it, entry.handle, seconds(it.wait_ms) or 0.0)
-
-    def break_claims(self, it: wire.Break) -> Answer:
-        """BREAK."""
-        entry = self.entry(it.handle)
-        self.need(entry, BREAK_CLAIMS, "break")
-        file, end = entry.file, it.base + it.length
-        found = [
-            claim
-            for claim in self.hub.claims(file.machine.name)
-            if claim.process is not file.process
-            and (claim.fence == it.fence if it.fence else claim.base < end and it.base < claim.end)
-        ]
-        if not found:
-            what = f"fence {it.fence}" if it.fence else f"{it.base:#x}/{it.length:#x}"
-            raise NoSuchRange(f"no other process has a claim with {what} on {file.machine.name}")
-
-        for claim in found:
-            self._dispatch.claims.break_claim(file.machine, claim.fence, it.reason)
-
-        return wire.Done(it.request, len(found))
+    return wire.Done(it.request, len(found))
 
 
 def seconds(milliseconds: int) -> float | None:

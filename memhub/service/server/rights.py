@@ -107,3 +107,8 @@ class Grants:
         what = " and ".join(words) if words else "anything"
 
         return NotPermitted(f"{self._peer} has no right to {what} on {machine}")
+
+
+def unknown_process(peer: Peer) -> dict[str, object]:
+    """What a record says of a client that has no process in the hub yet."""
+    return {"process": None, "process_id": None, "pid": peer.pid, "uid": peer.uid}

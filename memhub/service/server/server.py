@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 import anyio
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from memhub.core.events import ClientRefused
 from memhub.errors import AccessDenied, LogFailed
 from memhub.service.link import Link, SocketLink, StreamLink, peer_of
-from memhub.service.server import auditing
 from memhub.service.server.connection import Connection
 from memhub.service.server.gate import Gate
 from memhub.service.server.listening import UnixListener, tcp_listener
 from memhub.service.server.mapping import seal_machines
-from memhub.service.server.rights import Peer
+from memhub.service.server.rights import Peer, unknown_process
 from memhub.service.server.tls import Tokens, server_context
 from memhub.service.settings import ServiceConfig, ServiceError
 from memhub.service.subject import Subject
@@ -101,7 +101,7 @@ class Server(anyio.AsyncContextManagerMixin):
             "pid": os.getpid(),
             "connections": len(self._connections),
             "requests": self._answered + sum(it.answered for it in self._connections),
-            "mono_ns": self._hub.dispatch.context.clock.now().mono_ns,
+            "mono_ns": self._hub.engine.now().mono_ns,
         }
 
     @asynccontextmanager
@@ -259,17 +259,14 @@ class Server(anyio.AsyncContextManagerMixin):
 
     def _turn_away(self, address: str, error: Exception) -> None:
         """Record a client that did not get as far as saying HELLO."""
-        context = self._hub.dispatch.context
-        if context.journal.active:
-            cause = error.__cause__ or error
-            reason = AccessDenied(f"TLS failed: {type(cause).__name__} {cause}".rstrip())
-            record = auditing.rejected(
-                Peer(address=address), context.clock.now(), "connect", reason
-            )
-            try:
-                context.journal.note(record)
-            except LogFailed as failure:
-                log.error("a refusal of %s is not logged: %s", address, failure)
+        cause = error.__cause__ or error
+        reason = AccessDenied(f"TLS failed: {type(cause).__name__} {cause}".rstrip())
+        peer, engine = Peer(address=address), self._hub.engine
+        who = unknown_process(peer)
+        try:
+            engine.note(ClientRefused(who, str(peer), engine.now(), "connect", reason))
+        except LogFailed as failure:
+            log.error("a refusal of %s is not logged: %s", address, failure)
 
     # Time limits
 

@@ -1,136 +1,143 @@
-"""What one client asks, and the answers that are given at once.
-
-A handler takes a request and returns its answer, or None where the answer comes later
-(`later`). It never awaits: all requests of one receive are answered in one turn.
-"""
+"""What one client has open, and its rights."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
-import orjson
-
-from memhub.errors import Cancelled, InvalidArgument
-from memhub.service import wire
-from memhub.service.server.memory import MemoryRequests
-from memhub.service.server.ranges import RangeRequests
-from memhub.service.server.rights import READ_RANGES
+from memhub.abi import ILP32, LP64
+from memhub.audit.rows.columns import process_columns
+from memhub.core.events import ClientRefused
+from memhub.errors import BadHandle
+from memhub.service.server.rights import READ_RANGES, Grants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memhub.service.server.base import Answer
+    from memhub.core.files import OpenFile
+    from memhub.errors import DeviceError
+    from memhub.handle import Handle
+    from memhub.hub import Hub
+    from memhub.process import Process
+    from memhub.service.server.later import Later
+    from memhub.service.server.rights import Peer
+    from memhub.service.settings import ServiceConfig
+
+_NULL: Final = {LP64.name: bytes(8), ILP32.name: bytes(4)}
+
+
+class Entry:
+    """One open handle of a client.
+
+    Attributes:
+        handle: the hub's handle.
+        number: the hub's number for it.
+        machine: the machine.
+        model: the data model of its ioctls.
+        may: bits of the rights on its machine.
+        null: how a NULL pointer begins an ioctl's argument.
+    """
+
+    __slots__ = ("handle", "machine", "may", "model", "null", "number")
+
+    def __init__(self, handle: Handle, may: int) -> None:
+        self.handle = handle
+        self.number = handle.number
+        self.machine = handle.machine
+        self.model = handle.file.model
+        self.may = may
+        self.null = _NULL[self.model.name]
 
 
 @final
-class Session(MemoryRequests, RangeRequests):
-    """One client's process, handles, rights and subscriptions; see `SessionBase`."""
+class Session:
+    """One client's process, handles, rights and subscriptions.
 
-    def subscribe(self, it: wire.Subscribe) -> Answer:
-        """SUBSCRIBE."""
-        if it.machine:
-            self.check_machine(it.machine, "subscribe")
+    Args:
+        hub: what serves it.
+        settings: limits and rules.
+        peer: who it is.
+        process: its process in the hub.
+        model: the data model of its handles, as HELLO gives it.
+        later: where requests go whose answers take time.
+        facts: what the service says of itself in a report.
+    """
 
-        whole = not it.length
-        subscription = self.hub.subscribe(
-            machine=it.machine or None,
-            machines=self._seen(),
-            base=None if whole else it.base,
-            length=None if whole else it.length,
-            size=min(it.queue, 1 << 16) or 1024,
-        )
+    def __init__(
+        self,
+        hub: Hub,
+        settings: ServiceConfig,
+        peer: Peer,
+        process: Process,
+        model: int,
+        later: Later,
+        facts: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.hub = hub
+        self.peer = peer
+        self.process = process
+        self.later = later
+        self.max_body = later.max_body
+        self.entries: dict[int, Entry] = {}
+        self.grants = Grants(settings.rights, peer)
+        self.engine = hub.engine
+        self.limits = settings.limits
+        self.model = model
+        self.service_facts = facts
+        self.last_handle = 0
 
-        return wire.Done(it.request, self.later.forward(subscription))
+    # Handles
 
-    def unsubscribe(self, it: wire.Unsubscribe) -> Answer:
-        """UNSUBSCRIBE."""
-        self.later.stop_forwarding(it.subscription)
+    def entry(self, number: int) -> Entry:
+        """An open handle.
 
-        return wire.Done(it.request)
+        Raises:
+            BadHandle: EBADF; not open on this connection.
+        """
+        try:
+            return self.entries[number]
+        except KeyError:
+            raise BadHandle(f"handle {number} is not open on this connection") from None
 
-    def _seen(self) -> set[str]:
-        """The machines that the client may look at; it hears of no other."""
-        return {name for name in self.hub.machines if self.rights_on(name) & READ_RANGES}
+    def need(self, entry: Entry, rights: int, op: str) -> None:
+        """Refuse a client that lacks a right.
 
-    def report(self, it: wire.Report) -> Answer:
-        """REPORT."""
-        if it.machine:
-            self.check_machine(it.machine, "report")
+        Raises:
+            NotPermitted: EPERM.
+        """
+        if rights & ~entry.may:
+            error = self.grants.refusal(entry.machine.name, rights & ~entry.may)
+            self.reject(op, error, entry.handle.file)
+            raise error
 
-        wanted = {word for word in it.what.split(",") if word}
-        unknown = wanted - {"machines", "claims", "waits", "rates"}
-        if unknown:
-            raise InvalidArgument(f"REPORT knows nothing of {', '.join(sorted(unknown))}")
+    def rights_on(self, machine: str) -> int:
+        """The bits of what the client may do on a machine.
 
-        seen = self._seen()
-        whole = self.hub.report()
-        whole["machines"] = [
-            _part(row, wanted)
-            for row in whole["machines"]
-            if it.machine in ("", row["machine"]) and row["machine"] in seen
-        ]
-        if not wanted or "rates" in wanted:
-            whole["service"] = self._facts()
+        A machine that is not there is one like any other, on which only the rules for all
+        machines speak. So a client cannot tell it from one that it has no right to.
+        """
+        return self.grants.on(machine if machine in self.hub.machines else "")
 
-        return self.later.text(it, orjson.dumps(whole))
+    def check_machine(self, name: str, op: str) -> None:
+        """Refuse to tell of a machine that the client may not look at.
 
-    def ping(self, it: wire.Ping) -> Answer:
-        """PING."""
-        return wire.Done(it.request, it.cookie)
+        Raises:
+            NotPermitted: EPERM; it lacks `read-ranges` there, whether or not the machine exists.
+            NoSuchDevice: ENOENT; there is none, and it may look at every machine that there is.
+        """
+        may = self.rights_on(name)
+        if not may & READ_RANGES:
+            self.deny(op, name, READ_RANGES if may else 0)
 
-    def cancel(self, it: wire.Cancel) -> Answer:
-        """CANCEL: the request's own answer is the answer."""
-        return self.later.cancel(it.request)
+        self.engine.machine(name)
 
-    def refuse(self, _: wire.Message) -> Answer:
-        """Any new request once the service stops."""
-        raise Cancelled("the service stops and takes no new requests")
+    def deny(self, op: str, machine: str, missing: int) -> NoReturn:
+        """Record and raise the refusal of a client that lacks a right; see `Grants.refusal`."""
+        error = self.grants.refusal(machine, missing)
+        self.reject(op, error)
+        raise error
 
-    def nothing(self, _: wire.Message) -> Answer:
-        """GOODBYE, ABORT: the protocol has taken note."""
-        return None
-
-
-def _part(row: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
-    if not wanted or "machines" in wanted:
-        return row
-
-    keys = {"machine", "arch"}
-    keys |= {"claims", "commits"} if "claims" in wanted else set()
-    keys |= {"waits", "waits_for"} if "waits" in wanted else set()
-
-    return {key: value for key, value in row.items() if key in keys}
-
-
-HANDLERS: Final[dict[type[wire.Message], Callable[[Session, Any], Answer]]] = {
-    wire.Ioctl: Session.ioctl,
-    wire.Pread: Session.pread,
-    wire.Pwrite: Session.pwrite,
-    wire.Read: Session.read,
-    wire.Write: Session.write,
-    wire.Data: Session.data,
-    wire.Seek: Session.seek,
-    wire.Open: Session.open,
-    wire.Close: Session.close,
-    wire.Claim: Session.claim,
-    wire.Release: Session.release,
-    wire.Renew: Session.renew,
-    wire.Wait: Session.wait,
-    wire.Break: Session.break_claims,
-    wire.Subscribe: Session.subscribe,
-    wire.Unsubscribe: Session.unsubscribe,
-    wire.Report: Session.report,
-    wire.Explain: Session.explain,
-    wire.Map: Session.map,
-    wire.Ping: Session.ping,
-    wire.Cancel: Session.cancel,
-    wire.Goodbye: Session.nothing,
-    wire.Abort: Session.nothing,
-}
-
-_GOING_ON: Final = (wire.Data, wire.Cancel, wire.Goodbye, wire.Abort)
-
-#: What answers while the service stops: what is under way goes on, nothing new begins.
-LEAVING: Final = {
-    kind: handler if kind in _GOING_ON else Session.refuse for kind, handler in HANDLERS.items()
-}
+    def reject(self, op: str, error: DeviceError, file: OpenFile | None = None) -> None:
+        """Record a refusal of the service's own."""
+        who = process_columns(self.process.principal) if file is None else file.caller.facts
+        engine = self.engine
+        engine.note(ClientRefused(who, str(self.peer), engine.now(), op, error))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.core.memory.physical import NeedsDevice
+from memhub.core.requests import Write
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.service import wire
 
 if TYPE_CHECKING:
-    from memhub.dispatch.memory import MemoryDesk
+    from memhub.engine import Engine
     from memhub.handle import Handle
 
 
@@ -34,12 +35,12 @@ class WriteStream:
         self.held: bytearray | None = None
 
 
-def take(stream: WriteStream, memory: MemoryDesk, data: bytes, most: int) -> bool:
+def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> bool:
     """Write one piece, or keep it where a device is to take it.
 
     Args:
         stream: the write.
-        memory: the hub's desk.
+        engine: the hub's synchronous half.
         data: the piece.
         most: bytes that are kept for a device.
 
@@ -55,7 +56,7 @@ def take(stream: WriteStream, memory: MemoryDesk, data: bytes, most: int) -> boo
 
     at = None if stream.offset is None else stream.offset + stream.moved
     try:
-        moved = memory.write(stream.handle.file, data, at)
+        moved = engine.submit(Write(stream.handle.number, data, at))
     except NeedsDevice:
         left = stream.total - stream.moved
         if left > most:

@@ -1,0 +1,60 @@
+"""Requests that open and close."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memhub.abi import ILP32, LP64
+from memhub.errors import InvalidArgument, NoSpace
+from memhub.service import wire
+from memhub.service.server.rights import WRITE_MEMORY
+from memhub.service.server.session import Entry
+
+if TYPE_CHECKING:
+    from memhub.service.server.session import Session
+
+_MODES: Final = {wire.OPEN_READ: "r", wire.OPEN_WRITE: "w", 3: "r+"}
+_MODELS: Final = (None, LP64, ILP32)
+
+
+def open_handle(session: Session, it: wire.Open) -> wire.Message:
+    """OPEN."""
+    mode = _MODES.get(it.flags & 3)
+    if mode is None:
+        raise InvalidArgument("OPEN asks for neither reading nor writing")
+
+    if len(session.entries) >= session.limits.handles:
+        full = NoSpace(f"{len(session.entries)} handles are open, which is the limit")
+        session.reject("open", full)
+        raise full
+
+    named = it.path.rpartition(":")[0]
+    machine = named or session.engine.default
+    may = session.rights_on(machine)
+    missing = WRITE_MEMORY & ~may if it.flags & wire.OPEN_WRITE else 0
+    if not may:
+        session.deny("open", named or "the default machine", 0)
+    elif missing:
+        session.deny("open", machine, missing)
+
+    handle = session.process.open_nowait(
+        it.path,
+        mode,
+        undo=bool(it.flags & wire.OPEN_UNDO),
+        model=_MODELS[it.model or session.model],
+    )
+    session.last_handle += 1
+    entry = session.entries[session.last_handle] = Entry(handle, may)
+    model = 1 if entry.model is LP64 else 2
+    arch, name = entry.machine.arch.name, entry.machine.name
+
+    return wire.Opened(it.request, session.last_handle, model, 0, arch, name)
+
+
+def close_handle(session: Session, it: wire.Close) -> wire.Message:
+    """CLOSE."""
+    entry = session.entry(it.handle)
+    del session.entries[it.handle]
+    entry.handle.close()
+
+    return wire.Done(it.request)

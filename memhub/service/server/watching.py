@@ -1,0 +1,79 @@
+"""Requests that look at the hub as a whole: SUBSCRIBE, UNSUBSCRIBE and REPORT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from memhub.errors import InvalidArgument
+from memhub.service import wire
+from memhub.service.server.rights import READ_RANGES
+
+if TYPE_CHECKING:
+    from memhub.service.server.session import Session
+
+    Answer = wire.Message | None
+
+
+def subscribe(session: Session, it: wire.Subscribe) -> Answer:
+    """SUBSCRIBE."""
+    if it.machine:
+        session.check_machine(it.machine, "subscribe")
+
+    whole = not it.length
+    subscription = session.hub.subscribe(
+        machine=it.machine or None,
+        machines=_visible_machines(session),
+        base=None if whole else it.base,
+        length=None if whole else it.length,
+        size=min(it.queue, 1 << 16) or 1024,
+    )
+
+    return wire.Done(it.request, session.later.forward(subscription))
+
+
+def unsubscribe(session: Session, it: wire.Unsubscribe) -> Answer:
+    """UNSUBSCRIBE."""
+    session.later.stop_forwarding(it.subscription)
+
+    return wire.Done(it.request)
+
+
+def report(session: Session, it: wire.Report) -> Answer:
+    """REPORT."""
+    if it.machine:
+        session.check_machine(it.machine, "report")
+
+    wanted = {word for word in it.what.split(",") if word}
+    unknown = wanted - {"machines", "claims", "waits", "rates"}
+    if unknown:
+        raise InvalidArgument(f"REPORT knows nothing of {', '.join(sorted(unknown))}")
+
+    visible = _visible_machines(session)
+    whole = session.hub.report()
+    whole["machines"] = [
+        _wanted_part(row, wanted)
+        for row in whole["machines"]
+        if it.machine in ("", row["machine"]) and row["machine"] in visible
+    ]
+    if not wanted or "rates" in wanted:
+        whole["service"] = session.service_facts()
+
+    return session.later.text(it, orjson.dumps(whole))
+
+
+def _visible_machines(session: Session) -> set[str]:
+    """The machines that the client may look at; it hears of no other."""
+    return {name for name in session.hub.machines if session.rights_on(name) & READ_RANGES}
+
+
+def _wanted_part(row: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
+    if not wanted or "machines" in wanted:
+        return row
+
+    keys = {"machine", "arch"}
+    keys |= {"claims", "commits"} if "claims" in wanted else set()
+    keys |= {"waits", "waits_for"} if "waits" in wanted else set()
+
+    return {key: value for key, value in row.items() if key in keys}
