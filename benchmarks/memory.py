@@ -41,7 +41,7 @@ def _copying(size: int) -> Callable[[], bytes]:
 
 def rows(plan: Plan) -> Iterator[Row]:
     """The rows of three sizes."""
-    machine = Machine(spec(), ARCHES["i386"])
+    machine = Machine.make(spec(), ARCHES["i386"])
     machine.transfer.write("mem", _AT, bytes(range(256)) * 4096)
     read = machine.transfer.read
     peer = _unicorn() if plan.peers else None

@@ -28,7 +28,7 @@ def _machine() -> Machine:
         memory=(Region(base=0, length=_SIZE),),
     )
 
-    return Machine(spec, ARCHES["amd64-mtrr"])
+    return Machine.make(spec, ARCHES["amd64-mtrr"])
 
 
 def _make() -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from memhub.audit.rows import row_of
 from memhub.core.decide import DECIDERS
-from memhub.core.events import LOOKS
+from memhub.core.decision import Decision
+from memhub.core.events import LOOKS, RangesSet, SetRefused, WaitEnded
 from memhub.core.instant import NEVER, SECOND, Instant
 from memhub.core.open_close import decide_open, refuse_open
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from memhub.audit import AuditLog
     from memhub.clock import Clock
-    from memhub.core.decision import Decision
     from memhub.core.events import Event
     from memhub.core.files import Caller, OpenFile
     from memhub.core.machine import Machine
@@ -507,10 +507,12 @@ def _take_back(machine: Machine, decision: Decision) -> None:
 def _failed_instead(
     machine: Machine, decision: Decision, now: Instant, error: LogFailed
 ) -> Decision | None:
-    """What becomes of a wait or a commit whose end cannot be logged; None for anything else."""
-    first = decision.events[0]
-    wait, commit = getattr(first, "wait", None), getattr(first, "commit", None)
-    if wait is not None:
-        return fail_wait(machine, wait, now, error)
+    """What becomes of waits and a commit whose end cannot be logged; None for anything else."""
+    instead: list[Event] = []
+    for event in decision.events:
+        if isinstance(event, WaitEnded):
+            instead += fail_wait(machine, event.wait, now, error).events
+        elif isinstance(event, (RangesSet, SetRefused)) and event.commit is not None:
+            instead += end_commit(machine, event.commit, now, error).events
 
-    return None if commit is None else end_commit(machine, commit, now, error)
+    return Decision(None, error, tuple(instead)) if instead else None

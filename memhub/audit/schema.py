@@ -108,9 +108,17 @@ FIELDS: Final[dict[str, Field]] = {
     "generation": Field("int", "the machine's table version after this record"),
     "claim": Field("u64", "the hub's number for the claim, never used twice", True),
     "fence": Field("u64", "fence number of the claim; a higher one supersedes it", True),
+    "wait": Field("int", "the machine's number for the wait; `wait.begin` and `wait.end` share it"),
+    "commit": Field(
+        "int", "the machine's number for the commit; `commit.begin` and the `request.set` share it"
+    ),
+    "undo": Field("bool", "whether the file was opened \"undo on close\""),
+    "model": Field("str", "data model of the file's ioctls: `LP64` or `ILP32`"),
+    "lease_ns": Field("ns", "length of the lease asked for; null without one", True),
+    "written": Field("[int]", "slots that the request itself wrote, where `slots` has others too"),
     "claimed": Field("[int]", "slots that this request claimed for its process"),
     "released": Field("[int]", "slots whose claim this request ended"),
-    "expires_ns": Field("ns", "wall clock at which the lease ends; null without a lease", True),
+    "expires_ns": Field("ns", "wall clock at which the lease, wait or commit ends; null for one without end", True),
     "cause": Field(
         "str", "why: `update`, `close`, `disconnect`, `expired`, a fault's name, …", True
     ),
@@ -165,7 +173,17 @@ _CLAIM_MORE: Final = (
     "errno",
     "reason",
 )
-_SET_MORE: Final = ("handle", "ioctl", "cause", "claim", "fence", "claimed", "released", *_BY)
+_SET_MORE: Final = (
+    "handle",
+    "claim",
+    "fence",
+    "claimed",
+    "released",
+    "expires_ns",
+    "commit",
+    "written",
+    *_BY,
+)
 _LOG: Final = ("log_id", "software", "hash_algorithm", "continued")
 _HOST: Final = ("pid", "uid", "config")
 
@@ -182,7 +200,7 @@ EVENTS: Final[dict[str, Event]] = {
         ("msrs", "after_msr", "phys_bits", "config", "count", "device", "cause", "errno", "reason"),
     ),
     "device.detach": Event("a machine is taken away", (*_WHERE, "generation"), ("cause",)),
-    "request.open": Event("a device was opened", (*_CALL, "flags"), ("handle", "owner")),
+    "request.open": Event("a device was opened", (*_CALL, "flags"), ("handle", "undo", "model")),
     "request.close": Event("a handle was closed", _CALL, ("handle", "cause")),
     "request.get": Event(
         "MEMRANGE_GET", (*_CALL, "count", "generation"), ("handle", "ioctl", "owner", "moved")
@@ -191,6 +209,12 @@ EVENTS: Final[dict[str, Event]] = {
         "MEMRANGE_SET, and a request refused before its descriptor was read",
         (*_CALL, *_RANGE, "attributes", "flags", *_TABLE, "generation"),
         (*_SET_MORE, *_MSRS),
+    ),
+    "commit.begin": Event(
+        "a MEMRANGE_SET is on its way to all CPUs; a `request.set` says how it ended",
+        (*_WHERE, "device", *_WHO, "op", *_RANGE, "attributes", "flags", "slots", "commit")
+        + ("fence", "lease_ns", "expires_ns", "generation", "duration_ns"),
+        ("handle",),
     ),
     "request.read": Event(
         "read or pread", (*_CALL, "base", "length", "moved"), ("handle", "cause")
@@ -212,17 +236,19 @@ EVENTS: Final[dict[str, Event]] = {
     "undo": Event(
         "slots were put back as a handle opened for undo was closed",
         (*_WHERE, *_WHO, *_TABLE, "cause", "generation"),
-        ("handle", "device", "errno", "reason", *_MSRS),
+        ("handle", "errno", "reason", "written", *_MSRS),
     ),
     "wait.begin": Event(
         "a process waits for a range",
-        (*_WHERE, *_WHO, *_RANGE),
-        ("handle", "device", "holder", "holder_id", "reason", "claim"),
+        (*_WHERE, "device", *_WHO, "op", *_RANGE, "wait", "reason", "expires_ns", "generation"),
+        ("handle", "flags", "fence", "lease_ns", *_BY),
     ),
     "wait.end": Event(
-        "a wait ended: granted, timed out, cancelled or refused as a deadlock",
-        (*_WHERE, *_WHO, *_RANGE, "errno", "cause", "duration_ns"),
-        ("handle", "device", "holder", "holder_id", "reason", "claim"),
+        "a wait ended: granted, refused, timed out, cancelled, by a deadlock, by a close, or as "
+        "the log failed",
+        (*_WHERE, "device", *_WHO, "op", *_RANGE, "wait", "errno", "reason", "cause")
+        + ("holder", "holder_id", "duration_ns", "generation"),
+        ("handle",),
     ),
     "memory.map": Event(
         "a client of the service was handed a machine's memory to map, or was not; what it does "

@@ -31,7 +31,7 @@ def decide_tick(machine: Machine, _request: Tick, now: Instant) -> Decision:
         if commit.due_ns <= now.mono_ns:
             return decide_commit(machine, commit, now)
 
-    for wait in machine.waits.overdue(now.mono_ns):
-        return decide_timeout(machine, wait, now)
+    ended = [decide_timeout(machine, wait, now) for wait in machine.waits.overdue(now.mono_ns)]
+    facts = tuple(event for decision in ended for event in decision.events)
 
-    return Decision(changes=False)
+    return Decision(None, None, facts, changes=bool(facts))

@@ -40,6 +40,8 @@ class Flight:
     wrote: tuple[int, ...]
     rows: tuple[RangeDesc, ...]
     span: Span
+    due: float
+    answer: str | None = None
 
 
 @dataclass(eq=False)

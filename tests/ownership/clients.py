@@ -126,8 +126,8 @@ async def history(seed: int, *, latency: bool, clients: int = 3, length: int = 4
         await late.aclose()
         clock.cancel_scope.cancel()
 
-    assert bench.machine.queue.tickets == []
-    assert bench.machine.ranges.commits == []
+    assert bench.machine.waits.waits == {}
+    assert bench.machine.commits.commits == {}
 
     return recorder.calls
 
@@ -149,7 +149,7 @@ async def _let_time_pass(bench: Bench, pause: int) -> None:
             await checkpoint()
 
         bench.clock.advance(0.5)
-        bench.hub.dispatch.context.tick()
+        bench.hub.engine.tick()
 
 
 async def _client(handle: Handle, recorder: Recorder, rng: Random, length: int) -> None:

@@ -18,6 +18,9 @@ from memhub.core.driver import Change, RangeDriver, RangeState
 from memhub.errors import DeviceError
 from ownership.asks import Ask, Flight, Held, Refused, Span, overlap
 
+#: Seconds that a commit takes, where one takes time.
+LATENCY = 3.0
+
 #: The type of a page under a state.
 TypeAt = Callable[[RangeState, int], str]
 
@@ -195,7 +198,8 @@ class Model:
             change = self.plan(ask)
             rows = self.state.apply(change).slots
             kept = tuple(rows[slot] for slot in change.wrote)
-            self.flights.append(Flight(ask, change.wrote, kept, self.reach(change)))
+            due = self.now + LATENCY
+            self.flights.append(Flight(ask, change.wrote, kept, self.reach(change), due))
         else:
             self.effect(ask, self.plan(ask))
 

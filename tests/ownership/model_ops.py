@@ -45,17 +45,18 @@ class ModelMachine(Model):
         """A commit takes effect."""
         try:
             self.effect(flight.ask, self.plan(flight.ask, but=flight))
-            answer = "ok"
+            flight.answer = "ok"
         except Refused as refusal:
-            answer = refusal.errno
+            flight.answer = refusal.errno
 
         self.flights.remove(flight)
         self.serve()
 
-        return answer
+        return flight.answer
 
     def abort(self, flight: Flight) -> None:
         """A commit's caller is cancelled."""
+        flight.answer = "ECANCELED"
         self.flights.remove(flight)
         self.serve()
 
@@ -99,7 +100,7 @@ class ModelMachine(Model):
         return "ok"
 
     def advance(self, seconds: float) -> None:
-        """Time passes: leases run out, then the waits whose time is up."""
+        """Time passes: leases run out, commits take effect, then the waits whose time is up."""
         self.now += seconds
         due = [c for c in self.claims.values() if c.expires is not None and c.expires <= self.now]
         late = any(a.deadline is not None and a.deadline <= self.now for a in self.queue)
@@ -108,6 +109,9 @@ class ModelMachine(Model):
 
         if due or late:
             self.serve()
+
+        for flight in [f for f in self.flights if f.due <= self.now]:
+            self.finish(flight)
 
         for ask in [a for a in self.queue if a.deadline is not None and a.deadline <= self.now]:
             self.queue.remove(ask)
@@ -121,6 +125,9 @@ class ModelMachine(Model):
         others = [other for other in self.handles.values() if other[0] == process]
         if undo and not any(other[1] for other in others):
             mine = [flight for flight in self.flights if flight.ask.handle == handle]
+            for flight in mine:
+                flight.answer = "EBADF"
+
             self.flights = [flight for flight in self.flights if flight not in mine]
             for slot, then in self.notes.pop(process, {}).items():
                 self._put_back(process, slot, then)
@@ -130,6 +137,9 @@ class ModelMachine(Model):
                 del self.claims[claim.fence]
 
             self.lost.pop(process, None)
+
+        for flight in [f for f in self.flights if f.ask.handle == handle]:
+            flight.answer = "EBADF"
 
         self.flights = [flight for flight in self.flights if flight.ask.handle != handle]
         for ask in [a for a in self.queue if a.handle == handle]:

@@ -104,7 +104,7 @@ class Bench:
 
     def table(self) -> tuple[RangeDesc, ...]:
         """The slots, nobody's busy."""
-        table = self.machine.ranges.table
+        table = self.machine.table
 
         return table.state.slots if table is not None else ()
 
@@ -118,10 +118,10 @@ class Bench:
 
     def check_idle(self) -> None:
         """Nobody waits, nothing is on its way, no claim is left, and the log tells the rest."""
-        assert self.machine.queue.tickets == []
-        assert self.machine.ranges.commits == []
+        assert self.machine.waits.waits == {}
+        assert self.machine.commits.commits == {}
         assert self.holders() == []
-        assert list(self.machine.processes()) == []
+        assert list(self.machine.files.processes()) == []
         self.check()
 
 
@@ -170,14 +170,14 @@ def check_log(records: Iterable[Mapping[str, Any]], machine: Any) -> None:
 
         _follow(record, claims)
 
-    table = machine.ranges.table
+    table = machine.table
     state = {
         slot: (d.mr_base, d.mr_len, d.mr_flags, d.mr_owner.rstrip(b"\0").decode("latin-1"))
         for slot, d in enumerate(table.state.slots)
     }
     assert slots == state
     assert {k: v for k, v in msrs.items() if v} == {k: v for k, v in table.state.msrs.items() if v}
-    assert set(machine.ranges.ownership.claims) <= claims
+    assert set(machine.claims.claims) <= claims
 
 
 def _follow(record: Mapping[str, Any], claims: set[int]) -> None:

@@ -19,6 +19,7 @@ from memhub.abi import (
     RangeDesc,
     owner_bytes,
 )
+from memhub.core.requests import ReleaseRange
 from memhub.errors import DeviceError
 from ownership.rig import PAGE, Bench, bench, settle
 
@@ -185,7 +186,7 @@ class Run:
 
 
 def _state(b: Bench) -> object:
-    return b.table(), sorted(b.holders()), dict(b.machine.ranges.table.state.msrs)  # type: ignore[union-attr]
+    return b.table(), sorted(b.holders()), dict(b.machine.table.state.msrs)  # type: ignore[union-attr]
 
 
 async def _run(case: Case, number: int, *, late: bool) -> Run:
@@ -195,7 +196,7 @@ async def _run(case: Case, number: int, *, late: bool) -> Run:
 
         def nudge() -> None:
             if ("other", 0, PAGE) in b.holders():
-                b.hub.dispatch.claims.release(other.file, 0, PAGE)
+                b.hub.engine.submit(ReleaseRange(other.number, 0, PAGE))
 
             b.clock.advance(1)
 
@@ -234,8 +235,8 @@ async def _run(case: Case, number: int, *, late: bool) -> Run:
         await settle()
         run = Run(counted.suspensions, scope.cancelled_caught, before, _state(b))
         b.check()
-        assert b.machine.queue.tickets == []
-        assert b.machine.ranges.commits == []
+        assert b.machine.waits.waits == {}
+        assert b.machine.commits.commits == {}
         victim.close()
         other.close()
         await settle()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memhub.core.claims.waiting import Ticket
-from memhub.core.requests import Principal
+from memhub.core.files import Principal
+from memhub.core.requests import ClaimRange, Open, ReleaseRange
 from memhub.errors import DeviceError
+from memhub.pending import Pending
 from ownership.rig import PAGE, Bench, spec
-
-if TYPE_CHECKING:
-    from memhub.core.machine import OpenFile
 
 PROCESSES = 4
 PAGES = 6
@@ -30,29 +28,30 @@ class Table:
     """Claims of pages and the queue, as sets and lists of this test's own."""
 
     bench: Bench
-    files: dict[int, OpenFile] = field(default_factory=dict)
+    files: dict[int, int] = field(default_factory=dict)
     held: dict[int, set[int]] = field(default_factory=dict)
-    queue: list[tuple[int, set[int], Ticket]] = field(default_factory=list)
+    queue: list[tuple[int, set[int], Pending[Any]]] = field(default_factory=list)
     deadlocks: int = 0
 
-    def file(self, process: int) -> OpenFile:
+    def file(self, process: int) -> int:
         if process not in self.files:
             who = Principal(process, f"p{process}")
-            self.files[process] = self.bench.hub.dispatch.files.open(who, "/dev/mem")
+            self.files[process] = self.bench.hub.engine.open(Open(who, "/dev/mem"))
 
         return self.files[process]
 
     def claim(self, process: int, pages: set[int], *, wait: bool) -> None:
         lo, size = min(pages) * PAGE, len(pages) * PAGE
-        desk, limit = self.bench.hub.dispatch.claims, math.inf if wait else None
+        limit = math.inf if wait else None
         circle = self.would_close(process, pages)
         try:
-            done = desk.claim(self.file(process), lo, size, None, limit)
+            request = ClaimRange(self.file(process), lo, size, None, limit)
+            done = self.bench.hub.engine.submit(request)
         except DeviceError as error:
             self._refused(error.code.name, wait=wait, circle=circle)
             return
 
-        if isinstance(done, Ticket):
+        if isinstance(done, Pending):
             assert not circle, "a wait that closes a circle"
             self.queue.append((process, pages, done))
         else:
@@ -67,13 +66,14 @@ class Table:
     def collect(self) -> None:
         """Take in what the queue's tickets came to."""
         for row in list(self.queue):
-            process, pages, ticket = row
-            if ticket.outcome is not None:
+            process, pages, pending = row
+            if pending.done:
                 self.queue.remove(row)
-                if ticket.outcome.error is None:
+                try:
+                    pending.result()
                     self.held.setdefault(process, set()).update(pages)
-                elif ticket.outcome.error.code.name == "EDEADLK":
-                    self.deadlocks += 1
+                except DeviceError as error:
+                    self.deadlocks += error.code.name == "EDEADLK"
 
     def blockers(self, process: int, pages: set[int], ahead: int) -> set[int]:
         """Whom a wait is known to wait for: those before it in the queue, else the holders.
@@ -107,12 +107,12 @@ class Table:
 
     def check(self) -> None:
         real: dict[int, set[int]] = {}
-        for claim in self.bench.machine.ranges.ownership.claims.values():
+        for claim in self.bench.machine.claims.claims.values():
             span = range(claim.base // PAGE, claim.end // PAGE)
             real.setdefault(claim.process.id, set()).update(span)
 
         assert real == {process: held for process, held in self.held.items() if held}
-        assert self.bench.machine.queue.tickets == [ticket for _, _, ticket in self.queue]
+        assert list(self.bench.machine.waits) == [pending.stage for _, _, pending in self.queue]
         for at, (process, pages, _) in enumerate(self.queue):
             assert not self.may_go_on(process, pages, at), "a wake-up was lost"
 
@@ -149,11 +149,11 @@ def play(moves: list[Move]) -> int:
             if not table.held.get(process, set()) & pages:
                 table.claim(process, pages, wait=kind < 4)
         elif kind == 6:
-            bench.hub.dispatch.files.close(file)
+            bench.hub.engine.close(file)
             table.files.pop(process)
             table.held.pop(process, None)
         elif table.held.get(process):
-            bench.hub.dispatch.claims.release(file, 0, PAGES * PAGE)
+            bench.hub.engine.submit(ReleaseRange(file, 0, PAGES * PAGE))
             table.held.pop(process)
 
         table.collect()

@@ -47,7 +47,7 @@ async def _replay(arch: str, trace: traces.Trace, wait: float | None) -> None:
                 table[slot] = tuple(fields)
 
             msrs.update(traces.registers(step.get("msr", {})))
-            found = hub.machines["m"].ranges.table
+            found = hub.machines["m"].table
             if found is not None:
                 _compare(found.state, table, msrs, where)
 

@@ -32,7 +32,7 @@ async def _held(b: Bench) -> tuple[Process, Handle]:
 def _gone(b: Bench, cause: str) -> None:
     """Nothing is held, another could take it, and the log tells how that came."""
     assert b.holders() == []
-    assert b.machine.ranges.ownership.busy_slots(None) == []
+    assert b.machine.claims.busy_slots(None) == []
     assert len(b.events("claim.release")) == 3
     assert {r["cause"] for r in b.events("claim.release")} == {"close"}
     assert [r["cause"] for r in b.events("request.close")] == [cause]
@@ -138,10 +138,10 @@ async def test_it_dies_while_it_waits() -> None:
 
             tasks.start_soon(client)
             await settle()
-            assert len(b.machine.queue) == 1
+            assert len(b.machine.waits) == 1
             tasks.cancel_scope.cancel()
 
-        assert len(b.machine.queue) == 0
+        assert len(b.machine.waits) == 0
         assert b.events("wait.end")[-1]["cause"] == "cancelled"
 
 
@@ -155,7 +155,7 @@ async def test_it_dies_during_its_commit() -> None:
 
             tasks.start_soon(client)
             await settle()
-            assert len(b.machine.ranges.commits) == 1
+            assert len(b.machine.commits) == 1
             tasks.cancel_scope.cancel()
 
         assert b.table()[0].mr_len == 0

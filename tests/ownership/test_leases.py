@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
+from memhub.core.requests import ClaimRange
 from memhub.errors import (
     InvalidArgument,
     NoSuchRange,
@@ -228,7 +229,7 @@ async def test_a_request_meets_no_lease_that_ran_out_while_nobody_looked() -> No
         await tenant.claim(0, PAGE, lease=5)
         b.clock.advance(5)
         # Without a checkpoint: the timer has had no turn.
-        b.hub.dispatch.claims.claim(after.file, 0, PAGE)
+        b.hub.engine.submit(ClaimRange(after.number, 0, PAGE))
         assert b.holders() == [("next", 0, PAGE)]
 
 
@@ -245,7 +246,7 @@ async def test_a_wait_that_outlasts_its_limit_is_etimedout_and_says_why() -> Non
             tasks.start_soon(wait)
             await settle()
             await b.pass_time(2.5)
-            assert len(b.machine.queue) == 1
+            assert len(b.machine.waits) == 1
             await b.pass_time(0.5)
 
         with pytest.raises(RangeBusy):

@@ -59,7 +59,7 @@ async def logged(
 
 
 def _state(b: Bench) -> object:
-    return b.table(), b.holders(), len(b.machine.queue), len(b.machine.ranges.commits)
+    return b.table(), b.holders(), len(b.machine.waits), len(b.machine.commits)
 
 
 @pytest.mark.parametrize("latency", [0, 1])

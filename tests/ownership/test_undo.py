@@ -32,7 +32,7 @@ async def test_the_registers_are_put_back_with_the_slots(arch: str) -> None:
     async with bench(arch) as b, await b.open("firmware") as firmware:
         await firmware.set_range(2 * MIB, MIB, MDF_WRITEBACK, owner="first")
         await firmware.release(2 * MIB, MIB)
-        table = b.machine.ranges.table
+        table = b.machine.table
         assert table is not None
         before = table.state
         async with await b.open("client", undo=True) as handle:
@@ -47,13 +47,13 @@ async def test_the_registers_are_put_back_with_the_slots(arch: str) -> None:
 
 async def test_fixed_ranges_are_put_back_too() -> None:
     async with bench("i386") as b:
-        before = b.machine.ranges.table.state.msrs  # type: ignore[union-attr]
+        before = b.machine.table.state.msrs  # type: ignore[union-attr]
         types = [row.mr_flags & 0xFF for row in b.table()]
         async with await b.open("client", undo=True) as handle:
             await handle.set_range(0xF0000, 0x10000, MDF_WRITETHROUGH)
 
         assert [row.mr_flags & 0xFF for row in b.table()] == types
-        after = b.machine.ranges.table.state.msrs  # type: ignore[union-attr]
+        after = b.machine.table.state.msrs  # type: ignore[union-attr]
         assert {k: v for k, v in after.items() if v} == {k: v for k, v in before.items() if v}
         b.check_idle()
 

@@ -7,18 +7,30 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, RangeDesc, owner_bytes
-from memhub.core.claims.waiting import Ticket
-from memhub.core.ranges.commits import Commit, SetRequest
-from memhub.core.requests import Principal
-from memhub.dispatch.machines import record_starts
+from memhub.core.commits import Commit
+from memhub.core.files import Principal
+from memhub.core.requests import (
+    AwaitFree,
+    BreakClaim,
+    ClaimRange,
+    GetRanges,
+    Open,
+    ReleaseRange,
+    RenewClaim,
+    SetRange,
+)
+from memhub.core.waits import Wait
 from memhub.errors import DeviceError
+from memhub.pending import Pending
+from memhub.startup import record_starts
 from ownership.asks import Ask, Flight
 from ownership.kinds import KINDS
+from ownership.model import LATENCY
 from ownership.model_ops import ModelMachine
 from ownership.rig import Bench, spec
 
 if TYPE_CHECKING:
-    from memhub.core.machine import OpenFile
+    from memhub.core.files import OpenFile
 
 PROCESSES = 3
 MOST_HANDLES = 6
@@ -38,10 +50,10 @@ class Walk:
 
     def __init__(self, arch: str, *, latency: bool, logged: bool = False) -> None:
         self.kind = KINDS[arch]
-        self.bench = Bench(spec(arch, latency=1.0 if latency else 0.0))
+        self.bench = Bench(spec(arch, latency=LATENCY if latency else 0.0))
         self.machine = self.bench.machine
-        self.desks = self.bench.hub.dispatch
-        table = self.machine.ranges.table
+        self.engine = self.bench.hub.engine
+        table = self.machine.table
         assert table is not None
         self.model = ModelMachine(
             table.driver,
@@ -51,14 +63,14 @@ class Walk:
             latency=latency,
             by_length=self.kind.by_length,
         )
-        self.model.now = self.bench.clock.now().mono
+        self.model.now = self.bench.clock.mono_ns() / 1e9
         self.who = [Principal(number, f"p{number}") for number in range(PROCESSES)]
         self.files: dict[int, OpenFile] = {}
-        self.commits: dict[Flight, Commit] = {}
-        self.tickets: dict[Ask, Ticket] = {}
+        self.commits: dict[Flight, Pending[Any]] = {}
+        self.tickets: dict[Ask, Pending[Any]] = {}
         self.answers: dict[str, int] = {}
         if logged:
-            record_starts(self.bench.hub.dispatch.context)
+            record_starts(self.engine)
         else:
             self.bench._news.close()
 
@@ -82,16 +94,17 @@ class Walk:
         if not self._may_act(process):
             return "skipped"
 
-        file = self.desks.files.open(self.who[process], "/dev/mem", undo=undo)
-        self.files[file.id] = file
-        self.model.open(file.id, process, undo=undo)
+        number = self.engine.open(Open(self.who[process], "/dev/mem", undo=undo))
+        self.files[number] = self.engine.file(number)
+        self.model.open(number, process, undo=undo)
 
         return "open"
 
     def close(self, rng: Random) -> str:
-        file = self.files.pop(rng.choice(sorted(self.files)))
-        self.desks.files.close(file)
-        self.model.close(file.id)
+        number = rng.choice(sorted(self.files))
+        del self.files[number]
+        self.engine.close(number)
+        self.model.close(number)
 
         return "close"
 
@@ -112,13 +125,11 @@ class Walk:
         fence = rng.randint(1, self.model.last_fence + 1) if rng.random() < 0.05 else None
         lease = self._lease(rng) if op == "update" else None
         arg = MEMRANGE_SET_UPDATE if op == "update" else MEMRANGE_SET_REMOVE
-        request = SetRequest(file, arg, desc, fence, lease)
-        ask = Ask(op, file.process.id, file.id, desc, fence, lease)
-        wait = self._wait(rng, file.process.id)
-        if wait is None and not self.model.latency:
-            return self._same(ask, wait, lambda: self.desks.ranges.set(request))
+        wait = self._wait(rng, file.caller.process.id)
+        handle = file.caller.handle
+        ask = Ask(op, file.caller.process.id, handle, desc, fence, lease)
 
-        return self._same(ask, wait, lambda: self.desks.ranges.begin(request, wait))
+        return self._same(ask, wait, SetRange(handle, arg, desc, fence, lease, wait))
 
     def claim(self, rng: Random) -> str:
         file = self._file(rng)
@@ -126,23 +137,23 @@ class Walk:
             return "skipped"
 
         (lo, hi), lease = self._span(rng), self._lease(rng)
-        wait = self._wait(rng, file.process.id)
-        ask = Ask("claim", file.process.id, file.id, RangeDesc(lo, hi - lo), lease=lease)
+        wait = self._wait(rng, file.caller.process.id)
+        handle = file.caller.handle
+        ask = Ask("claim", file.caller.process.id, handle, RangeDesc(lo, hi - lo), lease=lease)
 
-        return self._same(
-            ask, wait, lambda: self.desks.claims.claim(file, lo, hi - lo, lease, wait)
-        )
+        return self._same(ask, wait, ClaimRange(handle, lo, hi - lo, lease, wait))
 
     def wait_free(self, rng: Random) -> str:
         file = self._file(rng)
-        if file is None or not self.model.idle(file.process.id):
+        if file is None or not self.model.idle(file.caller.process.id):
             return "skipped"
 
         lo, hi = self._span(rng)
         wait = float(rng.randint(1, 6))
-        ask = Ask("free", file.process.id, file.id, RangeDesc(lo, hi - lo))
+        handle = file.caller.handle
+        ask = Ask("free", file.caller.process.id, handle, RangeDesc(lo, hi - lo))
 
-        return self._same(ask, wait, lambda: self.desks.claims.wait_free(file, lo, hi - lo, wait))
+        return self._same(ask, wait, AwaitFree(handle, lo, hi - lo, wait))
 
     def release(self, rng: Random) -> str:
         file = self._file(rng)
@@ -151,8 +162,8 @@ class Walk:
 
         lo, hi = self._span(rng)
         return self._both(
-            lambda: self.desks.claims.release(file, lo, hi - lo),
-            self.model.release(file.process.id, lo, hi),
+            lambda: self.engine.submit(ReleaseRange(file.caller.handle, lo, hi - lo)),
+            self.model.release(file.caller.process.id, lo, hi),
         )
 
     def renew(self, rng: Random) -> str:
@@ -162,8 +173,8 @@ class Walk:
 
         fence, lease = self._fence(rng), self._lease(rng)
         return self._both(
-            lambda: self.desks.claims.renew(file, fence, lease),
-            self.model.renew(file.process.id, fence, lease),
+            lambda: self.engine.submit(RenewClaim(file.caller.handle, fence, lease)),
+            self.model.renew(file.caller.process.id, fence, lease),
         )
 
     def break_claim(self, rng: Random) -> str:
@@ -172,37 +183,41 @@ class Walk:
 
         fence = self._fence(rng)
         return self._both(
-            lambda: self.desks.claims.break_claim(self.machine, fence, "why not"),
+            lambda: self.engine.break_claim(BreakClaim(self.machine.name, fence, "why not")),
             self.model.break_claim(fence),
         )
 
     def advance(self, rng: Random) -> str:
         seconds = rng.randint(1, 3)
         self.bench.clock.advance(seconds)
-        self.desks.context.tick()
+        self.engine.tick()
         self.model.advance(seconds)
 
         return "advance"
 
     def finish(self, rng: Random) -> str:
+        """Let a second pass, or cancel the caller of a commit."""
         if not self.commits:
             return "skipped"
 
-        flight = rng.choice(list(self.commits))
-        commit = self.commits.pop(flight)
         if rng.random() < 0.2:
-            self.desks.ranges.abort(commit)
+            flight = rng.choice(list(self.commits))
+            self.engine.abandon(self.commits[flight])
             self.model.abort(flight)
             return "abort"
 
-        return self._both(lambda: self.desks.ranges.finish(commit), self.model.finish(flight))
+        self.bench.clock.advance(1)
+        self.engine.tick()
+        self.model.advance(1)
+
+        return "finish"
 
     def forsake(self, rng: Random) -> str:
         if not self.tickets:
             return "skipped"
 
         ask = rng.choice(list(self.tickets))
-        self.desks.context.forsake(self.machine, self.tickets[ask])
+        self.engine.abandon(self.tickets[ask])
         self.model.forsake(ask)
 
         return "forsake"
@@ -215,7 +230,7 @@ class Walk:
     def _file(self, rng: Random) -> OpenFile | None:
         file = self.files[rng.choice(sorted(self.files))]
 
-        return file if self._may_act(file.process.id) else None
+        return file if self._may_act(file.caller.process.id) else None
 
     def _span(self, rng: Random) -> tuple[int, int]:
         """Half of the time that of a slot or claim, else any."""
@@ -253,19 +268,21 @@ class Walk:
 
     # Both sides
 
-    def _same(self, ask: Ask, wait: float | None, real: Callable[[], Any]) -> str:
+    def _same(self, ask: Ask, wait: float | None, request: Any) -> str:
         flights = list(self.model.flights)
         expected = self.model.ask(ask, wait)
+        result = None
         try:
-            result = real()
-            answer = "waits" if isinstance(result, Ticket) else "ok"
+            result = self.engine.submit(request)
+            waits = isinstance(result, Pending) and isinstance(result.stage, Wait)
+            answer = "waits" if waits else "ok"
         except DeviceError as error:
-            result, answer = None, error.code.name
+            answer = error.code.name
 
         assert answer == expected, (ask, answer, expected)
-        if isinstance(result, Ticket):
+        if answer == "waits":
             self.tickets[ask] = result
-        elif isinstance(result, Commit):
+        elif isinstance(result, Pending):
             (flight,) = [flight for flight in self.model.flights if flight not in flights]
             self.commits[flight] = result
 
@@ -284,50 +301,66 @@ class Walk:
 
     def _collect(self) -> None:
         """Compare what waiters were told, and take over the commits that began for them."""
-        for ask, ticket in list(self.tickets.items()):
-            error = ticket.outcome.error if ticket.outcome is not None else None
-            told = None if ticket.outcome is None else "ok" if error is None else error.code.name
-            assert told == ask.answer, (ask, told)
-            if ticket.outcome is not None:
-                del self.tickets[ask]
-                self.answers[f"wait {told}"] = self.answers.get(f"wait {told}", 0) + 1
-                if isinstance(ticket.outcome.reply, Commit):
-                    (flight,) = [f for f in self.model.flights if f.ask is ask]
-                    self.commits[flight] = ticket.outcome.reply
+        for ask, pending in list(self.tickets.items()):
+            if isinstance(pending.stage, Wait):
+                assert ask.answer is None, ask
+                continue
 
-        self.commits = {f: c for f, c in self.commits.items() if f in self.model.flights}
+            told = "ok" if isinstance(pending.stage, Commit) else _told(pending)
+            assert told == ask.answer, (ask, told)
+            del self.tickets[ask]
+            self.answers[f"wait {told}"] = self.answers.get(f"wait {told}", 0) + 1
+            if isinstance(pending.stage, Commit):
+                (flight,) = [f for f in self.model.flights if f.ask is ask]
+                self.commits[flight] = pending
+
+        for flight, pending in list(self.commits.items()):
+            if flight not in self.model.flights:
+                assert _told(pending) == flight.answer, flight
+                del self.commits[flight]
 
     # Comparing
 
     def compare(self, rng: Random) -> None:
         """Table, registers, claims, commits, queue, and BUSY as one process sees it."""
-        model, ranges = self.model, self.machine.ranges
-        assert ranges.table is not None
-        assert ranges.table.state == model.state
+        model, machine = self.model, self.machine
+        assert machine.table is not None
+        assert machine.table.state == model.state
         real = {
             claim.fence: (
                 claim.process.id,
                 claim.kind,
                 (claim.base, claim.end),
                 claim.slots,
-                claim.expires,
+                None if claim.expires_ns is None else claim.expires_ns / 1e9,
             )
-            for claim in ranges.ownership.claims.values()
+            for claim in machine.claims.claims.values()
         }
         assert real == {
             claim.fence: (claim.process, claim.kind, claim.span, claim.slots, claim.expires)
             for claim in model.claims.values()
         }
-        assert set(ranges.commits) == set(self.commits.values())
-        assert self.machine.queue.tickets == [self.tickets[ask] for ask in model.queue]
+        assert list(machine.commits) == [self.commits[flight].stage for flight in model.flights]
+        assert list(machine.waits) == [self.tickets[ask].stage for ask in model.queue]
         if self.files:
             self._compare_view(self.files[rng.choice(sorted(self.files))])
 
     def _compare_view(self, file: OpenFile) -> None:
-        _, image = self.desks.ranges.get(file, 1 << 20)
+        _, image = self.engine.submit(GetRanges(file.caller.handle, 1 << 20))
         size, shown = file.model.desc.size, set()
         for slot in range(len(self.model.state.slots)):
             if image[slot * size + 19] & MDF_BUSY >> 24:
                 shown.add(slot)
 
-        assert shown == self.model.busy(file.process.id)
+        assert shown == self.model.busy(file.caller.process.id)
+
+
+def _told(pending: Pending[Any]) -> str:
+    """What a caller was told in the end."""
+    assert pending.done
+    try:
+        pending.result()
+    except DeviceError as error:
+        return error.code.name
+
+    return "ok"

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memhub.abi import MDF_WRITECOMBINE
+from memhub.core.requests import ClaimRange
 from memhub.errors import DeviceError, NoSuchDevice, NotPermitted
 from memhub.service.server.rights import EVERYTHING, Grants, Peer
 from memhub.service.settings import RIGHTS, RightsRule
@@ -189,10 +190,10 @@ async def test_machines_out_of_reach_take_no_room_in_a_subscription(tmp_path: Pa
         news = hub.subscribe(size=1)
         await hub.ping()
         one, two = [await it.hub.open(f"{name}:/dev/mem") for name in ("one", "two")]
-        claim = it.hub.dispatch.claims.claim
-        claim(one.file, 0, MIB, None)
+        submit = it.hub.engine.submit
+        submit(ClaimRange(one.number, 0, MIB))
         for step in range(4):
-            claim(two.file, step * MIB, MIB, None)
+            submit(ClaimRange(two.number, step * MIB, MIB))
 
         with anyio.fail_after(20):
             found = await news.receive()

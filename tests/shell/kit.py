@@ -125,15 +125,15 @@ class Lab:
 
 
 def _state(machine: Any) -> tuple[Any, ...]:
-    table = machine.ranges.table
+    table = machine.table
     ranges = table.state if table is not None else None
     claims = [
-        (c.fence, c.base, c.end, set(c.slots)) for c in machine.ranges.ownership.claims.values()
+        (c.fence, c.base, c.end, set(c.slots)) for c in machine.claims.claims.values()
     ]
-    files = [(f.id, f.offset, f.closed) for fs in machine.files.values() for f in fs.values()]
+    files = [(file.caller.handle, file.offset) for file in machine.files]
     memory = machine.memory.read(0, 16 * K) + machine.memory.read(1 * M, 64 * K)
 
-    return ranges, claims, files, machine.queue.tickets[:], machine.ranges.commits[:], memory
+    return ranges, claims, files, dict(machine.waits.waits), dict(machine.commits.commits), memory
 
 
 @asynccontextmanager
@@ -145,7 +145,7 @@ async def lab(folder: Path, *specs: MachineSpec, **options: Any) -> AsyncIterato
             rig = Lab(hub, path, disk)
             rig.news()
             yield rig
-            live = {name: m.ranges.table for name, m in hub.machines.items()}
+            live = {name: m.table for name, m in hub.machines.items()}
 
     check_log(path)
     for name, (slots, msrs) in rebuilt(read_records(path)).items():

@@ -180,7 +180,7 @@ async def test_the_log_alone_rebuilds_every_machine_after_random_traffic(
             for process in processes:
                 process.close()
 
-        tables = {name: m.ranges.table for name, m in rig.hub.machines.items()}
+        tables = {name: m.table for name, m in rig.hub.machines.items()}
         states = rebuilt(read_records(rig.path))
         for name, table in tables.items():
             slots = list(table.state.slots) if table is not None else []

@@ -13,6 +13,7 @@ from memhub.errors import LogFailed
 from shell.kit import MTRR, OLD, PAT, lab
 
 if TYPE_CHECKING:
+    from memhub.core.events import Event
     from collections.abc import Callable
     from pathlib import Path
 
@@ -59,16 +60,16 @@ async def test_a_handle_collected_in_the_midst_of_a_request_does_not_disturb_it(
         cycle: list[object] = [await rig.hub.process("lost").open("/dev/mem")]
         cycle.append(cycle)
         before = rig.state()["pat"][:2]
-        journal = handle._dispatch.context.journal
-        seal = journal.seal
+        engine = rig.hub.engine
+        write = engine._write
 
-        def collect_first(*entries: dict[str, Any]) -> None:
+        def collect_first(events: tuple[Event, ...]) -> None:
             rig.disk.full = False
             gc.collect()
             rig.disk.full = True
-            seal(*entries)
+            write(events)
 
-        monkeypatch.setattr(journal, "seal", collect_first)
+        monkeypatch.setattr(engine, "_write", collect_first)
         with pytest.warns(ResourceWarning, match="of lost> was never closed"):  # noqa: PT031
             del cycle
             with pytest.raises(LogFailed):

@@ -82,7 +82,7 @@ async def test_each_machine_answers_in_either_data_model(
 
             table = model.unpack_table(reply.descs)
             assert len(table) == slots
-            assert list(table) == list(rig.hub.machines[machine].ranges.table.state.slots)  # type: ignore[union-attr]
+            assert list(table) == list(rig.hub.machines[machine].table.state.slots)  # type: ignore[union-attr]
             assert [d.owner for d in table if d.mr_base == 0x2000000] == ["test"]
 
 

@@ -26,12 +26,12 @@ from memhub import (
     load_arches,
 )
 from memhub.abi import LP64, MDF_WRITECOMBINE, DataModel, Errno, RangeDesc
-from memhub.core.claims.claim import Claim
+from memhub.core.claims import Claim
 from memhub.core.machine import Machine
-from memhub.core.requests import Outcome
-from memhub.dispatch.ranges import IoctlReply
+from memhub.core.replies import SetOutcome
+from memhub.faces.freebsd import IoctlReply
 from memhub.errors import Obstacle
-from memhub.events import Subscription
+from memhub.subscriptions import Subscription
 from memhub.arches import Registry
 
 
@@ -97,9 +97,9 @@ async def ranges(handle: Handle) -> None:
     assert_type(await handle.ranges(), tuple[RangeDesc, ...])
     assert_type(await handle.range_array(), npt.NDArray[np.void])
     outcome = await handle.set_range(0, 4096, MDF_WRITECOMBINE, wait=1.5, lease=2)
-    assert_type(outcome, Outcome)
+    assert_type(outcome, SetOutcome)
     assert_type(outcome.slots, tuple[int, ...])
-    assert_type(await handle.remove_range(0, 4096), Outcome)
+    assert_type(await handle.remove_range(0, 4096), SetOutcome)
     claim = await handle.claim(0, 4096, lease=3)
     assert_type(claim, Claim)
     assert_type(await handle.renew(claim.fence, None), Claim)

@@ -33,6 +33,10 @@ class Stage:
         self._cues: list[tuple[int, int, anyio.Event]] = []
         self._number = 0
 
+    def now(self) -> Instant:
+        """The present moment."""
+        return self._now
+
     def wall_ns(self) -> int:
         """Nanoseconds since 1970."""
         return self._now.wall_ns
