@@ -230,9 +230,10 @@ class Engine:
         Raises:
             LogFailed: EIO; all are closed for their users, but some are owed.
         """
-        while self._handles:
-            handle, machine = self._handles.popitem()
-            self._owed_closes.append((machine, Close(handle, cause)))
+        for machine in self.machines.values():
+            for handle in [it.caller.handle for it in machine.files]:
+                if self._handles.pop(handle, None) is not None:
+                    self._owed_closes.append((machine, Close(handle, cause)))
 
         self._catch_up(self.now())
 

@@ -326,7 +326,7 @@ def _slot_undone(it: events.SlotUndone, _ended: int) -> Row:
         "arch": caller.arch,
         **process_columns(caller.process),
         "handle": caller.handle,
-        "slots": outcome.slots,
+        "slots": list(outcome.slots),
         **desc_columns("before", outcome.before),
         **desc_columns("after", outcome.after),
         "cause": "undo",
