@@ -206,7 +206,15 @@ def lost_event(
 ) -> events.ClaimEnded:
     """The fact that a holder lost its claim (rule 7)."""
     lost = LostClaim(
-        claim.fence, claim.process, claim.base, claim.end, claim.since_ns, cause, reason, by
+        claim.fence,
+        claim.process,
+        claim.base,
+        claim.end,
+        claim.since_ns,
+        now.mono_ns,
+        cause,
+        reason,
+        by,
     )
 
     return ended_event(machine, claim, cause, now, lost, by)

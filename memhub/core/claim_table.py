@@ -26,7 +26,7 @@ class ClaimTable:
         claims: the live claims by fencing number, oldest first.
         last_fence: the highest fencing number given out.
         lost: claims that were lost and whose holders have not been told: process id to fencing
-            number to claim.
+            number to claim, in the order of the losses.
         epoch: changes whenever a claim does.
         first_expiry: monotonic nanoseconds before which no lease ends.
     """
@@ -114,8 +114,7 @@ class ClaimTable:
         """Remember what a process is to be told."""
         mine = self.lost.setdefault(lost.process.id, {})
         mine[lost.fence] = lost
-        if len(mine) > 1 and lost.fence < max(mine):
-            self.lost[lost.process.id] = dict(sorted(mine.items()))
+        self.lost[lost.process.id] = dict(sorted(mine.items(), key=_loss_order))
 
     def drop_lost(self, lost: LostClaim) -> None:
         """Forget what a process was told, or what no longer matters."""
@@ -179,3 +178,9 @@ class ClaimTable:
         for slot, (base, end) in claim.slots.items():
             del self._slot_claim[slot]
             discard(base, end, fence)
+
+
+def _loss_order(item: tuple[int, LostClaim]) -> tuple[int, int]:
+    fence, lost = item
+
+    return lost.lost_ns, fence

@@ -98,6 +98,7 @@ class LostClaim:
         base: first byte of what was claimed.
         end: one past its last byte.
         since_ns: when it was taken, wall clock, nanoseconds since 1970.
+        lost_ns: when it was lost, monotonic nanoseconds.
         cause: `expire` or `break`.
         reason: why, in words.
         by: the process that broke it, where one did.
@@ -108,6 +109,7 @@ class LostClaim:
     base: int
     end: int
     since_ns: int
+    lost_ns: int
     cause: LossCause
     reason: str
     by: Principal | None = None

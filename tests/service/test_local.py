@@ -116,7 +116,8 @@ def test_a_claim_lasts_until_it_is_released_or_its_lease_ends() -> None:
     with local(PAT, clock=clock) as client, client.open("/dev/mem") as handle:
         claim = handle.claim(BASE, LENGTH, lease=5)
         handle.claim(BASE + LENGTH, LENGTH)
-        assert handle.renew(claim.fence, 7) is claim
+        renewed = handle.renew(claim.fence, 7)
+        assert (renewed.fence, renewed.expires_ns) == (claim.fence, 7_000_000_000)
         handle.wait_free(BASE, LENGTH, 1)
         handle.release(BASE + LENGTH, LENGTH)
         (held,) = client.report()["machines"][0]["claims"]

@@ -244,7 +244,7 @@ async def test_the_hubs_end_closes_every_handle_with_cause_stop(tmp_path: Path) 
     assert all(handle.closed for handle in handles)
     events = [(r["event"], r["machine"], r.get("cause")) for r in rig.news()[:-1]]
     assert events == [
-        ("claim.release", "pat", "close"),
+        ("claim.release", "pat", "stop"),
         ("request.close", "pat", "stop"),
         ("request.close", "mtrr", "stop"),
         ("device.detach", "pat", None),
