@@ -19,6 +19,7 @@ from memhub.core.types.mtrr import (
     VariableMtrr,
     address_mask,
 )
+from memhub.escape import escape_controls, is_visible
 
 if TYPE_CHECKING:
     from memhub.core.spec import Region
@@ -227,7 +228,7 @@ def _size(region: Region) -> str:
 
 
 def _comment(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return escape_controls(text)
 
 
 def _key(name: str) -> str:
@@ -244,8 +245,21 @@ def _number(value: int) -> str:
     return str(value) if value < 10 else f"{value:#x}"
 
 
+def _string(text: str) -> str:
+    """A TOML string: JSON's, but for DEL and what lies past 16 bits, which TOML escapes its way."""
+    quoted = json.dumps(text, ensure_ascii=False)
+
+    return "".join(_escaped(char) if not is_visible(char) else char for char in quoted)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
 def _value(value: object) -> str:
-    """One TOML value. JSON's strings are TOML's, but for DEL, which TOML wants escaped."""
+    """One TOML value."""
     if isinstance(value, bool):
         return "true" if value else "false"
 
@@ -256,7 +270,7 @@ def _value(value: object) -> str:
         return repr(value)
 
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _string(value)
 
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"

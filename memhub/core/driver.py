@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
+from memhub.escape import EscapedMessage
 
 if TYPE_CHECKING:
     from memhub.core.types.typemap import TypeMap
@@ -199,7 +200,7 @@ class KernelLayout:
     uarea_end: int | None = None
 
 
-class OptionError(ValueError):
+class OptionError(EscapedMessage, ValueError):
     """Raised when an option of an architecture is wrong; names the key and the rule."""
 
     def __init__(self, key: str, reason: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from memhub.escape import EscapedMessage
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -120,5 +122,5 @@ class ServiceConfig:
     rights: tuple[RightsRule, ...] = ()
 
 
-class ServiceError(Exception):
+class ServiceError(EscapedMessage, Exception):
     """Raised when a service cannot start: its socket, its certificates or its tokens are wrong."""

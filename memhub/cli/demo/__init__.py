@@ -28,10 +28,12 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     )
     chosen = parser.parse_args(arguments)
 
+    from memhub.cli.backends import check_backend
     from memhub.cli.demo.play import perform
     from memhub.cli.demo.show import as_json, show
     from memhub.cli.terminal import Screen, print_json
 
+    check_backend(chosen.backend)
     play = perform(chosen.seed, _log_path(chosen.log, chosen.seed), backend=chosen.backend)
     if chosen.json:
         print_json(as_json(play))

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from memhub.escape import EscapedMessage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,7 +31,7 @@ _PREFIX: Final = re.compile(
 )
 
 
-class ImportRefused(ValueError):
+class ImportRefused(EscapedMessage, ValueError):
     """Raised when a text holds nothing that a machine could be made of."""
 
 
