@@ -119,6 +119,8 @@ def _cpu(spec: MachineSpec) -> Iterator[str]:
     yield f"vendor = {_value(spec.cpu.vendor)}"
     yield f"signature = {spec.cpu.signature:#x}  # CPUID leaf 1, EAX"
     yield f"mtrr = {_value(spec.cpu.mtrr)}"
+    if spec.cpu.tom2:
+        yield f"tom2 = {_number(spec.cpu.tom2)}  # AMD: write-back by default from 4 GiB to here"
 
 
 def _plain(table: Mapping[str, Any]) -> Iterator[str]:

@@ -36,6 +36,8 @@ class Cpu:
         signature: the CPUID signature (leaf 1, EAX); its bits 8-11 are the family nibble.
         phys_bits: physical address width in bits (CPUID leaf 0x80000008), 32 to 52.
         mtrr: the CPUID feature bit for MTRRs.
+        tom2: AMD: end of the memory from 4 GiB on that is write-back where no range says
+            otherwise (TOP_MEM2, with the force bit of SYSCFG); 0 for none.
 
     Raises:
         ValueError: `phys_bits` is no width that a CPU has.
@@ -45,6 +47,7 @@ class Cpu:
     signature: int = 0x6F0
     phys_bits: int = 36
     mtrr: bool = True
+    tom2: int = 0
 
     def __post_init__(self) -> None:
         if not 32 <= self.phys_bits <= 52:

@@ -1,0 +1,337 @@
+"""Texts as people really have them, and what is right for each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from machines import ARCHES, loaded, table_of
+from memhub.abi import MDF_WRITECOMBINE, RangeDesc
+from memhub.config import import_dump, to_toml
+from memhub.core.types.mtrr import MtrrRegisters, tom2_of
+from memhub.errors import NoSpace
+
+if TYPE_CHECKING:
+    from memhub.config import Imported
+    from memhub.core.types.typemap import TypeMap
+
+FIELD = Path(__file__).parents[1] / "data" / "field"
+GIB = 1 << 30
+
+
+def field(name: str, **options: Any) -> Imported:
+    return import_dump((FIELD / name).read_text(), **options)
+
+
+def text_of(name: str) -> str:
+    return (FIELD / name).read_text()
+
+
+def types_of(imported: Imported, arch: str = "amd64-mtrr") -> TypeMap:
+    make = ARCHES[arch].driver
+    assert make is not None
+    driver = make(imported.spec.cpu, {})
+
+    return driver.types(driver.attach(imported.spec.msrs))
+
+
+def registers(imported: Imported) -> MtrrRegisters:
+    return MtrrRegisters.decode(imported.spec.msrs, imported.spec.cpu.phys_bits)
+
+
+def named(imported: Imported, *words: str) -> list[str]:
+    return [odd for odd in imported.oddities if all(word in odd for word in words)]
+
+
+@pytest.mark.parametrize("path", sorted(FIELD.iterdir()), ids=lambda path: path.name)
+def test_every_text_becomes_a_machine_that_survives_being_written(path: Path) -> None:
+    result = import_dump(path.read_text())
+
+    assert loaded(to_toml(result)) == result.spec
+
+
+# TOM2
+
+
+@pytest.mark.parametrize("arch", ["amd64-mtrr", "i386", "amd64"])
+def test_memory_up_to_tom2_is_write_back_by_default(arch: str) -> None:
+    result = field("ryzen-tom2.dmesg.txt")
+    types = types_of(result, arch)
+
+    assert result.spec.cpu.vendor == "AMD"
+    edges = (4 * GIB - 1, 4 * GIB, 0x81F000000, 0x81FFFFFFF, 0x820000000)
+    assert [types.at(it) for it in edges] == ["UC", "WB", "WB", "WB", "UC"]
+    assert not named(result, "write-back")
+    if arch != "amd64":
+        assert types.why(4 * GIB) == "no range matches: WB from 4 GiB to TOM2 (0x820000000)"
+
+
+def test_a_range_counts_before_tom2_and_the_registers_tell_it_too() -> None:
+    row = "  3 base 000140000000 mask FFFFC0000000 uncachable"
+    text = text_of("ryzen-tom2.dmesg.txt").replace("  3 disabled", row)
+    types = types_of(import_dump(text))
+
+    assert (types.at(0x13FFFFFFF), types.at(0x140000000), types.at(0x180000000)) == (
+        "WB", "UC", "WB",
+    )  # fmt: skip
+    forced = {0xC0010010: 3 << 21, 0xC001001D: 0x820000000}
+    assert tom2_of(forced) == 0x820000000
+    assert tom2_of({**forced, 0xC0010010: 1 << 21}) == 0
+
+
+def test_without_the_tom2_line_the_memory_above_is_said_to_be_slow() -> None:
+    lines = text_of("ryzen-tom2.dmesg.txt").splitlines()
+    result = import_dump("\n".join(line for line in lines if "TOM2" not in line))
+
+    (slow,) = named(result, "of RAM are not write-back")
+    assert slow.startswith(f"{0x71F380000 >> 20} MiB of RAM")
+    assert "0x100000000" in slow
+
+
+# /proc/mtrr
+
+
+def test_registers_that_only_subtract_leave_the_default_write_back() -> None:
+    result = field("only-subtracts.proc-mtrr.txt")
+    types = types_of(result)
+
+    assert [types.at(it) for it in (0x100000, 0xCFF00000, 0xF0000000)] == ["WB", "UC", "UC"]
+    assert named(result, "assumed: default type write-back")
+    guest = import_dump("reg00: base=0x0c0000000 ( 3072MB), size= 1024MB, count=1: uncachable\n")
+    assert [types_of(guest).at(it) for it in (0x100000, 0xC0000000)] == ["WB", "UC"]
+
+
+@pytest.mark.parametrize("listing", ["proc_mtrr", "memcontrol", "dmesg"])
+def test_ram_that_is_covered_leaves_the_default_uncacheable(listing: str) -> None:
+    text = {
+        "proc_mtrr": "reg00: base=0x0 (0MB), size=1024MB: write-back, count=1",
+        "memcontrol": "0x0/0x40000000 BIOS write-back active",
+        "dmesg": "MTRR variable ranges enabled:\n0 base 000000000 mask FC0000000 write-back",
+    }[listing]
+    result = import_dump(text)
+
+    assert result.format == listing
+    assert types_of(result).at(GIB) == "UC"
+
+
+@pytest.mark.parametrize(
+    ("before", "between"),
+    [
+        ("", " "),
+        ("$ cat /proc/mtrr ", " "),
+        ("root@host:~# cat /proc/mtrr\n", "\n"),
+        ("root@host:~# cat /proc/mtrr ", "  "),
+        ("> ", "\n> "),
+        ("12:", "\n13:"),
+        ("\x1b[32m", "\x1b[0m\n\x1b[32m"),
+        ("/proc/mtrr:", "\n/proc/mtrr:"),
+    ],
+)
+def test_proc_mtrr_may_be_pasted_in_any_way(before: str, between: str) -> None:
+    lines = text_of("only-subtracts.proc-mtrr.txt").splitlines()
+
+    assert import_dump(before + between.join(lines)) == field("only-subtracts.proc-mtrr.txt")
+
+
+# Boot logs
+
+
+def test_xens_log_is_read_and_its_complaint_is_kept() -> None:
+    result = field("xen-dmesg.txt")
+    found = registers(result)
+
+    assert (found.default_type, found.variable_count) == (6, 8)
+    assert (found.variable[0].base, found.variable[0].mask) == (0x80000000, 0xFF80000800)
+    assert len(named(result, "CPUs differ")) == 3
+
+
+DECORATIONS = {
+    "blanks": "            {}            ",
+    "xen": "(XEN) {}",
+    "xen stamped": "(XEN) [2024-01-02 03:04:05] {}",
+    "guest": "(d1) [    0.000000] {}",
+    "github": "2024-01-02T03:04:05.1234567Z {}",
+    "gitlab": "2024-01-02T03:04:05.123456Z 01O {}",
+    "jenkins": "[2024-01-02T03:04:05.123Z] [    0.000000] {}",
+    "lava": "00:00:01.234 [    0.000000] {}",
+    "date": "Tue Jan  2 03:04:05 UTC 2024 {}",
+    "rfc": "Tue, 02 Jan 2024 03:04:05 +0000 [    0.000000] {}",
+    "colour": "\x1b[32m[    0.000000] \x1b[0m\x1b[33mx\x1b[0m {}",
+    "shown colour": "^[[32m[    0.000000] ^[[0m{}",
+    "level": "[    0.000000] <6>{}",
+    "level of its own": "<6>[    0.000000] {}",
+    "grep -n": "{n}:[    0.000000] {}",
+    "grep -nH": "dmesg.txt:{n}:[    0.000000] {}",
+    "grep -A": "{n}-[    0.000000] {}",
+    "minicom": "[03:04:05:123] [    0.000000] {}",
+    "cpu": "[    0.000000,0] {}",
+    "tabs": "\t\t{}\t",
+}
+
+
+@pytest.mark.parametrize("decoration", DECORATIONS.values(), ids=DECORATIONS)
+@pytest.mark.parametrize("name", ["indented.dmesg.txt", "ryzen-tom2.dmesg.txt"])
+def test_what_stands_before_a_line_does_not_matter(name: str, decoration: str) -> None:
+    lines = [re.sub(r"^ *\[ *[\d.]+\] ?", "", line).rstrip() for line in text_of(name).splitlines()]
+    text = "\n".join(
+        decoration.replace("{n}", str(number)).replace("{}", line)
+        for number, line in enumerate(lines, 8)
+    )
+
+    assert import_dump(text) == field(name)
+    assert len(registers(field("indented.dmesg.txt")).variable) == 8
+
+
+def test_a_foreign_line_between_the_slots_is_none() -> None:
+    text = text_of("indented.dmesg.txt").replace("4 disabled", "audit: rule 7 disabled")
+    result = import_dump(text)
+
+    assert named(result, "slot 4 is not listed")
+
+
+def test_a_mail_is_joined_and_decoded() -> None:
+    result = field("quoted-printable.eml")
+
+    ram = [it for it in result.spec.memory if it.kind == "ram"]
+    assert [(it.base, it.base + it.length - 1) for it in ram] == [
+        (0, 0x9FFFF),
+        (0x100000, 0x88DCAFFF),
+        (0x100000000, 0x46E7FFFFF),
+    ]
+    assert result.pat == ("WB", "WC", "UC-", "UC", "WB", "WP", "UC-", "WT")
+    assert registers(result).variable_count == 10
+
+
+def test_a_kernel_that_prints_no_registers_is_told_how_to() -> None:
+    result = field("linux-6.5-map-only.dmesg.txt")
+    found = registers(result)
+
+    assert (found.enabled, found.variable_count) == (True, 8)
+    assert len(table_of(result.spec)) == 8
+    assert types_of(result).at(0x100000) == "WB"
+    assert named(result, "mtrr=debug", "/proc/mtrr")
+
+
+# The K6
+
+
+@pytest.mark.parametrize(
+    ("line", "signature"),
+    [
+        ("CPU: AMD-K6(tm) 3D processor stepping 0c", 0x58C),
+        ("CPU: AMD-K6(tm) 3D+ Processor stepping 01", 0x591),
+        ("CPU: AMD-K6(tm)-III Processor stepping 04", 0x594),
+        ("mtrr: detected mtrr type: AMD K6", 0x58C),
+        ("vendor_id\t: AuthenticAMD\ncpu family\t: 5\nmodel\t\t: 8\nstepping\t: 12", 0x58C),
+    ],
+)
+def test_a_k6_is_one_and_its_driver_attaches(line: str, signature: int) -> None:
+    text = text_of("linux-2.4-k6.dmesg.txt").replace(
+        "CPU: AMD-K6(tm) 3D processor stepping 0c", line
+    )
+    spec = import_dump(text, arch="k6").spec
+    make = ARCHES["k6"].driver
+    assert make is not None
+    driver = make(spec.cpu, {})
+    state = driver.attach(spec.msrs)
+
+    assert (spec.cpu.vendor, spec.cpu.signature, spec.cpu.phys_bits) == ("AMD", signature, 32)
+    for base in (0xD0000000, 0xD8000000):
+        desc = RangeDesc(base, 0x800000, MDF_WRITECOMBINE)
+        state = state.apply(driver.update(state, desc))
+
+    with pytest.raises(NoSpace):
+        driver.update(state, RangeDesc(0xE0000000, 0x800000, MDF_WRITECOMBINE))
+
+
+# Registers
+
+
+def test_coreboots_registers() -> None:
+    result = field("coreboot.txt")
+    found, types = registers(result), types_of(result)
+
+    assert (found.phys_bits, found.default_type, found.fixed_enabled) == (39, 0, True)
+    assert [types.at(it) for it in (0x100000, 0x7B000000, 0x80000000, 0x90000000, 4 * GIB)] == [
+        "WB", "UC", "WC", "UC", "WB",
+    ]  # fmt: skip
+    assert found.fixed_types[:24] == bytes([6] * 16 + [0] * 8)
+
+
+def test_edk2s_registers() -> None:
+    result = field("edk2.txt")
+    found, types = registers(result), types_of(result)
+
+    assert (found.phys_bits, found.default_type) == (38, 6)
+    assert [types.at(it) for it in (0x100000, 0xB0000000, 0xC0000000, 4 * GIB)] == [
+        "WB", "UC", "UC", "WB",
+    ]  # fmt: skip
+    assert result.spec.msrs[0x259] == 0
+
+
+MSRS = {
+    "rdmsr": "# rdmsr 0x2ff\nc06\n# rdmsr 0x200\nc0000000\n# rdmsr 0x201\n3fc0000800\n",
+    "rdmsr -p": "$ sudo rdmsr -p 0 0x2ff\nc06\n$ rdmsr -x -0 0x200\n00000000c0000000\n"
+    "$ rdmsr -c 0x201\n0x3fc0000800\n",
+    "chipsec": "[CHIPSEC] CPU0: RDMSR( 0x2ff ) = 0000000000000C06 (EAX=00000C06, EDX=00000000)\n"
+    "[CHIPSEC] CPU0: RDMSR( 0x200 ) = 00000000C0000000 (EAX=C0000000, EDX=00000000)\n"
+    "[CHIPSEC] CPU0: RDMSR( 0x201 ) = 0000003FC0000800 (EAX=C0000800, EDX=0000003F)\n",
+    "chipsec registers": "[*] MTRR_DEF_TYPE = 0x0000000000000C06 << x (MSR 0x2FF Thread 0x0)\n"
+    "[*] MTRR_PHYSBASE0 = 0x00000000C0000000 << Base (MSR 0x200 Thread 0x0)\n"
+    "[*] MTRR_PHYSMASK0 = 0x0000003FC0000800 << Mask (MSR 0x201 Thread 0x0)\n",
+    "by number": "0x2ff: 0xc06\n0x200: 0xc0000000\n0x201: 0x3fc0000800\n",
+    "by name": "IA32_MTRR_DEF_TYPE: 0xc06\nIA32_MTRR_PHYSBASE0: 0xc0000000\n"
+    "IA32_MTRR_PHYSMASK0: 0x3fc0000800\n",
+}
+
+
+@pytest.mark.parametrize("text", MSRS.values(), ids=MSRS)
+def test_registers_by_number_are_taken_as_they_are(text: str) -> None:
+    result = import_dump(text)
+
+    assert result == field("rdmsr.txt")
+    assert result.format == "msr"
+    assert registers(result).variable[0].mask == 0x3FC0000800
+    assert (registers(result).default_type, result.spec.cpu.phys_bits) == (6, 38)
+
+
+def test_registers_of_cpus_that_differ_are_said_to() -> None:
+    result = import_dump("# rdmsr -a 0x2ff\nc06\nc06\nc00\n# rdmsr -a 0x200\n6\n6\n6\n")
+
+    (odd,) = named(result, "CPUs differ")
+    assert all(word in odd for word in ("0x2ff", "0xc06", "0xc00"))
+
+
+def test_an_amds_own_registers_tell_tom2() -> None:
+    result = import_dump(
+        "# rdmsr 0x2ff\nc00\n# rdmsr 0xc0010010\n740000\n# rdmsr 0xc001001d\n820000000\n"
+    )
+
+    assert result.spec.cpu.tom2 == 0x820000000
+    assert types_of(result).at(4 * GIB) == "WB"
+
+
+# What is looked at in every text
+
+
+SOURCES = {
+    "dmesg": "MTRR default type: uncachable\nMTRR variable ranges enabled:\n"
+    "  0 base 000000000 mask FC0000000 write-back\n",
+    "proc_mtrr": "reg00: base=0x0 (0MB), size=1024MB: write-back, count=1\n",
+    "memcontrol": "0x0/0x40000000 BIOS write-back active\n",
+    "msr": "# rdmsr 0x2ff\n800\n# rdmsr 0x200\n6\n# rdmsr 0x201\nfc0000800\n",
+}
+
+
+@pytest.mark.parametrize("form", SOURCES)
+def test_slow_ram_and_cpus_that_differ_are_named_whatever_the_source(form: str) -> None:
+    memory = "BIOS-e820: 0000000000000000 - 0000000048000000 (usable)\n"
+    differ = "mtrr: your CPUs had inconsistent fixed MTRR settings\n"
+    result = import_dump(memory + differ + SOURCES[form])
+
+    assert result.format == form
+    assert named(result, "128 MiB of RAM are not write-back", "UC", "0x40000000")
+    assert len(named(result, "the CPUs differ", "fixed MTRR")) == 1
