@@ -23,6 +23,7 @@ from memhub.core.driver import OptionError
 from memhub.errors import DeviceError, RangeBusy, StaleClaim
 from memhub.plugin.loader import ArchNotInstalled, PluginFailure
 from memhub.rig import Mismatch, TraceError
+from memhub.service.calls import lost
 from memhub.service.settings import ServiceError
 from source_rules import sources
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         AuditError(HOSTILE, HOSTILE),
         TraceError(HOSTILE),
         ServiceError(HOSTILE),
+        lost(HOSTILE),
         Mismatch(HOSTILE, None, HOSTILE, HOSTILE, HOSTILE),
         RangeDesc(0, 0x1000, 0, owner_bytes(LABEL)),
     ],
