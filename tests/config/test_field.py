@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from fieldtexts import FIELD, GIB, field, named, registers, text_of, types_of
 from machines import ARCHES, loaded, table_of
 from memhub.abi import MDF_WRITECOMBINE, RangeDesc
 from memhub.config import import_dump, to_toml
-from memhub.core.types.mtrr import MtrrRegisters, tom2_of
+from memhub.core.types.mtrr import tom2_of
 from memhub.errors import NoSpace
 
 if TYPE_CHECKING:
-    from memhub.config import Imported
-    from memhub.core.types.typemap import TypeMap
-
-FIELD = Path(__file__).parents[1] / "data" / "field"
-GIB = 1 << 30
-
-
-def field(name: str, **options: Any) -> Imported:
-    return import_dump((FIELD / name).read_text(), **options)
-
-
-def text_of(name: str) -> str:
-    return (FIELD / name).read_text()
-
-
-def types_of(imported: Imported, arch: str = "amd64-mtrr") -> TypeMap:
-    make = ARCHES[arch].driver
-    assert make is not None
-    driver = make(imported.spec.cpu, {})
-
-    return driver.types(driver.attach(imported.spec.msrs))
-
-
-def registers(imported: Imported) -> MtrrRegisters:
-    return MtrrRegisters.decode(imported.spec.msrs, imported.spec.cpu.phys_bits)
-
-
-def named(imported: Imported, *words: str) -> list[str]:
-    return [odd for odd in imported.oddities if all(word in odd for word in words)]
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("path", sorted(FIELD.iterdir()), ids=lambda path: path.name)
@@ -89,6 +61,15 @@ def test_without_the_tom2_line_the_memory_above_is_said_to_be_slow() -> None:
     (slow,) = named(result, "of RAM are not write-back")
     assert slow.startswith(f"{0x71F380000 >> 20} MiB of RAM")
     assert "0x100000000" in slow
+
+
+def test_xen_says_tom2_its_own_way() -> None:
+    text = text_of("ryzen-tom2.dmesg.txt")
+    rows = [re.sub(r"^\[[ \d.]+\]", "(XEN)", line) for line in text.splitlines()]
+    xen = "\n".join(rows).replace(" aka 33280M", " (WB)")
+
+    assert import_dump(xen) == field("ryzen-tom2.dmesg.txt")
+    assert import_dump(xen.replace(" (WB)", "")).spec.cpu.tom2 == 0
 
 
 # /proc/mtrr
@@ -215,6 +196,32 @@ def test_a_kernel_that_prints_no_registers_is_told_how_to() -> None:
     assert named(result, "mtrr=debug", "/proc/mtrr")
 
 
+def test_such_a_kernels_log_beside_proc_mtrr_tells_how_many_slots_there_are() -> None:
+    log = text_of("linux-6.5-map-only.dmesg.txt").replace("from 8", "from 10")
+    result = import_dump(
+        log + "reg00: base=0x0c0000000 ( 3072MB), size= 1024MB, count=1: uncachable"
+    )
+
+    assert result.format == "proc_mtrr"
+    assert registers(result).variable_count == 10
+    assert not named(result, "mtrr=debug")
+
+
+def test_the_map_of_the_hypervisor_itself_is_read() -> None:
+    rows = (
+        "(XEN) Xen-e820 RAM map:",
+        "(XEN)  [0000000000000000, 000000000009fbff] (usable)",
+        "(XEN)  0000000000100000 - 0000000080000000 (usable)",
+        "(XEN) Xen: not a row of it",
+    )
+    result = import_dump("\n".join(rows) + "\n" + text_of("xen-dmesg.txt"))
+
+    assert [(it.base, it.base + it.length) for it in result.spec.memory] == [
+        (0, 0x9FC00),
+        (0x100000, 0x80000000),
+    ]
+
+
 # The K6
 
 
@@ -245,73 +252,6 @@ def test_a_k6_is_one_and_its_driver_attaches(line: str, signature: int) -> None:
 
     with pytest.raises(NoSpace):
         driver.update(state, RangeDesc(0xE0000000, 0x800000, MDF_WRITECOMBINE))
-
-
-# Registers
-
-
-def test_coreboots_registers() -> None:
-    result = field("coreboot.txt")
-    found, types = registers(result), types_of(result)
-
-    assert (found.phys_bits, found.default_type, found.fixed_enabled) == (39, 0, True)
-    assert [types.at(it) for it in (0x100000, 0x7B000000, 0x80000000, 0x90000000, 4 * GIB)] == [
-        "WB", "UC", "WC", "UC", "WB",
-    ]  # fmt: skip
-    assert found.fixed_types[:24] == bytes([6] * 16 + [0] * 8)
-
-
-def test_edk2s_registers() -> None:
-    result = field("edk2.txt")
-    found, types = registers(result), types_of(result)
-
-    assert (found.phys_bits, found.default_type) == (38, 6)
-    assert [types.at(it) for it in (0x100000, 0xB0000000, 0xC0000000, 4 * GIB)] == [
-        "WB", "UC", "UC", "WB",
-    ]  # fmt: skip
-    assert result.spec.msrs[0x259] == 0
-
-
-MSRS = {
-    "rdmsr": "# rdmsr 0x2ff\nc06\n# rdmsr 0x200\nc0000000\n# rdmsr 0x201\n3fc0000800\n",
-    "rdmsr -p": "$ sudo rdmsr -p 0 0x2ff\nc06\n$ rdmsr -x -0 0x200\n00000000c0000000\n"
-    "$ rdmsr -c 0x201\n0x3fc0000800\n",
-    "chipsec": "[CHIPSEC] CPU0: RDMSR( 0x2ff ) = 0000000000000C06 (EAX=00000C06, EDX=00000000)\n"
-    "[CHIPSEC] CPU0: RDMSR( 0x200 ) = 00000000C0000000 (EAX=C0000000, EDX=00000000)\n"
-    "[CHIPSEC] CPU0: RDMSR( 0x201 ) = 0000003FC0000800 (EAX=C0000800, EDX=0000003F)\n",
-    "chipsec registers": "[*] MTRR_DEF_TYPE = 0x0000000000000C06 << x (MSR 0x2FF Thread 0x0)\n"
-    "[*] MTRR_PHYSBASE0 = 0x00000000C0000000 << Base (MSR 0x200 Thread 0x0)\n"
-    "[*] MTRR_PHYSMASK0 = 0x0000003FC0000800 << Mask (MSR 0x201 Thread 0x0)\n",
-    "by number": "0x2ff: 0xc06\n0x200: 0xc0000000\n0x201: 0x3fc0000800\n",
-    "by name": "IA32_MTRR_DEF_TYPE: 0xc06\nIA32_MTRR_PHYSBASE0: 0xc0000000\n"
-    "IA32_MTRR_PHYSMASK0: 0x3fc0000800\n",
-}
-
-
-@pytest.mark.parametrize("text", MSRS.values(), ids=MSRS)
-def test_registers_by_number_are_taken_as_they_are(text: str) -> None:
-    result = import_dump(text)
-
-    assert result == field("rdmsr.txt")
-    assert result.format == "msr"
-    assert registers(result).variable[0].mask == 0x3FC0000800
-    assert (registers(result).default_type, result.spec.cpu.phys_bits) == (6, 38)
-
-
-def test_registers_of_cpus_that_differ_are_said_to() -> None:
-    result = import_dump("# rdmsr -a 0x2ff\nc06\nc06\nc00\n# rdmsr -a 0x200\n6\n6\n6\n")
-
-    (odd,) = named(result, "CPUs differ")
-    assert all(word in odd for word in ("0x2ff", "0xc06", "0xc00"))
-
-
-def test_an_amds_own_registers_tell_tom2() -> None:
-    result = import_dump(
-        "# rdmsr 0x2ff\nc00\n# rdmsr 0xc0010010\n740000\n# rdmsr 0xc001001d\n820000000\n"
-    )
-
-    assert result.spec.cpu.tom2 == 0x820000000
-    assert types_of(result).at(4 * GIB) == "WB"
 
 
 # What is looked at in every text

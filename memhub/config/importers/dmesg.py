@@ -36,7 +36,7 @@ _PAIR: Final = re.compile(
 _FREE: Final = re.compile(r"(?<![0-9a-z])([0-9]{1,4}) disabled$", re.I)
 _BROKEN: Final = re.compile(r"(?<![0-9a-z])[0-9]{1,4} (?:base|mask)\b", re.I)
 _BROKEN_HEAD: Final = re.compile(r"\bMTRR (?:default|fixed|variable)\b", re.I)
-_TOM2: Final = re.compile(r"\bTOM2: ?(?:0x)?([0-9a-f]{1,16}) aka\b", re.I)
+_TOM2: Final = re.compile(r"\bTOM2: ?(?:0x)?([0-9a-f]{1,16}) ?(?:aka\b|\(WB\)$)", re.I)
 _MAP: Final = re.compile(
     r"\bMTRR map: [0-9]{1,4} entr.{0,80}built from ([0-9]{1,3}) variable MTRR", re.I
 )
@@ -167,11 +167,7 @@ def parse_map(lines: Iterable[str], hint: WidthHint) -> Findings:
         registers that are on and otherwise not known: as many variable ranges as the log says,
         none in use. None where the log has no such line.
     """
-    found: int | None = None
-    for line in lines:
-        if match := _MAP.search(line):
-            found = min(int(match[1]), MAX_VARIABLE)
-
+    found = parse_slots(lines)
     if found is None:
         return Findings()
 
@@ -188,6 +184,16 @@ def parse_map(lines: Iterable[str], hint: WidthHint) -> Findings:
     )
 
     return Findings(registers, oddities)
+
+
+def parse_slots(lines: Iterable[str]) -> int | None:
+    """How many variable ranges a kernel from 6.5 on says that there are; None where none does."""
+    found: int | None = None
+    for line in lines:
+        if match := _MAP.search(line):
+            found = min(int(match[1]), MAX_VARIABLE)
+
+    return found
 
 
 def shape(prefix: str) -> str:

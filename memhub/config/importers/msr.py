@@ -1,7 +1,8 @@
 """The registers themselves, as firmware people have them: rdmsr, chipsec, EDK2, coreboot.
 
-Source: msr-tools `rdmsr.c`; chipsec `hal/msr.py` (read_msr) and `hal/register.py` (print of one);
-EDK2 `UefiCpuPkg/Library/MtrrLib` (MtrrDebugPrintAllMtrrs); coreboot `src/cpu/x86/mtrr/mtrr.c`.
+Source: msr-tools `rdmsr.c`; FreeBSD `usr.sbin/cpucontrol/cpucontrol.c` (do_msr); chipsec
+`hal/msr.py` (read_msr) and `hal/register.py` (print of one); EDK2 `UefiCpuPkg/Library/MtrrLib`
+(MtrrDebugPrintAllMtrrs); coreboot `src/cpu/x86/mtrr/mtrr.c`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _RDMSR: Final = re.compile(
     re.I,
 )
 _VALUE: Final = re.compile(rf"^{_HEX}$", re.I)
+#: FreeBSD's cpucontrol: the upper half first.
+_HALVES: Final = re.compile(r"\bmsr 0x([0-9a-f]{1,8}): 0x([0-9a-f]{8}) 0x([0-9a-f]{8})$", re.I)
 _LINES: Final = (
     # chipsec: RDMSR( 0x2ff ) = 0000000000000C06
     re.compile(rf"\brdmsr\( ?0x([0-9a-f]{{1,8}}) ?\) ?= ?{_HEX}\b", re.I),
@@ -51,7 +54,10 @@ _LINES: Final = (
     ),
     re.compile(rf"\bMTRR_?[a-z0-9_]{{1,20}} ?\(0x([0-9a-f]{{1,8}})\) ?[:=] ?{_HEX}\b", re.I),
     # A listing by number: 0x2ff: 0xc06
-    re.compile(r"^0x([0-9a-f]{2,8}) ?[:=] ?0x([0-9a-f]{1,16})$", re.I),
+    re.compile(rf"^0x([0-9a-f]{{2,8}}) ?[:=] ?{_HEX}$", re.I),
+    re.compile(r"^0x([0-9a-f]{2,8}) 0x([0-9a-f]{8,16})$", re.I),
+    # WinDbg: msr[2ff] = 00000000`00000c06
+    re.compile(rf"\bmsr\[([0-9a-f]{{1,8}})\] ?= ?{_HEX}$", re.I),
     # coreboot
     re.compile(r"\bMTRR: Fixed MSR 0x([0-9a-f]{1,4}) 0x([0-9a-f]{1,16})\b", re.I),
 )
@@ -96,6 +102,11 @@ class _Dump:
             self._numbered(line)
 
     def _numbered(self, line: str) -> None:
+        if match := _HALVES.search(line):
+            self.keep(int(match[1], 16), int(match[2], 16) << 32 | int(match[3], 16))
+            return
+
+        line = line.replace("`", "")
         for pattern in _LINES:
             if match := pattern.search(line):
                 self.keep(int(match[1], 16), int(match[2], 16))

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from memhub.config.importers.checks import settle_default
+from memhub.config.importers.dmesg import parse_slots
 from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint, quote
 from memhub.config.values import TYPE_WORDS
 from memhub.core.types.mtrr import (
@@ -21,7 +22,7 @@ from memhub.core.types.mtrr import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 _TYPE: Final = r"([a-z-]{2,20}|\?)"
 _LINE: Final = re.compile(
@@ -37,7 +38,7 @@ _SHIFTS: Final = {"k": 10, "m": 20, "g": 30}
 _Row = tuple[int, int, int]
 
 
-def parse_proc_mtrr(lines: Iterable[str], hint: WidthHint) -> Findings:
+def parse_proc_mtrr(lines: Sequence[str], hint: WidthHint) -> Findings:
     """Read the lines of `/proc/mtrr`.
 
     Args:
@@ -46,7 +47,8 @@ def parse_proc_mtrr(lines: Iterable[str], hint: WidthHint) -> Findings:
 
     Returns:
         the registers: a default type that fits (see `settle_default`) and fixed ranges disabled,
-        of which the text has nothing; eight variable pairs, or as many as are listed.
+        of which the text has nothing; as many variable pairs as a boot log beside it says, else
+        eight, or as many as are listed.
     """
     oddities: list[str] = []
     rows: dict[int, _Row] = {}
@@ -59,7 +61,7 @@ def parse_proc_mtrr(lines: Iterable[str], hint: WidthHint) -> Findings:
 
     used = max(max(base.bit_length(), (size - 1).bit_length()) for base, size, _ in rows.values())
     bits = hint.settle(used, None, oddities)
-    pairs = [VariableMtrr()] * max(8, max(rows) + 1)
+    pairs = [VariableMtrr()] * max(parse_slots(lines) or 8, max(rows) + 1)
     for slot, (base, size, kind) in rows.items():
         pairs[slot] = VariableMtrr(base | kind, -size & address_mask(bits) | MASK_VALID)
 
