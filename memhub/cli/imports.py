@@ -1,7 +1,8 @@
 """Make a machine of what people have, and write it as TOML.
 
-Reads a Linux boot log (dmesg), /proc/mtrr, or the output of memcontrol list. What is odd about
-it goes to standard error and stands in the TOML as comments.
+Reads a boot log of Linux or Xen, /proc/mtrr, the output of memcontrol list, or registers as
+rdmsr, cpucontrol, chipsec, EDK2 and coreboot print them. What is odd about it goes to standard
+error and stands in the TOML as comments.
 """
 
 from __future__ import annotations
