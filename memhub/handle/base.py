@@ -9,6 +9,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from memhub.core.ranges.commits import Commit
+from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,9 @@ class BaseHandle:
     def __repr__(self) -> str:
         state = " closed" if self._file.closed else ""
 
-        return f"<Handle {self._file.id} on {self.path} of {self.process.name}{state}>"
+        return escape_controls(
+            f"<Handle {self._file.id} on {self.path} of {self.process.name}{state}>"
+        )
 
     @property
     def path(self) -> str:

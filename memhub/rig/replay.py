@@ -20,6 +20,7 @@ from memhub.core.types.typemap import TYPE_OF_CODE
 from memhub.dispatch import Dispatcher
 from memhub.dispatch.context import Context
 from memhub.errors import DeviceError
+from memhub.escape import escape_controls
 from memhub.journal import Journal
 from memhub.rig.traces import DriverTrace, GetStep, MachineTrace, SetStep, TypesTrace
 
@@ -58,7 +59,9 @@ class Mismatch:
     def __str__(self) -> str:
         where = "at start" if self.step is None else f"step {self.step}"
 
-        return f"{self.scenario} {where}: {self.what}: expected {self.expected}, found {self.found}"
+        return escape_controls(
+            f"{self.scenario} {where}: {self.what}: expected {self.expected}, found {self.found}"
+        )
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import anyio
 
 from memhub.abi import Errno
 from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
+from memhub.escape import escape_controls
 from memhub.service import wire
 from memhub.service.server import auditing
 from memhub.service.server.later import Later
@@ -289,7 +290,7 @@ class Connection:
     def failed(self, error: BaseException) -> None:
         """A fault of the service's own: it ends this connection, and nobody else's."""
         self._end = ("error", f"{type(error).__name__}: {error}")
-        log.error("a connection of %s failed", self.peer, exc_info=error)
+        log.error("a connection of %s failed", self._shown(), exc_info=error)
 
     def close(self) -> None:
         """End the client's process: its handles close and its claims end, now. Once only."""
@@ -307,7 +308,7 @@ class Connection:
             )
         except LogFailed as error:
             # The hub owes the closes, and does them as soon as the log works.
-            log.error("the end of %s is not logged yet: %s", self.peer, error)
+            log.error("the end of %s is not logged yet: %s", self._shown(), error)
 
     # Records
 
@@ -324,7 +325,11 @@ class Connection:
         try:
             self._note(auditing.rejected(self.peer, self._now(), op, error, process))
         except LogFailed as failure:
-            log.error("a refusal of %s is not logged: %s", self.peer, failure)
+            log.error("a refusal of %s is not logged: %s", self._shown(), failure)
+
+    def _shown(self) -> str:
+        """The peer for a line that people read: a certificate's subject is the client's text."""
+        return escape_controls(str(self.peer))
 
 
 def label_of(label: str) -> str | None:
