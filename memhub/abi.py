@@ -15,6 +15,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.escape import escape_controls
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -177,7 +179,7 @@ class RangeDesc:
     def __str__(self) -> str:
         words = " ".join(flag_words(self.mr_flags)) or "no flags"
 
-        return f"{self.mr_base:#x}/{self.mr_len:#x} {self.owner or '-'} {words}"
+        return f"{self.mr_base:#x}/{self.mr_len:#x} {escape_controls(self.owner) or '-'} {words}"
 
 
 def owner_bytes(label: str | bytes) -> bytes:

@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 import pluggy
 
 from memhub.core.driver import Arch
+from memhub.escape import escape_controls
 from memhub.plugin import spec
 
 
@@ -32,7 +33,7 @@ class PluginFailure:
     reason: str
 
     def __str__(self) -> str:
-        return f"plugin {self.plugin!r} of {self.source}: {self.reason}"
+        return escape_controls(f"plugin {self.plugin!r} of {self.source}: {self.reason}")
 
 
 class ArchNotInstalled(KeyError):
@@ -42,7 +43,7 @@ class ArchNotInstalled(KeyError):
     """
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return escape_controls(str(self.args[0]))
 
 
 @dataclass(frozen=True, slots=True)

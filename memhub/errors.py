@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from memhub.abi import Errno
+from memhub.escape import escape_controls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,8 @@ class DeviceError(OSError):
     """Raised when a device refuses a request.
 
     `errno` and `strerror` are the host's, `code` is the symbolic name with FreeBSD's number.
+    What is shown (`str`, `strerror`) has control characters as visible escapes; `reason` and the
+    obstacles keep them.
 
     Attributes:
         code: the error as FreeBSD names it.
@@ -93,10 +96,11 @@ class DeviceError(OSError):
         self.reason = reason
         self.obstacles = obstacles
         self.moved = moved
-        super().__init__(self.code.host, f"{os.strerror(self.code.host)}: {reason}")
+        shown = escape_controls(reason)
+        super().__init__(self.code.host, f"{os.strerror(self.code.host)}: {shown}")
 
     def __str__(self) -> str:
-        return f"{self.code.name}: {self.reason}"
+        return f"{self.code.name}: {escape_controls(self.reason)}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (type(self), self.reason, self.code, self.obstacles, self.moved)

@@ -28,6 +28,7 @@ from memhub.core.requests import (
     SetRange,
     Write,
 )
+from memhub.escape import escape_controls
 from memhub.devices import read_devices, write_devices
 from memhub.faces.freebsd import (
     EVERY_SLOT,
@@ -80,7 +81,9 @@ class Handle:
     def __repr__(self) -> str:
         state = " closed" if self.closed else ""
 
-        return f"<Handle {self.number} on {self.path} of {self.process.name}{state}>"
+        return escape_controls(
+            f"<Handle {self.number} on {self.path} of {self.process.name}{state}>"
+        )
 
     @property
     def path(self) -> str:

@@ -15,7 +15,7 @@ MAX_LINES = 350
 
 #: Each row may import itself and the rows above it. `memhub` is the public face, `__init__.py`.
 ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"abi"}),
+    frozenset({"abi", "escape"}),
     frozenset({"errors"}),
     frozenset({"core"}),
     frozenset({"plugin"}),

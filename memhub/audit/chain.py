@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from memhub.audit.schema import SCHEMA_VERSION
+from memhub.escape import EscapedMessage
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -42,7 +43,7 @@ HEADER_START: Final = b'{"v":%d,"seq":1,"prev":"%b","event":"log.open"' % (
 )
 
 
-class UnfitRecord(ValueError):
+class UnfitRecord(EscapedMessage, ValueError):
     """Raised when an event cannot become a line; the chain stands where it stood."""
 
     def __init__(self, reason: str, errno: int) -> None:

@@ -6,6 +6,8 @@ import errno as host_errno
 import os
 from typing import Any
 
+from memhub.escape import escape_controls
+
 
 class AuditError(OSError):
     """Raised when the log cannot take, keep or read a record; nothing half written remains.
@@ -21,7 +23,7 @@ class AuditError(OSError):
         super().__init__(host_errno.EIO if errno is None else errno, reason, os.fspath(path))
 
     def __str__(self) -> str:
-        return f"{self.filename}: {self.reason}"
+        return escape_controls(f"{self.filename}: {self.reason}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.filename, self.reason, self.errno)

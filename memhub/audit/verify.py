@@ -14,6 +14,7 @@ import orjson
 from memhub.audit.chain import GENESIS, HASH_ALGORITHM, MAX_LINE, SEAL_SIZE, digest_of, seal_of
 from memhub.audit.failure import AuditError
 from memhub.audit.schema import SCHEMA_VERSION
+from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ class Break:
     def __str__(self) -> str:
         seq = "" if self.seq is None else f", seq {self.seq}"
 
-        return (
+        return escape_controls(
             f"line {self.line}, byte {self.offset}{seq}: {self.reason} "
             f"(expected {self.expected}, found {self.found})"
         )

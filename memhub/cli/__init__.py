@@ -6,17 +6,19 @@ loaded when it is asked for, and imports what it needs when it runs.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from memhub.cli.commands import COMMANDS
+from memhub.cli.terminal import OutputFailed, complain, drop, output, print_line
+from memhub.cli.usage import CommandParser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_FAILED = 1
 _USAGE = 2
 _INTERRUPTED = 130
 
@@ -28,18 +30,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its name and arguments; those of the process if None.
 
     Returns:
-        the exit code: 0, 1 if something wrong was found or refused, 2 for wrong usage, a
-        faulty configuration or an unreadable file.
+        the exit code: 0, 1 if something wrong was found or refused or the output could not be
+        written, 2 for wrong usage, a faulty configuration or an unreadable file.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
+    try:
+        code = _run_explained(arguments)
+        with output():
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        drop(sys.stdout)
+        return _FAILED
+    except OutputFailed as error:
+        drop(sys.stdout)
+        print_line(f"memhub: {error}", sys.stderr)
+        return _FAILED
+
+    return code
+
+
+def _prepare_streams() -> None:
+    """Make the standard streams take any text: one that is closed, or knows few characters."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+
+    for stream in (sys.stdout, sys.stderr):
+        change = getattr(stream, "reconfigure", None)
+        if change is not None:
+            change(errors="backslashreplace")
+
+
+def _run_explained(arguments: list[str]) -> int:
     try:
         return _run(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BrokenPipeError:
-        return _reader_left()
+    except (BrokenPipeError, OutputFailed):
+        raise
     except Exception as error:
         from memhub.cli.failures import explain_failure
 
@@ -48,9 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
 
         code, lines = told
-        sys.stdout.flush()
         for line in lines:
-            print(f"memhub: {line}", file=sys.stderr)
+            complain(line)
 
         return code
 
@@ -61,27 +90,18 @@ def _run(arguments: list[str]) -> int:
 
     name = arguments[0]
     module = import_module(f"memhub.cli.{COMMANDS[name].module}")
-    parser = argparse.ArgumentParser(
-        prog=f"memhub {name}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    code = module.command(parser, arguments[1:])
-    sys.stdout.flush()
+    parser = CommandParser(f"memhub {name}", description=module.__doc__)
 
-    return int(code)
+    return int(module.command(parser, arguments[1:]))
 
 
 def _overview(arguments: list[str]) -> int:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {it.summary}" for name, it in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="memhub",
+    parser = CommandParser(
+        "memhub",
         description="FreeBSD's /dev/mem and /dev/kmem as an async multiplexer.",
-        epilog=f"commands:\n{rows}\n\n'memhub COMMAND --help' says more.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        epilog=f"commands:\n\n{rows}\n\n'memhub COMMAND --help' says more.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
@@ -89,7 +109,7 @@ def _overview(arguments: list[str]) -> int:
     if known.version:
         from memhub.cli.version import version
 
-        print(f"memhub {version()}")
+        print_line(f"memhub {version()}")
         return 0
 
     if known.command is not None:
@@ -98,10 +118,3 @@ def _overview(arguments: list[str]) -> int:
     parser.print_help(sys.stderr)
 
     return _USAGE
-
-
-def _reader_left() -> int:
-    """Nobody reads the output any more; keep the interpreter from flushing it once again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    return 1

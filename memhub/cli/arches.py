@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,12 +15,12 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="a list of objects")
     chosen = parser.parse_args(arguments)
 
-    from memhub.cli.terminal import print_json
+    from memhub.cli.terminal import complain, print_json
     from memhub.arches import load_arches
 
     registry = load_arches()
     for failure in registry.failures:
-        print(f"memhub: {failure}", file=sys.stderr)
+        complain(str(failure))
 
     rows = [_facts(registry, name) for name in registry]
     if chosen.json:

@@ -51,13 +51,15 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _print_verdict(verdict: Verdict) -> None:
+    from memhub.cli.terminal import print_line
+
     if verdict.broken is None:
-        print(f"{verdict.path}: {verdict.records} records verified, head {verdict.head}")
+        print_line(f"{verdict.path}: {verdict.records} records verified, head {verdict.head}")
     else:
-        print(f"{verdict.path}: broken after {verdict.records} records: {verdict.broken}")
+        print_line(f"{verdict.path}: broken after {verdict.records} records: {verdict.broken}")
 
     for note in verdict.notes:
-        print(f"{verdict.path}: {note}")
+        print_line(f"{verdict.path}: {note}")
 
 
 def _summary(chosen: argparse.Namespace) -> int:
@@ -75,8 +77,10 @@ def _summary(chosen: argparse.Namespace) -> int:
 
 
 def _print_summary(path: str, total: Summary) -> None:
+    from memhub.cli.terminal import print_line
+
     seconds = ((total.last_ns or 0) - (total.first_ns or 0)) / 1e9
-    print(f"{path}: {total.records} records over {seconds:.3f} s, {total.refused} refused")
+    print_line(f"{path}: {total.records} records over {seconds:.3f} s, {total.refused} refused")
     for title, counts in (
         ("events", total.events),
         ("errors", total.errors),
@@ -85,7 +89,7 @@ def _print_summary(path: str, total: Summary) -> None:
         ("owners", total.owners),
     ):
         for index, (name, count) in enumerate(counts.most_common()):
-            print(f"  {title if not index else '':<10} {count:>8}  {name}")
+            print_line(f"  {title if not index else '':<10} {count:>8}  {name}")
 
 
 def _show(chosen: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.configured import add_machine_arguments, fresh_machine
 from memhub.cli.failures import CommandFailed
+from memhub.cli.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     import argparse
@@ -26,13 +27,11 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     _check(machine, addresses)
     rows = [_facts(machine, address) for address in addresses]
     if chosen.json:
-        from memhub.cli.terminal import print_json
-
         print_json(rows)
     else:
         for row in rows:
             mark = " (implementation-defined)" if row["implementation_defined"] else ""
-            print(f"{row['address']:#x}  {row['type']}{mark}  {row['why']}")
+            print_line(f"{row['address']:#x}  {row['type']}{mark}  {row['why']}")
 
     return 0
 

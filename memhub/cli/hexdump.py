@@ -12,6 +12,7 @@ from memhub.cli.amounts import address, amount
 from memhub.cli.failures import CommandFailed
 from memhub.cli.pieces import pieces
 from memhub.cli.target import add_target_arguments, open_target
+from memhub.cli.terminal import output
 
 if TYPE_CHECKING:
     import argparse
@@ -34,17 +35,21 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     with target.client as client, client.open(target.path(chosen.device), "r") as handle:
         try:
             for piece in pieces(handle, base, length):
-                sys.stdout.writelines(dump.lines(piece))
+                _show(dump.lines(piece))
         finally:
-            sys.stdout.writelines(dump.end())
+            _show(dump.end())
 
     if dump.address < base + length:
-        sys.stdout.flush()
         raise CommandFailed(
             f"{dump.address - base} of {length} bytes: {dump.address:#x} cannot be read", 1
         )
 
     return 0
+
+
+def _show(lines: Iterable[str]) -> None:
+    with output():
+        sys.stdout.writelines(lines)
 
 
 class Dump:

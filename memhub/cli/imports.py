@@ -1,11 +1,13 @@
 """Make a machine of what people have, and write it as TOML.
 
-Reads a Linux boot log (dmesg), /proc/mtrr, or the output of memcontrol list. What is odd about
-it goes to standard error and stands in the TOML as comments.
+Reads a boot log of Linux or Xen, /proc/mtrr, the output of memcontrol list, or registers as
+rdmsr, cpucontrol, chipsec, EDK2 and coreboot print them. What is odd about it goes to standard
+error and stands in the TOML as comments.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,21 +25,57 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--name", default="imported", help="the machine's name (%(default)s)")
     parser.add_argument("--arch", default="amd64-mtrr", help="its architecture (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one object instead of TOML")
+    parser.add_argument(
+        "-o", dest="output", metavar="FILE", help="write here, once all of it is right"
+    )
     chosen = parser.parse_args(arguments)
 
-    from memhub.cli.terminal import print_json
+    from memhub.cli.terminal import complain, document, json_document, print_document
     from memhub.config import to_toml
 
     imported = _import(chosen)
     for oddity in imported.oddities:
-        print(f"memhub: {chosen.file}: {oddity}", file=sys.stderr)
+        complain(f"{chosen.file}: {oddity}")
 
-    if chosen.json:
-        print_json(_facts(imported))
+    text = json_document(_facts(imported)) if chosen.json else to_toml(imported)
+    if chosen.output is None or chosen.output == "-":
+        print_document(text)
     else:
-        sys.stdout.write(to_toml(imported))
+        replace_file(Path(chosen.output), document(text))
 
     return 0
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all: an older one stays until the new one is complete.
+
+    Args:
+        path: the file; a symbolic link is followed, and a pipe or a device is written to.
+        text: what it is to hold.
+
+    Raises:
+        OSError: it cannot be written; it is as it was.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with new.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+        if path.exists():
+            new.chmod(path.stat().st_mode & 0o7777)
+
+        new.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _import(chosen: argparse.Namespace) -> Imported:

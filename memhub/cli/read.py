@@ -14,6 +14,7 @@ from memhub.cli.amounts import address, amount
 from memhub.cli.failures import CommandFailed
 from memhub.cli.pieces import pieces
 from memhub.cli.target import add_target_arguments, open_target
+from memhub.cli.terminal import output
 
 if TYPE_CHECKING:
     import argparse
@@ -48,7 +49,9 @@ def _copy(stream: Iterator[bytes], name: str | None) -> int:
     moved = 0
     with _output(name) as out:
         for piece in itertools.chain((first,), stream):
-            out.write(piece)
+            with output() if out is sys.stdout.buffer else contextlib.nullcontext():
+                out.write(piece)
+
             moved += len(piece)
 
     return moved
@@ -58,7 +61,8 @@ def _copy(stream: Iterator[bytes], name: str | None) -> int:
 def _output(name: str | None) -> Iterator[IO[bytes]]:
     if name is None or name == "-":
         yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with output():
+            sys.stdout.buffer.flush()
     else:
         with open(name, "wb") as file:  # noqa: PTH123 - pathlib costs more than this command may
             yield file

@@ -9,7 +9,6 @@ exit codes: 0 no mismatch, 1 some, 2 a file could not be read or is malformed
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one object")
     chosen = parser.parse_args(arguments)
 
-    from memhub.cli.terminal import print_json, progress
+    from memhub.cli.terminal import print_json, print_line, progress
     from memhub.arches import load_arches
 
     arches = load_arches()
@@ -43,12 +42,12 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
             found = run.file(name, tell)
 
         for mismatch in () if chosen.json else found:
-            print(mismatch)
+            print_line(str(mismatch))
 
     if chosen.json:
         print_json(run.facts())
     else:
-        print(run.last_line())
+        print_line(run.last_line())
 
     return 2 if run.errors else int(bool(run.mismatches))
 
@@ -100,8 +99,10 @@ class _Run:
         self.mismatches += done.mismatches
 
     def _wrong(self, reason: str) -> None:
+        from memhub.cli.terminal import complain
+
         self.errors.append(reason)
-        print(f"memhub: {reason}", file=sys.stderr)
+        complain(reason)
 
     def last_line(self) -> str:
         """The count, in the words in which it is looked for."""

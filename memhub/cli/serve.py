@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING
 
+from memhub.cli.backends import BACKENDS, check_backend, run_on
 from memhub.cli.failures import CommandFailed
+from memhub.cli.terminal import output, print_line
 
 if TYPE_CHECKING:
     import argparse
@@ -26,12 +28,6 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.service.server import Server
 
-_BACKENDS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
-    "asyncio": ("asyncio", {}),
-    "trio": ("trio", {}),
-    "uvloop": ("asyncio", {"use_uvloop": True}),
-}
-
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub serve`."""
@@ -39,7 +35,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--socket", metavar="PATH", type=Path, help="in place of the file's own")
     parser.add_argument("--log", metavar="FILE", type=Path, help="the audit log, likewise")
     parser.add_argument(
-        "--backend", choices=_BACKENDS, default="asyncio", help="the event loop (asyncio)"
+        "--backend", choices=BACKENDS, default="asyncio", help="the event loop (asyncio)"
     )
     parser.add_argument(
         "--replace-stale",
@@ -54,21 +50,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         help="how long requests under way get at the end (5)",
     )
     chosen = parser.parse_args(arguments)
+    check_backend(chosen.backend)
     config, arches = _load(chosen.config)
 
     from contextlib import ExitStack
 
-    import anyio
-
-    backend, options = _BACKENDS[chosen.backend]
     with ExitStack() as stack:
         log = _open_log(config, chosen.log, stack)
-        try:
-            anyio.run(_serve, config, arches, chosen, log, backend=backend, backend_options=options)
-        except ImportError as error:
-            raise CommandFailed(
-                f"the backend {chosen.backend} is not installed: {error}"
-            ) from error
+        run_on(chosen.backend, _serve, config, arches, chosen, log)
 
     return 0
 
@@ -162,4 +151,6 @@ def _ready(server: Server, machines: int, log: AuditLog | None) -> None:
 
 
 def _say(text: str, stream: IO[str]) -> None:
-    print(f"memhub: {text}", file=stream, flush=True)
+    print_line(f"memhub: {text}", stream)
+    with output():
+        stream.flush()

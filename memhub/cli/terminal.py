@@ -1,4 +1,7 @@
-"""What goes to a terminal: colour if it can be had, progress, and JSON."""
+"""What goes to a terminal: lines, colour if it can be had, progress, and JSON.
+
+Everything that a command shows goes through here, so that foreign text is escaped in one place.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import os
 import sys
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
+
+from memhub.escape import escape_controls, escape_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,6 +20,86 @@ if TYPE_CHECKING:
 
     #: Takes what is done and what there is in all.
     Progress = Callable[[int, int], None]
+
+
+class OutputFailed(Exception):
+    """Raised when standard output does not take what a command has to show.
+
+    Args:
+        cause: what the operating system said.
+    """
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(f"standard output: {cause.strerror}")
+
+
+@contextmanager
+def output() -> Iterator[None]:
+    """Around writing to standard output: tells its failure from any other OSError.
+
+    Raises:
+        BrokenPipeError: the reader has left, which is no failure.
+        OutputFailed: it could not be written.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(error) from error
+
+
+def drop(stream: IO[str]) -> None:
+    """Let a standard stream that takes nothing any more swallow what is still in its buffer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def write(text: str, stream: IO[str]) -> None:
+    """Write text that is fit to be shown; what standard error does not take has no other place.
+
+    Raises:
+        OutputFailed: see `output`.
+    """
+    if stream is sys.stderr:
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:
+            drop(stream)
+    else:
+        with output():
+            stream.write(text)
+
+
+def print_line(text: str, stream: IO[str] | None = None) -> None:
+    """Write one line, in which nothing but its end can move the cursor.
+
+    Args:
+        text: the line, without its end.
+        stream: where to; standard output if None.
+    """
+    write(f"{escape_controls(text)}\n", sys.stdout if stream is None else stream)
+
+
+def print_text(text: str, *, before: str = "", after: str = "") -> None:
+    """Write lines to standard output, now.
+
+    Args:
+        text: the lines, each with its end.
+        before: what the terminal is to obey before them.
+        after: what follows them.
+    """
+    shown = "".join(f"{escape_controls(line)}\n" for line in text.split("\n")[:-1])
+    with output():
+        print(before + shown, end=after, flush=True)
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error, after what standard output has still to show."""
+    with output():
+        sys.stdout.flush()
+
+    print_line(f"memhub: {text}", sys.stderr)
 
 
 class Screen:
@@ -34,12 +119,17 @@ class Screen:
         """Write one line."""
         if self._rich is None:
             text = "".join(it if isinstance(it, str) else it[0] for it in spans)
-            print(text.rstrip(), file=self._stream)
+            print_line(text.rstrip(), self._stream)
             return
 
         from rich.text import Text
 
-        self._rich.print(Text.assemble(*spans), soft_wrap=True)
+        shown = [
+            escape_controls(it) if isinstance(it, str) else (escape_controls(it[0]), it[1])
+            for it in spans
+        ]
+        with output():
+            self._rich.print(Text.assemble(*shown), soft_wrap=True)
 
 
 def _shows_colour(stream: IO[str]) -> bool:
@@ -50,17 +140,33 @@ def _console(stream: IO[str]) -> Any:  # noqa: ANN401 - rich is optional
     try:
         from rich.console import Console
     except ImportError:
-        print("memhub: plain text; the extra memhub[cli] brings colour", file=sys.stderr)
+        complain("plain text; the extra memhub[cli] brings colour")
         return None
 
-    return Console(file=stream, highlight=False, markup=False)
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def print_json(value: object) -> None:
-    """Write one JSON document, indented."""
-    import orjson
+def print_json(value: object, *, indent: bool = True) -> None:
+    """Write one JSON document, over several lines or on one; strings keep their characters."""
+    print_document(json_document(value, indent=indent))
 
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+def json_document(value: object, *, indent: bool = True) -> str:
+    """One JSON document as text, over several lines or on one."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, indent=2 if indent else None)
+
+
+def print_document(text: str) -> None:
+    """Write a JSON or TOML document."""
+    with output():
+        print(document(text), end="", flush=True)
+
+
+def document(text: str) -> str:
+    r"""The document as it is written: its strings take `\u` escapes, and its last line ends."""
+    return escape_json(text.removesuffix("\n")) + "\n"
 
 
 @contextmanager
@@ -74,8 +180,10 @@ def progress(label: str) -> Iterator[Progress]:
         yield lambda done, total: None
         return
 
+    label = escape_controls(label)
     try:
         from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
     except ImportError:
         with _counted(label) as count:
@@ -83,8 +191,12 @@ def progress(label: str) -> Iterator[Progress]:
 
         return
 
+    # The label is foreign text: rich must not read markup in it.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Bar(console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+    with Bar(
+        *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

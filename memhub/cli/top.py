@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.failures import CommandFailed
 from memhub.cli.target import add_target_arguments, open_target
+from memhub.cli.terminal import complain, print_json, print_text
 
 if TYPE_CHECKING:
     import argparse
@@ -73,10 +74,8 @@ def _only(report: dict[str, Any], machine: str | None) -> dict[str, Any]:
 
 
 def _print_json(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> None:
-    import json
-
     while True:
-        print(json.dumps(ask()), flush=True)
+        print_json(ask(), indent=False)
         if chosen.once:
             return
 
@@ -108,7 +107,7 @@ def _screen(*, plain: bool) -> Iterator[Show]:
         try:
             from rich.live import Live
         except ImportError:
-            print("memhub: plain text; the extra memhub[cli] brings colour", file=sys.stderr)
+            complain("plain text; the extra memhub[cli] brings colour")
         else:
             with Live(auto_refresh=False, screen=True) as display:
                 yield lambda title, tables: display.update(_drawn(title, tables), refresh=True)
@@ -116,7 +115,7 @@ def _screen(*, plain: bool) -> Iterator[Show]:
             return
 
     before, after = (_CLEAR, "") if live else ("", "" if plain else "\n")
-    yield lambda title, tables: print(before + text(title, tables), end=after, flush=True)
+    yield lambda title, tables: print_text(text(title, tables), before=before, after=after)
 
 
 def _drawn(title: str, tables: list[Sheet]) -> Any:  # noqa: ANN401 - rich is optional

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memhub.escape import escape_controls
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -44,7 +46,7 @@ def headline(now: Report, before: Report | None) -> str:
     if rate is not None:
         words.append(f"{rate:.0f}/s")
 
-    return "  ".join(words)
+    return escape_controls("  ".join(words))
 
 
 def requests_per_second(now: Report, before: Report | None) -> float | None:
@@ -72,16 +74,21 @@ def sheets(report: Report) -> Iterator[Sheet]:
         "COMMITS",
         "WAITS",
     )
-    yield Sheet("", head, [_machine(row) for row in machines])
+    yield Sheet("", head, [_shown(_machine(row)) for row in machines])
 
     for key, title, columns, cells in _DETAILS:
         rows = [
-            (row["machine"], *_who(it), *cells(it, _names(row)))
+            _shown((row["machine"], *_who(it), *cells(it, _names(row))))
             for row in machines
             for it in row[key]
         ]
         if rows:
             yield Sheet(title, ("MACHINE", "PROCESS", "PID", *columns), rows)
+
+
+def _shown(cells: Row) -> Row:
+    """Escaped before columns are measured: names and labels are other people's text."""
+    return tuple(map(escape_controls, cells))
 
 
 def text(title: str, tables: Sequence[Sheet]) -> str:

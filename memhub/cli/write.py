@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from memhub.cli.amounts import address
 from memhub.cli.failures import CommandFailed
 from memhub.cli.target import add_target_arguments, open_target
+from memhub.cli.terminal import print_line
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +42,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
             moved += count
 
-    print(f"{moved} bytes written at {base:#x}", file=sys.stderr)
+    print_line(f"{moved} bytes written at {base:#x}", sys.stderr)
 
     return 0
 

@@ -19,6 +19,7 @@ from memhub.core.effective.mtrr import (
     VariableMtrr,
     address_mask,
 )
+from memhub.escape import escape_controls, is_visible
 
 if TYPE_CHECKING:
     from memhub.core.spec import Region
@@ -118,6 +119,8 @@ def _cpu(spec: MachineSpec) -> Iterator[str]:
     yield f"vendor = {_value(spec.cpu.vendor)}"
     yield f"signature = {spec.cpu.signature:#x}  # CPUID leaf 1, EAX"
     yield f"mtrr = {_value(spec.cpu.mtrr)}"
+    if spec.cpu.tom2:
+        yield f"tom2 = {_number(spec.cpu.tom2)}  # AMD: write-back by default from 4 GiB to here"
 
 
 def _plain(table: Mapping[str, Any]) -> Iterator[str]:
@@ -227,7 +230,7 @@ def _size(region: Region) -> str:
 
 
 def _comment(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return escape_controls(text)
 
 
 def _key(name: str) -> str:
@@ -244,8 +247,21 @@ def _number(value: int) -> str:
     return str(value) if value < 10 else f"{value:#x}"
 
 
+def _string(text: str) -> str:
+    """A TOML string: JSON's, but for DEL and what lies past 16 bits, which TOML escapes its way."""
+    quoted = json.dumps(text, ensure_ascii=False)
+
+    return "".join(_escaped(char) if not is_visible(char) else char for char in quoted)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
 def _value(value: object) -> str:
-    """One TOML value. JSON's strings are TOML's, but for DEL, which TOML wants escaped."""
+    """One TOML value."""
     if isinstance(value, bool):
         return "true" if value else "false"
 
@@ -256,7 +272,7 @@ def _value(value: object) -> str:
         return repr(value)
 
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _string(value)
 
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memhub.escape import escape_controls
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -23,7 +25,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.reason}" if self.key else self.reason
+        return escape_controls(f"{self.key}: {self.reason}" if self.key else self.reason)
 
 
 class ConfigError(ValueError):
@@ -37,4 +39,5 @@ class ConfigError(ValueError):
     def __init__(self, path: Path | str, problems: Sequence[Problem]) -> None:
         self.path = str(path)
         self.problems = tuple(problems)
-        super().__init__("\n".join(f"{self.path}: {problem}" for problem in self.problems))
+        shown = escape_controls(self.path)
+        super().__init__("\n".join(f"{shown}: {problem}" for problem in self.problems))

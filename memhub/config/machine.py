@@ -107,6 +107,7 @@ def _read_cpu(table: Table, default: Cpu, phys_bits: int | None) -> Cpu:
         signature=row.take("signature", integer(0, 0xFFFFFFFF), cpu.signature),
         phys_bits=cpu.phys_bits,
         mtrr=row.take("mtrr", boolean, cpu.mtrr),
+        tom2=row.take("tom2", u64, cpu.tom2),
     )
     row.finish()
 

@@ -19,6 +19,8 @@ T = TypeVar("T")
 _NUMBER: Final = re.compile(
     r"(0x[0-9a-f_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*)\s*([kmgt]?)(i?b)?", re.I
 )
+#: Digits of a number that is read; binary numbers of 64 bits have as many, and blanks between.
+_LONGEST: Final = 200
 _SHIFTS: Final[Mapping[str, int]] = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 #: The words for a memory type: memcontrol(8)'s, Linux's, and the short names of the manuals.
@@ -67,6 +69,9 @@ def parse_integer(value: object) -> int:
         raise ValueError(f"{value!r} is not a number (such as 4096, '0x1000', '4K' or '1GiB')")
 
     digits, unit, _ = match.groups()
+    if len(digits) > _LONGEST:
+        raise ValueError(f"{digits[:_LONGEST]!r}… is a number of {len(digits)} digits")
+
     try:
         return int(digits, 0) << _SHIFTS[unit.lower()]
     except ValueError:

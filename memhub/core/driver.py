@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
+from memhub.escape import EscapedMessage
 
 if TYPE_CHECKING:
     from memhub.core.effective.typemap import TypeMap
@@ -35,6 +36,8 @@ class Cpu:
         signature: the CPUID signature (leaf 1, EAX); its bits 8-11 are the family nibble.
         phys_bits: physical address width in bits (CPUID leaf 0x80000008), 32 to 52.
         mtrr: the CPUID feature bit for MTRRs.
+        tom2: AMD: end of the memory from 4 GiB on that is write-back where no range says
+            otherwise (TOP_MEM2, with the force bit of SYSCFG); 0 for none.
 
     Raises:
         ValueError: `phys_bits` is no width that a CPU has.
@@ -44,6 +47,7 @@ class Cpu:
     signature: int = 0x6F0
     phys_bits: int = 36
     mtrr: bool = True
+    tom2: int = 0
 
     def __post_init__(self) -> None:
         if not 32 <= self.phys_bits <= 52:
@@ -199,7 +203,7 @@ class KernelLayout:
     uarea_end: int | None = None
 
 
-class OptionError(ValueError):
+class OptionError(EscapedMessage, ValueError):
     """Raised when an option of an architecture is wrong; names the key and the rule."""
 
     def __init__(self, key: str, reason: str) -> None:

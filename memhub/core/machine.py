@@ -131,7 +131,10 @@ class Machine:
             )
 
         if not table.state.slots:
-            raise NoRanges("the range driver attached but found no descriptors")
+            raise NoRanges(
+                "the range driver attached but found no descriptors: the MTRRs are off (bit 11 of "
+                "register 0x2ff is clear), or there are none"
+            )
 
         return table
 

@@ -147,7 +147,7 @@ class MtrrDriver(RangeDriver):
 
     def types(self, state: RangeState) -> TypeMap:
         """The types that the registers give, default type and overlaps included."""
-        return types_from_mtrrs(state.msrs, self._cpu.phys_bits)
+        return types_from_mtrrs(state.msrs, self._cpu.phys_bits, tom2=self._cpu.tom2)
 
     def extent(self, state: RangeState, slot: int) -> tuple[int, int]:
         """A fixed slot's range, or the hull of what a variable pair matches.

@@ -20,6 +20,7 @@ from memhub.core.spec import MachineSpec
 from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.engine import Engine
 from memhub.errors import DeviceError
+from memhub.escape import escape_controls
 from memhub.faces.freebsd import IoctlReply, decode_ioctl, encode_get
 from memhub.rig.traces import DriverTrace, GetStep, MachineTrace, SetStep, TypesTrace
 
@@ -58,7 +59,9 @@ class Mismatch:
     def __str__(self) -> str:
         where = "at start" if self.step is None else f"step {self.step}"
 
-        return f"{self.scenario} {where}: {self.what}: expected {self.expected}, found {self.found}"
+        return escape_controls(
+            f"{self.scenario} {where}: {self.what}: expected {self.expected}, found {self.found}"
+        )
 
 
 @dataclass(slots=True)

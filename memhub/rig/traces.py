@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memhub.abi import U64_MAX
 from memhub.core.driver import Cpu
+from memhub.escape import EscapedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ ARCH_OF_ID: Final = (
 )
 
 
-class TraceError(ValueError):
+class TraceError(EscapedMessage, ValueError):
     """Raised when a line is no trace; says what is wrong with it."""
 
 

@@ -10,6 +10,7 @@ from collections import namedtuple
 from struct import Struct
 from struct import error as struct_error
 
+from memhub.escape import escape_controls
 from memhub.service import wire
 
 TYPE_CHECKING = False
@@ -129,6 +130,28 @@ def where(address: str | os.PathLike[str] | None) -> tuple[str, str, int]:
         raise ValueError(f"{text!r} is no address of the form tcp:HOST:PORT")
 
     return "tcp", host.strip("[]"), int(port)
+
+
+def at(error: OSError, place: str) -> OSError:
+    """Name the service in an error of the operating system that does not.
+
+    Args:
+        error: why it could not be reached, or why the connection ended.
+        place: its path, or its host.
+
+    Returns:
+        the same error, whose `filename` is the place; one that already has one stays as it is.
+    """
+    if error.filename is None:
+        if error.errno is None:
+            import errno
+
+            number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
+            error.errno, error.strerror = number, str(error)
+
+        error.filename = place
+
+    return error
 
 
 def milliseconds(wait: float | None) -> int:
@@ -277,7 +300,7 @@ def lost(reason: str) -> ConnectionError:
     import errno
 
     return ConnectionResetError(
-        errno.ECONNRESET, f"the connection to the service is gone: {reason}"
+        errno.ECONNRESET, f"the connection to the service is gone: {escape_controls(reason)}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from memhub.escape import EscapedMessage
 from memhub.service.subject import CommonName, Subject, parse_subject
 
 if TYPE_CHECKING:
@@ -132,5 +133,5 @@ class ServiceConfig:
     rights: tuple[RightsRule, ...] = ()
 
 
-class ServiceError(Exception):
+class ServiceError(EscapedMessage, Exception):
     """Raised when a service cannot start: its socket, its certificates or its tokens are wrong."""

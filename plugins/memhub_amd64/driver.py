@@ -43,13 +43,14 @@ class PatDriver(RangeDriver):
     """One machine's page attributes.
 
     Args:
-        cpu: the processor; only its address width matters here.
+        cpu: the processor; only its address width and TOM2 matter here.
         options: the checked options.
     """
 
     def __init__(self, cpu: Cpu, options: Options) -> None:
         self._options = options
         self._phys_bits = cpu.phys_bits
+        self._tom2 = cpu.tom2
         self._end = 1 << cpu.phys_bits
         self._attributes: dict[int, dict[int, str]] = {}
         self._under: tuple[Mapping[int, int], TypeMap] | None = None
@@ -170,7 +171,8 @@ class PatDriver(RangeDriver):
     def _mtrr_types(self, msrs: Mapping[int, int]) -> TypeMap:
         """No range ioctl writes a register, so one map of the MTRRs serves all states."""
         if self._under is None or self._under[0] is not msrs:
-            self._under = (msrs, types_from_mtrrs(msrs, self._phys_bits, in_slots=False))
+            types = types_from_mtrrs(msrs, self._phys_bits, in_slots=False, tom2=self._tom2)
+            self._under = (msrs, types)
 
         return self._under[1]
 

@@ -199,3 +199,51 @@ def test_options_are_split_as_getopt_splits_them(
     options = split_options(words, "ao:")
 
     assert (options.found, options.operands) == (found, operands)
+
+
+# What memcontrol(8) does not say
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"{SET} fixed-base", ["'fixed-base' is not an attribute that can be set"]),
+        ("set -b zz -l 0x1000 write-back", ["-b 'zz' is not a number", "read as 0x0"]),
+        ("set -b 0x10x -l 0x1000 write-back", ["-b '0x10x'", "read as 0x10"]),
+        ("set -b 0x1000 write-back", ["-l is missing"]),
+        ("set -b 0 -l 0x1000 -o eightchr write-back", ["-o 'eightchr'", "1 to 7 bytes"]),
+        ("clear", ["give -o, or -b and -l"]),
+        ("clear -o Xorg -b 1", ["-o excludes -b and -l"]),
+        ("frob", ["'frob' is not a command"]),
+        ("set -z", ["illegal option -- z"]),
+        ("clear -b 0x1000 -l 0x1000", ["ENOENT"]),
+    ],
+)
+def test_what_is_wrong_is_said_below_memcontrols_words_with_its_line(
+    script: Script, line: str, words: list[str]
+) -> None:
+    err = script("# one", line).err
+    (said,) = [it for it in err.splitlines() if all(word in it for word in words)]
+
+    assert said.endswith("script: line 2)")
+
+
+def test_on_the_command_line_no_line_is_named(run: Run, lab: Path) -> None:
+    err = run("memcontrol", "--config", lab, "--machine", "legacy", "frob").err
+
+    assert "  'frob' is not a command\n" in err
+    assert "line" not in err
+
+
+def test_a_number_of_any_length_is_read() -> None:
+    assert number("9" * 5000) == ((1 << 64) - 1, True)
+
+
+def test_mtrrs_that_are_off_are_said_to_be(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "off.toml"
+    config.write_text('[machines.pc]\narch = "i386"\n[machines.pc.mtrr]\nenabled = false\n')
+    code, _, err = run("memcontrol", "--config", config, "list")
+
+    assert code == 1
+    assert "Device not configured\n  ENXIO: " in err
+    assert "the MTRRs are off" in err

@@ -295,3 +295,29 @@ def test_disabled_mtrrs_make_everything_uncacheable() -> None:
     assert types.lookup(1 << 30).why == "MTRRs disabled: all memory is UC"
     assert list(types.segments()) == [Segment(0, 1 << 36, "UC")]
     assert list(types_from_mtrrs({}, 36).segments()) == [Segment(0, 1 << 36, "UC")]
+
+
+def test_tom2_is_the_default_from_4_gib_on_listed_or_not() -> None:
+    """Beside a range, at its borders, one by one, many at once and by stretches."""
+    gib = 1 << 30
+    msrs = {0xFE: 1, 0x2FF: 0x800, 0x200: 5 * gib, 0x201: 0xFC0000800}
+    tom2 = 8 * gib + (8 << 20)
+    listed = types_from_mtrrs(msrs, 36, tom2=tom2)
+    rules = MtrrRules(
+        MtrrRegisters.decode(msrs, 36), first_variable_slot=None, in_slots=True, tom2=tom2
+    )
+    expected = [
+        Segment(0, 4 * gib, "UC"),
+        Segment(4 * gib, 5 * gib, "WB"),
+        Segment(5 * gib, 6 * gib, "UC"),
+        Segment(6 * gib, tom2, "WB"),
+        Segment(tom2, 1 << 36, "UC"),
+    ]
+    edges = [it.base for it in expected] + [it.end - 1 for it in expected]
+    wanted = [it.type for it in expected] * 2
+
+    for types in (listed, DirectTypeMap(rules, end=1 << 36)):
+        assert list(types.segments()) == expected
+        assert [types.at(it) for it in edges] == wanted
+        assert [TYPE_OF_CODE[code] for code in types.of(edges)] == wanted
+        assert types.has("WB")

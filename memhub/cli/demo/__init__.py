@@ -8,6 +8,7 @@ simulated: the same seed gives the same run, on every event loop.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -22,28 +23,45 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
     parser.add_argument("--log", metavar="FILE", help="where the audit log goes (a cache folder)")
     parser.add_argument("--json", action="store_true", help="one object")
+    parser.add_argument("--all", action="store_true", help="every event and every range")
     parser.add_argument("--no-color", action="store_true", help="plain text")
     parser.add_argument(
         "--backend", choices=("asyncio", "trio"), default="asyncio", help="the event loop"
     )
     chosen = parser.parse_args(arguments)
 
+    from memhub.cli.backends import check_backend
     from memhub.cli.demo.play import perform
-    from memhub.cli.demo.show import as_json, show
+    from memhub.cli.demo.show import Page, as_json, show
     from memhub.cli.terminal import Screen, print_json
 
+    check_backend(chosen.backend)
     play = perform(chosen.seed, _log_path(chosen.log, chosen.seed), backend=chosen.backend)
     if chosen.json:
         print_json(as_json(play))
     else:
-        show(play, Screen(colour=False if chosen.no_color else None), _width())
+        screen = Screen(colour=False if chosen.no_color else None)
+        show(play, screen, Page(_width(), _this_program(), everything=chosen.all))
 
     return 0 if play.verdict.ok else 1
 
 
 def _width() -> int:
-    """The terminal's columns; a file or a pipe takes whole lines."""
-    return shutil.get_terminal_size((120, 50)).columns if sys.stdout.isatty() else 1000
+    """Columns: the terminal's, or 80 for a file or a pipe."""
+    return max(shutil.get_terminal_size().columns, 40) if sys.stdout.isatty() else 80
+
+
+def _this_program() -> str:
+    """What to type to run this very program: its name is not always on the path."""
+    name = sys.argv[0]
+    found = shutil.which("memhub")
+    if found is not None and Path(name).resolve() == Path(found).resolve():
+        return "memhub"
+
+    if Path(name).name == "memhub":
+        return shlex.quote(name)
+
+    return f"{shlex.quote(sys.executable)} -m memhub"
 
 
 def _log_path(given: str | None, seed: int) -> Path:

@@ -27,7 +27,14 @@ def strips(scene: Scene) -> list[list[Span]]:
         top = max(it.desc.mr_end for it in scene.slots)
         ends.append(min(scene.end, 1 << (top - 1).bit_length()))
 
-    return [[f"{'0 to ' + size(end):<9} ", *_cells(scene.types, end)] for end in ends]
+    return [[f"{_extent(end):<7} ", *_cells(scene.types, end)] for end in ends]
+
+
+def _extent(end: int) -> str:
+    """In seven columns, which with the machine's name leave 64 of 80."""
+    text = f"0 to {size(end)}"
+
+    return text if len(text) <= 7 else text[2:]
 
 
 def _cells(types: TypeMap, end: int) -> list[Span]:
@@ -37,7 +44,7 @@ def _cells(types: TypeMap, end: int) -> list[Span]:
         letter, style = _cell(types, cell * step, (cell + 1) * step)
         spans.append((letter, style))
 
-    return [*spans, f"  {size(step)} a cell"]
+    return spans
 
 
 def _cell(types: TypeMap, lo: int, hi: int) -> tuple[str, str]:
@@ -56,6 +63,6 @@ def legend() -> list[Span]:
     """What the letters mean."""
     spans: list[Span] = []
     for letter, style, meaning in list(TYPES.values())[:5]:
-        spans += [(f" {letter} ", style), f" {meaning}  "]
+        spans += [(letter, style), f" {meaning}  "]
 
-    return [*spans, "lower case: part of a cell"]
+    return spans

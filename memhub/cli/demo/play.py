@@ -10,6 +10,7 @@ import anyio
 
 from memhub.abi import MDF_ACTIVE, MDF_FIXACTIVE, MDF_FIXBASE, RangeDesc
 from memhub.audit import AuditLog, read_records, summary, verify
+from memhub.cli.backends import run_on
 from memhub.cli.demo.cast import Cast
 from memhub.cli.demo.scenes import parts
 from memhub.cli.demo.stage import Stage
@@ -89,7 +90,7 @@ def perform(seed: int, path: Path, *, backend: str = "asyncio") -> Performance:
         path: where the audit log goes; there is no file yet.
         backend: `asyncio` or `trio`.
     """
-    scenes, cast, curtain = anyio.run(_play, seed, path, backend=backend)
+    scenes, cast, curtain = run_on(backend, _play, seed, path)
 
     return Performance(
         seed=seed,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.demo.maps import legend, strips
-from memhub.cli.demo.story import story
+from memhub.cli.demo.story import highlights, story
 from memhub.cli.demo.words import attribute, extent
 
 if TYPE_CHECKING:
@@ -15,7 +17,14 @@ if TYPE_CHECKING:
     from memhub.cli.terminal import Screen
 
 #: Where a reason begins, below what was asked for.
-_INDENT: Final = 26
+_INDENT: Final = 22
+
+#: Columns of what was asked for, and of the longest result.
+_WHAT: Final = 37
+_RESULT: Final = 20
+
+#: Lines that a reason may take, unless everything is shown.
+_REASON_LINES: Final = 2
 
 #: The first word of a result, and how it looks.
 _RESULT_STYLES: Final = {
@@ -28,37 +37,47 @@ _RESULT_STYLES: Final = {
 }
 
 
-def show(play: Performance, screen: Screen, width: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How much is shown.
+
+    Attributes:
+        width: columns.
+        program: what to type to run memhub.
+        everything: each event and range, instead of one of each kind.
+    """
+
+    width: int
+    program: str
+    everything: bool = False
+
+
+def show(play: Performance, screen: Screen, page: Page) -> None:
     """Write it all.
 
     Args:
         play: what there is to show.
         screen: where to.
-        width: columns; long lines are folded there.
+        page: how much of it.
     """
     screen.line(
         (f"memhub demo: {len(play.scenes)} machines, {play.clients} clients, one hub", "bold"),
-        (f"  (seed {play.seed}; the same seed gives the same run and the same log)", "dim"),
     )
+    screen.line((f"seed {play.seed}: the same seed gives the same run and the same log", "dim"))
     _title(screen, "What happened", "range requests as they took effect, and why some were refused")
-    for line in story(play.records[: play.curtain], play.notes):
-        _line(screen, line, width)
-
-    _title(
-        screen,
-        "What is left",
-        "the ranges in force, their labels, and the processes that hold them",
-    )
+    _story(screen, play, page)
+    _title(screen, "What is left", "ranges in force, their labels, and who holds them")
     for scene in play.scenes:
-        _table(screen, scene, width)
+        _table(screen, scene, page)
 
     _title(screen, "Effective types", "what the memory really is, from registers and attributes")
     screen.line(*legend())
+    screen.line(("64 cells a row; lower case: a part of the cell", "dim"))
     for scene in play.scenes:
         for number, strip in enumerate(strips(scene)):
             screen.line((f"{scene.name if not number else '':<7} ", "bold"), *strip)
 
-    _audit(screen, play, width)
+    _audit(screen, play, page)
 
 
 def _title(screen: Screen, title: str, about: str) -> None:
@@ -66,38 +85,55 @@ def _title(screen: Screen, title: str, about: str) -> None:
     screen.line((title, "bold underline"), (f"  {about}", "dim"))
 
 
-def _line(screen: Screen, line: Line, width: int) -> None:
+def _story(screen: Screen, play: Performance, page: Page) -> None:
+    lines = story(play.records[: play.curtain], play.notes)
+    shown = lines if page.everything else highlights(lines)
+    for line in shown:
+        _line(screen, line, page)
+
+    if len(shown) < len(lines):
+        screen.line((f"  … and {len(lines) - len(shown)} more of these kinds: --all", "dim"))
+
+
+def _line(screen: Screen, line: Line, page: Page) -> None:
     style = "bold red" if line.refused else _RESULT_STYLES[line.result.split()[0]]
+    room = max(page.width - _INDENT - _RESULT, 20)
     screen.line(
-        (f"{line.mono_ns / 1e6:6.1f} ms ", "dim"),
+        (f"{line.mono_ns / 1e6:5.1f} ", "dim"),
         (f"{line.machine:<7}", "bold"),
-        f"{line.process:<9}{line.what:<52} ",
+        f"{line.process:<9}{shorten(line.what, room, placeholder=' …'):<{min(room, _WHAT)}} ",
         (line.result if line.result != "note" else "", style),
     )
     if line.why:
-        for piece in wrap(line.why, max(width - _INDENT, 30), break_on_hyphens=False):
+        room = max(page.width - _INDENT, 20)
+        limit = None if page.everything else _REASON_LINES
+        for piece in wrap(
+            line.why, room, break_on_hyphens=False, max_lines=limit, placeholder=" …"
+        ):
             screen.line((" " * _INDENT + piece, "red"))
 
 
-def _table(screen: Screen, scene: Scene, width: int) -> None:
+def _table(screen: Screen, scene: Scene, page: Page) -> None:
     counts = f"{len(scene.slots)} of {len(scene.slots) + scene.free} ranges in use"
     if scene.fixed:
         counts += f" beside {scene.fixed} fixed ones"
 
     about = scene.summary if scene.types is None else f"{counts}; {scene.summary}"
-    about = shorten(f"{scene.arch}: {about}", max(width - 8, 30), placeholder=" …")
+    about = shorten(f"{scene.arch}: {about}", max(page.width - 8, 30), placeholder=" …")
     screen.line((f"{scene.name:<7} ", "bold"), (about, "dim"))
     for slot in scene.slots:
-        held = f"claimed by {slot.claimant}" if slot.claimant else ""
+        if not page.everything and slot.claimant is None:
+            continue  # as firmware left it
+
         where = extent(slot.desc.mr_base, slot.desc.mr_len)
         screen.line(
-            f"{slot.number:>11}  {where:<22} {attribute(slot.desc.mr_flags):<14} "
+            f"{slot.number:>5}  {where:<18} {attribute(slot.desc.mr_flags):<14} "
             f"{slot.desc.owner or '-':<8} ",
-            (held, "yellow"),
+            (f"claimed by {slot.claimant}" if slot.claimant else "", "yellow"),
         )
 
 
-def _audit(screen: Screen, play: Performance, width: int) -> None:
+def _audit(screen: Screen, play: Performance, page: Page) -> None:
     total, verdict = play.total, play.verdict
     _title(screen, "The audit log", "every request, granted or refused, hash-chained")
     refused = ", ".join(f"{count} {name}" for name, count in total.errors.most_common())
@@ -110,12 +146,14 @@ def _audit(screen: Screen, play: Performance, width: int) -> None:
         ("refused", f"{total.refused}: {refused}", ""),
         ("chain", state, "green" if verdict.ok else "bold red"),
         ("head", verdict.head, ""),
-        ("file", str(play.path), ""),
-        ("look", f"memhub audit show --refused {play.path}", ""),
     )
     for name, text, style in rows:
-        for number, piece in enumerate(wrap(text, max(width - 9, 30), break_on_hyphens=False)):
-            screen.line((f"{'' if number else name:<9}", "bold"), (piece, style))
+        room = max(page.width - 9, 66 if name == "head" else 30)
+        screen.line((f"{name:<9}", "bold"), (shorten(text, room, placeholder=" …"), style))
+
+    # On a line of its own, whole: it is there to be pasted.
+    screen.line(("look at it with", "bold"))
+    screen.line(f"{page.program} audit show --refused {shlex.quote(str(play.path))}")
 
 
 def as_json(play: Performance) -> dict[str, Any]:

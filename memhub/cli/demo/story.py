@@ -58,6 +58,15 @@ def story(records: Iterable[Record], notes: Iterable[Note]) -> list[Line]:
     return sorted(lines, key=lambda line: (line.mono_ns, line.result not in _CLOSES))
 
 
+def highlights(lines: Iterable[Line]) -> list[Line]:
+    """The first line of each kind of result, and of each that took time."""
+    seen: dict[tuple[str, bool], Line] = {}
+    for line in lines:
+        seen.setdefault((line.result.split()[0], "(" in line.result), line)
+
+    return list(seen.values())
+
+
 def _lines(records: Iterable[Record]) -> Iterator[Line]:
     for _, group in groupby(records, key=_kin):
         kin = list(group)
@@ -90,7 +99,7 @@ def _after(record: Record) -> str:
     """How long it took, where it did: a commit, or a wait."""
     took = record.get("duration_ns") or 0
 
-    return f" after {took / 1e6:.1f} ms" if took else ""
+    return f" ({took / 1e6:.1f} ms)" if took else ""
 
 
 def _tell(kin: list[Record]) -> tuple[str, str] | None:
@@ -109,11 +118,11 @@ def _tell(kin: list[Record]) -> tuple[str, str] | None:
         return (what, "") if record.get("errno") else None
 
     if event == "wait.begin":
-        return f"waits for {where}, held by {record.get('holder')}", "waits"
+        return f"waits for {record.get('holder')}: {where}", "waits"
 
     if event == "undo":
         slots = sorted(slot for it in kin for slot in it["slots"])
-        return f"slots {slots[0]} to {slots[-1]} go back to what they were", "undone"
+        return f"slots {slots[0]} to {slots[-1]} go back as they were", "undone"
 
     return _tell_end(record, where)
 
@@ -124,7 +133,7 @@ def _tell_end(record: Record, where: str) -> tuple[str, str] | None:
         return f"claims {where}", "ok"
 
     if event == "claim.expire":
-        return f"the lease of its claim on {where} has run out", "free"
+        return f"its lease of {where} has run out", "free"
 
     if event == "claim.release":
         return f"lets go of {where}", "free"

@@ -75,10 +75,10 @@ def _next(words: Iterator[str]) -> list[str]:
     return [] if word is None else [word]
 
 
-def _one(words: list[str], device: Device, *, as_json: bool) -> int:
+def _one(words: list[str], device: Device, *, as_json: bool, where: str = "") -> int:
     from memhub.cli.memcontrol.tool import Tool
 
-    return Tool(device, sys.stdout, sys.stderr, as_json=as_json).run(words)
+    return Tool(device, sys.stdout, sys.stderr, as_json=as_json, where=where).run(words)
 
 
 def _script(name: str, device: Device, *, as_json: bool) -> int:
@@ -87,16 +87,17 @@ def _script(name: str, device: Device, *, as_json: bool) -> int:
 
     from memhub.cli.failures import CommandFailed
 
-    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     code = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(data.decode("utf-8", "surrogateescape").split("\n"), 1):
+        where = f"{name}: line {number}"
         try:
             words = shlex.split(line, comments=True)
         except ValueError as error:
-            raise CommandFailed(f"{name}: line {number}: {error}") from error
+            raise CommandFailed(f"{where}: {error}") from error
 
         if words:
             words = words[1:] if words[0] == "memcontrol" else words
-            code = _one(words, device, as_json=as_json)
+            code = _one(words, device, as_json=as_json, where=where)
 
     return code

@@ -2,7 +2,8 @@
 
 Faithful to the program and not only to its manual: a usage error prints help on standard error
 and carries on, a command that it does not know ends with 0, `clear -o` warns and goes on.
-Beside memcontrol's own message a refusal says why, and whose a range is.
+Below memcontrol's own message a refusal says why, and whose a range is; a usage error says which
+word was wrong and what became of it.
 
 Source: FreeBSD `usr.sbin/memcontrol/memcontrol.c`.
 """
@@ -29,6 +30,7 @@ from memhub.cli.memcontrol.words import (
     number,
     split_options,
 )
+from memhub.cli.terminal import print_json, print_line
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -45,15 +47,23 @@ class Tool:
         out: where listings go.
         err: where help and errors go.
         as_json: list as JSON.
+        where: file and line of the command, for what is wrong with it; empty for none.
     """
 
     def __init__(
-        self, device: Device, out: IO[str], err: IO[str], *, as_json: bool = False
+        self,
+        device: Device,
+        out: IO[str],
+        err: IO[str],
+        *,
+        as_json: bool = False,
+        where: str = "",
     ) -> None:
         self._device = device
         self._out = out
         self._err = err
         self._json = as_json
+        self._where = f" ({where})" if where else ""
 
     def run(self, words: list[str]) -> int:
         """Run one command line.
@@ -72,6 +82,9 @@ class Tool:
         command = commands.get(words[0])
         if command is None:
             self._help(words[1] if len(words) > 1 else None)
+            if words[0] != "help":
+                self._explain(f"{words[0]!r} is not a command")
+
             return 0
 
         return command(words[1:])
@@ -96,32 +109,27 @@ class Tool:
             if (everything or desc.mr_flags & MDF_ACTIVE) and owner in (None, desc.owner)
         ]
         if self._json:
-            self._print_json(shown)
+            print_json([_facts(slot, desc) for slot, desc in shown])
         else:
             for _, desc in shown:
-                self._out.write(listing(desc) + "\n")
+                print_line(listing(desc), self._out)
 
         return 0
-
-    def _print_json(self, shown: list[tuple[int, RangeDesc]]) -> None:
-        import orjson
-
-        rows = [_facts(slot, desc) for slot, desc in shown]
-        self._out.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
 
     def _set(self, words: list[str]) -> int:
         base, length, owner = 0, 0, "user"
         found, operands = self._options("set", words, "b:l:o:")
         for letter, value in found:
             if letter == "b":
-                base = self._number("set", value)
+                base = self._number("set", letter, value)
             elif letter == "l":
-                length = self._number("set", value)
+                length = self._number("set", letter, value)
             elif letter == "o":
                 owner = self._owner("set", value)
 
         if not length:
             self._help("set")
+            self._explain("-l is missing or zero: a range of length 0 is asked for")
 
         desc = RangeDesc(base, length, self._flags(operands), _label(owner))
 
@@ -132,6 +140,7 @@ class Tool:
         for word in words:
             if word not in SETTABLE:
                 self._help("flags")
+                self._explain(f"{word!r} is not an attribute that can be set")
 
             flags |= FLAG_OF_WORD.get(word, 0)
 
@@ -141,20 +150,22 @@ class Tool:
         base, length, owner = 0, 0, None
         for letter, value in self._options("clear", words, "b:l:o:")[0]:
             if letter == "b":
-                base = self._number("clear", value)
+                base = self._number("clear", letter, value)
             elif letter == "l":
-                length = self._number("clear", value)
+                length = self._number("clear", letter, value)
             elif letter == "o":
                 owner = self._owner("clear", value)
 
         if owner is not None:
             if base or length:
                 self._help("clear")
+                self._explain("-o excludes -b and -l: what the owner has is cleared, no more")
 
             return self._clear_owner(owner)
 
         if not length:
             self._help("clear")
+            self._explain("give -o, or -b and -l: nothing is cleared")
             return 0
 
         desc = RangeDesc(base, length)
@@ -181,21 +192,23 @@ class Tool:
     ) -> tuple[list[tuple[str, str]], list[str]]:
         options = split_options(words, letters)
         for complaint in options.complaints:
-            self._say(complaint)
+            self._say(f"{complaint}{self._where}")
             self._help(command)
 
         return [it for it in options.found if it[0] != "?"], options.operands
 
-    def _number(self, command: str, text: str) -> int:
+    def _number(self, command: str, letter: str, text: str) -> int:
         value, whole = number(text)
         if not whole:
             self._help(command)
+            self._explain(f"-{letter} {text!r} is not a number: it is read as {value:#x}")
 
         return value
 
     def _owner(self, command: str, text: str) -> str:
         if not 0 < len(_bytes(text)) <= _OWNER_LIMIT:
             self._help(command)
+            self._explain(f"-o {text!r} is not 1 to {_OWNER_LIMIT} bytes")
 
         return text
 
@@ -217,23 +230,32 @@ class Tool:
 
     def _refused(self, what: str, error: DeviceError) -> None:
         self._say(f"{what}: {TEXTS[error.code]}")
-        for line in (f"  {error.code.name}: {error.reason}", *obstacles(error)):
-            self._err.write(f"{line}\n")
+        self._explain(f"{error.code.name}: {error.reason}")
+        for line in obstacles(error):
+            print_line(line, self._err)
+
+    def _explain(self, text: str) -> None:
+        """What memcontrol(8) does not say, below what it says."""
+        print_line(f"  {text}{self._where}", self._err)
 
     def _say(self, text: str) -> None:
         self._out.flush()
-        self._err.write(f"memcontrol: {text}\n")
+        print_line(f"memcontrol: {text}", self._err)
 
     def _help(self, what: str | None) -> None:
         self._out.flush()
         if what is not None and what in HELP:
-            self._err.write(HELP[what] + "\n")
+            self._print_help(HELP[what])
             return
 
         if what is not None:
-            self._err.write(f"Unknown command '{what}'\n")
+            print_line(f"Unknown command '{what}'", self._err)
 
-        self._err.write(general_help() + "\n")
+        self._print_help(general_help())
+
+    def _print_help(self, text: str) -> None:
+        for line in text.splitlines():
+            print_line(line, self._err)
 
 
 def listing(desc: RangeDesc) -> str:

@@ -77,7 +77,7 @@ HELP: Final[Mapping[str, str]] = {
 }
 
 _NUMBER: Final = re.compile(
-    r"[ \t\n\v\f\r]*(?P<sign>[+-]?)"
+    r"\A[ \t\n\v\f\r]*(?P<sign>[+-]?)"
     r"(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))"
 )
 
@@ -108,7 +108,8 @@ def number(text: str) -> Number:
     elif match["octal"] is not None:
         value = int(match["octal"], 8)
     else:
-        value = int(match["decimal"])
+        # Python refuses to read thousands of digits; twenty hold any number of 64 bits.
+        value = int(match["decimal"]) if len(match["decimal"]) <= 20 else U64_MAX + 1
 
     if value > U64_MAX:
         value = U64_MAX

@@ -1,17 +1,21 @@
-"""Make a machine of what people have: a boot log, `/proc/mtrr`, or a memcontrol(8) listing."""
+"""Make a machine of what people have: a boot log, `/proc/mtrr`, a listing, or registers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.config.importers.dmesg import parse_cpu, parse_dmesg, parse_pat
+from memhub.config.importers.checks import find_differences, find_slow_memory
+from memhub.config.importers.cpu import is_k6, parse_cpu
+from memhub.config.importers.dmesg import parse_dmesg, parse_map, parse_pat
 from memhub.config.importers.e820 import clip, parse_e820
 from memhub.config.importers.faults import find_faults
+from memhub.config.importers.lines import clean_lines
 from memhub.config.importers.memcontrol import parse_memcontrol
 from memhub.config.importers.model import DumpFormat as DumpFormat
-from memhub.config.importers.model import Findings, WidthHint, log_lines
+from memhub.config.importers.model import Findings, WidthHint
 from memhub.config.importers.model import Imported as Imported
 from memhub.config.importers.model import ImportRefused as ImportRefused
+from memhub.config.importers.msr import parse_msrs
 from memhub.config.importers.proc_mtrr import parse_proc_mtrr
 from memhub.core.spec import MachineSpec, Region
 
@@ -29,8 +33,9 @@ def import_dump(
     `Imported.pat`, and is the palette of an `amd64` machine, but it is no register of the spec.
 
     Args:
-        text: a Linux boot log (`dmesg`), `/proc/mtrr`, or the output of `memcontrol list`; a
-            boot log's memory map is read wherever it stands.
+        text: a boot log of Linux or Xen, `/proc/mtrr`, the output of `memcontrol list`, or the
+            registers as rdmsr, chipsec, EDK2 or coreboot print them; perhaps out of a mail or
+            off a terminal. A boot log's memory map is read wherever it stands.
         phys_bits: physical address width, 32 to 52; None infers it from the text.
         name: the machine's name.
         arch: its architecture.
@@ -45,32 +50,36 @@ def import_dump(
     if phys_bits is not None and not 32 <= phys_bits <= 52:
         raise ValueError(f"phys_bits {phys_bits} is not between 32 and 52")
 
-    lines = tuple(log_lines(text))
+    lines = clean_lines(text)
     map_oddities: list[str] = []
     memory = parse_e820(lines, map_oddities)
-    hint = WidthHint(phys_bits, _used_bits(memory))
+    hint = WidthHint(phys_bits, _used_bits(memory), is_k6(lines) or arch == "k6")
     form, found = _registers(lines, hint)
     oddities = [*found.oddities, *map_oddities]
-    if found.registers is None:
+    registers = found.registers
+    if registers is None:
         if not memory:
             raise ImportRefused(_nothing(oddities))
 
         oddities.append("the text has no range registers: they are left at zero, disabled")
-
-    if found.registers is not None:
-        bits = found.registers.phys_bits
-        oddities += find_faults(found.registers)
-    else:
         bits = hint.settle(hint.memory, None, oddities)
+    else:
+        bits = registers.phys_bits
+        oddities += find_faults(registers)
+
+    regions = clip(memory, bits, oddities)
+    oddities += find_differences(lines)
+    if registers is not None:
+        oddities += find_slow_memory(regions, registers, found.tom2)
 
     pat = parse_pat(lines)
     spec = MachineSpec(
         name=name,
         arch=arch,
-        cpu=parse_cpu(lines, bits),
-        msrs=found.registers.encode() if found.registers is not None else {},
+        cpu=parse_cpu(lines, bits, arch=arch, tom2=found.tom2, oddities=oddities),
+        msrs=registers.encode() if registers is not None else {},
         options={"palette": list(pat)} if pat and arch == "amd64" else {},
-        memory=clip(memory, bits, oddities),
+        memory=regions,
     )
 
     return Imported(spec=spec, oddities=tuple(oddities), format=form, pat=pat)
@@ -80,14 +89,16 @@ def _registers(lines: Sequence[str], hint: WidthHint) -> tuple[DumpFormat, Findi
     """The fullest description of the registers that the text has."""
     readers: dict[DumpFormat, Findings] = {
         "dmesg": parse_dmesg(lines, hint),
+        "msr": parse_msrs(lines, hint),
         "proc_mtrr": parse_proc_mtrr(lines, hint),
         "memcontrol": parse_memcontrol(lines, hint),
     }
     usable = [form for form, found in readers.items() if found.registers is not None]
     if not usable:
-        return "dmesg", Findings(
-            None, [odd for found in readers.values() for odd in found.oddities]
-        )
+        described = parse_map(lines, hint)
+        rest = [odd for found in readers.values() for odd in found.oddities]
+
+        return "dmesg", Findings(described.registers, [*described.oddities, *rest])
 
     best, *others = usable
     readers[best].oddities.extend(f"the text also has {form} lines: unused" for form in others)
@@ -104,8 +115,8 @@ def _used_bits(memory: Sequence[Region]) -> int:
 def _nothing(oddities: Sequence[str]) -> str:
     message = (
         "the text has nothing to make a machine of; looked for a Linux boot log ('MTRR default "
-        "type: …', 'BIOS-e820: …'), /proc/mtrr ('reg00: base=…') and memcontrol list "
-        "('0x…/0x… owner flags')"
+        "type: …', 'BIOS-e820: …'), /proc/mtrr ('reg00: base=…'), memcontrol list "
+        "('0x…/0x… owner flags') and registers (rdmsr, chipsec, EDK2, coreboot)"
     )
 
     return "; ".join([message, *oddities[:3]])

@@ -1,4 +1,4 @@
-"""A Linux boot log: the MTRR state that the kernel prints, the PAT, the processor.
+"""A Linux or Xen boot log: the MTRR state that the kernel prints, and the PAT.
 
 Source: Linux `arch/x86/kernel/cpu/mtrr/generic.c` (print_mtrr_state), `mtrr.c`
 (mtrr_attrib_to_str), `arch/x86/mm/pat/memtype.c`.
@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
+from memhub.config.importers.checks import settle_default
+from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint, quote
 from memhub.config.values import TYPE_WORDS
-from memhub.core.driver import Cpu
 from memhub.core.effective.mtrr import (
     FIXED_COUNT,
     FIXED_RANGES,
@@ -26,22 +26,29 @@ from memhub.core.effective.mtrr import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_DEFAULT: Final = re.compile(r"\s*(?:mtrr:\s*)?MTRR default type:\s*(\S*)\s*", re.I)
-_FIXED: Final = re.compile(r"\s*MTRR fixed ranges (enabled|disabled):?\s*", re.I)
-_VARIABLE: Final = re.compile(r"\s*MTRR variable ranges (enabled|disabled):?\s*", re.I)
-_ROW: Final = re.compile(r"\s*([0-9a-f]{5})-([0-9a-f]{5})\s+([a-z?-]+)\s*", re.I)
-_PAIR: Final = re.compile(r"\s*(\d+)\s+base\s+([0-9a-f]+)\s+mask\s+([0-9a-f]+)\s+(\S+)\s*", re.I)
-_FREE: Final = re.compile(r"\s*(\d+)\s+disabled\s*", re.I)
-_BROKEN: Final = re.compile(r"\s*\d+\s+(base|mask)\b.*|\s*MTRR (default|fixed|variable)\b.*", re.I)
-_PAT_NEW: Final = re.compile(r"PAT:? configuration \[0-7\]:\s*((?:\S+\s*){8})$", re.I)
+_DEFAULT: Final = re.compile(r"\bMTRR default type: ?(\S{0,40})$", re.I)
+_FIXED: Final = re.compile(r"\bMTRR fixed ranges (enabled|disabled):?$", re.I)
+_VARIABLE: Final = re.compile(r"\bMTRR variable ranges (enabled|disabled):?$", re.I)
+_ROW: Final = re.compile(r"(?<![0-9a-z])([0-9a-f]{5})-([0-9a-f]{5}) ([a-z-]{2,40}|\?)$", re.I)
+_PAIR: Final = re.compile(
+    r"(?<![0-9a-z])([0-9]{1,4}) base ([0-9a-f]{1,16}) mask ([0-9a-f]{1,16}) (\S{1,40})$", re.I
+)
+_FREE: Final = re.compile(r"(?<![0-9a-z])([0-9]{1,4}) disabled$", re.I)
+_BROKEN: Final = re.compile(r"(?<![0-9a-z])[0-9]{1,4} (?:base|mask)\b", re.I)
+_BROKEN_HEAD: Final = re.compile(r"\bMTRR (?:default|fixed|variable)\b", re.I)
+_TOM2: Final = re.compile(r"\bTOM2: ?(?:0x)?([0-9a-f]{1,16}) ?(?:aka\b|\(WB\)$)", re.I)
+_MAP: Final = re.compile(
+    r"\bMTRR map: [0-9]{1,4} entr.{0,80}built from ([0-9]{1,3}) variable MTRR", re.I
+)
+_PAT_NEW: Final = re.compile(
+    r"\bPAT:? configuration \[0-7\]: ?((?:[a-z]{2}-? ){7}[a-z]{2}-?)$", re.I
+)
 _PAT_OLD: Final = re.compile(
-    r"PAT enabled: cpu \d+, old 0x[0-9a-f]+, new (0x[0-9a-f]{1,16})\b", re.I
+    r"\bPAT enabled: cpu [0-9]{1,4}, old 0x[0-9a-f]{1,16}, new (0x[0-9a-f]{1,16})\b", re.I
 )
-_CPU: Final = re.compile(
-    r"CPU0?: (?P<who>.*?) *\(fam(?:ily)?: (?:0x)?(?P<family>[0-9a-f]{1,3}), "
-    r"model: (?:0x)?(?P<model>[0-9a-f]{1,2})(?:, stepping: (?:0x)?(?P<stepping>[0-9a-f]{1,2}))?\)",
-    re.I,
-)
+#: What may stand between a stamp and a message, on the first line of a block and not on others.
+_TAG: Final = re.compile(r"(?:x86/)?mtrr: ?$", re.I)
+_CHANGING: Final = re.compile(r"[0-9\s]+")
 _PAT_NAMES: Final = {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB", 7: "UC-"}
 
 
@@ -53,6 +60,8 @@ class _Log:
     rows: list[tuple[int, int, int]] = field(default_factory=list)
     pairs: dict[int, VariableMtrr] = field(default_factory=dict)
     digits: int = 0
+    tom2: int = 0
+    shape: str | None = None
     oddities: list[str] = field(default_factory=list)
 
     @property
@@ -60,20 +69,27 @@ class _Log:
         return self.default is None and self.enabled is None and not self.pairs
 
     def read(self, line: str) -> None:
-        if match := _FIXED.fullmatch(line):
+        if match := _FIXED.search(line):
             self.fixed_enabled = match[1].lower() == "enabled"
-        elif match := _VARIABLE.fullmatch(line):
+        elif match := _VARIABLE.search(line):
             self.enabled = match[1].lower() == "enabled"
-        elif self.fixed_enabled is not None and (match := _ROW.fullmatch(line)):
+            self.shape = shape(line[: match.start()])
+        elif self.fixed_enabled is not None and (match := _ROW.search(line)):
             kind = self._type(match[3], line)
             if kind is not None:
                 self.rows.append((int(match[1], 16), int(match[2], 16) + 1, kind))
-        elif match := _PAIR.fullmatch(line):
+        elif match := _PAIR.search(line):
             self._pair(match, line)
-        elif self.enabled is not None and (match := _FREE.fullmatch(line)):
+        elif self._is_next(match := _FREE.search(line), line) and match:
             self._keep(int(match[1]), VariableMtrr(), line)
-        elif _BROKEN.fullmatch(line):
+        elif match := _TOM2.search(line):
+            self.tom2 = int(match[1], 16) & (1 << 52) - 1
+        elif self._is_next(_BROKEN.search(line), line) or _BROKEN_HEAD.search(line):
             self._complain(line)
+
+    def _is_next(self, match: re.Match[str] | None, line: str) -> bool:
+        """Whether a line that says little stands where the rows of the block stand."""
+        return match is not None and self.shape == shape(line[: match.start()])
 
     def _pair(self, match: re.Match[str], line: str) -> None:
         base, mask = int(match[2], 16), int(match[3], 16)
@@ -106,7 +122,7 @@ class _Log:
         return kind
 
     def _complain(self, line: str) -> None:
-        self.oddities.append(f"line not understood: {line.strip()!r}")
+        self.oddities.append(f"line not understood: {quote(line)}")
 
 
 def parse_dmesg(lines: Iterable[str], hint: WidthHint) -> Findings:
@@ -122,20 +138,67 @@ def parse_dmesg(lines: Iterable[str], hint: WidthHint) -> Findings:
     """
     log = _Log()
     for line in lines:
-        if match := _DEFAULT.fullmatch(line):
+        if match := _DEFAULT.search(line):
             before, log = log, _Log()
             if not before.empty:
                 log.oddities.append("the log holds more than one boot: the last one counts")
 
             kind = RESERVED_TYPE if match[1] == "?" else TYPE_WORDS.get(match[1].lower())
             if kind is None:
-                log.oddities.append(f"line not understood: {line.strip()!r}")
+                log.oddities.append(f"line not understood: {quote(line)}")
 
             log.default = kind
         else:
             log.read(line)
 
-    return Findings(None if log.empty else _registers(log, hint), log.oddities)
+    registers = None if log.empty else _registers(log, hint)
+
+    return Findings(registers, log.oddities, tom2=log.tom2)
+
+
+def parse_map(lines: Iterable[str], hint: WidthHint) -> Findings:
+    """Read what a kernel from 6.5 on says instead of the registers.
+
+    Args:
+        lines: the log; foreign lines are skipped.
+        hint: what is known of the physical address width; the log tells it nowhere.
+
+    Returns:
+        registers that are on and otherwise not known: as many variable ranges as the log says,
+        none in use. None where the log has no such line.
+    """
+    found = parse_slots(lines)
+    if found is None:
+        return Findings()
+
+    why = f"the kernel (6.5 or later) names {found} variable ranges and prints none"
+    oddities = [f"{why}: boot it with mtrr=debug, or add /proc/mtrr to the text"]
+    pairs = (VariableMtrr(),) * found
+    bits = hint.settle(hint.memory, None, oddities)
+    registers = MtrrRegisters(
+        phys_bits=bits,
+        fixed_supported=False,
+        fixed_enabled=False,
+        default_type=settle_default(pairs, bits, oddities, "; fixed ranges disabled"),
+        variable=pairs,
+    )
+
+    return Findings(registers, oddities)
+
+
+def parse_slots(lines: Iterable[str]) -> int | None:
+    """How many variable ranges a kernel from 6.5 on says that there are; None where none does."""
+    found: int | None = None
+    for line in lines:
+        if match := _MAP.search(line):
+            found = min(int(match[1]), MAX_VARIABLE)
+
+    return found
+
+
+def shape(prefix: str) -> str:
+    """What of the text before a message is the same on every line: no digits, no blanks."""
+    return _CHANGING.sub("", _TAG.sub("", prefix.rstrip()))
 
 
 def parse_pat(lines: Iterable[str]) -> tuple[str, ...]:
@@ -152,33 +215,19 @@ def parse_pat(lines: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def parse_cpu(lines: Iterable[str], phys_bits: int) -> Cpu:
-    """The boot processor, where the log names its family and model; else the usual one."""
-    for line in lines:
-        if match := _CPU.search(line):
-            family, model = int(match["family"], 16), int(match["model"], 16)
-            signature = int(match["stepping"] or "0", 16) & 0xF
-            signature |= (model & 0xF) << 4 | (model >> 4) << 16
-            signature |= min(family, 0xF) << 8 | (max(family - 0xF, 0) & 0xFF) << 20
-            vendor = "AMD" if "AMD" in match["who"] else "Intel"
-
-            return Cpu(vendor=vendor, signature=signature, phys_bits=phys_bits)
-
-    return Cpu(phys_bits=phys_bits)
-
-
 def _registers(log: _Log, hint: WidthHint) -> MtrrRegisters:
+    bits, variable = _width(log, hint), _variable(log)
     if log.default is None:
-        log.oddities.append("assumed: default type uncacheable (the text does not tell it)")
+        log.default = settle_default(variable, bits, log.oddities)
 
     return MtrrRegisters(
-        phys_bits=_width(log, hint),
+        phys_bits=bits,
         fixed_supported=log.fixed_enabled is not None,
         fixed_enabled=bool(log.fixed_enabled),
         fixed_types=bytes(FIXED_COUNT) if log.fixed_enabled is None else _fixed_types(log),
         enabled=log.enabled is not False,
-        default_type=UC if log.default is None else log.default,
-        variable=_variable(log),
+        default_type=log.default,
+        variable=variable,
     )
 
 

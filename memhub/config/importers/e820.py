@@ -10,15 +10,20 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Final
 
+from memhub.config.importers.model import quote
 from memhub.core.spec import Region, RegionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_HEADER: Final = re.compile(r"(?:e820: )?BIOS-provided physical RAM map:")
-_ENTRY: Final = re.compile(r"\s*(?:BIOS-e820|BIOS-88|BIOS-e801|Xen):(?P<rest>.*)")
-_NEW: Final = re.compile(r"\s*\[mem (?:0x)?([0-9a-f]+)-(?:0x)?([0-9a-f]+)\]\s*(.*?)\s*", re.I)
-_OLD: Final = re.compile(r"\s*(?:0x)?([0-9a-f]+) - (?:0x)?([0-9a-f]+) \((.*)\)\s*", re.I)
+_HEADER: Final = re.compile(r"\b(?:BIOS-provided physical|Xen-e820|EFI) RAM map:", re.I)
+_ENTRY: Final = re.compile(r"\b(?:BIOS-e820|BIOS-88|BIOS-e801|Xen): ?", re.I)
+_NEW: Final = re.compile(
+    r"^\[(?:mem )?(?:0x)?([0-9a-f]{1,16})(?:-|, )(?:0x)?([0-9a-f]{1,16})\] ?(\S.{0,60})?$", re.I
+)
+_OLD: Final = re.compile(r"^(?:0x)?([0-9a-f]{1,16}) - (?:0x)?([0-9a-f]{1,16}) \((.{0,60})\)$", re.I)
+#: Of the hypervisor itself: only its prefix says that a bare row is of its map.
+_XEN_ROW: Final = re.compile(r"\(XEN\) ?(?=\[?[0-9a-f]{16}(?:, | - )[0-9a-f]{16})", re.I)
 
 _KINDS: Final[Mapping[str, RegionKind]] = {
     "usable": "ram",
@@ -50,10 +55,13 @@ def parse_e820(lines: Iterable[str], oddities: list[str]) -> tuple[Region, ...]:
                 oddities.append("the log holds more than one memory map: the last one counts")
 
             regions = []
-        elif match := _ENTRY.fullmatch(line):
-            region = _entry(match["rest"], oddities)
+        elif match := _ENTRY.search(line) or _XEN_ROW.search(line):
+            region = _entry(" ".join(line[match.end() :].split()), oddities)
+            if region is None and match[0].startswith("Xen"):
+                continue  # a message of a guest's kernel, not of its map
+
             if region is None:
-                oddities.append(f"memory map line not understood: {line.strip()!r}")
+                oddities.append(f"memory map line not understood: {quote(line)}")
             else:
                 regions.append(region)
 
@@ -77,9 +85,9 @@ def clip(regions: Sequence[Region], phys_bits: int, oddities: list[str]) -> tupl
 
 
 def _entry(rest: str, oddities: list[str]) -> Region | None:
-    if match := _NEW.fullmatch(rest):
+    if match := _NEW.match(rest):
         base, end = int(match[1], 16), int(match[2], 16) + 1
-    elif match := _OLD.fullmatch(rest):
+    elif match := _OLD.match(rest):
         base, end = int(match[1], 16), int(match[2], 16)
     else:
         return None
@@ -87,10 +95,10 @@ def _entry(rest: str, oddities: list[str]) -> Region | None:
     if not base < end <= 1 << 64:
         return None
 
-    word = match[3].lower()
+    word = (match[3] or "").lower().strip("()")
     kind = _KINDS.get(word)
     if kind is None:
-        oddities.append(f"memory map: kind {match[3]!r} at {base:#x} is taken as reserved")
+        oddities.append(f"memory map: kind {word!r} at {base:#x} is taken as reserved")
 
     return Region(base=base, length=end - base, kind=kind or "reserved")
 

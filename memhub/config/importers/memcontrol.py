@@ -21,7 +21,8 @@ from memhub.abi import (
     RangeDesc,
     owner_bytes,
 )
-from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
+from memhub.config.importers.checks import settle_default
+from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint, quote
 from memhub.core.effective.mtrr import (
     FIXED_COUNT,
     FIXED_RANGES,
@@ -40,9 +41,7 @@ from memhub.core.effective.mtrr import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_LINE: Final = re.compile(
-    r"\s*0x(?P<base>[0-9a-f]{1,16})/0x(?P<length>[0-9a-f]{1,16})\s+(?P<rest>.+)", re.I
-)
+_LINE: Final = re.compile(r"\b0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16}) (?=\S)", re.I)
 _FLAGS: Final = {word: bit for bit, word in (*FLAG_WORDS, *EXTRA_FLAG_WORDS)}
 _TYPES: Final[Mapping[int, int]] = {
     MDF_UNCACHEABLE: UC,
@@ -62,9 +61,9 @@ def parse_memcontrol(lines: Iterable[str], hint: WidthHint) -> Findings:
             which is the whole address space, tells it too.
 
     Returns:
-        the registers; the default type is not in the listing and is taken as uncacheable. The
-        fixed ranges are enabled if they are listed. Without `-a` inactive slots are not
-        listed, so slot numbers are those of the listing.
+        the registers; the default type is not in the listing (see `settle_default`). The fixed
+        ranges are enabled if they are listed. Without `-a` inactive slots are not listed, so
+        slot numbers are those of the listing.
     """
     found = Findings()
     descs = [desc for line in lines if (desc := _desc(line, found.oddities)) is not None]
@@ -78,31 +77,32 @@ def parse_memcontrol(lines: Iterable[str], hint: WidthHint) -> Findings:
         del variable[MAX_VARIABLE:]
 
     bits = _width(variable, hint, found.oddities)
-    found.oddities.append("assumed: default type uncacheable (the text does not tell it)")
+    pairs = _pairs(variable, bits, found.oddities)
     found.registers = MtrrRegisters(
         phys_bits=bits,
+        default_type=settle_default(pairs, bits, found.oddities),
         fixed_enabled=bool(fixed),
         fixed_types=_fixed_types(fixed, found.oddities) if fixed else bytes(FIXED_COUNT),
-        variable=_pairs(variable, bits, found.oddities),
+        variable=pairs,
     )
 
     return found
 
 
 def _desc(line: str, oddities: list[str]) -> RangeDesc | None:
-    match = _LINE.fullmatch(line)
+    match = _LINE.search(line)
     if match is None:
         return None
 
-    words = match["rest"].split()
+    words = line[match.end() :].split()
     flags = 0
     while len(words) > 1 and words[-1] in _FLAGS:
         flags |= _FLAGS[words.pop()]
 
     owner = " ".join(words)
-    base, length = int(match["base"], 16), int(match["length"], 16)
+    base, length = int(match[1], 16), int(match[2], 16)
     if len(owner) > 7 or not flags or (base | length) & 0xFFF or not 0 < length <= 1 << 52:
-        oddities.append(f"line not understood: {line.strip()!r}")
+        oddities.append(f"line not understood: {quote(line)}")
         return None
 
     label = "" if owner == "-" else owner

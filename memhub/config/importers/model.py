@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from memhub.escape import EscapedMessage
 
+if TYPE_CHECKING:
     from memhub.core.spec import MachineSpec
     from memhub.core.effective.mtrr import MtrrRegisters
 
-DumpFormat = Literal["dmesg", "proc_mtrr", "memcontrol"]
+DumpFormat = Literal["dmesg", "proc_mtrr", "memcontrol", "msr"]
 
 #: A type that prints as `?` has one of the reserved encodings; which one, no text tells.
 RESERVED_TYPE: Final = 2
 
-#: What stands before a line of a log: a quote mark, syslog's or dmesg's own decoration.
-_PREFIX: Final = re.compile(
-    r"(?:>\s?)*"
-    r"(?:\d{4}-\d\d-\d\dT[\d:.,+-]+[ \t])?"
-    r"(?:.*?\bkernel:[ \t]?)?"
-    r"(?:<\d+>)?"
-    r"(?:(?:kern|user|daemon)\s*:\w+\s*:\s?)?"
-    r"(?:\[[^\]\n]*\][ \t]?)*"
-    r"(?:(?:x86/)?mtrr:[ \t](?=MTRR\b))?"
-)
+#: Characters of a line that an oddity quotes.
+_QUOTED: Final = 200
 
 
-class ImportRefused(ValueError):
+class ImportRefused(EscapedMessage, ValueError):
     """Raised when a text holds nothing that a machine could be made of."""
 
 
@@ -59,17 +50,17 @@ class Findings:
     Attributes:
         registers: the registers, or None where the text has none.
         oddities: what is odd so far.
+        tom2: see `Cpu.tom2`.
     """
 
     registers: MtrrRegisters | None = None
     oddities: list[str] = field(default_factory=list)
+    tom2: int = 0
 
 
-def log_lines(text: str) -> Iterator[str]:
-    """The lines of a log without what precedes the message; leading blanks are kept."""
-    for line in text.splitlines():
-        match = _PREFIX.match(line)
-        yield line[match.end() :] if match else line
+def quote(line: str) -> str:
+    """A line as an oddity quotes it: escaped, and not longer than people read."""
+    return repr(line if len(line) <= _QUOTED else f"{line[:_QUOTED]}…")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +70,12 @@ class WidthHint:
     Attributes:
         given: what the caller says, or None.
         memory: the fewest bits that hold the memory map; 0 without one.
+        narrow: the processor has 32 bits (a K6).
     """
 
     given: int | None = None
     memory: int = 0
+    narrow: bool = False
 
     def settle(self, used: int, told: int | None, oddities: list[str]) -> int:
         """Settle the width.
@@ -96,6 +89,9 @@ class WidthHint:
             bits, 32 to 52. The caller's word counts unless the registers need more; the
             memory map decides only where nothing better does.
         """
+        if told is None and self.narrow:
+            told = 32
+
         if self.given is None:
             bits = max(told or max(36, self.memory), used, 32)
             if told is None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint
+from memhub.config.importers.checks import settle_default
+from memhub.config.importers.dmesg import parse_slots
+from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint, quote
 from memhub.config.values import TYPE_WORDS
 from memhub.core.effective.mtrr import (
     MASK_VALID,
@@ -20,23 +22,23 @@ from memhub.core.effective.mtrr import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
+_TYPE: Final = r"([a-z-]{2,20}|\?)"
 _LINE: Final = re.compile(
-    r"\s*reg\s*(?P<slot>\d{1,3}):\s*base=\s*(?:0x)?(?P<base>[0-9a-f]+)"
-    r"\s*(?:\(\s*(?P<shown>\d+)\s*(?P<shown_unit>[kmg])b?\s*\))?\s*,"
-    r"\s*size=\s*(?P<size>\d+)\s*(?P<unit>[kmg])b?\s*"
-    r"(?:,\s*count=\s*\d+\s*:\s*(?P<new>[a-z?-]+)|:\s*(?P<old>[a-z?-]+)\s*,\s*count=\s*\d+)\s*",
+    r"\breg ?([0-9]{1,3}): ?base= ?(?:0x)?([0-9a-f]{1,16})"
+    r" ?(?:\( ?([0-9]{1,12}) ?([kmg])b? ?\) ?)?, ?size= ?([0-9]{1,12}) ?([kmg])b? ?"
+    rf"(?:, ?count= ?[0-9]{{1,9}} ?: ?{_TYPE}|: ?{_TYPE} ?, ?count= ?[0-9]{{1,9}})(?![\w-])",
     re.I,
 )
-_RELEVANT: Final = re.compile(r"\s*reg\s*\d+\s*:.*", re.I)
+_RELEVANT: Final = re.compile(r"\breg ?[0-9]{1,9} ?:", re.I)
 _SHIFTS: Final = {"k": 10, "m": 20, "g": 30}
 
 #: `(base, size, type)` of a listed slot.
 _Row = tuple[int, int, int]
 
 
-def parse_proc_mtrr(lines: Iterable[str], hint: WidthHint) -> Findings:
+def parse_proc_mtrr(lines: Sequence[str], hint: WidthHint) -> Findings:
     """Read the lines of `/proc/mtrr`.
 
     Args:
@@ -44,13 +46,14 @@ def parse_proc_mtrr(lines: Iterable[str], hint: WidthHint) -> Findings:
         hint: what is known of the physical address width; the text tells only its least.
 
     Returns:
-        the registers: UC by default and fixed ranges disabled, of which the text has nothing;
-        eight variable pairs, or as many as are listed.
+        the registers: a default type that fits (see `settle_default`) and fixed ranges disabled,
+        of which the text has nothing; as many variable pairs as a boot log beside it says, else
+        eight, or as many as are listed.
     """
     oddities: list[str] = []
     rows: dict[int, _Row] = {}
     for line in lines:
-        if _RELEVANT.fullmatch(line):
+        if _RELEVANT.search(line):
             _read(line, rows, oddities)
 
     if not rows:
@@ -58,14 +61,16 @@ def parse_proc_mtrr(lines: Iterable[str], hint: WidthHint) -> Findings:
 
     used = max(max(base.bit_length(), (size - 1).bit_length()) for base, size, _ in rows.values())
     bits = hint.settle(used, None, oddities)
-    oddities.append(
-        "assumed: default type uncacheable, fixed ranges disabled (/proc/mtrr tells neither)"
-    )
-    pairs = [VariableMtrr()] * max(8, max(rows) + 1)
+    pairs = [VariableMtrr()] * max(parse_slots(lines) or 8, max(rows) + 1)
     for slot, (base, size, kind) in rows.items():
         pairs[slot] = VariableMtrr(base | kind, -size & address_mask(bits) | MASK_VALID)
 
-    registers = MtrrRegisters(phys_bits=bits, fixed_enabled=False, variable=tuple(pairs))
+    registers = MtrrRegisters(
+        phys_bits=bits,
+        fixed_enabled=False,
+        default_type=settle_default(pairs, bits, oddities, "; fixed ranges disabled"),
+        variable=tuple(pairs),
+    )
 
     return Findings(registers, oddities)
 
@@ -73,7 +78,7 @@ def parse_proc_mtrr(lines: Iterable[str], hint: WidthHint) -> Findings:
 def _read(line: str, rows: dict[int, _Row], oddities: list[str]) -> None:
     row = _row(line, oddities)
     if row is None:
-        oddities.append(f"line not understood: {line.strip()!r}")
+        oddities.append(f"line not understood: {quote(line)}")
         return
 
     slot, values = row
@@ -88,13 +93,13 @@ def _read(line: str, rows: dict[int, _Row], oddities: list[str]) -> None:
 
 
 def _row(line: str, oddities: list[str]) -> tuple[int, _Row] | None:
-    match = _LINE.fullmatch(line)
+    match = _LINE.search(line)
     if match is None:
         return None
 
-    slot, base = int(match["slot"]), int(match["base"], 16)
-    size = int(match["size"]) << _SHIFTS[match["unit"].lower()]
-    word = (match["new"] or match["old"]).lower()
+    slot, base = int(match[1]), int(match[2], 16)
+    size = int(match[5]) << _SHIFTS[match[6].lower()]
+    word = (match[7] or match[8]).lower()
     kind = RESERVED_TYPE if word == "?" else TYPE_WORDS.get(word)
     if kind is None or slot >= MAX_VARIABLE or (base | size) & 0xFFF:
         return None
@@ -102,10 +107,10 @@ def _row(line: str, oddities: list[str]) -> tuple[int, _Row] | None:
     if base.bit_length() > 52 or size > 1 << 52:
         return None
 
-    if match["shown"]:
-        shift = _SHIFTS[match["shown_unit"].lower()]
-        if base >> shift != int(match["shown"]):
-            what = f"{match['shown']}{match['shown_unit']}B"
+    if match[3]:
+        shift = _SHIFTS[match[4].lower()]
+        if base >> shift != int(match[3]):
+            what = f"{match[3]}{match[4]}B"
             oddities.append(f"slot {slot}: base {base:#x} is not {what}: the base counts")
 
     return slot, (base, size, kind)

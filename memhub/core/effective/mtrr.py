@@ -17,6 +17,12 @@ MSR_PAT: Final = 0x277
 MSR_MTRR_DEF_TYPE: Final = 0x2FF
 MSR_MTRR_VARIABLE_BASE: Final = 0x200
 
+#: AMD: memory from 4 GiB to TOP_MEM2 is write-back by default where SYSCFG says so (bits 21, 22).
+MSR_SYSCFG: Final = 0xC0010010
+MSR_TOP_MEM2: Final = 0xC001001D
+SYSCFG_TOM2_WRITE_BACK: Final = 1 << 21 | 1 << 22
+TOM2_BASE: Final = 1 << 32
+
 MTRRCAP_COUNT: Final = 0xFF
 MTRRCAP_FIXED: Final = 1 << 8
 MTRRCAP_WC: Final = 1 << 10
@@ -53,6 +59,20 @@ FIXED_RANGES: Final[tuple[tuple[int, int], ...]] = (
 def address_mask(phys_bits: int) -> int:
     """The address bits that a variable register holds: bit 12 to bit `phys_bits` - 1."""
     return (1 << phys_bits) - 0x1000
+
+
+def tom2_of(msrs: Mapping[int, int]) -> int:
+    """The end of the memory above 4 GiB that AMD's registers make write-back by default.
+
+    Args:
+        msrs: registers by number; one that is absent reads as zero.
+
+    Returns:
+        TOP_MEM2, or 0 where the force bits of SYSCFG are not both set.
+    """
+    forced = msrs.get(MSR_SYSCFG, 0) & SYSCFG_TOM2_WRITE_BACK == SYSCFG_TOM2_WRITE_BACK
+
+    return msrs.get(MSR_TOP_MEM2, 0) & ~0x7FFFFF & (1 << 52) - 1 if forced else 0
 
 
 def fixed_index(address: int) -> int:

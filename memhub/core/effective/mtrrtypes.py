@@ -16,6 +16,7 @@ from memhub.core.effective.mtrr import (
     FIXED_COUNT,
     FIXED_END,
     FIXED_RANGES,
+    TOM2_BASE,
     TYPE_NAMES,
     UC,
     WB,
@@ -23,6 +24,7 @@ from memhub.core.effective.mtrr import (
     MtrrRegisters,
     address_mask,
     fixed_index,
+    tom2_of,
 )
 from memhub.core.effective.typemap import CODE_OF_TYPE, RESERVED, UNDEFINED, TypeMap
 
@@ -49,12 +51,14 @@ def types_from_mtrrs(
     *,
     first_variable_slot: int | None = None,
     in_slots: bool = True,
+    tom2: int = 0,
 ) -> TypeMap:
     """Resolve a register state.
 
     MTRRs disabled: UC. Below 1 MiB with fixed ranges enabled: the fixed type. Else the valid
-    variable pairs that match: none, the default type; all of one type, that; any UC, UC; WT and
-    WB, WT; anything else undefined. A reserved type byte that decides gives `reserved`.
+    variable pairs that match: none, the default type, or WB from 4 GiB to TOM2; all of one type,
+    that; any UC, UC; WT and WB, WT; anything else undefined. A reserved type byte that decides
+    gives `reserved`.
 
     Args:
         msrs: registers by number; one that is absent reads as zero.
@@ -63,6 +67,8 @@ def types_from_mtrrs(
             numbers as FreeBSD does (88 with fixed ranges, else 0).
         in_slots: False where the registers are no slots of the architecture's table: `why`
             then names registers.
+        tom2: AMD: end of the memory from 4 GiB on that is WB where no pair matches; 0 takes what
+            the registers say, which is none where they are absent.
 
     Returns:
         the map; a DirectTypeMap if masks with holes match more than `FLATTENED` blocks.
@@ -71,6 +77,7 @@ def types_from_mtrrs(
         MtrrRegisters.decode(msrs, phys_bits),
         first_variable_slot=first_variable_slot,
         in_slots=in_slots,
+        tom2=tom2 or tom2_of(msrs),
     )
 
     return rules.flattened() or DirectTypeMap(rules, end=1 << phys_bits)
@@ -80,7 +87,12 @@ class MtrrRules:
     """The resolution rules over one register state; a `directmap.Source`."""
 
     def __init__(
-        self, registers: MtrrRegisters, *, first_variable_slot: int | None, in_slots: bool
+        self,
+        registers: MtrrRegisters,
+        *,
+        first_variable_slot: int | None,
+        in_slots: bool,
+        tom2: int = 0,
     ) -> None:
         self._registers = registers
         self._in_slots = in_slots
@@ -92,6 +104,9 @@ class MtrrRules:
             if pair.valid
         ]
         self._memo: dict[int, int] = {}
+        #: Where the default is WB; the bit after the pairs' stands for it among what matches.
+        self._tom2 = tom2 if tom2 > TOM2_BASE else 0
+        self._tom2_bit = 1 << len(self._pairs) if self._tom2 else 0
 
     def flattened(self) -> TypeMap | None:
         """The listed map, or None if there are too many stretches to list."""
@@ -129,6 +144,10 @@ class MtrrRules:
             hit = (addresses & np.uint64(mask)) == np.uint64(value)
             active |= hit.astype(np.uint64) << np.uint64(bit)
 
+        if self._tom2:
+            high = (addresses >= np.uint64(TOM2_BASE)) & (addresses < np.uint64(self._tom2))
+            active[high] |= np.uint64(self._tom2_bit)
+
         seen, index = np.unique(active, return_inverse=True)
         codes = np.array([self._overlap(int(each)) for each in seen], dtype=np.uint8)[index]
         if registers.fixed_enabled:
@@ -149,13 +168,13 @@ class MtrrRules:
 
             return base + length
 
-        return min(
-            (
-                next_border(address, value, mask, registers.phys_bits)
-                for value, mask, *_ in self._pairs
-            ),
-            default=end,
+        edges = [edge for edge in (TOM2_BASE, self._tom2) if self._tom2 and edge > address]
+        borders = (
+            next_border(address, value, mask, registers.phys_bits)
+            for value, mask, *_ in self._pairs
         )
+
+        return min([*borders, *edges], default=end)
 
     def possible(self) -> frozenset[int]:
         """Codes that some address may have."""
@@ -170,6 +189,7 @@ class MtrrRules:
         return frozenset(
             [
                 _CODE_OF_BYTE[registers.default_type],
+                *([CODE_OF_TYPE["WB"]] if self._tom2 else ()),
                 *own,
                 *undefined,
                 *(_CODE_OF_BYTE[t] for t in fixed),
@@ -187,6 +207,9 @@ class MtrrRules:
 
         active = self._active(address)
         matches = [pair for bit, pair in enumerate(self._pairs) if active >> bit & 1]
+        if not matches and active:
+            return f"no range matches: WB from 4 GiB to TOM2 ({self._tom2:#x})"
+
         if not matches:
             return f"no range matches: default type {_type_name(registers.default_type)}"
 
@@ -229,14 +252,15 @@ class MtrrRules:
             if address & mask == value:
                 active |= 1 << bit
 
-        return active
+        return active | (self._tom2_bit if TOM2_BASE <= address < self._tom2 else 0)
 
     def _overlap(self, active: int) -> int:
         """The code where exactly these pairs match."""
         code = self._memo.get(active)
         if code is None:
             kinds = {pair[3] for bit, pair in enumerate(self._pairs) if active >> bit & 1}
-            code = self._memo[active] = _resolve(kinds, self._registers.default_type)
+            default = WB if active & self._tom2_bit else self._registers.default_type
+            code = self._memo[active] = _resolve(kinds, default)
 
         return code
 
@@ -253,6 +277,10 @@ class MtrrRules:
             for first in matching(value, mask, bits):
                 toggles[first] = toggles.get(first, 0) ^ bit
                 toggles[first + length] = toggles.get(first + length, 0) ^ bit
+
+        if self._tom2:
+            for edge in (TOM2_BASE, self._tom2):
+                toggles[edge] = toggles.get(edge, 0) ^ self._tom2_bit
 
         return toggles
 

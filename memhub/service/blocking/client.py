@@ -50,7 +50,12 @@ class BlockingClient(Line):
         timeout: float = 10.0,
     ) -> None:
         kind, place, port = calls.where(address)
-        super().__init__(_dial(kind, place, port, timeout), local=kind == "unix")
+        try:
+            sock = _dial(kind, place, port, timeout)
+        except OSError as error:
+            raise calls.at(error, place) from None
+
+        super().__init__(sock, local=kind == "unix")
         try:
             if ssl_context is not None:
                 name = server_hostname or place
@@ -58,6 +63,9 @@ class BlockingClient(Line):
 
             self._greet(label, token)
             self._socket.settimeout(None)
+        except ConnectionError as error:
+            self._socket.close()
+            raise calls.at(error, place) from error.__cause__
         except BaseException:
             self._socket.close()
             raise

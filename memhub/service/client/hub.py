@@ -131,6 +131,12 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             subscription.end()
 
     async def _dial(self, tasks: TaskGroup) -> SocketLink | StreamLink:
+        try:
+            return await self._dial_place(tasks)
+        except OSError as error:
+            raise calls.at(error, self._where[1]) from error.__cause__
+
+    async def _dial_place(self, tasks: TaskGroup) -> SocketLink | StreamLink:
         kind, place, port = self._where
         if kind == "unix":
             link = SocketLink(await _dial_unix(place), tasks.start_soon)

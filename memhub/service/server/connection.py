@@ -12,6 +12,7 @@ from memhub.abi import Errno
 from memhub.audit.rows.columns import process_columns
 from memhub.core.events import ClientConnected, ClientGone, ClientRefused
 from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
+from memhub.escape import escape_controls
 from memhub.service import wire
 from memhub.service.server.handlers import HANDLERS, LEAVING
 from memhub.service.server.later import Later
@@ -293,7 +294,7 @@ class Connection:
     def failed(self, error: BaseException) -> None:
         """A fault of the service's own: it ends this connection, and nobody else's."""
         self._end = ("error", f"{type(error).__name__}: {error}")
-        log.error("a connection of %s failed", self.peer, exc_info=error)
+        log.error("a connection of %s failed", self._shown(), exc_info=error)
 
     def close(self) -> None:
         """End the client's process: its handles close and its claims end, now. Once only."""
@@ -310,7 +311,7 @@ class Connection:
             engine.note(ClientGone(who, peer, engine.now(), self._began, cause, reason))
         except LogFailed as error:
             # The hub owes the closes, and does them as soon as the log works.
-            log.error("the end of %s is not logged yet: %s", self.peer, error)
+            log.error("the end of %s is not logged yet: %s", self._shown(), error)
 
     # Records
 
@@ -323,7 +324,11 @@ class Connection:
         try:
             engine.note(ClientRefused(who, str(peer), engine.now(), op, error))
         except LogFailed as failure:
-            log.error("a refusal of %s is not logged: %s", peer, failure)
+            log.error("a refusal of %s is not logged: %s", self._shown(), failure)
+
+    def _shown(self) -> str:
+        """The peer for a line that people read: a certificate's subject is the client's text."""
+        return escape_controls(str(self.peer))
 
 
 def label_of(label: str) -> str | None:

@@ -1,0 +1,252 @@
+"""What every command owes its user: help that fits, failures in words, nothing half written."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from memhub.cli.commands import COMMANDS
+from memhub.config import load_config
+
+if TYPE_CHECKING:
+    from clirun import Run
+
+COLUMNS = 80
+ROOT = Path(__file__).parents[2]
+MTRR = "reg00: base=0x0c0000000 ( 3072MB), size= 1024MB, count=1: uncachable\n"
+FULL = Path("/dev/full")
+
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+
+
+def too_wide(text: str) -> list[str]:
+    return [line for line in text.splitlines() if len(line) > COLUMNS]
+
+
+def start(*words: str, hide: str = "", **options: object) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own; `hide` is a package that is not installed there."""
+    hidden = f"sys.modules[{hide!r}] = None;" if hide else ""
+    code = f"import sys; {hidden} from memhub.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "-c", code, *words],
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=ROOT,
+        **{"capture_output": True, **options},
+    )
+
+
+# Help
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["audit", "show"]])
+def test_help_fits_a_terminal(
+    run: Run, words: list[str], columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    done = run(*words, "--help")
+
+    assert (done.code, done.err) == (0, "")
+    assert too_wide(done.out) == []
+
+
+def test_the_paragraphs_of_a_description_stay_apart(run: Run) -> None:
+    assert "\n\nexit codes: " in run("read", "--help").out
+
+
+# The demo
+
+
+@pytest.mark.parametrize("words", [[], ["--all"]])
+@pytest.mark.parametrize("seed", [1, 2, 7])
+def test_the_demo_fits_a_terminal(
+    run: Run, tmp_path: Path, words: list[str], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = run("demo", "--no-color", "--seed", seed, "--log", "x", *words).out
+    *shown, hint = out.splitlines()
+
+    assert too_wide("\n".join(shown)) == []
+    assert hint.endswith(" audit show --refused x")
+
+
+def test_the_demo_is_short_unless_all_is_asked_for(run: Run, tmp_path: Path) -> None:
+    short = run("demo", "--no-color", "--log", tmp_path / "x").out.splitlines()
+    long = run("demo", "--no-color", "--all", "--log", tmp_path / "x").out.splitlines()
+
+    assert len(short) < 85 < len(long)
+    assert any(line.startswith("  … and 23 more") for line in short)
+    assert not any("--all" in line for line in long)
+
+
+@pytest.mark.parametrize("name", ["memhub", "./memhub", "elsewhere"])
+def test_the_demos_hint_runs_as_pasted(tmp_path: Path, name: str) -> None:
+    """From a path with blanks in it, whether the command is on the path or not."""
+    log = tmp_path / "a log.jsonl"
+    script = tmp_path / "memhub"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\nfrom memhub.cli import main\nsys.exit(main())\n"
+    )
+    script.chmod(0o755)
+    command = [sys.executable, "-m", "memhub"] if name == "elsewhere" else [name]
+    path = f"{tmp_path}:{os.environ['PATH']}" if name == "memhub" else os.environ["PATH"]
+    places = [str(ROOT), str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": ":".join(places)}
+    done = subprocess.run(
+        shlex.join([*command, "demo", "--log", str(log)]),
+        shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    hint = done.stdout.splitlines()[-1]
+    pasted = subprocess.run(
+        hint, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert (pasted.returncode, pasted.stderr) == (0, "")
+    assert "EBUSY" in pasted.stdout
+
+
+# Event loops that are not there
+
+
+@pytest.mark.parametrize("backend", ["trio", "uvloop"])
+def test_a_missing_event_loop_is_named_before_anything_is_begun(
+    tmp_path: Path, backend: str
+) -> None:
+    log = tmp_path / "log"
+    done = start(
+        "serve", "configs/lab.toml", "--socket", str(tmp_path / "s"), "--log", str(log),
+        "--backend", backend, hide=backend,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"memhub: the backend {backend} is not installed")
+    assert f"memhub[{backend}]" in done.stderr
+    assert not log.exists()
+
+
+def test_the_demo_names_a_missing_trio_and_keeps_an_older_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert start("demo", "--log", str(log)).returncode == 0
+    before = log.read_bytes()
+    done = start("demo", "--log", str(log), "--backend", "trio", hide="trio")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("memhub: the backend trio is not installed")
+    assert log.read_bytes() == before
+
+
+# Output that cannot be written
+
+
+OUTPUTS = [
+    ["--help"], ["--version"], ["arches"], ["arches", "--json"], ["demo", "--help"],
+    ["explain", "--config", "configs/lab.toml", "--machine", "legacy", "0"],
+    ["memcontrol", "--config", "configs/lab.toml", "--machine", "legacy", "list"],
+    ["hexdump", "--config", "configs/lab.toml", "--machine", "legacy", "0"],
+    ["read", "--config", "configs/lab.toml", "--machine", "legacy", "0"],
+    ["top", "--once", "--config", "configs/lab.toml"],
+    ["top", "--once", "--json", "--config", "configs/lab.toml"],
+    ["replay", "tests/data/machines.open.jsonl"],
+    ["import", "tests/data/field/rdmsr.txt"],
+]  # fmt: skip
+
+
+@needs_full
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", OUTPUTS, ids=lambda words: " ".join(words[:2]))
+def test_a_full_disk_is_a_line_and_no_traceback(words: list[str], unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with FULL.open("w") as full:
+        done = start(
+            *words, capture_output=False, stdout=full, stderr=subprocess.PIPE, env=environment
+        )
+        both = start(*words, capture_output=False, stdout=full, stderr=full, env=environment)
+
+    assert (done.returncode, both.returncode) == (1, 1)
+    assert done.stderr.endswith("memhub: standard output: No space left on device\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_output_is_none() -> None:
+    command = shlex.join([sys.executable, "-m", "memhub", "arches"])
+    done = subprocess.run(
+        f"{command} >&-", shell=True, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_that_knows_few_characters_gets_escapes(tmp_path: Path) -> None:
+    config = tmp_path / "x.toml"
+    config.write_text('[machines.pc]\narch = "ämd64"\n', encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = start("explain", "--config", str(config), "0", env=environment)
+
+    assert done.returncode == 2
+    assert "\\xe4md64" in done.stderr
+
+
+# import
+
+
+def test_an_import_is_written_whole_or_not_at_all(run: Run, tmp_path: Path) -> None:
+    good, bad, out = tmp_path / "good", tmp_path / "bad", tmp_path / "mine.toml"
+    good.write_text(MTRR)
+    bad.write_text("nothing\n")
+
+    assert run("import", good, "-o", out)[:2] == (0, "")
+    before = out.read_text()
+    assert load_config(out).machines["imported"].arch == "amd64-mtrr"
+
+    done = run("import", bad, "-o", out)
+    assert (done.code, done.out, out.read_text()) == (1, "", before)
+    assert run("import", bad).out == ""
+    assert sorted(it.name for it in tmp_path.iterdir()) == ["bad", "good", "mine.toml"]
+
+
+def test_an_import_that_cannot_be_written_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    good.write_text(MTRR)
+    missing = tmp_path / "no" / "mine.toml"
+    done = run("import", good, "-o", missing)
+
+    assert done.code == 2
+    assert f"memhub: {missing}: No such file or directory" in done.err
+    link = tmp_path / "link.toml"
+    link.symlink_to("real.toml")
+    assert run("import", good, "-o", link).code == 0
+    assert link.is_symlink()
+    assert (tmp_path / "real.toml").read_text() == run("import", good).out
+
+
+# Clients
+
+
+def test_a_service_that_is_not_there_is_named(tmp_path: Path) -> None:
+    from memhub.service.blocking import BlockingClient
+
+    path = tmp_path / "none.sock"
+    with pytest.raises(FileNotFoundError, match=r"none\.sock") as missing:
+        BlockingClient(path)
+
+    assert missing.value.filename == str(path)
+    path.write_text("")
+    with pytest.raises(ConnectionRefusedError, match=r"none\.sock"):
+        BlockingClient(path)
+
+
+async def test_the_asynchronous_client_names_it_too(tmp_path: Path) -> None:
+    from memhub import connect
+
+    with pytest.raises(FileNotFoundError, match=r"none\.sock"):
+        async with connect(tmp_path / "none.sock"):
+            pytest.fail("there is nothing to connect to")
