@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from memhub.arches import load_arches as load_arches
     from memhub.audit import AuditLog as AuditLog
     from memhub.clock import ManualClock as ManualClock
     from memhub.clock import SystemClock as SystemClock
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from memhub.errors import DeviceError as DeviceError
     from memhub.handle import Handle as Handle
     from memhub.hub import Hub as Hub
-    from memhub.arches import load_arches as load_arches
     from memhub.process import Process as Process
     from memhub.service.client import connect as connect
 

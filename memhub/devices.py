@@ -1,4 +1,4 @@
-"""Transfers that a device model takes part in: the core says which access is next, this awaits it."""
+"""Transfers that a device model takes part in: the core says what is next, this awaits it."""
 
 from __future__ import annotations
 

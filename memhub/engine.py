@@ -9,14 +9,12 @@ cancellation can come between a change and its record.
 from __future__ import annotations
 
 import itertools
-from contextlib import contextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from memhub.audit.rows import row_of
 from memhub.core.decide import DECIDERS
 from memhub.core.decision import Decision
-from memhub.core.events import LOOKS, RangesSet, SetRefused, WaitEnded
+from memhub.core.events import RangesSet, SetRefused, WaitEnded
 from memhub.core.instant import NEVER, SECOND, Instant
 from memhub.core.open_close import decide_open, refuse_open
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
@@ -26,9 +24,10 @@ from memhub.core.waiting import decide_next, fail_wait
 from memhub.core.waits import Wait
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
 from memhub.pending import PendingTable
+from memhub.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from memhub.audit import AuditLog
     from memhub.clock import Clock
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from memhub.core.requests import EndTransfer, Open
     from memhub.pending import Pending
 
-    #: Takes a row that has been logged; must not raise, block or change it.
-    Listener = Callable[[dict[str, Any]], None]
 
 R = TypeVar("R")
 
@@ -57,7 +54,7 @@ class Engine:
         log: an open audit log, or None.
 
     Attributes:
-        recording: whether anybody reads the records.
+        recorder: where records go.
         next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end.
         on_due: called when `wake_at` becomes earlier.
     """
@@ -68,10 +65,9 @@ class Engine:
         self.machines = machines
         self.default = default
         self.clock = clock
-        self.recording = log is not None
+        self.recorder = Recorder(log, clock.mono_ns)
         self.next_due = NEVER
         self.on_due: Callable[[], None] = lambda: None
-        self._log = log
         self._wall_ns = clock.wall_ns
         self._mono_ns = clock.mono_ns
         self._handles: dict[int, Machine] = {}
@@ -79,10 +75,6 @@ class Engine:
         self._pending = PendingTable()
         self._retry_at = 0
         self._owed_closes: list[tuple[Machine, Close]] = []
-        self._owed_facts: list[Event] = []
-        self._listeners: list[Listener] = []
-        self._batches = 0
-        self._torn = False
         self._thread = get_ident()
         for machine in machines.values():
             machine.keeps_before = log is not None
@@ -163,9 +155,9 @@ class Engine:
             for event in events:
                 machine.apply(event)
 
-        if self.recording:
+        if self.recorder.active:
             try:
-                self._write(events)
+                self.recorder.write(events)
             except LogFailed:
                 _take_back(machine, decision)
                 raise
@@ -294,7 +286,8 @@ class Engine:
 
     def due_of(self, pending: Pending[Any]) -> int:
         """When to call `tick` for a commit, monotonic nanoseconds: at its effect, or later while
-        the log fails."""
+        the log fails.
+        """
         return max(pending.due_ns or 0, self._retry_at)
 
     def tick(self) -> None:
@@ -350,8 +343,8 @@ class Engine:
         Raises:
             LogFailed: EIO; they are not recorded.
         """
-        if self.recording:
-            self._write(events)
+        if self.recorder.active:
+            self.recorder.write(events)
 
     def _perform(self, machine: Machine, decision: Decision) -> None:
         """Make a decision true, have it logged, and raise its error."""
@@ -367,44 +360,12 @@ class Engine:
             for event in decision.events:
                 machine.apply(event)
 
-        if self.recording and decision.events:
+        if self.recorder.active and decision.events:
             try:
-                self._write(decision.events)
+                self.recorder.write(decision.events)
             except LogFailed:
                 _take_back(machine, decision)
                 raise
-
-    def _write(self, events: tuple[Event, ...]) -> None:
-        """Hand the rows of some facts to the log, then to the subscribers."""
-        log, ended = self._log, self._mono_ns()
-        if self._owed_facts:
-            events = (*self._owed_facts, *events)
-
-        rows = [row for event in events if (row := row_of(event, ended)) is not None]
-        if log is not None:
-            try:
-                log.append(rows, flush=not (self._batches and type(events[-1]) in LOOKS))
-            except OSError as error:
-                # What earlier looks of this batch had buffered is gone too.
-                self._torn = self._batches > 0
-                raise LogFailed(
-                    f"nothing was changed, since the audit log failed: {error}"
-                ) from error
-
-        if self._owed_facts:
-            self._owed_facts.clear()
-
-        if self._listeners:
-            self._tell_listeners(rows)
-
-    def _tell_listeners(self, rows: list[dict[str, Any]]) -> None:
-        if self._log is not None:
-            first = self._log.seq - len(rows) + 1
-            rows = [{"seq": number, **row} for number, row in enumerate(rows, first)]
-
-        for listener in self._listeners:
-            for row in rows:
-                listener(row)
 
     # What follows
 
@@ -453,50 +414,10 @@ class Engine:
         for event in decision.events:
             machine.apply(event)
 
-        self._owed_facts += decision.events
+        if self.recorder.active:
+            self.recorder.owe(decision.events)
+
         self._pending.answer(machine, decision)
-
-    # Subscribers and batches
-
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Hand every later row to `listener` too, with its `seq` if there is a log.
-
-        Returns:
-            what ends it; calling it again does nothing.
-        """
-        self._listeners.append(listener)
-        self.recording = True
-
-        def stop() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-                self.recording = self._log is not None or bool(self._listeners)
-
-        return stop
-
-    @contextmanager
-    def batch(self) -> Iterator[None]:
-        """Let the looks inside share one write; it is done when the block ends.
-
-        Raises:
-            LogFailed: EIO; none of the answers inside may go out.
-        """
-        self._batches += 1
-        try:
-            yield
-        finally:
-            self._batches -= 1
-            torn = self._torn
-            self._torn = torn and self._batches > 0
-
-        if self._log is not None and not self._batches:
-            if torn:
-                raise LogFailed("the audit log failed, and the looks of this batch are in no log")
-
-            try:
-                self._log.flush()
-            except OSError as error:
-                raise LogFailed(f"the audit log failed: {error}") from error
 
 
 def _take_back(machine: Machine, decision: Decision) -> None:

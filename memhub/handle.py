@@ -28,8 +28,8 @@ from memhub.core.requests import (
     SetRange,
     Write,
 )
-from memhub.escape import escape_controls
 from memhub.devices import read_devices, write_devices
+from memhub.escape import escape_controls
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
@@ -417,9 +417,7 @@ class Handle:
             RangeBusy: EBUSY; the obstacles say whose it is.
         """
         await checkpoint()
-        request = remove_request(
-            self.file.model, self.number, base, length, wait=wait, fence=fence
-        )
+        request = remove_request(self.file.model, self.number, base, length, wait=wait, fence=fence)
 
         return await self._set(request)
 

@@ -10,8 +10,8 @@ from weakref import WeakSet
 import anyio
 
 from memhub.clock import SystemClock
-from memhub.core.instant import NEVER
 from memhub.core.files import Principal
+from memhub.core.instant import NEVER
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
 from memhub.process import Process
@@ -192,7 +192,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             wanted = frozenset({machine}) if wanted is None else wanted & {machine}
 
         subscription = Subscription(
-            self.engine.listen,
+            self.engine.recorder.listen,
             machines=wanted,
             span=span,
             events=frozenset(events),
@@ -240,5 +240,5 @@ class Hub(anyio.AsyncContextManagerMixin):
         return self.engine.machine(machine or "").memory.map_mmio(base, length, device)
 
     def batch(self) -> AbstractContextManager[None]:
-        """Let the records of many looks share one write; see `Engine.batch`."""
-        return self.engine.batch()
+        """Let the records of many looks share one write; see `Recorder.batch`."""
+        return self.engine.recorder.batch()

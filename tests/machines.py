@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memhub.config import Imported, import_dump, load_config
 from memhub.arches import load_arches
+from memhub.config import Imported, import_dump, load_config
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc

@@ -120,7 +120,7 @@ def test_the_wheel_carries_the_entry_points(wheel: Path) -> None:
 def test_the_architectures_load_from_the_wheel_alone(wheel: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(wheel)!r})\n"
-        "from memhub.plugin import loader\n"
+        "from memhub import arches as loader\n"
         "found = loader.load_arches()\n"
         "assert not found.failures, found.failures\n"
         "print(loader.__file__, *sorted(found), sep='\\n')\n"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from memhub.abi import MDF_ACTIVE
-from memhub.config import import_dump
 from memhub.arches import ArchNotInstalled, load_arches
+from memhub.config import import_dump
 from memhub.rig import TraceError, parse_trace, replay, trace_lines
 
 if TYPE_CHECKING:

@@ -51,9 +51,7 @@ class Rebuilder:
                 machine.apply(event)
 
 
-def rebuild(
-    records: Iterable[Mapping[str, Any]], arches: Mapping[str, Arch]
-) -> dict[str, Machine]:
+def rebuild(records: Iterable[Mapping[str, Any]], arches: Mapping[str, Arch]) -> dict[str, Machine]:
     """The machines that a log leaves.
 
     Args:

@@ -112,13 +112,15 @@ FIELDS: Final[dict[str, Field]] = {
     "commit": Field(
         "int", "the machine's number for the commit; `commit.begin` and the `request.set` share it"
     ),
-    "undo": Field("bool", "whether the file was opened \"undo on close\""),
+    "undo": Field("bool", 'whether the file was opened "undo on close"'),
     "model": Field("str", "data model of the file's ioctls: `LP64` or `ILP32`"),
     "lease_ns": Field("ns", "length of the lease asked for; null without one", True),
     "written": Field("[int]", "slots that the request itself wrote, where `slots` has others too"),
     "claimed": Field("[int]", "slots that this request claimed for its process"),
     "released": Field("[int]", "slots whose claim this request ended"),
-    "expires_ns": Field("ns", "wall clock at which the lease, wait or commit ends; null for one without end", True),
+    "expires_ns": Field(
+        "ns", "wall clock at which the lease, wait or commit ends; null for one without end", True
+    ),
     "cause": Field(
         "str", "why: `update`, `close`, `disconnect`, `expired`, a fault's name, …", True
     ),
@@ -184,6 +186,8 @@ _SET_MORE: Final = (
     "written",
     *_BY,
 )
+_WAITING: Final = (*_WHERE, "device", *_WHO, "op", *_RANGE)
+_TIMES: Final = ("expires_ns", "generation", "duration_ns")
 _LOG: Final = ("log_id", "software", "hash_algorithm", "continued")
 _HOST: Final = ("pid", "uid", "config")
 
@@ -212,8 +216,7 @@ EVENTS: Final[dict[str, Event]] = {
     ),
     "commit.begin": Event(
         "a MEMRANGE_SET is on its way to all CPUs; a `request.set` says how it ended",
-        (*_WHERE, "device", *_WHO, "op", *_RANGE, "attributes", "flags", "slots", "commit")
-        + ("fence", "lease_ns", "expires_ns", "generation", "duration_ns"),
+        (*_WAITING, "attributes", "flags", "slots", "commit", "fence", "lease_ns", *_TIMES),
         ("handle",),
     ),
     "request.read": Event(
@@ -240,14 +243,13 @@ EVENTS: Final[dict[str, Event]] = {
     ),
     "wait.begin": Event(
         "a process waits for a range",
-        (*_WHERE, "device", *_WHO, "op", *_RANGE, "wait", "reason", "expires_ns", "generation"),
+        (*_WAITING, "wait", "reason", "expires_ns", "generation"),
         ("handle", "flags", "fence", "lease_ns", *_BY),
     ),
     "wait.end": Event(
         "a wait ended: granted, refused, timed out, cancelled, by a deadlock, by a close, or as "
         "the log failed",
-        (*_WHERE, "device", *_WHO, "op", *_RANGE, "wait", "errno", "reason", "cause")
-        + ("holder", "holder_id", "duration_ns", "generation"),
+        (*_WAITING, "wait", "errno", "reason", "cause", *_BY, "duration_ns", "generation"),
         ("handle",),
     ),
     "memory.map": Event(

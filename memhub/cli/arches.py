@@ -15,8 +15,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="a list of objects")
     chosen = parser.parse_args(arguments)
 
-    from memhub.cli.terminal import complain, print_json
     from memhub.arches import load_arches
+    from memhub.cli.terminal import complain, print_json
 
     registry = load_arches()
     for failure in registry.failures:

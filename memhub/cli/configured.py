@@ -29,9 +29,9 @@ def fresh_machine(config: str, name: str | None) -> Machine:
         ConfigError: the file is faulty.
         CommandFailed: no machine of that name, or none was named and there are several.
     """
+    from memhub.arches import load_arches
     from memhub.config import load_config
     from memhub.core.machine import Machine
-    from memhub.arches import load_arches
 
     arches = load_arches()
     loaded = load_config(config, arches=arches)

@@ -70,10 +70,10 @@ def explain_failure(error: Exception) -> tuple[int, list[str]] | None:
 
 def _explain_local(error: Exception) -> tuple[int, list[str]] | None:
     """The same for what only work in this process raises; to load these takes its time."""
+    from memhub.arches import ArchNotInstalled
     from memhub.audit.failure import AuditError
     from memhub.config.errors import ConfigError
     from memhub.core.driver import OptionError
-    from memhub.arches import ArchNotInstalled
 
     if isinstance(error, AuditError | ConfigError | OptionError | ArchNotInstalled):
         return 2, str(error).splitlines()

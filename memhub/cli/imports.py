@@ -79,9 +79,9 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def _import(chosen: argparse.Namespace) -> Imported:
+    from memhub.arches import load_arches
     from memhub.cli.failures import CommandFailed
     from memhub.config import ImportRefused, import_dump
-    from memhub.arches import load_arches
 
     _check_name(chosen.name)
     arch = load_arches()[chosen.arch].name

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
+    from memhub.arches import Registry
     from memhub.cli.terminal import Progress
     from memhub.core.spec import MachineSpec
-    from memhub.arches import Registry
     from memhub.rig import Mismatch
 
 
@@ -29,8 +29,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one object")
     chosen = parser.parse_args(arguments)
 
-    from memhub.cli.terminal import print_json, print_line, progress
     from memhub.arches import load_arches
+    from memhub.cli.terminal import print_json, print_line, progress
 
     arches = load_arches()
     run = _Run(arches, chosen.arch)

@@ -63,8 +63,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def _load(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
-    from memhub.config import load_config
     from memhub.arches import load_arches
+    from memhub.config import load_config
 
     arches = load_arches()
 

@@ -129,8 +129,8 @@ def _token(name: str | None) -> str:
 
 
 def _local(config: str, machine: str | None, label: str, log: AuditLog | None) -> Target:
-    from memhub.config import load_config
     from memhub.arches import load_arches
+    from memhub.config import load_config
     from memhub.service.local import LocalClient
 
     arches = load_arches()

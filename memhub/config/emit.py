@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
-from memhub.core.spec import MachineSpec
 from memhub.core.effective.mtrr import (
     FIXED_MSRS,
     FIXED_RANGES,
@@ -19,6 +18,7 @@ from memhub.core.effective.mtrr import (
     VariableMtrr,
     address_mask,
 )
+from memhub.core.spec import MachineSpec
 from memhub.escape import escape_controls, is_visible
 
 if TYPE_CHECKING:

@@ -151,9 +151,7 @@ def decide_release(machine: Machine, request: ReleaseRange, now: Instant) -> Dec
     except DeviceError as error:
         return refuse_claim(machine, caller, "release", request, now, now.mono_ns, error)
 
-    event = events.ClaimsReleased(
-        caller, now, base, end - base, machine.generation, slots, changes
-    )
+    event = events.ClaimsReleased(caller, now, base, end - base, machine.generation, slots, changes)
 
     return Decision(None, None, (event,))
 
@@ -172,9 +170,7 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
 
     change = ClaimChange(claim, renewed)
 
-    return Decision(
-        renewed, None, (events.ClaimRenewed(caller, now, machine.generation, change),)
-    )
+    return Decision(renewed, None, (events.ClaimRenewed(caller, now, machine.generation, change),))
 
 
 def decide_break(machine: Machine, request: BreakClaim, now: Instant) -> Decision:

@@ -425,4 +425,3 @@ def _attach(spec: MachineSpec, arch: Arch) -> RangeTable | None:
         return RangeTable(driver, driver.attach(spec.msrs))
     except NotSupported:
         return None
-

@@ -64,9 +64,7 @@ def refuse_open(
 ) -> Decision:
     """The refusal of an open; `machine` and `arch` are what the path meant, or empty."""
     device = request.path.rpartition(":")[2]
-    event = events.OpenRefused(
-        request.process, machine, arch, device, request.mode, now, error
-    )
+    event = events.OpenRefused(request.process, machine, arch, device, request.mode, now, error)
 
     return Decision(None, error, (event,), changes=False)
 
@@ -121,9 +119,7 @@ def decide_close(machine: Machine, request: Close, now: Instant) -> Decision:
     return Decision(None, None, (*_ended_waits(machine, file, now), *facts))
 
 
-def closed_event(
-    machine: Machine, file: OpenFile, cause: str, now: Instant
-) -> events.Closed:
+def closed_event(machine: Machine, file: OpenFile, cause: str, now: Instant) -> events.Closed:
     """The fact that a file was closed, with all that follows from it beside undo and claims."""
     process = file.caller.process
     others = [it for it in machine.files.of(process) if it is not file]
@@ -202,9 +198,7 @@ def _undo_slot(
     except DeviceError as error:
         row = (state.slots[slot],)
         kept = SetOutcome((slot,), row, row, {})
-        return events.SlotUndone(
-            caller, now, slot, kept, (state, state), generation, (), error
-        )
+        return events.SlotUndone(caller, now, slot, kept, (state, state), generation, (), error)
 
     losing = [claim for claim in claims.values() if slot in claim.slots]
     changes = tuple(ClaimChange(claim, claim.without_slots((slot,))) for claim in losing)

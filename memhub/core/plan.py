@@ -94,9 +94,7 @@ def plan_set(
     return plan
 
 
-def _ask_driver(
-    machine: Machine, state: RangeState, request: SetRange, busy: list[int]
-) -> Change:
+def _ask_driver(machine: Machine, state: RangeState, request: SetRange, busy: list[int]) -> Change:
     table = machine.require_table()
     if request.arg not in (MEMRANGE_SET_UPDATE, MEMRANGE_SET_REMOVE):
         raise NotSupported(

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import MDF_BUSY, DataModel, RangeDesc
-from memhub.core.driver import RangeState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memhub.core.driver import Change, RangeDriver
+    from memhub.core.driver import Change, RangeDriver, RangeState
     from memhub.core.effective.typemap import TypeMap
 
 _FLAGS_OFFSET: Final = 16
@@ -139,9 +138,7 @@ def mark_busy(image: bytes, model: DataModel, slots: Iterable[int]) -> bytes:
     return bytes(marked)
 
 
-def _patch_image(
-    image: bytes, model: DataModel, state: RangeState, slots: Iterable[int]
-) -> bytes:
+def _patch_image(image: bytes, model: DataModel, state: RangeState, slots: Iterable[int]) -> bytes:
     patched, layout = bytearray(image), model.desc
     for slot in slots:
         row = state.slots[slot]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeVar
 
+from memhub.core.claims import Claim
 from memhub.core.instant import SECOND
+from memhub.core.replies import Explanation, SetOutcome
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, DataModel, RangeDesc
-    from memhub.core.claims import Claim
-    from memhub.core.replies import Explanation, SetOutcome
     from memhub.core.files import Principal
     from memhub.errors import DeviceError
 
@@ -173,7 +173,7 @@ class RefuseIoctl(Request[Never]):
 
 
 @dataclass(frozen=True, slots=True)
-class SetRange(WaitingRequest["SetOutcome"]):
+class SetRange(WaitingRequest[SetOutcome]):
     """MEMRANGE_SET; the reply is what it changed.
 
     Attributes:
@@ -194,7 +194,7 @@ class SetRange(WaitingRequest["SetOutcome"]):
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimRange(WaitingRequest["Claim"]):
+class ClaimRange(WaitingRequest[Claim]):
     """Claim a stretch of addresses; the reply is the claim.
 
     Attributes:
@@ -247,7 +247,7 @@ class ReleaseRange(Request[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class RenewClaim(Request["Claim"]):
+class RenewClaim(Request[Claim]):
     """Let a claim run for `lease` more seconds; the reply is the claim.
 
     Attributes:
@@ -305,7 +305,7 @@ class Tick(Request[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Explain(Request["Explanation"]):
+class Explain(Request[Explanation]):
     """Which type an address has, and why.
 
     Attributes:

@@ -203,9 +203,7 @@ def set_event(
     if request.arg == MEMRANGE_SET_REMOVE:
         released, claims = drop_slots(machine.claims, change.wrote)
     else:
-        claimed, claims, fence = _claim_written(
-            machine, caller, change, after, now, expires_ns
-        )
+        claimed, claims, fence = _claim_written(machine, caller, change, after, now, expires_ns)
 
     notes = None
     if machine.notes.before:
@@ -265,6 +263,16 @@ def outcome_of(
     released: tuple[int, ...] = (),
     fence: int | None = None,
 ) -> SetOutcome:
+    """What a change makes of a table, slot by slot.
+
+    Args:
+        change: the change.
+        before: the state before.
+        after: the state after.
+        claimed: slots that are newly claimed.
+        released: slots whose claim ends.
+        fence: the fencing number concerned, or None.
+    """
     wrote, old = change.wrote, before.msrs
     msrs = {number: (old.get(number, 0), new) for number, new in change.msrs.items()}
     if len(wrote) == 1 and change.slots.keys() <= {wrote[0]}:
@@ -284,4 +292,3 @@ def outcome_of(
         released,
         fence,
     )
-

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from memhub.abi import U64_MAX
 from memhub.core import events
@@ -17,6 +16,10 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
     from memhub.core.memory.pieces import Piece
     from memhub.core.requests import EndTransfer, Explain, Read, ReadOp, Seek, Write, WriteOp
+
+#: lseek(2)'s `whence`: from the start of the file, or from where it stands.
+SEEK_SET: Final = 0
+SEEK_CUR: Final = 1
 
 
 def decide_read(machine: Machine, request: Read, now: Instant) -> Decision:
@@ -100,12 +103,12 @@ def decide_seek(machine: Machine, request: Seek, now: Instant) -> Decision:
     """lseek(2); a device file has no end."""
     file = machine.files.files[request.handle]
     before, whence = file.offset, request.whence
-    if whence not in (os.SEEK_SET, os.SEEK_CUR):
+    if whence not in (SEEK_SET, SEEK_CUR):
         return Decision(
             None, InvalidArgument(f"whence {whence} is not SEEK_SET or SEEK_CUR"), changes=False
         )
 
-    target = request.offset + (before if whence == os.SEEK_CUR else 0)
+    target = request.offset + (before if whence == SEEK_CUR else 0)
     if not 0 <= target <= U64_MAX:
         error = InvalidArgument(f"offset {target:#x} is not an unsigned 64-bit number")
         return Decision(None, error, changes=False)
@@ -137,9 +140,7 @@ def explain(machine: Machine, file: OpenFile, address: int) -> Explanation:
 
     answer = machine.table.types.lookup(physical)
 
-    return Explanation(
-        address, physical, answer.type, answer.why, answer.implementation_defined
-    )
+    return Explanation(address, physical, answer.type, answer.why, answer.implementation_defined)
 
 
 def physical_address(machine: Machine, file: OpenFile, address: int) -> int:

@@ -65,4 +65,3 @@ class UndoNotes:
     def of(self, process: int) -> list[tuple[int, RangeState]]:
         """What `process` changed, in order of first change: `(slot, state before)`."""
         return list(self.before.get(process, {}).items())
-

@@ -122,9 +122,7 @@ def _wanted(request: Asked) -> tuple[int, int]:
     return check_span(request.base, request.length)
 
 
-def _find_circle(
-    machine: Machine, wait: Wait, refusal: RangeBusy, ahead: list[Wait]
-) -> list[int]:
+def _find_circle(machine: Machine, wait: Wait, refusal: RangeBusy, ahead: list[Wait]) -> list[int]:
     process = wait.caller.process.id
 
     return machine.waits.find_circle(process, blockers_of(process, refusal, ahead))

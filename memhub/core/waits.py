@@ -182,9 +182,7 @@ class WaitQueue:
         return waits
 
 
-def blockers_of(
-    process: int, refusal: DeviceError | None, ahead: Iterable[Wait]
-) -> frozenset[int]:
+def blockers_of(process: int, refusal: DeviceError | None, ahead: Iterable[Wait]) -> frozenset[int]:
     """The ids of the processes that a refused request of `process` waits for."""
     found = {other.caller.process.id for other in ahead}
     if refusal is not None:
@@ -216,9 +214,7 @@ def deadlock_error(base: int, end: int, circle: list[int]) -> WouldDeadlock:
     """The EDEADLK of a wait that would go round through `circle` (process ids)."""
     way = ", which waits for ".join([*(f"process {number}" for number in circle), "you"])
 
-    return WouldDeadlock(
-        f"waiting for {base:#x}-{end - 1:#x} would never end: you wait for {way}"
-    )
+    return WouldDeadlock(f"waiting for {base:#x}-{end - 1:#x} would never end: you wait for {way}")
 
 
 def _has_circle(waits: dict[int, set[int]]) -> bool:

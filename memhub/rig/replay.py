@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.abi import MDF_ACTIVE
 from memhub.clock import ManualClock
+from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.files import Principal
 from memhub.core.machine import Machine
 from memhub.core.requests import Open, SetRange
 from memhub.core.spec import MachineSpec
-from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.engine import Engine
 from memhub.errors import DeviceError
 from memhub.escape import escape_controls

@@ -14,6 +14,7 @@ import pytest
 
 from hostile import HOSTILE, LABEL, NAME, controls
 from memhub.abi import RangeDesc, owner_bytes
+from memhub.arches import ArchNotInstalled, PluginFailure
 from memhub.audit.failure import AuditError
 from memhub.cli.terminal import Screen
 from memhub.cli.top_view import sheets, text
@@ -21,7 +22,6 @@ from memhub.config import ConfigError, ImportRefused
 from memhub.config.errors import Problem
 from memhub.core.driver import OptionError
 from memhub.errors import DeviceError, RangeBusy, StaleClaim
-from memhub.arches import ArchNotInstalled, PluginFailure
 from memhub.rig import Mismatch, TraceError
 from memhub.service.calls import lost
 from memhub.service.settings import ServiceError

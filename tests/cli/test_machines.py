@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from machines import MACHINES
+from memhub import arches as loader
 from memhub.config import load_config
-from memhub.plugin import loader
 
 if TYPE_CHECKING:
     from pathlib import Path

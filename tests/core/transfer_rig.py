@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memhub.core.driver import KernelLayout, TransferRules
+from memhub.core.effective.typemap import TypeMap
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.transfer import Transfer
 from memhub.core.spec import KernelMapping, Region, WpWrites
-from memhub.core.effective.typemap import TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -10,11 +10,11 @@ from anyio.lowlevel import checkpoint
 
 from memhub import Hub
 from memhub.abi import MDF_BUSY, RangeDesc
+from memhub.arches import load_arches
 from memhub.audit.schema import EVENTS, problems
 from memhub.clock import ManualClock
 from memhub.core.driver import Cpu
 from memhub.core.spec import MachineSpec
-from memhub.arches import load_arches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping

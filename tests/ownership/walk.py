@@ -271,7 +271,7 @@ class Walk:
     def _same(self, ask: Ask, wait: float | None, request: Any) -> str:
         flights = list(self.model.flights)
         expected = self.model.ask(ask, wait)
-        result = None
+        result: Any = None
         try:
             result = self.engine.submit(request)
             waits = isinstance(result, Pending) and isinstance(result.stage, Wait)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub.plugin import Arch, KernelLayout, hookimpl
 from memhub.arches import ArchNotInstalled, PluginFailure, Registry, load_arches
+from memhub.plugin import Arch, KernelLayout, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

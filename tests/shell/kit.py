@@ -127,9 +127,7 @@ class Lab:
 def _state(machine: Any) -> tuple[Any, ...]:
     table = machine.table
     ranges = table.state if table is not None else None
-    claims = [
-        (c.fence, c.base, c.end, set(c.slots)) for c in machine.claims.claims.values()
-    ]
+    claims = [(c.fence, c.base, c.end, set(c.slots)) for c in machine.claims.claims.values()]
     files = [(file.caller.handle, file.offset) for file in machine.files]
     memory = machine.memory.read(0, 16 * K) + machine.memory.read(1 * M, 64 * K)
 

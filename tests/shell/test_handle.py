@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -13,11 +13,11 @@ from memhub.errors import LogFailed
 from shell.kit import MTRR, OLD, PAT, lab
 
 if TYPE_CHECKING:
-    from memhub.core.events import Event
     from collections.abc import Callable
     from pathlib import Path
 
     from memhub import Process
+    from memhub.core.events import Event
 
 WC = MDF_WRITECOMBINE
 
@@ -60,8 +60,8 @@ async def test_a_handle_collected_in_the_midst_of_a_request_does_not_disturb_it(
         cycle: list[object] = [await rig.hub.process("lost").open("/dev/mem")]
         cycle.append(cycle)
         before = rig.state()["pat"][:2]
-        engine = rig.hub.engine
-        write = engine._write
+        recorder = rig.hub.engine.recorder
+        write = recorder.write
 
         def collect_first(events: tuple[Event, ...]) -> None:
             rig.disk.full = False
@@ -69,7 +69,7 @@ async def test_a_handle_collected_in_the_midst_of_a_request_does_not_disturb_it(
             rig.disk.full = True
             write(events)
 
-        monkeypatch.setattr(engine, "_write", collect_first)
+        monkeypatch.setattr(recorder, "write", collect_first)
         with pytest.warns(ResourceWarning, match="of lost> was never closed"):  # noqa: PT031
             del cycle
             with pytest.raises(LogFailed):

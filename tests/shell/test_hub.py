@@ -11,9 +11,9 @@ import pytest
 
 from memhub import Hub, MachineSpec
 from memhub.abi import LP64, MDF_ATTRMASK, MDF_BUSY, MDF_UNCACHEABLE, MDF_WRITECOMBINE
+from memhub.arches import ArchNotInstalled, load_arches
 from memhub.errors import BadHandle, NotPermitted
 from memhub.plugin import Arch, KernelLayout, hookimpl
-from memhub.arches import ArchNotInstalled, load_arches
 from shell.kit import ARCHES, BOARD, K6, MODELS, MTRR, OLD, PAT, PPC, SECURE, desc, lab, op
 
 if TYPE_CHECKING:

@@ -26,13 +26,13 @@ from memhub import (
     load_arches,
 )
 from memhub.abi import LP64, MDF_WRITECOMBINE, DataModel, Errno, RangeDesc
+from memhub.arches import Registry
 from memhub.core.claims import Claim
 from memhub.core.machine import Machine
 from memhub.core.replies import SetOutcome
-from memhub.faces.freebsd import IoctlReply
 from memhub.errors import Obstacle
+from memhub.faces.freebsd import IoctlReply
 from memhub.subscriptions import Subscription
-from memhub.arches import Registry
 
 
 class Uart:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.abi import RangeDesc
+from memhub.abi import MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, RangeDesc
 from memhub.core.instant import Instant
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from memhub.errors import DeviceError
 
     Row = dict[str, Any]
+
+#: `mo_arg[0]` and its word in the log.
+OPERATIONS: Final = {MEMRANGE_SET_UPDATE: "update", MEMRANGE_SET_REMOVE: "remove"}
 
 _COLUMNS: Final = {
     side: (f"{side}_base", f"{side}_length", f"{side}_flags", f"{side}_owner")
@@ -124,3 +127,13 @@ def wall_time(mono_ns: int | None, at: Instant) -> int | None:
 def mono_time(wall_ns: int | None, at: Instant) -> int | None:
     """The opposite of `wall_time`."""
     return None if wall_ns is None else at.mono_ns + wall_ns - at.wall_ns
+
+
+def asked_operation(arg: int) -> str:
+    """The word for a `mo_arg[0]`, also one that MEMRANGE_SET does not know."""
+    return OPERATIONS.get(arg) or f"arg {arg}"
+
+
+def lease_ns(lease: float | None) -> int | None:
+    """A lease in seconds as nanoseconds."""
+    return None if lease is None else round(lease * 1e9)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch
 
-
     Row = Mapping[str, Any]
 
 _ARGS: Final = {"update": MEMRANGE_SET_UPDATE, "remove": MEMRANGE_SET_REMOVE}
@@ -176,9 +175,7 @@ def _set(row: Row, machine: Machine) -> events.Event:
 
     desc, error = _asked(row), _error(row)
 
-    return events.SetRefused(
-        caller, at, began, arg, desc, row["generation"], error, told, commit
-    )
+    return events.SetRefused(caller, at, began, arg, desc, row["generation"], error, told, commit)
 
 
 def _plan(row: Row, machine: Machine) -> Plan:
@@ -296,9 +293,7 @@ def _wait_begun(row: Row, machine: Machine) -> events.Event:
     )
     obstacles: tuple[Obstacle, ...] = ()
     if row.get("holder") is not None:
-        obstacles = (
-            Obstacle(kind="claim", process=row["holder"], process_id=row["holder_id"]),
-        )
+        obstacles = (Obstacle(kind="claim", process=row["holder"], process_id=row["holder_id"]),)
 
     refusal = RangeBusy(row["reason"], obstacles=obstacles)
 
@@ -322,9 +317,7 @@ def _wait_ended(row: Row, machine: Machine) -> events.Event:
     error = None if row["errno"] is None else _error(row)
     holder = (row["holder"], row["holder_id"])
 
-    return events.WaitEnded(
-        wait, instant_of(row), row["generation"], row["cause"], error, holder
-    )
+    return events.WaitEnded(wait, instant_of(row), row["generation"], row["cause"], error, holder)
 
 
 _READERS: Final[Mapping[str, Callable[[Row, Machine], events.Event | None]]] = {

@@ -7,44 +7,34 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.abi import (
     FLAG_WORDS,
     MDF_ATTRMASK,
-    MEMRANGE_SET_REMOVE,
-    MEMRANGE_SET_UPDATE,
     flag_words,
 )
+from memhub.audit.rows.claims import CLAIM_WRITERS
 from memhub.audit.rows.columns import (
+    OPERATIONS,
+    asked_operation,
     desc_columns,
     error_columns,
     holder_columns,
     label_of,
+    lease_ns,
     msr_columns,
     process_columns,
     stamp_columns,
     wall_time,
 )
+from memhub.audit.rows.service import SERVICE_WRITERS
 from memhub.core import events
 from memhub.core.open_close import MODES
-from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.abi import RangeDesc
-    from memhub.core.claims import Claim, ClaimChange
-    from memhub.core.instant import Instant
 
     Row = dict[str, Any]
 
-_OPERATIONS: Final = {MEMRANGE_SET_UPDATE: "update", MEMRANGE_SET_REMOVE: "remove"}
 _ATTRIBUTE_WORDS: Final = {0: (), **{bit: (word,) for bit, word in FLAG_WORDS}}
-
-#: Where a claim's `op` stands in the log.
-_CLAIM_EVENTS: Final = {
-    "take": "claim.take",
-    "renew": "claim.renew",
-    "release": "claim.release",
-    "wait": "claim.wait",
-}
-_CAUSE_EVENTS: Final = {"expire": "claim.expire", "break": "claim.break"}
 
 
 def row_of(event: events.Event, ended_ns: int) -> Row | None:
@@ -207,10 +197,6 @@ def _ioctl_refused(it: events.IoctlRefused, ended: int) -> Row:
     }
 
 
-def _operation(arg: int) -> str:
-    return _OPERATIONS.get(arg) or f"arg {arg}"
-
-
 def _ranges_set(it: events.RangesSet, ended: int) -> Row:
     desc, outcome, at = it.desc, it.outcome, it.at
     asked = desc.mr_flags & MDF_ATTRMASK
@@ -220,7 +206,7 @@ def _ranges_set(it: events.RangesSet, ended: int) -> Row:
         "wall_ns": at.wall_ns,
         "mono_ns": at.mono_ns,
         **it.caller.facts,
-        "op": _OPERATIONS[it.arg],
+        "op": OPERATIONS[it.arg],
         "owner": desc.mr_owner.rstrip(b"\0").decode("latin-1"),
         "base": desc.mr_base,
         "length": desc.mr_len,
@@ -267,7 +253,7 @@ def _set_refused(it: events.SetRefused, ended: int) -> Row:
     row = {
         **stamp_columns("request.set", it.at),
         **it.caller.facts,
-        "op": _operation(it.arg),
+        "op": asked_operation(it.arg),
         **_asked_columns(it.desc),
         **error_columns(it.error),
         **_NOTHING,
@@ -302,20 +288,16 @@ def _commit_begun(it: events.CommitBegun, _ended: int) -> Row:
     return {
         **stamp_columns("commit.begin", it.at),
         **commit.caller.facts,
-        "op": _operation(request.arg),
+        "op": asked_operation(request.arg),
         **_asked_columns(request.desc),
         "fence": request.fence,
-        "lease_ns": _lease_ns(request.lease),
+        "lease_ns": lease_ns(request.lease),
         "slots": commit.wrote,
         "commit": commit.number,
         "expires_ns": wall_time(commit.due_ns, it.at),
         "generation": it.generation,
         "duration_ns": it.at.mono_ns - commit.asked_ns,
     }
-
-
-def _lease_ns(lease: float | None) -> int | None:
-    return None if lease is None else round(lease * 1e9)
 
 
 def _slot_undone(it: events.SlotUndone, _ended: int) -> Row:
@@ -339,209 +321,6 @@ def _slot_undone(it: events.SlotUndone, _ended: int) -> Row:
     return row | msr_columns(outcome.msrs) if outcome.msrs else row
 
 
-# Claims
-
-
-def _claim_row(
-    event: str,
-    it: events.ClaimTaken | events.ClaimRenewed | events.ClaimsReleased | events.RangeFree,
-    base: int,
-    length: int,
-    duration: int,
-) -> Row:
-    return {
-        **stamp_columns(event, it.at),
-        **it.caller.facts,
-        "owner": None,
-        "base": base,
-        "length": length,
-        "slots": (),
-        "claim": None,
-        "fence": None,
-        "expires_ns": None,
-        "cause": "request",
-        **error_columns(None),
-        "generation": it.generation,
-        "duration_ns": duration,
-    }
-
-
-def _of_claim(change: ClaimChange, at: Instant) -> Row:
-    after = change.after
-    assert after is not None
-
-    return {**_numbers(after), "expires_ns": wall_time(after.expires_ns, at)}
-
-
-def _numbers(claim: Claim) -> Row:
-    return {"claim": claim.fence, "fence": claim.fence}
-
-
-def _claim_taken(it: events.ClaimTaken, ended: int) -> Row:
-    row = _claim_row("claim.take", it, it.base, it.length, ended - it.began_ns)
-
-    slots = it.change.after.slots if it.change.after is not None else ()
-
-    return row | {"slots": list(slots)} | _of_claim(it.change, it.at)
-
-
-def _claim_renewed(it: events.ClaimRenewed, ended: int) -> Row:
-    after = it.change.after
-    assert after is not None
-    length = after.end - after.base
-    row = _claim_row("claim.renew", it, after.base, length, ended - it.at.mono_ns)
-
-    return row | _of_claim(it.change, it.at)
-
-
-def _claims_released(it: events.ClaimsReleased, ended: int) -> Row:
-    row = _claim_row("claim.release", it, it.base, it.length, ended - it.at.mono_ns)
-    first = it.claims[0].before
-    assert first is not None
-
-    return row | {"slots": it.slots, **_numbers(first)}
-
-
-def _range_free(it: events.RangeFree, ended: int) -> Row:
-    return _claim_row("claim.wait", it, it.base, it.length, ended - it.began_ns)
-
-
-def _claim_refused(it: events.ClaimRefused, ended: int) -> Row:
-    return {
-        **stamp_columns(_CLAIM_EVENTS[it.op], it.at),
-        **it.caller.facts,
-        "owner": None,
-        "base": it.base if 0 <= it.base < 1 << 64 else None,
-        "length": it.length if 0 <= it.length < 1 << 64 else None,
-        "slots": (),
-        "claim": it.fence,
-        "fence": it.fence,
-        "expires_ns": None,
-        "cause": "request",
-        **error_columns(it.error),
-        "generation": it.generation,
-        "duration_ns": ended - it.began_ns,
-        **holder_columns(it.error),
-    }
-
-
-def _claim_ended(it: events.ClaimEnded, _ended: int) -> Row:
-    claim, by = it.claim, it.by
-    row = {
-        **stamp_columns(_CAUSE_EVENTS.get(it.cause, "claim.release"), it.at),
-        "machine": it.machine,
-        "arch": it.arch,
-        **process_columns(claim.process),
-        "owner": None,
-        "base": claim.base,
-        "length": claim.end - claim.base,
-        "slots": list(claim.slots),
-        **_numbers(claim),
-        "cause": it.cause,
-        "reason": None if it.lost is None or it.cause == "expire" else it.lost.reason,
-        "generation": it.generation,
-    }
-    if by is not None:
-        row |= {"holder": by.name, "holder_id": by.id}
-
-    return row
-
-
-# Waits
-
-
-def _wait_columns(event: str, it: events.WaitBegun | events.WaitEnded) -> Row:
-    wait = it.wait
-    request = wait.request
-    op = "claim" if isinstance(request, ClaimRange) else "wait"
-    owner = None
-    if isinstance(request, SetRange):
-        op, owner = _operation(request.arg), label_of(request.desc.mr_owner)
-
-    return {
-        **stamp_columns(event, it.at),
-        **wait.caller.facts,
-        "op": op,
-        "owner": owner,
-        "base": wait.base,
-        "length": wait.end - wait.base,
-        "wait": wait.number,
-        "generation": it.generation,
-    }
-
-
-def _wait_begun(it: events.WaitBegun, _ended: int) -> Row:
-    wait = it.wait
-    request = wait.request
-    row = {
-        **_wait_columns("wait.begin", it),
-        "reason": it.refusal.reason,
-        "expires_ns": wall_time(wait.deadline_ns, it.at),
-        **holder_columns(it.refusal),
-    }
-    if isinstance(request, SetRange):
-        row |= {"flags": request.desc.mr_flags, "fence": request.fence}
-
-    if not isinstance(request, AwaitFree):
-        row["lease_ns"] = _lease_ns(request.lease)
-
-    return row
-
-
-def _wait_ended(it: events.WaitEnded, _ended: int) -> Row:
-    return {
-        **_wait_columns("wait.end", it),
-        "cause": it.cause,
-        **error_columns(it.error),
-        "duration_ns": it.at.mono_ns - it.wait.since.mono_ns,
-        "holder": it.holder[0],
-        "holder_id": it.holder[1],
-    }
-
-
-# The service
-
-
-def _client_connected(it: events.ClientConnected, _ended: int) -> Row:
-    return {
-        **stamp_columns("service.connect", it.at),
-        **process_columns(it.process),
-        "peer": it.peer,
-    }
-
-
-def _client_gone(it: events.ClientGone, _ended: int) -> Row:
-    return {
-        **stamp_columns("service.disconnect", it.at),
-        **process_columns(it.process),
-        "peer": it.peer,
-        "cause": it.cause,
-        "reason": it.reason,
-        "duration_ns": it.at.mono_ns - it.began_ns,
-    }
-
-
-def _client_refused(it: events.ClientRefused, _ended: int) -> Row:
-    return {
-        **stamp_columns("service.reject", it.at),
-        **it.who,
-        "peer": it.peer,
-        "op": it.op,
-        **error_columns(it.error),
-    }
-
-
-def _memory_mapped(it: events.MemoryMapped, _ended: int) -> Row:
-    return {
-        **stamp_columns("memory.map", it.at),
-        **it.caller.facts,
-        "peer": it.peer,
-        "op": "map",
-        "flags": it.rights,
-        **error_columns(it.error),
-    }
-
-
 _WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     events.Attached: _attached,
     events.Detached: _detached,
@@ -556,16 +335,6 @@ _WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     events.SetRefused: _set_refused,
     events.CommitBegun: _commit_begun,
     events.SlotUndone: _slot_undone,
-    events.ClaimTaken: _claim_taken,
-    events.ClaimRenewed: _claim_renewed,
-    events.ClaimsReleased: _claims_released,
-    events.RangeFree: _range_free,
-    events.ClaimRefused: _claim_refused,
-    events.ClaimEnded: _claim_ended,
-    events.WaitBegun: _wait_begun,
-    events.WaitEnded: _wait_ended,
-    events.ClientConnected: _client_connected,
-    events.ClientGone: _client_gone,
-    events.ClientRefused: _client_refused,
-    events.MemoryMapped: _memory_mapped,
+    **CLAIM_WRITERS,
+    **SERVICE_WRITERS,
 }

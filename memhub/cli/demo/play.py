@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from memhub.abi import MDF_ACTIVE, MDF_FIXACTIVE, MDF_FIXBASE, RangeDesc
+from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records, summary, verify
 from memhub.cli.backends import run_on
 from memhub.cli.demo.cast import Cast
@@ -17,14 +18,13 @@ from memhub.cli.demo.stage import Stage
 from memhub.cli.version import version
 from memhub.config import load_config
 from memhub.hub import Hub
-from memhub.arches import load_arches
 
 if TYPE_CHECKING:
     from memhub.audit import Summary, Verdict
     from memhub.cli.demo.cast import Note
     from memhub.cli.demo.scenes import Part
-    from memhub.core.machine import Machine
     from memhub.core.effective.typemap import TypeMap
+    from memhub.core.machine import Machine
 
 LAB = Path(__file__).parent / "lab.toml"
 LOG_ID = "memhub-demo"

@@ -10,8 +10,8 @@ from memhub.core.effective.mtrr import UC, WB
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from memhub.core.spec import Region
     from memhub.core.effective.mtrr import MtrrRegisters, VariableMtrr
+    from memhub.core.spec import Region
 
 #: An address that is RAM on every PC, and that no fixed range decides.
 _LOW_RAM: Final = 0x100000

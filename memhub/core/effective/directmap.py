@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from memhub.core.effective.typemap import CODE_OF_TYPE, MARK, TYPE_OF_CODE, UNDEFINED, Segment, TypeMap
+from memhub.core.effective.typemap import (
+    CODE_OF_TYPE,
+    MARK,
+    TYPE_OF_CODE,
+    UNDEFINED,
+    Segment,
+    TypeMap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

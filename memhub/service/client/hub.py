@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
 
-from memhub.subscriptions import CHANGES
 from memhub.service import calls, wire
 from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.events import RemoteSubscription
 from memhub.service.client.handle import RemoteHandle
 from memhub.service.link import SocketLink, StreamLink
+from memhub.subscriptions import CHANGES
 
 if TYPE_CHECKING:
     import os

@@ -222,9 +222,7 @@ class LocalHandle:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE; see `Handle.remove_range`."""
         model = self._handle.file.model
 
-        return self._set(
-            remove_request(model, self._number, base, length, wait=wait, fence=fence)
-        )
+        return self._set(remove_request(model, self._number, base, length, wait=wait, fence=fence))
 
     def _set(self, request: SetRange | RefuseIoctl) -> SetOutcome:
         if isinstance(request, RefuseIoctl):

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     Row = tuple[int, int, int, str]
 
 
-def map_memory(
-    engine: Engine, handle: Handle, peer: Peer, it: wire.Map
-) -> tuple[wire.Mapped, int]:
+def map_memory(engine: Engine, handle: Handle, peer: Peer, it: wire.Map) -> tuple[wire.Mapped, int]:
     """Answer a MAP request, and record it.
 
     Args:

@@ -28,7 +28,9 @@ def pread_file(session: Session, it: wire.Pread) -> Answer:
     return _read_memory(session, it, it.count, it.offset)
 
 
-def _read_memory(session: Session, it: wire.Read | wire.Pread, count: int, offset: int | None) -> Answer:
+def _read_memory(
+    session: Session, it: wire.Read | wire.Pread, count: int, offset: int | None
+) -> Answer:
     entry = session.entry(it.handle)
     if not entry.may & READ_MEMORY:
         session.need(entry, READ_MEMORY, "read")
@@ -78,9 +80,7 @@ def take_data(session: Session, it: wire.Data) -> Answer:
     """DATA: a piece of a write under way."""
     stream = session.later.streams.get(it.request)
 
-    return (
-        None if stream is None else session.later.more(it.request, stream, it.data, last=it.last)
-    )
+    return None if stream is None else session.later.more(it.request, stream, it.data, last=it.last)
 
 
 def seek_file(session: Session, it: wire.Seek) -> Answer:
