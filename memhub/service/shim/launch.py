@@ -15,6 +15,7 @@ import struct
 import sys
 
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
 _CAP_SYS_RAWIO = 17
 _CAPABILITY_VERSION = 0x20080522
@@ -59,6 +60,14 @@ def _install(code: bytes) -> tuple[int, str]:
     return -1, f"seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER): {os.strerror(ctypes.get_errno())}"
 
 
+def _end_with_supervisor(channel: socket.socket) -> None:
+    """Be killed when the supervisor dies: without one, each trapped call fails with ENOSYS."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    supervisor = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if os.getppid() != supervisor[0]:  # it has died before
+        sys.exit(_NOT_EXECUTABLE)
+
+
 def _drop_raw_io() -> None:
     """Give CAP_SYS_RAWIO up for good.
 
@@ -100,6 +109,7 @@ def main() -> int:
     if sys.argv[2] == "drop":
         _drop_raw_io()
 
+    _end_with_supervisor(channel)
     listener, complaint = _install(code)
     if listener < 0:
         channel.sendall(complaint.encode())
