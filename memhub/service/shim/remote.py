@@ -42,6 +42,8 @@ _NT_PRSTATUS: Final = 1
 _SYSCALL_STOP: Final = signal.SIGTRAP | 0x80
 _EVENT_SHIFT: Final = 16
 _WALL: Final = 0x40000000
+#: How often to look at a thread that is about to stop before pausing in between.
+_QUICK_LOOKS: Final = 50
 #: Seconds between two looks at a thread that takes its time, and how long they may become.
 _PAUSE: Final = 0.00002
 _LONGEST_PAUSE: Final = 0.005
@@ -207,7 +209,7 @@ class RemoteThread:
         A blocking wait would not end if the thread became a mere child of this process.
         """
         events = os.WEXITED | os.WSTOPPED | os.WNOWAIT | os.WNOHANG | _WALL
-        pause = 0.0
+        looks, pause = 0, 0.0
         while True:
             try:
                 event = os.waitid(os.P_PID, self._tid, events)
@@ -216,6 +218,11 @@ class RemoteThread:
 
             if event is not None:
                 return event.si_code
+
+            looks += 1
+            if looks < _QUICK_LOOKS:
+                os.sched_yield()
+                continue
 
             if _field(self._tid, "TracerPid") != threading.get_native_id():
                 raise _gone()
