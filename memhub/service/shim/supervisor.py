@@ -3,7 +3,10 @@
 One thread takes the calls in turn and answers most of them at once. A call that may wait is made
 on a thread of its own, so that nothing else of the program waits with it.
 
-Hang-ups are looked at before each call is taken: a session whose last descriptor was closed
+Every call that waits is received before one is served: a signal can interrupt a call, which then
+fails with EINTR, only until the kernel has seen it received.
+
+Hang-ups are looked at before each call is served: a session whose last descriptor was closed
 before a call is closed before that call is served. Claims therefore end where the program's
 order of events says.
 """
@@ -17,6 +20,7 @@ import os
 import select
 import signal
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from memhub.service.shim import control, guarding, mapping, opening, status, transfer
@@ -101,8 +105,9 @@ class Supervisor:
 
     def _loop(self) -> None:
         listener = self._context.listener.fd
+        waiting: deque[Notification] = deque()
         while not self._stopping:
-            events = dict(self._poll.poll())
+            events = dict(self._poll.poll(0 if waiting else None))
             ready = events.pop(listener, 0)
             if events:
                 self._notice(events)
@@ -110,9 +115,11 @@ class Supervisor:
             if ready & select.EPOLLIN:
                 call = self._context.listener.receive()
                 if call is not None:
-                    self._serve(call)
+                    waiting.append(call)
             elif ready & _GONE:
                 return
+            elif waiting:
+                self._serve(waiting.popleft())
 
     def _notice(self, events: dict[int, int]) -> None:
         if events.pop(self._child, 0):
