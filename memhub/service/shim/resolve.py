@@ -77,14 +77,13 @@ class Resolver:
         Raises:
             OSError: ELOOP or EXDEV; a restriction forbids the path.
         """
-        with closing(self._open_base(question)) as base:
-            try:
-                os.close(
-                    self._lookup.find(base, question.text, follow=question.follow, resolve=resolve)
-                )
-            except OSError as error:
-                if error.errno in (errno.ELOOP, errno.EXDEV):
-                    raise
+        find, follow = self._lookup.find, question.follow
+        try:
+            with closing(self._open_base(question)) as base:
+                os.close(find(base, question.text, follow=follow, resolve=resolve))
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EXDEV):
+                raise
 
     def _open_root(self, question: Question) -> int:
         if question.confined:
