@@ -210,3 +210,12 @@ def test_names_that_may_be_allowed_are_a_fixed_list(backend: FakeBackend) -> Non
     assert check_allowed(["msr", "mtrr"]) == {"msr", "mtrr"}
     with pytest.raises(ValueError, match="'disk': not one of mtrr, msr, port, ioport, kcore"):
         run(["/bin/true"], backend, allow_host=["disk"])
+
+
+def test_the_hosts_memory_in_procfs_is_refused(opened: Opened, lines: list[str]) -> None:
+    """/proc/kcore shows it as an ELF file."""
+    if not Path("/proc/kcore").exists():
+        pytest.skip("no /proc/kcore here")
+
+    assert opened("print(opened('/proc/self/root/proc/kcore'))") == ["EACCES"]
+    assert lines == [refusal_line("opening /proc/self/root/proc/kcore", "kcore")]
