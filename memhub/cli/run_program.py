@@ -26,6 +26,8 @@ _DEVICES = ("mem", "kmem")
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub exec`."""
+    from memhub.service.shim.host import ALLOWABLE
+
     ours, program = split(arguments)
     add_target_arguments(parser)
     parser.add_argument(
@@ -34,11 +36,19 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         help="serve descriptors that the program numbers itself too (3</dev/mem); slower",
     )
     parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"let it reach this device of the host; may be repeated: {', '.join(ALLOWABLE)}",
+    )
+    parser.add_argument(
         "--log", metavar="FILE", help="with --config: keep an audit log of what it does"
     )
     parser.usage = (
         "memhub exec [--connect ADDRESS | --config FILE] [--machine NAME]\n"
-        "                   [--every-descriptor] [--log FILE] [--] PROGRAM [ARGS ...]"
+        "                   [--every-descriptor] [--allow-host NAME] [--log FILE]\n"
+        "                   [--] PROGRAM [ARGS ...]"
     )
     chosen = parser.parse_args(ours)
     if not program:
@@ -47,12 +57,27 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if chosen.log and chosen.config is None:
         parser.error("--log goes with --config: a service keeps its own log")
 
+    _check_host(parser, chosen.allow_host)
+
     return _run(chosen, program)
+
+
+def _check_host(parser: argparse.ArgumentParser, names: list[str]) -> None:
+    """End here if a name is unknown, or if a standard stream is a device of the host."""
+    from memhub.service.shim.host import HostDevices, check_allowed, inherited_device
+
+    try:
+        problem = inherited_device(HostDevices(check_allowed(names)))
+    except ValueError as error:
+        parser.error(f"--allow-host: {error}")
+
+    if problem is not None:
+        parser.error(problem)
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Tell this command's options from the program and its arguments."""
-    valued = (*OPTIONS, "--log")
+    valued = (*OPTIONS, "--allow-host", "--log")
     rest = list(arguments)
     ours: list[str] = []
     while rest and rest[0].startswith("-"):
@@ -82,6 +107,7 @@ def _run(chosen: argparse.Namespace, program: list[str]) -> int:
                 ClientBackend(target.client, paths),
                 device_names=paths,
                 every_descriptor=chosen.every_descriptor,
+                allow_host=chosen.allow_host,
             )
         except ShimUnavailable as error:
             raise CommandFailed(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -230,6 +231,8 @@ def test_a_file_of_machines_needs_no_service_and_keeps_a_log_if_told(
         (("--",), "name the program to run"),
         (("--log", "x", "true"), "--log goes with --config"),
         (("--nosuch", "true"), "unrecognized arguments: --nosuch"),
+        (("--allow-host", "disk", "true"), "'disk': not one of mtrr, msr, port, ioport, kcore"),
+        (("--allow-host", "mem", "true"), "'mem': /dev/mem is always the machine's"),
     ],
 )
 def test_wrong_usage_says_what_is_wrong(run: Run, words: tuple[str, ...], complaint: str) -> None:
@@ -237,6 +240,42 @@ def test_wrong_usage_says_what_is_wrong(run: Run, words: tuple[str, ...], compla
 
     assert code == 2
     assert complaint in err
+
+
+def test_a_host_device_is_refused_with_a_line_unless_it_is_allowed(
+    memhub: Memhub, folder: Path
+) -> None:
+    """EACCES, which device it is, and the option that lets it through."""
+    node = folder / "port"
+    try:
+        os.mknod(node, 0o020600, os.makedev(1, 4))
+    except PermissionError:
+        pytest.skip("no leave to make device nodes")
+
+    refused = memhub("exec", "--", tool("cat"), node)
+    allowed = memhub(
+        "exec", "--allow-host=mtrr", "--allow-host", "port", "--", tool("head"), "-c0", node
+    )
+
+    assert "Permission denied" in refused.stderr
+    assert f"memhub exec: opening {node} refused (EACCES)" in refused.stderr
+    assert "--allow-host port lets it through" in refused.stderr
+    assert "EACCES" not in allowed.stderr
+
+
+def test_a_standard_stream_of_the_host_is_refused(memhub: Memhub) -> None:
+    if not Path("/proc/mtrr").exists():
+        pytest.skip("no /proc/mtrr here")
+
+    kept = os.dup(0)
+    with Path("/proc/mtrr").open("rb") as registers:
+        os.dup2(registers.fileno(), 0)
+        done = memhub("exec", "true")
+        os.dup2(kept, 0)
+
+    os.close(kept)
+    assert done.returncode == 2
+    assert "standard input is the host's own /proc/mtrr" in done.stderr
 
 
 def test_a_system_that_cannot_do_it_says_what_is_missing_in_one_line(
@@ -260,4 +299,5 @@ def test_options_end_where_the_program_begins() -> None:
         ["dd", "--connect", "x"],
     )
     assert split(["--machine=m", "--", "--odd", "--"]) == (["--machine=m"], ["--odd", "--"])
+    assert split(["--allow-host", "msr", "dd"]) == (["--allow-host", "msr"], ["dd"])
     assert split(["--machine"]) == (["--machine"], [])

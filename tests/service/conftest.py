@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memhub.service.shim import ShimUnavailable, run
-from service.exec_rig import Execute, FakeBackend
+from service.exec_rig import OPENED, Execute, FakeBackend, MakeNode, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,6 +69,44 @@ def python(execute: Execute) -> Execute:
         return execute(sys.executable, "-I", "-S", "-c", code, every=every)
 
     return python
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """What the person who runs the program is told."""
+    return []
+
+
+@pytest.fixture
+def opened(
+    facility: None, backend: FakeBackend, lines: list[str], capfd: pytest.CaptureFixture[str]
+) -> Opened:
+    """Runs Python source that has `opened` and `call`; the lines that it prints."""
+
+    def opened(source: str, **more: object) -> list[str]:
+        code = f"import os, sys\nfrom os import *\n{OPENED}\n{source}"
+        words = [sys.executable, "-I", "-S", "-c", code]
+        assert run(words, backend, complain=lines.append, **more) == 0  # type: ignore[arg-type]
+
+        return capfd.readouterr().out.splitlines()
+
+    return opened
+
+
+@pytest.fixture
+def make_node(tmp_path: Path) -> MakeNode:
+    """Makes a character device; its path."""
+
+    def make(major: int, minor: int) -> str:
+        path = tmp_path / f"node-{major}-{minor}"
+        try:
+            os.mknod(path, 0o020600, os.makedev(major, minor))
+        except PermissionError:
+            pytest.skip("no leave to make device nodes")
+
+        return str(path)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,33 @@ from memhub.service.shim import CallerMemory, DeviceSession, Mapping, memrange_i
 #: Runs a program (or Python source); its exit status and standard output.
 Execute = Callable[..., tuple[int, str]]
 
+#: Runs Python source that has `opened` and `call`; the lines that it prints.
+Opened = Callable[..., list[str]]
+#: Makes a character device of a major and a minor number; its path.
+MakeNode = Callable[[int, int], str]
+
+#: Makes `opened(...)`, which says what an open gives: the machine's text, or an error's name.
+OPENED = """
+import errno, socket, struct, threading, ctypes
+
+def opened(path, flags=O_RDONLY, **more):
+    try:
+        fd = open(path, flags, **more)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    try:
+        return pread(fd, 5, 4096).decode()
+    except OSError as error:
+        return "read " + errno.errorcode[error.errno]
+    finally:
+        close(fd)
+
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    result = libc.syscall(ctypes.c_long(number), *arguments)
+    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
+"""
+
 SIZE = 1 << 30
 TEXT_AT = 0x1000
 TEXT = b"hello, physical memory\n"

@@ -241,3 +241,29 @@ def test_kernel_memory_is_the_machines_that_it_was_named_for(
     """)
 
     assert (status, out) == (0, "b'kernel'\n")
+
+
+def test_every_way_to_the_device_is_the_machines(
+    python: Callable[[str], tuple[int, str]], tmp_path: Path
+) -> None:
+    """Threads that open it at once by links and /proc, beside each other."""
+    (tmp_path / "link").symlink_to("/dev/mem")
+    status, out = python(
+        f"""
+        import threading
+        paths = ["//dev/mem", "/proc/self/root/dev/mem", {str(tmp_path / "link")!r}, "/dev/mem"]
+        def use(path):
+            fd = os.open(path, os.O_RDONLY)
+            shown.append((path, os.pread(fd, 5, 0x1000)))
+            kept.append(fd)
+        shown, kept = [], []
+        threads = [threading.Thread(target=use, args=(path,)) for path in paths * 5]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(sorted(shown) == sorted((path, b"hello") for path in paths * 5), len(set(kept)))
+        """
+    )
+
+    assert (status, out) == (0, "True 20\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memhub.abi import LP64
-from memhub.service.shim.filter import Window, build
-from memhub.service.shim.kernel import RET_ALLOW, RET_USER_NOTIF
+from memhub.service.shim.filter import MTRR_REQUESTS, Window, build
+from memhub.service.shim.kernel import RET_ALLOW, RET_ERRNO, RET_USER_NOTIF
 from memhub.service.shim.machine import AARCH64, X86_64, MachineABI
 
 MACHINES = (X86_64, AARCH64)
@@ -19,11 +20,12 @@ WINDOW = Window(896, 1024)
 EVERY = Window(896, 1024, every=True)
 MINUS_ONE = 0xFFFFFFFF
 AT_FDCWD = 0xFFFFFF9C
+ABSENT = RET_ERRNO | errno.ENOSYS
 
 machines = pytest.mark.parametrize("abi", MACHINES, ids=lambda abi: abi.name)
 
 
-def trapped(abi: MachineABI, window: Window, nr: int, *args: int, arch: int | None = None) -> bool:
+def verdict(abi: MachineABI, window: Window, nr: int, *args: int, arch: int | None = None) -> int:
     """What the kernel would decide: classic BPF over `struct seccomp_data`."""
     words = [*args, *[0] * (6 - len(args))]
     data = struct.pack("<iIQ6Q", nr, abi.audit_arch if arch is None else arch, 0, *words)
@@ -41,16 +43,22 @@ def trapped(abi: MachineABI, window: Window, nr: int, *args: int, arch: int | No
             case 0x35:
                 at += true if accumulator >= operand else false
             case 0x06:
-                assert operand in (RET_ALLOW, RET_USER_NOTIF)
-                return bool(operand == RET_USER_NOTIF)
+                assert operand in (RET_ALLOW, RET_USER_NOTIF, ABSENT)
+                return int(operand)
             case _:
                 raise AssertionError(f"instruction {operation:#x}")
 
 
+def trapped(abi: MachineABI, window: Window, nr: int, *args: int, arch: int | None = None) -> bool:
+    """Whether the supervisor is asked."""
+    return verdict(abi, window, nr, *args, arch=arch) == RET_USER_NOTIF
+
+
 @machines
 def test_every_open_is_looked_at(abi: MachineABI) -> None:
-    """A filter cannot read a path."""
-    for name in {"open", "openat", "openat2", "creat"} & abi.calls.keys():
+    """A filter cannot read a path; nor can it tell what a handle or a pidfd stands for."""
+    opens = {"open", "openat", "openat2", "creat", "open_by_handle_at", "pidfd_getfd"}
+    for name in opens & abi.calls.keys():
         assert trapped(abi, WINDOW, abi.calls[name], AT_FDCWD, 0x7FFF_0000)
 
 
@@ -130,6 +138,19 @@ def test_calls_without_a_rule_are_decided_by_number_alone(abi: MachineABI, nr: i
     """Whatever the arguments, so that the kernel may remember it."""
     if nr not in abi.calls.values() or nr == abi.calls["close"]:
         assert not any(trapped(abi, WINDOW, nr, fd, LP64.get) for fd in (0, 1, 900))
+
+
+@machines
+def test_what_acts_on_the_host_is_trapped_or_absent(abi: MachineABI) -> None:
+    """Port access, range requests of Linux on any descriptor, and io_uring."""
+    for name in {"iopl", "ioperm"} & abi.calls.keys():
+        assert trapped(abi, WINDOW, abi.calls[name])
+
+    for request in MTRR_REQUESTS:
+        assert trapped(abi, WINDOW, abi.calls["ioctl"], 3, request)
+
+    for name in ("io_uring_setup", "io_uring_enter", "io_uring_register"):
+        assert verdict(abi, WINDOW, abi.calls[name]) == ABSENT
 
 
 @machines

@@ -19,8 +19,13 @@ kernel go on. Nothing is preloaded or patched, so static programs work like any 
 
 The program and its children are one process of the hub: they share its claims.
 
+What is opened decides, not its name: a path is followed as the kernel would for the program
+(`resolve`, `walk`), and a file that is a device is told by its number (`names`, `host`). Devices
+of the host for which the hub has nothing of its own are refused.
+
 This is no sandbox. A program that wants to get around it can: a path may change between its
-examination and the kernel's own reading of it.
+examination and the kernel's own reading of it. The kernel then still refuses raw access to the
+host's memory, ports and registers, because the program has no CAP_SYS_RAWIO (`launch`).
 """
 
 from memhub.service.shim.backend import (

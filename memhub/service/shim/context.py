@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from memhub.service.shim.host import refusal_line
 from memhub.service.shim.kernel import Listener, Notification
 from memhub.service.shim.memory import ProgramMemory
 
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
     from memhub.service.shim.backend import DeviceBackend
     from memhub.service.shim.devices import OpenDevice, OpenDevices
     from memhub.service.shim.filter import Window
+    from memhub.service.shim.host import HostDevices
+    from memhub.service.shim.lookup import Lookup
     from memhub.service.shim.machine import MachineABI
     from memhub.service.shim.names import DeviceNames
+    from memhub.service.shim.resolve import Resolver
 
 
 class Outcome(enum.Enum):
@@ -45,6 +50,11 @@ class Context:
     """The state of one supervisor, as one of its threads sees it.
 
     Attributes:
+        lookup: the kernel's ways to find files, for any thread.
+        resolver: follows the program's paths.
+        hosts: the host's devices, and which of them the program may use.
+        complain: takes a line for the person who runs the program.
+        numbering: held from the choice of a descriptor number until it is taken.
         patient: this thread may wait for the backend.
         memory: this thread's access to the program's memory.
     """
@@ -55,12 +65,31 @@ class Context:
     devices: OpenDevices
     names: DeviceNames
     window: Window
+    resolver: Resolver
+    hosts: HostDevices
+    complain: Callable[[str], None]
+    lookup: Lookup
+    numbering: threading.Lock = field(default_factory=threading.Lock)
     patient: bool = False
     memory: ProgramMemory = field(default_factory=ProgramMemory)
 
     def find(self, call: Notification, index: int = 0) -> OpenDevice | None:
         """The device behind an argument that is a descriptor, or None."""
         return self.devices.find(call.pid, call.fd(index))
+
+    def check_host(self, name: str, action: str) -> None:
+        """Let the program use a device of the host only if that was allowed.
+
+        Args:
+            name: of the device.
+            action: what the program does, for the person who runs it: "opening /x".
+
+        Raises:
+            OSError: EACCES; it was not.
+        """
+        if name not in self.hosts.allowed:
+            self.complain(refusal_line(action, name))
+            raise refusal(errno.EACCES)
 
 
 Handler = Callable[[Context, Notification], Result]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from memhub.service.shim.context import ANSWERED, DEFER, PROCEED, Context, Result
+from memhub.service.shim.filter import MTRR_REQUESTS
+from memhub.service.shim.guarding import mtrr_ioctl
 
 if TYPE_CHECKING:
     from memhub.service.shim.kernel import Notification
@@ -35,10 +37,10 @@ class Caller:
 def ioctl(context: Context, call: Notification) -> Result:
     """Take a descriptor, a request, its argument."""
     device = context.find(call)
-    if device is None:
-        return PROCEED
-
     request = call.args[1] & 0xFFFFFFFF
+    if device is None:
+        return mtrr_ioctl(context, call) if request in MTRR_REQUESTS else PROCEED
+
     if not context.patient and device.session.may_wait(request):
         return DEFER
 

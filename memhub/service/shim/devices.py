@@ -106,16 +106,18 @@ class OpenDevices:
     """All of them, by pipe.
 
     Attributes:
-        poll: reports the reading end of each pipe whose last writing end is gone.
+        poll: reports the reading end of each pipe whose last writing end is gone. Threads may
+            add to it while another waits in it.
     """
 
     def __init__(self) -> None:
-        self.poll = select.poll()
+        self.poll = select.epoll()
         self._by_link: dict[str, OpenDevice] = {}
         self._by_watch: dict[int, OpenDevice] = {}
+        self._file_system = -1
 
     def __iter__(self) -> Iterator[OpenDevice]:
-        return iter(self._by_link.values())
+        return iter(tuple(self._by_link.values()))
 
     def add(self, session: DeviceSession, path: str, flags: int) -> int:
         """Take in an opened session.
@@ -125,7 +127,9 @@ class OpenDevices:
         """
         watch, handle = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _fill(handle)
-        inode = os.fstat(watch).st_ino
+        made = os.fstat(watch)
+        self._file_system = made.st_dev
+        inode = made.st_ino
         device = OpenDevice(session, path, flags, inode, watch)
         self._by_link[f"pipe:[{inode}]"] = device
         self._by_watch[watch] = device
@@ -140,9 +144,20 @@ class OpenDevices:
 
         return self._by_link.get(_link(pid, fd))
 
+    def behind(self, info: os.stat_result) -> OpenDevice | None:
+        """The device that a file found by name is a descriptor of (`/proc/self/fd/N`)."""
+        if not stat.S_ISFIFO(info.st_mode) or info.st_dev != self._file_system:
+            return None
+
+        return self._by_link.get(f"pipe:[{info.st_ino}]")
+
     def watched(self, watch: int) -> OpenDevice | None:
         """The device whose pipe has this reading end."""
         return self._by_watch.get(watch)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self.poll.close()
 
     def remove(self, device: OpenDevice) -> None:
         """Forget a device and close its session."""

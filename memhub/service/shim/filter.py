@@ -9,12 +9,13 @@ kernel decides from a bitmap (Linux 5.11): they cost nothing.
 
 from __future__ import annotations
 
+import errno
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import DATA_MODELS
-from memhub.service.shim.kernel import RET_ALLOW, RET_USER_NOTIF
+from memhub.service.shim.kernel import RET_ALLOW, RET_ERRNO, RET_USER_NOTIF
 from memhub.service.shim.machine import X86_64, MachineABI
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ F_DUPFD_CLOEXEC: Final = 1030
 
 #: TCGETS, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC: the kernel's own business on any descriptor.
 _PLAIN_IOCTLS: Final = (0x5401, 0x5421, 0x5450, 0x5451, 0x5452)
+#: MTRRIOC_* of Linux: what /proc/mtrr of the host would perform.
+MTRR_REQUESTS: Final = frozenset(
+    {*(0x40104D00 | number for number in (0, 1, 2, 4, 5, 6, 7, 9)), 0xC0184D03, 0xC0184D08}
+)
+#: What io_uring does is not seen by any filter. ENOSYS is how a kernel without it answers.
+_REFUSED: Final = ("io_uring_setup", "io_uring_enter", "io_uring_register")
 _X32_BIT: Final = 0x40000000
 _MAX_SIZE: Final = 255
 
@@ -87,12 +94,17 @@ def build(abi: MachineABI, window: Window) -> bytes:
             if name in abi.calls:
                 code += _guard(_EQUAL, abi.calls[name], block)
 
+    absent = _INSTRUCTION.pack(_RETURN, 0, 0, RET_ERRNO | errno.ENOSYS)
+    for name in _REFUSED:
+        code += _guard(_EQUAL, abi.calls[name], absent)
+
     return code + _INSTRUCTION.pack(_RETURN, 0, 0, RET_ALLOW)
 
 
 def _rules(window: Window) -> Iterable[tuple[tuple[str, ...], tuple[_Step, ...]]]:
     always = ((_EQUAL, 0, _NOTIFY, _NOTIFY),)
     yield ("open", "openat", "openat2", "creat"), always
+    yield ("open_by_handle_at", "pidfd_getfd", "iopl", "ioperm"), always
     yield ("read", "pread64", "readv", "preadv", "preadv2"), _watched(window, 0, (0,))
     yield ("write", "pwrite64", "writev", "pwritev", "pwritev2"), _watched(window, 0, (1,))
     yield ("lseek",), _watched(window, 0, (0, 1))
@@ -136,7 +148,7 @@ def _ioctl() -> tuple[_Step, ...]:
 
     return (
         _load(1),
-        *((_EQUAL, number, _NOTIFY, _NEXT) for number in ours),
+        *((_EQUAL, number, _NOTIFY, _NEXT) for number in (*ours, *sorted(MTRR_REQUESTS))),
         *((_EQUAL, number, _ALLOW, _NEXT) for number in _PLAIN_IOCTLS),
     )
 

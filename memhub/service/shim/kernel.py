@@ -15,6 +15,7 @@ from typing import Final
 
 RET_ALLOW: Final = 0x7FFF0000
 RET_USER_NOTIF: Final = 0x7FC00000
+RET_ERRNO: Final = 0x00050000
 
 _RECV: Final = 0xC0502100
 _SEND: Final = 0xC0182101

@@ -1,9 +1,10 @@
 """Runs in a fresh interpreter: installs the filter on itself, then becomes the program.
 
 Started as a file, with `-I -S`, so that it needs nothing but the standard library and does not
-fork a process that has threads. Arguments: the number of a connected Unix socket, then the
-program and its arguments. From the socket come the filter and the environment; the listener, or
-the reason why there is none, goes back through it.
+fork a process that has threads. Arguments: the number of a connected Unix socket, whether the
+program keeps CAP_SYS_RAWIO ("keep" or "drop"), then the program and its arguments. From the
+socket come the filter and the environment; the listener, or the reason why there is none, goes
+back through it.
 """
 
 import ctypes
@@ -14,6 +15,11 @@ import struct
 import sys
 
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_PDEATHSIG = 1
+_PR_CAPBSET_DROP = 24
+_CAP_SYS_RAWIO = 17
+_CAPABILITY_VERSION = 0x20080522
+_CAPABILITIES = struct.Struct("<6I")
 _SET_MODE_FILTER = 1
 _NEW_LISTENER = 1 << 3
 _WAIT_KILLABLE_RECV = 1 << 5
@@ -54,6 +60,31 @@ def _install(code: bytes) -> tuple[int, str]:
     return -1, f"seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER): {os.strerror(ctypes.get_errno())}"
 
 
+def _end_with_supervisor(channel: socket.socket) -> None:
+    """Be killed when the supervisor dies: without one, each trapped call fails with ENOSYS."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    supervisor = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if os.getppid() != supervisor[0]:  # it has died before
+        sys.exit(_NOT_EXECUTABLE)
+
+
+def _drop_raw_io() -> None:
+    """Give CAP_SYS_RAWIO up for good.
+
+    The kernel asks for it where a program opens the host's memory, ports or model-specific
+    registers, so no race about a path can get there. A process that may not shrink its bounding
+    set (no CAP_SETPCAP) and is root regains it at execve; the paths are examined all the same.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_RAWIO, 0, 0, 0)
+    header = struct.pack("<Ii", _CAPABILITY_VERSION, 0)
+    data = ctypes.create_string_buffer(_CAPABILITIES.size)
+    if libc.capget(header, data) == 0:
+        kept = ~(1 << _CAP_SYS_RAWIO)
+        low = [word & kept for word in _CAPABILITIES.unpack(data.raw)[:3]]
+        libc.capset(header, _CAPABILITIES.pack(*low, *_CAPABILITIES.unpack(data.raw)[3:]))
+
+
 def _become(program: list[bytes], environment: dict[bytes, bytes]) -> int:
     # CPython ignores these two, and what is ignored stays ignored across execve.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -75,6 +106,10 @@ def main() -> int:
     code, block = _take(channel), _take(channel)
     pairs = (entry.partition(b"=") for entry in block.split(b"\0") if entry)
     environment = {name: value for name, _, value in pairs}
+    if sys.argv[2] == "drop":
+        _drop_raw_io()
+
+    _end_with_supervisor(channel)
     listener, complaint = _install(code)
     if listener < 0:
         channel.sendall(complaint.encode())
@@ -86,7 +121,7 @@ def main() -> int:
     if not channel.recv(1):  # the supervisor has given up
         return _NOT_EXECUTABLE
 
-    return _become([os.fsencode(word) for word in sys.argv[2:]], environment)
+    return _become([os.fsencode(word) for word in sys.argv[3:]], environment)
 
 
 if __name__ == "__main__":

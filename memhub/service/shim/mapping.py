@@ -29,8 +29,14 @@ def mmap(context: Context, call: Notification) -> Result:
         raise refusal(errno.EMFILE)
 
     thread = RemoteThread(call.pid, context.abi)
-    problem = _inject(context, call, offered)
-    context.listener.fail(call, problem or errno.EAGAIN)
+    try:
+        problem = _inject(context, call, offered)
+        context.listener.fail(call, problem or errno.EAGAIN)
+    except BaseException:
+        context.listener.fail(call, errno.EIO)  # it stops only once the call is over
+        thread.release()
+        raise
+
     with thread:
         if not problem:
             _map(context, call, offered, thread)

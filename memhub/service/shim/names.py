@@ -1,26 +1,27 @@
-"""Which paths that the program opens are devices."""
+"""Which files are the devices that the program is given."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
+import stat
 from typing import TYPE_CHECKING, Final
 
+from memhub.service.shim.host import character_device
+from memhub.service.shim.lookup import IN_ROOT, Key, Lookup, closing, key_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from memhub.service.shim.devices import OpenDevices
-
-_AT_FDCWD: Final = -100
-_BY_DESCRIPTOR: Final = re.compile(rb"/(?:dev|proc/(self|thread-self|\d+))/fd/(\d+)")
-_STANDARD: Final = {b"/dev/stdin": 0, b"/dev/stdout": 1, b"/dev/stderr": 2}
+#: A directory and a name in it.
+Place = tuple[Key, bytes]
 
 
 class DeviceNames:
-    """The absolute paths that name devices, and what resolves to them.
+    """The absolute paths that name devices, and the files that are the same devices.
 
-    Symbolic links are not followed: a link to a device is not the device. Opening a descriptor
-    again by name (`/dev/stdin`, `/proc/self/fd/0`) opens the device behind it again.
+    The host need not have them. Where it has a character device /dev/mem, every node of the same
+    device number is it too, and so is the place of the name: the directory and the last part.
 
     Args:
         paths: absolute and normal; `/dev/mem` and the like.
@@ -31,62 +32,68 @@ class DeviceNames:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._paths = {os.fsencode(path): path for path in paths}
+        self._files: dict[Key, str] = {}
+        self._numbered: dict[str, str] = {}
         for encoded, path in self._paths.items():
             if not path.startswith("/") or os.path.normpath(encoded) != encoded:
                 raise ValueError(f"device name {path!r} is not an absolute path in normal form")
 
+            self._learn(path)
+
         self._leaves = frozenset(os.path.basename(path) for path in self._paths)  # noqa: PTH119
 
-    def match(
-        self, text: bytes, pid: int, directory: int | None, devices: OpenDevices
-    ) -> str | None:
-        """Resolve a path as the program gave it.
+    def _learn(self, path: str) -> None:
+        """Take down what the host has under a name."""
+        leaf: Final = os.path.basename(path)  # noqa: PTH119
+        if leaf in ("mem", "kmem"):
+            self._numbered.setdefault(leaf, path)
 
-        Args:
-            text: the path.
-            pid: the thread that opens it.
-            directory: the descriptor that it is relative to, or None for its current directory.
-            devices: what is open already.
+        with contextlib.suppress(OSError):
+            info = os.stat(path)  # noqa: PTH116 - device names are plain strings
+            self._files.setdefault(key_of(info), path)
+            number = character_device(info)
+            if number is not None:
+                self._numbered.setdefault(number, path)
 
-        Returns:
-            the device's name, or None.
-        """
-        if text in self._paths:
-            return self._paths[text]
+    def spelt(self, text: bytes) -> str | None:
+        """The device whose name this is, letter by letter."""
+        return self._paths.get(text)
 
-        if text.startswith((b"/dev/", b"/proc/")):
-            again = self._opened_again(text, pid, devices)
-            if again is not None:
-                return again
-
-        if text.rpartition(b"/")[2] not in self._leaves:
+    def spelt_roughly(self, text: bytes) -> str | None:
+        """The device whose name this is, once dots and double slashes are gone."""
+        if text.endswith(b"/"):
             return None
 
-        return self._paths.get(os.path.normpath(_absolute(text, pid, directory)))
+        normal = os.path.normpath(text)
 
-    def _opened_again(self, text: bytes, pid: int, devices: OpenDevices) -> str | None:
-        number = _STANDARD.get(text)
-        if number is None:
-            found = _BY_DESCRIPTOR.fullmatch(text)
-            if found is None:
-                return None
+        return self._paths.get(normal[1:] if normal.startswith(b"//") else normal)
 
-            number = int(found[2])
-            if found[1] is not None and found[1].isdigit():
-                pid = int(found[1])
+    def may_end_in(self, leaf: bytes) -> bool:
+        """Whether a device's name has this last part."""
+        return leaf in self._leaves
 
-        device = devices.find(pid, number)
+    def same_file(self, info: os.stat_result) -> str | None:
+        """The device that a file is: the host's file of that name, or its device number."""
+        path = self._files.get(key_of(info))
+        if path is None and stat.S_ISCHR(info.st_mode):
+            path = self._numbered.get(character_device(info) or "")
 
-        return None if device is None else device.path
+        return path
 
+    def places(self, lookup: Lookup, root: int) -> Mapping[Place, str]:
+        """Where the names lie below a root directory.
 
-def _absolute(text: bytes, pid: int, directory: int | None) -> bytes:
-    if text.startswith(b"/"):
-        return text
+        Args:
+            lookup: how to look them up.
+            root: descriptor of the root directory that the program sees.
+        """
+        found: dict[Place, str] = {}
+        for encoded, path in self._paths.items():
+            directory, leaf = os.path.split(encoded)
+            with (
+                contextlib.suppress(OSError),
+                closing(lookup.find(root, directory, follow=True, resolve=IN_ROOT)) as handle,
+            ):
+                found[key_of(os.fstat(handle)), leaf] = path
 
-    inside = directory is None or directory == _AT_FDCWD
-    link = f"/proc/{pid}/cwd" if inside else f"/proc/{pid}/fd/{directory}"
-    try:
-        return os.path.join(os.fsencode(os.readlink(link)), text)  # noqa: PTH115, PTH118
-    except OSError:
-        return text
+        return found

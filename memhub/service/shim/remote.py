@@ -11,16 +11,20 @@ device then fails with EPERM). All calls come from one thread of the supervisor.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memhub.service.shim.kernel import libc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from memhub.service.shim.machine import MachineABI
@@ -38,6 +42,11 @@ _NT_PRSTATUS: Final = 1
 _SYSCALL_STOP: Final = signal.SIGTRAP | 0x80
 _EVENT_SHIFT: Final = 16
 _WALL: Final = 0x40000000
+#: How often to look at a thread that is about to stop before pausing in between.
+_QUICK_LOOKS: Final = 50
+#: Seconds between two looks at a thread that takes its time, and how long they may become.
+_PAUSE: Final = 0.00002
+_LONGEST_PAUSE: Final = 0.005
 _U64: Final = (1 << 64) - 1
 
 
@@ -49,7 +58,8 @@ class RemoteThread:
     """A thread of the program that is about to stop for the supervisor.
 
     Made while the thread waits in a trapped call. Once that call is answered, entering the
-    context waits for the stop, and leaving it lets the thread run on.
+    context waits for the stop, and leaving it lets the thread run on. Without a context,
+    `release` does.
 
     Args:
         tid: the thread.
@@ -69,14 +79,16 @@ class RemoteThread:
         self._saved: list[int] = []
         self._held: list[int] = []
         self._call(_SEIZE, 0, _OPTION_SYSGOOD)
-        self._call(_INTERRUPT, 0, 0)
+        with self._releasing():
+            self._call(_INTERRUPT, 0, 0)
 
     def __enter__(self) -> RemoteThread:
-        self._wait()
-        self._call(_GETSIGMASK, 8, ctypes.addressof(self._mask))
-        blocked = ctypes.c_uint64(_U64)
-        self._call(_SETSIGMASK, 8, ctypes.addressof(blocked))
-        self._saved = self._registers()
+        with self._releasing():
+            self._wait()
+            self._call(_GETSIGMASK, 8, ctypes.addressof(self._mask))
+            blocked = ctypes.c_uint64(_U64)
+            self._call(_SETSIGMASK, 8, ctypes.addressof(blocked))
+            self._saved = self._registers()
 
         return self
 
@@ -86,12 +98,33 @@ class RemoteThread:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._call(_SETSIGMASK, 8, ctypes.addressof(self._mask))
-        finally:
-            self._ptrace(_DETACH, self._tid, 0, 0)
-            for number in self._held:
+        # If this fails, the thread is dying: its mask no longer matters.
+        self._ptrace(_SETSIGMASK, self._tid, 8, ctypes.addressof(self._mask))
+        self.release()
+        for number in self._held:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self._tid, number)
+
+    def release(self) -> None:
+        """Let the thread run on untraced; one that was killed meanwhile is reaped.
+
+        A thread that ends while it is traced is reported to its tracer alone, and neither its
+        parent nor the seccomp listener learns of the end before the tracer has taken note.
+        """
+        while self._ptrace(_DETACH, self._tid, 0, 0) < 0:
+            try:
+                self._wait()
+            except OSError:
+                return
+
+    @contextlib.contextmanager
+    def _releasing(self) -> Iterator[None]:
+        """Release the thread if what is done with it fails."""
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
 
     def call(self, name: str, *args: int) -> int:
         """Make one system call.
@@ -159,23 +192,65 @@ class RemoteThread:
             its status, as waitpid(2) has it.
 
         Raises:
-            ProcessLookupError: the thread ended instead.
+            ProcessLookupError: the thread ended instead, and is reaped; or it is not traced any
+                more, because another thread of its process became a new program (execve).
         """
-        ended = os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED
-        events = os.WEXITED | os.WSTOPPED | os.WNOWAIT | _WALL
-        event = os.waitid(os.P_PID, self._tid, events)
-        if event is None or event.si_code not in ended:
+        if self._next_event() not in (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED):
             return os.waitpid(self._tid, _WALL)[1]
 
         if not _is_child(self._tid):  # its own parent learns of the end only after this
             os.waitpid(self._tid, _WALL)
 
-        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        raise _gone()
+
+    def _next_event(self) -> int:
+        """The `si_code` of what happens to the thread next; it is left to be waited for.
+
+        A blocking wait would not end if the thread became a mere child of this process.
+        """
+        events = os.WEXITED | os.WSTOPPED | os.WNOWAIT | os.WNOHANG | _WALL
+        looks, pause = 0, 0.0
+        while True:
+            try:
+                event = os.waitid(os.P_PID, self._tid, events)
+            except ChildProcessError:
+                raise _gone() from None
+
+            if event is not None:
+                return event.si_code
+
+            looks += 1
+            if looks < _QUICK_LOOKS:
+                os.sched_yield()
+                continue
+
+            if _field(self._tid, "TracerPid") != threading.get_native_id():
+                raise _gone()
+
+            time.sleep(pause)
+            pause = min(pause + _PAUSE, _LONGEST_PAUSE)
+
+
+def _gone() -> ProcessLookupError:
+    return ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def _is_child(tid: int) -> bool:
     """Whether a thread is the first of a process that this process started."""
-    status = Path(f"/proc/{tid}/status").read_text()
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return _field(tid, "PPid") == os.getpid() and _field(tid, "Tgid") == tid
 
-    return int(fields["PPid"]) == os.getpid() and int(fields["Tgid"]) == tid
+
+def _field(tid: int, name: str) -> int:
+    """A number that the kernel tells of a thread.
+
+    Raises:
+        ProcessLookupError: there is no such thread.
+    """
+    try:
+        status = Path(f"/proc/{tid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        raise _gone() from None
+
+    _, _, rest = status.partition(f"\n{name}:")
+
+    return int(rest.split(None, 1)[0])

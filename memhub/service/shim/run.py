@@ -20,10 +20,13 @@ from memhub.service.shim import filter as seccomp_filter
 from memhub.service.shim.context import Context
 from memhub.service.shim.devices import OpenDevices
 from memhub.service.shim.filter import Window
+from memhub.service.shim.host import HostDevices, check_allowed, inherited_device
 from memhub.service.shim.kernel import Listener, ShimUnavailable
+from memhub.service.shim.lookup import Lookup
 from memhub.service.shim.machine import native
 from memhub.service.shim.memory import ProgramMemory
 from memhub.service.shim.names import DeviceNames
+from memhub.service.shim.resolve import Resolver
 from memhub.service.shim.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ def run(
     device_names: Collection[str] = ("/dev/mem", "/dev/kmem"),
     environment: Mapping[str, str] | None = None,
     every_descriptor: bool = False,
+    allow_host: Collection[str] = (),
     complain: Callable[[str], None] | None = None,
 ) -> int:
     """Run a program whose device files are the backend's.
@@ -66,6 +70,8 @@ def run(
         every_descriptor: watch transfers on every descriptor, for a program that uses a device
             under a low number that it chose itself (`prog 3</dev/mem`); every read and write of
             the program then costs a round trip.
+        allow_host: devices of the host that the program may reach, by the names of
+            `host.ALLOWABLE`. All others are refused with EACCES, and `complain` is told.
         complain: takes lines about what went wrong beside the calls; standard error by default.
 
     Returns:
@@ -74,16 +80,24 @@ def run(
 
     Raises:
         ShimUnavailable: this machine cannot do it; says what is missing.
-        ValueError: there is no program, or a device name is not an absolute path.
+        ValueError: there is no program, a device name is not an absolute path, a name in
+            `allow_host` is unknown, or a standard stream is a device of the host.
     """
     if not argv:
         raise ValueError("no program to run")
 
     abi = native()
     names = DeviceNames(device_names)
+    lookup = Lookup()
+    hosts = HostDevices(check_allowed(allow_host))
+    inherited = inherited_device(hosts)
+    if inherited is not None:
+        raise ValueError(inherited)
+
     window = _window(every=every_descriptor)
     code = seccomp_filter.build(abi, window)
-    process, listener = _start(argv, code, os.environ if environment is None else environment)
+    words = ["keep" if hosts.keeps_raw_io else "drop", *argv]
+    process, listener = _start(words, code, os.environ if environment is None else environment)
     with contextlib.ExitStack() as stack:
         stack.callback(process.wait)
         stack.callback(listener.close)
@@ -96,8 +110,12 @@ def run(
             devices=OpenDevices(),
             names=names,
             window=window,
+            resolver=Resolver(lookup, names),
+            hosts=hosts,
+            complain=complain or _to_stderr,
+            lookup=lookup,
         )
-        supervisor = Supervisor(context, child, process.poll, complain or _to_stderr)
+        supervisor = Supervisor(context, child, process.poll)
         stack.enter_context(_forwarding(child, supervisor.stop))
         try:
             supervisor.run()
@@ -120,14 +138,14 @@ def _window(*, every: bool) -> Window:
 
 
 def _start(
-    argv: Sequence[str], code: bytes, environment: Mapping[str, str]
+    words: Sequence[str], code: bytes, environment: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], Listener]:
-    """Start the launcher: the process that becomes the program, and its listener."""
+    """Start the launcher, with the words that it takes: the process and its listener."""
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", str(_LAUNCHER), str(theirs.fileno()), *argv],
+                [sys.executable, "-I", "-S", str(_LAUNCHER), str(theirs.fileno()), *words],
                 pass_fds=(theirs.fileno(),),
             )
 

@@ -3,7 +3,10 @@
 One thread takes the calls in turn and answers most of them at once. A call that may wait is made
 on a thread of its own, so that nothing else of the program waits with it.
 
-Hang-ups are looked at before each call is taken: a session whose last descriptor was closed
+Every call that waits is received before one is served: a signal can interrupt a call, which then
+fails with EINTR, only until the kernel has seen it received.
+
+Hang-ups are looked at before each call is served: a session whose last descriptor was closed
 before a call is closed before that call is served. Claims therefore end where the program's
 order of events says.
 """
@@ -17,9 +20,10 @@ import os
 import select
 import signal
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from memhub.service.shim import control, mapping, opening, status, transfer
+from memhub.service.shim import control, guarding, mapping, opening, status, transfer
 from memhub.service.shim.context import (
     ANSWERED,
     DEFER,
@@ -53,9 +57,13 @@ _HANDLERS: Final[Mapping[str, Handler]] = {
     "ioctl": control.ioctl,
     "fcntl": opening.fcntl,
     "dup": opening.dup,
+    "open_by_handle_at": opening.open_by_handle_at,
+    "pidfd_getfd": guarding.pidfd_getfd,
+    "iopl": guarding.iopl,
+    "ioperm": guarding.ioperm,
 }
 _X32_BIT: Final = 0x40000000
-_GONE: Final = select.POLLHUP | select.POLLERR | select.POLLNVAL
+_GONE: Final = select.EPOLLHUP | select.EPOLLERR
 
 
 class Supervisor:
@@ -65,29 +73,21 @@ class Supervisor:
         context: what the handlers work with.
         child: the program's pidfd; readable when it has ended.
         ended: called once, when it has.
-        complain: takes a line for the person who runs the program.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        child: int,
-        ended: Callable[[], object],
-        complain: Callable[[str], None],
-    ) -> None:
+    def __init__(self, context: Context, child: int, ended: Callable[[], object]) -> None:
         self._context = context
         self._child = child
         self._ended = ended
-        self._complain = complain
         numbers = context.abi.calls
         self._handlers = {
             numbers[name]: handler for name, handler in _HANDLERS.items() if name in numbers
         }
         self._poll = context.devices.poll
-        self._poll.register(context.listener.fd, select.POLLIN)
-        self._poll.register(child, select.POLLIN)
+        self._poll.register(context.listener.fd, select.EPOLLIN)
+        self._poll.register(child, select.EPOLLIN)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._poll.register(self._wake, select.POLLIN)
+        self._poll.register(self._wake, select.EPOLLIN)
         self._stopping = False
 
     def stop(self) -> None:
@@ -101,21 +101,25 @@ class Supervisor:
         finally:
             os.close(self._wake)
             self._close_all()
+            self._context.devices.close()
 
     def _loop(self) -> None:
         listener = self._context.listener.fd
+        waiting: deque[Notification] = deque()
         while not self._stopping:
-            events = dict(self._poll.poll())
+            events = dict(self._poll.poll(0 if waiting else None))
             ready = events.pop(listener, 0)
             if events:
                 self._notice(events)
 
-            if ready & select.POLLIN:
+            if ready & select.EPOLLIN:
                 call = self._context.listener.receive()
                 if call is not None:
-                    self._serve(call)
+                    waiting.append(call)
             elif ready & _GONE:
                 return
+            elif waiting:
+                self._serve(waiting.popleft())
 
     def _notice(self, events: dict[int, int]) -> None:
         if events.pop(self._child, 0):
@@ -165,7 +169,7 @@ class Supervisor:
     def _refuse_convention(self, call: Notification) -> None:
         """End a program whose calls could not be told apart: those of a 32-bit one."""
         name = self._context.abi.name
-        self._complain(
+        self._context.complain(
             f"process {call.pid} makes system calls that are not {name}'s own "
             f"(a 32-bit program?); only 64-bit {name} programs can be run: killed"
         )
@@ -176,8 +180,8 @@ class Supervisor:
         try:
             self._context.devices.remove(device)
         except OSError as error:
-            self._complain(f"closing {device.path}: {error}")
+            self._context.complain(f"closing {device.path}: {error}")
 
     def _close_all(self) -> None:
-        for device in tuple(self._context.devices):
+        for device in self._context.devices:
             self._close(device)
