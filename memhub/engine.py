@@ -18,9 +18,9 @@ from memhub.core.events import RangesSet, SetRefused, WaitEnded
 from memhub.core.instant import NEVER, SECOND, Instant
 from memhub.core.open_close import decide_open, refuse_open
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
+from memhub.core.serving import decide_next, fail_wait
 from memhub.core.set_ranges import end_commit
 from memhub.core.transfers import decide_end_transfer
-from memhub.core.waiting import decide_next, fail_wait
 from memhub.core.waits import Wait
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
 from memhub.pending import PendingTable

@@ -328,7 +328,7 @@ class Handle:
             self.file.model, self.number, request, op, descs or b"", room, fence=fence
         )
         if isinstance(asked, SetRange):
-            if self.machine.commit_latency > 0:
+            if self.machine.commit_ns:
                 raise anyio.WouldBlock
 
             self._engine.submit(asked)

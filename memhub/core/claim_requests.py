@@ -16,6 +16,7 @@ from memhub.core.ownership import (
     require_claim,
     settled_losses,
 )
+from memhub.core.waiting import decide_waiting
 from memhub.errors import DeviceError, InvalidArgument, NoSuchRange
 
 if TYPE_CHECKING:
@@ -45,6 +46,34 @@ def check_span(base: int, length: int) -> tuple[int, int]:
     return base, base + length
 
 
+def decide_claim(machine: Machine, request: ClaimRange, now: Instant) -> Decision:
+    """Claim a stretch of addresses: at once, or when its turn comes."""
+    caller = machine.files.files[request.handle].caller
+    if request.wait is None:
+        return attempt_claim(machine, caller, request, now, now.mono_ns)
+
+    try:
+        bounds = check_span(request.base, request.length)
+    except DeviceError as error:
+        return refuse_claim(machine, caller, request, now, now.mono_ns, error)
+
+    return decide_waiting(machine, caller, request, bounds, now, attempt_claim, refuse_claim)
+
+
+def decide_free(machine: Machine, request: AwaitFree, now: Instant) -> Decision:
+    """Say whether nobody else holds a byte of a range: at once, or when its turn comes."""
+    caller = machine.files.files[request.handle].caller
+    if request.wait is None:
+        return attempt_free(machine, caller, request, now, now.mono_ns)
+
+    try:
+        bounds = check_span(request.base, request.length)
+    except DeviceError as error:
+        return refuse_free(machine, caller, request, now, now.mono_ns, error)
+
+    return decide_waiting(machine, caller, request, bounds, now, attempt_free, refuse_free)
+
+
 def attempt_claim(
     machine: Machine, caller: Caller, request: ClaimRange, now: Instant, began_ns: int
 ) -> Decision:
@@ -56,7 +85,7 @@ def attempt_claim(
         refuse_foreign(machine.claims, caller.process, *bounds)
         event = claim_event(machine, caller, bounds, expires, now, began_ns)
     except DeviceError as error:
-        return refuse_claim(machine, caller, "take", request, now, began_ns, error)
+        return refuse_claim(machine, caller, request, now, began_ns, error)
 
     return Decision(event.change.after, None, (event,))
 
@@ -129,7 +158,7 @@ def attempt_free(
         if claims or commits:
             raise busy_error([*(c.obstacle() for c in claims), *(c.obstacle() for c in commits)])
     except DeviceError as error:
-        return refuse_claim(machine, caller, "wait", request, now, began_ns, error)
+        return refuse_free(machine, caller, request, now, began_ns, error)
 
     event = events.RangeFree(caller, now, began_ns, base, length, machine.generation)
 
@@ -149,7 +178,7 @@ def decide_release(machine: Machine, request: ReleaseRange, now: Instant) -> Dec
         if not changes:
             raise NoSuchRange(f"{process.name} holds no claim inside {base:#x}-{end - 1:#x}")
     except DeviceError as error:
-        return refuse_claim(machine, caller, "release", request, now, now.mono_ns, error)
+        return _refuse(machine, caller, "release", request, now, now.mono_ns, error)
 
     event = events.ClaimsReleased(caller, now, base, end - base, machine.generation, slots, changes)
 
@@ -233,13 +262,36 @@ def ended_event(
 def refuse_claim(
     machine: Machine,
     caller: Caller,
+    request: ClaimRange,
+    now: Instant,
+    began_ns: int,
+    error: DeviceError,
+) -> Decision:
+    """The refusal of a claim."""
+    return _refuse(machine, caller, "take", request, now, began_ns, error)
+
+
+def refuse_free(
+    machine: Machine,
+    caller: Caller,
+    request: AwaitFree,
+    now: Instant,
+    began_ns: int,
+    error: DeviceError,
+) -> Decision:
+    """The refusal of a wait for a free range."""
+    return _refuse(machine, caller, "wait", request, now, began_ns, error)
+
+
+def _refuse(
+    machine: Machine,
+    caller: Caller,
     op: ClaimOp,
     request: ClaimRange | AwaitFree | ReleaseRange,
     now: Instant,
     began_ns: int,
     error: DeviceError,
 ) -> Decision:
-    """The refusal of a claim, of its release, or of a wait for a free range."""
     event = events.ClaimRefused(
         caller, now, began_ns, op, request.base, request.length, machine.generation, error
     )

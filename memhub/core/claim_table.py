@@ -29,6 +29,8 @@ class ClaimTable:
             number to claim, in the order of the losses.
         epoch: changes whenever a claim does.
         first_expiry: monotonic nanoseconds before which no lease ends.
+        by_slot: the claim that each claimed slot belongs to.
+        by_process: the claims of each process that has some, by fencing number, oldest first.
     """
 
     claims: dict[int, Claim] = field(default_factory=dict)
@@ -36,10 +38,8 @@ class ClaimTable:
     lost: dict[int, dict[int, LostClaim]] = field(default_factory=dict)
     epoch: int = field(default=0, compare=False)
     first_expiry: int = field(default=NEVER, compare=False)
-    _slot_claim: dict[int, Claim] = field(default_factory=dict, compare=False, repr=False)
-    _by_process: dict[int, dict[int, Claim]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    by_slot: dict[int, Claim] = field(default_factory=dict, compare=False, repr=False)
+    by_process: dict[int, dict[int, Claim]] = field(default_factory=dict, compare=False, repr=False)
     _index: OverlapIndex = field(default_factory=OverlapIndex, compare=False, repr=False)
 
     # Looking
@@ -48,19 +48,19 @@ class ClaimTable:
         """Slots that belong to somebody other than `process` (rule 3)."""
         own = None if process is None else process.id
 
-        return [slot for slot, claim in self._slot_claim.items() if claim.process.id != own]
+        return [slot for slot, claim in self.by_slot.items() if claim.process.id != own]
 
     def held_by(self, process: Principal) -> list[Claim]:
         """The claims of one process, oldest first."""
-        return list(self._by_process.get(process.id, {}).values())
+        return list(self.by_process.get(process.id, {}).values())
 
     def holder(self, slot: int) -> Claim | None:
         """The claim that a slot belongs to."""
-        return self._slot_claim.get(slot)
+        return self.by_slot.get(slot)
 
     def only_holder(self, process: Principal) -> bool:
         """Whether nobody but `process` holds a claim."""
-        return not self.claims or self._by_process.keys() == {process.id}
+        return not self.claims or self.by_process.keys() == {process.id}
 
     def overlapping(self, lo: int, hi: int) -> Iterator[tuple[int, int, Claim]]:
         """Each stretch that a claim protects and that shares a byte with `[lo, hi)`.
@@ -145,21 +145,21 @@ class ClaimTable:
     def _keep(self, claim: Claim, *, new: bool) -> None:
         fence, process = claim.fence, claim.process.id
         self.claims[fence] = claim
-        mine = self._by_process.setdefault(process, {})
+        mine = self.by_process.setdefault(process, {})
         mine[fence] = claim
         if new and fence < self.last_fence:  # it comes back: both tables are oldest first
             self.claims = dict(sorted(self.claims.items()))
-            self._by_process[process] = dict(sorted(mine.items()))
+            self.by_process[process] = dict(sorted(mine.items()))
 
         if claim.expires_ns is not None and claim.expires_ns < self.first_expiry:
             self.first_expiry = claim.expires_ns
 
     def _forget(self, claim: Claim) -> None:
         del self.claims[claim.fence]
-        mine = self._by_process[claim.process.id]
+        mine = self.by_process[claim.process.id]
         del mine[claim.fence]
         if not mine:
-            del self._by_process[claim.process.id]
+            del self.by_process[claim.process.id]
 
     def _index_claim(self, claim: Claim) -> None:
         fence, add = claim.fence, self._index.add
@@ -167,7 +167,7 @@ class ClaimTable:
             add(claim.base, claim.end, fence)
 
         for slot, (base, end) in claim.slots.items():
-            self._slot_claim[slot] = claim
+            self.by_slot[slot] = claim
             add(base, end, fence)
 
     def _unindex(self, claim: Claim) -> None:
@@ -176,7 +176,7 @@ class ClaimTable:
             discard(claim.base, claim.end, fence)
 
         for slot, (base, end) in claim.slots.items():
-            del self._slot_claim[slot]
+            del self.by_slot[slot]
             discard(base, end, fence)
 
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core import requests
-from memhub.core.claim_requests import decide_break, decide_release, decide_renew
-from memhub.core.due import decide_tick
+from memhub.core.claim_requests import (
+    decide_break,
+    decide_claim,
+    decide_free,
+    decide_release,
+    decide_renew,
+)
+from memhub.core.get_ranges import decide_get, decide_refuse_ioctl
 from memhub.core.open_close import decide_close
-from memhub.core.set_ranges import decide_get, decide_refuse_ioctl
+from memhub.core.serving import decide_abandon, decide_tick
+from memhub.core.set_ranges import decide_set
 from memhub.core.transfers import (
     decide_explain,
     decide_read,
     decide_seek,
     decide_write,
 )
-from memhub.core.waiting import decide_abandon, decide_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,9 +42,9 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
     requests.Write: decide_write,
     requests.GetRanges: decide_get,
     requests.RefuseIoctl: decide_refuse_ioctl,
-    requests.SetRange: decide_asked,
-    requests.ClaimRange: decide_asked,
-    requests.AwaitFree: decide_asked,
+    requests.SetRange: decide_set,
+    requests.ClaimRange: decide_claim,
+    requests.AwaitFree: decide_free,
     requests.ReleaseRange: decide_release,
     requests.RenewClaim: decide_renew,
     requests.BreakClaim: decide_break,

@@ -15,6 +15,7 @@ from memhub.core.claim_table import ClaimTable
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import CommitList
 from memhub.core.files import FileTable
+from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.transfer import Transfer
@@ -50,6 +51,7 @@ class Machine:
         memory: the physical memory.
         kernel: the kernel's address space.
         transfer: how `read` and `write` reach both.
+        commit_ns: nanoseconds from the start of a commit to its effect; 0 where there is none.
         keeps_before: whether a write keeps what it replaces, so that it can be taken back.
     """
 
@@ -64,6 +66,7 @@ class Machine:
     commits: CommitList = field(default_factory=CommitList)
     files: FileTable = field(default_factory=FileTable)
     notes: UndoNotes = field(default_factory=UndoNotes)
+    commit_ns: int = field(default=0, compare=False)
     keeps_before: bool = field(default=True, compare=False, repr=False)
     _views: dict[tuple[int, str], tuple[tuple[int, int, int], bytes]] = field(
         default_factory=dict, compare=False, repr=False
@@ -89,7 +92,10 @@ class Machine:
         kernel = KernelMemory(arch.kernel, spec.kmem, memory, upages=spec.upages)
         transfer = Transfer(memory, kernel, arch.transfer, spec.wp_writes)
 
-        return cls(spec, arch, _attach(spec, arch), memory, kernel, transfer)
+        latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
+        table = _attach(spec, arch)
+
+        return cls(spec, arch, table, memory, kernel, transfer, commit_ns=round(latency * SECOND))
 
     # Looking
 
@@ -102,13 +108,6 @@ class Machine:
     def generation(self) -> int:
         """How many times the range table has changed."""
         return self.table.generation if self.table is not None else 0
-
-    @property
-    def commit_latency(self) -> float:
-        """Seconds from the start of a commit to its effect."""
-        latency = self.spec.commit_latency
-
-        return self.arch.commit_latency if latency is None else latency
 
     @property
     def due_ns(self) -> int:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 from memhub.core import events
 from memhub.core.claim_requests import ended_event
 from memhub.core.claims import ClaimChange
+from memhub.core.conflicts import Plan, check_commit_slots, check_commits, check_plan_types
 from memhub.core.decision import Decision
 from memhub.core.files import DEVICES, Caller, OpenFile
 from memhub.core.ownership import check_slots
-from memhub.core.plan import Plan, check_commit_slots, check_commits, check_plan_types
 from memhub.core.replies import SetOutcome
+from memhub.core.serving import fail_wait
 from memhub.core.set_ranges import end_commit, outcome_of
-from memhub.core.waiting import fail_wait
 from memhub.errors import (
     BadHandle,
     DeviceError,

@@ -1,71 +1,60 @@
-"""MEMRANGE_SET and MEMRANGE_GET: what they come to."""
+"""MEMRANGE_SET: what it would change, or why it may not, and what follows from it.
+
+The order of the answers: EOPNOTSUPP and ENXIO for what is not there, the driver's own checks, a
+stale fencing number, a claim lost (rule 7 of `ownership.py`), slots and bytes of others
+(rule 4), commits in flight (rule 8).
+
+Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_set), `sys/x86/x86/x86_mem.c` (x86_mrset).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.abi import MEMRANGE_SET_REMOVE
+from memhub.abi import MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE
 from memhub.core import events
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import Commit
+from memhub.core.conflicts import (
+    Plan,
+    ask_driver_busy,
+    check_commit_slots,
+    check_commits,
+    check_order,
+    check_plan_types,
+)
 from memhub.core.decision import Decision
-from memhub.core.instant import SECOND, lease_end
-from memhub.core.ownership import claim_for_update, drop_slots
-from memhub.core.plan import plan_set
+from memhub.core.instant import lease_end
+from memhub.core.ownership import (
+    check_slots,
+    check_untold_losses,
+    claim_for_update,
+    drop_slots,
+    require_claim,
+)
 from memhub.core.replies import SetOutcome
 from memhub.core.requests import set_as_kept
-from memhub.errors import BadAddress, DeviceError, RangeBusy, StaleClaim
+from memhub.core.waiting import decide_waiting
+from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
     from memhub.core.driver import Change, RangeState
-    from memhub.core.files import Caller
+    from memhub.core.files import Caller, Principal
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
-    from memhub.core.plan import Plan
-    from memhub.core.requests import GetRanges, RefuseIoctl, SetRange
+    from memhub.core.requests import SetRange
 
 
-def decide_get(machine: Machine, request: GetRanges, now: Instant) -> Decision:
-    """MEMRANGE_GET (`sys/dev/mem/memutil.c`, `mem_range_attr_get`)."""
-    file = machine.files.files[request.handle]
-    count, reply = request.count, (0, b"")
-    error: DeviceError | None = None
-    try:
-        table = machine.require_table()
-        size = len(table.state.slots)
-        if count <= 0:
-            reply = (size, b"")
-        else:
-            image = machine.view(table, file.caller.process, file.model)
-            if count < size:
-                size, image = count, image[: count * file.model.desc.size]
+def decide_set(machine: Machine, request: SetRange, now: Instant) -> Decision:
+    """MEMRANGE_SET: at once, or when its turn comes."""
+    caller = machine.files.files[request.handle].caller
+    if request.wait is None:
+        return attempt_set(machine, caller, request, now, now.mono_ns)
 
-            reply = (size, image)
-            if request.room is not None and len(image) > request.room:
-                raise BadAddress(
-                    f"{size} descriptors take {len(image)} bytes, "
-                    f"and only {request.room} are behind mo_desc"
-                )
-    except DeviceError as refusal:
-        error = refusal
+    desc = request.desc
+    bounds = (desc.mr_base, desc.mr_end)
 
-    event = events.RangesRead(file.caller, now, count, machine.generation, error)
-
-    return Decision(reply, error, (event,), changes=False)
-
-
-def decide_refuse_ioctl(machine: Machine, request: RefuseIoctl, now: Instant) -> Decision:
-    """An ioctl that was refused before it was one."""
-    caller, error = machine.files.files[request.handle].caller, request.error
-    if request.needs_driver:
-        try:
-            machine.require_table()
-        except DeviceError as earlier:
-            error = earlier
-
-    event = events.IoctlRefused(caller, now, request.number, error)
-
-    return Decision(None, error, (event,), changes=False)
+    return decide_waiting(machine, caller, request, bounds, now, attempt_set, refuse_set)
 
 
 def attempt_set(
@@ -80,19 +69,75 @@ def attempt_set(
         now: the present moment.
         began_ns: when it was asked for, monotonic nanoseconds.
     """
-    latency = machine.commit_latency
     try:
-        if latency > 0:
+        if machine.commit_ns:
             lease_end(request.lease, now)
             return _begin_commit(machine, caller, request, now, began_ns)
 
         plan = plan_set(machine, caller.process, request)
-        expires = lease_end(request.lease, now)
+        expires = None if request.lease is None else lease_end(request.lease, now)
         event = set_event(machine, caller, request, plan, now, began_ns, expires)
     except DeviceError as error:
         return refuse_set(machine, caller, request, now, began_ns, error)
 
     return Decision(event.outcome, None, (event,))
+
+
+def plan_set(
+    machine: Machine, process: Principal, request: SetRange, but: Commit | None = None
+) -> Plan:
+    """Work out what a MEMRANGE_SET would change; nothing is changed.
+
+    Args:
+        machine: the machine.
+        process: who asks.
+        request: what is asked.
+        but: the commit in flight that is this request itself.
+
+    Raises:
+        DeviceError: the request is refused, by the driver or by an owner.
+    """
+    table, claims, commits = machine.table, machine.claims, machine.commits
+    if table is None or not table.state.slots:
+        table = machine.require_table()
+
+    arg, desc, state = request.arg, request.desc, table.state
+    if arg not in (MEMRANGE_SET_UPDATE, MEMRANGE_SET_REMOVE):
+        raise NotSupported(f"mo_arg[0] is {arg}; MEMRANGE_SET knows UPDATE (0) and REMOVE (1)")
+
+    alone = not commits.commits and claims.by_process.keys() <= {process.id}
+    busy = [] if alone else machine.busy_slots(process, but)
+    if busy:
+        change = ask_driver_busy(machine, state, request, busy)
+    else:
+        change = (table.driver.remove if arg else table.driver.update)(state, desc)
+
+    if request.fence is not None:
+        require_claim(claims, process, request.fence)
+
+    if claims.lost:
+        check_untold_losses(claims, process, desc.mr_base, desc.mr_end)
+
+    plan = Plan(change, state, state.apply(change))
+    if not alone:
+        _check_others(machine, process, request, plan, but)
+
+    return plan
+
+
+def _check_others(
+    machine: Machine, process: Principal, request: SetRange, plan: Plan, but: Commit | None
+) -> None:
+    """Refuse what would take from another's claim, or alter a commit in flight."""
+    table, wrote = machine.require_table(), plan.change.wrote
+    check_slots(machine.claims, process, wrote, plan.before.slots)
+    others = machine.commits.others(but)
+    check_commit_slots(others, wrote)
+    check_plan_types(machine, process, plan)
+    if others:
+        check_commits(table.driver, process, plan, others, moving=but is None)
+        if but is None:
+            check_order(table.driver, plan.before, request, others)
 
 
 def _begin_commit(
@@ -124,7 +169,7 @@ def make_commit(
         bounds=plan.reach(machine.require_table().driver),
         since=now,
         asked_ns=began_ns,
-        due_ns=now.mono_ns + round(machine.commit_latency * SECOND),
+        due_ns=now.mono_ns + machine.commit_ns,
     )
 
 
@@ -197,6 +242,8 @@ def set_event(
         commit: the commit that it ends, or None.
     """
     change, before, after = plan
+    table = machine.table
+    generation = 1 if table is None else table.generation + 1
     claimed: tuple[int, ...] = ()
     released: tuple[int, ...] = ()
     fence = None
@@ -221,7 +268,7 @@ def set_event(
         outcome,
         change.wrote,
         (before, after),
-        machine.generation + 1,
+        generation,
         claims,
         notes,
         commit,
@@ -240,7 +287,7 @@ def _claim_written(
     slots, fence = after.slots, None
     spans = {}
     for slot in change.wrote:
-        held = machine.claims.holder(slot)
+        held = machine.claims.by_slot.get(slot)
         row = slots[slot]
         if held is not None:
             fence = held.fence
@@ -274,7 +321,10 @@ def outcome_of(
         fence: the fencing number concerned, or None.
     """
     wrote, old = change.wrote, before.msrs
-    msrs = {number: (old.get(number, 0), new) for number, new in change.msrs.items()}
+    msrs = {}
+    for number, new in change.msrs.items():
+        msrs[number] = (old.get(number, 0), new)
+
     if len(wrote) == 1 and change.slots.keys() <= {wrote[0]}:
         slot = wrote[0]
         was, now = (before.slots[slot],), (after.slots[slot],)

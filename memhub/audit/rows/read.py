@@ -11,12 +11,12 @@ from memhub.audit.rows.columns import descs_of, instant_of, mono_time, msrs_of, 
 from memhub.core import events
 from memhub.core.claim_requests import claim_event, ended_event, lost_event
 from memhub.core.claims import ClaimChange
+from memhub.core.conflicts import Plan
 from memhub.core.driver import Change, Cpu, RangeState
 from memhub.core.files import DEVICES, Caller, OpenFile, Principal
 from memhub.core.machine import Machine
 from memhub.core.open_close import closed_event
 from memhub.core.ownership import release_inside
-from memhub.core.plan import Plan
 from memhub.core.replies import SetOutcome
 from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 from memhub.core.set_ranges import make_commit, set_event

@@ -1,10 +1,6 @@
-"""What a MEMRANGE_SET would change, or why it may not.
+"""What keeps a MEMRANGE_SET from happening: the claims of others, and commits in flight.
 
-The order of the answers: EOPNOTSUPP and ENXIO for what is not there, the driver's own checks, a
-stale fencing number, a claim lost (rule 7 of `ownership.py`), slots and bytes of others
-(rule 4), commits in flight (rule 8).
-
-Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_set), `sys/x86/x86/x86_mem.c` (x86_mrset).
+The rules are in `ownership.py`.
 """
 
 from __future__ import annotations
@@ -12,11 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from memhub.abi import MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE
 from memhub.core.claims import busy_error
-from memhub.core.ownership import check_slots, check_types, check_untold_losses, require_claim
+from memhub.core.ownership import check_types
 from memhub.core.range_table import changed_bounds, with_busy, without_busy
-from memhub.errors import DeviceError, NotSupported, RangeBusy
+from memhub.errors import DeviceError, RangeBusy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,59 +48,22 @@ class Plan(NamedTuple):
         return changed_bounds(driver, self.before, self.after, slots)
 
 
-def plan_set(
-    machine: Machine, process: Principal, request: SetRange, but: Commit | None = None
-) -> Plan:
-    """Work out what a MEMRANGE_SET would change; nothing is changed.
+def ask_driver_busy(
+    machine: Machine, state: RangeState, request: SetRange, busy: list[int]
+) -> Change:
+    """What the driver says of a MEMRANGE_SET when it is shown the slots of others as BUSY.
 
     Args:
         machine: the machine.
-        process: who asks.
+        state: the present state.
         request: what is asked.
-        but: the commit in flight that is this request itself.
+        busy: the slots that are BUSY to the caller.
 
     Raises:
-        DeviceError: the request is refused, by the driver or by an owner.
+        DeviceError: the driver refuses; an EBUSY of its own names the owners.
     """
-    table, claims = machine.require_table(), machine.claims
-    desc, state = request.desc, table.state
-    alone = not machine.commits and claims.only_holder(process)
-    slots = [] if alone else machine.busy_slots(process, but)
-    change = _ask_driver(machine, state, request, slots)
-    if request.fence is not None:
-        require_claim(claims, process, request.fence)
-
-    if claims.lost:
-        check_untold_losses(claims, process, desc.mr_base, desc.mr_end)
-
-    plan = Plan(change, state, state.apply(change))
-    if not alone:
-        check_slots(claims, process, change.wrote, state.slots)
-        if machine.commits:
-            check_commit_slots(machine.commits.others(but), change.wrote)
-
-        check_plan_types(machine, process, plan)
-        if machine.commits:
-            others = machine.commits.others(but)
-            check_commits(table.driver, process, plan, others, moving=but is None)
-            if but is None:
-                _check_order(table.driver, state, request, others)
-
-    return plan
-
-
-def _ask_driver(machine: Machine, state: RangeState, request: SetRange, busy: list[int]) -> Change:
-    table = machine.require_table()
-    if request.arg not in (MEMRANGE_SET_UPDATE, MEMRANGE_SET_REMOVE):
-        raise NotSupported(
-            f"mo_arg[0] is {request.arg}; MEMRANGE_SET knows UPDATE (0) and REMOVE (1)"
-        )
-
-    driver = table.driver
+    driver = machine.require_table().driver
     operation = driver.remove if request.arg else driver.update
-    if not busy:
-        return operation(state, request.desc)
-
     try:
         change = operation(with_busy(state, busy), request.desc)
     except RangeBusy as refusal:
@@ -191,7 +149,7 @@ def check_commits(
             raise busy_error([commit.obstacle()])
 
 
-def _check_order(
+def check_order(
     driver: RangeDriver, state: RangeState, request: SetRange, commits: Iterable[Commit]
 ) -> None:
     """Refuse what would come out otherwise once a commit in flight has its effect (rule 8)."""
