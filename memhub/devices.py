@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 async def read_devices(engine: Engine, handle: int, length: int, offset: int | None) -> bytes:
     """Read a span that reaches a device; arguments and errors are those of `Handle.pread`."""
-    file, machine = engine.file(handle), engine.machine_of(handle)
+    file, machine = engine.files.file(handle), engine.files.machine_of(handle)
     at = file.offset if offset is None else offset
     op: ReadOp = "read" if offset is None else "pread"
     caller = file.caller
@@ -28,7 +28,7 @@ async def read_devices(engine: Engine, handle: int, length: int, offset: int | N
     end = _TransferEnd(engine, handle, op, at, length)
     try:
         data = await _read_steps(steps)
-        engine.file(handle)
+        engine.files.file(handle)
     except BaseException as error:
         end.fail(error)
         raise
@@ -44,7 +44,7 @@ async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int |
     What a device has taken cannot be taken back: a write that is cancelled is recorded with
     ECANCELED and no count, and one whose handle is closed meanwhile stands.
     """
-    file, machine = engine.file(handle), engine.machine_of(handle)
+    file, machine = engine.files.file(handle), engine.files.machine_of(handle)
     if not file.writable:
         raise not_open(file, "writing")
 
@@ -73,7 +73,7 @@ class _TransferEnd:
         self, engine: Engine, handle: int, op: ReadOp | WriteOp, base: int, length: int
     ) -> None:
         self._engine = engine
-        self._caller = engine.file(handle).caller
+        self._caller = engine.files.file(handle).caller
         self._what = (handle, op, base, length)
         self._began_ns = engine.now().mono_ns
 

@@ -1,47 +1,43 @@
 """The one place where state, clock and log meet: requests in, facts out.
 
 `submit` decides a request, makes its facts true, has them logged, and takes them back if the log
-cannot have them. Then it serves those who wait, and tells subscribers. All of this runs from
-start to end without an await, so that it is atomic to every task of an event loop, and no
-cancellation can come between a change and its record.
+cannot have them. Then it serves those who wait. All of this runs from start to end without an
+await, so that it is atomic to every task of an event loop, and no cancellation can come between a
+change and its record.
 """
 
 from __future__ import annotations
 
-import itertools
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from memhub.core.decide import DECIDERS
-from memhub.core.decision import Decision
-from memhub.core.events import RangesSet, SetRefused, WaitEnded
-from memhub.core.instant import NEVER, SECOND, Instant
+from memhub.core.instant import Instant
 from memhub.core.open_close import decide_open, refuse_open
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
-from memhub.core.serving import decide_next, fail_wait
-from memhub.core.set_ranges import end_commit
+from memhub.core.serving import decide_next, decide_unlogged
 from memhub.core.transfers import decide_end_transfer
 from memhub.core.waits import Wait
+from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
+from memhub.open_files import OpenFiles
 from memhub.pending import PendingTable
 from memhub.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from memhub.audit import AuditLog
     from memhub.clock import Clock
+    from memhub.core.decision import Decision
     from memhub.core.events import Event
-    from memhub.core.files import Caller, OpenFile
+    from memhub.core.files import Caller
     from memhub.core.machine import Machine
     from memhub.core.requests import EndTransfer, Open
+    from memhub.core.service_events import ServiceEvent
     from memhub.pending import Pending
 
-
 R = TypeVar("R")
-
-#: Nanoseconds until what a failing log prevented is tried again.
-RETRY_NS: Final = SECOND
 
 
 class Engine:
@@ -54,9 +50,9 @@ class Engine:
         log: an open audit log, or None.
 
     Attributes:
+        files: the open files.
         recorder: where records go.
-        next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end.
-        on_due: called when `wake_at` becomes earlier.
+        deadlines: when `tick` is due.
     """
 
     def __init__(
@@ -65,16 +61,13 @@ class Engine:
         self.machines = machines
         self.default = default
         self.clock = clock
+        self.files = OpenFiles()
         self.recorder = Recorder(log, clock.mono_ns)
-        self.next_due = NEVER
-        self.on_due: Callable[[], None] = lambda: None
+        self.deadlines = Deadlines()
         self._wall_ns = clock.wall_ns
         self._mono_ns = clock.mono_ns
-        self._handles: dict[int, Machine] = {}
-        self._numbers = itertools.count(1)
+        self._machine_of = self.files.machines
         self._pending = PendingTable()
-        self._retry_at = 0
-        self._owed_closes: list[tuple[Machine, Close]] = []
         self._thread = get_ident()
         for machine in machines.values():
             machine.keeps_before = log is not None
@@ -97,30 +90,6 @@ class Engine:
             known = ", ".join(sorted(self.machines))
             raise NoSuchDevice(f"there is no machine {name!r} (machines: {known})") from None
 
-    def machine_of(self, handle: int) -> Machine:
-        """The machine of an open file.
-
-        Raises:
-            BadHandle: EBADF; the file is closed.
-        """
-        machine = self._handles.get(handle)
-        if machine is None:
-            raise BadHandle(f"handle {handle} is closed")
-
-        return machine
-
-    def file(self, handle: int) -> OpenFile:
-        """An open file.
-
-        Raises:
-            BadHandle: EBADF; it is closed.
-        """
-        return self.machine_of(handle).files[handle]
-
-    def is_open(self, handle: int) -> bool:
-        """Whether a file is open for its user."""
-        return handle in self._handles
-
     # Requests
 
     @overload
@@ -141,12 +110,12 @@ class Engine:
             LogFailed: EIO; what it changed has been taken back, since it cannot be logged.
             NeedsDevice: a device model answers part of a transfer; nothing has moved.
         """
-        machine = self._handles.get(request.handle)
+        machine = self._machine_of.get(request.handle)
         if machine is None:
             raise BadHandle(f"handle {request.handle} is closed")
 
         now = Instant(self._wall_ns(), self._mono_ns())
-        if now.mono_ns >= self.next_due:
+        if now.mono_ns >= self.deadlines.next_due:
             self._catch_up(now)
 
         decision = DECIDERS[type(request)](machine, request, now)
@@ -158,7 +127,7 @@ class Engine:
         if self.recorder.active:
             try:
                 self.recorder.write(events)
-            except LogFailed:
+            except BaseException:
                 _take_back(machine, decision)
                 raise
 
@@ -184,7 +153,7 @@ class Engine:
             LogFailed: EIO; nothing was opened.
         """
         now = self.now()
-        if now.mono_ns >= self.next_due:
+        if now.mono_ns >= self.deadlines.next_due:
             self._catch_up(now)
 
         name = request.path.rpartition(":")[0]
@@ -194,9 +163,9 @@ class Engine:
             self.note(*refuse_open(request, name, "", now, error).events)
             raise
 
-        number = next(self._numbers)
+        number = self.files.next_number()
         self._perform(machine, decide_open(machine, request, now, number))
-        self._handles[number] = machine
+        self.files.machines[number] = machine
 
         return number
 
@@ -211,22 +180,16 @@ class Engine:
             LogFailed: EIO; it is closed for its user, and what it held ends as soon as the log
                 works, at the next request or after a moment.
         """
-        machine = self._handles.pop(handle, None)
-        if machine is not None:
-            self._owed_closes.append((machine, Close(handle, cause)))
+        if self.files.owe_close(handle, cause):
             self._catch_up(self.now())
 
     def close_all(self, cause: str) -> None:
         """Close every file of every machine.
 
         Raises:
-            LogFailed: EIO; all are closed for their users, but some are owed.
+            LogFailed: EIO; all are closed for their users, but some closes are owed.
         """
-        for machine in self.machines.values():
-            for handle in [it.caller.handle for it in machine.files]:
-                if self._handles.pop(handle, None) is not None:
-                    self._owed_closes.append((machine, Close(handle, cause)))
-
+        self.files.owe_all(self.machines.values(), cause)
         self._catch_up(self.now())
 
     def abandon_file(self, handle: int) -> None:
@@ -235,12 +198,10 @@ class Engine:
         A collection may come in the midst of a request and in any thread. So what the file held
         ends before the next request, or when the event loop next has its turn.
         """
-        machine = self._handles.pop(handle, None)
-        if machine is not None:
-            self._owed_closes.append((machine, Close(handle, "garbage")))
-            self.next_due = 0
+        if self.files.owe_close(handle, "garbage"):
+            self.deadlines.next_due = 0
             if get_ident() == self._thread:
-                self.on_due()
+                self.deadlines.on_change()
 
     def end_transfer(self, caller: Caller, request: EndTransfer) -> None:
         """Record the end of a transfer that a device took part in; its file may be closed.
@@ -276,24 +237,18 @@ class Engine:
             self._perform(machine, decision)
         except LogFailed:
             self._owe(machine, decision)
+            self._serve(machine, self.now())
 
     # Time
 
-    @property
-    def wake_at(self) -> int:
-        """Monotonic nanoseconds at which `tick` is due."""
-        return max(self.next_due, self._retry_at)
-
     def due_of(self, pending: Pending[Any]) -> int:
-        """When to call `tick` for a commit, monotonic nanoseconds: at its effect, or later while
-        the log fails.
-        """
-        return max(pending.due_ns or 0, self._retry_at)
+        """When to call `tick` for a commit, monotonic nanoseconds; later while the log fails."""
+        return max(pending.due_ns or 0, self.deadlines.retry_at)
 
     def tick(self) -> None:
-        """End what is due; what a failing log prevents is tried again at `wake_at`."""
+        """End what is due; what a failing log prevents is tried again at `deadlines.wake_at`."""
         now = self.now()
-        if now.mono_ns >= self.next_due:
+        if now.mono_ns >= self.deadlines.next_due:
             try:
                 self._catch_up(now)
             except LogFailed:
@@ -306,22 +261,17 @@ class Engine:
             LogFailed: EIO; some of it is still due.
         """
         try:
-            while self._owed_closes:
-                machine, request = self._owed_closes[0]
+            for machine, request in self.files.owed():
                 self._perform(machine, DECIDERS[Close](machine, request, now))
-                del self._owed_closes[0]
 
             for machine in self.machines.values():
                 if machine.due_ns <= now.mono_ns:
                     self._end_due(machine, now)
         except LogFailed:
-            self.next_due, self._retry_at = now.mono_ns, now.mono_ns + RETRY_NS
-            self.on_due()
+            self.deadlines.put_off(now.mono_ns)
             raise
 
-        self._retry_at = 0
-        self.next_due = min(machine.due_ns for machine in self.machines.values())
-        self.on_due()
+        self.deadlines.settle(min(machine.due_ns for machine in self.machines.values()))
 
     def _end_due(self, machine: Machine, now: Instant) -> None:
         self._serve(machine, now)
@@ -337,7 +287,7 @@ class Engine:
 
     # Facts
 
-    def note(self, *events: Event) -> None:
+    def note(self, *events: Event | ServiceEvent) -> None:
         """Record facts that change no machine: what a service does, how a machine starts.
 
         Raises:
@@ -363,7 +313,7 @@ class Engine:
         if self.recorder.active and decision.events:
             try:
                 self.recorder.write(decision.events)
-            except LogFailed:
+            except BaseException:
                 _take_back(machine, decision)
                 raise
 
@@ -377,10 +327,7 @@ class Engine:
         if machine.waits:
             self._serve(machine, self.now())
 
-        due = machine.due_ns
-        if due < self.next_due:
-            self.next_due = due
-            self.on_due()
+        self.deadlines.note(machine.due_ns)
 
     def _serve(self, machine: Machine, now: Instant) -> None:
         """Serve whoever waits and can go on now."""
@@ -401,7 +348,7 @@ class Engine:
         try:
             self._make_true(machine, decision)
         except LogFailed as error:
-            instead = _failed_instead(machine, decision, now, error)
+            instead = decide_unlogged(machine, decision, now, error)
             if instead is None:
                 raise
 
@@ -410,7 +357,7 @@ class Engine:
             self._pending.answer(machine, decision)
 
     def _owe(self, machine: Machine, decision: Decision) -> None:
-        """Make facts true that cannot be logged now; they are logged first when it works again."""
+        """Make facts true that cannot be logged now; the log gets them first when it works."""
         for event in decision.events:
             machine.apply(event)
 
@@ -424,17 +371,3 @@ def _take_back(machine: Machine, decision: Decision) -> None:
     if decision.changes:
         for event in reversed(decision.events):
             machine.unapply(event)
-
-
-def _failed_instead(
-    machine: Machine, decision: Decision, now: Instant, error: LogFailed
-) -> Decision | None:
-    """What becomes of waits and a commit whose end cannot be logged; None for anything else."""
-    instead: list[Event] = []
-    for event in decision.events:
-        if isinstance(event, WaitEnded):
-            instead += fail_wait(machine, event.wait, now, error).events
-        elif isinstance(event, (RangesSet, SetRefused)) and event.commit is not None:
-            instead += end_commit(machine, event.commit, now, error).events
-
-    return Decision(None, error, tuple(instead)) if instead else None

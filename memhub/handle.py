@@ -75,8 +75,8 @@ class Handle:
         self._engine = engine
         self._on_close = on_close
         self.number = number
-        self.file: OpenFile = engine.file(number)
-        self.machine: Machine = engine.machine_of(number)
+        self.file: OpenFile = engine.files.file(number)
+        self.machine: Machine = engine.files.machine_of(number)
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else ""
@@ -98,7 +98,7 @@ class Handle:
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
-        return not self._engine.is_open(self.number)
+        return not self._engine.files.is_open(self.number)
 
     # Closing
 
@@ -141,7 +141,7 @@ class Handle:
 
     def __del__(self) -> None:
         number = getattr(self, "number", None)
-        if number is not None and self._engine.is_open(number):
+        if number is not None and self._engine.files.is_open(number):
             try:
                 text = f"{self!r} was never closed"
                 warnings.warn(text, ResourceWarning, source=self, stacklevel=2)

@@ -112,8 +112,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         engine = self.engine
         while True:
             with anyio.CancelScope() as nap:
-                engine.on_due = nap.cancel
-                due = engine.wake_at
+                engine.deadlines.on_change = nap.cancel
+                due = engine.deadlines.wake_at
                 if due == NEVER:
                     await anyio.sleep_forever()
                 else:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.rows import row_of
 from memhub.core.events import LOOKS
+from memhub.core.service_events import SERVICE_LOOKS
 from memhub.errors import LogFailed
 
 if TYPE_CHECKING:
@@ -14,9 +15,15 @@ if TYPE_CHECKING:
 
     from memhub.audit import AuditLog
     from memhub.core.events import Event
+    from memhub.core.service_events import ServiceEvent
+
+    Fact = Event | ServiceEvent
 
     #: Takes a row that has been logged; must not raise, block or change it.
     Listener = Callable[[dict[str, Any]], None]
+
+#: The facts whose records may share a write.
+_LOOKS: Final = LOOKS | SERVICE_LOOKS
 
 
 class Recorder:
@@ -39,11 +46,11 @@ class Recorder:
         self._log = log
         self._mono_ns = mono_ns
         self._listeners: list[Listener] = []
-        self._owed: list[Event] = []
+        self._owed: list[Fact] = []
         self._batches = 0
         self._torn = False
 
-    def write(self, events: tuple[Event, ...]) -> None:
+    def write(self, events: tuple[Fact, ...]) -> None:
         """Hand the rows of some facts to the log, then to the subscribers.
 
         Raises:
@@ -56,7 +63,7 @@ class Recorder:
         rows = [row for event in events if (row := row_of(event, ended)) is not None]
         if log is not None:
             try:
-                log.append(rows, flush=not (self._batches and type(events[-1]) in LOOKS))
+                log.append(rows, flush=not (self._batches and type(events[-1]) in _LOOKS))
             except OSError as error:
                 # What earlier looks of this batch had buffered is gone too.
                 self._torn = self._batches > 0
@@ -70,7 +77,7 @@ class Recorder:
         if self._listeners:
             self._tell_listeners(rows)
 
-    def owe(self, events: Iterable[Event]) -> None:
+    def owe(self, events: Iterable[Fact]) -> None:
         """Keep facts that cannot be logged now; they go before the next ones."""
         self._owed += events
 

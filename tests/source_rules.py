@@ -21,7 +21,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"plugin"}),
     frozenset({"arches"}),
     frozenset({"audit"}),
-    frozenset({"clock", "pending", "recorder"}),
+    frozenset({"clock", "pending", "recorder", "deadlines", "open_files"}),
     frozenset({"engine"}),
     frozenset({"startup", "subscriptions", "report", "devices", "faces"}),
     frozenset({"handle"}),

@@ -197,9 +197,9 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
         )
         return Decision(None, error, (event,), changes=False)
 
-    change = ClaimChange(claim, renewed)
+    changes = (ClaimChange(claim, renewed),)
 
-    return Decision(renewed, None, (events.ClaimRenewed(caller, now, machine.generation, change),))
+    return Decision(renewed, None, (events.ClaimRenewed(caller, now, machine.generation, changes),))
 
 
 def decide_break(machine: Machine, request: BreakClaim, now: Instant) -> Decision:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from memhub.abi import Buffer, RangeDesc
     from memhub.core.claims import Claim, ClaimChange, LostClaim
     from memhub.core.commits import Commit
@@ -224,7 +222,7 @@ class ClaimRenewed(NamedTuple):
     caller: Caller
     at: Instant
     generation: int
-    change: ClaimChange
+    claims: tuple[ClaimChange]
 
 
 class ClaimsReleased(NamedTuple):
@@ -317,45 +315,6 @@ class WaitEnded(NamedTuple):
     holder: tuple[str | None, int | None]
 
 
-class ClientConnected(NamedTuple):
-    """The service took a client."""
-
-    process: Principal
-    peer: str
-    at: Instant
-
-
-class ClientGone(NamedTuple):
-    """A client of the service is gone, and what it held has ended."""
-
-    process: Principal
-    peer: str
-    at: Instant
-    began_ns: int
-    cause: str
-    reason: str | None
-
-
-class ClientRefused(NamedTuple):
-    """The service refused a connection or a request before it was one to a device."""
-
-    who: Mapping[str, object]
-    peer: str
-    at: Instant
-    op: str
-    error: DeviceError
-
-
-class MemoryMapped(NamedTuple):
-    """A machine's memory was handed out as a file, or was not; accesses to it are not logged."""
-
-    caller: Caller
-    peer: str
-    at: Instant
-    rights: int
-    error: DeviceError | None
-
-
 Event = (
     Attached
     | Detached
@@ -379,10 +338,6 @@ Event = (
     | ClaimEnded
     | WaitBegun
     | WaitEnded
-    | ClientConnected
-    | ClientGone
-    | ClientRefused
-    | MemoryMapped
 )
 
 #: The facts that change no range and no claim: their records may share a write.
@@ -396,8 +351,5 @@ LOOKS: Final[frozenset[type]] = frozenset(
         RangesRead,
         IoctlRefused,
         RangeFree,
-        ClientConnected,
-        ClientGone,
-        ClientRefused,
     }
 )

@@ -19,8 +19,9 @@ from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.transfer import Transfer
-from memhub.core.range_table import RangeTable, mark_busy
+from memhub.core.range_table import RangeTable
 from memhub.core.undo import UndoNotes
+from memhub.core.views import TableViews
 from memhub.core.waits import WaitQueue
 from memhub.errors import NoRanges, NotSupported
 
@@ -52,6 +53,7 @@ class Machine:
         kernel: the kernel's address space.
         transfer: how `read` and `write` reach both.
         commit_ns: nanoseconds from the start of a commit to its effect; 0 where there is none.
+        views: the packed table as each process sees it.
         keeps_before: whether a write keeps what it replaces, so that it can be taken back.
     """
 
@@ -68,10 +70,7 @@ class Machine:
     notes: UndoNotes = field(default_factory=UndoNotes)
     commit_ns: int = field(default=0, compare=False)
     keeps_before: bool = field(default=True, compare=False, repr=False)
-    _views: dict[tuple[int, str], tuple[tuple[int, int, int], bytes]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
-    _wp_seen: tuple[int, TypeMap | None] = field(default=(-1, None), compare=False, repr=False)
+    views: TableViews = field(default_factory=TableViews, compare=False, repr=False)
 
     @classmethod
     def make(cls, spec: MachineSpec, arch: Arch) -> Machine:
@@ -147,50 +146,37 @@ class Machine:
 
     def view(self, table: RangeTable, process: Principal, model: DataModel) -> bytes:
         """The packed table as `process` sees it: others' slots show MDF_BUSY."""
-        claims = self.claims
-        if not claims.claims and not self.commits:
+        claims, commits = self.claims, self.commits
+        if not claims.claims and not commits.commits:
             return table.image(model)
 
-        stamp = (table.generation, claims.epoch, self.commits.epoch)
-        key = (process.id, model.name)
-        kept = self._views.get(key)
-        if kept is not None and kept[0] == stamp:
-            return kept[1]
+        stamp = (table.generation, claims.epoch, commits.epoch)
+        kept = self.views.find(process, model, stamp)
+        if kept is not None:
+            return kept
 
-        slots = self.busy_slots(process)
-        image = table.image(model)
-        if slots:
-            image = mark_busy(image, model, slots)
-
-        self._views[key] = (stamp, image)
-
-        return image
+        return self.views.keep(process, model, stamp, table.image(model), self.busy_slots(process))
 
     def protection(self) -> TypeMap | None:
         """Where memory is write-protected, or None where it is nowhere."""
-        table = self.table
-        if table is None or self.spec.wp_writes == "allow":
+        if self.table is None or self.spec.wp_writes == "allow":
             return None
 
-        if self._wp_seen[0] != table.generation:
-            types = table.types
-            self._wp_seen = (table.generation, types if types.has("WP") else None)
-
-        return self._wp_seen[1]
+        return self.table.protection()
 
     # Changing
 
     def apply(self, event: events.Event) -> None:
         """Make a fact true."""
-        change = self._APPLY.get(type(event))
+        change = self._CHANGES.get(type(event))
         if change is not None:
-            change(self, event)
+            change[0](self, event)
 
     def unapply(self, event: events.Event) -> None:
         """Take back the fact that was applied last."""
-        change = self._UNAPPLY.get(type(event))
+        change = self._CHANGES.get(type(event))
         if change is not None:
-            change(self, event)
+            change[1](self, event)
 
     def recount_due(self) -> int:
         """Find `due_ns` anew, after what was due has ended."""
@@ -226,8 +212,7 @@ class Machine:
         if it.last:
             process = it.file.caller.process.id
             self.kernel.release(process)
-            for key in [key for key in self._views if key[0] == process]:
-                del self._views[key]
+            self.views.drop(process)
 
     def _unclose(self, it: events.Closed) -> None:
         self.files.add(it.file)
@@ -314,14 +299,12 @@ class Machine:
         self.commits.last = it.commit.number - 1
 
     def _undo(self, it: events.SlotUndone) -> None:
-        if it.error is None:
-            assert self.table is not None
+        if it.error is None and self.table is not None:
             self.table.swap(it.states[1], it.generation, it.outcome.slots)
             self.claims.change(it.claims)
 
     def _redo(self, it: events.SlotUndone) -> None:
-        if it.error is None:
-            assert self.table is not None
+        if it.error is None and self.table is not None:
             self.table.swap(it.states[0], it.generation - 1, it.outcome.slots)
             self.claims.revert(it.claims)
 
@@ -338,16 +321,10 @@ class Machine:
         for lost in it.settled:
             self.claims.add_lost(lost)
 
-    def _renew(self, it: events.ClaimRenewed) -> None:
-        self.claims.change((it.change,))
-
-    def _unrenew(self, it: events.ClaimRenewed) -> None:
-        self.claims.revert((it.change,))
-
-    def _release(self, it: events.ClaimsReleased) -> None:
+    def _change_claims(self, it: events.ClaimsReleased | events.ClaimRenewed) -> None:
         self.claims.change(it.claims)
 
-    def _unrelease(self, it: events.ClaimsReleased) -> None:
+    def _revert_claims(self, it: events.ClaimsReleased | events.ClaimRenewed) -> None:
         self.claims.revert(it.claims)
 
     def _end(self, it: events.ClaimEnded) -> None:
@@ -379,39 +356,23 @@ class Machine:
     def _unend_wait(self, it: events.WaitEnded) -> None:
         self.waits.add(it.wait)
 
-    _APPLY: ClassVar[Mapping[type, Callable[..., None]]] = {
-        events.Opened: _open,
-        events.Closed: _close,
-        events.Sought: _seek,
-        events.MemoryRead: _read,
-        events.MemoryWritten: _write,
-        events.RangesSet: _set,
-        events.SetRefused: _refuse,
-        events.CommitBegun: _begin,
-        events.SlotUndone: _undo,
-        events.ClaimTaken: _take,
-        events.ClaimRenewed: _renew,
-        events.ClaimsReleased: _release,
-        events.ClaimEnded: _end,
-        events.WaitBegun: _wait,
-        events.WaitEnded: _end_wait,
-    }
-    _UNAPPLY: ClassVar[Mapping[type, Callable[..., None]]] = {
-        events.Opened: _unopen,
-        events.Closed: _unclose,
-        events.Sought: _unseek,
-        events.MemoryRead: _unread,
-        events.MemoryWritten: _unwrite,
-        events.RangesSet: _unset,
-        events.SetRefused: _unrefuse,
-        events.CommitBegun: _unbegin,
-        events.SlotUndone: _redo,
-        events.ClaimTaken: _untake,
-        events.ClaimRenewed: _unrenew,
-        events.ClaimsReleased: _unrelease,
-        events.ClaimEnded: _unend,
-        events.WaitBegun: _unwait,
-        events.WaitEnded: _unend_wait,
+    #: What makes each kind of fact true, and what takes it back.
+    _CHANGES: ClassVar[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
+        events.Opened: (_open, _unopen),
+        events.Closed: (_close, _unclose),
+        events.Sought: (_seek, _unseek),
+        events.MemoryRead: (_read, _unread),
+        events.MemoryWritten: (_write, _unwrite),
+        events.RangesSet: (_set, _unset),
+        events.SetRefused: (_refuse, _unrefuse),
+        events.CommitBegun: (_begin, _unbegin),
+        events.SlotUndone: (_undo, _redo),
+        events.ClaimTaken: (_take, _untake),
+        events.ClaimRenewed: (_change_claims, _revert_claims),
+        events.ClaimsReleased: (_change_claims, _revert_claims),
+        events.ClaimEnded: (_end, _unend),
+        events.WaitBegun: (_wait, _unwait),
+        events.WaitEnded: (_end_wait, _unend_wait),
     }
 
 

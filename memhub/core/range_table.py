@@ -45,6 +45,7 @@ class RangeTable:
         default_factory=dict, compare=False, repr=False
     )
     _types: TypeMap | None = field(default=None, compare=False, repr=False)
+    _protected: bool | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.state.slots)
@@ -65,6 +66,13 @@ class RangeTable:
 
         return kept[1]
 
+    def protection(self) -> TypeMap | None:
+        """Where memory is write-protected, or None where it is nowhere."""
+        if self._protected is None:
+            self._protected = self.types.has("WP")
+
+        return self.types if self._protected else None
+
     def swap(self, state: RangeState, generation: int, changed: Iterable[int]) -> None:
         """Make `state` the present one.
 
@@ -75,7 +83,7 @@ class RangeTable:
         """
         self.state = state
         self.generation = generation
-        self._types = None
+        self._types = self._protected = None
         for name, (model, image) in self._images.items():
             self._images[name] = (model, _patch_image(image, model, state, changed))
 

@@ -171,3 +171,27 @@ def decide_tick(machine: Machine, _request: Tick, now: Instant) -> Decision:
     facts = tuple(event for decision in ended for event in decision.events)
 
     return Decision(None, None, facts, changes=bool(facts))
+
+
+def decide_unlogged(
+    machine: Machine, decision: Decision, now: Instant, error: LogFailed
+) -> Decision | None:
+    """What becomes of waits and commits whose end the log cannot have: they end with EIO.
+
+    Args:
+        machine: the machine.
+        decision: how they would have ended; it has been taken back.
+        now: the present moment.
+        error: what the log said.
+
+    Returns:
+        their end; None if the decision ends none.
+    """
+    instead: list[events.Event] = []
+    for event in decision.events:
+        if isinstance(event, events.WaitEnded):
+            instead += fail_wait(machine, event.wait, now, error).events
+        elif isinstance(event, (events.RangesSet, events.SetRefused)) and event.commit is not None:
+            instead += end_commit(machine, event.commit, now, error).events
+
+    return Decision(None, error, tuple(instead)) if instead else None

@@ -95,7 +95,7 @@ class Walk:
             return "skipped"
 
         number = self.engine.open(Open(self.who[process], "/dev/mem", undo=undo))
-        self.files[number] = self.engine.file(number)
+        self.files[number] = self.engine.files.file(number)
         self.model.open(number, process, undo=undo)
 
         return "open"

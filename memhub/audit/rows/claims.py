@@ -79,12 +79,12 @@ def _claim_taken(it: events.ClaimTaken, ended: int) -> Row:
 
 
 def _claim_renewed(it: events.ClaimRenewed, ended: int) -> Row:
-    after = it.change.after
+    after = it.claims[0].after
     assert after is not None
     length = after.end - after.base
     row = _claim_row("claim.renew", it, after.base, length, ended - it.at.mono_ns)
 
-    return row | _of_claim(it.change, it.at)
+    return row | _of_claim(it.claims[0], it.at)
 
 
 def _claims_released(it: events.ClaimsReleased, ended: int) -> Row:

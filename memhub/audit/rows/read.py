@@ -244,7 +244,7 @@ def _renewed(row: Row, machine: Machine) -> events.Event | None:
     at, claim = instant_of(row), machine.claims.claims[row["fence"]]
     change = ClaimChange(claim, claim.with_lease(mono_time(row["expires_ns"], at)))
 
-    return events.ClaimRenewed(_caller(row, machine), at, row["generation"], change)
+    return events.ClaimRenewed(_caller(row, machine), at, row["generation"], (change,))
 
 
 def _released(row: Row, machine: Machine) -> events.Event | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.rows.columns import error_columns, process_columns, stamp_columns
-from memhub.core import events
+from memhub.core import service_events as events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

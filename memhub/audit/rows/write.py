@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.abi import RangeDesc
+    from memhub.core.service_events import ServiceEvent
 
     Row = dict[str, Any]
 
 _ATTRIBUTE_WORDS: Final = {0: (), **{bit: (word,) for bit, word in FLAG_WORDS}}
 
 
-def row_of(event: events.Event, ended_ns: int) -> Row | None:
+def row_of(event: events.Event | ServiceEvent, ended_ns: int) -> Row | None:
     """The row of a fact.
 
     Args:

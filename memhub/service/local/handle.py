@@ -298,5 +298,5 @@ class LocalHandle:
 
     def _until_due(self) -> float | None:
         with self._lock:
-            due = self._engine.wake_at
+            due = self._engine.deadlines.wake_at
             return None if due == NEVER else max(0, due - self._engine.clock.mono_ns()) / 1e9

@@ -10,7 +10,7 @@ import anyio
 
 from memhub.abi import Errno
 from memhub.audit.rows.columns import process_columns
-from memhub.core.events import ClientConnected, ClientGone, ClientRefused
+from memhub.core.service_events import ClientConnected, ClientGone, ClientRefused
 from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
 from memhub.escape import escape_controls
 from memhub.service import wire

@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from memhub.core.events import MemoryMapped
 from memhub.core.open_close import check_open
+from memhub.core.service_events import MemoryMapped
 from memhub.errors import DeviceError, NotPermitted, NotSupported
 from memhub.service import wire
 

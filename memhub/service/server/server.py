@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 import anyio
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from memhub.core.events import ClientRefused
+from memhub.core.service_events import ClientRefused
 from memhub.errors import AccessDenied, LogFailed
 from memhub.service.link import Link, SocketLink, StreamLink, peer_of
 from memhub.service.server.connection import Connection

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from memhub.abi import ILP32, LP64
 from memhub.audit.rows.columns import process_columns
-from memhub.core.events import ClientRefused
+from memhub.core.service_events import ClientRefused
 from memhub.errors import BadHandle
 from memhub.service.server.rights import READ_RANGES, Grants
 

@@ -1,0 +1,49 @@
+"""When the engine has to look at what time has brought about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memhub.core.instant import NEVER, SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Nanoseconds until what a failing log prevented is tried again.
+RETRY_NS: Final = SECOND
+
+
+class Deadlines:
+    """The next moment at which something is due.
+
+    Attributes:
+        next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end.
+        retry_at: monotonic nanoseconds before which a failing log is not tried again by itself.
+        on_change: called when `wake_at` may have changed.
+    """
+
+    def __init__(self) -> None:
+        self.next_due = NEVER
+        self.retry_at = 0
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def wake_at(self) -> int:
+        """Monotonic nanoseconds at which `Engine.tick` is due."""
+        return max(self.next_due, self.retry_at)
+
+    def note(self, mono_ns: int) -> None:
+        """Something is due at a moment."""
+        if mono_ns < self.next_due:
+            self.next_due = mono_ns
+            self.on_change()
+
+    def settle(self, mono_ns: int) -> None:
+        """All that was due has ended; this is the next moment."""
+        self.next_due, self.retry_at = mono_ns, 0
+        self.on_change()
+
+    def put_off(self, now_ns: int) -> None:
+        """What is due stays due, since the log fails."""
+        self.next_due, self.retry_at = now_ns, now_ns + RETRY_NS
+        self.on_change()

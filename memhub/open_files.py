@@ -1,0 +1,86 @@
+"""The open files of one hub: which machine each is on, and the closes that are owed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.core.requests import Close
+from memhub.errors import BadHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from memhub.core.files import OpenFile
+    from memhub.core.machine import Machine
+
+
+class OpenFiles:
+    """Open files by number.
+
+    A file is closed for its user at once. What it held ends with a Close request, which is owed
+    until the log has taken it.
+
+    Attributes:
+        machines: the machine of each file that is open for its user.
+    """
+
+    def __init__(self) -> None:
+        self.machines: dict[int, Machine] = {}
+        self._last = 0
+        self._owed: list[tuple[Machine, Close]] = []
+
+    def next_number(self) -> int:
+        """A number that no file has had."""
+        self._last += 1
+
+        return self._last
+
+    def machine_of(self, handle: int) -> Machine:
+        """The machine of an open file.
+
+        Raises:
+            BadHandle: EBADF; the file is closed.
+        """
+        machine = self.machines.get(handle)
+        if machine is None:
+            raise BadHandle(f"handle {handle} is closed")
+
+        return machine
+
+    def file(self, handle: int) -> OpenFile:
+        """An open file.
+
+        Raises:
+            BadHandle: EBADF; it is closed.
+        """
+        return self.machine_of(handle).files[handle]
+
+    def is_open(self, handle: int) -> bool:
+        """Whether a file is open for its user."""
+        return handle in self.machines
+
+    def owe_close(self, handle: int, cause: str) -> bool:
+        """Close a file for its user.
+
+        Returns:
+            whether it was open.
+        """
+        machine = self.machines.pop(handle, None)
+        if machine is None:
+            return False
+
+        self._owed.append((machine, Close(handle, cause)))
+
+        return True
+
+    def owe_all(self, machines: Iterable[Machine], cause: str) -> None:
+        """Close every file of some machines for its user."""
+        for machine in machines:
+            for handle in [file.caller.handle for file in machine.files]:
+                self.owe_close(handle, cause)
+
+    def owed(self) -> Iterator[tuple[Machine, Close]]:
+        """The closes that are owed, oldest first; each is owed until the next is asked for."""
+        while self._owed:
+            yield self._owed[0]
+            del self._owed[0]
