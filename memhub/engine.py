@@ -17,7 +17,6 @@ from memhub.core.open_close import decide_open, refuse_open
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
 from memhub.core.serving import decide_next, decide_unlogged
 from memhub.core.transfers import decide_end_transfer
-from memhub.core.waits import Wait
 from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
 from memhub.open_files import OpenFiles
@@ -79,10 +78,10 @@ class Engine:
         return Instant(self._wall_ns(), self._mono_ns())
 
     def machine(self, name: str) -> Machine:
-        """Find a machine; the default one for an empty name.
+        """A machine; the default one for an empty name.
 
         Raises:
-            NoSuchDevice: ENOENT; the reason names those that there are.
+            NoSuchDevice: ENOENT.
         """
         try:
             return self.machines[name or self.default]
@@ -98,9 +97,6 @@ class Engine:
     def submit(self, request: Request[R]) -> R: ...
     def submit(self, request: Any) -> Any:
         """Answer a request to an open file.
-
-        Args:
-            request: what is asked.
 
         Returns:
             the reply; or a Pending, where the request waits or its commit takes time.
@@ -143,14 +139,10 @@ class Engine:
         return decision.reply
 
     def open(self, request: Open) -> int:
-        """Open a device file.
-
-        Returns:
-            its number.
+        """Open a device file; the reply is its number.
 
         Raises:
-            DeviceError: refused.
-            LogFailed: EIO; nothing was opened.
+            DeviceError: refused, or the log failed (EIO); nothing was opened.
         """
         now = self.now()
         if now.mono_ns >= self.deadlines.next_due:
@@ -184,11 +176,7 @@ class Engine:
             self._catch_up(self.now())
 
     def close_all(self, cause: str) -> None:
-        """Close every file of every machine.
-
-        Raises:
-            LogFailed: EIO; all are closed for their users, but some closes are owed.
-        """
+        """Close every file of every machine; errors are those of `close`."""
         self.files.owe_all(self.machines.values(), cause)
         self._catch_up(self.now())
 
@@ -204,11 +192,7 @@ class Engine:
                 self.deadlines.on_change()
 
     def end_transfer(self, caller: Caller, request: EndTransfer) -> None:
-        """Record the end of a transfer that a device took part in; its file may be closed.
-
-        Raises:
-            LogFailed: EIO; the bytes have moved all the same.
-        """
+        """Record the end of a transfer that a device took part in; its file may be closed."""
         machine = self.machines[caller.machine]
         self._perform(machine, decide_end_transfer(machine, caller, request, self.now()))
 
@@ -225,14 +209,8 @@ class Engine:
 
     def abandon(self, pending: Pending[Any]) -> None:
         """End a request that is pending, without effect: its caller is gone."""
-        stage, machine = pending.stage, pending.machine
-        if stage is None:
-            return
-
-        waits = isinstance(stage, Wait)
-        wait, commit = (stage.number, None) if waits else (None, stage.number)
-        request = Abandon(pending.handle, wait, commit)
-        decision = DECIDERS[Abandon](machine, request, self.now())
+        machine = pending.machine
+        decision = DECIDERS[Abandon](machine, pending.abandon_request(), self.now())
         try:
             self._perform(machine, decision)
         except LogFailed:
@@ -341,9 +319,10 @@ class Engine:
     def _perform_later(self, machine: Machine, decision: Decision, now: Instant) -> None:
         """Make the end of waits, commits or leases true.
 
+        A wait or a commit whose end cannot be logged ends with EIO, and the log gets it later.
+
         Raises:
-            LogFailed: EIO; leases stay overdue. The end of a wait or of a commit is not put off:
-                its caller gets EIO, and the log is told when it works again.
+            LogFailed: EIO; leases stay overdue.
         """
         try:
             self._make_true(machine, decision)

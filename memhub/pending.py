@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memhub.core.commits import Commit
 from memhub.core.events import RangesSet, SetRefused, WaitEnded
+from memhub.core.requests import Abandon
 from memhub.core.waits import Wait
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ class Pending(Generic[R]):
     def due_ns(self) -> int | None:
         """When its commit takes effect, monotonic nanoseconds; None while it waits."""
         return self.stage.due_ns if isinstance(self.stage, Commit) else None
+
+    def abandon_request(self) -> Abandon:
+        """The request that ends it without effect."""
+        stage = self.stage
+        if isinstance(stage, Commit):
+            return Abandon(self.handle, commit=stage.number)
+
+        return Abandon(self.handle, wait=None if stage is None else stage.number)
 
     def result(self) -> R:
         """The reply.

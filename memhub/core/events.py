@@ -265,15 +265,8 @@ class ClaimRefused(NamedTuple):
 class ClaimEnded(NamedTuple):
     """A claim ended beside a request: by the close of its holder's last file, a lease, a break.
 
-    Attributes:
-        machine: the machine's name.
-        arch: its architecture's name.
-        at: when.
-        generation: the table's generation.
-        claim: the claim.
-        cause: `close` (or why the file was closed), `expire` or `break`.
-        lost: what its holder is to be told, for `expire` and `break`.
-        by: who broke it, where a process did.
+    `cause` is why the file was closed, `expire` or `break`; `lost` is what the holder of an expired
+    or broken claim is to be told, and `by` the process that broke it.
     """
 
     machine: str

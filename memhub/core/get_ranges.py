@@ -25,7 +25,9 @@ def decide_get(machine: Machine, request: GetRanges, now: Instant) -> Decision:
         if count <= 0:
             reply = (size, b"")
         else:
-            image = machine.view(table, file.caller.process, file.model)
+            image = machine.views.show(
+                table, machine.claims, machine.commits, file.caller.process, file.model
+            )
             if count < size:
                 size, image = count, image[: count * file.model.desc.size]
 

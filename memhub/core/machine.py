@@ -28,11 +28,8 @@ from memhub.errors import NoRanges, NotSupported
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from memhub.abi import DataModel
-    from memhub.core.commits import Commit
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
-    from memhub.core.files import Principal
     from memhub.core.spec import MachineSpec
 
 
@@ -76,10 +73,6 @@ class Machine:
     def make(cls, spec: MachineSpec, arch: Arch) -> Machine:
         """Make a machine as its firmware leaves it.
 
-        Args:
-            spec: what it is made of.
-            arch: its architecture.
-
         Raises:
             ValueError: the memory map contradicts itself.
             OptionError: an option of the architecture is wrong.
@@ -92,7 +85,7 @@ class Machine:
         transfer = Transfer(memory, kernel, arch.transfer, spec.wp_writes)
 
         latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
-        table = _attach(spec, arch)
+        table = RangeTable.attach(spec, arch)
 
         return cls(spec, arch, table, memory, kernel, transfer, commit_ns=round(latency * SECOND))
 
@@ -135,27 +128,6 @@ class Machine:
             )
 
         return table
-
-    def busy_slots(self, process: Principal, but: Commit | None = None) -> list[int]:
-        """Slots that are BUSY to `process`: claimed by others, or in a commit other than `but`."""
-        slots = self.claims.busy_slots(process)
-        for commit in self.commits.others(but):
-            slots.extend(commit.wrote)
-
-        return slots
-
-    def view(self, table: RangeTable, process: Principal, model: DataModel) -> bytes:
-        """The packed table as `process` sees it: others' slots show MDF_BUSY."""
-        claims, commits = self.claims, self.commits
-        if not claims.claims and not commits.commits:
-            return table.image(model)
-
-        stamp = (table.generation, claims.epoch, commits.epoch)
-        kept = self.views.find(process, model, stamp)
-        if kept is not None:
-            return kept
-
-        return self.views.keep(process, model, stamp, table.image(model), self.busy_slots(process))
 
     def protection(self) -> TypeMap | None:
         """Where memory is write-protected, or None where it is nowhere."""
@@ -374,14 +346,3 @@ class Machine:
         events.WaitBegun: (_wait, _unwait),
         events.WaitEnded: (_end_wait, _unend_wait),
     }
-
-
-def _attach(spec: MachineSpec, arch: Arch) -> RangeTable | None:
-    if arch.driver is None:
-        return None
-
-    driver = arch.driver(spec.cpu, spec.options)
-    try:
-        return RangeTable(driver, driver.attach(spec.msrs))
-    except NotSupported:
-        return None

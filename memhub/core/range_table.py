@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import MDF_BUSY, DataModel, RangeDesc
+from memhub.errors import NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memhub.core.driver import Change, RangeDriver, RangeState
+    from memhub.core.driver import Arch, Change, RangeDriver, RangeState
     from memhub.core.effective.typemap import TypeMap
+    from memhub.core.spec import MachineSpec
 
 _FLAGS_OFFSET: Final = 16
 _BUSY_BYTE: Final = 3
@@ -46,6 +48,27 @@ class RangeTable:
     )
     _types: TypeMap | None = field(default=None, compare=False, repr=False)
     _protected: bool | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def attach(cls, spec: MachineSpec, arch: Arch) -> RangeTable | None:
+        """Read what firmware left, as `mem_range_ops.init` does.
+
+        Args:
+            spec: the machine.
+            arch: its architecture.
+
+        Returns:
+            the table; None where there are no range operations, because the architecture has
+            none or its driver does not serve this CPU.
+        """
+        if arch.driver is None:
+            return None
+
+        driver = arch.driver(spec.cpu, spec.options)
+        try:
+            return cls(driver, driver.attach(spec.msrs))
+        except NotSupported:
+            return None
 
     def __len__(self) -> int:
         return len(self.state.slots)

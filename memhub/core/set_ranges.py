@@ -34,6 +34,7 @@ from memhub.core.ownership import (
 )
 from memhub.core.replies import SetOutcome
 from memhub.core.requests import set_as_kept
+from memhub.core.views import busy_slots
 from memhub.core.waiting import decide_waiting
 from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
 
@@ -106,7 +107,7 @@ def plan_set(
         raise NotSupported(f"mo_arg[0] is {arg}; MEMRANGE_SET knows UPDATE (0) and REMOVE (1)")
 
     alone = not commits.commits and claims.by_process.keys() <= {process.id}
-    busy = [] if alone else machine.busy_slots(process, but)
+    busy = [] if alone else busy_slots(claims, commits, process, but)
     if busy:
         change = ask_driver_busy(machine, state, request, busy)
     else:

@@ -9,7 +9,10 @@ from memhub.core.range_table import mark_busy
 
 if TYPE_CHECKING:
     from memhub.abi import DataModel
+    from memhub.core.claim_table import ClaimTable
+    from memhub.core.commits import Commit, CommitList
     from memhub.core.files import Principal
+    from memhub.core.range_table import RangeTable
 
     #: What a view depends on: generation of the table, epochs of the claims and the commits.
     Stamp = tuple[int, int, int]
@@ -21,30 +24,53 @@ class TableViews:
 
     _kept: dict[tuple[int, str], tuple[Stamp, bytes]] = field(default_factory=dict)
 
-    def find(self, process: Principal, model: DataModel, stamp: Stamp) -> bytes | None:
-        """The view of a process, if it was kept and nothing has changed since."""
-        kept = self._kept.get((process.id, model.name))
-
-        return kept[1] if kept is not None and kept[0] == stamp else None
-
-    def keep(
-        self, process: Principal, model: DataModel, stamp: Stamp, image: bytes, busy: list[int]
+    def show(
+        self,
+        table: RangeTable,
+        claims: ClaimTable,
+        commits: CommitList,
+        process: Principal,
+        model: DataModel,
     ) -> bytes:
-        """Make and keep the view of a process.
+        """The packed table as a process sees it: the slots of others show MDF_BUSY.
 
         Args:
-            process: whose view it is.
+            table: the table.
+            claims: who holds what.
+            commits: what is on its way.
+            process: who looks.
             model: the layout.
-            stamp: what it depends on.
-            image: the packed table, nobody's slots busy.
-            busy: the slots that are BUSY to the process.
         """
-        shown = mark_busy(image, model, busy) if busy else image
-        self._kept[process.id, model.name] = (stamp, shown)
+        if not claims.claims and not commits.commits:
+            return table.image(model)
 
-        return shown
+        stamp = (table.generation, claims.epoch, commits.epoch)
+        key = (process.id, model.name)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+
+        image = table.image(model)
+        busy = busy_slots(claims, commits, process)
+        if busy:
+            image = mark_busy(image, model, busy)
+
+        self._kept[key] = (stamp, image)
+
+        return image
 
     def drop(self, process: int) -> None:
         """Forget the views of a process that is gone."""
         for key in [key for key in self._kept if key[0] == process]:
             del self._kept[key]
+
+
+def busy_slots(
+    claims: ClaimTable, commits: CommitList, process: Principal, but: Commit | None = None
+) -> list[int]:
+    """Slots that are BUSY to `process`: claimed by others, or in a commit other than `but`."""
+    slots = claims.busy_slots(process)
+    for commit in commits.others(but):
+        slots.extend(commit.wrote)
+
+    return slots
