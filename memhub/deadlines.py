@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.instant import NEVER, SECOND
@@ -26,6 +27,7 @@ class Deadlines:
         self.next_due = NEVER
         self.retry_at = 0
         self.on_change: Callable[[], None] = lambda: None
+        self._thread = get_ident()
 
     @property
     def wake_at(self) -> int:
@@ -36,6 +38,12 @@ class Deadlines:
         """Something is due at a moment."""
         if mono_ns < self.next_due:
             self.next_due = mono_ns
+            self.on_change()
+
+    def look_soon(self) -> None:
+        """Something is due at once; may be called in any thread, in the midst of a request."""
+        self.next_due = 0
+        if get_ident() == self._thread:
             self.on_change()
 
     def settle(self, mono_ns: int) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from memhub.core.requests import EndTransfer
-from memhub.core.transfers import not_open
+from memhub.core.transfers import decide_end_transfer, not_open
 from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
 
 if TYPE_CHECKING:
@@ -78,9 +78,10 @@ class _TransferEnd:
         self._began_ns = engine.now().mono_ns
 
     def submit(self, moved: int, error: DeviceError | None) -> None:
-        self._engine.end_transfer(
-            self._caller, EndTransfer(*self._what, moved, error, self._began_ns)
-        )
+        engine, caller = self._engine, self._caller
+        machine = engine.machines[caller.machine]
+        request = EndTransfer(*self._what, moved, error, self._began_ns)
+        engine.perform(machine, decide_end_transfer(machine, caller, request, engine.now()))
 
     def fail(self, error: BaseException) -> None:
         """Record a transfer that ended in `error`, which the caller raises."""

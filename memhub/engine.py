@@ -1,42 +1,47 @@
 """The one place where state, clock and log meet: requests in, facts out.
 
 `submit` decides a request, makes its facts true, has them logged, and takes them back if the log
-cannot have them. Then it serves those who wait. All of this runs from start to end without an
-await, so that it is atomic to every task of an event loop, and no cancellation can come between a
-change and its record.
+cannot have them. Then it serves those who wait and tells subscribers. All of this runs from start
+to end without an await, so that it is atomic to every task of an event loop, and no cancellation
+can come between a change and its record.
 """
 
 from __future__ import annotations
 
-from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
+from memhub.audit.rows import WRITERS
 from memhub.core.decide import DECIDERS
+from memhub.core.events import LOOKS
 from memhub.core.instant import Instant
-from memhub.core.open_close import decide_open, refuse_open
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
+from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
-from memhub.core.transfers import decide_end_transfer
 from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
 from memhub.open_files import OpenFiles
 from memhub.pending import PendingTable
-from memhub.recorder import Recorder
+from memhub.records import Batches, Listeners
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.decision import Decision
     from memhub.core.events import Event
-    from memhub.core.files import Caller
     from memhub.core.machine import Machine
-    from memhub.core.requests import EndTransfer, Open
     from memhub.core.service_events import ServiceEvent
     from memhub.pending import Pending
+    from memhub.records import Listener
+
+    Fact = Event | ServiceEvent
 
 R = TypeVar("R")
+
+#: The facts whose records may share a write.
+_LOOKS: Final = LOOKS | SERVICE_LOOKS
 
 
 class Engine:
@@ -50,8 +55,8 @@ class Engine:
 
     Attributes:
         files: the open files.
-        recorder: where records go.
         deadlines: when `tick` is due.
+        recording: whether anybody reads the records.
     """
 
     def __init__(
@@ -61,17 +66,18 @@ class Engine:
         self.default = default
         self.clock = clock
         self.files = OpenFiles()
-        self.recorder = Recorder(log, clock.mono_ns)
         self.deadlines = Deadlines()
+        self.recording = log is not None
+        self._log = log
+        self._listeners = Listeners()
+        self._batches = Batches()
+        self._owed: list[Fact] = []
+        self._pending = PendingTable()
         self._wall_ns = clock.wall_ns
         self._mono_ns = clock.mono_ns
         self._machine_of = self.files.machines
-        self._pending = PendingTable()
-        self._thread = get_ident()
         for machine in machines.values():
             machine.keeps_before = log is not None
-
-    # Looking
 
     def now(self) -> Instant:
         """The present moment."""
@@ -111,90 +117,40 @@ class Engine:
             raise BadHandle(f"handle {request.handle} is closed")
 
         now = Instant(self._wall_ns(), self._mono_ns())
-        if now.mono_ns >= self.deadlines.next_due:
+        deadlines, pending = self.deadlines, self._pending
+        if now.mono_ns >= deadlines.next_due:
             self._catch_up(now)
 
         decision = DECIDERS[type(request)](machine, request, now)
-        events = decision.events
         if decision.changes:
-            for event in events:
+            for event in decision.events:
                 machine.apply(event)
 
-        if self.recorder.active:
-            try:
-                self.recorder.write(events)
-            except BaseException:
-                _take_back(machine, decision)
-                raise
-
-        if decision.changes:
-            self._follow_up(machine, decision)
+        if self.recording:
+            self._record(machine, decision)
 
         if decision.pending is not None:
-            return self._pending.add(machine, decision.pending)
+            self.deadlines.note(machine.due_ns)
+            return pending.add(machine, decision.pending)
+
+        if decision.changes and (
+            pending.open or machine.waits.waits or machine.claims.first_expiry < deadlines.next_due
+        ):
+            self._follow_up(machine, decision)
 
         if decision.error is not None:
             raise decision.error
 
         return decision.reply
 
-    def open(self, request: Open) -> int:
-        """Open a device file; the reply is its number.
+    def perform(self, machine: Machine, decision: Decision) -> None:
+        """Make a decision true, have it logged, serve those who can go on, and raise its error."""
+        self._make_true(machine, decision)
+        if decision.changes:
+            self._follow_up(machine, decision)
 
-        Raises:
-            DeviceError: refused, or the log failed (EIO); nothing was opened.
-        """
-        now = self.now()
-        if now.mono_ns >= self.deadlines.next_due:
-            self._catch_up(now)
-
-        name = request.path.rpartition(":")[0]
-        try:
-            machine = self.machine(name)
-        except NoSuchDevice as error:
-            self.note(*refuse_open(request, name, "", now, error).events)
-            raise
-
-        number = self.files.next_number()
-        self._perform(machine, decide_open(machine, request, now, number))
-        self.files.machines[number] = machine
-
-        return number
-
-    def close(self, handle: int, cause: str = "close") -> None:
-        """Close a file; one that is closed already stays so.
-
-        Args:
-            handle: its number.
-            cause: `close`, `disconnect`, `cancelled`, `error`, `garbage` or `stop`, for the log.
-
-        Raises:
-            LogFailed: EIO; it is closed for its user, and what it held ends as soon as the log
-                works, at the next request or after a moment.
-        """
-        if self.files.owe_close(handle, cause):
-            self._catch_up(self.now())
-
-    def close_all(self, cause: str) -> None:
-        """Close every file of every machine; errors are those of `close`."""
-        self.files.owe_all(self.machines.values(), cause)
-        self._catch_up(self.now())
-
-    def abandon_file(self, handle: int) -> None:
-        """Close a file that the garbage collector found, as soon as that is safe.
-
-        A collection may come in the midst of a request and in any thread. So what the file held
-        ends before the next request, or when the event loop next has its turn.
-        """
-        if self.files.owe_close(handle, "garbage"):
-            self.deadlines.next_due = 0
-            if get_ident() == self._thread:
-                self.deadlines.on_change()
-
-    def end_transfer(self, caller: Caller, request: EndTransfer) -> None:
-        """Record the end of a transfer that a device took part in; its file may be closed."""
-        machine = self.machines[caller.machine]
-        self._perform(machine, decide_end_transfer(machine, caller, request, self.now()))
+        if decision.error is not None:
+            raise decision.error
 
     def break_claim(self, request: BreakClaim) -> None:
         """Take a claim from its holder.
@@ -202,17 +158,16 @@ class Engine:
         Raises:
             NoSuchDevice: ENOENT; no such machine.
             NoSuchRange: ENOENT; no such claim.
-            LogFailed: EIO; the claim stands.
         """
         machine = self.machine(request.machine)
-        self._perform(machine, DECIDERS[BreakClaim](machine, request, self.now()))
+        self.perform(machine, DECIDERS[BreakClaim](machine, request, self.now()))
 
     def abandon(self, pending: Pending[Any]) -> None:
         """End a request that is pending, without effect: its caller is gone."""
         machine = pending.machine
         decision = DECIDERS[Abandon](machine, pending.abandon_request(), self.now())
         try:
-            self._perform(machine, decision)
+            self.perform(machine, decision)
         except LogFailed:
             self._owe(machine, decision)
             self._serve(machine, self.now())
@@ -225,22 +180,31 @@ class Engine:
 
     def tick(self) -> None:
         """End what is due; what a failing log prevents is tried again at `deadlines.wake_at`."""
-        now = self.now()
-        if now.mono_ns >= self.deadlines.next_due:
-            try:
-                self._catch_up(now)
-            except LogFailed:
-                return
+        try:
+            self.catch_up()
+        except LogFailed:
+            return
 
-    def _catch_up(self, now: Instant) -> None:
-        """End what is due on every machine, so that no request meets a lease that ran out.
+    def catch_up(self) -> Instant:
+        """End what is due; the answer is the present moment.
 
         Raises:
             LogFailed: EIO; some of it is still due.
         """
+        now = self.now()
+        if now.mono_ns >= self.deadlines.next_due:
+            self._catch_up(now)
+
+        return now
+
+    def end_due(self) -> None:
+        """End what is due, and do the closes that are owed; errors are those of `catch_up`."""
+        self._catch_up(self.now())
+
+    def _catch_up(self, now: Instant) -> None:
         try:
             for machine, request in self.files.owed():
-                self._perform(machine, DECIDERS[Close](machine, request, now))
+                self.perform(machine, DECIDERS[Close](machine, request, now))
 
             for machine in self.machines.values():
                 if machine.due_ns <= now.mono_ns:
@@ -265,51 +229,76 @@ class Engine:
 
     # Facts
 
-    def note(self, *events: Event | ServiceEvent) -> None:
+    def note(self, *events: Fact) -> None:
         """Record facts that change no machine: what a service does, how a machine starts.
 
         Raises:
             LogFailed: EIO; they are not recorded.
         """
-        if self.recorder.active:
-            self.recorder.write(events)
-
-    def _perform(self, machine: Machine, decision: Decision) -> None:
-        """Make a decision true, have it logged, and raise its error."""
-        self._make_true(machine, decision)
-        if decision.changes:
-            self._follow_up(machine, decision)
-
-        if decision.error is not None:
-            raise decision.error
+        if self.recording:
+            self._write(events)
 
     def _make_true(self, machine: Machine, decision: Decision) -> None:
         if decision.changes:
             for event in decision.events:
                 machine.apply(event)
 
-        if self.recorder.active and decision.events:
+        if self.recording and decision.events:
+            self._record(machine, decision)
+
+    def _record(self, machine: Machine, decision: Decision) -> None:
+        """Write the facts of a decision that was made true; take them back if that fails."""
+        try:
+            self._write(decision.events)
+        except BaseException:
+            if decision.changes:
+                for event in reversed(decision.events):
+                    machine.unapply(event)
+
+            raise
+
+    def _write(self, events: tuple[Fact, ...]) -> None:
+        """Hand the rows of some facts to the log, then to the subscribers."""
+        log, ended = self._log, self._mono_ns()
+        if self._owed:
+            events = (*self._owed, *events)
+
+        rows = []
+        for event in events:
+            writer = WRITERS.get(type(event))
+            if writer is not None:
+                rows.append(writer(event, ended))
+
+        if log is not None:
             try:
-                self.recorder.write(decision.events)
-            except BaseException:
-                _take_back(machine, decision)
-                raise
+                log.append(rows, flush=not (self._batches.depth and type(events[-1]) in _LOOKS))
+            except OSError as error:
+                self._batches.tear()
+                raise LogFailed(
+                    f"nothing was changed, since the audit log failed: {error}"
+                ) from error
+
+        if self._owed:
+            self._owed.clear()
+
+        if self._listeners.listeners:
+            self._listeners.tell(rows, log)
 
     # What follows
 
     def _follow_up(self, machine: Machine, decision: Decision) -> None:
         """Answer those whose waits and commits ended, and serve those who can go on."""
-        if self._pending:
+        if self._pending.open:
             self._pending.answer(machine, decision)
 
-        if machine.waits:
+        if machine.waits.waits:
             self._serve(machine, self.now())
 
         self.deadlines.note(machine.due_ns)
 
     def _serve(self, machine: Machine, now: Instant) -> None:
         """Serve whoever waits and can go on now."""
-        while machine.waits:
+        while machine.waits.waits:
             decision = decide_next(machine, now)
             if decision is None:
                 return
@@ -340,13 +329,28 @@ class Engine:
         for event in decision.events:
             machine.apply(event)
 
-        if self.recorder.active:
-            self.recorder.owe(decision.events)
-
+        self._owed += decision.events
         self._pending.answer(machine, decision)
 
+    # Subscribers and batches
 
-def _take_back(machine: Machine, decision: Decision) -> None:
-    if decision.changes:
-        for event in reversed(decision.events):
-            machine.unapply(event)
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Hand every later row to `listener` too, with its `seq` if there is a log.
+
+        Returns:
+            what ends it; calling it again does nothing.
+        """
+        listeners = self._listeners.listeners
+        listeners.append(listener)
+        self.recording = True
+
+        def stop() -> None:
+            if listener in listeners:
+                listeners.remove(listener)
+                self.recording = self._log is not None or bool(listeners)
+
+        return stop
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Let the looks inside share one write; see `Batches.open`."""
+        return self._batches.open(self._log)

@@ -38,6 +38,7 @@ from memhub.faces.freebsd import (
     remove_request,
     update_request,
 )
+from memhub.lifecycle import abandon_file, close_file
 from memhub.pending import Pending
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Handle:
         """
         if not self.closed:
             try:
-                self._engine.close(self.number, cause)
+                close_file(self._engine, self.number, cause)
             finally:
                 self._on_close(self.number)
 
@@ -146,7 +147,7 @@ class Handle:
                 text = f"{self!r} was never closed"
                 warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
             finally:
-                self._engine.abandon_file(number)
+                abandon_file(self._engine, number)
                 self._on_close(number)
 
     # Memory

@@ -14,6 +14,7 @@ from memhub.core.files import Principal
 from memhub.core.instant import NEVER
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
+from memhub.lifecycle import close_all_files
 from memhub.process import Process
 from memhub.report import report
 from memhub.startup import make_engine, record_ends, record_starts
@@ -99,7 +100,7 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def _detach(self) -> None:
         try:
-            self.engine.close_all("stop")
+            close_all_files(self.engine, "stop")
             record_ends(self.engine)
         finally:
             for subscription in list(self._subscriptions):
@@ -192,7 +193,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             wanted = frozenset({machine}) if wanted is None else wanted & {machine}
 
         subscription = Subscription(
-            self.engine.recorder.listen,
+            self.engine.listen,
             machines=wanted,
             span=span,
             events=frozenset(events),
@@ -240,5 +241,5 @@ class Hub(anyio.AsyncContextManagerMixin):
         return self.engine.machine(machine or "").memory.map_mmio(base, length, device)
 
     def batch(self) -> AbstractContextManager[None]:
-        """Let the records of many looks share one write; see `Recorder.batch`."""
-        return self.engine.recorder.batch()
+        """Let the records of many looks share one write; see `Engine.batch`."""
+        return self.engine.batch()

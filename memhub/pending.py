@@ -83,20 +83,19 @@ class Pending(Generic[R]):
 
 
 class PendingTable:
-    """The answers to come, by the wait or the commit that each depends on."""
+    """The answers to come.
+
+    Attributes:
+        open: by the machine, and the kind and number of the wait or commit that each depends on.
+    """
 
     def __init__(self) -> None:
-        self._waits: dict[tuple[str, int], Pending[Any]] = {}
-        self._commits: dict[tuple[str, int], Pending[Any]] = {}
-
-    def __len__(self) -> int:
-        return len(self._waits) + len(self._commits)
+        self.open: dict[tuple[str, type, int], Pending[Any]] = {}
 
     def add(self, machine: Machine, stage: Wait | Commit) -> Pending[Any]:
         """An answer that depends on a wait or a commit of a machine."""
         pending: Pending[Any] = Pending(machine, stage)
-        table = self._waits if isinstance(stage, Wait) else self._commits
-        table[machine.name, stage.number] = pending
+        self.open[machine.name, type(stage), stage.number] = pending
 
         return pending
 
@@ -106,26 +105,25 @@ class PendingTable:
             if isinstance(event, WaitEnded):
                 self._end_wait(machine, event, decision)
             elif isinstance(event, RangesSet) and event.commit is not None:
-                self._end_commit(machine, event.commit, event.outcome, None)
+                self._end(machine, event.commit, event.outcome, None)
             elif isinstance(event, SetRefused) and event.commit is not None:
-                self._end_commit(machine, event.commit, None, event.error)
+                self._end(machine, event.commit, None, event.error)
 
     def _end_wait(self, machine: Machine, event: WaitEnded, decision: Decision) -> None:
-        pending = self._waits.pop((machine.name, event.wait.number), None)
-        if pending is None:
+        commit = decision.pending
+        if event.error is not None or not isinstance(commit, Commit):
+            self._end(machine, event.wait, decision.reply, event.error)
             return
 
-        commit = decision.pending
-        if event.error is None and isinstance(commit, Commit):
-            self._commits[machine.name, commit.number] = pending
+        pending = self.open.pop((machine.name, Wait, event.wait.number), None)
+        if pending is not None:
+            self.open[machine.name, Commit, commit.number] = pending
             pending.move_on(commit)
-        else:
-            pending.resolve(decision.reply, event.error)
 
-    def _end_commit(
-        self, machine: Machine, commit: Commit, reply: object, error: DeviceError | None
+    def _end(
+        self, machine: Machine, stage: Wait | Commit, reply: object, error: DeviceError | None
     ) -> None:
-        pending = self._commits.pop((machine.name, commit.number), None)
+        pending = self.open.pop((machine.name, type(stage), stage.number), None)
         if pending is not None:
             pending.resolve(reply, error)
 

@@ -9,6 +9,7 @@ from anyio.lowlevel import checkpoint
 from memhub.core.requests import Open
 from memhub.errors import BadHandle, LogFailed
 from memhub.handle import Handle, close_cause
+from memhub.lifecycle import close_file, open_file
 
 if TYPE_CHECKING:
     from memhub.abi import DataModel
@@ -64,7 +65,7 @@ class Process:
         if self.closed:
             raise BadHandle(f"process {self.principal.name} has ended")
 
-        number = self._engine.open(Open(self.principal, path, mode, undo, model))
+        number = open_file(self._engine, Open(self.principal, path, mode, undo, model))
         self._handles.add(number)
 
         return Handle(self._engine, number, self._handles.discard)
@@ -82,7 +83,7 @@ class Process:
         failure: LogFailed | None = None
         while self._handles:
             try:
-                self._engine.close(self._handles.pop(), cause)
+                close_file(self._engine, self._handles.pop(), cause)
             except LogFailed as error:
                 failure = error
 

@@ -227,8 +227,12 @@ class Machine:
     # Ranges
 
     def _set(self, it: events.RangesSet) -> None:
-        assert self.table is not None
-        self.table.swap(it.states[1], it.generation, it.outcome.slots)
+        table = self.table
+        assert table is not None
+        table.state, table.generation = it.states[1], it.generation
+        if table.derived:
+            table.refresh(it.outcome.slots)
+
         if it.claims:
             self.claims.change(it.claims)
 

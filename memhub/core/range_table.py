@@ -38,11 +38,13 @@ class RangeTable:
         driver: the architecture's driver for this machine.
         state: the present state; replace it through `swap` only.
         generation: rises with each change of the state.
+        derived: something that follows from the state is kept, and needs a `refresh`.
     """
 
     driver: RangeDriver = field(compare=False)
     state: RangeState
     generation: int = 0
+    derived: bool = field(default=False, compare=False)
     _images: dict[str, tuple[DataModel, bytes]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -78,6 +80,7 @@ class RangeTable:
         """The effective type of every address, for the present state."""
         if self._types is None:
             self._types = self.driver.types(self.state)
+            self.derived = True
 
         return self._types
 
@@ -86,6 +89,7 @@ class RangeTable:
         kept = self._images.get(model.name)
         if kept is None:
             kept = self._images[model.name] = (model, model.pack_table(self.state.slots))
+            self.derived = True
 
         return kept[1]
 
@@ -104,11 +108,14 @@ class RangeTable:
             generation: its generation.
             changed: slots that differ from the present one.
         """
-        self.state = state
-        self.generation = generation
+        self.state, self.generation = state, generation
+        self.refresh(changed)
+
+    def refresh(self, changed: Iterable[int]) -> None:
+        """Bring what is derived up to the state, which differs in these slots."""
         self._types = self._protected = None
         for name, (model, image) in self._images.items():
-            self._images[name] = (model, _patch_image(image, model, state, changed))
+            self._images[name] = (model, _patch_image(image, model, self.state, changed))
 
 
 def with_busy(state: RangeState, slots: Iterable[int]) -> RangeState:

@@ -22,6 +22,7 @@ from memhub.engine import Engine
 from memhub.errors import DeviceError
 from memhub.escape import escape_controls
 from memhub.faces.freebsd import IoctlReply, decode_ioctl, encode_get
+from memhub.lifecycle import open_file
 from memhub.rig.traces import DriverTrace, GetStep, MachineTrace, SetStep, TypesTrace
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class _Bench:
         self._machine = Machine.make(spec, arch)
         self._engine = Engine({spec.name: self._machine}, spec.name, ManualClock(), None)
         self._model = arch.model
-        self._handle = self._engine.open(Open(Principal(1, "replay"), "/dev/mem"))
+        self._handle = open_file(self._engine, Open(Principal(1, "replay"), "/dev/mem"))
         self._every = self._op(_EVERY)
         self._raw: list[Raw] = []
         self._rows: list[Row] = []

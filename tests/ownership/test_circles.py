@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open, ReleaseRange
 from memhub.errors import DeviceError
+from memhub.lifecycle import close_file, open_file
 from memhub.pending import Pending
 from ownership.rig import PAGE, Bench, spec
 
@@ -36,7 +37,7 @@ class Table:
     def file(self, process: int) -> int:
         if process not in self.files:
             who = Principal(process, f"p{process}")
-            self.files[process] = self.bench.hub.engine.open(Open(who, "/dev/mem"))
+            self.files[process] = open_file(self.bench.hub.engine, Open(who, "/dev/mem"))
 
         return self.files[process]
 
@@ -149,7 +150,7 @@ def play(moves: list[Move]) -> int:
             if not table.held.get(process, set()) & pages:
                 table.claim(process, pages, wait=kind < 4)
         elif kind == 6:
-            bench.hub.engine.close(file)
+            close_file(bench.hub.engine, file)
             table.files.pop(process)
             table.held.pop(process, None)
         elif table.held.get(process):

@@ -21,6 +21,7 @@ from memhub.core.requests import (
 )
 from memhub.core.waits import Wait
 from memhub.errors import DeviceError
+from memhub.lifecycle import close_file, open_file
 from memhub.pending import Pending
 from memhub.startup import record_starts
 from ownership.asks import Ask, Flight
@@ -94,7 +95,7 @@ class Walk:
         if not self._may_act(process):
             return "skipped"
 
-        number = self.engine.open(Open(self.who[process], "/dev/mem", undo=undo))
+        number = open_file(self.engine, Open(self.who[process], "/dev/mem", undo=undo))
         self.files[number] = self.engine.files.file(number)
         self.model.open(number, process, undo=undo)
 
@@ -103,7 +104,7 @@ class Walk:
     def close(self, rng: Random) -> str:
         number = rng.choice(sorted(self.files))
         del self.files[number]
-        self.engine.close(number)
+        close_file(self.engine, number)
         self.model.close(number)
 
         return "close"

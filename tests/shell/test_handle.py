@@ -60,8 +60,8 @@ async def test_a_handle_collected_in_the_midst_of_a_request_does_not_disturb_it(
         cycle: list[object] = [await rig.hub.process("lost").open("/dev/mem")]
         cycle.append(cycle)
         before = rig.state()["pat"][:2]
-        recorder = rig.hub.engine.recorder
-        write = recorder.write
+        engine = rig.hub.engine
+        write = engine._write
 
         def collect_first(events: tuple[Event, ...]) -> None:
             rig.disk.full = False
@@ -69,7 +69,7 @@ async def test_a_handle_collected_in_the_midst_of_a_request_does_not_disturb_it(
             rig.disk.full = True
             write(events)
 
-        monkeypatch.setattr(recorder, "write", collect_first)
+        monkeypatch.setattr(engine, "_write", collect_first)
         with pytest.warns(ResourceWarning, match="of lost> was never closed"):  # noqa: PT031
             del cycle
             with pytest.raises(LogFailed):

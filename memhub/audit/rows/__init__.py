@@ -3,8 +3,8 @@
 `row_of` makes the row of a fact, `event_of` the fact of a row. A row names a claim by its number
 and does not repeat it, so `event_of` looks it up in the machine as it was before the fact.
 
-columns  what several rows have in common
-write    facts to rows
+columns  what several rows have in common    files, memory, ranges, claims, service
+write    facts to rows                          the rows of each room
 read     rows to facts
 """
 
@@ -12,4 +12,5 @@ from __future__ import annotations
 
 from memhub.audit.rows.read import event_of as event_of
 from memhub.audit.rows.read import machine_of as machine_of
+from memhub.audit.rows.write import WRITERS as WRITERS
 from memhub.audit.rows.write import row_of as row_of

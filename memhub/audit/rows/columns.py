@@ -8,7 +8,7 @@ from memhub.abi import MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, RangeDesc
 from memhub.core.instant import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from memhub.core.files import Principal
     from memhub.errors import DeviceError
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 #: `mo_arg[0]` and its word in the log.
 OPERATIONS: Final = {MEMRANGE_SET_UPDATE: "update", MEMRANGE_SET_REMOVE: "remove"}
 
-_COLUMNS: Final = {
+#: The columns of descriptors, by side.
+DESC_COLUMNS: Final = {
     side: (f"{side}_base", f"{side}_length", f"{side}_flags", f"{side}_owner")
     for side in ("before", "after")
 }
@@ -62,29 +63,9 @@ def process_columns(process: Principal) -> Row:
     }
 
 
-def desc_columns(side: str, rows: Sequence[RangeDesc]) -> Row:
-    """Descriptors as parallel lists: `before_base`, `before_length`, …."""
-    base, length, flags, owner = _COLUMNS[side]
-    if len(rows) == 1:
-        row = rows[0]
-        return {
-            base: (row.mr_base,),
-            length: (row.mr_len,),
-            flags: (row.mr_flags,),
-            owner: (row.mr_owner.rstrip(b"\0").decode("latin-1"),),
-        }
-
-    return {
-        base: [row.mr_base for row in rows],
-        length: [row.mr_len for row in rows],
-        flags: [row.mr_flags for row in rows],
-        owner: [label_of(row.mr_owner) for row in rows],
-    }
-
-
 def descs_of(side: str, row: Mapping[str, Any]) -> tuple[RangeDesc, ...]:
     """The descriptors of a row."""
-    columns = (row[name] for name in _COLUMNS[side])
+    columns = (row[name] for name in DESC_COLUMNS[side])
 
     return tuple(
         RangeDesc(base, length, flags, owner_of(owner))
@@ -100,13 +81,6 @@ def label_of(mr_owner: bytes) -> str:
 def owner_of(label: str) -> bytes:
     """`mr_owner` of such a text."""
     return label.encode("latin-1").ljust(8, b"\0")
-
-
-def msr_columns(changed: Mapping[int, tuple[int, int]]) -> Row:
-    """Registers that differ, as parallel lists."""
-    before, after = zip(*changed.values(), strict=True)
-
-    return {"msrs": list(changed), "before_msr": before, "after_msr": after}
 
 
 def msrs_of(row: Mapping[str, Any]) -> dict[int, tuple[int, int]]:

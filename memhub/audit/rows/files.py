@@ -1,0 +1,97 @@
+"""Facts of machines and open files to rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.audit.rows.columns import (
+    error_columns,
+    process_columns,
+    stamp_columns,
+)
+from memhub.audit.rows.ranges import desc_columns
+from memhub.core import events
+from memhub.core.open_close import MODES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Row = dict[str, Any]
+
+
+def _attached(it: events.Attached, _ended: int) -> Row:
+    slots = it.state.slots if it.state is not None else ()
+    msrs = it.state.msrs if it.state is not None else {}
+
+    return {
+        **stamp_columns("device.attach", it.at),
+        "machine": it.machine,
+        "arch": it.arch,
+        "phys_bits": it.phys_bits,
+        "slots": list(range(len(slots))),
+        **desc_columns("after", slots),
+        "msrs": list(msrs),
+        "after_msr": list(msrs.values()),
+        "config": it.config,
+        "generation": 0,
+    }
+
+
+def _detached(it: events.Detached, _ended: int) -> Row:
+    return {
+        **stamp_columns("device.detach", it.at),
+        "machine": it.machine,
+        "arch": it.arch,
+        "generation": it.generation,
+    }
+
+
+def _opened(it: events.Opened, ended: int) -> Row:
+    file = it.file
+    flags = {(True, False): 0, (False, True): 1, (True, True): 2}[file.readable, file.writable]
+
+    return {
+        **stamp_columns("request.open", it.at),
+        **file.caller.facts,
+        "op": "open",
+        "flags": flags,
+        "undo": file.undo,
+        "model": file.model.name,
+        **error_columns(None),
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+def _open_refused(it: events.OpenRefused, ended: int) -> Row:
+    return {
+        **stamp_columns("request.open", it.at),
+        **process_columns(it.process),
+        "machine": it.machine,
+        "arch": it.arch,
+        "device": it.device,
+        "op": "open",
+        "flags": MODES.get(it.mode, (0, 0, -1))[2],
+        **error_columns(it.error),
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+def _closed(it: events.Closed, ended: int) -> Row:
+    return {
+        **stamp_columns("request.close", it.at),
+        **it.file.caller.facts,
+        "op": "close",
+        "cause": it.cause,
+        **error_columns(None),
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+#: Writers of these rows, by the kind of fact.
+FILE_WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
+    events.Attached: _attached,
+    events.Detached: _detached,
+    events.Opened: _opened,
+    events.OpenRefused: _open_refused,
+    events.Closed: _closed,
+}

@@ -1,0 +1,72 @@
+"""Opening and closing device files on an engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.core.open_close import decide_open, refuse_open
+from memhub.errors import NoSuchDevice
+
+if TYPE_CHECKING:
+    from memhub.core.requests import Open
+    from memhub.engine import Engine
+
+
+def open_file(engine: Engine, request: Open) -> int:
+    """Open a device file.
+
+    Args:
+        engine: the machines.
+        request: what is asked.
+
+    Returns:
+        the number of the open file.
+
+    Raises:
+        DeviceError: refused, or the log failed (EIO); nothing was opened.
+    """
+    now = engine.catch_up()
+    name = request.path.rpartition(":")[0]
+    try:
+        machine = engine.machine(name)
+    except NoSuchDevice as error:
+        engine.note(*refuse_open(request, name, "", now, error).events)
+        raise
+
+    number = engine.files.next_number()
+    engine.perform(machine, decide_open(machine, request, now, number))
+    engine.files.machines[number] = machine
+
+    return number
+
+
+def close_file(engine: Engine, handle: int, cause: str = "close") -> None:
+    """Close a file; one that is closed already stays so.
+
+    Args:
+        engine: the machines.
+        handle: its number.
+        cause: `close`, `disconnect`, `cancelled`, `error`, `garbage` or `stop`, for the log.
+
+    Raises:
+        LogFailed: EIO; it is closed for its user, and what it held ends as soon as the log
+            works, at the next request or after a moment.
+    """
+    if engine.files.owe_close(handle, cause):
+        engine.end_due()
+
+
+def close_all_files(engine: Engine, cause: str) -> None:
+    """Close every file of every machine; errors are those of `close_file`."""
+    engine.files.owe_all(engine.machines.values(), cause)
+    engine.end_due()
+
+
+def abandon_file(engine: Engine, handle: int) -> None:
+    """Close a file that the garbage collector found, as soon as that is safe.
+
+    A collection may come in the midst of a request and in any thread. So what the file held ends
+    before the next request, or when the event loop next has its turn.
+    """
+    if engine.files.owe_close(handle, "garbage"):
+        engine.deadlines.look_soon()
