@@ -237,6 +237,9 @@ class DataModel:
             self, "set", (_IOC_IN | size | _GROUP | 51, _IOC_OUT | size | _GROUP | 51)
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return data_model, (self.name,)  # a struct cannot be copied or pickled
+
     def pack(self, desc: RangeDesc) -> bytes:
         """Lay out one descriptor: `desc.size` bytes, little-endian, padding zero."""
         return self.desc.pack(desc.mr_base, desc.mr_len, desc.mr_flags, desc.mr_owner)
@@ -327,6 +330,15 @@ LP64: Final = DataModel("LP64", struct.Struct("<QQI8s4x"), struct.Struct("<Qii")
 ILP32: Final = DataModel("ILP32", struct.Struct("<QQI8s"), struct.Struct("<Iii"))
 
 DATA_MODELS: Final[tuple[DataModel, ...]] = (LP64, ILP32)
+
+
+def data_model(name: str) -> DataModel:
+    """The data model of a name.
+
+    Raises:
+        KeyError: it is not `LP64` or `ILP32`.
+    """
+    return {model.name: model for model in DATA_MODELS}[name]
 
 
 def descs(rows: Iterable[Sequence[Any]]) -> tuple[RangeDesc, ...]:

@@ -61,7 +61,10 @@ IMPURE = frozenset(
 )
 
 #: The store behind a large memory may be a file: the one place that touches one.
-CORE_EXCEPTIONS = {"memhub/core/memory/backing.py": frozenset({"os"})}
+CORE_EXCEPTIONS = {
+    "memhub/core/memory/backing.py": frozenset({"os"}),
+    "memhub/core/memory/pages.py": frozenset({"os"}),
+}
 
 NAMES_THAT_SAY_NOTHING = frozenset({"utils", "util", "helpers", "helper", "common", "misc"})
 

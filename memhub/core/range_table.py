@@ -72,6 +72,13 @@ class RangeTable:
         except NotSupported:
             return None
 
+    def __getstate__(self) -> tuple[RangeDriver, RangeState, int]:
+        return self.driver, self.state, self.generation  # what is derived is made anew
+
+    def __setstate__(self, kept: tuple[RangeDriver, RangeState, int]) -> None:
+        self.driver, self.state, self.generation = kept
+        self.derived, self._images, self._types, self._protected = False, {}, None, None
+
     def __len__(self) -> int:
         return len(self.state.slots)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memhub.core.memory.backing import Store
+from memhub.core.memory.pages import fill_pages, filled_pages
 from memhub.core.memory.physmap import (
     Extent,
     MmioDevice,
@@ -252,6 +253,28 @@ class PhysicalMemory:
         store, self._store = self._store, None
         if store:
             store.close()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PhysicalMemory):
+            return NotImplemented
+
+        return self.__getstate__() == other.__getstate__()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        place = (self.phys_bits, self.ram_top, self.extents, self._ground, self.sealed)
+
+        return (*place, self._windows, filled_pages(self._store))
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.phys_bits, self.ram_top, self.extents, self._ground, self.sealed = state[:5]
+        self._windows, pages = state[5:]
+        self.top = 1 << self.phys_bits
+        self._store, self._closed = None, False
+        self._rebuild()
+        if pages:
+            fill_pages(self._open(), pages)
 
     def _rebuild(self) -> None:
         self._segments = tuple(overlay(self._ground, self._windows))
