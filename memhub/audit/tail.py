@@ -6,18 +6,16 @@ import os
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from memhub.audit.chain import (
     GENESIS,
     HASH_ALGORITHM,
     HEADER_START,
-    MAX_LINE,
     SEAL_SIZE,
     digest_of,
     seal_of,
 )
 from memhub.audit.failure import AuditError
+from memhub.audit.line import MAX_LINE, parse_object, show_value
 from memhub.audit.schema import SCHEMA_VERSION
 
 _BLOCK: Final = 1 << 16
@@ -106,23 +104,28 @@ def _last_lines(fd: int, path: str, size: int) -> tuple[list[bytes], bytes]:
 def _header(fd: int, path: str) -> dict[str, Any]:
     line = b""
     while b"\n" not in line and len(line) < MAX_LINE:
-        line += os.pread(fd, _BLOCK, len(line))
-    header = _parsed(line.partition(b"\n")[0])
+        block = os.pread(fd, max(_BLOCK, len(line)), len(line))
+        if not block:
+            break
+        line += block
+    header = _parsed(line.partition(b"\n")[0], path, "line 1")
     if header.get("event") != "log.open":
         raise AuditError(path, "the file does not begin with a log.open record")
 
     if header.get("v") != SCHEMA_VERSION:
-        raise AuditError(path, f"schema {header.get('v')}, where {SCHEMA_VERSION} is written")
+        found = show_value(header.get("v"))
+        raise AuditError(path, f"line 1: schema {found}, where {SCHEMA_VERSION} is written")
 
-    if header.get("hash_algorithm") != HASH_ALGORITHM or "log_id" not in header:
-        raise AuditError(path, f"the header names no log and no {HASH_ALGORITHM} chain")
+    named = header.get("hash_algorithm") == HASH_ALGORITHM
+    if not named or not isinstance(header.get("log_id"), str):
+        raise AuditError(path, f"line 1: the header names no log and no {HASH_ALGORITHM} chain")
 
     return header
 
 
 def _checked(line: bytes, path: str, which: str) -> dict[str, Any]:
-    record = _parsed(line)
-    sound = isinstance(record.get("seq"), int) and isinstance(record.get("prev"), str)
+    record = _parsed(line, path, which)
+    sound = type(record.get("seq")) is int and isinstance(record.get("prev"), str)
     if not sound or line[-SEAL_SIZE:] != seal_of(digest_of(line)):
         raise AuditError(
             path, f"the {which} does not verify, so the log is not continued; {_ADVICE}"
@@ -131,10 +134,16 @@ def _checked(line: bytes, path: str, which: str) -> dict[str, Any]:
     return record
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
+def _parsed(line: bytes, path: str, which: str) -> dict[str, Any]:
     try:
-        record = orjson.loads(line)
-    except ValueError:
-        return {}
+        return parse_object(line)
+    except ValueError as error:
+        if which == "line 1":
+            raise AuditError(
+                path, f"the file does not begin with a log.open record: {error}"
+            ) from error
 
-    return record if isinstance(record, dict) else {}
+        raise AuditError(
+            path,
+            f"the {which} does not verify, so the log is not continued: {error}; {_ADVICE}",
+        ) from error
