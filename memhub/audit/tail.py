@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Final
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
 
 from memhub.audit.chain import (
     GENESIS,
@@ -33,6 +34,28 @@ class RecoveredTail:
 
     offset: int
     data: bytes
+
+    def fields(self) -> dict[str, Any]:
+        """What a `log.recovered` record says of it."""
+        return {
+            "cut_offset": self.offset,
+            "cut_length": len(self.data),
+            "cut_hash": sha256(self.data).hexdigest(),
+        }
+
+
+class EndedFile(NamedTuple):
+    """Where the chain of a file ends that a log was moved away from.
+
+    Attributes:
+        seq: sequence number of its last record.
+        head: that record's hash, for `memhub audit verify --head`.
+        closed: whether it is a `log.close`; a file that was deleted or is full takes none.
+    """
+
+    seq: int
+    head: str
+    closed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +87,18 @@ def read_tail(fd: int, path: str) -> Tail:
         path: its name, for messages.
 
     Raises:
-        AuditError: the file is no audit log, has another schema, or its last record does not
-            verify.
+        AuditError: the file cannot be read, is no audit log, has another schema, or its last
+            record does not verify.
     """
+    try:
+        return _read_tail(fd, path)
+    except AuditError:
+        raise
+    except OSError as error:
+        raise AuditError.of(path, "audit log not read", error) from error
+
+
+def _read_tail(fd: int, path: str) -> Tail:
     size = os.fstat(fd).st_size
     lines, torn = _last_lines(fd, path, size)
     cut = RecoveredTail(size - len(torn), torn) if torn else None
