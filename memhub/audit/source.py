@@ -34,6 +34,9 @@ _MAGIC: Final = {
     b"BZh": "bzip2",
 }
 
+#: In the standard library from Python 3.14 on, so that it cannot be imported by a statement.
+_ZSTD: Final = "compression.zstd"
+
 
 class DamagedSource(ValueError):
     """Raised where compressed data do not go on; what came before is right so far."""
@@ -155,7 +158,7 @@ def _find_unpacker(kind: str, name: str) -> Callable[[Iterator[bytes]], Iterator
 
     if kind == "zstd":
         try:
-            zstd = import_module("compression.zstd")
+            zstd = import_module(_ZSTD)
         except ImportError:
             pass
         else:
