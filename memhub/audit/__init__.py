@@ -4,6 +4,8 @@ chain    how lines are hashed and linked       sink    the file: locked, appende
 logger   the structlog processors               tail    what a file to be continued ends in
 log      AuditLog, the writer                   verify  where a chain breaks
 schema   every field and event                  reader  records and counts
+line     what a line may hold                   source  files, pipes and gzip, read once
+place    whether the path leads to the file
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from memhub.audit.reader import read_records as read_records
 from memhub.audit.reader import summary as summary
 from memhub.audit.schema import SCHEMA_VERSION as SCHEMA_VERSION
 from memhub.audit.sink import Durability as Durability
+from memhub.audit.tail import EndedFile as EndedFile
 from memhub.audit.tail import RecoveredTail as RecoveredTail
 from memhub.audit.verify import Break as Break
 from memhub.audit.verify import Verdict as Verdict
@@ -27,6 +30,7 @@ __all__ = (
     "AuditLog",
     "Break",
     "Durability",
+    "EndedFile",
     "Mark",
     "RecoveredTail",
     "Summary",

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from memhub.audit.line import MAX_LINE as MAX_LINE
+from memhub.audit.line import MAX_VALUES, check_size
 from memhub.audit.schema import SCHEMA_VERSION
 from memhub.escape import EscapedMessage
 
@@ -33,9 +35,6 @@ GENESIS: Final = "0" * 64
 #: Bytes of `,"hash":"…"}`, without the newline.
 SEAL_SIZE: Final = 75
 
-#: The longest line that is written or read, newline included.
-MAX_LINE: Final = 16 << 20
-
 #: What a log's first line begins with.
 HEADER_START: Final = b'{"v":%d,"seq":1,"prev":"%b","event":"log.open"' % (
     SCHEMA_VERSION,
@@ -49,6 +48,14 @@ class UnfitRecord(EscapedMessage, ValueError):
     def __init__(self, reason: str, errno: int) -> None:
         self.errno = errno
         super().__init__(reason)
+
+
+def _check_values(line: bytes) -> None:
+    """Refuse what no reader would take."""
+    try:
+        check_size(line)
+    except ValueError as error:
+        raise UnfitRecord(str(error), errno.EMSGSIZE) from error
 
 
 def digest_of(line: bytes) -> str:
@@ -121,6 +128,9 @@ class Chain:
         """Seal a rendered line and let the chain go on from it."""
         if len(line) > MAX_LINE - SEAL_SIZE:
             raise UnfitRecord(f"{len(line)} bytes are too long for a line", errno.EMSGSIZE)
+
+        if len(line) > MAX_VALUES:
+            _check_values(line)
 
         body = line[:-1]
         digest = sha256(body).hexdigest()

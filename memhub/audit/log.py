@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
 import uuid
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.audit.chain import HASH_ALGORITHM, Chain, Mark, UnfitRecord
 from memhub.audit.failure import AuditError
+from memhub.audit.place import describe_fate
 from memhub.audit.sink import Durability, FileSink
-from memhub.audit.tail import RecoveredTail, Tail, read_tail
+from memhub.audit.tail import EndedFile, RecoveredTail, Tail, read_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,6 +51,7 @@ class AuditLog:
         self.flushed_seq = tail.seq
         self._flushed_head = tail.head
         self._clocks = clocks
+        self._header: dict[str, Any] = {}
         self._epoch = 0
         self._flushed_epoch = 0
         self._sink: FileSink | None = sink
@@ -96,11 +98,10 @@ class AuditLog:
             tail = read_tail(sink.fd, sink.path)
             log = cls(sink, tail, processors, (wall, mono))
             log.log_id = tail.log_id or log_id or uuid.uuid4().hex
-            log._begin(tail, {**(header or {}), "software": software})
-        except BaseException as error:
+            log._header = {**(header or {}), "software": software}
+            log._begin(tail)
+        except BaseException:
             sink.close()
-            if isinstance(error, OSError) and not isinstance(error, AuditError):
-                raise AuditError.of(sink.path, "audit log not read", error) from error
             raise
 
         return log
@@ -210,6 +211,39 @@ class AuditLog:
         else:
             raise ValueError(f"record {mark.seq + 1} is written and cannot be taken back")
 
+    @property
+    def misplaced(self) -> str | None:
+        """What became of the file, in words; None if the path still leads to it.
+
+        What was deleted, replaced or cut takes no record. A renamed file takes them for a minute,
+        so that a rotation has time to ask for `reopen`.
+        """
+        return None if self._sink is None else describe_fate(self._sink.find_fate())
+
+    def reopen(self) -> EndedFile | None:
+        """Go on in the file that the path leads to now, as after a rotation.
+
+        The file that was renamed ends in `log.close`. A file that is not there is begun, with
+        the same `log_id`; one that holds a log is continued.
+
+        Returns:
+            where the chain of the file before ends; None if the path still leads to this one,
+                which is written on.
+
+        Raises:
+            AuditError: what was pending could not be written and is lost, or the new file cannot
+                be opened, locked, read or written. The log goes on with the old file.
+        """
+        old = self._open_sink()
+        sink = old.find_successor()
+        try:
+            self.flush()
+            return None if sink is None else self._move(old, sink)
+        except BaseException:
+            if sink is not None and sink is not old:
+                sink.close()
+            raise
+
     def close(self) -> None:
         """Write `log.close`, flush, and close the file; again does nothing.
 
@@ -238,12 +272,59 @@ class AuditLog:
 
         return f"<AuditLog {self.path} seq={self.seq} {state}>"
 
-    def _begin(self, tail: Tail, header: Mapping[str, Any]) -> None:
+    def _move(self, old: FileSink, sink: FileSink) -> EndedFile:
+        """Leave one file in order and begin or continue another, or the same one if it was cut."""
+        tail = read_tail(sink.fd, sink.path)
+        if sink is old:
+            ended = EndedFile(self.flushed_seq, self._flushed_head, closed=False)
+            sink.accept_size()
+            self._stand_at(sink, tail)
+            self._begin(tail)
+
+            return ended
+
+        closed = self._end_file()
+        ended = EndedFile(self.flushed_seq, self._flushed_head, closed)
+        left = Tail(*ended[:2], self.log_id, closed)
+        self._stand_at(sink, tail)
+        try:
+            self._begin(tail)
+        except AuditError:
+            self._stand_at(old, left)
+            with contextlib.suppress(AuditError):
+                self._begin(left)
+            raise
+
+        old.close()
+
+        return ended
+
+    def _end_file(self) -> bool:
+        """Write `log.close` if the file takes it; one that was deleted does not."""
+        try:
+            self._own("log.close", {"count": self._chain.seq + 1})
+            self.flush()
+        except AuditError:
+            return False
+
+        return True
+
+    def _stand_at(self, sink: FileSink, tail: Tail) -> None:
+        """Let the chain go on in a file from where that ends."""
+        self._sink = sink
+        self.log_id = tail.log_id or self.log_id
+        self.recovered = tail.torn
+        self._epoch += 1
+        self.flushed_seq, self._flushed_head = tail.seq, tail.head
+        self._flushed_epoch = self._epoch
+        self._forget()
+
+    def _begin(self, tail: Tail) -> None:
         fields = {
             "log_id": self.log_id,
             "hash_algorithm": HASH_ALGORITHM,
             "continued": tail.seq > 0,
-            **header,
+            **self._header,
         }
         if tail.seq:
             self._own("log.resume", {**fields, "clean": tail.closed})
@@ -251,7 +332,7 @@ class AuditLog:
             self._own("log.open", fields)
         if tail.torn is not None:
             self._open_sink().cut(tail.torn.offset)
-            self._own("log.recovered", _cut_fields(tail.torn))
+            self._own("log.recovered", tail.torn.fields())
         self.flush()
 
     def _own(self, event: str, fields: Mapping[str, Any]) -> None:
@@ -271,11 +352,3 @@ class AuditLog:
 
     def _refuse(self, _event: Mapping[str, Any]) -> None:
         self._open_sink()
-
-
-def _cut_fields(torn: RecoveredTail) -> dict[str, Any]:
-    return {
-        "cut_offset": torn.offset,
-        "cut_length": len(torn.data),
-        "cut_hash": sha256(torn.data).hexdigest(),
-    }

@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from memhub.audit.failure import AuditError
+from memhub.audit.line import parse_record
+from memhub.audit.source import DamagedSource, open_source, split_lines
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
-_BUFFER: Final = 1 << 18
+#: The most different names that one counter of a Summary keeps, and the longest.
+MAX_NAMES: Final = 1 << 16
+MAX_NAME: Final = 256
+
+#: What the rest is counted under.
+OTHERS: Final = "(others)"
 
 
-def read_records(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterator[dict[str, Any]]:
     """Iterate over the records of a log, in order.
 
     A last line without its newline is left out: it is being written, or was never finished.
+    Memory is bounded by the longest line that is allowed, 16 MiB, whatever the file holds.
 
     Args:
-        path: the file.
+        path: a file, a pipe, or `-` for standard input; it may be compressed with gzip, and
+            with zstd where Python can read it.
+        typed: whether to refuse a record too that lacks a member which every record has, or has
+            one of another type than the schema says. `memhub.audit.schema.problems` tells more.
 
     Raises:
-        AuditError: the file cannot be read, or a line is not a JSON object.
+        AuditError: it cannot be read, or a line is no record: not one JSON object, too large,
+            with a member twice or a number beyond 64 bits, of another schema version, or with a
+            list or an object where the schema has a single value. It names the line.
     """
-    name = os.fspath(path)
-    number = 0
-    try:
-        with open(name, "rb", buffering=_BUFFER) as file:  # noqa: PTH123
-            for number, line in enumerate(file, 1):  # noqa: B007
-                if line.endswith(b"\n"):
-                    yield _record(line)
-    except OSError as error:
-        raise AuditError.of(name, "audit log not read", error) from error
-    except ValueError as error:
-        raise AuditError(name, f"line {number} is no record: {error}") from error
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    record = orjson.loads(line)
-    if not isinstance(record, dict):
-        raise ValueError("not a JSON object")
-
-    return record
+    number = 1
+    with open_source(path) as source:
+        try:
+            for number, line in enumerate(split_lines(source.blocks()), 1):
+                yield parse_record(line, typed=typed)
+                number += 1
+        except DamagedSource as error:
+            raise AuditError(source.name, f"audit log not read: line {number}: {error}") from error
+        except ValueError as error:
+            raise AuditError(source.name, f"line {number} is no record: {error}") from error
 
 
 #: Counters of a Summary and the field that each counts.
@@ -63,6 +65,9 @@ _COUNTED: Final = {
 @dataclass(slots=True)
 class Summary:
     """How often each thing occurs in a log; records without the field are not counted.
+
+    A counter keeps 65,536 different names of at most 256 characters. What a longer log has
+    beyond that is counted as `(others)`, so that no file fills memory.
 
     Attributes:
         records: all records.
@@ -93,14 +98,14 @@ def summary(path: str | os.PathLike[str]) -> Summary:
     """Count a log's records by event, operation, errno, machine, process and owner.
 
     Args:
-        path: the file.
+        path: as for `read_records`.
 
     Raises:
-        AuditError: the file cannot be read, or a line is not a JSON object.
+        AuditError: as `read_records` does for typed records.
     """
     total = Summary()
     counters = [(getattr(total, name), key) for name, key in _COUNTED.items()]
-    for record in read_records(path):
+    for record in read_records(path, typed=True):
         total.records += 1
         wall = record.get("wall_ns")
         if total.first_ns is None:
@@ -110,6 +115,13 @@ def summary(path: str | os.PathLike[str]) -> Summary:
             total.refused += 1
         for counter, key in counters:
             if (value := record.get(key)) is not None:
-                counter[value] += 1
+                counter[_counted_name(counter, value)] += 1
 
     return total
+
+
+def _counted_name(counter: Counter[str], name: str) -> str:
+    if name in counter or (len(counter) < MAX_NAMES and len(name) <= MAX_NAME):
+        return name
+
+    return OTHERS

@@ -285,7 +285,8 @@ def problems(record: Mapping[str, Any]) -> list[str]:
     Returns:
         one sentence for each misfit; empty if there is none.
     """
-    event = EVENTS.get(record.get("event", ""))
+    name = record.get("event", "")
+    event = EVENTS.get(name) if isinstance(name, str) else None
     if event is None:
         return [f"event {record.get('event')!r} is unknown"]
 

@@ -10,12 +10,18 @@ import stat
 from typing import TYPE_CHECKING, Literal
 
 from memhub.audit.failure import AuditError
+from memhub.audit.place import LOOK_EVERY_NS, Place, leads_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from memhub.audit.place import Fate
+
 #: `os`: a record counts when the kernel has it; `disk`: when fdatasync(2) has returned.
 Durability = Literal["os", "disk"]
+
+#: How often a path that leads to another file each time is opened again.
+_OPENINGS = 10
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -46,11 +52,13 @@ class FileSink:
             raise ValueError(f"durability {durability!r} is neither 'os' nor 'disk'")
 
         self.path = os.fspath(path)
+        self._durability: Durability = durability
         self._disk = durability == "disk"
         self._write = write
         self._ragged = False
         self.fd = _open(self.path)
         self.size = os.fstat(self.fd).st_size
+        self._place = Place(self.path, self.fd, 0 if self._disk else LOOK_EVERY_NS)
         if self._disk:
             self._keep_name()
 
@@ -59,9 +67,11 @@ class FileSink:
 
         Raises:
             AuditError: a write or sync failed; the file is cut back to what it held before.
-                Where even that fails the next call begins with it.
+                Where even that fails the next call begins with it. ESTALE: the file was deleted,
+                replaced or cut, or was renamed a while ago; nothing was written.
         """
         try:
+            self._place.check(self.size)
             if self._ragged:
                 self._cut()
             self._ragged = True
@@ -88,6 +98,35 @@ class FileSink:
         except OSError as error:
             raise AuditError.of(self.path, "torn line not cut", error) from error
 
+    def find_fate(self) -> Fate:
+        """Look whether the file is still where its path leads, with all its bytes."""
+        return self._place.find_fate(self.size)
+
+    def find_successor(self) -> FileSink | None:
+        """Open what the path leads to now, in the same way.
+
+        Returns:
+            None if that is this file as it should be, this sink if another program cut its file,
+            otherwise a new one. A renamed file takes a last record in either case.
+
+        Raises:
+            AuditError: as for a new sink.
+        """
+        self._place.restart_grace()
+        fate = self.find_fate()
+        if fate == "held":
+            return None
+
+        if fate == "cut":
+            return self
+
+        return FileSink(self.path, self._durability, write=self._write)
+
+    def accept_size(self) -> None:
+        """Take the file as it is now, after another program cut it."""
+        self.size = os.fstat(self.fd).st_size
+        self._ragged = False
+
     def close(self) -> None:
         """Close the file, which ends the lock too."""
         if self._ragged:
@@ -105,7 +144,8 @@ class FileSink:
             written += more
 
     def _cut(self) -> None:
-        os.ftruncate(self.fd, self.size)
+        if os.fstat(self.fd).st_size > self.size:
+            os.ftruncate(self.fd, self.size)
         if self._disk:
             os.fdatasync(self.fd)
         self._ragged = False
@@ -125,6 +165,22 @@ class FileSink:
 
 
 def _open(path: str) -> int:
+    """Open and lock the file that the path leads to, also after the lock was taken.
+
+    Between opening and locking another process may have renamed the file and let go of it. Its
+    lock says nothing about the file that is now at the path.
+    """
+    for _ in range(_OPENINGS):
+        fd = _open_locked(path)
+        if leads_to(path, fd):
+            return fd
+
+        os.close(fd)
+
+    raise AuditError(path, "the file was replaced whenever it was opened", errno.EBUSY)
+
+
+def _open_locked(path: str) -> int:
     try:
         fd = os.open(path, _FLAGS, 0o640)
     except OSError as error:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Final
-
-import orjson
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
 
 from memhub.audit.chain import (
     GENESIS,
     HASH_ALGORITHM,
     HEADER_START,
-    MAX_LINE,
     SEAL_SIZE,
     digest_of,
     seal_of,
 )
 from memhub.audit.failure import AuditError
+from memhub.audit.line import MAX_LINE, parse_object, show_value
 from memhub.audit.schema import SCHEMA_VERSION
 
 _BLOCK: Final = 1 << 16
@@ -35,6 +34,28 @@ class RecoveredTail:
 
     offset: int
     data: bytes
+
+    def fields(self) -> dict[str, Any]:
+        """What a `log.recovered` record says of it."""
+        return {
+            "cut_offset": self.offset,
+            "cut_length": len(self.data),
+            "cut_hash": sha256(self.data).hexdigest(),
+        }
+
+
+class EndedFile(NamedTuple):
+    """Where the chain of a file ends that a log was moved away from.
+
+    Attributes:
+        seq: sequence number of its last record.
+        head: that record's hash, for `memhub audit verify --head`.
+        closed: whether it is a `log.close`; a file that was deleted or is full takes none.
+    """
+
+    seq: int
+    head: str
+    closed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +87,18 @@ def read_tail(fd: int, path: str) -> Tail:
         path: its name, for messages.
 
     Raises:
-        AuditError: the file is no audit log, has another schema, or its last record does not
-            verify.
+        AuditError: the file cannot be read, is no audit log, has another schema, or its last
+            record does not verify.
     """
+    try:
+        return _read_tail(fd, path)
+    except AuditError:
+        raise
+    except OSError as error:
+        raise AuditError.of(path, "audit log not read", error) from error
+
+
+def _read_tail(fd: int, path: str) -> Tail:
     size = os.fstat(fd).st_size
     lines, torn = _last_lines(fd, path, size)
     cut = RecoveredTail(size - len(torn), torn) if torn else None
@@ -106,23 +136,28 @@ def _last_lines(fd: int, path: str, size: int) -> tuple[list[bytes], bytes]:
 def _header(fd: int, path: str) -> dict[str, Any]:
     line = b""
     while b"\n" not in line and len(line) < MAX_LINE:
-        line += os.pread(fd, _BLOCK, len(line))
-    header = _parsed(line.partition(b"\n")[0])
+        block = os.pread(fd, max(_BLOCK, len(line)), len(line))
+        if not block:
+            break
+        line += block
+    header = _parsed(line.partition(b"\n")[0], path, "line 1")
     if header.get("event") != "log.open":
         raise AuditError(path, "the file does not begin with a log.open record")
 
     if header.get("v") != SCHEMA_VERSION:
-        raise AuditError(path, f"schema {header.get('v')}, where {SCHEMA_VERSION} is written")
+        found = show_value(header.get("v"))
+        raise AuditError(path, f"line 1: schema {found}, where {SCHEMA_VERSION} is written")
 
-    if header.get("hash_algorithm") != HASH_ALGORITHM or "log_id" not in header:
-        raise AuditError(path, f"the header names no log and no {HASH_ALGORITHM} chain")
+    named = header.get("hash_algorithm") == HASH_ALGORITHM
+    if not named or not isinstance(header.get("log_id"), str):
+        raise AuditError(path, f"line 1: the header names no log and no {HASH_ALGORITHM} chain")
 
     return header
 
 
 def _checked(line: bytes, path: str, which: str) -> dict[str, Any]:
-    record = _parsed(line)
-    sound = isinstance(record.get("seq"), int) and isinstance(record.get("prev"), str)
+    record = _parsed(line, path, which)
+    sound = type(record.get("seq")) is int and isinstance(record.get("prev"), str)
     if not sound or line[-SEAL_SIZE:] != seal_of(digest_of(line)):
         raise AuditError(
             path, f"the {which} does not verify, so the log is not continued; {_ADVICE}"
@@ -131,10 +166,16 @@ def _checked(line: bytes, path: str, which: str) -> dict[str, Any]:
     return record
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
+def _parsed(line: bytes, path: str, which: str) -> dict[str, Any]:
     try:
-        record = orjson.loads(line)
-    except ValueError:
-        return {}
+        return parse_object(line)
+    except ValueError as error:
+        if which == "line 1":
+            raise AuditError(
+                path, f"the file does not begin with a log.open record: {error}"
+            ) from error
 
-    return record if isinstance(record, dict) else {}
+        raise AuditError(
+            path,
+            f"the {which} does not verify, so the log is not continued: {error}; {_ADVICE}",
+        ) from error

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import fcntl
-import os
-from collections import Counter
+import re
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
 
 import orjson
 
-from memhub.audit.chain import GENESIS, HASH_ALGORITHM, MAX_LINE, SEAL_SIZE, digest_of, seal_of
+from memhub.audit.chain import GENESIS, HASH_ALGORITHM, SEAL_SIZE, digest_of, seal_of
 from memhub.audit.failure import AuditError
+from memhub.audit.line import MAX_LINE, MAX_VALUES, check_size, parse_object, show_value
 from memhub.audit.schema import SCHEMA_VERSION
+from memhub.audit.source import DamagedSource, Source, open_source
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import os
+    from collections.abc import Callable
 
-_BLOCK: Final = 1 << 18
+_HASH: Final = re.compile("[0-9a-f]{64}")
 
-#: `header`: the first record is no log.open; `json`: not an object on one line; `schema`:
+#: `header`: the first record is no log.open; `json`: not one object on one line,
+#: too large, a member twice or a number beyond 64 bits; `schema`:
 #: another version; `hash`: the line was altered; `seq`: records lost, doubled or moved; `prev`:
 #: the record before was replaced; `torn`: an unfinished last line; `head`: the hash given is not
 #: in the chain; `empty`: no record at all.
@@ -66,7 +69,8 @@ class Verdict:
     Attributes:
         path: the file.
         records: whole records that verify, up to the first break.
-        size: bytes of the file when it was opened.
+        size: bytes of the file when it was opened; of a pipe or a compressed file, bytes of the
+            log that were read.
         head: hash of the last record that verifies: keep it elsewhere and give it to `verify`
             later, since a chain cannot show by itself that its end is missing.
         head_line: line that carries the hash that was asked for, or None.
@@ -101,45 +105,61 @@ def verify(
     """Check every record of a log.
 
     Args:
-        path: the file; it may be in use.
-        head: a record's hash that was kept elsewhere; it must be in the chain.
-        progress: called with the bytes done and the bytes in all, once a block.
+        path: a file, which may be in use, a pipe, or `-` for standard input; it may be
+            compressed with gzip, and with zstd where Python can read it.
+        head: a record's hash that was kept elsewhere, 64 hex digits; it must be in the chain.
+        progress: called with the bytes done and the bytes in all, once a block; not for a pipe,
+            whose size is not known.
 
     Raises:
-        AuditError: the file cannot be read.
+        AuditError: the file cannot be read, or its compressed data are damaged.
+        ValueError: `head` is not 64 hex digits.
     """
-    name = os.fspath(path)
-    walk = _Walk(head.strip().lower() if head else None)
-    try:
-        with open(name, "rb", buffering=0) as file:  # noqa: PTH123
-            size = os.fstat(file.fileno()).st_size
-            for block in _blocks(file, size):
+    walk = _Walk(parse_hash(head) if head is not None else None)
+    with open_source(path) as source:
+        try:
+            for block in source.blocks():
                 walk.feed(block)
-                if progress:
-                    progress(min(walk.taken, size), size)
+                if progress and source.size is not None:
+                    progress(source.taken, source.size)
                 if walk.broken:
                     break
-            walk.finish(in_use=bool(walk.rest) and _in_use(file))
-    except OSError as error:
-        raise AuditError.of(name, "audit log not read", error) from error
+        except DamagedSource as error:
+            where = f"line {walk.lines + 1}"
+            raise AuditError(source.name, f"audit log not read: {where}: {error}") from error
 
-    return walk.verdict(name, size)
+        walk.finish(in_use=bool(walk.rest) and _in_use(source))
+        known = source.size if source.plain else None
 
-
-def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """The file's bytes up to `size`, so that a log that grows ends."""
-    while size > 0 and (block := file.read(min(_BLOCK, size))):
-        size -= len(block)
-        yield block
+        return walk.verdict(source.name, walk.taken if known is None else known)
 
 
-def _in_use(file: BinaryIO) -> bool:
+def parse_hash(text: str) -> str:
+    """Read a record's hash as people hand it over.
+
+    Raises:
+        ValueError: it is not 64 hex digits.
+    """
+    digits = text.strip().lower()
+    if not _HASH.fullmatch(digits):
+        raise ValueError(
+            f"{show_value(text)!r} is no hash of a record: 64 hex digits are expected, "
+            f"and it has {len(digits)} characters"
+        )
+
+    return digits
+
+
+def _in_use(source: Source) -> bool:
+    if source.size is None or not source.plain:
+        return False
+
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(source.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
 
-    fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+    fcntl.flock(source.fd, fcntl.LOCK_UN)
 
     return False
 
@@ -159,7 +179,6 @@ class _Walk:
         self.closed = False
         self.broken: Break | None = None
         self.notes: list[str] = []
-        self.odd: Counter[str] = Counter()
 
     def feed(self, block: bytes) -> None:
         """Check the lines that `block` completes."""
@@ -167,24 +186,30 @@ class _Walk:
         lines = (self.rest + block).split(b"\n")
         self.rest = lines.pop()
         self._lines(lines)
-        if self.broken is None and len(self.rest) > MAX_LINE:
+        if self.broken is None and len(self.rest) >= MAX_LINE:
             self._break("json", self.rest, f"at most {MAX_LINE} bytes", "more", "a line has no end")
 
     def _lines(self, lines: list[bytes]) -> None:
         head, number, offset = self.head, self.lines, self.offset
-        loads, wanted, seal = orjson.loads, self.wanted, SEAL_SIZE
+        loads, dumps, wanted, seal = orjson.loads, orjson.dumps, self.wanted, SEAL_SIZE
         for line in lines:
+            digest = sha256(line[:-seal]).hexdigest()
             try:
+                if len(line) > MAX_VALUES:
+                    check_size(line)
                 record = loads(line)
-                digest = sha256(line[:-seal]).hexdigest()
+                event = record["event"]
+                own = event.startswith("log.")
+                # a line that comes out the same again has no member twice and ends in its hash
                 sound = (
                     record["prev"] == head
                     and record["seq"] == number + 1
+                    and type(record["seq"]) is type(record["v"]) is int
                     and record["v"] == SCHEMA_VERSION
-                    and line[-seal:] == b',"hash":"%b"}' % digest.encode()
+                    and dumps(record) == line
+                    and record.popitem() == ("hash", digest)
                 )
-                event = record["event"][:4]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 sound = False
             if not sound or not number:
                 self.head, self.lines, self.offset = head, number, offset
@@ -195,8 +220,8 @@ class _Walk:
             head = digest
             number += 1
             offset += len(line) + 1
-            if event == "log.":
-                self._own(record["event"], number)
+            if own:
+                self._own(event, number)
             else:
                 self.closed = False
             if digest == wanted:
@@ -215,53 +240,51 @@ class _Walk:
     def _look(self, line: bytes) -> None:
         """Find what is wrong with a line, if anything; the order names the plainest cause."""
         try:
-            record: Any = orjson.loads(line)
+            record = parse_object(line)
         except ValueError as error:
-            self._break("json", line, "a JSON object", repr(line[:40]), f"not JSON: {error}")
-            return
-
-        if not isinstance(record, dict):
-            self._break("json", line, "a JSON object", repr(line[:40]), "not a JSON object")
+            found = f"{len(line)} bytes" if len(line) > MAX_VALUES else repr(line[:40])
+            self._break("json", line, "a JSON object", found, str(error))
             return
 
         first = self.lines == 0
         if first and record.get("event") != "log.open":
             self._header(record, "log.open", record.get("event"), "the log's beginning is missing")
-        elif record.get("v") != SCHEMA_VERSION:
-            found = str(record.get("v"))
+        elif not _is_integer(record.get("v"), SCHEMA_VERSION):
+            found = show_value(record.get("v"))
             self._break("schema", record, f"v {SCHEMA_VERSION}", found, "another schema version")
         elif line[-SEAL_SIZE:] != seal_of(digest_of(line)):
-            expected, found = digest_of(line), str(record.get("hash"))
+            expected, found = digest_of(line), show_value(record.get("hash"))
             self._break("hash", record, expected, found, "the record's bytes were altered")
-        elif record.get("seq") != self.lines + 1:
+        elif not _is_integer(record.get("seq"), self.lines + 1):
             self._sequence(record)
         elif record.get("prev") != self.head:
-            found = str(record.get("prev"))
+            found = show_value(record.get("prev"))
             self._break("prev", record, self.head, found, "not the successor of the record before")
         elif not isinstance(record.get("event"), str):
-            self._break("schema", record, "an event", str(record.get("event")), "no event name")
+            found = show_value(record.get("event"))
+            self._break("schema", record, "an event", found, "no event name")
         elif first and record.get("hash_algorithm") != HASH_ALGORITHM:
             named = record.get("hash_algorithm")
             self._header(record, HASH_ALGORITHM, named, "the header names another chain")
         elif first:
-            self.log_id = str(record.get("log_id"))
+            self.log_id = show_value(record.get("log_id"))
 
     def _header(self, record: dict[str, Any], expected: str, found: object, why: str) -> None:
-        self._break("header", record, expected, str(found), why)
+        self._break("header", record, expected, show_value(found), why)
 
     def _sequence(self, record: dict[str, Any]) -> None:
         due, seq = self.lines + 1, record.get("seq")
-        if isinstance(seq, int) and seq > due:
+        if _is_integer(seq) and seq > due:
             reason = f"records {due} to {seq - 1} are missing or moved"
         else:
             reason = "a record is repeated or moved"
-        self._break("seq", record, str(due), str(seq), reason)
+        self._break("seq", record, str(due), show_value(seq), reason)
 
     def _break(
         self, kind: BreakKind, where: dict[str, Any] | bytes, expected: str, found: str, reason: str
     ) -> None:
         seq = where.get("seq") if isinstance(where, dict) else None
-        known = seq if isinstance(seq, int) else None
+        known = seq if _is_integer(seq) else None
         self.broken = Break(kind, self.lines + 1, self.offset, known, expected, found, reason)
 
     def finish(self, *, in_use: bool) -> None:
@@ -299,3 +322,8 @@ class _Walk:
             broken=self.broken,
             notes=tuple(notes),
         )
+
+
+def _is_integer(value: object, due: int | None = None) -> TypeGuard[int]:
+    """Whether a value is an integer, and the one that is due; true and 1.0 are equal to 1."""
+    return type(value) is int and (due is None or value == due)

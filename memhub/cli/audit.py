@@ -1,12 +1,18 @@
 """Verify an audit log's chain, sum it up, or show its records.
 
-exit codes: 0, 1 if the chain is broken, 2 if the file cannot be read
+FILE is a file, a pipe, or - for standard input, plain or compressed with gzip (with zstd where
+Python can read it).
+
+exit codes: 0, 1 if the chain is broken, 2 if the log cannot be read, a line is no record (summary
+and show), or an argument is wrong
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from memhub.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +24,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub audit`."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     check = verbs.add_parser("verify", help="check the hash chain and say where it breaks")
-    check.add_argument("--head", metavar="HEX", help="a record's hash that must be in the chain")
+    check.add_argument("--head", metavar="HEX", help="hash of a record that must be in the chain")
     total = verbs.add_parser("summary", help="count records by event, errno, machine, process")
     show = verbs.add_parser("show", help="one line for each record")
     show.add_argument("--refused", action="store_true", help="only what was refused")
@@ -37,10 +43,16 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def _verify(chosen: argparse.Namespace) -> int:
     from memhub.audit import verify
+    from memhub.audit.verify import parse_hash
     from memhub.cli.terminal import print_json, progress
 
+    try:
+        head = None if chosen.head is None else parse_hash(chosen.head)
+    except ValueError as error:
+        raise CommandFailed(f"--head: {error}") from error
+
     with progress("verify") as tell:
-        verdict = verify(chosen.file, head=chosen.head, progress=tell)
+        verdict = verify(chosen.file, head=head, progress=tell)
 
     if chosen.json:
         print_json({"ok": verdict.ok, **asdict(verdict)})
@@ -71,7 +83,7 @@ def _summary(chosen: argparse.Namespace) -> int:
         counts = {name: getattr(total, name) for name in total.__slots__}
         print_json({name: dict(it) if isinstance(it, dict) else it for name, it in counts.items()})
     else:
-        _print_summary(chosen.file, total)
+        _print_summary("standard input" if chosen.file == "-" else chosen.file, total)
 
     return 0
 
@@ -97,9 +109,11 @@ def _show(chosen: argparse.Namespace) -> int:
     from memhub.cli.terminal import Screen
 
     screen = Screen()
-    for record in read_records(chosen.file):
+    for record in read_records(chosen.file, typed=True):
         if record.get("errno") is not None:
-            screen.line(*_spans(record), (f"  {record['errno']}: {record['reason']}", "red"))
+            screen.line(
+                *_spans(record), (f"  {record['errno']}: {record.get('reason') or ''}", "red")
+            )
         elif not chosen.refused:
             screen.line(*_spans(record))
 

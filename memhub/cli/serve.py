@@ -1,7 +1,8 @@
 """Serve the machines of a configuration file to clients on sockets, until told to stop.
 
 SIGTERM and SIGINT stop it: nobody new is taken, requests under way are answered, then every
-connection is closed. Exit codes: 0 stopped in order, 2 it could not start.
+connection is closed. SIGHUP reopens the audit log after it was renamed. Exit codes: 0 stopped in
+order, 2 it could not start or the log could not be ended in order.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     from contextlib import ExitStack
 
-    with ExitStack() as stack:
+    from memhub.cli.log_file import hangups_ignored
+
+    with hangups_ignored(), ExitStack() as stack:
         log = _open_log(config, chosen.log, stack)
         run_on(chosen.backend, _serve, config, arches, chosen, log)
 
@@ -103,6 +106,7 @@ async def _serve(
 ) -> None:
     import anyio
 
+    from memhub.cli.log_file import reopen_on_hangup, watch_log
     from memhub.cli.version import version
     from memhub.hub import Hub
     from memhub.service.server import Server
@@ -122,6 +126,9 @@ async def _serve(
         try:
             async with server, anyio.create_task_group() as tasks:
                 await tasks.start(_wait_for_signal, tasks.cancel_scope)
+                await tasks.start(reopen_on_hangup, hub, log, _report)
+                if log is not None:
+                    tasks.start_soon(watch_log, log, _report)
                 _ready(server, len(hub.machines), log)
                 notify("READY=1")
                 await anyio.sleep_forever()
@@ -139,7 +146,7 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for number in signals:
-            _say(f"stopping on {signal.Signals(number).name}", sys.stderr)
+            _report(f"stopping on {signal.Signals(number).name}")
             scope.cancel()
             return
 
@@ -148,6 +155,14 @@ def _ready(server: Server, machines: int, log: AuditLog | None) -> None:
     where = " and ".join(server.addresses)
     kept = f"log {log.path}" if log is not None else "no log"
     _say(f"ready on {where} ({machines} machine{'s' * (machines != 1)}, {kept})", sys.stdout)
+
+
+def _report(text: str) -> None:
+    """Say it to whoever reads standard error, which after a hangup may be nobody."""
+    import contextlib
+
+    with contextlib.suppress(OSError):
+        _say(text, sys.stderr)
 
 
 def _say(text: str, stream: IO[str]) -> None:

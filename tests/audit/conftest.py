@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub.audit import AuditLog
+from memhub.audit import AuditError, AuditLog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Opener = Callable[..., AuditLog]
@@ -52,6 +53,29 @@ def small(opened: Opener, path: Path) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture
+def every_write_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memhub.audit.sink.LOOK_EVERY_NS", 0)
+
+
+@pytest.fixture
+def moved(path: Path) -> Path:
+    return path.with_name("audit.jsonl.1")
+
+
+@pytest.fixture
+def log(opened: Opener, every_write_looks: None) -> Iterator[AuditLog]:
+    """A log that has recorded one event."""
+    log = opened(header={"pid": 7})
+    log.record(event(1))
+    log.flush()
+    yield log
+    try:
+        log.close()
+    except AuditError as error:
+        assert error.errno == errno.ESTALE  # noqa: PT017 - the test has left it misplaced
+
+
 class Disk:
     """A write(2) that fails, or writes a part, when told to."""
 
@@ -80,3 +104,7 @@ def disk() -> Disk:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def names(path: Path) -> list[str]:
+    return [record["event"] for record in lines(path)]
