@@ -13,19 +13,12 @@ next. The seal has a fixed length, so a shell can check one line:
 
 from __future__ import annotations
 
-import errno
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import orjson
+from typing import Final, NamedTuple
 
 from memhub.audit.line import MAX_LINE as MAX_LINE
-from memhub.audit.line import MAX_VALUES, check_size
 from memhub.audit.schema import SCHEMA_VERSION
 from memhub.escape import EscapedMessage
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
 
 HASH_ALGORITHM: Final = "sha256"
 
@@ -48,14 +41,6 @@ class UnfitRecord(EscapedMessage, ValueError):
     def __init__(self, reason: str, errno: int) -> None:
         self.errno = errno
         super().__init__(reason)
-
-
-def _check_values(line: bytes) -> None:
-    """Refuse what no reader would take."""
-    try:
-        check_size(line)
-    except ValueError as error:
-        raise UnfitRecord(str(error), errno.EMSGSIZE) from error
 
 
 def digest_of(line: bytes) -> str:
@@ -82,64 +67,3 @@ class Mark(NamedTuple):
     head: str
     pending: int
     epoch: int
-
-
-class Chain:
-    """Where the chain stands, and the lines that wait to be written.
-
-    It is the logger that structlog wraps: `stamp` and `render` end the processor chain, and
-    `record` takes the rendered line. Only `record` moves the chain, so an event that fails on
-    its way leaves no gap.
-
-    Attributes:
-        seq: sequence number of the last record, 0 before the first.
-        head: that record's hash.
-        pending: the lines not written yet.
-    """
-
-    __slots__ = ("head", "pending", "seq")
-
-    def __init__(self, seq: int = 0, head: str = GENESIS) -> None:
-        self.seq = seq
-        self.head = head
-        self.pending = bytearray()
-
-    def stamp(
-        self, _logger: object, _method: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
-        """Give the event its place in the chain (a structlog processor)."""
-        if "hash" in event:
-            raise UnfitRecord("an event has no field 'hash'", errno.EINVAL)
-
-        event["v"] = SCHEMA_VERSION
-        event["seq"] = self.seq + 1
-        event["prev"] = self.head
-
-        return event
-
-    def render(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
-        """Turn the event into JSON (a structlog processor, the last)."""
-        try:
-            return orjson.dumps(event)
-        except TypeError as error:
-            raise UnfitRecord(f"not JSON: {error}", errno.EINVAL) from error
-
-    def record(self, line: bytes) -> None:
-        """Seal a rendered line and let the chain go on from it."""
-        if len(line) > MAX_LINE - SEAL_SIZE:
-            raise UnfitRecord(f"{len(line)} bytes are too long for a line", errno.EMSGSIZE)
-
-        if len(line) > MAX_VALUES:
-            _check_values(line)
-
-        body = line[:-1]
-        digest = sha256(body).hexdigest()
-        self.pending += b'%b,"hash":"%b"}\n' % (body, digest.encode())
-        self.seq += 1
-        self.head = digest
-
-    def back_to(self, mark: Mark) -> None:
-        """Forget the lines that were recorded since `mark`; they must still be pending."""
-        del self.pending[mark.pending :]
-        self.seq = mark.seq
-        self.head = mark.head

@@ -9,7 +9,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Self, final
 
-from memhub.audit.chain import HASH_ALGORITHM, Chain, Mark, UnfitRecord
+from memhub.audit.chain import HASH_ALGORITHM, Mark, UnfitRecord
 from memhub.audit.failure import AuditError
 from memhub.audit.place import describe_fate
 from memhub.audit.sink import Durability, FileSink
@@ -43,7 +43,7 @@ class AuditLog:
         clocks: tuple[Callable[[], int], Callable[[], int]],
     ) -> None:
         # structlog takes longer to import than a one-shot command may, and readers do without
-        from memhub.audit.logger import wrap
+        from memhub.audit.logger import Chain, wrap
 
         self.path = sink.path
         self.log_id = tail.log_id
@@ -178,8 +178,9 @@ class AuditLog:
             return
 
         self._epoch += 1
+        sink = self._sink or self._open_sink()
         try:
-            self._open_sink().append(bytes(chain.pending))
+            sink.append(bytes(chain.pending))
         except AuditError:
             self._forget()
             raise

@@ -49,20 +49,23 @@ class Place:
     Args:
         path: what it was opened by.
         fd: the file.
-        every_ns: how often `check` looks, nanoseconds.
+        every_ns: how often `check` is to be called at most, nanoseconds.
+
+    Attributes:
+        look_at: monotonic nanoseconds from which a write calls `check` first.
     """
 
-    __slots__ = ("_every_ns", "_fd", "_look_at", "_path", "_renamed_at")
+    __slots__ = ("_every_ns", "_fd", "_path", "_renamed_at", "look_at")
 
     def __init__(self, path: str, fd: int, every_ns: int) -> None:
         self._path = path
         self._fd = fd
         self._every_ns = every_ns
-        self._look_at = 0
+        self.look_at = 0
         self._renamed_at: int | None = None
 
     def check(self, size: int) -> None:
-        """Refuse a write to a file that nobody can find, if it is time to look.
+        """Refuse a write to a file that nobody can find.
 
         Args:
             size: bytes that the file must have.
@@ -70,26 +73,22 @@ class Place:
         Raises:
             OSError: ESTALE; it was deleted or cut, or was renamed RENAMED_FOR_NS ago.
         """
-        now = time.monotonic_ns()
-        if now < self._look_at:
-            return
-
         fate = self.find_fate(size)
         if fate not in ("held", "renamed"):
             raise OSError(errno.ESTALE, f"{_WORDS[fate]} until the log is reopened")
 
-        self._look_at = now + self._every_ns
+        self.look_at = time.monotonic_ns() + self._every_ns
 
     def restart_grace(self) -> None:
         """Let a renamed log be written to for RENAMED_FOR_NS from now on."""
         self._renamed_at = None
-        self._look_at = 0
+        self.look_at = 0
 
     def find_fate(self, size: int) -> Fate:
         """Look what has become of the file now; if it is not held, the next `check` looks too."""
         fate = self._look(size)
         if fate != "held":
-            self._look_at = 0
+            self.look_at = 0
 
         return fate
 

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Literal
 
 from memhub.audit.failure import AuditError
@@ -71,11 +72,14 @@ class FileSink:
                 replaced or cut, or was renamed a while ago; nothing was written.
         """
         try:
-            self._place.check(self.size)
+            if monotonic_ns() >= self._place.look_at:
+                self._place.check(self.size)
             if self._ragged:
                 self._cut()
             self._ragged = True
-            self._write_all(data)
+            written = self._write(self.fd, data)
+            if written < len(data):
+                self._write_rest(data, written)
             if self._disk:
                 os.fdatasync(self.fd)
         except OSError as error:
@@ -134,8 +138,7 @@ class FileSink:
                 self._cut()
         os.close(self.fd)
 
-    def _write_all(self, data: bytes) -> None:
-        written = self._write(self.fd, data)
+    def _write_rest(self, data: bytes, written: int) -> None:
         while written < len(data):
             more = self._write(self.fd, data[written:])
             if not more:

@@ -81,20 +81,17 @@ def _reopen(hub: Hub, log: AuditLog) -> str:
 
 def _record_machines(hub: Hub, log: AuditLog, ended: EndedFile) -> None:
     """Record every machine's table as it is now; subscribers are not told, as nothing changed."""
-    from memhub.audit import records
-    from memhub.dispatch.machines import describe
+    from memhub.audit.rows import row_of
+    from memhub.startup import attached_event
 
-    context = hub.dispatch.context
-    now = context.clock.now()
+    now = hub.engine.now()
     came: dict[str, Any] = {
         "cause": "reopen",
         "reason": f"the file before ends in record {ended.seq}, hash {ended.head}",
     }
-    for machine in context.machines.values():
-        table = machine.ranges.table
-        state = table.state if table is not None else None
-        record = records.attach(machine, now, state, describe(machine.spec))
-        log.record({**record, "generation": machine.generation, **came})
+    for machine in hub.machines.values():
+        row = row_of(attached_event(machine, now), now.mono_ns)
+        log.record({**(row or {}), "generation": machine.generation, **came})
 
     log.flush()
 
