@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core.effective import mtrr
+from memhub.x86 import registers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: Type byte to attribute; every other byte is MDF_UNKNOWN.
 ATTRIBUTE_OF: Final[Mapping[int, int]] = {
-    mtrr.UC: abi.MDF_UNCACHEABLE,
-    mtrr.WC: abi.MDF_WRITECOMBINE,
-    mtrr.WT: abi.MDF_WRITETHROUGH,
-    mtrr.WP: abi.MDF_WRITEPROTECT,
-    mtrr.WB: abi.MDF_WRITEBACK,
+    registers.UC: abi.MDF_UNCACHEABLE,
+    registers.WC: abi.MDF_WRITECOMBINE,
+    registers.WT: abi.MDF_WRITETHROUGH,
+    registers.WP: abi.MDF_WRITEPROTECT,
+    registers.WB: abi.MDF_WRITEBACK,
 }
 
 #: Attribute to type byte; a descriptor with anything else keeps the byte that is there.
@@ -75,7 +75,7 @@ class MtrrCodec:
         """
         flags = desc.mr_flags & _NOT_ATTRIBUTE | ATTRIBUTE_OF.get(base & 0xFF, abi.MDF_UNKNOWN)
         owner = desc.mr_owner
-        if mask & mtrr.MASK_VALID:
+        if mask & registers.MASK_VALID:
             flags |= abi.MDF_ACTIVE
             owner = _labelled(owner)
         else:
@@ -109,7 +109,7 @@ class MtrrCodec:
             return (0, 0)
 
         byte = TYPE_OF.get(desc.mr_flags & abi.MDF_ATTRMASK, old_base & 0xFF)
-        mask = -desc.mr_len & self.phys_mask | mtrr.MASK_VALID
+        mask = -desc.mr_len & self.phys_mask | registers.MASK_VALID
 
         return (desc.mr_base & self.phys_mask | byte, mask)
 
@@ -120,7 +120,7 @@ class MtrrCodec:
         fetched = []
         for slot, desc in enumerate(slots):
             if slot < fixed:
-                byte = get(mtrr.FIXED_MSRS[slot >> 3], 0) >> 8 * (slot & 7) & 0xFF
+                byte = get(registers.FIXED_MSRS[slot >> 3], 0) >> 8 * (slot & 7) & 0xFF
                 fetched.append(self.fetch_fixed(desc, byte))
             else:
                 number = pair_number(slot - fixed)
@@ -142,12 +142,12 @@ class MtrrCodec:
 
 def fixed_slots(slots: Sequence[RangeDesc]) -> int:
     """How many of the first slots are fixed ranges: all 88 or none."""
-    return mtrr.FIXED_COUNT if slots and slots[0].mr_flags & abi.MDF_FIXACTIVE else 0
+    return registers.FIXED_COUNT if slots and slots[0].mr_flags & abi.MDF_FIXACTIVE else 0
 
 
 def pair_number(variable: int) -> int:
     """The PhysBase register of a variable pair; PhysMask is the next."""
-    return mtrr.MSR_MTRR_VARIABLE_BASE + 2 * variable
+    return registers.MSR_MTRR_VARIABLE_BASE + 2 * variable
 
 
 def store_fixed(slots: Mapping[int, RangeDesc], msrs: Mapping[int, int]) -> dict[int, int]:
@@ -159,7 +159,7 @@ def store_fixed(slots: Mapping[int, RangeDesc], msrs: Mapping[int, int]) -> dict
     """
     stored: dict[int, int] = {}
     for slot, desc in slots.items():
-        number = mtrr.FIXED_MSRS[slot >> 3]
+        number = registers.FIXED_MSRS[slot >> 3]
         value = stored[number] if number in stored else msrs.get(number, 0)
         byte = TYPE_OF.get(desc.mr_flags & abi.MDF_ATTRMASK)
         if byte is not None:
@@ -187,7 +187,7 @@ def unknown_types(
     """
     found: dict[int, int] = {}
     for slot, desc in slots.items():
-        number = mtrr.FIXED_MSRS[slot >> 3] if slot < fixed else pair_number(slot - fixed)
+        number = registers.FIXED_MSRS[slot >> 3] if slot < fixed else pair_number(slot - fixed)
         if desc.mr_flags & abi.MDF_ATTRMASK != abi.MDF_UNKNOWN or number not in earlier:
             continue
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
+from memhub.core import range_refusals as refusals
 from memhub.core.driver import NO_REGISTERS, Change, Cpu, RangeDriver, RangeState
-from memhub.core.effective import mtrr
 from memhub.errors import NotSupported
-from memhub.plugin import mtrr_rules as rules
-from memhub.plugin import refusals
-from memhub.plugin.mtrr_codec import (
+from memhub.x86 import mtrr_rules as rules
+from memhub.x86 import registers
+from memhub.x86.mtrr_codec import (
     FIXED_FLAGS,
     MtrrCodec,
     fixed_slots,
@@ -34,12 +34,14 @@ from memhub.plugin.mtrr_codec import (
     store_fixed,
     unknown_types,
 )
-from memhub.plugin.types import TypeMap, types_from_mtrrs
+from memhub.x86.mtrr_types import types_from_mtrrs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FIXED_SLOTS: Final = {span: slot for slot, span in enumerate(mtrr.FIXED_RANGES)}
+    from memhub.core.effective.typemap import TypeMap
+
+_FIXED_SLOTS: Final = {span: slot for slot, span in enumerate(registers.FIXED_RANGES)}
 
 
 class MtrrDriver(RangeDriver):
@@ -51,7 +53,7 @@ class MtrrDriver(RangeDriver):
 
     def __init__(self, cpu: Cpu) -> None:
         self._cpu = cpu
-        self._codec = MtrrCodec(mtrr.address_mask(cpu.phys_bits))
+        self._codec = MtrrCodec(registers.address_mask(cpu.phys_bits))
 
     def attach(self, msrs: Mapping[int, int]) -> RangeState:
         """Read the registers; what is active is FIRMWARE's, labelled "BIOS".
@@ -65,13 +67,13 @@ class MtrrDriver(RangeDriver):
         if not self._cpu.mtrr:
             raise NotSupported("the CPU has no memory type range registers (CPUID bit MTRR)")
 
-        registers = mtrr.MtrrRegisters.decode(msrs, self._cpu.phys_bits)
-        if not registers.enabled:
+        decoded = registers.MtrrRegisters.decode(msrs, self._cpu.phys_bits)
+        if not decoded.enabled:
             return RangeState((), msrs)
 
-        fixed = [RangeDesc(*span, FIXED_FLAGS) for span in mtrr.FIXED_RANGES]
-        blank = [RangeDesc(0, 0)] * registers.variable_count
-        rows = self._codec.fetch([*fixed, *blank] if registers.fixed_active else blank, msrs)
+        fixed = [RangeDesc(*span, FIXED_FLAGS) for span in registers.FIXED_RANGES]
+        blank = [RangeDesc(0, 0)] * decoded.variable_count
+        rows = self._codec.fetch([*fixed, *blank] if decoded.fixed_active else blank, msrs)
         slots = tuple([_by_firmware(row) for row in rows])
 
         return RangeState(slots, msrs, settled=not self._codec.store(slots, msrs))
@@ -93,7 +95,7 @@ class MtrrDriver(RangeDriver):
         slots = state.slots
         fixed = fixed_slots(slots)
         # The sum wraps at 64 bits, as the kernel's does.
-        if fixed and desc.mr_base + desc.mr_len & abi.U64_MAX <= mtrr.FIXED_END:
+        if fixed and desc.mr_base + desc.mr_len & abi.U64_MAX <= registers.FIXED_END:
             return self._outcome(state, rules.fixed_update(slots, desc))
 
         slot = rules.variable_slot(slots, fixed, desc)
@@ -161,7 +163,7 @@ class MtrrDriver(RangeDriver):
 
         number = pair_number(slot - fixed)
         mask = state.msrs.get(number + 1, 0)
-        if not mask & mtrr.MASK_VALID:
+        if not mask & registers.MASK_VALID:
             return (0, 0)
 
         bits = self._codec.phys_mask
@@ -197,7 +199,7 @@ class MtrrDriver(RangeDriver):
         rows = {}
         for slot, desc in written.items():
             if slot < fixed:
-                byte = stored[mtrr.FIXED_MSRS[slot >> 3]] >> 8 * (slot & 7) & 0xFF
+                byte = stored[registers.FIXED_MSRS[slot >> 3]] >> 8 * (slot & 7) & 0xFF
                 rows[slot] = codec.fetch_fixed(desc, byte)
             else:
                 rows[slot] = self._pair(old, slot - fixed, desc, msrs)

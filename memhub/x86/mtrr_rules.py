@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core.effective import mtrr
+from memhub.core import range_refusals as refusals
 from memhub.errors import AccessDenied, InvalidRange, NotPermitted, RangeBusy
-from memhub.plugin import refusals
-from memhub.plugin.mtrr_codec import TYPE_OF
+from memhub.x86 import registers
+from memhub.x86.mtrr_codec import TYPE_OF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,14 +58,14 @@ def fixed_update(slots: Sequence[RangeDesc], desc: RangeDesc) -> dict[int, Range
         InvalidRange: the range ends at the end of the 64-bit space.
         AccessDenied: a touched slot is of unknown type, and MDF_FORCE is not given.
     """
-    if desc.mr_base >= mtrr.FIXED_END:
+    if desc.mr_base >= registers.FIXED_END:
         raise InvalidRange(
             f"the range {refusals.span(desc)} ends where 64-bit addresses do, and no fixed slot "
             "holds its base"
         )
 
-    first = mtrr.fixed_index(desc.mr_base)
-    last = mtrr.fixed_index(desc.mr_end - 1)
+    first = registers.fixed_index(desc.mr_base)
+    last = registers.fixed_index(desc.mr_end - 1)
     touched = range(first, last + 1)
     if not desc.mr_flags & abi.MDF_FORCE:
         for slot in touched:
