@@ -7,7 +7,7 @@ state that such a round trip would leave as it is carries `settled`, and then on
 the request touches take part. Any other state (as firmware left it, or made by hand) makes the
 whole round trip once.
 
-Sources: FreeBSD `sys/x86/x86/x86_mem.c` (x86_mrinit, x86_mrset, x86_mrsetlow,
+Sources: FreeBSD `sys/x86/x86/x86_mem.c` (x86_mrinit, mrvalid, x86_mrset, x86_mrsetlow,
 x86_mrsetvariable) and, the same in all that shows, `sys/i386/i386/i686_mem.c`. The newer file's
 conflict test names MDF_UNKNOWN; the older one's refuses it too, since a request is never of
 unknown type and so never of the same.
@@ -20,28 +20,36 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core import range_refusals as refusals
+from memhub.core import range_refusals
 from memhub.core.driver import NO_REGISTERS, Change, Cpu, RangeDriver, RangeState
 from memhub.errors import NotSupported
-from memhub.x86 import mtrr_rules as rules
-from memhub.x86 import registers
+from memhub.x86 import mtrr_refusals as refusals
 from memhub.x86.mtrr_codec import (
     FIXED_FLAGS,
+    TYPE_OF,
     MtrrCodec,
-    fixed_slots,
+    count_fixed,
     not_busy,
-    pair_number,
-    store_fixed,
     unknown_types,
 )
+from memhub.x86.mtrr_fixed import FIXED_SLOTS, retype_fixed
 from memhub.x86.mtrr_types import types_from_mtrrs
+from memhub.x86.registers import (
+    FIXED_END,
+    FIXED_RANGES,
+    MASK_VALID,
+    VARIABLE_MSRS,
+    MtrrRegisters,
+    address_mask,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from memhub.core.effective.typemap import TypeMap
 
-_FIXED_SLOTS: Final = {span: slot for slot, span in enumerate(registers.FIXED_RANGES)}
+#: The one pair of types that may overlap.
+_COMPATIBLE: Final = abi.MDF_WRITEBACK | abi.MDF_UNCACHEABLE
 
 
 class MtrrDriver(RangeDriver):
@@ -53,7 +61,7 @@ class MtrrDriver(RangeDriver):
 
     def __init__(self, cpu: Cpu) -> None:
         self._cpu = cpu
-        self._codec = MtrrCodec(registers.address_mask(cpu.phys_bits))
+        self._codec = MtrrCodec(address_mask(cpu.phys_bits))
 
     def attach(self, msrs: Mapping[int, int]) -> RangeState:
         """Read the registers; what is active is FIRMWARE's, labelled "BIOS".
@@ -67,13 +75,13 @@ class MtrrDriver(RangeDriver):
         if not self._cpu.mtrr:
             raise NotSupported("the CPU has no memory type range registers (CPUID bit MTRR)")
 
-        decoded = registers.MtrrRegisters.decode(msrs, self._cpu.phys_bits)
-        if not decoded.enabled:
+        registers = MtrrRegisters.decode(msrs, self._cpu.phys_bits)
+        if not registers.enabled:
             return RangeState((), msrs)
 
-        fixed = [RangeDesc(*span, FIXED_FLAGS) for span in registers.FIXED_RANGES]
-        blank = [RangeDesc(0, 0)] * decoded.variable_count
-        rows = self._codec.fetch([*fixed, *blank] if decoded.fixed_active else blank, msrs)
+        fixed = [RangeDesc(*span, FIXED_FLAGS) for span in FIXED_RANGES]
+        blank = [RangeDesc(0, 0)] * registers.variable_count
+        rows = self._codec.fetch([*fixed, *blank] if registers.fixed_active else blank, msrs)
         slots = tuple([_by_firmware(row) for row in rows])
 
         return RangeState(slots, msrs, settled=not self._codec.store(slots, msrs))
@@ -91,17 +99,17 @@ class MtrrDriver(RangeDriver):
             AccessDenied: a slot of unknown type would be overwritten without MDF_FORCE.
             NoSpace: no variable slot is free.
         """
-        attribute = rules.check(desc)
+        attribute = _check_request(desc)
         slots = state.slots
-        fixed = fixed_slots(slots)
+        fixed = count_fixed(slots)
         # The sum wraps at 64 bits, as the kernel's does.
-        if fixed and desc.mr_base + desc.mr_len & abi.U64_MAX <= registers.FIXED_END:
-            return self._outcome(state, rules.fixed_update(slots, desc))
+        if fixed and desc.mr_base + desc.mr_len & abi.U64_MAX <= FIXED_END:
+            return self._write(state, retype_fixed(slots, desc))
 
-        slot = rules.variable_slot(slots, fixed, desc)
+        slot = _find_variable(slots, fixed, desc)
         new = RangeDesc(desc.mr_base, desc.mr_len, abi.MDF_ACTIVE | attribute, desc.mr_owner)
 
-        return self._one(state, fixed, slot, new)
+        return self._write_variable(state, fixed, slot, new)
 
     def remove(self, state: RangeState, desc: RangeDesc) -> Change:
         """Clear the first slot, active or not, with the same base and length.
@@ -112,19 +120,20 @@ class MtrrDriver(RangeDriver):
             RangeBusy: it is busy.
         """
         base, length, slots = desc.mr_base, desc.mr_len, state.slots
-        fixed = fixed_slots(slots)
-        if fixed and (base, length) in _FIXED_SLOTS:
-            raise rules.permanent(_FIXED_SLOTS[base, length], slots)
+        fixed = count_fixed(slots)
+        if fixed and (base, length) in FIXED_SLOTS:
+            slot = FIXED_SLOTS[base, length]
+            raise refusals.permanent(slot, slots[slot])
 
         for slot, row in enumerate(slots[fixed:], fixed):
             if row.mr_base == base and row.mr_len == length:
                 if row.mr_flags & abi.MDF_BUSY:
-                    raise rules.busy(slot, row)
+                    raise refusals.busy(slot, row)
 
-                return self._one(state, fixed, slot, _inactive(row))
+                return self._write_variable(state, fixed, slot, _inactive(row))
 
         active = [pair for pair in enumerate(slots) if pair[1].mr_flags & abi.MDF_ACTIVE]
-        raise refusals.absent(desc, active)
+        raise range_refusals.absent(desc, active)
 
     def restore(
         self,
@@ -137,9 +146,9 @@ class MtrrDriver(RangeDriver):
         The byte of a type that mem(4) has no name for is taken from the registers of then.
         """
         back = {slot: not_busy(desc) for slot, desc in slots.items()}
-        bytes_of_then = unknown_types(back, state.msrs, earlier, fixed_slots(state.slots))
+        bytes_of_then = unknown_types(back, state.msrs, earlier, count_fixed(state.slots))
         then = replace(state, msrs={**state.msrs, **bytes_of_then})
-        change = self._outcome(then, back)
+        change = self._write(then, back)
         msrs = {**bytes_of_then, **change.msrs}
         old = state.msrs
 
@@ -156,14 +165,14 @@ class MtrrDriver(RangeDriver):
 
         The registers decide, not the descriptor: a mask with holes matches several stretches.
         """
-        fixed = fixed_slots(state.slots)
+        fixed = count_fixed(state.slots)
         if slot < fixed:
             desc = state.slots[slot]
             return (desc.mr_base, desc.mr_end)
 
-        number = pair_number(slot - fixed)
+        number = VARIABLE_MSRS[slot - fixed]
         mask = state.msrs.get(number + 1, 0)
-        if not mask & registers.MASK_VALID:
+        if not mask & MASK_VALID:
             return (0, 0)
 
         bits = self._codec.phys_mask
@@ -171,74 +180,129 @@ class MtrrDriver(RangeDriver):
 
         return (first, (first | ~mask & bits | 0xFFF) + 1)
 
-    def _one(self, state: RangeState, fixed: int, slot: int, desc: RangeDesc) -> Change:
-        """What writing one variable slot comes to, which most requests do."""
-        if not state.settled:
-            return self._outcome(state, {slot: desc})
-
-        msrs: dict[int, int] = {}
-        row = self._pair(state.msrs, slot - fixed, desc, msrs)
-        kept = not_busy(state.slots[slot]) == row
-
-        return Change((slot,), {} if kept else {slot: row}, msrs, settled=True)
-
-    def _outcome(self, state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
-        rows, msrs = self._touched(state, written) if state.settled else self._all(state, written)
-        slots = {slot: row for slot, row in rows.items() if not_busy(state.slots[slot]) != row}
-
-        return Change(tuple(written), slots, msrs, settled=True)
-
-    def _touched(
-        self, state: RangeState, written: Mapping[int, RangeDesc]
-    ) -> tuple[dict[int, RangeDesc], dict[int, int]]:
-        """Store and fetch the written slots alone."""
-        codec, old = self._codec, state.msrs
-        fixed = fixed_slots(state.slots)
-        stored = store_fixed({s: desc for s, desc in written.items() if s < fixed}, old)
-        msrs = {number: value for number, value in stored.items() if old.get(number, 0) != value}
-        rows = {}
-        for slot, desc in written.items():
-            if slot < fixed:
-                byte = stored[registers.FIXED_MSRS[slot >> 3]] >> 8 * (slot & 7) & 0xFF
-                rows[slot] = codec.fetch_fixed(desc, byte)
-            else:
-                rows[slot] = self._pair(old, slot - fixed, desc, msrs)
-
-        return rows, msrs
-
-    def _pair(
-        self, old: Mapping[int, int], variable: int, desc: RangeDesc, msrs: dict[int, int]
-    ) -> RangeDesc:
-        """Store and fetch one variable slot.
+    def _write_variable(self, state: RangeState, fixed: int, slot: int, desc: RangeDesc) -> Change:
+        """Store and fetch one variable slot, which is all that most requests touch.
 
         Args:
-            old: the registers so far.
-            variable: which pair.
-            desc: what the slot is to hold.
-            msrs: takes the registers that become different.
-
-        Returns:
-            what the slot holds then.
+            state: the present state.
+            fixed: how many of its slots are fixed ranges.
+            slot: the slot that the request writes.
+            desc: what it is to hold.
         """
-        number = pair_number(variable)
-        was = old.get(number, 0)
-        base, mask = self._codec.store_variable(desc, was)
-        if base != was:
+        if not state.settled:
+            return self._write_all(state, {slot: desc})
+
+        old, codec = state.msrs, self._codec
+        number = VARIABLE_MSRS[slot - fixed]
+        old_base = old.get(number, 0)
+        base, mask = codec.store_variable(desc, old_base)
+        msrs = {}
+        if base != old_base:
             msrs[number] = base
 
         if mask != old.get(number + 1, 0):
             msrs[number + 1] = mask
 
-        return self._codec.fetch_variable(desc, base, mask)
+        row, held = codec.fetch_variable(desc, base, mask), state.slots[slot]
+        if held.mr_flags & abi.MDF_BUSY:
+            held = not_busy(held)
 
-    def _all(
-        self, state: RangeState, written: Mapping[int, RangeDesc]
-    ) -> tuple[dict[int, RangeDesc], dict[int, int]]:
+        return Change((slot,), {} if row == held else {slot: row}, msrs, settled=True)
+
+    def _write(self, state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
+        """Store and fetch these slots, and all others if the state is not settled."""
+        if not state.settled:
+            return self._write_all(state, written)
+
+        fixed = count_fixed(state.slots)
+        low = {slot: desc for slot, desc in written.items() if slot < fixed}
+        rows, msrs = self._codec.write_fixed(low, state.msrs)
+        for slot, desc in written.items():
+            if slot >= fixed:
+                change = self._write_variable(state, fixed, slot, desc)
+                rows.update(change.slots)
+                msrs.update(change.msrs)
+
+        return _make_change(state, written, rows, msrs)
+
+    def _write_all(self, state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
         """Store and fetch every slot, as the kernel does at each success."""
         slots = [written.get(slot, not_busy(row)) for slot, row in enumerate(state.slots)]
         msrs = self._codec.store(slots, state.msrs)
+        rows = self._codec.fetch(slots, {**state.msrs, **msrs})
 
-        return dict(enumerate(self._codec.fetch(slots, {**state.msrs, **msrs}))), msrs
+        return _make_change(state, written, dict(enumerate(rows)), msrs)
+
+
+def _check_request(desc: RangeDesc) -> int:
+    """The attribute of a request that some MTRR could hold, exactly one.
+
+    Raises:
+        InvalidRange: it is no aligned power of two of at least 4 KiB, or has no one known type.
+    """
+    length = desc.mr_len
+    if length < abi.PAGE_SIZE or length & (length - 1):
+        raise refusals.bad_length(desc)
+
+    if desc.mr_base & (length - 1):
+        raise refusals.bad_base(desc)
+
+    attribute = desc.mr_flags & abi.MDF_ATTRMASK
+    if attribute not in TYPE_OF:
+        raise refusals.bad_type(attribute)
+
+    return attribute
+
+
+def _find_variable(slots: Sequence[RangeDesc], fixed: int, desc: RangeDesc) -> int:
+    """The slot that takes the request: the one with the same range, or the first free one.
+
+    The walk stops at an exact match, so conflicts behind it are not seen; slot order matters.
+
+    Raises:
+        InvalidRange: a range of conflicting type overlaps, in a slot before the exact match.
+        RangeBusy: the exact match is busy.
+        AccessDenied: the exact match is of unknown type, and MDF_FORCE is not given.
+        NoSpace: no slot is free.
+    """
+    base, length = desc.mr_base, desc.mr_len
+    attribute = desc.mr_flags & abi.MDF_ATTRMASK
+    end = base + length & abi.U64_MAX
+    free = -1
+    for slot, row in enumerate(slots[fixed:], fixed):
+        flags, row_base = row.mr_flags, row.mr_base
+        if not flags & abi.MDF_ACTIVE:
+            if free < 0:
+                free = slot
+        elif row_base == base and row.mr_len == length:
+            if flags & abi.MDF_BUSY:
+                raise refusals.busy(slot, row)
+
+            if flags & abi.MDF_ATTRMASK == abi.MDF_UNKNOWN and not desc.mr_flags & abi.MDF_FORCE:
+                raise refusals.unknown(slot, row)
+
+            return slot
+        # One holds the other's base; the ends wrap at 64 bits, as the kernel's do.
+        elif base <= row_base < end or row_base <= base < (row_base + row.mr_len & abi.U64_MAX):
+            other = flags & abi.MDF_ATTRMASK
+            if other != attribute and other | attribute != _COMPATIBLE:
+                raise refusals.conflict(slot, row, desc)
+
+    if free < 0:
+        raise range_refusals.full(desc, enumerate(slots[fixed:], fixed))
+
+    return free
+
+
+def _make_change(
+    state: RangeState,
+    written: Mapping[int, RangeDesc],
+    rows: Mapping[int, RangeDesc],
+    msrs: Mapping[int, int],
+) -> Change:
+    slots = {slot: row for slot, row in rows.items() if not_busy(state.slots[slot]) != row}
+
+    return Change(tuple(written), slots, msrs, settled=True)
 
 
 def _by_firmware(desc: RangeDesc) -> RangeDesc:
