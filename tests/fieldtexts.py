@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from machines import ARCHES
 from memhub.config import import_dump
-from memhub.core.effective.mtrr import MtrrRegisters
+from memhub.x86.registers import MtrrRegisters
 
 if TYPE_CHECKING:
     from memhub.config import Imported

@@ -18,6 +18,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"abi", "escape"}),
     frozenset({"errors"}),
     frozenset({"core"}),
+    frozenset({"x86"}),
     frozenset({"plugin"}),
     frozenset({"arches"}),
     frozenset({"audit"}),

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import stat
-from time import monotonic_ns
+import time
 from typing import TYPE_CHECKING, Literal
 
 from memhub.audit.failure import AuditError
@@ -72,7 +72,7 @@ class FileSink:
                 replaced or cut, or was renamed a while ago; nothing was written.
         """
         try:
-            if monotonic_ns() >= self._place.look_at:
+            if time.monotonic_ns() >= self._place.look_at:
                 self._place.check(self.size)
             if self._ragged:
                 self._cut()

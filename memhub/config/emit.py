@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
-from memhub.core.effective.mtrr import (
+from memhub.core.spec import MachineSpec
+from memhub.escape import escape_controls, is_visible
+from memhub.x86.registers import (
     FIXED_MSRS,
     FIXED_RANGES,
     MSR_MTRR_DEF_TYPE,
@@ -18,8 +20,6 @@ from memhub.core.effective.mtrr import (
     VariableMtrr,
     address_mask,
 )
-from memhub.core.spec import MachineSpec
-from memhub.escape import escape_controls, is_visible
 
 if TYPE_CHECKING:
     from memhub.core.spec import Region

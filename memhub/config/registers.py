@@ -15,7 +15,7 @@ from memhub.config.values import (
     parse_integer,
     u64,
 )
-from memhub.core.effective.mtrr import (
+from memhub.x86.registers import (
     FIXED_COUNT,
     FIXED_END,
     FIXED_RANGES,

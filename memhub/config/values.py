@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from memhub.abi import PAGE_SIZE, U64_MAX
-from memhub.core.effective.mtrr import UC, WB, WC, WP, WT
+from memhub.x86.registers import UC, WB, WC, WP, WT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

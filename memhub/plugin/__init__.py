@@ -14,7 +14,11 @@ and, in its pyproject.toml::
     mips = "memhub_mips"
 
 Flags, layouts and errors come as modules (`abi.MDF_BUSY`, `errors.RangeBusy`), so that their
-names read as they do in the kernel.
+names read as they do in the kernel. `range_refusals` holds the words of refusals.
+
+software   slots without registers behind them
+types      effective memory types: `TypeMap`
+x86        MTRRs and PAT: `MtrrDriver`, page attribute tables, types from registers
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from memhub.abi import ILP32 as ILP32
 from memhub.abi import LP64 as LP64
 from memhub.abi import Errno as Errno
 from memhub.abi import RangeDesc as RangeDesc
+from memhub.core import range_refusals as range_refusals
 from memhub.core.driver import NO_REGISTERS as NO_REGISTERS
 from memhub.core.driver import Arch as Arch
 from memhub.core.driver import Change as Change

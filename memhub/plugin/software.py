@@ -10,10 +10,10 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import RangeDesc
+from memhub.core import range_refusals as refusals
 from memhub.core.driver import NO_REGISTERS, Change, RangeDriver, RangeState
+from memhub.core.effective.typemap import TypeMap
 from memhub.errors import RangeExists
-from memhub.plugin import refusals
-from memhub.plugin.types import TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

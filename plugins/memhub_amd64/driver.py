@@ -22,7 +22,7 @@ from memhub.plugin import (
     abi,
     errors,
 )
-from memhub.plugin.types import PALETTES, Palette, TypeMap, types_from_mtrrs, types_from_pat
+from memhub.plugin.x86 import MSR_PAT, PALETTES, Palette, types_from_mtrrs, types_from_pat
 from memhub_amd64.options import Options, attributes_of
 from memhub_amd64.refusals import (
     attribute_reason,
@@ -35,7 +35,8 @@ from memhub_amd64.refusals import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-MSR_PAT: Final = 0x277
+    from memhub.plugin.types import TypeMap
+
 EMPTY: Final = RangeDesc(0, 0)
 
 

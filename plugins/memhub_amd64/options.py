@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from memhub.plugin import OptionError, RangeDesc, abi
-from memhub.plugin.types import PALETTES, Palette
+from memhub.plugin.x86 import PALETTES, Palette
 from memhub_amd64 import OPTIONS
 
 DEFAULT_SLOTS: Final = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.plugin import RangeDesc, abi, errors
+from memhub.plugin import RangeDesc, abi, errors, range_refusals
 from memhub_amd64.options import PAT_OF_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -15,39 +15,25 @@ def attribute_reason(attribute: int, attributes: Mapping[int, str]) -> str:
     """What is wrong with an attribute that the palette does not give."""
     known = ", ".join(words for bit in attributes for words in abi.flag_words(bit))
     if attribute in PAT_OF_ATTRIBUTE:
-        return f"the palette has no {_words(attribute)} (it has {known})"
+        return f"the palette has no {range_refusals.type_words(attribute)} (it has {known})"
 
     return f"attributes {attribute:#x} are not exactly one of {known}"
-
-
-def _words(flags: int) -> str:
-    return " ".join(abi.flag_words(flags & abi.MDF_ATTRMASK))
-
-
-def obstacle(kind: str, slot: int, held: RangeDesc) -> errors.Obstacle:
-    """One descriptor as something that stands in the way."""
-    return errors.Obstacle(
-        kind=kind,
-        slot=slot,
-        base=held.mr_base,
-        length=held.mr_len,
-        type=_words(held.mr_flags),
-        owner=held.owner,
-    )
 
 
 def no_space(slots: Sequence[RangeDesc]) -> errors.NoSpace:
     """ENOSPC, with every slot and its owner."""
     return errors.NoSpace(
         f"all {len(slots)} slots are in use",
-        obstacles=tuple(obstacle("slot", slot, held) for slot, held in enumerate(slots)),
+        obstacles=tuple(
+            range_refusals.obstacle("slot", slot, held) for slot, held in enumerate(slots)
+        ),
     )
 
 
 def _busy(slot: int, held: RangeDesc) -> errors.RangeBusy:
     return errors.RangeBusy(
         f"slot {slot} ({held}) is busy: claimed by another process, or being committed",
-        obstacles=(obstacle("claim", slot, held),),
+        obstacles=(range_refusals.obstacle("claim", slot, held),),
     )
 
 
@@ -59,7 +45,7 @@ def check_takeover(slot: int, held: RangeDesc, desc: RangeDesc) -> None:
     if held.mr_flags & abi.MDF_UNKNOWN and not desc.mr_flags & abi.MDF_FORCE:
         raise errors.AccessDenied(
             f"slot {slot} ({held}) is of unknown type, and force is not given",
-            obstacles=(obstacle("unknown", slot, held),),
+            obstacles=(range_refusals.obstacle("unknown", slot, held),),
         )
 
 
@@ -68,7 +54,7 @@ def check_removal(slot: int, held: RangeDesc) -> None:
     if held.mr_flags & abi.MDF_FIXACTIVE:
         raise errors.NotPermitted(
             f"slot {slot} ({held}) is fixed and stays active",
-            obstacles=(obstacle("fixed", slot, held),),
+            obstacles=(range_refusals.obstacle("fixed", slot, held),),
         )
 
     if held.mr_flags & abi.MDF_BUSY:
@@ -80,9 +66,12 @@ def conflict(
 ) -> errors.InvalidRange:
     """EINVAL: the pages have another type through other slots."""
     first = slots[conflicts[0]]
+    wanted, held = (range_refusals.type_words(each.mr_flags) for each in (desc, first))
 
     return errors.InvalidRange(
-        f"range {desc.mr_base:#x}/{desc.mr_len:#x} as {_words(desc.mr_flags)} overlaps slot "
-        f"{conflicts[0]}, {first.mr_base:#x}/{first.mr_len:#x} as {_words(first.mr_flags)}",
-        obstacles=tuple(obstacle("overlap", slot, slots[slot]) for slot in conflicts),
+        f"range {desc.mr_base:#x}/{desc.mr_len:#x} as {wanted} overlaps slot "
+        f"{conflicts[0]}, {first.mr_base:#x}/{first.mr_len:#x} as {held}",
+        obstacles=tuple(
+            range_refusals.obstacle("overlap", slot, slots[slot]) for slot in conflicts
+        ),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub.plugin import LP64, Arch, Cpu, KernelLayout, TransferRules, hookimpl
-from memhub.plugin.mtrr import MtrrDriver
+from memhub.plugin.x86 import MtrrDriver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

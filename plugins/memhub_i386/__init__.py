@@ -20,7 +20,7 @@ from memhub.plugin import (
     errors,
     hookimpl,
 )
-from memhub.plugin.mtrr import MtrrDriver
+from memhub.plugin.x86 import MtrrDriver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

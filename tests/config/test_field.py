@@ -11,8 +11,8 @@ from fieldtexts import FIELD, GIB, field, named, registers, text_of, types_of
 from machines import ARCHES, loaded, table_of
 from memhub.abi import MDF_WRITECOMBINE, RangeDesc
 from memhub.config import import_dump, to_toml
-from memhub.core.effective.mtrr import tom2_of
 from memhub.errors import NoSpace
+from memhub.x86.registers import tom2_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,8 +20,8 @@ from memhub.config import (
     to_toml,
 )
 from memhub.config.values import parse_integer
-from memhub.core.effective.mtrr import UC, WB, WC, WP, MtrrRegisters, VariableMtrr, variable_mtrr
 from memhub.core.spec import MachineSpec, Region
+from memhub.x86.registers import UC, WB, WC, WP, MtrrRegisters, VariableMtrr, variable_mtrr
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

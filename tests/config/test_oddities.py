@@ -13,7 +13,7 @@ from memhub.abi import MDF_ACTIVE, owner_bytes
 from memhub.config import ImportRefused, import_dump, to_toml
 from memhub.config.importers.e820 import parse_e820
 from memhub.config.importers.faults import find_faults
-from memhub.core.effective.mtrr import MASK_VALID, WB, WC, MtrrRegisters, VariableMtrr
+from memhub.x86.registers import MASK_VALID, WB, WC, MtrrRegisters, VariableMtrr
 
 VARIABLE = "MTRR default type: uncachable\nMTRR variable ranges enabled:\n"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from machines import loaded
 from memhub.config import to_toml
 from memhub.core.driver import Cpu
-from memhub.core.effective.mtrr import MtrrRegisters, VariableMtrr
 from memhub.core.spec import KernelMapping, MachineSpec, Region
+from memhub.x86.registers import MtrrRegisters, VariableMtrr
 
 U64 = st.integers(0, (1 << 64) - 1)
 NAMES = st.text("abcXYZ019_-.é", min_size=1, max_size=8).filter(

@@ -9,7 +9,7 @@ import pytest
 from memhub import abi
 from memhub.abi import RangeDesc, owner_bytes
 from memhub.core.driver import Cpu, OptionError, RangeDriver
-from memhub.core.effective.pat import PALETTES
+from memhub.x86.pat import PALETTES
 from memhub_amd64 import AMD64
 
 PAGE = 4096

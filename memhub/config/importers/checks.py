@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from memhub.core.effective.mtrr import UC, WB
+from memhub.x86.registers import UC, WB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from memhub.core.effective.mtrr import MtrrRegisters, VariableMtrr
     from memhub.core.spec import Region
+    from memhub.x86.registers import MtrrRegisters, VariableMtrr
 
 #: An address that is RAM on every PC, and that no fixed range decides.
 _LOW_RAM: Final = 0x100000
@@ -44,7 +44,7 @@ def find_slow_memory(
         registers: the registers.
         tom2: see `Cpu.tom2`.
     """
-    from memhub.core.effective.mtrrtypes import types_from_mtrrs
+    from memhub.x86.mtrr_types import types_from_mtrrs
 
     types = types_from_mtrrs(registers.encode(), registers.phys_bits, tom2=tom2)
     slow, first, kinds = 0, 0, dict[str, None]()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.config.importers.checks import settle_default
 from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint, quote
 from memhub.config.values import TYPE_WORDS
-from memhub.core.effective.mtrr import (
+from memhub.x86.registers import (
     FIXED_COUNT,
     FIXED_RANGES,
     MASK_VALID,

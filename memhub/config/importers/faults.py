@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
-from memhub.core.effective.mtrr import FIXED_END, TYPE_NAMES, UC, WB, WT, address_mask
+from memhub.x86.registers import FIXED_END, TYPE_NAMES, UC, WB, WT, address_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from memhub.core.effective.mtrr import MtrrRegisters
+    from memhub.x86.registers import MtrrRegisters
 
 #: Address patterns: `(value, mask)` stands for every address with `address & mask == value`.
 Pattern = tuple[int, int]

@@ -23,7 +23,7 @@ from memhub.abi import (
 )
 from memhub.config.importers.checks import settle_default
 from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint, quote
-from memhub.core.effective.mtrr import (
+from memhub.x86.registers import (
     FIXED_COUNT,
     FIXED_RANGES,
     MASK_VALID,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from memhub.escape import EscapedMessage
 
 if TYPE_CHECKING:
-    from memhub.core.effective.mtrr import MtrrRegisters
     from memhub.core.spec import MachineSpec
+    from memhub.x86.registers import MtrrRegisters
 
 DumpFormat = Literal["dmesg", "proc_mtrr", "memcontrol", "msr"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.config.importers.checks import settle_default
 from memhub.config.importers.model import Findings, WidthHint
-from memhub.core.effective.mtrr import (
+from memhub.x86.registers import (
     DEF_TYPE_ENABLE,
     DEF_TYPE_FIXED_ENABLE,
     FIXED_MSRS,

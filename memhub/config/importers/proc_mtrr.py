@@ -13,7 +13,7 @@ from memhub.config.importers.checks import settle_default
 from memhub.config.importers.dmesg import parse_slots
 from memhub.config.importers.model import RESERVED_TYPE, Findings, WidthHint, quote
 from memhub.config.values import TYPE_WORDS
-from memhub.core.effective.mtrr import (
+from memhub.x86.registers import (
     MASK_VALID,
     MAX_VARIABLE,
     MtrrRegisters,

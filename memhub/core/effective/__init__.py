@@ -1,6 +1,6 @@
 """Effective memory types: address to type, and why.
 
-typemap    the flattened map            mtrr       the registers
-directmap  the same, for holed masks    mtrrtypes  registers to a map
-layers     laying ranges over ranges    pat        page attributes over MTRRs
+typemap    the flattened map
+directmap  the same face for states too large to flatten: the source is asked each time
+layers     laying ranges over ranges
 """

@@ -1,7 +1,7 @@
 """Effective memory types: which type an address has, and why.
 
 A TypeMap is the flattened form of some registers or tables: borders and one code per stretch.
-Where a register state has too many stretches to list (masks with holes), `core.directmap` has
+Where a register state has too many stretches to list (masks with holes), `directmap` has
 the same face and evaluates the registers instead.
 
 The codes are the MTRR type bytes; the two values that are reserved there (2, 3) say `reserved`

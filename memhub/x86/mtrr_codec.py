@@ -2,9 +2,8 @@
 
 A *store* writes descriptors into registers; a *fetch* reads registers into descriptors, over
 what the descriptors already hold: labels, FIRMWARE and BOGUS are the table's memory, not the
-registers'. `settle` is one store and fetch of everything, which the kernel does at every
-success. After it a second one changes nothing, so `store_slot` and `fetch_slot` of what a
-request touches then give the same answer.
+registers'. The kernel stores and fetches every slot at each success. After that a second store
+and fetch changes nothing, so those of the slots that a request touches give the same answer.
 
 Source: FreeBSD `sys/x86/x86/x86_mem.c` (x86_mrstoreone, x86_mrfetch).
 """
@@ -16,18 +15,18 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core.effective import mtrr
+from memhub.x86 import registers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: Type byte to attribute; every other byte is MDF_UNKNOWN.
 ATTRIBUTE_OF: Final[Mapping[int, int]] = {
-    mtrr.UC: abi.MDF_UNCACHEABLE,
-    mtrr.WC: abi.MDF_WRITECOMBINE,
-    mtrr.WT: abi.MDF_WRITETHROUGH,
-    mtrr.WP: abi.MDF_WRITEPROTECT,
-    mtrr.WB: abi.MDF_WRITEBACK,
+    registers.UC: abi.MDF_UNCACHEABLE,
+    registers.WC: abi.MDF_WRITECOMBINE,
+    registers.WT: abi.MDF_WRITETHROUGH,
+    registers.WP: abi.MDF_WRITEPROTECT,
+    registers.WB: abi.MDF_WRITEBACK,
 }
 
 #: Attribute to type byte; a descriptor with anything else keeps the byte that is there.
@@ -59,7 +58,10 @@ class MtrrCodec:
         attribute = ATTRIBUTE_OF.get(byte, abi.MDF_UNKNOWN)
         flags = desc.mr_flags & _NOT_ATTRIBUTE | attribute | abi.MDF_ACTIVE
 
-        owner = _labelled(desc.mr_owner)
+        owner = desc.mr_owner
+        if not owner[0]:
+            owner = _label_bios(owner)
+
         if flags == desc.mr_flags and owner is desc.mr_owner:
             return desc
 
@@ -75,9 +77,10 @@ class MtrrCodec:
         """
         flags = desc.mr_flags & _NOT_ATTRIBUTE | ATTRIBUTE_OF.get(base & 0xFF, abi.MDF_UNKNOWN)
         owner = desc.mr_owner
-        if mask & mtrr.MASK_VALID:
+        if mask & registers.MASK_VALID:
             flags |= abi.MDF_ACTIVE
-            owner = _labelled(owner)
+            if not owner[0]:
+                owner = _label_bios(owner)
         else:
             flags &= _NOT_ACTIVE
 
@@ -109,45 +112,66 @@ class MtrrCodec:
             return (0, 0)
 
         byte = TYPE_OF.get(desc.mr_flags & abi.MDF_ATTRMASK, old_base & 0xFF)
-        mask = -desc.mr_len & self.phys_mask | mtrr.MASK_VALID
+        mask = -desc.mr_len & self.phys_mask | registers.MASK_VALID
 
         return (desc.mr_base & self.phys_mask | byte, mask)
 
     def fetch(self, slots: Sequence[RangeDesc], msrs: Mapping[int, int]) -> list[RangeDesc]:
         """Read every register into its slots."""
         get = msrs.get
-        fixed = fixed_slots(slots)
+        fixed = count_fixed(slots)
         fetched = []
         for slot, desc in enumerate(slots):
             if slot < fixed:
-                byte = get(mtrr.FIXED_MSRS[slot >> 3], 0) >> 8 * (slot & 7) & 0xFF
+                byte = get(registers.FIXED_MSRS[slot >> 3], 0) >> 8 * (slot & 7) & 0xFF
                 fetched.append(self.fetch_fixed(desc, byte))
             else:
-                number = pair_number(slot - fixed)
+                number = registers.VARIABLE_MSRS[slot - fixed]
                 fetched.append(self.fetch_variable(desc, get(number, 0), get(number + 1, 0)))
 
         return fetched
 
+    def write_fixed(
+        self, slots: Mapping[int, RangeDesc], msrs: Mapping[int, int]
+    ) -> tuple[dict[int, RangeDesc], dict[int, int]]:
+        """Store and fetch some fixed slots.
+
+        Args:
+            slots: what fixed slots are to hold, by index.
+            msrs: the registers so far.
+
+        Returns:
+            what the slots hold then, and the registers that become different.
+        """
+        stored = store_fixed(slots, msrs)
+        rows = {
+            slot: self.fetch_fixed(
+                desc, stored[registers.FIXED_MSRS[slot >> 3]] >> 8 * (slot & 7) & 0xFF
+            )
+            for slot, desc in slots.items()
+        }
+
+        return rows, _differing(stored, msrs)
+
     def store(self, slots: Sequence[RangeDesc], msrs: Mapping[int, int]) -> dict[int, int]:
         """The registers that writing every slot leaves different."""
-        fixed = fixed_slots(slots)
+        fixed = count_fixed(slots)
         stored = store_fixed({slot: slots[slot] for slot in range(fixed)}, msrs)
         for slot in range(fixed, len(slots)):
-            number = pair_number(slot - fixed)
+            number = registers.VARIABLE_MSRS[slot - fixed]
             pair = self.store_variable(slots[slot], msrs.get(number, 0))
             stored[number], stored[number + 1] = pair
 
-        return {number: value for number, value in stored.items() if msrs.get(number, 0) != value}
+        return _differing(stored, msrs)
 
 
-def fixed_slots(slots: Sequence[RangeDesc]) -> int:
+def _differing(stored: Mapping[int, int], msrs: Mapping[int, int]) -> dict[int, int]:
+    return {number: value for number, value in stored.items() if msrs.get(number, 0) != value}
+
+
+def count_fixed(slots: Sequence[RangeDesc]) -> int:
     """How many of the first slots are fixed ranges: all 88 or none."""
-    return mtrr.FIXED_COUNT if slots and slots[0].mr_flags & abi.MDF_FIXACTIVE else 0
-
-
-def pair_number(variable: int) -> int:
-    """The PhysBase register of a variable pair; PhysMask is the next."""
-    return mtrr.MSR_MTRR_VARIABLE_BASE + 2 * variable
+    return registers.FIXED_COUNT if slots and slots[0].mr_flags & abi.MDF_FIXACTIVE else 0
 
 
 def store_fixed(slots: Mapping[int, RangeDesc], msrs: Mapping[int, int]) -> dict[int, int]:
@@ -159,7 +183,7 @@ def store_fixed(slots: Mapping[int, RangeDesc], msrs: Mapping[int, int]) -> dict
     """
     stored: dict[int, int] = {}
     for slot, desc in slots.items():
-        number = mtrr.FIXED_MSRS[slot >> 3]
+        number = registers.FIXED_MSRS[slot >> 3]
         value = stored[number] if number in stored else msrs.get(number, 0)
         byte = TYPE_OF.get(desc.mr_flags & abi.MDF_ATTRMASK)
         if byte is not None:
@@ -187,7 +211,11 @@ def unknown_types(
     """
     found: dict[int, int] = {}
     for slot, desc in slots.items():
-        number = mtrr.FIXED_MSRS[slot >> 3] if slot < fixed else pair_number(slot - fixed)
+        number = (
+            registers.FIXED_MSRS[slot >> 3]
+            if slot < fixed
+            else registers.VARIABLE_MSRS[slot - fixed]
+        )
         if desc.mr_flags & abi.MDF_ATTRMASK != abi.MDF_UNKNOWN or number not in earlier:
             continue
 
@@ -206,5 +234,5 @@ def not_busy(desc: RangeDesc) -> RangeDesc:
     return RangeDesc(desc.mr_base, desc.mr_len, desc.mr_flags & _NOT_BUSY, desc.mr_owner)
 
 
-def _labelled(owner: bytes) -> bytes:
-    return owner if owner[0] else _BIOS + owner[len(_BIOS) :]
+def _label_bios(owner: bytes) -> bytes:
+    return _BIOS + owner[len(_BIOS) :]

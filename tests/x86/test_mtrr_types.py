@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memhub.core.effective.directmap import COMPARED, DirectTypeMap
-from memhub.core.effective.mtrr import FIXED_RANGES, MtrrRegisters
-from memhub.core.effective.mtrrtypes import MtrrRules, types_from_mtrrs
 from memhub.core.effective.typemap import TYPE_OF_CODE, Segment, TypeMap
+from memhub.x86.mtrr_types import MtrrRules, types_from_mtrrs
+from memhub.x86.registers import FIXED_RANGES, MtrrRegisters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -33,6 +33,11 @@ MASK_VALID: Final = 1 << 11
 #: Most variable pairs that fit below the PAT register and the fixed ones (0x200 to 0x24f).
 MAX_VARIABLE: Final = 40
 
+#: The PhysBase register of each variable pair; its PhysMask register is the next number.
+VARIABLE_MSRS: Final[tuple[int, ...]] = tuple(
+    range(MSR_MTRR_VARIABLE_BASE, MSR_MTRR_VARIABLE_BASE + 2 * MAX_VARIABLE, 2)
+)
+
 UC: Final = 0
 WC: Final = 1
 WT: Final = 4
@@ -216,11 +221,7 @@ class MtrrRegisters:
         get = msrs.get
         capability = get(MSR_MTRRCAP, 0)
         default = get(MSR_MTRR_DEF_TYPE, 0)
-        numbers = range(
-            MSR_MTRR_VARIABLE_BASE,
-            MSR_MTRR_VARIABLE_BASE + 2 * min(capability & MTRRCAP_COUNT, MAX_VARIABLE),
-            2,
-        )
+        numbers = VARIABLE_MSRS[: capability & MTRRCAP_COUNT]
 
         return cls(
             phys_bits=phys_bits,
@@ -246,9 +247,8 @@ class MtrrRegisters:
         if self.fixed_supported or any(self.fixed_types):
             msrs.update(encode_fixed(self.fixed_types))
 
-        for index, pair in enumerate(self.variable):
-            msrs[MSR_MTRR_VARIABLE_BASE + 2 * index] = pair.base
-            msrs[MSR_MTRR_VARIABLE_BASE + 2 * index + 1] = pair.mask
+        for number, pair in zip(VARIABLE_MSRS, self.variable, strict=False):
+            msrs[number], msrs[number + 1] = pair.base, pair.mask
 
         return msrs
 

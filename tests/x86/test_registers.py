@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.core.effective.mtrr import (
+from memhub.x86.registers import (
     FIXED_END,
     FIXED_MSRS,
     FIXED_RANGES,

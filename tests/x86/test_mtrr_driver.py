@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 
+import memhub
 import memhub_i386
 from memhub import abi, errors
 from memhub.abi import RangeDesc
@@ -25,6 +30,9 @@ from mtrrcases import (
     pair,
     sets,
 )
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 @pytest.mark.parametrize("vendor", ["Intel", "AMD", "Centaur"])
@@ -118,6 +126,35 @@ def test_taking_a_range_over_with_the_same_values_writes_it_and_changes_nothing(
     change = ranges.update(state, request)
 
     assert (change.wrote, change.slots, change.msrs) == ((0,), {}, {})
+
+
+def test_taking_over_an_own_range_takes_eight_calls_in_two_files() -> None:
+    """Most requests go this way; `abi` makes the descriptor and is not counted as a file."""
+    ranges = driver()
+    root = Path(memhub.__file__).parent
+    state = sets(ranges.attach(firmware(fixed=6)), ranges, RangeDesc(GIB, GIB, WC, LABEL))
+    request = RangeDesc(GIB, GIB, UC, LABEL)
+    called: list[Path] = []
+
+    def profile(frame: FrameType, event: str, _argument: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(root):
+            called.append(path.relative_to(root))
+
+    earlier = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        change = ranges.update(state, request)
+    finally:
+        sys.setprofile(earlier)
+
+    assert change.wrote == (88,)
+    assert {path.as_posix() for path in called} == {
+        "abi.py",
+        "x86/mtrr_codec.py",
+        "x86/mtrr_driver.py",
+    }
+    assert len(called) <= 8
 
 
 def test_a_removed_slot_reads_back_as_the_whole_space_inactive_and_can_be_removed_again() -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from memhub.core.effective.directmap import DirectTypeMap
 from memhub.core.effective.layers import blocks, matching, next_border
-from memhub.core.effective.mtrr import (
+from memhub.core.effective.typemap import CODE_OF_TYPE, RESERVED, UNDEFINED, TypeMap
+from memhub.x86.registers import (
     FIXED_COUNT,
     FIXED_END,
     FIXED_RANGES,
@@ -26,7 +27,6 @@ from memhub.core.effective.mtrr import (
     fixed_index,
     tom2_of,
 )
-from memhub.core.effective.typemap import CODE_OF_TYPE, RESERVED, UNDEFINED, TypeMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

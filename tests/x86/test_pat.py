@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memhub.core.effective.directmap import DirectTypeMap
-from memhub.core.effective.mtrrtypes import types_from_mtrrs
-from memhub.core.effective.pat import PALETTES, PAT_NAMES, Palette, combine, types_from_pat
 from memhub.core.effective.typemap import TYPE_OF_CODE, TypeMap
+from memhub.x86.mtrr_types import types_from_mtrrs
+from memhub.x86.pat import PALETTES, PAT_NAMES, Palette, combine, types_from_pat
 
 PAT_ORDER = ("UC", "UC-", "WC", "WT", "WP", "WB")
 

@@ -1,0 +1,15 @@
+"""MTRRs and PAT, for plugins: the range driver to build on, and effective types.
+
+A module of its own because it loads numpy, which an architecture without ranges does not need.
+"""
+
+from __future__ import annotations
+
+from memhub.x86.mtrr_driver import MtrrDriver as MtrrDriver
+from memhub.x86.mtrr_types import types_from_mtrrs as types_from_mtrrs
+from memhub.x86.pat import PALETTES as PALETTES
+from memhub.x86.pat import PAT_BYTES as PAT_BYTES
+from memhub.x86.pat import Palette as Palette
+from memhub.x86.pat import combine as combine
+from memhub.x86.pat import types_from_pat as types_from_pat
+from memhub.x86.registers import MSR_PAT as MSR_PAT
