@@ -69,6 +69,7 @@ class Engine:
         self.deadlines = Deadlines()
         self.recording = log is not None
         self._log = log
+        self._writer = None if log is None else log.writer
         self._listeners = Listeners()
         self._batches = Batches()
         self._owed: list[Fact] = []
@@ -84,11 +85,7 @@ class Engine:
         return Instant(self._wall_ns(), self._mono_ns())
 
     def machine(self, name: str) -> Machine:
-        """A machine; the default one for an empty name.
-
-        Raises:
-            NoSuchDevice: ENOENT.
-        """
+        """A machine, the default one for an empty name; NoSuchDevice (ENOENT) if there is none."""
         try:
             return self.machines[name or self.default]
         except KeyError:
@@ -102,10 +99,7 @@ class Engine:
     @overload
     def submit(self, request: Request[R]) -> R: ...
     def submit(self, request: Any) -> Any:
-        """Answer a request to an open file.
-
-        Returns:
-            the reply; or a Pending, where the request waits or its commit takes time.
+        """Answer a request to an open file: with its reply, or a Pending if it takes time.
 
         Raises:
             DeviceError: the request is refused, and has changed nothing.
@@ -127,7 +121,11 @@ class Engine:
                 machine.apply(event)
 
         if self.recording:
-            self._record(machine, decision)
+            try:
+                self._write(decision.events)
+            except BaseException:
+                _take_back(machine, decision)
+                raise
 
         if decision.pending is not None:
             self.deadlines.note(machine.due_ns)
@@ -244,34 +242,27 @@ class Engine:
                 machine.apply(event)
 
         if self.recording and decision.events:
-            self._record(machine, decision)
-
-    def _record(self, machine: Machine, decision: Decision) -> None:
-        """Write the facts of a decision that was made true; take them back if that fails."""
-        try:
-            self._write(decision.events)
-        except BaseException:
-            if decision.changes:
-                for event in reversed(decision.events):
-                    machine.unapply(event)
-
-            raise
+            try:
+                self._write(decision.events)
+            except BaseException:
+                _take_back(machine, decision)
+                raise
 
     def _write(self, events: tuple[Fact, ...]) -> None:
         """Hand the rows of some facts to the log, then to the subscribers."""
-        log, ended = self._log, self._mono_ns()
+        writer, ended = self._writer, self._mono_ns()
         if self._owed:
             events = (*self._owed, *events)
 
         rows = []
         for event in events:
-            writer = WRITERS.get(type(event))
-            if writer is not None:
-                rows.append(writer(event, ended))
+            make_row = WRITERS.get(type(event))
+            if make_row is not None:
+                rows.append(make_row(event, ended))
 
-        if log is not None:
+        if writer is not None:
             try:
-                log.append(rows, flush=not (self._batches.depth and type(events[-1]) in _LOOKS))
+                writer.append(rows, flush=not (self._batches.depth and type(events[-1]) in _LOOKS))
             except OSError as error:
                 self._batches.tear()
                 raise LogFailed(
@@ -282,7 +273,7 @@ class Engine:
             self._owed.clear()
 
         if self._listeners.listeners:
-            self._listeners.tell(rows, log)
+            self._listeners.tell(rows, self._log)
 
     # What follows
 
@@ -335,11 +326,7 @@ class Engine:
     # Subscribers and batches
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Hand every later row to `listener` too, with its `seq` if there is a log.
-
-        Returns:
-            what ends it; calling it again does nothing.
-        """
+        """Hand every later row to `listener` too; the answer ends that, and may be called twice."""
         listeners = self._listeners.listeners
         listeners.append(listener)
         self.recording = True
@@ -354,3 +341,9 @@ class Engine:
     def batch(self) -> AbstractContextManager[None]:
         """Let the looks inside share one write; see `Batches.open`."""
         return self._batches.open(self._log)
+
+
+def _take_back(machine: Machine, decision: Decision) -> None:
+    if decision.changes:
+        for event in reversed(decision.events):
+            machine.unapply(event)

@@ -1,15 +1,14 @@
-"""The writer: events in order of effect, chained, buffered, and handed over as a group."""
+"""An audit log that is written: begun, continued, reopened after a rotation, closed."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Self, final
 
-from memhub.audit.chain import HASH_ALGORITHM, Mark, UnfitRecord
+from memhub.audit.chain import HASH_ALGORITHM, Mark
 from memhub.audit.failure import AuditError
 from memhub.audit.place import describe_fate
 from memhub.audit.sink import Durability, FileSink
@@ -32,7 +31,7 @@ class AuditLog:
         path: the file.
         log_id: its identity, kept over restarts.
         recovered: the unfinished line that was cut off when the file was continued, or None.
-        flushed_seq: sequence number of the last record that a flush has handed over.
+        writer: what chains the records and hands them over.
     """
 
     def __init__(
@@ -43,20 +42,14 @@ class AuditLog:
         clocks: tuple[Callable[[], int], Callable[[], int]],
     ) -> None:
         # structlog takes longer to import than a one-shot command may, and readers do without
-        from memhub.audit.logger import Chain, wrap
+        from memhub.audit.writer import RecordWriter
 
         self.path = sink.path
         self.log_id = tail.log_id
         self.recovered: RecoveredTail | None = tail.torn
-        self.flushed_seq = tail.seq
-        self._flushed_head = tail.head
+        self.writer = RecordWriter(sink, tail, processors)
         self._clocks = clocks
         self._header: dict[str, Any] = {}
-        self._epoch = 0
-        self._flushed_epoch = 0
-        self._sink: FileSink | None = sink
-        self._chain = Chain(tail.seq, tail.head)
-        self._record: Callable[[Mapping[str, Any]], None] = wrap(self._chain, processors).record
 
     @classmethod
     def open(
@@ -109,17 +102,22 @@ class AuditLog:
     @property
     def seq(self) -> int:
         """Sequence number of the last record, flushed or not."""
-        return self._chain.seq
+        return self.writer.chain.seq
 
     @property
     def head(self) -> str:
         """Hash of the last record, flushed or not: what `memhub audit verify --head` takes."""
-        return self._chain.head
+        return self.writer.chain.head
 
     @property
     def pending(self) -> int:
         """Bytes that wait for a flush."""
-        return len(self._chain.pending)
+        return len(self.writer.chain.pending)
+
+    @property
+    def flushed_seq(self) -> int:
+        """Sequence number of the last record that a flush has handed over."""
+        return self.writer.flushed_seq
 
     def record(self, event: Mapping[str, Any]) -> int:
         """Chain one event and buffer its line.
@@ -134,37 +132,9 @@ class AuditLog:
             AuditError: the log is closed (EBADF), or the event cannot be a line: it holds what
                 JSON does not, or is too long. The chain stands where it stood.
         """
-        try:
-            self._record(event)
-        except UnfitRecord as error:
-            raise AuditError(self.path, f"record refused: {error}", error.errno) from error
+        self.writer.append((event,), flush=False)
 
-        return self._chain.seq
-
-    def append(self, rows: Iterable[Mapping[str, Any]], *, flush: bool = True) -> None:
-        """Chain some events and buffer their lines: all of them, or none.
-
-        Args:
-            rows: the events; see `record`.
-            flush: also hand the lines over, and those that were buffered before.
-
-        Raises:
-            AuditError: the log cannot take them.
-        """
-        chain = self._chain
-        mark = Mark(chain.seq, chain.head, len(chain.pending), self._epoch)
-        try:
-            for row in rows:
-                self._record(row)
-
-            if flush:
-                self.flush()
-        except UnfitRecord as error:
-            self.rollback(mark)
-            raise AuditError(self.path, f"record refused: {error}", error.errno) from error
-        except AuditError:
-            self.rollback(mark)
-            raise
+        return self.writer.chain.seq
 
     def flush(self) -> None:
         """Hand the buffered lines over in one write; return when they count as logged.
@@ -173,28 +143,12 @@ class AuditLog:
             AuditError: they could not be written. The file and the chain are back where the
                 last flush left them and the lines are gone; a later flush may work again.
         """
-        chain = self._chain
-        if not chain.pending:
-            return
-
-        self._epoch += 1
-        sink = self._sink or self._open_sink()
-        try:
-            sink.append(bytes(chain.pending))
-        except AuditError:
-            self._forget()
-            raise
-
-        chain.pending.clear()
-        self.flushed_seq = chain.seq
-        self._flushed_head = chain.head
-        self._flushed_epoch = self._epoch
+        if self.writer.chain.pending:
+            self.writer.append(())
 
     def mark(self) -> Mark:
         """A place to `rollback` to."""
-        chain = self._chain
-
-        return Mark(chain.seq, chain.head, len(chain.pending), self._epoch)
+        return self.writer.mark()
 
     def rollback(self, mark: Mark) -> None:
         """Drop the records made since `mark`; a failed flush has dropped the earlier ones too.
@@ -205,12 +159,7 @@ class AuditLog:
         Raises:
             ValueError: records made since the mark have been written.
         """
-        if mark.epoch == self._epoch:
-            self._chain.back_to(mark)
-        elif mark.epoch >= self._flushed_epoch or mark.head == self._flushed_head:
-            self._forget()
-        else:
-            raise ValueError(f"record {mark.seq + 1} is written and cannot be taken back")
+        self.writer.rollback(mark)
 
     @property
     def misplaced(self) -> str | None:
@@ -219,7 +168,9 @@ class AuditLog:
         What was deleted, replaced or cut takes no record. A renamed file takes them for a minute,
         so that a rotation has time to ask for `reopen`.
         """
-        return None if self._sink is None else describe_fate(self._sink.find_fate())
+        sink = self.writer.sink
+
+        return None if sink is None else describe_fate(sink.find_fate())
 
     def reopen(self) -> EndedFile | None:
         """Go on in the file that the path leads to now, as after a rotation.
@@ -235,7 +186,7 @@ class AuditLog:
             AuditError: what was pending could not be written and is lost, or the new file cannot
                 be opened, locked, read or written. The log goes on with the old file.
         """
-        old = self._open_sink()
+        old = self.writer.require_sink()
         sink = old.find_successor()
         try:
             self.flush()
@@ -251,16 +202,16 @@ class AuditLog:
         Raises:
             AuditError: the last records could not be written; the file is closed all the same.
         """
-        if self._sink is None:
+        sink = self.writer.sink
+        if sink is None:
             return
 
         try:
-            self._own("log.close", {"count": self._chain.seq + 1})
+            self._own("log.close", {"count": self.seq + 1})
             self.flush()
         finally:
-            self._sink.close()
-            self._sink = None
-            self._record = self._refuse
+            sink.close()
+            self.writer.sink = None
 
     def __enter__(self) -> Self:
         return self
@@ -269,7 +220,7 @@ class AuditLog:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._sink is None else f"{self.pending} bytes pending"
+        state = "closed" if self.writer.sink is None else f"{self.pending} bytes pending"
 
         return f"<AuditLog {self.path} seq={self.seq} {state}>"
 
@@ -277,7 +228,7 @@ class AuditLog:
         """Leave one file in order and begin or continue another, or the same one if it was cut."""
         tail = read_tail(sink.fd, sink.path)
         if sink is old:
-            ended = EndedFile(self.flushed_seq, self._flushed_head, closed=False)
+            ended = EndedFile(self.flushed_seq, self.writer.flushed_head, closed=False)
             sink.accept_size()
             self._stand_at(sink, tail)
             self._begin(tail)
@@ -285,7 +236,7 @@ class AuditLog:
             return ended
 
         closed = self._end_file()
-        ended = EndedFile(self.flushed_seq, self._flushed_head, closed)
+        ended = EndedFile(self.flushed_seq, self.writer.flushed_head, closed)
         left = Tail(*ended[:2], self.log_id, closed)
         self._stand_at(sink, tail)
         try:
@@ -303,7 +254,7 @@ class AuditLog:
     def _end_file(self) -> bool:
         """Write `log.close` if the file takes it; one that was deleted does not."""
         try:
-            self._own("log.close", {"count": self._chain.seq + 1})
+            self._own("log.close", {"count": self.seq + 1})
             self.flush()
         except AuditError:
             return False
@@ -312,13 +263,9 @@ class AuditLog:
 
     def _stand_at(self, sink: FileSink, tail: Tail) -> None:
         """Let the chain go on in a file from where that ends."""
-        self._sink = sink
+        self.writer.stand_at(sink, tail)
         self.log_id = tail.log_id or self.log_id
         self.recovered = tail.torn
-        self._epoch += 1
-        self.flushed_seq, self._flushed_head = tail.seq, tail.head
-        self._flushed_epoch = self._epoch
-        self._forget()
 
     def _begin(self, tail: Tail) -> None:
         fields = {
@@ -332,7 +279,7 @@ class AuditLog:
         else:
             self._own("log.open", fields)
         if tail.torn is not None:
-            self._open_sink().cut(tail.torn.offset)
+            self.writer.require_sink().cut(tail.torn.offset)
             self._own("log.recovered", tail.torn.fields())
         self.flush()
 
@@ -340,16 +287,3 @@ class AuditLog:
         """Record an event of the log itself."""
         wall, mono = self._clocks
         self.record({"event": event, "wall_ns": wall(), "mono_ns": mono(), **fields})
-
-    def _forget(self) -> None:
-        """Drop all that is pending."""
-        self._chain.back_to(Mark(self.flushed_seq, self._flushed_head, 0, self._epoch))
-
-    def _open_sink(self) -> FileSink:
-        if self._sink is None:
-            raise AuditError(self.path, "the audit log is closed", errno.EBADF)
-
-        return self._sink
-
-    def _refuse(self, _event: Mapping[str, Any]) -> None:
-        self._open_sink()

@@ -25,7 +25,7 @@ def test_a_reopened_log_ends_one_file_and_begins_another(
     path.rename(moved)
     if waited:
         assert log.misplaced
-        later = log._open_sink()._place._renamed_at
+        later = log.writer.require_sink()._place._renamed_at
         assert later is not None
         monkeypatch.setattr("time.monotonic_ns", lambda: later + 120 * 10**9)
 
