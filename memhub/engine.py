@@ -19,7 +19,7 @@ from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
 from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
-from memhub.open_files import OpenFiles
+from memhub.open_files import OpenFiles, OwedClose
 from memhub.pending import PendingTable
 from memhub.records import Batches, Listeners
 
@@ -201,8 +201,11 @@ class Engine:
 
     def _catch_up(self, now: Instant) -> None:
         try:
-            for machine, request in self.files.owed():
-                self.perform(machine, DECIDERS[Close](machine, request, now))
+            for owed in self.files.owed():
+                if isinstance(owed, OwedClose):
+                    self.perform(owed.machine, DECIDERS[Close](*owed, now))
+                else:
+                    self.note(owed)
 
             for machine in self.machines.values():
                 if machine.due_ns <= now.mono_ns:
@@ -235,6 +238,11 @@ class Engine:
         """
         if self.recording:
             self._write(events)
+
+    def note_in_turn(self, fact: ServiceEvent) -> None:
+        """Record a fact behind the closes that are owed, now or when the log works again."""
+        self.files.owe_note(fact)
+        self.end_due()
 
     def _make_true(self, machine: Machine, decision: Decision) -> None:
         if decision.changes:

@@ -66,10 +66,12 @@ class Hub(anyio.AsyncContextManagerMixin):
         self.engine = make_engine(specs, default, arches, log, clock or SystemClock())
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self._entered = False
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         record_starts(self.engine)
+        self._entered = True
         failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
@@ -133,7 +135,14 @@ class Hub(anyio.AsyncContextManagerMixin):
             name: for people; numbered if None.
             pid: its process id, where known.
             uid: its user id, where known.
+
+        Raises:
+            RuntimeError: the hub was never entered, so that neither its log nor its deadlines
+                would work.
         """
+        if not self._entered:
+            raise RuntimeError("the hub is not in use yet: open it in `async with Hub(...) as hub`")
+
         number = next(self._processes)
 
         return Process(self.engine, Principal(number, name or f"process-{number}", pid, uid))

@@ -1,8 +1,8 @@
-"""The open files of one hub: which machine each is on, and the closes that are owed."""
+"""The open files of one hub: which machine each is on, and what is owed while the log fails."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.core.requests import Close
 from memhub.errors import BadHandle
@@ -12,6 +12,19 @@ if TYPE_CHECKING:
 
     from memhub.core.files import OpenFile
     from memhub.core.machine import Machine
+    from memhub.core.service_events import ServiceEvent
+
+
+class OwedClose(NamedTuple):
+    """A close that the log has not taken yet.
+
+    Attributes:
+        machine: the machine.
+        request: the close.
+    """
+
+    machine: Machine
+    request: Close
 
 
 class OpenFiles:
@@ -27,7 +40,7 @@ class OpenFiles:
     def __init__(self) -> None:
         self.machines: dict[int, Machine] = {}
         self._last = 0
-        self._owed: list[tuple[Machine, Close]] = []
+        self._owed: list[OwedClose | ServiceEvent] = []
 
     def next_number(self) -> int:
         """A number that no file has had."""
@@ -69,7 +82,7 @@ class OpenFiles:
         if machine is None:
             return False
 
-        self._owed.append((machine, Close(handle, cause)))
+        self._owed.append(OwedClose(machine, Close(handle, cause)))
 
         return True
 
@@ -79,8 +92,15 @@ class OpenFiles:
             for handle in [file.caller.handle for file in machine.files]:
                 self.owe_close(handle, cause)
 
-    def owed(self) -> Iterator[tuple[Machine, Close]]:
-        """The closes that are owed, oldest first; each is owed until the next is asked for."""
+    def owe_note(self, fact: ServiceEvent) -> None:
+        """Keep a fact whose record has its place behind the closes that are owed."""
+        self._owed.append(fact)
+
+    def owed(self) -> Iterator[OwedClose | ServiceEvent]:
+        """Closes, and facts to note, oldest first.
+
+        Each is owed until the next is asked for.
+        """
         while self._owed:
             yield self._owed[0]
             del self._owed[0]

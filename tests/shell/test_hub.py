@@ -285,3 +285,10 @@ async def test_process_numbers_and_names_identify_who_opened(tmp_path: Path) -> 
         None,
         None,
     ]
+
+
+def test_a_hub_that_was_never_entered_refuses_to_be_used() -> None:
+    """Its log would have no start, and no lease would end."""
+    hub = Hub([PAT], arches=ARCHES)
+    with pytest.raises(RuntimeError, match="async with Hub"):
+        hub.process("early")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -304,13 +305,15 @@ class Connection:
             return
 
         cause, reason = self._end
-        try:
+        engine = self.gate.hub.engine
+        with suppress(LogFailed):  # the closes are owed, and the record below stands behind them
             process.close("stop" if cause == "stop" else "disconnect")
-            who, engine = process.principal, self.gate.hub.engine
-            peer = str(self.peer)
-            engine.note(ClientGone(who, peer, engine.now(), self._began, cause, reason))
+
+        peer = str(self.peer)
+        gone = ClientGone(process.principal, peer, engine.now(), self._began, cause, reason)
+        try:
+            engine.note_in_turn(gone)
         except LogFailed as error:
-            # The hub owes the closes, and does them as soon as the log works.
             log.error("the end of %s is not logged yet: %s", self._shown(), error)
 
     # Records
