@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class AuditLog:
     """A hash-chained log of JSON lines; made by `open`, used from one thread.
 
-    `record` only buffers. What `flush` has returned from is in the hands of the operating system
-    (or on the disk); what it has raised for is in neither the file nor the chain.
+    `record` only buffers. When `flush` returns, the records are with the operating system (or on
+    the disk); when it raises, they are neither in the file nor in the chain.
 
     Attributes:
         path: the file.
@@ -41,7 +41,7 @@ class AuditLog:
         processors: Iterable[Processor],
         clocks: tuple[Callable[[], int], Callable[[], int]],
     ) -> None:
-        # structlog takes longer to import than a one-shot command may, and readers do without
+        # structlog takes too long to import for a one-shot command, and readers do not need it
         from memhub.audit.logger import wrap
 
         self.path = sink.path
@@ -77,7 +77,7 @@ class AuditLog:
         `open` returns, so a full or read-only file system is found here.
 
         Args:
-            path: the file; its directory must be there.
+            path: the file; its directory must exist.
             durability: `os` flushes with write(2), `disk` with fdatasync(2) after it.
             wall: wall clock for the log's own records, nanoseconds since 1970.
             mono: monotonic clock for them, nanoseconds.
@@ -88,7 +88,7 @@ class AuditLog:
             write: in place of `os.write`, for tests.
 
         Raises:
-            AuditError: the file cannot be opened, written or locked, is no audit log, or its
+            AuditError: the file cannot be opened, written or locked, is not an audit log, or its
                 last record does not verify.
         """
         sink = FileSink(path, durability, write=write)
@@ -130,8 +130,8 @@ class AuditLog:
             the record's sequence number.
 
         Raises:
-            AuditError: the log is closed (EBADF), or the event cannot be a line: it holds what
-                JSON does not, or is too long. The chain stands where it stood.
+            AuditError: the log is closed (EBADF), or the event cannot be a line: it has a value
+                that JSON cannot hold, or is too long. The chain has not changed.
         """
         try:
             self._record(event)
@@ -166,11 +166,11 @@ class AuditLog:
             raise
 
     def flush(self) -> None:
-        """Hand the buffered lines over in one write; return when they count as logged.
+        """Write the buffered lines in one write; return when they count as logged.
 
         Raises:
-            AuditError: they could not be written. The file and the chain are back where the
-                last flush left them and the lines are gone; a later flush may work again.
+            AuditError: they could not be written. The file and the chain are as the last flush left
+                them, and the lines are dropped; a later flush may succeed.
         """
         chain = self._chain
         if not chain.pending:
@@ -189,7 +189,7 @@ class AuditLog:
         self._flushed_epoch = self._epoch
 
     def mark(self) -> Mark:
-        """A place to `rollback` to."""
+        """A position to `rollback` to."""
         chain = self._chain
 
         return Mark(chain.seq, chain.head, len(chain.pending), self._epoch)
@@ -211,10 +211,10 @@ class AuditLog:
             raise ValueError(f"record {mark.seq + 1} is written and cannot be taken back")
 
     def close(self) -> None:
-        """Write `log.close`, flush, and close the file; again does nothing.
+        """Write `log.close`, flush, and close the file; a second call does nothing.
 
         Raises:
-            AuditError: the last records could not be written; the file is closed all the same.
+            AuditError: the last records could not be written; the file is closed nevertheless.
         """
         if self._sink is None:
             return

@@ -21,7 +21,7 @@ class RecordLogger(structlog.BoundLoggerBase):
     """A bound logger with one method and no levels: an audit record is not optional."""
 
     def record(self, event: Mapping[str, Any]) -> None:
-        """Run `event`, over the bound context, through the processors and hand on the line."""
+        """Run `event` and the bound context through the processors, and pass on the line."""
         line: Any = {**self._context, **event}
         try:
             for process in self._processors:

@@ -1,4 +1,4 @@
-"""Read a log's records, and count them; the chain is `verify`'s business."""
+"""Read a log's records, and count them; `verify` checks the chain."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise AuditError.of(name, "audit log not read", error) from error
     except ValueError as error:
-        raise AuditError(name, f"line {number} is no record: {error}") from error
+        raise AuditError(name, f"line {number} is not a record: {error}") from error
 
 
 def _record(line: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from memhub.audit.failure import AuditError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: `os`: a record counts when the kernel has it; `disk`: when fdatasync(2) has returned.
+#: `os`: a record counts as logged when the kernel has it; `disk`: when fdatasync(2) has returned.
 Durability = Literal["os", "disk"]
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
@@ -24,15 +24,15 @@ class FileSink:
     """A locked regular file that holds whole lines.
 
     Args:
-        path: the file; made, readable by its group, if it is not there.
+        path: the file; created, readable by its group, if it does not exist.
         durability: what `append` waits for.
         write: `os.write`, or what a test puts in its place.
 
     Attributes:
-        size: bytes that `append` has vouched for.
+        size: bytes that `append` has written successfully.
 
     Raises:
-        AuditError: the path cannot be opened, is no regular file, or another process has it.
+        AuditError: the path cannot be opened, is not a regular file, or another process has it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FileSink:
 
         Raises:
             AuditError: a write or sync failed; the file is cut back to what it held before.
-                Where even that fails the next call begins with it.
+                If cutting fails too, the next call begins with it.
         """
         try:
             if self._ragged:
@@ -89,7 +89,7 @@ class FileSink:
             raise AuditError.of(self.path, "torn line not cut", error) from error
 
     def close(self) -> None:
-        """Close the file, which ends the lock too."""
+        """Close the file, which also ends the lock."""
         if self._ragged:
             with contextlib.suppress(OSError):
                 self._cut()
@@ -111,7 +111,7 @@ class FileSink:
         self._ragged = False
 
     def _keep_name(self) -> None:
-        """Make a new file's name outlive a power cut."""
+        """Sync the directory, so that a new file's name survives a power failure."""
         folder = os.path.dirname(os.path.abspath(self.path))  # noqa: PTH100, PTH120
         try:
             fd = os.open(folder, os.O_RDONLY)

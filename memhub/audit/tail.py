@@ -1,4 +1,4 @@
-"""What stands in a file that is to be continued: its header, its last record, a torn line."""
+"""What a file that is to be continued holds: its header, its last record, an unfinished line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RecoveredTail:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Where a file's chain stands.
+    """The end of a file's chain.
 
     Attributes:
         seq: sequence number of the last whole record; 0 if there is none.
@@ -57,7 +57,7 @@ class Tail:
 
 
 def read_tail(fd: int, path: str) -> Tail:
-    """Find where the chain in an open file stands.
+    """Find the end of the chain in an open file.
 
     The header and the last two records are checked, not the whole chain.
 
@@ -66,7 +66,7 @@ def read_tail(fd: int, path: str) -> Tail:
         path: its name, for messages.
 
     Raises:
-        AuditError: the file is no audit log, has another schema, or its last record does not
+        AuditError: the file is not an audit log, has another schema, or its last record does not
             verify.
     """
     size = os.fstat(fd).st_size

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 _BLOCK: Final = 1 << 18
 
-#: `header`: the first record is no log.open; `json`: not an object on one line; `schema`:
+#: `header`: the first record is not a log.open; `json`: not an object on one line; `schema`:
 #: another version; `hash`: the line was altered; `seq`: records lost, doubled or moved; `prev`:
 #: the record before was replaced; `torn`: an unfinished last line; `head`: the hash given is not
-#: in the chain; `empty`: no record at all.
+#: in the chain; `empty`: the file has no records.
 BreakKind = Literal["empty", "header", "json", "schema", "hash", "seq", "prev", "torn", "head"]
 
 
@@ -37,8 +37,8 @@ class Break:
         line: number of the line, from 1.
         offset: where that line begins, in bytes from the start of the file.
         seq: the sequence number that the line gives itself, if it can be read.
-        expected: what the chain demands there.
-        found: what stands there.
+        expected: what the chain requires there.
+        found: what is there.
         reason: what that means.
     """
 
@@ -73,7 +73,7 @@ class Verdict:
         log_id: identity that the header gives.
         closed: whether the last record is a `log.close`.
         broken: the first break, or None.
-        notes: what is not wrong but worth knowing.
+        notes: what is not a break but should be known.
     """
 
     path: str
@@ -127,7 +127,7 @@ def verify(
 
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """The file's bytes up to `size`, so that a log that grows ends."""
+    """The file's bytes up to `size`, so that reading a growing log ends."""
     while size > 0 and (block := file.read(min(_BLOCK, size))):
         size -= len(block)
         yield block
@@ -145,7 +145,7 @@ def _in_use(file: BinaryIO) -> bool:
 
 
 class _Walk:
-    """The state of one pass: where it stands, what the next record must say."""
+    """The state of one pass: the position, and what the next record must say."""
 
     def __init__(self, wanted: str | None) -> None:
         self.wanted = wanted
@@ -205,7 +205,7 @@ class _Walk:
         self.head, self.lines, self.offset = head, number, offset
 
     def _own(self, event: str, line: int) -> None:
-        """Keep what the log says of itself."""
+        """Keep what the log's own records say."""
         if event == "log.resume" and not self.closed:
             self.notes.append(f"line {line}: continued without a log.close before it")
         elif event == "log.recovered":
@@ -213,7 +213,7 @@ class _Walk:
         self.closed = event == "log.close"
 
     def _look(self, line: bytes) -> None:
-        """Find what is wrong with a line, if anything; the order names the plainest cause."""
+        """Find what is wrong with a line, if anything; the most obvious cause is tested first."""
         try:
             record: Any = orjson.loads(line)
         except ValueError as error:
@@ -265,7 +265,7 @@ class _Walk:
         self.broken = Break(kind, self.lines + 1, self.offset, known, expected, found, reason)
 
     def finish(self, *, in_use: bool) -> None:
-        """Judge the end of the file."""
+        """Check the end of the file."""
         if self.broken:
             return
 

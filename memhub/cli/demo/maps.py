@@ -17,7 +17,7 @@ GIB: Final = 1 << 30
 
 
 def strips(machine: MachineSummary) -> list[list[Span]]:
-    """The strips of one machine: the first MiB where fixed ranges rule it, and the rest."""
+    """The strips of one machine: the first MiB where it has fixed ranges, and the rest."""
     if machine.types is None:
         return []
 
@@ -31,7 +31,7 @@ def strips(machine: MachineSummary) -> list[list[Span]]:
 
 
 def _extent(end: int) -> str:
-    """In seven columns, which with the machine's name leave 64 of 80."""
+    """The label, in seven columns: with the machine's name it leaves 64 of 80."""
     text = f"0 to {size(end)}"
 
     return text if len(text) <= 7 else text[2:]
@@ -48,7 +48,7 @@ def _cells(types: TypeMap, end: int) -> list[Span]:
 
 
 def _cell(types: TypeMap, lo: int, hi: int) -> tuple[str, str]:
-    """The type of a cell; of a mixed one, what is there beside the commonest, in lower case."""
+    """The letter of a cell; for a cell of several types the second most common, in lower case."""
     shares: dict[str, int] = {}
     for segment in types.segments(lo, hi):
         shares[segment.type] = shares.get(segment.type, 0) + segment.end - segment.base
