@@ -23,11 +23,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="peers too (the extra `bench`)")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier run's JSON")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
-    parser.add_argument("--quick", action="store_true", help="run each once, for no figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="run each once, without usable figures"
+    )
     given = parser.parse_args()
     for name in given.names:
         if name not in QUESTIONS:
-            parser.error(f"no question {name!r}; there are {', '.join(QUESTIONS)}")
+            parser.error(f"there is no question {name!r}; there are {', '.join(QUESTIONS)}")
 
     return given
 

@@ -1,4 +1,4 @@
-"""MEMRANGE_SET on i386, embedded and audited: the registers come out right, and are logged."""
+"""MEMRANGE_SET on i386, embedded and audited: registers are set and logged."""
 
 from __future__ import annotations
 

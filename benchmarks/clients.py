@@ -1,8 +1,8 @@
-"""memhub's own clients against what is under them, and against pymodbus, grpcio and rpyc.
+"""memhub's own clients against bare streams and sockets, and against pymodbus, grpcio and rpyc.
 
-One request at a time is measured with both ends on one core, as waking another core costs more
-than all of the code; a hundred connections with one core for each end. The clock is the CPU time
-of both ends together.
+One request at a time is measured with both ends on one core, since waking another core costs more
+than all of the code; a hundred connections with one core for each end. The clock is the CPU time of
+both ends together.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """An ioctl of an unmodified program: under `memhub exec`, and on umockdev with a Python handler.
 
-The program times itself by the wall clock, since part of what umockdev takes is a sleep.
+The program times itself by the wall clock, since umockdev sleeps part of the time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SLOTS = 96
 
 
 class _NoUmockdev(Exception):
-    """Raised when there is none."""
+    """Raised when umockdev is missing."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The floors under a call: what nothing that does the same can go below.
+"""The floors: the least that any code with the same result must do.
 
 FC is one await, the unpacking and packing of a descriptor, and one checkpoint. FA is FC, one
 structlog event of the record that memhub logs for the same request, through the same serialiser

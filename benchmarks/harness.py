@@ -1,9 +1,9 @@
 """How everything here is measured: interleaved rounds, and ratios within a round.
 
-The speed of a shared machine drifts by half within minutes, so absolute times say little. In
-each round every case runs once, in rotating order, and only what one round says about two cases
-is compared. In-process cases are timed in CPU seconds of this process, which others' load moves
-less than the wall clock.
+The speed of a shared machine can change by half within minutes, so absolute times are not
+comparable. In each round every case runs once, in rotating order, and two cases are compared within
+a round. In-process cases are timed in CPU seconds of this process, which other load changes less
+than the wall clock.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Plan:
 
     @property
     def quick(self) -> bool:
-        """Whether figures are not asked for, only that everything runs."""
+        """Whether everything only has to run, without usable figures."""
         return not self.chunk
 
     def scaled(self, full: int, tiny: int) -> int:
-        """A size: `full`, or `tiny` where no figure is asked for."""
+        """A size: `full`, or `tiny` for a quick run."""
         return tiny if self.quick else full
 
     def with_rounds(self, rounds: int) -> Plan:
@@ -65,11 +65,11 @@ class Plan:
 
 
 class Goal(NamedTuple):
-    """What a ratio is to reach.
+    """The limits for a ratio.
 
     Attributes:
-        least: what it has to.
-        aim: what it should.
+        least: the limit that it must reach.
+        aim: the limit that it should reach.
     """
 
     least: float
@@ -101,7 +101,7 @@ class Row:
         against: what the ratio is taken to; empty where the figure itself has the goal.
         ratio: subject to anchor, or how many times faster if `more`.
         more: whether a larger ratio is better.
-        goal: what the ratio is to reach, or None where it only informs.
+        goal: the limits for the ratio, or None for a row that is for information.
         note: why it did not run, or what to know.
     """
 
@@ -126,7 +126,7 @@ class Row:
 
     @property
     def verdict(self) -> Literal["aim", "least", "MISS", "skipped", ""]:
-        """How the ratio stands to its goal."""
+        """Which goal the ratio reaches."""
         if self.ratio is None:
             return "skipped"
 
@@ -192,7 +192,7 @@ class Samples:
 
 
 def amount(question: str, values: list[float], unit: str, goal: Goal | None = None) -> Row:
-    """The row of a figure that is no time."""
+    """The row of a figure that is not a time."""
     spread = Spread.of(values)
 
     return Row(question=question, figure=spread.median, unit=unit, ratio=spread, goal=goal)
@@ -254,7 +254,7 @@ def once(job: Callable[[], object]) -> Work:
 
 
 def backends(plan: Plan) -> Iterator[str]:
-    """The event loops that are installed; one will do where no figure is asked for."""
+    """The event loops that are installed; only asyncio in a quick run."""
     for name in _BACKENDS:
         if name == "asyncio" or (importlib.util.find_spec(name) and not plan.quick):
             yield name

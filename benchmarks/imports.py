@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _DEPENDENCIES = "import anyio, numpy, pluggy, structlog"
-#: Every name of the package, which loads what the lazy import leaves for later.
+#: Every name of the package, which loads what the lazy import has not loaded.
 _WHOLE = "import memhub; [getattr(memhub, name) for name in memhub.__all__]"
 _CASES = {
     "import memhub": "import memhub",

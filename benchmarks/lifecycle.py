@@ -1,4 +1,4 @@
-"""A hub with one machine: start, first answer, stop; and what an idle machine takes."""
+"""A hub with one machine: start, first answer, stop; and the memory of an idle machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs in C, made where there is a compiler; the client is run against servers in rounds."""
+"""Programs in C, compiled where possible; the client is run against servers in rounds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memhub.service import wire
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: What takes part in the rounds beside the client: CPU seconds of one operation.
+#: Another case in the rounds, beside the client: CPU seconds of one operation.
 Other = Callable[[], float]
 
 _HEADER = 12
@@ -24,7 +24,7 @@ _SOURCES = Path(__file__).parent
 
 
 class NoCompiler(Exception):
-    """Raised when there is no C compiler here."""
+    """Raised when no C compiler is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ class Load:
 
 
 def compiled(folder: Path, name: str = "load") -> Path:
-    """A program whose source lies here; the client unless named.
+    """Compile a program whose source is in this folder; the client unless named.
 
     Raises:
-        NoCompiler: it cannot be made here.
+        NoCompiler: no C compiler is found.
     """
     compiler = shutil.which("cc")
     if compiler is None:

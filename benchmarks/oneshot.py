@@ -1,4 +1,4 @@
-"""A command that asks a running service once, and what a connection that asks nothing takes."""
+"""A command that asks a running service once, and the memory of an idle connection."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _resident(pid: int) -> float:
 
 
 def _idle(backend: str, plan: Plan) -> float:
-    """KiB of a connection that has opened a device and asks nothing."""
+    """KiB of a connection that has opened a device and is idle."""
     many = plan.scaled(500, 2)
     with served("memhub", backend, plan.folder, cores()[0]) as (path, pid), ExitStack() as stack:
         taken = []

@@ -31,12 +31,12 @@ _MODBUS_READ = bytes([0, 1, 0, 0, 0, 6, 1, 3, 0, 0, 0, _REGISTERS])
 
 
 def missing(package: str) -> str | None:
-    """What to say if a peer is not installed."""
+    """The note of a row whose peer is not installed."""
     return None if importlib.util.find_spec(package) else wanted(package)
 
 
 def wanted(package: str) -> str:
-    """What it takes to have a peer."""
+    """What is needed for a peer."""
     return f"--peers, with {package} installed"
 
 

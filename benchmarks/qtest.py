@@ -36,13 +36,13 @@ _QEMU = "qemu-system-x86_64"
 _MACHINE = ("-machine", "q35", "-m", "256", "-accel", "tcg", "-S", "-nodefaults")
 _SILENT = ("-display", "none", "-qtest-log", "none")
 _AT = 2 << 20
-#: Written first, to see that what is read is memory.
+#: Written first, to check that memory is read.
 _CONTENT = bytes(range(1, 256)) * 16
 
 
 @contextmanager
 def _machine(folder: Path) -> Iterator[tuple[socket.socket, int]]:
-    """A machine of QEMU that stands still; yields its qtest connection and process id."""
+    """A stopped machine of QEMU; yields its qtest connection and process id."""
     path = folder / "qtest.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -83,7 +83,7 @@ def _memhub(path: Path, stack: ExitStack) -> Work:
 
 
 def _reading(read: Callable[[], bytes]) -> Work:
-    """Work of one read each time, once it has been seen to read memory."""
+    """Work of one read each time, after a check that it reads memory."""
     data = read()
     assert len(data) == BULK
     assert data.startswith(_CONTENT)

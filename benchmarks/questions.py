@@ -1,4 +1,4 @@
-"""The questions, and how one is put."""
+"""The questions, and how one is asked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUESTIONS = (
 
 
 def ask(name: str, rounds: int, chunk: float, peers: bool) -> list[Row]:
-    """Put one question, in this process."""
+    """Ask one question, in this process."""
     with tempfile.TemporaryDirectory(prefix="memhub-bench-") as folder:
         plan = Plan(rounds, chunk, peers, Path(folder))
         module = importlib.import_module(f"benchmarks.{name}")
@@ -41,7 +41,7 @@ def ask(name: str, rounds: int, chunk: float, peers: bool) -> list[Row]:
 
 
 def ask_alone(name: str, rounds: int, chunk: float, peers: bool) -> list[Row]:
-    """Put one question in a process of its own, so that none finds another's heap."""
+    """Ask one question in a process of its own, so that none starts with another's heap."""
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(ask, name, rounds, chunk, peers).result()

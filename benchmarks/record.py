@@ -1,4 +1,4 @@
-"""What the log costs: a record against a bare line, a check against reading the same bytes."""
+"""The cost of the log: a record against a bare line, verification against reading the bytes."""
 
 from __future__ import annotations
 

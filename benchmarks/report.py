@@ -1,4 +1,4 @@
-"""Rows as a table, as JSON, and held against those of an earlier run."""
+"""Rows as a table, as JSON, and compared with those of an earlier run."""
 
 from __future__ import annotations
 

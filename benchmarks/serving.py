@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HEADER = 12
 _CHUNK = 1 << 16
-#: What `bulk` answers to any request, and what a read of 1 MiB brings.
+#: What `bulk` answers to any request: as much as a read of 1 MiB returns.
 BULK = 1 << 20
 
 

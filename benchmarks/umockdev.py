@@ -2,9 +2,9 @@
 
 `python3 -I umockdev.py KIND CORE` prints the directory that programs find as `UMOCKDEV_DIR` and
 serves until its standard input ends. `gi` is the handler that umockdev's own library calls;
-`socket` is one that speaks to the preloaded library without it. Both answer a count query out of
-hand: there is no machine behind them. Nothing of memhub is imported, as its interpreter seldom
-has the GObject bindings.
+`socket` is one that speaks to the preloaded library without it. Both answer a count query
+themselves, without a machine. Nothing of memhub is imported, since the host's interpreter has the
+GObject bindings and memhub's usually has not.
 """
 
 from __future__ import annotations

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from source_rules import (
     COMPONENTS,
     MAX_LINES,
     NAMES_THAT_SAY_NOTHING,
+    ROOT,
     Source,
     from_plugins,
     impure,
@@ -24,6 +27,17 @@ from source_rules import (
 def test_every_component_has_a_place_in_the_order() -> None:
     for part in sorted(COMPONENTS):
         rank(part)
+
+
+def test_the_page_on_the_architecture_names_every_component_in_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = page.partition("## The rooms")[2].partition("##")[0]
+    rows = re.findall(r"^\| (`[^|]+) \|", rooms, re.MULTILINE)
+    named = [part for row in rows for part in re.findall(r"`(\w+)`", row)]
+    present = [part for part in named if part in COMPONENTS]
+
+    assert sorted(present) == sorted(COMPONENTS - {"memhub", "__main__"})
+    assert present == sorted(present, key=rank)
 
 
 def test_no_layer_imports_one_to_its_right() -> None:

@@ -86,6 +86,16 @@ def test_what_is_required_is_imported_and_what_is_imported_is_declared() -> None
     assert foreign - declared == set()
 
 
+def test_the_source_distribution_holds_what_the_readme_links_to() -> None:
+    included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    readme = (ROOT / "README.md").read_text()
+    linked = {link.split("/")[0] for link in re.findall(r"\]\(([^):#]+)\)", readme)}
+
+    assert "CONTRIBUTING.md" in linked
+    assert linked - set(included) == set()
+    assert [name for name in included if not (ROOT / name).exists()] == []
+
+
 def test_the_types_are_marked_as_shipped() -> None:
     assert (ROOT / "memhub" / "py.typed").read_bytes() == b""
 

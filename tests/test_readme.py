@@ -77,28 +77,65 @@ def test_the_plugin_of_the_readme_is_found_and_serves_a_machine(tmp_path: Path) 
     ]
 
 
-def test_the_embedding_example_runs_as_it_stands(tmp_path: Path) -> None:
-    """It prints the refusal and the process that holds the range."""
-    found = re.search(r"## Embed it\n\n```python\n(.*?)```", README, re.DOTALL)
-    assert found is not None
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the embedding example prints, and the folder where it leaves its log."""
+    folder = tmp_path_factory.mktemp("embedded")
+    (folder / "configs").symlink_to(ROOT / "configs")
 
-    refusal, holder = run(found.group(1), tmp_path).splitlines()
+    return run(block("embed"), folder), folder
+
+
+def test_the_embedding_example_runs_as_it_stands(embedded: tuple[str, Path]) -> None:
+    """It prints the refusal, which names the process that holds the range."""
+    (refusal,) = embedded[0].splitlines()
 
     assert refusal.startswith("EBUSY: slot 89 0xd0000000/0x1000000 (owner Xorg) is claimed by Xorg")
-    assert holder == "Xorg"
-    assert (tmp_path / "audit.jsonl").stat().st_size > 0
 
 
-def links() -> list[str]:
-    """Every relative link of the README."""
-    return [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+def test_the_log_example_reads_the_log_of_the_embedding_example(
+    embedded: tuple[str, Path],
+) -> None:
+    """It prints the one refusal, with who was refused what."""
+    printed, folder = embedded
+    reason = printed.strip().removeprefix("EBUSY: ")
+
+    assert run(block("read the log"), folder).splitlines() == [f"driver update EBUSY {reason}"]
 
 
-@pytest.mark.parametrize("link", links())
-def test_every_link_leads_somewhere(link: str) -> None:
+def test_the_command_of_the_readme_verifies_that_log(embedded: tuple[str, Path]) -> None:
+    """`memhub audit verify audit.jsonl`, as the text says."""
+    assert "`memhub audit verify audit.jsonl`" in README
+    command = [sys.executable, "-m", "memhub", "audit", "verify", "audit.jsonl"]
+    done = subprocess.run(command, cwd=embedded[1], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def links() -> list[tuple[str, str]]:
+    """Every relative link of the README, CONTRIBUTING, the changelog and the pages in docs."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+    return [
+        (str(page.relative_to(ROOT)), link)
+        for page in sorted(pages)
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text())
+        if "://" not in link
+    ]
+
+
+@pytest.mark.parametrize(("page", "link"), links())
+def test_every_link_leads_somewhere(page: str, link: str) -> None:
     """A reader finds the file."""
-    assert (ROOT / link).exists()
+    assert (ROOT / page).parent.joinpath(link).exists()
+
+
+def test_the_index_of_the_docs_names_every_page() -> None:
+    """A page that the index leaves out is not found."""
+    index = (ROOT / "docs" / "README.md").read_text()
+    named = set(re.findall(r"\]\(([\w-]+\.md)\)", index))
+
+    assert named == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
 
 
 @pytest.mark.parametrize("marker", ["main job", "the tests"])

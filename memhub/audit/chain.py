@@ -1,13 +1,13 @@
-r"""How records are chained: the bytes of a line, and nothing about files.
+r"""How records are chained: the bytes of a line, without files.
 
 A line is a JSON object whose last member is its own hash::
 
     {"v":1,"seq":7,"prev":"<64 hex>", ... ,"hash":"<64 hex>"}\n
 
 `hash` is the SHA-256 of the line's bytes before `,"hash":`, and `prev`, which those bytes hold,
-is the `hash` of the line before. So each line proves itself and names its predecessor: a changed
-byte is found in its own line, also in the last one, and a lost, doubled or moved line in the
-next. The seal has a fixed length, so a shell can check one line:
+is the `hash` of the line before. So each line carries its own hash and that of the line before: a
+changed byte is found in its own line, also in the last one, and a lost, doubled or moved line in
+the next. The end with the hash has a fixed length, so a shell can check one line:
 `sed -n 7p LOG | head -c -76 | sha256sum`.
 """
 
@@ -36,7 +36,7 @@ HEADER_START: Final = b'{"v":%d,"seq":1,"prev":"%b","event":"log.open"' % (
 
 
 class UnfitRecord(EscapedMessage, ValueError):
-    """Raised when an event cannot become a line; the chain stands where it stood."""
+    """Raised when an event cannot become a line; the chain has not changed."""
 
     def __init__(self, reason: str, errno: int) -> None:
         self.errno = errno
@@ -54,7 +54,7 @@ def seal_of(digest: str) -> bytes:
 
 
 class Mark(NamedTuple):
-    """A place in the chain to come back to.
+    """A position in the chain to return to.
 
     Attributes:
         seq: sequence number of the last record before the mark.

@@ -10,7 +10,7 @@ from memhub.escape import escape_controls
 
 
 class AuditError(OSError):
-    """Raised when the log cannot take, keep or read a record; nothing half written remains.
+    """Raised when the log cannot take, keep or read a record; no half of a record remains.
 
     Attributes:
         errno: the host's number for the cause.

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class AuditLog:
     """A hash-chained log of JSON lines; made by `open`, used from one thread.
 
-    `record` only buffers. What `flush` has returned from is in the hands of the operating system
-    (or on the disk); what it has raised for is in neither the file nor the chain.
+    `record` only buffers. When `flush` returns, the records are with the operating system (or on
+    the disk); when it raises, they are neither in the file nor in the chain.
 
     Attributes:
         path: the file.
@@ -72,7 +72,7 @@ class AuditLog:
         `open` returns, so a full or read-only file system is found here.
 
         Args:
-            path: the file; its directory must be there.
+            path: the file; its directory must exist.
             durability: `os` flushes with write(2), `disk` with fdatasync(2) after it.
             wall: wall clock for the log's own records, nanoseconds since 1970.
             mono: monotonic clock for them, nanoseconds.
@@ -83,7 +83,7 @@ class AuditLog:
             write: in place of `os.write`, for tests.
 
         Raises:
-            AuditError: the file cannot be opened, written or locked, is no audit log, or its
+            AuditError: the file cannot be opened, written or locked, is not an audit log, or its
                 last record does not verify.
         """
         sink = FileSink(path, durability, write=write)
@@ -129,19 +129,19 @@ class AuditLog:
             the record's sequence number.
 
         Raises:
-            AuditError: the log is closed (EBADF), or the event cannot be a line: it holds what
-                JSON does not, or is too long. The chain stands where it stood.
+            AuditError: the log is closed (EBADF), or the event cannot be a line: it has a value
+                that JSON cannot hold, or is too long. The chain has not changed.
         """
         self.writer.append((event,), flush=False)
 
         return self.writer.chain.seq
 
     def flush(self) -> None:
-        """Hand the buffered lines over in one write; return when they count as logged.
+        """Write the buffered lines in one write; return when they count as logged.
 
         Raises:
-            AuditError: they could not be written. The file and the chain are back where the
-                last flush left them and the lines are gone; a later flush may work again.
+            AuditError: they could not be written. The file and the chain are as the last flush left
+                them, and the lines are dropped; a later flush may succeed.
         """
         if self.writer.chain.pending:
             self.writer.append(())
@@ -197,10 +197,10 @@ class AuditLog:
             raise
 
     def close(self) -> None:
-        """Write `log.close`, flush, and close the file; again does nothing.
+        """Write `log.close`, flush, and close the file; a second call does nothing.
 
         Raises:
-            AuditError: the last records could not be written; the file is closed all the same.
+            AuditError: the last records could not be written; the file is closed nevertheless.
         """
         sink = self.writer.sink
         if sink is None:

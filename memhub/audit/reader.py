@@ -1,4 +1,4 @@
-"""Read a log's records, and count them; the chain is `verify`'s business."""
+"""Read a log's records, and count them; `verify` checks the chain."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterat
             one of another type than the schema says. `memhub.audit.schema.problems` tells more.
 
     Raises:
-        AuditError: it cannot be read, or a line is no record: not one JSON object, too large,
+        AuditError: it cannot be read, or a line is not a record: not one JSON object, too large,
             with a member twice or a number beyond 64 bits, of another schema version, or with a
             list or an object where the schema has a single value. It names the line.
     """
@@ -48,7 +48,7 @@ def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterat
         except DamagedSource as error:
             raise AuditError(source.name, f"audit log not read: line {number}: {error}") from error
         except ValueError as error:
-            raise AuditError(source.name, f"line {number} is no record: {error}") from error
+            raise AuditError(source.name, f"line {number} is not a record: {error}") from error
 
 
 #: Counters of a Summary and the field that each counts.

@@ -1,8 +1,8 @@
 """What a record holds: every field by name, and which fields each event has.
 
-Names, types and units are a promise to people who analyse logs. A new optional field or event
-keeps SCHEMA_VERSION; anything that a reader could misread raises it. `docs/audit.md` is held to
-these tables by a test.
+People who analyse logs rely on names, types and units. A new optional field or event keeps
+SCHEMA_VERSION; a change that could mislead a reader raises it. A test compares `docs/audit.md` with
+these tables.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ FIELDS: Final[dict[str, Field]] = {
     "attributes": Field("[str]", "attributes asked for, in memcontrol(8)'s words"),
     "flags": Field("int", "`mr_flags` asked for, or the open(2) mode", True),
     "errno": Field("str", "FreeBSD's name of the error; null on success", True),
-    "reason": Field("str", "the error in words, with the values that stood in the way", True),
+    "reason": Field("str", "the error as text, with the values that caused it", True),
     "moved": Field("u64", "bytes transferred, also by a transfer that failed"),
     "count": Field("int", "descriptors asked for or returned; records, in `log.close`"),
     "slots": Field("[int]", "slots written, ascending; the lists below are parallel to it"),
@@ -226,7 +226,7 @@ EVENTS: Final[dict[str, Event]] = {
         "write or pwrite", (*_CALL, "base", "length", "moved"), ("handle", "cause")
     ),
     "request.ioctl": Event(
-        "an ioctl that is none of mem(4)'s, or malformed", _CALL, ("handle", "ioctl", "cause")
+        "an ioctl that is malformed, or is not one of mem(4)'s", _CALL, ("handle", "ioctl", "cause")
     ),
     "claim.take": Event("slots were claimed", _CLAIM, _CLAIM_MORE),
     "claim.renew": Event("a lease was prolonged", _CLAIM, _CLAIM_MORE),
@@ -258,9 +258,9 @@ EVENTS: Final[dict[str, Event]] = {
         (*_WHERE, "device", *_WHO, "op", "flags", "errno", "reason"),
         ("handle", "peer"),
     ),
-    "service.connect": Event("the service took a client", (*_WHO, "peer")),
+    "service.connect": Event("the service accepted a client", (*_WHO, "peer")),
     "service.disconnect": Event(
-        "a client is gone, and what it held has ended",
+        "a client has disconnected, and what it held has ended",
         (*_WHO, "peer", "cause", "reason", "duration_ns"),
     ),
     "service.reject": Event(
@@ -277,13 +277,13 @@ EVENTS: Final[dict[str, Event]] = {
 
 
 def problems(record: Mapping[str, Any]) -> list[str]:
-    """What keeps a written record from fitting the schema.
+    """How a record differs from the schema.
 
     Args:
         record: a record as it was read from a log, or an event with its stamp.
 
     Returns:
-        one sentence for each misfit; empty if there is none.
+        one sentence for each difference; empty if it fits.
     """
     name = record.get("event", "")
     event = EVENTS.get(name) if isinstance(name, str) else None
@@ -294,7 +294,7 @@ def problems(record: Mapping[str, Any]) -> list[str]:
     found = [f"{name} is missing" for name in (*ALWAYS, *event.required) if name not in record]
     for name, value in record.items():
         if name not in known:
-            found.append(f"{name} is no field of {record['event']}")
+            found.append(f"{name} is not a field of {record['event']}")
         elif not FIELDS[name].admits(value):
             found.append(f"{name} is {value!r}, which is not {FIELDS[name].type}")
 
@@ -302,11 +302,11 @@ def problems(record: Mapping[str, Any]) -> list[str]:
 
 
 def _uneven(record: Mapping[str, Any]) -> list[str]:
-    """Lists that should run parallel and do not."""
+    """Lists that should have the same length and do not."""
     groups = (("slots", _TABLE[1:]), ("msrs", _MSRS[1:]))
 
     return [
-        f"{name} has not the length of {lead}"
+        f"{name} and {lead} differ in length"
         for lead, names in groups
         for name in names
         if name in record and _length(record[name]) != _length(record.get(lead))

@@ -31,15 +31,15 @@ class FileSink:
     """A locked regular file that holds whole lines.
 
     Args:
-        path: the file; made, readable by its group, if it is not there.
+        path: the file; created, readable by its group, if it does not exist.
         durability: what `append` waits for.
         write: `os.write`, or what a test puts in its place.
 
     Attributes:
-        size: bytes that `append` has vouched for.
+        size: bytes that `append` has written successfully.
 
     Raises:
-        AuditError: the path cannot be opened, is no regular file, or another process has it.
+        AuditError: the path cannot be opened, is not a regular file, or another process has it.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class FileSink:
         self._ragged = False
 
     def close(self) -> None:
-        """Close the file, which ends the lock too."""
+        """Close the file, which also ends the lock."""
         if self._ragged:
             with contextlib.suppress(OSError):
                 self._cut()
@@ -154,7 +154,7 @@ class FileSink:
         self._ragged = False
 
     def _keep_name(self) -> None:
-        """Make a new file's name outlive a power cut."""
+        """Sync the directory, so that a new file's name survives a power failure."""
         folder = os.path.dirname(os.path.abspath(self.path))  # noqa: PTH100, PTH120
         try:
             fd = os.open(folder, os.O_RDONLY)

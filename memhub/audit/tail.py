@@ -1,4 +1,4 @@
-"""What stands in a file that is to be continued: its header, its last record, a torn line."""
+"""What a file that is to be continued holds: its header, its last record, an unfinished line."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class EndedFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Where a file's chain stands.
+    """The end of a file's chain.
 
     Attributes:
         seq: sequence number of the last whole record; 0 if there is none.
@@ -78,7 +78,7 @@ class Tail:
 
 
 def read_tail(fd: int, path: str) -> Tail:
-    """Find where the chain in an open file stands.
+    """Find the end of the chain in an open file.
 
     The header and the last two records are checked, not the whole chain.
 
@@ -87,7 +87,7 @@ def read_tail(fd: int, path: str) -> Tail:
         path: its name, for messages.
 
     Raises:
-        AuditError: the file cannot be read, is no audit log, has another schema, or its last
+        AuditError: the file cannot be read, is not an audit log, has another schema, or its last
             record does not verify.
     """
     try:

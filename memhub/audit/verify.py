@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _HASH: Final = re.compile("[0-9a-f]{64}")
 
-#: `header`: the first record is no log.open; `json`: not one object on one line,
+#: `header`: the first record is not a log.open; `json`: not one object on one line,
 #: too large, a member twice or a number beyond 64 bits; `schema`:
 #: another version; `hash`: the line was altered; `seq`: records lost, doubled or moved; `prev`:
 #: the record before was replaced; `torn`: an unfinished last line; `head`: the hash given is not
-#: in the chain; `empty`: no record at all.
+#: in the chain; `empty`: the file has no records.
 BreakKind = Literal["empty", "header", "json", "schema", "hash", "seq", "prev", "torn", "head"]
 
 
@@ -40,8 +40,8 @@ class Break:
         line: number of the line, from 1.
         offset: where that line begins, in bytes from the start of the file.
         seq: the sequence number that the line gives itself, if it can be read.
-        expected: what the chain demands there.
-        found: what stands there.
+        expected: what the chain requires there.
+        found: what is there.
         reason: what that means.
     """
 
@@ -77,7 +77,7 @@ class Verdict:
         log_id: identity that the header gives.
         closed: whether the last record is a `log.close`.
         broken: the first break, or None.
-        notes: what is not wrong but worth knowing.
+        notes: what is not a break but should be known.
     """
 
     path: str
@@ -143,7 +143,7 @@ def parse_hash(text: str) -> str:
     digits = text.strip().lower()
     if not _HASH.fullmatch(digits):
         raise ValueError(
-            f"{show_value(text)!r} is no hash of a record: 64 hex digits are expected, "
+            f"{show_value(text)!r} is not a hash of a record: 64 hex digits are expected, "
             f"and it has {len(digits)} characters"
         )
 
@@ -165,7 +165,7 @@ def _in_use(source: Source) -> bool:
 
 
 class _Walk:
-    """The state of one pass: where it stands, what the next record must say."""
+    """The state of one pass: the position, and what the next record must say."""
 
     def __init__(self, wanted: str | None) -> None:
         self.wanted = wanted
@@ -230,7 +230,7 @@ class _Walk:
         self.head, self.lines, self.offset = head, number, offset
 
     def _own(self, event: str, line: int) -> None:
-        """Keep what the log says of itself."""
+        """Keep what the log's own records say."""
         if event == "log.resume" and not self.closed:
             self.notes.append(f"line {line}: continued without a log.close before it")
         elif event == "log.recovered":
@@ -238,7 +238,7 @@ class _Walk:
         self.closed = event == "log.close"
 
     def _look(self, line: bytes) -> None:
-        """Find what is wrong with a line, if anything; the order names the plainest cause."""
+        """Find what is wrong with a line, if anything; the most obvious cause is tested first."""
         try:
             record = parse_object(line)
         except ValueError as error:
@@ -288,7 +288,7 @@ class _Walk:
         self.broken = Break(kind, self.lines + 1, self.offset, known, expected, found, reason)
 
     def finish(self, *, in_use: bool) -> None:
-        """Judge the end of the file."""
+        """Check the end of the file."""
         if self.broken:
             return
 

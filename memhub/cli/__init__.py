@@ -1,7 +1,7 @@
 """The `memhub` command.
 
-Only what the command line itself needs is imported here: each command is a module of its own,
-loaded when it is asked for, and imports what it needs when it runs.
+Only what the command line itself needs is imported here. Each command is a module, loaded when it
+is run, and imports what it needs then.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
-    """Make the standard streams take any text: one that is closed, or knows few characters."""
+    """Make the standard streams take any text, also one that is closed or has few characters."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good
 

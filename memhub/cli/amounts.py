@@ -12,7 +12,7 @@ def address(text: str) -> int:
     """Read an address: `0xf0000` or `983040`.
 
     Raises:
-        CommandFailed: it is none, or does not fit 64 bits.
+        CommandFailed: the text is not an address, or does not fit 64 bits.
     """
     try:
         value = int(text, 0)
@@ -20,7 +20,9 @@ def address(text: str) -> int:
         value = -1
 
     if not 0 <= value < _LIMIT:
-        raise CommandFailed(f"{text!r} is no address: give it as 0xf0000 or 983040, below 2**64")
+        raise CommandFailed(
+            f"{text!r} is not an address: give it as 0xf0000 or 983040, below 2**64"
+        )
 
     return value
 
@@ -29,7 +31,7 @@ def amount(text: str) -> int:
     """Read a number of bytes: `4096`, `0x1000`, `64K`, `2M`.
 
     Raises:
-        CommandFailed: it is none.
+        CommandFailed: the text is not a number of bytes.
     """
     shift = _UNITS.get(text[-1:].lower(), 0)
     try:
@@ -38,6 +40,6 @@ def amount(text: str) -> int:
         value = -1
 
     if not 0 <= value < _LIMIT:
-        raise CommandFailed(f"{text!r} is no number of bytes: give it as 4096, 0x1000 or 64K")
+        raise CommandFailed(f"{text!r} is not a number of bytes: give it as 4096, 0x1000 or 64K")
 
     return value

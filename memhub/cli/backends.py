@@ -21,7 +21,7 @@ BACKENDS: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
 
 
 def check_backend(name: str) -> None:
-    """Refuse a backend that is not installed, before anything is begun.
+    """Refuse a backend that is not installed, before any work begins.
 
     Raises:
         CommandFailed: it is not.

@@ -1,4 +1,4 @@
-"""The commands: a module of `memhub.cli` each, with `command(parser, arguments) -> exit code`."""
+"""The commands. Each is a module of `memhub.cli` with `command(parser, arguments) -> exit code`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 
 class Command(NamedTuple):
-    """One command: the module that runs it, and a line for `memhub --help`."""
+    """One command: the module that runs it, and its line in `memhub --help`."""
 
     module: str
     summary: str

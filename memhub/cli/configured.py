@@ -27,7 +27,7 @@ def fresh_machine(config: str, name: str | None) -> Machine:
 
     Raises:
         ConfigError: the file is faulty.
-        CommandFailed: no machine of that name, or none was named and there are several.
+        CommandFailed: there is no machine of that name, or none was named and there are several.
     """
     from memhub.arches import load_arches
     from memhub.config import load_config

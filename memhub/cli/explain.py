@@ -40,14 +40,14 @@ def _address(text: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        raise CommandFailed(f"{text!r} is no address: give it as 0xf0000 or 983040") from None
+        raise CommandFailed(f"{text!r} is not an address: give it as 0xf0000 or 983040") from None
 
 
 def _check(machine: Machine, addresses: list[int]) -> None:
     if machine.table is None:
         raise CommandFailed(
             f"{machine.name} has no range operations ({machine.arch.name}: "
-            f"{machine.arch.summary}): what types its memory has is not known here",
+            f"{machine.arch.summary}): the types of its memory are not known here",
             1,
         )
 

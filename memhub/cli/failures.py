@@ -1,4 +1,4 @@
-"""What a command that fails says, and its exit code."""
+"""The message and exit code of a command that fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CommandFailed(Exception):
 
 
 def obstacles(error: DeviceError) -> list[str]:
-    """What stood in the way, a line each; nothing where it is one thing: the reason says that."""
+    """The obstacles, a line each; nothing for a single one, which the reason names."""
     if len(error.obstacles) <= 1:
         return []
 
@@ -31,7 +31,7 @@ def obstacles(error: DeviceError) -> list[str]:
 
 
 def obstacle_text(it: Obstacle) -> str:
-    """One thing that stood in the way, in words."""
+    """One obstacle as text."""
     words = [it.kind] if it.kind != "slot" else []
     if it.slot is not None:
         words.append(f"slot {it.slot}")
@@ -53,7 +53,7 @@ def obstacle_text(it: Obstacle) -> str:
 
 
 def explain_failure(error: Exception) -> tuple[int, list[str]] | None:
-    """The exit code and the lines of an error that is the user's to mend; None for a bug."""
+    """The exit code and the lines of an error that the user can correct; None for a bug."""
     if isinstance(error, CommandFailed):
         return error.code, error.reason.splitlines()
 
@@ -69,7 +69,7 @@ def explain_failure(error: Exception) -> tuple[int, list[str]] | None:
 
 
 def _explain_local(error: Exception) -> tuple[int, list[str]] | None:
-    """The same for what only work in this process raises; to load these takes its time."""
+    """The same for errors that only work in this process raises; importing these is slow."""
     from memhub.arches import ArchNotInstalled
     from memhub.audit.failure import AuditError
     from memhub.config.errors import ConfigError

@@ -1,6 +1,6 @@
 """Show a machine's memory as `hexdump -C` does; repeated lines are one `*`.
 
-exit codes: 0, 1 if it was refused or fewer bytes came than asked for, 2 for wrong usage
+exit codes: 0, 1 if it was refused or fewer bytes were read than asked for, 2 for wrong usage
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def _show(lines: Iterable[str]) -> None:
 
 
 class Dump:
-    """Bytes on their way to `hexdump -C` lines.
+    """Bytes that become lines of `hexdump -C`.
 
     Args:
         base: address of the first byte; lines begin there.
 
     Attributes:
-        address: of the next byte that no line shows.
+        address: of the next byte that is not in a line yet.
     """
 
     def __init__(self, base: int) -> None:
@@ -89,7 +89,7 @@ class Dump:
         self.address += len(row)
 
     def end(self) -> Iterator[str]:
-        """The last lines: what is left of the bytes, and the address after them."""
+        """The last lines: the remaining bytes, and the address after them."""
         rest, self._rest = self._rest, b""
         if rest:
             yield line(self.address, rest)

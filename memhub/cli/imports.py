@@ -1,8 +1,8 @@
-"""Make a machine of what people have, and write it as TOML.
+"""Make a machine from the text of a real computer, and write it as TOML.
 
 Reads a boot log of Linux or Xen, /proc/mtrr, the output of memcontrol list, or registers as
-rdmsr, cpucontrol, chipsec, EDK2 and coreboot print them. What is odd about it goes to standard
-error and stands in the TOML as comments.
+rdmsr, cpucontrol, chipsec, EDK2 and coreboot print them. What is odd about it is printed on
+standard error and is in the TOML as comments.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    """Run `memhub import`; 1 if nothing can be made of the text."""
+    """Run `memhub import`; 1 if a machine cannot be made from the text."""
     parser.add_argument("file", metavar="FILE", help="the text; - reads standard input")
     parser.add_argument("--phys-bits", type=int, metavar="N", help="physical address width")
     parser.add_argument("--name", default="imported", help="the machine's name (%(default)s)")
     parser.add_argument("--arch", default="amd64-mtrr", help="its architecture (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one object instead of TOML")
     parser.add_argument(
-        "-o", dest="output", metavar="FILE", help="write here, once all of it is right"
+        "-o", dest="output", metavar="FILE", help="write here, once the whole import has succeeded"
     )
     chosen = parser.parse_args(arguments)
 
@@ -47,14 +47,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file whole or not at all: an older one stays until the new one is complete.
+    """Write the whole file or nothing: an older one stays until the new one is complete.
 
     Args:
         path: the file; a symbolic link is followed, and a pipe or a device is written to.
-        text: what it is to hold.
+        text: the content.
 
     Raises:
-        OSError: it cannot be written; it is as it was.
+        OSError: it cannot be written, and has not changed.
     """
     path = path.resolve() if path.is_symlink() else path
     if path.exists() and not path.is_file():
@@ -99,7 +99,9 @@ def _check_name(name: str) -> None:
     from memhub.cli.failures import CommandFailed
 
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise CommandFailed(f"{name!r} is no machine's name: letters, digits, '-', '_' and '.'")
+        raise CommandFailed(
+            f"{name!r} is not a name for a machine: letters, digits, '-', '_' and '.'"
+        )
 
 
 def _facts(imported: Imported) -> dict[str, Any]:

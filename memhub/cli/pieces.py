@@ -1,4 +1,4 @@
-"""A long read in pieces, so that it needs little memory and others get their turn."""
+"""A long read in pieces, so that it needs little memory and does not delay other clients."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ def pieces(handle: Readable, base: int, length: int) -> Iterator[bytes]:
     """Read `length` bytes from `base` on.
 
     Yields:
-        pieces of at most 1 MiB, none empty; they end early where nothing more can be read.
+        pieces of at most 1 MiB, none empty; they end early where no more can be read.
 
     Raises:
-        DeviceError: a piece is refused, after what of it can be read.
+        DeviceError: a piece is refused, after the part of it that can be read.
     """
     end = base + length
     while base < end:
         try:
             piece = handle.pread(min(_PIECE, end - base), base)
         except OSError as error:
-            moved = getattr(error, "moved", 0)  # a DeviceError's; to import that would cost time
+            moved = getattr(
+                error, "moved", 0
+            )  # a DeviceError; importing the class here takes too long
             if moved:
                 yield handle.pread(moved, base)
 

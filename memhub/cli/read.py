@@ -1,6 +1,6 @@
 """Copy a machine's memory to standard output or a file, as it is.
 
-exit codes: 0, 1 if it was refused or fewer bytes came than asked for, 2 for wrong usage
+exit codes: 0, 1 if it was refused or fewer bytes were read than asked for, 2 for wrong usage
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     add_target_arguments(parser)
     parser.add_argument("-n", dest="length", default="4096", metavar="LENGTH", help="bytes (4096)")
     parser.add_argument("--device", choices=("mem", "kmem"), default="mem")
-    parser.add_argument("-o", dest="output", metavar="FILE", help="where to; - is standard output")
+    parser.add_argument("-o", dest="output", metavar="FILE", help="the file; - is standard output")
     parser.add_argument("address", metavar="ADDRESS", help="the first byte, as 0xf0000")
     chosen = parser.parse_args(arguments)
     base, length = address(chosen.address), amount(chosen.length)
     if chosen.output is None and sys.stdout.isatty():
-        raise CommandFailed("bytes are not for a terminal: name a file with -o, or take hexdump")
+        raise CommandFailed(
+            "raw bytes are not written to a terminal: name a file with -o, or use hexdump"
+        )
 
     target = open_target(chosen, "memhub read")
     with target.client as client, client.open(target.path(chosen.device), "r") as handle:
@@ -44,7 +46,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def _copy(stream: Iterator[bytes], name: str | None) -> int:
-    # The first piece comes before the file is opened: a refusal leaves an older one alone.
+    # The first piece is read before the file is opened, so a refusal leaves an older file alone.
     first = next(stream, b"")
     moved = 0
     with _output(name) as out:

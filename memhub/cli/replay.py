@@ -1,8 +1,8 @@
 """Replay recorded answers through the installed architectures.
 
-FILEs are conformance traces or machines' texts, plain or gzip. Every mismatch is printed, and
-the last line counts. A machine's text counts one step for its table, one for its registers and
-one for each address; the other kinds, one for each step or address.
+FILEs are conformance traces or machines' texts, plain or gzip. Every mismatch is printed; the last
+line has the counts. A machine's text counts one step for its table, one for its registers and one
+for each address; the other kinds, one for each step or address.
 
 exit codes: 0 no mismatch, 1 some, 2 a file could not be read or is malformed
 """
@@ -63,7 +63,7 @@ class _Run:
     by_arch: dict[str, int] = field(default_factory=dict)
 
     def file(self, name: str, tell: Progress) -> list[Mismatch]:
-        """Replay one file; what is wrong with it is said and kept.
+        """Replay one file; what is wrong with it is printed and counted.
 
         Returns:
             its mismatches.
@@ -75,7 +75,7 @@ class _Run:
         try:
             lines = trace_lines(Path(name))
             if not lines:
-                raise TraceError("there is no trace in it")
+                raise TraceError("it has no traces")
 
             for number, line in enumerate(lines, 1):
                 self._line(line)
@@ -105,7 +105,7 @@ class _Run:
         complain(reason)
 
     def last_line(self) -> str:
-        """The count, in the words in which it is looked for."""
+        """The counts, in a fixed form that scripts can search for."""
         found = len(self.mismatches)
 
         return f"scenarios={self.scenarios} steps={self.steps} mismatches={found}"

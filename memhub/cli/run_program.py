@@ -1,10 +1,10 @@
 """Run a program, unchanged, whose /dev/mem and /dev/kmem are a machine's.
 
-It and all it starts are one process of the hub, with claims of their own. Options come before
-the program's name; after it, or after --, everything is the program's.
+The program and all that it starts are one process of the hub, with claims of its own.
+Options come before the program's name; after it, or after --, everything is the program's.
 
 exit codes: the program's; 128 plus the signal that ended it; 126 if it cannot be executed, 127
-if it was not found; 2 if this system cannot run programs so, or there is nothing to work on
+if it was not found; 2 if this system cannot run programs in this way, or no machine is named
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument(
         "--every-descriptor",
         action="store_true",
-        help="serve descriptors that the program numbers itself too (3</dev/mem); slower",
+        help="also serve descriptors that the program numbers itself (3</dev/mem); slower",
     )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help=f"let it reach this device of the host; may be repeated: {', '.join(ALLOWABLE)}",
+        help=f"let it use this device of the host; may be repeated: {', '.join(ALLOWABLE)}",
     )
     parser.add_argument(
         "--log", metavar="FILE", help="with --config: keep an audit log of what it does"
@@ -63,7 +63,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def _check_host(parser: argparse.ArgumentParser, names: list[str]) -> None:
-    """End here if a name is unknown, or if a standard stream is a device of the host."""
+    """Refuse an unknown name, and a standard stream that is a device of the host."""
     from memhub.service.shim.host import HostDevices, check_allowed, inherited_device
 
     try:
@@ -76,7 +76,7 @@ def _check_host(parser: argparse.ArgumentParser, names: list[str]) -> None:
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Tell this command's options from the program and its arguments."""
+    """Separate this command's options from the program and its arguments."""
     valued = (*OPTIONS, "--allow-host", "--log")
     rest = list(arguments)
     ours: list[str] = []

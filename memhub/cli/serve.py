@@ -1,6 +1,6 @@
 """Serve the machines of a configuration file to clients on sockets, until told to stop.
 
-SIGTERM and SIGINT stop it: nobody new is taken, requests under way are answered, then every
+SIGTERM and SIGINT stop it: new clients are refused, requests under way are answered, then every
 connection is closed. SIGHUP reopens the audit log after it was renamed. Exit codes: 0 stopped in
 order, 2 it could not start or the log could not be ended in order.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub serve`."""
     parser.add_argument("config", metavar="CONFIG", help="the TOML file")
-    parser.add_argument("--socket", metavar="PATH", type=Path, help="in place of the file's own")
+    parser.add_argument("--socket", metavar="PATH", type=Path, help="instead of the file's own")
     parser.add_argument("--log", metavar="FILE", type=Path, help="the audit log, likewise")
     parser.add_argument(
         "--backend", choices=BACKENDS, default="asyncio", help="the event loop (asyncio)"
@@ -41,14 +41,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument(
         "--replace-stale",
         action="store_true",
-        help="take away a socket on which nobody answers; without it, it is left and reported",
+        help="remove a socket on which no service answers; without this it is left and reported",
     )
     parser.add_argument(
         "--grace",
         metavar="SECONDS",
         type=float,
         default=5.0,
-        help="how long requests under way get at the end (5)",
+        help="how long requests under way may take at the end (5)",
     )
     chosen = parser.parse_args(arguments)
     check_backend(chosen.backend)
@@ -75,7 +75,7 @@ def _load(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
 
 
 def _open_log(config: HubConfig, override: Path | None, stack: ExitStack) -> AuditLog | None:
-    """Open or continue the audit log, and say what was found at its end."""
+    """Open or continue the audit log, and report what was found at its end."""
     if override is None and config.audit is None:
         return None
 

@@ -1,7 +1,6 @@
 """What a command works on: a running service, or fresh machines of a configuration file.
 
-A command on a service loads nothing that it does not need: the imports here are where they are
-used.
+A command on a service imports only what it needs, so the imports are inside the functions.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
 
     Client = BlockingClient | LocalClient
 
-#: Where a command looks for a service unless it is told.
+#: Names the service where a command line does not.
 VARIABLE = "MEMHUB_SOCKET"
 
-#: The options of `add_target_arguments`, each with a value, for those who split a command line.
+#: The options of `add_target_arguments`, each with a value, for code that splits a command line.
 OPTIONS = ("--connect", "--config", "--machine", "--ca", "--cert", "--token-file")
 
 
@@ -32,9 +31,9 @@ class Target(NamedTuple):
     """A client, and the machine that a command is about.
 
     Attributes:
-        client: to be closed by whoever opened the target.
+        client: closed by the caller that opened the target.
         machine: its name; None for the default one.
-        local: the machines are this command's own.
+        local: whether the machines are this command's own.
     """
 
     client: Client
@@ -47,7 +46,7 @@ class Target(NamedTuple):
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--connect`, `--config`, `--machine`, and how to get in over TCP."""
+    """Add `--connect`, `--config`, `--machine`, and the options for TCP."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--connect", metavar="ADDRESS", help=f"a running service (default: ${VARIABLE})"
@@ -61,7 +60,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None = None) -> Target:
-    """Open what the arguments of `add_target_arguments` name; either option beats MEMHUB_SOCKET.
+    """Open what the arguments of `add_target_arguments` name; both override MEMHUB_SOCKET.
 
     Args:
         chosen: the parsed arguments.
@@ -69,8 +68,8 @@ def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None 
         log: the audit log of machines of a file.
 
     Raises:
-        CommandFailed: nothing is named, the service cannot be reached, or there is no such
-            machine in the file.
+        CommandFailed: nothing is named, the service cannot be reached, or the file does not have
+            the machine.
         ConfigError: the file is faulty.
     """
     if chosen.config is not None:
@@ -79,7 +78,7 @@ def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None 
     where = chosen.connect or os.environ.get(VARIABLE)
     if not where:
         raise CommandFailed(
-            "nothing to work on: name a running service with --connect ADDRESS or "
+            "name a running service with --connect ADDRESS or "
             f"{VARIABLE}, or a file of machines with --config FILE"
         )
 
@@ -98,7 +97,7 @@ def _connect(where: str, label: str, chosen: argparse.Namespace) -> BlockingClie
         from memhub.errors import DeviceError
 
         if isinstance(error, DeviceError):
-            raise  # the service was reached, and says why it refuses
+            raise  # the service was reached and refuses with a reason
 
         raise CommandFailed(f"{where}: {error.strerror or error}") from error
 

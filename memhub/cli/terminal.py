@@ -1,4 +1,4 @@
-"""What goes to a terminal: lines, colour if it can be had, progress, and JSON.
+"""Output for a terminal: lines, colour if rich is installed, progress, and JSON.
 
 Everything that a command shows goes through here, so that foreign text is escaped in one place.
 """
@@ -15,18 +15,18 @@ from memhub.escape import escape_controls, escape_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    #: A piece of a line: plain text, or text and a style in rich's words.
+    #: A piece of a line: plain text, or text and one of rich's styles.
     Span = str | tuple[str, str]
 
-    #: Takes what is done and what there is in all.
+    #: Takes how much is done and how much there is in all.
     Progress = Callable[[int, int], None]
 
 
 class OutputFailed(Exception):
-    """Raised when standard output does not take what a command has to show.
+    """Raised when standard output does not take a command's output.
 
     Args:
-        cause: what the operating system said.
+        cause: the operating system's error.
     """
 
     def __init__(self, cause: OSError) -> None:
@@ -35,10 +35,10 @@ class OutputFailed(Exception):
 
 @contextmanager
 def output() -> Iterator[None]:
-    """Around writing to standard output: tells its failure from any other OSError.
+    """Around writes to standard output: its failure becomes an error of its own.
 
     Raises:
-        BrokenPipeError: the reader has left, which is no failure.
+        BrokenPipeError: the reader has closed the pipe, which is not a failure.
         OutputFailed: it could not be written.
     """
     try:
@@ -50,12 +50,12 @@ def output() -> Iterator[None]:
 
 
 def drop(stream: IO[str]) -> None:
-    """Let a standard stream that takes nothing any more swallow what is still in its buffer."""
+    """Discard what is still in the buffer of a standard stream that cannot be written any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def write(text: str, stream: IO[str]) -> None:
-    """Write text that is fit to be shown; what standard error does not take has no other place.
+    """Write text that is already escaped; what standard error does not take is lost.
 
     Raises:
         OutputFailed: see `output`.
@@ -76,7 +76,7 @@ def print_line(text: str, stream: IO[str] | None = None) -> None:
 
     Args:
         text: the line, without its end.
-        stream: where to; standard output if None.
+        stream: where it is written; standard output if None.
     """
     write(f"{escape_controls(text)}\n", sys.stdout if stream is None else stream)
 
@@ -86,8 +86,8 @@ def print_text(text: str, *, before: str = "", after: str = "") -> None:
 
     Args:
         text: the lines, each with its end.
-        before: what the terminal is to obey before them.
-        after: what follows them.
+        before: control sequences for the terminal before them.
+        after: control sequences after them.
     """
     shown = "".join(f"{escape_controls(line)}\n" for line in text.split("\n")[:-1])
     with output():
@@ -95,7 +95,7 @@ def print_text(text: str, *, before: str = "", after: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error, after what standard output has still to show."""
+    """Write a line to standard error, after standard output is flushed."""
     with output():
         sys.stdout.flush()
 
@@ -103,7 +103,7 @@ def complain(text: str) -> None:
 
 
 class Screen:
-    """Lines of text, styled where the reader can show it.
+    """Lines of text, styled where the terminal can show it.
 
     Args:
         colour: False for plain text; None decides by the terminal, NO_COLOR and TERM.
@@ -140,7 +140,7 @@ def _console(stream: IO[str]) -> Any:  # noqa: ANN401 - rich is optional
     try:
         from rich.console import Console
     except ImportError:
-        complain("plain text; the extra memhub[cli] brings colour")
+        complain("plain text; the extra memhub[cli] adds colour")
         return None
 
     return Console(file=stream, highlight=False, markup=False, emoji=False)
@@ -165,16 +165,16 @@ def print_document(text: str) -> None:
 
 
 def document(text: str) -> str:
-    r"""The document as it is written: its strings take `\u` escapes, and its last line ends."""
+    r"""The document as it is written: control characters escaped, and a newline at the end."""
     return escape_json(text.removesuffix("\n")) + "\n"
 
 
 @contextmanager
 def progress(label: str) -> Iterator[Progress]:
-    """Show how far a long piece of work is, if standard error is a terminal.
+    """Show the progress of long work, if standard error is a terminal.
 
     Yields:
-        what the work calls with what is done and what there is in all.
+        what the work calls with how much is done and how much there is in all.
     """
     if not sys.stderr.isatty():
         yield lambda done, total: None

@@ -1,6 +1,7 @@
 """Show machines, slots, who holds what, who waits for whom and how busy the service is.
 
-On a terminal the view is renewed in place until interrupted; elsewhere views follow each other.
+On a terminal the view is updated in place until interrupted; elsewhere each view is printed below
+the one before.
 --json prints a report as one line of JSON each time.
 """
 
@@ -56,7 +57,7 @@ def _interval(text: str) -> float:
         seconds = 0
 
     if not 0 < seconds < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
 
     return seconds
 
@@ -68,7 +69,7 @@ def _only(report: dict[str, Any], machine: str | None) -> dict[str, Any]:
     rows = [row for row in report["machines"] if row["machine"] == machine]
     if not rows:
         known = ", ".join(row["machine"] for row in report["machines"])
-        raise CommandFailed(f"there is no machine {machine!r} to be seen (there are {known})")
+        raise CommandFailed(f"there is no machine {machine!r} that you may see (there are {known})")
 
     return {**report, "machines": rows}
 
@@ -99,7 +100,7 @@ def _watch(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> Non
 
 @contextmanager
 def _screen(*, plain: bool) -> Iterator[Show]:
-    """What shows one view after the other: rich's live display where it can be had."""
+    """Shows one view after the other, with rich's live display where it is installed."""
     from memhub.cli.top_view import text
 
     live = sys.stdout.isatty() and not plain
@@ -107,7 +108,7 @@ def _screen(*, plain: bool) -> Iterator[Show]:
         try:
             from rich.live import Live
         except ImportError:
-            complain("plain text; the extra memhub[cli] brings colour")
+            complain("plain text; the extra memhub[cli] adds colour")
         else:
             with Live(auto_refresh=False, screen=True) as display:
                 yield lambda title, tables: display.update(_drawn(title, tables), refresh=True)

@@ -1,4 +1,4 @@
-"""What `memhub top` shows: a report as tables of text."""
+"""The view of `memhub top`: a report as tables of text."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Sheet(NamedTuple):
     """One table.
 
     Attributes:
-        title: what it is; empty for the first.
+        title: the heading; empty for the first.
         head: its columns.
-        rows: as many texts each.
+        rows: the cells, one text per column.
     """
 
     title: str
@@ -61,7 +61,7 @@ def requests_per_second(now: Report, before: Report | None) -> float | None:
 
 
 def sheets(report: Report) -> Iterator[Sheet]:
-    """The tables: machines, then what is held, in flight and waited for, where there is any."""
+    """The tables: machines, then claims, commits and waits where there are any."""
     machines = report["machines"]
     head = (
         "MACHINE",
@@ -87,7 +87,7 @@ def sheets(report: Report) -> Iterator[Sheet]:
 
 
 def _shown(cells: Row) -> Row:
-    """Escaped before columns are measured: names and labels are other people's text."""
+    """Escape before columns are measured: names and labels are foreign text."""
     return tuple(map(escape_controls, cells))
 
 

@@ -13,7 +13,7 @@ from memhub.escape import escape_controls
 if TYPE_CHECKING:
     from typing import NoReturn
 
-#: Columns that help takes at most, whatever the terminal has.
+#: Most columns of help, also on a wider terminal.
 _WIDEST = 80
 
 
@@ -61,10 +61,10 @@ class CommandParser(argparse.ArgumentParser):
         )
 
     def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401
-        """Where argparse writes help and usage: its own way hides what was not written."""
+        """Where argparse writes help and usage. argparse's own method ignores write errors."""
         if message:
             write(message, sys.stdout if file is None else file)
 
     def error(self, message: str) -> NoReturn:
-        """End with the usage and what is wrong; the message quotes what was typed."""
+        """Exit with the usage and what is wrong; the message quotes what was typed."""
         super().error(escape_controls(message))

@@ -1,6 +1,6 @@
 """Write bytes into a machine's memory.
 
-exit codes: 0, 1 if it was refused or fewer bytes went than given, 2 for wrong usage
+exit codes: 0, 1 if it was refused or fewer bytes were written than given, 2 for wrong usage
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def _bytes(chosen: argparse.Namespace) -> bytes:
 
 
 def parse_hex(text: str) -> bytes:
-    """Read bytes written in hex, with blanks between them or a 0x before them, or without.
+    """Read bytes in hex, with or without blanks between them and a 0x before them.
 
     Raises:
-        CommandFailed: it is not that.
+        CommandFailed: the text is not bytes in hex.
     """
     try:
         return bytes.fromhex(text.removeprefix("0x"))

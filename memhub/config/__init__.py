@@ -1,4 +1,4 @@
-"""Configuration: TOML to checked, frozen values; texts of real machines to machines; and back."""
+"""Configuration: TOML to checked, frozen values and back; machines from texts of real computers."""
 
 from __future__ import annotations
 

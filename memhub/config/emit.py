@@ -41,8 +41,8 @@ def to_toml(machine: Imported | MachineSpec) -> str:
         machine: the machine, or an import of one, whose oddities become comments.
 
     Returns:
-        TOML text that `load_config` reads back to an equal MachineSpec. Registers are written
-        as an `[mtrr]` table where that says exactly the same, else as raw `[msr]`.
+        TOML text that `load_config` reads back to an equal MachineSpec. Registers are written as an
+        `[mtrr]` table where that is exact, otherwise as raw `[msr]`.
     """
     spec = machine.spec if isinstance(machine, Imported) else machine
     head = [] if isinstance(machine, MachineSpec) else list(_header(machine))
@@ -146,7 +146,7 @@ def _registers(key: str, spec: MachineSpec) -> Iterator[str]:
 
 
 def _sayable(registers: MtrrRegisters) -> bool:
-    """Whether an `[mtrr]` table can say these registers: nothing reserved, nothing stale."""
+    """Whether an `[mtrr]` table can express these registers: without reserved or stale bits."""
     bits = address_mask(registers.phys_bits)
     pairs = [pair for pair in registers.variable if pair != VariableMtrr()]
     types = {registers.default_type, *registers.fixed_types, *(pair.type for pair in pairs)}
@@ -248,7 +248,7 @@ def _number(value: int) -> str:
 
 
 def _string(text: str) -> str:
-    """A TOML string: JSON's, but for DEL and what lies past 16 bits, which TOML escapes its way."""
+    """A TOML string: as in JSON, but for other escapes of DEL and characters past 16 bits."""
     quoted = json.dumps(text, ensure_ascii=False)
 
     return "".join(_escaped(char) if not is_visible(char) else char for char in quoted)
@@ -280,4 +280,4 @@ def _value(value: object) -> str:
     if isinstance(value, Iterable):
         return "[" + ", ".join(map(_value, value)) + "]"
 
-    raise TypeError(f"{value!r} has no TOML form")
+    raise TypeError(f"{value!r} cannot be written as TOML")

@@ -45,8 +45,8 @@ class HubConfig:
     Attributes:
         path: the file.
         machines: the machines by name, in the file's order.
-        default: the machine that a device name without one means; the only machine, if
-            there is one, else what the file says, or None.
+        default: the machine that a device name without one means: the only machine, or the one that
+            the file names, or None.
         audit: the audit log, or None for no log.
         service: how the service runs.
         oddities: what imported dumps hold that is faulty or had to be assumed, by machine.

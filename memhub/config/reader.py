@@ -1,4 +1,4 @@
-"""Read one TOML table: each key once, by its converter; every mistake is kept, none raised."""
+"""Read one TOML table: each key once, by its converter; mistakes are collected and not raised."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Problems:
 
 
 class Table:
-    """A cursor over one table. Whoever reads it ends with `finish`, which reports the rest.
+    """A cursor over one table; `finish`, at the end, reports keys that were not read.
 
     A wrong or missing value is reported and replaced by the fallback, so that reading goes on;
     what is built from fallbacks never leaves the loader.
@@ -136,7 +136,7 @@ class Table:
         return found
 
     def finish(self) -> None:
-        """Report the keys that nobody asked for."""
+        """Report the keys that were not read."""
         for name in self._data:
             if name not in self._known:
                 hint = suggest(name, self._known) or f" (known: {', '.join(self._known)})"

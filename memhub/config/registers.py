@@ -31,7 +31,7 @@ from memhub.x86.registers import (
 if TYPE_CHECKING:
     from memhub.config.reader import Table
 
-#: Variable pairs of a processor that does not say: what most have.
+#: Variable pairs where the table does not say how many: what most processors have.
 DEFAULT_VARIABLE: Final = 8
 
 
@@ -42,7 +42,7 @@ def read_msr(table: Table) -> dict[int, int]:
         try:
             number = parse_integer(name)
         except ValueError as error:
-            table.wrong(name, f"is no register number: {error}")
+            table.wrong(name, f"is not a register number: {error}")
             continue
 
         if number > 0xFFFFFFFF:
@@ -56,7 +56,7 @@ def read_msr(table: Table) -> dict[int, int]:
 
 
 def read_mtrr(table: Table, phys_bits: int) -> dict[int, int]:
-    """Read `[mtrr]`, and make the registers that say the same.
+    """Read `[mtrr]`, and make the registers that it describes.
 
     Args:
         table: the table.
@@ -138,7 +138,7 @@ def _read_variable(table: Table, phys_bits: int) -> tuple[VariableMtrr, ...]:
         pair = _read_pair(row, phys_bits)
         row.finish()
         if slot in taken:
-            row.wrong("slot", f"{slot} is taken by an entry before this one")
+            row.wrong("slot", f"{slot} is used by an entry before this one")
         elif slot >= len(pairs):
             row.wrong("", f"entry {index} needs slot {slot}, but variable_count is {len(pairs)}")
         else:
@@ -175,7 +175,7 @@ def _read_pair(row: Table, phys_bits: int) -> VariableMtrr:
 
 def _check_block(row: Table, base: int, length: int, phys_bits: int) -> None:
     if length & (length - 1):
-        row.wrong("length", f"{length:#x} is not a power of two; give a mask to say it anyway")
+        row.wrong("length", f"{length:#x} is not a power of two; give a mask to set it anyway")
     elif base & (length - 1):
         row.wrong("base", f"{base:#x} is not a multiple of the length {length:#x}; give a mask")
     elif length > 1 << phys_bits:

@@ -77,7 +77,7 @@ def _read_limits(table: Table) -> Limits:
         table.wrong("handshake_timeout", "is zero: no client could connect")
 
     if not limits.stall_timeout:
-        table.wrong("stall_timeout", "is zero: no client could be slow at all")
+        table.wrong("stall_timeout", "is zero: every client would be too slow")
 
     return limits
 
@@ -98,7 +98,7 @@ def _read_tcp(table: Table) -> TcpConfig:
     if tcp.ca is not None and tcp.certfile is None:
         table.wrong("ca", "needs 'certfile': without TLS no client shows a certificate")
     elif tcp.exposed and tcp.keyfile is None:
-        table.wrong("host", f"{tcp.host!r} is no loopback address and needs TLS: set 'certfile'")
+        table.wrong("host", f"{tcp.host!r} is not a loopback address and needs TLS: set 'certfile'")
 
     return tcp
 

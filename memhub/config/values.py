@@ -1,4 +1,4 @@
-"""Converters: from what TOML holds to what memhub means, or a ValueError that says the rule."""
+"""Converters from TOML values to checked values; a ValueError says which rule is broken."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 _NUMBER: Final = re.compile(
     r"(0x[0-9a-f_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*)\s*([kmgt]?)(i?b)?", re.I
 )
-#: Digits of a number that is read; binary numbers of 64 bits have as many, and blanks between.
+#: Most characters of a number that is read: as many as a binary number of 64 bits with separators.
 _LONGEST: Final = 200
 _SHIFTS: Final[Mapping[str, int]] = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
-#: The words for a memory type: memcontrol(8)'s, Linux's, and the short names of the manuals.
+#: The names of memory types: memcontrol(8)'s, Linux's, and the short names of the manuals.
 TYPE_WORDS: Final[Mapping[str, int]] = {
     "uncacheable": UC,
     "uncachable": UC,
@@ -42,7 +42,7 @@ TYPE_WORDS: Final[Mapping[str, int]] = {
 
 
 def type_name(value: object) -> str:
-    """How TOML calls the type of `value`."""
+    """TOML's name for the type of `value`."""
     names = {bool: "a boolean", int: "an integer", float: "a float", str: "a string"}
     names |= {list: "an array", dict: "a table"}
 

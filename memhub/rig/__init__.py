@@ -1,4 +1,4 @@
-"""For rigs and their tests: recorded behaviour, replayed.
+"""For test rigs: recorded behaviour is replayed and compared.
 
 traces   files of recorded answers, as values       replay   a machine run against them
 """

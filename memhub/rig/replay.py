@@ -1,9 +1,9 @@
 """Run a machine against recorded answers: every errno, count, descriptor and register.
 
-A trace is replayed the way a client would: a machine with one process, whose ioctls go in and
-come out in the architecture's binary layout, through claims and all. After every step the whole
-table and every register are compared, those that should not have changed too. A difference is
-reported once; the replay then goes on from what was found.
+A trace is replayed as a client would make its requests: one process on one machine makes ioctls in
+the architecture's binary layout, and the rules of claims apply. After every step the whole table
+and every register are compared, also those that should not have changed. A difference is reported
+once; the replay then goes on from what was found.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.rig.traces import Row, Trace
 
-    #: Makes a machine of a text: text, address width, architecture; ValueError if it cannot.
+    #: Makes a machine from a text: text, address width, architecture; ValueError if it cannot.
     Importer = Callable[[str, int, str], MachineSpec]
 
     Raw = tuple[int, int, int, bytes]
@@ -67,7 +67,7 @@ class Mismatch:
 
 @dataclass(slots=True)
 class Replay:
-    """What a replay came to.
+    """The result of a replay.
 
     Attributes:
         id: the trace's id.
@@ -127,7 +127,7 @@ def _spec(trace: DriverTrace | TypesTrace) -> MachineSpec:
 
 
 class _Bench:
-    """One machine, one process, one open handle, and what the trace says of them so far."""
+    """One machine, one process and one open handle, compared with the trace step by step."""
 
     def __init__(self, spec: MachineSpec, arch: Arch, done: Replay) -> None:
         self._done = done
@@ -219,7 +219,7 @@ class _Bench:
             if slot < len(self._rows):
                 self._rows[slot] = row
             else:
-                self._done.differ(number, f"slot {slot}", row, "no such slot")
+                self._done.differ(number, f"slot {slot}", row, "there is no such slot")
 
         self._compare_slots(number, sorted(s for s in suspects if 0 <= s < len(self._raw)))
 
@@ -266,7 +266,7 @@ def _machine(done: Replay, trace: MachineTrace, arch: Arch, importer: Importer |
 
 
 def _types(done: Replay, machine: Machine, types: tuple[tuple[int, str], ...], first: int) -> None:
-    """Compare one by one, and as an array: the two ways to ask must agree as well."""
+    """Compare the types one by one and as an array; both must agree with the trace."""
     table = machine.table
     if table is None:
         done.differ(None, "supported", True, False)

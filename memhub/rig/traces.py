@@ -40,7 +40,7 @@ ARCH_OF_ID: Final = (
 
 
 class TraceError(EscapedMessage, ValueError):
-    """Raised when a line is no trace; says what is wrong with it."""
+    """Raised when a line is not a trace; says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class GetStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetStep:
-    """MEMRANGE_SET and everything that it left different.
+    """MEMRANGE_SET and everything that it changed.
 
     Attributes:
         arg: `mo_arg[0]`.
@@ -108,7 +108,7 @@ class MachineTrace:
     Attributes:
         id: its name.
         arch: the architecture that imports it.
-        text: what a person would paste.
+        text: the text, as it was printed.
         phys_bits: the address width to take where the text tells none.
         msrs: the registers that the text describes, or None where it does not.
         table: what the driver shows once it has attached.
@@ -152,7 +152,7 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
         arch: the architecture to replay it on; None deduces it from the scenario.
 
     Raises:
-        TraceError: it is none of the three kinds, or a value is missing or of the wrong type.
+        TraceError: it is not one of the three kinds, or a value is missing or of the wrong type.
     """
     try:
         raw = json.loads(line)
@@ -176,7 +176,7 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
         name = raw.get("id", "without an id")
         raise TraceError(f"scenario {name}: {error}") from error
 
-    raise TraceError("no trace: it has none of 'steps', 'types' and 'text'")
+    raise TraceError("not a trace: it has neither 'steps' nor 'types' nor 'text'")
 
 
 def _need(raw: Json, key: str, kind: type[T]) -> T:
@@ -213,7 +213,7 @@ def _arch_of(raw: Json) -> str:
         if raw["id"].startswith(prefix):
             return arch
 
-    raise ValueError("its id tells no architecture: name one")
+    raise ValueError("its id does not tell the architecture: name one")
 
 
 def _types(raw: Json, arch: str | None) -> TypesTrace:
@@ -301,6 +301,6 @@ def _step(raw: Json) -> GetStep | SetStep:
 
 def _changed(raw: list[Any]) -> tuple[int, Row]:
     if not raw or not isinstance(raw[0], int):
-        raise ValueError(f"changed row {raw!r} names no slot")
+        raise ValueError(f"changed row {raw!r} does not name a slot")
 
     return raw[0], _row(raw[1:])

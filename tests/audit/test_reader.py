@@ -23,7 +23,7 @@ def test_records_come_in_order_without_an_unfinished_one(path: Path, small: byte
 @pytest.mark.parametrize("line", [b"{\n", b"[1]\n", b"\n", b"\xff\n"])
 def test_a_line_that_is_no_record_is_named(path: Path, small: bytes, line: bytes) -> None:
     path.write_bytes(small + line)
-    with pytest.raises(AuditError, match="line 7 is no record"):
+    with pytest.raises(AuditError, match="line 7 is not a record"):
         list(read_records(path))
 
 

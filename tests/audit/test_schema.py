@@ -100,11 +100,11 @@ def test_a_record_that_fits_has_no_problems(
         (GET, {"count": True}, "count is True, which is not int"),
         (GET, {"duration_ns": -1}, "duration_ns is -1, which is not ns"),
         (GET, {"wall_ns": 1.5}, "wall_ns is 1.5, which is not ns"),
-        (GET, {"colour": 1}, "colour is no field of request.get"),
+        (GET, {"colour": 1}, "colour is not a field of request.get"),
         (UNDO, {"after_owner": [1]}, "after_owner is [1], which is not [str]"),
         (UNDO, {"slots": 88}, "slots is 88, which is not [int]"),
-        (UNDO, {"after_base": []}, "after_base has not the length of slots"),
-        (UNDO, {"before_flags": [1, 2]}, "before_flags has not the length of slots"),
+        (UNDO, {"after_base": []}, "after_base and slots differ in length"),
+        (UNDO, {"before_flags": [1, 2]}, "before_flags and slots differ in length"),
     ],
 )
 def test_a_misfit_is_named(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memhub.cli.demo.play import perform
+from memhub.cli.demo.run import run_demo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("log") / "a.jsonl"
-    perform(3, path)
+    run_demo(3, path)
 
     return path.read_bytes()
 

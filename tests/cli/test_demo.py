@@ -41,12 +41,12 @@ def test_another_seed_gives_another_run(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_every_kind_of_refusal_wait_and_end_is_in_it(run: Run, tmp_path: Path, seed: int) -> None:
     facts = json.loads(run("demo", "--seed", seed, "--json", "--log", tmp_path / "x").out)
-    results = {line["result"].split()[0] for line in facts["story"]}
+    results = {line["result"].split()[0] for line in facts["timeline"]}
 
     assert {"EBUSY", "EINVAL", "ENOSPC", "EOPNOTSUPP", "EPERM", "EEXIST", "EFAULT"} <= results
     assert {"ETIMEDOUT", "EDEADLK", "waits", "undone", "free", "disconnect", "ok"} <= results
-    assert all(line["why"] for line in facts["story"] if line["refused"])
-    assert [line["what"] for line in facts["story"] if line["result"] == "note"] == [
+    assert all(line["why"] for line in facts["timeline"] if line["refused"])
+    assert [line["what"] for line in facts["timeline"] if line["result"] == "seen"] == [
         "MEMRANGE_GET: slot 89 is BUSY"
     ]
 
@@ -89,7 +89,7 @@ def test_a_file_that_is_no_demos_log_is_left_alone(run: Run, tmp_path: Path) -> 
     done = run("demo", "--log", file)
 
     assert (done.code, done.out, file.read_text()) == (2, "", "precious\n")
-    assert "is no demo's log" in done.err
+    assert "is not the log of a demo" in done.err
 
 
 def test_without_a_file_named_the_log_goes_to_the_cache(

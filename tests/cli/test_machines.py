@@ -77,7 +77,7 @@ def test_standard_input_is_imported(run: Run, dump: Path, monkeypatch: pytest.Mo
     [
         (["--phys-bits", "31"], 2, "phys_bits 31 is not between 32 and 52"),
         (["--arch", "vax"], 2, "architecture 'vax' is not installed"),
-        (["--name", "a b"], 2, "'a b' is no machine's name"),
+        (["--name", "a b"], 2, "'a b' is not a name for a machine"),
     ],
 )
 def test_a_wrong_argument_of_an_import_is_named(
@@ -120,7 +120,7 @@ def test_an_explanation_as_json_is_a_list_of_objects(run: Run, lab: Path) -> Non
     [
         (["--machine", "server", str(1 << 40)], 2, "address 0x10000000000 is outside the 40 "),
         (["--machine", "server", "--", "-1"], 2, "address -0x1 is outside the 40 "),
-        (["--machine", "server", "ten"], 2, "'ten' is no address"),
+        (["--machine", "server", "ten"], 2, "'ten' is not an address"),
         (["--machine", "nix", "0"], 2, "there is no machine 'nix' (there are desk, legacy, "),
         (["--machine", "board", "0"], 1, "board has no range operations (arm64: "),
     ],

@@ -142,7 +142,7 @@ def test_a_terminal_is_spared_the_bytes(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
 
-    assert "not for a terminal" in run("read", "0").err
+    assert "raw bytes are not written to a terminal" in run("read", "0").err
 
 
 def test_kernel_memory_is_read_by_its_own_addresses(run: Run, socket: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_refusal_is_told_and_leaves_an_older_file_alone(
     older = tmp_path / "older"
     older.write_bytes(b"older")
     done = run("read", "1<<40", "-o", older)
-    assert (done.code, "'1<<40' is no address" in done.err) == (2, True)
+    assert (done.code, "'1<<40' is not an address" in done.err) == (2, True)
 
     code, _, err = run("read", hex(1 << 40), "-o", older)
     assert (code, err[:16]) == (1, "memhub: EFAULT: ")

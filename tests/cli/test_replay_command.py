@@ -76,6 +76,6 @@ def test_files_that_are_no_traces_are_named_and_the_others_replayed(
     assert wrong[0].startswith(f"memhub: {cut}: damaged gzip: ")
     assert wrong[1:] == [
         f"memhub: {text}: trace 1: scenario freebsd-k6-1: 'cpu' is missing",
-        f"memhub: {empty}: there is no trace in it",
+        f"memhub: {empty}: it has no traces",
         f"memhub: {tmp_path / 'nix'}: No such file or directory",
     ]

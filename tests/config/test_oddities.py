@@ -73,7 +73,7 @@ VARIABLE = "MTRR default type: uncachable\nMTRR variable ranges enabled:\n"
             "reg00: base=0x0 (0MB), size=4MB: write-back, count=1\nreg01: base=here",
             ["not understood", "reg01: base=here"],
         ),
-        ("0x0/0x1000 BIOS unknown active", ["0x0/0x1000", "no known type"]),
+        ("0x0/0x1000 BIOS unknown active", ["0x0/0x1000", "its type is unknown"]),
         ("0x0/0x1000 BIOS write-back fixed-base active", ["0x0/0x1000", "no fixed range"]),
         ("BIOS-e820: 0 - 1000 (usable)", ["no range registers"]),
         ("BIOS-e820: 0 - 1000 (usable)\nBIOS-e820: 800 - 2000 (reserved)", ["0x800", "overlap"]),

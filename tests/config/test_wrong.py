@@ -128,7 +128,7 @@ WRONG: list[tuple[str, str, str]] = [
         "machines.pc.msr.0x2ff",
         "0xffffffffffffffff",
     ),
-    (machine('[machines.pc.msr]\n"cap" = 1'), "machines.pc.msr.cap", "no register number"),
+    (machine('[machines.pc.msr]\n"cap" = 1'), "machines.pc.msr.cap", "not a register number"),
     (machine('[machines.pc.msr]\n"0x10" = 1\n16 = 2'), "machines.pc.msr.16", "0x10 is given twice"),
     (machine("[machines.pc.msr]\n[machines.pc.mtrr]"), "machines.pc.mtrr", "contradicts 'msr'"),
     (
@@ -203,7 +203,7 @@ WRONG: list[tuple[str, str, str]] = [
             '{ slot = 1, base = 0, length = "1M", type = "WB" }]'
         ),
         "machines.pc.mtrr.variable[1].slot",
-        "1 is taken",
+        "1 is used",
     ),
     # import
     (machine('import = "boot.txt"'), "machines.pc.import", "'boot.txt' cannot be read"),
@@ -222,7 +222,7 @@ WRONG: list[tuple[str, str, str]] = [
     (
         machine("") + '[service.tcp]\nhost = "0.0.0.0"\nport = 1\ntoken_file = "x"',
         "service.tcp.host",
-        "'0.0.0.0' is no loopback address and needs TLS",
+        "'0.0.0.0' is not a loopback address and needs TLS",
     ),
     (machine("") + "[[service.rights]]\nuid = 0", "service.rights[0].allow", "is missing"),
     (machine("") + "[[service.rights]]\nallow = []", "service.rights[0]", "exactly one of uid"),

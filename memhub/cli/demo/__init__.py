@@ -1,8 +1,8 @@
 """A lab of six machines, one of each kind, and clients that contend for their ranges.
 
-They read, write and program ranges, are refused, wait, time out and crash; then come the tables
-that are left, a map of the effective memory types, and what the audit log of it says. Time is
-simulated: the same seed gives the same run, on every event loop.
+The clients read, write and program ranges, are refused, wait, time out and crash. The output shows
+these events, the tables at the end, a map of the effective memory types, and a summary of the
+audit log. Time is simulated: the same seed gives the same run on every event loop.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
 
     from memhub.cli.backends import check_backend
-    from memhub.cli.demo.play import perform
+    from memhub.cli.demo.run import run_demo
     from memhub.cli.demo.show import Page, as_json, show
     from memhub.cli.terminal import Screen, print_json
 
     check_backend(chosen.backend)
-    play = perform(chosen.seed, _log_path(chosen.log, chosen.seed), backend=chosen.backend)
+    run = run_demo(chosen.seed, _log_path(chosen.log, chosen.seed), backend=chosen.backend)
     if chosen.json:
-        print_json(as_json(play))
+        print_json(as_json(run))
     else:
         screen = Screen(colour=False if chosen.no_color else None)
-        show(play, screen, Page(_width(), _this_program(), everything=chosen.all))
+        show(run, screen, Page(_width(), _this_program(), everything=chosen.all))
 
-    return 0 if play.verdict.ok else 1
+    return 0 if run.verdict.ok else 1
 
 
 def _width() -> int:
@@ -52,7 +52,7 @@ def _width() -> int:
 
 
 def _this_program() -> str:
-    """What to type to run this very program: its name is not always on the path."""
+    """The command that runs this program: its name is not always on the path."""
     name = sys.argv[0]
     found = shutil.which("memhub")
     if found is not None and Path(name).resolve() == Path(found).resolve():
@@ -65,19 +65,19 @@ def _this_program() -> str:
 
 
 def _log_path(given: str | None, seed: int) -> Path:
-    """Where the log goes: a new file, in place of one that an earlier demo left there."""
+    """Where the log goes: a new file, in place of the log of an earlier demo."""
     if given is None:
-        return _cached(seed)
+        return _cache_path(seed)
 
     path = Path(given)
     if path.exists() and path.stat().st_size:
-        _check_ours(path)
+        _check_demo_log(path)
         path.unlink()
 
     return path
 
 
-def _cached(seed: int) -> Path:
+def _cache_path(seed: int) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     path = Path(home) / "memhub" / f"demo-{seed}.jsonl"
     try:
@@ -91,10 +91,10 @@ def _cached(seed: int) -> Path:
     return path
 
 
-def _check_ours(path: Path) -> None:
-    from memhub.cli.demo.play import LOG_ID
+def _check_demo_log(path: Path) -> None:
+    from memhub.cli.demo.run import LOG_ID
     from memhub.cli.failures import CommandFailed
 
     with path.open("rb") as file:
         if f'"log_id":"{LOG_ID}"'.encode() not in file.readline(4096):
-            raise CommandFailed(f"{path} is there already and is no demo's log: name another file")
+            raise CommandFailed(f"{path} exists and is not the log of a demo: name another file")

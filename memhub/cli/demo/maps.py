@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.cli.demo.words import TYPES, size
 
 if TYPE_CHECKING:
-    from memhub.cli.demo.play import Scene
+    from memhub.cli.demo.run import MachineSummary
     from memhub.cli.terminal import Span
     from memhub.core.effective.typemap import TypeMap
 
@@ -16,22 +16,22 @@ MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 
 
-def strips(scene: Scene) -> list[list[Span]]:
-    """The strips of one machine: the first MiB where fixed ranges rule it, and the rest."""
-    if scene.types is None:
+def strips(machine: MachineSummary) -> list[list[Span]]:
+    """The strips of one machine: the first MiB where it has fixed ranges, and the rest."""
+    if machine.types is None:
         return []
 
-    ends = [MIB] if scene.fixed else []
+    ends = [MIB] if machine.fixed else []
     ends.append(4 * GIB)
-    if scene.end > 4 * GIB and any(it.desc.mr_base >= 4 * GIB for it in scene.slots):
-        top = max(it.desc.mr_end for it in scene.slots)
-        ends.append(min(scene.end, 1 << (top - 1).bit_length()))
+    if machine.end > 4 * GIB and any(it.desc.mr_base >= 4 * GIB for it in machine.slots):
+        top = max(it.desc.mr_end for it in machine.slots)
+        ends.append(min(machine.end, 1 << (top - 1).bit_length()))
 
-    return [[f"{_extent(end):<7} ", *_cells(scene.types, end)] for end in ends]
+    return [[f"{_extent(end):<7} ", *_cells(machine.types, end)] for end in ends]
 
 
 def _extent(end: int) -> str:
-    """In seven columns, which with the machine's name leave 64 of 80."""
+    """The label, in seven columns: with the machine's name it leaves 64 of 80."""
     text = f"0 to {size(end)}"
 
     return text if len(text) <= 7 else text[2:]
@@ -48,7 +48,7 @@ def _cells(types: TypeMap, end: int) -> list[Span]:
 
 
 def _cell(types: TypeMap, lo: int, hi: int) -> tuple[str, str]:
-    """The type of a cell; of a mixed one, what is there beside the commonest, in lower case."""
+    """The letter of a cell; for a cell of several types the second most common, in lower case."""
     shares: dict[str, int] = {}
     for segment in types.segments(lo, hi):
         shares[segment.type] = shares.get(segment.type, 0) + segment.end - segment.base

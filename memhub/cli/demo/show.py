@@ -1,4 +1,4 @@
-"""The demo on a screen, and as JSON."""
+"""The demo as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.demo.maps import legend, strips
-from memhub.cli.demo.story import highlights, story
+from memhub.cli.demo.timeline import first_of_each_kind, make_timeline
 from memhub.cli.demo.words import attribute, extent
 
 if TYPE_CHECKING:
-    from memhub.cli.demo.play import Performance, Scene, Slot
-    from memhub.cli.demo.story import Line
+    from memhub.cli.demo.run import DemoRun, MachineSummary, Slot
+    from memhub.cli.demo.timeline import Line
     from memhub.cli.terminal import Screen
 
 #: Where a reason begins, below what was asked for.
@@ -33,7 +33,7 @@ _RESULT_STYLES: Final = {
     "undone": "magenta",
     "free": "cyan",
     "disconnect": "magenta",
-    "note": "cyan",
+    "seen": "cyan",
 }
 
 
@@ -43,7 +43,7 @@ class Page:
 
     Attributes:
         width: columns.
-        program: what to type to run memhub.
+        program: the command that runs memhub.
         everything: each event and range, instead of one of each kind.
     """
 
@@ -52,32 +52,32 @@ class Page:
     everything: bool = False
 
 
-def show(play: Performance, screen: Screen, page: Page) -> None:
-    """Write it all.
+def show(run: DemoRun, screen: Screen, page: Page) -> None:
+    """Write the result of a run.
 
     Args:
-        play: what there is to show.
-        screen: where to.
-        page: how much of it.
+        run: the result.
+        screen: where it is written.
+        page: how much is shown.
     """
     screen.line(
-        (f"memhub demo: {len(play.scenes)} machines, {play.clients} clients, one hub", "bold"),
+        (f"memhub demo: {len(run.machines)} machines, {run.clients} clients, one hub", "bold"),
     )
-    screen.line((f"seed {play.seed}: the same seed gives the same run and the same log", "dim"))
+    screen.line((f"seed {run.seed}: the same seed gives the same run and the same log", "dim"))
     _title(screen, "What happened", "range requests as they took effect, and why some were refused")
-    _story(screen, play, page)
-    _title(screen, "What is left", "ranges in force, their labels, and who holds them")
-    for scene in play.scenes:
-        _table(screen, scene, page)
+    _timeline(screen, run, page)
+    _title(screen, "Ranges at the end", "ranges in force, their labels, and who holds them")
+    for machine in run.machines:
+        _table(screen, machine, page)
 
-    _title(screen, "Effective types", "what the memory really is, from registers and attributes")
+    _title(screen, "Effective types", "the type of each address, from registers and attributes")
     screen.line(*legend())
     screen.line(("64 cells a row; lower case: a part of the cell", "dim"))
-    for scene in play.scenes:
-        for number, strip in enumerate(strips(scene)):
-            screen.line((f"{scene.name if not number else '':<7} ", "bold"), *strip)
+    for machine in run.machines:
+        for number, strip in enumerate(strips(machine)):
+            screen.line((f"{machine.name if not number else '':<7} ", "bold"), *strip)
 
-    _audit(screen, play, page)
+    _audit(screen, run, page)
 
 
 def _title(screen: Screen, title: str, about: str) -> None:
@@ -85,14 +85,19 @@ def _title(screen: Screen, title: str, about: str) -> None:
     screen.line((title, "bold underline"), (f"  {about}", "dim"))
 
 
-def _story(screen: Screen, play: Performance, page: Page) -> None:
-    lines = story(play.records[: play.curtain], play.notes)
-    shown = lines if page.everything else highlights(lines)
+def _timeline(screen: Screen, run: DemoRun, page: Page) -> None:
+    lines = _lines_of(run)
+    shown = lines if page.everything else first_of_each_kind(lines)
     for line in shown:
         _line(screen, line, page)
 
     if len(shown) < len(lines):
         screen.line((f"  … and {len(lines) - len(shown)} more of these kinds: --all", "dim"))
+
+
+def _lines_of(run: DemoRun) -> list[Line]:
+    """The events up to the end; the closes of all clients after it are left out."""
+    return make_timeline(run.records[: run.before_close], run.observations)
 
 
 def _line(screen: Screen, line: Line, page: Page) -> None:
@@ -102,7 +107,7 @@ def _line(screen: Screen, line: Line, page: Page) -> None:
         (f"{line.mono_ns / 1e6:5.1f} ", "dim"),
         (f"{line.machine:<7}", "bold"),
         f"{line.process:<9}{shorten(line.what, room, placeholder=' …'):<{min(room, _WHAT)}} ",
-        (line.result if line.result != "note" else "", style),
+        (line.result if line.result != "seen" else "", style),
     )
     if line.why:
         room = max(page.width - _INDENT, 20)
@@ -113,15 +118,15 @@ def _line(screen: Screen, line: Line, page: Page) -> None:
             screen.line((" " * _INDENT + piece, "red"))
 
 
-def _table(screen: Screen, scene: Scene, page: Page) -> None:
-    counts = f"{len(scene.slots)} of {len(scene.slots) + scene.free} ranges in use"
-    if scene.fixed:
-        counts += f" beside {scene.fixed} fixed ones"
+def _table(screen: Screen, machine: MachineSummary, page: Page) -> None:
+    counts = f"{len(machine.slots)} of {len(machine.slots) + machine.free} ranges in use"
+    if machine.fixed:
+        counts += f" beside {machine.fixed} fixed ones"
 
-    about = scene.summary if scene.types is None else f"{counts}; {scene.summary}"
-    about = shorten(f"{scene.arch}: {about}", max(page.width - 8, 30), placeholder=" …")
-    screen.line((f"{scene.name:<7} ", "bold"), (about, "dim"))
-    for slot in scene.slots:
+    about = machine.summary if machine.types is None else f"{counts}; {machine.summary}"
+    about = shorten(f"{machine.arch}: {about}", max(page.width - 8, 30), placeholder=" …")
+    screen.line((f"{machine.name:<7} ", "bold"), (about, "dim"))
+    for slot in machine.slots:
         if not page.everything and slot.claimant is None:
             continue  # as firmware left it
 
@@ -133,8 +138,8 @@ def _table(screen: Screen, scene: Scene, page: Page) -> None:
         )
 
 
-def _audit(screen: Screen, play: Performance, page: Page) -> None:
-    total, verdict = play.total, play.verdict
+def _audit(screen: Screen, run: DemoRun, page: Page) -> None:
+    total, verdict = run.total, run.verdict
     _title(screen, "The audit log", "every request, granted or refused, hash-chained")
     refused = ", ".join(f"{count} {name}" for name, count in total.errors.most_common())
     events = ", ".join(f"{count} {name}" for name, count in total.events.most_common())
@@ -151,39 +156,39 @@ def _audit(screen: Screen, play: Performance, page: Page) -> None:
         room = max(page.width - 9, 66 if name == "head" else 30)
         screen.line((f"{name:<9}", "bold"), (shorten(text, room, placeholder=" …"), style))
 
-    # On a line of its own, whole: it is there to be pasted.
+    # On a line of its own and not shortened, so that it can be pasted.
     screen.line(("look at it with", "bold"))
-    screen.line(f"{page.program} audit show --refused {shlex.quote(str(play.path))}")
+    screen.line(f"{page.program} audit show --refused {shlex.quote(str(run.path))}")
 
 
-def as_json(play: Performance) -> dict[str, Any]:
+def as_json(run: DemoRun) -> dict[str, Any]:
     """The same as plain data."""
     return {
-        "seed": play.seed,
-        "clients": play.clients,
-        "story": [line.as_dict() for line in story(play.records[: play.curtain], play.notes)],
-        "machines": [_machine(scene) for scene in play.scenes],
+        "seed": run.seed,
+        "clients": run.clients,
+        "timeline": [line.as_dict() for line in _lines_of(run)],
+        "machines": [_machine(machine) for machine in run.machines],
         "audit": {
-            "path": str(play.path),
-            "records": play.total.records,
-            "refused": play.total.refused,
-            "events": dict(play.total.events),
-            "errors": dict(play.total.errors),
-            "verified": play.verdict.ok,
-            "head": play.verdict.head,
+            "path": str(run.path),
+            "records": run.total.records,
+            "refused": run.total.refused,
+            "events": dict(run.total.events),
+            "errors": dict(run.total.errors),
+            "verified": run.verdict.ok,
+            "head": run.verdict.head,
         },
     }
 
 
-def _machine(scene: Scene) -> dict[str, Any]:
-    segments = [] if scene.types is None else scene.types.segments(0, scene.end)
+def _machine(machine: MachineSummary) -> dict[str, Any]:
+    segments = [] if machine.types is None else machine.types.segments(0, machine.end)
 
     return {
-        "machine": scene.name,
-        "arch": scene.arch,
-        "slots": [_slot(slot) for slot in scene.slots],
-        "free": scene.free,
-        "fixed": scene.fixed,
+        "machine": machine.name,
+        "arch": machine.arch,
+        "slots": [_slot(slot) for slot in machine.slots],
+        "free": machine.free,
+        "fixed": machine.fixed,
         "types": [[it.base, it.end - it.base, it.type] for it in segments],
     }
 

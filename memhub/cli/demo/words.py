@@ -1,4 +1,4 @@
-"""Sizes, ranges and types in few letters."""
+"""Sizes, ranges and types as short text."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 COMMAND is memcontrol's own: list, set, clear, help, with its arguments, output and exit codes.
 --script runs several in a row on the same machine, one a line (# begins a comment), as a shell
-would: it goes on after a failure, and the exit code is that of the last line.
+would: a failure does not stop it, and the exit code is that of the last line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from memhub.cli.memcontrol.devices import Device
 
-#: The options that are memhub's; each may stand anywhere, as memcontrol(8) has no long ones.
+#: memhub's own options; each may be anywhere, as memcontrol(8) has no long options.
 _VALUED = (*OPTIONS, "--script")
 _BARE = ("--json", "--help")
 
@@ -50,7 +50,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Tell memhub's own options from memcontrol's arguments."""
+    """Separate memhub's own options from memcontrol's arguments."""
     ours: list[str] = []
     theirs: list[str] = []
     rest = iter(arguments)

@@ -1,4 +1,4 @@
-"""What memcontrol talks to: something with MEMRANGE_GET and MEMRANGE_SET."""
+"""What memcontrol works on: a device with MEMRANGE_GET and MEMRANGE_SET."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """memcontrol(8): its commands, what they print, how they end.
 
-Faithful to the program and not only to its manual: a usage error prints help on standard error
-and carries on, a command that it does not know ends with 0, `clear -o` warns and goes on.
-Below memcontrol's own message a refusal says why, and whose a range is; a usage error says which
-word was wrong and what became of it.
+It follows the program and not only its manual: a usage error prints help on standard error and goes
+on, an unknown command ends with 0, `clear -o` warns and goes on. Below memcontrol's own message a
+refusal says why and who holds the range; a usage error says which word was wrong and how it was
+read.
 
 Source: FreeBSD `usr.sbin/memcontrol/memcontrol.c`.
 """
@@ -47,7 +47,7 @@ class Tool:
         out: where listings go.
         err: where help and errors go.
         as_json: list as JSON.
-        where: file and line of the command, for what is wrong with it; empty for none.
+        where: file and line of the command, for messages; empty for none.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Tool:
 
         if not length:
             self._help("set")
-            self._explain("-l is missing or zero: a range of length 0 is asked for")
+            self._explain("-l is missing or zero: the length of the range is 0")
 
         desc = RangeDesc(base, length, self._flags(operands), _label(owner))
 
@@ -159,7 +159,7 @@ class Tool:
         if owner is not None:
             if base or length:
                 self._help("clear")
-                self._explain("-o excludes -b and -l: what the owner has is cleared, no more")
+                self._explain("-o excludes -b and -l: only the owner's ranges are cleared")
 
             return self._clear_owner(owner)
 
@@ -185,7 +185,7 @@ class Tool:
 
         return 0
 
-    # What they share
+    # Shared by the commands
 
     def _options(
         self, command: str, words: list[str], letters: str
@@ -235,7 +235,7 @@ class Tool:
             print_line(line, self._err)
 
     def _explain(self, text: str) -> None:
-        """What memcontrol(8) does not say, below what it says."""
+        """Write a line that memcontrol(8) does not have, below its own message."""
         print_line(f"  {text}{self._where}", self._err)
 
     def _say(self, text: str) -> None:
@@ -259,7 +259,7 @@ class Tool:
 
 
 def listing(desc: RangeDesc) -> str:
-    """One line of `memcontrol list`, its trailing blank with it."""
+    """One line of `memcontrol list`, with its trailing blank."""
     words = "".join(f"{word} " for word in flag_words(desc.mr_flags, extra=False))
 
     return f"{desc.mr_base:#x}/{desc.mr_len:#x} {desc.owner or '-'} {words}"
@@ -277,7 +277,7 @@ def _facts(slot: int, desc: RangeDesc) -> dict[str, Any]:
 
 
 def _bytes(text: str) -> bytes:
-    """The bytes that a terminal hands over; Latin-1 where a byte holds the character."""
+    """The bytes of an argument as typed; Latin-1 where one byte holds each character."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""memcontrol(8)'s words: numbers, options, attributes, errors, help.
+"""How memcontrol(8) reads and writes numbers, options, attributes, errors and help.
 
 Source: FreeBSD `usr.sbin/memcontrol/memcontrol.c`, `lib/libc/gen/errlst.c`, strtouq(3),
 getopt(3).
@@ -14,7 +14,7 @@ from memhub.abi import FLAG_WORDS, U64_MAX, Errno
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Every word that memcontrol knows; `set` takes them all, and complains of those not settable.
+#: Every word that memcontrol knows; `set` reports those that cannot be set.
 FLAG_OF_WORD: Final[Mapping[str, int]] = {word: bit for bit, word in FLAG_WORDS}
 SETTABLE: Final = frozenset(
     {
@@ -83,7 +83,7 @@ _NUMBER: Final = re.compile(
 
 
 class Number(NamedTuple):
-    """What strtouq(3) makes of a text: the value, and whether it is all of the text."""
+    """What strtouq(3) reads: the value, and whether it is all of the text."""
 
     value: int
     whole: bool
@@ -108,7 +108,7 @@ def number(text: str) -> Number:
     elif match["octal"] is not None:
         value = int(match["octal"], 8)
     else:
-        # Python refuses to read thousands of digits; twenty hold any number of 64 bits.
+        # Python refuses to read thousands of digits; twenty are enough for 64 bits.
         value = int(match["decimal"]) if len(match["decimal"]) <= 20 else U64_MAX + 1
 
     if value > U64_MAX:
@@ -128,7 +128,7 @@ class Options(NamedTuple):
 
 
 def split_options(words: Sequence[str], letters: str) -> Options:
-    """Split arguments the way of getopt(3): options end at the first operand or at `--`.
+    """Split arguments as getopt(3) does: options end at the first operand or at `--`.
 
     Args:
         words: the arguments after the command's name.
@@ -163,7 +163,7 @@ def split_options(words: Sequence[str], letters: str) -> Options:
 
 
 def general_help() -> str:
-    """What help without a known command says."""
+    """The text of help without a known command."""
     names = "\n".join(f"    {name}" for name in HELP)
 
     return f"Valid commands are :\n{names}\nUse help <command> for command-specific help"

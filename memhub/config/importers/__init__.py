@@ -1,4 +1,4 @@
-"""Make a machine of what people have: a boot log, `/proc/mtrr`, a listing, or registers."""
+"""Make a machine from a boot log, `/proc/mtrr`, a listing, or registers."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 def import_dump(
     text: str, *, phys_bits: int | None = None, name: str = "imported", arch: str = "amd64-mtrr"
 ) -> Imported:
-    """Make a machine of a text, whose format is recognised.
+    """Make a machine from a text, whose format is recognised.
 
-    Registers are kept exactly as the text has them: a fault of the firmware is reported, never
-    mended. The PAT that a boot log prints is the operating system's, not firmware's: it goes to
-    `Imported.pat`, and is the palette of an `amd64` machine, but it is no register of the spec.
+    Registers are kept exactly as the text has them: a fault of the firmware is reported and not
+    corrected. The PAT that a boot log prints is the operating system's, not firmware's: it goes to
+    `Imported.pat` and is the PAT of an `amd64` machine, but it is not a register of the spec.
 
     Args:
         text: a boot log of Linux or Xen, `/proc/mtrr`, the output of `memcontrol list`, or the
-            registers as rdmsr, chipsec, EDK2 or coreboot print them; perhaps out of a mail or
-            off a terminal. A boot log's memory map is read wherever it stands.
+            registers as rdmsr, chipsec, EDK2 or coreboot print them; perhaps copied from a mail or
+            a terminal. A boot log's memory map is read wherever it is.
         phys_bits: physical address width, 32 to 52; None infers it from the text.
         name: the machine's name.
         arch: its architecture.
@@ -44,8 +44,8 @@ def import_dump(
         the machine, and what is odd about the text.
 
     Raises:
-        ImportRefused: the text has none of these; the message says what was looked for.
-        ValueError: `phys_bits` is no width that a CPU has.
+        ImportRefused: the text has none of these; the message names the formats.
+        ValueError: `phys_bits` is not between 32 and 52.
     """
     if phys_bits is not None and not 32 <= phys_bits <= 52:
         raise ValueError(f"phys_bits {phys_bits} is not between 32 and 52")
@@ -86,7 +86,7 @@ def import_dump(
 
 
 def _registers(lines: Sequence[str], hint: WidthHint) -> tuple[DumpFormat, Findings]:
-    """The fullest description of the registers that the text has."""
+    """The most complete description of the registers in the text."""
     readers: dict[DumpFormat, Findings] = {
         "dmesg": parse_dmesg(lines, hint),
         "msr": parse_msrs(lines, hint),

@@ -1,4 +1,4 @@
-"""What is looked at whatever a text came from: RAM that is slow, processors that differ."""
+"""Checks of every import, whatever its format: RAM that is slow, processors that differ."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 _LOW_RAM: Final = 0x100000
 _MIB: Final = 1 << 20
 
-#: Linux's and Xen's words (`mtrr_state_warn`).
+#: Linux's and Xen's messages (`mtrr_state_warn`).
 _INCONSISTENT: Final = re.compile(
     r"your CPUs had inconsistent (fixed MTRR|variable MTRR|MTRRdefType) settings", re.I
 )
 
 
 def find_differences(lines: Iterable[str]) -> Iterator[str]:
-    """What a kernel says of processors whose registers differ, a sentence each."""
+    """A sentence for each difference between processors that a kernel reports."""
     seen: dict[str, None] = {}
     for line in lines:
         if match := _INCONSISTENT.search(line):
@@ -40,7 +40,7 @@ def find_slow_memory(
     """Say how much of the RAM is not write-back, if any is.
 
     Args:
-        memory: the memory map; without one nothing is said.
+        memory: the memory map; without one nothing is reported.
         registers: the registers.
         tom2: see `Cpu.tom2`.
     """
@@ -67,8 +67,8 @@ def settle_default(
 ) -> int:
     """The default type of registers whose text does not tell it.
 
-    Where no range covers the RAM above 1 MiB, what covers it is the default, and that is
-    write-back: firmware that only subtracts from memory leaves it so.
+    Where no range covers the RAM above 1 MiB, the default type covers it. That is write-back: such
+    firmware only marks the exceptions.
 
     Args:
         pairs: the variable ranges.

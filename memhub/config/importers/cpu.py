@@ -24,7 +24,7 @@ _STEPPING: Final = re.compile(r" stepping ([0-9a-f]{1,2})$", re.I)
 _INFO: Final = re.compile(r"^(vendor_id|cpu family|model|stepping) ?: ?([a-z0-9]{1,12})$", re.I)
 _K6: Final = re.compile(r"\bAMD[- ]K6\b|\bAMD K6\b|\bAMD-K6\(tm\)", re.I)
 
-#: A part of a K6's name to its model number, the more telling first.
+#: A part of a K6's name to its model number, longer parts first.
 _K6_MODELS: Final = (("2+", 0xD), ("III+", 0xD), ("-III", 9), ("3D+", 9), ("3D", 8))
 _K6_STEPPING: Final = 0xC
 #: A Ryzen, of family 17h: what prints TOM2 and does not say more is of family Fh or later.
@@ -39,7 +39,7 @@ class _Named(NamedTuple):
 def parse_cpu(
     lines: Sequence[str], phys_bits: int, *, arch: str, tom2: int, oddities: list[str]
 ) -> Cpu:
-    """The boot processor, as far as the text tells it; else the usual one.
+    """The boot processor as far as the text tells it; otherwise a usual one.
 
     Args:
         lines: the text.

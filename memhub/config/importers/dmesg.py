@@ -46,7 +46,7 @@ _PAT_NEW: Final = re.compile(
 _PAT_OLD: Final = re.compile(
     r"\bPAT enabled: cpu [0-9]{1,4}, old 0x[0-9a-f]{1,16}, new (0x[0-9a-f]{1,16})\b", re.I
 )
-#: What may stand between a stamp and a message, on the first line of a block and not on others.
+#: What may be between a stamp and a message on the first line of a block, and not on others.
 _TAG: Final = re.compile(r"(?:x86/)?mtrr: ?$", re.I)
 _CHANGING: Final = re.compile(r"[0-9\s]+")
 _PAT_NAMES: Final = {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB", 7: "UC-"}
@@ -88,7 +88,7 @@ class _Log:
             self._complain(line)
 
     def _is_next(self, match: re.Match[str] | None, line: str) -> bool:
-        """Whether a line that says little stands where the rows of the block stand."""
+        """Whether a short line has the same prefix as the rows of the block."""
         return match is not None and self.shape == shape(line[: match.start()])
 
     def _pair(self, match: re.Match[str], line: str) -> None:
@@ -129,7 +129,7 @@ def parse_dmesg(lines: Iterable[str], hint: WidthHint) -> Findings:
     """Read the MTRR lines of a boot log.
 
     Args:
-        lines: the log, without time stamps; foreign lines are skipped.
+        lines: the log, without time stamps; other lines are skipped.
         hint: what is known of the physical address width; the masks tell it too.
 
     Returns:
@@ -157,11 +157,11 @@ def parse_dmesg(lines: Iterable[str], hint: WidthHint) -> Findings:
 
 
 def parse_map(lines: Iterable[str], hint: WidthHint) -> Findings:
-    """Read what a kernel from 6.5 on says instead of the registers.
+    """Read what a kernel from 6.5 on prints instead of the registers.
 
     Args:
-        lines: the log; foreign lines are skipped.
-        hint: what is known of the physical address width; the log tells it nowhere.
+        lines: the log; other lines are skipped.
+        hint: what is known of the physical address width; the log does not tell it.
 
     Returns:
         registers that are on and otherwise not known: as many variable ranges as the log says,
@@ -187,7 +187,7 @@ def parse_map(lines: Iterable[str], hint: WidthHint) -> Findings:
 
 
 def parse_slots(lines: Iterable[str]) -> int | None:
-    """How many variable ranges a kernel from 6.5 on says that there are; None where none does."""
+    """How many variable ranges a kernel from 6.5 on counts; None without such a line."""
     found: int | None = None
     for line in lines:
         if match := _MAP.search(line):
@@ -197,7 +197,7 @@ def parse_slots(lines: Iterable[str]) -> int | None:
 
 
 def shape(prefix: str) -> str:
-    """What of the text before a message is the same on every line: no digits, no blanks."""
+    """The text before a message without digits and blanks: it is the same on every line."""
     return _CHANGING.sub("", _TAG.sub("", prefix.rstrip()))
 
 
@@ -234,8 +234,8 @@ def _registers(log: _Log, hint: WidthHint) -> MtrrRegisters:
 def _width(log: _Log, hint: WidthHint) -> int:
     """The kernel prints as many digits as the CPU's addresses need: 9 for 33 to 36 bits.
 
-    A mask that reaches into the first digit tells the width; where none does, firmware left
-    the top bits out of every mask, and the digits' most is the likeliest width.
+    A mask that reaches into the first digit tells the width; where none does, firmware left the top
+    bits out of every mask, and the largest width with so many digits is the most likely one.
     """
     masks = [pair.mask.bit_length() for pair in log.pairs.values() if pair.valid]
     bases = [(pair.base & ~0xFFF).bit_length() for pair in log.pairs.values()]

@@ -22,7 +22,7 @@ _NEW: Final = re.compile(
     r"^\[(?:mem )?(?:0x)?([0-9a-f]{1,16})(?:-|, )(?:0x)?([0-9a-f]{1,16})\] ?(\S.{0,60})?$", re.I
 )
 _OLD: Final = re.compile(r"^(?:0x)?([0-9a-f]{1,16}) - (?:0x)?([0-9a-f]{1,16}) \((.{0,60})\)$", re.I)
-#: Of the hypervisor itself: only its prefix says that a bare row is of its map.
+#: Rows of the hypervisor's own map: only the prefix distinguishes them.
 _XEN_ROW: Final = re.compile(r"\(XEN\) ?(?=\[?[0-9a-f]{16}(?:, | - )[0-9a-f]{16})", re.I)
 
 _KINDS: Final[Mapping[str, RegionKind]] = {
@@ -34,7 +34,7 @@ _KINDS: Final[Mapping[str, RegionKind]] = {
     "unusable": "unusable",
 }
 
-#: Where entries overlap, the kind further right wins, as it does in Linux.
+#: Where entries overlap, the kind further right counts, as in Linux.
 _RANKS: Final[Sequence[RegionKind]] = ("ram", "rom", "reserved", "acpi", "nvs", "unusable")
 
 
@@ -69,7 +69,7 @@ def parse_e820(lines: Iterable[str], oddities: list[str]) -> tuple[Region, ...]:
 
 
 def clip(regions: Sequence[Region], phys_bits: int, oddities: list[str]) -> tuple[Region, ...]:
-    """Cut what lies past the physical address width, and say so."""
+    """Cut what lies past the physical address width, and report it."""
     limit = 1 << phys_bits
     kept = []
     for region in regions:
@@ -104,7 +104,7 @@ def _entry(rest: str, oddities: list[str]) -> Region | None:
 
 
 def _resolve(regions: Sequence[Region], oddities: list[str]) -> tuple[Region, ...]:
-    """Walk the entries in address order; each is laid over what earlier ones left."""
+    """Walk the entries in address order; a later one replaces what it overlaps."""
     settled: list[Region] = []
     for region in regions:
         rivals = []

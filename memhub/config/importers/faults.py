@@ -1,4 +1,4 @@
-"""What firmware got wrong in its range registers. Nothing is mended: it is named.
+"""Faults of firmware in the range registers. They are reported and not corrected.
 
 Source: Intel SDM vol. 3A section 12.11.4.1 (precedence of overlapping ranges).
 """
@@ -116,10 +116,10 @@ def _meet(one: Pattern, other: Pattern) -> Pattern | None:
 
 @dataclass(slots=True)
 class _Search:
-    """Looks for an address that no defined range has; gives up after so many steps.
+    """Looks for an address that no defined range has; gives up after a number of steps.
 
-    Whether ranges with holes cover an area together is a satisfiability question, which a
-    hostile text could make as long as it likes. Contiguous masks take a handful of steps.
+    Whether ranges with holes cover an area together is a satisfiability question, which a hostile
+    text could make arbitrarily long. Contiguous masks take a few steps.
     """
 
     left: int = 20_000
@@ -131,7 +131,7 @@ class _Search:
         if not met or self.left < 0:
             return area[0]
 
-        # The one that leaves the fewest bits open decides the most.
+        # The pattern with the fewest free bits splits best.
         nearest = min(met, key=lambda other: (other[1] & ~area[1]).bit_count())
         free = nearest[1] & ~area[1]
         if not free:

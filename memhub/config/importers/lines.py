@@ -1,8 +1,8 @@
-"""The lines of a text as people have it: what mails, terminals and pastes did to it is undone.
+"""The lines of a text; what mail programs, terminals and pasting did to it is undone.
 
 What precedes a message (time stamps of every make, `(XEN)`, host names, quote marks, grep's
-numbers) is not taken away here, as nobody knows every kind: the readers look for a message
-wherever it stands in a line.
+numbers) is not removed here, as there are too many kinds: the readers look for a message anywhere
+in a line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COLOUR: Final = re.compile(r"(?:\x1b|\^\[|#033)\[[0-9;?]{0,32}[a-z]", re.I)
 _SOFT_BREAK: Final = re.compile(r"=[ \t]{0,8}\r?\n")
 _QUOTED: Final = re.compile(r"=([0-9a-f]{2})", re.I)
 _BREAK: Final = re.compile(r"\r\n|\n|\r")
-#: Where a slot of /proc/mtrr begins, as several may have been pasted on one line.
+#: Where a slot of /proc/mtrr begins: several may have been pasted on one line.
 _SLOT: Final = re.compile(r"(?=\breg ?[0-9]{1,3}: ?base=)", re.I)
 
 
@@ -28,11 +28,11 @@ def clean_lines(text: str) -> list[str]:
     """Split a text into lines.
 
     Args:
-        text: a log or listing, perhaps out of a mail or off a terminal.
+        text: a log or listing, perhaps copied from a mail or a terminal.
 
     Returns:
         its lines without blanks at the ends, with one blank where there were several; empty ones
-        left out. Of a line that no format has, the beginning.
+        left out. A line longer than any format has is cut.
     """
     if "=3D" in text or "=3d" in text:
         text = _decode_quoted(text)

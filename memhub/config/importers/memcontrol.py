@@ -56,7 +56,7 @@ def parse_memcontrol(lines: Iterable[str], hint: WidthHint) -> Findings:
     """Read a listing back into the registers that it came from.
 
     Args:
-        lines: the text; foreign lines are skipped.
+        lines: the text; other lines are skipped.
         hint: what is known of the physical address width; the length of an inactive slot,
             which is the whole address space, tells it too.
 
@@ -132,7 +132,7 @@ def _type(desc: RangeDesc, oddities: list[str]) -> int:
     if len(kinds) == 1:
         return kinds[0]
 
-    oddities.append(f"{desc}: no known type, so the register's type byte is not known")
+    oddities.append(f"{desc}: its type is unknown, so the register's type byte is not known")
 
     return RESERVED_TYPE
 
@@ -143,7 +143,7 @@ def _fixed_types(fixed: Sequence[RangeDesc], oddities: list[str]) -> bytes:
     for desc in fixed:
         index = places.get((desc.mr_base, desc.mr_len))
         if index is None:
-            oddities.append(f"{desc}: no fixed range lies there")
+            oddities.append(f"{desc}: there is no fixed range there")
         else:
             types[index] = _type(desc, oddities)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DumpFormat = Literal["dmesg", "proc_mtrr", "memcontrol", "msr"]
 
-#: A type that prints as `?` has one of the reserved encodings; which one, no text tells.
+#: A type that prints as `?` has one of the reserved encodings; the text does not tell which.
 RESERVED_TYPE: Final = 2
 
 #: Characters of a line that an oddity quotes.
@@ -21,18 +21,18 @@ _QUOTED: Final = 200
 
 
 class ImportRefused(EscapedMessage, ValueError):
-    """Raised when a text holds nothing that a machine could be made of."""
+    """Raised when a machine cannot be made from a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """A machine, read from a text that people have.
+    """A machine, read from a text.
 
     Attributes:
         spec: the machine, exactly as the text describes it, faults included.
         oddities: what is faulty in the text or had to be assumed, a sentence each, with slot
             and values.
-        format: what the text turned out to be.
+        format: the format that was recognised.
         pat: the eight page attribute table entries that the text names (`WB`, `UC-`, …), as
             the operating system set them; empty where it names none.
     """
@@ -45,7 +45,7 @@ class Imported:
 
 @dataclass(slots=True)
 class Findings:
-    """What one importer found; the common part makes a machine of it.
+    """What one importer found; the common part makes a machine from it.
 
     Attributes:
         registers: the registers, or None where the text has none.
@@ -59,7 +59,7 @@ class Findings:
 
 
 def quote(line: str) -> str:
-    """A line as an oddity quotes it: escaped, and not longer than people read."""
+    """A line as an oddity quotes it: escaped and cut."""
     return repr(line if len(line) <= _QUOTED else f"{line[:_QUOTED]}…")
 
 
@@ -70,7 +70,7 @@ class WidthHint:
     Attributes:
         given: what the caller says, or None.
         memory: the fewest bits that hold the memory map; 0 without one.
-        narrow: the processor has 32 bits (a K6).
+        narrow: the processor has 32 address bits (a K6).
     """
 
     given: int | None = None
@@ -86,8 +86,8 @@ class WidthHint:
             oddities: receives a sentence where the sources disagree or there is none.
 
         Returns:
-            bits, 32 to 52. The caller's word counts unless the registers need more; the
-            memory map decides only where nothing better does.
+            bits, 32 to 52. The caller's width is used unless the registers need more; the memory
+            map decides only where nothing else does.
         """
         if told is None and self.narrow:
             told = 32

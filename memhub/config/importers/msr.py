@@ -1,4 +1,4 @@
-"""The registers themselves, as firmware people have them: rdmsr, chipsec, EDK2, coreboot.
+"""The registers themselves, as rdmsr, chipsec, EDK2 and coreboot print them.
 
 Source: msr-tools `rdmsr.c`; FreeBSD `usr.sbin/cpucontrol/cpucontrol.c` (do_msr); chipsec
 `hal/msr.py` (read_msr) and `hal/register.py` (print of one); EDK2 `UefiCpuPkg/Library/MtrrLib`
@@ -170,11 +170,11 @@ def parse_msrs(lines: Iterable[str], hint: WidthHint) -> Findings:
     """Read registers by number, or as firmware prints them.
 
     Args:
-        lines: the text; foreign lines are skipped.
+        lines: the text; other lines are skipped.
         hint: what is known of the physical address width; the masks tell it too.
 
     Returns:
-        the registers, or none where the text has none of the ranges'.
+        the registers, or none where the text has no range registers.
     """
     dump = _Dump()
     for line in lines:

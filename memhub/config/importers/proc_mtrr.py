@@ -42,12 +42,12 @@ def parse_proc_mtrr(lines: Sequence[str], hint: WidthHint) -> Findings:
     """Read the lines of `/proc/mtrr`.
 
     Args:
-        lines: the text; foreign lines are skipped.
-        hint: what is known of the physical address width; the text tells only its least.
+        lines: the text; other lines are skipped.
+        hint: what is known of the physical address width; the text tells only a lower limit.
 
     Returns:
         the registers: a default type that fits (see `settle_default`) and fixed ranges disabled,
-        of which the text has nothing; as many variable pairs as a boot log beside it says, else
+        which the text does not list; as many variable pairs as a boot log beside it says, else
         eight, or as many as are listed.
     """
     oddities: list[str] = []

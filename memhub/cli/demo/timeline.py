@@ -1,4 +1,4 @@
-"""What happened, read off the audit log: one line for each thing worth telling."""
+"""What happened, from the audit log: one line for each event that changes or refuses something."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from memhub.cli.demo.words import extent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from memhub.cli.demo.cast import Note
+    from memhub.cli.demo.clients import Observation
 
     Record = Mapping[str, Any]
 
-#: Closes that are worth a line: that of a crash.
-_CLOSE_WORDS: Final = {"disconnect": "crashes: what it held ends"}
+#: The closes that get a line, by cause.
+_CLOSE_WORDS: Final = {"disconnect": "crashes: its claims end"}
 _CLOSES: Final = frozenset(_CLOSE_WORDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that happened.
+    """One event.
 
     Attributes:
         mono_ns: when, from the beginning.
-        machine: where.
-        process: who.
-        what: did what.
+        machine: on which machine.
+        process: which client.
+        what: what it did.
         result: `ok`, an errno, or a word for what is neither.
         why: the reason of a refusal, or empty.
         refused: whether it is one.
@@ -47,18 +47,18 @@ class Line:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def story(records: Iterable[Record], notes: Iterable[Note]) -> list[Line]:
-    """The lines, in the order of effect; what was merely read or opened is left to the totals.
+def make_timeline(records: Iterable[Record], observations: Iterable[Observation]) -> list[Line]:
+    """Make the lines, in the order of effect; plain reads and opens have none.
 
-    Of what a close brings about, the close itself comes first.
+    A close stands before what it caused.
     """
-    seen = [Line(it.mono_ns, it.machine, it.process, it.text, "note") for it in notes]
+    seen = [Line(it.mono_ns, it.machine, it.process, it.text, "seen") for it in observations]
     lines = [*seen, *_lines(records)]
 
     return sorted(lines, key=lambda line: (line.mono_ns, line.result not in _CLOSES))
 
 
-def highlights(lines: Iterable[Line]) -> list[Line]:
+def first_of_each_kind(lines: Iterable[Line]) -> list[Line]:
     """The first line of each kind of result, and of each that took time."""
     seen: dict[tuple[str, bool], Line] = {}
     for line in lines:
@@ -68,12 +68,12 @@ def highlights(lines: Iterable[Line]) -> list[Line]:
 
 
 def _lines(records: Iterable[Record]) -> Iterator[Line]:
-    for _, group in groupby(records, key=_kin):
-        kin = list(group)
-        record = kin[0]
-        told = _tell(kin)
-        if told is not None:
-            what, result = told
+    for _, group in groupby(records, key=_group_key):
+        records = list(group)
+        record = records[0]
+        described = _describe(records)
+        if described is not None:
+            what, result = described
             refused = record.get("errno") is not None
             result = record["errno"] if refused else result
             yield Line(
@@ -81,29 +81,29 @@ def _lines(records: Iterable[Record]) -> Iterator[Line]:
                 machine=record.get("machine") or str(record.get("device", "")).partition(":")[0],
                 process=record.get("process") or "",
                 what=what,
-                result=result + _after(record),
+                result=result + _duration(record),
                 why=(record.get("reason") or "") if refused else "",
                 refused=refused,
             )
 
 
-def _kin(record: Record) -> Any:  # noqa: ANN401 - any key will do
-    """The undone slots of one close are told together; everything else by itself."""
+def _group_key(record: Record) -> Any:  # noqa: ANN401 - any key will do
+    """The undone slots of one close make one line; every other record is by itself."""
     if record["event"] == "undo":
         return record["event"], record["process_id"], record["mono_ns"]
 
     return record["seq"]
 
 
-def _after(record: Record) -> str:
-    """How long it took, where it did: a commit, or a wait."""
+def _duration(record: Record) -> str:
+    """How long a commit or a wait took; empty for what took no time."""
     took = record.get("duration_ns") or 0
 
     return f" ({took / 1e6:.1f} ms)" if took else ""
 
 
-def _tell(kin: list[Record]) -> tuple[str, str] | None:
-    record, where = kin[0], ""
+def _describe(records: list[Record]) -> tuple[str, str] | None:
+    record, where = records[0], ""
     event = record["event"]
     if record.get("base") is not None and record.get("length") is not None:
         where = extent(record["base"], record["length"])
@@ -121,22 +121,22 @@ def _tell(kin: list[Record]) -> tuple[str, str] | None:
         return f"waits for {record.get('holder')}: {where}", "waits"
 
     if event == "undo":
-        slots = sorted(slot for it in kin for slot in it["slots"])
-        return f"slots {slots[0]} to {slots[-1]} go back as they were", "undone"
+        slots = sorted(slot for it in records for slot in it["slots"])
+        return f"slots {slots[0]} to {slots[-1]} are put back", "undone"
 
-    return _tell_end(record, where)
+    return _describe_end(record, where)
 
 
-def _tell_end(record: Record, where: str) -> tuple[str, str] | None:
+def _describe_end(record: Record, where: str) -> tuple[str, str] | None:
     event = record["event"]
     if event == "claim.take":
         return f"claims {where}", "ok"
 
     if event == "claim.expire":
-        return f"its lease of {where} has run out", "free"
+        return f"its lease of {where} runs out", "free"
 
     if event == "claim.release":
-        return f"lets go of {where}", "free"
+        return f"releases {where}", "free"
 
     if event == "request.close" and record["cause"] in _CLOSE_WORDS:
         return _CLOSE_WORDS[record["cause"]], record["cause"]

@@ -1,4 +1,4 @@
-"""Run the demo: the lab, its clients, its log; then what is left of it as plain values."""
+"""Run the demo: the lab, its clients and its log; the result is plain values."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from memhub.abi import MDF_ACTIVE, MDF_FIXACTIVE, MDF_FIXBASE, RangeDesc
 from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records, summary, verify
 from memhub.cli.backends import run_on
-from memhub.cli.demo.cast import Cast
-from memhub.cli.demo.scenes import parts
-from memhub.cli.demo.stage import Stage
+from memhub.cli.demo.clients import Clients
+from memhub.cli.demo.clock import SimulatedClock
+from memhub.cli.demo.steps import all_steps
 from memhub.cli.version import version
 from memhub.config import load_config
 from memhub.hub import Hub
 
 if TYPE_CHECKING:
     from memhub.audit import Summary, Verdict
-    from memhub.cli.demo.cast import Note
-    from memhub.cli.demo.scenes import Part
+    from memhub.cli.demo.clients import Observation
+    from memhub.cli.demo.steps import Steps
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.machine import Machine
 
 LAB = Path(__file__).parent / "lab.toml"
 LOG_ID = "memhub-demo"
 
-#: The play begins on New Year's Day of 2026, UTC.
+#: The run begins on 1 January 2026, 00:00 UTC.
 _BEGIN_NS = 1_767_225_600 * 10**9
 
 
@@ -43,8 +43,8 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """One machine as the play leaves it, with those that stayed.
+class MachineSummary:
+    """One machine at the end of the run, before its clients close.
 
     Attributes:
         name: the machine.
@@ -68,82 +68,94 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
-    """All that there is to show; `curtain` records were made before everybody left."""
+class DemoRun:
+    """The result of one run.
+
+    Attributes:
+        seed: what the run was made with.
+        clients: how many clients there were.
+        machines: the machines at the end.
+        observations: what clients saw.
+        records: the whole audit log.
+        before_close: how many of `records` were made before the clients closed.
+        total: the records counted.
+        verdict: what the verification of the log found.
+        path: the log.
+    """
 
     seed: int
     clients: int
-    scenes: tuple[Scene, ...]
-    notes: tuple[Note, ...]
+    machines: tuple[MachineSummary, ...]
+    observations: tuple[Observation, ...]
     records: tuple[dict[str, Any], ...]
-    curtain: int
+    before_close: int
     total: Summary
     verdict: Verdict
     path: Path
 
 
-def perform(seed: int, path: Path, *, backend: str = "asyncio") -> Performance:
-    """Run the play.
+def run_demo(seed: int, path: Path, *, backend: str = "asyncio") -> DemoRun:
+    """Run the clients on the machines of the lab.
 
     Args:
         seed: decides latencies and random choices; the same seed gives the same log.
-        path: where the audit log goes; there is no file yet.
+        path: where the audit log goes; the file must not exist.
         backend: `asyncio` or `trio`.
     """
-    scenes, cast, curtain = run_on(backend, _play, seed, path)
+    machines, clients, before_close = run_on(backend, _run, seed, path)
 
-    return Performance(
+    return DemoRun(
         seed=seed,
-        clients=len(cast.actors),
-        scenes=scenes,
-        notes=tuple(cast.notes),
+        clients=len(clients.all),
+        machines=machines,
+        observations=tuple(clients.observations),
         records=tuple(read_records(path)),
-        curtain=curtain,
+        before_close=before_close,
         total=summary(path),
         verdict=verify(path),
         path=path,
     )
 
 
-async def _play(seed: int, path: Path) -> tuple[tuple[Scene, ...], Cast, int]:
+async def _run(seed: int, path: Path) -> tuple[tuple[MachineSummary, ...], Clients, int]:
     arches = load_arches()
     lab = load_config(LAB, arches=arches)
-    stage = Stage(_BEGIN_NS)
+    clock = SimulatedClock(_BEGIN_NS)
     log = AuditLog.open(
         path,
-        wall=lambda: stage.now().wall_ns,
-        mono=lambda: stage.now().mono_ns,
+        wall=clock.wall_ns,
+        mono=clock.mono_ns,
         log_id=LOG_ID,
         software=f"memhub {version()}",
     )
-    hub = Hub(lab.machines.values(), default=lab.default, arches=arches, log=log, clock=stage)
+    hub = Hub(lab.machines.values(), default=lab.default, arches=arches, log=log, clock=clock)
     with log:
         async with hub:
-            cast = Cast(hub, stage, seed)
-            await _act(cast)
-            scenes = tuple(_scene(machine) for machine in hub.machines.values())
-            curtain = log.seq
-            cast.leave()
+            clients = Clients(hub, clock, seed)
+            await _run_clients(clients)
+            machines = tuple(_summarize(machine) for machine in hub.machines.values())
+            before_close = log.seq
+            clients.close_all()
 
-    return scenes, cast, curtain
+    return machines, clients, before_close
 
 
-async def _act(cast: Cast) -> None:
-    left = len(roles := parts(cast))
+async def _run_clients(clients: Clients) -> None:
+    left = len(steps := all_steps(clients))
 
-    async def follow(role: Part) -> None:
+    async def follow(one: Steps) -> None:
         nonlocal left
-        await role()
+        await one()
         left -= 1
 
     async with anyio.create_task_group() as tasks:
-        for role in roles:
-            tasks.start_soon(follow, role)
+        for one in steps:
+            tasks.start_soon(follow, one)
 
-        await cast.stage.run(lambda: not left)
+        await clients.clock.run(lambda: not left)
 
 
-def _scene(machine: Machine) -> Scene:
+def _summarize(machine: Machine) -> MachineSummary:
     table = machine.table
     rows = () if table is None else table.state.slots
     fixed = [slot for slot, desc in enumerate(rows) if desc.mr_flags & MDF_FIXBASE]
@@ -153,7 +165,7 @@ def _scene(machine: Machine) -> Scene:
         if _in_force(desc)
     ]
 
-    return Scene(
+    return MachineSummary(
         name=machine.name,
         arch=machine.arch.name,
         summary=machine.arch.summary,
