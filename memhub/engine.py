@@ -8,6 +8,7 @@ can come between a change and its record.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from memhub.audit.rows import WRITERS
@@ -151,12 +152,7 @@ class Engine:
             raise decision.error
 
     def break_claim(self, request: BreakClaim) -> None:
-        """Take a claim from its holder.
-
-        Raises:
-            NoSuchDevice: ENOENT; no such machine.
-            NoSuchRange: ENOENT; no such claim.
-        """
+        """Take a claim from its holder; ENOENT where there is no such machine or claim."""
         machine = self.machine(request.machine)
         self.perform(machine, DECIDERS[BreakClaim](machine, request, self.now()))
 
@@ -178,17 +174,11 @@ class Engine:
 
     def tick(self) -> None:
         """End what is due; what a failing log prevents is tried again at `deadlines.wake_at`."""
-        try:
+        with suppress(LogFailed):
             self.catch_up()
-        except LogFailed:
-            return
 
     def catch_up(self) -> Instant:
-        """End what is due; the answer is the present moment.
-
-        Raises:
-            LogFailed: EIO; some of it is still due.
-        """
+        """End what is due, or LogFailed (EIO); the answer is the present moment."""
         now = self.now()
         if now.mono_ns >= self.deadlines.next_due:
             self._catch_up(now)
@@ -334,7 +324,7 @@ class Engine:
     # Subscribers and batches
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Hand every later row to `listener` too; the answer ends that, and may be called twice."""
+        """Hand every later row to `listener` too, until the function returned is called."""
         listeners = self._listeners.listeners
         listeners.append(listener)
         self.recording = True

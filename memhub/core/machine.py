@@ -150,12 +150,10 @@ class Machine:
         if change is not None:
             change[1](self, event)
 
-    def recount_due(self) -> int:
+    def recount_due(self) -> None:
         """Find `due_ns` anew, after what was due has ended."""
         self.claims.recount_leases()
         self.waits.recount_deadlines()
-
-        return self.due_ns
 
     def close(self) -> None:
         """Release the memory."""

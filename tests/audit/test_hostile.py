@@ -49,7 +49,7 @@ def test_readers_refuse_a_hostile_line_by_its_number(
         READ[read](path)
 
     text = str(caught.value)
-    assert text.startswith(f"{path}: line 3 is no record: ")
+    assert text.startswith(f"{path}: line 3 is not a record: ")
     assert case.rule.replace("version", "schema version 1") in text
     assert (len(text) < 400, "\n" in text, text.isprintable()) == (True, False, True)
 
@@ -95,7 +95,7 @@ def test_the_command_says_it_in_one_line(
     errors = capsys.readouterr().err
 
     assert code == 2
-    assert re.fullmatch(rf"memhub: {re.escape(str(path))}: line 3 is no record: .*\n", errors)
+    assert re.fullmatch(rf"memhub: {re.escape(str(path))}: line 3 is not a record: .*\n", errors)
 
 
 @pytest.mark.parametrize("verb", ["show", "summary", "verify"])
@@ -173,5 +173,5 @@ def test_a_record_without_a_clock_is_no_typed_record(path: Path, small: bytes) -
     path.write_bytes(parts[0] + sealed(parts[1], b'"wall_ns":', b'"wall_ms":'))
 
     assert len(list(read_records(path))) == 2
-    with pytest.raises(AuditError, match="line 2 is no record: wall_ns is missing"):
+    with pytest.raises(AuditError, match="line 2 is not a record: wall_ns is missing"):
         summary(path)

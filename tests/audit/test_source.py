@@ -237,7 +237,7 @@ def test_a_small_file_that_decompresses_to_much_does_not_fill_memory(
     zipped.write_bytes(gzip.compress(before + bytes(64 << 20)))
     tracemalloc.start()
     try:
-        with pytest.raises(AuditError, match="line 1 is no record"):
+        with pytest.raises(AuditError, match="line 1 is not a record"):
             summary(zipped)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -270,5 +270,7 @@ def test_a_head_that_is_no_hash_is_refused(path: Path, small: bytes, head: str) 
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"memhub: --head: {head!r} is no hash of a record: 64 hex digits")
+    assert done.stderr.startswith(
+        f"memhub: --head: {head!r} is not a hash of a record: 64 hex digits"
+    )
     assert done.stderr.count("\n") == 1

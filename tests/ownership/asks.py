@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc
+    from memhub.pending import Pending
 
 Span = tuple[int, int]
 
@@ -65,3 +68,14 @@ class Ask:
 def overlap(one: Span, other: Span) -> bool:
     """Whether two half-open spans share a byte."""
     return one[0] < other[1] and other[0] < one[1] and one[0] < one[1] and other[0] < other[1]
+
+
+def told(pending: Pending[Any]) -> str:
+    """What a caller was told in the end."""
+    assert pending.done
+    try:
+        pending.result()
+    except DeviceError as error:
+        return error.code.name
+
+    return "ok"

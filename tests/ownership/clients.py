@@ -114,18 +114,17 @@ async def history(seed: int, *, latency: bool, clients: int = 3, length: int = 4
     )
     bench, recorder = Bench(machine), Recorder()
     bench._news.close()
-    async with bench.hub:
-        async with anyio.create_task_group() as clock:
-            clock.start_soon(_let_time_pass, bench, rng.randrange(1, 5))
-            async with anyio.create_task_group() as tasks:
-                for number in range(clients):
-                    handle = await bench.open(f"client-{number}")
-                    tasks.start_soon(_client, handle, recorder, Random(rng.random()), length)
+    async with bench.hub, anyio.create_task_group() as clock:
+        clock.start_soon(_let_time_pass, bench, rng.randrange(1, 5))
+        async with anyio.create_task_group() as tasks:
+            for number in range(clients):
+                handle = await bench.open(f"client-{number}")
+                tasks.start_soon(_client, handle, recorder, Random(rng.random()), length)
 
-            late = await bench.open("late")
-            await epilogue(late, recorder)
-            await late.aclose()
-            clock.cancel_scope.cancel()
+        late = await bench.open("late")
+        await epilogue(late, recorder)
+        await late.aclose()
+        clock.cancel_scope.cancel()
 
     assert bench.machine.waits.waits == {}
     assert bench.machine.commits.commits == {}

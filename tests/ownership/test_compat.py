@@ -39,17 +39,18 @@ async def _replay(arch: str, trace: traces.Trace, wait: float | None) -> None:
     spec = MachineSpec(name="m", arch=arch, cpu=trace.cpu, msrs=trace.msrs)
     hub = Hub([spec], arches=ARCHES, clock=ManualClock())
     table, msrs = list(trace.table), dict(trace.msrs)
-    with hub.process("alone").open_nowait("/dev/mem") as handle:
-        for number, step in enumerate(trace.steps):
-            where = f"{trace.id} step {number} {step}"
-            assert await _step(handle, step, wait) == (step["errno"] or None), where
-            for slot, *fields in step.get("changed", ()):
-                table[slot] = tuple(fields)
+    async with hub:
+        with hub.process("alone").open_nowait("/dev/mem") as handle:
+            for number, step in enumerate(trace.steps):
+                where = f"{trace.id} step {number} {step}"
+                assert await _step(handle, step, wait) == (step["errno"] or None), where
+                for slot, *fields in step.get("changed", ()):
+                    table[slot] = tuple(fields)
 
-            msrs.update(traces.registers(step.get("msr", {})))
-            found = hub.machines["m"].table
-            if found is not None:
-                _compare(found.state, table, msrs, where)
+                msrs.update(traces.registers(step.get("msr", {})))
+                found = hub.machines["m"].table
+                if found is not None:
+                    _compare(found.state, table, msrs, where)
 
 
 def _compare(state: RangeState, table: list[traces.Row], msrs: dict[int, int], where: str) -> None:

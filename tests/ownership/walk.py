@@ -24,7 +24,7 @@ from memhub.errors import DeviceError
 from memhub.lifecycle import close_file, open_file
 from memhub.pending import Pending
 from memhub.startup import record_starts
-from ownership.asks import Ask, Flight
+from ownership.asks import Ask, Flight, told
 from ownership.kinds import KINDS
 from ownership.model import LATENCY
 from ownership.model_ops import ModelMachine
@@ -137,9 +137,8 @@ class Walk:
         if file is None:
             return "skipped"
 
-        (lo, hi), lease = self._span(rng), self._lease(rng)
+        (lo, hi), lease, handle = self._span(rng), self._lease(rng), file.caller.handle
         wait = self._wait(rng, file.caller.process.id)
-        handle = file.caller.handle
         ask = Ask("claim", file.caller.process.id, handle, RangeDesc(lo, hi - lo), lease=lease)
 
         return self._same(ask, wait, ClaimRange(handle, lo, hi - lo, lease, wait))
@@ -307,17 +306,17 @@ class Walk:
                 assert ask.answer is None, ask
                 continue
 
-            told = "ok" if isinstance(pending.stage, Commit) else _told(pending)
-            assert told == ask.answer, (ask, told)
+            answer = "ok" if isinstance(pending.stage, Commit) else told(pending)
+            assert answer == ask.answer, (ask, answer)
             del self.tickets[ask]
-            self.answers[f"wait {told}"] = self.answers.get(f"wait {told}", 0) + 1
+            self.answers[f"wait {answer}"] = self.answers.get(f"wait {answer}", 0) + 1
             if isinstance(pending.stage, Commit):
                 (flight,) = [f for f in self.model.flights if f.ask is ask]
                 self.commits[flight] = pending
 
         for flight, pending in list(self.commits.items()):
             if flight not in self.model.flights:
-                assert _told(pending) == flight.answer, flight
+                assert told(pending) == flight.answer, flight
                 del self.commits[flight]
 
     # Comparing
@@ -348,20 +347,6 @@ class Walk:
 
     def _compare_view(self, file: OpenFile) -> None:
         _, image = self.engine.submit(GetRanges(file.caller.handle, 1 << 20))
-        size, shown = file.model.desc.size, set()
-        for slot in range(len(self.model.state.slots)):
-            if image[slot * size + 19] & MDF_BUSY >> 24:
-                shown.add(slot)
-
+        flags = image[19 :: file.model.desc.size]
+        shown = {slot for slot, byte in enumerate(flags) if byte & MDF_BUSY >> 24}
         assert shown == self.model.busy(file.caller.process.id)
-
-
-def _told(pending: Pending[Any]) -> str:
-    """What a caller was told in the end."""
-    assert pending.done
-    try:
-        pending.result()
-    except DeviceError as error:
-        return error.code.name
-
-    return "ok"
