@@ -71,7 +71,7 @@ class Summary:
 
     Attributes:
         records: all records.
-        refused: records with an errno.
+        refused: requests with an errno; the `wait.end` before one is not counted again.
         first_ns: wall clock of the first record, or None.
         last_ns: wall clock of the last record, or None.
         events: by `event`.
@@ -111,9 +111,12 @@ def summary(path: str | os.PathLike[str]) -> Summary:
         if total.first_ns is None:
             total.first_ns = wall
         total.last_ns = wall
-        if record.get("errno") is not None:
+        wait_ended = record["event"] == "wait.end"
+        if record.get("errno") is not None and not wait_ended:
             total.refused += 1
         for counter, key in counters:
+            if wait_ended and key in ("errno", "op"):
+                continue
             if (value := record.get(key)) is not None:
                 counter[_counted_name(counter, value)] += 1
 

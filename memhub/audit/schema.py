@@ -90,6 +90,9 @@ FIELDS: Final[dict[str, Field]] = {
     "errno": Field("str", "FreeBSD's name of the error; null on success", True),
     "reason": Field("str", "the error as text, with the values that caused it", True),
     "moved": Field("u64", "bytes transferred, also by a transfer that failed"),
+    "digest": Field(
+        "str", "SHA-256 of the bytes that were written, in hex; null where a device took part", True
+    ),
     "count": Field("int", "descriptors asked for or returned; records, in `log.close`"),
     "slots": Field("[int]", "slots written, ascending; the lists below are parallel to it"),
     "before_base": Field("[u64]", "`mr_base` of each of `slots` before"),
@@ -122,7 +125,13 @@ FIELDS: Final[dict[str, Field]] = {
         "ns", "wall clock at which the lease, wait or commit ends; null for one without end", True
     ),
     "cause": Field(
-        "str", "why: `update`, `close`, `disconnect`, `expired`, a fault's name, …", True
+        "str",
+        "why: of a close and of the claims that end with it `close`, `disconnect`, `cancelled`, "
+        "`error`, `garbage` or `stop`; of a claim `request`, `expire` or `break`; of a wait's end "
+        "`granted`, `refused`, `timeout`, `deadlock`, `cancelled`, `close` or `log`; `undo`; of a "
+        "client's end `goodbye`, `disconnect`, `handshake`, `slow`, `idle`, `protocol`, `error` or "
+        "`stop`; `reopen`",
+        True,
     ),
     "holder": Field("str", "process that a break, refusal or wait is about", True),
     "holder_id": Field("int", "that process's number", True),
@@ -223,7 +232,7 @@ EVENTS: Final[dict[str, Event]] = {
         "read or pread", (*_CALL, "base", "length", "moved"), ("handle", "cause")
     ),
     "request.write": Event(
-        "write or pwrite", (*_CALL, "base", "length", "moved"), ("handle", "cause")
+        "write or pwrite", (*_CALL, "base", "length", "moved", "digest"), ("handle",)
     ),
     "request.ioctl": Event(
         "an ioctl that is malformed, or is not one of mem(4)'s", _CALL, ("handle", "ioctl", "cause")

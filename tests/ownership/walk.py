@@ -199,7 +199,6 @@ class Walk:
         """Let a second pass, or cancel the caller of a commit."""
         if not self.commits:
             return "skipped"
-
         if rng.random() < 0.2:
             flight = rng.choice(list(self.commits))
             self.engine.abandon(self.commits[flight])
@@ -234,8 +233,7 @@ class Walk:
 
     def _span(self, rng: Random) -> tuple[int, int]:
         """Half of the time that of a slot or claim, else any."""
-        known = [c.span for c in self.model.claims.values()]
-        known += [
+        known = [c.span for c in self.model.claims.values()] + [
             (row.mr_base, row.mr_end)
             for row in self.model.state.slots
             if row.mr_len and row.mr_base in self.kind.pages and row.mr_end <= self.limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core import events
@@ -42,6 +43,7 @@ def _written(it: events.MemoryWritten, ended: int) -> Row:
         "base": base if 0 <= base < 1 << 64 else None,
         "length": length if 0 <= length < 1 << 64 else None,
         "moved": it.moved,
+        "digest": sha256(it.data[: it.moved]).hexdigest() if it.pieces else None,
         "errno": None if error is None else error.code.name,
         "reason": None if error is None else error.reason,
         "duration_ns": ended - it.began_ns,

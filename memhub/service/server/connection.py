@@ -305,6 +305,9 @@ class Connection:
             return
 
         cause, reason = self._end
+        if cause == "disconnect" and self._protocol.peer_left:
+            cause = "goodbye"
+
         engine = self.gate.hub.engine
         with suppress(LogFailed):  # the closes are owed, and the record below stands behind them
             process.close("stop" if cause == "stop" else "disconnect")
