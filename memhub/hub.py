@@ -47,7 +47,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         clock: where time comes from; None takes the system's clocks.
 
     Raises:
-        ValueError: there is no machine, two have one name, the default is none of them, or a
+        ValueError: there is no machine, two have one name, the default is not one of them, or a
             machine's description contradicts itself.
         ArchNotInstalled: a machine names an architecture that no plugin provides.
         OptionError: an option of an architecture is wrong.

@@ -40,7 +40,7 @@ class Cpu:
             otherwise (TOP_MEM2, with the force bit of SYSCFG); 0 for none.
 
     Raises:
-        ValueError: `phys_bits` is no width that a CPU has.
+        ValueError: `phys_bits` is not a width that a CPU has.
     """
 
     vendor: str = "Intel"

@@ -4,7 +4,7 @@ A wait is a request that was refused with EBUSY and asked to wait. Waits are ser
 first served: one is tried again only while no earlier wait overlaps its bytes. A process waits
 for the holders of the claims that refused it, and for those whose waits stand before its own; a
 circle of such waits would never end, so the wait that closes it fails EDEADLK. Commits in flight
-are no part of the graph: they end by themselves.
+are not part of the graph: they end by themselves.
 """
 
 from __future__ import annotations

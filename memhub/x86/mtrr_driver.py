@@ -93,7 +93,7 @@ class MtrrDriver(RangeDriver):
             the change. A fixed range is widened to whole slots, all of which it wrote.
 
         Raises:
-            InvalidRange: the range is no aligned power of two of at least 4 KiB, the type is
+            InvalidRange: the range is not an aligned power of two of at least 4 KiB, the type is
                 not exactly one, or a range with a conflicting type overlaps it.
             RangeBusy: the slot with the same range is busy.
             AccessDenied: a slot of unknown type would be overwritten without MDF_FORCE.
@@ -238,7 +238,7 @@ def _check_request(desc: RangeDesc) -> int:
     """The attribute of a request that some MTRR could hold, exactly one.
 
     Raises:
-        InvalidRange: it is no aligned power of two of at least 4 KiB, or has no one known type.
+        InvalidRange: it is not an aligned power of two of at least 4 KiB, or has not one known type.
     """
     length = desc.mr_len
     if length < abi.PAGE_SIZE or length & (length - 1):

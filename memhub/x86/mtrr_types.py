@@ -65,7 +65,7 @@ def types_from_mtrrs(
         phys_bits: physical address width; the map ends there.
         first_variable_slot: the slot of the first variable pair, for the words of `why`; None
             numbers as FreeBSD does (88 with fixed ranges, else 0).
-        in_slots: False where the registers are no slots of the architecture's table: `why`
+        in_slots: False where the registers are not slots of the architecture's table: `why`
             then names registers.
         tom2: AMD: end of the memory from 4 GiB on that is WB where no pair matches; 0 takes what
             the registers say, which is none where they are absent.

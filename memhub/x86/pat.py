@@ -56,8 +56,8 @@ def combine(pat: str, mtrr: str) -> tuple[str, bool]:
         the type, and whether the manual leaves it to the implementation.
 
     Raises:
-        KeyError: `pat` is no PAT type.
-        ValueError: `mtrr` is no type.
+        KeyError: `pat` is not a PAT type.
+        ValueError: `mtrr` is not a type.
     """
     row = _TABLE[pat]
     if mtrr in _COLUMNS:
@@ -109,7 +109,7 @@ class Palette:
         """Make a palette of eight names.
 
         Raises:
-            ValueError: not eight, or a name that is no PAT type.
+            ValueError: not eight, or a name that is not a PAT type.
         """
         for index, name in enumerate(names):
             if name not in PAT_BYTES:
@@ -165,7 +165,7 @@ def types_from_pat(
         the effective types, of the same address space as `under`.
 
     Raises:
-        KeyError: a name that is no PAT type.
+        KeyError: a name that is not a PAT type.
     """
     rules = _PatRules(under, default, ranges)
     if isinstance(under, DirectTypeMap):

@@ -61,7 +61,7 @@ class K6Driver(SoftwareRangeDriver):
         signature = self._cpu.signature
         if self._cpu.vendor != "AMD" or signature & 0xF00 != 0x500 or signature & 0xFF < 0x88:
             raise errors.NotSupported(
-                f"a {self._cpu.vendor} CPU of signature {signature:#x} is no K6-2 or later: the "
+                f"a {self._cpu.vendor} CPU of signature {signature:#x} is not a K6-2 or later: the "
                 "k6 driver wants an AMD with signature 0x588 to 0x5ff"
             )
 

@@ -32,7 +32,7 @@ class Nlist:
 
 
 def kvm_nlist(symbols: Mapping[str, int], names: Iterable[str]) -> tuple[Nlist, ...]:
-    """Look symbols up by name; a name without a symbol is no error.
+    """Look symbols up by name; a name without a symbol is not an error.
 
     Args:
         symbols: the kernel's symbols, name to address.
