@@ -121,7 +121,7 @@ class Engine:
             for event in decision.events:
                 machine.apply(event)
 
-        if self.recording:
+        if self.recording and decision.events:
             try:
                 self._write(decision.events)
             except BaseException:
