@@ -6,6 +6,7 @@ import sys
 import textwrap
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 import anyio
@@ -62,15 +63,30 @@ def start(client: Client, source: str) -> int:
 
 
 class HeldClock(SystemClock):
-    """Lets no commit end before the program says so."""
+    """Stands still until the program says "go", so that no commit ends before.
 
-    memory: PhysicalMemory
+    Whoever asks the machine for something ends a commit that is due. So it is not enough to hold
+    up the sleep of the one who asked for it: the time must not come.
+    """
+
+    def __init__(self) -> None:
+        self.memory: PhysicalMemory | None = None
+        self._held_ns = monotonic_ns()
+
+    @property
+    def _released(self) -> bool:
+        return self.memory is not None and self.memory.read(GO, 2) == b"go"
+
+    def mono_ns(self) -> int:
+        return monotonic_ns() if self._released else self._held_ns
 
     async def sleep_until(self, mono_ns: int) -> None:
-        if mono_ns:
+        if mono_ns > self._held_ns and self.memory is not None:
             self.memory.write(BEGUN, b"begun")
-            while self.memory.read(GO, 2) != b"go":
+            while not self._released:
                 await checkpoint()
+
+            await super().sleep_until(mono_ns)
 
 
 @contextmanager
@@ -84,10 +100,10 @@ def held(kind: str, folder: Path) -> Iterator[Client]:
             yield stack.enter_context(BlockingClient(folder / "s"))
             return
 
-        def sleep(_: float) -> None:
-            anyio.run(clock.sleep_until, 1)
+        def sleep(span: float) -> None:
+            anyio.run(clock.sleep_until, clock.mono_ns() + round(span * 1e9))
 
-        client = stack.enter_context(LocalClient([slow], arches=ARCHES, sleep=sleep))
+        client = stack.enter_context(LocalClient([slow], arches=ARCHES, clock=clock, sleep=sleep))
         clock.memory = client.machines["pat"].memory
         yield client
 
