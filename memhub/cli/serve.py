@@ -40,7 +40,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument(
         "--replace-stale",
         action="store_true",
-        help="take away a socket on which nobody answers; without it, it is left and reported",
+        help="remove a socket on which no service answers; without this, such a socket is an error",
     )
     parser.add_argument(
         "--grace",

@@ -1,4 +1,4 @@
-"""What every connection of a service is held to."""
+"""The terms of a service: what all of its connections have in common."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 _FRAME_MIN: Final = 4096
 
 
-class Gate:
-    """A hub, and the terms on which it is served.
+class ServiceTerms:
+    """A hub, and the terms on which every connection is served.
 
     Args:
-        hub: what serves them.
+        hub: what is served.
         settings: limits, rules, users.
         software: the service's name and version.
-        facts: what the service says of itself in a report.
-        crowd: how many connections there are.
+        describe_service: gives what a report says about the service.
+        count_connections: gives the number of open connections.
         tokens: the tokens that TCP clients may show, or None.
     """
 
@@ -33,15 +33,15 @@ class Gate:
         hub: Hub,
         settings: ServiceConfig,
         software: str,
-        facts: Callable[[], dict[str, Any]],
-        crowd: Callable[[], int],
+        describe_service: Callable[[], dict[str, Any]],
+        count_connections: Callable[[], int],
         tokens: Tokens | None,
     ) -> None:
         self.hub = hub
         self.settings = settings
         self.software = software
-        self.facts = facts
-        self.crowd = crowd
+        self.describe_service = describe_service
+        self.count_connections = count_connections
         self.tokens = tokens
 
     def limits(self) -> wire.Limits:

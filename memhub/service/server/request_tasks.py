@@ -1,7 +1,8 @@
-"""Answers that take time: waits, commits, devices, streams, events.
+"""The requests of one connection whose answers take time: waits, commits, devices, streams, events.
 
-Each runs as a task of its connection and ends with it. Cancelling one before its effect leaves
-nothing behind and is answered with ECANCELED; after it the effect stands and is the answer.
+Each runs as a task of its connection and ends with it. A request that is cancelled before its
+effect changes nothing and is answered with ECANCELED; one that has taken effect is answered as if
+it had not been cancelled.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from memhub.errors import Cancelled, DeviceError, NoSuchRange
 from memhub.handle import await_answer
 from memhub.service import wire
 from memhub.service.server.mapping import map_memory
-from memhub.service.server.stream import WriteStream, finish, write_piece
+from memhub.service.server.stream import WriteStream, finish_write, write_piece
 from memhub.service.wire.protocol import CLOSED
 
 if TYPE_CHECKING:
@@ -42,16 +43,16 @@ if TYPE_CHECKING:
 _ROWS_MAX: Final = 1 << 16
 
 
-class Later:
-    """What one connection has under way.
+class RequestTasks:
+    """What one connection has begun and not answered.
 
     Args:
         engine: the hub's synchronous half.
         link: the client.
-        protocol: its end of the protocol.
-        tasks: where the tasks run.
+        protocol: the service's side of the protocol.
+        task_group: where the tasks run.
         limits: what the client may use.
-        finished: called when a request that took time is answered.
+        on_answered: called when a request that took time is answered.
     """
 
     def __init__(
@@ -59,39 +60,39 @@ class Later:
         engine: Engine,
         link: Link,
         protocol: wire.ServerProtocol,
-        tasks: TaskGroup,
+        task_group: TaskGroup,
         limits: Limits,
-        finished: Callable[[], None],
+        on_answered: Callable[[], None],
     ) -> None:
         self.streams: dict[int, WriteStream] = {}
         self.max_body = protocol.limits.max_body
 
-        #: Bytes of memory in the answers of this turn, which are not queued yet.
-        self.turn = 0
+        #: Bytes of memory in answers to the present receive, which are not queued yet.
+        self.turn_bytes = 0
         self._engine = engine
         self._link = link
         self._protocol = protocol
-        self._tasks = tasks
-        self._most = limits.queued_bytes
-        self._high = limits.queued_bytes // 2
+        self._task_group = task_group
+        self._held_max = limits.queued_bytes
+        self._queue_high = limits.queued_bytes // 2
         self._scopes: dict[int, anyio.CancelScope] = {}
         self._forwards: dict[int, anyio.CancelScope] = {}
         self._subscriptions = 0
-        self._finished = finished
-        self._bulk = anyio.Lock(fast_acquire=True)
+        self._on_answered = on_answered
+        self._bulk_lock = anyio.Lock(fast_acquire=True)
 
     @property
-    def crowded(self) -> bool:
-        """Whether much of what the client asked for is not yet taken, or is of this turn."""
-        return self._link.queued + self.turn > self._high
+    def backlogged(self) -> bool:
+        """Whether the client has many bytes of answers still to take."""
+        return self._link.queued + self.turn_bytes > self._queue_high
 
-    def deliver(self, reply: wire.Message) -> None:
-        """Send one answer, piece or event, unless the last word was spoken."""
+    def send_reply(self, reply: wire.Message) -> None:
+        """Send one answer, piece or event, unless the connection has ended."""
         if self._protocol.state != CLOSED:
             self._link.send(self._protocol.send(reply))
 
-    def cancel(self, request: int) -> Answer:
-        """Cancel a request, if it is under way."""
+    def cancel_request(self, request: int) -> Answer:
+        """Cancel a request that has begun."""
         scope = self._scopes.get(request)
         if scope is not None:
             scope.cancel()
@@ -101,33 +102,35 @@ class Later:
         if stream is None:
             return None
 
-        return self.error(request, Cancelled("cancelled on its way", moved=stream.moved))
+        return self.error_reply(
+            request, Cancelled("cancelled before all of it was written", moved=stream.moved)
+        )
 
-    def error(self, request: int, error: DeviceError) -> wire.Error:
+    def error_reply(self, request: int, error: DeviceError) -> wire.Error:
         """An error as the answer to a request."""
         return wire.error_to_wire(request, error, self.max_body)
 
-    def _begin(self, request: int, work: Work) -> Answer:
+    def _start_task(self, request: int, work: Work) -> Answer:
         scope = anyio.CancelScope()
         self._scopes[request] = scope
-        self._tasks.start_soon(self._run, request, scope, work)
+        self._task_group.start_soon(self._run_task, request, scope, work)
 
         return None
 
-    async def _run(self, request: int, scope: anyio.CancelScope, work: Work) -> None:
-        reply: Answer = self.error(request, Cancelled("cancelled before its effect"))
+    async def _run_task(self, request: int, scope: anyio.CancelScope, work: Work) -> None:
+        reply: Answer = self.error_reply(request, Cancelled("cancelled before its effect"))
         try:
             with scope:
                 reply = await work()
         except DeviceError as error:
-            reply = self.error(request, error)
+            reply = self.error_reply(request, error)
         finally:
             del self._scopes[request]
 
         if reply is not None:
-            self.deliver(reply)
+            self.send_reply(reply)
 
-        self._finished()
+        self._on_answered()
 
     # Ranges and claims
 
@@ -139,7 +142,7 @@ class Later:
 
             return wire.IoctlDone(request, b"")
 
-        return self._begin(request, work)
+        return self._start_task(request, work)
 
     def await_claim(self, it: wire.Claim, pending: Pending[Claim]) -> Answer:
         """A claim that waits."""
@@ -150,9 +153,9 @@ class Later:
 
             return wire.Claimed(it.request, it.lease_ms, claim.fence, claim.base, length)
 
-        return self._begin(it.request, work)
+        return self._start_task(it.request, work)
 
-    def wait_free(self, it: wire.Wait, handle: Handle, wait: float) -> Answer:
+    def await_free(self, it: wire.Wait, handle: Handle, wait: float) -> Answer:
         """A wait for a free range."""
 
         async def work() -> wire.Message:
@@ -160,22 +163,22 @@ class Later:
 
             return wire.Done(it.request)
 
-        return self._begin(it.request, work)
+        return self._start_task(it.request, work)
 
     # Memory
 
-    def read(
+    def start_read(
         self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
     ) -> Answer:
-        """A read that is long, meets a device, or finds the client slow."""
-        return self._begin(it.request, partial(self._read, it.request, handle, count, offset))
+        """Start a read that is long, reaches a device, or goes to a client that reads slowly."""
+        return self._start_task(it.request, partial(self._read, it.request, handle, count, offset))
 
     async def _read(self, request: int, handle: Handle, count: int, offset: int | None) -> Answer:
         moved, size = 0, self.max_body
         while True:
             step = min(count - moved, size)
-            async with self._bulk:
-                await self._link.room(self._high)
+            async with self._bulk_lock:
+                await self._link.room(self._queue_high)
                 try:
                     at = None if offset is None else offset + moved
                     data = await _read_some(handle, step, at)
@@ -185,15 +188,15 @@ class Later:
 
                 moved += len(data)
                 if moved < count and len(data) == step:
-                    self.deliver(wire.Data(request, False, data))
+                    self.send_reply(wire.Data(request, False, data))
                     continue
 
-                self.deliver(wire.Data(request, True, data))
+                self.send_reply(wire.Data(request, True, data))
 
             return None
 
-    def write(self, request: int, handle: Handle, data: bytes, offset: int | None) -> Answer:
-        """A write that a device takes."""
+    def start_write(self, request: int, handle: Handle, data: bytes, offset: int | None) -> Answer:
+        """Start a write that goes to a device."""
 
         async def work() -> wire.Message:
             if offset is None:
@@ -201,31 +204,31 @@ class Later:
 
             return wire.Done(request, await handle.pwrite(data, offset))
 
-        return self._begin(request, work)
+        return self._start_task(request, work)
 
-    def more(self, request: int, stream: WriteStream, data: bytes, *, last: bool) -> Answer:
+    def take_piece(self, request: int, stream: WriteStream, data: bytes, *, last: bool) -> Answer:
         """Take a piece of a streamed write.
 
         Returns:
-            the answer, once it is the last or went wrong.
+            the answer, after the last piece or an error.
         """
         try:
-            if write_piece(stream, self._engine, data, self._most) and not last:
+            if write_piece(stream, self._engine, data, self._held_max) and not last:
                 return None
         except DeviceError as error:
             error.moved += stream.moved
             del self.streams[request]
 
-            return self.error(request, error)
+            return self.error_reply(request, error)
 
         del self.streams[request]
         if stream.held is not None:
-            return self._begin(request, partial(finish, request, stream))
+            return self._start_task(request, partial(finish_write, request, stream))
 
         return wire.Done(request, stream.moved)
 
-    def map(self, it: wire.Map, handle: Handle, peer: Peer) -> Answer:
-        """Hand out a machine's memory; the answer goes by itself, with its descriptor."""
+    def send_map(self, it: wire.Map, handle: Handle, peer: Peer) -> Answer:
+        """Send a machine's memory as a descriptor, in one message with the answer."""
         reply, fd = map_memory(self._engine, handle, peer, it)
         try:
             frames = self._protocol.send(reply)
@@ -239,16 +242,16 @@ class Later:
 
     # Text and events
 
-    def text(self, it: wire.Message, data: bytes) -> Answer:
-        """A JSON text as the answer, in as many pieces as it takes."""
+    def send_text(self, it: wire.Message, data: bytes) -> Answer:
+        """Send a JSON text as the answer, all pieces but the last, which is returned."""
         *pieces, last = wire.pieces(it.request, data, self.max_body)
         for piece in pieces:
-            self.deliver(piece)
+            self.send_reply(piece)
 
         return last
 
-    def forward(self, subscription: Subscription) -> int:
-        """Send a subscription's events from here on.
+    def forward_events(self, subscription: Subscription) -> int:
+        """Begin to send a subscription's events.
 
         Returns:
             its number.
@@ -256,7 +259,7 @@ class Later:
         self._subscriptions += 1
         number = self._subscriptions
         self._forwards[number] = scope = anyio.CancelScope()
-        self._tasks.start_soon(self._forward, number, scope, subscription)
+        self._task_group.start_soon(self._forward, number, scope, subscription)
 
         return number
 
@@ -281,8 +284,8 @@ class Later:
                 if record["event"] == "missed":
                     missed += record["count"]
                 else:
-                    await self._link.room(self._high)
-                    self.deliver(event_of(number, missed, record))
+                    await self._link.room(self._queue_high)
+                    self.send_reply(event_of(number, missed, record))
                     missed = 0
 
 
@@ -301,7 +304,7 @@ def event_of(number: int, missed: int, record: dict[str, Any]) -> wire.Event:
 
 
 async def _read_some(handle: Handle, count: int, offset: int | None) -> bytes:
-    """One piece of a read; others get their turn before it."""
+    """One piece of a read, after other tasks have run."""
     await checkpoint()
     if offset is None:
         return await handle.read(count)
