@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub import ManualClock
+from memhub import ManualClock, SystemClock
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.errors import BadHandle, RangeBusy, TimedOut
 from memhub.service.local import LocalClient
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
     from memhub.service.local.handle import LocalHandle
 
-SLOW = replace(PAT, commit_latency=0.02)
+#: Seconds of a commit that is still in flight when the tests have done what they do meanwhile.
+LONG = 3600
 BASE, LENGTH = 0x200000, 0x1000
 
 
-def local(**options: Any) -> LocalClient:
-    return LocalClient([SLOW], arches=ARCHES, **options)
+def local(latency: float = 0.02, **options: Any) -> LocalClient:
+    return LocalClient([replace(PAT, commit_latency=latency)], arches=ARCHES, **options)
 
 
 def test_a_commit_takes_its_time_by_the_clock_that_was_given() -> None:
@@ -56,16 +58,21 @@ def test_a_commit_that_is_interrupted_leaves_nothing_behind() -> None:
         assert client.report()["machines"][0]["commits"] == []
 
 
-class Gate:
-    """A commit that another thread has begun, and that ends when it is told."""
+class Gate(SystemClock):
+    """The computer's clock, and a commit of another thread that ends when it is told."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
+        self._skipped_ns = 0
+
+    def mono_ns(self) -> int:
+        return monotonic_ns() + self._skipped_ns
 
     def sleep(self, seconds: float) -> None:
-        assert seconds <= 0.02
+        assert seconds <= LONG
         self.begun.set()
         assert self.go.wait(10)
+        self._skipped_ns += round(seconds * 1e9)
 
 
 @pytest.fixture
@@ -76,7 +83,10 @@ def gate() -> Gate:
 @pytest.fixture
 def busy(gate: Gate) -> Iterator[tuple[LocalClient, LocalHandle]]:
     """A client and a handle, while another thread commits BASE/LENGTH."""
-    with local(sleep=gate.sleep) as client, client.open("/dev/mem", "r+") as handle:
+    with (
+        local(LONG, clock=gate, sleep=gate.sleep) as client,
+        client.open("/dev/mem", "r+") as handle,
+    ):
         thread = threading.Thread(target=handle.set_range, args=(BASE, LENGTH, MDF_UNCACHEABLE))
         thread.start()
         assert gate.begun.wait(10)
@@ -103,7 +113,7 @@ def test_a_thread_waits_for_anothers_commit(
     client, handle = busy
     opener = threading.Thread(target=_open_once_waiting, args=(client, gate))
     opener.start()
-    handle.set_range(BASE, LENGTH, MDF_WRITECOMBINE, wait=10)
+    handle.set_range(BASE, LENGTH, MDF_WRITECOMBINE, wait=2 * LONG)
     opener.join(10)
 
     (found,) = (row for row in handle.ranges() if row.mr_base == BASE)
