@@ -1,7 +1,7 @@
-"""What the supervisor asks of whoever owns the devices.
+"""The interface between the supervisor and the devices.
 
-Both sides are synchronous: one implementation stands on the blocking client, another on an
-embedded hub, and tests use memory of their own.
+Both sides are synchronous. `over_client` implements it on a client; tests use memory of their
+own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CallerMemory(Protocol):
-    """The memory of the program, as an ioctl's nested pointers need it.
+    """The memory of the program, for the nested pointers of an ioctl.
 
     Both raise BadAddress where the program itself would get EFAULT.
     """
@@ -35,8 +35,8 @@ class Mapping:
 
     Attributes:
         fd: a descriptor that the kernel can map; its own access mode bounds what the program
-            can do, now and by a later mprotect(2). It stays the session's: the supervisor
-            neither keeps nor closes it.
+            can do, now and by a later mprotect(2). The session keeps it open and closes it; the
+            supervisor does neither.
         offset: where in the file the first byte asked for lies, in bytes, page aligned.
     """
 
@@ -45,30 +45,29 @@ class Mapping:
 
 
 class DeviceSession(Protocol):
-    """One open device: what one open file description is to a kernel.
+    """One open device, as one open file description is for a kernel.
 
     The supervisor keeps the file offset and the access mode, and checks neither address nor
     content. Calls may come from several threads at once. `close` comes once, and may come while
-    a call that waits is in progress; that call should then fail.
+    a call still waits; that call should then fail.
     """
 
     def may_wait(self, request: int | None) -> bool:
-        """Whether the operation could wait for something other than the machine itself.
+        """Whether the operation may have to wait, for a commit or another process.
 
         Args:
             request: the ioctl, or None for a transfer.
 
         Returns:
-            True to have the operation made on a thread of its own, so that other threads and
-            processes of the program do not wait with it. It costs that operation some 0.1 ms.
+            True to have the operation performed on a thread of its own, so that other threads
+            and processes of the program do not wait with it. That adds some 0.1 ms.
         """
 
     def pread(self, length: int, offset: int) -> bytes:
         """Read up to `length` bytes at `offset`; fewer is a short count.
 
         Raises:
-            DeviceError: nothing is returned to the program but its errno; `moved` advances the
-                file offset.
+            DeviceError: the program gets only its errno; `moved` advances the file offset.
         """
 
     def pwrite(self, data: bytes, offset: int) -> int:
@@ -91,18 +90,18 @@ class DeviceSession(Protocol):
             memory: for what the argument points to in turn.
 
         Returns:
-            the argument as the program shall find it, or None to leave it alone.
+            the argument to write back to the program, or None to leave it as it is.
 
         Raises:
             DeviceError: UnknownIoctl for a number that the device does not know, or the refusal.
         """
 
     def map(self, offset: int, length: int, *, writable: bool) -> Mapping:
-        """Offer memory for mmap(2).
+        """Give memory for mmap(2).
 
         Args:
             offset: first byte, page aligned.
-            length: bytes; the whole of it must lie together in one file.
+            length: bytes; all of it must lie in one piece of one file.
             writable: the program asks for a shared mapping that it can write.
 
         Raises:
@@ -110,7 +109,7 @@ class DeviceSession(Protocol):
         """
 
     def close(self) -> None:
-        """The last descriptor is gone, in every process of the program."""
+        """Close: every process of the program has closed its last descriptor."""
 
 
 class DeviceBackend(Protocol):
@@ -137,7 +136,7 @@ def memrange_ioctl(
     put: Callable[[bytes, int], None],
     model: DataModel = LP64,
 ) -> bytes | None:
-    """Take a MEMRANGE ioctl apart, for a backend that has no ioctl face of its own.
+    """Decode a MEMRANGE ioctl, for a backend that has no ioctl of its own.
 
     Args:
         request: the number.
@@ -149,7 +148,7 @@ def memrange_ioctl(
         model: the layout that the program uses.
 
     Returns:
-        the changed argument of MEMRANGE_GET; None for MEMRANGE_SET, which only reads its own.
+        the changed argument of MEMRANGE_GET; None for MEMRANGE_SET, which only reads its argument.
 
     Raises:
         UnknownIoctl: the number is neither.
@@ -168,9 +167,9 @@ def memrange_ioctl(
         mo_desc, operation, _ = model.op.unpack(argument)
         desc = memory.fetch(mo_desc, model.desc.size)
         if operation not in (0, 1):
-            raise NotSupported(f"mo_arg[0] {operation} is neither update 0 nor remove 1")
+            raise NotSupported(f"mo_arg[0] is {operation}, not 0 (update) or 1 (remove)")
 
         put(desc, operation)
         return None
 
-    raise UnknownIoctl(f"ioctl {request:#x} is none of mem(4)'s")
+    raise UnknownIoctl(f"mem(4) has no ioctl {request:#x}")

@@ -1,4 +1,4 @@
-"""What every handler of a trapped call works with, and what it can answer."""
+"""What the handlers of trapped calls use, and what they can answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Outcome(enum.Enum):
     """What a handler answers instead of a value.
 
     PROCEED: not a device, the kernel performs the call. ANSWERED: the handler has replied, or
-    nobody waits for a reply. DEFER: the call may wait, make it on a thread that is `patient`.
+    the caller is gone. DEFER: the call may wait, perform it on a thread that is `patient`.
     """
 
     PROCEED = enum.auto()
@@ -50,11 +50,11 @@ class Context:
     """The state of one supervisor, as one of its threads sees it.
 
     Attributes:
-        lookup: the kernel's ways to find files, for any thread.
+        lookup: system calls that find files, for any thread.
         resolver: follows the program's paths.
         hosts: the host's devices, and which of them the program may use.
         complain: takes a line for the person who runs the program.
-        numbering: held from the choice of a descriptor number until it is taken.
+        numbering: held from the choice of a descriptor number until it is in use.
         patient: this thread may wait for the backend.
         memory: this thread's access to the program's memory.
     """

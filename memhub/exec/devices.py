@@ -1,14 +1,14 @@
 """The open devices of the program, and how the supervisor recognises them.
 
-Each open(2) of a device makes a pipe and puts its writing end into the program. The pipe carries
-nothing; the kernel's own bookkeeping of it does the work:
+Each open(2) of a device makes a pipe and puts its writing end into the program. No
+byte goes through the pipe; what the kernel knows of it is used:
 
 * identity: `/proc/PID/fd/N` names the pipe's inode, so a descriptor is recognised after dup,
   dup2, fork, execve or SCM_RIGHTS, in any process, without a table of descriptors;
 * last close: when the last writing end is gone, by close, exit or SIGKILL, the reading end that
   the supervisor keeps hangs up;
-* safety: what the supervisor is not asked about fails. A read from a writing end is EBADF, a
-  write to a full pipe EAGAIN, mmap ENODEV. No byte passes unseen.
+* safety: a call that is not trapped fails. A read from a writing end is EBADF, a write to a
+  full pipe EAGAIN, mmap ENODEV.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Node:
 
 
 def node_of(path: str, inode: int) -> Node:
-    """The host's own device of that name, so that stat and fstat agree; else one made up."""
+    """The host's device of that name, so that stat and fstat agree; else an invented one."""
     with contextlib.suppress(OSError):
         found = os.stat(path)  # noqa: PTH116 - device names are plain strings
         if stat.S_ISCHR(found.st_mode):
@@ -103,7 +103,7 @@ class OpenDevice:
 
 
 class OpenDevices:
-    """All of them, by pipe.
+    """All open devices of the program, by pipe.
 
     Attributes:
         poll: reports the reading end of each pipe whose last writing end is gone. Threads may
@@ -120,10 +120,10 @@ class OpenDevices:
         return iter(tuple(self._by_link.values()))
 
     def add(self, session: DeviceSession, path: str, flags: int) -> int:
-        """Take in an opened session.
+        """Make an open device of a session.
 
         Returns:
-            the descriptor to put into the program, and then to close.
+            the descriptor to put into the program and then to close here.
         """
         watch, handle = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _fill(handle)

@@ -1,10 +1,11 @@
 """The seccomp filter: which system calls of the program reach the supervisor.
 
-A filter sees numbers, never what a descriptor or a pointer stands for. Devices are therefore
-given to the program under descriptor numbers of a reserved window, and the filter tests for it.
+A filter sees only numbers, not the file behind a descriptor or the memory behind a pointer. So
+the program gets devices under descriptor numbers of a reserved window, and the filter tests for
+these numbers.
 Standard input and output are watched as well (`dd if=`, shell redirection, `freopen`), each only
-for the direction in which it is used. Calls without a rule are allowed by number alone, which the
-kernel decides from a bitmap (Linux 5.11): they cost nothing.
+for the direction in which it is used. Calls without a rule are allowed by number, which the
+kernel decides from a bitmap (Linux 5.11) without running the filter.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ F_GETFL: Final = 3
 F_SETFL: Final = 4
 F_DUPFD_CLOEXEC: Final = 1030
 
-#: TCGETS, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC: the kernel's own business on any descriptor.
+#: TCGETS, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC: the kernel answers these on any descriptor.
 _PLAIN_IOCTLS: Final = (0x5401, 0x5421, 0x5450, 0x5451, 0x5452)
-#: MTRRIOC_* of Linux: what /proc/mtrr of the host would perform.
+#: MTRRIOC_* of Linux, which the host's /proc/mtrr would perform.
 MTRR_REQUESTS: Final = frozenset(
     {*(0x40104D00 | number for number in (0, 1, 2, 4, 5, 6, 7, 9)), 0xC0184D03, 0xC0184D08}
 )
-#: What io_uring does is not seen by any filter. ENOSYS is how a kernel without it answers.
+#: No filter sees what io_uring does. ENOSYS is the answer of a kernel without it.
 _REFUSED: Final = ("io_uring_setup", "io_uring_enter", "io_uring_register")
 _X32_BIT: Final = 0x40000000
 _MAX_SIZE: Final = 255
@@ -58,7 +59,7 @@ class Window:
     Attributes:
         first: first number.
         end: one past the last; no more than the program's RLIMIT_NOFILE.
-        every: watch reads and writes of every descriptor, at a price for each of them; for
+        every: watch reads and writes of every descriptor, which makes each of them slower; for
             programs that use a device under a number of their own choosing.
     """
 
@@ -68,7 +69,7 @@ class Window:
 
     @property
     def scratch(self) -> int:
-        """A number outside, for a descriptor that is there only while memory is mapped."""
+        """A number outside the window, for a descriptor that exists only while memory is mapped."""
         return self.first - 1
 
 

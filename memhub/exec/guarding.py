@@ -18,7 +18,7 @@ _PATH: Final = os.O_PATH | os.O_CLOEXEC
 
 
 def iopl(context: Context, call: Notification) -> Result:
-    """Take a level; level 0 gives the right up."""
+    """Take a level; level 0 drops the right."""
     if call.args[0] & _INT:
         context.check_host("ioport", "iopl")
 
@@ -41,7 +41,7 @@ def pidfd_getfd(context: Context, call: Notification) -> Result:
             info = os.fstat(handle)
             in_proc = context.lookup.is_proc(handle)
     except OSError:
-        return PROCEED  # the kernel says what is wrong with it
+        return PROCEED  # the kernel answers with the right error
 
     name = context.hosts.name(info, in_proc=in_proc)
     if name is not None:
@@ -54,7 +54,7 @@ def _process_behind(pid: int, pidfd: int) -> int:
     """The process that a pidfd of the program stands for.
 
     Raises:
-        OSError: EBADF; the descriptor is no pidfd, or the process is gone.
+        OSError: EBADF; the descriptor is not a pidfd, or the process is gone.
     """
     for line in Path(f"/proc/{pid}/fdinfo/{pidfd}").read_text().splitlines():
         if line.startswith("Pid:"):
@@ -66,7 +66,7 @@ def _process_behind(pid: int, pidfd: int) -> int:
 def mtrr_ioctl(context: Context, call: Notification) -> Result:
     """Refuse a request of /proc/mtrr; other files do not know it.
 
-    Answered here whatever the descriptor is: it may have become another since.
+    It is answered here for every descriptor, because the kernel might find another file there.
     """
     if "mtrr" in context.hosts.allowed:
         return PROCEED

@@ -1,6 +1,6 @@
-"""The host's own devices, which a program must not reach: what they are, and who may pass.
+"""The host's own devices, which a program must not reach unless it is allowed.
 
-A device is told by what it is, never by its path: a character device by its number, a file of
+A device is recognised by what it is, not by its path: a character device by its number, a file of
 procfs by its inode number, which is the same in every mount and every instance of procfs.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-#: What `--allow-host` takes, and what each name lets through.
+#: The names that `--allow-host` takes, and what each allows.
 ALLOWABLE: Final = {
     "mtrr": "/proc/mtrr",
     "msr": "/dev/cpu/N/msr",
@@ -23,7 +23,7 @@ ALLOWABLE: Final = {
     "ioport": "iopl(2) and ioperm(2)",
     "kcore": "/proc/kcore",
 }
-#: The names of ALLOWABLE for which the kernel asks for CAP_SYS_RAWIO.
+#: The names of ALLOWABLE that need CAP_SYS_RAWIO.
 _RAW_IO: Final = frozenset({"msr", "port", "ioport", "kcore"})
 _NEVER: Final = ("mem", "kmem")
 _MEMORY_MAJOR: Final = 1
@@ -40,7 +40,7 @@ def check_allowed(names: Collection[str]) -> frozenset[str]:
         names: of `ALLOWABLE`.
 
     Raises:
-        ValueError: a name is none of them.
+        ValueError: a name is not one of them.
     """
     for name in names:
         if name in _NEVER:
@@ -94,7 +94,7 @@ class HostDevices:
         return bool(self.allowed & _RAW_IO)
 
     def name(self, info: os.stat_result, *, in_proc: bool) -> str | None:
-        """The name of the host's device that a file is, or None if it is none.
+        """The name of the host's device that a file is, or None if it is another file.
 
         Args:
             info: what stat says of it.
@@ -107,7 +107,7 @@ class HostDevices:
 
 
 def refusal_line(action: str, name: str) -> str:
-    """What a person is told when a program is kept from a device of the host.
+    """The line for the user when a program is refused a device of the host.
 
     Args:
         action: what the program did: "opening /x".
@@ -116,13 +116,13 @@ def refusal_line(action: str, name: str) -> str:
     if name in _NEVER:
         why = f"no machine's {name} is given to this program"
     else:
-        why = f"the hub has no {name} of its own; --allow-host {name} lets it through"
+        why = f"the hub has no {name} of its own; --allow-host {name} allows it"
 
     return f"{action} refused (EACCES): it would reach the host's own {_described(name)}; {why}"
 
 
 def inherited_device(hosts: HostDevices) -> str | None:
-    """What is wrong with the standard streams that a program would inherit, if anything is."""
+    """What is wrong with the standard streams that a program would inherit, or None."""
     for number, stream in enumerate(_STANDARD):
         with contextlib.suppress(OSError):
             info = os.fstat(number)

@@ -1,10 +1,10 @@
-"""Runs in a fresh interpreter: installs the filter on itself, then becomes the program.
+"""Runs in a new interpreter: installs the filter on itself, then executes the program.
 
-Started as a file, with `-I -S`, so that it needs nothing but the standard library and does not
-fork a process that has threads. Arguments: the number of a connected Unix socket, whether the
+It is started as a file, with `-I -S`, so that it needs only the standard library, and so that no
+process with threads is forked. Arguments: the number of a connected Unix socket, whether the
 program keeps CAP_SYS_RAWIO ("keep" or "drop"), then the program and its arguments. From the
-socket come the filter and the environment; the listener, or the reason why there is none, goes
-back through it.
+socket come the filter and the environment; the listener, or the reason why there is none, is
+sent back through it.
 """
 
 import ctypes
@@ -47,7 +47,7 @@ def _take(channel: socket.socket) -> bytes:
 
 
 def _install(code: bytes) -> tuple[int, str]:
-    """Install the filter: the listener and no complaint, or -1 and what the kernel refused."""
+    """Install the filter: the listener and an empty text, or -1 and what the kernel refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
@@ -67,19 +67,22 @@ def _install(code: bytes) -> tuple[int, str]:
 
 
 def _end_with_supervisor(channel: socket.socket) -> None:
-    """Be killed when the supervisor dies: without one, each trapped call fails with ENOSYS."""
+    """Have the kernel kill this process when the supervisor dies.
+
+    Without a supervisor, each trapped call would fail with ENOSYS.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     supervisor = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    if os.getppid() != supervisor[0]:  # it has died before
+    if os.getppid() != supervisor[0]:  # it died before the request
         sys.exit(_NOT_EXECUTABLE)
 
 
 def _drop_raw_io() -> None:
-    """Give CAP_SYS_RAWIO up for good.
+    """Drop CAP_SYS_RAWIO, so that execve does not bring it back.
 
-    The kernel asks for it where a program opens the host's memory, ports or model-specific
-    registers, so no race about a path can get there. A process that may not shrink its bounding
-    set (no CAP_SETPCAP) and is root regains it at execve; the paths are examined all the same.
+    Opening the host's memory, ports or model-specific registers needs it, so a program that wins
+    a race about a path still cannot open them. Root without CAP_SETPCAP cannot shrink its
+    bounding set and regains it at execve; the supervisor still examines the paths.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_RAWIO, 0, 0, 0)
@@ -103,8 +106,8 @@ def _escape(text: str) -> str:
     return escape_controls(text)
 
 
-def _become(program: list[bytes], environment: dict[bytes, bytes]) -> int:
-    # CPython ignores these two, and what is ignored stays ignored across execve.
+def _execute_program(program: list[bytes], environment: dict[bytes, bytes]) -> int:
+    # CPython ignores these two, and ignored signals stay ignored across execve.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
 
@@ -118,7 +121,7 @@ def _become(program: list[bytes], environment: dict[bytes, bytes]) -> int:
 
 
 def main() -> int:
-    """Install the filter, hand over the listener, become the program."""
+    """Install the filter, send the listener, execute the program."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(channel.fileno(), False)  # closed by execve
     code, block = _take(channel), _take(channel)
@@ -139,7 +142,7 @@ def main() -> int:
     if not channel.recv(1):  # the supervisor has given up
         return _NOT_EXECUTABLE
 
-    return _become([os.fsencode(word) for word in sys.argv[3:]], environment)
+    return _execute_program([os.fsencode(word) for word in sys.argv[3:]], environment)
 
 
 if __name__ == "__main__":

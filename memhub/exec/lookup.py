@@ -1,4 +1,4 @@
-"""The system calls that find out what a path or a descriptor of the program stands for.
+"""The system calls that find the file behind a path or a descriptor of the program.
 
 Python has no openat2(2), fstatfs(2), open_by_handle_at(2) or pidfd_getfd(2).
 """
@@ -22,7 +22,7 @@ NO_MAGIC_LINKS: Final = 0x02
 NO_SYMBOLIC_LINKS: Final = 0x04
 BENEATH: Final = 0x08
 IN_ROOT: Final = 0x10
-#: Fail with EAGAIN rather than ask a file system, which may take its time (Linux 5.12).
+#: Fail with EAGAIN rather than ask a file system, which may be slow (Linux 5.12).
 CACHED: Final = 0x20
 
 _OPENAT2: Final = 437
@@ -30,7 +30,7 @@ _PIDFD_GETFD: Final = 438
 _HOW: Final = struct.Struct("<QQQ")
 _PROC_MAGIC: Final = 0x9FA0
 _STATFS_SIZE: Final = 256
-#: O_PATH looks a file up without opening it: no device notices.
+#: O_PATH finds a file without opening it, so a device driver is not called.
 _FLAGS: Final = os.O_PATH | os.O_CLOEXEC
 
 #: Identifies a file: `st_dev` and `st_ino`.
@@ -38,7 +38,7 @@ Key = tuple[int, int]
 
 
 class Lookup:
-    """These calls, prepared; any thread may use them."""
+    """These system calls; any thread may use them."""
 
     def __init__(self) -> None:
         library = libc()
@@ -57,7 +57,7 @@ class Lookup:
             path: the path.
             follow: follow a symbolic link in the last place.
             resolve: RESOLVE_* flags of openat2(2).
-            cached: only look into the kernel's memory of names.
+            cached: use only the kernel's cache of names.
 
         Returns:
             a descriptor (O_PATH) that the caller closes.

@@ -20,7 +20,7 @@ class Registers:
     Attributes:
         words: length of the set.
         nr: the number as the program sets it.
-        original: the number as the kernel keeps it, or None where it has its own set.
+        original: the number as the kernel keeps it, or None where it has no such register.
         args: the six arguments.
         result: the value returned.
         pc: the program counter.
@@ -43,7 +43,7 @@ class MachineABI:
     Attributes:
         name: what `uname -m` says.
         audit_arch: AUDIT_ARCH_* of native calls; any other convention is refused.
-        calls: system call numbers by name; absent ones do not exist here.
+        calls: system call numbers by name; absent ones do not exist on this machine.
         stat_layout: `struct stat`, up to st_blocks.
         registers: for calls made on behalf of the program.
     """
@@ -105,7 +105,7 @@ def native() -> MachineABI:
     """This machine's convention.
 
     Raises:
-        ShimUnavailable: the machine is neither x86-64 nor aarch64.
+        ShimUnavailable: the machine is another than x86-64 and aarch64.
     """
     name = machine_name()
     for abi in (X86_64, AARCH64):

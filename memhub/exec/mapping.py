@@ -33,7 +33,7 @@ def mmap(context: Context, call: Notification) -> Result:
         problem = _inject(context, call, offered)
         context.listener.fail(call, problem or errno.EAGAIN)
     except BaseException:
-        context.listener.fail(call, errno.EIO)  # it stops only once the call is over
+        context.listener.fail(call, errno.EIO)  # the thread stops only after the call has ended
         thread.release()
         raise
 
@@ -45,7 +45,7 @@ def mmap(context: Context, call: Notification) -> Result:
 
 
 def _offer(device: OpenDevice, call: Notification) -> Mapping:
-    """Ask the device for memory, after the checks that the kernel makes of a descriptor."""
+    """Ask the device for memory, after the checks that the kernel would make."""
     _, length, prot, flags, _, offset = call.args
     writable = flags & _MAP_TYPE != host.MAP_PRIVATE and bool(prot & host.PROT_WRITE)
     if not device.readable or (writable and not device.writable):

@@ -152,7 +152,7 @@ class ProgramMemory:
 
 
 def _checked(moved: int) -> int:
-    """The bytes moved; none where the address is bad, so that the caller names it."""
+    """The bytes moved; 0 where the address is bad, so that the caller can name it."""
     if moved >= 0:
         return moved
 

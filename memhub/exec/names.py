@@ -21,13 +21,13 @@ class DeviceNames:
     """The absolute paths that name devices, and the files that are the same devices.
 
     The host need not have them. Where it has a character device /dev/mem, every node of the same
-    device number is it too, and so is the place of the name: the directory and the last part.
+    device number is that device too, and so is its place: the directory and the last part.
 
     Args:
         paths: absolute and normal; `/dev/mem` and the like.
 
     Raises:
-        ValueError: a path is not.
+        ValueError: a path is not absolute and normal.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -43,7 +43,7 @@ class DeviceNames:
         self._leaves = frozenset(os.path.basename(path) for path in self._paths)  # noqa: PTH119
 
     def _learn(self, path: str) -> None:
-        """Take down what the host has under a name."""
+        """Record which file of the host has a name."""
         leaf: Final = os.path.basename(path)  # noqa: PTH119
         if leaf in ("mem", "kmem"):
             self._numbered.setdefault(leaf, path)
@@ -56,11 +56,11 @@ class DeviceNames:
                 self._numbered.setdefault(number, path)
 
     def spelt(self, text: bytes) -> str | None:
-        """The device whose name this is, letter by letter."""
+        """The device with exactly this name."""
         return self._paths.get(text)
 
     def spelt_roughly(self, text: bytes) -> str | None:
-        """The device whose name this is, once dots and double slashes are gone."""
+        """The device with this name, after dots and double slashes are removed."""
         if text.endswith(b"/"):
             return None
 

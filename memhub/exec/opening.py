@@ -1,4 +1,4 @@
-"""open and its kin, dup, and fcntl."""
+"""open and its variants, dup, and fcntl."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _open(
         text = context.memory.read_string(call.pid, address)
     except OSError as error:
         if error.errno in _BAD_PATH:
-            return PROCEED  # the kernel says what is wrong with it
+            return PROCEED  # the kernel answers with the right error
         raise
 
     if flags & os.O_PATH:
@@ -117,10 +117,10 @@ def _find_device(
 
     text = os.fsdecode(question.text)
 
-    return _recognise(context, found.info, flags, text, in_proc=found.in_proc)
+    return _recognise_device(context, found.info, flags, text, in_proc=found.in_proc)
 
 
-def _recognise(
+def _recognise_device(
     context: Context, info: os.stat_result, flags: int, text: str, *, in_proc: bool
 ) -> str | Outcome:
     """The device that a file is; refused if it is one of the host's."""
@@ -151,9 +151,9 @@ def open_by_handle_at(context: Context, call: Notification) -> Result:
         ):
             info = os.fstat(found)
     except (OSError, BadAddress):
-        return PROCEED  # the kernel says what is wrong with it
+        return PROCEED  # the kernel answers with the right error
 
-    path = _recognise(context, info, flags, "a file by its handle", in_proc=False)
+    path = _recognise_device(context, info, flags, "a file by its handle", in_proc=False)
     if not isinstance(path, str) or flags & os.O_PATH:
         return PROCEED
 
@@ -187,7 +187,7 @@ def _open_device(context: Context, call: Notification, path: str, flags: int) ->
 def _answer_with(
     context: Context, call: Notification, handle: int, number: int, *, cloexec: bool
 ) -> None:
-    """Hand a descriptor over; if it never arrives, closing it here is the last close."""
+    """Put a descriptor into the program; if that fails, closing it here is the last close."""
     try:
         context.listener.answer_with(call, handle, number, cloexec=cloexec)
     finally:
@@ -200,7 +200,7 @@ def dup(context: Context, call: Notification) -> Result:
 
 
 def _duplicate(context: Context, call: Notification, at_least: int, *, cloexec: bool) -> Result:
-    """Keep copies inside the window, save where the program counts on a low number."""
+    """Keep copies inside the window, except where the program expects a low number."""
     window = context.window
     if context.find(call) is None or at_least >= window.end or standard_gap(call.pid, at_least):
         return PROCEED

@@ -24,7 +24,7 @@ _MODES: Final = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "r+"}
 
 
 class Reply(Protocol):
-    """What an ioctl leaves behind."""
+    """The buffers after an ioctl."""
 
     @property
     def op(self) -> bytes:
@@ -63,7 +63,7 @@ class Handle(Protocol):
         """The machine's memory as a file, for reading or for both."""
 
     def close(self) -> None:
-        """Close; what waits in it fails."""
+        """Close; calls that wait in it fail."""
 
 
 class Client(Protocol):
@@ -89,7 +89,7 @@ class ClientBackend:
         """Open a device; see `DeviceBackend.open`."""
         mode = _MODES.get(flags & os.O_ACCMODE)
         if mode is None:
-            raise DeviceError(f"access mode {flags & os.O_ACCMODE} is none", code=Errno.EINVAL)
+            raise DeviceError(f"{flags & os.O_ACCMODE} is not an access mode", code=Errno.EINVAL)
 
         handle = self._client.open(self._paths[path], mode, model=_MODEL)
 
@@ -110,7 +110,7 @@ class ClientSession:
         self._shared: dict[bool, Shared] = {}
 
     def may_wait(self, request: int | None) -> bool:
-        """A commit takes its time, and a range in one makes others wait."""
+        """A SET may take time, and may wait for another's commit."""
         return request in _MODEL.set
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -122,7 +122,7 @@ class ClientSession:
         return self._handle.pwrite(data, offset)
 
     def ioctl(self, request: int, argument: bytes, memory: CallerMemory) -> bytes | None:
-        """Perform an ioctl; a request or an argument that is wrong is the hub's to refuse."""
+        """Perform an ioctl; the hub refuses a wrong request or argument."""
         if request in _MODEL.set:
             self._handle.ioctl(request, argument, _fetch(argument, memory))
             return None
@@ -135,7 +135,7 @@ class ClientSession:
         return reply.op
 
     def map(self, offset: int, length: int, *, writable: bool) -> Mapping:
-        """Offer memory for mmap(2); the whole of it must lie together in the file.
+        """Give memory for mmap(2); all of it must lie in one piece of the file.
 
         Raises:
             DeviceError: ENODEV; there is no such memory. Or what the client says.
@@ -153,7 +153,7 @@ class ClientSession:
         return Mapping(shared.fd, place)
 
     def close(self) -> None:
-        """The last descriptor is gone."""
+        """Close: the program has closed its last descriptor."""
         self._handle.close()
 
 
@@ -171,7 +171,7 @@ def _place(rows: Sequence[Row], offset: int, length: int) -> int | None:
     place: int | None = None
     at = offset
     for base, size, start, _ in sorted(rows):
-        # The last page of a region belongs to it whole, as nothing smaller can be mapped.
+        # A region includes the whole of its last page, as nothing smaller can be mapped.
         end = -(-(base + size) // PAGE_SIZE) * PAGE_SIZE
         if not base <= at < end or (place is not None and start - base != place - offset):
             continue

@@ -1,12 +1,12 @@
 """System calls made on behalf of a thread of the program, with ptrace(2).
 
-Mapping is the one thing that a supervisor cannot do from outside: the descriptor and the offset
-that the program names are not those that the kernel must map. The trapped mmap is answered, and
-before the thread runs another instruction it is stopped, made to repeat the call with other
-arguments, and given back its registers with the result. Signals stay blocked meanwhile.
+A supervisor cannot map memory into another process, and the kernel must map another descriptor
+and offset than the program gave. So the trapped mmap is answered, and before the thread runs its
+next instruction it is stopped, made to repeat the call with other arguments, and its registers
+are restored, with the result. Signals are blocked meanwhile.
 
-The thread must not be traced already (a debugger inside `memhub exec` keeps its hold; mmap of a
-device then fails with EPERM). All calls come from one thread of the supervisor.
+The thread must not be traced already (by a debugger inside `memhub exec`; mmap of a device
+then fails with EPERM). All calls come from one thread of the supervisor.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _NT_PRSTATUS: Final = 1
 _SYSCALL_STOP: Final = signal.SIGTRAP | 0x80
 _EVENT_SHIFT: Final = 16
 _WALL: Final = 0x40000000
-#: How often to look at a thread that is about to stop before pausing in between.
+#: How many times to check for the stop of a thread before pausing between checks.
 _QUICK_LOOKS: Final = 50
-#: Seconds between two looks at a thread that takes its time, and how long they may become.
+#: Seconds by which the pause between two checks grows, and its maximum.
 _PAUSE: Final = 0.00002
 _LONGEST_PAUSE: Final = 0.005
 _U64: Final = (1 << 64) - 1
@@ -98,7 +98,7 @@ class RemoteThread:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # If this fails, the thread is dying: its mask no longer matters.
+        # If this fails, the thread is ending, and its mask does not matter.
         self._ptrace(_SETSIGMASK, self._tid, 8, ctypes.addressof(self._mask))
         self.release()
         for number in self._held:
@@ -108,8 +108,8 @@ class RemoteThread:
     def release(self) -> None:
         """Let the thread run on untraced; one that was killed meanwhile is reaped.
 
-        A thread that ends while it is traced is reported to its tracer alone, and neither its
-        parent nor the seccomp listener learns of the end before the tracer has taken note.
+        A thread that ends while it is traced is reported to its tracer alone, and its parent and
+        the seccomp listener learn of the end only after the tracer has waited for it.
         """
         while self._ptrace(_DETACH, self._tid, 0, 0) < 0:
             try:

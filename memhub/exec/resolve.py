@@ -1,11 +1,11 @@
 """What a path of the program leads to, as the kernel would find it for the program.
 
 The program's own root, working directory and descriptors are what /proc/PID/root, cwd and fd
-lead to, mount namespace included. One openat2(2) settles nearly every path; what is left is
+lead to, mount namespace included. One openat2(2) resolves nearly every path; the others are
 walked part by part (`walk`).
 
-Looking a name up can take as long as a file system wants, and the file system may be a program
-under this very supervisor. With `cached`, only the kernel's memory of names is asked.
+Looking up a name may take as long as its file system needs, and the file system may be a program
+under this supervisor. With `cached`, only the kernel's cache of names is used.
 """
 
 from __future__ import annotations

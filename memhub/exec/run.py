@@ -73,14 +73,15 @@ def run(
             the program then costs a round trip.
         allow_host: devices of the host that the program may reach, by the names of
             `host.ALLOWABLE`. All others are refused with EACCES, and `complain` is told.
-        complain: takes lines about what went wrong beside the calls; standard error by default.
+        complain: takes lines for the user, as the program gave them; by default they are written
+            to standard error with control characters escaped.
 
     Returns:
         the program's exit status; 128 plus the signal if one ended it; 127 if it was not found
         and 126 if it could not be executed.
 
     Raises:
-        ShimUnavailable: this machine cannot do it; says what is missing.
+        ShimUnavailable: this machine cannot do it; the message says what is missing.
         ValueError: there is no program, a device name is not an absolute path, a name in
             `allow_host` is unknown, or a standard stream is a device of the host.
     """
@@ -121,7 +122,7 @@ def run(
         try:
             supervisor.run()
         except BaseException:
-            process.kill()  # without a supervisor its calls would fail one by one
+            process.kill()  # without a supervisor each of its trapped calls would fail
             raise
 
     return _status(process.returncode)
@@ -161,7 +162,7 @@ def _start(
             raise ShimUnavailable(_missing(message.decode()))
 
         listener = _listen(process, descriptors[0])
-        ours.sendall(b"\0")  # only now does the launcher become the program
+        ours.sendall(b"\0")  # now the launcher executes the program
 
     return process, listener
 
@@ -193,7 +194,7 @@ def _listen(process: subprocess.Popen[bytes], descriptor: int) -> Listener:
 
 
 def _check_reach(pid: int) -> None:
-    """Refuse to go on where the program's memory is out of reach (Yama, for one)."""
+    """Refuse to go on where the program's memory cannot be read, for example because of Yama."""
     try:
         ProgramMemory().read(pid, 0, 1)
     except BadAddress:
@@ -210,7 +211,7 @@ def _forwarding(child: int, stop: Callable[[], None]) -> Iterator[None]:
     """Pass signals on to the program; once it has ended, they end the serving instead.
 
     Args:
-        child: a pidfd of the program. `Popen.poll` would not do: a handler that interrupts it
+        child: a pidfd of the program. `Popen.poll` cannot be used: a handler that interrupts it
             is told that the program still runs.
         stop: ends the serving.
     """

@@ -1,4 +1,4 @@
-"""fstat and its kin: the program sees a character device, not the pipe that stands for it."""
+"""fstat and its variants: the program sees a character device, not the pipe behind it."""
 
 from __future__ import annotations
 

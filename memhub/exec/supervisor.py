@@ -1,14 +1,14 @@
 """Serves the trapped calls of one program and everything that it starts.
 
-One thread takes the calls in turn and answers most of them at once. A call that may wait is made
-on a thread of its own, so that nothing else of the program waits with it.
+One thread takes the calls in order and answers most of them at once. A call that may wait is
+performed on a thread of its own, so that the rest of the program does not wait.
 
 Every call that waits is received before one is served: a signal can interrupt a call, which then
 fails with EINTR, only until the kernel has seen it received.
 
 Hang-ups are looked at before each call is served: a session whose last descriptor was closed
-before a call is closed before that call is served. Claims therefore end where the program's
-order of events says.
+before a call is closed before that call is served. Claims therefore end in the order in
+which the program closed and called.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Supervisor:
         self._stopping = False
 
     def stop(self) -> None:
-        """Leave what the program left running to itself; safe in a signal handler."""
+        """Stop serving, also processes that still run; safe in a signal handler."""
         os.eventfd_write(self._wake, 1)
 
     def run(self) -> None:
@@ -110,7 +110,7 @@ class Supervisor:
             events = dict(self._poll.poll(0 if waiting else None))
             ready = events.pop(listener, 0)
             if events:
-                self._notice(events)
+                self._handle_events(events)
 
             if ready & select.EPOLLIN:
                 call = self._context.listener.receive()
@@ -121,7 +121,7 @@ class Supervisor:
             elif waiting:
                 self._serve(waiting.popleft())
 
-    def _notice(self, events: dict[int, int]) -> None:
+    def _handle_events(self, events: dict[int, int]) -> None:
         if events.pop(self._child, 0):
             self._poll.unregister(self._child)
             self._child = -1
@@ -167,7 +167,7 @@ class Supervisor:
         return result
 
     def _refuse_convention(self, call: Notification) -> None:
-        """End a program whose calls could not be told apart: those of a 32-bit one."""
+        """Kill a program whose call numbers mean something else: a 32-bit one."""
         name = self._context.abi.name
         self._context.complain(
             f"process {call.pid} makes system calls that are not {name}'s own "

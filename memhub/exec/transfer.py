@@ -50,7 +50,7 @@ def _read(form: str, context: Context, call: Notification) -> Result:
 
         return len(data)
 
-    with _turn(context, device) as mine:
+    with _hold_device(context, device) as mine:
         return _move(device, position, transfer) if mine else DEFER
 
 
@@ -68,7 +68,7 @@ def _write(form: str, context: Context, call: Notification) -> Result:
     if not context.listener.valid(call):
         return ANSWERED
 
-    with _turn(context, device) as mine:
+    with _hold_device(context, device) as mine:
         if not mine:
             return DEFER
 
@@ -111,8 +111,8 @@ def _where(form: str, context: Context, call: Notification) -> tuple[tuple[Span,
 
 
 @contextmanager
-def _turn(context: Context, device: OpenDevice) -> Iterator[bool]:
-    """Hold the device for one transfer, if this thread may; False to make it elsewhere."""
+def _hold_device(context: Context, device: OpenDevice) -> Iterator[bool]:
+    """Hold the device for one transfer; False if another thread has to make the transfer."""
     if context.patient:
         device.lock.acquire()
     elif device.session.may_wait(None) or not device.lock.acquire(blocking=False):

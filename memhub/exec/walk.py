@@ -1,7 +1,7 @@
 """One path of the program, followed part by part, as the kernel follows it.
 
-Only so can `/proc/self` mean the program rather than this process, and the links of procfs that
-lead to an open file or a directory (magic links) be followed below another root.
+Otherwise `/proc/self` would be this process and not the program, and links of procfs to an open
+file or directory (magic links) could not be followed below another root.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Destination:
     Attributes:
         info: what stat says of the file; None where there is none.
         in_proc: it lies in a procfs.
-        device: the device whose place this is, whatever lies there; None for none.
+        device: the device whose place this is, whatever lies there; or None.
     """
 
     info: os.stat_result | None = None
@@ -145,7 +145,7 @@ class Walk:
         return None
 
     def _step(self, at: int, part: bytes) -> int:
-        # Procfs answers from the kernel's own tables, and remembers few names.
+        # Procfs answers from the kernel's own tables, and few of its names are cached.
         cached = self._cached and not self._lookup.is_proc(at)
 
         return self._keep(self._lookup.find(at, part, follow=False, cached=cached))

@@ -305,8 +305,7 @@ class Data(_Payload):
     """A piece of a read's answer, of a write's payload, or of a report.
 
     Attributes:
-        last: no piece follows; on a write shorter than its total, the client does not send the
-            rest.
+        last: no piece follows; on a write before its total, the rest is not sent.
         data: the bytes.
     """
 
