@@ -18,10 +18,10 @@ from benchmarks.harness import Goal, Plan, Row, backends, cores, pinned, skipped
 from benchmarks.rig import ARCHES, spec
 from benchmarks.serving import served
 from memhub.abi import LP64
+from memhub.exec import ShimUnavailable, run
+from memhub.exec.over_client import ClientBackend
 from memhub.service.blocking import BlockingClient
 from memhub.service.local import LocalClient
-from memhub.service.shim import ShimUnavailable, run
-from memhub.service.shim.over_client import ClientBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def _timed(start: Callable[[list[str]], int], program: Path, milliseconds: int) 
     return float(taken)
 
 
-def _shimmed(client: LocalClient | BlockingClient) -> Callable[[list[str]], int]:
+def _under_exec(client: LocalClient | BlockingClient) -> Callable[[list[str]], int]:
     names = {"/dev/mem": "/dev/mem"}
 
     return lambda argv: run(argv, ClientBackend(client, names), device_names=names)
@@ -116,10 +116,10 @@ def _measured(program: Path, plan: Plan) -> Iterator[Row]:
     with ExitStack() as stack:
         enter = stack.enter_context
         local = enter(LocalClient([spec()], arches=ARCHES))
-        starts = {"in process": _shimmed(local)}
+        starts = {"in process": _under_exec(local)}
         for backend in backends(plan):
             path, _ = enter(served("memhub", backend, plan.folder, core))
-            starts[f"service, {backend}"] = _shimmed(enter(BlockingClient(path)))
+            starts[f"service, {backend}"] = _under_exec(enter(BlockingClient(path)))
 
         mocks = _mocks(core, stack) if plan.peers else {}
         cases: dict[str, Other] = {

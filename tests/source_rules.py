@@ -29,6 +29,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"process"}),
     frozenset({"hub"}),
     frozenset({"service", "rig", "analysis"}),
+    frozenset({"exec"}),
     frozenset({"config"}),
     frozenset({"memhub"}),
     frozenset({"cli"}),

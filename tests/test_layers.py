@@ -95,6 +95,7 @@ def test_every_module_is_named_for_what_it_holds() -> None:
         ("memhub/core/x.py", "if TYPE_CHECKING:\n  import memhub.audit", "imports memhub.audit"),
         ("memhub/core/x.py", "import_module('memhub.audit')", "core imports memhub.audit"),
         ("memhub/service/wire/x.py", "import memhub.config", "service imports memhub.config"),
+        ("memhub/service/x.py", "from memhub.exec import run", "service imports memhub.exec.run"),
     ],
 )
 def test_an_import_to_the_right_is_found(path: str, text: str, found: str) -> None:

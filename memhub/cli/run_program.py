@@ -26,7 +26,7 @@ _DEVICES = ("mem", "kmem")
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub exec`."""
-    from memhub.service.shim.host import ALLOWABLE
+    from memhub.exec.host import ALLOWABLE
 
     ours, program = split(arguments)
     add_target_arguments(parser)
@@ -63,8 +63,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def _check_host(parser: argparse.ArgumentParser, names: list[str]) -> None:
-    """Refuse an unknown name, and a standard stream that is a device of the host."""
-    from memhub.service.shim.host import HostDevices, check_allowed, inherited_device
+    """End here if a name is unknown, or if a standard stream is a device of the host."""
+    from memhub.exec.host import HostDevices, check_allowed, inherited_device
 
     try:
         problem = inherited_device(HostDevices(check_allowed(names)))
@@ -93,8 +93,8 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _run(chosen: argparse.Namespace, program: list[str]) -> int:
-    from memhub.service.shim import ShimUnavailable, run
-    from memhub.service.shim.over_client import ClientBackend
+    from memhub.exec import ShimUnavailable, run
+    from memhub.exec.over_client import ClientBackend
 
     label = os.path.basename(program[0])  # noqa: PTH119 - pathlib costs more than all of this
     with ExitStack() as stack:

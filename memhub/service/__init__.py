@@ -1,10 +1,10 @@
-"""The service: the wire protocol, the server, the clients and the shim for real programs.
+"""The service: a hub that other processes use over a socket.
 
 wire      the protocol, without I/O       server  a hub behind sockets
-client    the asynchronous client         blocking  the one for scripts
-local     its face without a service      shim    unmodified programs
+client    the asynchronous client         blocking  the client for scripts
+local     the blocking client's methods on machines in this process
 settings  how a service listens, whom it serves   subject  who a certificate names
-link, readable  byte streams              calls, mapped  what the clients share
+link, readable  byte streams              calls, mapped, opened  what the clients share
 
 Nothing is imported here, so that a one-shot client pays only for what it uses.
 """

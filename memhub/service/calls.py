@@ -1,6 +1,6 @@
-"""What both clients share: addresses, requests from Python's words, answers back into them.
+"""What both clients share: addresses, and requests and answers as Python values.
 
-Nothing heavy is imported here: a one-shot command pays for a socket and little else.
+Nothing that is slow to import is imported here, so that a one-shot command starts quickly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer, DataModel
     from memhub.errors import DeviceError
 
-#: Where a client looks for a service unless it is told.
+#: The environment variable with the address of the service.
 VARIABLE: Final = "MEMHUB_SOCKET"
 FOREVER: Final = 0xFFFFFFFF
 EVERY: Final = 0x7FFFFFFF  # more slots than any machine has
@@ -56,13 +56,13 @@ class Layout:
         self.set = set_
 
     def model(self) -> DataModel:
-        """The same as `memhub.abi` has it."""
+        """The same model in `memhub.abi`."""
         from memhub import abi
 
         return abi.LP64 if self.name == "LP64" else abi.ILP32
 
     def pointing(self, op: Buffer) -> bytes:
-        """An argument whose `mo_desc` is not NULL, so that the frame's descriptors count."""
+        """`op` with a `mo_desc` that is not NULL, so that the frame's descriptors count."""
         raw = bytes(op)
         if raw[: self.pointer].strip(b"\0"):
             return raw
@@ -75,12 +75,12 @@ LAYOUTS: Final = {
     wire.MODEL_ILP32: Layout("ILP32", "<Iii", "<QQI8s", 4, 0xC00C6D32, 0x800C6D33),
 }
 
-#: What an ioctl leaves behind: the argument, and the descriptors behind it.
+#: The buffers after an ioctl: the argument, and the descriptors that it points to.
 IoctlReply = namedtuple("IoctlReply", "op descs")
 
 
 class HeldClaim:
-    """A claim as the service answers it.
+    """A claim, as the service answered it.
 
     Attributes:
         fence: its fencing number.
@@ -116,7 +116,7 @@ def where(address: str | os.PathLike[str] | None) -> tuple[str, str, int]:
         `("unix", path, 0)` or `("tcp", host, port)`.
 
     Raises:
-        ValueError: it is none of these, or nothing is named.
+        ValueError: it has another form, or no address is given.
     """
     text = os.fspath(address) if address is not None else os.environ.get(VARIABLE, "")
     if not text:
@@ -127,7 +127,7 @@ def where(address: str | os.PathLike[str] | None) -> tuple[str, str, int]:
 
     host, colon, port = text[4:].rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 0xFFFF:
-        raise ValueError(f"{text!r} is no address of the form tcp:HOST:PORT")
+        raise ValueError(f"{text!r} is not an address of the form tcp:HOST:PORT")
 
     return "tcp", host.strip("[]"), int(port)
 
@@ -158,13 +158,13 @@ def milliseconds(wait: float | None) -> int:
     """A wait or a lease on the wire; at least one millisecond, unless it is None.
 
     Raises:
-        InvalidArgument: EINVAL; it is negative or no number.
+        InvalidArgument: EINVAL; it is negative or not a number.
     """
     if wait is None:
         return 0
 
     if not wait >= 0:
-        raise unfit(f"{wait} seconds are no time to come")
+        raise unfit(f"{wait} is not a number of seconds from now")
 
     return min(max(1, -int(-wait * 1000 // 1)), FOREVER) if wait < FOREVER else FOREVER
 
@@ -176,7 +176,7 @@ def open_request(path: str, mode: str, *, undo: bool, model: str | None) -> wire
         InvalidArgument: EINVAL; an unknown mode.
     """
     if mode not in _MODES:
-        raise unfit(f"mode {mode!r} is none of r, w and r+")
+        raise unfit(f"mode {mode!r} is not one of r, w and r+")
 
     return wire.Open(0, _MODES[mode] | (wire.OPEN_UNDO if undo else 0), _MODELS[model], path)
 
@@ -205,7 +205,7 @@ def ioctl_request(
 
 
 def ioctl_reply(op: Buffer, layout: Layout, reply: wire.IoctlDone) -> IoctlReply:
-    """What an ioctl left behind, with the caller's own pointer."""
+    """The buffers after an ioctl, with the caller's own pointer."""
     if not reply.op:
         return IoctlReply(bytes(op), reply.desc)
 
@@ -249,7 +249,7 @@ def _set_request(
     try:
         raw = layout.desc.pack(base, length, flags, owner.encode("latin-1")[:7])
     except (ValueError, OverflowError, struct_error) as error:
-        raise unfit(f"{base:#x}/{length:#x} {owner!r} is no range: {error}") from error
+        raise unfit(f"{base:#x}/{length:#x} {owner!r} is not a range: {error}") from error
 
     op = layout.op.pack(1, arg, 0)
 
@@ -265,17 +265,17 @@ def seek_request(handle: int, offset: int, whence: int) -> wire.Seek:
     """SEEK.
 
     Raises:
-        InvalidArgument: EINVAL; another `whence`, or an offset that is no u64.
+        InvalidArgument: EINVAL; another `whence`, or an offset that is not a u64.
     """
     low = 0 if whence == os.SEEK_SET else -(1 << 63)
     if whence not in (os.SEEK_SET, os.SEEK_CUR) or not low <= offset < 1 << 64:
-        raise unfit(f"there is no seek to {offset:#x} by whence {whence}")
+        raise unfit(f"cannot seek to {offset:#x} with whence {whence}")
 
     return wire.Seek(0, handle, whence, offset & ((1 << 64) - 1))
 
 
 def unfit(reason: str) -> DeviceError:
-    """The error of an argument that has no place on the wire, as the hub would answer it."""
+    """The error of an argument that no frame can hold; the hub answers the same."""
     from memhub.errors import InvalidArgument
 
     return InvalidArgument(reason)
@@ -287,7 +287,7 @@ def room_of(limits: wire.Limits, layout: Layout) -> int:
 
 
 def refused(message: wire.Refused) -> DeviceError:
-    """The error of a connection that the service did not take."""
+    """The error of a connection that the service refused."""
     answer = wire.Error(0, message.code, 0, message.name, "", message.reason, b"")
     if message.name == "EACCES":
         answer.kind = "AccessDenied"

@@ -1,4 +1,4 @@
-"""A byte stream whose sending never awaits: what the socket does not take now waits in a queue."""
+"""A byte stream whose `send` never awaits: what the socket does not take is queued."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     Start = Callable[..., object]
 
 _CHUNK: Final = 1 << 16
-_CHUNK_MAX: Final = 1 << 18  # for bulk alone: room that large is mapped afresh for each receive
-_SMALL: Final = 1 << 15  # below this, one copy is cheaper than a vector
+_CHUNK_MAX: Final = (
+    1 << 18
+)  # only for large transfers: memory of this size is mapped anew for each receive
+_SMALL: Final = 1 << 15  # below this, copying is cheaper than a vector
 _VECTOR: Final = 64
 _BESIDE: Final = socket.CMSG_LEN(16)  # room for four descriptors
 
@@ -33,27 +35,27 @@ class Link(Protocol):
 
     Attributes:
         queued: bytes that the peer has not taken yet.
-        taken: bytes that it has; rises as long as it reads.
+        taken: bytes that it has taken; rises as long as the peer reads.
     """
 
     queued: int
     taken: int
 
     async def receive(self) -> bytes:
-        """The next bytes; none at the end, however it came about."""
+        """The next bytes; none after the end, whatever its cause."""
 
     async def feed(self, eat: Eat) -> None:
-        """Hand what comes to `eat`, none at the end, until it returns False.
+        """Call `eat` with what comes, and with no bytes at the end, until it returns False.
 
-        It is not called from this task where that is cheaper, but never while that one runs.
+        `eat` may be called by the event loop itself, but never while the calling task runs.
         """
 
     def send(self, frames: Sequence[bytes], fd: int = -1) -> None:
-        """Send now, or as soon as the peer reads. A broken stream swallows it.
+        """Send now, or as soon as the peer reads. On a broken stream it is dropped.
 
         Args:
             frames: what to send, in order.
-            fd: a descriptor that travels with them; the link closes it.
+            fd: a descriptor to send with them; the link closes it.
         """
 
     async def room(self, limit: int) -> None:
@@ -94,7 +96,7 @@ class SocketLink:
         self.queued = 0
         self.taken = 0
 
-        #: Descriptors that came, if they are wanted; None has the kernel drop them.
+        #: Descriptors that came; None lets the kernel drop them.
         self.fds: deque[int] | None = None
 
     async def receive(self) -> bytes:
@@ -164,7 +166,7 @@ class SocketLink:
         self._start(self._pump)
 
     def _push(self) -> None:
-        """Hand the kernel as much as it takes."""
+        """Send as much as the kernel takes."""
         try:
             while self._queue:
                 sent = self._push_once()
@@ -265,7 +267,7 @@ class StreamLink:
             pass
 
     def send(self, frames: Sequence[bytes], fd: int = -1) -> None:
-        """See `Link.send`; a descriptor cannot travel here and is closed."""
+        """See `Link.send`; a descriptor cannot be sent here and is closed."""
         if fd >= 0:
             socket.close(fd)
 
@@ -303,13 +305,13 @@ class StreamLink:
             await self._news.wait()
 
     async def aclose(self) -> None:
-        """See `Link.aclose`; TLS does without its farewell."""
+        """See `Link.aclose`; TLS is not shut down in order."""
         self._queue.clear()
         await anyio.aclose_forcefully(self._stream)
 
 
 def peer_of(sock: socket.socket) -> tuple[int, int]:
-    """The pid and uid of a Unix socket's other end, as the kernel knows them (SO_PEERCRED)."""
+    """The pid and uid of a Unix socket's peer, from the kernel (SO_PEERCRED)."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     who: Any = array("i", raw)
 

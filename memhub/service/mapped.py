@@ -1,4 +1,4 @@
-"""A machine's memory, mapped: what the service's descriptor shows, by physical address."""
+"""A machine's memory, mapped from the service's descriptor, by physical address."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class MappedMemory:
     """A machine's memory in this process; accesses are not checked and not logged.
 
-    What the machine does beside it goes on: its other clients see what is written here at once.
+    The machine goes on meanwhile: its other clients see at once what is written here.
 
     Args:
-        fd: the descriptor that the service handed out; this object closes it.
-        rows: what lies in it: physical base, length, offset in the file, kind.
+        fd: the descriptor that the service sent; this object closes it.
+        rows: what the file holds: physical base, length, offset in the file, kind.
         writable: whether it may be written.
 
     Attributes:

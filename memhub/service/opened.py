@@ -1,6 +1,6 @@
-"""What the service's two clients know of a device that is open: its number, its place, its layout.
+"""What both clients know of an open device: its number, its path, its data model.
 
-It loads no more than the wire does, since the blocking client has to start quickly.
+It imports only what the wire imports, since the blocking client has to start quickly.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ class OpenedHandle:
     """An open `/dev/mem` or `/dev/kmem` of a service.
 
     Its methods do what those of `Handle` do, and raise the same errors, with the obstacles.
-    Beside them, ConnectionError says that the service is gone. `set_range` and `remove_range`
-    return nothing: the wire has no more than the ioctl.
+    They also raise ConnectionError when the service is gone. `set_range` and `remove_range`
+    return nothing, because the ioctl on the wire returns nothing.
 
     Attributes:
         path: `NAME:/dev/mem`.

@@ -1,9 +1,9 @@
-"""Receiving from a socket, again and again, at the least cost that the event loop allows.
+"""Repeated receiving from a socket, at low cost.
 
-anyio's `wait_readable` registers the socket and takes it out again for every wait, which on
-asyncio is a quarter of what a small request costs. There, the socket stays registered here, and
-the bytes are taken as the loop finds them; whoever is fed is called at once, as waking a task
-for it would cost a round of the loop.
+anyio's `wait_readable` registers the socket and unregisters it again for every wait, which on
+asyncio is a quarter of the cost of a small request. So on asyncio the socket stays registered
+here, and the receiver is called by the loop itself, because waking a task for it would take
+another round of the loop.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Readable:
         self._take = take
 
     async def receive(self) -> bytes:
-        """The next bytes; none at the end, however it came about."""
+        """The next bytes; none after the end, whatever its cause."""
         while True:
             try:
                 await wait_readable(self._socket)
@@ -47,16 +47,16 @@ class Readable:
                 return b""
 
     async def feed(self, eat: Eat) -> None:
-        """Hand what comes to `eat`, none at the end, until it returns False."""
+        """Call `eat` with what comes, and with no bytes at the end, until it returns False."""
         while eat(await self.receive()):
             pass
 
     def close(self) -> None:
-        """Be done with the socket, before it is closed."""
+        """Unregister the socket, before it is closed."""
 
 
 class LoopReadable(Readable):
-    """The same on asyncio; the socket is out of the loop as long as nobody receives."""
+    """The same on asyncio; the socket is registered only while somebody receives."""
 
     __slots__ = ("_armed", "_direct", "_eat", "_fd", "_loop", "_waiter")
 
@@ -85,7 +85,7 @@ class LoopReadable(Readable):
             self._eat = None
 
     async def _wait(self) -> bytes | None:
-        """The next bytes for the task; None once those that are fed have had enough."""
+        """The next bytes for the task; None when `eat` has returned False."""
         waiter = self._waiter = self._loop.create_future()
         if not self._armed:
             self._armed = True
@@ -136,14 +136,14 @@ class LoopReadable(Readable):
 
 
 def readable(sock: socket.socket, take: Callable[[], bytes]) -> Readable:
-    """What suits the running event loop; arguments are those of `Readable`."""
+    """The one for the running event loop; arguments are those of `Readable`."""
     on_asyncio = isinstance(current_token().native_token, asyncio.AbstractEventLoop)
 
     return LoopReadable(sock, take) if on_asyncio else Readable(sock, take)
 
 
 def _known() -> bool:
-    """Whether anyio works outside of a task: not where nobody told it of the loop."""
+    """Whether anyio works outside of a task; not where it cannot tell which loop runs."""
     try:
         current_token()
     except RuntimeError:

@@ -22,13 +22,13 @@ class Limits:
 
     Attributes:
         frame_size: bytes of one message.
-        in_flight: requests of one connection that may be under way.
+        in_flight: requests of one connection that may be unanswered.
         handles: open handles of one connection.
         queued_bytes: bytes of answers that may wait for a slow reader.
         connections: connections of the whole service.
-        handshake_timeout: seconds that a new connection has to say who it is.
+        handshake_timeout: seconds in which a new connection must send HELLO.
         idle_timeout: seconds without a request until a connection is closed; 0 is never.
-        stall_timeout: seconds in which a client must take some of what waits for it.
+        stall_timeout: seconds in which a client must read some of what waits for it.
     """
 
     frame_size: int = 1 << 20
@@ -48,7 +48,7 @@ class TcpConfig:
     Attributes:
         host: address or name to bind.
         port: port number; 0 lets the system choose.
-        certfile: the server's certificate chain; None serves without TLS, on loopback alone.
+        certfile: the server's certificate chain; None serves without TLS, on loopback only.
         keyfile: its private key.
         ca: certificates that sign clients; with it, clients must show one.
         token_file: file of the tokens that clients may show, a line `NAME:TOKEN` each.
@@ -63,10 +63,10 @@ class TcpConfig:
 
     @property
     def exposed(self) -> bool:
-        """Whether what is said could be heard outside this machine, tokens too.
+        """Whether others could read the traffic, tokens included.
 
-        Without TLS that is so on any host but `localhost`, 127.0.0.0/8 and ::1; a name is not
-        looked up, since what it means may change.
+        Without TLS that is so on every host except `localhost`, 127.0.0.0/8 and ::1; other names
+        are not looked up, since their addresses may change.
         """
         if self.certfile is not None or self.host == "localhost":
             return False
@@ -90,7 +90,7 @@ class RightsRule:
         token: the name of a token.
         machine: a machine's name, or `*` for all.
         allow: what is allowed.
-        certificate: what `subject` means.
+        certificate: `subject`, parsed.
 
     Raises:
         ValueError: the subject is malformed.
@@ -117,10 +117,10 @@ class ServiceConfig:
         mode: permission bits of the socket.
         owner: user who owns the socket; None leaves it as created.
         group: its group.
-        allowed_uids: users that may connect; empty means whoever the socket's mode lets in.
+        allowed_uids: users that may connect; if empty, those whom the socket's mode admits.
         limits: what one client may use.
         tcp: the TCP listener, or None.
-        rights: the rules; with none, everybody who may connect may do everything.
+        rights: the rules; without any, every client may do everything.
     """
 
     socket: Path | None = None

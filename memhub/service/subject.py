@@ -1,7 +1,7 @@
 """Subjects of client certificates: read from a rule or a certificate, and compared as structures.
 
-A name may hold any letter, the comma and the equals sign too, so two subjects that look alike as
-joined text need not be the same: `CN="rig-a,O=lab"` is one attribute, `CN=rig-a,O=lab` is two.
+A name may hold any character, also the comma and the equals sign, so two subjects that look the
+same as text may differ: `CN="rig-a,O=lab"` is one attribute, `CN=rig-a,O=lab` is two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Pair = tuple[str, str]
     Part = tuple[Pair, ...]
 
-#: Attribute types: what RFC 4514 and OpenSSL call them for short, OpenSSL's name, the number.
+#: Attribute types: the short name in RFC 4514 and OpenSSL, OpenSSL's name, the number.
 _TYPES: Final = (
     ("CN", "commonName", "2.5.4.3"),
     ("O", "organizationName", "2.5.4.10"),
@@ -65,7 +65,7 @@ class Subject:
         return cls(tuple([tuple(sorted(part)) for part in certificate.get("subject", ())]))
 
     def fits(self, subject: Subject) -> bool:
-        """Whether a rule with this subject speaks of a client with that one."""
+        """Whether a rule with this subject applies to a client with that one."""
         return self == subject
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class CommonName:
-    """A rule's common name alone, whatever else the subject says.
+    """A rule that gives only a common name; the rest of the subject does not count.
 
     Attributes:
         name: the name.
@@ -87,7 +87,7 @@ class CommonName:
     name: str
 
     def fits(self, subject: Subject) -> bool:
-        """Whether this is the one common name of a subject; one with several has no such name."""
+        """Whether this is the only common name of a subject."""
         pairs = [pair for part in subject.parts for pair in part]
 
         return [value for kind, value in pairs if kind == _COMMON_NAME] == [self.name]
@@ -98,7 +98,7 @@ def parse_subject(text: str) -> Subject | CommonName:
 
     Args:
         text: a subject with the escapes of RFC 4514, its parts in the certificate's order, as
-            `CN=rig-a,O=lab`; or, with no `=` that is not escaped, a common name.
+            `CN=rig-a,O=lab`; or, without an unescaped `=`, a common name.
 
     Raises:
         ValueError: it is malformed; the message names the place and the rule.
@@ -117,7 +117,7 @@ def parse_subject(text: str) -> Subject | CommonName:
 
 
 def _split(text: str, separator: str) -> Iterator[str]:
-    """The stretches between separators that no backslash stands before."""
+    """The parts between separators that are not escaped."""
     begin = at = 0
     while at < len(text):
         if text[at] == "\\":
@@ -136,7 +136,7 @@ def _read_pair(pair: str, text: str) -> Pair:
     word = kind.strip(" ")
     if not equals or not word:
         raise ValueError(
-            f"{text!r} has {pair!r} where a TYPE=VALUE has to be: a ',' or '+' inside a value "
+            f"{text!r} has {pair!r} where TYPE=VALUE is expected: a ',' or '+' inside a value "
             r"is written '\,' or '\+'"
         )
 
@@ -144,7 +144,7 @@ def _read_pair(pair: str, text: str) -> Pair:
     if long is None and not _OID.fullmatch(word):
         known = ", ".join(short for short, _, _ in _TYPES)
         raise ValueError(
-            f"{text!r} has {word!r}, which is no type of attribute: it is one of {known}, or "
+            f"{text!r} has {word!r}, which is not an attribute type: give one of {known}, or "
             "numbers with dots"
         )
 
@@ -193,7 +193,7 @@ def _say_what_is_wrong(raw: str, at: int) -> str:
 
 
 def _escaped(text: str, at: int) -> bool:
-    """Whether an odd number of backslashes stands before a place."""
+    """Whether an odd number of backslashes precedes a place."""
     before = text[:at]
 
     return bool((len(before) - len(before.rstrip("\\"))) % 2)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from exec.exec_rig import FakeBackend, tool
 from memhub.audit import read_records, verify
 from memhub.cli.run_program import split
-from memhub.service.shim import ShimUnavailable, run
-from service.exec_rig import FakeBackend, tool
+from memhub.exec import ShimUnavailable, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ kmem = [{ virtual = 0xc0000000, physical = 0x0, length = "64K" }]
 [machines.old.mtrr]
 variable = [{ base = 0x0, length = "1M", type = "WB" }]
 """
-PROGRAMS = Path(__file__).parents[1] / "service" / "programs"
+PROGRAMS = Path(__file__).parents[1] / "exec" / "programs"
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +259,7 @@ def test_a_host_device_is_refused_with_a_line_unless_it_is_allowed(
 
     assert "Permission denied" in refused.stderr
     assert f"memhub exec: opening {node} refused (EACCES)" in refused.stderr
-    assert "--allow-host port lets it through" in refused.stderr
+    assert "--allow-host port allows it" in refused.stderr
     assert "EACCES" not in allowed.stderr
 
 
@@ -284,7 +284,7 @@ def test_a_system_that_cannot_do_it_says_what_is_missing_in_one_line(
     def refuse(*_: object, **__: object) -> int:
         raise ShimUnavailable("no seccomp user notification here")
 
-    monkeypatch.setattr("memhub.service.shim.run", refuse)
+    monkeypatch.setattr("memhub.exec.run", refuse)
 
     assert run("exec", "--config", lab, "true") == (
         2,

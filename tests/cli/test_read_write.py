@@ -86,7 +86,7 @@ def test_an_option_beats_the_environment_and_both_options_are_too_many(
     ("where", "words"),
     [
         ("/nonexistent/socket", "/nonexistent/socket: No such file or directory"),
-        ("tcp:nowhere", "'tcp:nowhere' is no address of the form tcp:HOST:PORT"),
+        ("tcp:nowhere", "'tcp:nowhere' is not an address of the form tcp:HOST:PORT"),
     ],
 )
 def test_a_service_that_cannot_be_reached_is_named(run: Run, where: str, words: str) -> None:

@@ -239,12 +239,12 @@ WRONG: list[tuple[str, str, str]] = [
     (
         machine("") + "[[service.rights]]\nsubject = 'CN=rig-a,lab'\nallow = []",
         "service.rights[0].subject",
-        "'CN=rig-a,lab' has 'lab' where a TYPE=VALUE has to be",
+        "'CN=rig-a,lab' has 'lab' where TYPE=VALUE is expected",
     ),
     (
         machine("") + "[[service.rights]]\nsubject = 'NC=rig-a'\nallow = []",
         "service.rights[0].subject",
-        "'NC', which is no type of attribute: it is one of CN, O,",
+        "'NC', which is not an attribute type: give one of CN, O,",
     ),
 ]
 

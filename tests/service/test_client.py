@@ -311,7 +311,7 @@ async def test_a_lost_service_fails_whoever_waits(tmp_path: Path) -> None:
                 tasks.start_soon(wait)
                 await anyio.wait_all_tasks_blocked()
                 for connection in tuple(it.server._connections):
-                    connection.cut("stop", "the rig goes home")
+                    connection.end_now("stop", "the rig goes home")
 
         with pytest.raises(ConnectionError):
             await handle.ranges()

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import anyio
 
-from memhub.service.server.later import Later, event_of
+from memhub.service.server.request_tasks import RequestTasks, event_of
 from memhub.service.settings import Limits
 from memhub.service.wire import Limits as WireLimits
 from memhub.service.wire import ProtocolError, ServerProtocol
@@ -27,10 +27,12 @@ class Sent:
 async def test_an_event_behind_an_abort_is_not_sent_and_no_fault() -> None:
     """The client's own claims end as it is thrown out, and its subscription sees that."""
     link, protocol = Sent(), ServerProtocol(WireLimits())
-    async with anyio.create_task_group() as tasks:
-        later = Later(cast("Any", None), cast("Any", link), protocol, tasks, Limits(), lambda: None)
+    async with anyio.create_task_group() as task_group:
+        tasks = RequestTasks(
+            cast("Any", None), cast("Any", link), protocol, task_group, Limits(), lambda: None
+        )
         protocol.abort(ProtocolError("a rule was broken"))
 
-        later.deliver(event_of(1, 0, {"event": "claim.release", "seq": 7}))
+        tasks.send_reply(event_of(1, 0, {"event": "claim.release", "seq": 7}))
 
     assert link.frames == []

@@ -132,7 +132,7 @@ async def test_whoever_does_not_greet_is_cut_off(tmp_path: Path) -> None:
 
         assert await client.last_words() == []
         await fine(it)
-        assert rejections(it) == [("connect", "no greeting in 0.1 seconds")]
+        assert rejections(it) == [("connect", "no HELLO in 0.1 seconds")]
         client.close()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
 from dataclasses import replace
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub import ManualClock
+from memhub import ManualClock, SystemClock
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.errors import BadHandle, RangeBusy, TimedOut
 from memhub.service.local import LocalClient
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from memhub.service.local.handle import LocalHandle
 
-LATENCY = 60.0
-SLOW = replace(PAT, commit_latency=LATENCY)
+#: Seconds of a commit that is still in flight when the tests have done what they do meanwhile.
+LONG = 3600
 BASE, LENGTH = 0x200000, 0x1000
 
 
-def local(**options: Any) -> LocalClient:
-    return LocalClient([SLOW], arches=ARCHES, **options)
+def local(latency: float = 0.02, **options: Any) -> LocalClient:
+    return LocalClient([replace(PAT, commit_latency=latency)], arches=ARCHES, **options)
 
 
 def test_a_commit_takes_its_time_by_the_clock_that_was_given() -> None:
@@ -41,7 +41,7 @@ def test_a_commit_takes_its_time_by_the_clock_that_was_given() -> None:
     with local(clock=clock, sleep=sleep) as client, client.open("/dev/mem") as device:
         device.set_range(BASE, LENGTH, MDF_UNCACHEABLE)
 
-        assert slept == [LATENCY]
+        assert slept == [0.02]
         assert [row for row in device.ranges() if row.mr_base == BASE]
 
 
@@ -58,21 +58,21 @@ def test_a_commit_that_is_interrupted_leaves_nothing_behind() -> None:
         assert client.report()["machines"][0]["commits"] == []
 
 
-class Gate:
-    """A commit that another thread has begun, and that ends when it is told.
-
-    The clock stands still until then: whoever asks the machine for something ends what is due.
-    """
+class Gate(SystemClock):
+    """The computer's clock, and a commit of another thread that ends when it is told."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
         self.begun, self.go = threading.Event(), threading.Event()
+        self._skipped_ns = 0
+
+    def mono_ns(self) -> int:
+        return monotonic_ns() + self._skipped_ns
 
     def sleep(self, seconds: float) -> None:
-        assert seconds <= LATENCY
+        assert seconds <= LONG
         self.begun.set()
         assert self.go.wait(10)
-        self.clock.advance(seconds)
+        self._skipped_ns += round(seconds * 1e9)
 
 
 @pytest.fixture
@@ -80,28 +80,19 @@ def gate() -> Gate:
     return Gate()
 
 
-@contextmanager
-def committing(gate: Gate, **options: Any) -> Iterator[tuple[LocalClient, LocalHandle]]:
+@pytest.fixture
+def busy(gate: Gate) -> Iterator[tuple[LocalClient, LocalHandle]]:
     """A client and a handle, while another thread commits BASE/LENGTH."""
-    with local(sleep=gate.sleep, **options) as client, client.open("/dev/mem", "r+") as handle:
-        thread = threading.Thread(target=_commit, args=(handle,))
+    with (
+        local(LONG, clock=gate, sleep=gate.sleep) as client,
+        client.open("/dev/mem", "r+") as handle,
+    ):
+        thread = threading.Thread(target=handle.set_range, args=(BASE, LENGTH, MDF_UNCACHEABLE))
         thread.start()
         assert gate.begun.wait(10)
         yield client, handle
         gate.go.set()
-
-    thread.join(10)
-
-
-def _commit(handle: LocalHandle) -> None:
-    with suppress(BadHandle):  # the commit may still be on its way when all is closed
-        handle.set_range(BASE, LENGTH, MDF_UNCACHEABLE)
-
-
-@pytest.fixture
-def busy(gate: Gate) -> Iterator[tuple[LocalClient, LocalHandle]]:
-    with committing(gate, clock=gate.clock) as made:
-        yield made
+        thread.join(10)
 
 
 def test_a_commit_of_one_thread_keeps_no_other_from_reading(
@@ -122,7 +113,7 @@ def test_a_thread_waits_for_anothers_commit(
     client, handle = busy
     opener = threading.Thread(target=_open_once_waiting, args=(client, gate))
     opener.start()
-    handle.set_range(BASE, LENGTH, MDF_WRITECOMBINE, wait=10)
+    handle.set_range(BASE, LENGTH, MDF_WRITECOMBINE, wait=2 * LONG)
     opener.join(10)
 
     (found,) = (row for row in handle.ranges() if row.mr_base == BASE)
@@ -139,8 +130,9 @@ def _until_waiting(client: LocalClient) -> None:
         pass
 
 
-def test_a_wait_ends_in_time(gate: Gate) -> None:
-    with committing(gate) as (_, handle), pytest.raises(TimedOut):
+def test_a_wait_ends_in_time(busy: tuple[LocalClient, LocalHandle]) -> None:
+    _, handle = busy
+    with pytest.raises(TimedOut):
         handle.set_range(BASE, LENGTH, MDF_WRITECOMBINE, wait=0.01)
 
 

@@ -64,7 +64,7 @@ def test_it_does_not_start_on_what_is_not_its_own(tmp_path: Path) -> None:
     with Served(tmp_path) as service:
         code, errors = service.ended()
 
-    assert (code, "is there and is no socket" in errors) == (2, True)
+    assert (code, "exists and is not a socket" in errors) == (2, True)
 
 
 def test_a_stale_socket_is_reported_and_replaced_if_asked(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ async def test_the_socket_has_its_mode_and_goes_with_the_service(tmp_path: Path)
 
 async def test_a_path_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("precious")
-    with pytest.raises(ServiceError, match="is no socket"):
+    with pytest.raises(ServiceError, match="is not a socket"):
         async with lab(tmp_path):
             pass
 

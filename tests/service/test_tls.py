@@ -152,8 +152,8 @@ async def test_the_blocking_client_speaks_tls(
     [
         ({"ca": None}, "needs client certificates"),
         ({"keyfile": None}, "cannot be used"),
-        ({"token_file": "open"}, "is open to everybody"),
-        ({"token_file": "short"}, "line 1 of .* is no NAME:TOKEN"),
+        ({"token_file": "open"}, "can be accessed by every user"),
+        ({"token_file": "short"}, "line 1 of .* is not NAME:TOKEN"),
         ({"token_file": "missing"}, "cannot be read"),
     ],
 )
@@ -174,7 +174,7 @@ async def test_a_listener_that_cannot_tell_its_clients_apart_does_not_start(
 async def test_without_tls_nothing_is_served_beyond_this_machine(
     tmp_path: Path, tokens: Path, host: str
 ) -> None:
-    with pytest.raises(ServiceError, match=r"needs TLS .* tokens would travel in the clear"):
+    with pytest.raises(ServiceError, match=r"needs TLS .* tokens would be sent unencrypted"):
         async with lab(tmp_path, tcp=TcpConfig(host=host, token_file=tokens)):
             pass
 

@@ -77,7 +77,7 @@ def test_a_refusal_ends_the_connection_with_its_reason() -> None:
     assert Refused(0, 13, "EACCES", "uid 7 is not allowed") == refused
     with pytest.raises(LocalProtocolError, match="PING cannot be sent"):
         pair.client.send(Ping(0, 1))
-    with pytest.raises(ProtocolError, match="dead since: the connection was refused"):
+    with pytest.raises(ProtocolError, match="after an error: the connection was refused"):
         pair.server.receive(Ping(1, 1).encode())
 
 
@@ -99,16 +99,16 @@ def test_the_highest_common_version_is_chosen(low: int, high: int, chosen: int |
         (Ping(1, 1).encode(), "PING came before the handshake"),
         (Data(1, True, b"x").encode(), "DATA came before the handshake"),
         (Goodbye(0, 0, "").encode(), "GOODBYE came before the handshake"),
-        (b"GET / HTTP/1.1\r\n", "no frame"),
+        (b"GET / HTTP/1.1\r\n", "not a frame"),
         (b"\x1d\0\0\0\1\0\0\0\0\0\0\0" + b"x" * 20 + b"\5\0hello\0\0", "not the magic"),
     ],
 )
 def test_nothing_comes_before_the_handshake(first: bytes, rule: str) -> None:
-    """The server refuses whatever is not a HELLO, and stays dead."""
+    """The server refuses whatever is not a HELLO, and reads nothing more."""
     server = ServerProtocol()
     with pytest.raises(ProtocolError, match=rule):
         server.receive(first)
-    with pytest.raises(ProtocolError, match="dead since"):
+    with pytest.raises(ProtocolError, match="nothing more is read after an error"):
         server.receive(ClientProtocol().hello())
 
 
@@ -251,7 +251,7 @@ def test_a_write_answered_early_is_drained(pair: Pair) -> None:
         (Data(1, True, b"x" * 11), "1 bytes more than request 1 announced"),
         (Data(1, False, b"x" * 10), "without the flag LAST"),
         (Data(1, False, b""), "empty and not the last"),
-        (Data(2, True, b""), "request 2, which awaits none"),
+        (Data(2, True, b""), "request 2, which expects none"),
     ],
 )
 def test_a_write_keeps_to_what_it_announced(pair: Pair, piece: Data, rule: str) -> None:
@@ -267,8 +267,8 @@ def test_a_write_keeps_to_what_it_announced(pair: Pair, piece: Data, rule: str) 
     ("answer", "rule"),
     [
         (Done(9, 0), "DONE answers request 9, which is not in flight"),
-        (Done(1, 0), "DONE answers request 1, which awaits DATA"),
-        (Data(2, True, b""), "DATA answers request 2, which awaits DONE"),
+        (Done(1, 0), "DONE answers request 1, which expects DATA"),
+        (Data(2, True, b""), "DATA answers request 2, which expects DONE"),
         (Data(1, True, b"x" * 9), "1 bytes more than request 1 asked"),
         (Data(1, False, b""), "empty and not the last"),
         (Welcome(0, 1, 0, 0, 4096, 1, 1, 0, ""), "WELCOME came after the handshake"),

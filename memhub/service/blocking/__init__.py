@@ -1,6 +1,6 @@
-"""The blocking client, for scripts and one-shot commands: a socket, and nothing slow to load.
+"""The blocking client, for scripts and one-shot commands; it imports nothing that is slow to load.
 
-client  the hub's face    handle  an open device    line  requests in flight, and who reads
+client  a connection    handle  an open device    line  requests in flight, and who reads
 """
 
 from __future__ import annotations

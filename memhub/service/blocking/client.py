@@ -1,7 +1,7 @@
-"""The blocking client, for scripts and one-shot commands: a socket, and nothing slow to load.
+"""The blocking client, for scripts and one-shot commands; it imports nothing that is slow to load.
 
-Its methods have the names of the asynchronous face's and may be called from several threads:
-one of those that wait reads the socket for all of them.
+Its methods have the names of the asynchronous client's and may be called from several threads.
+One of the threads that wait reads the socket for all of them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class BlockingClient(Line):
 
     Args:
         address: `unix:PATH`, a path, or `tcp:HOST:PORT`; None takes `$MEMHUB_SOCKET`.
-        label: what to be called in reports and in the log.
-        token: what a TCP service asks for instead of a certificate.
+        label: the name of this client in reports and in the log.
+        token: for a TCP service, in place of a certificate.
         ssl_context: TLS over TCP, an `ssl.SSLContext`.
-        server_hostname: the name in the service's certificate; the host's if None.
+        server_hostname: the name in the service's certificate; None takes the host.
         timeout: seconds for connecting and the handshake.
 
     Raises:
@@ -92,7 +92,7 @@ class BlockingClient(Line):
 
         return welcome.server if welcome is not None else ""
 
-    # The face of a hub
+    # The methods of a hub
 
     def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
@@ -107,8 +107,9 @@ class BlockingClient(Line):
         """Who has what open, who holds what, who waits for what, and since when.
 
         Args:
-            what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
-            machine: only this machine's; empty is all.
+            what: `machines`, `claims`, `waits`, `rates`, or several with commas between;
+                empty is all.
+            machine: one machine's name; empty is all.
         """
         import json
 

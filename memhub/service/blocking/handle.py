@@ -1,4 +1,4 @@
-"""An open device over the service, for scripts; the face of `memhub.handle.Handle`, blocking."""
+"""An open device over the service, for scripts: the methods of `memhub.handle.Handle`, blocking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BlockingHandle(OpenedHandle):
         """Close the handle and its mappings. Closing twice does nothing.
 
         Raises:
-            DeviceError: what the service answered; it is closed all the same.
+            DeviceError: what the service answered; the handle is closed in any case.
             ConnectionError: the connection is gone, and with it the handle.
         """
         if self._closed:
@@ -48,7 +48,7 @@ class BlockingHandle(OpenedHandle):
             self.close()
         except ConnectionError:
             if kind is None:
-                raise  # else it is no news: what broke the connection is on its way
+                raise  # otherwise the caller already gets the error that broke the connection
 
     # Memory
 
@@ -89,7 +89,7 @@ class BlockingHandle(OpenedHandle):
             made = MappedMemory(fd, tuple(mapped.rows), writable=write)
             found = self._maps.setdefault(write, made)
             if found is not made:
-                made.close()  # another thread was first
+                made.close()  # another thread mapped it first
 
         return found
 

@@ -1,4 +1,4 @@
-"""Requests in flight over one connection: who waits for the answer of each, and who reads."""
+"""Requests in flight over one connection: which thread waits for which, and which one reads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 _CHUNK: Final = 1 << 16
-_CHUNK_MAX: Final = 1 << 18  # for bulk alone: room that large is mapped afresh for each receive
+_CHUNK_MAX: Final = (
+    1 << 18
+)  # only for large transfers: memory of this size is mapped anew for each receive
 _BESIDE: Final = socket.CMSG_LEN(16)  # room for four descriptors
 
 
 class _Slot:
-    """One request, and its answer as it comes."""
+    """One request, and what has come of its answer."""
 
     __slots__ = ("done", "fd", "lock", "pieces", "reply")
 
@@ -34,7 +36,7 @@ class _Slot:
         self.fd = -1  # the descriptor that came with a mapping
 
     def wake(self) -> None:
-        """Let the waiter look again; it may not have begun to wait."""
+        """Wake the waiter, also if it has not begun to wait."""
         try:  # noqa: SIM105 - contextlib's way costs as much as a whole answer's decoding
             self.lock.release()
         except RuntimeError:
@@ -42,7 +44,7 @@ class _Slot:
 
 
 class Line:
-    """One connection, shared by threads: one of those that wait reads the socket for all.
+    """One connection, shared by threads; one of those that wait reads the socket for all.
 
     Args:
         sock: the socket; the line owns it.
@@ -55,8 +57,8 @@ class Line:
         self._protocol = wire.ClientProtocol()
         self._slots: dict[int, _Slot] = {}
         self._state = _thread.allocate_lock()  # the protocol
-        self._sending = _thread.allocate_lock()  # taken before the protocol's
-        self._reading = _thread.allocate_lock()  # whoever reads for all
+        self._sending = _thread.allocate_lock()  # acquired before the protocol's lock
+        self._reading = _thread.allocate_lock()  # held by the thread that reads for all
         self._fds: deque[int] = deque()
         self._lost: str | None = None
         self._chunk = _CHUNK
@@ -76,7 +78,7 @@ class Line:
         return self._ask(message, _Slot())
 
     def ask_map(self, message: wire.Map) -> tuple[wire.Mapped, int]:
-        """As `ask`: the answer, and the descriptor that came with it, which is the caller's."""
+        """As `ask`: the answer, and the descriptor that came with it, which the caller closes."""
         slot = _Slot()
         try:
             mapped: wire.Mapped = self._ask(message, slot)
@@ -154,7 +156,7 @@ class Line:
         try:
             self._wait(slot)
         except BaseException:
-            # What was read may be lost with the interrupt, and the request goes on: only an end
+            # The interrupt may have lost what was read, and the request goes on: only an end
             # of the connection is clean.
             self._break("a request was interrupted")
             raise
@@ -182,7 +184,7 @@ class Line:
                 slot.lock.acquire()
 
     def _hand_over(self) -> None:
-        """Let somebody else who waits read from here on."""
+        """Let another waiting thread read."""
         for slot in list(self._slots.values()):
             slot.wake()
             return
@@ -236,7 +238,7 @@ class Line:
             if not message.last:
                 return
         elif message.__class__ is wire.Mapped and self._fds:
-            # Answers are taken in the order in which they came, and so did the descriptors.
+            # Answers are handled in the order in which they came, as are the descriptors.
             slot.fd = self._fds.popleft()
 
         del self._slots[message.request]

@@ -1,12 +1,12 @@
 """The server: a hub behind sockets. One connection is one process of the hub.
 
-server      who listens, and its end            listening  the sockets, and whose they are
-connection  one client: greeting, turns, end    gate       what every connection is held to
-session     requests, answered in their turn    later      answers that take time
-base        what a client has open; `memory` and `ranges` are the requests for each
-mapping     memory as a descriptor              stream     a write that comes in pieces
-rights      who may do what                     tls        certificates and tokens
-auditing    what the service logs of itself     notify     telling a service manager
+server         accepts clients, and stops         listening  the listening sockets
+connection     one client, from HELLO to its end  terms      what all connections share
+session        what a client has open             handlers   which function answers which request
+handles, memory, ranges, watching                 the functions
+request_tasks  requests whose answers take time   stream     a write that comes in pieces
+mapping        memory as a descriptor             rights     who may do what
+tls            certificates and tokens            notify     tells a service manager
 """
 
 from __future__ import annotations

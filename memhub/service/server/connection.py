@@ -1,4 +1,4 @@
-"""One client: the handshake, the turns, and the end, however it comes."""
+"""One client: the handshake, the answers, and the end of the connection."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from memhub.core.service_events import ClientConnected, ClientGone, ClientRefuse
 from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
 from memhub.escape import escape_controls
 from memhub.service import wire
-from memhub.service.server.handlers import HANDLERS, LEAVING
-from memhub.service.server.later import Later
+from memhub.service.server.handlers import DRAINING_HANDLERS, HANDLERS
+from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import unknown_process
 from memhub.service.server.session import Session
 from memhub.service.wire.protocol import CLOSED
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
     from memhub.process import Process
     from memhub.service.link import Link
-    from memhub.service.server.gate import Gate
     from memhub.service.server.rights import Peer
+    from memhub.service.server.terms import ServiceTerms
 
-_FAREWELL: Final = 1.0  # seconds in which a client may read the last words
+#: Seconds in which a client may read what was sent last, before its socket is closed.
+_LAST_READ_SECONDS: Final = 1.0
 _LABEL_MAX: Final = 64
-_LOOKS: Final = (wire.IoctlDone, wire.Data, wire.Error)
+#: Replies that show something and change nothing.
+_READ_REPLIES: Final = (wire.IoctlDone, wire.Data, wire.Error)
 
 log: Final = logging.getLogger("memhub.service")
 
@@ -42,34 +44,34 @@ class Connection:
     """One client of the service.
 
     Args:
-        gate: what it is held to.
+        terms: the hub, and the terms on which it is served.
         link: the stream.
-        peer: who it is, before it has shown a token.
+        peer: who the client is, before it has shown a token.
         tasks: the connection's own task group; cancelling it ends the connection.
 
     Attributes:
-        turns: rises with every receive.
+        receives: how many receives brought something.
         answered: requests answered at once.
     """
 
-    def __init__(self, gate: Gate, link: Link, peer: Peer, tasks: TaskGroup) -> None:
-        self.gate = gate
+    def __init__(self, terms: ServiceTerms, link: Link, peer: Peer, task_group: TaskGroup) -> None:
+        self.terms = terms
         self.link = link
         self.peer = peer
-        self.turns = 0
+        self.receives = 0
         self.answered = 0
-        self._tasks = tasks
-        self._protocol = wire.ServerProtocol(gate.limits())
+        self._task_group = task_group
+        self._protocol = wire.ServerProtocol(terms.limits())
         self._session: Session | None = None
         self._process: Process | None = None
-        self._began = gate.hub.engine.now().mono_ns
-        self._high = gate.settings.limits.queued_bytes // 2
-        self._end: tuple[str, str | None] = ("disconnect", None)
-        self._leaving = False
-        self._ended = False
-        self._over = False
+        self._began_ns = terms.hub.engine.now().mono_ns
+        self._queue_high = terms.settings.limits.queued_bytes // 2
+        self._end_cause: tuple[str, str | None] = ("disconnect", None)
+        self._draining = False
+        self._closed = False
+        self._stopped = False
         self._handlers = HANDLERS
-        self._serving = anyio.CancelScope()
+        self._serve_scope = anyio.CancelScope()
 
     @property
     def greeted(self) -> bool:
@@ -81,27 +83,27 @@ class Connection:
         """Whether a request is not answered."""
         return bool(self._protocol.in_flight)
 
-    # The turns
+    # Answering
 
     async def run(self) -> None:
-        """Serve the client until one side ends it; then end all it held, at once."""
+        """Serve the client until one side ends the connection; then end what it held, at once."""
         try:
-            with self._serving:
+            with self._serve_scope:
                 await self._serve()
         finally:
             self.close()
 
-        with anyio.move_on_after(_FAREWELL):
+        with anyio.move_on_after(_LAST_READ_SECONDS):
             await self.link.room(0)
 
     async def _serve(self) -> None:
         link = self.link
-        while not self._over:
-            await link.feed(self._turn)
-            if not self._over:
-                await link.room(self._high)
+        while not self._stopped:
+            await link.feed(self._take_received)
+            if not self._stopped:
+                await link.room(self._queue_high)
 
-    def _turn(self, data: bytes) -> bool:
+    def _take_received(self, data: bytes) -> bool:
         """Answer what one receive brought.
 
         Returns:
@@ -109,39 +111,39 @@ class Connection:
         """
         protocol = self._protocol
         if not data:
-            self._over = True
+            self._stopped = True
             return False
 
-        self.turns += 1
+        self.receives += 1
         try:
             messages = protocol.receive(data)
         except wire.ProtocolError as error:
-            self._break_off(error)
-            self._over = True
+            self._end_on_protocol_error(error)
+            self._stopped = True
             return False
 
         if self._session is None:
-            self._over = not self._greet()
-            return not self._over
+            self._stopped = not self._handle_hello()
+            return not self._stopped
 
-        self._answer(messages)
-        if protocol.state == CLOSED or (self._gone and not self.busy):
-            self._over = True
+        self._answer_messages(messages)
+        if protocol.state == CLOSED or (self._takes_no_more and not self.busy):
+            self._stopped = True
             return False
 
-        return self.link.queued <= self._high
+        return self.link.queued <= self._queue_high
 
     @property
-    def _gone(self) -> bool:
-        return self._protocol.peer_left or self._leaving
+    def _takes_no_more(self) -> bool:
+        return self._protocol.peer_left or self._draining
 
-    def _answer(self, messages: Sequence[wire.Message]) -> None:
+    def _answer_messages(self, messages: Sequence[wire.Message]) -> None:
         """Answer what one receive brought, with one write of the log and one send."""
         session = self._session
         assert session is not None
-        session.later.turn = 0
+        session.tasks.turn_bytes = 0
         if len(messages) == 1:
-            reply = self._handle(session, messages[0])
+            reply = self._handle_message(session, messages[0])
             if reply is not None:
                 self.answered += 1
                 self.link.send(self._protocol.send(reply))
@@ -150,38 +152,44 @@ class Connection:
 
         replies: list[wire.Message] = []
         try:
-            with self.gate.hub.batch():
+            with self.terms.hub.batch():
                 for message in messages:
-                    reply = self._handle(session, message)
+                    reply = self._handle_message(session, message)
                     if reply is not None:
                         replies.append(reply)
         except LogFailed as error:
-            replies = [self._unlogged(reply, error) for reply in replies]
+            replies = [self._replace_unlogged(reply, error) for reply in replies]
 
         if replies:
             self.answered += len(replies)
             send = self._protocol.send
             self.link.send([frame for reply in replies for frame in send(reply)])
 
-    def _handle(self, session: Session, message: wire.Message) -> wire.Message | None:
+    def _handle_message(self, session: Session, message: wire.Message) -> wire.Message | None:
         try:
             return self._handlers[type(message)](session, message)
         except DeviceError as error:
-            return session.later.error(message.request, error)
+            return session.tasks.error_reply(message.request, error)
 
-    def _unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
-        """What becomes of an answer whose record may be lost: a change that was made stands."""
-        if isinstance(reply, _LOOKS) and not (isinstance(reply, wire.IoctlDone) and not reply.op):
+    def _replace_unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
+        """The answer in place of one whose record may be lost.
+
+        A reply that only shows something becomes an error. A change that was made stands, and so
+        does its reply.
+        """
+        if isinstance(reply, _READ_REPLIES) and not (
+            isinstance(reply, wire.IoctlDone) and not reply.op
+        ):
             assert self._session is not None
 
-            return self._session.later.error(reply.request, error)
+            return self._session.tasks.error_reply(reply.request, error)
 
         return reply
 
-    # The beginning
+    # The handshake
 
-    def _greet(self) -> bool:
-        """Answer HELLO, if it is there whole.
+    def _handle_hello(self) -> bool:
+        """Answer HELLO, once all of it has come.
 
         Returns:
             whether the connection goes on.
@@ -191,54 +199,60 @@ class Connection:
             return self._protocol.state != "closed"
 
         try:
-            self._admit(hello)
+            self._admit_client(hello)
         except DeviceError as error:
-            self._reject(error)
+            self._record_refusal(error)
             code = error.code
             self.link.send((self._protocol.refuse(code.value, code.name, error.reason),))
             return False
 
         return True
 
-    def _admit(self, hello: wire.Hello) -> None:
-        gate, settings = self.gate, self.gate.settings
+    def _admit_client(self, hello: wire.Hello) -> None:
+        terms, settings = self.terms, self.terms.settings
         if self._protocol.version() is None:
             raise NotSupported(
                 f"the client speaks versions {hello.version_min} to {hello.version_max}, "
                 f"and the service {wire.VERSION_MIN} to {wire.VERSION_MAX}"
             )
 
-        if gate.crowd() > settings.limits.connections:
+        if terms.count_connections() > settings.limits.connections:
             raise AccessDenied(
                 f"{settings.limits.connections} clients are connected, which is the limit"
             )
 
-        self.peer = self._identify(hello.token)
-        process = gate.hub.process(label_of(hello.label), pid=self.peer.pid, uid=self.peer.uid)
-        engine = gate.hub.engine
+        self.peer = self._identify_peer(hello.token)
+        process = terms.hub.process(clean_label(hello.label), pid=self.peer.pid, uid=self.peer.uid)
+        engine = terms.hub.engine
         engine.note(ClientConnected(process.principal, str(self.peer), engine.now()))
         self._process = process
         features = wire.FEATURE_MAP if self.peer.uid is not None else 0
-        self.link.send((self._protocol.accept(gate.software, features),))
-        later = Later(
-            gate.hub.engine,
+        self.link.send((self._protocol.accept(terms.software, features),))
+        tasks = RequestTasks(
+            terms.hub.engine,
             self.link,
             self._protocol,
-            self._tasks,
+            self._task_group,
             settings.limits,
             self._end_if_idle,
         )
         self._session = Session(
-            gate.hub, settings, self.peer, process, hello.model, later, gate.facts
+            terms.hub,
+            settings,
+            self.peer,
+            process,
+            hello.model,
+            tasks,
+            terms.describe_service,
         )
 
-    def _identify(self, token: bytes) -> Peer:
-        """Who the client is, its token considered.
+    def _identify_peer(self, token: bytes) -> Peer:
+        """Who the client is, by its socket, its certificate or its token.
 
         Raises:
             AccessDenied: EACCES; it may not connect.
         """
-        peer, settings, tokens = self.peer, self.gate.settings, self.gate.tokens
+        peer, settings, tokens = self.peer, self.terms.settings, self.terms.tokens
         if peer.uid is not None:
             if settings.allowed_uids and peer.uid not in settings.allowed_uids:
                 raise AccessDenied(f"uid {peer.uid} is not among the users that may connect")
@@ -253,76 +267,76 @@ class Connection:
 
     # The end
 
-    def say_goodbye(self, reason: str, grace: float) -> None:
-        """Take no new requests; the client is told, and gets the answers that are due."""
-        if self._ended:
+    def begin_drain(self, reason: str, grace: float) -> None:
+        """Take no new requests, and tell the client; requests that have begun are answered."""
+        if self._closed:
             return
 
-        self._leaving = True
-        self._end = ("stop", reason)
-        self._handlers = LEAVING
+        self._draining = True
+        self._end_cause = ("stop", reason)
+        self._handlers = DRAINING_HANDLERS
         if self.greeted and self._protocol.state in ("open", "closing"):
             self.link.send((self._protocol.goodbye(reason, round(grace * 1000)),))
 
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        if self._gone and not self.busy:
-            self._serving.cancel()
+        if self._takes_no_more and not self.busy:
+            self._serve_scope.cancel()
 
-    def cut(self, cause: str, reason: str) -> None:
-        """End the connection now; what the client has not read is lost."""
-        if self._ended:
+    def end_now(self, cause: str, reason: str) -> None:
+        """End the connection now; the client loses what it has not read."""
+        if self._closed:
             return
 
-        self._end = (cause, reason)
+        self._end_cause = (cause, reason)
         if not self.greeted:
-            self._reject(AccessDenied(reason))
+            self._record_refusal(AccessDenied(reason))
         elif self._protocol.state == "open":
             self.link.send((self._protocol.goodbye(reason),))
 
-        self._tasks.cancel_scope.cancel()
+        self._task_group.cancel_scope.cancel()
 
-    def _break_off(self, error: wire.ProtocolError) -> None:
-        """The client broke a rule: answer what came before, name the rule, and end."""
+    def _end_on_protocol_error(self, error: wire.ProtocolError) -> None:
+        """Answer what came before the broken rule, tell the client which rule it is, and end."""
         if self._session is not None:
-            self._answer(error.messages)
+            self._answer_messages(error.messages)
 
-        self._end = ("protocol", error.reason)
-        self._reject(DeviceError(error.reason, code=Errno.EPROTO), "protocol")
+        self._end_cause = ("protocol", error.reason)
+        self._record_refusal(DeviceError(error.reason, code=Errno.EPROTO), "protocol")
         self.link.send((self._protocol.abort(error),))
 
-    def failed(self, error: BaseException) -> None:
-        """A fault of the service's own: it ends this connection, and nobody else's."""
-        self._end = ("error", f"{type(error).__name__}: {error}")
-        log.error("a connection of %s failed", self._shown(), exc_info=error)
+    def record_failure(self, error: BaseException) -> None:
+        """Log a fault of the service; it ends this connection and no other."""
+        self._end_cause = ("error", f"{type(error).__name__}: {error}")
+        log.error("a connection of %s failed", self._describe_peer(), exc_info=error)
 
     def close(self) -> None:
-        """End the client's process: its handles close and its claims end, now. Once only."""
-        self._ended = True
+        """End the client's process: close its handles and end its claims. Twice is once."""
+        self._closed = True
         process, self._process = self._process, None
         if process is None:
             return
 
-        cause, reason = self._end
+        cause, reason = self._end_cause
         if cause == "disconnect" and self._protocol.peer_left:
             cause = "goodbye"
 
-        engine = self.gate.hub.engine
+        engine = self.terms.hub.engine
         with suppress(LogFailed):  # the closes are owed, and the record below stands behind them
             process.close("stop" if cause == "stop" else "disconnect")
 
         peer = str(self.peer)
-        gone = ClientGone(process.principal, peer, engine.now(), self._began, cause, reason)
+        gone = ClientGone(process.principal, peer, engine.now(), self._began_ns, cause, reason)
         try:
             engine.note_in_turn(gone)
         except LogFailed as error:
-            log.error("the end of %s is not logged yet: %s", self._shown(), error)
+            log.error("the end of %s is not logged yet: %s", self._describe_peer(), error)
 
     # Records
 
-    def _reject(self, error: DeviceError, op: str = "connect") -> None:
-        peer, engine = self.peer, self.gate.hub.engine
+    def _record_refusal(self, error: DeviceError, op: str = "connect") -> None:
+        peer, engine = self.peer, self.terms.hub.engine
         who = unknown_process(peer)
         if self._process is not None:
             who = process_columns(self._process.principal)
@@ -330,13 +344,13 @@ class Connection:
         try:
             engine.note(ClientRefused(who, str(peer), engine.now(), op, error))
         except LogFailed as failure:
-            log.error("a refusal of %s is not logged: %s", self._shown(), failure)
+            log.error("a refusal of %s is not logged: %s", self._describe_peer(), failure)
 
-    def _shown(self) -> str:
-        """The peer for a line that people read: a certificate's subject is the client's text."""
+    def _describe_peer(self) -> str:
+        """The peer, escaped for a log line: a certificate's subject is text of the client."""
         return escape_controls(str(self.peer))
 
 
-def label_of(label: str) -> str | None:
-    """What a client calls itself, fit for people: printable and short."""
+def clean_label(label: str) -> str | None:
+    """The name that a client gave itself, made printable and short."""
     return "".join(c if c.isprintable() else "?" for c in label[:_LABEL_MAX]).strip() or None

@@ -1,7 +1,8 @@
 """Which function answers which request.
 
-A function takes the session and a request and returns the answer, or None where the answer comes
-later (`later`). It never awaits: all requests of one receive are answered in one turn.
+A function takes the session and a request. It returns the answer, or None where a task sends the
+answer later (`request_tasks`). It never awaits, so that all requests of one receive are answered
+together.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ if TYPE_CHECKING:
     Answer = wire.Message | None
 
 
-def _ping(_session: Session, it: wire.Ping) -> Answer:
+def _answer_ping(_session: Session, it: wire.Ping) -> Answer:
     return wire.Done(it.request, it.cookie)
 
 
-def _cancel(session: Session, it: wire.Cancel) -> Answer:
-    """CANCEL: the request's own answer is the answer."""
-    return session.later.cancel(it.request)
+def _cancel_request(session: Session, it: wire.Cancel) -> Answer:
+    """CANCEL has no answer of its own: the cancelled request is answered."""
+    return session.tasks.cancel_request(it.request)
 
 
-def _refuse(_session: Session, _it: wire.Message) -> Answer:
-    """Any new request once the service stops."""
-    raise Cancelled("the service stops and takes no new requests")
+def _refuse_new(_session: Session, _it: wire.Message) -> Answer:
+    """Any new request while the service stops."""
+    raise Cancelled("the service is stopping and takes no new requests")
 
 
-def _ignore(_session: Session, _it: wire.Message) -> Answer:
-    """GOODBYE, ABORT: the protocol has taken note."""
+def _ignore_message(_session: Session, _it: wire.Message) -> Answer:
+    """GOODBYE, ABORT: the protocol object has handled them."""
     return None
 
 
@@ -54,20 +55,21 @@ HANDLERS: Final[dict[type[wire.Message], Callable[[Session, Any], Answer]]] = {
     wire.Renew: ranges.renew_claim,
     wire.Wait: ranges.await_free,
     wire.Break: ranges.break_claims,
-    wire.Subscribe: watching.subscribe,
-    wire.Unsubscribe: watching.unsubscribe,
-    wire.Report: watching.report,
+    wire.Subscribe: watching.subscribe_events,
+    wire.Unsubscribe: watching.end_subscription,
+    wire.Report: watching.report_hub,
     wire.Explain: ranges.explain_address,
     wire.Map: memory.map_file,
-    wire.Ping: _ping,
-    wire.Cancel: _cancel,
-    wire.Goodbye: _ignore,
-    wire.Abort: _ignore,
+    wire.Ping: _answer_ping,
+    wire.Cancel: _cancel_request,
+    wire.Goodbye: _ignore_message,
+    wire.Abort: _ignore_message,
 }
 
-_GOING_ON: Final = (wire.Data, wire.Cancel, wire.Goodbye, wire.Abort)
+_ALLOWED_WHILE_DRAINING: Final = (wire.Data, wire.Cancel, wire.Goodbye, wire.Abort)
 
-#: What answers while the service stops: what is under way goes on, nothing new begins.
-LEAVING: Final = {
-    kind: handler if kind in _GOING_ON else _refuse for kind, handler in HANDLERS.items()
+#: What answers while the service stops: requests that have begun go on, new ones are refused.
+DRAINING_HANDLERS: Final = {
+    kind: handler if kind in _ALLOWED_WHILE_DRAINING else _refuse_new
+    for kind, handler in HANDLERS.items()
 }

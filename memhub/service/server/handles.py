@@ -25,17 +25,17 @@ def open_handle(session: Session, it: wire.Open) -> wire.Message:
 
     if len(session.entries) >= session.limits.handles:
         full = NoSpace(f"{len(session.entries)} handles are open, which is the limit")
-        session.reject("open", full)
+        session.record_refusal("open", full)
         raise full
 
     named = it.path.rpartition(":")[0]
     machine = named or session.engine.default
-    may = session.rights_on(machine)
-    missing = WRITE_MEMORY & ~may if it.flags & wire.OPEN_WRITE else 0
-    if not may:
-        session.deny("open", named or "the default machine", 0)
+    rights = session.rights_on(machine)
+    missing = WRITE_MEMORY & ~rights if it.flags & wire.OPEN_WRITE else 0
+    if not rights:
+        session.raise_missing_right("open", named or "the default machine", 0)
     elif missing:
-        session.deny("open", machine, missing)
+        session.raise_missing_right("open", machine, missing)
 
     handle = session.process.open_nowait(
         it.path,
@@ -44,7 +44,7 @@ def open_handle(session: Session, it: wire.Open) -> wire.Message:
         model=_MODELS[it.model or session.model],
     )
     session.last_handle += 1
-    entry = session.entries[session.last_handle] = Entry(handle, may)
+    entry = session.entries[session.last_handle] = Entry(handle, rights)
     model = 1 if entry.model is LP64 else 2
     arch, name = entry.machine.arch.name, entry.machine.name
 
@@ -53,7 +53,7 @@ def open_handle(session: Session, it: wire.Open) -> wire.Message:
 
 def close_handle(session: Session, it: wire.Close) -> wire.Message:
     """CLOSE."""
-    entry = session.entry(it.handle)
+    entry = session.find_entry(it.handle)
     del session.entries[it.handle]
     entry.handle.close()
 

@@ -1,4 +1,4 @@
-"""The listening sockets: made with the right mode, never over somebody else's."""
+"""The listening sockets. A file or a socket in use at the path is never replaced."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class UnixListener:
     Args:
         path: where.
         settings: its mode, owner and group.
-        replace_stale: take away a socket that refuses connections.
+        replace_stale: remove a socket that refuses connections.
 
     Raises:
         ServiceError: something is there already, or the socket cannot be made.
@@ -40,7 +40,7 @@ class UnixListener:
             self._bind(settings)
         except (OSError, LookupError) as error:
             self.socket.close()
-            raise ServiceError(f"{path} cannot be made a socket: {error}") from error
+            raise ServiceError(f"{path} cannot be made a listening socket: {error}") from error
 
         self._inode = path.lstat().st_ino
 
@@ -62,11 +62,11 @@ class UnixListener:
 
     @property
     def address(self) -> str:
-        """As clients give it."""
+        """The address, as clients give it."""
         return f"unix:{self.path}"
 
     def close(self) -> None:
-        """Stop listening, and take the path away if it is still this socket's."""
+        """Stop listening, and remove the path if it still is this socket."""
         self.socket.close()
         try:
             if self.path.lstat().st_ino == self._inode:
@@ -76,37 +76,37 @@ class UnixListener:
 
 
 def check_path(path: Path, *, replace_stale: bool) -> None:
-    """See that a socket may be made at a path.
+    """Check that a socket can be made at a path.
 
     Raises:
-        ServiceError: it may not; the message says why, and what to do.
+        ServiceError: it cannot; the message says why, and what to do.
     """
     if len(os.fsencode(path)) > _PATH_MAX:
-        raise ServiceError(f"{path} is longer than the {_PATH_MAX} bytes that a socket's path has")
+        raise ServiceError(f"{path} is longer than a socket path may be ({_PATH_MAX} bytes)")
 
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ServiceError(f"{path} cannot be looked at: {error.strerror}") from error
+        raise ServiceError(f"{path} cannot be examined: {error.strerror}") from error
 
     if not stat.S_ISSOCK(mode):
-        raise ServiceError(f"{path} is there and is no socket; it is left alone")
+        raise ServiceError(f"{path} exists and is not a socket; it is not replaced")
 
-    if _answers(path):
+    if _is_answered(path):
         raise ServiceError(f"{path} is in use: a service answers there")
 
     if not replace_stale:
         raise ServiceError(
-            f"{path} is a stale socket: nobody answers there. Start with --replace-stale to "
-            "take it away"
+            f"{path} is a stale socket: no service answers there. Start with --replace-stale to "
+            "remove it"
         )
 
     path.unlink()
 
 
-def _answers(path: Path) -> bool:
+def _is_answered(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -114,7 +114,7 @@ def _answers(path: Path) -> bool:
         except ConnectionRefusedError:
             return False
         except OSError:
-            return True  # busy, or not ours to reach: not stale in any case
+            return True  # busy, or not accessible to this user; either way in use
 
     return True
 

@@ -1,13 +1,13 @@
 """Shared memory: a machine's RAM as a descriptor that a local client maps.
 
-What a mapping can reach is not checked again, is not logged, and lasts as long as the client
-keeps it. So writing is granted only where write(2) could change every byte of the file too: the
-machine is not at a raised securelevel, has no ROM in it, and does not mind write-protected
+Accesses through a mapping are not checked and not logged, and the mapping lasts as long as the
+client keeps it. So writing is granted only where write(2) could change every byte of the file
+too: the machine has no raised securelevel and no ROM, and either allows writes to write-protected
 ranges (`wp_writes = "allow"`) or has none now.
 
-What was granted for reading must not become more in the client's hands. How the memory file
-sees to that is in `memhub.core.memory.backing`; `seal_machines` applies the stronger half of it
-wherever no client of a service may ever write.
+A client must not be able to turn a mapping for reading into one for writing. How the memory file
+prevents that is described in `memhub.core.memory.backing`; `seal_machines` seals the memory of
+those machines that no client of a service may ever write.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def map_memory(engine: Engine, handle: Handle, peer: Peer, it: wire.Map) -> tupl
         it: the request.
 
     Returns:
-        the answer, and the descriptor that goes with it, which is the caller's.
+        the answer, and the descriptor to send with it, which the caller closes.
 
     Raises:
         NotSupported: EOPNOTSUPP; not over a Unix socket, on `/dev/kmem`, or without RAM.
@@ -92,7 +92,7 @@ def check_map(file: OpenFile, machine: Machine, rights: int, *, local: bool) -> 
 
 
 def check_write(machine: Machine) -> None:
-    """Refuse to let a machine's memory be written behind its back.
+    """Refuse where a mapping could write what write(2) could not.
 
     Raises:
         NotPermitted: EPERM.
@@ -123,7 +123,7 @@ def seal_machines(machines: Iterable[Machine], rules: Iterable[RightsRule]) -> N
 
     Args:
         machines: what is served.
-        rules: the service's rules; with none, everybody may do everything.
+        rules: the service's rules; without any, every client may do everything.
     """
     rules = tuple(rules)
     if not rules:
@@ -136,10 +136,10 @@ def seal_machines(machines: Iterable[Machine], rules: Iterable[RightsRule]) -> N
 
 
 def open_memory(machine: Machine, *, writable: bool) -> int:
-    """A new descriptor of a machine's memory file, which cannot write unless it may.
+    """A new descriptor of a machine's memory file, for reading unless `writable`.
 
     Raises:
-        NotSupported: EOPNOTSUPP; the machine has no memory, or the system no such file.
+        NotSupported: EOPNOTSUPP; the machine has no memory, or the system has no memory files.
     """
     if not machine.memory.extents:
         raise NotSupported(f"{machine.name} has no memory behind any address")
@@ -156,7 +156,7 @@ def open_memory(machine: Machine, *, writable: bool) -> int:
 
 
 def table(machine: Machine) -> Iterator[Row]:
-    """What of a machine's memory a mapping shows: its extents without what devices cover."""
+    """The memory that a mapping shows: a machine's extents without the windows of devices."""
     for extent in machine.memory.extents:
         at, end = extent.base, extent.base + extent.length
         for window in machine.memory.windows:

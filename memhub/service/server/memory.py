@@ -1,4 +1,4 @@
-"""Requests for memory that are answered at once, or handed to `Later`."""
+"""Requests for memory: answered at once, or handed to `RequestTasks`."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def pread_file(session: Session, it: wire.Pread) -> Answer:
 def _read_memory(
     session: Session, it: wire.Read | wire.Pread, count: int, offset: int | None
 ) -> Answer:
-    entry = session.entry(it.handle)
-    if not entry.may & READ_MEMORY:
-        session.need(entry, READ_MEMORY, "read")
+    entry = session.find_entry(it.handle)
+    if not entry.rights & READ_MEMORY:
+        session.require_rights(entry, READ_MEMORY, "read")
 
-    if count > session.max_body or session.later.crowded:
-        return session.later.read(it, entry.handle, count, offset)
+    if count > session.max_body or session.tasks.backlogged:
+        return session.tasks.start_read(it, entry.handle, count, offset)
 
     try:
         data = session.engine.submit(Read(entry.number, count, offset))
     except NeedsDevice:
-        return session.later.read(it, entry.handle, count, offset)
+        return session.tasks.start_read(it, entry.handle, count, offset)
 
-    session.later.turn += len(data)
+    session.tasks.turn_bytes += len(data)
 
     return wire.Data(it.request, True, data)
 
@@ -59,33 +59,39 @@ def pwrite_file(session: Session, it: wire.Pwrite) -> Answer:
 
 
 def _write_memory(session: Session, it: wire.Write | wire.Pwrite, offset: int | None) -> Answer:
-    entry = session.entry(it.handle)
-    if not entry.may & WRITE_MEMORY:
-        session.need(entry, WRITE_MEMORY, "write")
+    entry = session.find_entry(it.handle)
+    if not entry.rights & WRITE_MEMORY:
+        session.require_rights(entry, WRITE_MEMORY, "write")
 
     if it.total > len(it.data):
         stream = WriteStream(entry.handle, offset, it.total)
-        session.later.streams[it.request] = stream
-        return session.later.more(it.request, stream, it.data, last=False) if it.data else None
+        session.tasks.streams[it.request] = stream
+        if not it.data:
+            return None
+
+        return session.tasks.take_piece(it.request, stream, it.data, last=False)
 
     try:
         moved = session.engine.submit(Write(entry.number, it.data, offset))
     except NeedsDevice:
-        return session.later.write(it.request, entry.handle, it.data, offset)
+        return session.tasks.start_write(it.request, entry.handle, it.data, offset)
 
     return wire.Done(it.request, moved)
 
 
 def take_data(session: Session, it: wire.Data) -> Answer:
-    """DATA: a piece of a write under way."""
-    stream = session.later.streams.get(it.request)
+    """DATA: a piece of a write that has begun."""
+    stream = session.tasks.streams.get(it.request)
 
-    return None if stream is None else session.later.more(it.request, stream, it.data, last=it.last)
+    if stream is None:
+        return None
+
+    return session.tasks.take_piece(it.request, stream, it.data, last=it.last)
 
 
 def seek_file(session: Session, it: wire.Seek) -> Answer:
     """SEEK; sums are taken modulo 2^64."""
-    entry = session.entry(it.handle)
+    entry = session.find_entry(it.handle)
     start = entry.handle.file.offset if it.whence == wire.SEEK_CUR else 0
 
     return wire.Done(it.request, entry.handle.seek_nowait(start + it.offset & _U64))
@@ -93,7 +99,9 @@ def seek_file(session: Session, it: wire.Seek) -> Answer:
 
 def map_file(session: Session, it: wire.Map) -> Answer:
     """MAP."""
-    entry = session.entry(it.handle)
-    session.need(entry, READ_MEMORY | (WRITE_MEMORY if it.rights & wire.MAP_WRITE else 0), "map")
+    entry = session.find_entry(it.handle)
+    session.require_rights(
+        entry, READ_MEMORY | (WRITE_MEMORY if it.rights & wire.MAP_WRITE else 0), "map"
+    )
 
-    return session.later.map(it, entry.handle, session.peer)
+    return session.tasks.send_map(it, entry.handle, session.peer)

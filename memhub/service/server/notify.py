@@ -1,4 +1,4 @@
-"""Telling a service manager how it goes (sd_notify(3)), where there is one."""
+"""Report the service's state to a service manager (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def notify(state: str) -> bool:
         state: such as `READY=1`.
 
     Returns:
-        whether there is somebody to tell, and it was told.
+        whether there is a service manager, and it was told.
     """
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):

@@ -1,4 +1,4 @@
-"""Requests for ranges and claims that are answered at once, or handed to `Later`."""
+"""Requests for ranges and claims: answered at once, or handed to `RequestTasks`."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ FOREVER: Final = 0xFFFFFFFF
 
 def answer_ioctl(session: Session, it: wire.Ioctl) -> Answer:
     """IOCTL."""
-    entry = session.entry(it.handle)
+    entry = session.find_entry(it.handle)
     model, command = entry.model, it.command
     if command in model.set:
         return _set_range(session, it, entry)
 
-    if not entry.may & READ_RANGES:
-        session.need(entry, READ_RANGES, "ioctl")
+    if not entry.rights & READ_RANGES:
+        session.require_rights(entry, READ_RANGES, "ioctl")
 
     most = session.max_body - 4 - len(it.op)
     room = min(it.room, most)
-    if it.op.startswith(entry.null):
+    if it.op.startswith(entry.null_pointer):
         room = 0
 
     asked = decode_ioctl(model, entry.number, command, it.op, b"", room)
@@ -53,10 +53,10 @@ def answer_ioctl(session: Session, it: wire.Ioctl) -> Answer:
 
 
 def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
-    if not entry.may & SET_RANGES:
-        session.need(entry, SET_RANGES, "ioctl")
+    if not entry.rights & SET_RANGES:
+        session.require_rights(entry, SET_RANGES, "ioctl")
 
-    desc = b"" if it.op.startswith(entry.null) else it.desc
+    desc = b"" if it.op.startswith(entry.null_pointer) else it.desc
     asked = decode_ioctl(
         entry.model,
         entry.number,
@@ -64,13 +64,13 @@ def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
         it.op,
         desc,
         None,
-        wait=seconds(it.wait_ms),
+        wait=wait_seconds(it.wait_ms),
         fence=it.fence or None,
     )
     if isinstance(asked, SetRange):
         answer = session.engine.submit(asked)
         if isinstance(answer, Pending):
-            return session.later.await_set(it.request, answer)
+            return session.tasks.await_set(it.request, answer)
     else:
         session.engine.submit(asked)
 
@@ -79,30 +79,30 @@ def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
 
 def explain_address(session: Session, it: wire.Explain) -> Answer:
     """EXPLAIN."""
-    entry = session.entry(it.handle)
-    session.need(entry, READ_RANGES, "explain")
+    entry = session.find_entry(it.handle)
+    session.require_rights(entry, READ_RANGES, "explain")
     found = session.engine.submit(Explain(entry.number, it.address))
 
-    return session.later.text(it, orjson.dumps(found._asdict()))
+    return session.tasks.send_text(it, orjson.dumps(found._asdict()))
 
 
 def claim_range(session: Session, it: wire.Claim) -> Answer:
     """CLAIM."""
-    entry = session.entry(it.handle)
-    session.need(entry, SET_RANGES, "claim")
-    wait = seconds(it.wait_ms)
+    entry = session.find_entry(it.handle)
+    session.require_rights(entry, SET_RANGES, "claim")
+    wait = wait_seconds(it.wait_ms)
     lease = it.lease_ms / 1000 or None
     answer = session.engine.submit(ClaimRange(entry.number, it.base, it.length, lease, wait))
     if isinstance(answer, Pending):
-        return session.later.await_claim(it, answer)
+        return session.tasks.await_claim(it, answer)
 
-    return claimed(it.request, answer, it.lease_ms)
+    return claimed_reply(it.request, answer, it.lease_ms)
 
 
 def release_range(session: Session, it: wire.Release) -> Answer:
     """RELEASE."""
-    entry = session.entry(it.handle)
-    session.need(entry, SET_RANGES, "release")
+    entry = session.find_entry(it.handle)
+    session.require_rights(entry, SET_RANGES, "release")
     session.engine.submit(ReleaseRange(entry.number, it.base, it.length, it.fence or None))
 
     return wire.Done(it.request)
@@ -110,25 +110,25 @@ def release_range(session: Session, it: wire.Release) -> Answer:
 
 def renew_claim(session: Session, it: wire.Renew) -> Answer:
     """RENEW; the fencing number says which claim."""
-    entry = session.entry(it.handle)
-    session.need(entry, SET_RANGES, "renew")
+    entry = session.find_entry(it.handle)
+    session.require_rights(entry, SET_RANGES, "renew")
     claim = session.engine.submit(RenewClaim(entry.number, it.fence, it.lease_ms / 1000 or None))
 
-    return claimed(it.request, claim, it.lease_ms)
+    return claimed_reply(it.request, claim, it.lease_ms)
 
 
 def await_free(session: Session, it: wire.Wait) -> Answer:
     """WAIT."""
-    entry = session.entry(it.handle)
-    session.need(entry, READ_RANGES, "wait")
+    entry = session.find_entry(it.handle)
+    session.require_rights(entry, READ_RANGES, "wait")
 
-    return session.later.wait_free(it, entry.handle, seconds(it.wait_ms) or 0.0)
+    return session.tasks.await_free(it, entry.handle, wait_seconds(it.wait_ms) or 0.0)
 
 
 def break_claims(session: Session, it: wire.Break) -> Answer:
     """BREAK."""
-    entry = session.entry(it.handle)
-    session.need(entry, BREAK_CLAIMS, "break")
+    entry = session.find_entry(it.handle)
+    session.require_rights(entry, BREAK_CLAIMS, "break")
     machine, end = entry.machine, it.base + it.length
     own = session.process.principal
     found = [
@@ -147,7 +147,7 @@ def break_claims(session: Session, it: wire.Break) -> Answer:
     return wire.Done(it.request, len(found))
 
 
-def seconds(milliseconds: int) -> float | None:
+def wait_seconds(milliseconds: int) -> float | None:
     """A wait as the hub takes it: None does not wait."""
     if milliseconds == FOREVER:
         return math.inf
@@ -155,6 +155,6 @@ def seconds(milliseconds: int) -> float | None:
     return milliseconds / 1000 or None
 
 
-def claimed(request: int, claim: Claim, lease_ms: int) -> wire.Claimed:
+def claimed_reply(request: int, claim: Claim, lease_ms: int) -> wire.Claimed:
     """The answer to a claim."""
     return wire.Claimed(request, lease_ms, claim.fence, claim.base, claim.end - claim.base)

@@ -32,7 +32,7 @@ _WORDS: Final = {bit: word for word, bit in _BITS.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Who is at the other end, as the kernel, the certificate or the token says.
+    """Who the client is, by the kernel, its certificate or its token.
 
     Attributes:
         pid: process id, on a local socket.
@@ -59,7 +59,7 @@ class Peer:
         return ", ".join(f"{word} {value}" for word, value in facts if value is not None)
 
     def fits(self, rule: RightsRule) -> bool:
-        """Whether a rule speaks of this client."""
+        """Whether a rule applies to this client."""
         if rule.uid is not None:
             return rule.uid == self.uid
 
@@ -73,7 +73,7 @@ class Grants:
     """What one client may do, machine by machine.
 
     Args:
-        rules: the service's rules; with none, everybody may do everything.
+        rules: the service's rules; without any, every client may do everything.
         peer: the client.
     """
 
@@ -101,7 +101,7 @@ class Grants:
 
         Args:
             machine: where.
-            missing: bits of the rights that it lacks; 0 for any at all.
+            missing: bits of the rights that it lacks; 0 if it has none at all.
         """
         words = [word for bit, word in _WORDS.items() if bit & missing]
         what = " and ".join(words) if words else "anything"

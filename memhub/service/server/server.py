@@ -15,10 +15,10 @@ from memhub.core.service_events import ClientRefused
 from memhub.errors import AccessDenied, LogFailed
 from memhub.service.link import Link, SocketLink, StreamLink, peer_of
 from memhub.service.server.connection import Connection
-from memhub.service.server.gate import Gate
 from memhub.service.server.listening import UnixListener, tcp_listener
 from memhub.service.server.mapping import seal_machines
 from memhub.service.server.rights import Peer, unknown_process
+from memhub.service.server.terms import ServiceTerms
 from memhub.service.server.tls import Tokens, server_context
 from memhub.service.settings import ServiceConfig, ServiceError
 from memhub.service.subject import Subject
@@ -33,34 +33,36 @@ if TYPE_CHECKING:
 
     from memhub.hub import Hub
 
-_ACCEPTS: Final = 64  # connections taken in one turn
-_SPARE: Final = 64  # connections above the limit that are told so; more are closed unheard
-_PAUSE: Final = 0.1
+#: Connections taken before other tasks have their turn.
+_ACCEPTS_AT_ONCE: Final = 64
+#: Connections above the limit that are told so; more than these are closed without an answer.
+_EXTRA_CONNECTIONS: Final = 64
+_ACCEPT_PAUSE_SECONDS: Final = 0.1
 
 log: Final = logging.getLogger("memhub.service")
 
 
-class _TurnedAway(Exception):
-    """Raised when a client failed before it could say HELLO; it is recorded already."""
+class _TlsFailed(Exception):
+    """Raised when TLS with a client failed; the failure is recorded already."""
 
 
 @final
 class Server(anyio.AsyncContextManagerMixin):
     """Serves a hub's machines to clients on sockets; use it in `async with`.
 
-    Leaving the block drains: nobody new is taken, requests under way are answered, then every
-    connection is closed, and with it what its client held.
+    Leaving the block stops the service in order: it takes no new clients, answers the requests
+    that have begun, and then closes every connection. What a client held ends with its connection.
 
     Args:
-        hub: what is served; it stays the caller's.
+        hub: what is served; the caller closes it.
         settings: where to listen, whom to serve, and what one client may use.
         socket_path: path of the Unix socket, in place of the settings' own.
-        replace_stale: take away a socket at that path on which nobody answers.
+        replace_stale: remove a socket at that path on which no service answers.
         software: the service's name and version, for clients.
-        grace: seconds that requests under way get at the end.
+        grace: seconds in which requests that have begun may end when the service stops.
 
     Raises:
-        ServiceError: on entering; it cannot listen, and the message says why.
+        ServiceError: on entering the block, if it cannot listen; the message says why.
 
     Attributes:
         addresses: where it listens, as clients give it to `connect`.
@@ -79,13 +81,13 @@ class Server(anyio.AsyncContextManagerMixin):
         self._hub = hub
         self._settings = settings or ServiceConfig()
         self._path = socket_path or self._settings.socket
-        self._replace = replace_stale
+        self._replace_stale = replace_stale
         self._grace = grace
         self._software = software
         self._connections: set[Connection] = set()
         self._opening = 0
         self._answered = 0
-        self._empty = anyio.Event()
+        self._no_connections = anyio.Event()
         self._stopping = False
         self.addresses: tuple[str, ...] = ()
 
@@ -94,8 +96,8 @@ class Server(anyio.AsyncContextManagerMixin):
         """How many clients are connected."""
         return len(self._connections)
 
-    def facts(self) -> dict[str, Any]:
-        """What the service says of itself in a report."""
+    def describe_service(self) -> dict[str, Any]:
+        """What a report says about the service."""
         return {
             "software": self._software,
             "pid": os.getpid(),
@@ -109,31 +111,35 @@ class Server(anyio.AsyncContextManagerMixin):
         tcp = self._settings.tcp
         context = None if tcp is None else server_context(tcp)
         tokens = None if tcp is None or tcp.token_file is None else Tokens(tcp.token_file)
-        gate = Gate(
+        terms = ServiceTerms(
             self._hub,
             self._settings,
             self._software,
-            self.facts,
+            self.describe_service,
             lambda: len(self._connections),
             tokens,
         )
-        unix, inet = self._listen()
+        unix, inet = self._open_listeners()
         seal_machines(self._hub.machines.values(), self._settings.rights)
         raise_descriptor_limit()
         failure: Exception | None = None
         try:
-            async with anyio.create_task_group() as clients, anyio.create_task_group() as doors:
+            async with anyio.create_task_group() as clients, anyio.create_task_group() as listeners:
                 if unix is not None:
-                    doors.start_soon(self._accept, unix.socket, clients, gate, self._local)
+                    listeners.start_soon(
+                        self._accept_clients, unix.socket, clients, terms, self._link_local
+                    )
                 if inet is not None:
-                    doors.start_soon(self._accept, inet, clients, gate, self._remote(context))
-                doors.start_soon(self._sweep)
+                    listeners.start_soon(
+                        self._accept_clients, inet, clients, terms, self._link_remote(context)
+                    )
+                listeners.start_soon(self._enforce_time_limits)
                 try:
                     yield self
                 except Exception as error:  # noqa: BLE001 - raised below, bare
                     failure = error
                 finally:
-                    doors.cancel_scope.cancel()
+                    listeners.cancel_scope.cancel()
                     with anyio.CancelScope(shield=True):
                         await self._drain(clients)
         finally:
@@ -145,14 +151,16 @@ class Server(anyio.AsyncContextManagerMixin):
         if failure is not None:
             raise failure
 
-    def _listen(self) -> tuple[UnixListener | None, socket.socket | None]:
+    def _open_listeners(self) -> tuple[UnixListener | None, socket.socket | None]:
         path, tcp = self._path, self._settings.tcp
         if path is None and tcp is None:
-            raise ServiceError("the service has no place to listen: name a socket")
+            raise ServiceError(
+                "the service has no address to listen on: give it a socket path or a TCP address"
+            )
 
         unix = None
         if path is not None:
-            unix = UnixListener(path, self._settings, replace_stale=self._replace)
+            unix = UnixListener(path, self._settings, replace_stale=self._replace_stale)
 
         try:
             inet = None if tcp is None else tcp_listener(tcp)
@@ -169,75 +177,77 @@ class Server(anyio.AsyncContextManagerMixin):
 
         return unix, inet
 
-    # Taking clients
+    # Accepting clients
 
-    async def _accept(
+    async def _accept_clients(
         self,
         listener: socket.socket,
         clients: TaskGroup,
-        gate: Gate,
-        welcome: Callable[..., Any],
+        terms: ServiceTerms,
+        make_link: Callable[..., Any],
     ) -> None:
         while True:
             await anyio.wait_readable(listener)
-            for _ in range(_ACCEPTS):
+            for _ in range(_ACCEPTS_AT_ONCE):
                 try:
                     client, _address = listener.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
                     log.warning("a connection could not be taken: %s", error)
-                    await anyio.sleep(_PAUSE)
+                    await anyio.sleep(_ACCEPT_PAUSE_SECONDS)
                     break
 
-                if self._opening >= self._settings.limits.connections + _SPARE:
+                if self._opening >= self._settings.limits.connections + _EXTRA_CONNECTIONS:
                     client.close()
                     continue
 
                 self._opening += 1
-                clients.start_soon(self._client, client, gate, welcome)
+                clients.start_soon(self._serve_client, client, terms, make_link)
 
-    async def _client(self, sock: socket.socket, gate: Gate, welcome: Callable[..., Any]) -> None:
+    async def _serve_client(
+        self, sock: socket.socket, terms: ServiceTerms, make_link: Callable[..., Any]
+    ) -> None:
         connection: Connection | None = None
         try:
-            async with anyio.create_task_group() as tasks:
-                link, peer = await welcome(sock, tasks)
-                connection = Connection(gate, link, peer, tasks)
+            async with anyio.create_task_group() as task_group:
+                link, peer = await make_link(sock, task_group)
+                connection = Connection(terms, link, peer, task_group)
                 self._connections.add(connection)
                 await connection.run()
-                tasks.cancel_scope.cancel()
-        except* _TurnedAway:
+                task_group.cancel_scope.cancel()
+        except* _TlsFailed:
             pass
-        except* Exception as group:  # noqa: BLE001 - one client's, not the service's
+        except* Exception as group:  # noqa: BLE001 - it ends one connection, not the service
             if connection is not None:
-                connection.failed(group)
+                connection.record_failure(group)
         finally:
             self._opening -= 1
             if connection is not None:
                 with anyio.CancelScope(shield=True):
-                    await self._forget(connection)
+                    await self._remove_connection(connection)
 
             sock.close()
 
-    async def _forget(self, connection: Connection) -> None:
+    async def _remove_connection(self, connection: Connection) -> None:
         connection.close()
         self._answered += connection.answered
         self._connections.discard(connection)
         if not self._connections:
-            self._empty.set()
+            self._no_connections.set()
 
         await connection.link.aclose()
 
-    async def _local(self, sock: socket.socket, tasks: TaskGroup) -> tuple[Link, Peer]:
+    async def _link_local(self, sock: socket.socket, task_group: TaskGroup) -> tuple[Link, Peer]:
         pid, uid = peer_of(sock)
 
-        return SocketLink(sock, tasks.start_soon), Peer(pid=pid, uid=uid)
+        return SocketLink(sock, task_group.start_soon), Peer(pid=pid, uid=uid)
 
-    def _remote(self, context: ssl.SSLContext | None) -> Callable[..., Any]:
-        async def welcome(sock: socket.socket, tasks: TaskGroup) -> tuple[Link, Peer]:
+    def _link_remote(self, context: ssl.SSLContext | None) -> Callable[..., Any]:
+        async def make_link(sock: socket.socket, task_group: TaskGroup) -> tuple[Link, Peer]:
             address = "{}:{}".format(*sock.getpeername()[:2])
             if context is None:
-                return SocketLink(sock, tasks.start_soon), Peer(address=address)
+                return SocketLink(sock, task_group.start_soon), Peer(address=address)
 
             raw = await anyio.abc.SocketStream.from_socket(sock.dup())
             try:
@@ -247,18 +257,18 @@ class Server(anyio.AsyncContextManagerMixin):
                     )
             except (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
                 await anyio.aclose_forcefully(raw)
-                self._turn_away(address, error)
-                raise _TurnedAway from error
+                self._record_tls_failure(address, error)
+                raise _TlsFailed from error
 
             certificate = stream.extra(TLSAttribute.peer_certificate)  # noqa: S610
             subject = Subject.of_certificate(certificate) if certificate else None
 
-            return StreamLink(stream, tasks.start_soon), Peer(subject=subject, address=address)
+            return StreamLink(stream, task_group.start_soon), Peer(subject=subject, address=address)
 
-        return welcome
+        return make_link
 
-    def _turn_away(self, address: str, error: Exception) -> None:
-        """Record a client that did not get as far as saying HELLO."""
+    def _record_tls_failure(self, address: str, error: Exception) -> None:
+        """Record a client whose connection ended before it could send HELLO."""
         cause = error.__cause__ or error
         reason = AccessDenied(f"TLS failed: {type(cause).__name__} {cause}".rstrip())
         peer, engine = Peer(address=address), self._hub.engine
@@ -270,8 +280,8 @@ class Server(anyio.AsyncContextManagerMixin):
 
     # Time limits
 
-    async def _sweep(self) -> None:
-        """Cut off who takes too long to greet, to ask or to read."""
+    async def _enforce_time_limits(self) -> None:
+        """End connections whose client takes too long to send HELLO, to ask or to read."""
         limits = self._settings.limits
         spans = [limits.handshake_timeout, limits.stall_timeout, limits.idle_timeout]
         pause = min(1.0, min(span for span in spans if span) / 4)
@@ -279,14 +289,16 @@ class Server(anyio.AsyncContextManagerMixin):
         while True:
             await anyio.sleep(pause)
             now = anyio.current_time()
-            seen = {it: self._judge(it, seen.get(it), now) for it in tuple(self._connections)}
+            seen = {
+                it: self._check_connection(it, seen.get(it), now) for it in tuple(self._connections)
+            }
 
-    def _judge(
+    def _check_connection(
         self, it: Connection, before: tuple[int, float, int, float] | None, now: float
     ) -> tuple[int, float, int, float]:
         limits = self._settings.limits
-        turns, heard, taken, moved = before or (0, now, 0, now)
-        if it.turns != turns and it.greeted:
+        receives, heard, taken, moved = before or (0, now, 0, now)
+        if it.receives != receives and it.greeted:
             heard = now
 
         if it.link.taken != taken or not it.link.queued:
@@ -294,39 +306,39 @@ class Server(anyio.AsyncContextManagerMixin):
 
         if not it.greeted:
             if now - heard > limits.handshake_timeout:
-                it.cut("handshake", f"no greeting in {limits.handshake_timeout} seconds")
+                it.end_now("handshake", f"no HELLO in {limits.handshake_timeout} seconds")
         elif it.link.queued > limits.queued_bytes:
-            it.cut("slow", f"{it.link.queued} bytes wait for the client, over the limit")
+            it.end_now("slow", f"{it.link.queued} bytes wait for the client, over the limit")
         elif now - moved > limits.stall_timeout:
-            it.cut("slow", f"{it.link.queued} bytes wait and the client has stopped reading")
+            it.end_now("slow", f"{it.link.queued} bytes wait and the client has stopped reading")
         elif limits.idle_timeout and now - heard > limits.idle_timeout and not it.busy:
-            it.cut("idle", f"no request in {limits.idle_timeout} seconds")
+            it.end_now("idle", f"no request in {limits.idle_timeout} seconds")
 
-        return it.turns, heard, it.link.taken, moved
+        return it.receives, heard, it.link.taken, moved
 
     # The end
 
     async def _drain(self, clients: TaskGroup) -> None:
         for connection in tuple(self._connections):
-            connection.say_goodbye("the service stops", self._grace)
+            connection.begin_drain("the service stops", self._grace)
 
         if self._connections:
             with anyio.move_on_after(self._grace):
-                await self._all_gone()
+                await self._await_no_connections()
 
         for connection in tuple(self._connections):
-            connection.cut("stop", "the service stops")
+            connection.end_now("stop", "the service stops")
 
         clients.cancel_scope.cancel()
 
-    async def _all_gone(self) -> None:
+    async def _await_no_connections(self) -> None:
         while self._connections:
-            self._empty = anyio.Event()
-            await self._empty.wait()
+            self._no_connections = anyio.Event()
+            await self._no_connections.wait()
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process open as many descriptors as it is ever allowed to."""
+    """Raise the soft limit of this process's descriptors to its hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

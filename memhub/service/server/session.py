@@ -1,4 +1,4 @@
-"""What one client has open, and its rights."""
+"""What one client has open, and what it may do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from memhub.handle import Handle
     from memhub.hub import Hub
     from memhub.process import Process
-    from memhub.service.server.later import Later
+    from memhub.service.server.request_tasks import RequestTasks
     from memhub.service.server.rights import Peer
     from memhub.service.settings import ServiceConfig
 
@@ -33,19 +33,19 @@ class Entry:
         number: the hub's number for it.
         machine: the machine.
         model: the data model of its ioctls.
-        may: bits of the rights on its machine.
-        null: how a NULL pointer begins an ioctl's argument.
+        rights: bits of what the client may do on its machine.
+        null_pointer: the bytes of a NULL pointer at the start of an ioctl's argument.
     """
 
-    __slots__ = ("handle", "machine", "may", "model", "null", "number")
+    __slots__ = ("handle", "machine", "model", "null_pointer", "number", "rights")
 
-    def __init__(self, handle: Handle, may: int) -> None:
+    def __init__(self, handle: Handle, rights: int) -> None:
         self.handle = handle
         self.number = handle.number
         self.machine = handle.machine
         self.model = handle.file.model
-        self.may = may
-        self.null = _NULL[self.model.name]
+        self.rights = rights
+        self.null_pointer = _NULL[self.model.name]
 
 
 @final
@@ -53,13 +53,13 @@ class Session:
     """One client's process, handles, rights and subscriptions.
 
     Args:
-        hub: what serves it.
+        hub: the hub.
         settings: limits and rules.
-        peer: who it is.
+        peer: who the client is.
         process: its process in the hub.
         model: the data model of its handles, as HELLO gives it.
-        later: where requests go whose answers take time.
-        facts: what the service says of itself in a report.
+        tasks: the requests of the connection whose answers take time.
+        describe_service: gives what a report says about the service.
     """
 
     def __init__(
@@ -69,25 +69,25 @@ class Session:
         peer: Peer,
         process: Process,
         model: int,
-        later: Later,
-        facts: Callable[[], dict[str, Any]],
+        tasks: RequestTasks,
+        describe_service: Callable[[], dict[str, Any]],
     ) -> None:
         self.hub = hub
         self.peer = peer
         self.process = process
-        self.later = later
-        self.max_body = later.max_body
+        self.tasks = tasks
+        self.max_body = tasks.max_body
         self.entries: dict[int, Entry] = {}
         self.grants = Grants(settings.rights, peer)
         self.engine = hub.engine
         self.limits = settings.limits
         self.model = model
-        self.service_facts = facts
+        self.describe_service = describe_service
         self.last_handle = 0
 
     # Handles
 
-    def entry(self, number: int) -> Entry:
+    def find_entry(self, number: int) -> Entry:
         """An open handle.
 
         Raises:
@@ -98,46 +98,46 @@ class Session:
         except KeyError:
             raise BadHandle(f"handle {number} is not open on this connection") from None
 
-    def need(self, entry: Entry, rights: int, op: str) -> None:
+    def require_rights(self, entry: Entry, rights: int, op: str) -> None:
         """Refuse a client that lacks a right.
 
         Raises:
             NotPermitted: EPERM.
         """
-        if rights & ~entry.may:
-            error = self.grants.refusal(entry.machine.name, rights & ~entry.may)
-            self.reject(op, error, entry.handle.file)
+        if rights & ~entry.rights:
+            error = self.grants.refusal(entry.machine.name, rights & ~entry.rights)
+            self.record_refusal(op, error, entry.handle.file)
             raise error
 
     def rights_on(self, machine: str) -> int:
         """The bits of what the client may do on a machine.
 
-        A machine that is not there is one like any other, on which only the rules for all
-        machines speak. So a client cannot tell it from one that it has no right to.
+        For a machine that does not exist, the rules for all machines count. So a client cannot
+        tell it from a machine on which it has no rights.
         """
         return self.grants.on(machine if machine in self.hub.machines else "")
 
     def check_machine(self, name: str, op: str) -> None:
-        """Refuse to tell of a machine that the client may not look at.
+        """Refuse a request about a machine that the client may not look at.
 
         Raises:
             NotPermitted: EPERM; it lacks `read-ranges` there, whether or not the machine exists.
-            NoSuchDevice: ENOENT; there is none, and it may look at every machine that there is.
+            NoSuchDevice: ENOENT; it does not exist, and the client may look at every machine.
         """
-        may = self.rights_on(name)
-        if not may & READ_RANGES:
-            self.deny(op, name, READ_RANGES if may else 0)
+        rights = self.rights_on(name)
+        if not rights & READ_RANGES:
+            self.raise_missing_right(op, name, READ_RANGES if rights else 0)
 
         self.engine.machine(name)
 
-    def deny(self, op: str, machine: str, missing: int) -> NoReturn:
+    def raise_missing_right(self, op: str, machine: str, missing: int) -> NoReturn:
         """Record and raise the refusal of a client that lacks a right; see `Grants.refusal`."""
         error = self.grants.refusal(machine, missing)
-        self.reject(op, error)
+        self.record_refusal(op, error)
         raise error
 
-    def reject(self, op: str, error: DeviceError, file: OpenFile | None = None) -> None:
-        """Record a refusal of the service's own."""
+    def record_refusal(self, op: str, error: DeviceError, file: OpenFile | None = None) -> None:
+        """Record that the service, not the machine, refused something."""
         who = process_columns(self.process.principal) if file is None else file.caller.facts
         engine = self.engine
         engine.note(ClientRefused(who, str(self.peer), engine.now(), op, error))

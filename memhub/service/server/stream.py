@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class WriteStream:
-    """A write under way.
+    """A write that has begun.
 
     Args:
         handle: where it goes.
-        offset: first byte, or None for the handle's own offset.
+        offset: first byte, or None to write at the handle's offset.
         total: bytes announced.
     """
 
@@ -31,24 +31,24 @@ class WriteStream:
         self.total = total
         self.moved = 0
 
-        #: What a device is to take, kept until it is whole; None as long as none is met.
+        #: What goes to a device, kept until all of it has come; None while only memory is written.
         self.held: bytearray | None = None
 
 
 def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> bool:
-    """Write one piece, or keep it where a device is to take it.
+    """Write one piece, or keep it where it goes to a device.
 
     Args:
         stream: the write.
         engine: the hub's synchronous half.
         data: the piece.
-        most: bytes that are kept for a device.
+        most: the most bytes that are kept for a device.
 
     Returns:
-        False when no more than this goes.
+        False if the write ends here, with a short count.
 
     Raises:
-        DeviceError: the write went wrong here.
+        DeviceError: the piece could not be written.
     """
     if stream.held is not None:
         stream.held += data
@@ -72,8 +72,8 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
     return moved == len(data)
 
 
-async def finish(request: int, stream: WriteStream) -> wire.Message:
-    """Let a device take what was kept for it."""
+async def finish_write(request: int, stream: WriteStream) -> wire.Message:
+    """Write what was kept for a device."""
     held, before = bytes(stream.held or b""), stream.moved
     handle = stream.handle
     try:

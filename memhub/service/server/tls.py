@@ -23,19 +23,19 @@ def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
         tcp: the listener.
 
     Raises:
-        ServiceError: a file cannot be loaded, no client could show who it is, or others could
-            hear it.
+        ServiceError: a file cannot be loaded, clients could not prove who they are, or the
+            connection would be readable by others.
     """
     if tcp.ca is None and tcp.token_file is None:
         raise ServiceError(
             "a service over TCP needs client certificates ('ca') or tokens ('token_file'): "
-            "nobody else can be told from anybody"
+            "without them it cannot tell who a client is"
         )
 
     if tcp.exposed:
         raise ServiceError(
-            f"TCP on {tcp.host!r} needs TLS ('certfile', 'keyfile'): it is no loopback address, "
-            "and tokens would travel in the clear"
+            f"TCP on {tcp.host!r} needs TLS ('certfile', 'keyfile'): it is not a loopback address, "
+            "and tokens would be sent unencrypted"
         )
 
     if tcp.certfile is None:
@@ -60,7 +60,7 @@ class Tokens:
     """The tokens of one file: a line `NAME:TOKEN` each; `#` begins a comment line.
 
     Args:
-        path: the file; nobody but its owner and group may read it.
+        path: the file; only its owner and group may have access.
 
     Raises:
         ServiceError: it cannot be read, others can read it, or a line is malformed.
@@ -74,7 +74,7 @@ class Tokens:
             raise ServiceError(f"the token file {path} cannot be read: {error}") from error
 
         if stat.S_IMODE(mode) & stat.S_IRWXO:
-            raise ServiceError(f"the token file {path} is open to everybody: chmod o-rwx")
+            raise ServiceError(f"the token file {path} can be accessed by every user: chmod o-rwx")
 
         self._tokens = dict(self._parse(path, lines))
 
@@ -86,13 +86,13 @@ class Tokens:
             name, colon, token = line.strip().partition(":")
             if not colon or not name or len(token) < 16:
                 raise ServiceError(
-                    f"line {number} of {path} is no NAME:TOKEN with a token of 16 letters or more"
+                    f"line {number} of {path} is not NAME:TOKEN, the token at least 16 characters"
                 )
 
             yield token.encode(), name
 
     def name_of(self, shown: bytes) -> str | None:
-        """The name of a token that a client showed, or None; takes as long whichever it is."""
+        """The name of a token that a client showed, or None; takes equally long for every token."""
         found = None
         for token, name in self._tokens.items():
             if hmac.compare_digest(token, shown):

@@ -1,4 +1,4 @@
-"""Requests that look at the hub as a whole: SUBSCRIBE, UNSUBSCRIBE and REPORT."""
+"""Requests about the hub as a whole: SUBSCRIBE, UNSUBSCRIBE and REPORT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Answer = wire.Message | None
 
 
-def subscribe(session: Session, it: wire.Subscribe) -> Answer:
+def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
     """SUBSCRIBE."""
     if it.machine:
         session.check_machine(it.machine, "subscribe")
@@ -30,17 +30,17 @@ def subscribe(session: Session, it: wire.Subscribe) -> Answer:
         size=min(it.queue, 1 << 16) or 1024,
     )
 
-    return wire.Done(it.request, session.later.forward(subscription))
+    return wire.Done(it.request, session.tasks.forward_events(subscription))
 
 
-def unsubscribe(session: Session, it: wire.Unsubscribe) -> Answer:
+def end_subscription(session: Session, it: wire.Unsubscribe) -> Answer:
     """UNSUBSCRIBE."""
-    session.later.stop_forwarding(it.subscription)
+    session.tasks.stop_forwarding(it.subscription)
 
     return wire.Done(it.request)
 
 
-def report(session: Session, it: wire.Report) -> Answer:
+def report_hub(session: Session, it: wire.Report) -> Answer:
     """REPORT."""
     if it.machine:
         session.check_machine(it.machine, "report")
@@ -48,7 +48,7 @@ def report(session: Session, it: wire.Report) -> Answer:
     wanted = {word for word in it.what.split(",") if word}
     unknown = wanted - {"machines", "claims", "waits", "rates"}
     if unknown:
-        raise InvalidArgument(f"REPORT knows nothing of {', '.join(sorted(unknown))}")
+        raise InvalidArgument(f"REPORT has no part {', '.join(sorted(unknown))}")
 
     visible = _visible_machines(session)
     whole = session.hub.report()
@@ -58,13 +58,13 @@ def report(session: Session, it: wire.Report) -> Answer:
         if it.machine in ("", row["machine"]) and row["machine"] in visible
     ]
     if not wanted or "rates" in wanted:
-        whole["service"] = session.service_facts()
+        whole["service"] = session.describe_service()
 
-    return session.later.text(it, orjson.dumps(whole))
+    return session.tasks.send_text(it, orjson.dumps(whole))
 
 
 def _visible_machines(session: Session) -> set[str]:
-    """The machines that the client may look at; it hears of no other."""
+    """The machines that the client may look at; it is told of these only."""
     return {name for name in session.hub.machines if session.rights_on(name) & READ_RANGES}
 
 

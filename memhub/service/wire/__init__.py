@@ -1,11 +1,11 @@
 """The protocol of the service, without I/O: bytes in, messages out.
 
-`docs/protocol.md` describes it for clients in any language. Where things are:
+`docs/protocol.md` describes it for clients in any language. The modules:
 
 - `layout`: the frame, and how a message class declares its layout
 - `greeting`, `transfer`, `requests`, `replies`: the messages
 - `decoder`: bytes to messages, and which answer belongs to which request
-- `server`, `client`: the two ends of a connection, with their states and limits
+- `server`, `client`: the two sides of a connection, with their states and limits
 - `refusals`: errors across the wire
 """
 

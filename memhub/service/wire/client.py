@@ -1,4 +1,4 @@
-"""The client's end of a connection, without I/O."""
+"""The client's side of a connection, without I/O."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ _READ_TYPES = frozenset({Read.TYPE, Pread.TYPE})
 
 
 class ClientProtocol(Protocol):
-    """Frames a client's requests and says what the server answers.
+    """Frames a client's requests and reads the server's answers.
 
-    The life of it: send `hello()`; `receive` gives a Welcome or a Refused; then `send` frames
+    First send `hello()`; `receive` gives a Welcome or a Refused; then `send` frames
     requests and `receive` gives their answers, in any order, and events.
     """
 
@@ -62,13 +62,13 @@ class ClientProtocol(Protocol):
         """The HELLO frame.
 
         Args:
-            label: what the client calls itself.
+            label: the client's name for itself.
             model: the data model of handles: `MODEL_NATIVE`, `MODEL_LP64` or `MODEL_ILP32`.
-            features: `FEATURE_*` bits that the client would use.
-            token: what the server's token file holds, if it asks for one.
+            features: `FEATURE_*` bits that the client asks for.
+            token: a token of the server's token file, if the server asks for one.
 
         Raises:
-            LocalProtocolError: it was sent already, or a field does not fit.
+            LocalProtocolError: HELLO was sent already, or a field does not fit.
         """
         if self.state != HELLO:
             raise LocalProtocolError(f"HELLO cannot be sent while the connection is {self.state}")
@@ -90,7 +90,7 @@ class ClientProtocol(Protocol):
             buffers to send in order.
 
         Raises:
-            LocalProtocolError: the connection is not open, the id is taken, or a limit is met.
+            LocalProtocolError: the connection is not open, the id is in use, or a limit is reached.
         """
         if self.state != OPEN:
             return self._send_late(message)
@@ -114,7 +114,7 @@ class ClientProtocol(Protocol):
         return buffers
 
     def write(self, message: Write | Pwrite, payload: bytes) -> Iterator[tuple[bytes, ...]]:
-        """Frame a write of any size; send other frames between its pieces as you like.
+        """Frame a write of any size; other frames may be sent between its pieces.
 
         Args:
             message: with `total` set and `data` empty; it is filled.
@@ -167,12 +167,12 @@ class ClientProtocol(Protocol):
             return message.buffers()
 
         if not isinstance(message, Data):
-            raise LocalProtocolError(f"{message.NAME} is not for a client to send here")
+            raise LocalProtocolError(f"{message.NAME} cannot be sent by a client here")
 
         request = message.request
         left = self._due.get(request, -1) - len(message.data)
         if left < 0 or self._flight.get(request) in _READ_TYPES:
-            raise LocalProtocolError(f"DATA does not belong to what request {request} announced")
+            raise LocalProtocolError(f"DATA does not fit what request {request} announced")
 
         if not message.last and (not left or not message.data):
             raise LocalProtocolError(f"DATA of request {request} needs the flag LAST")
@@ -238,7 +238,7 @@ class ClientProtocol(Protocol):
             raise ProtocolError("bytes came after the connection was refused")
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Message]:
-        """See `Protocol.receive`; what follows WELCOME in one receive is read by its limits."""
+        """See `Protocol.receive`; bytes after WELCOME are read with its limits."""
         if not self._decoder.one:
             return super().receive(data)
 
@@ -264,7 +264,7 @@ class ClientProtocol(Protocol):
 
         if type(message) is not ANSWERS[kind] and type(message) is not Error:
             raise ProtocolError(
-                f"{message.NAME} answers request {request}, which awaits {ANSWERS[kind].NAME}"
+                f"{message.NAME} answers request {request}, which expects {ANSWERS[kind].NAME}"
             )
 
         del self._flight[request]
@@ -279,7 +279,9 @@ class ClientProtocol(Protocol):
         if kind in _READ_TYPES:
             left = self._due[request] - len(piece.data)
             if left < 0:
-                raise ProtocolError(f"DATA brings {-left} bytes more than request {request} asked")
+                raise ProtocolError(
+                    f"DATA brings {-left} bytes more than request {request} asked for"
+                )
 
             self._due[request] = left
 

@@ -88,9 +88,9 @@ FROM_SERVER: Final[tuple[type[Message], ...]] = (
 )
 
 
-_PIECES: Final = 256  # so that a body that comes byte by byte takes no more room than its bytes
+_PIECES: Final = 256  # so that a body that comes byte by byte needs only the memory of its bytes
 
-#: Once so many bytes, and so great a part of the frame, have come, its body gets all its room.
+#: When this many bytes and this part of a frame have come, memory for all of it is allocated.
 _LARGE: Final = 1 << 16
 _PART: Final = 8
 
@@ -98,8 +98,8 @@ _PART: Final = 8
 class Decoder:
     """Cuts a stream of bytes into messages.
 
-    A header is judged as soon as its 12 bytes are there, so an oversize body is refused before
-    any of it is kept. After an error the decoder is dead.
+    A header is checked as soon as its 12 bytes have come, so a body that is too large is refused
+    before any of it is kept. After an error the decoder takes nothing more.
 
     Args:
         frames: the message classes that the peer may send.
@@ -107,8 +107,8 @@ class Decoder:
 
     Attributes:
         max_body: may be changed between two calls of `feed`.
-        one: hand out at most one message a call and keep what follows; for the handshake,
-            whose outcome decides how the rest is read.
+        one: return at most one message a call and keep what follows; for the handshake,
+            whose result decides how the rest is read.
     """
 
     __slots__ = (
@@ -143,16 +143,16 @@ class Decoder:
         """Take what one receive brought.
 
         Args:
-            data: any number of bytes, none too.
+            data: any number of bytes, also none.
 
         Returns:
-            the messages that are now whole, in order.
+            the messages that are now complete, in order.
 
         Raises:
-            ProtocolError: a rule was broken. Its `messages` came before; the decoder is dead.
+            ProtocolError: a rule was broken. Its `messages` came before it; nothing more is read.
         """
         if self._dead is not None:
-            raise ProtocolError(f"the stream is dead since: {self._dead}")
+            raise ProtocolError(f"nothing more is read after an error: {self._dead}")
 
         if data.__class__ is not bytes:
             data = bytes(data)
@@ -177,18 +177,18 @@ class Decoder:
         return self._cut(data, [])
 
     def kill(self, reason: str) -> None:
-        """Refuse everything from here on, for a rule that was broken above the frames."""
+        """Refuse everything that follows, after the connection found a broken rule."""
         self._dead = reason
         self._pending.clear()
         self._body = None
         self._kept = 0
 
     def _make_room(self) -> None:
-        """Give the body of a large frame the room that it will have, once a part of it is there.
+        """Allocate the memory for the body of a large frame, when a part of it has come.
 
-        It is the room of what the message holds, and each piece is let go as soon as it is
-        copied: with pieces, their sum and its slice a read of 1 MiB would take thrice the memory,
-        which the C library gives back to the kernel each time, to fault it in again.
+        The message keeps this memory, and each piece is freed when it is copied. Joining the
+        pieces at the end would take three times the memory of a read of 1 MiB, which the C
+        library returns to the kernel and requests again each time.
         """
         if self.one or not _LARGE <= self._kept < self._need <= self._kept * _PART:
             return
@@ -257,7 +257,7 @@ class Decoder:
 
     def _judge(self, length: int, kind: int, flags: int, request: int) -> None:
         if kind not in self._decoders:
-            raise ProtocolError(f"type {kind:#x} is no frame that this side may receive")
+            raise ProtocolError(f"type {kind:#x} is not a frame that this side may receive")
 
         if length > self.max_body:
             raise ProtocolError(

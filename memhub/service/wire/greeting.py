@@ -1,4 +1,4 @@
-"""The frames of the connection itself: handshake, events, farewells. Their request id is 0."""
+"""The frames of the connection itself: handshake, events and end. Their request id is 0."""
 
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from memhub.service.wire.layout import blob, rest, text, u16, u32, u64
 
-#: The first field of HELLO: the bytes `memhub\r\n`, which a text-mode transport would spoil.
+#: The first field of HELLO: the bytes `memhub\r\n`, which a text-mode transport would change.
 MAGIC: Final = int.from_bytes(b"memhub\r\n", "little")
 VERSION_MIN: Final = 1
 VERSION_MAX: Final = 1
@@ -22,20 +22,20 @@ MODEL_ILP32: Final = 2
 
 FEATURE_MAP: Final = 1
 
-#: The smallest `max_body` that a server may set, and what bounds HELLO itself.
+#: The smallest `max_body` that a server may set, and the largest body of HELLO.
 MIN_BODY: Final = 4096
 
 
 def model_name(model: int) -> str | None:
-    """`LP64`, `ILP32`, or None for the architecture's own."""
+    """`LP64`, `ILP32`, or None for the model of the architecture."""
     return (None, "LP64", "ILP32")[model]
 
 
 def check_model(name: str, model: int) -> None:
-    """Refuse a data model that is none of the three.
+    """Refuse an unknown data model.
 
     Raises:
-        ProtocolError: it is not.
+        ProtocolError: the model is not 0, 1 or 2.
     """
     if model > MODEL_ILP32:
         raise ProtocolError(f"{name} asks for data model {model}, which is not 0, 1 or 2")
@@ -50,9 +50,9 @@ class Hello(Message):
         version_max: the highest.
         model: the data model that handles have unless OPEN says otherwise.
         reserved: 0.
-        features: `FEATURE_*` bits that the client would use; unknown bits are ignored.
-        label: what the client calls itself, for people.
-        token: what TCP clients show instead of a certificate; empty else.
+        features: `FEATURE_*` bits that the client asks for; unknown bits are ignored.
+        label: the client's name for itself, for people.
+        token: what TCP clients show instead of a certificate; empty otherwise.
     """
 
     TYPE: ClassVar[int] = 0x01
@@ -72,7 +72,7 @@ class Hello(Message):
 
         if not 1 <= self.version_min <= self.version_max:
             raise ProtocolError(
-                f"HELLO speaks versions {self.version_min} to {self.version_max}, which is no range"
+                f"HELLO has versions {self.version_min} to {self.version_max}, which is not a range"
             )
 
         if self.reserved:
@@ -82,7 +82,7 @@ class Hello(Message):
 
 
 class Goodbye(Message):
-    """No new requests from here on; those in flight are still answered. Either side sends it.
+    """No new requests follow; those in flight are still answered. Either side may send it.
 
     Attributes:
         grace_ms: milliseconds until the sender closes the connection in any case.
@@ -96,16 +96,16 @@ class Goodbye(Message):
 
 
 class Welcome(Message):
-    """The server takes the connection.
+    """The server accepts the connection.
 
     Attributes:
-        version: the version that both speak from here on.
+        version: the version of every frame that follows.
         model: the connection's data model, as HELLO asked.
-        features: what of the wanted features the client may use.
+        features: the features that the client asked for and may use.
         max_body: the largest body, in bytes, that either side may send.
         max_in_flight: how many requests may be unanswered at once.
         max_handles: how many handles may be open at once.
-        idle_ms: milliseconds of silence after which the server closes; 0 is never.
+        idle_ms: milliseconds without a frame from the client until the server closes; 0 is never.
         server: the server's name and version, for people.
     """
 
@@ -130,7 +130,7 @@ class Welcome(Message):
 
 
 class Refused(Message):
-    """The server does not take the connection, and closes it.
+    """The server refuses the connection, and closes it.
 
     Attributes:
         code: FreeBSD's errno number.

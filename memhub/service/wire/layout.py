@@ -10,7 +10,7 @@ which they stand in the body and annotates each with its kind, so the class is t
 - `bool`: bit 0 of the header's flags
 
 The modules of this package import neither `typing` nor `dataclasses` nor `enum`: these three
-cost a one-shot client more than the interpreter itself.
+take longer to import than the interpreter takes to start.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _TAIL_MAX: Final = 0xFFFF
 
 
 class ProtocolError(Exception):
-    """Raised when the peer breaks a rule of the protocol; the connection is over.
+    """Raised when the peer breaks a rule of the protocol; the connection ends.
 
     Attributes:
         reason: the rule that was broken, with the offending values.
-        messages: what had arrived whole and in order before the offence, not handed out yet.
+        messages: complete messages that came before the breach and were not returned yet.
     """
 
     def __init__(self, reason: str, messages: list[Message] | None = None) -> None:
@@ -110,8 +110,8 @@ class Message(metaclass=MessageMeta):
     """One frame, decoded.
 
     Attributes:
-        request: the id that ties an answer to its request; 0 on frames of the connection. A
-            client may leave 0 in a request, and is given the next free id when it is sent.
+        request: the id that an answer shares with its request; 0 on frames of the connection.
+            With 0 in a client's request, sending it takes the next free id.
     """
 
     TYPE: ClassVar[int] = 0
@@ -136,7 +136,7 @@ class Message(metaclass=MessageMeta):
             setattr(self, field, value)
 
     def check(self) -> None:
-        """Check what the layout alone does not say.
+        """Check rules that the layout does not express.
 
         Raises:
             ProtocolError: a field has a value that the protocol does not allow.
@@ -146,7 +146,7 @@ class Message(metaclass=MessageMeta):
         """The whole frame, header included.
 
         Raises:
-            LocalProtocolError: a field does not fit its place.
+            LocalProtocolError: a value does not fit its field.
         """
         try:
             self.check()
@@ -190,7 +190,7 @@ class Message(metaclass=MessageMeta):
         return message
 
     def decode_tail(self, data: bytes, at: int, stop: int) -> None:
-        """Read the fields behind the fixed ones, which must end the body exactly.
+        """Read the fields after the fixed ones; the body must end with the last of them.
 
         Raises:
             ProtocolError: they do not.
@@ -252,7 +252,7 @@ def _encode_tail(kind: str, value: str | bytes) -> bytes:
 
 
 def clip(words: str) -> str:
-    """Cut words to what a `text` field can hold, at a character's border."""
+    """Cut text to what a `text` field can hold, without splitting a character."""
     if len(words) * 4 <= _TAIL_MAX:
         return words
 

@@ -1,4 +1,4 @@
-"""What both ends of a connection share: states, limits, and the pieces of a stream."""
+"""What both sides of a connection share: states, limits, and the pieces of a stream."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 HELLO: Final = "hello"  # the handshake has not begun
-DECIDING: Final = "deciding"  # HELLO is there, its answer is not
+DECIDING: Final = "deciding"  # HELLO has come and is not answered
 OPEN: Final = "open"
-CLOSING: Final = "closing"  # a GOODBYE went either way: answers only
+CLOSING: Final = "closing"  # a GOODBYE was sent or received: only answers follow
 CLOSED: Final = "closed"
 
 
@@ -26,7 +26,7 @@ class Limits:
         max_body: bytes in one body, at least 4096.
         max_in_flight: requests unanswered at once, at least 1.
         max_handles: handles open at once; the server itself counts them.
-        idle_ms: milliseconds of silence until it closes; 0 is never.
+        idle_ms: milliseconds without a frame from the client until it closes; 0 is never.
 
     Raises:
         ValueError: a limit is out of its bounds.
@@ -54,11 +54,11 @@ class Limits:
 
 
 class Protocol:
-    """One end of a connection, without I/O.
+    """One side of a connection, without I/O.
 
     Attributes:
         state: `hello`, `deciding`, `open`, `closing` or `closed`.
-        limits: what both ends keep to, once the handshake is over.
+        limits: the limits of both sides after the handshake.
         peer_left: the peer said GOODBYE.
     """
 
@@ -69,7 +69,7 @@ class Protocol:
         self._decoder = Decoder(frames)
         self._decoder.one = True
         self._flight: dict[int, int] = {}  # request id to the request's type
-        self._due: dict[int, int] = {}  # request id to the bytes its stream may still bring
+        self._due: dict[int, int] = {}  # request id to the bytes that its stream may still bring
 
     @property
     def in_flight(self) -> frozenset[int]:
@@ -106,14 +106,14 @@ class Protocol:
         return admitted
 
     def abort(self, error: ProtocolError) -> bytes:
-        """The frame that tells the peer which rule it broke; the last one to send."""
+        """The frame that tells the peer which rule it broke; no frame may follow it."""
         self._decoder.kill(error.reason)
         self.state = CLOSED
 
         return Abort(0, clip(error.reason)).encode()
 
     def goodbye(self, reason: str, grace_ms: int = 0) -> bytes:
-        """The frame that announces the end: no new requests, those in flight are answered.
+        """The frame after which no new requests are sent; those in flight are answered.
 
         Raises:
             LocalProtocolError: the connection is not open.
@@ -134,11 +134,11 @@ class Protocol:
                 admitted.append(message)
 
     def _admit(self, message: Message) -> bool:
-        """Judge a message by the state, and say whether the caller needs to see it."""
+        """Check a message against the state; whether the caller has to act on it."""
         raise NotImplementedError
 
     def _farewell(self, message: Message) -> None:
-        """Take the peer's GOODBYE or ABORT."""
+        """Handle the peer's GOODBYE or ABORT."""
         if type(message) is Goodbye:
             self.state = CLOSING
             self.peer_left = True
@@ -146,7 +146,7 @@ class Protocol:
             self.state = CLOSED
 
     def _after_greeting(self, admitted: list[Message]) -> None:
-        """Go on behind the first frame, or refuse to."""
+        """Continue after the first frame, or refuse to."""
         raise NotImplementedError
 
     def _open(self, limits: Limits) -> None:

@@ -1,4 +1,4 @@
-"""Errors across the wire: the client raises the leaf that the server answered."""
+"""Errors on the wire: the client raises the class of error that the server answered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def error_to_wire(request: int, error: DeviceError, max_body: int = 4096) -> Err
     Args:
         request: the request's id.
         error: what the hub raised.
-        max_body: the connection's limit; obstacles that do not fit are left out, last first.
+        max_body: the connection's limit; obstacles that do not fit are left out, from the end.
     """
     kind, reason = type(error).__name__, clip(error.reason)
     fixed = 24 + len(error.code.name) + len(kind)

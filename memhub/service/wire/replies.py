@@ -26,7 +26,7 @@ class Opened(Message):
     """A device is open.
 
     Attributes:
-        handle: its number, for this connection alone.
+        handle: its number, valid on this connection only.
         model: the data model of its ioctls: 1 LP64, 2 ILP32.
         reserved: 0.
         arch: the architecture's name.
@@ -68,7 +68,7 @@ class Claimed(Message):
 
 
 class Mapped(Message):
-    """A file holds the machine's RAM; its descriptor travels beside this frame (SCM_RIGHTS).
+    """A file holds the machine's RAM; its descriptor is sent with this frame (SCM_RIGHTS).
 
     Attributes:
         rights: what was granted: MAP_READ 1, MAP_WRITE 2.

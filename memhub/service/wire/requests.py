@@ -1,7 +1,7 @@
 """The other requests. A `handle` is a number from OPENED; times are milliseconds.
 
-In `wait_ms` and `lease_ms`, 0 is none at all and 0xffffffff is without limit, except that a
-claim with `lease_ms` 0 lasts until it is released.
+`wait_ms` 0 does not wait, and 0xffffffff waits without limit. A claim with `lease_ms` 0 lasts
+until it is released.
 """
 
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
@@ -80,7 +80,7 @@ class Cancel(Message):
     """Cancel the request that has this frame's own request id.
 
     There is no answer to this frame: the request itself is answered, with ECANCELED or with
-    what it had already done. One that is not in flight (its answer is under way) is ignored.
+    what it had already done. A CANCEL of a request that is already answered is ignored.
     """
 
     TYPE: ClassVar[int] = 0x1F
@@ -105,7 +105,7 @@ class Release(Message):
         handle: from OPENED.
         base: first byte.
         length: bytes.
-        fence: the claim's fencing number, or 0 for whatever claim of this process is there.
+        fence: the claim's fencing number, or 0 for any claim of this process there.
     """
 
     TYPE: ClassVar[int] = 0x21
@@ -140,14 +140,16 @@ class Wait(Message):
 
 
 class Break(Message):
-    """End other processes' claims on a range; DONE answers with how many. Needs the right to.
+    """End other processes' claims on a range; DONE answers with how many.
+
+    It needs the right `break-claims`.
 
     Attributes:
         handle: from OPENED.
         base: first byte.
         length: bytes.
         fence: only the claim with this fencing number, or 0 for all.
-        reason: why; it is logged, and the victim is told.
+        reason: why; it is logged, and the process that loses the claim is told.
     """
 
     TYPE: ClassVar[int] = 0x24
@@ -163,10 +165,11 @@ class Subscribe(Message):
     """Ask for events; DONE answers with the subscription's number, then EVENT frames come.
 
     Attributes:
-        queue: events that the server keeps for a slow reader before it drops; 0 is its choice.
+        queue: events that the server keeps for a slow reader before it drops some; 0 lets the
+            server choose.
         base: first byte of the range of interest.
         length: bytes of it; 0 is every event, with a range or without.
-        machine: only this machine's; empty is all that the client may look at.
+        machine: one machine's name; empty is every machine that the client may look at.
     """
 
     TYPE: ClassVar[int] = 0x28
@@ -186,11 +189,12 @@ class Unsubscribe(Message):
 
 
 class Report(Message):
-    """Ask how things stand; DATA answers with one JSON object.
+    """Ask for the state of the hub; DATA answers with one JSON object.
 
     Attributes:
-        what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
-        machine: only this machine's; empty is all that the client may look at.
+        what: `machines`, `claims`, `waits`, `rates`, or several with commas between;
+            empty is all.
+        machine: one machine's name; empty is every machine that the client may look at.
     """
 
     TYPE: ClassVar[int] = 0x2A
@@ -227,7 +231,7 @@ class Map(Message):
 
 
 class Ping(Message):
-    """Ask for a sign of life; DONE answers with the cookie."""
+    """Ask whether the server answers; DONE answers with the cookie."""
 
     TYPE: ClassVar[int] = 0x2D
 

@@ -1,4 +1,4 @@
-"""The server's end of a connection, without I/O."""
+"""The server's side of a connection, without I/O."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _WRITES = (Write, Pwrite)
 
 
 class ServerProtocol(Protocol):
-    """Takes a client's bytes and says what it asks; frames the answers.
+    """Reads a client's requests and frames the answers.
 
-    The life of it: `receive` gives a Hello; answer with `accept` or `refuse`; then `receive`
-    gives requests, `send` frames their answers in any order. A write whose payload does not fit
+    First `receive` gives a Hello; answer it with `accept` or `refuse`. Then `receive` gives
+    requests, and `send` frames their answers in any order. A write whose payload does not fit
     one frame is followed by Data messages with its id. What a client still sends of a write
-    that is answered already is swallowed.
+    that is already answered is dropped.
 
     Args:
         limits: what this connection is allowed.
@@ -41,7 +41,7 @@ class ServerProtocol(Protocol):
 
         Args:
             server: the server's name and version, for people.
-            features: what it offers; the client gets what it also wants.
+            features: what the server offers; the client gets those that it asked for.
 
         Raises:
             LocalProtocolError: there is no HELLO to answer, or no common version (see `version`).
@@ -85,7 +85,7 @@ class ServerProtocol(Protocol):
         return Refused(0, code, name, clip(reason)).encode()
 
     def version(self) -> int | None:
-        """The highest version that both sides speak, once HELLO is there, or None."""
+        """The highest version that both sides speak, when HELLO has come; else None."""
         if self.hello is None or self.hello.version_min > VERSION_MAX:
             return None
 
@@ -103,7 +103,8 @@ class ServerProtocol(Protocol):
             buffers to send in order.
 
         Raises:
-            LocalProtocolError: the message answers no request in flight, or not in its kind.
+            LocalProtocolError: the message answers no request in flight, or not in its kind of
+                answer.
         """
         request = message.request
         begun = self._flight.get(request)
@@ -185,7 +186,7 @@ class ServerProtocol(Protocol):
         request = piece.request
         due = self._due.get(request)
         if due is None:
-            raise ProtocolError(f"DATA belongs to request {request}, which awaits none")
+            raise ProtocolError(f"DATA belongs to request {request}, which expects none")
 
         left = due - len(piece.data)
         if left < 0:

@@ -1,4 +1,4 @@
-"""The frames that carry the load, each with a hand-written codec: ioctls, reads and writes.
+"""The most frequent frames, each with a codec of its own: ioctls, reads and writes.
 
 A body that is longer than one frame allows is followed by DATA frames of the same request id.
 """
@@ -169,7 +169,7 @@ class Read(Fixed):
 
     Attributes:
         handle: from OPENED.
-        count: bytes, at most.
+        count: the most bytes to read.
     """
 
     TYPE: ClassVar[int] = 0x12
@@ -184,12 +184,12 @@ class Read(Fixed):
 
 
 class Pread(Fixed):
-    """Read at an offset and leave the handle's alone; DATA answers.
+    """Read at an offset, without moving the handle's; DATA answers.
 
     Attributes:
         handle: from OPENED.
         offset: where, unsigned.
-        count: bytes, at most.
+        count: the most bytes to read.
     """
 
     TYPE: ClassVar[int] = 0x13
@@ -262,7 +262,7 @@ class Write(_Payload):
 
 
 class Pwrite(_Payload):
-    """Write at an offset and leave the handle's alone; DONE answers with the bytes moved.
+    """Write at an offset, without moving the handle's; DONE answers with the bytes moved.
 
     Attributes:
         handle: from OPENED.
@@ -305,7 +305,7 @@ class Data(_Payload):
     """A piece of a read's answer, of a write's payload, or of a report.
 
     Attributes:
-        last: no piece follows; on a write before its total, the client gives up the rest.
+        last: no piece follows; on a write before its total, the rest is not sent.
         data: the bytes.
     """
 
@@ -329,7 +329,7 @@ class Done(Fixed):
 
     Attributes:
         value: bytes moved, the new offset, the subscription's number, the count of claims that
-            a BREAK ended, PING's cookie; 0 where the request has nothing to say.
+            a BREAK ended, PING's cookie; 0 for every other request.
     """
 
     TYPE: ClassVar[int] = 0x80

@@ -1,0 +1,161 @@
+"""read, write, their positioned and vectored forms, and lseek."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from memhub.errors import DeviceError
+from memhub.exec.context import (
+    ANSWERED,
+    DEFER,
+    PROCEED,
+    Context,
+    Handler,
+    Result,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from memhub.exec.devices import OpenDevice
+    from memhub.exec.kernel import Notification
+    from memhub.exec.memory import Span
+
+_U64: Final = (1 << 64) - 1
+_MAX_ERRNO: Final = 4095
+#: A longer transfer ends here with a short count, as the kernel cuts at 2 GiB.
+_MAX_TRANSFER: Final = 64 << 20
+_SUFFIXES: Final = ("", "64", "v", "pv", "pv2")
+
+
+def _read(form: str, context: Context, call: Notification) -> Result:
+    device = context.find(call)
+    if device is None:
+        return PROCEED
+
+    if not device.readable:
+        raise refusal(errno.EBADF)
+
+    spans, position = _where(form, context, call)
+    size = min(sum(length for _, length in spans), _MAX_TRANSFER)
+
+    def transfer(at: int) -> int:
+        data = device.session.pread(size, at)
+        context.memory.scatter(call.pid, spans, data)
+
+        return len(data)
+
+    with _hold_device(context, device) as mine:
+        return _move(device, position, transfer) if mine else DEFER
+
+
+def _write(form: str, context: Context, call: Notification) -> Result:
+    device = context.find(call)
+    if device is None:
+        return PROCEED
+
+    if not device.writable:
+        raise refusal(errno.EBADF)
+
+    spans, position = _where(form, context, call)
+    size = min(sum(length for _, length in spans), _MAX_TRANSFER)
+    data = context.memory.gather(call.pid, spans, size)
+    if not context.listener.valid(call):
+        return ANSWERED
+
+    with _hold_device(context, device) as mine:
+        if not mine:
+            return DEFER
+
+        return _move(device, position, lambda at: device.session.pwrite(data, at))
+
+
+def _move(device: OpenDevice, position: int | None, transfer: Callable[[int], int]) -> int:
+    """Transfer at a position, or else at the offset, which advances by what was moved.
+
+    It advances also where an error comes after progress (i386).
+    """
+    if position is not None:
+        return transfer(position)
+
+    try:
+        moved = transfer(device.offset)
+    except DeviceError as error:
+        device.offset = (device.offset + error.moved) & _U64
+        raise
+
+    device.offset = (device.offset + moved) & _U64
+
+    return moved
+
+
+def _where(form: str, context: Context, call: Notification) -> tuple[tuple[Span, ...], int | None]:
+    """Where the bytes lie in the program, and where on the device (None: at the offset)."""
+    _, first, second, third, _, flags = call.args
+    if form in ("", "64"):
+        return ((first, second),), third if form else None
+
+    spans = context.memory.spans(call.pid, first, second)
+    if form == "v":
+        return spans, None
+
+    if form == "pv2" and flags:
+        raise refusal(errno.EOPNOTSUPP)
+
+    return spans, None if form == "pv2" and third == _U64 else third
+
+
+@contextmanager
+def _hold_device(context: Context, device: OpenDevice) -> Iterator[bool]:
+    """Hold the device for one transfer; False if another thread has to make the transfer."""
+    if context.patient:
+        device.lock.acquire()
+    elif device.session.may_wait(None) or not device.lock.acquire(blocking=False):
+        yield False
+        return
+
+    try:
+        yield True
+    finally:
+        device.lock.release()
+
+
+def lseek(context: Context, call: Notification) -> Result:
+    """Take a descriptor, an offset, whence; a device has no end to seek from."""
+    device = context.find(call)
+    if device is None:
+        return PROCEED
+
+    if not context.patient and device.lock.locked():
+        return DEFER
+
+    with device.lock:
+        whence = call.args[2] & 0xFFFFFFFF
+        if whence not in (os.SEEK_SET, os.SEEK_CUR):
+            raise refusal(errno.EINVAL)
+
+        target = call.args[1] + (device.offset if whence == os.SEEK_CUR else 0) & _U64
+        if target > _U64 - _MAX_ERRNO:
+            raise refusal(errno.EOVERFLOW)  # the program would take it for an error
+
+        device.offset = target
+
+    return target
+
+
+#: Form: where the call keeps its bytes and its position.
+READS: Final[dict[str, Handler]] = {
+    name: partial(_read, form)
+    for name, form in zip(("read", "pread64", "readv", "preadv", "preadv2"), _SUFFIXES, strict=True)
+}
+WRITES: Final[dict[str, Handler]] = {
+    name: partial(_write, form)
+    for name, form in zip(
+        ("write", "pwrite64", "writev", "pwritev", "pwritev2"), _SUFFIXES, strict=True
+    )
+}

@@ -1,0 +1,312 @@
+"""The requests of one connection whose answers take time: waits, commits, devices, streams, events.
+
+Each runs as a task of its connection and ends with it. A request that is cancelled before its
+effect changes nothing and is answered with ECANCELED; one that has taken effect is answered as if
+it had not been cancelled.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import orjson
+from anyio.lowlevel import checkpoint
+
+from memhub.errors import Cancelled, DeviceError, NoSuchRange
+from memhub.handle import await_answer
+from memhub.service import wire
+from memhub.service.server.mapping import map_memory
+from memhub.service.server.stream import WriteStream, finish_write, write_piece
+from memhub.service.wire.protocol import CLOSED
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import TaskGroup
+
+    from memhub.core.claims import Claim
+    from memhub.core.replies import SetOutcome
+    from memhub.engine import Engine
+    from memhub.handle import Handle
+    from memhub.pending import Pending
+    from memhub.service.link import Link
+    from memhub.service.server.rights import Peer
+    from memhub.service.settings import Limits
+    from memhub.subscriptions import Subscription
+
+    Answer = wire.Message | None
+    Work = Callable[[], Awaitable[Answer]]
+
+_ROWS_MAX: Final = 1 << 16
+
+
+class RequestTasks:
+    """What one connection has begun and not answered.
+
+    Args:
+        engine: the hub's synchronous half.
+        link: the client.
+        protocol: the service's side of the protocol.
+        task_group: where the tasks run.
+        limits: what the client may use.
+        on_answered: called when a request that took time is answered.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        link: Link,
+        protocol: wire.ServerProtocol,
+        task_group: TaskGroup,
+        limits: Limits,
+        on_answered: Callable[[], None],
+    ) -> None:
+        self.streams: dict[int, WriteStream] = {}
+        self.max_body = protocol.limits.max_body
+
+        #: Bytes of memory in answers to the present receive, which are not queued yet.
+        self.turn_bytes = 0
+        self._engine = engine
+        self._link = link
+        self._protocol = protocol
+        self._task_group = task_group
+        self._held_max = limits.queued_bytes
+        self._queue_high = limits.queued_bytes // 2
+        self._scopes: dict[int, anyio.CancelScope] = {}
+        self._forwards: dict[int, anyio.CancelScope] = {}
+        self._subscriptions = 0
+        self._on_answered = on_answered
+        self._bulk_lock = anyio.Lock(fast_acquire=True)
+
+    @property
+    def backlogged(self) -> bool:
+        """Whether the client has many bytes of answers still to take."""
+        return self._link.queued + self.turn_bytes > self._queue_high
+
+    def send_reply(self, reply: wire.Message) -> None:
+        """Send one answer, piece or event, unless the connection has ended."""
+        if self._protocol.state != CLOSED:
+            self._link.send(self._protocol.send(reply))
+
+    def cancel_request(self, request: int) -> Answer:
+        """Cancel a request that has begun."""
+        scope = self._scopes.get(request)
+        if scope is not None:
+            scope.cancel()
+            return None
+
+        stream = self.streams.pop(request, None)
+        if stream is None:
+            return None
+
+        return self.error_reply(
+            request, Cancelled("cancelled before all of it was written", moved=stream.moved)
+        )
+
+    def error_reply(self, request: int, error: DeviceError) -> wire.Error:
+        """An error as the answer to a request."""
+        return wire.error_to_wire(request, error, self.max_body)
+
+    def _start_task(self, request: int, work: Work) -> Answer:
+        scope = anyio.CancelScope()
+        self._scopes[request] = scope
+        self._task_group.start_soon(self._run_task, request, scope, work)
+
+        return None
+
+    async def _run_task(self, request: int, scope: anyio.CancelScope, work: Work) -> None:
+        reply: Answer = self.error_reply(request, Cancelled("cancelled before its effect"))
+        try:
+            with scope:
+                reply = await work()
+        except DeviceError as error:
+            reply = self.error_reply(request, error)
+        finally:
+            del self._scopes[request]
+
+        if reply is not None:
+            self.send_reply(reply)
+
+        self._on_answered()
+
+    # Ranges and claims
+
+    def await_set(self, request: int, pending: Pending[SetOutcome]) -> Answer:
+        """A MEMRANGE_SET that waits, or whose commit takes time."""
+
+        async def work() -> wire.Message:
+            await await_answer(self._engine, pending)
+
+            return wire.IoctlDone(request, b"")
+
+        return self._start_task(request, work)
+
+    def await_claim(self, it: wire.Claim, pending: Pending[Claim]) -> Answer:
+        """A claim that waits."""
+
+        async def work() -> wire.Message:
+            claim = await await_answer(self._engine, pending)
+            length = claim.end - claim.base
+
+            return wire.Claimed(it.request, it.lease_ms, claim.fence, claim.base, length)
+
+        return self._start_task(it.request, work)
+
+    def await_free(self, it: wire.Wait, handle: Handle, wait: float) -> Answer:
+        """A wait for a free range."""
+
+        async def work() -> wire.Message:
+            await handle.wait_free(it.base, it.length, wait)
+
+            return wire.Done(it.request)
+
+        return self._start_task(it.request, work)
+
+    # Memory
+
+    def start_read(
+        self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
+    ) -> Answer:
+        """Start a read that is long, reaches a device, or goes to a client that reads slowly."""
+        return self._start_task(it.request, partial(self._read, it.request, handle, count, offset))
+
+    async def _read(self, request: int, handle: Handle, count: int, offset: int | None) -> Answer:
+        moved, size = 0, self.max_body
+        while True:
+            step = min(count - moved, size)
+            async with self._bulk_lock:
+                await self._link.room(self._queue_high)
+                try:
+                    at = None if offset is None else offset + moved
+                    data = await _read_some(handle, step, at)
+                except DeviceError as error:
+                    error.moved += moved
+                    raise
+
+                moved += len(data)
+                if moved < count and len(data) == step:
+                    self.send_reply(wire.Data(request, False, data))
+                    continue
+
+                self.send_reply(wire.Data(request, True, data))
+
+            return None
+
+    def start_write(self, request: int, handle: Handle, data: bytes, offset: int | None) -> Answer:
+        """Start a write that goes to a device."""
+
+        async def work() -> wire.Message:
+            if offset is None:
+                return wire.Done(request, await handle.write(data))
+
+            return wire.Done(request, await handle.pwrite(data, offset))
+
+        return self._start_task(request, work)
+
+    def take_piece(self, request: int, stream: WriteStream, data: bytes, *, last: bool) -> Answer:
+        """Take a piece of a streamed write.
+
+        Returns:
+            the answer, after the last piece or an error.
+        """
+        try:
+            if write_piece(stream, self._engine, data, self._held_max) and not last:
+                return None
+        except DeviceError as error:
+            error.moved += stream.moved
+            del self.streams[request]
+
+            return self.error_reply(request, error)
+
+        del self.streams[request]
+        if stream.held is not None:
+            return self._start_task(request, partial(finish_write, request, stream))
+
+        return wire.Done(request, stream.moved)
+
+    def send_map(self, it: wire.Map, handle: Handle, peer: Peer) -> Answer:
+        """Send a machine's memory as a descriptor, in one message with the answer."""
+        reply, fd = map_memory(self._engine, handle, peer, it)
+        try:
+            frames = self._protocol.send(reply)
+        except BaseException:
+            os.close(fd)
+            raise
+
+        self._link.send(frames, fd)
+
+        return None
+
+    # Text and events
+
+    def send_text(self, it: wire.Message, data: bytes) -> Answer:
+        """Send a JSON text as the answer, all pieces but the last, which is returned."""
+        *pieces, last = wire.pieces(it.request, data, self.max_body)
+        for piece in pieces:
+            self.send_reply(piece)
+
+        return last
+
+    def forward_events(self, subscription: Subscription) -> int:
+        """Begin to send a subscription's events.
+
+        Returns:
+            its number.
+        """
+        self._subscriptions += 1
+        number = self._subscriptions
+        self._forwards[number] = scope = anyio.CancelScope()
+        self._task_group.start_soon(self._forward, number, scope, subscription)
+
+        return number
+
+    def stop_forwarding(self, number: int) -> None:
+        """End a subscription.
+
+        Raises:
+            NoSuchRange: ENOENT; there is none of this number.
+        """
+        scope = self._forwards.pop(number, None)
+        if scope is None:
+            raise NoSuchRange(f"there is no subscription {number} on this connection")
+
+        scope.cancel()
+
+    async def _forward(
+        self, number: int, scope: anyio.CancelScope, subscription: Subscription
+    ) -> None:
+        missed = 0
+        with scope, subscription:
+            async for record in subscription:
+                if record["event"] == "missed":
+                    missed += record["count"]
+                else:
+                    await self._link.room(self._queue_high)
+                    self.send_reply(event_of(number, missed, record))
+                    missed = 0
+
+
+def event_of(number: int, missed: int, record: dict[str, Any]) -> wire.Event:
+    """A record as the event of a subscription."""
+    return wire.Event(
+        0,
+        number,
+        min(missed, wire.U32_MAX),
+        record.get("seq") or 0,
+        record.get("base") or 0,
+        record.get("length") or 0,
+        record["event"],
+        orjson.dumps(record),
+    )
+
+
+async def _read_some(handle: Handle, count: int, offset: int | None) -> bytes:
+    """One piece of a read, after other tasks have run."""
+    await checkpoint()
+    if offset is None:
+        return await handle.read(count)
+
+    return await handle.pread(count, offset)
