@@ -3,8 +3,8 @@
 FILE is a file, a pipe, or - for standard input, plain or compressed with gzip (with zstd where
 Python can read it).
 
-exit codes: 0, 1 if the chain is broken, 2 if the log cannot be read, a line is not a record (summary
-and show), or an argument is wrong
+exit codes: 0, 1 if the chain is broken, 2 if the log cannot be read, a line is not a record
+(summary and show), or an argument is wrong
 """
 
 from __future__ import annotations

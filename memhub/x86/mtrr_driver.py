@@ -238,7 +238,7 @@ def _check_request(desc: RangeDesc) -> int:
     """The attribute of a request that some MTRR could hold, exactly one.
 
     Raises:
-        InvalidRange: it is not an aligned power of two of at least 4 KiB, or has not one known type.
+        InvalidRange: it is not an aligned power of two of at least 4 KiB, or its type is not one.
     """
     length = desc.mr_len
     if length < abi.PAGE_SIZE or length & (length - 1):
