@@ -15,7 +15,8 @@ MAX_LINES = 350
 
 #: Each row may import itself and the rows above it. `memhub` is the public face, `__init__.py`.
 ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"abi", "escape"}),
+    frozenset({"abi_layout", "escape"}),
+    frozenset({"abi"}),
     frozenset({"errors"}),
     frozenset({"core"}),
     frozenset({"plugin"}),
@@ -23,8 +24,11 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"audit"}),
     frozenset({"clock", "pending", "recorder"}),
     frozenset({"engine"}),
-    frozenset({"startup", "subscriptions", "report", "devices", "faces"}),
-    frozenset({"handle"}),
+    frozenset(
+        {"async_shell", "devices", "explaining", "faces", "report", "startup", "subscriptions"}
+    ),
+    frozenset({"device_file"}),
+    frozenset({"blocking_device_file", "handle"}),
     frozenset({"process"}),
     frozenset({"hub"}),
     frozenset({"service", "rig", "analysis"}),
