@@ -53,6 +53,9 @@ class Recorder:
         if self._owed:
             events = (*self._owed, *events)
 
+        if not events:
+            return  # a request that is not recorded, such as EXPLAIN
+
         rows = [row for event in events if (row := row_of(event, ended)) is not None]
         if log is not None:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.memory.physical import NeedsDevice
+from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.requests import Read, Write
 from memhub.service import wire
 from memhub.service.server.rights import READ_MEMORY, WRITE_MEMORY
@@ -35,7 +36,7 @@ def _read_memory(
     if not entry.may & READ_MEMORY:
         session.need(entry, READ_MEMORY, "read")
 
-    if count > session.max_body or session.later.crowded:
+    if session.max_body < count <= IOSIZE_MAX or session.later.crowded:
         return session.later.read(it, entry.handle, count, offset)
 
     try:
