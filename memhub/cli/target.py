@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.cli.failures import CommandFailed
+from memhub.service.address import VARIABLE
 
 if TYPE_CHECKING:
     import argparse
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from memhub.service.local import LocalClient
 
     Client = BlockingClient | LocalClient
-
-#: Where a command looks for a service unless it is told.
-VARIABLE = "MEMHUB_SOCKET"
 
 #: The options of `add_target_arguments`, each with a value, for those who split a command line.
 OPTIONS = ("--connect", "--config", "--machine", "--ca", "--cert", "--token-file")

@@ -249,7 +249,11 @@ class RemoteFile:
 
     def explain_request(self, address: int) -> wire.Explain:
         """EXPLAIN."""
-        return wire.Explain(0, self.open_number(), address)
+        number = self.open_number()
+        if not 0 <= address <= U64_MAX:
+            raise invalid_argument(f"address {address:#x} is not an unsigned 64-bit number")
+
+        return wire.Explain(0, number, address)
 
     # Claims
 
