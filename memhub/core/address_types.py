@@ -28,6 +28,10 @@ def as_addresses(addresses: npt.ArrayLike) -> Addresses:
         InvalidArgument: EINVAL; they are not integers, or one does not fit 64 bits.
     """
     given = np.asarray(addresses)
+    if given.dtype.kind == "f" and not isinstance(addresses, np.ndarray):
+        # numpy makes fractions of a list that holds both small numbers and ones above 2^63.
+        given = np.asarray(addresses, dtype=object)
+
     if not given.size:
         return given.astype(np.uint64)
 
