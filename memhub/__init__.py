@@ -1,8 +1,9 @@
 """memhub: FreeBSD's /dev/mem and /dev/kmem as an async multiplexer.
 
 Where things are: `abi` the binary interface, `errors` what is answered, `core` the machine that
-decides, `plugin` what an architecture imports, `audit` the log, `hub` and `handle` the async
-face, `service` the same over sockets, `config` TOML and imports, `cli` the commands.
+decides, `plugin` what an architecture imports, `audit` the log, `device_file` what an open file
+can do, `hub` and `handle` the async face, `service` the same over sockets, `config` TOML and
+imports, `cli` the commands.
 
 The names below are loaded when they are first used, so that a command that needs only a socket
 does not pay for numpy.
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from memhub.arches import load_arches as load_arches
     from memhub.audit import AuditLog as AuditLog
+    from memhub.blocking_device_file import DeviceFile as DeviceFile
     from memhub.clock import ManualClock as ManualClock
     from memhub.clock import SystemClock as SystemClock
     from memhub.config import load_config as load_config
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from memhub.core.spec import KernelMapping as KernelMapping
     from memhub.core.spec import MachineSpec as MachineSpec
     from memhub.core.spec import Region as Region
+    from memhub.device_file import AsyncDeviceFile as AsyncDeviceFile
     from memhub.errors import DeviceError as DeviceError
     from memhub.handle import Handle as Handle
     from memhub.hub import Hub as Hub
@@ -32,9 +35,11 @@ if TYPE_CHECKING:
     from memhub.service.client import connect as connect
 
 _HOMES: Final = {
+    "AsyncDeviceFile": "memhub.device_file",
     "AuditLog": "memhub.audit",
     "Cpu": "memhub.core.driver",
     "DeviceError": "memhub.errors",
+    "DeviceFile": "memhub.blocking_device_file",
     "Handle": "memhub.handle",
     "Hub": "memhub.hub",
     "KernelMapping": "memhub.core.spec",
@@ -49,9 +54,11 @@ _HOMES: Final = {
 }
 
 __all__ = (
+    "AsyncDeviceFile",
     "AuditLog",
     "Cpu",
     "DeviceError",
+    "DeviceFile",
     "Handle",
     "Hub",
     "KernelMapping",

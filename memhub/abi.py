@@ -1,8 +1,9 @@
 """The binary interface of mem(4): layouts, ioctl numbers, flags, pack and unpack.
 
-Everything that depends on bytes lives here and nowhere else. The data model is a parameter:
-an i386 kernel speaks ILP32, an amd64 kernel LP64, and both the size of `struct mem_range_op`
-and the padding of `struct mem_range_desc` differ between them.
+Everything that depends on bytes lives here and in `abi_layout`, which holds the numbers and
+layouts that a client needs before anything else. The data model is a parameter: an i386 kernel
+speaks ILP32, an amd64 kernel LP64, and both the size of `struct mem_range_op` and the padding
+of `struct mem_range_desc` differ between them.
 
 Sources: FreeBSD `sys/sys/memrange.h`, `sys/sys/ioccom.h`, `sys/sys/errno.h`.
 """
@@ -11,72 +12,48 @@ from __future__ import annotations
 
 import enum
 import errno as host_errno
-import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.abi_layout import EVERY_SLOT as EVERY_SLOT
+from memhub.abi_layout import EXTRA_FLAG_WORDS as EXTRA_FLAG_WORDS
+from memhub.abi_layout import FLAG_WORDS as FLAG_WORDS
+from memhub.abi_layout import ILP32_LAYOUT, LP64_LAYOUT, misfit
+from memhub.abi_layout import MDF_ACTIVE as MDF_ACTIVE
+from memhub.abi_layout import MDF_ATTRMASK as MDF_ATTRMASK
+from memhub.abi_layout import MDF_BOGUS as MDF_BOGUS
+from memhub.abi_layout import MDF_BUSY as MDF_BUSY
+from memhub.abi_layout import MDF_FIRMWARE as MDF_FIRMWARE
+from memhub.abi_layout import MDF_FIXACTIVE as MDF_FIXACTIVE
+from memhub.abi_layout import MDF_FIXBASE as MDF_FIXBASE
+from memhub.abi_layout import MDF_FIXLEN as MDF_FIXLEN
+from memhub.abi_layout import MDF_FORCE as MDF_FORCE
+from memhub.abi_layout import MDF_RESERVED as MDF_RESERVED
+from memhub.abi_layout import MDF_SETTABLE as MDF_SETTABLE
+from memhub.abi_layout import MDF_UNCACHEABLE as MDF_UNCACHEABLE
+from memhub.abi_layout import MDF_UNKNOWN as MDF_UNKNOWN
+from memhub.abi_layout import MDF_WRITEBACK as MDF_WRITEBACK
+from memhub.abi_layout import MDF_WRITECOMBINE as MDF_WRITECOMBINE
+from memhub.abi_layout import MDF_WRITEPROTECT as MDF_WRITEPROTECT
+from memhub.abi_layout import MDF_WRITETHROUGH as MDF_WRITETHROUGH
+from memhub.abi_layout import MEMRANGE_SET_REMOVE as MEMRANGE_SET_REMOVE
+from memhub.abi_layout import MEMRANGE_SET_UPDATE as MEMRANGE_SET_UPDATE
+from memhub.abi_layout import OWNER_SIZE as OWNER_SIZE
+from memhub.abi_layout import PAGE_SIZE as PAGE_SIZE
+from memhub.abi_layout import U64_MAX as U64_MAX
+from memhub.abi_layout import IoctlReply as IoctlReply
+from memhub.abi_layout import owner_bytes as owner_bytes
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from struct import Struct
 
     import numpy as np
     import numpy.typing as npt
 
-    Buffer = bytes | bytearray | memoryview
-
-MDF_UNCACHEABLE: Final = 1 << 0
-MDF_WRITECOMBINE: Final = 1 << 1
-MDF_WRITETHROUGH: Final = 1 << 2
-MDF_WRITEBACK: Final = 1 << 3
-MDF_WRITEPROTECT: Final = 1 << 4
-MDF_UNKNOWN: Final = 1 << 5
-MDF_ATTRMASK: Final = 0x00FFFFFF
-MDF_FIXBASE: Final = 1 << 24
-MDF_FIXLEN: Final = 1 << 25
-MDF_FIRMWARE: Final = 1 << 26
-MDF_ACTIVE: Final = 1 << 27
-MDF_BOGUS: Final = 1 << 28
-MDF_FIXACTIVE: Final = 1 << 29
-MDF_BUSY: Final = 1 << 30
-MDF_FORCE: Final = 1 << 31
-
-#: The five attributes that a client can ask for.
-MDF_SETTABLE: Final = (
-    MDF_UNCACHEABLE | MDF_WRITECOMBINE | MDF_WRITETHROUGH | MDF_WRITEBACK | MDF_WRITEPROTECT
-)
-
-#: Bits of `mr_flags` that no FreeBSD header defines: a descriptor with one of them is malformed.
-MDF_RESERVED: Final = MDF_ATTRMASK & ~(MDF_SETTABLE | MDF_UNKNOWN)
-
-MEMRANGE_SET_UPDATE: Final = 0
-MEMRANGE_SET_REMOVE: Final = 1
-
-OWNER_SIZE: Final = 8
-U64_MAX: Final = (1 << 64) - 1
-PAGE_SIZE: Final = 4096
-
-#: Flag bit and the word that memcontrol(8) prints for it, in memcontrol's order.
-FLAG_WORDS: Final[tuple[tuple[int, str], ...]] = (
-    (MDF_UNCACHEABLE, "uncacheable"),
-    (MDF_WRITECOMBINE, "write-combine"),
-    (MDF_WRITETHROUGH, "write-through"),
-    (MDF_WRITEBACK, "write-back"),
-    (MDF_WRITEPROTECT, "write-protect"),
-    (MDF_FORCE, "force"),
-    (MDF_UNKNOWN, "unknown"),
-    (MDF_FIXBASE, "fixed-base"),
-    (MDF_FIXLEN, "fixed-length"),
-    (MDF_FIRMWARE, "set-by-firmware"),
-    (MDF_ACTIVE, "active"),
-    (MDF_BOGUS, "bogus"),
-)
-
-#: The two flags that memcontrol(8) has no word for; memhub's own listings name them.
-EXTRA_FLAG_WORDS: Final[tuple[tuple[int, str], ...]] = (
-    (MDF_FIXACTIVE, "fixed-active"),
-    (MDF_BUSY, "busy"),
-)
+    from memhub.abi_layout import Buffer as Buffer
+    from memhub.abi_layout import Layout
 
 
 def flag_words(mr_flags: int, *, extra: bool = True) -> tuple[str, ...]:
@@ -155,14 +132,9 @@ class RangeDesc:
             self._refuse()
 
     def _refuse(self) -> None:
-        for name in ("mr_base", "mr_len"):
-            if not 0 <= getattr(self, name) <= U64_MAX:
-                raise ValueError(
-                    f"{name} {getattr(self, name):#x} does not fit an unsigned 64-bit field"
-                )
-
-        if not 0 <= self.mr_flags <= 0xFFFFFFFF:
-            raise ValueError(f"mr_flags {self.mr_flags:#x} does not fit 32 bits")
+        words = misfit(self.mr_base, self.mr_len, self.mr_flags)
+        if words:
+            raise ValueError(words)
 
         raise ValueError(f"mr_owner {self.mr_owner!r} is not {OWNER_SIZE} bytes long")
 
@@ -182,60 +154,29 @@ class RangeDesc:
         return f"{self.mr_base:#x}/{self.mr_len:#x} {escape_controls(self.owner) or '-'} {words}"
 
 
-def owner_bytes(label: str | bytes) -> bytes:
-    """Render an owner label as the eight bytes of `mr_owner`.
-
-    Args:
-        label: the text (Latin-1) or bytes; cut at seven bytes, as mem(4) does (`memioctl`
-            forces byte 7 to NUL before the driver sees it).
-
-    Returns:
-        eight bytes, NUL padded.
-
-    Raises:
-        ValueError: the text has a character outside Latin-1.
-    """
-    if isinstance(label, str):
-        try:
-            label = label.encode("latin-1")
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"owner {label!r} has a character that one byte cannot hold"
-            ) from error
-
-    return label[: OWNER_SIZE - 1].ljust(OWNER_SIZE, b"\0")
-
-
-_IOC_OUT: Final = 0x40000000
-_IOC_IN: Final = 0x80000000
-_IOC_LEN_SHIFT: Final = 16
-_GROUP: Final = ord("m") << 8
-
-
 @dataclass(frozen=True, slots=True)
 class DataModel:
-    """How one C data model lays out the structures and numbers the requests.
+    """A C data model: a layout, with descriptors as values and tables as arrays.
 
     Attributes:
+        layout: the structures and the numbers; the other attributes are its own.
         name: `LP64` or `ILP32`.
-        desc: `struct mem_range_desc`; 32 bytes on LP64, 28 on ILP32 (u64 aligns to 4 there).
-        op: `struct mem_range_op`: `mo_desc`, `mo_arg[0]`, `mo_arg[1]`.
+        desc: `struct mem_range_desc`.
+        op: `struct mem_range_op`.
         get: the number of MEMRANGE_GET.
         set: the numbers of MEMRANGE_SET: FreeBSD's, then what `_IOW` makes on Linux.
     """
 
-    name: str
-    desc: struct.Struct
-    op: struct.Struct
+    layout: Layout = field(repr=False)
+    name: str = field(init=False)
+    desc: Struct = field(init=False, compare=False, repr=False)
+    op: Struct = field(init=False, compare=False, repr=False)
     get: int = field(init=False)
     set: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        size = self.op.size << _IOC_LEN_SHIFT
-        object.__setattr__(self, "get", _IOC_IN | _IOC_OUT | size | _GROUP | 50)
-        object.__setattr__(
-            self, "set", (_IOC_IN | size | _GROUP | 51, _IOC_OUT | size | _GROUP | 51)
-        )
+        for name in ("name", "desc", "op", "get", "set"):
+            object.__setattr__(self, name, getattr(self.layout, name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return data_model, (self.name,)  # a struct cannot be copied or pickled
@@ -326,8 +267,8 @@ class DataModel:
         return packed.tobytes()
 
 
-LP64: Final = DataModel("LP64", struct.Struct("<QQI8s4x"), struct.Struct("<Qii"))
-ILP32: Final = DataModel("ILP32", struct.Struct("<QQI8s"), struct.Struct("<Iii"))
+LP64: Final = DataModel(LP64_LAYOUT)
+ILP32: Final = DataModel(ILP32_LAYOUT)
 
 DATA_MODELS: Final[tuple[DataModel, ...]] = (LP64, ILP32)
 

@@ -1,4 +1,4 @@
-"""The asynchronous face of an open device file.
+"""The asynchronous face of an open device file: `memhub.device_file.AsyncDeviceFile`.
 
 Each method awaits a checkpoint first and then does its work in one go (`Engine.submit`), so that
 a cancelled caller has either changed nothing or changed it whole, with its record. The
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, final
 import anyio
 from anyio.lowlevel import checkpoint
 
+from memhub.async_shell import await_answer, close_cause
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
     AwaitFree,
@@ -30,6 +31,7 @@ from memhub.core.requests import (
 )
 from memhub.devices import read_devices, write_devices
 from memhub.escape import escape_controls
+from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
@@ -43,7 +45,6 @@ from memhub.pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     import numpy as np
     import numpy.typing as npt
@@ -63,8 +64,8 @@ R = TypeVar("R")
 class Handle:
     """An open `/dev/mem` or `/dev/kmem`; made by `Hub.open` and `Process.open`.
 
-    Close it, or use it in `async with` or `with`. A handle that is dropped unclosed is closed
-    when it is collected, with a ResourceWarning.
+    Arguments, replies and errors of its methods are those of `AsyncDeviceFile`. A handle that
+    is dropped unclosed is closed when it is collected, with a ResourceWarning.
 
     Attributes:
         number: the hub's number for it.
@@ -82,9 +83,9 @@ class Handle:
     def __repr__(self) -> str:
         state = " closed" if self.closed else ""
 
-        return escape_controls(
-            f"<Handle {self.number} on {self.path} of {self.process.name}{state}>"
-        )
+        text = f"<Handle {self.number} on {self.path} of {self.process.name}{state}>"
+
+        return escape_controls(text)
 
     @property
     def path(self) -> str:
@@ -103,15 +104,11 @@ class Handle:
 
     # Closing
 
-    def close(self, cause: str = "close") -> None:
-        """Close at once; nothing in it waits. Closing twice does nothing.
+    def close(self) -> None:
+        """Close at once; nothing in it waits. Closing twice does nothing."""
+        self._close("close")
 
-        Args:
-            cause: for the log.
-
-        Raises:
-            LogFailed: EIO; it is closed, but what it held ends only when the log works again.
-        """
+    def _close(self, cause: str) -> None:
         if not self.closed:
             try:
                 close_file(self._engine, self.number, cause)
@@ -127,18 +124,13 @@ class Handle:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close(close_cause(kind))
+        self._close(close_cause(kind))
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close(close_cause(kind))
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._close(close_cause(kind))
 
     def __del__(self) -> None:
         number = getattr(self, "number", None)
@@ -153,19 +145,7 @@ class Handle:
     # Memory
 
     async def read(self, length: int) -> bytes:
-        """Read at the handle's offset, and move it on.
-
-        Args:
-            length: bytes.
-
-        Returns:
-            the bytes; fewer where the architecture answers a short count.
-
-        Raises:
-            BadHandle: EBADF; closed, or not opened for reading.
-            BadAddress: EFAULT; by the architecture's transfer rules (`memrw`); `moved` says how
-                far it came.
-        """
+        """Read at the handle's offset, and move it on."""
         await checkpoint()
         try:
             return self._engine.submit(Read(self.number, length))
@@ -181,18 +161,7 @@ class Handle:
             return await read_devices(self._engine, self.number, length, offset)
 
     async def write(self, data: Buffer) -> int:
-        """Write at the handle's offset, and move it on.
-
-        Args:
-            data: the bytes.
-
-        Returns:
-            bytes written; fewer where the architecture answers a short count.
-
-        Raises:
-            BadHandle: EBADF; closed, or not opened for writing.
-            BadAddress: EFAULT; unreachable, or write-protected where the machine faults.
-        """
+        """Write at the handle's offset, and move it on."""
         await checkpoint()
         try:
             return self._engine.submit(Write(self.number, data))
@@ -208,35 +177,19 @@ class Handle:
             return await write_devices(self._engine, self.number, data, offset)
 
     def read_nowait(self, length: int) -> bytes:
-        """`read` without a checkpoint.
-
-        Raises:
-            anyio.WouldBlock: a device model answers part of it.
-        """
+        """`read` without a checkpoint; `anyio.WouldBlock` where a device model takes part."""
         return self._move_nowait(Read(self.number, length))
 
     def pread_nowait(self, length: int, offset: int) -> bytes:
-        """`pread` without a checkpoint.
-
-        Raises:
-            anyio.WouldBlock: a device model answers part of it.
-        """
+        """`pread` without a checkpoint; `anyio.WouldBlock` where a device model takes part."""
         return self._move_nowait(Read(self.number, length, offset))
 
     def write_nowait(self, data: Buffer) -> int:
-        """`write` without a checkpoint.
-
-        Raises:
-            anyio.WouldBlock: a device model takes part of it.
-        """
+        """`write` without a checkpoint; `anyio.WouldBlock` where a device model takes part."""
         return self._move_nowait(Write(self.number, data))
 
     def pwrite_nowait(self, data: Buffer, offset: int) -> int:
-        """`pwrite` without a checkpoint.
-
-        Raises:
-            anyio.WouldBlock: a device model takes part of it.
-        """
+        """`pwrite` without a checkpoint; `anyio.WouldBlock` where a device model takes part."""
         return self._move_nowait(Write(self.number, data, offset))
 
     def _move_nowait(self, request: Request[R]) -> R:
@@ -246,19 +199,7 @@ class Handle:
             raise anyio.WouldBlock from error
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the handle's offset.
-
-        Args:
-            offset: an unsigned 64-bit number; with SEEK_CUR, how far (may be negative).
-            whence: `os.SEEK_SET` or `os.SEEK_CUR`; a device file has no end.
-
-        Returns:
-            the new offset.
-
-        Raises:
-            BadHandle: EBADF; closed.
-            InvalidArgument: EINVAL; another `whence`, or an offset that is no u64.
-        """
+        """Move the handle's offset."""
         await checkpoint()
 
         return self._engine.submit(Seek(self.number, offset, whence))
@@ -278,37 +219,11 @@ class Handle:
         wait: float | None = None,
         fence: int | None = None,
     ) -> IoctlReply:
-        """Make an ioctl in the device's own binary layout.
-
-        Args:
-            request: MEMRANGE_GET or MEMRANGE_SET, as FreeBSD or Linux encodes it.
-            op: `struct mem_range_op`; what is in `mo_desc` is not looked at.
-            descs: what `mo_desc` points to: the descriptor of a SET; for a GET the room there
-                is, or None for as much as it takes.
-            wait: for a SET, seconds to wait while it is BUSY; None answers EBUSY at once.
-            fence: for a SET, the fencing number that this process believes to hold.
-
-        Returns:
-            both buffers as the ioctl leaves them.
-
-        Raises:
-            BadHandle: EBADF; closed.
-            UnknownIoctl: ENOTTY; not one of mem(4)'s.
-            BadAddress: EFAULT; a buffer has the wrong size.
-            NotSupported: EOPNOTSUPP; no range operations, or `mo_arg[0]` is no such.
-            NoRanges: ENXIO; no descriptors.
-            DeviceError: what the architecture or an owner says; nothing has changed.
-        """
+        """Make an ioctl in the device's own binary layout."""
         await checkpoint()
+        room = None if descs is None else len(descs)
         asked = decode_ioctl(
-            self.file.model,
-            self.number,
-            request,
-            op,
-            descs or b"",
-            None if descs is None else len(descs),
-            wait=wait,
-            fence=fence,
+            self.file.model, self.number, request, op, descs or b"", room, wait=wait, fence=fence
         )
         if isinstance(asked, SetRange):
             await self._answer(asked)
@@ -319,15 +234,9 @@ class Handle:
     def ioctl_nowait(
         self, request: int, op: Buffer, descs: Buffer | None = None, *, fence: int | None = None
     ) -> IoctlReply:
-        """`ioctl` without a checkpoint and without a wait.
-
-        Raises:
-            anyio.WouldBlock: a SET on a machine whose commits take time.
-        """
-        room = None if descs is None else len(descs)
-        asked = decode_ioctl(
-            self.file.model, self.number, request, op, descs or b"", room, fence=fence
-        )
+        """`ioctl` without a checkpoint or a wait; `anyio.WouldBlock` if a commit takes time."""
+        model, room = self.file.model, None if descs is None else len(descs)
+        asked = decode_ioctl(model, self.number, request, op, descs or b"", room, fence=fence)
         if isinstance(asked, SetRange):
             if self.machine.commit_ns:
                 raise anyio.WouldBlock
@@ -335,26 +244,22 @@ class Handle:
             self._engine.submit(asked)
             return IoctlReply(bytes(op), b"")
 
-        return encode_get(self.file.model, op, self._engine.submit(asked))
+        return encode_get(model, op, self._engine.submit(asked))
 
     async def ranges(self) -> tuple[RangeDesc, ...]:
-        """The whole table as this process sees it; others' slots show MDF_BUSY.
-
-        Raises:
-            NotSupported: EOPNOTSUPP.
-            NoRanges: ENXIO.
-        """
+        """The whole table as this process sees it; others' slots show MDF_BUSY."""
         await checkpoint()
-        _, image = self._engine.submit(GetRanges(self.number, EVERY_SLOT))
 
-        return self.file.model.unpack_table(image)
+        return self.file.model.unpack_table(self._image())
 
     async def range_array(self) -> npt.NDArray[np.void]:
         """The whole table as a structured array of shape `(slots,)`; see `DataModel.dtype`."""
         await checkpoint()
-        _, image = self._engine.submit(GetRanges(self.number, EVERY_SLOT))
 
-        return self.file.model.array(image)
+        return self.file.model.array(self._image())
+
+    def _image(self) -> bytes:
+        return self._engine.submit(GetRanges(self.number, EVERY_SLOT))[1]
 
     async def set_range(
         self,
@@ -368,29 +273,7 @@ class Handle:
         fence: int | None = None,
         lease: float | None = None,
     ) -> SetOutcome:
-        """MEMRANGE_SET with MEMRANGE_SET_UPDATE.
-
-        Args:
-            base: first byte.
-            length: bytes.
-            attribute: one `MDF_*` attribute.
-            owner: the label, at most seven bytes of Latin-1.
-            force: also over a slot of unknown type (MDF_FORCE).
-            wait: seconds to wait while it is BUSY; None answers EBUSY at once.
-            fence: the fencing number that this process believes to hold.
-            lease: seconds after which the claim it takes ends unless renewed.
-
-        Returns:
-            what it changed: slots, descriptors before and after, the claim's fencing number.
-
-        Raises:
-            InvalidRange: EINVAL; by the architecture's rules.
-            RangeBusy: EBUSY; the obstacles say whose it is.
-            NoSpace: ENOSPC; the obstacles list the slots.
-            AccessDenied: EACCES; a slot of unknown type, without `force`.
-            TimedOut: ETIMEDOUT; still BUSY after `wait` seconds.
-            WouldDeadlock: EDEADLK; the wait would close a circle.
-        """
+        """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
         await checkpoint()
         request = update_request(
             self.file.model,
@@ -410,15 +293,10 @@ class Handle:
     async def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
     ) -> SetOutcome:
-        """MEMRANGE_SET with MEMRANGE_SET_REMOVE; arguments are those of `set_range`.
-
-        Raises:
-            NoSuchRange: ENOENT; no slot holds just this range.
-            NotPermitted: EPERM; a fixed slot.
-            RangeBusy: EBUSY; the obstacles say whose it is.
-        """
+        """MEMRANGE_SET with MEMRANGE_SET_REMOVE; arguments are those of `set_range`."""
         await checkpoint()
-        request = remove_request(self.file.model, self.number, base, length, wait=wait, fence=fence)
+        model = self.file.model
+        request = remove_request(model, self.number, base, length, wait=wait, fence=fence)
 
         return await self._set(request)
 
@@ -429,119 +307,44 @@ class Handle:
         return await self._answer(request)
 
     async def explain(self, address: int) -> Explanation:
-        """Which memory type an address has, and why.
-
-        Args:
-            address: physical on `/dev/mem`, kernel virtual on `/dev/kmem`.
-
-        Raises:
-            NotSupported: EOPNOTSUPP; the machine has no range operations.
-            BadAddress: EFAULT; the kernel maps nothing there.
-            InvalidArgument: EINVAL; past the last physical address.
-        """
+        """Which memory type an address has, and why."""
         await checkpoint()
 
         return self._engine.submit(Explain(self.number, address))
 
+    async def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Which memory types many addresses have, in one look-up."""
+        await checkpoint()
+
+        return explain_addresses(self._engine, self.number, addresses)
+
     # Claims
 
     async def claim(
-        self,
-        base: int,
-        length: int,
-        *,
-        lease: float | None = None,
-        wait: float | None = None,
+        self, base: int, length: int, *, lease: float | None = None, wait: float | None = None
     ) -> Claim:
-        """Claim a stretch of addresses for this process, without changing an attribute.
-
-        Args:
-            base: first byte.
-            length: bytes.
-            lease: seconds after which it ends unless renewed; None lets it last.
-            wait: seconds to wait for it; None answers EBUSY at once.
-
-        Returns:
-            the claim; its `fence` is the fencing number.
-
-        Raises:
-            RangeBusy: EBUSY; a byte of it is somebody else's.
-            TimedOut: ETIMEDOUT; still BUSY after `wait` seconds.
-            WouldDeadlock: EDEADLK; the wait would close a circle.
-            InvalidArgument: EINVAL; no such range, or no such lease.
-        """
+        """Claim a stretch of addresses for this process, without changing an attribute."""
         await checkpoint()
 
         return await self._answer(ClaimRange(self.number, base, length, lease, wait))
 
     async def release(self, base: int, length: int, *, fence: int | None = None) -> None:
-        """Give back this process's claims inside a range; the ranges stay programmed.
-
-        Args:
-            base: first byte.
-            length: bytes.
-            fence: the fencing number that this process believes to hold.
-
-        Raises:
-            NoSuchRange: ENOENT; it holds none there.
-            StaleClaim: EBUSY; `fence` is not one that it holds.
-        """
+        """Give back this process's claims inside a range; the ranges stay programmed."""
         await checkpoint()
         self._engine.submit(ReleaseRange(self.number, base, length, fence))
 
     async def renew(self, fence: int, lease: float | None) -> Claim:
-        """Let a claim run for `lease` more seconds from now; None lets it last.
-
-        Raises:
-            StaleClaim: EBUSY; the claim is lost; the reason says when and why.
-        """
+        """Let a claim run for `lease` more seconds from now; None lets it last."""
         await checkpoint()
 
         return self._engine.submit(RenewClaim(self.number, fence, lease))
 
     async def wait_free(self, base: int, length: int, wait: float) -> None:
-        """Wait until nobody else holds a byte of a range, and claim nothing.
-
-        Raises:
-            TimedOut: ETIMEDOUT; not within `wait` seconds.
-            WouldDeadlock: EDEADLK; the wait would close a circle.
-        """
+        """Wait until nobody else holds a byte of a range, and claim nothing."""
         await checkpoint()
         await self._answer(AwaitFree(self.number, base, length, wait))
 
     async def _answer(self, request: WaitingRequest[R]) -> R:
         answer = self._engine.submit(request)
-        if isinstance(answer, Pending):
-            return await await_answer(self._engine, answer)
 
-        return answer
-
-
-async def await_answer(engine: Engine, pending: Pending[R]) -> R:
-    """Wait for an answer that is still to come; a caller that is cancelled gives it up.
-
-    Raises:
-        DeviceError: the request was refused.
-    """
-    try:
-        while not pending.done:
-            if pending.due_ns is None:
-                event = anyio.Event()
-                pending.wake = event.set
-                await event.wait()
-            else:
-                await engine.clock.sleep_until(engine.due_of(pending))
-                engine.tick()
-    except BaseException:
-        engine.abandon(pending)
-        raise
-
-    return pending.result()
-
-
-def close_cause(kind: type[BaseException] | None) -> str:
-    """What the log says of a close that an exception, or none, brought about."""
-    if kind is None:
-        return "close"
-
-    return "cancelled" if not issubclass(kind, Exception) else "error"
+        return await await_answer(self._engine, answer) if isinstance(answer, Pending) else answer

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Self, final
 
 from anyio.lowlevel import checkpoint
 
+from memhub.async_shell import close_cause
 from memhub.core.requests import Open
 from memhub.errors import BadHandle, LogFailed
-from memhub.handle import Handle, close_cause
+from memhub.handle import Handle
 from memhub.lifecycle import close_file, open_file
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ MAX_LINES = 350
 
 #: Each row may import itself and the rows above it. `memhub` is the public face, `__init__.py`.
 ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"abi", "escape"}),
+    frozenset({"abi_layout", "escape"}),
+    frozenset({"abi"}),
     frozenset({"errors"}),
     frozenset({"core"}),
     frozenset({"x86"}),
@@ -24,8 +25,20 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"audit"}),
     frozenset({"clock", "pending", "deadlines", "open_files", "records"}),
     frozenset({"engine"}),
-    frozenset({"lifecycle", "startup", "subscriptions", "report", "devices", "faces"}),
-    frozenset({"handle"}),
+    frozenset(
+        {
+            "async_shell",
+            "devices",
+            "explaining",
+            "faces",
+            "lifecycle",
+            "report",
+            "startup",
+            "subscriptions",
+        }
+    ),
+    frozenset({"device_file"}),
+    frozenset({"blocking_device_file", "handle"}),
     frozenset({"process"}),
     frozenset({"hub"}),
     frozenset({"service", "rig", "analysis"}),

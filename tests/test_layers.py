@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -75,6 +76,20 @@ def test_every_module_is_named_for_what_it_holds() -> None:
     parts = [(s.path, set(s.module.split("."))) for s in sources("memhub", "plugins", "tests")]
 
     assert [path for path, names in parts if names & NAMES_THAT_SAY_NOTHING] == []
+
+
+def test_ioctl_numbers_and_structures_are_laid_out_in_one_file() -> None:
+    """0xc0106d32 and its like, and the formats of the structures."""
+    numbers = {0xC0106D32, 0x80106D33, 0x40106D33, 0xC00C6D32, 0x800C6D33, 0x400C6D33}
+    told = numbers | {"<Qii", "<Iii", "<QQI8s4x", "<QQI8s"}
+    found = {
+        source.path
+        for source in sources("memhub", "plugins")
+        for node in ast.walk(source.tree())
+        if isinstance(node, ast.Constant) and node.value in told
+    }
+
+    assert found == {"memhub/abi_layout.py"}
 
 
 # The rules themselves: each finds the fault it is for

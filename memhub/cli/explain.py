@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from memhub.cli.configured import add_machine_arguments, fresh_machine
 from memhub.cli.failures import CommandFailed
+from memhub.cli.target import Target, add_target_arguments, open_target
 from memhub.cli.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     import argparse
 
-    from memhub.core.machine import Machine
+    from memhub.core.replies import Explanation
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub explain`; 1 where the machine has no memory types to explain."""
-    add_machine_arguments(parser)
+    add_target_arguments(parser)
     parser.add_argument("--json", action="store_true", help="a list of objects")
     parser.add_argument(
         "addresses", nargs="+", metavar="ADDRESS", help="a physical address, as 0xf0000 or 983040"
     )
     chosen = parser.parse_args(arguments)
     addresses = [_address(text) for text in chosen.addresses]
-    machine = fresh_machine(chosen.config, chosen.machine)
-    _check(machine, addresses)
-    rows = [_facts(machine, address) for address in addresses]
+    found = _explain_all(open_target(chosen, "memhub explain"), addresses)
     if chosen.json:
-        print_json(rows)
+        print_json([_facts(it) for it in found])
     else:
-        for row in rows:
-            mark = " (implementation-defined)" if row["implementation_defined"] else ""
-            print_line(f"{row['address']:#x}  {row['type']}{mark}  {row['why']}")
+        for it in found:
+            mark = " (implementation-defined)" if it.implementation_defined else ""
+            print_line(f"{it.address:#x}  {it.type}{mark}  {it.why}")
 
     return 0
 
@@ -43,31 +41,22 @@ def _address(text: str) -> int:
         raise CommandFailed(f"{text!r} is not an address: give it as 0xf0000 or 983040") from None
 
 
-def _check(machine: Machine, addresses: list[int]) -> None:
-    if machine.table is None:
-        raise CommandFailed(
-            f"{machine.name} has no range operations ({machine.arch.name}: "
-            f"{machine.arch.summary}): the types of its memory are not known here",
-            1,
-        )
+def _explain_all(target: Target, addresses: list[int]) -> list[Explanation]:
+    with target.client as client, client.open(target.path("mem"), "r") as handle:
+        from memhub.errors import InvalidArgument, NotSupported
 
-    bits = machine.spec.cpu.phys_bits
-    for address in addresses:
-        if not 0 <= address < 1 << bits:
-            raise CommandFailed(
-                f"address {address:#x} is outside the {bits} physical address bits of "
-                f"{machine.name} (0 to {(1 << bits) - 1:#x})"
-            )
+        try:
+            return [handle.explain(address) for address in addresses]
+        except NotSupported as error:
+            raise CommandFailed(error.reason, 1) from error
+        except InvalidArgument as error:
+            raise CommandFailed(error.reason) from error
 
 
-def _facts(machine: Machine, address: int) -> dict[str, Any]:
-    table = machine.table
-    assert table is not None
-    answer = table.types.lookup(address)
-
+def _facts(it: Explanation) -> dict[str, object]:
     return {
-        "address": address,
-        "type": answer.type,
-        "why": answer.why,
-        "implementation_defined": answer.implementation_defined,
+        "address": it.address,
+        "type": it.type,
+        "why": it.why,
+        "implementation_defined": it.implementation_defined,
     }

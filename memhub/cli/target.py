@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.cli.failures import CommandFailed
+from memhub.service.address import VARIABLE
 
 if TYPE_CHECKING:
     import argparse
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from memhub.service.local import LocalClient
 
     Client = BlockingClient | LocalClient
-
-#: Names the service where a command line does not.
-VARIABLE = "MEMHUB_SOCKET"
 
 #: The options of `add_target_arguments`, each with a value, for code that splits a command line.
 OPTIONS = ("--connect", "--config", "--machine", "--ca", "--cert", "--token-file")

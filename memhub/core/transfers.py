@@ -136,7 +136,10 @@ def explain(machine: Machine, file: OpenFile, address: int) -> Explanation:
     """
     physical = physical_address(machine, file, address)
     if machine.table is None:
-        raise NotSupported(f"{machine.name} has no range operations: its types are not known")
+        raise NotSupported(
+            f"{machine.name} has no range operations ({machine.arch.name}: "
+            f"{machine.arch.summary}): what types its memory has is not known"
+        )
 
     answer = machine.table.types.lookup(physical)
 

@@ -8,8 +8,9 @@ Source: FreeBSD `sys/sys/memrange.h`, `sys/dev/mem/memdev.c` (memioctl), `sys/de
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
+from memhub.abi import EVERY_SLOT as EVERY_SLOT
 from memhub.abi import (
     MDF_FORCE,
     MEMRANGE_SET_REMOVE,
@@ -17,26 +18,12 @@ from memhub.abi import (
     RangeDesc,
     owner_bytes,
 )
+from memhub.abi import IoctlReply as IoctlReply
 from memhub.core.requests import GetRanges, RefuseIoctl, SetRange
 from memhub.errors import BadAddress, InvalidArgument, UnknownIoctl
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, DataModel
-
-#: More slots than any machine has: INT_MAX in `mo_arg[0]`.
-EVERY_SLOT: Final = 0x7FFFFFFF
-
-
-class IoctlReply(NamedTuple):
-    """What an ioctl leaves behind.
-
-    Attributes:
-        op: `struct mem_range_op` as it is now.
-        descs: the descriptors that `mo_desc` points to now; empty if none were written.
-    """
-
-    op: bytes
-    descs: bytes
 
 
 def decode_ioctl(

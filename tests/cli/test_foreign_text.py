@@ -23,7 +23,7 @@ from memhub.config.errors import Problem
 from memhub.core.driver import OptionError
 from memhub.errors import DeviceError, RangeBusy, StaleClaim
 from memhub.rig import Mismatch, TraceError
-from memhub.service.calls import lost
+from memhub.service.client_errors import lost_connection
 from memhub.service.settings import ServiceError
 from source_rules import sources
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         AuditError(HOSTILE, HOSTILE),
         TraceError(HOSTILE),
         ServiceError(HOSTILE),
-        lost(HOSTILE),
+        lost_connection(HOSTILE),
         Mismatch(HOSTILE, None, HOSTILE, HOSTILE, HOSTILE),
         RangeDesc(0, 0x1000, 0, owner_bytes(LABEL)),
     ],

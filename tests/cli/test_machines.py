@@ -11,7 +11,9 @@ import pytest
 
 from machines import MACHINES
 from memhub import arches as loader
+from memhub import load_arches
 from memhub.config import load_config
+from service.served import served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +131,41 @@ def test_what_cannot_be_explained_is_refused(
     run: Run, lab: Path, arguments: list[str], code: int, message: str
 ) -> None:
     done = run("explain", "--config", lab, *arguments)
+
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["lines", "json"])
+def test_a_service_explains_as_a_file_does(
+    run: Run, lab: Path, tmp_path: Path, form: list[str]
+) -> None:
+    specs = load_config(lab, arches=load_arches()).machines
+    asked = [*form, "--machine", "server", "0xf0000", "0", "1065353216"]
+    here = run("explain", "--config", lab, *asked)
+    with served(tmp_path / "s", *specs.values()):
+        there = run("explain", "--connect", tmp_path / "s", *asked)
+
+    assert (there.code, there.err) == (0, "")
+    assert there.out == here.out
+    assert "0xf0" in here.out or "983040" in here.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--machine", "server", str(1 << 40)], 2, "address 0x10000000000 is outside the 40 "),
+        (["--machine", "server", "--", "-1"], 2, "address -0x1 is not an unsigned 64-bit number"),
+        (["--machine", "board", "0"], 1, "board has no range operations (arm64: "),
+        (["--machine", "nix", "0"], 1, "there is no machine 'nix'"),
+    ],
+)
+def test_a_service_says_what_it_cannot_explain(
+    run: Run, lab: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    specs = load_config(lab, arches=load_arches()).machines
+    with served(tmp_path / "s", *specs.values()):
+        done = run("explain", "--connect", tmp_path / "s", *arguments)
 
     assert (done.code, done.out) == (code, "")
     assert message in done.err

@@ -24,7 +24,7 @@ from memhub.errors import (
     TimedOut,
     WouldDeadlock,
 )
-from memhub.service.calls import where
+from memhub.service.address import parse_address
 from service.service_rig import MIB, WINDOW, lab, machine
 
 if TYPE_CHECKING:
@@ -327,13 +327,13 @@ async def test_a_lost_service_fails_whoever_waits(tmp_path: Path) -> None:
     ],
 )
 def test_addresses(text: str, found: tuple[str, str, int]) -> None:
-    assert where(text) == found
+    assert parse_address(text) == found
 
 
 @pytest.mark.parametrize("text", ["", "tcp:lab", "tcp::1", "tcp:lab:x", "tcp:lab:70000"])
 def test_wrong_addresses(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|named"):
-        where(text)
+        parse_address(text)
 
 
 async def test_the_environment_names_the_service(

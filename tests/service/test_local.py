@@ -228,7 +228,8 @@ async def _answers_there(spec: MachineSpec, path: str, ops: list[Any], file: Pat
     answers: list[Any] = []
     with _log(file) as log:
         async with Hub([spec], arches=ARCHES, log=log, clock=ManualClock()) as hub:
-            handle = await hub.process("local").open(path, "r+")
+            process = hub.process("local")
+            handle = await process.open(path, "r+")
             for name, given in ops:
                 try:
                     found = await getattr(handle, name)(*given)
@@ -236,7 +237,7 @@ async def _answers_there(spec: MachineSpec, path: str, ops: list[Any], file: Pat
                 except DeviceError as error:
                     answers.append((str(error), error.obstacles))
 
-            handle.close("stop")
+            process.close("stop")
 
     return answers
 

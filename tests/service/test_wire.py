@@ -230,7 +230,7 @@ def test_every_error_arrives_as_itself(leaf: type[errors.DeviceError]) -> None:
     """Class, code, reason, obstacles and the moved count all cross the wire."""
     obstacle = errors.Obstacle(
         kind="claim", slot=3, base=1 << 63, length=4096, type="write-back",
-        owner="xörg", process="p1", pid=7, since=1.5,
+        owner="xörg", process="p1", process_id=2, pid=7, since=1.5,
     )  # fmt: skip
     sent = leaf("slot 3 is claimed", obstacles=(obstacle, errors.Obstacle(kind="slot")), moved=9)
     (frame,) = decoder().feed(error_to_wire(5, sent).encode())

@@ -61,6 +61,17 @@ def test_the_binary_interface_needs_no_dependency(home: str) -> None:
     assert loaded(f"import {home}").isdisjoint({*EXTRAS, *CORE})
 
 
+def test_numbers_and_layouts_need_none_of_the_slow_modules() -> None:
+    """A one-shot client imports these first; enum, dataclasses and typing cost more than it."""
+    modules = loaded("import memhub.abi_layout") - loaded("pass")
+
+    assert {name for name in modules if name.startswith("memhub")} == {
+        "memhub",
+        "memhub.abi_layout",
+    }
+    assert modules.isdisjoint({"dataclasses", "enum", "typing", *CORE})
+
+
 def test_the_whole_public_face_loads_no_extra_and_no_plugin() -> None:
     modules = loaded("from memhub import *")
 

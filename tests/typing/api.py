@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memhub import (
+    AsyncDeviceFile,
     AuditLog,
     Cpu,
     DeviceError,
@@ -25,13 +26,12 @@ from memhub import (
     SystemClock,
     load_arches,
 )
-from memhub.abi import LP64, MDF_WRITECOMBINE, DataModel, Errno, RangeDesc
+from memhub.abi import LP64, MDF_WRITECOMBINE, DataModel, Errno, IoctlReply, RangeDesc
 from memhub.arches import Registry
 from memhub.core.claims import Claim
 from memhub.core.machine import Machine
-from memhub.core.replies import SetOutcome
+from memhub.core.replies import Explanation, SetOutcome
 from memhub.errors import Obstacle
-from memhub.faces.freebsd import IoctlReply
 from memhub.subscriptions import Subscription
 
 
@@ -96,6 +96,8 @@ async def ranges(handle: Handle) -> None:
     assert_type(reply.op, bytes)
     assert_type(await handle.ranges(), tuple[RangeDesc, ...])
     assert_type(await handle.range_array(), npt.NDArray[np.void])
+    assert_type(await handle.explain(0xA0000), Explanation)
+    assert_type(await handle.explain_array([0xA0000]), npt.NDArray[np.uint8])
     outcome = await handle.set_range(0, 4096, MDF_WRITECOMBINE, wait=1.5, lease=2)
     assert_type(outcome, SetOutcome)
     assert_type(outcome.slots, tuple[int, ...])
@@ -105,6 +107,11 @@ async def ranges(handle: Handle) -> None:
     assert_type(await handle.renew(claim.fence, None), Claim)
     assert_type(await handle.release(0, 4096), None)
     assert_type(handle.file.model, DataModel)
+
+
+async def any_face(file: AsyncDeviceFile) -> None:
+    assert_type(await file.set_range(0, 4096, MDF_WRITECOMBINE), SetOutcome | None)
+    assert_type((await file.claim(0, 4096)).fence, int)
 
 
 def errors(error: DeviceError) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import socket
 
-from memhub.service import calls, wire
+from memhub.service import wire
+from memhub.service.address import parse_address
 from memhub.service.blocking.handle import BlockingHandle
 from memhub.service.blocking.line import Line
+from memhub.service.client_errors import lost_connection, name_place, refused_connection
+from memhub.service.remote_file import open_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,11 +52,11 @@ class BlockingClient(Line):
         server_hostname: str | None = None,
         timeout: float = 10.0,
     ) -> None:
-        kind, place, port = calls.where(address)
+        kind, place, port = parse_address(address)
         try:
             sock = _dial(kind, place, port, timeout)
         except OSError as error:
-            raise calls.at(error, place) from None
+            raise name_place(error, place) from None
 
         super().__init__(sock, local=kind == "unix")
         try:
@@ -65,7 +68,7 @@ class BlockingClient(Line):
             self._socket.settimeout(None)
         except ConnectionError as error:
             self._socket.close()
-            raise calls.at(error, place) from error.__cause__
+            raise name_place(error, place) from error.__cause__
         except BaseException:
             self._socket.close()
             raise
@@ -76,14 +79,14 @@ class BlockingClient(Line):
         while self._protocol.welcome is None:
             data = self._socket.recv(_CHUNK)
             if not data:
-                raise calls.lost("the service closed it during the handshake")
+                raise lost_connection("the service closed it during the handshake")
 
             for message in self._protocol.receive(data):
                 if isinstance(message, wire.Refused):
-                    raise calls.refused(message)
+                    raise refused_connection(message)
 
                 if isinstance(message, wire.Abort):
-                    raise calls.lost(message.reason)
+                    raise lost_connection(message.reason)
 
     @property
     def software(self) -> str:
@@ -98,8 +101,7 @@ class BlockingClient(Line):
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
     ) -> BlockingHandle:
         """Open a device file; see `Hub.open`."""
-        name = None if model is None else model.name
-        opened = self.ask(calls.open_request(path, mode, undo=undo, model=name))
+        opened = self.ask(open_request(path, mode, undo=undo, model=model))
 
         return BlockingHandle(self, opened, path)
 

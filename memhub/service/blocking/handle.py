@@ -1,28 +1,60 @@
-"""An open device over the service, for scripts: the methods of `memhub.handle.Handle`, blocking."""
+"""An open device over the service, for scripts: `memhub.blocking_device_file.MappableFile`."""
 
 from __future__ import annotations
 
 import os
 
-from memhub.service import calls, wire
-from memhub.service.opened import OpenedHandle
+from memhub.service import wire
+from memhub.service.remote_file import HeldClaim, RemoteFile, explanation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-    from memhub.abi import Buffer, RangeDesc
-    from memhub.service.blocking.client import BlockingClient
+    import numpy as np
+    import numpy.typing as npt
+
+    from memhub.abi import Buffer, IoctlReply, RangeDesc
+    from memhub.core.replies import Explanation
+    from memhub.service.blocking.line import Line
     from memhub.service.mapped import MappedMemory
 
 
-class BlockingHandle(OpenedHandle):
-    """An open device of a service, see `OpenedHandle`; made by `BlockingClient.open`."""
+class BlockingHandle:
+    """An open device of a service; made by `BlockingClient.open`.
 
-    def __init__(self, client: BlockingClient, opened: wire.Opened, path: str) -> None:
-        super().__init__(opened, path)
-        self._client = client
+    Arguments, replies and errors of its methods are those of `AsyncDeviceFile`.
+    """
+
+    def __init__(self, line: Line, opened: wire.Opened, path: str) -> None:
+        self._file = RemoteFile(opened, path, line.limits)
+        self._line = line
         self._maps: dict[bool, MappedMemory] = {}
+
+    def __repr__(self) -> str:
+        return self._file.describe("BlockingHandle")
+
+    @property
+    def path(self) -> str:
+        """`NAME:/dev/mem`."""
+        return self._file.path
+
+    @property
+    def arch(self) -> str:
+        """The machine's architecture."""
+        return self._file.arch
+
+    @property
+    def machine(self) -> str:
+        """The machine's name."""
+        return self._file.machine
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._file.closed
+
+    # Closing
 
     def close(self) -> None:
         """Close the handle and its mappings. Closing twice does nothing.
@@ -31,14 +63,14 @@ class BlockingHandle(OpenedHandle):
             DeviceError: what the service answered; the handle is closed in any case.
             ConnectionError: the connection is gone, and with it the handle.
         """
-        if self._closed:
+        if self._file.closed:
             return
 
-        self._closed = True
+        self._file.closed = True
         while self._maps:
             self._maps.popitem()[1].close()
 
-        self._client.ask(wire.Close(0, self._number))
+        self._line.ask(wire.Close(0, self._file.number))
 
     def __enter__(self) -> Self:
         return self
@@ -53,39 +85,34 @@ class BlockingHandle(OpenedHandle):
     # Memory
 
     def read(self, length: int) -> bytes:
-        """Read at the handle's offset, and move it on."""
-        return bytes(self._client.ask(wire.Read(0, self._open(), length)))
+        """Read at the file's offset, and move it on."""
+        return bytes(self._line.ask(self._file.read_request(length)))
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Read at `offset`; the handle's own does not move."""
-        return bytes(self._client.ask(wire.Pread(0, self._open(), offset, length)))
+        """Read at `offset`; the file's own does not move."""
+        return bytes(self._line.ask(self._file.pread_request(length, offset)))
 
     def write(self, data: Buffer) -> int:
-        """Write at the handle's offset, and move it on; the bytes written."""
-        return self._client.write(wire.Write(0, self._open(), 0, b""), bytes(data))
+        """Write at the file's offset, and move it on; the bytes written."""
+        return self._line.write(self._file.write_request(), bytes(data))
 
     def pwrite(self, data: Buffer, offset: int) -> int:
-        """Write at `offset`; the handle's own does not move."""
-        return self._client.write(wire.Pwrite(0, self._open(), offset, 0, b""), bytes(data))
+        """Write at `offset`; the file's own does not move."""
+        return self._line.write(self._file.pwrite_request(offset), bytes(data))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the handle's offset; the new one."""
-        done = self._client.ask(calls.seek_request(self._open(), offset, whence))
+        """Move the file's offset; the new one."""
+        done: wire.Done = self._line.ask(self._file.seek_request(offset, whence))
 
-        return int(done.value)
+        return done.value
 
     def map(self, *, write: bool = False) -> MappedMemory:
-        """The machine's memory, mapped into this process; it is closed with the handle.
-
-        Args:
-            write: for writing too; where the machine does not allow it, EPERM.
-        """
+        """The machine's memory, mapped into this process; it is closed with the handle."""
         found = self._maps.get(write)
         if found is None:
             from memhub.service.mapped import MappedMemory
 
-            rights = wire.MAP_READ | (wire.MAP_WRITE if write else 0)
-            mapped, fd = self._client.ask_map(wire.Map(0, self._open(), rights))
+            mapped, fd = self._line.ask_map(self._file.map_request(write=write))
             made = MappedMemory(fd, tuple(mapped.rows), writable=write)
             found = self._maps.setdefault(write, made)
             if found is not made:
@@ -102,24 +129,24 @@ class BlockingHandle(OpenedHandle):
         descs: Buffer | None = None,
         *,
         wait: float | None = None,
-    ) -> calls.IoctlReply:
+        fence: int | None = None,
+    ) -> IoctlReply:
         """Make an ioctl in the device's own binary layout."""
-        layout = self._layout
-        room = calls.room_of(self._client.limits, layout)
-        asked = calls.ioctl_request(self._open(), layout, request, op, descs, room, wait)
+        asked = self._file.ioctl_request(request, op, descs, wait, fence)
 
-        return calls.ioctl_reply(op, layout, self._client.ask(asked))
-
-    def _image(self) -> bytes:
-        room = calls.room_of(self._client.limits, self._layout)
-        asked = calls.get_request(self._open(), self._layout, calls.EVERY, room)
-        reply: wire.IoctlDone = self._client.ask(asked)
-
-        return reply.desc
+        return self._file.ioctl_reply(op, self._line.ask(asked))
 
     def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
-        return self._layout.model().unpack_table(self._image())
+        reply: wire.IoctlDone = self._line.ask(self._file.table_request())
+
+        return self._file.model().unpack_table(reply.desc)
+
+    def range_array(self) -> npt.NDArray[np.void]:
+        """The whole table as a structured array; see `DataModel.dtype`."""
+        reply: wire.IoctlDone = self._line.ask(self._file.table_request())
+
+        return self._file.model().array(reply.desc)
 
     def set_range(
         self,
@@ -131,67 +158,62 @@ class BlockingHandle(OpenedHandle):
         force: bool = False,
         wait: float | None = None,
         fence: int | None = None,
+        lease: float | None = None,
     ) -> None:
-        """MEMRANGE_SET with MEMRANGE_SET_UPDATE; see `Handle.set_range`."""
-        self._client.ask(
-            calls.update_request(
-                self._open(),
-                self._layout,
-                base,
-                length,
-                attribute,
-                owner,
-                force=force,
-                wait=wait,
-                fence=fence,
-            )
+        """MEMRANGE_SET with MEMRANGE_SET_UPDATE; the protocol has no `lease` in it."""
+        request = self._file.update_request(
+            base,
+            length,
+            attribute,
+            owner,
+            force=force,
+            wait=wait,
+            fence=fence,
+            lease=lease,
         )
+        self._line.ask(request)
 
     def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
     ) -> None:
-        """MEMRANGE_SET with MEMRANGE_SET_REMOVE; see `Handle.remove_range`."""
-        self._client.ask(
-            calls.remove_request(self._open(), self._layout, base, length, wait=wait, fence=fence)
-        )
+        """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
+        self._line.ask(self._file.remove_request(base, length, wait=wait, fence=fence))
 
-    def explain(self, address: int) -> dict[str, object]:
-        """The effective type of an address, and why."""
-        import json
+    def explain(self, address: int) -> Explanation:
+        """Which memory type an address has, and why."""
+        return explanation(self._line.ask(self._file.explain_request(address)))
 
-        found: dict[str, object] = json.loads(
-            self._client.ask(wire.Explain(0, self._open(), address))
-        )
+    def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Which memory types many addresses have; the service is asked for each different one."""
+        from memhub.service.address_batch import AddressBatch
 
-        return found
+        self._file.open_number()
+        batch = AddressBatch(addresses)
+
+        return batch.codes([self.explain(address) for address in batch.addresses])
 
     # Claims
 
     def claim(
         self, base: int, length: int, *, lease: float | None = None, wait: float | None = None
-    ) -> calls.HeldClaim:
-        """Claim a stretch of addresses; see `Handle.claim`."""
-        times = calls.milliseconds(lease), calls.milliseconds(wait)
+    ) -> HeldClaim:
+        """Claim a stretch of addresses for this process."""
+        return HeldClaim(self._line.ask(self._file.claim_request(base, length, lease, wait)))
 
-        return calls.claimed(self._client.ask(wire.Claim(0, self._open(), *times, base, length)))
-
-    def release(self, base: int, length: int) -> None:
+    def release(self, base: int, length: int, *, fence: int | None = None) -> None:
         """Give back this process's claims inside a range."""
-        self._client.ask(wire.Release(0, self._open(), base, length, 0))
+        self._line.ask(self._file.release_request(base, length, fence))
 
-    def renew(self, fence: int, lease: float | None) -> calls.HeldClaim:
-        """Let a claim run for `lease` more seconds from now."""
-        it = wire.Renew(0, self._open(), 0, 0, fence, calls.milliseconds(lease))
-
-        return calls.claimed(self._client.ask(it))
+    def renew(self, fence: int, lease: float | None) -> HeldClaim:
+        """Let a claim run for `lease` more seconds from now; None lets it last."""
+        return HeldClaim(self._line.ask(self._file.renew_request(fence, lease)))
 
     def wait_free(self, base: int, length: int, wait: float) -> None:
-        """Wait until nobody else holds a byte of a range, and claim nothing."""
-        it = wire.Wait(0, self._open(), base, length, calls.milliseconds(wait))
-        self._client.ask(it)
+        """Wait until no other process holds a byte of a range, and claim nothing."""
+        self._line.ask(self._file.wait_request(base, length, wait))
 
     def break_claims(self, base: int, length: int, reason: str, *, fence: int | None = None) -> int:
         """End other processes' claims on a range, or the one with `fence`; how many."""
-        it = wire.Break(0, self._open(), base, length, fence or 0, reason)
+        done: wire.Done = self._line.ask(self._file.break_request(base, length, reason, fence))
 
-        return int((self._client.ask(it)).value)
+        return done.value

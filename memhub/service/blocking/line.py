@@ -8,7 +8,9 @@ import os
 import socket
 from collections import deque
 
-from memhub.service import calls, wire
+from memhub.service import wire
+from memhub.service.client_errors import invalid_argument, lost_connection
+from memhub.service.remote_file import join_pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ class Line:
             raise
 
         if slot.fd < 0:
-            raise calls.lost("no descriptor came with the mapping")
+            raise lost_connection("no descriptor came with the mapping")
 
         return mapped, slot.fd
 
@@ -129,17 +131,17 @@ class Line:
         try:
             return next(frames, None)
         except wire.LocalProtocolError as error:
-            raise calls.unfit(error.reason) from error
+            raise invalid_argument(error.reason) from error
 
     def _framed(self, message: wire.Message) -> tuple[bytes, ...]:
         try:
             return self._protocol.send(message)
         except wire.LocalProtocolError as error:
-            raise calls.unfit(error.reason) from error
+            raise invalid_argument(error.reason) from error
 
     def _check(self) -> None:
         if self._lost is not None:
-            raise calls.lost(self._lost)
+            raise lost_connection(self._lost)
 
     def _send(self, buffers: tuple[bytes, ...]) -> None:
         try:
@@ -147,7 +149,7 @@ class Line:
                 self._socket.sendall(buffer)
         except OSError as error:
             self._lose(error.strerror or str(error))
-            raise calls.lost(self._lost or "") from error
+            raise lost_connection(self._lost or "") from error
         except BaseException:
             self._break("a request was interrupted")
             raise
@@ -163,12 +165,12 @@ class Line:
 
         reply = slot.reply
         if reply is None:
-            raise calls.lost(self._lost or "it was closed")
+            raise lost_connection(self._lost or "it was closed")
 
         if isinstance(reply, wire.Error):
             raise wire.error_from_wire(reply)
 
-        return calls.joined(slot.pieces) if slot.pieces else reply
+        return join_pieces(slot.pieces) if slot.pieces else reply
 
     def _wait(self, slot: _Slot) -> None:
         while not slot.done:

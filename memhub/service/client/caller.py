@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from memhub.service import wire
-from memhub.service.calls import joined, lost, unfit
+from memhub.service.client_errors import invalid_argument, lost_connection
+from memhub.service.remote_file import join_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from memhub.service.link import SocketLink, StreamLink
 
 _ROOM: Final = 1 << 20
+_AT_ONCE: Final = 64
+
+R = TypeVar("R")
 
 
 class Waiter:
@@ -91,9 +95,25 @@ class Caller:
         waiter = Waiter()
         mapped: wire.Mapped = await self._ask(message, waiter)
         if waiter.fd < 0:
-            raise lost("no descriptor came with the mapping")
+            raise lost_connection("no descriptor came with the mapping")
 
         return mapped, waiter.fd
+
+    async def ask_each(self, ask: Callable[[int], Awaitable[R]], numbers: Sequence[int]) -> list[R]:
+        """Ask the same of many numbers, with several requests in flight.
+
+        Returns:
+            the answers, in the order of `numbers`.
+
+        Raises:
+            DeviceError: what the first number that was refused was answered with.
+        """
+        answers: list[R] = []
+        step = max(1, min(_AT_ONCE, self.limits.max_in_flight // 2))
+        for first in range(0, len(numbers), step):
+            answers += await _ask_together(ask, numbers[first : first + step])
+
+        return answers
 
     async def _ask(self, message: wire.Message, waiter: Waiter) -> Any:  # noqa: ANN401
         if len(self._waiting) >= self.limits.max_in_flight:
@@ -110,12 +130,12 @@ class Caller:
             ConnectionError: the connection is gone.
         """
         if self._lost is not None:
-            raise lost(self._lost)
+            raise lost_connection(self._lost)
 
         try:
             buffers = self._protocol.send(message)
         except wire.LocalProtocolError as error:
-            raise unfit(error.reason) from error
+            raise invalid_argument(error.reason) from error
 
         self._waiting[message.request] = waiter
         self.link.send(buffers)
@@ -127,7 +147,7 @@ class Caller:
             bytes written.
         """
         if self._lost is not None:
-            raise lost(self._lost)
+            raise lost_connection(self._lost)
 
         await self._turn()
         waiter = Waiter()
@@ -135,7 +155,7 @@ class Caller:
         try:
             self.link.send(next(frames))
         except wire.LocalProtocolError as error:
-            raise unfit(error.reason) from error
+            raise invalid_argument(error.reason) from error
 
         request = message.request
         self._waiting[request] = waiter
@@ -179,12 +199,12 @@ class Caller:
 
         reply = waiter.reply
         if reply is None:
-            raise lost(self._lost or "it was closed")
+            raise lost_connection(self._lost or "it was closed")
 
         if reply.__class__ is wire.Error:
             raise wire.error_from_wire(reply)
 
-        return joined(waiter.pieces) if waiter.pieces else reply
+        return join_pieces(waiter.pieces) if waiter.pieces else reply
 
     def _give_up(self, request: int, waiter: Waiter) -> None:
         """Nobody waits for an answer any more."""
@@ -278,3 +298,23 @@ class Caller:
     def gone(self) -> str | None:
         """Why the connection is gone, or None while it stands."""
         return self._lost
+
+
+async def _ask_together(ask: Callable[[int], Awaitable[R]], numbers: Sequence[int]) -> list[R]:
+    answers: dict[int, R] = {}
+    errors: dict[int, OSError] = {}
+
+    async def ask_one(place: int, number: int) -> None:
+        try:
+            answers[place] = await ask(number)
+        except OSError as error:
+            errors[place] = error
+
+    async with anyio.create_task_group() as tasks:
+        for place, number in enumerate(numbers):
+            tasks.start_soon(ask_one, place, number)
+
+    if errors:
+        raise errors[min(errors)]
+
+    return [answers[place] for place in range(len(numbers))]

@@ -1,45 +1,72 @@
-"""An open device over the service, with the face of `memhub.handle.Handle`."""
+"""An open device over the service: `memhub.device_file.AsyncMappableFile`."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Self, final
 
-from memhub.service import calls, wire
+from memhub.service import wire
 from memhub.service.client.caller import Waiter
 from memhub.service.mapped import MappedMemory
-from memhub.service.opened import OpenedHandle
+from memhub.service.remote_file import HeldClaim, RemoteFile, explanation
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from memhub.abi import Buffer, RangeDesc
+    from memhub.abi import Buffer, IoctlReply, RangeDesc
+    from memhub.core.replies import Explanation
     from memhub.service.client.caller import Caller
 
 
 @final
-class RemoteHandle(OpenedHandle):
-    """An open device of a service, see `OpenedHandle`; made by `RemoteHub.open`."""
+class RemoteHandle:
+    """An open device of a service; made by `RemoteHub.open`.
+
+    Arguments, replies and errors of its methods are those of `AsyncDeviceFile`.
+    """
 
     def __init__(self, caller: Caller, opened: wire.Opened, path: str) -> None:
-        super().__init__(opened, path)
+        self._file = RemoteFile(opened, path, caller.limits)
         self._caller = caller
+
+    def __repr__(self) -> str:
+        return self._file.describe("RemoteHandle")
+
+    @property
+    def path(self) -> str:
+        """`NAME:/dev/mem`."""
+        return self._file.path
+
+    @property
+    def arch(self) -> str:
+        """The machine's architecture."""
+        return self._file.arch
+
+    @property
+    def machine(self) -> str:
+        """The machine's name."""
+        return self._file.machine
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._file.closed
 
     # Closing
 
     def close(self) -> None:
         """Close; the service is told without waiting for its answer. Twice does nothing."""
-        if not self._closed:
-            self._closed = True
+        if not self._file.closed:
+            self._file.closed = True
             if self._caller.gone is None:
-                self._caller.post(wire.Close(0, self._number), Waiter())
+                self._caller.post(wire.Close(0, self._file.number), Waiter())
 
     async def aclose(self) -> None:
         """Close, and wait until the service has done so."""
-        if not self._closed:
-            self._closed = True
-            await self._caller.ask(wire.Close(0, self._number))
+        if not self._file.closed:
+            self._file.closed = True
+            await self._caller.ask(wire.Close(0, self._file.number))
 
     def __enter__(self) -> Self:
         return self
@@ -50,41 +77,36 @@ class RemoteHandle(OpenedHandle):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
 
     # Memory
 
     async def read(self, length: int) -> bytes:
-        """Read at the handle's offset, and move it on."""
-        return bytes(await self._caller.ask(wire.Read(0, self._open(), length)))
+        """Read at the file's offset, and move it on."""
+        return bytes(await self._caller.ask(self._file.read_request(length)))
 
     async def pread(self, length: int, offset: int) -> bytes:
-        """Read at `offset`; the handle's own does not move."""
-        return bytes(await self._caller.ask(wire.Pread(0, self._open(), offset, length)))
+        """Read at `offset`; the file's own does not move."""
+        return bytes(await self._caller.ask(self._file.pread_request(length, offset)))
 
     async def write(self, data: Buffer) -> int:
-        """Write at the handle's offset, and move it on; the bytes written."""
-        return await self._caller.write(wire.Write(0, self._open(), 0, b""), bytes(data))
+        """Write at the file's offset, and move it on; the bytes written."""
+        return await self._caller.write(self._file.write_request(), bytes(data))
 
     async def pwrite(self, data: Buffer, offset: int) -> int:
-        """Write at `offset`; the handle's own does not move."""
-        return await self._caller.write(wire.Pwrite(0, self._open(), offset, 0, b""), bytes(data))
+        """Write at `offset`; the file's own does not move."""
+        return await self._caller.write(self._file.pwrite_request(offset), bytes(data))
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the handle's offset; the new one."""
-        done = await self._caller.ask(calls.seek_request(self._open(), offset, whence))
+        """Move the file's offset; the new one."""
+        done: wire.Done = await self._caller.ask(self._file.seek_request(offset, whence))
 
-        return int(done.value)
+        return done.value
 
     async def map(self, *, write: bool = False) -> MappedMemory:
-        """The machine's memory, mapped into this process.
-
-        Args:
-            write: for writing too; where the machine does not allow it, EPERM.
-        """
-        rights = wire.MAP_READ | (wire.MAP_WRITE if write else 0)
-        mapped, fd = await self._caller.ask_map(wire.Map(0, self._open(), rights))
+        """The machine's memory, mapped into this process; the caller closes it."""
+        mapped, fd = await self._caller.ask_map(self._file.map_request(write=write))
 
         return MappedMemory(fd, tuple(mapped.rows), writable=bool(mapped.rights & wire.MAP_WRITE))
 
@@ -97,28 +119,24 @@ class RemoteHandle(OpenedHandle):
         descs: Buffer | None = None,
         *,
         wait: float | None = None,
-    ) -> calls.IoctlReply:
+        fence: int | None = None,
+    ) -> IoctlReply:
         """Make an ioctl in the device's own binary layout."""
-        layout = self._layout
-        room = calls.room_of(self._caller.limits, layout)
-        asked = calls.ioctl_request(self._open(), layout, request, op, descs, room, wait)
+        asked = self._file.ioctl_request(request, op, descs, wait, fence)
 
-        return calls.ioctl_reply(op, layout, await self._caller.ask(asked))
-
-    async def _image(self) -> bytes:
-        room = calls.room_of(self._caller.limits, self._layout)
-        asked = calls.get_request(self._open(), self._layout, calls.EVERY, room)
-        reply: wire.IoctlDone = await self._caller.ask(asked)
-
-        return reply.desc
+        return self._file.ioctl_reply(op, await self._caller.ask(asked))
 
     async def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
-        return self._layout.model().unpack_table(await self._image())
+        reply: wire.IoctlDone = await self._caller.ask(self._file.table_request())
+
+        return self._file.model().unpack_table(reply.desc)
 
     async def range_array(self) -> npt.NDArray[np.void]:
         """The whole table as a structured array; see `DataModel.dtype`."""
-        return self._layout.model().array(await self._image())
+        reply: wire.IoctlDone = await self._caller.ask(self._file.table_request())
+
+        return self._file.model().array(reply.desc)
 
     async def set_range(
         self,
@@ -130,71 +148,68 @@ class RemoteHandle(OpenedHandle):
         force: bool = False,
         wait: float | None = None,
         fence: int | None = None,
+        lease: float | None = None,
     ) -> None:
-        """MEMRANGE_SET with MEMRANGE_SET_UPDATE; see `Handle.set_range`."""
-        await self._caller.ask(
-            calls.update_request(
-                self._open(),
-                self._layout,
-                base,
-                length,
-                attribute,
-                owner,
-                force=force,
-                wait=wait,
-                fence=fence,
-            )
+        """MEMRANGE_SET with MEMRANGE_SET_UPDATE; the protocol has no `lease` in it."""
+        request = self._file.update_request(
+            base,
+            length,
+            attribute,
+            owner,
+            force=force,
+            wait=wait,
+            fence=fence,
+            lease=lease,
         )
+        await self._caller.ask(request)
 
     async def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
     ) -> None:
-        """MEMRANGE_SET with MEMRANGE_SET_REMOVE; see `Handle.remove_range`."""
-        await self._caller.ask(
-            calls.remove_request(self._open(), self._layout, base, length, wait=wait, fence=fence)
-        )
+        """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
+        await self._caller.ask(self._file.remove_request(base, length, wait=wait, fence=fence))
 
-    async def explain(self, address: int) -> dict[str, object]:
-        """The effective type of an address, and why."""
-        import json
+    async def explain(self, address: int) -> Explanation:
+        """Which memory type an address has, and why."""
+        return explanation(await self._caller.ask(self._file.explain_request(address)))
 
-        found: dict[str, object] = json.loads(
-            await self._caller.ask(wire.Explain(0, self._open(), address))
-        )
+    async def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Which memory types many addresses have; the service is asked for each different one."""
+        from memhub.service.address_batch import AddressBatch
 
-        return found
+        self._file.open_number()
+        batch = AddressBatch(addresses)
+
+        return batch.codes(await self._caller.ask_each(self.explain, batch.addresses))
 
     # Claims
 
     async def claim(
         self, base: int, length: int, *, lease: float | None = None, wait: float | None = None
-    ) -> calls.HeldClaim:
-        """Claim a stretch of addresses; see `Handle.claim`."""
-        times = calls.milliseconds(lease), calls.milliseconds(wait)
+    ) -> HeldClaim:
+        """Claim a stretch of addresses for this process."""
+        request = self._file.claim_request(base, length, lease, wait)
 
-        return calls.claimed(
-            await self._caller.ask(wire.Claim(0, self._open(), *times, base, length))
-        )
+        return HeldClaim(await self._caller.ask(request))
 
-    async def release(self, base: int, length: int) -> None:
+    async def release(self, base: int, length: int, *, fence: int | None = None) -> None:
         """Give back this process's claims inside a range."""
-        await self._caller.ask(wire.Release(0, self._open(), base, length, 0))
+        await self._caller.ask(self._file.release_request(base, length, fence))
 
-    async def renew(self, fence: int, lease: float | None) -> calls.HeldClaim:
-        """Let a claim run for `lease` more seconds from now."""
-        it = wire.Renew(0, self._open(), 0, 0, fence, calls.milliseconds(lease))
-
-        return calls.claimed(await self._caller.ask(it))
+    async def renew(self, fence: int, lease: float | None) -> HeldClaim:
+        """Let a claim run for `lease` more seconds from now; None lets it last."""
+        return HeldClaim(await self._caller.ask(self._file.renew_request(fence, lease)))
 
     async def wait_free(self, base: int, length: int, wait: float) -> None:
-        """Wait until nobody else holds a byte of a range, and claim nothing."""
-        it = wire.Wait(0, self._open(), base, length, calls.milliseconds(wait))
-        await self._caller.ask(it)
+        """Wait until no other process holds a byte of a range, and claim nothing."""
+        await self._caller.ask(self._file.wait_request(base, length, wait))
 
     async def break_claims(
         self, base: int, length: int, reason: str, *, fence: int | None = None
     ) -> int:
         """End other processes' claims on a range, or the one with `fence`; how many."""
-        it = wire.Break(0, self._open(), base, length, fence or 0, reason)
+        done: wire.Done = await self._caller.ask(
+            self._file.break_request(base, length, reason, fence)
+        )
 
-        return int((await self._caller.ask(it)).value)
+        return done.value

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
 
-from memhub.service import calls, wire
+from memhub.service import wire
+from memhub.service.address import parse_address
 from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.events import RemoteSubscription
 from memhub.service.client.handle import RemoteHandle
+from memhub.service.client_errors import lost_connection, name_place, refused_connection
 from memhub.service.link import SocketLink, StreamLink
+from memhub.service.remote_file import open_request
 from memhub.subscriptions import CHANGES
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ def connect(
         ValueError: the address is malformed.
     """
     return RemoteHub(
-        calls.where(address),
+        parse_address(address),
         wire_hello=(label, "" if model is None else model.name, token),
         ssl_context=ssl_context,
         server_hostname=server_hostname,
@@ -134,7 +137,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         try:
             return await self._dial_place(tasks)
         except OSError as error:
-            raise calls.at(error, self._where[1]) from error.__cause__
+            raise name_place(error, self._where[1]) from error.__cause__
 
     async def _dial_place(self, tasks: TaskGroup) -> SocketLink | StreamLink:
         kind, place, port = self._where
@@ -166,22 +169,22 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         while protocol.welcome is None:
             data = await link.receive()
             if not data:
-                raise calls.lost("the service closed it during the handshake")
+                raise lost_connection("the service closed it during the handshake")
 
             for message in protocol.receive(data):
                 if isinstance(message, wire.Refused):
-                    raise calls.refused(message)
+                    raise refused_connection(message)
 
                 if isinstance(message, wire.Abort):
-                    raise calls.lost(message.reason)
+                    raise lost_connection(message.reason)
 
         self.software = protocol.welcome.server
 
         return Caller(link, protocol, self._take_event, self._end_subscriptions)
 
-    def _calls(self) -> Caller:
+    def _greeted(self) -> Caller:
         if self._caller is None:
-            raise calls.lost("it has not been opened: use the hub in `async with`")
+            raise lost_connection("it has not been opened: use the hub in `async with`")
 
         return self._caller
 
@@ -191,10 +194,10 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
     ) -> RemoteHandle:
         """Open a device file; see `Hub.open`. All handles are of one process."""
-        name = None if model is None else model.name
-        opened = await self._calls().ask(calls.open_request(path, mode, undo=undo, model=name))
+        caller = self._greeted()
+        opened = await caller.ask(open_request(path, mode, undo=undo, model=model))
 
-        return RemoteHandle(self._calls(), opened, path)
+        return RemoteHandle(caller, opened, path)
 
     async def report(self, what: str = "", machine: str = "") -> dict[str, Any]:
         """Who has what open, who holds what, who waits for what, and since when.
@@ -203,7 +206,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
             machine: only this machine's; empty is all.
         """
-        found: dict[str, Any] = json.loads(await self._calls().ask(wire.Report(0, what, machine)))
+        found: dict[str, Any] = json.loads(await self._greeted().ask(wire.Report(0, what, machine)))
 
         return found
 
@@ -228,7 +231,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         if not wanted <= CHANGES:
             raise ValueError(f"a service sends no {', '.join(sorted(wanted - CHANGES))}")
 
-        caller = self._calls()
+        caller = self._greeted()
         subscription = RemoteSubscription(size, wanted, self._unsubscribe)
         whole = base is None or length is None
 
@@ -247,7 +250,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         return subscription
 
     def _unsubscribe(self, subscription: RemoteSubscription) -> None:
-        caller = self._calls()
+        caller = self._greeted()
         if subscription.number and caller.gone is None:
             self._subscriptions.pop(subscription.number, None)
             caller.post(wire.Unsubscribe(0, subscription.number), Waiter())
@@ -265,7 +268,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
 
     async def ping(self) -> None:
         """Return once the service has answered."""
-        await self._calls().ask(wire.Ping(0, 0))
+        await self._greeted().ask(wire.Ping(0, 0))
 
 
 async def _dial_unix(path: str) -> socket.socket:

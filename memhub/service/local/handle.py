@@ -1,10 +1,10 @@
-"""An open device file of a machine in this process, with the blocking client's methods."""
+"""An open device file of a machine in this process: `memhub.blocking_device_file.MappableFile`."""
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, final
+from typing import TYPE_CHECKING, Self, TypeVar, final
 
 from memhub.core.instant import NEVER
 from memhub.core.memory.physical import NeedsDevice
@@ -22,6 +22,7 @@ from memhub.core.requests import (
     Write,
 )
 from memhub.errors import NotSupported
+from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
@@ -31,11 +32,16 @@ from memhub.faces.freebsd import (
     update_request,
 )
 from memhub.pending import Pending
-from memhub.service.server.mapping import check_map, open_memory, table
-from memhub.service.wire.requests import MAP_READ, MAP_WRITE
+from memhub.service import wire
+from memhub.service.mapped import MappedMemory
+from memhub.service.server.mapping import map_memory
+from memhub.service.server.rights import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
 
     from memhub.abi import Buffer, RangeDesc
     from memhub.core.claims import Claim
@@ -47,23 +53,12 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class SharedMemory(NamedTuple):
-    """A machine's memory as a file.
-
-    Attributes:
-        fd: the file; read-only unless it was asked for to be written.
-        rows: what lies in it: physical base, length, offset in the file, kind.
-    """
-
-    fd: int
-    rows: tuple[tuple[int, int, int, str], ...]
-
-
 @final
 class LocalHandle:
     """An open `/dev/mem` or `/dev/kmem`; made by `LocalClient.open`.
 
-    Each method does what that of `Handle` with its name does, and blocks until it is done.
+    Arguments, replies and errors of its methods are those of `AsyncDeviceFile`; each blocks
+    until it is done.
     """
 
     def __init__(
@@ -78,7 +73,7 @@ class LocalHandle:
         self._number = handle.number
         self._lock = lock
         self._sleep = sleep
-        self._mapped: dict[bool, int] = {}
+        self._maps: dict[bool, MappedMemory] = {}
 
     def __repr__(self) -> str:
         return f"<Local{repr(self._handle)[1:]}"
@@ -96,8 +91,8 @@ class LocalHandle:
     def close(self) -> None:
         """Close; what another thread waits for in it ends with EBADF. Twice is once."""
         with self._lock:
-            while self._mapped:
-                os.close(self._mapped.popitem()[1])
+            while self._maps:
+                self._maps.popitem()[1].close()
 
             self._handle.close()
 
@@ -137,25 +132,18 @@ class LocalHandle:
         with self._lock:
             return self._engine.submit(Seek(self._number, offset, whence))
 
-    def map(self, *, write: bool = False) -> SharedMemory:
-        """The machine's memory as a file to mmap; it is closed with the handle.
-
-        Args:
-            write: for writing too.
-
-        Raises:
-            NotSupported: EOPNOTSUPP; `/dev/kmem`, or a machine without memory.
-            NotPermitted: EPERM; the handle or the machine does not allow it.
-        """
-        machine = self._handle.machine
-        rights = MAP_READ | (MAP_WRITE if write else 0)
+    def map(self, *, write: bool = False) -> MappedMemory:
+        """The machine's memory, mapped; it is closed with the handle."""
         with self._lock:
-            check_map(self._handle.file, machine, rights, local=True)
-            fd = self._mapped.get(write)
-            if fd is None:
-                fd = self._mapped[write] = open_memory(machine, writable=write)
+            found = self._maps.get(write)
+            if found is None:
+                self._engine.files.machine_of(self._number)  # raises if the handle is closed
+                it = wire.Map(0, self._number, wire.MAP_READ | (wire.MAP_WRITE if write else 0))
+                peer = Peer(pid=os.getpid(), uid=os.getuid())
+                mapped, fd = map_memory(self._engine, self._handle, peer, it)
+                found = self._maps[write] = MappedMemory(fd, tuple(mapped.rows), writable=write)
 
-            return SharedMemory(fd, tuple(table(machine)))
+            return found
 
     # Ranges
 
@@ -168,7 +156,7 @@ class LocalHandle:
         wait: float | None = None,
         fence: int | None = None,
     ) -> IoctlReply:
-        """Make an ioctl in the device's own binary layout; see `Handle.ioctl`."""
+        """Make an ioctl in the device's own binary layout."""
         model = self._handle.file.model
         room = None if descs is None else len(descs)
         asked = decode_ioctl(
@@ -183,10 +171,15 @@ class LocalHandle:
 
     def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
-        with self._lock:
-            _, image = self._engine.submit(GetRanges(self._number, EVERY_SLOT))
+        return self._handle.file.model.unpack_table(self._image())
 
-        return self._handle.file.model.unpack_table(image)
+    def range_array(self) -> npt.NDArray[np.void]:
+        """The whole table as a structured array; see `DataModel.dtype`."""
+        return self._handle.file.model.array(self._image())
+
+    def _image(self) -> bytes:
+        with self._lock:
+            return self._engine.submit(GetRanges(self._number, EVERY_SLOT))[1]
 
     def set_range(
         self,
@@ -200,7 +193,7 @@ class LocalHandle:
         fence: int | None = None,
         lease: float | None = None,
     ) -> SetOutcome:
-        """MEMRANGE_SET with MEMRANGE_SET_UPDATE; see `Handle.set_range`."""
+        """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
         request = update_request(
             self._handle.file.model,
             self._number,
@@ -219,7 +212,7 @@ class LocalHandle:
     def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
     ) -> SetOutcome:
-        """MEMRANGE_SET with MEMRANGE_SET_REMOVE; see `Handle.remove_range`."""
+        """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
         model = self._handle.file.model
 
         return self._set(remove_request(model, self._number, base, length, wait=wait, fence=fence))
@@ -232,20 +225,25 @@ class LocalHandle:
         return self._answer(request)
 
     def explain(self, address: int) -> Explanation:
-        """Which memory type an address has, and why; see `Handle.explain`."""
+        """Which memory type an address has, and why."""
         with self._lock:
             return self._engine.submit(Explain(self._number, address))
+
+    def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Which memory types many addresses have, in one look-up."""
+        with self._lock:
+            return explain_addresses(self._engine, self._number, addresses)
 
     # Claims
 
     def claim(
         self, base: int, length: int, *, lease: float | None = None, wait: float | None = None
     ) -> Claim:
-        """Claim a stretch of addresses for this process; see `Handle.claim`."""
+        """Claim a stretch of addresses for this process."""
         return self._answer(ClaimRange(self._number, base, length, lease, wait))
 
     def release(self, base: int, length: int, *, fence: int | None = None) -> None:
-        """Give back this process's claims inside a range; see `Handle.release`."""
+        """Give back this process's claims inside a range."""
         with self._lock:
             self._engine.submit(ReleaseRange(self._number, base, length, fence))
 

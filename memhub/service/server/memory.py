@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.memory.physical import NeedsDevice
+from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.requests import Read, Write
 from memhub.service import wire
 from memhub.service.server.rights import READ_MEMORY, WRITE_MEMORY
@@ -35,7 +36,7 @@ def _read_memory(
     if not entry.rights & READ_MEMORY:
         session.require_rights(entry, READ_MEMORY, "read")
 
-    if count > session.max_body or session.tasks.backlogged:
+    if session.max_body < count <= IOSIZE_MAX or session.tasks.backlogged:
         return session.tasks.start_read(it, entry.handle, count, offset)
 
     try:

@@ -15,8 +15,8 @@ import anyio
 import orjson
 from anyio.lowlevel import checkpoint
 
+from memhub.async_shell import await_answer
 from memhub.errors import Cancelled, DeviceError, NoSuchRange
-from memhub.handle import await_answer
 from memhub.service import wire
 from memhub.service.server.mapping import map_memory
 from memhub.service.server.stream import WriteStream, finish_write, write_piece

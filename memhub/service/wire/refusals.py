@@ -20,6 +20,7 @@ _OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "type": (str,),
     "owner": (str,),
     "process": (str,),
+    "process_id": (int,),
     "pid": (int,),
     "since": (int, float),
 }

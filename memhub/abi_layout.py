@@ -1,0 +1,168 @@
+"""The numbers and layouts of mem(4): what a client needs to speak it, and no more.
+
+`memhub.abi` offers all of this with the types on top. This module imports neither `typing` nor
+`dataclasses` nor `enum`, which cost a one-shot client more than the interpreter itself.
+
+Sources: FreeBSD `sys/sys/memrange.h`, `sys/sys/ioccom.h`.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, NamedTuple
+
+    Buffer = bytes | bytearray | memoryview
+
+MDF_UNCACHEABLE: Final = 1 << 0
+MDF_WRITECOMBINE: Final = 1 << 1
+MDF_WRITETHROUGH: Final = 1 << 2
+MDF_WRITEBACK: Final = 1 << 3
+MDF_WRITEPROTECT: Final = 1 << 4
+MDF_UNKNOWN: Final = 1 << 5
+MDF_ATTRMASK: Final = 0x00FFFFFF
+MDF_FIXBASE: Final = 1 << 24
+MDF_FIXLEN: Final = 1 << 25
+MDF_FIRMWARE: Final = 1 << 26
+MDF_ACTIVE: Final = 1 << 27
+MDF_BOGUS: Final = 1 << 28
+MDF_FIXACTIVE: Final = 1 << 29
+MDF_BUSY: Final = 1 << 30
+MDF_FORCE: Final = 1 << 31
+
+#: The five attributes that a client can ask for.
+MDF_SETTABLE: Final = (
+    MDF_UNCACHEABLE | MDF_WRITECOMBINE | MDF_WRITETHROUGH | MDF_WRITEBACK | MDF_WRITEPROTECT
+)
+
+#: Bits of `mr_flags` that no FreeBSD header defines: a descriptor with one of them is malformed.
+MDF_RESERVED: Final = MDF_ATTRMASK & ~(MDF_SETTABLE | MDF_UNKNOWN)
+
+MEMRANGE_SET_UPDATE: Final = 0
+MEMRANGE_SET_REMOVE: Final = 1
+
+OWNER_SIZE: Final = 8
+U64_MAX: Final = (1 << 64) - 1
+PAGE_SIZE: Final = 4096
+
+#: More slots than any machine has: INT_MAX in `mo_arg[0]`.
+EVERY_SLOT: Final = 0x7FFFFFFF
+
+#: Flag bit and the word that memcontrol(8) prints for it, in memcontrol's order.
+FLAG_WORDS: Final[tuple[tuple[int, str], ...]] = (
+    (MDF_UNCACHEABLE, "uncacheable"),
+    (MDF_WRITECOMBINE, "write-combine"),
+    (MDF_WRITETHROUGH, "write-through"),
+    (MDF_WRITEBACK, "write-back"),
+    (MDF_WRITEPROTECT, "write-protect"),
+    (MDF_FORCE, "force"),
+    (MDF_UNKNOWN, "unknown"),
+    (MDF_FIXBASE, "fixed-base"),
+    (MDF_FIXLEN, "fixed-length"),
+    (MDF_FIRMWARE, "set-by-firmware"),
+    (MDF_ACTIVE, "active"),
+    (MDF_BOGUS, "bogus"),
+)
+
+#: The two flags that memcontrol(8) has no word for; memhub's own listings name them.
+EXTRA_FLAG_WORDS: Final[tuple[tuple[int, str], ...]] = (
+    (MDF_FIXACTIVE, "fixed-active"),
+    (MDF_BUSY, "busy"),
+)
+
+
+def owner_bytes(label: str | bytes) -> bytes:
+    """Render an owner label as the eight bytes of `mr_owner`.
+
+    Args:
+        label: the text (Latin-1) or bytes; cut at seven bytes, as mem(4) does (`memioctl`
+            forces byte 7 to NUL before the driver sees it).
+
+    Returns:
+        eight bytes, NUL padded.
+
+    Raises:
+        ValueError: the text has a character outside Latin-1.
+    """
+    if isinstance(label, str):
+        try:
+            label = label.encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"owner {label!r} has a character that one byte cannot hold"
+            ) from error
+
+    return label[: OWNER_SIZE - 1].ljust(OWNER_SIZE, b"\0")
+
+
+def misfit(mr_base: int, mr_len: int, mr_flags: int) -> str:
+    """Which field of a descriptor does not fit its place, in words; empty if all do."""
+    for name, value in (("mr_base", mr_base), ("mr_len", mr_len)):
+        if not 0 <= value <= U64_MAX:
+            return f"{name} {value:#x} does not fit an unsigned 64-bit field"
+
+    if not 0 <= mr_flags <= 0xFFFFFFFF:
+        return f"mr_flags {mr_flags:#x} does not fit 32 bits"
+
+    return ""
+
+
+_IOC_OUT: Final = 0x40000000
+_IOC_IN: Final = 0x80000000
+_IOC_LEN_SHIFT: Final = 16
+_GROUP: Final = ord("m") << 8
+
+
+class Layout:
+    """How one C data model lays out the structures, and the numbers of the requests.
+
+    Args:
+        name: `LP64` or `ILP32`.
+        op: the format of `struct mem_range_op`, little-endian.
+        desc: the format of `struct mem_range_desc`, little-endian.
+        pointer: bytes of a pointer, and so of `mo_desc`.
+
+    Attributes:
+        desc: `struct mem_range_desc`; 32 bytes on LP64, 28 on ILP32 (u64 aligns to 4 there).
+        op: `struct mem_range_op`: `mo_desc`, `mo_arg[0]`, `mo_arg[1]`.
+        get: the number of MEMRANGE_GET.
+        set: the numbers of MEMRANGE_SET: FreeBSD's, then what `_IOW` makes on Linux.
+    """
+
+    __slots__ = ("desc", "get", "name", "op", "pointer", "set")
+
+    def __init__(self, name: str, op: str, desc: str, pointer: int) -> None:
+        self.name = name
+        self.op = Struct(op)
+        self.desc = Struct(desc)
+        self.pointer = pointer
+        size = self.op.size << _IOC_LEN_SHIFT
+        self.get = _IOC_IN | _IOC_OUT | size | _GROUP | 50
+        self.set = (_IOC_IN | size | _GROUP | 51, _IOC_OUT | size | _GROUP | 51)
+
+    def __repr__(self) -> str:
+        return f"<Layout {self.name}>"
+
+
+LP64_LAYOUT: Final = Layout("LP64", "<Qii", "<QQI8s4x", 8)
+ILP32_LAYOUT: Final = Layout("ILP32", "<Iii", "<QQI8s", 4)
+
+if TYPE_CHECKING:
+
+    class IoctlReply(NamedTuple):
+        """What an ioctl leaves behind.
+
+        Attributes:
+            op: `struct mem_range_op` as it is now.
+            descs: the descriptors that `mo_desc` points to now; empty if none were written.
+        """
+
+        op: bytes
+        descs: bytes
+
+else:
+    IoctlReply = namedtuple("IoctlReply", "op descs")
+    IoctlReply.__doc__ = "What an ioctl leaves behind: `struct mem_range_op`, and descriptors."

@@ -1,0 +1,38 @@
+"""Where a service is: `unix:PATH`, a path, or `tcp:HOST:PORT`."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+#: Where a client looks for a service unless it is told.
+VARIABLE: Final = "MEMHUB_SOCKET"
+
+
+def parse_address(address: str | os.PathLike[str] | None) -> tuple[str, str, int]:
+    """Read an address.
+
+    Args:
+        address: `unix:PATH`, a path, or `tcp:HOST:PORT`; None takes `$MEMHUB_SOCKET`.
+
+    Returns:
+        `("unix", path, 0)` or `("tcp", host, port)`.
+
+    Raises:
+        ValueError: it is malformed, or nothing is named.
+    """
+    text = os.fspath(address) if address is not None else os.environ.get(VARIABLE, "")
+    if not text:
+        raise ValueError(f"no service is named: give an address, or set {VARIABLE}")
+
+    if not text.startswith("tcp:"):
+        return "unix", text.removeprefix("unix:"), 0
+
+    host, colon, port = text[4:].rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 0xFFFF:
+        raise ValueError(f"{text!r} is no address of the form tcp:HOST:PORT")
+
+    return "tcp", host.strip("[]"), int(port)

@@ -1,0 +1,336 @@
+"""An open device file of a service: its methods as requests, and the answers as replies.
+
+Both clients translate with this and differ in how they send and wait. Nothing heavy is imported
+here, since the blocking client has to start quickly.
+"""
+
+from __future__ import annotations
+
+import os
+from struct import error as struct_error
+
+from memhub.abi_layout import (
+    EVERY_SLOT,
+    ILP32_LAYOUT,
+    LP64_LAYOUT,
+    MDF_FORCE,
+    MEMRANGE_SET_REMOVE,
+    MEMRANGE_SET_UPDATE,
+    U64_MAX,
+    IoctlReply,
+    misfit,
+    owner_bytes,
+)
+from memhub.service import wire
+from memhub.service.client_errors import (
+    closed_handle,
+    invalid_argument,
+    malformed_answer,
+    not_on_the_wire,
+)
+from memhub.service.wire_times import lease_ms, wait_ms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from memhub.abi import Buffer, DataModel
+    from memhub.abi_layout import Layout
+    from memhub.core.replies import Explanation
+
+_LAYOUTS: Final = {wire.MODEL_LP64: LP64_LAYOUT, wire.MODEL_ILP32: ILP32_LAYOUT}
+_MODES: Final = {"r": wire.OPEN_READ, "w": wire.OPEN_WRITE, "r+": 3}
+_MODELS: Final = {None: 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}
+
+
+class HeldClaim:
+    """A claim as the service answers it.
+
+    Attributes:
+        fence: its fencing number.
+        base: first byte.
+        end: one past the last.
+        lease: seconds from the answer until it must be renewed, or None.
+    """
+
+    __slots__ = ("base", "end", "fence", "lease")
+
+    def __init__(self, answer: wire.Claimed) -> None:
+        self.fence = answer.fence
+        self.base = answer.base
+        self.end = answer.base + answer.length
+        self.lease = answer.lease_ms / 1000 or None
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return self.end - self.base
+
+    def __repr__(self) -> str:
+        return f"<HeldClaim {self.base:#x}-{self.end - 1:#x} fence {self.fence}>"
+
+
+def open_request(path: str, mode: str, *, undo: bool, model: DataModel | None) -> wire.Open:
+    """OPEN.
+
+    Raises:
+        InvalidArgument: EINVAL; an unknown mode.
+    """
+    if mode not in _MODES:
+        raise invalid_argument(f"mode {mode!r} is not r, w or r+")
+
+    flags = _MODES[mode] | (wire.OPEN_UNDO if undo else 0)
+
+    return wire.Open(0, flags, _MODELS[None if model is None else model.name], path)
+
+
+class RemoteFile:
+    """An open `/dev/mem` or `/dev/kmem` of a service; each `*_request` makes a frame.
+
+    They raise BadHandle (EBADF) once it is closed, and InvalidArgument (EINVAL) for what does
+    not fit the frame's fields.
+
+    Attributes:
+        number: the connection's number for it.
+        path: `NAME:/dev/mem`.
+        arch: the machine's architecture.
+        machine: its name.
+        closed: whether it is closed.
+    """
+
+    __slots__ = ("_layout", "_room", "arch", "closed", "machine", "number", "path")
+
+    def __init__(self, opened: wire.Opened, path: str, limits: wire.Limits) -> None:
+        self.number = opened.handle
+        self.path = f"{opened.machine}:{path.rpartition(':')[2]}"
+        self.arch = opened.arch
+        self.machine = opened.machine
+        self.closed = False
+        self._layout = _LAYOUTS[opened.model]
+        self._room = limits.max_body - 4 - self._layout.op.size
+
+    def describe(self, kind: str) -> str:
+        """What a handle of this file shows of itself; `kind` is the class."""
+        state = " closed" if self.closed else ""
+
+        return f"<{kind} {self.number} on {self.path}{state}>"
+
+    def open_number(self) -> int:
+        """The number, while it is open."""
+        if self.closed:
+            raise closed_handle(self.number)
+
+        return self.number
+
+    def model(self) -> DataModel:
+        """The data model of its ioctls."""
+        from memhub import abi
+
+        return abi.LP64 if self._layout is LP64_LAYOUT else abi.ILP32
+
+    # Memory
+
+    def read_request(self, length: int) -> wire.Read:
+        """READ."""
+        return wire.Read(0, self.open_number(), length)
+
+    def pread_request(self, length: int, offset: int) -> wire.Pread:
+        """PREAD."""
+        return wire.Pread(0, self.open_number(), offset, length)
+
+    def write_request(self) -> wire.Write:
+        """WRITE; the payload is framed with it."""
+        return wire.Write(0, self.open_number(), 0, b"")
+
+    def pwrite_request(self, offset: int) -> wire.Pwrite:
+        """PWRITE; the payload is framed with it."""
+        return wire.Pwrite(0, self.open_number(), offset, 0, b"")
+
+    def seek_request(self, offset: int, whence: int) -> wire.Seek:
+        """SEEK; sums are taken modulo 2^64, as the protocol says."""
+        number = self.open_number()
+        if whence not in (os.SEEK_SET, os.SEEK_CUR):
+            raise invalid_argument(f"whence {whence} is not SEEK_SET or SEEK_CUR")
+
+        low = 0 if whence == os.SEEK_SET else -(1 << 63)
+        if not low <= offset <= U64_MAX:
+            raise invalid_argument(f"offset {offset:#x} is not an unsigned 64-bit number")
+
+        return wire.Seek(0, number, whence, offset & U64_MAX)
+
+    def map_request(self, *, write: bool) -> wire.Map:
+        """MAP."""
+        return wire.Map(0, self.open_number(), wire.MAP_READ | (wire.MAP_WRITE if write else 0))
+
+    # Ranges
+
+    def ioctl_request(
+        self,
+        request: int,
+        op: Buffer,
+        descs: Buffer | None,
+        wait: float | None,
+        fence: int | None,
+    ) -> wire.Ioctl:
+        """IOCTL with the caller's own bytes."""
+        layout, handle = self._layout, self.open_number()
+        command, given = request & 0xFFFFFFFF, b"" if descs is None else bytes(descs)
+        packed = _point_somewhere(layout, op)
+        if command in layout.set:
+            times = wait_ms(wait), _fence(fence)
+            return wire.Ioctl(0, handle, command, packed, given, 0, *times)
+
+        room = self._room if descs is None else len(given)
+
+        return wire.Ioctl(0, handle, command, packed, b"", room)
+
+    def ioctl_reply(self, op: Buffer, answer: wire.IoctlDone) -> IoctlReply:
+        """What an ioctl left behind, with the caller's own pointer."""
+        raw, pointer = bytes(op), self._layout.pointer
+        if not answer.op:
+            return IoctlReply(raw, answer.desc)
+
+        return IoctlReply(raw[:pointer] + answer.op[pointer:], answer.desc)
+
+    def table_request(self) -> wire.Ioctl:
+        """MEMRANGE_GET of the whole table."""
+        layout = self._layout
+        op = layout.op.pack(1, EVERY_SLOT, 0)
+
+        return wire.Ioctl(0, self.open_number(), layout.get, op, room=self._room)
+
+    def update_request(
+        self,
+        base: int,
+        length: int,
+        attribute: int,
+        owner: str,
+        *,
+        force: bool,
+        wait: float | None,
+        fence: int | None,
+        lease: float | None,
+    ) -> wire.Ioctl:
+        """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
+        if lease is not None:
+            raise not_on_the_wire(
+                "the service's protocol has no lease in a MEMRANGE_SET: "
+                "claim the range with a lease first"
+            )
+
+        flags = attribute | MDF_FORCE if force else attribute
+
+        return self._set_request(MEMRANGE_SET_UPDATE, (base, length, flags), owner, wait, fence)
+
+    def remove_request(
+        self, base: int, length: int, *, wait: float | None, fence: int | None
+    ) -> wire.Ioctl:
+        """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
+        return self._set_request(MEMRANGE_SET_REMOVE, (base, length, 0), "", wait, fence)
+
+    def _set_request(
+        self,
+        arg: int,
+        fields: tuple[int, int, int],
+        owner: str,
+        wait: float | None,
+        fence: int | None,
+    ) -> wire.Ioctl:
+        layout, handle = self._layout, self.open_number()
+        try:
+            packed = layout.desc.pack(*fields, owner_bytes(owner))
+        except (ValueError, struct_error) as error:
+            raise invalid_argument(misfit(*fields) or str(error)) from error
+
+        op = layout.op.pack(1, arg, 0)
+
+        return wire.Ioctl(0, handle, layout.set[0], op, packed, 0, wait_ms(wait), _fence(fence))
+
+    def explain_request(self, address: int) -> wire.Explain:
+        """EXPLAIN."""
+        number = self.open_number()
+        if not 0 <= address <= U64_MAX:
+            raise invalid_argument(f"address {address:#x} is not an unsigned 64-bit number")
+
+        return wire.Explain(0, number, address)
+
+    # Claims
+
+    def claim_request(
+        self, base: int, length: int, lease: float | None, wait: float | None
+    ) -> wire.Claim:
+        """CLAIM."""
+        times = lease_ms(lease), wait_ms(wait)
+
+        return wire.Claim(0, self.open_number(), *times, *_span(base, length))
+
+    def release_request(self, base: int, length: int, fence: int | None) -> wire.Release:
+        """RELEASE."""
+        return wire.Release(0, self.open_number(), *_span(base, length), _fence(fence))
+
+    def renew_request(self, fence: int, lease: float | None) -> wire.Renew:
+        """RENEW."""
+        return wire.Renew(0, self.open_number(), 0, 0, _fence(fence), lease_ms(lease))
+
+    def wait_request(self, base: int, length: int, wait: float) -> wire.Wait:
+        """WAIT."""
+        return wire.Wait(0, self.open_number(), *_span(base, length), wait_ms(wait))
+
+    def break_request(self, base: int, length: int, reason: str, fence: int | None) -> wire.Break:
+        """BREAK."""
+        return wire.Break(0, self.open_number(), *_span(base, length), _fence(fence), reason)
+
+
+def explanation(answer: bytes) -> Explanation:
+    """What EXPLAIN answered.
+
+    Raises:
+        DeviceError: EPROTO; it is not an object with the fields of an Explanation.
+    """
+    import json
+
+    from memhub.core.replies import Explanation
+
+    try:
+        found = json.loads(answer)
+        return Explanation(*(found[name] for name in Explanation._fields))
+    except (ValueError, KeyError, TypeError) as error:
+        raise malformed_answer(f"EXPLAIN was answered with {answer!r:.80}: {error!r}") from error
+
+
+def join_pieces(pieces: Sequence[bytes]) -> bytes:
+    """The pieces of an answer as one."""
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _point_somewhere(layout: Layout, op: Buffer) -> bytes:
+    """An argument whose `mo_desc` is not NULL, so that the frame's descriptors count."""
+    raw, pointer = bytes(op), layout.pointer
+    if raw[:pointer].strip(b"\0"):
+        return raw
+
+    return (b"\1" + bytes(pointer - 1) + raw[pointer:])[: len(raw)]
+
+
+def _fence(fence: int | None) -> int:
+    """A fencing number on the wire, where 0 stands for none.
+
+    Raises:
+        InvalidArgument: EINVAL; no claim can have that number.
+    """
+    if fence is None:
+        return 0
+
+    if not 0 < fence <= U64_MAX:
+        raise invalid_argument(f"fence {fence} is not a fencing number, which is 1 or more")
+
+    return fence
+
+
+def _span(base: int, length: int) -> tuple[int, int]:
+    """A range whose numbers fit 64 bits; what else is wrong with it, the hub says."""
+    if not (0 <= base <= U64_MAX and 0 <= length <= U64_MAX):
+        raise invalid_argument(f"{base:#x}/{length:#x} is not a range of 64-bit addresses")
+
+    return base, length

@@ -1,0 +1,93 @@
+"""Every face answers the same conversation alike, and leaves the same records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faces.conversation import MODELS, Heard, converse
+from faces.stages import STAGES, embedded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faces.stages import Stage
+
+#: What the fields of a frame cannot hold is refused by the client: same class and errno, but
+#: nothing reaches the hub, so nothing is recorded.
+UNSENT = {"records"}
+#: The same where the hub's words name what the frame has no field for.
+UNSENT_IN_OTHER_WORDS = {"reason", "records"}
+
+#: Where the service's protocol keeps its two clients from answering as the embedded face does:
+#: the step, on each machine that is named, what differs, and why.
+WIRE_LIMITS: tuple[tuple[str, tuple[str, ...], set[str], str], ...] = (
+    ("open in no mode", tuple(MODELS), UNSENT, "OPEN's flags have two bits"),
+    ("pread no offset", tuple(MODELS), UNSENT_IN_OTHER_WORDS, "an offset is a u64"),
+    ("pread no length", tuple(MODELS), UNSENT_IN_OTHER_WORDS, "a length is a u64"),
+    ("pwrite no offset", tuple(MODELS), UNSENT_IN_OTHER_WORDS, "an offset is a u64"),
+    ("ioctl fence nought", tuple(MODELS), set(Heard._fields), "0 stands for no fence"),
+    ("ioctl wait backwards", tuple(MODELS), UNSENT, "a wait is a u32 of milliseconds"),
+    ("set beyond 64 bits", tuple(MODELS), UNSENT, "a descriptor's fields are fixed"),
+    ("set with a foreign label", tuple(MODELS), UNSENT, "a label is eight bytes"),
+    ("set with all three", ("pat", "old"), set(Heard._fields), "IOCTL has no lease"),
+    ("set with all three", ("board",), UNSENT_IN_OTHER_WORDS, "IOCTL has no lease"),
+    ("set a range", ("pat", "old"), {"answer"}, "IOCTL_DONE says nothing of what changed"),
+    ("set with a wait", ("pat", "old"), {"answer"}, "IOCTL_DONE says nothing of what changed"),
+    ("remove", ("pat", "old"), {"answer"}, "IOCTL_DONE says nothing of what changed"),
+    ("set before the end", ("",), {"answer"}, "IOCTL_DONE says nothing of what changed"),
+    ("claim far out", ("",), UNSENT, "a range is two u64"),
+    ("claim for no time", ("",), UNSENT, "lease_ms 0 stands for a claim that lasts"),
+    ("claim backwards", ("",), UNSENT, "a wait is a u32 of milliseconds"),
+    ("wait for another's", ("",), UNSENT, "a wait is a u32 of milliseconds"),
+)
+
+
+def limits() -> dict[str, set[str]]:
+    """What may differ over the wire, by step, and must."""
+    return {
+        f"{machine} {step}".strip(): aspects - {"obstacles"}
+        for step, machines, aspects, _ in WIRE_LIMITS
+        for machine in machines
+    }
+
+
+def differences(one: dict[str, Heard], other: dict[str, Heard]) -> dict[str, set[str]]:
+    """The steps that were answered differently, and in what."""
+    assert one.keys() == other.keys()
+    found = {
+        name: {it for it in Heard._fields if getattr(one[name], it) != getattr(other[name], it)}
+        for name in one
+    }
+
+    return {name: aspects for name, aspects in found.items() if aspects}
+
+
+async def hold(stage: Stage) -> dict[str, Heard]:
+    """The conversation, which says something of each kind that it is meant to."""
+    heard = await converse(stage)
+    answers = {name: it.answer for name, it in heard.items()}
+
+    assert answers["pat ioctl seven fenced"] == ("NotSupported", "EOPNOTSUPP", 0)
+    assert answers["old ioctl seven fenced"] == ("NotSupported", "EOPNOTSUPP", 0)
+    assert answers["board ioctl seven fenced"] == ("NotSupported", "EOPNOTSUPP", 0)
+    assert answers["explain unmapped kernel memory"] == ("BadAddress", "EFAULT", 0)
+    assert answers["pat set another's"] == ("RangeBusy", "EBUSY", 0)
+    assert heard["pat set another's"].obstacles[0]["process"] == "first"
+    assert answers["pat set with a stale fence"] == ("StaleClaim", "EBUSY", 0)
+    assert answers["renew what is lost"] == ("StaleClaim", "EBUSY", 0)
+    assert answers["read once closed"] == ("BadHandle", "EBADF", 0)
+
+    return heard
+
+
+@pytest.mark.parametrize("face", STAGES)
+async def test_a_face_converses_as_the_embedded_one(tmp_path: Path, face: str) -> None:
+    async with embedded(tmp_path / "embedded") as stage:
+        expected = await hold(stage)
+
+    async with STAGES[face](tmp_path / face) as stage:
+        found = differences(expected, await converse(stage))
+
+    assert found == ({} if face == "local" else limits())
