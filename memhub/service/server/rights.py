@@ -20,6 +20,9 @@ SET_RANGES: Final = 8
 BREAK_CLAIMS: Final = 16
 EVERYTHING: Final = 31
 
+#: Characters of the name that a client gives itself.
+_LABEL_MAX: Final = 64
+
 _BITS: Final[Mapping[Right, int]] = {
     "read-memory": READ_MEMORY,
     "write-memory": WRITE_MEMORY,
@@ -112,3 +115,8 @@ class Grants:
 def unknown_process(peer: Peer) -> dict[str, object]:
     """What a record says of a client that has no process in the hub yet."""
     return {"process": None, "process_id": None, "pid": peer.pid, "uid": peer.uid}
+
+
+def clean_label(label: str) -> str | None:
+    """The name that a client gave itself, made printable and short."""
+    return "".join(c if c.isprintable() else "?" for c in label[:_LABEL_MAX]).strip() or None
