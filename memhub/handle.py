@@ -248,15 +248,17 @@ class Handle:
         """Move the handle's offset.
 
         Args:
-            offset: an unsigned 64-bit number; with SEEK_CUR, how far (may be negative).
-            whence: `os.SEEK_SET` or `os.SEEK_CUR`; a device file has no end.
+            offset: how far; sums are taken modulo 2**64, as FreeBSD takes them.
+            whence: `os.SEEK_SET`, `os.SEEK_CUR`, or `os.SEEK_END`, which counts from 0: the size
+                of a device is 0.
 
         Returns:
             the new offset.
 
         Raises:
             BadHandle: EBADF; closed.
-            InvalidArgument: EINVAL; another `whence`, or an offset that is no u64.
+            NotSupported: ENOTTY; `os.SEEK_DATA` or `os.SEEK_HOLE`.
+            InvalidArgument: EINVAL; another `whence`.
         """
         await checkpoint()
 

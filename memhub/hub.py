@@ -124,7 +124,12 @@ class Hub(anyio.AsyncContextManagerMixin):
     # Opening
 
     def process(
-        self, name: str | None = None, *, pid: int | None = None, uid: int | None = None
+        self,
+        name: str | None = None,
+        *,
+        pid: int | None = None,
+        uid: int | None = None,
+        privileged: bool = True,
     ) -> Process:
         """Make a process: a principal that can hold handles and claims.
 
@@ -132,10 +137,13 @@ class Hub(anyio.AsyncContextManagerMixin):
             name: for people; numbered if None.
             pid: its process id, where known.
             uid: its user id, where known.
+            privileged: whether the machines' kernels take it for root; from FreeBSD 10 on,
+                another cannot open memory for writing (EPERM).
         """
         number = next(self._processes)
+        who = Principal(number, name or f"process-{number}", pid, uid, privileged)
 
-        return Process(self.engine, Principal(number, name or f"process-{number}", pid, uid))
+        return Process(self.engine, who)
 
     async def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None

@@ -86,8 +86,16 @@ class Machine:
         if spec.securelevel > 0:
             memory.seal_writes()
 
-        kernel = KernelMemory(arch.kernel, spec.kmem, memory, upages=spec.upages)
-        transfer = Transfer(memory, kernel, arch.transfer, spec.wp_writes)
+        chosen = arch.kernel_of(spec.options)
+        kernel = KernelMemory(
+            spec.kernel or chosen.layout,
+            spec.kmem,
+            memory,
+            entries=spec.kmem_entries,
+            rules=chosen.rules,
+            upages=spec.upages,
+        )
+        transfer = Transfer(memory, kernel, chosen.rules, spec.wp_writes)
 
         return cls(spec, arch, _attach(spec, arch), memory, kernel, transfer)
 
@@ -248,25 +256,25 @@ class Machine:
 
     def _read(self, it: events.MemoryRead) -> None:
         if it.op == "read":
-            self.files[it.caller.handle].offset += it.moved
+            self.files[it.caller.handle].move(it.moved)
 
     def _unread(self, it: events.MemoryRead) -> None:
         if it.op == "read":
-            self.files[it.caller.handle].offset -= it.moved
+            self.files[it.caller.handle].move(-it.moved)
 
     def _write(self, it: events.MemoryWritten) -> None:
         if it.pieces:
             self.transfer.store(it.pieces, it.data)
 
         if it.op == "write":
-            self.files[it.caller.handle].offset += it.moved
+            self.files[it.caller.handle].move(it.moved)
 
     def _unwrite(self, it: events.MemoryWritten) -> None:
         if it.before is not None:
             self.transfer.store(it.pieces, it.before)
 
         if it.op == "write":
-            self.files[it.caller.handle].offset -= it.moved
+            self.files[it.caller.handle].move(-it.moved)
 
     # Ranges
 
