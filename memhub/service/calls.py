@@ -265,10 +265,9 @@ def seek_request(handle: int, offset: int, whence: int) -> wire.Seek:
     """SEEK.
 
     Raises:
-        InvalidArgument: EINVAL; another `whence`, or an offset that is no u64.
+        InvalidArgument: EINVAL; another `whence`, or an offset that 64 bits do not hold.
     """
-    low = 0 if whence == os.SEEK_SET else -(1 << 63)
-    if whence not in (os.SEEK_SET, os.SEEK_CUR) or not low <= offset < 1 << 64:
+    if not 0 <= whence <= wire.SEEK_HOLE or not -(1 << 63) <= offset < 1 << 64:
         raise unfit(f"there is no seek to {offset:#x} by whence {whence}")
 
     return wire.Seek(0, handle, whence, offset & ((1 << 64) - 1))

@@ -170,7 +170,7 @@ async def test_errors_are_the_hubs_own(tmp_path: Path) -> None:
 
         for wrong in (
             lambda: handle.pread(4, -1),
-            lambda: handle.seek(0, 2),
+            lambda: handle.seek(0, 5),
             lambda: handle.set_range(-1, 4096, 1),
             lambda: handle.claim(0, 4096, wait=-1.0),
             lambda: hub.open("/dev/mem", "a"),
