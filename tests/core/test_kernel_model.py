@@ -156,3 +156,16 @@ def test_a_kernels_rules_do_what_its_own_loop_does(name: str, data: st.DataObjec
 
     outcome: Any = (plan.moved, plan.error is not None, found.runs)
     assert outcome == (world.moved, fails, world.runs)
+
+
+@pytest.mark.parametrize(("user", "moved"), [(0x10000, 0), (0x10800, 0x800)])
+def test_pieces_end_at_page_borders_of_the_callers_buffer_too(user: int, moved: int) -> None:
+    """powerpc: the piece that reaches past the RAM is refused whole; a border saves the rest."""
+    kernel = freebsd.POWERPC64.kernels["12.1"]
+    memory = PhysicalMemory(BITS, [Region(base=a, length=b - a) for a, b in RAM])
+    space = KernelMemory(kernel.layout, (), memory, rules=kernel.rules)
+    transfer = Transfer(memory, space, kernel.rules)
+
+    plan = transfer.plan_write("mem", 0x8030_0000, PAGE, buffers=[(user, PAGE)])
+
+    assert (plan.moved, plan.error is not None) == (moved, True)

@@ -115,6 +115,15 @@ async def test_powerpc_reaches_ram_and_takes_other_kernel_addresses_for_physical
     assert await pread(later, "kmem", 16, 0xC000000000001000) == (0, 16)
 
 
+async def test_an_access_may_not_end_past_the_kernels_map() -> None:
+    """powerpc's map ends one byte before a page does, so its last byte cannot be read."""
+    last = 0xE0000007FFFFF000
+    it = spec("powerpc64", (last, 0x5000))
+
+    assert await pread(it, "kmem", PAGE - 1, last) == (0, PAGE - 1)
+    assert await pread(it, "kmem", PAGE, last) == ("EFAULT", 0)
+
+
 async def test_explain_goes_where_a_read_goes() -> None:
     it = spec("powerpc64", (0xE000000000001000, 0x5000))
     async with Hub((it,)) as hub, await hub.open("/dev/kmem") as handle:
