@@ -135,15 +135,17 @@ class AsyncDeviceFile(Protocol):
         """Move the file's offset.
 
         Args:
-            offset: an unsigned 64-bit number; with SEEK_CUR, how far (may be negative).
-            whence: `os.SEEK_SET` or `os.SEEK_CUR`; a device file has no end.
+            offset: how far, a signed or unsigned 64-bit number; sums are taken modulo 2^64, as
+                FreeBSD takes them.
+            whence: `os.SEEK_SET`, `os.SEEK_CUR`, or `os.SEEK_END`, which counts from 0, since
+                the size of a device is 0.
 
         Returns:
-            the new offset. Over a service the sum of SEEK_CUR is taken modulo 2^64.
+            the new offset.
 
         Raises:
-            InvalidArgument: EINVAL; another `whence`, or an offset that is not an unsigned
-                64-bit number.
+            NotSupported: ENOTTY; `os.SEEK_DATA` or `os.SEEK_HOLE`.
+            InvalidArgument: EINVAL; another `whence`, or an offset that does not fit 64 bits.
         """
 
     # Ranges

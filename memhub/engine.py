@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from memhub.audit.rows import WRITERS
 from memhub.core.decide import DECIDERS
 from memhub.core.events import LOOKS
-from memhub.core.instant import Instant
+from memhub.core.instant import Instant, make_tuple
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
 from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
@@ -68,7 +68,6 @@ class Engine:
         self.clock = clock
         self.files = OpenFiles()
         self.deadlines = Deadlines()
-        self.recording = log is not None
         self._log = log
         self._writer = None if log is None else log.writer
         self._listeners = Listeners()
@@ -78,8 +77,7 @@ class Engine:
         self._wall_ns = clock.wall_ns
         self._mono_ns = clock.mono_ns
         self._machine_of = self.files.machines
-        for machine in machines.values():
-            machine.keeps_before = log is not None
+        self._set_recording()
 
     def now(self) -> Instant:
         """The present moment."""
@@ -111,7 +109,7 @@ class Engine:
         if machine is None:
             raise BadHandle(f"handle {request.handle} is closed")
 
-        now = Instant(self._wall_ns(), self._mono_ns())
+        now = make_tuple(Instant, (self._wall_ns(), self._mono_ns()))
         deadlines, pending = self.deadlines, self._pending
         if now.mono_ns >= deadlines.next_due:
             self._catch_up(now)
@@ -327,14 +325,19 @@ class Engine:
         """Hand every later row to `listener` too, until the function returned is called."""
         listeners = self._listeners.listeners
         listeners.append(listener)
-        self.recording = True
+        self._set_recording()
 
         def stop() -> None:
             if listener in listeners:
                 listeners.remove(listener)
-                self.recording = self._log is not None or bool(listeners)
+                self._set_recording()
 
         return stop
+
+    def _set_recording(self) -> None:
+        self.recording: bool = self._log is not None or bool(self._listeners.listeners)
+        for machine in self.machines.values():
+            machine.recorded = self.recording
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the looks inside share one write; see `Batches.open`."""

@@ -127,7 +127,12 @@ class Hub(anyio.AsyncContextManagerMixin):
     # Opening
 
     def process(
-        self, name: str | None = None, *, pid: int | None = None, uid: int | None = None
+        self,
+        name: str | None = None,
+        *,
+        pid: int | None = None,
+        uid: int | None = None,
+        privileged: bool = True,
     ) -> Process:
         """Make a process: a principal that can hold handles and claims.
 
@@ -135,6 +140,8 @@ class Hub(anyio.AsyncContextManagerMixin):
             name: for people; numbered if None.
             pid: its process id, where known.
             uid: its user id, where known.
+            privileged: whether the machines' kernels take it for root; from FreeBSD 10 on,
+                another cannot open memory for writing (EPERM).
 
         Raises:
             RuntimeError: the hub was never entered, so that neither its log nor its deadlines
@@ -144,8 +151,9 @@ class Hub(anyio.AsyncContextManagerMixin):
             raise RuntimeError("the hub is not in use yet: open it in `async with Hub(...) as hub`")
 
         number = next(self._processes)
+        who = Principal(number, name or f"process-{number}", pid, uid, privileged)
 
-        return Process(self.engine, Principal(number, name or f"process-{number}", pid, uid))
+        return Process(self.engine, who)
 
     async def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None

@@ -124,12 +124,12 @@ class RecordWriter:
         if sink is None:
             raise self._closed()
 
-        before = Mark(chain.seq, chain.head, len(chain.pending), self._epoch)
+        seq, head, pending = chain.seq, chain.head, len(chain.pending)
         try:
             for row in rows:
                 self._record(row)
         except UnfitRecord as error:
-            chain.back_to(before)
+            chain.back_to(Mark(seq, head, pending, self._epoch))
             raise AuditError(self.path, f"record refused: {error}", error.errno) from error
 
         if not flush or not chain.pending:

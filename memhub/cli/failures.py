@@ -73,7 +73,7 @@ def _explain_local(error: Exception) -> tuple[int, list[str]] | None:
     from memhub.arches import ArchNotInstalled
     from memhub.audit.failure import AuditError
     from memhub.config.errors import ConfigError
-    from memhub.core.driver import OptionError
+    from memhub.core.kernel import OptionError
 
     if isinstance(error, AuditError | ConfigError | OptionError | ArchNotInstalled):
         return 2, str(error).splitlines()

@@ -2,13 +2,15 @@
 
 FILEs are conformance traces or machines' texts, plain or gzip. Every mismatch is printed; the last
 line has the counts. A machine's text counts one step for its table, one for its registers and one
-for each address; the other kinds, one for each step or address.
+for each address; the other kinds, one for each step or address. A line before the last counts, by
+the reason, the steps that are not judged.
 
-exit codes: 0 no mismatch, 1 some, 2 a file could not be read or is malformed
+exit codes: 0 no mismatch, 1 some or a file is not understood, 2 a file could not be read
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,9 +49,15 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if chosen.json:
         print_json(run.facts())
     else:
+        for reason, count in sorted(run.unjudged.items()):
+            print_line(f"not judged: {reason}: {count}")
+
         print_line(run.last_line())
 
-    return 2 if run.errors else int(bool(run.mismatches))
+    if run.unreadable:
+        return 2
+
+    return int(bool(run.mismatches or run.errors))
 
 
 @dataclass
@@ -60,6 +68,8 @@ class _Run:
     steps: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    unreadable: bool = False
+    unjudged: Counter[str] = field(default_factory=Counter)
     by_arch: dict[str, int] = field(default_factory=dict)
 
     def file(self, name: str, tell: Progress) -> list[Mismatch]:
@@ -82,6 +92,7 @@ class _Run:
                 tell(number, len(lines))
 
         except OSError as error:
+            self.unreadable = True
             self._wrong(f"{name}: {error.strerror}")
         except (TraceError, ArchNotInstalled) as error:
             where = f"{name}: trace {number}" if number else name
@@ -97,6 +108,7 @@ class _Run:
         self.steps += done.steps
         self.by_arch[done.arch] = self.by_arch.get(done.arch, 0) + 1
         self.mismatches += done.mismatches
+        self.unjudged += done.unjudged
 
     def _wrong(self, reason: str) -> None:
         from memhub.cli.terminal import complain
@@ -116,6 +128,7 @@ class _Run:
             "scenarios": self.scenarios,
             "steps": self.steps,
             "mismatches": len(self.mismatches),
+            "not_judged": dict(self.unjudged),
             "arches": self.by_arch,
             "details": [asdict(mismatch) for mismatch in self.mismatches],
             "errors": self.errors,

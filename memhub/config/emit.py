@@ -53,6 +53,7 @@ def to_toml(machine: Imported | MachineSpec) -> str:
         *_machine(spec),
         *_memory(spec),
         *_kmem(spec),
+        *_kmem_entries(spec),
         *_subtable(f"{key}.cpu", _cpu(spec)),
         *_subtable(f"{key}.options", _plain(spec.options)),
         *_subtable(f"{key}.symbols", _plain(spec.symbols)),
@@ -111,6 +112,18 @@ def _kmem(spec: MachineSpec) -> Iterator[str]:
         where = f"virtual = {_value(row.virtual)}, physical = {_value(row.physical)}"
         writable = _value(row.writable)
         yield f"    {{ {where}, length = {row.length:#x}, writable = {writable} }},"
+
+    yield "]"
+
+
+def _kmem_entries(spec: MachineSpec) -> Iterator[str]:
+    if spec.kmem_entries is None:
+        return
+
+    yield "kmem_entries = ["
+    for row in spec.kmem_entries:
+        rights = f"readable = {_value(row.readable)}, writable = {_value(row.writable)}"
+        yield f"    {{ virtual = {_value(row.virtual)}, length = {row.length:#x}, {rights} }},"
 
     yield "]"
 

@@ -23,8 +23,9 @@ from memhub.config.values import (
     text,
     u64,
 )
-from memhub.core.driver import Cpu, OptionError
-from memhub.core.spec import KernelMapping, MachineSpec, Region, RegionKind, WpWrites
+from memhub.core.driver import Cpu
+from memhub.core.kernel import OptionError
+from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind, WpWrites
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +64,7 @@ def read_machine(
         options={**spec.options, **_read_options(table)},
         memory=_read_memory(table, cpu) if "memory" in table else spec.memory,
         kmem=_read_kmem(table, cpu),
+        kmem_entries=_read_entries(table) if "kmem_entries" in table else None,
         symbols=_read_symbols(table),
         securelevel=table.take("securelevel", count(-1, 3), spec.securelevel),
         wp_writes=table.take("wp_writes", choice(_WP_WRITES, "a rule"), spec.wp_writes),
@@ -213,6 +215,27 @@ def _read_kmem(table: Table, cpu: Cpu) -> tuple[KernelMapping, ...]:
     return tuple(mapping for mapping, _ in found)
 
 
+def _read_entries(table: Table) -> tuple[KernelEntry, ...]:
+    found: list[tuple[KernelEntry, Table]] = []
+    for row in table.tables("kmem_entries"):
+        entry = KernelEntry(
+            virtual=row.need("virtual", page_address, 0),
+            length=row.need("length", pages, 0x1000),
+            readable=row.take("readable", boolean, True),
+            writable=row.take("writable", boolean, True),
+        )
+        row.finish()
+        if entry.virtual + entry.length > _ADDRESS_END:
+            row.wrong("length", "runs past the end of the 64-bit address space")
+
+        if row.sound:
+            found.append((entry, row))
+
+    _refuse_overlaps([(it.virtual, it.length, row) for it, row in found], "virtual")
+
+    return tuple(entry for entry, _ in found)
+
+
 def _refuse_overlaps(spans: Sequence[tuple[int, int, Table]], key: str) -> None:
     ordered = sorted(spans, key=lambda span: span[:2])
     for (base, length, one), (start, _, other) in itertools.pairwise(ordered):
@@ -237,13 +260,15 @@ def _check_arch(table: Table, spec: MachineSpec, arches: Mapping[str, Arch]) -> 
     arch = arches[spec.arch]
     options = table.table("options")
     if options is not None:
-        for key in arch.options:
+        for key in arch.machine_options:
             options.take(key, lambda value: value, None)
 
         options.finish()
 
-    if arch.driver is not None and table.sound:
+    if table.sound:
         try:
-            arch.driver(spec.cpu, spec.options)
+            arch.kernel_of(spec.options)
+            if arch.driver is not None:
+                arch.driver(spec.cpu, spec.options)
         except OptionError as error:
             table.wrong(f"options.{error.key}", error.reason)

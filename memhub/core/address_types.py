@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from memhub.abi import U64_MAX
-from memhub.core.transfers import explain
+from memhub.core.transfers import explain, physical_address
 from memhub.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from memhub.core.effective.typemap import Codes
     from memhub.core.files import OpenFile
     from memhub.core.machine import Machine
-    from memhub.core.memory.kmem import KernelMemory
 
     Addresses = npt.NDArray[np.uint64]
+
+_PAGE_BITS: Final = np.uint64(12)
 
 
 def as_addresses(addresses: npt.ArrayLike) -> Addresses:
@@ -68,11 +69,10 @@ def types_of_addresses(machine: Machine, file: OpenFile, addresses: npt.ArrayLik
     wanted = as_addresses(addresses)
     flat = wanted.reshape(-1)
     physical = flat
-    mapped = np.ones(flat.size, dtype=np.bool_)
     if file.caller.device == "kmem":
-        physical, mapped = _translate(machine.kernel, flat)
+        physical = _translate(machine, file, flat)
 
-    known = mapped & (physical < np.uint64(min(machine.memory.top, U64_MAX)))
+    known = physical < np.uint64(min(machine.memory.top, U64_MAX))
     if machine.table is None or not known.all():
         for address in flat[:1] if machine.table is None else flat[~known]:
             explain(machine, file, int(address))  # raises, with the reason
@@ -83,23 +83,23 @@ def types_of_addresses(machine: Machine, file: OpenFile, addresses: npt.ArrayLik
     return machine.table.types.of(physical).reshape(wanted.shape)
 
 
-def _translate(kernel: KernelMemory, flat: Addresses) -> tuple[Addresses, npt.NDArray[np.bool_]]:
-    """Kernel virtual addresses to physical ones, and which of them have one."""
-    areas = kernel.areas
-    physical = np.zeros_like(flat)
-    mapped = np.zeros(flat.size, dtype=np.bool_)
-    if not areas:
-        return physical, mapped
+def _translate(machine: Machine, file: OpenFile, flat: Addresses) -> Addresses:
+    """Kernel virtual addresses to physical ones, each page looked up once.
 
-    starts = np.array([area.base for area in areas], dtype=np.uint64)
-    last = np.array([area.end - 1 for area in areas], dtype=np.uint64)
-    deltas = [area.delta for area in areas]
-    usable = [area.delta is not None and not area.refusal for area in areas]
-    index = np.searchsorted(starts, flat, side="right") - 1
-    inside = (index >= 0) & (flat <= last[index])
-    mapped = inside & np.array(usable)[index]
-    shift = np.array([(delta or 0) % (1 << 64) for delta in deltas], dtype=np.uint64)
+    Raises:
+        DeviceError: what `explain` answers for the first address that it refuses.
+    """
+    _, firsts, page_of = np.unique(flat >> _PAGE_BITS, return_index=True, return_inverse=True)
+    shift = np.zeros(firsts.size, dtype=np.uint64)
+    for page in np.argsort(firsts):
+        address = int(flat[firsts[page]])
+        shift[page] = (physical_address(machine, file, address) - address) & U64_MAX
+
     with np.errstate(over="ignore"):
-        physical = flat + shift[index]
+        physical: Addresses = flat + shift[page_of.reshape(-1)]
 
-    return physical, mapped
+    # Some kernels refuse the first byte of page 0 and allow the rest of it.
+    for address in flat[physical == 0]:
+        physical_address(machine, file, int(address))
+
+    return physical

@@ -83,7 +83,7 @@ class CommitList:
     @property
     def first_due(self) -> int:
         """Monotonic nanoseconds at which the next one takes effect."""
-        return min((commit.due_ns for commit in self), default=NEVER)
+        return min(commit.due_ns for commit in self) if self else NEVER
 
     def others(self, but: Commit | None, leaving: int | None = None) -> list[Commit]:
         """The commits that a change has to respect.

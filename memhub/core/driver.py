@@ -17,10 +17,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
-from memhub.escape import EscapedMessage
+from memhub.core.kernel import DEFAULT_RULES, Kernel
 
 if TYPE_CHECKING:
     from memhub.core.effective.typemap import TypeMap
+    from memhub.core.kernel import KernelLayout, Releases, TransferRules
 
 
 #: No register at all: each reads as zero.
@@ -173,45 +174,6 @@ class RangeDriver(ABC):
         return (desc.mr_base, desc.mr_end) if desc.mr_flags & MDF_ACTIVE else (0, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferRules:
-    """How `read` and `write` end when they cannot move every byte.
-
-    Attributes:
-        short_count: progress turns an error into a short count (FreeBSD amd64 `memrw`);
-            otherwise the error is returned though bytes moved (i386 `memrw`).
-        check_kmem_span: `/dev/kmem` checks the whole span first and moves nothing if any
-            byte of it is unmapped (i386).
-    """
-
-    short_count: bool = True
-    check_kmem_span: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelLayout:
-    """Where a kernel's virtual addresses begin.
-
-    Attributes:
-        kernel_base: first kernel virtual address.
-        direct_map: virtual address of physical byte 0 of the direct map, or None.
-        uarea_end: end of the per-process u-area, or None; `UPAGES` pages below it.
-    """
-
-    kernel_base: int
-    direct_map: int | None = None
-    uarea_end: int | None = None
-
-
-class OptionError(EscapedMessage, ValueError):
-    """Raised when an option of an architecture is wrong; names the key and the rule."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        self.key = key
-        self.reason = reason
-        super().__init__(f"{key}: {reason}")
-
-
 #: Makes the driver of one machine from its CPU and its options; raises OptionError.
 DriverFactory = Callable[[Cpu, Mapping[str, Any]], RangeDriver]
 
@@ -224,12 +186,14 @@ class Arch:
         name: what configuration calls it.
         summary: one line for `memhub arches`.
         model: the kernel's data model, which decides layouts and ioctl numbers.
-        kernel: where kernel addresses begin.
+        kernel: where kernel addresses lie, for an architecture without releases.
         driver: makes the range driver, or None where there are no range operations.
-        options: the keys that `[machine.options]` may hold for this architecture.
+        options: the keys of `[machine.options]` that the driver takes.
         attributes: the `MDF_*` attributes that a client can ask for, at most.
         slots: how many slots there are, in words, for `memhub arches`.
-        transfer: how transfers end.
+        transfer: how transfers decide, for an architecture without releases.
+        releases: the kernels that the option `release` chooses from; they replace `kernel` and
+            `transfer`.
         no_ranges: what range ioctls answer without a driver (FreeBSD arm64 itself answers
             ENODEV or ENOTTY, depending on its version).
         commit_latency: seconds from the start of a commit to its effect.
@@ -237,16 +201,38 @@ class Arch:
 
     name: str
     summary: str
-    kernel: KernelLayout
+    kernel: KernelLayout | None = None
     model: DataModel = LP64
     driver: DriverFactory | None = None
     options: frozenset[str] = frozenset()
     attributes: int = MDF_SETTABLE
     slots: str = "none"
-    transfer: TransferRules = TransferRules()
+    transfer: TransferRules = DEFAULT_RULES
+    releases: Releases | None = None
     no_ranges: Errno = Errno.EOPNOTSUPP
     commit_latency: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"architecture name {self.name!r} is not letters, digits, - and _")
+
+        if (self.kernel is None) == (self.releases is None):
+            raise ValueError(f"architecture {self.name} needs either a kernel or releases")
+
+    @property
+    def machine_options(self) -> frozenset[str]:
+        """The keys that a machine may set: the driver's, and those that choose a kernel."""
+        return self.options | (self.releases.options if self.releases else frozenset())
+
+    def kernel_of(self, options: Mapping[str, Any]) -> Kernel:
+        """The kernel of a machine with these options.
+
+        Raises:
+            OptionError: an option names a kernel that there is not.
+        """
+        if self.releases is not None:
+            return self.releases.kernel_of(options)
+
+        assert self.kernel is not None
+
+        return Kernel(self.kernel, self.transfer)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from memhub.abi import U64_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,12 +27,15 @@ class Principal:
         name: for people.
         pid: the client's process id, from the kernel, where known.
         uid: its user id, likewise.
+        privileged: whether the machine's kernel takes it for root. A service's clients all are:
+            its rules decide who may do what.
     """
 
     id: int
     name: str
     pid: int | None = None
     uid: int | None = None
+    privileged: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,10 @@ class OpenFile:
     undo: bool
     model: DataModel
     offset: int = 0
+
+    def move(self, moved: int) -> None:
+        """Move the offset on, or back; it wraps at 2**64, as FreeBSD's does."""
+        self.offset = (self.offset + moved) & U64_MAX
 
 
 @dataclass(slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.core import events
 from memhub.core.decision import Decision
+from memhub.core.events import IoctlRefused, RangesRead
+from memhub.core.instant import make_tuple
 from memhub.errors import BadAddress, DeviceError
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ def decide_get(machine: Machine, request: GetRanges, now: Instant) -> Decision:
     except DeviceError as refusal:
         error = refusal
 
-    event = events.RangesRead(file.caller, now, count, machine.generation, error)
+    if not machine.recorded:
+        return make_tuple(Decision, (reply, error, (), False, None))
 
-    return Decision(reply, error, (event,), changes=False)
+    event = make_tuple(RangesRead, (file.caller, now, count, machine.generation, error))
+
+    return make_tuple(Decision, (reply, error, (event,), False, None))
 
 
 def decide_refuse_ioctl(machine: Machine, request: RefuseIoctl, now: Instant) -> Decision:
@@ -54,6 +58,6 @@ def decide_refuse_ioctl(machine: Machine, request: RefuseIoctl, now: Instant) ->
         except DeviceError as earlier:
             error = earlier
 
-    event = events.IoctlRefused(caller, now, request.number, error)
+    event = IoctlRefused(caller, now, request.number, error)
 
     return Decision(None, error, (event,), changes=False)

@@ -26,6 +26,10 @@ class Instant(NamedTuple):
     mono_ns: int
 
 
+#: `tuple.__new__`: makes a named tuple of all its fields in half the time of calling its class.
+make_tuple: Final = tuple.__new__
+
+
 def lease_end(lease: float | None, now: Instant) -> int | None:
     """When a lease ends.
 

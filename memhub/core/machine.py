@@ -51,7 +51,8 @@ class Machine:
         transfer: how `read` and `write` reach both.
         commit_ns: nanoseconds from the start of a commit to its effect; 0 where there is none.
         views: the packed table as each process sees it.
-        keeps_before: whether a write keeps what it replaces, so that it can be taken back.
+        recorded: whether anybody reads the records: then looks are facts too, and a write keeps
+            what it replaces.
     """
 
     spec: MachineSpec
@@ -66,7 +67,7 @@ class Machine:
     files: FileTable = field(default_factory=FileTable)
     notes: UndoNotes = field(default_factory=UndoNotes)
     commit_ns: int = field(default=0, compare=False)
-    keeps_before: bool = field(default=True, compare=False, repr=False)
+    recorded: bool = field(default=True, compare=False, repr=False)
     views: TableViews = field(default_factory=TableViews, compare=False, repr=False)
 
     @classmethod
@@ -81,8 +82,9 @@ class Machine:
         if spec.securelevel > 0:
             memory.seal_writes()
 
-        kernel = KernelMemory(arch.kernel, spec.kmem, memory, upages=spec.upages)
-        transfer = Transfer(memory, kernel, arch.transfer, spec.wp_writes)
+        chosen = arch.kernel_of(spec.options)
+        kernel = KernelMemory.make(spec, chosen, memory)
+        transfer = Transfer(memory, kernel, chosen.rules, spec.wp_writes)
 
         latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
         table = RangeTable.attach(spec, arch)
@@ -104,9 +106,7 @@ class Machine:
     @property
     def due_ns(self) -> int:
         """Monotonic nanoseconds before which no lease, wait or commit reaches its end."""
-        due = min(self.claims.first_expiry, self.waits.first_deadline)
-
-        return min(due, self.commits.first_due) if self.commits else due
+        return min(self.claims.first_expiry, self.waits.first_deadline, self.commits.first_due)
 
     def require_table(self) -> RangeTable:
         """The table.
@@ -202,25 +202,25 @@ class Machine:
 
     def _read(self, it: events.MemoryRead) -> None:
         if it.op == "read":
-            self.files[it.caller.handle].offset += it.moved
+            self.files[it.caller.handle].move(it.moved)
 
     def _unread(self, it: events.MemoryRead) -> None:
         if it.op == "read":
-            self.files[it.caller.handle].offset -= it.moved
+            self.files[it.caller.handle].move(-it.moved)
 
     def _write(self, it: events.MemoryWritten) -> None:
         if it.pieces:
             self.transfer.store(it.pieces, it.data)
 
         if it.op == "write":
-            self.files[it.caller.handle].offset += it.moved
+            self.files[it.caller.handle].move(it.moved)
 
     def _unwrite(self, it: events.MemoryWritten) -> None:
         if it.before is not None:
             self.transfer.store(it.pieces, it.before)
 
         if it.op == "write":
-            self.files[it.caller.handle].offset -= it.moved
+            self.files[it.caller.handle].move(-it.moved)
 
     # Ranges
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from memhub.core.claims import Claim
     from memhub.core.driver import RangeState
+    from memhub.core.files import Principal
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.core.requests import Close, Open
@@ -79,18 +80,24 @@ def _make_file(machine: Machine, request: Open, number: int) -> OpenFile:
         raise InvalidArgument(f"mode {mode!r} is not r, w or r+")
 
     readable, writable, _ = MODES[mode]
-    check_open(machine, writable=writable)
+    check_open(machine, writable=writable, process=request.process)
     caller = Caller(machine.name, machine.arch.name, DEVICES[device], request.process, number)
 
     return OpenFile(caller, readable, writable, request.undo, request.model or machine.arch.model)
 
 
-def check_open(machine: Machine, *, writable: bool) -> None:
+def check_open(machine: Machine, *, writable: bool, process: Principal | None = None) -> None:
     """Whether a device of a machine may be opened (`sys/dev/mem/memdev.c`, `memopen`).
 
+    Reading needs nothing: PRIV_KMEM_READ is granted to everybody.
+
     Raises:
-        NotPermitted: EPERM; for writing at a raised securelevel.
+        NotPermitted: EPERM; for writing without privilege, or at a raised securelevel.
     """
+    unprivileged = process is not None and not process.privileged
+    if writable and unprivileged and machine.transfer.rules.root_writes:
+        raise NotPermitted("a process that is not root cannot open memory for writing")
+
     if writable and machine.spec.securelevel > 0:
         raise NotPermitted(
             f"{machine.name} is at securelevel {machine.spec.securelevel}: "

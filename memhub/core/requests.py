@@ -77,8 +77,8 @@ class Seek(Request[int]):
 
     Attributes:
         handle: the open file.
-        offset: an unsigned 64-bit number; with SEEK_CUR, how far.
-        whence: `os.SEEK_SET` or `os.SEEK_CUR`.
+        offset: how far; sums are taken modulo 2**64.
+        whence: lseek(2)'s, 0 to 4.
     """
 
     handle: int

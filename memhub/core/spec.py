@@ -10,6 +10,8 @@ from memhub.core.driver import Cpu
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from memhub.core.kernel import KernelLayout
+
 #: What lies behind a stretch of physical addresses. `reserved` and `unusable` have nothing
 #: behind them (open bus); `acpi` and `nvs` are RAM that firmware uses.
 RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable"]
@@ -41,12 +43,30 @@ class KernelMapping:
         virtual: first kernel virtual address.
         physical: the physical address it maps to.
         length: bytes.
-        writable: whether a write through it is allowed (EFAULT else).
+        writable: whether a write through it is allowed (EFAULT else). Where the machine has map
+            entries, these decide, and this is the right that the page tables give.
     """
 
     virtual: int
     physical: int
     length: int
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelEntry:
+    """One entry of the kernel's own map of its address space, in whole pages.
+
+    Attributes:
+        virtual: first kernel virtual address.
+        length: bytes.
+        readable: whether a read is allowed.
+        writable: whether a write is allowed.
+    """
+
+    virtual: int
+    length: int
+    readable: bool = True
     writable: bool = True
 
 
@@ -59,9 +79,12 @@ class MachineSpec:
         arch: name of an installed architecture.
         cpu: the processor.
         msrs: registers that firmware left, by number; absent ones are zero.
-        options: the architecture's own options, checked by its driver.
+        options: the architecture's own options, checked by its driver, and `release` (and
+            `pae`), which choose its kernel.
         memory: the memory map; regions do not overlap. Outside it is open bus.
         kmem: the kernel's mappings beside the direct map, if the architecture has one.
+        kmem_entries: the kernel's map entries; None takes one for each of `kmem`, with its right.
+        kernel: where the kernel's addresses lie; None takes the layout of its release.
         symbols: kernel symbols by name, for `kvm_nlist`.
         securelevel: above 0, opening for write fails with EPERM.
         wp_writes: what a write to write-protected memory does.
@@ -76,6 +99,8 @@ class MachineSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     memory: tuple[Region, ...] = ()
     kmem: tuple[KernelMapping, ...] = ()
+    kmem_entries: tuple[KernelEntry, ...] | None = None
+    kernel: KernelLayout | None = None
     symbols: Mapping[str, int] = field(default_factory=dict)
     securelevel: int = -1
     wp_writes: WpWrites = "fault"

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from memhub.abi import U64_MAX
-from memhub.core import events
+from memhub.abi import U64_MAX, Errno
 from memhub.core.decision import Decision
+from memhub.core.events import Event, MemoryRead, MemoryWritten, Sought
+from memhub.core.instant import make_tuple
+from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.replies import Explanation
 from memhub.errors import BadAddress, BadHandle, DeviceError, InvalidArgument, NotSupported
 
 if TYPE_CHECKING:
     from memhub.core.files import Caller, OpenFile
     from memhub.core.instant import Instant
+    from memhub.core.kernel import TransferRules
     from memhub.core.machine import Machine
     from memhub.core.memory.pieces import Piece
     from memhub.core.requests import EndTransfer, Explain, Read, ReadOp, Seek, Write, WriteOp
 
-#: lseek(2)'s `whence`: from the start of the file, or from where it stands.
+#: lseek(2)'s `whence`: from the start of the file, from where it stands, from its end, and to the
+#: next data or hole.
 SEEK_SET: Final = 0
 SEEK_CUR: Final = 1
+SEEK_END: Final = 2
+SEEK_DATA: Final = 3
+SEEK_HOLE: Final = 4
 
 
 def decide_read(machine: Machine, request: Read, now: Instant) -> Decision:
@@ -34,18 +41,22 @@ def decide_read(machine: Machine, request: Read, now: Instant) -> Decision:
     at = file.offset if offset is None else offset
     caller = file.caller
     try:
-        if not file.readable:
-            raise not_open(file, "reading")
+        if not file.readable or length > IOSIZE_MAX:
+            check_request(machine.transfer.rules, file, length, write=False)
 
         data = machine.transfer.read(caller.device, at, length, caller.process.id)
         moved = len(data)
     except DeviceError as refusal:
         error, moved = refusal, refusal.moved
 
-    op: ReadOp = "read" if offset is None else "pread"
-    event = events.MemoryRead(caller, now, now.mono_ns, op, at, length, moved, error)
+    if not machine.recorded and offset is not None:
+        return make_tuple(Decision, (data, error, (), False, None))
 
-    return Decision(data, error, (event,), offset is None)
+    op: ReadOp = "read" if offset is None else "pread"
+    facts = (caller, now, now.mono_ns, op, at, length, moved, error)
+    event = make_tuple(MemoryRead, facts)
+
+    return make_tuple(Decision, (data, error, (event,), offset is None, None))
 
 
 def decide_write(machine: Machine, request: Write, now: Instant) -> Decision:
@@ -62,23 +73,22 @@ def decide_write(machine: Machine, request: Write, now: Instant) -> Decision:
     before: bytes | None = None
     moved, error = 0, cast("DeviceError | None", None)
     try:
-        if not file.writable:
-            raise not_open(file, "writing")
+        if not file.writable or length > IOSIZE_MAX:
+            check_request(machine.transfer.rules, file, length, write=True)
 
         pieces, moved, error = transfer.plan_write(
             caller.device, at, length, caller.process.id, machine.protection()
         )
-        if machine.keeps_before and pieces:
+        if machine.recorded and pieces:
             before = transfer.contents(pieces)
     except DeviceError as refusal:
         error = refusal
 
     op: WriteOp = "write" if offset is None else "pwrite"
-    event = events.MemoryWritten(
-        caller, now, now.mono_ns, op, at, length, moved, error, pieces, data, before
-    )
+    facts = (caller, now, now.mono_ns, op, at, length, moved, error, pieces, data, before)
+    event = make_tuple(MemoryWritten, facts)
 
-    return Decision(moved, error, (event,), bool(moved))
+    return make_tuple(Decision, (moved, error, (event,), bool(moved), None))
 
 
 def decide_end_transfer(
@@ -90,9 +100,9 @@ def decide_end_transfer(
     """
     facts = (request.base, request.length, request.moved, request.error)
     if request.op == "read" or request.op == "pread":
-        event: events.Event = events.MemoryRead(caller, now, request.began_ns, request.op, *facts)
+        event: Event = MemoryRead(caller, now, request.began_ns, request.op, *facts)
     else:
-        event = events.MemoryWritten(caller, now, request.began_ns, request.op, *facts)
+        event = MemoryWritten(caller, now, request.began_ns, request.op, *facts)
 
     moves = request.op in ("read", "write") and request.handle in machine.files.files
 
@@ -100,20 +110,24 @@ def decide_end_transfer(
 
 
 def decide_seek(machine: Machine, request: Seek, now: Instant) -> Decision:
-    """lseek(2); a device file has no end."""
+    """lseek(2) (`sys/kern/vfs_vnops.c`, vn_seek): offsets wrap at 2**64, and the size is 0."""
     file = machine.files.files[request.handle]
     before, whence = file.offset, request.whence
-    if whence not in (SEEK_SET, SEEK_CUR):
-        return Decision(
-            None, InvalidArgument(f"whence {whence} is not SEEK_SET or SEEK_CUR"), changes=False
-        )
+    if whence in (SEEK_DATA, SEEK_HOLE):
+        reason = f"{file.caller.path} has no data and no holes to seek"
+        return Decision(None, NotSupported(reason, code=Errno.ENOTTY), changes=False)
 
-    target = request.offset + (before if whence == SEEK_CUR else 0)
-    if not 0 <= target <= U64_MAX:
-        error = InvalidArgument(f"offset {target:#x} is not an unsigned 64-bit number")
+    if whence not in (SEEK_SET, SEEK_CUR, SEEK_END):
+        error = InvalidArgument(f"whence {whence} is not between 0 and {SEEK_HOLE}")
         return Decision(None, error, changes=False)
 
-    return Decision(target, None, (events.Sought(file.caller, now, before, target),))
+    if not -(1 << 63) <= request.offset <= U64_MAX:
+        error = InvalidArgument(f"offset {request.offset:#x} does not fit 64 bits")
+        return Decision(None, error, changes=False)
+
+    target = request.offset + (before if whence == SEEK_CUR else 0) & U64_MAX
+
+    return Decision(target, None, (Sought(file.caller, now, before, target),))
 
 
 def decide_explain(machine: Machine, request: Explain, _now: Instant) -> Decision:
@@ -155,11 +169,11 @@ def physical_address(machine: Machine, file: OpenFile, address: int) -> int:
     """
     physical = address
     if file.caller.device == "kmem":
-        area = machine.kernel.area(address)
-        if area.delta is None:
+        area = machine.kernel.find(address)
+        if area is not None and area.what == "u-area":
             raise BadAddress(f"kernel address {address:#x} is in a u-area, which has no type")
 
-        physical = address + area.delta
+        physical = machine.transfer.first_piece("kmem", address).address
 
     if not 0 <= physical < machine.memory.top:
         raise InvalidArgument(
@@ -168,6 +182,31 @@ def physical_address(machine: Machine, file: OpenFile, address: int) -> int:
         )
 
     return physical
+
+
+def check_request(rules: TransferRules, file: OpenFile | None, length: int, *, write: bool) -> None:
+    """What FreeBSD checks of a read or write before the device sees it, in its order.
+
+    Args:
+        rules: how the kernel decides.
+        file: the open file; None where the descriptor is not open.
+        length: bytes asked for.
+        write: whether it is a write.
+
+    Source: `sys/kern/sys_generic.c` (sys_read, kern_readv, dofileread).
+
+    Raises:
+        InvalidArgument: EINVAL; no transfer is that long.
+        BadHandle: EBADF; the file is not open for it.
+    """
+    if length > rules.length_max:
+        raise InvalidArgument(f"length {length:#x} is above {rules.length_max:#x}")
+
+    if file is None:
+        raise BadHandle("the descriptor is not open")
+
+    if not (file.writable if write else file.readable):
+        raise not_open(file, "writing" if write else "reading")
 
 
 def not_open(file: OpenFile, purpose: str) -> BadHandle:

@@ -126,7 +126,7 @@ def _hold_device(context: Context, device: OpenDevice) -> Iterator[bool]:
 
 
 def lseek(context: Context, call: Notification) -> Result:
-    """Take a descriptor, an offset, whence; a device has no end to seek from."""
+    """Take a descriptor, an offset, whence; the end of a device is its start, its size being 0."""
     device = context.find(call)
     if device is None:
         return PROCEED
@@ -136,7 +136,10 @@ def lseek(context: Context, call: Notification) -> Result:
 
     with device.lock:
         whence = call.args[2] & 0xFFFFFFFF
-        if whence not in (os.SEEK_SET, os.SEEK_CUR):
+        if whence in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise refusal(errno.ENOTTY)
+
+        if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
             raise refusal(errno.EINVAL)
 
         target = call.args[1] + (device.offset if whence == os.SEEK_CUR else 0) & _U64

@@ -34,9 +34,11 @@ from memhub.core.driver import NO_REGISTERS as NO_REGISTERS
 from memhub.core.driver import Arch as Arch
 from memhub.core.driver import Change as Change
 from memhub.core.driver import Cpu as Cpu
-from memhub.core.driver import KernelLayout as KernelLayout
-from memhub.core.driver import OptionError as OptionError
 from memhub.core.driver import RangeDriver as RangeDriver
 from memhub.core.driver import RangeState as RangeState
-from memhub.core.driver import TransferRules as TransferRules
+from memhub.core.kernel import Kernel as Kernel
+from memhub.core.kernel import KernelLayout as KernelLayout
+from memhub.core.kernel import OptionError as OptionError
+from memhub.core.kernel import Releases as Releases
+from memhub.core.kernel import TransferRules as TransferRules
 from memhub.plugin.spec import hookimpl as hookimpl

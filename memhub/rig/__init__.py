@@ -5,8 +5,8 @@ traces   files of recorded answers, as values       replay   a machine run again
 
 from __future__ import annotations
 
-from memhub.rig.replay import Mismatch as Mismatch
-from memhub.rig.replay import Replay as Replay
+from memhub.rig.outcome import Mismatch as Mismatch
+from memhub.rig.outcome import Replay as Replay
 from memhub.rig.replay import replay as replay
 from memhub.rig.traces import DriverTrace as DriverTrace
 from memhub.rig.traces import MachineTrace as MachineTrace

@@ -8,10 +8,8 @@ once; the replay then goes on from what was found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from memhub.abi import MDF_ACTIVE
 from memhub.clock import ManualClock
 from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.files import Principal
@@ -20,10 +18,12 @@ from memhub.core.requests import Open, SetRange
 from memhub.core.spec import MachineSpec
 from memhub.engine import Engine
 from memhub.errors import DeviceError
-from memhub.escape import escape_controls
 from memhub.faces.freebsd import IoctlReply, decode_ioctl, encode_get
 from memhub.lifecycle import open_file
+from memhub.rig.outcome import Replay
 from memhub.rig.traces import DriverTrace, GetStep, MachineTrace, SetStep, TypesTrace
+from memhub.rig.transfer_replay import replay_transfers
+from memhub.rig.transfer_traces import TransferTrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,56 +37,6 @@ if TYPE_CHECKING:
     Raw = tuple[int, int, int, bytes]
 
 _EVERY: Final = 0x7FFFFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """One difference between a trace and a machine.
-
-    Attributes:
-        scenario: the trace's id.
-        step: the step, from 0; None before the first.
-        what: `errno`, `count`, `slot 12`, `register 0x200`, `type of 0xa0000`, …
-        expected: what the trace says.
-        found: what the machine said.
-    """
-
-    scenario: str
-    step: int | None
-    what: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        where = "at start" if self.step is None else f"step {self.step}"
-
-        return escape_controls(
-            f"{self.scenario} {where}: {self.what}: expected {self.expected}, found {self.found}"
-        )
-
-
-@dataclass(slots=True)
-class Replay:
-    """The result of a replay.
-
-    Attributes:
-        id: the trace's id.
-        arch: the architecture that it ran on.
-        steps: steps compared: each entry of `steps`, each address of `types`, and, of a real
-            machine, its table and (where the text tells them) its registers as one step each.
-        mismatches: the differences, in order.
-    """
-
-    id: str
-    arch: str
-    steps: int = 0
-    mismatches: list[Mismatch] = field(default_factory=list)
-
-    def differ(self, step: int | None, what: str, expected: object, found: object) -> None:
-        """Note a difference, if it is one."""
-        if expected != found:
-            row = Mismatch(self.id, step, what, _in_words(expected), _in_words(found))
-            self.mismatches.append(row)
 
 
 def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None = None) -> Replay:
@@ -110,6 +60,8 @@ def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None =
         if isinstance(trace, DriverTrace):
             done.steps = len(trace.steps)
             _Bench(_spec(trace), arch, done).run(trace)
+        elif isinstance(trace, TransferTrace):
+            replay_transfers(trace, arch, done)
         elif isinstance(trace, TypesTrace):
             done.steps = len(trace.types)
             _types(done, Machine.make(_spec(trace), arch), trace.types, 0)
@@ -286,16 +238,3 @@ def _row(raw: Raw) -> Row:
     base, length, flags, owner = raw
 
     return base, length, flags, owner.split(b"\0", 1)[0].decode("latin-1")
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, tuple) and len(value) == 4:
-        base, length, flags, owner = value
-        state = "active" if flags & MDF_ACTIVE else "inactive"
-
-        return f"{base:#x}/{length:#x} flags {flags:#x} ({state}) owner {owner!r}"
-
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:#x}" if value > 9 else str(value)
-
-    return str(value)

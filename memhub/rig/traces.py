@@ -1,8 +1,9 @@
 """Files of recorded answers: JSON lines, plain or gzip, as checked values.
 
-Three kinds of line, told apart by their keys: what a driver answered step by step (`steps`),
-the type of addresses under some registers (`types`), and a text that a real machine printed
-(`text`) with the table and the types that belong to it.
+Four kinds of line, told apart by their keys: what a driver answered step by step (`steps`), what
+a kernel's read, write and lseek answered (`steps` and `machine`, see
+`memhub.rig.transfer_traces`), the type of addresses under some registers (`types`), and a text
+that a real machine printed (`text`) with the table and the types that belong to it.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import gzip
 import json
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
 from memhub.core.driver import Cpu
 from memhub.escape import EscapedMessage
+from memhub.rig.json_values import checked, needed
+from memhub.rig.transfer_traces import TransferTrace, parse_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     Json = Mapping[str, Any]
-
-T = TypeVar("T")
 
 #: `(base, length, flags, owner up to its first NUL)`.
 Row = tuple[int, int, int, str]
@@ -124,7 +125,7 @@ class MachineTrace:
     types: tuple[tuple[int, str], ...]
 
 
-Trace = DriverTrace | TypesTrace | MachineTrace
+Trace = DriverTrace | TypesTrace | MachineTrace | TransferTrace
 
 
 def trace_lines(path: Path) -> list[bytes]:
@@ -152,7 +153,7 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
         arch: the architecture to replay it on; None deduces it from the scenario.
 
     Raises:
-        TraceError: it is not one of the three kinds, or a value is missing or of the wrong type.
+        TraceError: it is not one of the four kinds, or a value is missing or of the wrong type.
     """
     try:
         raw = json.loads(line)
@@ -163,6 +164,9 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
         raise TraceError(f"not a JSON object but {type(raw).__name__}")
 
     try:
+        if "steps" in raw and "machine" in raw:
+            return parse_transfers(raw, arch)
+
         if "steps" in raw:
             return _driver(raw, arch)
 
@@ -179,29 +183,15 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
     raise TraceError("not a trace: it has neither 'steps' nor 'types' nor 'text'")
 
 
-def _need(raw: Json, key: str, kind: type[T]) -> T:
-    if key not in raw:
-        raise ValueError(f"{key!r} is missing")
-
-    return _is(raw[key], key, kind)
-
-
-def _is(value: object, what: str, kind: type[T]) -> T:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError(f"{what!r} is {value!r:.40}, not {kind.__name__}")
-
-    return value
-
-
 def _driver(raw: Json, arch: str | None) -> DriverTrace:
     return DriverTrace(
-        id=_need(raw, "id", str),
+        id=needed(raw, "id", str),
         arch=arch or _arch_of(raw),
-        cpu=_cpu(_need(raw, "cpu", dict)),
-        msrs=_msrs(_need(raw, "msr", dict)),
-        supported=_need(raw, "supported", bool),
-        table=_rows(_need(raw, "table", list)),
-        steps=tuple(_step(_is(step, "step", dict)) for step in _need(raw, "steps", list)),
+        cpu=_cpu(needed(raw, "cpu", dict)),
+        msrs=_msrs(needed(raw, "msr", dict)),
+        supported=needed(raw, "supported", bool),
+        table=_rows(needed(raw, "table", list)),
+        steps=tuple(_step(checked(step, "step", dict)) for step in needed(raw, "steps", list)),
     )
 
 
@@ -218,37 +208,37 @@ def _arch_of(raw: Json) -> str:
 
 def _types(raw: Json, arch: str | None) -> TypesTrace:
     return TypesTrace(
-        id=_need(raw, "id", str),
+        id=needed(raw, "id", str),
         arch=arch or "amd64-mtrr",
-        cpu=_cpu(_need(raw, "cpu", dict)),
-        msrs=_msrs(_need(raw, "msr", dict)),
-        types=_type_rows(_need(raw, "types", list)),
+        cpu=_cpu(needed(raw, "cpu", dict)),
+        msrs=_msrs(needed(raw, "msr", dict)),
+        types=_type_rows(needed(raw, "types", list)),
     )
 
 
 def _machine(raw: Json, arch: str | None) -> MachineTrace:
     return MachineTrace(
-        id=_need(raw, "id", str),
+        id=needed(raw, "id", str),
         arch=arch or "amd64-mtrr",
-        text=_need(raw, "text", str),
-        phys_bits=_need(raw, "phys_bits", int),
-        msrs=_msrs(_need(raw, "msr", dict)) if raw.get("msr") is not None else None,
-        table=_rows(_need(raw, "table", list)),
-        types=_type_rows(_is(raw.get("types", []), "types", list)),
+        text=needed(raw, "text", str),
+        phys_bits=needed(raw, "phys_bits", int),
+        msrs=_msrs(needed(raw, "msr", dict)) if raw.get("msr") is not None else None,
+        table=_rows(needed(raw, "table", list)),
+        types=_type_rows(checked(raw.get("types", []), "types", list)),
     )
 
 
 def _cpu(raw: Json) -> Cpu:
     return Cpu(
-        vendor=_need(raw, "vendor", str),
-        signature=_is(raw.get("id", 0), "id", int),
-        phys_bits=_need(raw, "phys_bits", int),
-        mtrr=_is(raw.get("mtrr", False), "mtrr", bool),
+        vendor=needed(raw, "vendor", str),
+        signature=checked(raw.get("id", 0), "id", int),
+        phys_bits=needed(raw, "phys_bits", int),
+        mtrr=checked(raw.get("mtrr", False), "mtrr", bool),
     )
 
 
 def _msrs(raw: Json) -> dict[int, int]:
-    return {int(number, 16): _is(value, number, int) for number, value in raw.items()}
+    return {int(number, 16): checked(value, number, int) for number, value in raw.items()}
 
 
 def _row(raw: list[Any]) -> Row:
@@ -258,43 +248,43 @@ def _row(raw: list[Any]) -> Row:
     base, length, flags, owner = raw
 
     return (
-        _is(base, "base", int),
-        _is(length, "length", int),
-        _is(flags, "flags", int),
-        _is(owner, "owner", str),
+        checked(base, "base", int),
+        checked(length, "length", int),
+        checked(flags, "flags", int),
+        checked(owner, "owner", str),
     )
 
 
 def _rows(raw: list[Any]) -> tuple[Row, ...]:
-    return tuple(_row(_is(row, "row", list)) for row in raw)
+    return tuple(_row(checked(row, "row", list)) for row in raw)
 
 
 def _type_rows(raw: list[Any]) -> tuple[tuple[int, str], ...]:
     rows = []
     for row in raw:
-        address, name = _is(row, "types", list)
-        rows.append((_is(address, "address", int), _is(name, "type", str)))
+        address, name = checked(row, "types", list)
+        rows.append((checked(address, "address", int), checked(name, "type", str)))
 
     return tuple(rows)
 
 
 def _step(raw: Json) -> GetStep | SetStep:
-    errno = raw["errno"] if raw.get("errno") == 0 else _need(raw, "errno", str)
-    op = _need(raw, "op", str)
+    errno = raw["errno"] if raw.get("errno") == 0 else needed(raw, "errno", str)
+    op = needed(raw, "op", str)
     if op == "get":
-        return GetStep(n=_need(raw, "n", int), count=_need(raw, "count", int), errno=errno)
+        return GetStep(n=needed(raw, "n", int), count=needed(raw, "count", int), errno=errno)
 
     if op != "set":
         raise ValueError(f"step {op!r} is neither 'get' nor 'set'")
 
     return SetStep(
-        arg=_need(raw, "arg", int),
-        base=_need(raw, "base", int) & U64_MAX,
-        length=_need(raw, "len", int) & U64_MAX,
-        flags=_need(raw, "flags", int) & 0xFFFFFFFF,
-        owner=_need(raw, "owner", str).encode("latin-1")[:8].ljust(8, b"\0"),
+        arg=needed(raw, "arg", int),
+        base=needed(raw, "base", int) & U64_MAX,
+        length=needed(raw, "len", int) & U64_MAX,
+        flags=needed(raw, "flags", int) & 0xFFFFFFFF,
+        owner=needed(raw, "owner", str).encode("latin-1")[:8].ljust(8, b"\0"),
         errno=errno,
-        changed=tuple(_changed(_is(row, "changed", list)) for row in raw.get("changed", ())),
+        changed=tuple(_changed(checked(row, "changed", list)) for row in raw.get("changed", ())),
         msrs=_msrs(raw.get("msr", {})),
     )
 

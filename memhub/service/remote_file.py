@@ -6,7 +6,6 @@ here, since the blocking client has to start quickly.
 
 from __future__ import annotations
 
-import os
 from struct import error as struct_error
 
 from memhub.abi_layout import (
@@ -150,12 +149,11 @@ class RemoteFile:
     def seek_request(self, offset: int, whence: int) -> wire.Seek:
         """SEEK; sums are taken modulo 2^64, as the protocol says."""
         number = self.open_number()
-        if whence not in (os.SEEK_SET, os.SEEK_CUR):
-            raise invalid_argument(f"whence {whence} is not SEEK_SET or SEEK_CUR")
+        if not 0 <= whence <= wire.SEEK_HOLE:
+            raise invalid_argument(f"whence {whence} is not between 0 and {wire.SEEK_HOLE}")
 
-        low = 0 if whence == os.SEEK_SET else -(1 << 63)
-        if not low <= offset <= U64_MAX:
-            raise invalid_argument(f"offset {offset:#x} is not an unsigned 64-bit number")
+        if not -(1 << 63) <= offset <= U64_MAX:
+            raise invalid_argument(f"offset {offset:#x} does not fit 64 bits")
 
         return wire.Seek(0, number, whence, offset & U64_MAX)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin import LP64, Arch, Cpu, KernelLayout, RangeDriver, hookimpl
+from memhub.plugin import LP64, Arch, Cpu, RangeDriver, freebsd, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-OPTIONS: Final = frozenset({"slots", "palette", "ranges"})
+OPTIONS: Final = frozenset({"slots", "palette", "ranges"}) | freebsd.AMD64.options
 
 
 def _make_driver(cpu: Cpu, options: Mapping[str, Any]) -> RangeDriver:
@@ -29,7 +29,7 @@ def _make_driver(cpu: Cpu, options: Mapping[str, Any]) -> RangeDriver:
 AMD64 = Arch(
     name="amd64",
     summary="page attributes (PAT) as ranges of any whole pages; MTRRs stay underneath",
-    kernel=KernelLayout(kernel_base=0xFFFFFFFF80000000, direct_map=0xFFFFF80000000000),
+    releases=freebsd.AMD64,
     model=LP64,
     driver=_make_driver,
     options=OPTIONS,

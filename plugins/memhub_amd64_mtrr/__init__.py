@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memhub.plugin import LP64, Arch, Cpu, KernelLayout, TransferRules, hookimpl
+from memhub.plugin import LP64, Arch, Cpu, freebsd, hookimpl
 from memhub.plugin.x86 import MtrrDriver
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ AMD64_MTRR = Arch(
     name="amd64-mtrr",
     summary="MTRRs, as FreeBSD's own amd64 driver programs them",
     model=LP64,
-    kernel=KernelLayout(kernel_base=0xFFFFFFFF80000000, direct_map=0xFFFFF80000000000),
-    transfer=TransferRules(short_count=True),
+    releases=freebsd.AMD64,
     driver=_driver,
     slots="88 fixed and the CPU's variable ones",
 )

@@ -6,12 +6,12 @@ mem(4) cannot reach them.
 
 from __future__ import annotations
 
-from memhub.plugin import Arch, KernelLayout, hookimpl
+from memhub.plugin import Arch, freebsd, hookimpl
 
 ARM64 = Arch(
     name="arm64",
     summary="no range operations: every range ioctl answers EOPNOTSUPP",
-    kernel=KernelLayout(kernel_base=0xFFFF000000000000, direct_map=0xFFFFA00000000000),
+    releases=freebsd.ARM64,
     attributes=0,
 )
 

@@ -14,10 +14,9 @@ from memhub.plugin import (
     ILP32,
     Arch,
     Cpu,
-    KernelLayout,
     RangeState,
-    TransferRules,
     errors,
+    freebsd,
     hookimpl,
 )
 from memhub.plugin.x86 import MtrrDriver
@@ -65,8 +64,7 @@ I386 = Arch(
     name="i386",
     summary="MTRRs: aligned powers of two from 4 KiB, fixed ranges below 1 MiB",
     model=ILP32,
-    kernel=KernelLayout(kernel_base=0xC0000000, uarea_end=0xF0000000),
-    transfer=TransferRules(short_count=False, check_kmem_span=True),
+    releases=freebsd.I386,
     driver=_driver,
     slots="88 fixed and the CPU's variable ones",
 )

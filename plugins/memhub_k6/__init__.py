@@ -17,12 +17,11 @@ from memhub.plugin import (
     ILP32,
     Arch,
     Cpu,
-    KernelLayout,
     RangeDesc,
     RangeState,
-    TransferRules,
     abi,
     errors,
+    freebsd,
     hookimpl,
 )
 from memhub.plugin.software import SoftwareRangeDriver
@@ -118,8 +117,7 @@ K6 = Arch(
     name="k6",
     summary="AMD K6 write-combining ranges: powers of two from 128 KiB, below 4 GiB",
     model=ILP32,
-    kernel=KernelLayout(kernel_base=0xC0000000, uarea_end=0xF0000000),
-    transfer=TransferRules(short_count=False, check_kmem_span=True),
+    releases=freebsd.I386,
     driver=_driver,
     attributes=_ATTRIBUTES,
     slots="2 ranges",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin import ILP32, Arch, Cpu, KernelLayout, RangeDesc, TransferRules, abi, hookimpl
+from memhub.plugin import ILP32, LP64, Arch, Cpu, RangeDesc, abi, freebsd, hookimpl
 from memhub.plugin.software import SoftwareRangeDriver
 
 if TYPE_CHECKING:
@@ -48,8 +48,15 @@ POWERPC = Arch(
     name="powerpc",
     summary="ranges in software, unchecked, without registers",
     model=ILP32,
-    kernel=KernelLayout(kernel_base=0x100000),
-    transfer=TransferRules(short_count=False, check_kmem_span=True),
+    releases=freebsd.POWERPC32,
+    driver=_driver,
+    slots="8 ranges",
+)
+POWERPC64 = Arch(
+    name="powerpc64",
+    summary="powerpc with 64-bit addresses",
+    model=LP64,
+    releases=freebsd.POWERPC64,
     driver=_driver,
     slots="8 ranges",
 )
@@ -57,5 +64,5 @@ POWERPC = Arch(
 
 @hookimpl
 def memhub_arches() -> list[Arch]:
-    """Register powerpc."""
-    return [POWERPC]
+    """Register powerpc and powerpc64."""
+    return [POWERPC, POWERPC64]

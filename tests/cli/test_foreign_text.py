@@ -20,7 +20,7 @@ from memhub.cli.terminal import Screen
 from memhub.cli.top_view import sheets, text
 from memhub.config import ConfigError, ImportRefused
 from memhub.config.errors import Problem
-from memhub.core.driver import OptionError
+from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError, RangeBusy, StaleClaim
 from memhub.rig import Mismatch, TraceError
 from memhub.service.client_errors import lost_connection

@@ -6,6 +6,8 @@ import gzip
 import json
 from typing import TYPE_CHECKING
 
+from memhub.rig import trace_lines
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -69,6 +71,10 @@ def test_files_that_are_no_traces_are_named_and_the_others_replayed(
     cut.write_bytes(good.read_bytes()[:5000])
     text.write_text('{"id":"freebsd-k6-1","steps":[]}\n')
     empty.write_text("\n")
+    done = run("replay", cut, text, empty, good)
+
+    assert (done.code, done.out) == (1, "scenarios=100 steps=3100 mismatches=0\n")
+
     done = run("replay", cut, text, empty, tmp_path / "nix", good)
 
     assert (done.code, done.out) == (2, "scenarios=100 steps=3100 mismatches=0\n")
@@ -79,3 +85,26 @@ def test_files_that_are_no_traces_are_named_and_the_others_replayed(
         f"memhub: {empty}: it has no traces",
         f"memhub: {tmp_path / 'nix'}: No such file or directory",
     ]
+
+
+def test_transfers_are_replayed_and_what_is_not_judged_is_counted(run: Run, data: Path) -> None:
+    done = run("replay", data / "transfers" / "freebsd-i386-10.4.open.jsonl.gz")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "not judged: mmap: 233",
+        "not judged: user fault: 223",
+        "scenarios=300 steps=4202 mismatches=0",
+    ]
+
+
+def test_transfers_of_a_kernel_that_memhub_does_not_have_are_not_understood(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    line = trace_lines(data / "transfers" / "freebsd-i386-10.4.open.jsonl.gz")[0]
+    file = tmp_path / "other"
+    file.write_bytes(line.replace(b"freebsd-i386-10.4", b"netbsd-i386-7.99"))
+    done = run("replay", file)
+
+    assert (done.code, done.out) == (1, "scenarios=0 steps=0 mismatches=0\n")
+    assert "netbsd-i386-7.99-open-0000: it is of a kernel that memhub does not have" in done.err

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from machines import loaded
 from memhub.config import to_toml
 from memhub.core.driver import Cpu
-from memhub.core.spec import KernelMapping, MachineSpec, Region
+from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
 from memhub.x86.registers import MtrrRegisters, VariableMtrr
 
 U64 = st.integers(0, (1 << 64) - 1)
@@ -84,6 +84,20 @@ OPTION: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=2),
     max_leaves=4,
 )
+ENTRIES = st.lists(st.integers(0, (1 << 52) - 1), max_size=3, unique=True).flatmap(
+    lambda at: st.tuples(
+        *[
+            st.builds(
+                KernelEntry,
+                virtual=st.just(page << 12),
+                length=st.just(4096),
+                readable=st.booleans(),
+                writable=st.booleans(),
+            )
+            for page in at
+        ]
+    )
+)
 SPECS = st.builds(
     MachineSpec,
     name=NAMES,
@@ -99,6 +113,7 @@ SPECS = st.builds(
     options=st.dictionaries(NAMES, OPTION, max_size=3),
     memory=REGIONS,
     kmem=MAPPINGS,
+    kmem_entries=st.none() | ENTRIES,
     symbols=st.dictionaries(NAMES, U64, max_size=3),
     securelevel=st.integers(-1, 3),
     wp_writes=st.sampled_from(["fault", "drop", "allow"]),

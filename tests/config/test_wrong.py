@@ -92,6 +92,17 @@ WRONG: list[tuple[str, str, str]] = [
         "machines.pc.memory[0].hex",
         "0x2 bytes, more than the region's 0x1",
     ),
+    # kmem_entries
+    (
+        machine('kmem_entries = [{ virtual = 12, length = "4K" }]'),
+        "machines.pc.kmem_entries[0].virtual",
+        "0xc is not a multiple of 4096",
+    ),
+    (
+        machine('kmem_entries = [{ virtual = "0xfffffffffffff000", length = "8K" }]'),
+        "machines.pc.kmem_entries[0].length",
+        "past the end of the 64-bit",
+    ),
     # kmem
     (
         machine('kmem = [{ virtual = "0xffffffff80000000", physical = 0, length = 5000 }]'),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from memhub.core.driver import KernelLayout, TransferRules
-from memhub.core.memory.kmem import KernelMemory, direct_map_limit
+from memhub.core.kernel import KernelLayout, TransferRules
+from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.kvm import kvm_nlist, kvm_read, kvm_write
 from memhub.core.memory.physical import PhysicalMemory
+from memhub.core.memory.reach import direct_map_limit
 from memhub.core.memory.transfer import Transfer
 from memhub.core.spec import KernelMapping, Region
 from memhub.errors import BadAddress
@@ -83,11 +84,13 @@ def test_a_read_only_mapping_reads_and_refuses_writes() -> None:
 
 
 def test_amd64_refuses_a_mapping_of_physical_page_0_outside_the_direct_map() -> None:
-    space = kernel(AMD64, mapping(KERNEL, 0, 3))
+    rules = TransferRules(page_zero="first byte")
+    space = KernelMemory(AMD64, [mapping(KERNEL, 0, 3)], ram(0x100000), rules=rules)
 
     with pytest.raises(BadAddress, match="physical page 0"):
-        space.area(KERNEL + 8)
+        space.area(KERNEL)
 
+    assert space.area(KERNEL + 8).page_zero
     assert space.physical(KERNEL + 8, 8) == -1
     assert space.physical(KERNEL + PAGE, 8) == PAGE
     assert space.physical(DIRECT + 8, 8) == 8
@@ -157,7 +160,7 @@ def test_no_pages_no_u_area() -> None:
 def test_each_process_sees_its_own_u_area() -> None:
     memory = ram(0x1000)
     space = kernel(I386, memory=memory)
-    transfer = Transfer(memory, space, TransferRules(short_count=False, check_kmem_span=True))
+    transfer = Transfer(memory, space, TransferRules(short_count=False, kmem_check="request"))
     transfer.write("kmem", 0xEFFFE000, b"first", "one")
     transfer.write("kmem", 0xEFFFEFFE, b"over", "two")
 
@@ -184,11 +187,11 @@ def test_a_u_area_goes_with_its_process() -> None:
 def test_the_whole_span_check_finds_a_hole_and_a_read_only_page() -> None:
     space = kernel(I386, mapping(0xC0100000, 0x4000), mapping(0xC0101000, 0x9000, writable=False))
 
-    space.check(0xC0100800, 0x1800)
+    space.check_entries(0xC0100800, 0x1800)
     with pytest.raises(BadAddress, match="0xc0101000 is in the read-only"):
-        space.check(0xC0100800, 0x1000, write=True)
+        space.check_entries(0xC0100800, 0x1000, write=True)
     with pytest.raises(BadAddress, match="0xc0102000 is not mapped"):
-        space.check(0xC0100800, 0x1801)
+        space.check_entries(0xC0100800, 0x1801)
 
 
 def test_symbols_lead_to_kernel_memory() -> None:

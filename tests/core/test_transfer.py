@@ -138,8 +138,10 @@ def test_a_long_stretch_is_one_piece() -> None:
     kernel = KernelMemory(AMD64, (), memory)
     pieces = Pieces(memory, kernel, AMD64_RULES, "fault")
 
-    assert len(list(pieces.reading("kmem", DIRECT + 5, 1 << 24, None))) == 1
-    assert len(list(pieces.writing("mem", 5, 1 << 24, None, wp_map((1 << 30, 1 << 31))))) == 1
+    assert len(list(pieces.reading("kmem", DIRECT + 5, ((0, 1 << 24),), None))) == 1
+    assert (
+        len(list(pieces.writing("mem", 5, ((0, 1 << 24),), None, wp_map((1 << 30, 1 << 31))))) == 1
+    )
 
 
 def test_a_device_is_accessed_page_by_page_between_memory() -> None:

@@ -45,7 +45,7 @@ class Model:
         for virtual, physical, pages, writable in AMD64_MAPPINGS if self.amd64 else I386_MAPPINGS:
             if virtual <= at < virtual + pages * PAGE:
                 target = physical + at - virtual
-                refused = (write and not writable) or (self.amd64 and target < PAGE)
+                refused = (write and not writable) or (self.amd64 and target == 0)
                 return None if refused else (None, target)
 
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from memhub.core.driver import KernelLayout, TransferRules
 from memhub.core.effective.typemap import TypeMap
+from memhub.core.kernel import KernelLayout, TransferRules
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.transfer import Transfer
@@ -35,7 +35,7 @@ REGIONS = (
 WINDOWS = ((0x7800, 0x1A00), (0xC010, 0x20))
 
 I386 = KernelLayout(kernel_base=0xC0000000, uarea_end=0xF0000000)
-I386_RULES = TransferRules(short_count=False, check_kmem_span=True)
+I386_RULES = TransferRules(short_count=False, kmem_check="request")
 I386_MAPPINGS = (
     (0xC0000000, 0x0, 3, True),
     (0xC0003000, 0x3000, 2, False),
@@ -44,7 +44,7 @@ I386_MAPPINGS = (
     (0xEFFFD000, 0x2000, 1, True),
 )
 AMD64 = KernelLayout(kernel_base=KERNEL, direct_map=DIRECT)
-AMD64_RULES = TransferRules(short_count=True, check_kmem_span=False)
+AMD64_RULES = TransferRules(short_count=True, page_zero="first byte")
 AMD64_MAPPINGS = (
     (KERNEL, 0x0, 3, True),
     (KERNEL + 0x3000, 0x6000, 1, False),
@@ -105,12 +105,11 @@ def machine(
         KernelMapping(virtual=v, physical=p, length=n * PAGE, writable=w)
         for v, p, n, w in (AMD64_MAPPINGS if amd64 else I386_MAPPINGS)
     ]
-    kernel = KernelMemory(AMD64 if amd64 else I386, mappings, memory)
+    rules = AMD64_RULES if amd64 else I386_RULES
+    kernel = KernelMemory(AMD64 if amd64 else I386, mappings, memory, rules=rules)
     devices = [Registers(length) for _, length in windows]
     for (base, length), device in zip(windows, devices, strict=True):
         memory.map_mmio(base, length, device)
-
-    rules = AMD64_RULES if amd64 else I386_RULES
 
     return Machine(memory, kernel, Transfer(memory, kernel, rules, wp), devices)
 

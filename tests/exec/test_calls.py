@@ -221,6 +221,23 @@ def test_errors_after_progress_advance_the_offset(python: Execute, backend: Fake
     assert (status, out) == (0, f"Bad address {SIZE + 0x123:#x}\n")
 
 
+def test_the_end_of_a_device_is_its_start(python: Execute) -> None:
+    """SEEK_END counts from the size, which is 0; there are no data and no holes to seek."""
+    status, out = python(
+        """
+        import os
+        fd = open("/dev/mem", O_RDONLY)
+        print(lseek(fd, 4096, os.SEEK_END))
+        try:
+            lseek(fd, 0, os.SEEK_DATA)
+        except OSError as error:
+            print(error.strerror)
+        """
+    )
+
+    assert (status, out) == (0, "4096\nInappropriate ioctl for device\n")
+
+
 def test_kernel_addresses_can_be_sought(python: Execute) -> None:
     """Offsets are unsigned: what does not fit a signed one still arrives at the device."""
     status, out = python(

@@ -14,7 +14,7 @@ from memhub.plugin import Arch, KernelLayout, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-BUILT_IN = ("amd64", "amd64-mtrr", "arm64", "i386", "k6", "powerpc")
+BUILT_IN = ("amd64", "amd64-mtrr", "arm64", "i386", "k6", "powerpc", "powerpc64")
 
 
 def arch(name: str) -> Arch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from memhub.errors import (
     AccessDenied,
     BadAddress,
     BadHandle,
+    DeviceError,
     InvalidArgument,
     NoSuchDevice,
     NoSuchRange,
@@ -75,6 +77,17 @@ async def test_memory_of_any_size_moves_in_frames(tmp_path: Path) -> None:
         assert await handle.write(b"abc") == 3
         assert await handle.pread(4, 5 * MIB) == b"abc\x03"
         assert await handle.pread(0, 0) == b""
+
+
+async def test_seek_answers_as_in_the_hub(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem")
+        assert await handle.seek(5, os.SEEK_END) == 5
+        assert await handle.seek(-6, os.SEEK_CUR) == (1 << 64) - 1
+        with pytest.raises(DeviceError) as caught:
+            await handle.seek(0, os.SEEK_HOLE)
+
+        assert caught.value.code.name == "ENOTTY"
 
 
 async def test_a_transfer_that_fails_midway_says_how_far_it_came(tmp_path: Path) -> None:
@@ -170,7 +183,7 @@ async def test_errors_are_the_hubs_own(tmp_path: Path) -> None:
 
         for wrong in (
             lambda: handle.pread(4, -1),
-            lambda: handle.seek(0, 2),
+            lambda: handle.seek(0, 5),
             lambda: handle.set_range(-1, 4096, 1),
             lambda: handle.claim(0, 4096, wait=-1.0),
             lambda: hub.open("/dev/mem", "a"),

@@ -207,7 +207,7 @@ def test_an_oversize_body_is_never_kept() -> None:
         Open(1, 1, 3, "/dev/mem"),
         Open(1, 1, 0, "x" * 70_000),
         Open(1, 1, 0, "\ud800"),
-        Seek(1, 1, 2, 0),
+        Seek(1, 1, 5, 0),
         Pread(1, 1, -1, 8),
         Pread(1, 1, 0, 1 << 64),
         Ioctl(1, 1 << 32, 0, b""),

@@ -45,7 +45,7 @@ def test_facts_taken_back_in_reverse_lead_to_the_first_state(
 ) -> None:
     for seed in range(2):
         traffic = Traffic(arch, seed, latency=latency)
-        traffic.machine.keeps_before = True
+        traffic.machine.recorded = True
         tape, states = Tape(traffic), []
         with monkeypatch.context() as patch:
             patch.setattr(type(traffic.machine), "apply", lambda m, e, t=tape: t.apply(m, e))

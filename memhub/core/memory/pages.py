@@ -1,4 +1,4 @@
-"""The pages of a store as data: what a copy, a comparison or a pickle of a machine takes."""
+"""The pages of a store: what they begin with, and what a copy or a pickle of a machine takes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,39 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import PAGE_SIZE
+from memhub.core.memory.backing import Store
+from memhub.core.memory.physmap import store_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from memhub.core.memory.backing import Store
+    from memhub.core.memory.physmap import Extent
 
 _ZEROS: Final = bytes(PAGE_SIZE)
+
+
+def make_store(extents: Sequence[Extent], *, sealed: bool) -> Store:
+    """A store that holds what some extents begin with.
+
+    Args:
+        extents: the backed memory.
+        sealed: whether nobody else is to write the pages.
+
+    Raises:
+        ValueError: there are no extents.
+        OSError: the system has no memory or no descriptor left.
+    """
+    if not extents:
+        raise ValueError("the machine has no memory behind any address")
+
+    store = Store(store_size(extents))
+    for extent in extents:
+        store.map[extent.offset : extent.offset + len(extent.data)] = extent.data
+
+    if sealed:
+        store.seal_writes()
+
+    return store
 
 
 def filled_pages(store: Store | None) -> dict[int, bytes]:

@@ -11,19 +11,18 @@ from bisect import bisect_right
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from memhub.core.memory.backing import Store
-from memhub.core.memory.pages import fill_pages, filled_pages
+from memhub.core.memory.pages import fill_pages, filled_pages, make_store
 from memhub.core.memory.physmap import (
     Extent,
     MmioDevice,
     Segment,
     Window,
-    check_span,
     flatten,
     overlay,
     pack,
     sorted_regions,
-    store_size,
+    with_window,
+    without_window,
 )
 from memhub.errors import BadAddress, BadHandle
 
@@ -32,13 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from memhub.abi import Buffer
+    from memhub.core.memory.backing import Store
     from memhub.core.spec import Region
 
 
 class NeedsDevice(Exception):
     """Raised when a span reaches a device window and the caller cannot wait; nothing moved.
 
-    Never a reply: the caller starts again with the steps of `memhub.core.memory.transfer`.
+    The caller starts again with the steps of `memhub.core.memory.transfer`.
 
     Attributes:
         window: the first device window in the span.
@@ -190,16 +190,8 @@ class PhysicalMemory:
             ValueError: the window is empty, leaves the physical address space, or overlaps
                 another window.
         """
-        check_span("device window", base, length, self.phys_bits)
         window = Window(base, length, device)
-        for other in self._windows:
-            if other.base < window.end and base < other.end:
-                raise ValueError(
-                    f"device window {base:#x}/{length:#x} overlaps window "
-                    f"{other.base:#x}/{other.length:#x}: one device answers an address"
-                )
-
-        self._windows = tuple(sorted((*self._windows, window), key=lambda w: w.base))
+        self._windows = with_window(self._windows, window, self.phys_bits)
         self._rebuild()
 
         return window
@@ -210,18 +202,11 @@ class PhysicalMemory:
         Raises:
             ValueError: the window is not mapped here.
         """
-        left = tuple(other for other in self._windows if other is not window)
-        if len(left) == len(self._windows):
-            raise ValueError(f"device window {window.base:#x}/{window.length:#x} is not mapped")
-
-        self._windows = left
+        self._windows = without_window(self._windows, window)
         self._rebuild()
 
     def fileno(self) -> int:
-        """The memfd that holds the pages of `extents`, this object's own, or -1; to be looked at.
-
-        What is handed out is from `open_again`, whose errors these are.
-        """
+        """The memfd of `extents`, or -1; to hand one out, and for its errors, see `open_again`."""
         return self._open().fd
 
     def open_again(self, *, writable: bool) -> int:
@@ -284,24 +269,14 @@ class PhysicalMemory:
     def _forget(self) -> None:
         """Drop the segment that the last read and the last write hit: nothing lies in [1, 0)."""
         self._read_from = self._write_from = 1
-        self._read_end = self._write_end = 0
-        self._read_delta = self._write_delta = 0
+        self._read_end = self._write_end = self._read_delta = self._write_delta = 0
 
     def _open(self) -> Store:
         if self._closed:
             raise BadHandle("the machine's memory is closed")
 
         if self._store is None:
-            if not self.extents:
-                raise ValueError("the machine has no memory behind any address")
-
-            self._store = store = Store(store_size(self.extents))
-            for extent in self.extents:
-                store.map[extent.offset : extent.offset + len(extent.data)] = extent.data
-
-            if self.sealed:
-                store.seal_writes()
-
+            self._store = store = make_store(self.extents, sealed=self.sealed)
             self._map = store.map
 
         return self._store
@@ -341,8 +316,7 @@ class PhysicalMemory:
         view = memoryview(data)
         for segment in segments:
             if segment.kind == "ram" and segment.delta is not None:
-                low = max(address, segment.base)
-                high = min(address + len(data), segment.end)
+                low, high = max(address, segment.base), min(address + len(data), segment.end)
                 place = slice(low + segment.delta, high + segment.delta)
                 self._open().map[place] = view[low - address : high - address]  # type: ignore[assignment,unused-ignore]
                 self._write_from, self._write_end = segment.base, segment.end

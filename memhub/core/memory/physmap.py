@@ -288,3 +288,34 @@ def overlay(ground: Sequence[Segment], windows: Sequence[Window]) -> Iterator[Se
 
         if cursor < segment.end:
             yield replace(segment, base=cursor)
+
+
+def with_window(windows: tuple[Window, ...], window: Window, phys_bits: int) -> tuple[Window, ...]:
+    """Some device windows and one more, in address order.
+
+    Raises:
+        ValueError: it is empty, leaves the physical address space, or overlaps another.
+    """
+    base, length = window.base, window.length
+    check_span("device window", base, length, phys_bits)
+    for other in windows:
+        if other.base < window.end and base < other.end:
+            raise ValueError(
+                f"device window {base:#x}/{length:#x} overlaps window "
+                f"{other.base:#x}/{other.length:#x}: one device answers an address"
+            )
+
+    return tuple(sorted((*windows, window), key=lambda it: it.base))
+
+
+def without_window(windows: tuple[Window, ...], window: Window) -> tuple[Window, ...]:
+    """Some device windows without one of them.
+
+    Raises:
+        ValueError: it is not among them.
+    """
+    left = tuple(other for other in windows if other is not window)
+    if len(left) == len(windows):
+        raise ValueError(f"device window {window.base:#x}/{window.length:#x} is not mapped")
+
+    return left

@@ -18,19 +18,22 @@ transfer in steps::
 
 An error of the device is thrown into the generator, which ends the transfer by the same rules.
 
-Offsets are unsigned 64-bit numbers and never wrap: what lies past 2**64 - 1 is not mapped.
+Offsets are unsigned 64-bit numbers; how many bits of them count is one of the rules.
 
-Sources: FreeBSD `sys/amd64/amd64/mem.c` and `sys/i386/i386/mem.c` (memrw); `sys/kern/
-sys_generic.c` and `kern_descrip.c` for zero and oversized lengths.
+A transfer has one buffer, or the several of a vectored call (readv(2)). Where they begin and end
+matters to kernels that check a buffer as a whole.
+
+Sources: FreeBSD `memrw` in `sys/{amd64,i386,arm64,powerpc}/*/mem.c`; `sys/kern/sys_generic.c` and
+`kern_descrip.c` for zero and oversized lengths.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memhub.abi import U64_MAX
 from memhub.core.memory.physical import NeedsDevice
-from memhub.core.memory.pieces import Piece, Pieces, protected
+from memhub.core.memory.pieces import Piece, Pieces, WritePlan, protected
 from memhub.core.memory.steps import MmioStep, Progress, fetch, store
 from memhub.errors import DeviceError, InvalidArgument
 
@@ -38,10 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Iterable
 
     from memhub.abi import Buffer
-    from memhub.core.driver import TransferRules
+    from memhub.core.kernel import TransferRules
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
-    from memhub.core.memory.pieces import DeviceName, Protection
+    from memhub.core.memory.pieces import Buffers, DeviceName, Protection
     from memhub.core.spec import WpWrites
 
 #: The longest transfer, INT_MAX bytes (FreeBSD DEVFS_IOSIZE_MAX); more is EINVAL.
@@ -50,32 +53,18 @@ IOSIZE_MAX: Final = (1 << 31) - 1
 _T = TypeVar("_T")
 
 
-class WritePlan(NamedTuple):
-    """Where the bytes of a write go, and how it ends.
-
-    Attributes:
-        pieces: where they go, in order.
-        moved: how many go anywhere.
-        error: what the write is answered with, or None.
-    """
-
-    pieces: tuple[Piece, ...]
-    moved: int
-    error: DeviceError | None
-
-
 class Transfer:
     """Reads and writes of one machine's device files.
 
     Args:
         memory: the physical memory.
         kernel: the kernel's address space over it.
-        rules: how the architecture ends a transfer.
+        rules: how the kernel decides.
         wp_writes: what a write to write-protected memory does: `fault` ends the transfer there
             with EFAULT, `drop` swallows the bytes as a shadowed ROM does, `allow` writes them.
     """
 
-    __slots__ = ("_kernel", "_memory", "_pieces", "_short_count", "_top")
+    __slots__ = ("_kernel", "_memory", "_pieces", "_reach", "_short_count", "rules")
 
     def __init__(
         self,
@@ -87,10 +76,18 @@ class Transfer:
         self._memory = memory
         self._kernel = kernel
         self._pieces = Pieces(memory, kernel, rules, wp_writes)
+        self._reach = self._pieces.reach
         self._short_count = rules.short_count
-        self._top = memory.top
+        self.rules = rules
 
-    def read(self, device: DeviceName, offset: int, length: int, process: Hashable = None) -> bytes:
+    def read(
+        self,
+        device: DeviceName,
+        offset: int,
+        length: int,
+        process: Hashable = None,
+        buffers: Buffers | None = None,
+    ) -> bytes:
         """Read without waiting.
 
         Args:
@@ -98,6 +95,7 @@ class Transfer:
             offset: first byte, an unsigned 64-bit number.
             length: bytes.
             process: whose u-area an address in it means.
+            buffers: the caller's, `length` bytes in all; None is one, at the start of a page.
 
         Returns:
             the bytes; fewer than asked for where the rules answer a short count.
@@ -109,7 +107,11 @@ class Transfer:
             NeedsDevice: a device answers part of the span; take `reading`.
         """
         if device == "mem":
-            if 0 <= offset < offset + length <= self._top and length <= IOSIZE_MAX:
+            reach = self._reach
+            if (
+                reach.plain_from <= offset < offset + length <= reach.plain_end
+                and length <= IOSIZE_MAX
+            ):
                 return self._memory.read(offset, length)
 
         elif 0 < length <= IOSIZE_MAX:
@@ -117,7 +119,7 @@ class Transfer:
             if address >= 0:
                 return self._memory.read(address, length)
 
-        return _run(self.reading(device, offset, length, process))
+        return _run(self.reading(device, offset, length, process, buffers))
 
     def plan_write(
         self,
@@ -126,15 +128,17 @@ class Transfer:
         length: int,
         process: Hashable = None,
         protection: Protection | None = None,
+        buffers: Buffers | None = None,
     ) -> WritePlan:
         """Work out where the bytes of a write go; nothing moves.
 
         Args:
-            device: `mem` (offsets are physical addresses) or `kmem` (kernel virtual ones).
+            device: `mem` or `kmem`.
             offset: first byte, an unsigned 64-bit number.
             length: bytes.
             process: whose u-area an address in it means.
             protection: where memory is write-protected; None where it is nowhere.
+            buffers: as for `read`.
 
         Returns:
             the pieces, how many bytes they take (fewer than given where the rules answer a short
@@ -153,7 +157,9 @@ class Transfer:
 
             return WritePlan((Piece(address, length),), length, None)
 
-        return self._plan_pieces(device, offset, length, process, protection)
+        return self._plan_pieces(
+            device, offset, length, process, protection, buffers or ((0, length),)
+        )
 
     def _plan_pieces(
         self,
@@ -162,6 +168,7 @@ class Transfer:
         length: int,
         process: Hashable,
         protection: Protection | None,
+        buffers: Buffers,
     ) -> WritePlan:
         if not _checked(offset, length):
             return WritePlan((), 0, None)
@@ -170,7 +177,7 @@ class Transfer:
         error: DeviceError | None = None
         moved = 0
         try:
-            for piece in self._pieces.writing(device, offset, length, process, protection):
+            for piece in self._pieces.writing(device, offset, buffers, process, protection):
                 if piece.own is None and not piece.dropped:
                     self._memory.refuse_windows(piece.address, piece.length)
 
@@ -235,7 +242,12 @@ class Transfer:
         return self._memory.read(piece.address, piece.length)
 
     def reading(
-        self, device: DeviceName, offset: int, length: int, process: Hashable = None
+        self,
+        device: DeviceName,
+        offset: int,
+        length: int,
+        process: Hashable = None,
+        buffers: Buffers | None = None,
     ) -> Generator[MmioStep, bytes, bytes]:
         """Read in steps: yields the accesses that devices answer, is sent the answers.
 
@@ -245,9 +257,10 @@ class Transfer:
             return b""
 
         parts: list[bytes] = []
+        buffers = buffers or ((0, length),)
         progress = Progress()
         try:
-            for piece in self._pieces.reading(device, offset, length, process):
+            for piece in self._pieces.reading(device, offset, buffers, process):
                 yield from fetch(self._memory, piece, parts, progress)
 
         except DeviceError as error:
@@ -270,16 +283,24 @@ class Transfer:
         if not _checked(offset, len(data)):
             return 0
 
-        view = memoryview(data)
+        view, buffers = memoryview(data), ((0, len(data)),)
         progress = Progress()
         try:
-            for piece in self._pieces.writing(device, offset, len(data), process, protection):
+            for piece in self._pieces.writing(device, offset, buffers, process, protection):
                 yield from store(self._memory, piece, view, progress)
 
         except DeviceError as error:
             self._end(error, progress)
 
         return progress.moved
+
+    def first_piece(self, device: DeviceName, offset: int) -> Piece:
+        """Where the byte at `offset` lies for a read.
+
+        Raises:
+            BadAddress: it cannot be read (EFAULT).
+        """
+        return next(self._pieces.reading(device, offset, ((0, 1),), None))
 
     def _whole(self, device: DeviceName, offset: int, length: int) -> int:
         """The physical address of a span that is one allowed stretch of memory, or -1."""
@@ -289,7 +310,10 @@ class Transfer:
         if device == "kmem":
             return self._kernel.physical(offset, length, write=True)
 
-        return offset if offset >= 0 and offset + length <= self._top else -1
+        reach = self._reach
+        inside = reach.plain_from <= offset and offset + length <= reach.plain_end
+
+        return offset if inside else -1
 
     def _end(self, error: DeviceError, progress: Progress) -> None:
         """Let progress make a short count of an error, or report both."""

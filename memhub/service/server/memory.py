@@ -93,9 +93,8 @@ def take_data(session: Session, it: wire.Data) -> Answer:
 def seek_file(session: Session, it: wire.Seek) -> Answer:
     """SEEK; sums are taken modulo 2^64."""
     entry = session.find_entry(it.handle)
-    start = entry.handle.file.offset if it.whence == wire.SEEK_CUR else 0
 
-    return wire.Done(it.request, entry.handle.seek_nowait(start + it.offset & _U64))
+    return wire.Done(it.request, entry.handle.seek_nowait(it.offset, it.whence))
 
 
 def map_file(session: Session, it: wire.Map) -> Answer:

@@ -43,6 +43,9 @@ from memhub.service.wire.requests import OPEN_READ as OPEN_READ
 from memhub.service.wire.requests import OPEN_UNDO as OPEN_UNDO
 from memhub.service.wire.requests import OPEN_WRITE as OPEN_WRITE
 from memhub.service.wire.requests import SEEK_CUR as SEEK_CUR
+from memhub.service.wire.requests import SEEK_DATA as SEEK_DATA
+from memhub.service.wire.requests import SEEK_END as SEEK_END
+from memhub.service.wire.requests import SEEK_HOLE as SEEK_HOLE
 from memhub.service.wire.requests import SEEK_SET as SEEK_SET
 from memhub.service.wire.requests import Break as Break
 from memhub.service.wire.requests import Cancel as Cancel

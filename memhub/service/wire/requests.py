@@ -25,6 +25,9 @@ MAP_WRITE: Final = 2
 
 SEEK_SET: Final = 0
 SEEK_CUR: Final = 1
+SEEK_END: Final = 2
+SEEK_DATA: Final = 3
+SEEK_HOLE: Final = 4
 
 
 class Open(Message):
@@ -61,7 +64,8 @@ class Seek(Message):
 
     Attributes:
         handle: from OPENED.
-        whence: SEEK_SET 0 or SEEK_CUR 1; a memory device has no end.
+        whence: SEEK_SET 0, SEEK_CUR 1, SEEK_END 2 (counts from 0, the device's size), SEEK_DATA 3
+            or SEEK_HOLE 4 (both ENOTTY).
         offset: 64 bits, in two's complement where it is negative; sums are taken modulo 2^64.
     """
 
@@ -72,8 +76,8 @@ class Seek(Message):
     offset: u64
 
     def check(self) -> None:
-        if self.whence > SEEK_CUR:
-            raise ProtocolError(f"SEEK has whence {self.whence}, which is not 0 or 1")
+        if self.whence > SEEK_HOLE:
+            raise ProtocolError(f"SEEK has whence {self.whence}, which is not 0 to 4")
 
 
 class Cancel(Message):
