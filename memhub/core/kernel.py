@@ -140,6 +140,9 @@ class Releases:
     kernels: Mapping[str, Kernel]
     pae: Mapping[str, Kernel] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Releases, (self.default, dict(self.kernels), dict(self.pae))  # no proxy is copied
+
     @property
     def options(self) -> frozenset[str]:
         """The machine options that choose among them."""

@@ -26,7 +26,6 @@ from memhub.errors import (
     TimedOut,
     WouldDeadlock,
 )
-from memhub.service.address import parse_address
 from service.service_rig import MIB, WINDOW, lab, machine
 
 if TYPE_CHECKING:
@@ -328,25 +327,6 @@ async def test_a_lost_service_fails_whoever_waits(tmp_path: Path) -> None:
 
         with pytest.raises(ConnectionError):
             await handle.ranges()
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("unix:/run/x", ("unix", "/run/x", 0)),
-        ("/run/x", ("unix", "/run/x", 0)),
-        ("tcp:lab:70", ("tcp", "lab", 70)),
-        ("tcp:[::1]:70", ("tcp", "::1", 70)),
-    ],
-)
-def test_addresses(text: str, found: tuple[str, str, int]) -> None:
-    assert parse_address(text) == found
-
-
-@pytest.mark.parametrize("text", ["", "tcp:lab", "tcp::1", "tcp:lab:x", "tcp:lab:70000"])
-def test_wrong_addresses(text: str) -> None:
-    with pytest.raises(ValueError, match=r"address|named"):
-        parse_address(text)
 
 
 async def test_the_environment_names_the_service(
