@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.core.address_types import types_of_addresses
-
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -23,6 +21,8 @@ def explain_addresses(
         handle: the open file.
         addresses: integers of any shape.
     """
+    from memhub.core.address_types import types_of_addresses  # numpy, which a hub can do without
+
     machine, file = engine.files.machine_of(handle), engine.files.file(handle)
     engine.tick()
 

@@ -86,6 +86,10 @@ def test_a_hub_of_every_architecture_loads_no_extra_and_no_service() -> None:
     assert not any(name.startswith("memhub.service") for name in modules)
 
 
+def test_a_hub_is_imported_without_numpy() -> None:
+    assert "numpy" not in loaded("import memhub.hub")
+
+
 def test_the_cost_of_the_public_face_beside_its_dependencies(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
