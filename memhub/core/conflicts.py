@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memhub.abi import Errno
 from memhub.core.claims import busy_error
 from memhub.core.ownership import check_types
 from memhub.core.range_table import changed_bounds, with_busy, without_busy
@@ -71,6 +72,23 @@ def ask_driver_busy(
         raise
 
     return without_busy(change, state, busy)
+
+
+def driver_failure(machine: Machine, method: str, error: Exception) -> DeviceError:
+    """The EIO of a request whose driver raised what is not an answer; nothing was changed.
+
+    Args:
+        machine: the machine.
+        method: the driver's method.
+        error: what it raised.
+    """
+    driver = type(machine.require_table().driver)
+
+    return DeviceError(
+        f"{driver.__module__}.{driver.__qualname__}.{method}, the driver of {machine.arch.name} on "
+        f"{machine.name}, failed with {type(error).__name__}: {error}",
+        code=Errno.EIO,
+    )
 
 
 def _name_owners(machine: Machine, refusal: RangeBusy) -> None:

@@ -22,6 +22,7 @@ from memhub.core.conflicts import (
     check_commits,
     check_order,
     check_plan_types,
+    driver_failure,
 )
 from memhub.core.decision import Decision
 from memhub.core.instant import lease_end
@@ -52,8 +53,7 @@ def decide_set(machine: Machine, request: SetRange, now: Instant) -> Decision:
     if request.wait is None:
         return attempt_set(machine, caller, request, now, now.mono_ns)
 
-    desc = request.desc
-    bounds = (desc.mr_base, desc.mr_end)
+    bounds = (request.desc.mr_base, request.desc.mr_end)
 
     return decide_waiting(machine, caller, request, bounds, now, attempt_set, refuse_set)
 
@@ -96,22 +96,28 @@ def plan_set(
         but: the commit in flight that is this request itself.
 
     Raises:
-        DeviceError: the request is refused, by the driver or by an owner.
+        DeviceError: the request is refused, by the driver or an owner, or the driver failed.
     """
     table, claims, commits = machine.table, machine.claims, machine.commits
     if table is None or not table.state.slots:
         table = machine.require_table()
-
     arg, desc, state = request.arg, request.desc, table.state
     if arg not in (MEMRANGE_SET_UPDATE, MEMRANGE_SET_REMOVE):
         raise NotSupported(f"mo_arg[0] is {arg}; MEMRANGE_SET knows UPDATE (0) and REMOVE (1)")
 
     alone = not commits.commits and claims.by_process.keys() <= {process.id}
     busy = [] if alone else busy_slots(claims, commits, process, but)
-    if busy:
-        change = ask_driver_busy(machine, state, request, busy)
-    else:
-        change = (table.driver.remove if arg else table.driver.update)(state, desc)
+    try:
+        if busy:
+            change = ask_driver_busy(machine, state, request, busy)
+        else:
+            change = (table.driver.remove if arg else table.driver.update)(state, desc)
+
+        plan = Plan(change, state, state.apply(change))
+    except DeviceError:
+        raise
+    except Exception as error:
+        raise driver_failure(machine, "remove" if arg else "update", error) from error
 
     if request.fence is not None:
         require_claim(claims, process, request.fence)
@@ -119,7 +125,6 @@ def plan_set(
     if claims.lost:
         check_untold_losses(claims, process, desc.mr_base, desc.mr_end)
 
-    plan = Plan(change, state, state.apply(change))
     if not alone:
         _check_others(machine, process, request, plan, but)
 
