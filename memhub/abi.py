@@ -87,6 +87,7 @@ class Errno(enum.IntEnum):
     ENXIO = 6
     EBADF = 9
     EDEADLK = 11
+    ENOMEM = 12
     EACCES = 13
     EFAULT = 14
     EBUSY = 16

@@ -82,7 +82,7 @@ def decide_write(machine: Machine, request: Write, now: Instant) -> Decision:
         if machine.recorded and pieces:
             before = transfer.contents(pieces)
     except DeviceError as refusal:
-        error = refusal
+        error, pieces, moved = refusal, (), 0
 
     op: WriteOp = "write" if offset is None else "pwrite"
     facts = (caller, now, now.mono_ns, op, at, length, moved, error, pieces, data, before)

@@ -6,9 +6,10 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
-from memhub.abi import PAGE_SIZE
+from memhub.abi import PAGE_SIZE, Errno
 from memhub.core.memory.backing import Store
 from memhub.core.memory.physmap import store_size
+from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,12 +28,20 @@ def make_store(extents: Sequence[Extent], *, sealed: bool) -> Store:
 
     Raises:
         ValueError: there are no extents.
-        OSError: the system has no memory or no descriptor left.
+        DeviceError: ENOMEM; the host has no memory or no descriptor left.
     """
     if not extents:
         raise ValueError("the machine has no memory behind any address")
 
-    store = Store(store_size(extents))
+    size = store_size(extents)
+    try:
+        store = Store(size)
+    except (OSError, ValueError, OverflowError) as error:
+        raise DeviceError(
+            f"the host cannot hold the {size} bytes of the machine's memory: {error}",
+            code=Errno.ENOMEM,
+        ) from error
+
     for extent in extents:
         store.map[extent.offset : extent.offset + len(extent.data)] = extent.data
 

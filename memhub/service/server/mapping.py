@@ -140,12 +140,15 @@ def open_memory(machine: Machine, *, writable: bool) -> int:
 
     Raises:
         NotSupported: EOPNOTSUPP; the machine has no memory, or the system has no memory files.
+        DeviceError: ENOMEM; the host has no memory or no descriptor left.
     """
     if not machine.memory.extents:
         raise NotSupported(f"{machine.name} has no memory behind any address")
 
     try:
         fd = machine.memory.open_again(writable=writable)
+    except DeviceError:
+        raise
     except OSError as error:
         raise NotSupported(f"the memory file cannot be opened again: {error}") from error
 
