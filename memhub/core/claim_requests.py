@@ -230,6 +230,7 @@ def lost_event(
     by: Principal | None = None,
 ) -> events.ClaimEnded:
     """The fact that a holder lost its claim (rule 7)."""
+    earlier = machine.claims.lost_by(claim.process)
     lost = LostClaim(
         claim.fence,
         claim.process,
@@ -240,6 +241,7 @@ def lost_event(
         cause,
         reason,
         by,
+        1 + max((loss.order for loss in earlier), default=0),
     )
 
     return ended_event(machine, claim, cause, now, lost, by)

@@ -183,4 +183,4 @@ class ClaimTable:
 def _loss_order(item: tuple[int, LostClaim]) -> tuple[int, int]:
     fence, lost = item
 
-    return lost.lost_ns, fence
+    return lost.order, fence

@@ -102,6 +102,7 @@ class LostClaim:
         cause: `expire` or `break`.
         reason: why, in words.
         by: the process that broke it, where one did.
+        order: its place among the losses of the process, which is told the lowest first.
     """
 
     fence: int
@@ -113,6 +114,7 @@ class LostClaim:
     cause: LossCause
     reason: str
     by: Principal | None = None
+    order: int = 0
 
     def __str__(self) -> str:
         what = f"claim {self.fence} on {self.base:#x}-{self.end - 1:#x}"

@@ -251,3 +251,17 @@ async def test_a_wait_that_outlasts_its_limit_is_etimedout_and_says_why() -> Non
 
         with pytest.raises(RangeBusy):
             await two.claim(0, PAGE)
+
+
+async def test_losses_are_told_in_the_order_in_which_they_happened() -> None:
+    async with bench() as b, await b.open("tenant") as tenant:
+        first = await tenant.claim(0, PAGE)
+        second = await tenant.claim(0, 2 * PAGE)
+        for fence, reason in ((second.fence, "first of all"), (first.fence, "then this")):
+            b.hub.break_claim(tenant.machine.name, fence, reason)
+
+        for reason in ("first of all", "then this"):
+            with pytest.raises(StaleClaim, match=reason):
+                await tenant.set_range(0, PAGE, MDF_UNCACHEABLE)
+
+        await tenant.set_range(0, PAGE, MDF_UNCACHEABLE)
