@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from memhub.audit.rows import WRITERS
-from memhub.core.decide import DECIDERS
+from memhub.core.decide import DECIDERS, TIMELESS
 from memhub.core.events import LOOKS
-from memhub.core.instant import Instant, make_tuple
+from memhub.core.instant import NEVER, Instant, make_tuple
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
 from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
@@ -43,6 +43,8 @@ R = TypeVar("R")
 
 #: The facts whose records may share a write.
 _LOOKS: Final = LOOKS | SERVICE_LOOKS
+
+_NO_MOMENT: Final = Instant(0, 0)
 
 
 class Engine:
@@ -109,36 +111,40 @@ class Engine:
         if machine is None:
             raise BadHandle(f"handle {request.handle} is closed")
 
-        now = make_tuple(Instant, (self._wall_ns(), self._mono_ns()))
-        deadlines, pending = self.deadlines, self._pending
-        if now.mono_ns >= deadlines.next_due:
-            self._catch_up(now)
+        deadlines, pending, kind = self.deadlines, self._pending, type(request)
+        if self.recording or deadlines.next_due < NEVER or kind not in TIMELESS:
+            now = make_tuple(Instant, (self._wall_ns(), self._mono_ns()))
+            if now.mono_ns >= deadlines.next_due:
+                self._catch_up(now)
+        else:
+            now = _NO_MOMENT  # nothing is due, and nothing that is said has a time
 
-        decision = DECIDERS[type(request)](machine, request, now)
-        if decision.changes:
-            for event in decision.events:
+        decision = DECIDERS[kind](machine, request, now)
+        reply, error, events, changes, stage = decision
+        if changes:
+            for event in events:
                 machine.apply(event)
 
-        if self.recording and decision.events:
+        if events and self.recording:
             try:
-                self._write(decision.events)
+                self._write(events)
             except BaseException:
                 _take_back(machine, decision)
                 raise
 
-        if decision.pending is not None:
-            self.deadlines.note(machine.due_ns)
-            return pending.add(machine, decision.pending)
+        if stage is not None:
+            deadlines.note(machine.due_ns)
+            return pending.add(machine, stage)
 
-        if decision.changes and (
+        if changes and (
             pending.open or machine.waits.waits or machine.claims.first_expiry < deadlines.next_due
         ):
             self._follow_up(machine, decision)
 
-        if decision.error is not None:
-            raise decision.error
+        if error is not None:
+            raise error
 
-        return decision.reply
+        return reply
 
     def perform(self, machine: Machine, decision: Decision) -> None:
         """Make a decision true, have it logged, serve those who can go on, and raise its error."""
@@ -323,16 +329,7 @@ class Engine:
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hand every later row to `listener` too, until the function returned is called."""
-        listeners = self._listeners.listeners
-        listeners.append(listener)
-        self._set_recording()
-
-        def stop() -> None:
-            if listener in listeners:
-                listeners.remove(listener)
-                self._set_recording()
-
-        return stop
+        return self._listeners.add(listener, self._set_recording)
 
     def _set_recording(self) -> None:
         self.recording: bool = self._log is not None or bool(self._listeners.listeners)

@@ -26,6 +26,23 @@ class Listeners:
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
 
+    def add(self, listener: Listener, on_change: Callable[[], None]) -> Callable[[], None]:
+        """Tell `listener` too, until the function returned is called.
+
+        Args:
+            listener: what is called with each record.
+            on_change: called after it was added, and after it was taken away.
+        """
+        self.listeners.append(listener)
+        on_change()
+
+        def stop() -> None:
+            if listener in self.listeners:
+                self.listeners.remove(listener)
+                on_change()
+
+        return stop
+
     def tell(self, rows: list[dict[str, Any]], log: AuditLog | None) -> None:
         """Hand on the rows that were written last, with their `seq` if there is a log."""
         if log is not None:

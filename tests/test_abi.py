@@ -31,6 +31,7 @@ FREEBSD_ERRNO = {
     "ENXIO": 6,
     "EBADF": 9,
     "EDEADLK": 11,
+    "ENOMEM": 12,
     "EACCES": 13,
     "EFAULT": 14,
     "EBUSY": 16,
@@ -219,8 +220,7 @@ def test_a_label_of_seven_bytes_is_kept(label: str) -> None:
 def test_a_label_is_cut_at_seven_bytes(label: bytes) -> None:
     owner = abi.owner_bytes(label)
 
-    assert len(owner) == 8
-    assert owner[7] == 0
+    assert (len(owner), owner[7]) == (8, 0)
     assert owner.startswith(label[:7])
     assert not any(owner[len(label) :])
 

@@ -186,7 +186,7 @@ def loses_a_slot(state: RangeState) -> RangeState:
     [
         ("update", forgets_a_register, "register 0x"),
         ("update", touches_another_slot, "slot "),
-        ("update", fails, "answer"),
+        ("update", fails, "errno"),
         ("attach", loses_a_slot, "descriptors"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_ACTIVE, U64_MAX
@@ -215,8 +216,11 @@ def decide_break(machine: Machine, request: BreakClaim, now: Instant) -> Decisio
 
 def decide_expiry(machine: Machine, now: Instant) -> Decision:
     """End every claim whose lease has ended (rule 6)."""
-    due = machine.claims.expired(now.mono_ns)
-    ended = [lost_event(machine, claim, "expire", now) for claim in due]
+    ended, before = [], Counter[int]()
+    for claim in machine.claims.expired(now.mono_ns):
+        number = claim.process.id
+        ended.append(lost_event(machine, claim, "expire", now, before=before[number]))
+        before[number] += 1
 
     return Decision(None, None, tuple(ended))
 
@@ -228,9 +232,9 @@ def lost_event(
     now: Instant,
     reason: str = "its lease ran out",
     by: Principal | None = None,
+    before: int = 0,
 ) -> events.ClaimEnded:
-    """The fact that a holder lost its claim (rule 7)."""
-    earlier = machine.claims.lost_by(claim.process)
+    """The fact that a holder lost its claim (rule 7), after `before` others of this decision."""
     lost = LostClaim(
         claim.fence,
         claim.process,
@@ -241,7 +245,7 @@ def lost_event(
         cause,
         reason,
         by,
-        1 + max((loss.order for loss in earlier), default=0),
+        machine.claims.next_loss(claim.process) + before,
     )
 
     return ended_event(machine, claim, cause, now, lost, by)

@@ -94,6 +94,12 @@ class ClaimTable:
         """What `process` lost and has not been told of."""
         return self.lost.get(process.id, {}).values()
 
+    def next_loss(self, process: Principal) -> int:
+        """The `order` of the next claim that `process` loses."""
+        mine = self.lost.get(process.id)
+
+        return 1 + next(reversed(mine.values())).order if mine else 1
+
     # Changing
 
     def change(self, changes: Iterable[ClaimChange]) -> None:
@@ -113,8 +119,10 @@ class ClaimTable:
     def add_lost(self, lost: LostClaim) -> None:
         """Remember what a process is to be told."""
         mine = self.lost.setdefault(lost.process.id, {})
+        in_order = not mine or next(reversed(mine.values())).order < lost.order
         mine[lost.fence] = lost
-        self.lost[lost.process.id] = dict(sorted(mine.items(), key=_loss_order))
+        if not in_order:
+            self.lost[lost.process.id] = dict(sorted(mine.items(), key=_loss_order))
 
     def drop_lost(self, lost: LostClaim) -> None:
         """Forget what a process was told, or what no longer matters."""

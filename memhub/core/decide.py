@@ -53,6 +53,9 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
     requests.Tick: decide_tick,
 }
 
+#: The requests whose answer does not depend on the present moment; only their facts have it.
+TIMELESS: Final = frozenset({requests.GetRanges, requests.Read})
+
 
 def decide(machine: Machine, request: requests.Request[Any], now: Instant) -> Decision:
     """Say what a request comes to; nothing is changed.

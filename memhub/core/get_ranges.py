@@ -21,7 +21,10 @@ def decide_get(machine: Machine, request: GetRanges, now: Instant) -> Decision:
     count, reply = request.count, (0, b"")
     error: DeviceError | None = None
     try:
-        table = machine.require_table()
+        table = machine.table
+        if table is None or not table.state.slots:
+            table = machine.require_table()
+
         size = len(table.state.slots)
         if count <= 0:
             reply = (size, b"")

@@ -19,6 +19,7 @@ from memhub.abi import (
     owner_bytes,
 )
 from memhub.abi import IoctlReply as IoctlReply
+from memhub.core.instant import make_tuple
 from memhub.core.requests import GetRanges, RefuseIoctl, SetRange
 from memhub.errors import BadAddress, InvalidArgument, UnknownIoctl
 
@@ -53,16 +54,16 @@ def decode_ioctl(
         the request; a RefuseIoctl for what is malformed (EFAULT) or not mem(4)'s (ENOTTY).
     """
     number &= 0xFFFFFFFF
+    if number == model.get:
+        if len(op) != model.op.size:
+            return RefuseIoctl(handle, number, _bad_op(model, op))
+
+        return GetRanges(handle, model.op.unpack(op)[1], room)
+
     if number in model.set:
         return _decode_set(model, handle, number, op, desc, wait, fence)
 
-    if number != model.get:
-        return RefuseIoctl(handle, number, _unknown(model, number))
-
-    if len(op) != model.op.size:
-        return RefuseIoctl(handle, number, _bad_op(model, op))
-
-    return GetRanges(handle, model.op.unpack(op)[1], room)
+    return RefuseIoctl(handle, number, _unknown(model, number))
 
 
 def _decode_set(
@@ -94,7 +95,7 @@ def encode_get(model: DataModel, op: Buffer, reply: tuple[int, bytes]) -> IoctlR
     """What a MEMRANGE_GET leaves behind."""
     mo_desc, _, spare = model.op.unpack(op)
 
-    return IoctlReply(model.op.pack(mo_desc, reply[0], spare), reply[1])
+    return make_tuple(IoctlReply, (model.op.pack(mo_desc, reply[0], spare), reply[1]))
 
 
 def update_request(
