@@ -14,6 +14,7 @@ import enum
 import errno as host_errno
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi_layout import EVERY_SLOT as EVERY_SLOT
@@ -108,6 +109,20 @@ class Errno(enum.IntEnum):
         return int(getattr(host_errno, self.name, self.value))
 
 
+def take_integers(it: object, names: Iterable[str]) -> None:
+    """Make attributes of a value Python's own integers, where they are numpy's or the like.
+
+    Raises:
+        TypeError: an attribute is not an integer.
+    """
+    for name in names:
+        value = getattr(it, name)
+        try:
+            object.__setattr__(it, name, int(index(value)))
+        except TypeError:
+            raise TypeError(f"{name} {value!r} is not an integer") from None
+
+
 @dataclass(frozen=True, slots=True)
 class RangeDesc:
     """One `struct mem_range_desc`, as a value.
@@ -129,6 +144,9 @@ class RangeDesc:
     mr_owner: bytes = bytes(OWNER_SIZE)
 
     def __post_init__(self) -> None:
+        if not (type(self.mr_base) is type(self.mr_len) is type(self.mr_flags) is int):
+            take_integers(self, ("mr_base", "mr_len", "mr_flags"))
+
         if not (
             0 <= self.mr_base <= U64_MAX
             and 0 <= self.mr_len <= U64_MAX

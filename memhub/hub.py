@@ -85,6 +85,7 @@ class Hub(anyio.AsyncContextManagerMixin):
                 finally:
                     tasks.cancel_scope.cancel()
         finally:
+            self._entered = False
             self._end(failure)
 
     def _end(self, failure: BaseException | None) -> None:
@@ -148,7 +149,7 @@ class Hub(anyio.AsyncContextManagerMixin):
                 would work.
         """
         if not self._entered:
-            raise RuntimeError("the hub is not in use yet: open it in `async with Hub(...) as hub`")
+            raise RuntimeError("the hub is not in use: open it in `async with Hub(...) as hub`")
 
         number = next(self._processes)
         who = Principal(number, name or f"process-{number}", pid, uid, privileged)

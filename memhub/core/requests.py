@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeVar
 
+from memhub.abi import take_integers
 from memhub.core.claims import Claim
 from memhub.core.instant import SECOND
 from memhub.core.replies import Explanation, SetOutcome
@@ -211,6 +212,10 @@ class ClaimRange(WaitingRequest[Claim]):
     lease: float | None = None
     wait: float | None = None
 
+    def __post_init__(self) -> None:
+        if not (type(self.base) is type(self.length) is int):
+            take_integers(self, ("base", "length"))
+
 
 @dataclass(frozen=True, slots=True)
 class AwaitFree(WaitingRequest[None]):
@@ -228,6 +233,10 @@ class AwaitFree(WaitingRequest[None]):
     length: int
     wait: float | None = None
 
+    def __post_init__(self) -> None:
+        if not (type(self.base) is type(self.length) is int):
+            take_integers(self, ("base", "length"))
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRange(Request[None]):
@@ -244,6 +253,10 @@ class ReleaseRange(Request[None]):
     base: int
     length: int
     fence: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (type(self.base) is type(self.length) is int):
+            take_integers(self, ("base", "length"))
 
 
 @dataclass(frozen=True, slots=True)
