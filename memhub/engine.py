@@ -121,6 +121,7 @@ class Engine:
 
         decision = DECIDERS[kind](machine, request, now)
         reply, error, events, changes, stage = decision
+        # `_make_true`, without the call: every request pays for what stands here.
         if changes:
             for event in events:
                 machine.apply(event)

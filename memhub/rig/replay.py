@@ -8,7 +8,7 @@ once; the replay then goes on from what was found.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from memhub.clock import ManualClock
 from memhub.core.effective.typemap import TYPE_OF_CODE
@@ -18,7 +18,7 @@ from memhub.core.requests import Open, SetRange
 from memhub.core.spec import MachineSpec
 from memhub.engine import Engine
 from memhub.errors import DeviceError
-from memhub.faces.freebsd import IoctlReply, decode_ioctl, encode_get
+from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, decode_ioctl, encode_get
 from memhub.lifecycle import open_file
 from memhub.rig.outcome import Replay
 from memhub.rig.traces import DriverTrace, GetStep, MachineTrace, SetStep, TypesTrace
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     Importer = Callable[[str, int, str], MachineSpec]
 
     Raw = tuple[int, int, int, bytes]
-
-_EVERY: Final = 0x7FFFFFFF
 
 
 def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None = None) -> Replay:
@@ -87,7 +85,7 @@ class _Bench:
         self._engine = Engine({spec.name: self._machine}, spec.name, ManualClock(), None)
         self._model = arch.model
         self._handle = open_file(self._engine, Open(Principal(1, "replay"), "/dev/mem"))
-        self._every = self._op(_EVERY)
+        self._every = self._op(EVERY_SLOT)
         self._raw: list[Raw] = []
         self._rows: list[Row] = []
         self._msrs: dict[int, int] = {}
