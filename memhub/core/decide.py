@@ -54,7 +54,7 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
 }
 
 #: The requests whose answer does not depend on the present moment; only their facts have it.
-TIMELESS: Final = frozenset({requests.GetRanges, requests.Read})
+TIMELESS: Final = frozenset({requests.GetRanges, requests.Read, requests.Write})
 
 
 def decide(machine: Machine, request: requests.Request[Any], now: Instant) -> Decision:

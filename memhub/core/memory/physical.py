@@ -63,6 +63,7 @@ class PhysicalMemory:
         top: one past the last physical address.
         ram_top: one past the last byte of usable RAM (FreeBSD's Maxmem, in bytes).
         extents: the backed memory and its place in the store, in address order.
+        windows: the device windows, in address order.
         sealed: nobody outside this object is to write the pages: ROM, or `seal_writes`.
 
     Args:
@@ -84,7 +85,6 @@ class PhysicalMemory:
         "_segments",
         "_starts",
         "_store",
-        "_windows",
         "_write_delta",
         "_write_end",
         "_write_from",
@@ -93,6 +93,7 @@ class PhysicalMemory:
         "ram_top",
         "sealed",
         "top",
+        "windows",
     )
 
     _map: mmap.mmap
@@ -104,7 +105,7 @@ class PhysicalMemory:
         self.ram_top = max((r.base + r.length for r in ordered if r.kind == "ram"), default=0)
         self.extents: tuple[Extent, ...] = pack(ordered)
         self._ground = flatten(self.extents, ordered, phys_bits)
-        self._windows: tuple[Window, ...] = ()
+        self.windows: tuple[Window, ...] = ()
         self._store: Store | None = None
         self._closed = False
         self.sealed = any(extent.kind == "rom" for extent in self.extents)
@@ -173,11 +174,6 @@ class PhysicalMemory:
             yield self._segments[index]
             index += 1
 
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """The device windows, in address order."""
-        return self._windows
-
     def map_mmio(self, base: int, length: int, device: MmioDevice) -> Window:
         """Let a device answer a stretch of addresses, over whatever lies there.
 
@@ -191,7 +187,7 @@ class PhysicalMemory:
                 another window.
         """
         window = Window(base, length, device)
-        self._windows = with_window(self._windows, window, self.phys_bits)
+        self.windows = with_window(self.windows, window, self.phys_bits)
         self._rebuild()
 
         return window
@@ -202,7 +198,7 @@ class PhysicalMemory:
         Raises:
             ValueError: the window is not mapped here.
         """
-        self._windows = without_window(self._windows, window)
+        self.windows = without_window(self.windows, window)
         self._rebuild()
 
     def fileno(self) -> int:
@@ -250,11 +246,11 @@ class PhysicalMemory:
     def __getstate__(self) -> tuple[Any, ...]:
         place = (self.phys_bits, self.ram_top, self.extents, self._ground, self.sealed)
 
-        return (*place, self._windows, filled_pages(self._store))
+        return (*place, self.windows, filled_pages(self._store))
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.phys_bits, self.ram_top, self.extents, self._ground, self.sealed = state[:5]
-        self._windows, pages = state[5:]
+        self.windows, pages = state[5:]
         self.top = 1 << self.phys_bits
         self._store, self._closed = None, False
         self._rebuild()
@@ -262,7 +258,7 @@ class PhysicalMemory:
             fill_pages(self._open(), pages)
 
     def _rebuild(self) -> None:
-        self._segments = tuple(overlay(self._ground, self._windows))
+        self._segments = tuple(overlay(self._ground, self.windows))
         self._starts = [segment.base for segment in self._segments]
         self._forget()
 

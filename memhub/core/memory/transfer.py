@@ -29,16 +29,17 @@ Sources: FreeBSD `memrw` in `sys/{amd64,i386,arm64,powerpc}/*/mem.c`; `sys/kern/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from memhub.abi import U64_MAX
+from memhub.core.instant import make_tuple
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.memory.pieces import Piece, Pieces, WritePlan, protected
 from memhub.core.memory.steps import MmioStep, Progress, fetch, store
 from memhub.errors import DeviceError, InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Iterable
+    from collections.abc import Generator, Hashable, Iterable, Sequence
 
     from memhub.abi import Buffer
     from memhub.core.kernel import TransferRules
@@ -148,18 +149,24 @@ class Transfer:
             InvalidArgument: an offset or length that no transfer has (EINVAL).
             NeedsDevice: a device answers part of the span; take `writing`.
         """
-        address = self._whole(device, offset, length)
+        address, reach = -1, self._reach
+        if 0 < length <= IOSIZE_MAX:
+            if device == "kmem":
+                address = self._kernel.physical(offset, length, write=True)
+            elif reach.plain_from <= offset and offset + length <= reach.plain_end:
+                address = offset
+
         if address >= 0 and (
             protection is None or protected(protection, address, address + length) is None
         ):
             if self._memory.windows:
                 self._memory.refuse_windows(address, length)
 
-            return WritePlan((Piece(address, length),), length, None)
+            piece = make_tuple(Piece, (address, length, None, False))
 
-        return self._plan_pieces(
-            device, offset, length, process, protection, buffers or ((0, length),)
-        )
+            return make_tuple(WritePlan, ((piece,), length, None))
+
+        return self._plan_pieces(device, offset, length, process, protection, buffers)
 
     def _plan_pieces(
         self,
@@ -168,12 +175,12 @@ class Transfer:
         length: int,
         process: Hashable,
         protection: Protection | None,
-        buffers: Buffers,
+        buffers: Buffers | None,
     ) -> WritePlan:
         if not _checked(offset, length):
             return WritePlan((), 0, None)
 
-        found: list[Piece] = []
+        buffers, found = buffers or ((0, length),), list[Piece]()
         error: DeviceError | None = None
         moved = 0
         try:
@@ -215,13 +222,19 @@ class Transfer:
 
         return plan.moved
 
-    def store(self, pieces: Iterable[Piece], data: Buffer) -> None:
+    def store(self, pieces: Sequence[Piece], data: Buffer) -> None:
         """Move the bytes of a write to where it goes.
 
         Args:
             pieces: from `plan_write`.
             data: the bytes; those behind the last piece are not looked at.
         """
+        if len(pieces) == 1 and type(data) is bytes:
+            address, length, own, dropped = pieces[0]
+            if length == len(data) and own is None and not dropped:
+                self._memory.write(address, data)
+                return
+
         view, done = memoryview(data), 0
         for piece in pieces:
             part = view[done : done + piece.length]
@@ -302,19 +315,6 @@ class Transfer:
         """
         return next(self._pieces.reading(device, offset, ((0, 1),), None))
 
-    def _whole(self, device: DeviceName, offset: int, length: int) -> int:
-        """The physical address of a span that is one allowed stretch of memory, or -1."""
-        if not 0 < length <= IOSIZE_MAX:
-            return -1
-
-        if device == "kmem":
-            return self._kernel.physical(offset, length, write=True)
-
-        reach = self._reach
-        inside = reach.plain_from <= offset and offset + length <= reach.plain_end
-
-        return offset if inside else -1
-
     def _end(self, error: DeviceError, progress: Progress) -> None:
         """Let progress make a short count of an error, or report both."""
         if progress.moved and self._short_count:
@@ -343,8 +343,7 @@ def _run(steps: Generator[MmioStep, Any, _T]) -> _T:
     try:
         step = next(steps)
     except StopIteration as end:
-        result: _T = end.value
-        return result
+        return cast("_T", end.value)
 
     steps.close()
     raise NeedsDevice(step.window)
