@@ -101,10 +101,16 @@ def lay_out(
     check_span(base, length)
     found: list[MapPiece] = []
     at, end = base, base + length + -length % PAGE_SIZE
+    top = _top(ram, rom)
+    if rom is not None and end > top:
+        raise _refusal(
+            "EINVAL", f"{base:#x}/{length:#x} ends past the last physical address {top - 1:#x}"
+        )
+
     while at < end:
         stop, piece = _rest_piece(rom, at, end) or _ram_piece(ram, at, end) or (0, None)
         if piece is None:
-            raise _unmapped(ram, rom, at)
+            raise _refusal("ENODEV", f"the service does not say what lies at {at:#x}")
 
         last = found[-1] if found else None
         if last and last.fd == piece.fd and last.offset + last.length == piece.offset:
@@ -164,14 +170,12 @@ def _ram_piece(ram: SharedMemory | None, at: int, end: int) -> tuple[int, MapPie
     return stop, MapPiece(ram.fd, offset + at - base, stop - at, private=kind == "rom")
 
 
-def _unmapped(ram: SharedMemory | None, rom: SharedMemory | None, at: int) -> DeviceError:
-    if rom is None:
-        return _refusal("ENODEV", f"the service does not say what lies at {at:#x}")
+def _top(ram: SharedMemory | None, rom: SharedMemory | None) -> int:
+    """One past the last address of the tables, in whole pages."""
+    ends = [it.rows[-1][0] + it.rows[-1][1] for it in (ram, rom) if it is not None and it.rows]
+    top = max(ends, default=0)
 
-    rows = (*rom.rows, *(ram.rows if ram is not None else ()))
-    top = max((base + size for base, size, _, _ in rows), default=0)
-
-    return _refusal("EINVAL", f"{at:#x} is past the last physical address {top - 1:#x}")
+    return top + -top % PAGE_SIZE
 
 
 def _refusal(name: str, reason: str) -> DeviceError:
