@@ -108,11 +108,7 @@ class PhysicalMemory:
         self._rebuild()
 
     def read(self, address: int, length: int) -> bytes:
-        """Copy bytes out, all or none.
-
-        Args:
-            address: first physical byte.
-            length: bytes, not negative.
+        """Copy `length` bytes out, which is not negative, from `address` on; all or none.
 
         Raises:
             BadAddress: part of the span lies outside the physical address space (EFAULT).
@@ -266,6 +262,12 @@ class PhysicalMemory:
             )
 
     def _read(self, address: int, length: int) -> bytes:
+        index = bisect_right(self._starts, address) - 1
+        segment = self._segments[index]
+        within = index >= 0 and 0 < length <= segment.end - address
+        if within and segment.delta is not None and not self.files.closed:
+            return self._part(segment, address, address + length)
+
         segments = self._reachable(address, length)
         if len(segments) > 1:
             return b"".join([self._part(s, address, address + length) for s in segments])
