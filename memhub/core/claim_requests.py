@@ -81,8 +81,8 @@ def attempt_claim(
     """Claim a stretch of addresses, at once (rule 2)."""
     try:
         bounds = check_span(request.base, request.length)
-        _refuse_near_commits(machine, caller.process, bounds)
         expires = lease_end(request.lease, now)
+        _refuse_near_commits(machine, caller.process, bounds)
         refuse_foreign(machine.claims, caller.process, *bounds)
         event = claim_event(machine, caller, bounds, expires, now, began_ns)
     except DeviceError as error:
