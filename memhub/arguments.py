@@ -117,7 +117,7 @@ def take_buffer(name: str, value: object) -> Buffer:
         view = memoryview(value)  # type: ignore[arg-type]
     except TypeError:
         kind = type(value).__name__
-        _refuse(name, value, f"a buffer of bytes but of type {kind}")
+        _refuse(name, value, f"a buffer of bytes: it is of type {kind}")
 
     plain = view.format == "B" and view.ndim == 1 and view.c_contiguous
 
@@ -126,7 +126,13 @@ def take_buffer(name: str, value: object) -> Buffer:
 
 def take_owner(owner: object) -> str | bytes:
     """A label: text or bytes."""
-    return owner if isinstance(owner, str) else bytes(take_buffer("owner", owner))
+    if isinstance(owner, str):
+        return owner
+
+    try:
+        return bytes(take_buffer("owner", owner))
+    except TypeError:
+        _refuse("owner", owner, "text or bytes")
 
 
 def take_opening(path: object, mode: object, model: object) -> None:

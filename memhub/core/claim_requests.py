@@ -190,8 +190,9 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
     """Give a claim a new lease."""
     caller, fence = machine.files[request.handle].caller, request.fence
     try:
+        expires = lease_end(request.lease, now)
         claim = require_claim(machine.claims, caller.process, fence)
-        renewed = claim.with_lease(lease_end(request.lease, now))
+        renewed = claim.with_lease(expires)
     except DeviceError as error:
         event = events.ClaimRefused(
             caller, now, now.mono_ns, "renew", 0, 0, machine.generation, error, fence

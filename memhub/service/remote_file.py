@@ -211,15 +211,15 @@ class RemoteFile:
         lease: float | None,
     ) -> wire.Ioctl:
         """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
-        wait, fence = take_wait(wait), take_optional("fence", fence)
-        if lease is not None:
-            take_seconds("lease", lease)
+        wait, fence, lease = take_wait(wait), take_optional("fence", fence), take_lease(lease)
+        attribute, owner = take_integer("mr_flags", attribute), take_owner(owner)
+        self.open_number()
+        if lease_ms(lease):
             raise not_on_the_wire(
                 "the service's protocol has no lease in a MEMRANGE_SET: "
                 "claim the range with a lease first"
             )
 
-        attribute, owner = take_integer("mr_flags", attribute), take_owner(owner)
         flags = attribute | MDF_FORCE if force else attribute
 
         return self._set_request(MEMRANGE_SET_UPDATE, (base, length, flags), owner, wait, fence)
@@ -282,7 +282,9 @@ class RemoteFile:
         """RENEW."""
         fence, lease = take_integer("fence", fence), take_lease(lease)
 
-        return wire.Renew(0, self.open_number(), 0, 0, _fence(fence), lease_ms(lease))
+        number, milliseconds = self.open_number(), lease_ms(lease)
+
+        return wire.Renew(0, number, 0, 0, _fence(fence), milliseconds)
 
     def wait_request(self, base: int, length: int, wait: float) -> wire.Wait:
         """WAIT."""
