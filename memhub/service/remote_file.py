@@ -213,6 +213,7 @@ class RemoteFile:
         """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
         wait, fence, lease = take_wait(wait), take_optional("fence", fence), take_lease(lease)
         attribute, owner = take_integer("mr_flags", attribute), take_owner(owner)
+        base, length = take_integer("mr_base", base), take_integer("mr_len", length)
         self.open_number()
         if lease_ms(lease):
             raise not_on_the_wire(
@@ -229,6 +230,7 @@ class RemoteFile:
     ) -> wire.Ioctl:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
         wait, fence = take_wait(wait), take_optional("fence", fence)
+        base, length = take_integer("mr_base", base), take_integer("mr_len", length)
 
         return self._set_request(MEMRANGE_SET_REMOVE, (base, length, 0), "", wait, fence)
 
@@ -240,8 +242,6 @@ class RemoteFile:
         wait: float | None,
         fence: int | None,
     ) -> wire.Ioctl:
-        base, length = take_integer("mr_base", fields[0]), take_integer("mr_len", fields[1])
-        fields = base, length, fields[2]
         layout, handle = self._layout, self.open_number()
         try:
             packed = layout.desc.pack(*fields, owner_bytes(owner))
