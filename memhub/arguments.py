@@ -108,6 +108,14 @@ def take_text(name: str, value: object) -> str:
     return value
 
 
+def take_names(name: str, value: object) -> frozenset[str]:
+    """Several texts; one text alone would be taken for its characters."""
+    if isinstance(value, str | bytes) or not hasattr(type(value), "__iter__"):
+        _refuse(name, value, "several names")
+
+    return frozenset([take_text(name, it) for it in value])  # type: ignore[attr-defined]
+
+
 def take_buffer(name: str, value: object) -> Buffer:
     """Bytes, or any buffer as single bytes, copied unless that is what it is."""
     if type(value) is bytes or type(value) is bytearray:
@@ -140,6 +148,12 @@ def take_opening(path: object, mode: object, model: object) -> None:
     take_text("path", path)
     take_text("mode", mode)
     take_model(model)
+
+
+def take_kind(name: str, value: object, kind: type) -> None:
+    """A value of one class."""
+    if not isinstance(value, kind):
+        _refuse(name, value, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}")
 
 
 def take_model(model: object) -> str | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_ACTIVE, U64_MAX
+from memhub.arguments import wrong_fence
 from memhub.core import events
 from memhub.core.claims import ClaimChange, LostClaim, busy_error
 from memhub.core.decision import Decision
@@ -206,6 +207,9 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
 
 def decide_break(machine: Machine, request: BreakClaim, now: Instant) -> Decision:
     """Take a claim from its holder (rule 6)."""
+    if reason := wrong_fence(request.fence):
+        return Decision(None, InvalidArgument(reason), changes=False)
+
     claim = machine.claims.claims.get(request.fence)
     if claim is None:
         return Decision(None, NoSuchRange(f"there is no claim {request.fence}"), changes=False)

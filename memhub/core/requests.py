@@ -308,6 +308,7 @@ class BreakClaim(Request[None]):
 
     def __post_init__(self) -> None:
         take_integers(self, ("fence",))
+        take_text("machine", self.machine)
         take_text("reason", self.reason)
 
 
@@ -328,11 +329,7 @@ class Abandon(Request[None]):
 
 @dataclass(frozen=True, slots=True)
 class Tick(Request[None]):
-    """Time has passed: end what is due, and serve who can go on.
-
-    Attributes:
-        machine: the machine's name.
-    """
+    """Time has passed on the machine of this name: end what is due, and serve who can go on."""
 
     machine: str
 

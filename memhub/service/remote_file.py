@@ -24,8 +24,6 @@ from memhub.arguments import (
     take_buffer,
     take_integer,
     take_lease,
-    take_model,
-    take_opening,
     take_optional,
     take_owner,
     take_seconds,
@@ -53,23 +51,6 @@ if TYPE_CHECKING:
     from memhub.abi_layout import Layout
 
 _LAYOUTS: Final = {wire.MODEL_LP64: LP64_LAYOUT, wire.MODEL_ILP32: ILP32_LAYOUT}
-_MODES: Final = {"r": wire.OPEN_READ, "w": wire.OPEN_WRITE, "r+": 3}
-MODELS: Final = {None: 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}
-
-
-def open_request(path: str, mode: str, *, undo: bool, model: DataModel | None) -> wire.Open:
-    """OPEN.
-
-    Raises:
-        InvalidArgument: EINVAL; an unknown mode.
-    """
-    take_opening(path, mode, model)
-    if mode not in _MODES:
-        raise invalid_argument(f"mode {mode!r} is not r, w or r+")
-
-    flags = _MODES[mode] | (wire.OPEN_UNDO if undo else 0)
-
-    return wire.Open(0, flags, MODELS[take_model(model)], path)
 
 
 class RemoteFile:
