@@ -43,8 +43,8 @@ def decide_read(machine: Machine, request: Read, now: Instant) -> Decision:
     """
     file = machine.files.files[request.handle]
     offset, length, data = request.offset, request.length, b""
-    if type(length) is not int or (
-        type(offset) is not int and (offset is not None or type(request) is not Read)
+    if not (type(length) is type(offset) is int) and not (
+        type(length) is int and offset is None and type(request) is Read
     ):
         length, offset = take_integer("length", length), _take_offset(request)
 
@@ -57,14 +57,14 @@ def decide_read(machine: Machine, request: Read, now: Instant) -> Decision:
             check_request(machine.transfer.rules, file, length, write=False)
 
         data = machine.transfer.read(caller.device, at, length, caller.process.id)
-        moved = len(data)
     except DeviceError as refusal:
-        error, moved = refusal, refusal.moved
+        error = refusal
 
     if not machine.recorded and offset is not None:
         return make_tuple(Decision, (data, error, (), False, None))
 
     op: ReadOp = "read" if offset is None else "pread"
+    moved = len(data) if error is None else error.moved
     facts = (caller, now, now.mono_ns, op, at, length, moved, error)
     event = make_tuple(MemoryRead, facts)
 
