@@ -24,10 +24,11 @@ UNSENT_IN_OTHER_WORDS = {"reason", "records"}
 #: the step, on each machine that is named, what differs, and why.
 WIRE_LIMITS: tuple[tuple[str, tuple[str, ...], set[str], str], ...] = (
     ("open in no mode", tuple(MODELS), UNSENT, "OPEN's flags have two bits"),
-    ("pread no offset", tuple(MODELS), UNSENT_IN_OTHER_WORDS, "an offset is a u64"),
-    ("pread no length", tuple(MODELS), UNSENT_IN_OTHER_WORDS, "a length is a u64"),
-    ("pwrite no offset", tuple(MODELS), UNSENT_IN_OTHER_WORDS, "an offset is a u64"),
-    ("ioctl fence nought", tuple(MODELS), set(Heard._fields), "0 stands for no fence"),
+    ("pread no offset", tuple(MODELS), UNSENT, "an offset is a u64"),
+    ("pread no length", tuple(MODELS), UNSENT, "a length is a u64"),
+    ("pwrite no offset", tuple(MODELS), UNSENT, "an offset is a u64"),
+    ("ioctl fence nought", ("pat", "old"), UNSENT, "0 stands for no fence"),
+    ("ioctl fence nought", ("board",), set(Heard._fields), "0 stands for no fence"),
     ("ioctl wait backwards", tuple(MODELS), UNSENT, "a wait is a u32 of milliseconds"),
     ("set beyond 64 bits", tuple(MODELS), UNSENT, "a descriptor's fields are fixed"),
     ("set with a foreign label", tuple(MODELS), UNSENT, "a label is eight bytes"),
