@@ -16,6 +16,7 @@ from memhub.arguments import LONGEST_MS, take_integer, take_text
 from memhub.core.driver import Cpu
 from memhub.core.kernel import KernelLayout
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind, WpWrites
+from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -235,7 +236,8 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         checked = replace(checked, kmem_entries=entries)
 
     if wrong:
-        raise ValueError("\n".join(f"machine {spec.name!r}: {reason}" for reason in wrong))
+        lines = [f"machine {spec.name!r}: {escape_controls(reason)}" for reason in wrong]
+        raise ValueError("\n".join(lines))
 
     return checked
 
