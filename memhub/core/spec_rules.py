@@ -16,6 +16,7 @@ from memhub.arguments import LONGEST_MS, take_integer, take_text
 from memhub.core.driver import Cpu
 from memhub.core.kernel import KernelLayout, OptionError
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind, WpWrites
+from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -236,7 +237,8 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         checked = replace(checked, kmem_entries=entries)
 
     if wrong:
-        raise ValueError("\n".join(f"machine {spec.name!r}: {reason}" for reason in wrong))
+        lines = [f"machine {spec.name!r}: {escape_controls(reason)}" for reason in wrong]
+        raise ValueError("\n".join(lines))
 
     for name in checked.options:
         if name not in arch.machine_options:
