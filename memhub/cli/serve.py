@@ -166,6 +166,7 @@ def _report(text: str) -> None:
 
 
 def _say(text: str, stream: IO[str]) -> None:
-    print_line(f"memhub: {text}", stream)
+    # a supervisor keeps one line an event
+    print_line(f"memhub: {text}", stream, whole=not stream.isatty())
     with output():
         stream.flush()

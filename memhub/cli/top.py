@@ -101,6 +101,7 @@ def _watch(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> Non
 @contextmanager
 def _screen(*, plain: bool) -> Iterator[Show]:
     """Shows one view after the other, with rich's live display where it is installed."""
+    from memhub.cli.folding import width
     from memhub.cli.top_view import text
 
     live = sys.stdout.isatty() and not plain
@@ -116,7 +117,7 @@ def _screen(*, plain: bool) -> Iterator[Show]:
             return
 
     before, after = (_CLEAR, "") if live else ("", "" if plain else "\n")
-    yield lambda title, tables: print_text(text(title, tables), before=before, after=after)
+    yield lambda title, tables: print_text(text(title, tables, width()), before=before, after=after)
 
 
 def _drawn(title: str, tables: list[Sheet]) -> Any:  # noqa: ANN401 - rich is optional

@@ -158,7 +158,8 @@ def _audit(screen: Screen, run: DemoRun, page: Page) -> None:
 
     # On a line of its own and not shortened, so that it can be pasted.
     screen.line(("look at it with", "bold"))
-    screen.line(f"{page.program} audit show --refused {shlex.quote(str(run.path))}")
+    hint = f"{page.program} audit show --refused {shlex.quote(str(run.path))}"
+    screen.line(hint, whole=True)
 
 
 def as_json(run: DemoRun) -> dict[str, Any]:
