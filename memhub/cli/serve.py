@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from memhub.cli.amounts import seconds
 from memhub.cli.backends import BACKENDS, check_backend, run_on
 from memhub.cli.failures import CommandFailed
 from memhub.cli.terminal import output, print_line
@@ -46,7 +47,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument(
         "--grace",
         metavar="SECONDS",
-        type=float,
+        type=seconds,
         default=5.0,
         help="how long requests under way may take at the end (5)",
     )

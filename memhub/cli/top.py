@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from memhub.cli.amounts import DAY
 from memhub.cli.failures import CommandFailed
 from memhub.cli.target import add_target_arguments, open_target
 from memhub.cli.terminal import complain, print_json, print_text
@@ -56,8 +57,8 @@ def _interval(text: str) -> float:
     except ValueError:
         seconds = 0
 
-    if not 0 < seconds < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    if not 0 < seconds <= DAY:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0, at most {DAY}")
 
     return seconds
 

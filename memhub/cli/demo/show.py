@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.cli.amounts import extent
 from memhub.cli.demo.maps import legend, strips
 from memhub.cli.demo.timeline import first_of_each_kind, make_timeline
-from memhub.cli.demo.words import attribute, extent
+from memhub.cli.demo.words import attribute
 
 if TYPE_CHECKING:
     from memhub.cli.demo.run import DemoRun, MachineSummary, Slot
