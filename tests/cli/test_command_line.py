@@ -298,7 +298,7 @@ def test_a_line_that_is_not_understood_is_refused_if_strictness_is_asked_for(
 def test_a_number_out_of_bounds_is_refused_with_its_value(
     run: Run, lab: Path, words: list[str], says: str
 ) -> None:
-    takes = {"serve": [lab], "top": ["--once", "--config", lab]}
+    takes: dict[str, list[object]] = {"serve": [lab], "top": ["--once", "--config", lab]}
     code, out, err = run(*words, *takes.get(words[0], ()))
 
     assert (code, out) == (2, "")

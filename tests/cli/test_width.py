@@ -12,6 +12,7 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ from shell.kit import BOARD, PAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from clirun import Run
 
 COLUMNS = 80
 ROOT = Path(__file__).parents[2]
@@ -80,37 +83,40 @@ async def _contend(folder: Path) -> None:
                     await handle.set_range(base, 0x3000, MDF_UNCACHEABLE, owner="ownerXY")
 
 
-def run(words: list[str], *, terminal: bool) -> tuple[int, str]:
-    """A command's exit code and what it writes to both streams, in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    command = [sys.executable, "-m", "memhub", *words]
-    places = [str(ROOT), str(ROOT / "plugins"), environment.get("PYTHONPATH", "")]
-    environment |= {"PYTHONPATH": ":".join(places), "TERM": "xterm", "NO_COLOR": "1"}
-    if not terminal:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+Show = Callable[[list[str]], tuple[int, str]]
 
-        return done.returncode, done.stdout.decode()
 
+@pytest.fixture(params=["piped", "terminal"])
+def show(request: pytest.FixtureRequest, run: Run, monkeypatch: pytest.MonkeyPatch) -> Show:
+    """A command's exit code, and what it writes to both streams."""
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.chdir(ROOT)
+
+    def piped(words: list[str]) -> tuple[int, str]:
+        code, out, err = run(*words)
+
+        return code, f"{out}{err}"
+
+    return piped if request.param == "piped" else _run_on_terminal
+
+
+def _run_on_terminal(words: list[str]) -> tuple[int, str]:
+    """In a process of its own, with colour; what a progress bar has shown is there too."""
     import termios
 
+    environment = {name: text for name, text in os.environ.items() if name != "NO_COLOR"}
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (50, COLUMNS))
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=slave, stderr=slave
-    ) as process:
+        [sys.executable, "-m", "memhub", *words],
+        env=environment | {"TERM": "xterm"}, stdout=slave, stderr=slave,
+    ) as process:  # fmt: skip
         os.close(slave)
         out = b"".join(iter(lambda: _read(master), b""))
 
     os.close(master)
 
-    return process.returncode, out.decode()
+    return process.returncode, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.decode())
 
 
 def _read(master: int) -> bytes:
@@ -124,10 +130,7 @@ def _read(master: int) -> bytes:
 
 
 def too_wide(text: str) -> list[str]:
-    """Lines that are wider, also what a progress bar showed before it was taken away."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-
-    return [line for line in re.split(r"[\r\n]+", plain) if cells(line) > COLUMNS]
+    return [line for line in re.split(r"[\r\n]+", text) if cells(line) > COLUMNS]
 
 
 ADDRESSES = ["0xf00000000", "0x0", hex(HIGH)]
@@ -163,14 +166,13 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("terminal", [False, True], ids=["piped", "terminal"])
 @pytest.mark.parametrize(
     ("words", "code", "says"), COMMANDS, ids=lambda it: " ".join(it[:3]) if type(it) is list else ""
 )
 def test_a_command_fits_80_columns(
-    folder: Path, words: list[str], code: int, says: str, terminal: bool
+    show: Show, folder: Path, words: list[str], code: int, says: str
 ) -> None:
-    done, out = run([word.format(folder=folder) for word in words], terminal=terminal)
+    done, out = show([word.format(folder=folder) for word in words])
 
     assert too_wide(out) == []
     assert (done, says in " ".join(out.split())) == (code, True), out
@@ -186,12 +188,11 @@ def socket(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("terminal", [False, True], ids=["piped", "terminal"])
-def test_a_client_of_a_service_fits_too(socket: Path, terminal: bool) -> None:
+def test_a_client_of_a_service_fits_too(show: Show, socket: Path) -> None:
     where = ["--connect", str(socket)]
     clear = ["memcontrol", *where, "clear", "-b", "0xf00000000", "-l", "0x3000"]
     shown = {
-        name: run(words, terminal=terminal)
+        name: show(words)
         for name, words in (
             ("top", ["top", "--once", *where]),
             ("explain", ["explain", *where, "0xf00000000"]),
@@ -206,16 +207,12 @@ def test_a_client_of_a_service_fits_too(socket: Path, terminal: bool) -> None:
     assert "y" * 20 in shown["clear"][1]
 
 
-def test_columns_may_be_chosen(folder: Path) -> None:
-    words = ["explain", "--config", str(folder / "lab.toml"), "--machine", "nix", "0"]
-    environment = {**os.environ, "COLUMNS": "400"}
-    done = subprocess.run(
-        [sys.executable, "-m", "memhub", *words],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_columns_may_be_chosen(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    err = run("explain", "--config", folder / "lab.toml", "--machine", "nix", "0").err
 
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.rstrip().endswith(f"(there are {NAME}, pc, board)")
+    assert len(err.splitlines()) == 1
+    assert err.endswith(f"(there are {NAME}, pc, board)\n")
 
 
 # How a line is folded
