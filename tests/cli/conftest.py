@@ -12,12 +12,6 @@ from memhub.cli import main
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages on one line, whatever the length of the paths in them; test_width.py folds them."""
-    monkeypatch.setenv("COLUMNS", "1000")
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def call(*arguments: object) -> Done:
