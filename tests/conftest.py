@@ -31,5 +31,5 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages on one line, whatever the length of the paths in them; tests/cli/test_width.py folds them."""
+    """Messages on one line, whatever the paths in them; tests/cli/test_width.py folds them."""
     monkeypatch.setenv("COLUMNS", "1000")
