@@ -35,6 +35,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "report",
             "startup",
             "subscriptions",
+            "watchdog",
         }
     ),
     frozenset({"device_file"}),

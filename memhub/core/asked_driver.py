@@ -20,6 +20,7 @@ from memhub.core.driver_answers import (
     Nonsense,
     as_mapping,
     make_failure,
+    name_call,
     show,
 )
 from memhub.core.instant import make_tuple
@@ -98,6 +99,10 @@ class AskedDriver:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AskedDriver, (self.raw, self.arch, self.machine)  # nobody watches the copy
+
+    def named(self, method: str) -> str:
+        """A method of the driver in words, with its plugin, architecture and machine."""
+        return name_call(self.arch, self.machine, type(self.raw), method)
 
     @classmethod
     def make(cls, spec: MachineSpec, arch: Arch) -> AskedDriver | None:
