@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 _TICK: Final = 0.5
 #: Looks that must find one call under way, so that a process that was stopped is no reason.
 _LOOKS: Final = 4
-#: Processor time that the process may use while this thread cannot run at all, seconds.
-LOCK_HELD_LIMIT: Final = 30.0
+#: Processor time that the process may use while this thread cannot run at all, in limits.
+_HELD: Final = 15
 _FRAMES: Final = 8
 _ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
@@ -126,7 +126,7 @@ class DriverWatchdog:
         while True:
             self._looked = time.monotonic()
             signal.setitimer(signal.ITIMER_VIRTUAL, self._limit, self._limit)
-            signal.setitimer(signal.ITIMER_PROF, LOCK_HELD_LIMIT)
+            signal.setitimer(signal.ITIMER_PROF, _HELD * self._limit)
             self._wait_a_tick()
             if self._ended:
                 return
@@ -141,9 +141,7 @@ class DriverWatchdog:
                 self._end_process(call)
 
             if looks % self._overdue == 0:
-                words = self._describe(
-                    call, f"has not answered for {self._limit:g} s; it is stopped"
-                )
+                words = self._describe(call, self._overdue_words)
                 self._to_stop = call
                 signal.pthread_kill(self._main, signal.SIGURG)
                 if looks == self._overdue:
@@ -156,7 +154,7 @@ class DriverWatchdog:
             if select.select([self._read], [], [], left)[0]:
                 numbers = self._read.recv(4096)
                 self._ending = self._ending or not _ENDING.isdisjoint(numbers)
-                if self._loop_fd >= 0:
+                if self._loop_fd >= 0 and not self._ended:
                     with contextlib.suppress(OSError):  # full: it will wake up in any case
                         os.write(self._loop_fd, numbers)
 
@@ -169,15 +167,18 @@ class DriverWatchdog:
         return [f"{driver.named(method)}, {what}", *"".join(stack).splitlines()]
 
     def _report(self, lines: list[str]) -> None:
-        for line in lines:
-            self._say(line)
+        """Say some lines, and wait a second at most: it may be that nobody takes them."""
+
+        def say() -> None:
+            for line in lines:
+                self._say(line)
+
+        saying = threading.Thread(target=say, name="driver watchdog's report", daemon=True)
+        saying.start()
+        saying.join(1.0)
 
     def _end_process(self, call: tuple[AskedDriver, str]) -> None:
         """End the process; what was acknowledged is in the log, which is written synchronously."""
         what = "cannot be stopped; the service ends without closing its log"
-        lines = self._describe(call, what)
-        # Nobody may read what is said.
-        saying = threading.Thread(target=self._report, args=(lines,), daemon=True)
-        saying.start()
-        saying.join(1.0)
+        self._report(self._describe(call, what))
         os._exit(2)
