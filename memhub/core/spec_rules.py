@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
 from memhub.core.driver import Cpu
-from memhub.core.kernel import KernelLayout
+from memhub.core.kernel import KernelLayout, OptionError
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind, WpWrites
 from memhub.escape import escape_controls
 
@@ -220,6 +220,7 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
 
     Raises:
         ValueError: names the machine, and each value with the rule that it breaks.
+        OptionError: the first that is wrong is an option.
     """
     wrong: list[str] = []
     checked = replace(
@@ -236,6 +237,10 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         checked = replace(checked, kmem_entries=entries)
 
     if wrong:
+        where, _, reason = wrong[0].partition(": ")
+        if where.startswith("options"):
+            raise OptionError(f"machine {spec.name!r}: {where}", reason)
+
         lines = [f"machine {spec.name!r}: {escape_controls(reason)}" for reason in wrong]
         raise ValueError("\n".join(lines))
 
