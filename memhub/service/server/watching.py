@@ -22,13 +22,16 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
         session.check_machine(it.machine, "subscribe")
 
     whole = not it.length
-    subscription = session.hub.subscribe(
-        machine=it.machine or None,
-        machines=_visible_machines(session),
-        base=None if whole else it.base,
-        length=None if whole else it.length,
-        size=min(it.queue, 1 << 16) or 1024,
-    )
+    try:
+        subscription = session.hub.subscribe(
+            machine=it.machine or None,
+            machines=_visible_machines(session),
+            base=None if whole else it.base,
+            length=None if whole else it.length,
+            size=min(it.queue, 1 << 16) or 1024,
+        )
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
 
     return wire.Done(it.request, session.tasks.forward_events(subscription))
 
