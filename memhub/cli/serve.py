@@ -104,6 +104,8 @@ async def _serve(
     chosen: argparse.Namespace,
     log: AuditLog | None,
 ) -> None:
+    import gc
+
     import anyio
 
     from memhub.cli.log_file import reopen_on_hangup, watch_log
@@ -129,12 +131,14 @@ async def _serve(
                 await tasks.start(reopen_on_hangup, hub, log, _report)
                 if log is not None:
                     tasks.start_soon(watch_log, log, _report)
+                gc.freeze()  # a collection, in which all clients wait, need not look at all this
                 _ready(server, len(hub.machines), log)
                 notify("READY=1")
                 await anyio.sleep_forever()
         except ServiceError as error:
             raise CommandFailed(str(error)) from error
         finally:
+            gc.unfreeze()
             notify("STOPPING=1")
 
 
