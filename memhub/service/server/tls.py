@@ -5,15 +5,22 @@ from __future__ import annotations
 import hmac
 import ssl
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.abc import SocketStream
+from anyio.streams.tls import TLSStream
 
 from memhub.service.settings import ServiceError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
     from pathlib import Path
 
     from memhub.service.settings import TcpConfig
+
+_FAILURES: Final = (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream)
 
 
 def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
@@ -99,3 +106,35 @@ class Tokens:
                 found = name
 
         return found
+
+
+class TlsFailed(Exception):
+    """Raised when TLS with a client failed; the message says why."""
+
+
+async def accept_tls(sock: socket.socket, context: ssl.SSLContext, timeout: float) -> TLSStream:
+    """Do the server's side of a TLS handshake.
+
+    Args:
+        sock: the connection; the stream has a duplicate of it.
+        context: the service's certificate, and whom it trusts.
+        timeout: seconds.
+
+    Raises:
+        TlsFailed: the handshake failed, or took too long.
+    """
+    raw = await SocketStream.from_socket(sock.dup())
+    try:
+        with anyio.fail_after(timeout):
+            return await TLSStream.wrap(
+                raw, server_side=True, ssl_context=context, standard_compatible=False
+            )
+    except BaseException as error:
+        with anyio.CancelScope(shield=True):
+            await anyio.aclose_forcefully(raw)
+
+        if not isinstance(error, _FAILURES):
+            raise
+
+        cause = error.__cause__ or error
+        raise TlsFailed(f"TLS failed: {type(cause).__name__} {cause}".rstrip()) from error

@@ -57,8 +57,9 @@ def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int) -> bytes:
     import json
 
     kept: list[str] = []
+    encode = json.JSONEncoder(separators=(",", ":")).encode
     for obstacle in obstacles:
-        row = json.dumps(obstacle.as_dict(), separators=(",", ":"))
+        row = encode(obstacle.as_dict())
         room -= len(row) + 1
         if room < 1:
             break
