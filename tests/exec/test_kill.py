@@ -178,9 +178,9 @@ def test_the_program_ends_when_its_supervisor_is_killed(facility: None) -> None:
 def test_programs_killed_while_they_map_end_each_time(
     facility: None, backend: FakeBackend, threads: int
 ) -> None:
-    """300 runs in all, each killed at another moment."""
+    """300 runs, each killed at another moment."""
     choice = random.Random(threads)
-    for _ in range(100):
+    for _ in range(300):
         moment = choice.random() * 0.01
         source = f"""
             import mmap, os, threading, time
@@ -209,4 +209,4 @@ def test_programs_killed_while_they_map_end_each_time(
 
         assert run(words, backend) == 128 + signal.SIGKILL
 
-    assert backend.names().count("open") == backend.names().count("close") == 100
+    assert backend.names().count("open") == backend.names().count("close") == 300
