@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exec import firmware
 from exec.exec_rig import tool
-from memhub import MachineSpec, Region, load_arches
+from exec.firmware import FADT, MIB, PC, RSDP
+from memhub import load_arches
 from memhub.exec import run
 from memhub.exec.over_client import ClientBackend
 from memhub.service.local import LocalClient
@@ -21,26 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROGRAMS = Path(__file__).parent / "programs"
-M = 1 << 20
 TEXT = b"hello, physical memory\n"
-
-#: ROM, holes and ACPI memory between the RAM, as in a PC.
-PC = MachineSpec(
-    name="pc",
-    arch="amd64",
-    memory=(
-        Region(base=0, length=0x9F000, data=bytes(0x1000) + TEXT),
-        Region(
-            base=firmware.BIOS_BASE, length=firmware.BIOS_SIZE, kind="rom", data=firmware.bios()
-        ),
-        Region(base=M, length=M),
-        Region(
-            base=firmware.ACPI_BASE, length=firmware.ACPI_SIZE, kind="acpi", data=firmware.acpi()
-        ),
-        Region(base=firmware.ACPI_BASE + firmware.ACPI_SIZE, length=13 * M),
-    ),
-    options={"slots": 8},
-)
 
 
 @dataclass(frozen=True)
@@ -100,27 +81,27 @@ ROWS = (
     Row(
         "Python: mmap",
         (sys.executable, "-I", "-S", "-c", MAP),
-        (r"b'\xff\xff' b'\x00\x00\x00\x00' 8192", "b'hello'"),
+        (r"b'\xff\xff' b'_SM_' 8192", "b'hello'"),
         b"HEllo, p",
     ),
-    Row("devmem2, pcimem", ("devmem", "/dev/mem", "0x1000", "32", "1"), ("0x1000: 0x6c6c6568",)),
+    Row("devmem2, pcimem", ("devmem", "/dev/mem", "0x1000"), ("read 0x6c6c6568",)),
     Row(
         "devmem2, pcimem",
-        ("devmem", "/dev/mem", "0x1004", "16", "2", "0x4142"),
+        ("pcimem", "/dev/mem", "0x1004", "16", "2", "0x4142"),
         ("0x1004: 0x2c6f\nwritten: 0x4142\n0x1006: 0x7020\nwritten: 0x4142\n",),
         b"hellBABA",
     ),
-    Row("devmem2, pcimem", ("devmem", "/dev/mem", "0xf3000", "64", "1"), ("0x2052545020445352",)),
+    Row("devmem2, pcimem", ("pcimem", "/dev/mem", hex(RSDP), "64", "1"), ("0x2052545020445352",)),
     Row(
         "a static C program",
-        ("devmem-static", "/dev/mem", "0x1000", "8", "1", "0x48"),
-        ("written: 0x48",),
-        b"Hello, p",
+        ("devmem-static", "/dev/mem", "0x1000", "0x4c4c4548"),
+        ("written 0x4c4c4548",),
+        b"HELLo, p",
     ),
     Row("a static Go program", ("device",), ("hello <nil>\n<nil>\nHEllo\n",), b"HEllo, p", True),
     Row(
         "busybox devmem",
-        ("busybox", "devmem", "0xf3000", "64"),
+        ("busybox", "devmem", hex(RSDP), "64"),
         ("0x2052545020445352",),
         installed=True,
     ),
@@ -145,7 +126,7 @@ ROWS = (
     ),
     Row(
         "memtester",
-        ("memtester", "-p", "0x400000", "16K", "1"),
+        ("memtester", "-p", hex(MIB), "16K", "1"),
         ("Bit Flip", "Done."),
         installed=True,
     ),
@@ -158,13 +139,15 @@ ROWS = (
     Row(
         "acpidump",
         ("acpidump", "-c", "off", "-s"),
-        tuple(f"ACPI: {name} 0x" for name in ("RSDP", "RSDT", "XSDT", "DSDT", "FACS", "FACP")),
+        tuple(
+            f"ACPI: {name} 0x" for name in ("RSDP", "RSDT", "XSDT", "DSDT", "FACS", "FACP", "APIC")
+        ),
         installed=True,
     ),
     Row(
         "acpidump",
-        ("acpidump", "-c", "off", "-r", "0xf3000", "-n", "FACP"),
-        ("FACP @ 0x0000000000200400",),
+        ("acpidump", "-c", "off", "-r", hex(RSDP), "-n", "FACP"),
+        (f"FACP @ {FADT:#018x}",),
         installed=True,
     ),
     Row(
@@ -177,6 +160,9 @@ ROWS = (
 @pytest.fixture
 def machine(facility: None) -> Iterator[LocalClient]:
     with LocalClient([PC], arches=load_arches()) as client:
+        with client.open("/dev/mem", "r+") as handle:
+            handle.pwrite(TEXT, 0x1000)
+
         yield client
 
 

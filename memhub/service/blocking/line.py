@@ -70,6 +70,13 @@ class Line:
         """What the service allows."""
         return self._protocol.limits
 
+    @property
+    def features(self) -> int:
+        """What the service granted."""
+        welcome = self._protocol.welcome
+
+        return welcome.features if welcome is not None else 0
+
     def ask(self, message: wire.Message) -> Any:  # noqa: ANN401 - the request's own answer
         """Send a request and wait for its answer.
 

@@ -21,6 +21,8 @@ MODEL_LP64: Final = 1
 MODEL_ILP32: Final = 2
 
 FEATURE_MAP: Final = 1
+FEATURE_MAP_ROM: Final = 2
+MAP_FEATURES: Final = FEATURE_MAP | FEATURE_MAP_ROM
 
 #: The smallest `max_body` that a server may set, and the largest body of HELLO.
 MIN_BODY: Final = 4096
