@@ -244,7 +244,7 @@ def test_a_new_program_beside_a_thread_that_maps_runs_300_times(python: Execute)
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_program_ends_with_its_supervisor_300_times(facility: None) -> None:
     for _ in range(300):
         test_the_program_ends_when_its_supervisor_is_killed(facility)

@@ -82,7 +82,10 @@ def test_a_timer_seldom_interrupts_an_open(
     capfd: pytest.CaptureFixture[str],
     processes: int,
 ) -> None:
-    """A signal every 200 µs: 300 programs of 50 opens, then one of 5,000 opens, each process."""
+    """A signal every 200 µs: 300 programs of 50 opens, then one of 5,000 opens, each process.
+
+    Some 1 to 2 %; at an equal nice value 7 to 15 % with four processes.
+    """
     program = compiled("signals")
     shown: list[int] = []
     for count in (*[50] * RUNS, 5000):
@@ -99,8 +102,8 @@ def test_a_timer_seldom_interrupts_an_open(
     )
 
     assert len(shown) == (RUNS + 1) * processes
-    assert many <= RUNS * 50 * processes * 0.03
-    assert few <= 5000 * processes * 0.03
+    assert many <= RUNS * 50 * processes * 0.05
+    assert few <= 5000 * processes * 0.05
 
 
 def lower_nice() -> list[str]:
