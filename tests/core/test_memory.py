@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -224,6 +225,24 @@ def test_a_file_holds_each_extent_where_the_table_says() -> None:
 
     os.close(rom)
     assert [extent.kind for extent in memory.extents] == ["ram", "rom", "ram", "acpi"]
+
+
+@linux
+def test_memory_that_was_handed_out_is_the_same_value() -> None:
+    """The file then shows what else lies in a page with RAM; the memory of the machine does not."""
+    memory, twin = pc(), pc()
+    for it in (memory, twin):
+        it.write(0x9FBFE, b"ab")
+
+    fd = memory.open_ram(writable=False)
+    assert os.pread(fd, 4, 0x9FBFE) == b"ab\xff\xff"
+    os.close(fd)
+    assert memory == twin
+    again = pickle.loads(pickle.dumps(memory))
+    assert again == memory
+    fd = again.open_ram(writable=False)
+    assert os.pread(fd, 4, 0x9FBFE) == b"ab\xff\xff"
+    os.close(fd)
 
 
 @linux

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from core.test_memory import Silent
 from memhub.abi import MDF_WRITEPROTECT, Errno
 from memhub.core.driver import Cpu
+from memhub.core.kernel import TransferRules
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.spec import MachineSpec, Region
 from memhub.errors import DeviceError, InvalidArgument, NotPermitted, NotSupported
@@ -128,6 +130,23 @@ def test_what_no_mapping_can_be_is_einval(client: AnyClient, base: int, length: 
             assert last[:] == b"\xff" * PAGE
 
 
+@pytest.mark.parametrize("options", [{}, {"pae": True}], ids=["4 GiB", "PAE"])
+def test_i386_without_pae_maps_4_gib(options: dict[str, Any]) -> None:
+    """Its kernel refuses every page above, by the recorded answers of mmap(2)."""
+    memory = (Region(base=0, length=MIB), Region(base=1 << 32, length=MIB))
+    cpu = Cpu(vendor="GenuineIntel", phys_bits=36)
+    spec = MachineSpec(name="old", arch="i386", cpu=cpu, memory=memory, options=options)
+    with LocalClient((spec,), arches=ARCHES) as client, client.open("/dev/mem", "r+") as handle:
+        handle.map_span((1 << 32) - PAGE, PAGE, write=True).close()
+        if options:
+            handle.map_span((1 << 32) - PAGE, 2 * PAGE, write=True).close()
+            return
+
+        for base in ((1 << 32) - PAGE, 1 << 32):
+            with pytest.raises(InvalidArgument, match="past the last physical address 0xffffffff"):
+                handle.map_span(base, 2 * PAGE, write=True)
+
+
 def test_a_hole_with_too_many_pieces_is_enomem(client: AnyClient) -> None:
     with client.open("/dev/mem") as handle, pytest.raises(DeviceError) as refused:
         handle.map_span(0, 1 << 35)
@@ -219,6 +238,7 @@ class Board:
 
     def __init__(self, memory: PhysicalMemory) -> None:
         self.memory = memory
+        self.transfer = SimpleNamespace(rules=TransferRules())
 
 
 @st.composite

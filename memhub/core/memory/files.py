@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from memhub.core.memory.pages import make_rom_file, make_store, page_edges
+from memhub.abi import PAGE_SIZE
+from memhub.core.memory.pages import filled_pages, make_rom_file, make_store, page_edges
 from memhub.errors import BadHandle
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class MemoryFiles:
         closed: nothing can be reached any more.
         store: the RAM, or None where nothing reached it.
         sealed: nobody else is to write the RAM; see `seal_writes`.
-        shared: how many descriptors of the RAM were handed out.
+        shared: descriptors of the RAM were handed out.
     """
 
     __slots__ = ("_extents", "_ground", "_rom", "closed", "sealed", "shared", "store")
@@ -41,7 +42,7 @@ class MemoryFiles:
         self.closed = False
         self.store: Store | None = None
         self.sealed = False
-        self.shared = 0
+        self.shared = False
 
     def check(self) -> None:
         """Refuse what comes after `close`.
@@ -66,6 +67,18 @@ class MemoryFiles:
 
         return self.store
 
+    def pages(self) -> dict[int, bytes]:
+        """The pages of the RAM that hold something, without what `open_ram` copied into them."""
+        found = filled_pages(self.store)
+        for place, data in page_edges(self._extents, self._ground) if self.shared else ():
+            page = place - place % PAGE_SIZE
+            held = bytearray(found.pop(page, b""))
+            held[place - page : place - page + len(data)] = bytes(len(data))
+            if any(held):
+                found[page] = bytes(held)
+
+        return found
+
     def open_ram(self, *, writable: bool) -> int:
         """A new descriptor of the RAM's memfd, the caller's; -1 where the system has no memfd.
 
@@ -80,7 +93,7 @@ class MemoryFiles:
             for place, data in page_edges(self._extents, self._ground):
                 store.write(place, data)
 
-        self.shared += 1
+        self.shared = True
 
         return store.open_again(writable=writable)
 

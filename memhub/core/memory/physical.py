@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 from memhub.core.memory.files import MemoryFiles
-from memhub.core.memory.pages import fill_pages, filled_pages
+from memhub.core.memory.pages import fill_pages
 from memhub.core.memory.physmap import (
     Extent,
     MmioDevice,
@@ -229,7 +229,7 @@ class PhysicalMemory:
     def __getstate__(self) -> tuple[Any, ...]:
         place = (self.phys_bits, self.ram_top, self.extents, self._ground, self.files.sealed)
 
-        return (*place, self._windows, filled_pages(self.files.store))
+        return (*place, self._windows, self.files.pages())
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.phys_bits, self.ram_top, self.extents, self._ground, sealed = state[:5]
