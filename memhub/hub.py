@@ -10,6 +10,7 @@ from weakref import WeakSet
 import anyio
 
 from memhub.clock import SystemClock
+from memhub.core.claim_requests import check_span
 from memhub.core.files import Principal
 from memhub.core.instant import NEVER
 from memhub.core.requests import BreakClaim
@@ -204,8 +205,11 @@ class Hub(anyio.AsyncContextManagerMixin):
             events: the events wanted, by their names in the audit log.
             failures: also requests that were refused.
             size: how many events are held for a slow reader before the oldest is dropped.
+
+        Raises:
+            InvalidArgument: EINVAL; the range is empty or does not fit 64 bits.
         """
-        span = (base, base + length) if base is not None and length is not None else None
+        span = check_span(base, length) if base is not None and length is not None else None
         wanted = None if machines is None else frozenset(machines)
         if machine is not None:
             wanted = frozenset({machine}) if wanted is None else wanted & {machine}

@@ -103,13 +103,13 @@ class RawClient:
         self.protocol = wire.ClientProtocol()
 
     @classmethod
-    async def dial(cls, address: str, *, greet: bool = True) -> Self:
+    async def dial(cls, address: str, *, greet: bool = True, features: int = 0) -> Self:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.connect(address.removeprefix("unix:"))
         sock.setblocking(False)
         client = cls(sock)
         if greet:
-            client.send(client.protocol.hello("raw"))
+            client.send(client.protocol.hello("raw", features=features))
             while client.protocol.welcome is None:
                 await client.receive()
 

@@ -48,7 +48,7 @@ def table(kind: type[Message]) -> list[tuple[str, str, str]]:
 
         rows.append(("…" if floating else str(at), sort, field))
         at += {"u16": 2, "u32": 4, "u64": 8}.get(sort, 0)
-        floating = floating or sort in {"text", "blob", "rest"}
+        floating = floating or sort in {"text", "blob", "rest", "late"}
 
     return rows
 

@@ -14,6 +14,7 @@ from memhub.service.blocking.handle import BlockingHandle
 from memhub.service.blocking.line import Line
 from memhub.service.client_errors import lost_connection, name_place, refused_connection
 from memhub.service.remote_file import open_request
+from memhub.service.wire.wide import narrow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class BlockingClient(Line):
             raise
 
     def _greet(self, label: str, token: str) -> None:
-        features = wire.FEATURE_MAP if self._local else 0
+        features = wire.FEATURES | (wire.FEATURE_MAP if self._local else 0)
         self._socket.sendall(self._protocol.hello(label, features=features, token=token.encode()))
         while self._protocol.welcome is None:
             data = self._socket.recv(_CHUNK)
@@ -115,7 +116,9 @@ class BlockingClient(Line):
         """
         import json
 
-        found: dict[str, Any] = json.loads(self.ask(wire.Report(0, what, machine)))
+        found: dict[str, Any] = json.loads(
+            self.ask(wire.Report(0, what, machine)), object_hook=narrow
+        )
 
         return found
 

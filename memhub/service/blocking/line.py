@@ -70,6 +70,11 @@ class Line:
         """What the service allows."""
         return self._protocol.limits
 
+    @property
+    def features(self) -> int:
+        """What the service granted."""
+        return self._protocol.features
+
     def ask(self, message: wire.Message) -> Any:  # noqa: ANN401 - the request's own answer
         """Send a request and wait for its answer.
 

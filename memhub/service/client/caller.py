@@ -57,6 +57,7 @@ class Caller:
 
     Attributes:
         limits: what the service allows.
+        features: what it granted.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Caller:
     ) -> None:
         self.link = link
         self.limits = protocol.limits
+        self.features = protocol.features
         self._protocol = protocol
         self._take_event = take_event
         self._on_lost = on_lost

@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
 
+from memhub.core.claim_requests import check_span
 from memhub.service import wire
 from memhub.service.address import parse_address
 from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.events import RemoteSubscription
 from memhub.service.client.handle import RemoteHandle
-from memhub.service.client_errors import lost_connection, name_place, refused_connection
+from memhub.service.client_errors import (
+    lost_connection,
+    name_place,
+    not_on_the_wire,
+    refused_connection,
+)
 from memhub.service.link import SocketLink, StreamLink
 from memhub.service.remote_file import open_request
+from memhub.service.wire.wide import narrow
 from memhub.subscriptions import CHANGES
 
 if TYPE_CHECKING:
@@ -163,7 +170,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
     async def _greet(self, link: SocketLink | StreamLink) -> Caller:
         label, model, token = self._hello
         protocol = wire.ClientProtocol()
-        features = wire.FEATURE_MAP if isinstance(link, SocketLink) else 0
+        features = wire.FEATURES | (wire.FEATURE_MAP if isinstance(link, SocketLink) else 0)
         number = {"": 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}[model]
         link.send((protocol.hello(label, model=number, features=features, token=token.encode()),))
         while protocol.welcome is None:
@@ -206,7 +213,8 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
             machine: only this machine's; empty is all.
         """
-        found: dict[str, Any] = json.loads(await self._greeted().ask(wire.Report(0, what, machine)))
+        answer = await self._greeted().ask(wire.Report(0, what, machine))
+        found: dict[str, Any] = json.loads(answer, object_hook=narrow)
 
         return found
 
@@ -217,6 +225,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         base: int | None = None,
         length: int | None = None,
         events: Iterable[str] = CHANGES,
+        failures: bool = False,
         size: int = 1024,
     ) -> RemoteSubscription:
         """Receive changes as they happen; see `Hub.subscribe`.
@@ -226,14 +235,23 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
 
         Raises:
             ValueError: a service sends no events of that name.
+            InvalidArgument: EINVAL; the range is empty or does not fit 64 bits.
+            NotSupported: EOPNOTSUPP; the service is of a version without `failures`.
         """
         wanted = frozenset(events)
         if not wanted <= CHANGES:
             raise ValueError(f"a service sends no {', '.join(sorted(wanted - CHANGES))}")
 
         caller = self._greeted()
+        if failures and not caller.features & wire.FEATURE_REFUSALS:
+            raise not_on_the_wire("the service is of a version that sends no refused requests")
+
+        span, options = (0, 0), wire.SUBSCRIBE_REFUSED if failures else None
+        if base is not None and length is not None:
+            check_span(base, length)
+            span = base, length
+
         subscription = RemoteSubscription(size, wanted, self._unsubscribe)
-        whole = base is None or length is None
 
         def then(reply: wire.Message) -> None:
             if isinstance(reply, wire.Error):
@@ -244,8 +262,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
                 if subscription.closed:
                     self._unsubscribe(subscription)
 
-        span = (0, 0) if whole else (base or 0, length or 0)
-        caller.post(wire.Subscribe(0, size, *span, machine or ""), Waiter(then))
+        caller.post(wire.Subscribe(0, size, *span, machine or "", options), Waiter(then))
 
         return subscription
 

@@ -215,17 +215,17 @@ class Connection:
                 f"and the service {wire.VERSION_MIN} to {wire.VERSION_MAX}"
             )
 
-        if terms.count_connections() > settings.limits.connections:
-            raise AccessDenied(
-                f"{settings.limits.connections} clients are connected, which is the limit"
-            )
+        most = settings.limits.connections
+        if terms.count_connections() > most:
+            full = f"{most} clients are connected, which is the limit"
+            raise DeviceError(full, code=Errno.EAGAIN)
 
         self.peer = self._identify_peer(hello.token)
         process = terms.hub.process(clean_label(hello.label), pid=self.peer.pid, uid=self.peer.uid)
         engine = terms.hub.engine
         engine.note(ClientConnected(process.principal, str(self.peer), engine.now()))
         self._process = process
-        features = wire.FEATURE_MAP if self.peer.uid is not None else 0
+        features = wire.FEATURES | (wire.FEATURE_MAP if self.peer.uid is not None else 0)
         self.link.send((self._protocol.accept(terms.software, features),))
         tasks = RequestTasks(
             terms.hub.engine,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import orjson
@@ -21,14 +21,13 @@ from memhub.service import wire
 from memhub.service.server.mapping import map_memory
 from memhub.service.server.stream import WriteStream, finish_write, write_piece
 from memhub.service.wire.protocol import CLOSED
+from memhub.service.wire.wide import widen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from anyio.abc import TaskGroup
 
-    from memhub.core.claims import Claim
-    from memhub.core.replies import SetOutcome
     from memhub.engine import Engine
     from memhub.handle import Handle
     from memhub.pending import Pending
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
     Work = Callable[[], Awaitable[Answer]]
 
 _ROWS_MAX: Final = 1 << 16
+
+R = TypeVar("R")
 
 
 class RequestTasks:
@@ -66,6 +67,7 @@ class RequestTasks:
     ) -> None:
         self.streams: dict[int, WriteStream] = {}
         self.max_body = protocol.limits.max_body
+        self.features = protocol.features
 
         #: Bytes of memory in answers to the present receive, which are not queued yet.
         self.turn_bytes = 0
@@ -76,6 +78,7 @@ class RequestTasks:
         self._held_max = limits.queued_bytes
         self._queue_high = limits.queued_bytes // 2
         self._scopes: dict[int, anyio.CancelScope] = {}
+        self._moved: dict[int, int] = {}  # by a transfer that has not ended, where it is not 0
         self._forwards: dict[int, anyio.CancelScope] = {}
         self._subscriptions = 0
         self._on_answered = on_answered
@@ -108,7 +111,15 @@ class RequestTasks:
 
     def error_reply(self, request: int, error: DeviceError) -> wire.Error:
         """An error as the answer to a request."""
-        return wire.error_to_wire(request, error, self.max_body)
+        return wire.error_to_wire(request, error, self.max_body, strings=self._strings)
+
+    @property
+    def _strings(self) -> bool:
+        return bool(self.features & wire.FEATURE_STRINGS)
+
+    def to_json(self, value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
+        """A JSON body, as the client wants its 64-bit numbers."""
+        return orjson.dumps(widen(value) if self._strings else value)
 
     def _start_task(self, request: int, work: Work) -> Answer:
         scope = anyio.CancelScope()
@@ -118,7 +129,7 @@ class RequestTasks:
         return None
 
     async def _run_task(self, request: int, scope: anyio.CancelScope, work: Work) -> None:
-        reply: Answer = self.error_reply(request, Cancelled("cancelled before its effect"))
+        reply: Answer = None
         try:
             with scope:
                 reply = await work()
@@ -126,6 +137,11 @@ class RequestTasks:
             reply = self.error_reply(request, error)
         finally:
             del self._scopes[request]
+            moved = self._moved.pop(request, 0)
+
+        if scope.cancelled_caught:
+            when = f"after {moved} bytes" if moved else "before its effect"
+            reply = self.error_reply(request, Cancelled(f"cancelled {when}", moved=moved))
 
         if reply is not None:
             self.send_reply(reply)
@@ -134,36 +150,15 @@ class RequestTasks:
 
     # Ranges and claims
 
-    def await_set(self, request: int, pending: Pending[SetOutcome]) -> Answer:
-        """A MEMRANGE_SET that waits, or whose commit takes time."""
+    def await_answer(
+        self, request: int, pending: Pending[R], reply: Callable[[R], wire.Message]
+    ) -> Answer:
+        """A request that waits, or whose commit takes time; `reply` makes the answer."""
 
         async def work() -> wire.Message:
-            await await_answer(self._engine, pending)
-
-            return wire.IoctlDone(request, b"")
+            return reply(await await_answer(self._engine, pending))
 
         return self._start_task(request, work)
-
-    def await_claim(self, it: wire.Claim, pending: Pending[Claim]) -> Answer:
-        """A claim that waits."""
-
-        async def work() -> wire.Message:
-            claim = await await_answer(self._engine, pending)
-            length = claim.end - claim.base
-
-            return wire.Claimed(it.request, it.lease_ms, claim.fence, claim.base, length)
-
-        return self._start_task(it.request, work)
-
-    def await_free(self, it: wire.Wait, handle: Handle, wait: float) -> Answer:
-        """A wait for a free range."""
-
-        async def work() -> wire.Message:
-            await handle.wait_free(it.base, it.length, wait)
-
-            return wire.Done(it.request)
-
-        return self._start_task(it.request, work)
 
     # Memory
 
@@ -188,6 +183,7 @@ class RequestTasks:
 
                 moved += len(data)
                 if moved < count and len(data) == step:
+                    self._moved[request] = moved
                     self.send_reply(wire.Data(request, False, data))
                     continue
 
@@ -223,6 +219,7 @@ class RequestTasks:
 
         del self.streams[request]
         if stream.held is not None:
+            self._moved[request] = stream.moved
             return self._start_task(request, partial(finish_write, request, stream))
 
         return wire.Done(request, stream.moved)
@@ -285,12 +282,17 @@ class RequestTasks:
                     missed += record["count"]
                 else:
                     await self._link.room(self._queue_high)
-                    self.send_reply(event_of(number, missed, record))
+                    detail = self.to_json(record)
+                    self.send_reply(event_of(number, missed, record, detail, self.max_body))
                     missed = 0
 
 
-def event_of(number: int, missed: int, record: dict[str, Any]) -> wire.Event:
-    """A record as the event of a subscription."""
+def event_of(
+    number: int, missed: int, record: dict[str, Any], detail: bytes, max_body: int
+) -> wire.Event:
+    """A record as the event of a subscription; without its detail where that is too long."""
+    fits = len(detail) + len(record["event"]) + wire.Event.FIXED.size + 2 <= max_body
+
     return wire.Event(
         0,
         number,
@@ -299,7 +301,7 @@ def event_of(number: int, missed: int, record: dict[str, Any]) -> wire.Event:
         record.get("base") or 0,
         record.get("length") or 0,
         record["event"],
-        orjson.dumps(record),
+        detail if fits else b"",
     )
 
 

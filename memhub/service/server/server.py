@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
-from anyio.streams.tls import TLSAttribute, TLSStream
+from anyio.streams.tls import TLSAttribute
 
 from memhub.core.service_events import ClientRefused
 from memhub.errors import AccessDenied, LogFailed
@@ -19,7 +19,7 @@ from memhub.service.server.listening import UnixListener, tcp_listener
 from memhub.service.server.mapping import seal_machines
 from memhub.service.server.rights import Peer, unknown_process
 from memhub.service.server.terms import ServiceTerms
-from memhub.service.server.tls import Tokens, server_context
+from memhub.service.server.tls import Tokens, accept_tls, server_context
 from memhub.service.settings import ServiceConfig, ServiceError
 from memhub.service.subject import Subject
 
@@ -252,11 +252,12 @@ class Server(anyio.AsyncContextManagerMixin):
             raw = await anyio.abc.SocketStream.from_socket(sock.dup())
             try:
                 with anyio.fail_after(self._settings.limits.handshake_timeout):
-                    stream = await TLSStream.wrap(
-                        raw, server_side=True, ssl_context=context, standard_compatible=False
-                    )
-            except (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
+                    stream = await accept_tls(raw, context)
+            except BaseException as error:
                 await anyio.aclose_forcefully(raw)
+                if not isinstance(error, (OSError, anyio.BrokenResourceError, anyio.EndOfStream)):
+                    raise
+
                 self._record_tls_failure(address, error)
                 raise _TlsFailed from error
 
@@ -298,7 +299,7 @@ class Server(anyio.AsyncContextManagerMixin):
     ) -> tuple[int, float, int, float]:
         limits = self._settings.limits
         receives, heard, taken, moved = before or (0, now, 0, now)
-        if it.receives != receives and it.greeted:
+        if (it.receives != receives or it.link.taken != taken) and it.greeted:
             heard = now
 
         if it.link.taken != taken or not it.link.queued:

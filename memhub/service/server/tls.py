@@ -5,7 +5,10 @@ from __future__ import annotations
 import hmac
 import ssl
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.streams.tls import TLSStream
 
 from memhub.service.settings import ServiceError
 
@@ -13,7 +16,46 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from anyio.abc import ByteStream
+
     from memhub.service.settings import TcpConfig
+
+
+#: What a client may name in ALPN; one that names nothing is served too.
+ALPN: Final = "memhub/1"
+
+
+async def accept_tls(raw: ByteStream, context: ssl.SSLContext) -> TLSStream:
+    """Do the service's half of the handshake; a client that fails is sent the alert that says why.
+
+    `TLSStream.wrap` would leave the alert unsent.
+
+    Raises:
+        ssl.SSLError: the client showed no certificate that is accepted, or does not talk TLS.
+        anyio.BrokenResourceError: the connection broke.
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    done = False
+    while not done:
+        try:
+            tls.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            pass
+        finally:
+            if outgoing.pending:
+                await raw.send(outgoing.read())
+
+        if not done:
+            try:
+                incoming.write(await raw.receive())
+            except anyio.EndOfStream:
+                incoming.write_eof()
+
+    return TLSStream(
+        raw, standard_compatible=False, _ssl_object=tls, _read_bio=incoming, _write_bio=outgoing
+    )
 
 
 def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
@@ -43,6 +85,7 @@ def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([ALPN])
     try:
         context.load_cert_chain(tcp.certfile, tcp.keyfile)
         if tcp.ca is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from memhub.errors import InvalidArgument
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES
@@ -21,12 +19,16 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
     if it.machine:
         session.check_machine(it.machine, "subscribe")
 
+    if it.options is not None and not session.tasks.features & wire.FEATURE_REFUSALS:
+        raise InvalidArgument("SUBSCRIBE has options, and the client did not ask for REFUSALS")
+
     whole = not it.length
     subscription = session.hub.subscribe(
         machine=it.machine or None,
         machines=_visible_machines(session),
         base=None if whole else it.base,
         length=None if whole else it.length,
+        failures=bool(it.options),
         size=min(it.queue, 1 << 16) or 1024,
     )
 
@@ -60,7 +62,7 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
     if not wanted or "rates" in wanted:
         whole["service"] = session.describe_service()
 
-    return session.tasks.send_text(it, orjson.dumps(whole))
+    return session.tasks.send_text(it, session.tasks.to_json(whole))
 
 
 def _visible_machines(session: Session) -> set[str]:

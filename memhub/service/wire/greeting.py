@@ -20,7 +20,14 @@ MODEL_NATIVE: Final = 0
 MODEL_LP64: Final = 1
 MODEL_ILP32: Final = 2
 
+#: Bits of HELLO's `features`: what a client asks for and a service grants, each for itself.
 FEATURE_MAP: Final = 1
+FEATURE_STRINGS: Final = 2
+FEATURE_SET: Final = 4
+FEATURE_REFUSALS: Final = 8
+
+#: What every connection may have; MAP needs a local one.
+FEATURES: Final = FEATURE_STRINGS | FEATURE_SET | FEATURE_REFUSALS
 
 #: The smallest `max_body` that a server may set, and the largest body of HELLO.
 MIN_BODY: Final = 4096

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memhub.service.wire.layout import ProtocolError, clip
 from memhub.service.wire.replies import Error
+from memhub.service.wire.wide import narrow, widen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,31 +27,27 @@ _OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 }
 
 
-def error_to_wire(request: int, error: DeviceError, max_body: int = 4096) -> Error:
+def error_to_wire(
+    request: int, error: DeviceError, max_body: int = 4096, *, strings: bool = False
+) -> Error:
     """Lay out an error as the answer to a request.
 
     Args:
         request: the request's id.
         error: what the hub raised.
-        max_body: the connection's limit; obstacles that do not fit are left out, from the end.
+        max_body: the connection's limit. The reason and the obstacles have half of it each, and
+            what the other does not need; the reason is cut, and obstacles are left out, at the end.
+        strings: the client asked for FEATURE_STRINGS.
     """
-    kind, reason = type(error).__name__, clip(error.reason)
-    fixed = 24 + len(error.code.name) + len(kind)
-    reason = reason.encode("utf-8", "replace")[: max_body - fixed].decode("utf-8", "ignore")
-    room = max_body - fixed - len(reason.encode())
+    kind, words = type(error).__name__, clip(error.reason).encode("utf-8", "replace")
+    room = max_body - 24 - len(error.code.name) - len(kind)
+    obstacles = _obstacles_to_wire(error.obstacles, max(room - len(words), room // 2), strings)
+    reason = words[: room - len(obstacles)].decode("utf-8", "ignore")
 
-    return Error(
-        request,
-        error.code.value,
-        error.moved,
-        error.code.name,
-        kind,
-        reason,
-        _obstacles_to_wire(error.obstacles, room),
-    )
+    return Error(request, error.code.value, error.moved, error.code.name, kind, reason, obstacles)
 
 
-def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int) -> bytes:
+def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int, strings: bool) -> bytes:
     if not obstacles:
         return b""
 
@@ -58,7 +55,8 @@ def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int) -> bytes:
 
     kept: list[str] = []
     for obstacle in obstacles:
-        row = json.dumps(obstacle.as_dict(), separators=(",", ":"))
+        known = obstacle.as_dict()
+        row = json.dumps(widen(known) if strings else known, separators=(",", ":"))
         room -= len(row) + 1
         if room < 1:
             break
@@ -105,7 +103,7 @@ def _obstacles_from_wire(raw: bytes) -> tuple[Obstacle, ...]:
     import json
 
     try:
-        rows = json.loads(raw)
+        rows = json.loads(raw, object_hook=narrow)
     except (ValueError, RecursionError):
         raise ProtocolError("ERROR has obstacles that are not json") from None
 

@@ -7,18 +7,20 @@ until it is released.
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
 
-from memhub.service.wire.greeting import check_model
+from memhub.service.wire.greeting import FEATURE_SET, check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Final
 
-    from memhub.service.wire.layout import text, u16, u32, u64
+    from memhub.service.wire.layout import late, rest, text, u16, u32, u64
 
 OPEN_READ: Final = 1
 OPEN_WRITE: Final = 2
 OPEN_UNDO: Final = 4
+
+SUBSCRIBE_REFUSED: Final = 1
 
 MAP_READ: Final = 1
 MAP_WRITE: Final = 2
@@ -78,6 +80,30 @@ class Seek(Message):
     def check(self) -> None:
         if self.whence > SEEK_HOLE:
             raise ProtocolError(f"SEEK has whence {self.whence}, which is not 0 to 4")
+
+
+class Set(Message):
+    """MEMRANGE_SET with a lease; SET_DONE answers with what it changed.
+
+    Attributes:
+        handle: from OPENED.
+        arg: `mo_arg[0]`: MEMRANGE_SET_UPDATE 0, MEMRANGE_SET_REMOVE 1.
+        fence: the fencing number that the caller believes to hold, or 0.
+        wait_ms: how long a busy range may be waited for; 0 answers EBUSY at once, 0xffffffff
+            waits without limit.
+        lease_ms: lease of the claim that it takes, in milliseconds; 0 is until released.
+        desc: one `struct mem_range_desc` in the handle's layout.
+    """
+
+    TYPE: ClassVar[int] = 0x19
+    FEATURE: ClassVar[int] = FEATURE_SET
+
+    handle: u32
+    arg: u32
+    fence: u64
+    wait_ms: u32
+    lease_ms: u32
+    desc: rest
 
 
 class Cancel(Message):
@@ -174,6 +200,8 @@ class Subscribe(Message):
         base: first byte of the range of interest.
         length: bytes of it; 0 is every event, with a range or without.
         machine: one machine's name; empty is every machine that the client may look at.
+        options: SUBSCRIBE_REFUSED 1, also events of requests that were refused; only with the
+            feature REFUSALS.
     """
 
     TYPE: ClassVar[int] = 0x28
@@ -182,6 +210,13 @@ class Subscribe(Message):
     base: u64
     length: u64
     machine: text
+    options: late = None
+
+    def check(self) -> None:
+        if (self.options or 0) & ~SUBSCRIBE_REFUSED:
+            raise ProtocolError(
+                f"SUBSCRIBE has options {self.options:#x}, of which only 0x1 is defined"
+            )
 
 
 class Unsubscribe(Message):

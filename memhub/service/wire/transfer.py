@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import error as struct_error
 
-from memhub.service.wire.layout import LAST, LocalProtocolError, Message, ProtocolError
+from memhub.service.wire.layout import LAST, Fixed, LocalProtocolError, Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,17 +151,6 @@ class IoctlDone(Message):
 
 _DONE_FRAME = IoctlDone.FRAME.pack
 _DONE_BODY = IoctlDone.FIXED.unpack_from
-
-
-class Fixed(Message):
-    """A frame of fixed fields alone, decoded with one call."""
-
-    @classmethod
-    def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
-        if stop - at != cls.FIXED.size:
-            raise ProtocolError(f"{cls.NAME} body is {stop - at} bytes, not {cls.FIXED.size}")
-
-        return cls(request, *cls.FIXED.unpack_from(data, at))
 
 
 class Read(Fixed):
