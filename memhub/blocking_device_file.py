@@ -10,12 +10,13 @@ import os
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    import mmap
+
     import numpy as np
     import numpy.typing as npt
 
     from memhub.abi import Buffer, IoctlReply, RangeDesc
-    from memhub.core.replies import Explanation, SetOutcome
-    from memhub.device_file import ClaimReply, SharedMemory
+    from memhub.core.replies import ClaimReply, Explanation, SetOutcome, SharedMemory
 
 
 class DeviceFile(Protocol):
@@ -121,3 +122,9 @@ class MappableFile(DeviceFile, Protocol):
 
     def map(self, *, write: bool = False) -> SharedMemory:
         """See `AsyncMappableFile.map`."""
+
+    def map_rom(self) -> SharedMemory:
+        """See `AsyncMappableFile.map_rom`."""
+
+    def map_span(self, base: int, length: int, *, write: bool = False) -> mmap.mmap:
+        """See `AsyncMappableFile.map_span`."""

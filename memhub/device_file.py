@@ -14,41 +14,13 @@ import os
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import mmap
 
     import numpy as np
     import numpy.typing as npt
 
     from memhub.abi import Buffer, IoctlReply, RangeDesc
-    from memhub.core.replies import Explanation, SetOutcome
-
-
-class ClaimReply(Protocol):
-    """A claim, as every face answers it."""
-
-    @property
-    def fence(self) -> int:
-        """The fencing number."""
-
-    @property
-    def base(self) -> int:
-        """First byte."""
-
-    @property
-    def end(self) -> int:
-        """One past the last byte."""
-
-
-class SharedMemory(Protocol):
-    """A machine's memory as a file to map."""
-
-    @property
-    def fd(self) -> int:
-        """The file; it can be written only if that was asked for."""
-
-    @property
-    def rows(self) -> Sequence[tuple[int, int, int, str]]:
-        """What lies in it: physical base, length, offset in the file, kind."""
+    from memhub.core.replies import ClaimReply, Explanation, SetOutcome, SharedMemory
 
 
 class AsyncDeviceFile(Protocol):
@@ -333,7 +305,7 @@ class AsyncMappableFile(AsyncDeviceFile, Protocol):
     """An open device file of a service, whose memory this process can map."""
 
     async def map(self, *, write: bool = False) -> SharedMemory:
-        """The machine's memory, mapped into this process.
+        """The machine's RAM, mapped into this process.
 
         Accesses are neither checked nor logged; that it was granted is.
 
@@ -345,6 +317,32 @@ class AsyncMappableFile(AsyncDeviceFile, Protocol):
             value of `write`, and closes it with itself.
 
         Raises:
-            NotSupported: EOPNOTSUPP; `/dev/kmem`, a machine without memory, or over TCP.
+            NotSupported: EOPNOTSUPP; `/dev/kmem`, a machine without RAM, or over TCP.
             NotPermitted: EPERM; the handle or the machine does not allow it.
+        """
+
+    async def map_rom(self) -> SharedMemory:
+        """What is not RAM, otherwise as `map`: ROM in a file, and where else there is nothing.
+
+        The file begins with 2^20 bytes 0xff, for open bus.
+        """
+
+    async def map_span(self, base: int, length: int, *, write: bool = False) -> mmap.mmap:
+        """A stretch of physical addresses as one mapping, whatever lies there.
+
+        RAM is the machine's own. ROM and what has nothing behind it (0xff) are the caller's own
+        copy, so that what is written there reaches nobody else. Otherwise as `map`.
+
+        Args:
+            base: first byte, at the start of a page.
+            length: bytes.
+            write: for writing too.
+
+        Returns:
+            the mapping, which the caller closes.
+
+        Raises:
+            InvalidArgument: EINVAL; it is empty, does not begin at a page, or ends past the
+                physical address width.
+            DeviceError: ENODEV; a device model answers there. ENOMEM; too many pieces.
         """

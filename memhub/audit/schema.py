@@ -86,7 +86,7 @@ FIELDS: Final[dict[str, Field]] = {
     "base": Field("u64", "first byte: physical on `/dev/mem`, kernel virtual on `/dev/kmem`", True),
     "length": Field("u64", "bytes asked for", True),
     "attributes": Field("[str]", "attributes asked for, in memcontrol(8)'s words"),
-    "flags": Field("int", "`mr_flags` asked for, or the open(2) mode", True),
+    "flags": Field("int", "`mr_flags` asked for, the open(2) mode, or the rights of a MAP", True),
     "errno": Field("str", "FreeBSD's name of the error; null on success", True),
     "reason": Field("str", "the error as text, with the values that caused it", True),
     "moved": Field("u64", "bytes transferred, also by a transfer that failed"),

@@ -80,7 +80,7 @@ class Machine:
         """
         memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
         if spec.securelevel > 0:
-            memory.seal_writes()
+            memory.files.seal_writes()
 
         chosen = arch.kernel_of(spec.options)
         kernel = KernelMemory.make(spec, chosen, memory)

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from memhub.abi import RangeDesc
+
+
+class ClaimReply(Protocol):
+    """A claim, as every face answers it."""
+
+    @property
+    def fence(self) -> int:
+        """The fencing number."""
+
+    @property
+    def base(self) -> int:
+        """First byte."""
+
+    @property
+    def end(self) -> int:
+        """One past the last byte."""
+
+
+class SharedMemory(Protocol):
+    """Memory of a machine as a file to map."""
+
+    @property
+    def fd(self) -> int:
+        """The file; it can be written only if that was asked for."""
+
+    @property
+    def rows(self) -> Sequence[tuple[int, int, int, str]]:
+        """What lies in it: physical base, length, offset in the file, kind."""
 
 
 class SetOutcome(NamedTuple):

@@ -13,7 +13,7 @@ from memhub.abi import LP64, DataModel
 from memhub.errors import NotSupported, UnknownIoctl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class CallerMemory(Protocol):
@@ -31,17 +31,21 @@ class CallerMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Memory that the program may map.
+    """A piece of memory that the program may map.
 
     Attributes:
         fd: a descriptor that the kernel can map; its own access mode bounds what the program
             can do, now and by a later mprotect(2). The session keeps it open and closes it; the
             supervisor does neither.
-        offset: where in the file the first byte asked for lies, in bytes, page aligned.
+        offset: where in the file the first byte of the piece lies, in bytes, page aligned.
+        length: bytes, in whole pages.
+        private: the program's writes stay with it; it gets a private mapping where it may write.
     """
 
     fd: int
     offset: int
+    length: int
+    private: bool = False
 
 
 class DeviceSession(Protocol):
@@ -96,13 +100,16 @@ class DeviceSession(Protocol):
             DeviceError: UnknownIoctl for a number that the device does not know, or the refusal.
         """
 
-    def map(self, offset: int, length: int, *, writable: bool) -> Mapping:
+    def map(self, offset: int, length: int, *, writable: bool) -> Sequence[Mapping]:
         """Give memory for mmap(2).
 
         Args:
             offset: first byte, page aligned.
-            length: bytes; all of it must lie in one piece of one file.
+            length: bytes, in whole pages.
             writable: the program asks for a shared mapping that it can write.
+
+        Returns:
+            the pieces in order, of two files at most.
 
         Raises:
             DeviceError: there is no such memory, or it may not be mapped.

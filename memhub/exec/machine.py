@@ -69,7 +69,7 @@ _X86_64_CALLS: Final = {
     "read": 0, "pread64": 17, "readv": 19, "preadv": 295, "preadv2": 327,
     "write": 1, "pwrite64": 18, "writev": 20, "pwritev": 296, "pwritev2": 328,
     "lseek": 8, "fstat": 5, "newfstatat": 262, "statx": 332,
-    "mmap": 9, "ioctl": 16, "fcntl": 72, "dup": 32, "close": 3,
+    "mmap": 9, "munmap": 11, "ioctl": 16, "fcntl": 72, "dup": 32, "dup3": 292, "close": 3,
     "open_by_handle_at": 304, "pidfd_getfd": 438, "iopl": 172, "ioperm": 173,
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
 }  # fmt: skip
@@ -79,7 +79,7 @@ _AARCH64_CALLS: Final = {
     "read": 63, "pread64": 67, "readv": 65, "preadv": 69, "preadv2": 286,
     "write": 64, "pwrite64": 68, "writev": 66, "pwritev": 70, "pwritev2": 287,
     "lseek": 62, "fstat": 80, "newfstatat": 79, "statx": 291,
-    "mmap": 222, "ioctl": 29, "fcntl": 25, "dup": 23, "close": 57,
+    "mmap": 222, "munmap": 215, "ioctl": 29, "fcntl": 25, "dup": 23, "dup3": 24, "close": 57,
     "open_by_handle_at": 265, "pidfd_getfd": 438,
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
 }  # fmt: skip

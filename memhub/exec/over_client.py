@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Protocol
 
-from memhub.abi import LP64, PAGE_SIZE, Errno
+from memhub.abi import LP64, Errno
 from memhub.errors import BadAddress, DeviceError
 from memhub.exec.backend import Mapping
+from memhub.service.spans import find_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
-    from collections.abc import Sequence
 
     from memhub.abi import Buffer, DataModel
+    from memhub.core.replies import SharedMemory
     from memhub.exec.backend import CallerMemory
-
-    Row = tuple[int, int, int, str]
 
 #: Programs are 64-bit here, whatever the machine is.
 _MODEL: Final = LP64
@@ -35,18 +34,6 @@ class Reply(Protocol):
         """What `mo_desc` points to now; empty if nothing was written."""
 
 
-class Shared(Protocol):
-    """A machine's memory as a file."""
-
-    @property
-    def fd(self) -> int:
-        """The file, as long as the handle is open."""
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """Physical base, length, offset in the file, kind."""
-
-
 class Handle(Protocol):
     """An open device file of a client; calls may come from several threads at once."""
 
@@ -59,8 +46,11 @@ class Handle(Protocol):
     def ioctl(self, request: int, op: Buffer, descs: Buffer | None = None) -> Reply:
         """Make an ioctl in the device's own layout."""
 
-    def map(self, *, write: bool = False) -> Shared:
-        """The machine's memory as a file, for reading or for both."""
+    def map(self, *, write: bool = False) -> SharedMemory:
+        """The machine's RAM as a file, for reading or for both."""
+
+    def map_rom(self) -> SharedMemory:
+        """What is not RAM, as a file."""
 
     def close(self) -> None:
         """Close; calls that wait in it fail."""
@@ -107,7 +97,6 @@ class ClientSession:
     def __init__(self, handle: Handle, path: str) -> None:
         self._handle = handle
         self._path = path
-        self._shared: dict[bool, Shared] = {}
 
     def may_wait(self, request: int | None) -> bool:
         """A SET may take time, and may wait for another's commit."""
@@ -134,23 +123,16 @@ class ClientSession:
 
         return reply.op
 
-    def map(self, offset: int, length: int, *, writable: bool) -> Mapping:
-        """Give memory for mmap(2); all of it must lie in one piece of the file.
+    def map(self, offset: int, length: int, *, writable: bool) -> list[Mapping]:
+        """Give memory for mmap(2): RAM, ROM and open bus.
 
         Raises:
-            DeviceError: ENODEV; there is no such memory. Or what the client says.
+            DeviceError: EINVAL past the physical address width, ENODEV where a device model
+                answers, ENOMEM for too many pieces; or what the client says.
         """
-        shared = self._shared.get(writable)
-        if shared is None:
-            shared = self._shared[writable] = self._handle.map(write=writable)
+        pieces = find_pieces(self._handle, offset, length, write=writable)
 
-        place = _place(shared.rows, offset, length)
-        if place is None:
-            raise DeviceError(
-                f"{offset:#x}/{length:#x} is not one stretch of memory", code=Errno.ENODEV
-            )
-
-        return Mapping(shared.fd, place)
+        return [Mapping(it.fd, it.offset, it.length, it.private) for it in pieces]
 
     def close(self) -> None:
         """Close: the program has closed its last descriptor."""
@@ -164,21 +146,3 @@ def _fetch(argument: bytes, memory: CallerMemory) -> bytes:
         return memory.fetch(mo_desc, _MODEL.desc.size)
     except BadAddress:
         return b""
-
-
-def _place(rows: Sequence[Row], offset: int, length: int) -> int | None:
-    """Where a span lies in the file, or None if it does not lie there in one piece."""
-    place: int | None = None
-    at = offset
-    for base, size, start, _ in sorted(rows):
-        # A region includes the whole of its last page, as nothing smaller can be mapped.
-        end = -(-(base + size) // PAGE_SIZE) * PAGE_SIZE
-        if not base <= at < end or (place is not None and start - base != place - offset):
-            continue
-
-        place = start + offset - base
-        at = base + size
-        if offset + length <= end:
-            return place
-
-    return None

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class MappedMemory:
     """A machine's memory in this process; accesses are not checked and not logged.
 
-    The machine goes on meanwhile: its other clients see at once what is written here.
+    The machine goes on meanwhile: its other clients see at once what is written here. The first
+    access to a page makes the kernel allocate it, also a read; `os.pread` of `fd` does not.
 
     Args:
         fd: the descriptor that the service sent; this object closes it.
-        rows: what the file holds: physical base, length, offset in the file, kind.
+        rows: what the file holds: physical base, length, offset in the file, kind; in order.
         writable: whether it may be written.
 
     Attributes:

@@ -161,9 +161,9 @@ class RemoteFile:
 
         return wire.Seek(0, number, whence, offset & U64_MAX)
 
-    def map_request(self, *, write: bool) -> wire.Map:
+    def map_request(self, rights: int) -> wire.Map:
         """MAP."""
-        return wire.Map(0, self.open_number(), wire.MAP_READ | (wire.MAP_WRITE if write else 0))
+        return wire.Map(0, self.open_number(), rights)
 
     # Ranges
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -210,16 +211,38 @@ def test_a_machine_that_is_dropped_gives_its_descriptors_back() -> None:
 
 
 @linux
-def test_the_file_holds_each_extent_where_the_table_says() -> None:
+def test_a_file_holds_each_extent_where_the_table_says() -> None:
+    """The RAM is in one file, the ROM in another."""
     memory = pc()
+    rom = memory.files.open_rom()
     for number, extent in enumerate(memory.extents):
         if extent.kind != "rom":
             memory.write(extent.base, bytes([number] * 8))
 
+        fd = rom if extent.kind == "rom" else memory.fileno()
         assert extent.offset % PAGE == extent.base % PAGE
-        assert os.pread(memory.fileno(), 8, extent.offset) == memory.read(extent.base, 8)
+        assert os.pread(fd, 8, extent.offset) == memory.read(extent.base, 8)
 
+    os.close(rom)
     assert [extent.kind for extent in memory.extents] == ["ram", "rom", "ram", "acpi"]
+
+
+@linux
+def test_memory_that_was_handed_out_is_the_same_value() -> None:
+    """The file then shows what else lies in a page with RAM; the memory of the machine does not."""
+    memory, twin = pc(), pc()
+    for it in (memory, twin):
+        it.write(0x9FBFE, b"ab")
+
+    fd = memory.open_ram(writable=False)
+    assert os.pread(fd, 4, 0x9FBFE) == b"ab\xff\xff"
+    os.close(fd)
+    assert memory == twin
+    again = pickle.loads(pickle.dumps(memory))
+    assert again == memory
+    fd = again.open_ram(writable=False)
+    assert os.pread(fd, 4, 0x9FBFE) == b"ab\xff\xff"
+    os.close(fd)
 
 
 @linux

@@ -71,12 +71,14 @@ class FakeSession:
     def ioctl(self, request: int, argument: bytes, memory: CallerMemory) -> bytes | None:
         return memrange_ioctl(request, argument, memory, get=self.backend.get, put=self.backend.put)
 
-    def map(self, offset: int, length: int, *, writable: bool) -> Mapping:
+    def map(self, offset: int, length: int, *, writable: bool) -> list[Mapping]:
         self.backend.events.append(("map", offset, length, writable))
         if offset + length > SIZE:
             raise NotSupported(f"{offset:#x} has no memory behind it")
 
-        return Mapping(self.backend.memory if writable else self.backend.read_only, offset)
+        fd = self.backend.memory if writable else self.backend.read_only
+
+        return [Mapping(fd, offset, length)]
 
     def close(self) -> None:
         self.backend.events.append(("close", self.path))

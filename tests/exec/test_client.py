@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exec.exec_rig import tool
-from memhub.abi import LP64, MDF_UNCACHEABLE, Errno, RangeDesc
-from memhub.errors import BadAddress, DeviceError, NotSupported, UnknownIoctl
+from memhub.abi import LP64, MDF_UNCACHEABLE, RangeDesc
+from memhub.errors import BadAddress, InvalidArgument, NotSupported, UnknownIoctl
 from memhub.exec import run
 from memhub.exec.over_client import ClientBackend
 from memhub.service.blocking import BlockingClient
@@ -89,19 +89,34 @@ def test_only_a_set_may_wait(session: ClientSession) -> None:
 def test_a_mapping_lies_where_the_file_has_the_memory(session: ClientSession) -> None:
     for offset, length in ((0x1000, 0x1000), (0, 0xA0000), (0x100000, 0x300000), (0xFF000, 0x2000)):
         session.pwrite(b"mark", offset)
-        mapping = session.map(offset, length, writable=False)
+        (mapping,) = session.map(offset, length, writable=False)
 
         assert os.pread(mapping.fd, 4, mapping.offset) == b"mark"
+        assert (mapping.length, mapping.private) == (length, False)
 
 
-@pytest.mark.parametrize(("offset", "length"), [(0x9F000, 0x2000), (0xA0000, 0x1000), (1 << 34, 1)])
-def test_what_is_not_one_stretch_of_memory_is_not_mapped(
-    session: ClientSession, offset: int, length: int
+@pytest.mark.parametrize(
+    ("offset", "length", "pieces"),
+    [
+        (0x9F000, 0x2000, [(0x1000, False), (0x1000, True)]),
+        (0xA0000, 0x1000, [(0x1000, True)]),
+        (1 << 34, 0x180000, [(1 << 20, True), (0x80000, True)]),
+    ],
+)
+def test_what_is_not_one_stretch_of_memory_is_mapped_in_pieces(
+    session: ClientSession, offset: int, length: int, pieces: list[tuple[int, bool]]
 ) -> None:
-    with pytest.raises(DeviceError, match="not one stretch") as refused:
-        session.map(offset, length, writable=False)
+    found = session.map(offset, length, writable=False)
 
-    assert refused.value.code is Errno.ENODEV
+    assert [(it.length, it.private) for it in found] == pieces
+    assert b"".join(os.pread(it.fd, it.length, it.offset) for it in found) == (
+        session.pread(length, offset)
+    )
+
+
+def test_what_lies_past_the_physical_width_is_not_mapped(session: ClientSession) -> None:
+    with pytest.raises(InvalidArgument, match="past the last physical address 0xfffffffff"):
+        session.map((1 << 36) - 0x1000, 0x2000, writable=False)
 
 
 def test_kernel_memory_is_not_mapped(client: AnyClient) -> None:
@@ -217,7 +232,7 @@ def test_what_cannot_be_mapped_is_an_error_of_mmap(
     python: Callable[[str], tuple[int, str]],
 ) -> None:
     status, out = python("""
-        for path, offset in ("/dev/mem", 0xa0000), ("/dev/kmem", 0):
+        for path, offset in ("/dev/mem", 1 << 36), ("/dev/kmem", 0):
             with open(path, "rb", buffering=0) as device:
                 try:
                     mmap.mmap(device.fileno(), 4096, offset=offset, prot=mmap.PROT_READ)
@@ -225,7 +240,7 @@ def test_what_cannot_be_mapped_is_an_error_of_mmap(
                     print(os.strerror(error.errno))
     """)
 
-    assert (status, out.splitlines()) == (0, ["No such device", "Operation not supported"])
+    assert (status, out.splitlines()) == (0, ["Invalid argument", "Operation not supported"])
 
 
 def test_kernel_memory_is_the_machines_that_it_was_named_for(

@@ -32,7 +32,7 @@ class DeadlyMapping(Mapping):
     """Kills the process that maps as soon as one of its fields is used.
 
     `fd` is used while the thread still waits in its call, `offset` once it has stopped for the
-    supervisor.
+    supervisor, `length` between two pieces of a mapping.
     """
 
     __slots__ = ("deadly", "tid")
@@ -53,13 +53,15 @@ def make_deadly(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> Callab
     def make(field: str) -> None:
         def map_deadly(
             session: FakeSession, offset: int, length: int, *, writable: bool
-        ) -> Mapping:
-            mapping = DeadlyMapping(session.backend.memory, offset)
+        ) -> list[Mapping]:
+            mapping = DeadlyMapping(session.backend.memory, offset, length)
             tid = int.from_bytes(os.pread(session.backend.memory, 4, TID_AT), "little")
             object.__setattr__(mapping, "tid", tid)
             object.__setattr__(mapping, "deadly", field)
 
-            return mapping
+            rest = Mapping(session.backend.read_only, offset, length, private=True)
+
+            return [mapping, rest] if field == "length" else [mapping]
 
         monkeypatch.setattr(FakeSession, "map", map_deadly)
 
@@ -76,7 +78,7 @@ def map_and_die():
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("field", ["fd", "offset"])
+@pytest.mark.parametrize("field", ["fd", "offset", "length"])
 def test_a_child_killed_while_it_maps_is_seen_by_its_parent(
     python: Execute, backend: FakeBackend, make_deadly: Callable[[str], None], field: str
 ) -> None:
@@ -99,7 +101,7 @@ def test_a_child_killed_while_it_maps_is_seen_by_its_parent(
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("field", ["fd", "offset"])
+@pytest.mark.parametrize("field", ["fd", "offset", "length"])
 @pytest.mark.parametrize("thread", [False, True])
 def test_a_program_killed_while_it_maps_ends(
     python: Execute,

@@ -281,19 +281,14 @@ async def test_mapped_memory_is_the_machines_own(tmp_path: Path) -> None:
         assert [(r["flags"], r["errno"]) for r in granted] == [(1, None), (3, None)]
 
 
+WP_DEFAULT = {0x2FF: 0x805}
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"securelevel": 1}, "securelevel 1"),
-        (
-            {
-                "memory": (
-                    memhub.Region(base=0, length=MIB),
-                    memhub.Region(base=MIB, length=MIB, kind="rom", data=b"\x55\xaa"),
-                )
-            },
-            "has ROM at 0x100000",
-        ),
+        ({"msrs": WP_DEFAULT}, "has write-protected RAM at 0x0"),
     ],
 )
 async def test_writing_by_mapping_is_granted_only_where_the_machine_allows_it(

@@ -56,7 +56,7 @@ def requests(chance: random.Random) -> list[bytes]:
         wire.Unsubscribe(0, chance.choice(small)),
         wire.Report(0, chance.choice(["", "rates", "x"]), ""),
         wire.Explain(0, handle, number()),
-        wire.Map(0, handle, chance.randrange(1, 4)),
+        wire.Map(0, handle, chance.randrange(1, 5)),
         wire.Cancel(0),
         wire.Data(0, chance.random() < 0.5, b"piece"),
         wire.Ping(0, number()),

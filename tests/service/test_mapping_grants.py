@@ -40,13 +40,13 @@ READER = allowing(ME, "read-memory", "read-ranges")
 WRITER = allowing(ME + 1, "read-memory", "write-memory")
 
 
-async def widen(mapped: MappedMemory, uid: int | None = None) -> list[str]:
+async def widen(mapped: MappedMemory, uid: int | None = None, holds: str = "orig") -> list[str]:
     """What works of all ways to make more of a mapping that was granted for reading."""
     who = "" if uid is None else str(uid)
     command = [sys.executable, "-I", "-S", str(WIDEN), who, str(mapped.fd), str(os.getpid())]
     done = await anyio.run_process(command, pass_fds=(mapped.fd,), stderr=subprocess.PIPE)
     found = json.loads(done.stdout)
-    assert (found["uid"], found["read"]) == (ME if uid is None else uid, "orig")
+    assert (found["uid"], found["read"]) == (ME if uid is None else uid, holds)
     worked: list[str] = found["worked"]
 
     return worked
@@ -107,9 +107,9 @@ async def widen_for_writing(mapped: MappedMemory, uid: int) -> list[str]:
         ({}, (READER,)),
         ({}, (READER, RightsRule(token="ci", allow=frozenset({"write-memory"})))),
         ({"securelevel": 1}, ()),
-        ({"memory": ROM}, ()),
+        ({"securelevel": 1, "memory": ROM}, ()),
     ],
-    ids=["no rule lets anybody write", "a token writes", "securelevel", "rom"],
+    ids=["no rule lets anybody write", "a token writes", "securelevel", "securelevel, with rom"],
 )
 async def test_where_nobody_may_write_the_same_user_and_root_cannot(
     tmp_path: Path, changes: dict[str, Any], rights: tuple[RightsRule, ...]
@@ -125,12 +125,43 @@ async def test_where_nobody_may_write_the_same_user_and_root_cannot(
             assert (seen.read(0, 4), await handle.pread(4, 0)) == (b"more", b"more")
 
 
+@pytest.mark.parametrize("securelevel", [0, 1])
+async def test_nobody_writes_the_file_with_the_rom(tmp_path: Path, securelevel: int) -> None:
+    """Not its own user and not root; on a machine whose RAM clients may write, only the RAM."""
+    spec = machine(memory=ROM, securelevel=securelevel)
+    async with lab(tmp_path, spec) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem", "r" if securelevel else "r+")
+        with await handle.map_rom() as rom:
+            worked = await widen(rom, holds="\xff" * 4)
+            assert set(worked) <= (set() if securelevel else {"reopen the service's"})
+            with pytest.raises(PermissionError):
+                os.pwrite(os.open(f"/proc/self/fd/{rom.fd}", os.O_RDWR), b"X", 0)
+
+            with await handle.map_span(MIB, 0x1000) as seen:
+                assert seen[:4] == b"\x55\xaa\xff\xff"
+
+        assert await handle.pread(4, MIB) == b"\x55\xaa\xff\xff"
+
+
+async def test_ram_beside_rom_is_written_and_the_rom_is_not(tmp_path: Path) -> None:
+    async with lab(tmp_path, machine(memory=ROM)) as it, it.connect() as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        with await handle.map(write=True) as shared:
+            size = os.fstat(shared.fd).st_size
+            for place in range(0, size, 0x1000):
+                os.pwrite(shared.fd, b"ours" * 0x400, place)
+
+        assert size == MIB
+        assert await handle.pread(4, MIB - 4) == b"ours"
+        assert await handle.pread(4, MIB) == b"\x55\xaa\xff\xff"
+
+
 async def test_memory_that_was_touched_before_is_sealed_too() -> None:
     async with memhub.Hub([machine()]) as hub:
         memory = hub.machines["pc"].memory
         memory.write(0, b"orig")
-        memory.seal_writes()
-        again = memory.open_again(writable=True)
+        memory.files.seal_writes()
+        again = memory.open_ram(writable=True)
         try:
             with pytest.raises(PermissionError):
                 os.pwrite(again, b"X", 0)
@@ -153,7 +184,7 @@ async def test_sealed_memory_is_not_handed_out_for_writing_by_a_second_service(
     tmp_path: Path,
 ) -> None:
     async with lab(tmp_path) as it, it.connect() as hub:
-        it.hub.machines["pc"].memory.seal_writes()
+        it.hub.machines["pc"].memory.files.seal_writes()
         with pytest.raises(NotPermitted, match="sealed against writing"):
             await hub.map_memory(write=True)
 

@@ -19,6 +19,7 @@ from memhub.service.wire import (
     Error,
     Ioctl,
     LocalProtocolError,
+    Map,
     Mapped,
     Message,
     Open,
@@ -32,6 +33,7 @@ from memhub.service.wire import (
     error_to_wire,
 )
 from memhub.service.wire.layout import HEADER
+from memhub.service.wire.replies import MAP_ROW
 from service.wire_strategies import ALL, any_message, of
 
 
@@ -213,6 +215,10 @@ def test_an_oversize_body_is_never_kept() -> None:
         Ioctl(1, 1 << 32, 0, b""),
         Write(1, 1, 2, b"abc"),
         Mapped(1, 1, bytes(33)),
+        Mapped(1, 4, MAP_ROW.pack(0, 4096, 0, 6, 0)),
+        Map(1, 1, 0),
+        Map(1, 1, 5),
+        Map(1, 1, 7),
     ],
     ids=repr,
 )

@@ -49,7 +49,7 @@ rows = st.tuples(
     st.integers(0, 1 << 52),
     st.integers(0, 1 << 40),
     u64,
-    st.sampled_from(["ram", "rom", "acpi", "nvs"]),
+    st.sampled_from(["ram", "rom", "acpi", "nvs", "open", "device"]),
 )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from core.test_memory import pages_held
+from memhub import Region
 from memhub.abi import MDF_WRITEPROTECT, U64_MAX
 from memhub.errors import BadAddress
 from shell.kit import DIRECT, MTRR, OLD, PAT, K, M, lab
@@ -40,6 +44,21 @@ async def test_an_amd64_transfer_that_moved_a_byte_is_a_short_count(tmp_path: Pa
             (4096, 10, None),
             (1, 0, "EFAULT"),
         ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the pages of a memfd")
+@pytest.mark.parametrize(("path", "start"), [("/dev/mem", 0), ("/dev/kmem", DIRECT)])
+async def test_reading_a_gibibyte_that_nobody_wrote_takes_no_page(
+    tmp_path: Path, path: str, start: int
+) -> None:
+    spec = replace(PAT, memory=(Region(base=0, length=1024 * M),))
+    async with lab(tmp_path, spec) as rig, await rig.hub.open(path) as handle:
+        zeros = bytes(M)
+        for offset in range(4096, 1024 * M, M):
+            length = min(M, 1024 * M - offset)
+            assert await handle.pread(length, start + offset) == zeros[:length]
+
+        assert pages_held(rig.hub.machines["pat"].memory) == 0
 
 
 async def test_an_i386_transfer_fails_after_progress_and_the_offset_has_advanced(

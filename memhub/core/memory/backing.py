@@ -2,8 +2,12 @@
 
 The core does no I/O, and this is the one place where it calls the operating system for storage:
 the mapping is the store itself, no input ever comes from it, and a page costs nothing until
-it is touched. On Linux it is a memfd, so that a later reader can map the same pages; elsewhere
+it is written. On Linux it is a memfd, so that a later reader can map the same pages; elsewhere
 it is an anonymous mapping without reservation.
+
+The first read of a page through a shared mapping makes the kernel allocate it, so pages that were
+never written are read in another way: as zeros while nobody else can write the file, and after
+that with pread(2), which leaves a hole of the file a hole.
 
 A descriptor of the memfd that only reads must stay so with whoever gets it. Two things see to
 that. The file has no permission bits, so that nobody of another user can open it again through
@@ -18,7 +22,13 @@ import errno
 import mmap
 import os
 import sys
-from typing import Any, Final
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.abi import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from memhub.abi import Buffer
 
 #: The most that one process can map with room to spare: half of a 47-bit address space.
 STORE_MAX: Final = 1 << 46
@@ -28,18 +38,25 @@ _MAP_NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0)
 _F_SEAL_FUTURE_WRITE: Final = 0x10  # Linux 5.1; the fcntl module has no name for it
 _OWNER_MODE: Final = 0o600
 _NO_MODE: Final = 0
+#: What pages that nobody wrote are copied from; the system allocates none of its pages either.
+_ZEROS: Final = bytes(64 << 20)
+
+
+#: First place in the store, one past the last, what holds the bytes, and the distance from a place
+#: in the store to the place in that.
+Stretch = tuple[int, int, "mmap.mmap | bytes", int]
 
 
 class Store:
     """A sparse run of zero bytes.
 
-    A page takes memory from its first touch on, by a read as well as by a write.
+    A page takes memory from its first write on, or from its first access in another's mapping.
 
     Attributes:
         size: bytes.
         fd: the memfd, sealed against growing and shrinking (a peer that holds it cannot cut
             the pages away under this process), or -1 where the system has none.
-        map: the mapping; slices of it are copies.
+        map: the mapping; slices of it are copies. Write through `write`.
         sealed: whether every later descriptor and mapping is for reading only.
 
     Args:
@@ -49,7 +66,7 @@ class Store:
         OSError: the system cannot map that much, or has no descriptor left.
     """
 
-    __slots__ = ("_final", "fd", "map", "sealed", "size")
+    __slots__ = ("_borders", "_final", "fd", "map", "sealed", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -64,6 +81,61 @@ class Store:
         except BaseException:
             self._close_fd()
             raise
+
+        # Where pages that were written here begin and end, in turn. Without a file all of them
+        # count as written: a private mapping is read without allocating.
+        self._borders = [] if self.fd >= 0 else [0, size]
+
+    def stretch(self, place: int) -> Stretch | None:
+        """The bytes around `place` that are all written, or all zeros; None where neither holds.
+
+        It holds until `write` answers True, or `open_again` is called.
+        """
+        borders = self._borders
+        index = bisect_right(borders, place)
+        start = borders[index - 1] if index else 0
+        end = borders[index] if index < len(borders) else self.size
+        if index % 2:
+            return start, end, self.map, 0
+
+        if self._final and not self.sealed:
+            return None  # another process may write here
+
+        first = place - place % len(_ZEROS)
+
+        return max(start, first), min(end, first + len(_ZEROS)), _ZEROS, -first
+
+    def written(self, place: int) -> tuple[int, int]:
+        """The stretch around `place` that was written here; (1, 0) if `place` was not."""
+        index = bisect_right(self._borders, place)
+
+        return (self._borders[index - 1], self._borders[index]) if index % 2 else (1, 0)
+
+    def read(self, place: int, length: int) -> bytes:
+        """Copy bytes out; allocates no page."""
+        if self.fd < 0:
+            return self.map[place : place + length]
+
+        data = os.pread(self.fd, length, place)
+        while len(data) < length:  # one call moves 2 GiB less a page at most
+            data += os.pread(self.fd, length - len(data), place + len(data))
+
+        return data
+
+    def write(self, place: int, data: Buffer) -> bool:
+        """Copy bytes in; whether some of their pages are written for the first time."""
+        end = place + len(data)
+        self.map[place:end] = data  # type: ignore[assignment,unused-ignore]
+        first = place - place % PAGE_SIZE
+        last = end + -end % PAGE_SIZE
+        borders = self._borders
+        low, high = bisect_left(borders, first), bisect_right(borders, last)
+        if place == end or (low == high and low % 2):
+            return False
+
+        borders[low:high] = [first] * (low % 2 == 0) + [last] * (high % 2 == 0)
+
+        return True
 
     def seal_writes(self) -> None:
         """Keep every later descriptor and mapping from writing; `map` goes on writing.

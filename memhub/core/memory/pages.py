@@ -1,4 +1,4 @@
-"""The pages of a store: what they begin with, and what a copy or a pickle of a machine takes."""
+"""The pages of a machine's files: what they begin with, and what a copy of a machine takes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.abi import PAGE_SIZE, Errno
 from memhub.core.memory.backing import Store
-from memhub.core.memory.physmap import store_size
+from memhub.core.memory.physmap import OPEN_BUS_SIZE, page_up, store_size
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from memhub.core.memory.physmap import Extent
+    from memhub.core.memory.physmap import Extent, Segment
 
 _ZEROS: Final = bytes(PAGE_SIZE)
 
@@ -27,28 +27,112 @@ def make_store(extents: Sequence[Extent], *, sealed: bool) -> Store:
         sealed: whether nobody else is to write the pages.
 
     Raises:
-        ValueError: there are no extents.
+        ValueError: there is no RAM.
         DeviceError: ENOMEM; the host has no memory or no descriptor left.
     """
-    if not extents:
-        raise ValueError("the machine has no memory behind any address")
+    ram = [extent for extent in extents if extent.kind != "rom"]
+    if not ram:
+        raise ValueError("the machine has no RAM")
 
-    size = store_size(extents)
+    store = _new_store(store_size(ram))
+    _fill_extents(store, ram)
+    if sealed:
+        store.seal_writes()
+
+    return store
+
+
+def make_rom_file(extents: Sequence[Extent]) -> Store:
+    """The file of `MemoryFiles.open_rom`.
+
+    Args:
+        extents: the backed memory.
+
+    Raises:
+        DeviceError: ENOMEM; the host has no memory or no descriptor left.
+    """
+    rom = [extent for extent in extents if extent.kind == "rom"]
+    store = _new_store(max(OPEN_BUS_SIZE, store_size(rom)))
+    store.write(0, b"\xff" * store.size)
+    _fill_extents(store, rom)
+    store.seal_writes()
+
+    return store
+
+
+def _new_store(size: int) -> Store:
     try:
-        store = Store(size)
+        return Store(size)
     except (OSError, ValueError, OverflowError) as error:
         raise DeviceError(
             f"the host cannot hold the {size} bytes of the machine's memory: {error}",
             code=Errno.ENOMEM,
         ) from error
 
+
+def _fill_extents(store: Store, extents: Iterable[Extent]) -> None:
     for extent in extents:
-        store.map[extent.offset : extent.offset + len(extent.data)] = extent.data
+        store.write(extent.offset, extent.data)
 
-    if sealed:
-        store.seal_writes()
 
-    return store
+def page_edges(extents: Sequence[Extent], ground: Sequence[Segment]) -> Iterator[tuple[int, bytes]]:
+    """What is not RAM in the pages where RAM begins or ends, which are mapped as a whole.
+
+    Args:
+        extents: the backed memory.
+        ground: what lies at each address, without windows.
+
+    Returns:
+        for each such place in the store, the bytes that a read gets there.
+    """
+    ram = [extent for extent in extents if extent.kind != "rom"]
+    for extent in ram:
+        first, last = extent.base - extent.base % PAGE_SIZE, extent.base + extent.length
+        if first == extent.base and last == page_up(last):
+            continue
+
+        for segment in ground:
+            low, high = max(first, segment.base), min(page_up(last), segment.end)
+            if low < high and segment.kind != "ram":
+                held = b"\xff" * (high - low)
+                if segment.content and segment.delta is not None:
+                    held = segment.content[low + segment.delta : high + segment.delta]
+
+                yield extent.offset + low - extent.base, held
+
+
+def page_segments(segments: Iterable[Segment]) -> Iterator[tuple[int, int, Segment]]:
+    """Give each page to one of the segments in it: a device, RAM, ROM, or open bus, in this order.
+
+    Args:
+        segments: in address order, without a gap.
+
+    Returns:
+        first byte, one past the last, in whole pages, and the segment that has them.
+    """
+    held: list[tuple[int, int, Segment]] = []
+    for segment in segments:
+        low, high = segment.base - segment.base % PAGE_SIZE, page_up(segment.end)
+        while held and held[-1][1] > low:  # both have the page at `low`
+            start, _, other = held[-1]
+            if _page_rank(segment) <= _page_rank(other):
+                low += PAGE_SIZE
+            else:
+                held.pop()
+                if start < low:
+                    held.append((start, low, other))
+
+        if low < high:
+            held.append((low, high, segment))
+
+    return iter(held)
+
+
+def _page_rank(segment: Segment) -> int:
+    if segment.window is not None:
+        return 3
+
+    return 2 if segment.kind == "ram" else int(bool(segment.content))
 
 
 def filled_pages(store: Store | None) -> dict[int, bytes]:
@@ -76,7 +160,7 @@ def filled_pages(store: Store | None) -> dict[int, bytes]:
 def fill_pages(store: Store, pages: Mapping[int, bytes]) -> None:
     """Write pages into a store."""
     for at, page in pages.items():
-        store.map[at : at + len(page)] = page
+        store.write(at, page)
 
 
 def _data_ranges(store: Store) -> Iterator[tuple[int, int]]:

@@ -8,10 +8,10 @@ accesses to a caller that can wait for the device.
 from __future__ import annotations
 
 from bisect import bisect_right
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from memhub.core.memory.pages import fill_pages, filled_pages, make_store
+from memhub.core.memory.files import MemoryFiles
+from memhub.core.memory.pages import fill_pages
 from memhub.core.memory.physmap import (
     Extent,
     MmioDevice,
@@ -24,14 +24,13 @@ from memhub.core.memory.physmap import (
     with_window,
     without_window,
 )
-from memhub.errors import BadAddress, BadHandle
+from memhub.errors import BadAddress
 
 if TYPE_CHECKING:
     import mmap
     from collections.abc import Iterable, Iterator, Sequence
 
     from memhub.abi import Buffer
-    from memhub.core.memory.backing import Store
     from memhub.core.spec import Region
 
 
@@ -56,15 +55,15 @@ class PhysicalMemory:
     nothing behind them (outside the memory map, reserved, unusable) read as 0xff and swallow
     writes. What the memory map does not say in the ISA hole 0xa0000-0xfffff is such open bus.
 
-    No page and no descriptor is taken before the first access to backed memory.
+    No descriptor is taken before the first access to RAM, and no page before the first write.
 
     Attributes:
         phys_bits: physical address width in bits.
         top: one past the last physical address.
         ram_top: one past the last byte of usable RAM (FreeBSD's Maxmem, in bytes).
-        extents: the backed memory and its place in the store, in address order.
+        extents: the backed memory and its place in its file, in address order.
+        files: what keeps their bytes, and what may be handed out.
         windows: the device windows, in address order.
-        sealed: nobody outside this object is to write the pages: ROM, or `seal_writes`.
 
     Args:
         phys_bits: physical address width in bits.
@@ -76,27 +75,27 @@ class PhysicalMemory:
     """
 
     __slots__ = (
-        "_closed",
         "_ground",
-        "_map",
         "_read_delta",
         "_read_end",
         "_read_from",
         "_segments",
+        "_source",
         "_starts",
-        "_store",
         "_write_delta",
         "_write_end",
         "_write_from",
+        "_written",
         "extents",
+        "files",
         "phys_bits",
         "ram_top",
-        "sealed",
         "top",
         "windows",
     )
 
-    _map: mmap.mmap
+    _source: mmap.mmap | bytes
+    _written: mmap.mmap
 
     def __init__(self, phys_bits: int, regions: Iterable[Region] = ()) -> None:
         ordered = sorted_regions(regions, phys_bits)
@@ -106,17 +105,11 @@ class PhysicalMemory:
         self.extents: tuple[Extent, ...] = pack(ordered)
         self._ground = flatten(self.extents, ordered, phys_bits)
         self.windows: tuple[Window, ...] = ()
-        self._store: Store | None = None
-        self._closed = False
-        self.sealed = any(extent.kind == "rom" for extent in self.extents)
+        self.files = MemoryFiles(self.extents, self._ground)
         self._rebuild()
 
     def read(self, address: int, length: int) -> bytes:
-        """Copy bytes out, all or none.
-
-        Args:
-            address: first physical byte.
-            length: bytes, not negative.
+        """Copy `length` bytes out, which is not negative, from `address` on; all or none.
 
         Raises:
             BadAddress: part of the span lies outside the physical address space (EFAULT).
@@ -125,7 +118,7 @@ class PhysicalMemory:
         """
         if self._read_from <= address <= (end := address + length) <= self._read_end:
             delta = self._read_delta
-            return self._map[address + delta : end + delta]
+            return self._source[address + delta : end + delta]
 
         return self._read(address, length)
 
@@ -147,7 +140,7 @@ class PhysicalMemory:
         length = len(data)
         if self._write_from <= address and (end := address + length) <= self._write_end:
             delta = self._write_delta
-            self._map[address + delta : end + delta] = data  # type: ignore[assignment,unused-ignore]
+            self._written[address + delta : end + delta] = data  # type: ignore[assignment,unused-ignore]
             return length
 
         return self._write(address, data)
@@ -202,38 +195,24 @@ class PhysicalMemory:
         self._rebuild()
 
     def fileno(self) -> int:
-        """The memfd of `extents`, or -1; to hand one out, and for its errors, see `open_again`."""
-        return self._open().fd
+        """The memfd of the RAM, or -1; to hand one out, and for its errors, see `files`."""
+        return self.files.ram().fd
 
-    def open_again(self, *, writable: bool) -> int:
-        """A new descriptor of the memfd, the caller's; -1 where the system has no memfd.
+    def open_ram(self, *, writable: bool) -> int:
+        """Hand out the RAM; see `MemoryFiles.open_ram`."""
+        self._forget()  # others may write from now on where nothing was written yet
 
-        Raises:
-            BadHandle: the memory is closed (EBADF).
-            ValueError: the machine has no backed memory.
-            OSError: the system cannot open the memfd again.
-        """
-        return self._open().open_again(writable=writable)
-
-    def seal_writes(self) -> None:
-        """Let nobody else write the pages; after `open_again` the file's seals are final."""
-        self.sealed = True
-        if self._store is not None:
-            with suppress(OSError):
-                self._store.seal_writes()
+        return self.files.open_ram(writable=writable)
 
     @property
     def touched(self) -> bool:
-        """Whether a store exists, that is, whether anything reached backed memory."""
-        return self._store is not None
+        """Whether a store exists, that is, whether anything reached RAM."""
+        return self.files.store is not None
 
     def close(self) -> None:
-        """Give pages and descriptor back; later accesses answer EBADF."""
-        self._closed = True
+        """Give pages and descriptors back; later accesses answer EBADF."""
         self._forget()
-        store, self._store = self._store, None
-        if store:
-            store.close()
+        self.files.close()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PhysicalMemory):
@@ -244,18 +223,19 @@ class PhysicalMemory:
     __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> tuple[Any, ...]:
-        place = (self.phys_bits, self.ram_top, self.extents, self._ground, self.sealed)
+        place = (self.phys_bits, self.ram_top, self.extents, self._ground, self.files.sealed)
 
-        return (*place, self.windows, filled_pages(self._store))
+        return (*place, self.windows, self.files.pages())
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.phys_bits, self.ram_top, self.extents, self._ground, self.sealed = state[:5]
+        self.phys_bits, self.ram_top, self.extents, self._ground, sealed = state[:5]
         self.windows, pages = state[5:]
         self.top = 1 << self.phys_bits
-        self._store, self._closed = None, False
+        self.files = MemoryFiles(self.extents, self._ground)
+        self.files.sealed = sealed
         self._rebuild()
         if pages:
-            fill_pages(self._open(), pages)
+            fill_pages(self.files.ram(), pages)
 
     def _rebuild(self) -> None:
         self._segments = tuple(overlay(self._ground, self.windows))
@@ -263,23 +243,13 @@ class PhysicalMemory:
         self._forget()
 
     def _forget(self) -> None:
-        """Drop the segment that the last read and the last write hit: nothing lies in [1, 0)."""
+        """Drop the stretches that the last read and the last write hit: nothing is in [1, 0)."""
         self._read_from = self._write_from = 1
         self._read_end = self._write_end = self._read_delta = self._write_delta = 0
 
-    def _open(self) -> Store:
-        if self._closed:
-            raise BadHandle("the machine's memory is closed")
-
-        if self._store is None:
-            self._store = store = make_store(self.extents, sealed=self.sealed)
-            self._map = store.map
-
-        return self._store
-
     def _check(self, address: int, length: int) -> None:
-        if self._closed:
-            raise BadHandle("the machine's memory is closed")
+        if self.files.closed:
+            self.files.check()
 
         if address < 0 or length < 0 or address + length > self.top:
             raise BadAddress(
@@ -288,24 +258,43 @@ class PhysicalMemory:
             )
 
     def _read(self, address: int, length: int) -> bytes:
+        index = bisect_right(self._starts, address) - 1
+        segment = self._segments[index]
+        within = index >= 0 and 0 < length <= segment.end - address
+        if within and segment.delta is not None and not self.files.closed:
+            return self._part(segment, address, address + length)
+
         segments = self._reachable(address, length)
         if len(segments) > 1:
             return b"".join([self._part(s, address, address + length) for s in segments])
 
-        segment = segments[0]
-        if segment.delta is not None:
-            self._open()
-            self._read_from, self._read_end = segment.base, segment.end
-            self._read_delta = segment.delta
-
-        return self._part(segment, address, address + length)
+        return self._part(segments[0], address, address + length)
 
     def _part(self, segment: Segment, address: int, end: int) -> bytes:
         low, high = max(address, segment.base), min(end, segment.end)
         if segment.delta is None:
             return b"\xff" * (high - low)
 
-        return self._open().map[low + segment.delta : high + segment.delta]
+        if segment.content:
+            self._source = segment.content
+            self._read_from, self._read_end = segment.base, segment.end
+            self._read_delta = segment.delta
+
+            return segment.content[low + segment.delta : high + segment.delta]
+
+        store = self.files.ram()
+        place = low + segment.delta
+        found = store.stretch(place)
+        if found is None or place + high - low > found[1]:
+            return store.read(place, high - low)
+
+        start, stop, source, shift = found
+        self._source = source
+        self._read_from = max(segment.base, start - segment.delta)
+        self._read_end = min(segment.end, stop - segment.delta)
+        self._read_delta = segment.delta + shift
+
+        return source[place + shift : place + shift + high - low]
 
     def _write(self, address: int, data: Buffer) -> int:
         segments = self._reachable(address, len(data))
@@ -313,12 +302,20 @@ class PhysicalMemory:
         for segment in segments:
             if segment.kind == "ram" and segment.delta is not None:
                 low, high = max(address, segment.base), min(address + len(data), segment.end)
-                place = slice(low + segment.delta, high + segment.delta)
-                self._open().map[place] = view[low - address : high - address]  # type: ignore[assignment,unused-ignore]
-                self._write_from, self._write_end = segment.base, segment.end
-                self._write_delta = segment.delta
+                self._store(segment, low, view[low - address : high - address])
 
         return len(data)
+
+    def _store(self, segment: Segment, address: int, data: Buffer) -> None:
+        store, delta = self.files.ram(), segment.delta or 0
+        if store.write(address + delta, data):
+            self._forget()
+
+        start, stop = store.written(address + delta)
+        self._written = store.map
+        self._write_from = max(segment.base, start - delta)
+        self._write_end = min(segment.end, stop - delta)
+        self._write_delta = delta
 
     def _reachable(self, address: int, length: int) -> Sequence[Segment]:
         """The segments of a span, at least one, none of them a device's."""

@@ -25,6 +25,9 @@ SegmentKind = Literal["ram", "rom", "open", "mmio"]
 #: Kinds of region with memory behind them; the others are open bus.
 BACKED: Final[frozenset[RegionKind]] = frozenset({"ram", "rom", "acpi", "nvs"})
 
+#: Bytes 0xff at the start of the file that holds the ROM; open bus is mapped from them.
+OPEN_BUS_SIZE: Final = 1 << 20
+
 
 class MmioDevice(Protocol):
     """A device model that an embedder maps into physical memory. The core never calls it."""
@@ -58,14 +61,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A stretch of physical memory and its place in the store.
+    """A stretch of physical memory and its place in a file.
 
     Attributes:
         base: first physical byte.
         length: bytes.
-        offset: where `base` lies in the store; congruent to `base` modulo the page size.
+        offset: where `base` lies in the store, or for ROM in the file of `MemoryFiles.open_rom`;
+            congruent to `base` modulo the page size.
         kind: the region's kind.
-        data: its first bytes, padded to whole pages where it is ROM.
+        data: its first bytes; all of them, padded to whole pages, where it is ROM.
     """
 
     base: int
@@ -83,9 +87,10 @@ class Segment:
         base: first physical byte.
         end: one past the last.
         kind: `open` reads 0xff and swallows writes; `rom` swallows writes; `mmio` has a window.
-        delta: address plus delta is the place in the store; None where nothing is kept there
-            (open bus, a device, the part of a ROM behind its content: all 0xff).
+        delta: address plus delta is the place in the store, or in `content`; None where nothing
+            is kept there (open bus, a device, the part of a ROM behind its content: all 0xff).
         window: the device window, for `mmio`.
+        content: what a ROM holds.
     """
 
     base: int
@@ -93,6 +98,7 @@ class Segment:
     kind: SegmentKind
     delta: int | None = None
     window: Window | None = None
+    content: bytes = b""
 
 
 def check_span(what: str, base: int, length: int, phys_bits: int) -> None:
@@ -149,27 +155,39 @@ def _check_region(region: Region, phys_bits: int) -> None:
 
 
 def pack(regions: Sequence[Region]) -> tuple[Extent, ...]:
-    """Lay the backed regions out in a store, one after the other.
-
-    Regions that touch stay neighbours, and every page keeps its shape: an address and its
-    place in the store are equal modulo the page size. Of a ROM only the pages with content
-    are kept.
+    """Lay the backed regions out: the RAM in the store, the ROM in a file of its own.
 
     Args:
         regions: as `sorted_regions` answers.
 
+    Returns:
+        the extents in address order.
+
     Raises:
         ValueError: the regions hold more than one process can map.
     """
+    ram = _packed([region for region in regions if region.kind != "rom"], 0)
+    rom = _packed([region for region in regions if region.kind == "rom"], OPEN_BUS_SIZE)
+
+    return tuple(sorted(ram + rom, key=lambda extent: extent.base))
+
+
+def _packed(regions: Sequence[Region], start: int) -> list[Extent]:
+    """Lay regions out from `start` on, one after the other.
+
+    Regions that touch stay neighbours, and every page keeps its shape: an address and its
+    place in the file are equal modulo the page size. Of a ROM only the pages with content
+    are kept.
+    """
     extents: list[Extent] = []
-    cursor = end = 0
+    cursor, end = start, 0
     for region in regions:
         kept, data = _kept(region)
         if not kept:
             continue
 
         if region.base // PAGE_SIZE > (end - 1) // PAGE_SIZE:
-            cursor = _page_up(cursor) + region.base % PAGE_SIZE
+            cursor = page_up(cursor) + region.base % PAGE_SIZE
         else:
             cursor += region.base - end
 
@@ -183,15 +201,16 @@ def pack(regions: Sequence[Region]) -> tuple[Extent, ...]:
             f"more than the {STORE_MAX:#x} that one process can map"
         )
 
-    return tuple(extents)
+    return extents
 
 
 def store_size(extents: Sequence[Extent]) -> int:
-    """Bytes of a store that holds `extents`, in whole pages."""
-    return _page_up(extents[-1].offset + extents[-1].length) if extents else 0
+    """Bytes of a file that holds `extents`, in whole pages."""
+    return page_up(extents[-1].offset + extents[-1].length) if extents else 0
 
 
-def _page_up(place: int) -> int:
+def page_up(place: int) -> int:
+    """The first page border at or after `place`."""
     return -(-place // PAGE_SIZE) * PAGE_SIZE
 
 
@@ -206,7 +225,7 @@ def _kept(region: Region) -> tuple[int, bytes]:
     if not region.data:
         return 0, b""
 
-    end = min(_page_up(region.base + len(region.data)), region.base + region.length)
+    end = min(page_up(region.base + len(region.data)), region.base + region.length)
 
     return end - region.base, region.data.ljust(end - region.base, b"\xff")
 
@@ -216,7 +235,9 @@ def flatten(
 ) -> tuple[Segment, ...]:
     """Segments over the whole address space, without windows."""
     known = [
-        Segment(e.base, e.base + e.length, "rom" if e.kind == "rom" else "ram", e.offset - e.base)
+        Segment(e.base, e.base + e.length, "rom", -e.base, content=e.data)
+        if e.kind == "rom"
+        else Segment(e.base, e.base + e.length, "ram", e.offset - e.base)
         for e in extents
     ]
     known += _rom_tails(extents, regions)

@@ -246,13 +246,13 @@ class Transfer:
 
     def contents(self, pieces: Iterable[Piece]) -> bytes:
         """What is where the bytes of a write go."""
-        return b"".join([self._content(piece) for piece in pieces])
+        read = self._memory.read
+        found = [
+            read(address, length) if own is None else bytes(own[address : address + length])
+            for address, length, own, _dropped in pieces
+        ]
 
-    def _content(self, piece: Piece) -> bytes:
-        if piece.own is not None:
-            return bytes(piece.own[piece.address : piece.address + piece.length])
-
-        return self._memory.read(piece.address, piece.length)
+        return found[0] if len(found) == 1 else b"".join(found)
 
     def reading(
         self,

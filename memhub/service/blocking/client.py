@@ -75,7 +75,7 @@ class BlockingClient(Line):
             raise
 
     def _greet(self, label: str, token: str) -> None:
-        features = wire.FEATURES | (wire.FEATURE_MAP if self._local else 0)
+        features = wire.FEATURES | (wire.MAP_FEATURES if self._local else 0)
         self._socket.sendall(self._protocol.hello(label, features=features, token=token.encode()))
         while self._protocol.welcome is None:
             data = self._socket.recv(_CHUNK)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from memhub.service import wire
+from memhub.service.client_errors import not_on_the_wire
 from memhub.service.remote_file import HeldClaim, RemoteFile, explanation
 from memhub.service.set_outcome import set_outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import mmap
     from typing import Self
 
     import numpy as np
@@ -30,7 +32,7 @@ class BlockingHandle:
     def __init__(self, line: Line, opened: wire.Opened, path: str) -> None:
         self._file = RemoteFile(opened, path, line.limits, line.features)
         self._line = line
-        self._maps: dict[bool, MappedMemory] = {}
+        self._maps: dict[int, MappedMemory] = {}
 
     def __repr__(self) -> str:
         return self._file.describe("BlockingHandle")
@@ -108,14 +110,31 @@ class BlockingHandle:
         return done.value
 
     def map(self, *, write: bool = False) -> MappedMemory:
-        """The machine's memory, mapped into this process; it is closed with the handle."""
-        found = self._maps.get(write)
+        """The machine's RAM, mapped into this process; it is closed with the handle."""
+        return self._map_file(wire.MAP_READ | (wire.MAP_WRITE if write else 0))
+
+    def map_rom(self) -> MappedMemory:
+        """What is not RAM; it is closed with the handle."""
+        if not self._line.features & wire.FEATURE_MAP_ROM:
+            raise not_on_the_wire("this service hands out RAM alone")
+
+        return self._map_file(wire.MAP_ROM)
+
+    def map_span(self, base: int, length: int, *, write: bool = False) -> mmap.mmap:
+        """A stretch of addresses, whatever lies there; the caller closes it."""
+        from memhub.service.spans import find_pieces, map_pieces
+
+        return map_pieces(find_pieces(self, base, length, write=write), length, writable=write)
+
+    def _map_file(self, rights: int) -> MappedMemory:
+        found = self._maps.get(rights)
         if found is None:
             from memhub.service.mapped import MappedMemory
 
-            mapped, fd = self._line.ask_map(self._file.map_request(write=write))
-            made = MappedMemory(fd, tuple(mapped.rows), writable=write)
-            found = self._maps.setdefault(write, made)
+            mapped, fd = self._line.ask_map(self._file.map_request(rights))
+            writable = bool(rights & wire.MAP_WRITE)
+            made = MappedMemory(fd, tuple(mapped.rows), writable=writable)
+            found = self._maps.setdefault(rights, made)
             if found is not made:
                 made.close()  # another thread mapped it first
 

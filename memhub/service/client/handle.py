@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self, final
 
+from memhub.errors import NotSupported
 from memhub.service import wire
 from memhub.service.client.caller import Waiter
 from memhub.service.mapped import MappedMemory
 from memhub.service.remote_file import HeldClaim, RemoteFile, explanation
 from memhub.service.set_outcome import set_outcome
+from memhub.service.spans import lay_out, map_pieces, within
 
 if TYPE_CHECKING:
+    import mmap
+
     import numpy as np
     import numpy.typing as npt
 
@@ -106,8 +111,30 @@ class RemoteHandle:
         return done.value
 
     async def map(self, *, write: bool = False) -> MappedMemory:
-        """The machine's memory, mapped into this process; the caller closes it."""
-        mapped, fd = await self._caller.ask_map(self._file.map_request(write=write))
+        """The machine's RAM, mapped into this process; the caller closes it."""
+        return await self._map_file(wire.MAP_READ | (wire.MAP_WRITE if write else 0))
+
+    async def map_rom(self) -> MappedMemory:
+        """What is not RAM; the caller closes it."""
+        if not self._caller.features & wire.FEATURE_MAP_ROM:
+            raise NotSupported("this service hands out RAM alone")
+
+        return await self._map_file(wire.MAP_ROM)
+
+    async def map_span(self, base: int, length: int, *, write: bool = False) -> mmap.mmap:
+        """A stretch of addresses, whatever lies there; the caller closes it."""
+        with ExitStack() as files:
+            rom = ram = None
+            with suppress(NotSupported):
+                rom = files.enter_context(await self.map_rom())
+
+            if not within(rom, base, length):
+                ram = files.enter_context(await self.map(write=write))
+
+            return map_pieces(lay_out(ram, rom, base, length), length, writable=write)
+
+    async def _map_file(self, rights: int) -> MappedMemory:
+        mapped, fd = await self._caller.ask_map(self._file.map_request(rights))
 
         return MappedMemory(fd, tuple(mapped.rows), writable=bool(mapped.rights & wire.MAP_WRITE))
 

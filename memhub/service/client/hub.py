@@ -170,7 +170,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
     async def _greet(self, link: SocketLink | StreamLink) -> Caller:
         label, model, token = self._hello
         protocol = wire.ClientProtocol()
-        features = wire.FEATURES | (wire.FEATURE_MAP if isinstance(link, SocketLink) else 0)
+        features = wire.FEATURES | (wire.MAP_FEATURES if isinstance(link, SocketLink) else 0)
         number = {"": 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}[model]
         link.send((protocol.hello(label, model=number, features=features, token=token.encode()),))
         while protocol.welcome is None:

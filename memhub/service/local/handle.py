@@ -36,8 +36,10 @@ from memhub.service import wire
 from memhub.service.mapped import MappedMemory
 from memhub.service.server.mapping import map_memory
 from memhub.service.server.rights import Peer
+from memhub.service.spans import find_pieces, map_pieces
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable
 
     import numpy as np
@@ -73,7 +75,7 @@ class LocalHandle:
         self._number = handle.number
         self._lock = lock
         self._sleep = sleep
-        self._maps: dict[bool, MappedMemory] = {}
+        self._maps: dict[int, MappedMemory] = {}
 
     def __repr__(self) -> str:
         return f"<Local{repr(self._handle)[1:]}"
@@ -133,15 +135,28 @@ class LocalHandle:
             return self._engine.submit(Seek(self._number, offset, whence))
 
     def map(self, *, write: bool = False) -> MappedMemory:
-        """The machine's memory, mapped; it is closed with the handle."""
+        """The machine's RAM, mapped; it is closed with the handle."""
+        return self._map_file(wire.MAP_READ | (wire.MAP_WRITE if write else 0))
+
+    def map_rom(self) -> MappedMemory:
+        """What is not RAM; it is closed with the handle."""
+        return self._map_file(wire.MAP_ROM)
+
+    def map_span(self, base: int, length: int, *, write: bool = False) -> mmap.mmap:
+        """A stretch of addresses, whatever lies there; the caller closes it."""
+        return map_pieces(find_pieces(self, base, length, write=write), length, writable=write)
+
+    def _map_file(self, rights: int) -> MappedMemory:
         with self._lock:
-            found = self._maps.get(write)
+            found = self._maps.get(rights)
             if found is None:
                 self._engine.files.machine_of(self._number)  # raises if the handle is closed
-                it = wire.Map(0, self._number, wire.MAP_READ | (wire.MAP_WRITE if write else 0))
                 peer = Peer(pid=os.getpid(), uid=os.getuid())
+                it = wire.Map(0, self._number, rights)
                 mapped, fd = map_memory(self._engine, self._handle, peer, it)
-                found = self._maps[write] = MappedMemory(fd, tuple(mapped.rows), writable=write)
+                writable = bool(rights & wire.MAP_WRITE)
+                found = MappedMemory(fd, tuple(mapped.rows), writable=writable)
+                self._maps[rights] = found
 
             return found
 

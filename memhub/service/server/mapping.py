@@ -1,9 +1,10 @@
-"""Shared memory: a machine's RAM as a descriptor that a local client maps.
+"""Shared memory: a machine's RAM, and what else there is, as descriptors that a local client maps.
 
 Accesses through a mapping are not checked and not logged, and the mapping lasts as long as the
 client keeps it. So writing is granted only where write(2) could change every byte of the file
-too: the machine has no raised securelevel and no ROM, and either allows writes to write-protected
-ranges (`wp_writes = "allow"`) or has none now.
+too: the machine has no raised securelevel, and either allows writes to write-protected ranges
+(`wp_writes = "allow"`) or has none in its RAM now. ROM is in a file of its own, which nobody can
+write.
 
 A client must not be able to turn a mapping for reading into one for writing. How the memory file
 prevents that is described in `memhub.core.memory.backing`; `seal_machines` seals the memory of
@@ -15,6 +16,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from memhub.core.memory.pages import page_segments
+from memhub.core.memory.pieces import protected
 from memhub.core.open_close import check_open
 from memhub.core.service_events import MemoryMapped
 from memhub.errors import DeviceError, NotPermitted, NotSupported
@@ -55,7 +58,7 @@ def map_memory(engine: Engine, handle: Handle, peer: Peer, it: wire.Map) -> tupl
     fd = -1
     try:
         check_map(handle.file, machine, it.rights, local=peer.uid is not None)
-        fd = open_memory(machine, writable=bool(it.rights & wire.MAP_WRITE))
+        fd = open_memory(machine, it.rights)
     except DeviceError as refusal:
         error = refusal
 
@@ -65,7 +68,9 @@ def map_memory(engine: Engine, handle: Handle, peer: Peer, it: wire.Map) -> tupl
         if error is not None:
             raise error
 
-        return wire.Mapped(it.request, it.rights, wire.map_table(table(machine))), fd
+        rows = rom_table(machine) if it.rights == wire.MAP_ROM else ram_table(machine)
+
+        return wire.Mapped(it.request, it.rights, wire.map_table(rows)), fd
     except BaseException:
         if fd >= 0:
             os.close(fd)
@@ -98,24 +103,23 @@ def check_write(machine: Machine) -> None:
         NotPermitted: EPERM.
     """
     check_open(machine, writable=True)
-    for extent in machine.memory.extents:
-        if extent.kind == "rom":
-            raise NotPermitted(
-                f"{machine.name} has ROM at {extent.base:#x}, which a mapping could write: "
-                "it is mapped for reading only"
-            )
-
-    if machine.memory.sealed:
+    if machine.memory.files.sealed:
         raise NotPermitted(
             f"the memory of {machine.name} is sealed against writing by a mapping: when the "
             "service started, its rules let no local user write it"
         )
 
-    if machine.protection() is not None:
-        raise NotPermitted(
-            f"{machine.name} has write-protected ranges, which a mapping could write: "
-            "it is mapped for reading only"
-        )
+    protection = machine.protection()
+    if protection is None:
+        return
+
+    for base, length, _, _ in ram_table(machine):
+        found = protected(protection, base, base + length)
+        if found is not None:
+            raise NotPermitted(
+                f"{machine.name} has write-protected RAM at {found[0]:#x}, which a mapping could "
+                "write: it is mapped for reading only"
+            )
 
 
 def seal_machines(machines: Iterable[Machine], rules: Iterable[RightsRule]) -> None:
@@ -132,21 +136,24 @@ def seal_machines(machines: Iterable[Machine], rules: Iterable[RightsRule]) -> N
     writers = [rule for rule in rules if rule.uid is not None and "write-memory" in rule.allow]
     for machine in machines:
         if not any(rule.machine in ("*", machine.name) for rule in writers):
-            machine.memory.seal_writes()
+            machine.memory.files.seal_writes()
 
 
-def open_memory(machine: Machine, *, writable: bool) -> int:
-    """A new descriptor of a machine's memory file, for reading unless `writable`.
+def open_memory(machine: Machine, rights: int) -> int:
+    """A new descriptor of one of a machine's memory files.
 
     Raises:
-        NotSupported: EOPNOTSUPP; the machine has no memory, or the system has no memory files.
+        NotSupported: EOPNOTSUPP; the machine has no RAM, or the system has no memory files.
         DeviceError: ENOMEM; the host has no memory or no descriptor left.
     """
-    if not machine.memory.extents:
-        raise NotSupported(f"{machine.name} has no memory behind any address")
-
+    memory = machine.memory
     try:
-        fd = machine.memory.open_again(writable=writable)
+        if rights == wire.MAP_ROM:
+            fd = memory.files.open_rom()
+        elif all(extent.kind == "rom" for extent in memory.extents):
+            raise NotSupported(f"{machine.name} has no RAM at any address")
+        else:
+            fd = memory.open_ram(writable=bool(rights & wire.MAP_WRITE))
     except DeviceError:
         raise
     except OSError as error:
@@ -158,10 +165,14 @@ def open_memory(machine: Machine, *, writable: bool) -> int:
     return fd
 
 
-def table(machine: Machine) -> Iterator[Row]:
-    """The memory that a mapping shows: a machine's extents without the windows of devices."""
+def ram_table(machine: Machine) -> Iterator[Row]:
+    """What the file with the RAM holds: the extents without the windows of devices."""
+    limit = _end(machine)
     for extent in machine.memory.extents:
-        at, end = extent.base, extent.base + extent.length
+        at, end = extent.base, min(extent.base + extent.length, limit)
+        if extent.kind == "rom":
+            continue
+
         for window in machine.memory.windows:
             if window.base < end and at < window.end:
                 if at < window.base:
@@ -171,3 +182,24 @@ def table(machine: Machine) -> Iterator[Row]:
 
         if at < end:
             yield at, end - at, extent.offset + at - extent.base, extent.kind
+
+
+def _end(machine: Machine) -> int:
+    """One past the last address that the machine's kernel maps: 4 GiB on i386 without PAE."""
+    last, top = machine.transfer.rules.mem_last, machine.memory.top
+
+    return top if last is None else min(top, last + 1)
+
+
+def rom_table(machine: Machine) -> Iterator[Row]:
+    """Every page without RAM, and every page with a device: ROM by its place in its file."""
+    rom = {it.base: it.offset for it in machine.memory.extents if it.kind == "rom"}
+    end = _end(machine)
+    for low, stop, segment in page_segments(machine.memory.segments(0, end)):
+        high = min(stop, end)
+        if segment.window is not None:
+            yield low, high - low, 0, "device"
+        elif segment.content and segment.delta is not None:
+            yield low, high - low, rom[-segment.delta] + segment.delta + low, "rom"
+        elif segment.kind != "ram":
+            yield low, high - low, 0, "open"

@@ -12,10 +12,12 @@
 from memhub.service.wire.client import ClientProtocol as ClientProtocol
 from memhub.service.wire.decoder import Decoder as Decoder
 from memhub.service.wire.greeting import FEATURE_MAP as FEATURE_MAP
+from memhub.service.wire.greeting import FEATURE_MAP_ROM as FEATURE_MAP_ROM
 from memhub.service.wire.greeting import FEATURE_REFUSALS as FEATURE_REFUSALS
 from memhub.service.wire.greeting import FEATURE_SET as FEATURE_SET
 from memhub.service.wire.greeting import FEATURE_STRINGS as FEATURE_STRINGS
 from memhub.service.wire.greeting import FEATURES as FEATURES
+from memhub.service.wire.greeting import MAP_FEATURES as MAP_FEATURES
 from memhub.service.wire.greeting import MODEL_ILP32 as MODEL_ILP32
 from memhub.service.wire.greeting import MODEL_LP64 as MODEL_LP64
 from memhub.service.wire.greeting import MODEL_NATIVE as MODEL_NATIVE
@@ -36,6 +38,7 @@ from memhub.service.wire.protocol import Limits as Limits
 from memhub.service.wire.protocol import pieces as pieces
 from memhub.service.wire.refusals import error_from_wire as error_from_wire
 from memhub.service.wire.refusals import error_to_wire as error_to_wire
+from memhub.service.wire.replies import OPEN_BUS_SIZE as OPEN_BUS_SIZE
 from memhub.service.wire.replies import Claimed as Claimed
 from memhub.service.wire.replies import Error as Error
 from memhub.service.wire.replies import Mapped as Mapped
@@ -43,6 +46,7 @@ from memhub.service.wire.replies import Opened as Opened
 from memhub.service.wire.replies import SetDone as SetDone
 from memhub.service.wire.replies import map_table as map_table
 from memhub.service.wire.requests import MAP_READ as MAP_READ
+from memhub.service.wire.requests import MAP_ROM as MAP_ROM
 from memhub.service.wire.requests import MAP_WRITE as MAP_WRITE
 from memhub.service.wire.requests import OPEN_READ as OPEN_READ
 from memhub.service.wire.requests import OPEN_UNDO as OPEN_UNDO

@@ -22,12 +22,14 @@ MODEL_ILP32: Final = 2
 
 #: Bits of HELLO's `features`: what a client asks for and a service grants, each for itself.
 FEATURE_MAP: Final = 1
-FEATURE_STRINGS: Final = 2
-FEATURE_SET: Final = 4
-FEATURE_REFUSALS: Final = 8
+FEATURE_MAP_ROM: Final = 2
+FEATURE_STRINGS: Final = 4
+FEATURE_SET: Final = 8
+FEATURE_REFUSALS: Final = 16
 
-#: What every connection may have; MAP needs a local one.
+#: What every connection may have, and what a local one may have beside it.
 FEATURES: Final = FEATURE_STRINGS | FEATURE_SET | FEATURE_REFUSALS
+MAP_FEATURES: Final = FEATURE_MAP | FEATURE_MAP_ROM
 
 #: The smallest `max_body` that a server may set, and the largest body of HELLO.
 MIN_BODY: Final = 4096

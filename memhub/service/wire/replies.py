@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 MAP_ROW: Final = Struct("<QQQII")
 
 #: What lies in a row of MAPPED's table, by its kind number.
-MAP_KINDS: Final = ("ram", "rom", "acpi", "nvs")
+MAP_KINDS: Final = ("ram", "rom", "acpi", "nvs", "open", "device")
+
+#: The file that answers MAP_ROM begins with so many bytes 0xff.
+OPEN_BUS_SIZE: Final = 1 << 20
 
 
 class Opened(Message):
@@ -83,10 +86,10 @@ class SetDone(Message):
 
 
 class Mapped(Message):
-    """A file holds the machine's RAM; its descriptor is sent with this frame (SCM_RIGHTS).
+    """What a file holds; its descriptor is sent with this frame (SCM_RIGHTS).
 
     Attributes:
-        rights: what was granted: MAP_READ 1, MAP_WRITE 2.
+        rights: what was granted: MAP_READ 1, MAP_WRITE 2, MAP_ROM 4.
         table: rows of 32 bytes: u64 base, u64 length, u64 offset, u32 kind, u32 0.
     """
 

@@ -24,6 +24,7 @@ SUBSCRIBE_REFUSED: Final = 1
 
 MAP_READ: Final = 1
 MAP_WRITE: Final = 2
+MAP_ROM: Final = 4
 
 SEEK_SET: Final = 0
 SEEK_CUR: Final = 1
@@ -252,11 +253,12 @@ class Explain(Message):
 
 
 class Map(Message):
-    """Ask for the machine's RAM as a file to mmap; MAPPED answers. Unix sockets only.
+    """Ask for a file to mmap; MAPPED answers. Unix sockets only.
 
     Attributes:
         handle: from OPENED.
-        rights: MAP_READ 1, MAP_WRITE 2.
+        rights: the machine's RAM: MAP_READ 1, MAP_WRITE 2, or both 3. What is not RAM, for
+            reading: MAP_ROM 4, only with FEATURE_MAP_ROM.
     """
 
     TYPE: ClassVar[int] = 0x2C
@@ -265,8 +267,8 @@ class Map(Message):
     rights: u32
 
     def check(self) -> None:
-        if not self.rights or self.rights & ~(MAP_READ | MAP_WRITE):
-            raise ProtocolError(f"MAP asks for rights {self.rights:#x}, which is not 1, 2 or 3")
+        if not MAP_READ <= self.rights <= MAP_ROM:
+            raise ProtocolError(f"MAP asks for rights {self.rights:#x}, which is not 1, 2, 3 or 4")
 
 
 class Ping(Message):

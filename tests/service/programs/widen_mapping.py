@@ -151,5 +151,5 @@ for name, way in WAYS.items():
     worked.append(name)
 
 readable = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)[:4]
-found = {"worked": worked, "uid": os.getuid(), "read": readable.decode()}
+found = {"worked": worked, "uid": os.getuid(), "read": readable.decode("latin-1")}
 sys.stdout.write(json.dumps(found))

@@ -1,0 +1,125 @@
+"""The files of a machine's memory: one with the RAM, one with the ROM; made when first needed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from memhub.abi import PAGE_SIZE
+from memhub.core.memory.pages import filled_pages, make_rom_file, make_store, page_edges
+from memhub.errors import BadHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memhub.core.memory.backing import Store
+    from memhub.core.memory.physmap import Extent, Segment
+
+
+class MemoryFiles:
+    """What keeps the bytes of one machine's memory, and what may be handed out of it.
+
+    The ROM is in a file of its own, which nobody can write, so that a descriptor of the RAM for
+    writing does not reach it. The machine itself reads its ROM from the memory map.
+
+    Args:
+        extents: the backed memory and its place in its file.
+        ground: what lies at each address, without windows.
+
+    Attributes:
+        closed: nothing can be reached any more.
+        store: the RAM, or None where nothing reached it.
+        sealed: nobody else is to write the RAM; see `seal_writes`.
+        shared: descriptors of the RAM were handed out.
+    """
+
+    __slots__ = ("_extents", "_ground", "_rom", "closed", "sealed", "shared", "store")
+
+    def __init__(self, extents: Sequence[Extent], ground: Sequence[Segment]) -> None:
+        self._extents = extents
+        self._ground = ground
+        self._rom: Store | None = None
+        self.closed = False
+        self.store: Store | None = None
+        self.sealed = False
+        self.shared = False
+
+    def check(self) -> None:
+        """Refuse what comes after `close`.
+
+        Raises:
+            BadHandle: the memory is closed (EBADF).
+        """
+        if self.closed:
+            raise BadHandle("the machine's memory is closed")
+
+    def ram(self) -> Store:
+        """The store of the RAM.
+
+        Raises:
+            BadHandle: the memory is closed (EBADF).
+            ValueError: the machine has no RAM.
+            DeviceError: ENOMEM; the host has no memory or no descriptor left.
+        """
+        if self.store is None:
+            self.check()
+            self.store = make_store(self._extents, sealed=self.sealed)
+
+        return self.store
+
+    def pages(self) -> dict[int, bytes]:
+        """The pages of the RAM that hold something, without what `open_ram` copied into them."""
+        found = filled_pages(self.store)
+        for place, data in page_edges(self._extents, self._ground) if self.shared else ():
+            page = place - place % PAGE_SIZE
+            held = bytearray(found.pop(page, b""))
+            held[place - page : place - page + len(data)] = bytes(len(data))
+            if any(held):
+                found[page] = bytes(held)
+
+        return found
+
+    def open_ram(self, *, writable: bool) -> int:
+        """A new descriptor of the RAM's memfd, the caller's; -1 where the system has no memfd.
+
+        What else lies in a page with RAM is copied into the file as it is now.
+
+        Raises:
+            OSError: the system cannot open the memfd again.
+            BadHandle: as `ram`, whose other errors it has too.
+        """
+        store = self.ram()
+        if not self.shared:
+            for place, data in page_edges(self._extents, self._ground):
+                store.write(place, data)
+
+        self.shared = True
+
+        return store.open_again(writable=writable)
+
+    def open_rom(self) -> int:
+        """As `open_ram`, of a file with `OPEN_BUS_SIZE` bytes 0xff and the ROM; for reading.
+
+        Nobody can write it, whoever opens it (Linux 5.1).
+        """
+        self.check()
+        if self._rom is None:
+            self._rom = make_rom_file(self._extents)
+
+        return self._rom.open_again(writable=False)
+
+    def seal_writes(self) -> None:
+        """Let nobody else write the RAM; after `open_ram` the file's seals are final."""
+        self.sealed = True
+        if self.store is not None:
+            with suppress(OSError):
+                self.store.seal_writes()
+
+    def close(self) -> None:
+        """Give pages and descriptors back; later accesses answer EBADF. Twice is once."""
+        self.closed = True
+        for store in (self.store, self._rom):
+            if store is not None:
+                store.close()
+
+        self.store = self._rom = None
