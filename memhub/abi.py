@@ -14,7 +14,6 @@ import enum
 import errno as host_errno
 from dataclasses import dataclass, field
 from functools import lru_cache
-from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi_layout import EVERY_SLOT as EVERY_SLOT
@@ -45,6 +44,7 @@ from memhub.abi_layout import PAGE_SIZE as PAGE_SIZE
 from memhub.abi_layout import U64_MAX as U64_MAX
 from memhub.abi_layout import IoctlReply as IoctlReply
 from memhub.abi_layout import owner_bytes as _owner_bytes
+from memhub.arguments import take_integers
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
@@ -108,20 +108,6 @@ class Errno(enum.IntEnum):
     def host(self) -> int:
         """The number that this machine's C library uses for the same name."""
         return int(getattr(host_errno, self.name, self.value))
-
-
-def take_integers(it: object, names: Iterable[str]) -> None:
-    """Make attributes of a value Python's own integers, where they are numpy's or the like.
-
-    Raises:
-        TypeError: an attribute is not an integer.
-    """
-    for name in names:
-        value = getattr(it, name)
-        try:
-            object.__setattr__(it, name, int(index(value)))
-        except TypeError:
-            raise TypeError(f"{name} {value!r} is not an integer") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,10 @@
 handles of the service's two clients, and `LocalHandle`. A face translates calls to requests and
 answers back, and decides nothing.
 
+What has the wrong type is a TypeError that names the argument, its value and the type. An integer
+is whatever has `__index__` (True is 1), bytes are any buffer, seconds are any number. A wait of
+4294967.295 seconds (49 days) or more has no limit, and no lease is longer.
+
 Over a service every method can also raise ConnectionError: the service is gone.
 """
 
@@ -24,11 +28,7 @@ if TYPE_CHECKING:
 
 
 class AsyncDeviceFile(Protocol):
-    """An open device file; close it, or use it in `async with`.
-
-    Every method but `close` raises BadHandle
-    (EBADF) once it is closed.
-    """
+    """An open device file; every method but `close` raises BadHandle (EBADF) once it is closed."""
 
     @property
     def path(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from memhub.arguments import take_buffer, take_integer, take_optional
 from memhub.core.requests import EndTransfer
 from memhub.core.transfers import decide_end_transfer, not_open
 from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 async def read_devices(engine: Engine, handle: int, length: int, offset: int | None) -> bytes:
     """Read a span that reaches a device; arguments and errors are those of `Handle.pread`."""
+    length, offset = take_integer("length", length), take_optional("offset", offset)
     file, machine = engine.files.file(handle), engine.files.machine_of(handle)
     at = file.offset if offset is None else offset
     op: ReadOp = "read" if offset is None else "pread"
@@ -44,6 +46,7 @@ async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int |
     What a device has taken cannot be taken back: a write that is cancelled is recorded with
     ECANCELED and no count, and one whose handle is closed meanwhile stands.
     """
+    data, offset = take_buffer("data", data), take_optional("offset", offset)
     file, machine = engine.files.file(handle), engine.files.machine_of(handle)
     if not file.writable:
         raise not_open(file, "writing")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, final
 import anyio
 from anyio.lowlevel import checkpoint
 
+from memhub.arguments import take_seconds
 from memhub.async_shell import await_answer, close_cause
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
@@ -21,6 +22,8 @@ from memhub.core.requests import (
     ClaimRange,
     Explain,
     GetRanges,
+    Pread,
+    Pwrite,
     Read,
     RefuseIoctl,
     ReleaseRange,
@@ -35,7 +38,7 @@ from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
-    decode_ioctl,
+    ask_ioctl,
     encode_get,
     remove_request,
     update_request,
@@ -156,7 +159,7 @@ class Handle:
         """Read at `offset`, an unsigned 64-bit number; the handle's own does not move."""
         await checkpoint()
         try:
-            return self._engine.submit(Read(self.number, length, offset))
+            return self._engine.submit(Pread(self.number, length, offset))
         except NeedsDevice:
             return await read_devices(self._engine, self.number, length, offset)
 
@@ -172,7 +175,7 @@ class Handle:
         """Write at `offset`, an unsigned 64-bit number; the handle's own does not move."""
         await checkpoint()
         try:
-            return self._engine.submit(Write(self.number, data, offset))
+            return self._engine.submit(Pwrite(self.number, data, offset))
         except NeedsDevice:
             return await write_devices(self._engine, self.number, data, offset)
 
@@ -182,7 +185,7 @@ class Handle:
 
     def pread_nowait(self, length: int, offset: int) -> bytes:
         """`pread` without a checkpoint; `anyio.WouldBlock` where a device model takes part."""
-        return self._move_nowait(Read(self.number, length, offset))
+        return self._move_nowait(Pread(self.number, length, offset))
 
     def write_nowait(self, data: Buffer) -> int:
         """`write` without a checkpoint; `anyio.WouldBlock` where a device model takes part."""
@@ -190,7 +193,7 @@ class Handle:
 
     def pwrite_nowait(self, data: Buffer, offset: int) -> int:
         """`pwrite` without a checkpoint; `anyio.WouldBlock` where a device model takes part."""
-        return self._move_nowait(Write(self.number, data, offset))
+        return self._move_nowait(Pwrite(self.number, data, offset))
 
     def _move_nowait(self, request: Request[R]) -> R:
         try:
@@ -221,10 +224,7 @@ class Handle:
     ) -> IoctlReply:
         """Make an ioctl in the device's own binary layout."""
         await checkpoint()
-        room = None if descs is None else len(descs)
-        asked = decode_ioctl(
-            self.file.model, self.number, request, op, descs or b"", room, wait=wait, fence=fence
-        )
+        asked = ask_ioctl(self.file.model, self.number, request, op, descs, wait, fence)
         if isinstance(asked, SetRange):
             await self._answer(asked)
             return IoctlReply(bytes(op), b"")
@@ -235,8 +235,8 @@ class Handle:
         self, request: int, op: Buffer, descs: Buffer | None = None, *, fence: int | None = None
     ) -> IoctlReply:
         """`ioctl` without a checkpoint or a wait; `anyio.WouldBlock` if a commit takes time."""
-        model, room = self.file.model, None if descs is None else len(descs)
-        asked = decode_ioctl(model, self.number, request, op, descs or b"", room, fence=fence)
+        model = self.file.model
+        asked = ask_ioctl(model, self.number, request, op, descs, None, fence)
         if isinstance(asked, SetRange):
             if self.machine.commit_ns:
                 raise anyio.WouldBlock
@@ -342,7 +342,7 @@ class Handle:
     async def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
         await checkpoint()
-        await self._answer(AwaitFree(self.number, base, length, wait))
+        await self._answer(AwaitFree(self.number, base, length, take_seconds("wait", wait)))
 
     async def _answer(self, request: WaitingRequest[R]) -> R:
         answer = self._engine.submit(request)

@@ -9,8 +9,8 @@ from weakref import WeakSet
 
 import anyio
 
+from memhub.arguments import take_names, take_span, take_text
 from memhub.clock import SystemClock
-from memhub.core.claim_requests import check_span
 from memhub.core.files import Principal
 from memhub.core.instant import NEVER
 from memhub.core.requests import BreakClaim
@@ -19,7 +19,7 @@ from memhub.lifecycle import close_all_files
 from memhub.process import Process
 from memhub.report import report
 from memhub.startup import make_engine, record_ends, record_starts
-from memhub.subscriptions import CHANGES, Subscription
+from memhub.subscriptions import CHANGES, Subscription, take_span_of_interest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -152,6 +152,9 @@ class Hub(anyio.AsyncContextManagerMixin):
         if not self._entered:
             raise RuntimeError("the hub is not in use: open it in `async with Hub(...) as hub`")
 
+        if name is not None:
+            take_text("name", name)
+
         number = next(self._processes)
         who = Principal(number, name or f"process-{number}", pid, uid, privileged)
 
@@ -207,18 +210,20 @@ class Hub(anyio.AsyncContextManagerMixin):
             size: how many events are held for a slow reader before the oldest is dropped.
 
         Raises:
-            InvalidArgument: EINVAL; the range is empty or does not fit 64 bits.
+            ValueError: one of `base` and `length` without the other, no range, or no size.
+            TypeError: an argument has the wrong type.
         """
-        span = check_span(base, length) if base is not None and length is not None else None
-        wanted = None if machines is None else frozenset(machines)
+        span, size = take_span_of_interest(base, length, size)
+        wanted = None if machines is None else take_names("machines", machines)
         if machine is not None:
+            take_text("machine", machine)
             wanted = frozenset({machine}) if wanted is None else wanted & {machine}
 
         subscription = Subscription(
             self.engine.listen,
             machines=wanted,
             span=span,
-            events=frozenset(events),
+            events=take_names("events", events),
             failures=failures,
             size=size,
         )
@@ -244,7 +249,7 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def claims(self, machine: str | None = None) -> list[Claim]:
         """The live claims on a machine (the default one if None), oldest first."""
-        return list(self.engine.machine(machine or "").claims.claims.values())
+        return list(self._machine(machine).claims.claims.values())
 
     def map_device(
         self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
@@ -260,7 +265,12 @@ class Hub(anyio.AsyncContextManagerMixin):
         Raises:
             ValueError: out of bounds, or another device is there.
         """
-        return self.engine.machine(machine or "").memory.map_mmio(base, length, device)
+        base, length = take_span(base, length)
+
+        return self._machine(machine).memory.map_mmio(base, length, device)
+
+    def _machine(self, name: str | None) -> Machine:
+        return self.engine.machine("" if name is None else take_text("machine", name))
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the records of many looks share one write; see `Engine.batch`."""

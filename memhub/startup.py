@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 import orjson
 
 from memhub.arches import load_arches
+from memhub.arguments import take_kind, take_text
+from memhub.audit import AuditLog
 from memhub.core import events
 from memhub.core.machine import Machine
+from memhub.core.spec import MachineSpec
+from memhub.core.spec_rules import checked_spec, machine_name
 from memhub.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.driver import Arch
     from memhub.core.instant import Instant
-    from memhub.core.spec import MachineSpec
 
 
 def make_engine(
@@ -45,18 +47,29 @@ def make_engine(
     """
     known = load_arches() if arches is None else arches
     machines: dict[str, Machine] = {}
+    folded: dict[str, str] = {}
     for spec in specs:
-        if spec.name in machines:
-            raise ValueError(f"two machines are named {spec.name!r}")
+        take_kind("machine", spec, MachineSpec)
+        try:
+            name = machine_name(spec.name, folded)
+        except ValueError as error:
+            raise ValueError(f"machine {spec.name!r}: {error}") from None
 
-        machines[spec.name] = Machine.make(spec, known[spec.arch])
+        if name in machines:
+            raise ValueError(f"two machines are named {name!r}")
+
+        arch = known[take_text(f"machine {name!r}: arch", spec.arch)]
+        machines[name] = Machine.make(checked_spec(spec, arch), arch)
 
     if not machines:
         raise ValueError("a hub needs at least one machine")
 
-    first = next(iter(machines)) if default is None else default
+    first = next(iter(machines)) if default is None else take_text("default", default)
     if first not in machines:
         raise ValueError(f"the default machine {first!r} is not among {sorted(machines)}")
+
+    if log is not None:
+        take_kind("log", log, AuditLog)
 
     return Engine(machines, first, clock, log)
 

@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 import anyio
 from anyio.lowlevel import checkpoint
 
+from memhub.abi import U64_MAX
+from memhub.arguments import show_integer, take_integer, take_span
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+U32_MAX: Final = 0xFFFFFFFF
 
 #: What counts as a change, when no events are named.
 CHANGES: Final = frozenset(
@@ -30,6 +35,35 @@ CHANGES: Final = frozenset(
         "device.detach",
     }
 )
+
+
+def take_span_of_interest(
+    base: int | None, length: int | None, size: int
+) -> tuple[tuple[int, int] | None, int]:
+    """The range and the size of a subscription, of a hub here or of a service.
+
+    Returns:
+        first byte and one past the last, or None for everything; how many events it holds.
+
+    Raises:
+        ValueError: one of `base` and `length` without the other, no range, or no size.
+        TypeError: one of them is not an integer.
+    """
+    size = take_integer("size", size)
+    if not 0 < size <= U32_MAX:
+        raise ValueError(f"a subscription cannot hold {show_integer(size)} events: 1 to {U32_MAX}")
+
+    if base is None and length is None:
+        return None, size
+
+    if base is None or length is None:
+        raise ValueError(f"base {base} and length {length} are given together or not at all")
+
+    base, length = take_span(base, length)
+    if not 0 <= base <= U64_MAX or not 0 < length <= min(U64_MAX, U64_MAX + 1 - base):
+        raise ValueError(f"{base:#x}/{length:#x} is not a range of 64-bit addresses")
+
+    return (base, base + length), size
 
 
 @final
@@ -50,9 +84,6 @@ class Subscription:
         failures: bool,
         size: int,
     ) -> None:
-        if size < 1:
-            raise ValueError(f"a subscription cannot hold {size} events")
-
         self._machines = machines
         self._span = span
         self._events = events

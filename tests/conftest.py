@@ -27,3 +27,9 @@ settings.load_profile("campaign" if _CAMPAIGN else "memhub")
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Every async test runs on asyncio and on trio."""
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages on one line, whatever the paths in them; tests/cli/test_width.py folds them."""
+    monkeypatch.setenv("COLUMNS", "1000")

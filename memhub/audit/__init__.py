@@ -5,7 +5,7 @@ logger   the structlog processors               tail    what a file to be contin
 log      AuditLog, the writer                   verify  where a chain breaks
 schema   every field and event                  reader  records and counts
 line     what a line may hold                   source  files, pipes and gzip, read once
-place    whether the path leads to the file
+place    whether the path leads to the file     select  which records a question is about
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from memhub.audit.chain import Mark as Mark
 from memhub.audit.failure import AuditError as AuditError
 from memhub.audit.log import AuditLog as AuditLog
 from memhub.audit.reader import Summary as Summary
+from memhub.audit.reader import read_lines as read_lines
 from memhub.audit.reader import read_records as read_records
 from memhub.audit.reader import summary as summary
 from memhub.audit.schema import SCHEMA_VERSION as SCHEMA_VERSION
+from memhub.audit.select import Selection as Selection
+from memhub.audit.select import Window as Window
 from memhub.audit.sink import Durability as Durability
 from memhub.audit.tail import EndedFile as EndedFile
 from memhub.audit.tail import RecoveredTail as RecoveredTail
@@ -33,8 +36,11 @@ __all__ = (
     "EndedFile",
     "Mark",
     "RecoveredTail",
+    "Selection",
     "Summary",
     "Verdict",
+    "Window",
+    "read_lines",
     "read_records",
     "summary",
     "verify",

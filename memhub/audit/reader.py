@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
+from memhub.audit.select import EVERYTHING, Selection
 from memhub.audit.source import DamagedSource, open_source, split_lines
 
 if TYPE_CHECKING:
@@ -39,11 +40,26 @@ def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterat
             with a member twice or a number beyond 64 bits, of another schema version, or with a
             list or an object where the schema has a single value. It names the line.
     """
+    return (record for _, record in read_lines(path, typed=typed))
+
+
+def read_lines(
+    path: str | os.PathLike[str], *, typed: bool = False
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Iterate over the lines of a log, without their newlines, and the records that they hold.
+
+    Args:
+        path: as for `read_records`.
+        typed: likewise.
+
+    Raises:
+        AuditError: as `read_records` does.
+    """
     number = 1
     with open_source(path) as source:
         try:
             for number, line in enumerate(split_lines(source.blocks()), 1):
-                yield parse_record(line, typed=typed)
+                yield line, parse_record(line, typed=typed)
                 number += 1
         except DamagedSource as error:
             raise AuditError(source.name, f"audit log not read: line {number}: {error}") from error
@@ -94,11 +110,12 @@ class Summary:
     owners: Counter[str] = field(default_factory=Counter)
 
 
-def summary(path: str | os.PathLike[str]) -> Summary:
+def summary(path: str | os.PathLike[str], selection: Selection = EVERYTHING) -> Summary:
     """Count a log's records by event, operation, errno, machine, process and owner.
 
     Args:
         path: as for `read_records`.
+        selection: which records are counted; all if not given.
 
     Raises:
         AuditError: as `read_records` does for typed records.
@@ -106,6 +123,9 @@ def summary(path: str | os.PathLike[str]) -> Summary:
     total = Summary()
     counters = [(getattr(total, name), key) for name, key in _COUNTED.items()]
     for record in read_records(path, typed=True):
+        if not selection.matches(record):
+            continue
+
         total.records += 1
         wall = record.get("wall_ns")
         if total.first_ns is None:

@@ -277,11 +277,6 @@ EVENTS: Final[dict[str, Event]] = {
         (*_WHO, "peer", "op", "errno", "reason"),
         (*_WHERE, "device", "handle"),
     ),
-    "fault": Event(
-        "a fault rule answered in place of the device",
-        (*_WHERE, *_WHO, "op", "errno", "cause"),
-        ("device", "reason", "handle", *_RANGE, "duration_ns", "count"),
-    ),
 }
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
+from typing import TYPE_CHECKING
+
 from memhub.cli.failures import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 _LIMIT = 1 << 64
+
+#: The longest time that an option takes, in seconds.
+DAY = 86400
 
 
 def address(text: str) -> int:
@@ -27,6 +36,40 @@ def address(text: str) -> int:
     return value
 
 
+def seconds(text: str) -> float:
+    """Read a time in seconds that an option gives: `0.5`, at most a day.
+
+    Raises:
+        ArgumentTypeError: the text is not a number from 0 to 86400.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+
+    if not 0 <= value <= DAY:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to {DAY}")
+
+    return value
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Make the reader of an option's whole number, which refuses those out of bounds."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text, 0)
+        except ValueError:
+            value = least - 1
+
+        if not least <= value <= most:
+            raise ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+
+        return value
+
+    return read
+
+
 def amount(text: str) -> int:
     """Read a number of bytes: `4096`, `0x1000`, `64K`, `2M`.
 
@@ -43,3 +86,17 @@ def amount(text: str) -> int:
         raise CommandFailed(f"{text!r} is not a number of bytes: give it as 4096, 0x1000 or 64K")
 
     return value
+
+
+def size(count: int) -> str:
+    """A number of bytes, as `256M`."""
+    for letter, shift in reversed(_UNITS.items()):
+        if count and not count % (1 << shift):
+            return f"{count >> shift}{letter.upper()}"
+
+    return str(count)
+
+
+def extent(base: int, length: int) -> str:
+    """A range, as `0xe0000000+256M`."""
+    return f"{base:#x}+{size(length)}"

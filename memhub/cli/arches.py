@@ -56,7 +56,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
             (f"{row['name']:<{name}}", "bold"),
             f"  {row['model']:<5}  {row['slots']:<{slots}}  ",
             (f"from {row['source']}", "dim"),
+            hang=name + 2,
         )
         indent = " " * (name + 2)
-        screen.line(f"{indent}{row['summary']}")
-        screen.line((f"{indent}{', '.join(row['attributes']) or 'no attributes'}", "dim"))
+        attributes = ", ".join(row["attributes"]) or "no attributes"
+        screen.line(f"{indent}{row['summary']}", hang=name + 2)
+        screen.line((f"{indent}{attributes}", "dim"), hang=name + 2)

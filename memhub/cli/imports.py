@@ -2,7 +2,11 @@
 
 Reads a boot log of Linux or Xen, /proc/mtrr, the output of memcontrol list, or registers as
 rdmsr, cpucontrol, chipsec, EDK2 and coreboot print them. What is odd about it is printed on
-standard error and is in the TOML as comments.
+standard error and is in the TOML as comments: a line that is not understood, a fault of the
+firmware, and what had to be assumed as the text does not say it.
+
+exit codes: 0, also if the text is odd; 1 if a machine cannot be made from it, or --strict refuses
+it; 2 if a file cannot be read or written, or for wrong usage
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    """Run `memhub import`; 1 if a machine cannot be made from the text."""
+    """Run `memhub import`."""
     parser.add_argument("file", metavar="FILE", help="the text; - reads standard input")
     parser.add_argument("--phys-bits", type=int, metavar="N", help="physical address width")
     parser.add_argument("--name", default="imported", help="the machine's name (%(default)s)")
@@ -28,8 +32,15 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument(
         "-o", dest="output", metavar="FILE", help="write here, once the whole import has succeeded"
     )
+    parser.add_argument("--force", action="store_true", help="replace the file of -o")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="write nothing if the text is odd in more than what had to be assumed",
+    )
     chosen = parser.parse_args(arguments)
 
+    from memhub.cli.failures import CommandFailed
     from memhub.cli.terminal import complain, document, json_document, print_document
     from memhub.config import to_toml
 
@@ -37,23 +48,30 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     for oddity in imported.oddities:
         complain(f"{chosen.file}: {oddity}")
 
+    # what a kind of text never says is no fault of this one
+    faults = [it for it in imported.oddities if not it.startswith("assumed: ")]
+    if chosen.strict and faults:
+        raise CommandFailed(f"{chosen.file}: refused by --strict: {'; '.join(faults)}", 1)
+
     text = json_document(_facts(imported)) if chosen.json else to_toml(imported)
     if chosen.output is None or chosen.output == "-":
         print_document(text)
     else:
-        replace_file(Path(chosen.output), document(text))
+        _write_file(Path(chosen.output), document(text), force=chosen.force)
 
     return 0
 
 
-def replace_file(path: Path, text: str) -> None:
+def _write_file(path: Path, text: str, *, force: bool) -> None:
     """Write the whole file or nothing: an older one stays until the new one is complete.
 
     Args:
         path: the file; a symbolic link is followed, and a pipe or a device is written to.
         text: the content.
+        force: replace a file that exists.
 
     Raises:
+        CommandFailed: it exists, and is not to be replaced.
         OSError: it cannot be written, and has not changed.
     """
     path = path.resolve() if path.is_symlink() else path
@@ -68,14 +86,37 @@ def replace_file(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
 
-        if path.exists():
-            new.chmod(path.stat().st_mode & 0o7777)
-
-        new.replace(path)
+        if force:
+            _replace(path, new)
+        else:
+            _add(path, new)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         new.unlink(missing_ok=True)
+
+
+def _replace(path: Path, new: Path) -> None:
+    if path.exists():
+        new.chmod(path.stat().st_mode & 0o7777)
+
+    new.replace(path)
+
+
+def _add(path: Path, new: Path) -> None:
+    """Name the new file `path`, which a rename would replace; a link does not."""
+    from memhub.cli.failures import CommandFailed
+
+    try:
+        try:
+            path.hardlink_to(new)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            path.touch(exist_ok=False)
+            new.replace(path)
+    except FileExistsError as error:
+        raise CommandFailed(f"{path} exists: --force replaces it") from error
 
 
 def _import(chosen: argparse.Namespace) -> Imported:

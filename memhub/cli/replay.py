@@ -32,7 +32,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
 
     from memhub.arches import load_arches
-    from memhub.cli.terminal import print_json, print_line, progress
+    from memhub.cli.terminal import complain, print_json, print_line, progress
 
     arches = load_arches()
     run = _Run(arches, chosen.arch)
@@ -40,8 +40,13 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         arches[chosen.arch]
 
     for name in chosen.files:
+        before = len(run.errors)
         with progress(f"replay {Path(name).name}") as tell:
             found = run.file(name, tell)
+
+        # not beside the bar, which is on a line of its own
+        for error in run.errors[before:]:
+            complain(error)
 
         for mismatch in () if chosen.json else found:
             print_line(str(mismatch))
@@ -73,7 +78,7 @@ class _Run:
     by_arch: dict[str, int] = field(default_factory=dict)
 
     def file(self, name: str, tell: Progress) -> list[Mismatch]:
-        """Replay one file; what is wrong with it is printed and counted.
+        """Replay one file; what is wrong with it is kept in `errors`.
 
         Returns:
             its mismatches.
@@ -93,10 +98,10 @@ class _Run:
 
         except OSError as error:
             self.unreadable = True
-            self._wrong(f"{name}: {error.strerror}")
+            self.errors.append(f"{name}: {error.strerror}")
         except (TraceError, ArchNotInstalled) as error:
             where = f"{name}: trace {number}" if number else name
-            self._wrong(f"{where}: {error}")
+            self.errors.append(f"{where}: {error}")
 
         return self.mismatches[before:]
 
@@ -109,12 +114,6 @@ class _Run:
         self.by_arch[done.arch] = self.by_arch.get(done.arch, 0) + 1
         self.mismatches += done.mismatches
         self.unjudged += done.unjudged
-
-    def _wrong(self, reason: str) -> None:
-        from memhub.cli.terminal import complain
-
-        self.errors.append(reason)
-        complain(reason)
 
     def last_line(self) -> str:
         """The counts, in a fixed form that scripts can search for."""

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from memhub.cli.amounts import seconds
 from memhub.cli.backends import BACKENDS, check_backend, run_on
 from memhub.cli.failures import CommandFailed
 from memhub.cli.terminal import output, print_line
@@ -46,7 +47,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument(
         "--grace",
         metavar="SECONDS",
-        type=float,
+        type=seconds,
         default=5.0,
         help="how long requests under way may take at the end (5)",
     )
@@ -166,6 +167,7 @@ def _report(text: str) -> None:
 
 
 def _say(text: str, stream: IO[str]) -> None:
-    print_line(f"memhub: {text}", stream)
+    # a supervisor keeps one line an event
+    print_line(f"memhub: {text}", stream, whole=not stream.isatty())
     with output():
         stream.flush()

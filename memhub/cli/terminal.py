@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from memhub.cli.folding import breaks, fold, width
 from memhub.escape import escape_controls, escape_json
 
 if TYPE_CHECKING:
@@ -71,14 +72,22 @@ def write(text: str, stream: IO[str]) -> None:
             stream.write(text)
 
 
-def print_line(text: str, stream: IO[str] | None = None) -> None:
+def print_line(
+    text: str, stream: IO[str] | None = None, *, hang: int | None = None, whole: bool = False
+) -> None:
     """Write one line, in which nothing but its end can move the cursor.
 
     Args:
         text: the line, without its end.
         stream: where it is written; standard output if None.
+        hang: the indent of what does not fit the first line, as for `fold`.
+        whole: leave it on one line, however long: it is for a program, or to be pasted.
     """
-    write(f"{escape_controls(text)}\n", sys.stdout if stream is None else stream)
+    text = escape_controls(text)
+    if not whole:
+        text = "\n".join(fold(text, width(), hang))
+
+    write(f"{text}\n", sys.stdout if stream is None else stream)
 
 
 def print_text(text: str, *, before: str = "", after: str = "") -> None:
@@ -99,7 +108,7 @@ def complain(text: str) -> None:
     with output():
         sys.stdout.flush()
 
-    print_line(f"memhub: {text}", sys.stderr)
+    print_line(f"memhub: {text}", sys.stderr, hang=8)
 
 
 class Screen:
@@ -115,11 +124,11 @@ class Screen:
         wanted = _shows_colour(self._stream) if colour is None else colour
         self._rich = _console(self._stream) if wanted else None
 
-    def line(self, *spans: Span) -> None:
-        """Write one line."""
+    def line(self, *spans: Span, hang: int | None = None, whole: bool = False) -> None:
+        """Write one line; `hang` and `whole` as for `print_line`."""
         if self._rich is None:
             text = "".join(it if isinstance(it, str) else it[0] for it in spans)
-            print_line(text.rstrip(), self._stream)
+            print_line(text.rstrip(), self._stream, hang=hang, whole=whole)
             return
 
         from rich.text import Text
@@ -128,8 +137,11 @@ class Screen:
             escape_controls(it) if isinstance(it, str) else (escape_controls(it[0]), it[1])
             for it in spans
         ]
+        styled = Text.assemble(*shown)
+        columns = len(styled.plain) * 2 if whole else width()
         with output():
-            self._rich.print(Text.assemble(*shown), soft_wrap=True)
+            for indent, start, end in breaks(styled.plain, columns, hang):
+                self._rich.print(" " * indent, styled[start:end], sep="", soft_wrap=True)
 
 
 def _shows_colour(stream: IO[str]) -> bool:

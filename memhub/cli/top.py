@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from memhub.cli.amounts import DAY
 from memhub.cli.failures import CommandFailed
 from memhub.cli.target import add_target_arguments, open_target
 from memhub.cli.terminal import complain, print_json, print_text
@@ -56,8 +57,8 @@ def _interval(text: str) -> float:
     except ValueError:
         seconds = 0
 
-    if not 0 < seconds < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    if not 0 < seconds <= DAY:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0, at most {DAY}")
 
     return seconds
 
@@ -101,6 +102,7 @@ def _watch(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> Non
 @contextmanager
 def _screen(*, plain: bool) -> Iterator[Show]:
     """Shows one view after the other, with rich's live display where it is installed."""
+    from memhub.cli.folding import width
     from memhub.cli.top_view import text
 
     live = sys.stdout.isatty() and not plain
@@ -116,7 +118,7 @@ def _screen(*, plain: bool) -> Iterator[Show]:
             return
 
     before, after = (_CLEAR, "") if live else ("", "" if plain else "\n")
-    yield lambda title, tables: print_text(text(title, tables), before=before, after=after)
+    yield lambda title, tables: print_text(text(title, tables, width()), before=before, after=after)
 
 
 def _drawn(title: str, tables: list[Sheet]) -> Any:  # noqa: ANN401 - rich is optional

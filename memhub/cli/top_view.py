@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memhub.cli.folding import cells, fold
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     Cells = Callable[[Mapping[str, Any], Mapping[int, str]], Row]
 
 _NONE = "-"
+_NARROWEST = 5
 
 
 class Sheet(NamedTuple):
@@ -76,9 +80,9 @@ def sheets(report: Report) -> Iterator[Sheet]:
     )
     yield Sheet("", head, [_shown(_machine(row)) for row in machines])
 
-    for key, title, columns, cells in _DETAILS:
+    for key, title, columns, details in _DETAILS:
         rows = [
-            _shown((row["machine"], *_who(it), *cells(it, _names(row))))
+            _shown((row["machine"], *_who(it), *details(it, _names(row))))
             for row in machines
             for it in row[key]
         ]
@@ -91,25 +95,47 @@ def _shown(cells: Row) -> Row:
     return tuple(map(escape_controls, cells))
 
 
-def text(title: str, tables: Sequence[Sheet]) -> str:
-    """The tables as lines of plain text."""
-    parts = [title]
+def text(title: str, tables: Sequence[Sheet], columns: int = sys.maxsize) -> str:
+    """The tables as lines of plain text, none wider than `columns`."""
+    parts = fold(title, columns)
     for table in tables:
         parts.append("")
         if table.title:
             parts.append(table.title)
 
-        parts += _lines(table)
+        parts += _lines(table, columns)
 
     return "\n".join(parts) + "\n"
 
 
-def _lines(table: Sheet) -> Iterator[str]:
+def _lines(table: Sheet, columns: int) -> Iterator[str]:
     rows = [table.head, *table.rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = _widths(table, columns)
     for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
+        folded = (fold(cell, width, 0) for cell, width in zip(row, widths, strict=True))
+        for line in zip_longest(*folded, fillvalue=""):
+            padded = (
+                it + " " * (width - cells(it)) for it, width in zip(line, widths, strict=True)
+            )
+            yield "  ".join(padded).rstrip()
+
+
+def _widths(table: Sheet, columns: int) -> list[int]:
+    """A width for each column; where all are too wide, the widest are narrowed, ranges last."""
+    rows = [table.head, *table.rows]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    least = [
+        _NARROWEST if head != "RANGE" else width
+        for head, width in zip(table.head, widths, strict=True)
+    ]
+    while sum(widths) + 2 * len(widths) - 2 > columns:
+        spare = [width - low for width, low in zip(widths, least, strict=True)]
+        if max(spare) <= 0:
+            break
+
+        widths[spare.index(max(spare))] -= 1
+
+    return widths
 
 
 def _machine(row: Mapping[str, Any]) -> Row:

@@ -7,8 +7,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from memhub.cli.terminal import write
-from memhub.escape import escape_controls
+from memhub.cli.terminal import print_line, write
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -67,4 +66,6 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with the usage and what is wrong; the message quotes what was typed."""
-        super().error(escape_controls(message))
+        self.print_usage(sys.stderr)
+        print_line(f"{self.prog}: error: {message}", sys.stderr)
+        sys.exit(2)

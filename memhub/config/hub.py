@@ -12,6 +12,7 @@ from memhub.config.machine import read_machine
 from memhub.config.reader import Problems, Table
 from memhub.config.service import ServiceConfig, read_service
 from memhub.config.values import choice, suggest, text
+from memhub.core.spec_rules import machine_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,12 +134,10 @@ def _read_machines(
 
 
 def _check_name(rows: Table, name: str, folded: dict[str, str]) -> None:
-    if not name or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        rows.wrong(name, "a machine's name is letters, digits, '-', '_' and '.'")
-
-    twin = folded.setdefault(name.casefold(), name)
-    if twin != name:
-        rows.wrong(name, f"differs from machine {twin!r} by case alone")
+    try:
+        machine_name(name, folded)
+    except ValueError as error:
+        rows.wrong(name, str(error))
 
 
 def _read_default(table: Table, machines: Mapping[str, MachineSpec]) -> str | None:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
 from memhub.config.importers import Imported, ImportRefused, import_dump
 from memhub.config.registers import read_msr, read_mtrr
 from memhub.config.values import (
     boolean,
-    choice,
     count,
     hex_bytes,
     integer,
     length_above_zero,
     page_address,
     pages,
-    seconds,
     suggest,
     text,
     u64,
 )
 from memhub.core.driver import Cpu
 from memhub.core.kernel import OptionError
-from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind, WpWrites
+from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind
+from memhub.core.spec_rules import latency, region_kind, wp_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +32,8 @@ if TYPE_CHECKING:
     from memhub.config.reader import Table
     from memhub.core.driver import Arch
 
-_KINDS: Final[Mapping[str, RegionKind]] = {kind: kind for kind in get_args(RegionKind)}
-_WP_WRITES: Final[Mapping[str, WpWrites]] = {word: word for word in get_args(WpWrites)}
 _ADDRESS_END: Final = U64_MAX + 1
+_RAM: Final[RegionKind] = "ram"
 
 
 def read_machine(
@@ -67,9 +65,9 @@ def read_machine(
         kmem_entries=_read_entries(table) if "kmem_entries" in table else None,
         symbols=_read_symbols(table),
         securelevel=table.take("securelevel", count(-1, 3), spec.securelevel),
-        wp_writes=table.take("wp_writes", choice(_WP_WRITES, "a rule"), spec.wp_writes),
+        wp_writes=table.take("wp_writes", wp_rule, spec.wp_writes),
         upages=table.take("upages", count(1, 16), spec.upages),
-        commit_latency=table.take("commit_latency", seconds, None),
+        commit_latency=table.take("commit_latency", latency, None),
     )
     table.finish()
     if arches is not None and arch:
@@ -165,7 +163,7 @@ def _read_region(row: Table, limit: int, phys_bits: int) -> Region:
     if base + length > limit:
         row.wrong("", f"ends at {base + length:#x}, past the {phys_bits} bits of physical address")
 
-    kind = row.take("kind", choice(_KINDS, "a kind of memory"), _KINDS["ram"])
+    kind = row.take("kind", region_kind, _RAM)
     data = _read_data(row, length)
     row.finish()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memhub.config.errors import Problem
-from memhub.config.values import suggest, type_name
+from memhub.core.spec_rules import type_name, unknown_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,8 +139,7 @@ class Table:
         """Report the keys that were not read."""
         for name in self._data:
             if name not in self._known:
-                hint = suggest(name, self._known) or f" (known: {', '.join(self._known)})"
-                self.wrong(name, f"is not a key of this table{hint}")
+                self.wrong(name, unknown_key(name, self._known))
 
     def _take_kind(self, name: str, kind: type[Any]) -> Any:  # noqa: ANN401 - narrowed by callers
         self._known[name] = None

@@ -15,6 +15,7 @@ from memhub.config.values import (
     parse_integer,
     u64,
 )
+from memhub.core.spec_rules import check_register
 from memhub.x86.registers import (
     FIXED_COUNT,
     FIXED_END,
@@ -45,9 +46,12 @@ def read_msr(table: Table) -> dict[int, int]:
             table.wrong(name, f"is not a register number: {error}")
             continue
 
-        if number > 0xFFFFFFFF:
-            table.wrong(name, f"register number {number:#x} does not fit 32 bits")
-        elif number in found:
+        try:
+            check_register(number)
+        except ValueError as error:
+            table.wrong(name, str(error))
+
+        if number in found:
             table.wrong(name, f"register {number:#x} is given twice")
 
         found[number] = value

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from memhub.abi import PAGE_SIZE, U64_MAX
+from memhub.core.spec_rules import boolean as boolean
+from memhub.core.spec_rules import check_between
+from memhub.core.spec_rules import choice as choice
+from memhub.core.spec_rules import seconds as seconds
+from memhub.core.spec_rules import suggest as suggest
+from memhub.core.spec_rules import text as text
+from memhub.core.spec_rules import type_name as type_name
 from memhub.x86.registers import UC, WB, WC, WP, WT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     Converter = Callable[[object], "T"]
 
@@ -41,21 +47,6 @@ TYPE_WORDS: Final[Mapping[str, int]] = {
 }
 
 
-def type_name(value: object) -> str:
-    """TOML's name for the type of `value`."""
-    names = {bool: "a boolean", int: "an integer", float: "a float", str: "a string"}
-    names |= {list: "an array", dict: "a table"}
-
-    return names.get(type(value), f"a {type(value).__name__}")
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean …?` where a known word is near, else an empty string."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 def parse_integer(value: object) -> int:
     """A TOML integer, or a string such as `0xfeb00000`, `4K` or `1GiB` (powers of 1024)."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -82,11 +73,7 @@ def integer(least: int, most: int, *, shown: Callable[[int], str] = hex) -> Conv
     """An integer in `[least, most]`; `shown` renders it in messages."""
 
     def convert(value: object) -> int:
-        number = parse_integer(value)
-        if not least <= number <= most:
-            raise ValueError(f"{shown(number)} is not between {shown(least)} and {shown(most)}")
-
-        return number
+        return check_between(parse_integer(value), least, most, shown)
 
     return convert
 
@@ -126,56 +113,12 @@ def length_above_zero(value: object) -> int:
     return length
 
 
-def text(value: object) -> str:
-    """A string that is not empty."""
-    if not isinstance(value, str):
-        raise ValueError(f"is {type_name(value)}, not a string")
-
-    if not value:
-        raise ValueError("is an empty string")
-
-    return value
-
-
-def boolean(value: object) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise ValueError(f"is {type_name(value)}, not true or false")
-
-    return value
-
-
-def seconds(value: object) -> float:
-    """A finite time in seconds, zero or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"is {type_name(value)}, not a number of seconds")
-
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{value} is not a number of seconds from 0 on")
-
-    return float(value)
-
-
 def hex_bytes(value: object) -> bytes:
     """Bytes as hexadecimal digits; white space between bytes is allowed."""
     try:
         return bytes.fromhex(text(value))
     except ValueError as error:
         raise ValueError(f"is not hexadecimal digits in pairs ({error})") from None
-
-
-def choice(known: Mapping[str, T], what: str) -> Converter[T]:
-    """One of the words of `known`, in any case; `what` names the kind of word."""
-
-    def convert(value: object) -> T:
-        word = text(value)
-        if word.lower() not in known:
-            words = ", ".join(known)
-            raise ValueError(f"{word!r} is not {what} ({words}){suggest(word, known)}")
-
-        return known[word.lower()]
-
-    return convert
 
 
 memory_type: Final = choice(TYPE_WORDS, "a memory type")

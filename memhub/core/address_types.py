@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from memhub.abi import U64_MAX
+from memhub.arguments import take_integer, wrong_address
 from memhub.core.transfers import explain, physical_address
 from memhub.errors import InvalidArgument
 
@@ -26,30 +27,36 @@ def as_addresses(addresses: npt.ArrayLike) -> Addresses:
     """Addresses as unsigned 64-bit numbers, in the shape in which they come.
 
     Raises:
-        InvalidArgument: EINVAL; they are not integers, or one does not fit 64 bits.
+        InvalidArgument: EINVAL; they are no array of integers, or one does not fit 64 bits.
     """
-    given = np.asarray(addresses)
-    if given.dtype.kind == "f" and not isinstance(addresses, np.ndarray):
-        # numpy makes fractions of a list that holds both small numbers and ones above 2^63.
-        given = np.asarray(addresses, dtype=object)
+    try:
+        given = np.asarray(addresses)
+        if given.dtype.kind not in "buiO" and not isinstance(addresses, np.ndarray):
+            # numpy makes fractions of a list that holds both small numbers and ones above 2^63.
+            given = np.asarray(addresses, dtype=object)
+    except ValueError as error:
+        raise InvalidArgument(f"the addresses are not an array: {error}") from None
 
     if not given.size:
         return given.astype(np.uint64)
 
-    if given.dtype.kind not in "ui" and not _holds_integers(given):
-        raise InvalidArgument(f"addresses are integers, not {given.dtype}")
+    if given.dtype.kind not in "bui":
+        given = _integers_of(given)
 
     low, high = int(given.min()), int(given.max())
-    if low < 0 or high > U64_MAX:
-        raise InvalidArgument(
-            f"address {low if low < 0 else high:#x} is not an unsigned 64-bit number"
-        )
+    if reason := wrong_address(low) or wrong_address(high):
+        raise InvalidArgument(reason)
 
     return given.astype(np.uint64, copy=False)
 
 
-def _holds_integers(given: npt.NDArray[np.generic]) -> bool:
-    return given.dtype.kind == "O" and all(isinstance(it, int) for it in given.reshape(-1).tolist())
+def _integers_of(given: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    try:
+        found = [take_integer("address", it) for it in given.reshape(-1).tolist()]
+    except TypeError as error:
+        raise InvalidArgument(str(error)) from None
+
+    return np.array(found, dtype=object).reshape(given.shape)
 
 
 def types_of_addresses(machine: Machine, file: OpenFile, addresses: npt.ArrayLike) -> Codes:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_ACTIVE, U64_MAX
+from memhub.arguments import wrong_fence
 from memhub.core import events
 from memhub.core.claims import ClaimChange, LostClaim, busy_error
 from memhub.core.decision import Decision
@@ -81,8 +82,8 @@ def attempt_claim(
     """Claim a stretch of addresses, at once (rule 2)."""
     try:
         bounds = check_span(request.base, request.length)
-        _refuse_near_commits(machine, caller.process, bounds)
         expires = lease_end(request.lease, now)
+        _refuse_near_commits(machine, caller.process, bounds)
         refuse_foreign(machine.claims, caller.process, *bounds)
         event = claim_event(machine, caller, bounds, expires, now, began_ns)
     except DeviceError as error:
@@ -190,9 +191,10 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
     """Give a claim a new lease."""
     caller, fence = machine.files[request.handle].caller, request.fence
     try:
+        expires = lease_end(request.lease, now)
         claim = require_claim(machine.claims, caller.process, fence)
         _check_covers(claim, request.span)
-        renewed = claim.with_lease(lease_end(request.lease, now))
+        renewed = claim.with_lease(expires)
     except DeviceError as error:
         span = request.span or (0, 0)
         event = events.ClaimRefused(
@@ -217,6 +219,9 @@ def _check_covers(claim: Claim, span: tuple[int, int] | None) -> None:
 
 def decide_break(machine: Machine, request: BreakClaim, now: Instant) -> Decision:
     """Take a claim from its holder (rule 6)."""
+    if reason := wrong_fence(request.fence):
+        return Decision(None, InvalidArgument(reason), changes=False)
+
     claim = machine.claims.claims.get(request.fence)
     if claim is None:
         return Decision(None, NoSuchRange(f"there is no claim {request.fence}"), changes=False)

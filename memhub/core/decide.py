@@ -39,7 +39,9 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
     requests.Close: decide_close,
     requests.Seek: decide_seek,
     requests.Read: decide_read,
+    requests.Pread: decide_read,
     requests.Write: decide_write,
+    requests.Pwrite: decide_write,
     requests.GetRanges: decide_get,
     requests.RefuseIoctl: decide_refuse_ioctl,
     requests.SetRange: decide_set,
@@ -54,7 +56,9 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
 }
 
 #: The requests whose answer does not depend on the present moment; only their facts have it.
-TIMELESS: Final = frozenset({requests.GetRanges, requests.Read, requests.Write})
+TIMELESS: Final = frozenset(
+    {requests.GetRanges, requests.Read, requests.Pread, requests.Write, requests.Pwrite}
+)
 
 
 def decide(machine: Machine, request: requests.Request[Any], now: Instant) -> Decision:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memhub.abi import U64_MAX
+from memhub.arguments import take_integers, take_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,15 @@ class Principal:
     pid: int | None = None
     uid: int | None = None
     privileged: bool = field(default=True, compare=False)
+
+    def __post_init__(self) -> None:
+        take_text("name", self.name)
+        take_integers(self, ("id",), optional=("pid", "uid"))
+        object.__setattr__(self, "privileged", bool(self.privileged))
+        for name in ("pid", "uid"):
+            number = getattr(self, name)
+            if number is not None and not -(1 << 63) <= number < 1 << 63:
+                raise ValueError(f"{name} {number:#x} does not fit a signed 64-bit number")
 
 
 @dataclass(frozen=True, slots=True)

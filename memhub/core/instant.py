@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Final, NamedTuple
 
+from memhub.arguments import has_limit, wrong_lease, wrong_wait
 from memhub.errors import InvalidArgument
 
 #: Nanoseconds in a second.
@@ -41,13 +41,14 @@ def lease_end(lease: float | None, now: Instant) -> int | None:
         monotonic nanoseconds, or None.
 
     Raises:
-        InvalidArgument: EINVAL; the lease is not a positive, finite number of seconds.
+        InvalidArgument: EINVAL; the lease is not a positive number of seconds, or longer than
+            `LONGEST_MS`.
     """
     if lease is None:
         return None
 
-    if not 0 < lease < inf:
-        raise InvalidArgument(f"a lease of {lease} seconds is not a time to come")
+    if reason := wrong_lease(lease):
+        raise InvalidArgument(reason)
 
     return now.mono_ns + round(lease * SECOND)
 
@@ -56,7 +57,7 @@ def wait_end(wait: float, now: Instant) -> int | None:
     """When a wait ends.
 
     Args:
-        wait: seconds from now; `math.inf` waits for ever.
+        wait: seconds from now; `math.inf`, or `LONGEST_MS` and more, waits for ever.
         now: the present moment.
 
     Returns:
@@ -65,7 +66,7 @@ def wait_end(wait: float, now: Instant) -> int | None:
     Raises:
         InvalidArgument: EINVAL; the wait is negative or not a number.
     """
-    if not wait >= 0:
-        raise InvalidArgument(f"a wait of {wait} seconds is not a time to come")
+    if reason := wrong_wait(wait):
+        raise InvalidArgument(reason)
 
-    return None if wait == inf else now.mono_ns + round(wait * SECOND)
+    return now.mono_ns + round(wait * SECOND) if has_limit(wait) else None

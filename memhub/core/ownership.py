@@ -45,8 +45,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memhub.arguments import wrong_fence
 from memhub.core.claims import Claim, ClaimChange, LostClaim, busy_error, describe_claim
-from memhub.errors import Obstacle, RangeBusy, StaleClaim
+from memhub.errors import InvalidArgument, Obstacle, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -123,7 +124,11 @@ def require_claim(claims: ClaimTable, process: Principal, fence: int) -> Claim:
 
     Raises:
         StaleClaim: EBUSY; the claim is lost, ended, or somebody else's.
+        InvalidArgument: EINVAL; no claim can have that number.
     """
+    if reason := wrong_fence(fence):
+        raise InvalidArgument(reason)
+
     claim = claims.claims.get(fence)
     if claim is not None and claim.process.id == process.id:
         return claim

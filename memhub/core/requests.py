@@ -6,12 +6,11 @@ it; `memhub.core.decide` says what each one comes to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeVar
 
-from memhub.abi import take_integers
+from memhub.arguments import take_integers, take_opening, take_text
 from memhub.core.claims import Claim
-from memhub.core.instant import SECOND
 from memhub.core.replies import Explanation, SetOutcome
 
 if TYPE_CHECKING:
@@ -58,6 +57,10 @@ class Open(Request[int]):
     undo: bool = False
     model: DataModel | None = None
 
+    def __post_init__(self) -> None:
+        take_opening(self.path, self.mode, self.model)
+        object.__setattr__(self, "undo", bool(self.undo))
+
 
 @dataclass(frozen=True, slots=True)
 class Close(Request[None]):
@@ -103,6 +106,13 @@ class Read(Request[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
+class Pread(Read):
+    """pread(2): a Read whose offset has to be an integer."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Write(Request[int]):
     """write(2) or pwrite(2); the reply is how many bytes were taken.
 
@@ -115,6 +125,13 @@ class Write(Request[int]):
     handle: int
     data: Buffer
     offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pwrite(Write):
+    """pwrite(2): a Write whose offset has to be an integer."""
+
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +180,7 @@ class RefuseIoctl(Request[Never]):
         handle: the open file.
         number: the ioctl's number.
         error: what is wrong with it.
-        needs_driver: what is wrong is seen only where there is a range driver; without one the
-            kernel answers before it looks.
+        needs_driver: only a range driver sees it; without one the kernel answers before.
     """
 
     handle: int
@@ -213,8 +229,7 @@ class ClaimRange(WaitingRequest[Claim]):
     wait: float | None = None
 
     def __post_init__(self) -> None:
-        if not (type(self.base) is type(self.length) is int):
-            take_integers(self, ("base", "length"))
+        take_integers(self, ("base", "length"), times=("lease", "wait"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +249,7 @@ class AwaitFree(WaitingRequest[None]):
     wait: float | None = None
 
     def __post_init__(self) -> None:
-        if not (type(self.base) is type(self.length) is int):
-            take_integers(self, ("base", "length"))
+        take_integers(self, ("base", "length"), times=("wait",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +269,7 @@ class ReleaseRange(Request[None]):
     fence: int | None = None
 
     def __post_init__(self) -> None:
-        if not (type(self.base) is type(self.length) is int):
-            take_integers(self, ("base", "length"))
+        take_integers(self, ("base", "length"), optional=("fence",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +284,9 @@ class RenewClaim(Request[Claim]):
     fence: int
     lease: float | None
     span: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        take_integers(self, ("fence",), times=("lease",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +304,11 @@ class BreakClaim(Request[None]):
     fence: int
     reason: str
     by: Principal | None = None
+
+    def __post_init__(self) -> None:
+        take_integers(self, ("fence",))
+        take_text("machine", self.machine)
+        take_text("reason", self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +328,7 @@ class Abandon(Request[None]):
 
 @dataclass(frozen=True, slots=True)
 class Tick(Request[None]):
-    """Time has passed: end what is due, and serve who can go on.
-
-    Attributes:
-        machine: the machine's name.
-    """
+    """Time has passed on the machine of this name: end what is due, and serve who can go on."""
 
     machine: str
 
@@ -327,23 +344,3 @@ class Explain(Request[Explanation]):
 
     handle: int
     address: int
-
-
-def as_kept(request: SetRange | ClaimRange | AwaitFree) -> SetRange | ClaimRange | AwaitFree:
-    """A request as a queue keeps it: its lease in whole nanoseconds, its wait gone.
-
-    The log keeps nanoseconds, so that what is read from it equals what was written.
-    """
-    if isinstance(request, AwaitFree):
-        return replace(request, wait=None)
-
-    return replace(request, lease=_whole(request.lease), wait=None)
-
-
-def set_as_kept(request: SetRange) -> SetRange:
-    """A MEMRANGE_SET as a commit keeps it; see `as_kept`."""
-    return replace(request, lease=_whole(request.lease), wait=None)
-
-
-def _whole(lease: float | None) -> float | None:
-    return None if lease is None else round(lease * SECOND) / SECOND

@@ -34,9 +34,8 @@ from memhub.core.ownership import (
     require_claim,
 )
 from memhub.core.replies import SetOutcome
-from memhub.core.requests import set_as_kept
 from memhub.core.views import busy_slots
-from memhub.core.waiting import decide_waiting
+from memhub.core.waiting import decide_waiting, set_as_kept
 from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
@@ -71,12 +70,11 @@ def attempt_set(
         began_ns: when it was asked for, monotonic nanoseconds.
     """
     try:
+        expires = None if request.lease is None else lease_end(request.lease, now)
         if machine.commit_ns:
-            lease_end(request.lease, now)
             return _begin_commit(machine, caller, request, now, began_ns)
 
         plan = plan_set(machine, caller.process, request)
-        expires = None if request.lease is None else lease_end(request.lease, now)
         event = set_event(machine, caller, request, plan, now, began_ns, expires)
     except DeviceError as error:
         return refuse_set(machine, caller, request, now, began_ns, error)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from memhub.abi import U64_MAX, Errno
+from memhub.arguments import (
+    take_buffer,
+    take_integer,
+    wrong_address,
+    wrong_seek,
+    wrong_transfer,
+)
 from memhub.core.decision import Decision
 from memhub.core.events import Event, MemoryRead, MemoryWritten, Sought
 from memhub.core.instant import make_tuple
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.replies import Explanation
+from memhub.core.requests import Read, Write
 from memhub.errors import BadAddress, BadHandle, DeviceError, InvalidArgument, NotSupported
 
 if TYPE_CHECKING:
@@ -18,13 +26,11 @@ if TYPE_CHECKING:
     from memhub.core.kernel import TransferRules
     from memhub.core.machine import Machine
     from memhub.core.memory.pieces import Piece
-    from memhub.core.requests import EndTransfer, Explain, Read, ReadOp, Seek, Write, WriteOp
+    from memhub.core.requests import EndTransfer, Explain, ReadOp, Seek, WriteOp
 
-#: lseek(2)'s `whence`: from the start of the file, from where it stands, from its end, and to the
-#: next data or hole.
-SEEK_SET: Final = 0
+#: lseek(2)'s `whence`: from where the file stands, and to the next data or hole. From its start and
+#: from its end (0 and 2) are the same, since the size of a device is 0.
 SEEK_CUR: Final = 1
-SEEK_END: Final = 2
 SEEK_DATA: Final = 3
 SEEK_HOLE: Final = 4
 
@@ -37,22 +43,28 @@ def decide_read(machine: Machine, request: Read, now: Instant) -> Decision:
     """
     file = machine.files.files[request.handle]
     offset, length, data = request.offset, request.length, b""
+    if not (type(length) is type(offset) is int) and not (
+        type(length) is int and offset is None and type(request) is Read
+    ):
+        length, offset = take_integer("length", length), _take_offset(request)
+
     error: DeviceError | None = None
     at = file.offset if offset is None else offset
     caller = file.caller
     try:
-        if not file.readable or length > IOSIZE_MAX:
+        if not file.readable or not 0 < length <= IOSIZE_MAX:
+            _check_span(length, offset)
             check_request(machine.transfer.rules, file, length, write=False)
 
         data = machine.transfer.read(caller.device, at, length, caller.process.id)
-        moved = len(data)
     except DeviceError as refusal:
-        error, moved = refusal, refusal.moved
+        error = refusal
 
     if not machine.recorded and offset is not None:
         return make_tuple(Decision, (data, error, (), False, None))
 
     op: ReadOp = "read" if offset is None else "pread"
+    moved = len(data) if error is None else error.moved
     facts = (caller, now, now.mono_ns, op, at, length, moved, error)
     event = make_tuple(MemoryRead, facts)
 
@@ -67,13 +79,19 @@ def decide_write(machine: Machine, request: Write, now: Instant) -> Decision:
     """
     file = machine.files.files[request.handle]
     offset, data = request.offset, request.data
+    if type(data) is not bytes or (
+        type(offset) is not int and (offset is not None or type(request) is not Write)
+    ):
+        data, offset = take_buffer("data", data), _take_offset(request)
+
     at = file.offset if offset is None else offset
     caller, length, transfer = file.caller, len(data), machine.transfer
     pieces: tuple[Piece, ...] = ()
     before: bytes | None = None
     moved, error = 0, cast("DeviceError | None", None)
     try:
-        if not file.writable or length > IOSIZE_MAX:
+        if not file.writable or not 0 < length <= IOSIZE_MAX:
+            _check_span(length, offset)
             check_request(machine.transfer.rules, file, length, write=True)
 
         pieces, moved, error = transfer.plan_write(
@@ -89,6 +107,20 @@ def decide_write(machine: Machine, request: Write, now: Instant) -> Decision:
     event = make_tuple(MemoryWritten, facts)
 
     return make_tuple(Decision, (moved, error, (event,), bool(moved), None))
+
+
+def _take_offset(request: Read | Write) -> int | None:
+    """The offset as an integer; None where the file's own is meant."""
+    if request.offset is None and type(request) in (Read, Write):
+        return None
+
+    return take_integer("offset", request.offset)
+
+
+def _check_span(length: int, offset: int | None) -> None:
+    """Refuse what no kernel could be asked for, before it looks at the file."""
+    if reason := wrong_transfer(length, offset):
+        raise InvalidArgument(reason)
 
 
 def decide_end_transfer(
@@ -112,28 +144,25 @@ def decide_end_transfer(
 def decide_seek(machine: Machine, request: Seek, now: Instant) -> Decision:
     """lseek(2) (`sys/kern/vfs_vnops.c`, vn_seek): offsets wrap at 2**64, and the size is 0."""
     file = machine.files.files[request.handle]
-    before, whence = file.offset, request.whence
+    before = file.offset
+    offset, whence = take_integer("offset", request.offset), take_integer("whence", request.whence)
+    if reason := wrong_seek(offset, whence):
+        return Decision(None, InvalidArgument(reason), changes=False)
+
     if whence in (SEEK_DATA, SEEK_HOLE):
         reason = f"{file.caller.path} has no data and no holes to seek"
         return Decision(None, NotSupported(reason, code=Errno.ENOTTY), changes=False)
 
-    if whence not in (SEEK_SET, SEEK_CUR, SEEK_END):
-        error = InvalidArgument(f"whence {whence} is not between 0 and {SEEK_HOLE}")
-        return Decision(None, error, changes=False)
-
-    if not -(1 << 63) <= request.offset <= U64_MAX:
-        error = InvalidArgument(f"offset {request.offset:#x} does not fit 64 bits")
-        return Decision(None, error, changes=False)
-
-    target = request.offset + (before if whence == SEEK_CUR else 0) & U64_MAX
+    target = offset + (before if whence == SEEK_CUR else 0) & U64_MAX
 
     return Decision(target, None, (Sought(file.caller, now, before, target),))
 
 
 def decide_explain(machine: Machine, request: Explain, _now: Instant) -> Decision:
     """Which type an address has, and why."""
+    address = take_integer("address", request.address)
     try:
-        reply = explain(machine, machine.files[request.handle], request.address)
+        reply = explain(machine, machine.files[request.handle], address)
     except DeviceError as error:
         return Decision(None, error, changes=False)
 
@@ -167,6 +196,9 @@ def physical_address(machine: Machine, file: OpenFile, address: int) -> int:
         BadAddress: EFAULT; the kernel maps nothing there, or a u-area.
         InvalidArgument: EINVAL; past the last physical address.
     """
+    if reason := wrong_address(address):
+        raise InvalidArgument(reason)
+
     physical = address
     if file.caller.device == "kmem":
         area = machine.kernel.find(address)

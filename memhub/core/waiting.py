@@ -6,12 +6,13 @@ it. The queue is in `waits.py`; `serving.py` serves it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from memhub.core import events
 from memhub.core.decision import Decision
-from memhub.core.instant import wait_end
-from memhub.core.requests import AwaitFree, ClaimRange, SetRange, as_kept
+from memhub.core.instant import SECOND, wait_end
+from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 from memhub.core.waits import Wait, blockers_of, deadlock_error, passing_refusal, queue_error
 from memhub.errors import DeviceError
 
@@ -78,3 +79,23 @@ def decide_waiting(
     event = events.WaitBegun(wait, now, machine.generation, refusal)
 
     return Decision(None, None, (event,), pending=wait)
+
+
+def as_kept(request: SetRange | ClaimRange | AwaitFree) -> SetRange | ClaimRange | AwaitFree:
+    """A request as a queue keeps it: its lease in whole nanoseconds, its wait gone.
+
+    The log keeps nanoseconds, so that what is read from it equals what was written.
+    """
+    if isinstance(request, AwaitFree):
+        return replace(request, wait=None)
+
+    return replace(request, lease=_whole(request.lease), wait=None)
+
+
+def set_as_kept(request: SetRange) -> SetRange:
+    """A MEMRANGE_SET as a commit keeps it; see `as_kept`."""
+    return replace(request, lease=_whole(request.lease), wait=None)
+
+
+def _whole(lease: float | None) -> float | None:
+    return None if lease is None else round(lease * SECOND) / SECOND

@@ -19,6 +19,14 @@ from memhub.abi import (
     owner_bytes,
 )
 from memhub.abi import IoctlReply as IoctlReply
+from memhub.arguments import (
+    take_buffer,
+    take_integer,
+    take_lease,
+    take_optional,
+    take_owner,
+    take_wait,
+)
 from memhub.core.instant import make_tuple
 from memhub.core.requests import GetRanges, RefuseIoctl, SetRange
 from memhub.errors import BadAddress, InvalidArgument, UnknownIoctl
@@ -108,6 +116,37 @@ def decode_set(
     return SetRange(handle, arg, desc, fence, lease, wait)
 
 
+def ask_ioctl(
+    model: DataModel,
+    handle: int,
+    number: int,
+    op: Buffer,
+    descs: Buffer | None,
+    wait: float | None,
+    fence: int | None,
+) -> GetRanges | SetRange | RefuseIoctl:
+    """Read the arguments of a handle's `ioctl`, and then as `decode_ioctl`.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+    """
+    op, desc = take_buffer("op", op), b"" if descs is None else take_buffer("descs", descs)
+    room = None if descs is None else len(desc)
+
+    if wait is not None or fence is not None:
+        wait, fence, _ = _take_terms(wait, fence, None)
+
+    return decode_ioctl(
+        model, handle, take_integer("request", number), op, desc, room, wait=wait, fence=fence
+    )
+
+
+def _take_terms(
+    wait: float | None, fence: int | None, lease: float | None
+) -> tuple[float | None, int | None, float | None]:
+    return take_wait(wait), take_optional("fence", fence), take_lease(lease)
+
+
 def encode_get(model: DataModel, op: Buffer, reply: tuple[int, bytes]) -> IoctlReply:
     """What a MEMRANGE_GET leaves behind."""
     mo_desc, _, spare = model.op.unpack(op)
@@ -121,7 +160,7 @@ def update_request(
     base: int,
     length: int,
     attribute: int,
-    owner: str,
+    owner: str | bytes,
     *,
     force: bool,
     wait: float | None,
@@ -129,6 +168,12 @@ def update_request(
     lease: float | None,
 ) -> SetRange | RefuseIoctl:
     """MEMRANGE_SET with MEMRANGE_SET_UPDATE; what does not fit a descriptor is refused."""
+    if not (wait is fence is lease is None):
+        wait, fence, lease = _take_terms(wait, fence, lease)
+
+    if type(attribute) is not int or type(owner) is not str:
+        attribute, owner = take_integer("mr_flags", attribute), take_owner(owner)
+
     flags = attribute | MDF_FORCE if force else attribute
     try:
         desc = RangeDesc(base, length, flags, owner_bytes(owner))
@@ -148,6 +193,9 @@ def remove_request(
     fence: int | None,
 ) -> SetRange | RefuseIoctl:
     """MEMRANGE_SET with MEMRANGE_SET_REMOVE; what does not fit a descriptor is refused."""
+    if not (wait is fence is None):
+        wait, fence, _ = _take_terms(wait, fence, None)
+
     try:
         desc = RangeDesc(base, length)
     except ValueError as error:

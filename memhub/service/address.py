@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from memhub.arguments import take_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -23,8 +25,10 @@ def parse_address(address: str | os.PathLike[str] | None) -> tuple[str, str, int
 
     Raises:
         ValueError: it is malformed, or nothing is named.
+        TypeError: it is neither text nor a path.
     """
-    text = os.fspath(address) if address is not None else os.environ.get(VARIABLE, "")
+    text = os.environ.get(VARIABLE, "") if address is None else os.fspath(address)
+    text = take_text("address", text)
     if not text:
         raise ValueError(f"no service is named: give an address, or set {VARIABLE}")
 
@@ -32,7 +36,10 @@ def parse_address(address: str | os.PathLike[str] | None) -> tuple[str, str, int
         return "unix", text.removeprefix("unix:"), 0
 
     host, colon, port = text[4:].rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 0xFFFF:
+    if not colon or not host or not (port.isascii() and port.isdigit()):
         raise ValueError(f"{text!r} is not an address of the form tcp:HOST:PORT")
+
+    if len(port) > 5 or not 0 < int(port) <= 0xFFFF:
+        raise ValueError(f"{text!r} is not an address: port {port:.20} is not between 1 and 65535")
 
     return "tcp", host.strip("[]"), int(port)

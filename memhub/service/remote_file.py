@@ -20,69 +20,37 @@ from memhub.abi_layout import (
     misfit,
     owner_bytes,
 )
+from memhub.arguments import (
+    take_buffer,
+    take_integer,
+    take_lease,
+    take_optional,
+    take_owner,
+    take_seconds,
+    take_span,
+    take_text,
+    take_wait,
+    wrong_address,
+    wrong_fence,
+    wrong_seek,
+    wrong_transfer,
+)
 from memhub.service import wire
 from memhub.service.client_errors import (
     closed_handle,
     invalid_argument,
-    malformed_answer,
     not_on_the_wire,
 )
-from memhub.service.wire.wide import narrow
 from memhub.service.wire_times import lease_ms, wait_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Final
 
     from memhub.abi import Buffer, DataModel
     from memhub.abi_layout import Layout
-    from memhub.core.replies import Explanation
 
 _LAYOUTS: Final = {wire.MODEL_LP64: LP64_LAYOUT, wire.MODEL_ILP32: ILP32_LAYOUT}
-_MODES: Final = {"r": wire.OPEN_READ, "w": wire.OPEN_WRITE, "r+": 3}
-_MODELS: Final = {None: 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}
-
-
-class HeldClaim:
-    """A claim as the service answers it.
-
-    Attributes:
-        fence: its fencing number.
-        base: first byte.
-        end: one past the last.
-        lease: seconds from the answer until it must be renewed, or None.
-    """
-
-    __slots__ = ("base", "end", "fence", "lease")
-
-    def __init__(self, answer: wire.Claimed) -> None:
-        self.fence = answer.fence
-        self.base = answer.base
-        self.end = answer.base + answer.length
-        self.lease = answer.lease_ms / 1000 or None
-
-    @property
-    def length(self) -> int:
-        """Bytes."""
-        return self.end - self.base
-
-    def __repr__(self) -> str:
-        return f"<HeldClaim {self.base:#x}-{self.end - 1:#x} fence {self.fence}>"
-
-
-def open_request(path: str, mode: str, *, undo: bool, model: DataModel | None) -> wire.Open:
-    """OPEN.
-
-    Raises:
-        InvalidArgument: EINVAL; an unknown mode.
-    """
-    if mode not in _MODES:
-        raise invalid_argument(f"mode {mode!r} is not r, w or r+")
-
-    flags = _MODES[mode] | (wire.OPEN_UNDO if undo else 0)
-
-    return wire.Open(0, flags, _MODELS[None if model is None else model.name], path)
 
 
 class RemoteFile:
@@ -136,28 +104,36 @@ class RemoteFile:
 
     def read_request(self, length: int) -> wire.Read:
         """READ."""
-        return wire.Read(0, self.open_number(), length)
+        number, length = self.open_number(), take_integer("length", length)
+        _refuse(wrong_transfer(length, None))
+
+        return wire.Read(0, number, length)
 
     def pread_request(self, length: int, offset: int) -> wire.Pread:
         """PREAD."""
-        return wire.Pread(0, self.open_number(), offset, length)
+        number, length = self.open_number(), take_integer("length", length)
+        offset = take_integer("offset", offset)
+        _refuse(wrong_transfer(length, offset))
 
-    def write_request(self) -> wire.Write:
-        """WRITE; the payload is framed with it."""
-        return wire.Write(0, self.open_number(), 0, b"")
+        return wire.Pread(0, number, offset, length)
 
-    def pwrite_request(self, offset: int) -> wire.Pwrite:
-        """PWRITE; the payload is framed with it."""
-        return wire.Pwrite(0, self.open_number(), offset, 0, b"")
+    def write_request(self, data: Buffer) -> tuple[wire.Write, bytes]:
+        """WRITE, and the payload that is framed with it."""
+        return wire.Write(0, self.open_number(), 0, b""), bytes(take_buffer("data", data))
+
+    def pwrite_request(self, data: Buffer, offset: int) -> tuple[wire.Pwrite, bytes]:
+        """PWRITE, and the payload that is framed with it."""
+        number, payload = self.open_number(), bytes(take_buffer("data", data))
+        offset = take_integer("offset", offset)
+        _refuse(wrong_transfer(len(payload), offset))
+
+        return wire.Pwrite(0, number, offset, 0, b""), payload
 
     def seek_request(self, offset: int, whence: int) -> wire.Seek:
         """SEEK; sums are taken modulo 2^64, as the protocol says."""
         number = self.open_number()
-        if not 0 <= whence <= wire.SEEK_HOLE:
-            raise invalid_argument(f"whence {whence} is not between 0 and {wire.SEEK_HOLE}")
-
-        if not -(1 << 63) <= offset <= U64_MAX:
-            raise invalid_argument(f"offset {offset:#x} does not fit 64 bits")
+        offset, whence = take_integer("offset", offset), take_integer("whence", whence)
+        _refuse(wrong_seek(offset, whence))
 
         return wire.Seek(0, number, whence, offset & U64_MAX)
 
@@ -176,9 +152,13 @@ class RemoteFile:
         fence: int | None,
     ) -> wire.Ioctl:
         """IOCTL with the caller's own bytes."""
-        layout, handle = self._layout, self.open_number()
-        command, given = request & 0xFFFFFFFF, b"" if descs is None else bytes(descs)
-        packed = _point_somewhere(layout, op)
+        layout, given = self._layout, b""
+        packed = _point_somewhere(layout, bytes(take_buffer("op", op)))
+        if descs is not None:
+            given = bytes(take_buffer("descs", descs))
+
+        wait, fence = take_wait(wait), take_optional("fence", fence)
+        command, handle = take_integer("request", request) & 0xFFFFFFFF, self.open_number()
         if command in layout.set:
             times = wait_ms(wait), _fence(fence)
             return wire.Ioctl(0, handle, command, packed, given, 0, *times)
@@ -207,7 +187,7 @@ class RemoteFile:
         base: int,
         length: int,
         attribute: int,
-        owner: str,
+        owner: str | bytes,
         *,
         force: bool,
         wait: float | None,
@@ -215,6 +195,10 @@ class RemoteFile:
         lease: float | None,
     ) -> wire.Ioctl | wire.Set:
         """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
+        wait, fence, lease = take_wait(wait), take_optional("fence", fence), take_lease(lease)
+        attribute, owner = take_integer("mr_flags", attribute), take_owner(owner)
+        base, length = take_integer("mr_base", base), take_integer("mr_len", length)
+        self.open_number()
         flags = attribute | MDF_FORCE if force else attribute
         times = wait_ms(wait), lease_ms(lease)
 
@@ -224,6 +208,8 @@ class RemoteFile:
         self, base: int, length: int, *, wait: float | None, fence: int | None
     ) -> wire.Ioctl | wire.Set:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
+        wait, fence = take_wait(wait), take_optional("fence", fence)
+        base, length = take_integer("mr_base", base), take_integer("mr_len", length)
         times = wait_ms(wait), 0
 
         return self._set_request(MEMRANGE_SET_REMOVE, (base, length, 0), "", times, fence)
@@ -232,7 +218,7 @@ class RemoteFile:
         self,
         arg: int,
         fields: tuple[int, int, int],
-        owner: str,
+        owner: str | bytes,
         times: tuple[int, int],
         fence: int | None,
     ) -> wire.Ioctl | wire.Set:
@@ -257,9 +243,8 @@ class RemoteFile:
 
     def explain_request(self, address: int) -> wire.Explain:
         """EXPLAIN."""
-        number = self.open_number()
-        if not 0 <= address <= U64_MAX:
-            raise invalid_argument(f"address {address:#x} is not an unsigned 64-bit number")
+        number, address = self.open_number(), take_integer("address", address)
+        _refuse(wrong_address(address))
 
         return wire.Explain(0, number, address)
 
@@ -269,52 +254,45 @@ class RemoteFile:
         self, base: int, length: int, lease: float | None, wait: float | None
     ) -> wire.Claim:
         """CLAIM."""
-        times = lease_ms(lease), wait_ms(wait)
+        base, length = take_span(base, length)
+        lease, wait = take_lease(lease), take_wait(wait)
+        number, span, waits = self.open_number(), _span(base, length), wait_ms(wait)
 
-        return wire.Claim(0, self.open_number(), *times, *_span(base, length))
+        return wire.Claim(0, number, lease_ms(lease), waits, *span)
 
     def release_request(self, base: int, length: int, fence: int | None) -> wire.Release:
         """RELEASE."""
+        base, length = take_span(base, length)
+        fence = take_optional("fence", fence)
+
         return wire.Release(0, self.open_number(), *_span(base, length), _fence(fence))
 
     def renew_request(self, fence: int, lease: float | None) -> wire.Renew:
         """RENEW."""
-        return wire.Renew(0, self.open_number(), 0, 0, _fence(fence), lease_ms(lease))
+        fence, lease = take_integer("fence", fence), take_lease(lease)
+
+        number, milliseconds = self.open_number(), lease_ms(lease)
+
+        return wire.Renew(0, number, 0, 0, _fence(fence), milliseconds)
 
     def wait_request(self, base: int, length: int, wait: float) -> wire.Wait:
         """WAIT."""
+        base, length = take_span(base, length)
+        wait = take_seconds("wait", wait)
+
         return wire.Wait(0, self.open_number(), *_span(base, length), wait_ms(wait))
 
     def break_request(self, base: int, length: int, reason: str, fence: int | None) -> wire.Break:
         """BREAK."""
+        base, length = take_span(base, length)
+        fence, reason = take_optional("fence", fence), take_text("reason", reason)
+
         return wire.Break(0, self.open_number(), *_span(base, length), _fence(fence), reason)
 
 
-def explanation(answer: bytes) -> Explanation:
-    """What EXPLAIN answered.
-
-    Raises:
-        DeviceError: EPROTO; it is not an object with the fields of an Explanation.
-    """
-    import json
-
-    from memhub.core.replies import Explanation
-
-    try:
-        found = json.loads(answer, object_hook=narrow)
-        return Explanation(*(found[name] for name in Explanation._fields))
-    except (ValueError, KeyError, TypeError) as error:
-        raise malformed_answer(f"EXPLAIN was answered with {answer!r:.80}: {error!r}") from error
-
-
-def join_pieces(pieces: Sequence[bytes]) -> bytes:
-    """The pieces of an answer as one."""
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _point_somewhere(layout: Layout, op: Buffer) -> bytes:
+def _point_somewhere(layout: Layout, raw: bytes) -> bytes:
     """An argument whose `mo_desc` is not NULL, so that the frame's descriptors count."""
-    raw, pointer = bytes(op), layout.pointer
+    pointer = layout.pointer
     if raw[:pointer].strip(b"\0"):
         return raw
 
@@ -330,10 +308,15 @@ def _fence(fence: int | None) -> int:
     if fence is None:
         return 0
 
-    if not 0 < fence <= U64_MAX:
-        raise invalid_argument(f"fence {fence} is not a fencing number, which is 1 or more")
+    _refuse(wrong_fence(fence))
 
     return fence
+
+
+def _refuse(reason: str) -> None:
+    """Raise what is wrong with an argument, if anything is."""
+    if reason:
+        raise invalid_argument(reason)
 
 
 def _span(base: int, length: int) -> tuple[int, int]:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
+from memhub.arguments import LONGEST_MS, has_limit, wrong_lease, wrong_wait
 from memhub.service.client_errors import invalid_argument
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Final
-
-FOREVER: Final = 0xFFFFFFFF
 
 
 def wait_ms(wait: float | None) -> int:
@@ -23,10 +18,10 @@ def wait_ms(wait: float | None) -> int:
     if wait is None:
         return 0
 
-    if not wait >= 0:
-        raise invalid_argument(f"a wait of {wait} seconds is not a time to come")
+    if reason := wrong_wait(wait):
+        raise invalid_argument(reason)
 
-    return _round_up(wait) if wait * 1000 < FOREVER else FOREVER
+    return _round_up(wait) if has_limit(wait) else LONGEST_MS
 
 
 def lease_ms(lease: float | None) -> int:
@@ -42,11 +37,8 @@ def lease_ms(lease: float | None) -> int:
     if lease is None:
         return 0
 
-    if not 0 < lease < float("inf"):
-        raise invalid_argument(f"a lease of {lease} seconds is not a time to come")
-
-    if lease * 1000 > FOREVER:
-        raise invalid_argument(f"a lease of {lease} seconds is above the {FOREVER} milliseconds")
+    if reason := wrong_lease(lease):
+        raise invalid_argument(reason)
 
     return _round_up(lease)
 

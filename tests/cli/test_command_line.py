@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import subprocess
@@ -226,6 +227,82 @@ def test_an_import_that_cannot_be_written_leaves_nothing(run: Run, tmp_path: Pat
     assert run("import", good, "-o", link).code == 0
     assert link.is_symlink()
     assert (tmp_path / "real.toml").read_text() == run("import", good).out
+
+
+def test_an_import_replaces_a_file_only_by_force(run: Run, tmp_path: Path) -> None:
+    good, out = tmp_path / "good", tmp_path / "mine.toml"
+    good.write_text(MTRR)
+    out.write_text("# mine\n")
+    out.chmod(0o600)
+    done = run("import", good, "-o", out)
+
+    assert (done.code, done.out, out.read_text()) == (2, "", "# mine\n")
+    assert done.err.endswith(f"memhub: {out} exists: --force replaces it\n")
+    assert run("import", good, "-o", out, "--force").code == 0
+    assert out.read_text() == run("import", good).out
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert sorted(it.name for it in tmp_path.iterdir()) == ["good", "mine.toml"]
+
+
+def test_a_file_system_without_links_takes_an_import_too(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    good, out = tmp_path / "good", tmp_path / "mine.toml"
+    good.write_text(MTRR)
+
+    assert run("import", good, "-o", out).code == 0
+    assert out.read_text() == run("import", good).out
+    assert run("import", good, "-o", out).code == 2
+    assert sorted(it.name for it in tmp_path.iterdir()) == ["good", "mine.toml"]
+
+
+def test_a_line_that_is_not_understood_is_refused_if_strictness_is_asked_for(
+    run: Run, tmp_path: Path
+) -> None:
+    good, odd, out = tmp_path / "good", tmp_path / "odd", tmp_path / "mine.toml"
+    good.write_text(MTRR)
+    odd.write_text(f"{MTRR}reg01: base=garbage\n")
+    loose, strict = run("import", odd), run("import", "--strict", odd, "-o", out)
+
+    assert (loose.code, strict.code, out.exists()) == (0, 1, False)
+    assert "line not understood: 'reg01: base=garbage'" in loose.err
+    assert strict.err.endswith("refused by --strict: line not understood: 'reg01: base=garbage'\n")
+    # what /proc/mtrr never says has to be assumed, and is no fault of the text
+    assert "assumed: " in run("import", "--strict", good).err
+    assert run("import", "--strict", good).out == run("import", good).out
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        *((["serve", f"--grace={it}"], f"'{it}' is not a number of seconds from 0 to 86400")
+          for it in ("-1", "nan", "inf", "1e400", "86401", "soon")),
+        *((["top", f"--interval={it}"], f"'{it}' is not a number of seconds above 0, at most")
+          for it in ("0", "-1", "nan", "inf", "1e300")),
+        *((["demo", f"--seed={it}"], f"'{it}' is not a whole number from 0 to 4294967295")
+          for it in ("-1", "4294967296", "1.5", "9" * 500)),
+        *((["import", f"--phys-bits={it}", "/dev/null"], f"{it} is not between 32 and 52")
+          for it in ("-1", "31", "53", "9" * 99)),
+        *((["read", f"-n={it}", "0"], "is not a number of bytes") for it in ("-1", "1e9", "16E")),
+        *((["hexdump", it], "is not an address") for it in ("0x1g", "nan", hex(1 << 64))),
+    ],
+    ids=lambda it: it[:40] if isinstance(it, str) else " ".join(it)[:40],
+)  # fmt: skip
+def test_a_number_out_of_bounds_is_refused_with_its_value(
+    run: Run, lab: Path, words: list[str], says: str
+) -> None:
+    takes: dict[str, list[object]] = {"serve": [lab], "top": ["--once", "--config", lab]}
+    code, out, err = run(*words, *takes.get(words[0], ()))
+
+    assert (code, out) == (2, "")
+    assert says in err
 
 
 # Clients

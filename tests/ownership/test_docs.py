@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import textwrap
 from pathlib import Path
@@ -10,10 +9,6 @@ from typing import Any
 
 import anyio
 import pytest
-
-from memhub import Hub, abi, errors
-from memhub.clock import ManualClock
-from memhub.core.spec import MachineSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "ownership.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -50,17 +45,7 @@ def test_every_rule_has_an_example() -> None:
 @pytest.mark.parametrize(("code", "output"), examples())
 async def test_an_example_prints_what_stands_below_it(code: str, output: str) -> None:
     printed: list[str] = []
-    names: dict[str, Any] = {
-        "print": lambda *words: printed.append(" ".join(map(str, words))),
-        "Hub": Hub,
-        "ManualClock": ManualClock,
-        "MachineSpec": MachineSpec,
-        "anyio": anyio,
-        "functools": functools,
-        "errors": errors,
-        **{name: value for name, value in vars(abi).items() if name.startswith("MDF_")},
-        "flag_words": lambda flags: list(abi.flag_words(flags)),
-    }
+    names: dict[str, Any] = {"print": lambda *words: printed.append(" ".join(map(str, words)))}
     assert HOLE in SETUP
     body = SETUP.replace(HOLE, textwrap.indent(code, "    "))
     exec("async def example():\n" + textwrap.indent(body, "    "), names)

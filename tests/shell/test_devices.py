@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
+import numpy as np
 import pytest
 
 from memhub.abi import MDF_WRITECOMBINE, Errno
@@ -284,3 +285,23 @@ async def test_devices_may_not_overlap_nor_leave_the_machine(tmp_path: Path) -> 
 
         rig.hub.machines["pat"].memory.unmap(window)
         rig.hub.map_device(BASE + 4095, 1, Registers())
+
+
+async def test_numbers_and_buffers_of_numpy_reach_a_device_and_the_log_as_pythons_own(
+    tmp_path: Path,
+) -> None:
+    async with lab(tmp_path, PAT) as rig, await rig.hub.open("/dev/mem", "r+") as handle:
+        device = Registers()
+        rig.hub.map_device(np.uint64(BASE), np.int32(16384), device)  # type: ignore[arg-type]
+        await handle.pwrite(np.array([0x04030201], dtype="<u4"), np.uint64(BASE))  # type: ignore[arg-type]
+        assert await handle.pread(True, np.uint64(BASE + 1)) == b"\x02"  # type: ignore[arg-type]
+        await handle.seek(BASE)
+        with pytest.raises(TypeError, match="data 5 is not a buffer of bytes"):
+            await handle.write(5)  # type: ignore[arg-type]
+
+        moves = [it for it in rig.news() if it["event"] in ("request.read", "request.write")]
+        assert [(it["base"], it["length"], it["moved"]) for it in moves] == [
+            (BASE, 4, 4),
+            (BASE + 1, 1, 1),
+        ]
+        assert {type(it["length"]) for it in moves} == {int}

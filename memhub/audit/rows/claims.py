@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.arguments import wrong_fence
 from memhub.audit.rows.columns import (
     asked_operation,
     error_columns,
@@ -100,6 +101,8 @@ def _range_free(it: events.RangeFree, ended: int) -> Row:
 
 
 def _claim_refused(it: events.ClaimRefused, ended: int) -> Row:
+    fence = None if it.fence is None or wrong_fence(it.fence) else it.fence
+
     return {
         **stamp_columns(_CLAIM_EVENTS[it.op], it.at),
         **it.caller.facts,
@@ -107,8 +110,8 @@ def _claim_refused(it: events.ClaimRefused, ended: int) -> Row:
         "base": it.base if 0 <= it.base < 1 << 64 else None,
         "length": it.length if 0 <= it.length < 1 << 64 else None,
         "slots": (),
-        "claim": it.fence,
-        "fence": it.fence,
+        "claim": fence,
+        "fence": fence,
         "expires_ns": None,
         "cause": "request",
         **error_columns(it.error),

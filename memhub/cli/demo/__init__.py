@@ -14,13 +14,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memhub.cli.amounts import whole_number
+
 if TYPE_CHECKING:
     import argparse
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub demo`."""
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
+    parser.add_argument(
+        "--seed", type=whole_number(0, (1 << 32) - 1), default=1, metavar="N", help="default 1"
+    )
     parser.add_argument("--log", metavar="FILE", help="where the audit log goes (a cache folder)")
     parser.add_argument("--json", action="store_true", help="one object")
     parser.add_argument("--all", action="store_true", help="every event and every range")

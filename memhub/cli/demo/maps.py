@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memhub.cli.demo.words import TYPES, size
+from memhub.cli.amounts import size
+from memhub.cli.demo.words import TYPES
 
 if TYPE_CHECKING:
     from memhub.cli.demo.run import MachineSummary

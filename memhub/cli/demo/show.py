@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.cli.amounts import extent
 from memhub.cli.demo.maps import legend, strips
 from memhub.cli.demo.timeline import first_of_each_kind, make_timeline
-from memhub.cli.demo.words import attribute, extent
+from memhub.cli.demo.words import attribute
 
 if TYPE_CHECKING:
     from memhub.cli.demo.run import DemoRun, MachineSummary, Slot
@@ -158,7 +159,8 @@ def _audit(screen: Screen, run: DemoRun, page: Page) -> None:
 
     # On a line of its own and not shortened, so that it can be pasted.
     screen.line(("look at it with", "bold"))
-    screen.line(f"{page.program} audit show --refused {shlex.quote(str(run.path))}")
+    hint = f"{page.program} audit show --refused {shlex.quote(str(run.path))}"
+    screen.line(hint, whole=True)
 
 
 def as_json(run: DemoRun) -> dict[str, Any]:

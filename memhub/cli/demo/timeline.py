@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.cli.demo.words import extent
+from memhub.cli.amounts import extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Sizes, ranges and types as short text."""
+"""Types and attributes as short text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from memhub.abi import MDF_ATTRMASK, flag_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_UNITS: Final = ((1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
 
 #: Type to its letter on the map, its style there, and its meaning.
 TYPES: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -21,20 +19,6 @@ TYPES: Final[Mapping[str, tuple[str, str, str]]] = {
     "undefined": ("?", "white on magenta", "undefined"),
     "reserved": ("!", "white on magenta", "reserved"),
 }
-
-
-def size(count: int) -> str:
-    """A number of bytes, as `256M`."""
-    for unit, letter in _UNITS:
-        if count and not count % unit:
-            return f"{count // unit}{letter}"
-
-    return str(count)
-
-
-def extent(base: int, length: int) -> str:
-    """A range, as `0xe0000000+256M`."""
-    return f"{base:#x}+{size(length)}"
 
 
 def attribute(flags: int) -> str:

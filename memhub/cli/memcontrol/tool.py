@@ -112,7 +112,7 @@ class Tool:
             print_json([_facts(slot, desc) for slot, desc in shown])
         else:
             for _, desc in shown:
-                print_line(listing(desc), self._out)
+                print_line(listing(desc), self._out, whole=True)
 
         return 0
 

@@ -13,7 +13,7 @@ from memhub.service.address import parse_address
 from memhub.service.blocking.handle import BlockingHandle
 from memhub.service.blocking.line import Line
 from memhub.service.client_errors import lost_connection, name_place, refused_connection
-from memhub.service.remote_file import open_request
+from memhub.service.remote_hub import hello_frame, open_request, report_request, take_greeting
 from memhub.service.wire.wide import narrow
 
 TYPE_CHECKING = False
@@ -35,10 +35,11 @@ class BlockingClient(Line):
         token: for a TCP service, in place of a certificate.
         ssl_context: TLS over TCP, an `ssl.SSLContext`.
         server_hostname: the name in the service's certificate; None takes the host.
-        timeout: seconds for connecting and the handshake.
+        timeout: seconds for connecting and the handshake; None or `math.inf` has no limit.
 
     Raises:
-        ValueError: the address is malformed.
+        ValueError: the address is malformed, or the timeout is not a time to come.
+        TypeError: an argument has the wrong type.
         OSError: the service cannot be reached, or closed the connection (ConnectionError).
         DeviceError: it refused the connection, and the message says why.
     """
@@ -51,11 +52,12 @@ class BlockingClient(Line):
         token: str = "",
         ssl_context: Any = None,  # noqa: ANN401 - ssl is not imported here
         server_hostname: str | None = None,
-        timeout: float = 10.0,
+        timeout: float | None = 10.0,
     ) -> None:
         kind, place, port = parse_address(address)
+        label, secret, limit, _ = take_greeting(label, token, timeout)
         try:
-            sock = _dial(kind, place, port, timeout)
+            sock = _dial(kind, place, port, limit)
         except OSError as error:
             raise name_place(error, place) from None
 
@@ -65,7 +67,7 @@ class BlockingClient(Line):
                 name = server_hostname or place
                 self._socket = ssl_context.wrap_socket(self._socket, server_hostname=name)
 
-            self._greet(label, token)
+            self._greet(label, secret)
             self._socket.settimeout(None)
         except ConnectionError as error:
             self._socket.close()
@@ -74,9 +76,9 @@ class BlockingClient(Line):
             self._socket.close()
             raise
 
-    def _greet(self, label: str, token: str) -> None:
+    def _greet(self, label: str, token: bytes) -> None:
         features = wire.FEATURES | (wire.MAP_FEATURES if self._local else 0)
-        self._socket.sendall(self._protocol.hello(label, features=features, token=token.encode()))
+        self._socket.sendall(hello_frame(self._protocol, label, token, features))
         while self._protocol.welcome is None:
             data = self._socket.recv(_CHUNK)
             if not data:
@@ -116,9 +118,8 @@ class BlockingClient(Line):
         """
         import json
 
-        found: dict[str, Any] = json.loads(
-            self.ask(wire.Report(0, what, machine)), object_hook=narrow
-        )
+        answer = self.ask(report_request(what, machine))
+        found: dict[str, Any] = json.loads(answer, object_hook=narrow)
 
         return found
 
@@ -133,7 +134,7 @@ class BlockingClient(Line):
         self.close()
 
 
-def _dial(kind: str, place: str, port: int, timeout: float) -> socket.socket:
+def _dial(kind: str, place: str, port: int, timeout: float | None) -> socket.socket:
     if kind == "tcp":
         return socket.create_connection((place, port), timeout)
 

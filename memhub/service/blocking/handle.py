@@ -6,7 +6,8 @@ import os
 
 from memhub.service import wire
 from memhub.service.client_errors import not_on_the_wire
-from memhub.service.remote_file import HeldClaim, RemoteFile, explanation
+from memhub.service.remote_file import RemoteFile
+from memhub.service.remote_replies import HeldClaim, explanation
 from memhub.service.set_outcome import set_outcome
 
 TYPE_CHECKING = False
@@ -97,11 +98,11 @@ class BlockingHandle:
 
     def write(self, data: Buffer) -> int:
         """Write at the file's offset, and move it on; the bytes written."""
-        return self._line.write(self._file.write_request(), bytes(data))
+        return self._line.write(*self._file.write_request(data))
 
     def pwrite(self, data: Buffer, offset: int) -> int:
         """Write at `offset`; the file's own does not move."""
-        return self._line.write(self._file.pwrite_request(offset), bytes(data))
+        return self._line.write(*self._file.pwrite_request(data, offset))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the file's offset; the new one."""

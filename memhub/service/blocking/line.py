@@ -10,7 +10,7 @@ from collections import deque
 
 from memhub.service import wire
 from memhub.service.client_errors import invalid_argument, lost_connection
-from memhub.service.remote_file import join_pieces
+from memhub.service.remote_replies import join_pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from memhub.service import wire
 from memhub.service.client_errors import invalid_argument, lost_connection
-from memhub.service.remote_file import join_pieces
+from memhub.service.remote_replies import join_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -10,7 +10,8 @@ from memhub.errors import NotSupported
 from memhub.service import wire
 from memhub.service.client.caller import Waiter
 from memhub.service.mapped import MappedMemory
-from memhub.service.remote_file import HeldClaim, RemoteFile, explanation
+from memhub.service.remote_file import RemoteFile
+from memhub.service.remote_replies import HeldClaim, explanation
 from memhub.service.set_outcome import set_outcome
 from memhub.service.spans import lay_out, map_pieces, within
 
@@ -98,11 +99,11 @@ class RemoteHandle:
 
     async def write(self, data: Buffer) -> int:
         """Write at the file's offset, and move it on; the bytes written."""
-        return await self._caller.write(self._file.write_request(), bytes(data))
+        return await self._caller.write(*self._file.write_request(data))
 
     async def pwrite(self, data: Buffer, offset: int) -> int:
         """Write at `offset`; the file's own does not move."""
-        return await self._caller.write(self._file.pwrite_request(offset), bytes(data))
+        return await self._caller.write(*self._file.pwrite_request(data, offset))
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the file's offset; the new one."""

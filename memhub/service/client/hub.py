@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
 
-from memhub.core.claim_requests import check_span
+from memhub.arguments import take_names, take_text
 from memhub.service import wire
 from memhub.service.address import parse_address
 from memhub.service.client.caller import Caller, Waiter
@@ -23,9 +23,9 @@ from memhub.service.client_errors import (
     refused_connection,
 )
 from memhub.service.link import SocketLink, StreamLink
-from memhub.service.remote_file import open_request
+from memhub.service.remote_hub import hello_frame, open_request, report_request, take_greeting
 from memhub.service.wire.wide import narrow
-from memhub.subscriptions import CHANGES
+from memhub.subscriptions import CHANGES, take_span_of_interest
 
 if TYPE_CHECKING:
     import os
@@ -48,7 +48,7 @@ def connect(
     token: str = "",
     ssl_context: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
-    timeout: float = 10.0,
+    timeout: float | None = 10.0,
 ) -> RemoteHub:
     """Connect to a service: `async with memhub.connect("unix:/run/memhub.sock") as hub`.
 
@@ -62,17 +62,21 @@ def connect(
         token: what a TCP service asks for instead of a certificate.
         ssl_context: TLS over TCP, with the client's certificate if the service wants one.
         server_hostname: the name in the service's certificate; the host's if None.
-        timeout: seconds for connecting and the handshake.
+        timeout: seconds for connecting and the handshake; None or `math.inf` has no limit.
 
     Raises:
-        ValueError: the address is malformed.
+        ValueError: the address is malformed, or the timeout is not a time to come.
+        TypeError: an argument has the wrong type.
     """
+    where = parse_address(address)
+    label, secret, limit, number = take_greeting(label, token, timeout, model)
+
     return RemoteHub(
-        parse_address(address),
-        wire_hello=(label, "" if model is None else model.name, token),
+        where,
+        wire_hello=(label, secret, number),
         ssl_context=ssl_context,
         server_hostname=server_hostname,
-        timeout=timeout,
+        timeout=limit,
     )
 
 
@@ -90,10 +94,10 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         self,
         where: tuple[str, str, int],
         *,
-        wire_hello: tuple[str, str, str],
+        wire_hello: tuple[str, bytes, int],
         ssl_context: ssl.SSLContext | None,
         server_hostname: str | None,
-        timeout: float,
+        timeout: float | None,
     ) -> None:
         self._where = where
         self._hello = wire_hello
@@ -168,11 +172,10 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         return StreamLink(stream, tasks.start_soon)
 
     async def _greet(self, link: SocketLink | StreamLink) -> Caller:
-        label, model, token = self._hello
+        label, token, model = self._hello
         protocol = wire.ClientProtocol()
         features = wire.FEATURES | (wire.MAP_FEATURES if isinstance(link, SocketLink) else 0)
-        number = {"": 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}[model]
-        link.send((protocol.hello(label, model=number, features=features, token=token.encode()),))
+        link.send((hello_frame(protocol, label, token, features, model),))
         while protocol.welcome is None:
             data = await link.receive()
             if not data:
@@ -213,7 +216,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
             machine: only this machine's; empty is all.
         """
-        answer = await self._greeted().ask(wire.Report(0, what, machine))
+        answer = await self._greeted().ask(report_request(what, machine))
         found: dict[str, Any] = json.loads(answer, object_hook=narrow)
 
         return found
@@ -234,11 +237,13 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         `receive` says so. `events` are picked here, among the changes that a service sends.
 
         Raises:
-            ValueError: a service sends no events of that name.
-            InvalidArgument: EINVAL; the range is empty or does not fit 64 bits.
+            ValueError: a service sends no events of that name, one of `base` and `length`
+                without the other, no range, or no size.
+            TypeError: an argument has the wrong type.
             NotSupported: EOPNOTSUPP; the service is of a version without `failures`.
         """
-        wanted = frozenset(events)
+        span, size = take_span_of_interest(base, length, size)
+        wanted = take_names("events", events)
         if not wanted <= CHANGES:
             raise ValueError(f"a service sends no {', '.join(sorted(wanted - CHANGES))}")
 
@@ -246,11 +251,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         if failures and not caller.features & wire.FEATURE_REFUSALS:
             raise not_on_the_wire("the service is of a version that sends no refused requests")
 
-        span, options = (0, 0), wire.SUBSCRIBE_REFUSED if failures else None
-        if base is not None and length is not None:
-            check_span(base, length)
-            span = base, length
-
+        options = wire.SUBSCRIBE_REFUSED if failures else None
         subscription = RemoteSubscription(size, wanted, self._unsubscribe)
 
         def then(reply: wire.Message) -> None:
@@ -262,7 +263,9 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
                 if subscription.closed:
                     self._unsubscribe(subscription)
 
-        caller.post(wire.Subscribe(0, size, *span, machine or "", options), Waiter(then))
+        base, end = span or (0, 0)
+        name = "" if machine is None else take_text("machine", machine)
+        caller.post(wire.Subscribe(0, size, base, end - base, name, options), Waiter(then))
 
         return subscription
 

@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Self, TypeVar, final
 
+from memhub.arguments import take_seconds
 from memhub.core.instant import NEVER
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
@@ -13,6 +14,8 @@ from memhub.core.requests import (
     ClaimRange,
     Explain,
     GetRanges,
+    Pread,
+    Pwrite,
     Read,
     RefuseIoctl,
     ReleaseRange,
@@ -26,7 +29,7 @@ from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
-    decode_ioctl,
+    ask_ioctl,
     encode_get,
     remove_request,
     update_request,
@@ -112,7 +115,7 @@ class LocalHandle:
 
     def pread(self, length: int, offset: int) -> bytes:
         """Read at `offset`, an unsigned 64-bit number; the handle's own does not move."""
-        return self._move(Read(self._number, length, offset))
+        return self._move(Pread(self._number, length, offset))
 
     def write(self, data: Buffer) -> int:
         """Write at the handle's offset, and move it on; bytes written."""
@@ -120,7 +123,7 @@ class LocalHandle:
 
     def pwrite(self, data: Buffer, offset: int) -> int:
         """Write at `offset`, an unsigned 64-bit number; the handle's own does not move."""
-        return self._move(Write(self._number, data, offset))
+        return self._move(Pwrite(self._number, data, offset))
 
     def _move(self, request: Request[R]) -> R:
         with self._lock:
@@ -173,10 +176,7 @@ class LocalHandle:
     ) -> IoctlReply:
         """Make an ioctl in the device's own binary layout."""
         model = self._handle.file.model
-        room = None if descs is None else len(descs)
-        asked = decode_ioctl(
-            model, self._number, request, op, descs or b"", room, wait=wait, fence=fence
-        )
+        asked = ask_ioctl(model, self._number, request, op, descs, wait, fence)
         if isinstance(asked, SetRange):
             self._answer(asked)
             return IoctlReply(bytes(op), b"")
@@ -269,7 +269,7 @@ class LocalHandle:
 
     def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
-        self._answer(AwaitFree(self._number, base, length, wait))
+        self._answer(AwaitFree(self._number, base, length, take_seconds("wait", wait)))
 
     # Waiting
 

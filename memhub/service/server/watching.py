@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from memhub.core.claim_requests import check_span
 from memhub.errors import InvalidArgument
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES
@@ -23,6 +24,9 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
         raise InvalidArgument("SUBSCRIBE has options, and the client did not ask for REFUSALS")
 
     whole = not it.length
+    if not whole:
+        check_span(it.base, it.length)
+
     subscription = session.hub.subscribe(
         machine=it.machine or None,
         machines=_visible_machines(session),

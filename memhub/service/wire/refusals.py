@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from memhub.errors import DeviceError, Obstacle
 
-_OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "kind": (str,),
     "slot": (int,),
     "base": (int,),
@@ -119,9 +119,9 @@ def _obstacle(row: Any) -> Obstacle:  # noqa: ANN401 - whatever json brings
     if not isinstance(row, dict) or "kind" not in row:
         raise ProtocolError("ERROR has an obstacle without a kind")
 
-    known = {key: value for key, value in row.items() if key in _OBSTACLE_TYPES}
+    known = {key: value for key, value in row.items() if key in OBSTACLE_TYPES}
     for key, value in known.items():
-        if not isinstance(value, _OBSTACLE_TYPES[key]) or isinstance(value, bool):
+        if not isinstance(value, OBSTACLE_TYPES[key]) or isinstance(value, bool):
             raise ProtocolError(f"ERROR has an obstacle whose {key} is {value!r:.40}")
 
     return Obstacle(**known)

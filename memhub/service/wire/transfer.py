@@ -31,6 +31,9 @@ class Ioctl(Message):
         op: `struct mem_range_op` in the handle's layout. Its pointer is not followed: NULL is
             a NULL pointer, anything else means the `desc` of this frame and its answer.
         desc: the descriptors behind `mo_desc`, in the handle's layout; empty for MEMRANGE_GET.
+
+    Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTTY,
+    ENXIO, EOPNOTSUPP, ETIMEDOUT.
     """
 
     TYPE: ClassVar[int] = 0x18
@@ -159,6 +162,8 @@ class Read(Fixed):
     Attributes:
         handle: from OPENED.
         count: the most bytes to read.
+
+    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
     """
 
     TYPE: ClassVar[int] = 0x12
@@ -179,6 +184,8 @@ class Pread(Fixed):
         handle: from OPENED.
         offset: where, unsigned.
         count: the most bytes to read.
+
+    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
     """
 
     TYPE: ClassVar[int] = 0x13
@@ -220,6 +227,8 @@ class Write(_Payload):
         handle: from OPENED.
         total: bytes to write, in this frame and the DATA frames that follow it.
         data: the first of them.
+
+    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
     """
 
     TYPE: ClassVar[int] = 0x14
@@ -258,6 +267,8 @@ class Pwrite(_Payload):
         offset: where, unsigned.
         total: bytes to write, in this frame and the DATA frames that follow it.
         data: the first of them.
+
+    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
     """
 
     TYPE: ClassVar[int] = 0x15

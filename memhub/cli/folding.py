@@ -1,0 +1,96 @@
+"""Long lines of text on several, so that they fit the terminal, or 80 columns without one."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # in place of typing's own, whose import costs more than this module
+if TYPE_CHECKING:
+    from typing import Final
+
+#: Columns where there is no terminal, and the fewest that text is folded to.
+COLUMNS: Final = 80
+_FEWEST: Final = 20
+
+
+def width() -> int:
+    """Columns of a line of output: COLUMNS, those of the terminal, or 80."""
+    try:
+        columns = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        columns = 0
+
+    if columns <= 0:
+        try:
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            columns = 0
+
+    return max(columns, _FEWEST) if columns > 0 else COLUMNS
+
+
+def fold(text: str, columns: int, hang: int | None = None) -> list[str]:
+    """Break a line at blanks, or anywhere in a word that is longer than a line.
+
+    Args:
+        text: one line.
+        columns: how many a line may have.
+        hang: indent of the second line and those after it; None for two more than the first has.
+
+    Returns:
+        the lines.
+    """
+    return [" " * indent + text[start:end] for indent, start, end in breaks(text, columns, hang)]
+
+
+def breaks(text: str, columns: int, hang: int | None = None) -> list[tuple[int, int, int]]:
+    """The lines of `fold`: the indent, and where the rest begins and ends in the text."""
+    found: list[tuple[int, int, int]] = []
+    first = len(text) - len(text.lstrip(" "))
+    hang = min(first + 2 if hang is None else hang, columns // 2)
+    indent = start = 0
+    while not _fits(text, start, columns - indent):
+        most = start + _fitting(text[start : start + columns - indent], columns - indent)
+        end = most if text[most] == " " else text.rfind(" ", max(start, first), most)
+        if end <= max(start, first) or _is_long(text, end + 1, columns - hang):
+            end = most
+
+        found.append((indent, start, start + len(text[start:end].rstrip(" "))))
+        while text[end : end + 1] == " ":
+            end += 1
+
+        start, indent = end, hang
+
+    return [*found, (indent, start, len(text))]
+
+
+def cells(text: str) -> int:
+    """Columns that a terminal needs for a text; some characters take two."""
+    return len(text) if text.isascii() else sum(map(_cells, text))
+
+
+def _cells(char: str) -> int:
+    from unicodedata import east_asian_width
+
+    return 2 if east_asian_width(char) in "WF" else 1
+
+
+def _fits(text: str, start: int, room: int) -> bool:
+    # nothing here may take longer with the whole length: a log may have a reason of megabytes
+    return len(text) - start <= room and cells(text[start:]) <= room
+
+
+def _is_long(text: str, start: int, room: int) -> bool:
+    """Whether a word does not fit a line of its own either."""
+    return len(text) - start > room and text.find(" ", start, start + room + 1) < 0
+
+
+def _fitting(text: str, room: int) -> int:
+    """How many characters fit, at least one."""
+    for count, char in enumerate(text):
+        room -= _cells(char)
+        if room < 0:
+            return max(count, 1)
+
+    return len(text)

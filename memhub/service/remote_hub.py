@@ -1,0 +1,74 @@
+"""What a client asks of the hub behind a service, beside its open files; see `remote_file`."""
+
+from __future__ import annotations
+
+from memhub.arguments import has_limit, take_model, take_opening, take_seconds, take_text
+from memhub.service import wire
+from memhub.service.client_errors import invalid_argument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from memhub.abi import DataModel
+
+_MODES: Final = {"r": wire.OPEN_READ, "w": wire.OPEN_WRITE, "r+": 3}
+_MODELS: Final = {None: 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}
+
+
+def take_greeting(
+    label: str, token: str, timeout: float | None, model: DataModel | None = None
+) -> tuple[str, bytes, float | None, int]:
+    """Check what a connection begins with, before it is made.
+
+    Returns:
+        label, token, seconds to wait (None without limit) and the number of the data model.
+
+    Raises:
+        TypeError: one of them has the wrong type.
+        ValueError: the timeout is not a time to come.
+    """
+    if timeout is not None:
+        timeout = take_seconds("timeout", timeout)
+        if not timeout > 0:
+            raise ValueError(f"a timeout of {timeout} seconds is not a time to come")
+
+        timeout = timeout if has_limit(timeout) else None
+
+    number = _MODELS[take_model(model)]
+
+    return take_text("label", label), take_text("token", token).encode(), timeout, number
+
+
+def hello_frame(
+    protocol: wire.ClientProtocol, label: str, token: bytes, features: int, model: int = 0
+) -> bytes:
+    """HELLO.
+
+    Raises:
+        InvalidArgument: EINVAL; the label or the token is too long.
+    """
+    try:
+        return protocol.hello(label, model=model, features=features, token=token)
+    except wire.LocalProtocolError as error:
+        raise invalid_argument(error.reason) from error
+
+
+def open_request(path: str, mode: str, *, undo: bool, model: DataModel | None) -> wire.Open:
+    """OPEN.
+
+    Raises:
+        InvalidArgument: EINVAL; an unknown mode.
+    """
+    take_opening(path, mode, model)
+    if mode not in _MODES:
+        raise invalid_argument(f"mode {mode!r} is not r, w or r+")
+
+    flags = _MODES[mode] | (wire.OPEN_UNDO if undo else 0)
+
+    return wire.Open(0, flags, _MODELS[take_model(model)], path)
+
+
+def report_request(what: str, machine: str) -> wire.Report:
+    """REPORT."""
+    return wire.Report(0, take_text("what", what), take_text("machine", machine))
