@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
@@ -125,7 +125,8 @@ class _Builder:
             return
 
         for arch in arches:
-            self._found.setdefault(arch.name, []).append((name, source, arch))
+            named = replace(arch, plugin=f"plugin {name!r} of {source}")
+            self._found.setdefault(arch.name, []).append((name, source, named))
 
     def registry(self) -> Registry:
         arches: dict[str, Arch] = {}

@@ -8,7 +8,7 @@ DeviceError (OSError)
 ├── AccessDenied      EACCES      ├── Cancelled       ECANCELED
 ├── BadAddress        EFAULT      ├── LogFailed       EIO
 ├── RangeBusy         EBUSY       ├── UnknownIoctl    ENOTTY
-│   └── StaleClaim    EBUSY       │
+│   └── StaleClaim    EBUSY       ├── DriverFailed    EIO
 ├── InvalidRange      EINVAL      ├── NotSupported    EOPNOTSUPP
 ├── InvalidArgument   EINVAL      └── NoRanges        ENXIO
 
@@ -215,6 +215,12 @@ class Cancelled(DeviceError):
 
 class LogFailed(DeviceError):
     """Raised when the audit log cannot take the record; the request changed nothing."""
+
+    default = Errno.EIO
+
+
+class DriverFailed(DeviceError):
+    """Raised when a range driver fails, or answers what breaks a rule; nothing was changed."""
 
     default = Errno.EIO
 

@@ -36,6 +36,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "report",
             "startup",
             "subscriptions",
+            "watchdog",
         }
     ),
     frozenset({"device_file"}),

@@ -170,7 +170,10 @@ def touches_another_slot(change: Change) -> Change:
     other = 0 if 0 not in change.slots else 1
     row = next(iter(change.slots.values()), None)
 
-    return replace(change, slots={**change.slots, other: row}) if row else change
+    if not row:
+        return change
+
+    return replace(change, wrote=(*change.wrote, other), slots={**change.slots, other: row})
 
 
 def fails(_change: Change) -> Change:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.config import HubConfig
     from memhub.core.driver import Arch
+    from memhub.hub import Hub
     from memhub.service.server import Server
+    from memhub.watchdog import DriverWatchdog
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -105,38 +107,58 @@ async def _serve(
     chosen: argparse.Namespace,
     log: AuditLog | None,
 ) -> None:
+    from memhub.errors import DriverFailed
+    from memhub.hub import Hub
+    from memhub.watchdog import DriverWatchdog
+
+    specs, limits = config.machines.values(), config.service.limits
+    try:
+        hub = Hub(specs, default=config.default, arches=arches, log=log)
+    except DriverFailed as error:
+        raise CommandFailed(str(error)) from error
+
+    with DriverWatchdog(hub.engine, limits.driver_timeout, _report) as watchdog:
+        async with hub:
+            await _serve_hub(hub, watchdog, config, chosen, log)
+
+
+async def _serve_hub(
+    hub: Hub,
+    watchdog: DriverWatchdog,
+    config: HubConfig,
+    chosen: argparse.Namespace,
+    log: AuditLog | None,
+) -> None:
     import anyio
 
     from memhub.cli.log_file import reopen_on_hangup, watch_log
     from memhub.cli.version import version
-    from memhub.hub import Hub
     from memhub.service.server import Server
     from memhub.service.server.notify import notify
     from memhub.service.settings import ServiceError
 
-    specs = config.machines.values()
-    async with Hub(specs, default=config.default, arches=arches, log=log) as hub:
-        server = Server(
-            hub,
-            config.service,
-            socket_path=chosen.socket,
-            replace_stale=chosen.replace_stale,
-            software=f"memhub {version()}",
-            grace=chosen.grace,
-        )
-        try:
-            async with server, anyio.create_task_group() as tasks:
-                await tasks.start(_wait_for_signal, tasks.cancel_scope)
-                await tasks.start(reopen_on_hangup, hub, log, _report)
-                if log is not None:
-                    tasks.start_soon(watch_log, log, _report)
-                _ready(server, len(hub.machines), log)
-                notify("READY=1")
-                await anyio.sleep_forever()
-        except ServiceError as error:
-            raise CommandFailed(str(error)) from error
-        finally:
-            notify("STOPPING=1")
+    server = Server(
+        hub,
+        config.service,
+        socket_path=chosen.socket,
+        replace_stale=chosen.replace_stale,
+        software=f"memhub {version()}",
+        grace=chosen.grace,
+    )
+    try:
+        async with server, anyio.create_task_group() as tasks:
+            await tasks.start(_wait_for_signal, tasks.cancel_scope)
+            await tasks.start(reopen_on_hangup, hub, log, _report)
+            watchdog.relay_signals()
+            if log is not None:
+                tasks.start_soon(watch_log, log, _report)
+            _ready(server, len(hub.machines), log)
+            notify("READY=1")
+            await anyio.sleep_forever()
+    except ServiceError as error:
+        raise CommandFailed(str(error)) from error
+    finally:
+        notify("STOPPING=1")
 
 
 async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None]) -> None:

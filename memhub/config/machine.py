@@ -21,10 +21,12 @@ from memhub.config.values import (
     text,
     u64,
 )
+from memhub.core.asked_driver import AskedDriver
 from memhub.core.driver import Cpu
 from memhub.core.kernel import OptionError
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind
 from memhub.core.spec_rules import latency, region_kind, wp_rule
+from memhub.errors import DriverFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -266,7 +268,8 @@ def _check_arch(table: Table, spec: MachineSpec, arches: Mapping[str, Arch]) -> 
     if table.sound:
         try:
             arch.kernel_of(spec.options)
-            if arch.driver is not None:
-                arch.driver(spec.cpu, spec.options)
+            AskedDriver.make(spec, arch)
         except OptionError as error:
             table.wrong(f"options.{error.key}", error.reason)
+        except DriverFailed as error:
+            table.wrong("arch", error.reason)

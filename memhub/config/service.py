@@ -71,6 +71,7 @@ def _read_limits(table: Table) -> Limits:
         handshake_timeout=table.take("handshake_timeout", seconds, default.handshake_timeout),
         idle_timeout=table.take("idle_timeout", seconds, default.idle_timeout),
         stall_timeout=table.take("stall_timeout", seconds, default.stall_timeout),
+        driver_timeout=table.take("driver_timeout", seconds, default.driver_timeout),
     )
     table.finish()
     if not limits.handshake_timeout:
@@ -78,6 +79,9 @@ def _read_limits(table: Table) -> Limits:
 
     if not limits.stall_timeout:
         table.wrong("stall_timeout", "is zero: every client would be too slow")
+
+    if not limits.driver_timeout:
+        table.wrong("driver_timeout", "is zero: every driver would be too slow")
 
     return limits
 

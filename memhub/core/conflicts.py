@@ -6,52 +6,29 @@ The rules are in `ownership.py`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from memhub.abi import Errno
+from memhub.core.asked_driver import Plan
 from memhub.core.claims import busy_error
 from memhub.core.ownership import check_types
-from memhub.core.range_table import changed_bounds, with_busy, without_busy
-from memhub.errors import DeviceError, RangeBusy
+from memhub.core.range_table import with_busy, without_busy
+from memhub.errors import DeviceError, DriverFailed, RangeBusy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from memhub.abi import RangeDesc
+    from memhub.core.asked_driver import AskedDriver
     from memhub.core.commits import Commit
-    from memhub.core.driver import Change, RangeDriver, RangeState
+    from memhub.core.driver import RangeState
     from memhub.core.files import Principal
     from memhub.core.machine import Machine
     from memhub.core.requests import SetRange
 
 
-class Plan(NamedTuple):
-    """What a change would make of a table.
-
-    Attributes:
-        change: what the driver would change.
-        before: the state before.
-        after: the state after.
-    """
-
-    change: Change
-    before: RangeState
-    after: RangeState
-
-    def bounds(self, driver: RangeDriver) -> tuple[int, int]:
-        """Bounds outside which no byte's type changes."""
-        return changed_bounds(driver, self.before, self.after, self.change.slots)
-
-    def reach(self, driver: RangeDriver) -> tuple[int, int]:
-        """Bounds of all that it writes, altered or not."""
-        slots = {**dict.fromkeys(self.change.wrote), **self.change.slots}
-
-        return changed_bounds(driver, self.before, self.after, slots)
-
-
 def ask_driver_busy(
     machine: Machine, state: RangeState, request: SetRange, busy: list[int]
-) -> Change:
+) -> Plan:
     """What the driver says of a MEMRANGE_SET when it is shown the slots of others as BUSY.
 
     Args:
@@ -63,32 +40,15 @@ def ask_driver_busy(
     Raises:
         DeviceError: the driver refuses; an EBUSY of its own names the owners.
     """
-    driver = machine.require_table().driver
-    operation = driver.remove if request.arg else driver.update
     try:
-        change = operation(with_busy(state, busy), request.desc)
+        plan = machine.require_table().driver.plan_set(with_busy(state, busy), request)
     except RangeBusy as refusal:
         _name_owners(machine, refusal)
         raise
 
-    return without_busy(change, state, busy)
+    change = without_busy(plan.change, state, busy)
 
-
-def driver_failure(machine: Machine, method: str, error: Exception) -> DeviceError:
-    """The EIO of a request whose driver raised what is not an answer; nothing was changed.
-
-    Args:
-        machine: the machine.
-        method: the driver's method.
-        error: what it raised.
-    """
-    driver = type(machine.require_table().driver)
-
-    return DeviceError(
-        f"{driver.__module__}.{driver.__qualname__}.{method}, the driver of {machine.arch.name} on "
-        f"{machine.name}, failed with {type(error).__name__}: {error}",
-        code=Errno.EIO,
-    )
+    return Plan(change, state, state.apply(change))
 
 
 def _name_owners(machine: Machine, refusal: RangeBusy) -> None:
@@ -139,7 +99,7 @@ def check_plan_types(machine: Machine, process: Principal, plan: Plan) -> None:
 
 
 def check_commits(
-    driver: RangeDriver,
+    driver: AskedDriver,
     process: Principal,
     plan: Plan,
     commits: Iterable[Commit],
@@ -168,30 +128,28 @@ def check_commits(
 
 
 def check_order(
-    driver: RangeDriver, state: RangeState, request: SetRange, commits: Iterable[Commit]
+    driver: AskedDriver, state: RangeState, request: SetRange, commits: Iterable[Commit]
 ) -> None:
     """Refuse what would come out otherwise once a commit in flight has its effect (rule 8)."""
     for commit in commits:
-        after = state.apply(_operation(driver, commit.request)(state))
+        after = driver.plan_set(state, commit.request).after
         if _written(driver, after, request) != _written(driver, state, request):
             raise busy_error([commit.obstacle()])
 
 
-def _operation(driver: RangeDriver, request: SetRange) -> Callable[[RangeState], Change]:
-    operation = driver.remove if request.arg else driver.update
-
-    return lambda state: operation(state, request.desc)
-
-
 def _written(
-    driver: RangeDriver, state: RangeState, request: SetRange
+    driver: AskedDriver, state: RangeState, request: SetRange
 ) -> dict[int, RangeDesc] | None:
-    """The slots that a request would write into a state, or None if it would be refused."""
+    """The slots that a request would write into a state, or None if it would be refused.
+
+    Raises:
+        DriverFailed: EIO; the driver failed.
+    """
     try:
-        change = _operation(driver, request)(state)
+        change, _, after = driver.plan_set(state, request)
+    except DriverFailed:
+        raise
     except DeviceError:
         return None
 
-    slots = state.apply(change).slots
-
-    return {slot: slots[slot] for slot in change.wrote}
+    return {slot: after.slots[slot] for slot in change.wrote}

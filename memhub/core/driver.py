@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
 from memhub.core.kernel import DEFAULT_RULES, Kernel
@@ -112,7 +112,18 @@ class RangeDriver(ABC):
     `remove` with MDF_BUSY set; a driver tests that bit where its kernel does and answers
     RangeBusy. The machine refuses a Change that writes such a slot in any case, so a driver
     without the test is still safe.
+
+    Every answer is checked (`asked_driver.py`). One that breaks a rule refuses the request with
+    EIO, and so does any exception that is not the DeviceError of a refusal.
+
+    Attributes:
+        rereads: a change of a state that is not `settled` re-reads every register, so that slots
+            may change which `wrote` does not name. Others may change only what they name.
+        no_slots: why there are no slots, for the ENXIO of a machine that has none.
     """
+
+    rereads: ClassVar[bool] = False
+    no_slots: ClassVar[str] = "the hardware has none"
 
     @abstractmethod
     def attach(self, msrs: Mapping[int, int]) -> RangeState:
@@ -197,6 +208,7 @@ class Arch:
         no_ranges: what range ioctls answer without a driver (FreeBSD arm64 itself answers
             ENODEV or ENOTTY, depending on its version).
         commit_latency: seconds from the start of a commit to its effect.
+        plugin: the plugin and the distribution that it comes from, in words; the loader says it.
     """
 
     name: str
@@ -211,6 +223,7 @@ class Arch:
     releases: Releases | None = None
     no_ranges: Errno = Errno.EOPNOTSUPP
     commit_latency: float = 0.0
+    plugin: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():

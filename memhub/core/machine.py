@@ -122,10 +122,8 @@ class Machine:
             )
 
         if not table.state.slots:
-            raise NoRanges(
-                "the range driver attached but found no descriptors: the MTRRs are off (bit 11 of "
-                "register 0x2ff is clear), or there are none"
-            )
+            why = table.driver.raw.no_slots
+            raise NoRanges(f"the range driver attached but found no descriptors: {why}")
 
         return table
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.core import events
 from memhub.core.claim_requests import ended_event
 from memhub.core.claims import ClaimChange
-from memhub.core.conflicts import Plan, check_commit_slots, check_commits, check_plan_types
+from memhub.core.conflicts import check_commit_slots, check_commits, check_plan_types
 from memhub.core.decision import Decision
 from memhub.core.files import DEVICES, Caller, OpenFile
 from memhub.core.ownership import check_slots
@@ -194,10 +194,9 @@ def _undo_slot(
 ) -> events.SlotUndone:
     slot, then = note
     caller, driver = file.caller, machine.require_table().driver
-    change = driver.restore(state, {slot: then.slots[slot]}, then.msrs)
-    plan = Plan(change, state, state.apply(change))
     commits = machine.commits.others(None, leaving=caller.handle)
     try:
+        plan = driver.restore(state, {slot: then.slots[slot]}, then.msrs)
         check_slots(machine.claims, caller.process, (slot,), state.slots)
         check_commit_slots(commits, (slot,))
         check_plan_types(machine, caller.process, plan)
@@ -209,7 +208,7 @@ def _undo_slot(
 
     losing = [claim for claim in claims.values() if slot in claim.slots]
     changes = tuple(ClaimChange(claim, claim.without_slots((slot,))) for claim in losing)
-    outcome = outcome_of(change, state, plan.after)
+    outcome = outcome_of(plan.change, state, plan.after)
 
     return events.SlotUndone(
         caller, now, slot, outcome, (state, plan.after), generation + 1, changes, None

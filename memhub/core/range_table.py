@@ -13,21 +13,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import MDF_BUSY, DataModel, RangeDesc
-from memhub.errors import NotSupported
+from memhub.core.asked_driver import AskedDriver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memhub.core.driver import Arch, Change, RangeDriver, RangeState
+    from memhub.core.driver import Arch, Change, RangeState
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.spec import MachineSpec
 
 _FLAGS_OFFSET: Final = 16
 _BUSY_BYTE: Final = 3
 _BUSY_BIT: Final = MDF_BUSY >> (8 * _BUSY_BYTE)
-
-#: Bounds that any others widen.
-_NOWHERE: Final = (1 << 65, 0)
 
 
 @dataclass(slots=True)
@@ -41,7 +38,7 @@ class RangeTable:
         derived: something that follows from the state is kept, and needs a `refresh`.
     """
 
-    driver: RangeDriver = field(compare=False)
+    driver: AskedDriver = field(compare=False)
     state: RangeState
     generation: int = 0
     derived: bool = field(default=False, compare=False)
@@ -62,20 +59,19 @@ class RangeTable:
         Returns:
             the table; None where there are no range operations, because the architecture has
             none or its driver does not serve this CPU.
+
+        Raises:
+            DriverFailed: EIO; the driver failed.
         """
-        if arch.driver is None:
-            return None
+        driver = AskedDriver.make(spec, arch)
+        state = None if driver is None else driver.attach(spec.msrs)
 
-        driver = arch.driver(spec.cpu, spec.options)
-        try:
-            return cls(driver, driver.attach(spec.msrs))
-        except NotSupported:
-            return None
+        return None if driver is None or state is None else cls(driver, state)
 
-    def __getstate__(self) -> tuple[RangeDriver, RangeState, int]:
+    def __getstate__(self) -> tuple[AskedDriver, RangeState, int]:
         return self.driver, self.state, self.generation  # what is derived is made anew
 
-    def __setstate__(self, kept: tuple[RangeDriver, RangeState, int]) -> None:
+    def __setstate__(self, kept: tuple[AskedDriver, RangeState, int]) -> None:
         self.driver, self.state, self.generation = kept
         self.derived, self._images, self._types, self._protected = False, {}, None, None
 
@@ -151,27 +147,6 @@ def without_busy(change: Change, state: RangeState, shown: Iterable[int]) -> Cha
     }
 
     return replace(change, slots=clean)
-
-
-def changed_bounds(
-    driver: RangeDriver, now: RangeState, after: RangeState, slots: Iterable[int]
-) -> tuple[int, int]:
-    """Bounds `[lo, hi)` outside which no byte's type differs between two states.
-
-    Args:
-        driver: the architecture's driver.
-        now: one state.
-        after: the other.
-        slots: the slots that may differ.
-    """
-    extent = driver.extent
-    first, end = _NOWHERE
-    for slot in slots:
-        for lo, hi in (extent(now, slot), extent(after, slot)):
-            if lo < hi:
-                first, end = min(first, lo), max(end, hi)
-
-    return (first, end) if first < end else (0, 0)
 
 
 def mark_busy(image: bytes, model: DataModel, slots: Iterable[int]) -> bytes:

@@ -16,13 +16,11 @@ from memhub.core import events
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import Commit
 from memhub.core.conflicts import (
-    Plan,
     ask_driver_busy,
     check_commit_slots,
     check_commits,
     check_order,
     check_plan_types,
-    driver_failure,
 )
 from memhub.core.decision import Decision
 from memhub.core.instant import lease_end
@@ -39,6 +37,7 @@ from memhub.core.waiting import decide_waiting, set_as_kept
 from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
+    from memhub.core.asked_driver import Plan
     from memhub.core.driver import Change, RangeState
     from memhub.core.files import Caller, Principal
     from memhub.core.instant import Instant
@@ -105,17 +104,10 @@ def plan_set(
 
     alone = not commits.commits and claims.by_process.keys() <= {process.id}
     busy = [] if alone else busy_slots(claims, commits, process, but)
-    try:
-        if busy:
-            change = ask_driver_busy(machine, state, request, busy)
-        else:
-            change = (table.driver.remove if arg else table.driver.update)(state, desc)
-
-        plan = Plan(change, state, state.apply(change))
-    except DeviceError:
-        raise
-    except Exception as error:
-        raise driver_failure(machine, "remove" if arg else "update", error) from error
+    if busy:
+        plan = ask_driver_busy(machine, state, request, busy)
+    else:
+        plan = table.driver.plan_set(state, request)
 
     if request.fence is not None:
         require_claim(claims, process, request.fence)

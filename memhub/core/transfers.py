@@ -184,7 +184,8 @@ def explain(machine: Machine, file: OpenFile, address: int) -> Explanation:
             f"{machine.arch.summary}): what types its memory has is not known"
         )
 
-    answer = machine.table.types.lookup(physical)
+    table = machine.table
+    answer = table.driver.explain(table.types, physical)
 
     return Explanation(address, physical, answer.type, answer.why, answer.implementation_defined)
 

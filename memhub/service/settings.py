@@ -29,6 +29,7 @@ class Limits:
         handshake_timeout: seconds in which a new connection must send HELLO.
         idle_timeout: seconds without a request until a connection is closed; 0 is never.
         stall_timeout: seconds in which a client must read some of what waits for it.
+        driver_timeout: seconds in which a range driver must answer (`memhub serve`).
     """
 
     frame_size: int = 1 << 20
@@ -39,6 +40,7 @@ class Limits:
     handshake_timeout: float = 5.0
     idle_timeout: float = 0.0
     stall_timeout: float = 30.0
+    driver_timeout: float = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,10 +116,11 @@ class MtrrCodec:
 
         return (desc.mr_base & self.phys_mask | byte, mask)
 
-    def fetch(self, slots: Sequence[RangeDesc], msrs: Mapping[int, int]) -> list[RangeDesc]:
-        """Read every register into its slots."""
+    def fetch(
+        self, slots: Sequence[RangeDesc], fixed: int, msrs: Mapping[int, int]
+    ) -> list[RangeDesc]:
+        """Read every register into its slots, the first `fixed` of which are fixed ranges."""
         get = msrs.get
-        fixed = count_fixed(slots)
         fetched = []
         for slot, desc in enumerate(slots):
             if slot < fixed:
@@ -153,9 +154,10 @@ class MtrrCodec:
 
         return rows, _differing(stored, msrs)
 
-    def store(self, slots: Sequence[RangeDesc], msrs: Mapping[int, int]) -> dict[int, int]:
-        """The registers that writing every slot leaves different."""
-        fixed = count_fixed(slots)
+    def store(
+        self, slots: Sequence[RangeDesc], fixed: int, msrs: Mapping[int, int]
+    ) -> dict[int, int]:
+        """The registers that writing every slot leaves different; see `fetch`."""
         stored = store_fixed({slot: slots[slot] for slot in range(fixed)}, msrs)
         for slot in range(fixed, len(slots)):
             number = registers.VARIABLE_MSRS[slot - fixed]
@@ -167,11 +169,6 @@ class MtrrCodec:
 
 def _differing(stored: Mapping[int, int], msrs: Mapping[int, int]) -> dict[int, int]:
     return {number: value for number, value in stored.items() if msrs.get(number, 0) != value}
-
-
-def count_fixed(slots: Sequence[RangeDesc]) -> int:
-    """How many of the first slots are fixed ranges: all 88 or none."""
-    return registers.FIXED_COUNT if slots and slots[0].mr_flags & abi.MDF_FIXACTIVE else 0
 
 
 def store_fixed(slots: Mapping[int, RangeDesc], msrs: Mapping[int, int]) -> dict[int, int]:

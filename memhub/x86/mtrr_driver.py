@@ -28,13 +28,13 @@ from memhub.x86.mtrr_codec import (
     FIXED_FLAGS,
     TYPE_OF,
     MtrrCodec,
-    count_fixed,
     not_busy,
     unknown_types,
 )
 from memhub.x86.mtrr_fixed import FIXED_SLOTS, retype_fixed
 from memhub.x86.mtrr_types import types_from_mtrrs
 from memhub.x86.registers import (
+    FIXED_COUNT,
     FIXED_END,
     FIXED_RANGES,
     MASK_VALID,
@@ -59,6 +59,9 @@ class MtrrDriver(RangeDriver):
         cpu: the processor; its `phys_bits` bound what the variable registers hold.
     """
 
+    rereads = True
+    no_slots = "the MTRRs are off (bit 11 of register 0x2ff is clear), or there are none"
+
     def __init__(self, cpu: Cpu) -> None:
         self._cpu = cpu
         self._codec = MtrrCodec(address_mask(cpu.phys_bits))
@@ -81,10 +84,11 @@ class MtrrDriver(RangeDriver):
 
         fixed = [RangeDesc(*span, FIXED_FLAGS) for span in FIXED_RANGES]
         blank = [RangeDesc(0, 0)] * registers.variable_count
-        rows = self._codec.fetch([*fixed, *blank] if registers.fixed_active else blank, msrs)
-        slots = tuple([_by_firmware(row) for row in rows])
+        blank = [*fixed, *blank] if registers.fixed_active else blank
+        count = count_fixed(blank)
+        slots = tuple([_by_firmware(row) for row in self._codec.fetch(blank, count, msrs)])
 
-        return RangeState(slots, msrs, settled=not self._codec.store(slots, msrs))
+        return RangeState(slots, msrs, settled=not self._codec.store(slots, count, msrs))
 
     def update(self, state: RangeState, desc: RangeDesc) -> Change:
         """Set a range's type: below 1 MiB in the fixed slots, else in a variable one.
@@ -228,10 +232,16 @@ class MtrrDriver(RangeDriver):
     def _write_all(self, state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
         """Store and fetch every slot, as the kernel does at each success."""
         slots = [written.get(slot, not_busy(row)) for slot, row in enumerate(state.slots)]
-        msrs = self._codec.store(slots, state.msrs)
-        rows = self._codec.fetch(slots, {**state.msrs, **msrs})
+        fixed = count_fixed(slots)
+        msrs = self._codec.store(slots, fixed, state.msrs)
+        rows = self._codec.fetch(slots, fixed, {**state.msrs, **msrs})
 
         return _make_change(state, written, dict(enumerate(rows)), msrs)
+
+
+def count_fixed(slots: Sequence[RangeDesc]) -> int:
+    """How many of the first slots are fixed ranges: all 88 or none."""
+    return FIXED_COUNT if slots and slots[0].mr_flags & abi.MDF_FIXACTIVE else 0
 
 
 def _check_request(desc: RangeDesc) -> int:

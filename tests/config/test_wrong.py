@@ -51,6 +51,11 @@ WRONG: list[tuple[str, str, str]] = [
     (machine("memory = 3"), "machines.pc.memory", "is an integer, not an array"),
     (machine("memory = [3]"), "machines.pc.memory[0]", "is an integer, not a table"),
     (machine("memory = [{ base = 0 }]"), "machines.pc.memory[0].length", "is missing"),
+    (
+        machine("") + "\n[service.limits]\ndriver_timeout = 0",
+        "service.limits.driver_timeout",
+        "is zero",
+    ),
     (machine("memory = [{ base = 0, length = 0 }]"), "machines.pc.memory[0].length", "is zero"),
     (
         machine("memory = [{ base = 8, end = 8 }]"),

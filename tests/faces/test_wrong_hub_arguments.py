@@ -12,6 +12,8 @@ import memhub
 from faces.stages import embedded
 from memhub import Hub
 from memhub.audit import read_records
+from memhub.errors import InvalidArgument
+from memhub.service import wire
 from memhub.service.blocking import BlockingClient
 from memhub.service.local import LocalClient
 from memhub.service.server import Server
@@ -195,3 +197,16 @@ async def test_undo_is_logged_as_true_or_false(tmp_path: Path) -> None:
 
     records = list(read_records(tmp_path / "log" / "audit.jsonl"))
     assert [it["undo"] for it in records if "undo" in it] == [True]
+
+
+async def test_a_frame_with_no_range_is_refused_and_the_connection_goes_on(tmp_path: Path) -> None:
+    async with (
+        Hub([PAT], arches=ARCHES) as hub,
+        Server(hub, ServiceConfig(socket=tmp_path / "s"), grace=0.1),
+        memhub.connect(tmp_path / "s") as remote,
+    ):
+        far = wire.Subscribe(0, 8, (1 << 64) - 1, 2, "")
+        with pytest.raises(InvalidArgument, match="is not a range of 64-bit addresses"):
+            await remote._greeted().ask(far)
+
+        await remote.ping()

@@ -57,7 +57,7 @@ class Walk:
         table = self.machine.table
         assert table is not None
         self.model = ModelMachine(
-            table.driver,
+            table.driver.raw,
             table.state,
             self.kind.type_at,
             self.kind.pages,

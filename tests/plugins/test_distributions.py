@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memhub.arches import ArchNotInstalled, PluginFailure, Registry, load_arches
+from plugins.distribution import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,16 +30,6 @@ def strangers(registry: Registry) -> tuple[set[str], list[PluginFailure]]:
         {name for name, source in registry.sources.items() if source != "memhub"},
         [failure for failure in registry.failures if failure.source != "memhub"],
     )
-
-
-def install(site: Path, name: str, entry: str, source: str) -> None:
-    """Put a distribution with one module and one entry point into `site`."""
-    info = site / f"{name.replace('-', '_')}-1.0.dist-info"
-    module = f"loader_{name.replace('-', '_')}"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[memhub]\n{entry} = {module}\n")
-    (site / f"{module}.py").write_text(source)
 
 
 @pytest.fixture

@@ -1,79 +1,152 @@
-"""A driver that fails: the request answers EIO and is recorded, and nothing else is touched."""
+"""A driver that fails or answers nonsense: EIO with its names, recorded, nothing else touched."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pytest
 
-from memhub import AuditLog, Hub, MachineSpec
-from memhub.abi import MDF_UNCACHEABLE, MDF_WRITEBACK, Errno
-from memhub.audit import read_records
-from memhub.errors import DeviceError
-from memhub.plugin import Arch, KernelLayout, RangeDesc
-from memhub.plugin.software import SoftwareRangeDriver
+from memhub.abi import MDF_BUSY, MDF_WRITEBACK, Errno
+from memhub.errors import DeviceError, DriverFailed, LogFailed, NoSpace, Obstacle
+from memhub.plugin import RangeDesc
+from shell.careless import NONSENSE, PAGE, SOUND, holding, lab, names, raising, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-PAGE = 0x1000
+every_nonsense = pytest.mark.parametrize("kind", NONSENSE)
 
 
-class Careless(SoftwareRangeDriver):
-    """Fails on any range at address 0, and answers None for one at address 0x1000."""
+@every_nonsense
+@pytest.mark.parametrize("latency", [0, 0.01], ids=["at once", "in time"])
+@pytest.mark.parametrize("method", ["update", "remove"])
+async def test_nonsense_refuses_the_request_and_nothing_else(
+    tmp_path: Path, method: str, kind: str, latency: float
+) -> None:
+    faults: dict[str, Callable[[Any], Any]] = {}
+    fault, words = NONSENSE[kind]
+    async with lab(tmp_path, faults, latency) as hub:
+        handle, other = await hub.open("/dev/mem", "r+"), await hub.open("two:/dev/mem", "r+")
+        if method == "remove":
+            await handle.set_range(0, PAGE, MDF_WRITEBACK)
 
-    def stored(self, desc: RangeDesc) -> RangeDesc:
-        if desc.mr_base == 0:
-            raise ZeroDivisionError("a divisor is zero")
+        before = await handle.ranges()
+        faults[method] = fault
+        with pytest.raises(DriverFailed, match=names(method) + words) as refused:
+            await (
+                handle.set_range(0, PAGE, MDF_WRITEBACK)
+                if method == "update"
+                else handle.remove_range(0, PAGE)
+            )
 
-        return desc
+        assert refused.value.code is Errno.EIO
+        assert await handle.ranges() == before
+        faults.clear()
+        await other.set_range(PAGE, PAGE, MDF_WRITEBACK)
+        await handle.set_range(8 * PAGE, PAGE, MDF_WRITEBACK)
 
-    def type_of(self, desc: RangeDesc) -> str:
-        return "WB"
+    rows = rows_of(tmp_path, "request.set")
+    first, second, third = rows[-3:]
+    assert (first["errno"], first["base"]) == ("EIO", 0)
+    assert f"EIO: {first['reason']}" == str(refused.value)
+    assert (second["errno"], third["errno"]) == (None, None)
 
-    def update(self, state: Any, desc: RangeDesc) -> Any:
-        return None if desc.mr_base == PAGE else super().update(state, desc)
+
+@every_nonsense
+async def test_nonsense_when_a_slot_is_put_back_leaves_it_and_is_recorded(
+    tmp_path: Path, kind: str
+) -> None:
+    faults: dict[str, Callable[[Any], Any]] = {}
+    fault, words = NONSENSE[kind]
+    async with lab(tmp_path, faults) as hub:
+        leaving, table = await hub.open("/dev/mem", "r+", undo=True), hub.machines["one"].table
+        await leaving.set_range(0, PAGE, MDF_WRITEBACK)
+        assert table is not None
+        before = table.state
+        faults["restore"] = fault
+        await leaving.aclose()
+        assert table.state == before
+
+    (undone,) = rows_of(tmp_path, "undo")
+    assert undone["errno"] == "EIO"
+    assert re.match(names("restore") + words, f"EIO: {undone['reason']}")
 
 
-CARELESS = Arch(
-    name="careless",
-    summary="fails",
-    kernel=KernelLayout(kernel_base=0xF0000000),
-    driver=lambda _cpu, _options: Careless(slots=4),
-    attributes=MDF_UNCACHEABLE | MDF_WRITEBACK,
-    slots="4 ranges",
-)
+async def test_only_the_slot_that_is_put_back_may_be_written_then(tmp_path: Path) -> None:
+    faults: dict[str, Callable[[Any], Any]] = {}
+    async with lab(tmp_path, faults) as hub:
+        leaving, keeper = await hub.open("/dev/mem", "r+", undo=True), await hub.open("/dev/mem")
+        await leaving.set_range(0, PAGE, MDF_WRITEBACK)
+        faults["restore"] = holding(2, SOUND)
+        await leaving.aclose()
+        assert (await keeper.ranges())[2] == RangeDesc(0, 0)
+
+    (undone,) = rows_of(tmp_path, "undo")
+    assert undone["reason"].endswith("writes slot 2; it was to put back (0,)")
+
+
+async def test_what_was_asked_for_may_be_odd_in_an_answer(tmp_path: Path) -> None:
+    """FreeBSD's powerpc keeps any flags, and a range that wraps, as they come."""
+    odd = RangeDesc((1 << 64) - PAGE, 2 * PAGE, 1 << 20 | MDF_BUSY)
+    async with lab(tmp_path, {}) as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        await handle.set_range(odd.mr_base, odd.mr_len, odd.mr_flags, owner="")
+        assert (await handle.ranges())[0] == odd
+
+
+async def test_mappings_of_any_kind_are_answers(tmp_path: Path) -> None:
+    faults = {"update": lambda it: replace(it, slots=MappingProxyType(dict(it.slots)))}
+    async with lab(tmp_path, faults) as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        await handle.set_range(0, PAGE, MDF_WRITEBACK, owner="")
+        assert (await handle.ranges())[0] == RangeDesc(0, PAGE, MDF_WRITEBACK)
+
+
+# Refusals
+
+
+def refusal(**fields: Any) -> NoSpace:
+    """A refusal with these attributes, whatever they are."""
+    error = NoSpace("x")
+    vars(error).update(fields)
+
+    return error
+
+
+def in_the_way(**fields: Any) -> NoSpace:
+    """A refusal with one obstacle."""
+    return NoSpace("x", obstacles=(Obstacle(**fields),))
 
 
 @pytest.mark.parametrize(
-    ("base", "words"),
+    ("error", "words"),
     [
-        (0, "Careless.update, the driver of careless on one, failed with ZeroDivisionError: a div"),
-        (PAGE, "Careless.update, the driver of careless on one, failed with AttributeError"),
+        (LogFailed("the disk"), "raised LogFailed, which is not for a driver to raise: the disk"),
+        (DriverFailed("me"), "raised DriverFailed, which is not for a driver to raise: me"),
+        (NoSpace("\ud800"), "the reason of NoSpace, .*, is not a text that UTF-8 can hold"),
+        (refusal(code=22), "raised NoSpace with the code 22, which is no Errno"),
+        (refusal(reason=None), "the reason of NoSpace, None, is not a text"),
+        (refusal(obstacles=[]), r"raised NoSpace with obstacles \[\], which are no tuple"),
+        (refusal(obstacles=("slot 1",)), "named 'slot 1' as an obstacle, which is no Obstacle"),
+        (refusal(moved=5), "raised NoSpace with `moved` 5, which is not 0"),
+        (in_the_way(kind="slot", slot=-1), "slot -1 is not an integer from 0 to 3"),
+        (in_the_way(kind="slot", slot=9), "slot 9 is not an integer from 0 to 3"),
+        (in_the_way(kind="slot", base="0"), "base of an obstacle, '0', is not a number"),
+        (in_the_way(kind=None), "kind of an obstacle, None, is not a text"),
+        (in_the_way(kind="slot", since=float("nan")), "since of an obstacle, nan, is not a num"),
     ],
-    ids=["raises", "answers None"],
 )
-@pytest.mark.parametrize("latency", [0, 0.01], ids=["at once", "in time"])
-async def test_a_driver_that_fails_refuses_the_request(
-    tmp_path: Path, base: int, words: str, latency: float
+async def test_a_refusal_that_is_none_is_told_as_a_failure(
+    tmp_path: Path, error: DeviceError, words: str
 ) -> None:
-    spec = MachineSpec(name="one", arch="careless", commit_latency=latency)
-    path = tmp_path / "a.jsonl"
-    with AuditLog.open(path) as log:
-        async with Hub([spec], arches={"careless": CARELESS}, log=log) as hub:
-            with anyio.fail_after(10):
-                handle = await hub.open("/dev/mem", "r+")
-                before = await handle.ranges()
-                with pytest.raises(DeviceError, match=words) as refused:
-                    await handle.set_range(base, PAGE, MDF_WRITEBACK)
+    async with lab(tmp_path, {"update": raising(error)}) as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        with pytest.raises(DriverFailed, match=names("update") + words):
+            await handle.set_range(0, PAGE, MDF_WRITEBACK)
 
-                assert refused.value.code is Errno.EIO
-                assert await handle.ranges() == before
-                await handle.set_range(8 * PAGE, PAGE, MDF_WRITEBACK)
-                await handle.aclose()
-
-    first, second = [it for it in read_records(path) if it["event"] == "request.set"]
-    assert (first["errno"], first["base"]) == ("EIO", base)
-    assert words in first["reason"]
-    assert second["errno"] is None
+    rows = rows_of(tmp_path, "request.set")
+    assert [it["errno"] for it in rows] == ["EIO"]

@@ -9,9 +9,9 @@ import orjson
 from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno, RangeDesc
 from memhub.audit.rows.columns import descs_of, instant_of, mono_time, msrs_of, owner_of
 from memhub.core import events
+from memhub.core.asked_driver import Plan
 from memhub.core.claim_requests import claim_event, ended_event, lost_event
 from memhub.core.claims import ClaimChange
-from memhub.core.conflicts import Plan
 from memhub.core.driver import Change, Cpu, RangeState
 from memhub.core.files import DEVICES, Caller, OpenFile, Principal
 from memhub.core.machine import Machine

@@ -78,6 +78,10 @@ class TypeMap:
         codes: the code of each stretch, with `MARK` where it is implementation-defined.
         end: one past the last address of the space.
         explain: gives the reason for one address below `end`; called on demand.
+
+    Raises:
+        ValueError: the starts do not ascend from 0.
+        KeyError: a code that is none.
     """
 
     #: Stretches that `first_difference` compares at most; here, all of them.
@@ -249,8 +253,12 @@ def _merge(starts: Iterable[int], codes: Iterable[int], end: int) -> tuple[list[
     """Inner borders and codes, without borders between equals; past `end` is undefined."""
     bounds: list[int] = []
     kept: list[int] = []
-    last = -1
+    last = before = -1
     for start, code in zip(starts, codes, strict=True):
+        if start <= before or (start and before < 0):
+            raise ValueError(f"a stretch starts at {start:#x}: stretches ascend from 0")
+
+        before = start
         if code != last and start < end:
             bounds.append(start)
             kept.append(code)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memhub.core.claim_requests import check_span
 from memhub.errors import InvalidArgument
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES
@@ -24,17 +23,17 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
         raise InvalidArgument("SUBSCRIBE has options, and the client did not ask for REFUSALS")
 
     whole = not it.length
-    if not whole:
-        check_span(it.base, it.length)
-
-    subscription = session.hub.subscribe(
-        machine=it.machine or None,
-        machines=_visible_machines(session),
-        base=None if whole else it.base,
-        length=None if whole else it.length,
-        failures=bool(it.options),
-        size=min(it.queue, 1 << 16) or 1024,
-    )
+    try:
+        subscription = session.hub.subscribe(
+            machine=it.machine or None,
+            machines=_visible_machines(session),
+            base=None if whole else it.base,
+            length=None if whole else it.length,
+            failures=bool(it.options),
+            size=min(it.queue, 1 << 16) or 1024,
+        )
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
 
     return wire.Done(it.request, session.tasks.forward_events(subscription))
 
