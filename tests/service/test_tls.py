@@ -23,23 +23,6 @@ if TYPE_CHECKING:
 TOKEN = "a-token-of-many-letters"
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def files(tmp_path: Path, authority: trustme.CA) -> dict[str, Any]:
-    """The server's certificate, its key and the authority's certificate, as files."""
-    cert = authority.issue_cert("localhost")
-    paths = {name: tmp_path / f"{name}.pem" for name in ("certfile", "keyfile", "ca")}
-    cert.private_key_pem.write_to_path(str(paths["keyfile"]))
-    authority.cert_pem.write_to_path(str(paths["ca"]))
-    paths["certfile"].write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
-
-    return paths
-
-
 def client_context(
     authority: trustme.CA, name: str | None, signer: trustme.CA | None = None
 ) -> ssl.SSLContext:
