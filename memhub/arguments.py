@@ -95,17 +95,11 @@ def take_lease(lease: float | None) -> float | None:
     return None if lease is None else take_seconds("lease", lease)
 
 
-def take_words(name: str, value: object) -> str:
-    """Text of any characters."""
+def take_text(name: str, value: object) -> str:
+    """Text that UTF-8, and so the log and the wire, can hold; ValueError where it cannot."""
     if not isinstance(value, str):
         _refuse(name, value, "text")
 
-    return value
-
-
-def take_text(name: str, value: object) -> str:
-    """Text that UTF-8, and so the log and the wire, can hold; ValueError where it cannot."""
-    value = take_words(name, value)
     try:
         value.encode()
     except UnicodeEncodeError:

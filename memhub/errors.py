@@ -18,7 +18,7 @@ Only a DeviceError becomes a reply. Anything else is a bug and ends what runs.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from memhub.abi import Errno
@@ -65,7 +65,8 @@ class Obstacle:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that are known, for the log and the wire."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        # Each refused request pays for this; `dataclasses.asdict` takes ten times as long.
+        return {key: it for key in self.__slots__ if (it := getattr(self, key)) is not None}
 
 
 class DeviceError(OSError):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
+from memhub.core.claim_requests import ended_event
+from memhub.core.decision import Decision
 from memhub.core.open_close import decide_open, refuse_open
 from memhub.errors import NoSuchDevice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memhub.core.requests import Open
     from memhub.engine import Engine
+
+#: Claims that end in one step of a close in steps.
+_CLAIMS_AT_ONCE: Final = 4
 
 
 def open_file(engine: Engine, request: Open) -> int:
@@ -57,6 +65,37 @@ def close_file(engine: Engine, handle: int, cause: str = "close") -> None:
     """
     if engine.files.owe_close(handle, cause):
         engine.end_due()
+
+
+def end_claims(engine: Engine, handle: int, cause: str) -> Iterator[None]:
+    """End most claims that a close is about to end, some in each step.
+
+    It does nothing where the close leaves the process another file on the machine, or undoes
+    something, which needs the claims.
+
+    Args:
+        engine: the machines.
+        handle: the number of the file that is about to be closed.
+        cause: for the log, as in `close_file`.
+
+    Raises:
+        LogFailed: EIO; the claims that are left end with the close.
+    """
+    machine = engine.files.machines.get(handle)
+    if machine is None:
+        return
+
+    process = machine.files[handle].caller.process
+    while (
+        len(machine.claims.by_process.get(process.id, ())) > _CLAIMS_AT_ONCE
+        and len(machine.files.of(process)) == 1
+        and process.id not in machine.notes.before
+    ):
+        now = engine.catch_up()
+        claims = islice(machine.claims.by_process.get(process.id, {}).values(), _CLAIMS_AT_ONCE)
+        ended = tuple(ended_event(machine, it, cause, now) for it in claims)
+        engine.perform(machine, Decision(None, None, ended))
+        yield
 
 
 def close_all_files(engine: Engine, cause: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self, final
 
 from anyio.lowlevel import checkpoint
@@ -10,9 +11,11 @@ from memhub.async_shell import close_cause
 from memhub.core.requests import Open
 from memhub.errors import BadHandle, LogFailed
 from memhub.handle import Handle
-from memhub.lifecycle import close_file, open_file
+from memhub.lifecycle import close_file, end_claims, open_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memhub.abi import DataModel
     from memhub.core.files import Principal
     from memhub.engine import Engine
@@ -80,13 +83,25 @@ class Process:
         Raises:
             LogFailed: EIO; what it held ends only when the log works again.
         """
+        for _ in self.close_each(cause):
+            pass
+
+    def close_each(self, cause: str) -> Iterator[None]:
+        """Close as `close` does, in short steps, between which others may be served."""
         self.closed = True
         failure: LogFailed | None = None
         while self._handles:
+            handle = next(iter(self._handles))
             try:
-                close_file(self._engine, self._handles.pop(), cause)
+                with suppress(LogFailed):  # the close ends those that are left
+                    yield from end_claims(self._engine, handle, cause)
+
+                close_file(self._engine, handle, cause)
             except LogFailed as error:
                 failure = error
+
+            self._handles.discard(handle)
+            yield
 
         if failure is not None:
             raise failure

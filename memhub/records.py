@@ -20,11 +20,11 @@ class Listeners:
     """Who is told of each record.
 
     Attributes:
-        listeners: what is called with each record, oldest first.
+        listeners: what is called with each record, oldest first, under a key of its own.
     """
 
     def __init__(self) -> None:
-        self.listeners: list[Listener] = []
+        self.listeners: dict[object, Listener] = {}
         self._seq = 0
 
     def add(self, listener: Listener, on_change: Callable[[], None]) -> Callable[[], None]:
@@ -32,14 +32,15 @@ class Listeners:
 
         Args:
             listener: what is called with each record.
-            on_change: called after it was added, and after it was taken away.
+            on_change: called after the first one was added, and after the last was taken away.
         """
-        self.listeners.append(listener)
-        on_change()
+        key = object()
+        self.listeners[key] = listener
+        if len(self.listeners) == 1:
+            on_change()
 
         def stop() -> None:
-            if listener in self.listeners:
-                self.listeners.remove(listener)
+            if self.listeners.pop(key, None) is not None and not self.listeners:
                 on_change()
 
         return stop
@@ -57,7 +58,7 @@ class Listeners:
         first = self._seq - len(rows) + 1
         rows = [{"seq": number, **row} for number, row in enumerate(rows, first)]
 
-        for listener in self.listeners:
+        for listener in self.listeners.values():
             for row in rows:
                 listener(row)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_ACTIVE
@@ -31,15 +33,27 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
         are active (`used`), `processes`, `claims` (with the labels in their slots as `owners`),
         `commits`, `waits` and the wait-for graph as `waits_for`: pairs of process ids.
     """
+    views = [view_machine(machine, now) for machine in machines]
+
     return {
         "wall": now.wall_ns / 1e9,
-        "machines": [_machine(machine, now) for machine in machines],
+        "machines": [
+            {key: list(it) if isinstance(it, map) else it for key, it in view.items()}
+            for view in views
+        ],
     }
 
 
-def _machine(machine: Machine, now: Instant) -> dict[str, Any]:
-    table = machine.table
+def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
+    """Describe one machine; what may be long is made row by row, as it is asked for.
+
+    Returns:
+        as in `report`, with a `map` in place of each list: its rows are of what there was when
+        this was called, while who waits for whom is of when the row is made.
+    """
+    table, files = machine.table, machine.files
     slots = table.state.slots if table is not None else ()
+    waits = tuple(machine.waits)
 
     return {
         "machine": machine.name,
@@ -47,11 +61,11 @@ def _machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "slots": len(slots),
         "used": sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE),
         "generation": machine.generation,
-        "processes": [_process(machine, process) for process in machine.files.processes()],
-        "claims": [_claim(claim, slots, now) for claim in machine.claims.claims.values()],
-        "commits": [_commit(commit, now) for commit in machine.commits],
-        "waits": [_wait(machine, wait, now) for wait in machine.waits],
-        "waits_for": [[process.id, other] for process, other in machine.waits.edges()],
+        "processes": map(partial(_process, machine), tuple(files.processes())),
+        "claims": map(partial(_claim, slots, now), tuple(machine.claims.claims.values())),
+        "commits": map(partial(_commit, now), tuple(machine.commits)),
+        "waits": map(partial(_wait, machine, now), waits),
+        "waits_for": map(list, chain.from_iterable(map(machine.waits.edges, waits))),
     }
 
 
@@ -67,7 +81,7 @@ def _process(machine: Machine, process: Principal) -> dict[str, Any]:
     return {**_who(process), "uid": process.uid, "handles": len(machine.files.of(process))}
 
 
-def _claim(claim: Claim, slots: Sequence[RangeDesc], now: Instant) -> dict[str, Any]:
+def _claim(slots: Sequence[RangeDesc], now: Instant, claim: Claim) -> dict[str, Any]:
     expires = claim.expires_ns
 
     return {
@@ -83,7 +97,7 @@ def _claim(claim: Claim, slots: Sequence[RangeDesc], now: Instant) -> dict[str, 
     }
 
 
-def _commit(commit: Commit, now: Instant) -> dict[str, Any]:
+def _commit(now: Instant, commit: Commit) -> dict[str, Any]:
     desc = commit.request.desc
 
     return {
@@ -95,7 +109,7 @@ def _commit(commit: Commit, now: Instant) -> dict[str, Any]:
     }
 
 
-def _wait(machine: Machine, wait: Wait, now: Instant) -> dict[str, Any]:
+def _wait(machine: Machine, now: Instant, wait: Wait) -> dict[str, Any]:
     request = wait.request
     op = "set" if isinstance(request, SetRange) else "wait"
 
@@ -105,5 +119,5 @@ def _wait(machine: Machine, wait: Wait, now: Instant) -> dict[str, Any]:
         "base": wait.base,
         "length": wait.end - wait.base,
         **_since(wait.since.wall_ns, now),
-        "waits_for": sorted(machine.waits.blockers.get(wait.number, ())),
+        "waits_for": sorted(machine.waits.blockers(wait)),
     }

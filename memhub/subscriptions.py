@@ -72,6 +72,10 @@ class Subscription:
 
     Each item is a record as in the audit log (`docs/audit.md`), or `{"event": "missed",
     "count": N}` where N records were dropped because the reader was slow.
+
+    Attributes:
+        size: how many events it holds for its reader.
+        wake: called whenever there is news, or None.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class Subscription:
         failures: bool,
         size: int,
     ) -> None:
+        self.size = size
+        self.wake: Callable[[], None] | None = None
         self._machines = machines
         self._span = span
         self._events = events
@@ -116,8 +122,13 @@ class Subscription:
             if len(self._kept) == self._kept.maxlen:
                 self._missed += 1
 
-            self._kept.append(dict(record))
-            self._news.set()
+            self._kept.append(record)  # shared with other subscriptions until it is read
+            self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        if self.wake is not None:
+            self.wake()
 
     def receive_nowait(self) -> dict[str, Any]:
         """The next event.
@@ -132,7 +143,7 @@ class Subscription:
             return {"event": "missed", "count": missed}
 
         if self._kept:
-            return self._kept.popleft()
+            return dict(self._kept.popleft())
 
         if self._closed:
             raise anyio.EndOfStream
@@ -158,7 +169,7 @@ class Subscription:
         """Take no more events; what is held can still be read."""
         self._stop()
         self._closed = True
-        self._news.set()
+        self._tell()
 
     def __aiter__(self) -> Self:
         return self

@@ -129,6 +129,8 @@ async def _serve_hub(
     chosen: argparse.Namespace,
     log: AuditLog | None,
 ) -> None:
+    import gc
+
     import anyio
 
     from memhub.cli.log_file import reopen_on_hangup, watch_log
@@ -152,12 +154,14 @@ async def _serve_hub(
             watchdog.relay_signals()
             if log is not None:
                 tasks.start_soon(watch_log, log, _report)
+            gc.freeze()  # a collection, in which all clients wait, need not look at all this
             _ready(server, len(hub.machines), log)
             notify("READY=1")
             await anyio.sleep_forever()
     except ServiceError as error:
         raise CommandFailed(str(error)) from error
     finally:
+        gc.unfreeze()
         notify("STOPPING=1")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memhub.abi import MDF_ACTIVE, U64_MAX
 from memhub.arguments import wrong_fence
 from memhub.core import events
-from memhub.core.claims import ClaimChange, LostClaim, busy_error
+from memhub.core.claims import ClaimChange, LostClaim, busy_error, name_blocking
 from memhub.core.decision import Decision
 from memhub.core.instant import lease_end
 from memhub.core.ownership import (
@@ -155,10 +155,10 @@ def attempt_free(
     base, length = request.base, request.length
     try:
         lo, hi = check_span(base, length)
-        claims = machine.claims.foreign(caller.process, lo, hi).values()
+        claims, more = name_blocking(machine.claims.foreign(caller.process, lo, hi))
         commits = [c for c in machine.commits if c.bounds[0] < hi and lo < c.bounds[1]]
         if claims or commits:
-            raise busy_error([*(c.obstacle() for c in claims), *(c.obstacle() for c in commits)])
+            raise busy_error([*claims, *(c.obstacle() for c in commits)], more)
     except DeviceError as error:
         return refuse_free(machine, caller, request, now, began_ns, error)
 

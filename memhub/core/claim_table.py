@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from memhub.core.due_times import DueTimes
 from memhub.core.instant import NEVER
 from memhub.core.overlap import OverlapIndex
 
@@ -41,6 +42,7 @@ class ClaimTable:
     by_slot: dict[int, Claim] = field(default_factory=dict, compare=False, repr=False)
     by_process: dict[int, dict[int, Claim]] = field(default_factory=dict, compare=False, repr=False)
     _index: OverlapIndex = field(default_factory=OverlapIndex, compare=False, repr=False)
+    _expiries: DueTimes = field(default_factory=DueTimes, compare=False, repr=False)
 
     # Looking
 
@@ -71,24 +73,26 @@ class ClaimTable:
         for base, end, fence in self._index.overlapping(lo, hi):
             yield base, end, self.claims[fence]
 
-    def foreign(self, process: Principal, lo: int, hi: int) -> dict[int, Claim]:
-        """Other processes' claims that protect a byte of `[lo, hi)`, by fencing number."""
-        return {
-            claim.fence: claim
-            for _, _, claim in self.overlapping(lo, hi)
-            if claim.process.id != process.id
-        }
+    def foreign(self, process: Principal, lo: int, hi: int) -> Iterator[Claim]:
+        """Other processes' claims that protect a byte of `[lo, hi)`; one may come repeatedly."""
+        for _, _, claim in self.overlapping(lo, hi):
+            if claim.process.id != process.id:
+                yield claim
+
+    def has_foreign(self, process: Principal, lo: int, hi: int) -> bool:
+        """Whether another process's claim protects a byte of `[lo, hi)`."""
+        return next(self.foreign(process, lo, hi), None) is not None
+
+    def count_of(self, process: int) -> int:
+        """How many claims a process holds, or has lost without having been told."""
+        return len(self.by_process.get(process, ())) + len(self.lost.get(process, ()))
 
     def expired(self, mono_ns: int) -> list[Claim]:
         """The claims whose leases have ended at a moment, oldest first."""
         if mono_ns < self.first_expiry:
             return []
 
-        return [
-            claim
-            for claim in self.claims.values()
-            if claim.expires_ns is not None and claim.expires_ns <= mono_ns
-        ]
+        return [self.claims[fence] for fence in self._expiries.passed(mono_ns)]
 
     def lost_by(self, process: Principal) -> Iterable[LostClaim]:
         """What `process` lost and has not been told of."""
@@ -133,9 +137,7 @@ class ClaimTable:
 
     def recount_leases(self) -> int:
         """Find the first lease to end anew; `first_expiry` is only a lower bound until then."""
-        self.first_expiry = min(
-            (c.expires_ns for c in self.claims.values() if c.expires_ns is not None), default=NEVER
-        )
+        self.first_expiry = self._expiries.first()
 
         return self.first_expiry
 
@@ -143,6 +145,9 @@ class ClaimTable:
         self.epoch += 1
         if before is not None:
             self._unindex(before)
+            if before.expires_ns is not None:
+                self._expiries.discard(before.fence)
+
             if after is None:
                 self._forget(before)
 
@@ -159,8 +164,9 @@ class ClaimTable:
             self.claims = dict(sorted(self.claims.items()))
             self.by_process[process] = dict(sorted(mine.items()))
 
-        if claim.expires_ns is not None and claim.expires_ns < self.first_expiry:
-            self.first_expiry = claim.expires_ns
+        if claim.expires_ns is not None:
+            self._expiries.put(fence, claim.expires_ns)
+            self.first_expiry = min(self.first_expiry, claim.expires_ns)
 
     def _forget(self, claim: Claim) -> None:
         del self.claims[claim.fence]

@@ -6,7 +6,7 @@ The rules are in `ownership.py`; the claims of one machine are kept in `claim_ta
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memhub.errors import Obstacle, RangeBusy
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from memhub.core.files import Principal
 
 LossCause = Literal["expire", "break"]
+
+#: How many of those in the way a refusal describes; the others are counted.
+NAMED_MAX: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +149,36 @@ def describe_claim(claim: Claim) -> str:
     return f"the claim of {who} on {claim.base:#x}-{claim.end - 1:#x}"
 
 
-def busy_error(obstacles: Sequence[Obstacle]) -> RangeBusy:
-    """The EBUSY that names every obstacle."""
-    return RangeBusy("; ".join(map(_describe_obstacle, obstacles)), obstacles=tuple(obstacles))
+def name_blocking(claims: Iterable[Claim]) -> tuple[list[Obstacle], int]:
+    """The claims in the way as obstacles: the first of them, and one of each further process.
+
+    Returns:
+        the obstacles, and how many claims are not among them.
+    """
+    named: dict[int, Obstacle] = {}
+    met, fences = set[int](), set[int]()
+    for claim in claims:
+        fences.add(claim.fence)
+        if claim.fence not in named and (len(named) < NAMED_MAX or claim.process.id not in met):
+            named[claim.fence] = claim.obstacle()
+            met.add(claim.process.id)
+
+    return list(named.values()), len(fences) - len(named)
+
+
+def busy_error(obstacles: Sequence[Obstacle], more: int = 0) -> RangeBusy:
+    """The EBUSY that has every obstacle, and describes the first of them.
+
+    Args:
+        obstacles: what is in the way.
+        more: how many others there are.
+    """
+    words = [_describe_obstacle(it) for it in obstacles[:NAMED_MAX]]
+    more += len(obstacles) - len(words)
+    if more:
+        words.append(f"{more} more")
+
+    return RangeBusy("; ".join(words), obstacles=tuple(obstacles))
 
 
 def _describe_obstacle(it: Obstacle) -> str:

@@ -20,6 +20,7 @@ from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.transfer import Transfer
 from memhub.core.range_table import RangeTable
+from memhub.core.touched import touch_waits
 from memhub.core.undo import UndoNotes
 from memhub.core.views import TableViews
 from memhub.core.waits import WaitQueue
@@ -141,6 +142,8 @@ class Machine:
         change = self._CHANGES.get(type(event))
         if change is not None:
             change[0](self, event)
+            if self.waits.waits:
+                touch_waits(self, event)
 
     def unapply(self, event: events.Event) -> None:
         """Take back the fact that was applied last."""
@@ -313,10 +316,7 @@ class Machine:
     # Waits
 
     def _wait(self, it: events.WaitBegun) -> None:
-        wait, waits = it.wait, self.waits
-        ahead = waits.overlapping(wait.base, wait.end)
-        waits.add(wait)
-        waits.note_trial(wait, it.refusal, ahead)
+        self.waits.add(it.wait, it.refusal)
 
     def _unwait(self, it: events.WaitBegun) -> None:
         self.waits.remove(it.wait.number)

@@ -142,10 +142,9 @@ def _ended_waits(machine: Machine, file: OpenFile, now: Instant) -> tuple[events
     """What becomes of the waits and commits of a file that is closed."""
     handle, path = file.caller.handle, file.caller.path
     found: list[events.Event] = []
-    for wait in machine.waits:
-        if wait.caller.handle == handle:
-            error = BadHandle(f"{path} was closed while it waited")
-            found += fail_wait(machine, wait, now, error).events
+    for wait in machine.waits.of_file(file.caller):
+        error = BadHandle(f"{path} was closed while it waited")
+        found += fail_wait(machine, wait, now, error).events
 
     for commit in machine.commits:
         if commit.caller.handle == handle:

@@ -46,7 +46,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memhub.arguments import wrong_fence
-from memhub.core.claims import Claim, ClaimChange, LostClaim, busy_error, describe_claim
+from memhub.core.claims import (
+    NAMED_MAX,
+    Claim,
+    ClaimChange,
+    LostClaim,
+    busy_error,
+    describe_claim,
+    name_blocking,
+)
 from memhub.errors import InvalidArgument, Obstacle, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
@@ -100,20 +108,28 @@ def check_types(
         RangeBusy: EBUSY; the obstacles are the claims, the reason names a byte of the first.
     """
     lo, hi = bounds
-    near = claims.foreign(process, lo, hi)
-    if not near:
+    if not claims.has_foreign(process, lo, hi):
         return
 
-    old, new, blocked, reason = before(), after(), dict[int, Obstacle](), ""
+    old, new = before(), after()
+    blocked, met, reason = dict[int, Obstacle](), set[int](), ""
     for base, end, claim in claims.overlapping(lo, hi):
-        if claim.fence in near and claim.fence not in blocked:
-            address = old.first_difference(new, max(base, lo), min(end, hi))
-            if address is not None:
-                blocked[claim.fence] = claim.obstacle()
-                reason = reason or (
-                    f"the type of {address:#x} would change from {old.at(address)} to "
-                    f"{new.at(address)}, inside {describe_claim(claim)}"
-                )
+        who = claim.process.id
+        if (
+            who == process.id
+            or claim.fence in blocked
+            or (who in met and len(blocked) >= NAMED_MAX)
+        ):
+            continue
+
+        address = old.first_difference(new, max(base, lo), min(end, hi))
+        if address is not None:
+            met.add(who)
+            blocked[claim.fence] = claim.obstacle()
+            reason = reason or (
+                f"the type of {address:#x} would change from {old.at(address)} to "
+                f"{new.at(address)}, inside {describe_claim(claim)}"
+            )
 
     if blocked:
         raise RangeBusy(reason, obstacles=tuple(blocked.values()))
@@ -165,9 +181,9 @@ def refuse_foreign(claims: ClaimTable, process: Principal, base: int, end: int) 
     Raises:
         RangeBusy: EBUSY; the obstacles are the claims.
     """
-    others = claims.foreign(process, base, end)
+    others, more = name_blocking(claims.foreign(process, base, end))
     if others:
-        raise busy_error([claim.obstacle() for claim in others.values()])
+        raise busy_error(others, more)
 
 
 # What follows

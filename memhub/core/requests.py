@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeVar
 
-from memhub.arguments import take_integers, take_opening, take_text, take_words
+from memhub.arguments import take_integers, take_opening, take_text
 from memhub.core.claims import Claim
 from memhub.core.replies import Explanation, SetOutcome
 
@@ -308,7 +308,7 @@ class BreakClaim(Request[None]):
     def __post_init__(self) -> None:
         take_integers(self, ("fence",))
         take_text("machine", self.machine)
-        take_words("reason", self.reason)
+        take_text("reason", self.reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,15 +59,13 @@ def decide_next(machine: Machine, now: Instant) -> Decision | None:
     Returns:
         the end of that wait and what it came to; None when all wait on.
     """
-    for wait, ahead in machine.waits.in_turn():
-        refusal = None
-        if not ahead:
-            decision = _attempt(machine, wait, now)
-            refusal = passing_refusal(decision.error)
-            if refusal is None:
-                return end_wait(machine, wait, now, decision)
+    for wait in machine.waits.in_turn():
+        decision = _attempt(machine, wait, now)
+        refusal = passing_refusal(decision.error)
+        if refusal is None:
+            return end_wait(machine, wait, now, decision)
 
-        machine.waits.note_trial(wait, refusal, ahead)
+        machine.waits.note_trial(wait, refusal)
 
     return _break_circle(machine, now)
 
@@ -81,12 +79,12 @@ def _attempt(machine: Machine, wait: Wait, now: Instant) -> Decision:
 def _break_circle(machine: Machine, now: Instant) -> Decision | None:
     # A claim can change hands while others wait, so a circle can close without a new wait.
     waits = machine.waits
-    if not waits.has_circle():
+    if not waits.graph.has_circle():
         return None
 
     for wait in reversed(list(waits)):
         process = wait.caller.process.id
-        circle = waits.find_circle(process, waits.blockers.get(wait.number, frozenset()))
+        circle = waits.graph.find_circle(process, waits.blockers(wait))
         if circle:
             # Those before it may wait for its own process, and nothing else hold it up.
             alone = _attempt(machine, wait, now)

@@ -221,7 +221,6 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
     Raises:
         OptionError: an option that the architecture does not have, and nothing else, is wrong.
         ValueError: names the machine, and each value with the rule that it breaks.
-        OptionError: the first that is wrong is an option.
     """
     wrong: list[str] = []
     checked = replace(
@@ -238,10 +237,6 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         checked = replace(checked, kmem_entries=entries)
 
     if wrong:
-        where, _, reason = wrong[0].partition(": ")
-        if where.startswith("options"):
-            raise OptionError(f"machine {spec.name!r}: {where}", reason)
-
         lines = [f"machine {spec.name!r}: {escape_controls(reason)}" for reason in wrong]
         raise ValueError("\n".join(lines))
 

@@ -64,7 +64,7 @@ def decide_waiting(
         return decision
 
     process = caller.process.id
-    circle = machine.waits.find_circle(process, blockers_of(process, refusal, ahead))
+    circle = machine.waits.graph.find_circle(process, blockers_of(process, refusal, ahead))
     if circle:
         # Those ahead may wait for this very process, which needs nobody but itself.
         alone = attempt(machine, caller, request, now, now.mono_ns) if ahead else decision

@@ -10,18 +10,23 @@ are not part of the graph: they end by themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from memhub.core.claims import NAMED_MAX
+from memhub.core.due_times import DueTimes
 from memhub.core.instant import NEVER
 from memhub.core.overlap import OverlapIndex
+from memhub.core.requests import SetRange
+from memhub.core.wait_graph import WaitGraph
 from memhub.errors import DeviceError, Obstacle, RangeBusy, StaleClaim, WouldDeadlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from memhub.core.files import Caller, Principal
+    from memhub.core.files import Caller
     from memhub.core.instant import Instant
-    from memhub.core.requests import AwaitFree, ClaimRange, SetRange
+    from memhub.core.requests import AwaitFree, ClaimRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +65,44 @@ class Wait:
             since=self.since.wall_ns / 1e9,
         )
 
+    def touches(self, obstacle: Obstacle | None) -> bool:
+        """Whether an obstacle lies on bytes that are wanted, so that its end is a change there."""
+        if obstacle is None or obstacle.base is None or obstacle.kind == "commit":
+            return False
+
+        return obstacle.base < self.end and self.base < obstacle.base + (obstacle.length or 0)
+
 
 @dataclass(slots=True)
 class WaitQueue:
     """The waits of one machine, in the order in which they came.
 
+    A wait is *in front* while no earlier one overlaps its bytes. A change of the machine makes
+    only those in front of it *stale*, and only stale waits are tried: so a change costs nothing
+    for waits of other bytes, nor for those behind.
+
     Attributes:
         waits: by number, oldest first.
         last: the highest number given out.
         refusals: what each wait was told last; a wait behind others keeps its earlier answer.
-        blockers: ids of the processes that each wait waited for when it was last tried.
         first_deadline: monotonic nanoseconds before which no wait gives up.
+        graph: which process waits for which.
     """
 
     waits: dict[int, Wait] = field(default_factory=dict)
     last: int = 0
     refusals: dict[int, RangeBusy] = field(default_factory=dict, compare=False, repr=False)
-    blockers: dict[int, frozenset[int]] = field(default_factory=dict, compare=False, repr=False)
     first_deadline: int = field(default=NEVER, compare=False)
+    graph: WaitGraph = field(default_factory=WaitGraph, compare=False, repr=False)
+    _index: OverlapIndex = field(default_factory=OverlapIndex, compare=False, repr=False)
+    _front: OverlapIndex = field(default_factory=OverlapIndex, compare=False, repr=False)
+    _ahead: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
+    _holders: dict[int, frozenset[int]] = field(default_factory=dict, compare=False, repr=False)
+    _wide: set[int] = field(default_factory=set, compare=False, repr=False)
+    _stale: set[int] = field(default_factory=set, compare=False, repr=False)
+    _turns: list[int] = field(default_factory=list, compare=False, repr=False)
+    _deadlines: DueTimes = field(default_factory=DueTimes, compare=False, repr=False)
+    _by_process: dict[int, dict[int, Wait]] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.waits)
@@ -90,96 +115,188 @@ class WaitQueue:
 
     # Changing
 
-    def add(self, wait: Wait) -> None:
-        """Take a wait in; one that was taken out comes back to its place."""
-        back = wait.number <= self.last
-        self.waits[wait.number] = wait
-        if back:
+    def add(self, wait: Wait, refusal: RangeBusy | None = None) -> None:
+        """Take a wait in that has been refused; one that was taken out comes back to its place.
+
+        A new one closes no circle of the graph (`decide_waiting`).
+        """
+        number, process = wait.number, wait.caller.process.id
+        self.waits[number] = wait
+        self._by_process.setdefault(process, {})[number] = wait
+        if number <= self.last:
             self.waits = dict(sorted(self.waits.items()))
 
-        self.last = max(self.last, wait.number)
+        self.last = max(self.last, number)
+        self._ahead[number] = 0
+        for _, _, other in self._index.overlapping(wait.base, wait.end):
+            self._meet(wait, self.waits[other])
+
+        self._index.add(wait.base, wait.end, number)
+        if not self._ahead[number]:
+            self._front.add(wait.base, wait.end, number)
+
+        self._make_stale(number)
         if wait.deadline_ns is not None:
+            self._deadlines.put(number, wait.deadline_ns)
             self.first_deadline = min(self.first_deadline, wait.deadline_ns)
+
+        if refusal is not None:
+            self.note_trial(wait, refusal)
 
     def remove(self, number: int) -> None:
         """Take a wait out."""
-        del self.waits[number]
+        wait = self.waits.pop(number)
+        process = wait.caller.process.id
+        mine = self._by_process[process]
+        del mine[number]
+        if not mine:
+            del self._by_process[process]
+
+        self._note_holders(wait, frozenset())
+        self._holders.pop(number, None)
+        self._index.discard(wait.base, wait.end, number)
+        if not self._ahead.pop(number):
+            self._front.discard(wait.base, wait.end, number)
+
+        for _, _, other in self._index.overlapping(wait.base, wait.end):
+            self._part(wait, self.waits[other])
+
         self.refusals.pop(number, None)
-        self.blockers.pop(number, None)
+        self._wide.discard(number)
+        self._stale.discard(number)
+        self._deadlines.discard(number)
 
-    def note_trial(self, wait: Wait, refusal: RangeBusy | None, ahead: Iterable[Wait]) -> None:
-        """Note why a wait goes on: it was refused, or others stand before it."""
-        if refusal is not None:
-            self.refusals[wait.number] = refusal
+    def _meet(self, new: Wait, other: Wait) -> None:
+        """A new wait comes behind one that it overlaps, or comes back before it."""
+        number = other.number
+        if number < new.number:
+            self._ahead[new.number] += 1
+            mine, checked = new.caller.process.id, new.number == self.last
+            self.graph.add(mine, other.caller.process.id, checked=checked)
+            return
 
-        self.blockers[wait.number] = blockers_of(wait.caller.process.id, refusal, ahead)
+        if not self._ahead[number]:
+            self._front.discard(other.base, other.end, number)
+
+        self._ahead[number] += 1
+        self.graph.add(other.caller.process.id, new.caller.process.id)
+
+    def _part(self, gone: Wait, other: Wait) -> None:
+        """An overlapping wait is gone, from before `other` or from behind it."""
+        number = other.number
+        if number < gone.number:
+            self.graph.drop(gone.caller.process.id, other.caller.process.id)
+            return
+
+        self.graph.drop(other.caller.process.id, gone.caller.process.id)
+        self._ahead[number] -= 1
+        if not self._ahead[number]:
+            self._front.add(other.base, other.end, number)
+            self._make_stale(number)
+
+    def note_trial(self, wait: Wait, refusal: RangeBusy) -> None:
+        """Note why a wait goes on."""
+        number = wait.number
+        self.refusals[number] = refusal
+        holders = blockers_of(wait.caller.process.id, refusal, ())
+        self._note_holders(wait, holders, checked=number not in self._holders)
+        self._stale.discard(number)
+        if wait.base < wait.end and all(wait.touches(it) for it in refusal.obstacles or (None,)):
+            self._wide.discard(number)
+        else:
+            self._wide.add(number)
+
+    def _note_holders(self, wait: Wait, holders: frozenset[int], *, checked: bool = False) -> None:
+        process = wait.caller.process.id
+        before = self._holders.get(wait.number, frozenset())
+        self._holders[wait.number] = holders
+        for gone in before - holders:
+            self.graph.drop(process, gone)
+
+        for new in holders - before:
+            self.graph.add(process, new, checked=checked)
+
+    def _make_stale(self, number: int) -> None:
+        if number not in self._stale:
+            self._stale.add(number)
+            heappush(self._turns, number)
+
+    def touch(self, lo: int, hi: int) -> None:
+        """Claims or commits on `[lo, hi)` have changed: those in front there are to be tried."""
+        for _, _, number in self._front.overlapping(lo, hi):
+            self._make_stale(number)
+
+    def touch_sets(self, lo: int = 0, hi: int = 1 << 65) -> None:
+        """Slots on `[lo, hi)` have changed: MEMRANGE_SETs in front there are to be tried."""
+        for _, _, number in self._front.overlapping(lo, hi):
+            if isinstance(self.waits[number].request, SetRange):
+                self._make_stale(number)
+
+    def touch_process(self, process: int) -> None:
+        """What a process holds has changed: its waits are to be tried again."""
+        for number in self._by_process.get(process, ()):
+            self._make_stale(number)
+
+    def touch_wide(self) -> None:
+        """Try those again whose refusal names something beside their own bytes, or nothing."""
+        for number in self._wide:
+            self._make_stale(number)
 
     def recount_deadlines(self) -> int:
         """Find the first deadline anew; `first_deadline` is only a lower bound until then."""
-        self.first_deadline = min(
-            (w.deadline_ns for w in self if w.deadline_ns is not None), default=NEVER
-        )
+        self.first_deadline = self._deadlines.first()
 
         return self.first_deadline
 
     # Looking
 
     def overlapping(self, base: int, end: int) -> list[Wait]:
-        """The waits that a new waiting request for these bytes must stand behind."""
-        return [wait for wait in self if wait.base < end and base < wait.end]
+        """The waits that a new waiting request for these bytes must stand behind, oldest first."""
+        found = sorted(number for _, _, number in self._index.overlapping(base, end))
+
+        return [self.waits[number] for number in found]
 
     def overdue(self, mono_ns: int) -> list[Wait]:
-        """The waits whose time is up."""
+        """The waits whose time is up, oldest first."""
         if mono_ns < self.first_deadline:
             return []
 
-        return [w for w in self if w.deadline_ns is not None and w.deadline_ns <= mono_ns]
+        return [self.waits[number] for number in self._deadlines.passed(mono_ns)]
 
-    def in_turn(self) -> Iterator[tuple[Wait, list[Wait]]]:
-        """Each wait with the earlier ones that overlap it.
+    def of_file(self, caller: Caller) -> list[Wait]:
+        """The waits of one open file, oldest first."""
+        mine = self._by_process.get(caller.process.id, {})
 
-        The caller may take out the wait that it was given last.
-        """
-        ahead = OverlapIndex()
-        for wait in list(self):
-            rows = sorted(number for _, _, number in ahead.overlapping(wait.base, wait.end))
-            yield wait, [self.waits[number] for number in rows]
-            ahead.add(wait.base, wait.end, wait.number)
+        return [wait for _, wait in sorted(mine.items()) if wait.caller.handle == caller.handle]
 
-    def edges(self) -> Iterator[tuple[Principal, int]]:
-        """The wait-for graph: who waits, and the id of a process waited for."""
-        for wait in self:
-            for blocker in sorted(self.blockers.get(wait.number, ())):
-                yield wait.caller.process, blocker
+    def of_process(self, process: int) -> int:
+        """How many waits a process has."""
+        return len(self._by_process.get(process, ()))
 
-    def has_circle(self) -> bool:
-        """Whether some way of the wait-for graph leads back to where it began."""
-        return _has_circle(self._graph())
+    def in_turn(self) -> Iterator[Wait]:
+        """Each stale wait in front, oldest first, until it is tried or taken out."""
+        turns = self._turns
+        while turns:
+            number = turns[0]
+            if number in self._stale and not self._ahead[number]:
+                yield self.waits[number]
+            else:
+                self._stale.discard(number)
 
-    def find_circle(self, process: int, blockers: frozenset[int]) -> list[int]:
-        """The processes on a way from some blockers of `process` back to it, or nothing."""
-        waits = self._graph()
-        came_from = dict.fromkeys(sorted(blockers), process)
-        frontier = list(came_from)
-        while frontier:
-            at = frontier.pop()
-            for blocker in sorted(waits.get(at, ())):
-                if blocker == process:
-                    return _way_back(at, came_from, process)
+            if number not in self._stale:
+                heappop(turns)
 
-                if blocker not in came_from:
-                    came_from[blocker] = at
-                    frontier.append(blocker)
+    def edges(self, wait: Wait) -> Iterator[tuple[int, int]]:
+        """What a wait adds to the wait-for graph: pairs of process ids."""
+        for blocker in sorted(self.blockers(wait)):
+            yield wait.caller.process.id, blocker
 
-        return []
+    def blockers(self, wait: Wait) -> frozenset[int]:
+        """Ids of the processes that a wait waits for, by its last trial and those before it."""
+        before = [it for it in self.overlapping(wait.base, wait.end) if it.number < wait.number]
+        process = wait.caller.process.id
 
-    def _graph(self) -> dict[int, set[int]]:
-        waits: dict[int, set[int]] = {}
-        for wait in self:
-            found = self.blockers.get(wait.number, frozenset())
-            waits.setdefault(wait.caller.process.id, set()).update(found)
-
-        return waits
+        return self._holders.get(wait.number, frozenset()) | blockers_of(process, None, before)
 
 
 def blockers_of(process: int, refusal: DeviceError | None, ahead: Iterable[Wait]) -> frozenset[int]:
@@ -204,10 +321,12 @@ def passing_refusal(error: DeviceError | None) -> RangeBusy | None:
 
 
 def queue_error(ahead: list[Wait]) -> RangeBusy:
-    """The EBUSY of a waiting request that others stand before."""
-    names = ", ".join(wait.caller.process.name for wait in ahead)
+    """The EBUSY of a waiting request that others stand before; it names the first of them."""
+    named = ahead[:NAMED_MAX]
+    names = ", ".join(wait.caller.process.name for wait in named)
+    more = f" and {len(ahead) - NAMED_MAX} more" if len(ahead) > NAMED_MAX else ""
 
-    return RangeBusy(f"{names} came first", obstacles=tuple(wait.obstacle() for wait in ahead))
+    return RangeBusy(f"{names}{more} came first", obstacles=tuple(it.obstacle() for it in named))
 
 
 def deadlock_error(base: int, end: int, circle: list[int]) -> WouldDeadlock:
@@ -215,29 +334,3 @@ def deadlock_error(base: int, end: int, circle: list[int]) -> WouldDeadlock:
     way = ", which waits for ".join([*(f"process {number}" for number in circle), "you"])
 
     return WouldDeadlock(f"waiting for {base:#x}-{end - 1:#x} would never end: you wait for {way}")
-
-
-def _has_circle(waits: dict[int, set[int]]) -> bool:
-    """Whether a circle is left when whoever waits for nobody that waits is taken away."""
-    waiters: dict[int, list[int]] = {}
-    for process, blockers in waits.items():
-        for blocker in blockers:
-            waiters.setdefault(blocker, []).append(process)
-
-    left = {process: len(blockers & waits.keys()) for process, blockers in waits.items()}
-    free = [process for process, count in left.items() if not count]
-    for process in free:
-        for waiter in waiters.get(process, ()):
-            left[waiter] -= 1
-            if not left[waiter]:
-                free.append(waiter)
-
-    return len(free) < len(left)
-
-
-def _way_back(last: int, came_from: dict[int, int], goal: int) -> list[int]:
-    way = [last]
-    while came_from[way[-1]] != goal:
-        way.append(came_from[way[-1]])
-
-    return way[::-1]

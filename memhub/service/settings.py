@@ -18,14 +18,24 @@ RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one client may use.
+    """What one client may use. A connection is a client.
 
     Attributes:
         frame_size: bytes of one message.
         in_flight: requests of one connection that may be unanswered.
         handles: open handles of one connection.
-        queued_bytes: bytes of answers that may wait for a slow reader.
-        connections: connections of the whole service.
+        claims: claims of one connection, on all machines; those that it lost and has not been
+            told of count too.
+        waits: requests of one connection that may wait for a range at once, or for a commit.
+        subscriptions: subscriptions of one connection.
+        unread_events: events that its subscriptions may hold together for a slow reader.
+        reports: reports of one connection that may be in the making.
+        maps: mappings made through the open handles of one connection.
+        queued_bytes: bytes of answers that may wait for a slow reader, and bytes of streamed
+            writes that may be kept for devices.
+        connections: clients of one listener.
+        ungreeted: connections of one listener that have not sent HELLO; when more come, the
+            oldest is closed.
         handshake_timeout: seconds in which a new connection must send HELLO.
         idle_timeout: seconds without a request until a connection is closed; 0 is never.
         stall_timeout: seconds in which a client must read some of what waits for it.
@@ -35,8 +45,15 @@ class Limits:
     frame_size: int = 1 << 20
     in_flight: int = 64
     handles: int = 256
+    claims: int = 256
+    waits: int = 16
+    subscriptions: int = 16
+    unread_events: int = 1 << 14
+    reports: int = 4
+    maps: int = 1024
     queued_bytes: int = 4 << 20
     connections: int = 256
+    ungreeted: int = 64
     handshake_timeout: float = 5.0
     idle_timeout: float = 0.0
     stall_timeout: float = 30.0

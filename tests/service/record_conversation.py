@@ -67,6 +67,10 @@ STEPS: tuple[tuple[int, wire.Message], ...] = (
 
 FEATURES = (0, wire.FEATURE_MAP)
 
+#: What the second client is told of: a SET, a claim, its renewal, and its end by BREAK; and the
+#: end of the claim of the SET.
+EVENTS = 5
+
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncGenerator[str]:
@@ -81,44 +85,59 @@ async def serving(folder: Path) -> AsyncGenerator[str]:
         yield server.addresses[0].removeprefix("unix:")
 
 
+class Old:
+    """A connection of a client that knows frames as bytes, and no more."""
+
+    def __init__(self, path: str) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)
+        self.sock.setblocking(False)
+        self.raw = b""
+        self.events: list[str] = []
+
+    async def ask(self, message: wire.Message) -> str:
+        """Say something, and hear its answer."""
+        self.sock.sendall(message.encode())
+        while True:
+            frame = await self.hear()
+            if frame[4] != wire.Event.TYPE:
+                assert frame[8:12] == message.request.to_bytes(4, "little")
+                return _same_everywhere(frame)
+
+    async def hear(self) -> bytes:
+        """The next frame."""
+        while len(self.raw) < 12 or len(self.raw) < 12 + int.from_bytes(self.raw[:4], "little"):
+            with anyio.fail_after(20):
+                await anyio.wait_readable(self.sock)
+
+            self.raw += self.sock.recv(1 << 20)
+
+        size = 12 + int.from_bytes(self.raw[:4], "little")
+        frame, self.raw = self.raw[:size], self.raw[size:]
+        if frame[4] == wire.Event.TYPE:
+            self.events.append(_same_everywhere(frame))
+
+        return frame
+
+
 async def converse(path: str) -> list[str]:
     """The frames that both clients are sent, as hex, with what differs by machine left out."""
+    links = [Old(path) for _ in FEATURES]
     heard: list[str] = []
-    links = []
-    for features in FEATURES:
-        sock = socket.socket(socket.AF_UNIX)
-        sock.connect(path)
-        sock.setblocking(False)
-        links.append(sock)
+    for link, features in zip(links, FEATURES, strict=True):
         hello = wire.Hello(0, wire.greeting.MAGIC, 1, 1, 1, 0, features, "old", b"")
-        sock.sendall(hello.encode())
-        heard += await _hear(sock, 0)
+        heard.append(await link.ask(hello))
 
     for who, message in STEPS:
-        links[who].sendall(message.encode())
-        heard += await _hear(links[who], message.request)
+        while isinstance(message, wire.Unsubscribe) and len(links[who].events) < EVENTS:
+            await links[who].hear()
 
-    for sock in links:
-        sock.close()
+        heard.append(await links[who].ask(message))
 
-    return heard
+    for link in links:
+        link.sock.close()
 
-
-async def _hear(sock: socket.socket, request: int) -> list[str]:
-    """Everything up to the answer of a request, in whole frames."""
-    heard, raw = [], b""
-    while True:
-        while len(raw) >= 12 and len(raw) >= 12 + int.from_bytes(raw[:4], "little"):
-            size = 12 + int.from_bytes(raw[:4], "little")
-            frame, raw = raw[:size], raw[size:]
-            heard.append(_same_everywhere(frame))
-            if frame[8:12] == request.to_bytes(4, "little") and frame[4] != wire.Event.TYPE:
-                return sorted(heard)
-
-        with anyio.fail_after(20):
-            await anyio.wait_readable(sock)
-
-        raw += sock.recv(1 << 20)
+    return heard + links[1].events
 
 
 def _same_everywhere(frame: bytes) -> str:

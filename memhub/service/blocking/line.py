@@ -62,6 +62,7 @@ class Line:
         self._sending = _thread.allocate_lock()  # acquired before the protocol's lock
         self._reading = _thread.allocate_lock()  # held by the thread that reads for all
         self._fds: deque[int] = deque()
+        self._turns: deque[_Slot] = deque()  # those that wait until they may ask
         self._lost: str | None = None
         self._chunk = _CHUNK
 
@@ -101,36 +102,66 @@ class Line:
         return mapped, slot.fd
 
     def _ask(self, message: wire.Message, slot: _Slot) -> Any:  # noqa: ANN401
-        with self._sending:
-            with self._state:
-                self._check()
-                buffers = self._framed(message)
-                self._slots[message.request] = slot
+        while True:
+            with self._sending:
+                with self._state:
+                    self._check()
+                    turn = self._await_turn(last=message.__class__ is wire.Close)
+                    if turn is None:
+                        buffers = self._framed(message)
+                        self._slots[message.request] = slot
 
-            self._send(buffers)
+                if turn is None:
+                    self._send(buffers)
+                    break
+
+            turn.lock.acquire()
 
         return self._answer(slot)
+
+    def _await_turn(self, *, last: bool) -> _Slot | None:
+        """What to wait for until one more request may be sent, or None."""
+        if self._protocol.has_room(last=last):
+            return None
+
+        turn = _Slot()
+        self._turns.append(turn)
+
+        return turn
 
     def write(self, message: wire.Write | wire.Pwrite, payload: bytes) -> int:
         """Send a write of any size; the bytes written."""
         slot = _Slot()
-        self._check()
         frames = self._protocol.write(message, payload)
-        with self._sending:
-            while True:
+        while True:
+            with self._sending:
                 with self._state:
-                    frame = self._next(frames)
-                    if message.request not in self._slots and not slot.done:
-                        self._slots[message.request] = slot
+                    self._check()
+                    turn = self._await_turn(last=False)
 
-                if frame is None:
+                if turn is None:
+                    self._send_pieces(message, slot, frames)
                     break
 
-                self._send(frame)
+            turn.lock.acquire()
 
         done: wire.Done = self._answer(slot)
 
         return done.value
+
+    def _send_pieces(
+        self, message: wire.Message, slot: _Slot, frames: Iterator[tuple[bytes, ...]]
+    ) -> None:
+        while True:
+            with self._state:
+                frame = self._next(frames)
+                if message.request not in self._slots and not slot.done:
+                    self._slots[message.request] = slot
+
+            if frame is None:
+                return
+
+            self._send(frame)
 
     def _next(self, frames: Iterator[tuple[bytes, ...]]) -> tuple[bytes, ...] | None:
         try:
@@ -254,12 +285,20 @@ class Line:
         if slot is not own:
             slot.wake()
 
+        self._wake_turns()
+
+    def _wake_turns(self) -> None:
+        while self._turns:
+            self._turns.popleft().wake()
+
     def _lose(self, reason: str) -> None:
         self._lost = self._lost or reason
         slots, self._slots = self._slots, {}
         for slot in slots.values():
             slot.done = True
             slot.wake()
+
+        self._wake_turns()
 
     def _break(self, reason: str) -> None:
         """End the connection; whoever reads it wakes up."""

@@ -75,6 +75,7 @@ class Caller:
         self._on_lost = on_lost
         self._waiting: dict[int, Waiter] = {}
         self._queue: deque[anyio.Event] = deque()
+        self._posted: deque[tuple[wire.Message, Waiter]] = deque()
         self._lost: str | None = None
         self._goodbye: str | None = None
 
@@ -118,7 +119,7 @@ class Caller:
         return answers
 
     async def _ask(self, message: wire.Message, waiter: Waiter) -> Any:  # noqa: ANN401
-        if len(self._waiting) >= self.limits.max_in_flight:
+        if message.__class__ is not wire.Close and not self._protocol.has_room():
             await self._turn()
 
         self.post(message, waiter)
@@ -126,13 +127,17 @@ class Caller:
         return await self._answer(message.request, waiter)
 
     def post(self, message: wire.Message, waiter: Waiter) -> None:
-        """Send a request whose answer `waiter` gets.
+        """Send a request whose answer `waiter` gets: now, or when the limit in flight allows it.
 
         Raises:
             ConnectionError: the connection is gone.
         """
         if self._lost is not None:
             raise lost_connection(self._lost)
+
+        if not self._protocol.has_room(last=True):
+            self._posted.append((message, waiter))
+            return
 
         try:
             buffers = self._protocol.send(message)
@@ -182,10 +187,11 @@ class Caller:
     def _end_stream(self, request: int) -> None:
         if self._lost is None:
             self.link.send(self._protocol.send(wire.Data(request, True, b"")))
+            self._go_on()
 
     async def _turn(self) -> None:
         """Wait until one more request may be in flight."""
-        while len(self._waiting) >= self.limits.max_in_flight and self._lost is None:
+        while not self._protocol.has_room() and self._lost is None:
             event = anyio.Event()
             self._queue.append(event)
             await event.wait()
@@ -272,7 +278,14 @@ class Caller:
         if waiter.event is not None:
             waiter.event.set()
 
-        if self._queue:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Send what has been posted, or let the next one ask, as far as the limit allows."""
+        while self._posted and self._protocol.has_room(last=True):
+            self.post(*self._posted.popleft())
+
+        if self._queue and self._protocol.has_room():
             self._queue.popleft().set()
 
     def _take_other(self, message: wire.Message) -> None:
@@ -291,6 +304,7 @@ class Caller:
                 waiter.event.set()
 
         self._waiting.clear()
+        self._posted.clear()
         while self._queue:
             self._queue.popleft().set()
 

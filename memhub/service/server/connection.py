@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import replace
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -19,10 +19,11 @@ from memhub.service.server.handlers import DRAINING_HANDLERS, HANDLERS
 from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import clean_label, unknown_process
 from memhub.service.server.session import Session
+from memhub.service.server.turns import AT_ONCE, SLICE_NS
 from memhub.service.wire.protocol import CLOSED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 #: Seconds in which a client may read what was sent last, before its socket is closed.
 _LAST_READ_SECONDS: Final = 1.0
-#: Replies that show something and change nothing.
-_READ_REPLIES: Final = (wire.IoctlDone, wire.Data, wire.Error)
 
 log: Final = logging.getLogger("memhub.service")
 
@@ -46,20 +45,30 @@ class Connection:
         terms: the hub, and the terms on which it is served.
         link: the stream.
         peer: who the client is, before it has shown a token.
-        tasks: the connection's own task group; cancelling it ends the connection.
+        task_group: the connection's own task group; cancelling it ends the connection.
+        admit: admits the client once it has greeted, or raises AccessDenied.
 
     Attributes:
         receives: how many receives brought something.
         answered: requests answered at once.
     """
 
-    def __init__(self, terms: ServiceTerms, link: Link, peer: Peer, task_group: TaskGroup) -> None:
+    def __init__(
+        self,
+        terms: ServiceTerms,
+        link: Link,
+        peer: Peer,
+        task_group: TaskGroup,
+        admit: Callable[[], None],
+    ) -> None:
         self.terms = terms
         self.link = link
         self.peer = peer
         self.receives = 0
         self.answered = 0
         self._task_group = task_group
+        self._admit = admit
+        self._left: Sequence[wire.Message] = ()
         self._protocol = wire.ServerProtocol(terms.limits())
         self._session: Session | None = None
         self._process: Process | None = None
@@ -78,6 +87,11 @@ class Connection:
         return self._session is not None
 
     @property
+    def silent(self) -> bool:
+        """Whether the client has not sent HELLO."""
+        return self._protocol.hello is None
+
+    @property
     def busy(self) -> bool:
         """Whether a request is not answered."""
         return bool(self._protocol.in_flight)
@@ -90,7 +104,7 @@ class Connection:
             with self._serve_scope:
                 await self._serve()
         finally:
-            self.close()
+            await self.close()
 
         with anyio.move_on_after(_LAST_READ_SECONDS):
             await self.link.room(0)
@@ -99,6 +113,12 @@ class Connection:
         link = self.link
         while not self._stopped:
             await link.feed(self._take_received)
+            while self._left:
+                async with self.terms.turns.lock:
+                    self._answer_messages(self._left)
+
+                self._stop_if_done()
+
             if not self._stopped:
                 await link.room(self._queue_high)
 
@@ -126,21 +146,27 @@ class Connection:
             return not self._stopped
 
         self._answer_messages(messages)
-        if protocol.state == CLOSED or (self._takes_no_more and not self.busy):
-            self._stopped = True
-            return False
+        self._stop_if_done()
 
-        return self.link.queued <= self._queue_high
+        return not self._stopped and not self._left and self.link.queued <= self._queue_high
+
+    def _stop_if_done(self) -> None:
+        if self._protocol.state == CLOSED or (self._takes_no_more and not self.busy):
+            self._stopped = True
 
     @property
     def _takes_no_more(self) -> bool:
         return self._protocol.peer_left or self._draining
 
     def _answer_messages(self, messages: Sequence[wire.Message]) -> None:
-        """Answer what one receive brought, with one write of the log and one send."""
+        """Answer what one receive brought, with one write of the log and one send.
+
+        What a slice of time is not enough for is left, so that others are served in between.
+        """
         session = self._session
         assert session is not None
         session.tasks.turn_bytes = 0
+        self._left = ()
         if len(messages) == 1:
             reply = self._handle_message(session, messages[0])
             if reply is not None:
@@ -152,12 +178,17 @@ class Connection:
         replies: list[wire.Message] = []
         try:
             with self.terms.hub.batch():
-                for message in messages:
+                end = perf_counter_ns() + SLICE_NS
+                for place, message in enumerate(messages, 1):
                     reply = self._handle_message(session, message)
                     if reply is not None:
                         replies.append(reply)
+
+                    if place >= AT_ONCE and perf_counter_ns() > end:
+                        self._left = messages[place:]
+                        break
         except LogFailed as error:
-            replies = [self._replace_unlogged(reply, error) for reply in replies]
+            replies = [session.tasks.replace_unlogged(reply, error) for reply in replies]
 
         if replies:
             self.answered += len(replies)
@@ -169,21 +200,6 @@ class Connection:
             return self._handlers[type(message)](session, message)
         except DeviceError as error:
             return session.tasks.error_reply(message.request, error)
-
-    def _replace_unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
-        """The answer in place of one whose record may be lost.
-
-        A reply that only shows something becomes an error. A change that was made stands, and so
-        does its reply.
-        """
-        if isinstance(reply, _READ_REPLIES) and not (
-            isinstance(reply, wire.IoctlDone) and not reply.op
-        ):
-            assert self._session is not None
-
-            return self._session.tasks.error_reply(reply.request, error)
-
-        return reply
 
     # The handshake
 
@@ -201,8 +217,8 @@ class Connection:
             self._admit_client(hello)
         except DeviceError as error:
             self._record_refusal(error)
-            code = error.code
-            self.link.send((self._protocol.refuse(code.value, code.name, error.reason),))
+            code, refuse = error.code, self._protocol.refuse
+            self.link.send((refuse(code.value, code.name, error.reason),))
             return False
 
         return True
@@ -215,12 +231,8 @@ class Connection:
                 f"and the service {wire.VERSION_MIN} to {wire.VERSION_MAX}"
             )
 
-        most = settings.limits.connections
-        if terms.count_connections() > most:
-            full = f"{most} clients are connected, which is the limit"
-            raise DeviceError(full, code=Errno.EAGAIN)
-
-        self.peer = self._identify_peer(hello.token)
+        self.peer = terms.identify_peer(self.peer, hello.token)
+        self._admit()
         process = terms.hub.process(clean_label(hello.label), pid=self.peer.pid, uid=self.peer.uid)
         engine = terms.hub.engine
         engine.note(ClientConnected(process.principal, str(self.peer), engine.now()))
@@ -234,6 +246,7 @@ class Connection:
             self._task_group,
             settings.limits,
             self._end_if_idle,
+            terms.turns,
         )
         self._session = Session(
             terms.hub,
@@ -244,25 +257,6 @@ class Connection:
             tasks,
             terms.describe_service,
         )
-
-    def _identify_peer(self, token: bytes) -> Peer:
-        """Who the client is, by its socket, its certificate or its token.
-
-        Raises:
-            AccessDenied: EACCES; it may not connect.
-        """
-        peer, settings, tokens = self.peer, self.terms.settings, self.terms.tokens
-        if peer.uid is not None:
-            if settings.allowed_uids and peer.uid not in settings.allowed_uids:
-                raise AccessDenied(f"uid {peer.uid} is not among the users that may connect")
-
-            return peer
-
-        name = tokens.name_of(token) if tokens is not None and token else None
-        if name is None and (token or peer.subject is None):
-            raise AccessDenied("the token is not known" if token else "a token is needed here")
-
-        return replace(peer, token=name)
 
     # The end
 
@@ -298,48 +292,54 @@ class Connection:
 
     def _end_on_protocol_error(self, error: wire.ProtocolError) -> None:
         """Answer what came before the broken rule, tell the client which rule it is, and end."""
-        if self._session is not None:
-            self._answer_messages(error.messages)
+        self._left = () if self._session is None else error.messages
+        while self._left:
+            self._answer_messages(self._left)
 
         self._end_cause = ("protocol", error.reason)
         self._record_refusal(DeviceError(error.reason, code=Errno.EPROTO), "protocol")
         self.link.send((self._protocol.abort(error),))
 
     def record_failure(self, error: BaseException) -> None:
-        """Log a fault of the service; it ends this connection and no other."""
+        """Log a fault of the service; it ends this connection alone."""
         self._end_cause = ("error", f"{type(error).__name__}: {error}")
         log.error("a connection of %s failed", self._describe_peer(), exc_info=error)
 
-    def close(self) -> None:
-        """End the client's process: close its handles and end its claims. Twice is once."""
+    async def close(self) -> None:
+        """End the client's process: close its handles and end its claims. Twice is once.
+
+        Others are served between its steps. It ends whether or not the caller is cancelled.
+        """
         self._closed = True
         process, self._process = self._process, None
-        if process is None:
-            return
+        if process is not None:
+            with anyio.CancelScope(shield=True):
+                await self.terms.turns.work_off(self._close_each(process))
 
+    def _close_each(self, process: Process) -> Iterator[None]:
         cause, reason = self._end_cause
         if cause == "disconnect" and self._protocol.peer_left:
             cause = "goodbye"
 
-        engine = self.terms.hub.engine
         with suppress(LogFailed):  # the closes are owed, and the record below stands behind them
-            process.close("stop" if cause == "stop" else "disconnect")
+            yield from process.close_each("stop" if cause == "stop" else "disconnect")
 
-        peer = str(self.peer)
+        engine, peer = self.terms.hub.engine, str(self.peer)
         gone = ClientGone(process.principal, peer, engine.now(), self._began_ns, cause, reason)
         try:
             engine.note_in_turn(gone)
         except LogFailed as error:
             log.error("the end of %s is not logged yet: %s", self._describe_peer(), error)
 
+        if self._session is not None:
+            yield from self._session.tasks.events.stop_each()
+
     # Records
 
     def _record_refusal(self, error: DeviceError, op: str = "connect") -> None:
         peer, engine = self.peer, self.terms.hub.engine
-        who = unknown_process(peer)
-        if self._process is not None:
-            who = process_columns(self._process.principal)
-
+        process = self._process
+        who = unknown_process(peer) if process is None else process_columns(process.principal)
         try:
             engine.note(ClientRefused(who, str(peer), engine.now(), op, error))
         except LogFailed as failure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import ILP32, LP64
-from memhub.errors import InvalidArgument, NoSpace
+from memhub.errors import InvalidArgument
 from memhub.service import wire
 from memhub.service.server.rights import WRITE_MEMORY
 from memhub.service.server.session import Entry
@@ -23,11 +23,7 @@ def open_handle(session: Session, it: wire.Open) -> wire.Message:
     if mode is None:
         raise InvalidArgument("OPEN asks for neither reading nor writing")
 
-    if len(session.entries) >= session.limits.handles:
-        full = NoSpace(f"{len(session.entries)} handles are open, which is the limit")
-        session.record_refusal("open", full)
-        raise full
-
+    session.check_limit("open", "handles", len(session.entries), "handles are open")
     named = it.path.rpartition(":")[0]
     machine = named or session.engine.default
     rights = session.rights_on(machine)
@@ -55,6 +51,7 @@ def close_handle(session: Session, it: wire.Close) -> wire.Message:
     """CLOSE."""
     entry = session.find_entry(it.handle)
     del session.entries[it.handle]
+    session.maps -= entry.maps
     entry.handle.close()
 
     return wire.Done(it.request)

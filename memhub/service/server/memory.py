@@ -103,5 +103,9 @@ def map_file(session: Session, it: wire.Map) -> Answer:
     session.require_rights(
         entry, READ_MEMORY | (WRITE_MEMORY if it.rights & wire.MAP_WRITE else 0), "map"
     )
+    session.check_limit("map", "maps", session.maps, "mappings were made through open handles")
+    answer = session.tasks.send_map(it, entry.handle, session.peer)
+    entry.maps += 1
+    session.maps += 1
 
-    return session.tasks.send_map(it, entry.handle, session.peer)
+    return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from memhub.audit.rows.ranges import desc_columns, msr_columns
@@ -22,6 +23,8 @@ from memhub.service import wire
 from memhub.service.server.rights import BREAK_CLAIMS, READ_RANGES, SET_RANGES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memhub.core.claims import Claim
     from memhub.core.replies import SetOutcome
     from memhub.service.server.session import Entry, Session
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     Answer = wire.Message | None
 
 FOREVER: Final = 0xFFFFFFFF
+
+#: Claims that a BREAK ends in one turn of the event loop.
+_BREAKS_AT_ONCE: Final = 16
 
 
 def answer_ioctl(session: Session, it: wire.Ioctl) -> Answer:
@@ -57,6 +63,10 @@ def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
     if not entry.rights & SET_RANGES:
         session.require_rights(entry, SET_RANGES, "ioctl")
 
+    wait = wait_seconds(it.wait_ms)
+    if wait is not None:
+        session.check_wait("ioctl", wait)
+
     desc = b"" if it.op.startswith(entry.null_pointer) else it.desc
     asked = decode_ioctl(
         entry.model,
@@ -65,7 +75,7 @@ def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
         it.op,
         desc,
         None,
-        wait=wait_seconds(it.wait_ms),
+        wait=wait,
         fence=it.fence or None,
     )
     if isinstance(asked, SetRange):
@@ -83,13 +93,15 @@ def set_range(session: Session, it: wire.Set) -> Answer:
     """SET."""
     entry = session.find_entry(it.handle)
     session.require_rights(entry, SET_RANGES, "ioctl")
+    wait = wait_seconds(it.wait_ms)
+    session.check_wait("ioctl", wait)
     asked = decode_set(
         entry.model,
         entry.number,
         entry.model.set[0],
         it.arg,
         it.desc,
-        wait=wait_seconds(it.wait_ms),
+        wait=wait,
         fence=it.fence or None,
         lease=it.lease_ms / 1000 or None,
     )
@@ -135,6 +147,8 @@ def claim_range(session: Session, it: wire.Claim) -> Answer:
     entry = session.find_entry(it.handle)
     session.require_rights(entry, SET_RANGES, "claim")
     wait = wait_seconds(it.wait_ms)
+    session.check_claims("claim")
+    session.check_wait("claim", wait)
     lease = it.lease_ms / 1000 or None
     answer = session.engine.submit(ClaimRange(entry.number, it.base, it.length, lease, wait))
     if isinstance(answer, Pending):
@@ -169,7 +183,9 @@ def await_free(session: Session, it: wire.Wait) -> Answer:
     entry = session.find_entry(it.handle)
     session.require_rights(entry, READ_RANGES, "wait")
 
-    asked = AwaitFree(entry.number, it.base, it.length, wait_seconds(it.wait_ms))
+    wait = wait_seconds(it.wait_ms)
+    session.check_wait("wait", wait)
+    asked = AwaitFree(entry.number, it.base, it.length, wait)
     answer = session.engine.submit(asked)
     done = wire.Done(it.request)
     if isinstance(answer, Pending):
@@ -182,22 +198,35 @@ def break_claims(session: Session, it: wire.Break) -> Answer:
     """BREAK."""
     entry = session.find_entry(it.handle)
     session.require_rights(entry, BREAK_CLAIMS, "break")
-    machine, end = entry.machine, it.base + it.length
-    own = session.process.principal
-    found = [
-        claim
-        for claim in machine.claims.claims.values()
-        if claim.process.id != own.id
-        and (claim.fence == it.fence if it.fence else claim.base < end and it.base < claim.end)
-    ]
+    machine = entry.machine
+    claims, own = machine.claims, session.process.principal
+    if it.fence:
+        claim = claims.claims.get(it.fence)
+        found = [claim] if claim is not None and claim.process.id != own.id else []
+    else:
+        near = {c.fence: c for c in claims.foreign(own, it.base, it.base + it.length)}
+        found = [near[fence] for fence in sorted(near)]
+
     if not found:
         what = f"fence {it.fence}" if it.fence else f"{it.base:#x}/{it.length:#x}"
         raise NoSuchRange(f"no other process has a claim with {what} on {machine.name}")
 
-    for claim in found:
-        session.engine.break_claim(BreakClaim(machine.name, claim.fence, it.reason, own))
+    steps = _break_each(session, machine.name, found, it.reason)
+    if len(found) > _BREAKS_AT_ONCE:
+        return session.tasks.start_break(it.request, steps)
 
-    return wire.Done(it.request, len(found))
+    return wire.Done(it.request, [*steps][-1])
+
+
+def _break_each(session: Session, machine: str, found: list[Claim], reason: str) -> Iterator[int]:
+    """Break claims, one in each step, which gives how many were; some may have ended before."""
+    own, broken = session.process.principal, 0
+    for claim in found:
+        with suppress(NoSuchRange):
+            session.engine.break_claim(BreakClaim(machine, claim.fence, reason, own))
+            broken += 1
+
+        yield broken
 
 
 def wait_seconds(milliseconds: int) -> float | None:

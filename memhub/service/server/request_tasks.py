@@ -16,30 +16,36 @@ import orjson
 from anyio.lowlevel import checkpoint
 
 from memhub.async_shell import await_answer
-from memhub.errors import Cancelled, DeviceError, NoSuchRange
+from memhub.errors import Cancelled, DeviceError
 from memhub.service import wire
+from memhub.service.server.forwarding import Forwarder
+from memhub.service.server.forwarding import event_of as event_of
 from memhub.service.server.mapping import map_memory
 from memhub.service.server.stream import WriteStream, finish_write, write_piece
+from memhub.service.server.turns import Turns, run_slice
 from memhub.service.wire.protocol import CLOSED
 from memhub.service.wire.wide import widen
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from anyio.abc import TaskGroup
 
     from memhub.engine import Engine
+    from memhub.errors import LogFailed
     from memhub.handle import Handle
     from memhub.pending import Pending
     from memhub.service.link import Link
     from memhub.service.server.rights import Peer
     from memhub.service.settings import Limits
-    from memhub.subscriptions import Subscription
 
     Answer = wire.Message | None
     Work = Callable[[], Awaitable[Answer]]
 
-_ROWS_MAX: Final = 1 << 16
+#: Replies that show something and change nothing.
+_READ_REPLIES: Final = (wire.IoctlDone, wire.Data, wire.Error)
+#: Bytes of a text that are sent at once.
+_TEXT_PIECE: Final = 1 << 16
 
 R = TypeVar("R")
 
@@ -54,6 +60,12 @@ class RequestTasks:
         task_group: where the tasks run.
         limits: what the client may use.
         on_answered: called when a request that took time is answered.
+        turns: the turns of the service's long work.
+
+    Attributes:
+        waiting: the requests that wait for a range or for their commit.
+        reporting: the reports that are being made.
+        events: the subscriptions.
     """
 
     def __init__(
@@ -64,7 +76,10 @@ class RequestTasks:
         task_group: TaskGroup,
         limits: Limits,
         on_answered: Callable[[], None],
+        turns: Turns | None = None,
     ) -> None:
+        self.waiting: set[int] = set()
+        self.reporting: set[int] = set()
         self.streams: dict[int, WriteStream] = {}
         self.max_body = protocol.limits.max_body
         self.features = protocol.features
@@ -78,9 +93,11 @@ class RequestTasks:
         self._held_max = limits.queued_bytes
         self._queue_high = limits.queued_bytes // 2
         self._scopes: dict[int, anyio.CancelScope] = {}
+        self._turns = turns or Turns()
+        self.events = Forwarder(
+            link, self._send_event, self._turns, self._queue_high, task_group.start_soon
+        )
         self._moved: dict[int, int] = {}  # by a transfer that has not ended, where it is not 0
-        self._forwards: dict[int, anyio.CancelScope] = {}
-        self._subscriptions = 0
         self._on_answered = on_answered
         self._bulk_lock = anyio.Lock(fast_acquire=True)
 
@@ -121,7 +138,23 @@ class RequestTasks:
         """A JSON body, as the client wants its 64-bit numbers."""
         return orjson.dumps(widen(value) if self._strings else value)
 
-    def _start_task(self, request: int, work: Work) -> Answer:
+    def replace_unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
+        """The answer in place of one whose record may be lost.
+
+        A reply that only shows something becomes an error. A change that was made stands, and so
+        does its reply.
+        """
+        if isinstance(reply, _READ_REPLIES) and not (
+            isinstance(reply, wire.IoctlDone) and not reply.op
+        ):
+            return self.error_reply(reply.request, error)
+
+        return reply
+
+    def _start_task(self, request: int, work: Work, among: set[int] | None = None) -> Answer:
+        if among is not None:
+            among.add(request)
+
         scope = anyio.CancelScope()
         self._scopes[request] = scope
         self._task_group.start_soon(self._run_task, request, scope, work)
@@ -137,6 +170,8 @@ class RequestTasks:
             reply = self.error_reply(request, error)
         finally:
             del self._scopes[request]
+            self.waiting.discard(request)
+            self.reporting.discard(request)
             moved = self._moved.pop(request, 0)
 
         if scope.cancelled_caught:
@@ -157,6 +192,23 @@ class RequestTasks:
 
         async def work() -> wire.Message:
             return reply(await await_answer(self._engine, pending))
+
+        return self._start_task(request, work, self.waiting)
+
+    def start_break(self, request: int, steps: Iterator[int]) -> Answer:
+        """End claims of others, one in each step, which gives how many have ended."""
+
+        async def work() -> wire.Message:
+            ended = [0]
+
+            def each() -> Iterator[None]:
+                for ended[0] in steps:
+                    yield
+
+            with anyio.CancelScope(shield=True):
+                await self._turns.work_off(each())
+
+            return wire.Done(request, ended[0])
 
         return self._start_task(request, work)
 
@@ -209,7 +261,8 @@ class RequestTasks:
             the answer, after the last piece or an error.
         """
         try:
-            if write_piece(stream, self._engine, data, self._held_max) and not last:
+            held = sum(it.held_total for it in self.streams.values())
+            if write_piece(stream, self._engine, data, self._held_max - held) and not last:
                 return None
         except DeviceError as error:
             error.moved += stream.moved
@@ -247,62 +300,28 @@ class RequestTasks:
 
         return last
 
-    def forward_events(self, subscription: Subscription) -> int:
-        """Begin to send a subscription's events.
+    def start_report(self, request: int, text: Iterator[bytes]) -> Answer:
+        """Send a long text as it is made; `text` gives a little of it in each step."""
+        return self._start_task(request, partial(self._report, request, text), self.reporting)
 
-        Returns:
-            its number.
-        """
-        self._subscriptions += 1
-        number = self._subscriptions
-        self._forwards[number] = scope = anyio.CancelScope()
-        self._task_group.start_soon(self._forward, number, scope, subscription)
+    async def _report(self, request: int, text: Iterator[bytes]) -> Answer:
+        made, most = bytearray(), min(_TEXT_PIECE, self.max_body - 64)
+        keep = map(made.extend, text)
+        async with self._bulk_lock:
+            going = True
+            while going:
+                await self._link.room(self._queue_high)
+                async with self._turns.lock:
+                    going = run_slice(keep)
 
-        return number
+                while len(made) > most:
+                    self.send_reply(wire.Data(request, False, bytes(made[:most])))
+                    del made[:most]
 
-    def stop_forwarding(self, number: int) -> None:
-        """End a subscription.
+        return wire.Data(request, True, bytes(made))
 
-        Raises:
-            NoSuchRange: ENOENT; there is none of this number.
-        """
-        scope = self._forwards.pop(number, None)
-        if scope is None:
-            raise NoSuchRange(f"there is no subscription {number} on this connection")
-
-        scope.cancel()
-
-    async def _forward(
-        self, number: int, scope: anyio.CancelScope, subscription: Subscription
-    ) -> None:
-        missed = 0
-        with scope, subscription:
-            async for record in subscription:
-                if record["event"] == "missed":
-                    missed += record["count"]
-                else:
-                    await self._link.room(self._queue_high)
-                    detail = self.to_json(record)
-                    self.send_reply(event_of(number, missed, record, detail, self.max_body))
-                    missed = 0
-
-
-def event_of(
-    number: int, missed: int, record: dict[str, Any], detail: bytes, max_body: int
-) -> wire.Event:
-    """A record as the event of a subscription; without its detail where that is too long."""
-    fits = len(detail) + len(record["event"]) + wire.Event.FIXED.size + 2 <= max_body
-
-    return wire.Event(
-        0,
-        number,
-        min(missed, wire.U32_MAX),
-        record.get("seq") or 0,
-        record.get("base") or 0,
-        record.get("length") or 0,
-        record["event"],
-        detail if fits else b"",
-    )
+    def _send_event(self, number: int, missed: int, record: dict[str, Any]) -> None:
+        self.send_reply(event_of(number, missed, record, self.to_json(record), self.max_body))
 
 
 async def _read_some(handle: Handle, count: int, offset: int | None) -> bytes:

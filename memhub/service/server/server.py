@@ -6,6 +6,8 @@ import logging
 import os
 import resource
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import anyio
@@ -14,19 +16,20 @@ from anyio.streams.tls import TLSAttribute
 from memhub.core.service_events import ClientRefused
 from memhub.errors import AccessDenied, LogFailed
 from memhub.service.link import Link, SocketLink, StreamLink, peer_of
+from memhub.service.server.admission import Gate, Place
 from memhub.service.server.connection import Connection
 from memhub.service.server.listening import UnixListener, tcp_listener
 from memhub.service.server.mapping import seal_machines
 from memhub.service.server.rights import Peer, unknown_process
 from memhub.service.server.terms import ServiceTerms
-from memhub.service.server.tls import Tokens, accept_tls, server_context
+from memhub.service.server.tls import TlsFailed, Tokens, accept_tls, server_context
 from memhub.service.settings import ServiceConfig, ServiceError
 from memhub.service.subject import Subject
 
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine
     from pathlib import Path
 
     from anyio.abc import TaskGroup
@@ -35,15 +38,9 @@ if TYPE_CHECKING:
 
 #: Connections taken before other tasks have their turn.
 _ACCEPTS_AT_ONCE: Final = 64
-#: Connections above the limit that are told so; more than these are closed without an answer.
-_EXTRA_CONNECTIONS: Final = 64
 _ACCEPT_PAUSE_SECONDS: Final = 0.1
 
 log: Final = logging.getLogger("memhub.service")
-
-
-class _TlsFailed(Exception):
-    """Raised when TLS with a client failed; the failure is recorded already."""
 
 
 @final
@@ -85,7 +82,6 @@ class Server(anyio.AsyncContextManagerMixin):
         self._grace = grace
         self._software = software
         self._connections: set[Connection] = set()
-        self._opening = 0
         self._answered = 0
         self._no_connections = anyio.Event()
         self._stopping = False
@@ -116,7 +112,6 @@ class Server(anyio.AsyncContextManagerMixin):
             self._settings,
             self._software,
             self.describe_service,
-            lambda: len(self._connections),
             tokens,
         )
         unix, inet = self._open_listeners()
@@ -126,13 +121,11 @@ class Server(anyio.AsyncContextManagerMixin):
         try:
             async with anyio.create_task_group() as clients, anyio.create_task_group() as listeners:
                 if unix is not None:
-                    listeners.start_soon(
-                        self._accept_clients, unix.socket, clients, terms, self._link_local
-                    )
+                    serve = partial(self._serve_client, terms, self._link_local)
+                    listeners.start_soon(self._accept_clients, unix.socket, 0, clients, serve)
                 if inet is not None:
-                    listeners.start_soon(
-                        self._accept_clients, inet, clients, terms, self._link_remote(context)
-                    )
+                    serve = partial(self._serve_client, terms, self._link_remote(context))
+                    listeners.start_soon(self._accept_clients, inet, -1, clients, serve)
                 listeners.start_soon(self._enforce_time_limits)
                 try:
                     yield self
@@ -182,15 +175,16 @@ class Server(anyio.AsyncContextManagerMixin):
     async def _accept_clients(
         self,
         listener: socket.socket,
+        which: int,
         clients: TaskGroup,
-        terms: ServiceTerms,
-        make_link: Callable[..., Any],
+        serve: Callable[[Gate, Place, socket.socket, Peer], Coroutine[Any, Any, None]],
     ) -> None:
+        gate = Gate(self.addresses[which], self._settings.limits)
         while True:
             await anyio.wait_readable(listener)
             for _ in range(_ACCEPTS_AT_ONCE):
                 try:
-                    client, _address = listener.accept()
+                    client, address = listener.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
@@ -198,39 +192,47 @@ class Server(anyio.AsyncContextManagerMixin):
                     await anyio.sleep(_ACCEPT_PAUSE_SECONDS)
                     break
 
-                if self._opening >= self._settings.limits.connections + _EXTRA_CONNECTIONS:
-                    client.close()
-                    continue
-
-                self._opening += 1
-                clients.start_soon(self._serve_client, client, terms, make_link)
+                peer = Peer(address="{}:{}".format(*address[:2])) if address else Peer()
+                clients.start_soon(serve, gate, gate.enter(), client, peer)
 
     async def _serve_client(
-        self, sock: socket.socket, terms: ServiceTerms, make_link: Callable[..., Any]
+        self,
+        terms: ServiceTerms,
+        make_link: Callable[..., Any],
+        gate: Gate,
+        place: Place,
+        sock: socket.socket,
+        peer: Peer,
     ) -> None:
         connection: Connection | None = None
         try:
             async with anyio.create_task_group() as task_group:
-                link, peer = await make_link(sock, task_group)
-                connection = Connection(terms, link, peer, task_group)
+                place.cancel = task_group.cancel_scope.cancel
+                if place.evicted is not None:
+                    place.cancel()
+
+                link, peer = await make_link(sock, task_group, peer)
+                connection = Connection(terms, link, peer, task_group, partial(gate.admit, place))
                 self._connections.add(connection)
                 await connection.run()
                 task_group.cancel_scope.cancel()
-        except* _TlsFailed:
+        except* TlsFailed:
             pass
         except* Exception as group:  # noqa: BLE001 - it ends one connection, not the service
             if connection is not None:
                 connection.record_failure(group)
         finally:
-            self._opening -= 1
             if connection is not None:
                 with anyio.CancelScope(shield=True):
                     await self._remove_connection(connection)
 
+            gate.leave(place)
             sock.close()
+            if place.evicted is not None and (connection is None or connection.silent):
+                self._record_refusal(peer, place.evicted)
 
     async def _remove_connection(self, connection: Connection) -> None:
-        connection.close()
+        await connection.close()
         self._answered += connection.answered
         self._connections.discard(connection)
         if not self._connections:
@@ -238,46 +240,42 @@ class Server(anyio.AsyncContextManagerMixin):
 
         await connection.link.aclose()
 
-    async def _link_local(self, sock: socket.socket, task_group: TaskGroup) -> tuple[Link, Peer]:
+    async def _link_local(
+        self, sock: socket.socket, task_group: TaskGroup, _peer: Peer
+    ) -> tuple[Link, Peer]:
         pid, uid = peer_of(sock)
 
         return SocketLink(sock, task_group.start_soon), Peer(pid=pid, uid=uid)
 
     def _link_remote(self, context: ssl.SSLContext | None) -> Callable[..., Any]:
-        async def make_link(sock: socket.socket, task_group: TaskGroup) -> tuple[Link, Peer]:
-            address = "{}:{}".format(*sock.getpeername()[:2])
+        async def make_link(
+            sock: socket.socket, task_group: TaskGroup, peer: Peer
+        ) -> tuple[Link, Peer]:
             if context is None:
-                return SocketLink(sock, task_group.start_soon), Peer(address=address)
+                return SocketLink(sock, task_group.start_soon), peer
 
-            raw = await anyio.abc.SocketStream.from_socket(sock.dup())
             try:
-                with anyio.fail_after(self._settings.limits.handshake_timeout):
-                    stream = await accept_tls(raw, context)
-            except BaseException as error:
-                await anyio.aclose_forcefully(raw)
-                if not isinstance(error, (OSError, anyio.BrokenResourceError, anyio.EndOfStream)):
-                    raise
-
-                self._record_tls_failure(address, error)
-                raise _TlsFailed from error
+                stream = await accept_tls(sock, context, self._settings.limits.handshake_timeout)
+            except TlsFailed as error:
+                self._record_refusal(peer, str(error))
+                raise
 
             certificate = stream.extra(TLSAttribute.peer_certificate)  # noqa: S610
             subject = Subject.of_certificate(certificate) if certificate else None
 
-            return StreamLink(stream, task_group.start_soon), Peer(subject=subject, address=address)
+            return StreamLink(stream, task_group.start_soon), replace(peer, subject=subject)
 
         return make_link
 
-    def _record_tls_failure(self, address: str, error: Exception) -> None:
+    def _record_refusal(self, peer: Peer, reason: str) -> None:
         """Record a client whose connection ended before it could send HELLO."""
-        cause = error.__cause__ or error
-        reason = AccessDenied(f"TLS failed: {type(cause).__name__} {cause}".rstrip())
-        peer, engine = Peer(address=address), self._hub.engine
-        who = unknown_process(peer)
+        engine, who = self._hub.engine, unknown_process(peer)
         try:
-            engine.note(ClientRefused(who, str(peer), engine.now(), "connect", reason))
+            engine.note(
+                ClientRefused(who, str(peer), engine.now(), "connect", AccessDenied(reason))
+            )
         except LogFailed as failure:
-            log.error("a refusal of %s is not logged: %s", address, failure)
+            log.error("a refusal of %s is not logged: %s", peer.address, failure)
 
     # Time limits
 

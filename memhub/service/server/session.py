@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 from memhub.abi import ILP32, LP64
 from memhub.audit.rows.columns import process_columns
 from memhub.core.service_events import ClientRefused
-from memhub.errors import BadHandle
+from memhub.errors import BadHandle, NoSpace
 from memhub.service.server.rights import READ_RANGES, Grants
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ class Entry:
         model: the data model of its ioctls.
         rights: bits of what the client may do on its machine.
         null_pointer: the bytes of a NULL pointer at the start of an ioctl's argument.
+        maps: how often the client has mapped memory through it.
     """
 
-    __slots__ = ("handle", "machine", "model", "null_pointer", "number", "rights")
+    __slots__ = ("handle", "machine", "maps", "model", "null_pointer", "number", "rights")
 
     def __init__(self, handle: Handle, rights: int) -> None:
         self.handle = handle
@@ -46,6 +47,7 @@ class Entry:
         self.model = handle.file.model
         self.rights = rights
         self.null_pointer = _NULL[self.model.name]
+        self.maps = 0
 
 
 @final
@@ -84,6 +86,7 @@ class Session:
         self.model = model
         self.describe_service = describe_service
         self.last_handle = 0
+        self.maps = 0
 
     # Handles
 
@@ -129,6 +132,39 @@ class Session:
             self.raise_missing_right(op, name, READ_RANGES if rights else 0)
 
         self.engine.machine(name)
+
+    def check_limit(self, op: str, limit: str, used: int, what: str, more: int = 1) -> None:
+        """Refuse a request that would take more than a limit allows.
+
+        Args:
+            op: the request, for the log.
+            limit: the limit's name in `Limits`.
+            used: how much the client has.
+            what: of what, for the refusal.
+            more: how much it asks for.
+
+        Raises:
+            NoSpace: ENOSPC.
+        """
+        most = getattr(self.limits, limit)
+        if used + more > most:
+            asked = "" if more == 1 else f" ({used} and {more} more were asked for)"
+            error = NoSpace(f"{most} {what}, which is the limit{asked}")
+            self.record_refusal(op, error)
+            raise error
+
+    def check_wait(self, op: str, wait: float | None) -> None:
+        """Refuse a request that may wait where too many wait; see `check_limit`."""
+        if wait is not None:
+            waiting = len(self.tasks.waiting)
+            self.check_limit(op, "waits", waiting, "requests of this connection wait")
+
+    def check_claims(self, op: str) -> None:
+        """Refuse one more claim where too many are held; see `check_limit`."""
+        process = self.process.principal.id
+        held = sum(machine.claims.count_of(process) for machine in self.hub.machines.values())
+        what = "claims are held, or lost and not told"
+        self.check_limit(op, "claims", held, what)
 
     def raise_missing_right(self, op: str, machine: str, missing: int) -> NoReturn:
         """Record and raise the refusal of a client that lacks a right; see `Grants.refusal`."""

@@ -34,6 +34,11 @@ class WriteStream:
         #: What goes to a device, kept until all of it has come; None while only memory is written.
         self.held: bytearray | None = None
 
+    @property
+    def held_total(self) -> int:
+        """Bytes that are kept or are still to be kept for a device."""
+        return 0 if self.held is None else self.total - self.moved
+
 
 def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> bool:
     """Write one piece, or keep it where it goes to a device.
@@ -42,7 +47,7 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
         stream: the write.
         engine: the hub's synchronous half.
         data: the piece.
-        most: the most bytes that are kept for a device.
+        most: the most bytes that can still be kept for a device.
 
     Returns:
         False if the write ends here, with a short count.
@@ -61,7 +66,7 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
         left = stream.total - stream.moved
         if left > most:
             raise InvalidArgument(
-                f"{left} bytes to a device are more than the {most} that are kept for it"
+                f"{left} bytes to a device are more than the {most} that can still be kept for one"
             ) from None
 
         stream.held = bytearray(data)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.errors import AccessDenied
 from memhub.service import wire
+from memhub.service.server.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memhub.hub import Hub
+    from memhub.service.server.rights import Peer
     from memhub.service.server.tls import Tokens
     from memhub.service.settings import ServiceConfig
 
@@ -24,8 +28,10 @@ class ServiceTerms:
         settings: limits, rules, users.
         software: the service's name and version.
         describe_service: gives what a report says about the service.
-        count_connections: gives the number of open connections.
         tokens: the tokens that TCP clients may show, or None.
+
+    Attributes:
+        turns: the turns of the long work of all connections.
     """
 
     def __init__(
@@ -34,15 +40,14 @@ class ServiceTerms:
         settings: ServiceConfig,
         software: str,
         describe_service: Callable[[], dict[str, Any]],
-        count_connections: Callable[[], int],
         tokens: Tokens | None,
     ) -> None:
         self.hub = hub
         self.settings = settings
         self.software = software
         self.describe_service = describe_service
-        self.count_connections = count_connections
         self.tokens = tokens
+        self.turns = Turns()
 
     def limits(self) -> wire.Limits:
         """The limits as the protocol states them."""
@@ -54,3 +59,26 @@ class ServiceTerms:
             limits.handles,
             min(round(limits.idle_timeout * 1000), wire.U32_MAX),
         )
+
+    def identify_peer(self, peer: Peer, token: bytes) -> Peer:
+        """Who a client is, by its socket, its certificate or its token.
+
+        Args:
+            peer: who it is before it has shown a token.
+            token: the token that it showed, or nothing.
+
+        Raises:
+            AccessDenied: EACCES; it may not connect.
+        """
+        settings, tokens = self.settings, self.tokens
+        if peer.uid is not None:
+            if settings.allowed_uids and peer.uid not in settings.allowed_uids:
+                raise AccessDenied(f"uid {peer.uid} is not among the users that may connect")
+
+            return peer
+
+        name = tokens.name_of(token) if tokens is not None and token else None
+        if name is None and (token or peer.subject is None):
+            raise AccessDenied("the token is not known" if token else "a token is needed here")
+
+        return replace(peer, token=name)

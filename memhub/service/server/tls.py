@@ -8,54 +8,22 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
 
 from memhub.service.settings import ServiceError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
     from pathlib import Path
 
-    from anyio.abc import ByteStream
-
     from memhub.service.settings import TcpConfig
 
+_FAILURES: Final = (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream)
 
 #: What a client may name in ALPN; one that names nothing is served too.
 ALPN: Final = "memhub/1"
-
-
-async def accept_tls(raw: ByteStream, context: ssl.SSLContext) -> TLSStream:
-    """Do the service's half of the handshake; a client that fails is sent the alert that says why.
-
-    `TLSStream.wrap` would leave the alert unsent.
-
-    Raises:
-        ssl.SSLError: the client showed no certificate that is accepted, or does not talk TLS.
-        anyio.BrokenResourceError: the connection broke.
-    """
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_side=True)
-    done = False
-    while not done:
-        try:
-            tls.do_handshake()
-            done = True
-        except ssl.SSLWantReadError:
-            pass
-        finally:
-            if outgoing.pending:
-                await raw.send(outgoing.read())
-
-        if not done:
-            try:
-                incoming.write(await raw.receive())
-            except anyio.EndOfStream:
-                incoming.write_eof()
-
-    return TLSStream(
-        raw, standard_compatible=False, _ssl_object=tls, _read_bio=incoming, _write_bio=outgoing
-    )
 
 
 def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
@@ -142,3 +110,66 @@ class Tokens:
                 found = name
 
         return found
+
+
+class TlsFailed(Exception):
+    """Raised when TLS with a client failed; the message says why."""
+
+
+async def accept_tls(sock: socket.socket, context: ssl.SSLContext, timeout: float) -> TLSStream:
+    """Do the server's side of a TLS handshake.
+
+    Args:
+        sock: the connection; the stream has a duplicate of it.
+        context: the service's certificate, and whom it trusts.
+        timeout: seconds.
+
+    Raises:
+        TlsFailed: the handshake failed, or took too long.
+    """
+    raw = await SocketStream.from_socket(sock.dup())
+    try:
+        with anyio.fail_after(timeout):
+            return await _shake_hands(raw, context)
+    except BaseException as error:
+        with anyio.CancelScope(shield=True):
+            await anyio.aclose_forcefully(raw)
+
+        if not isinstance(error, _FAILURES):
+            raise
+
+        cause = error.__cause__ or error
+        raise TlsFailed(f"TLS failed: {type(cause).__name__} {cause}".rstrip()) from error
+
+
+async def _shake_hands(raw: SocketStream, context: ssl.SSLContext) -> TLSStream:
+    """The handshake itself; a client that fails is sent the alert that says why.
+
+    `TLSStream.wrap` would leave the alert unsent.
+
+    Raises:
+        ssl.SSLError: the client showed no certificate that is accepted, or does not talk TLS.
+        anyio.BrokenResourceError: the connection broke.
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    done = False
+    while not done:
+        try:
+            tls.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            pass
+        finally:
+            if outgoing.pending:
+                await raw.send(outgoing.read())
+
+        if not done:
+            try:
+                incoming.write(await raw.receive())
+            except anyio.EndOfStream:
+                incoming.write_eof()
+
+    return TLSStream(
+        raw, standard_compatible=False, _ssl_object=tls, _read_bio=incoming, _write_bio=outgoing
+    )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.errors import InvalidArgument
+from memhub.report import view_machine
 from memhub.service import wire
+from memhub.service.server.reporting import report_text
 from memhub.service.server.rights import READ_RANGES
 
 if TYPE_CHECKING:
     from memhub.service.server.session import Session
 
     Answer = wire.Message | None
+
+#: Unread events that a subscription may hold if it does not say how many.
+_QUEUE_DEFAULT: Final = 1024
 
 
 def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
@@ -22,7 +27,11 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
     if it.options is not None and not session.tasks.features & wire.FEATURE_REFUSALS:
         raise InvalidArgument("SUBSCRIBE has options, and the client did not ask for REFUSALS")
 
-    whole = not it.length
+    whole, size, events = not it.length, it.queue or _QUEUE_DEFAULT, session.tasks.events
+    session.check_limit("subscribe", "subscriptions", len(events), "subscriptions are open")
+    session.check_limit(
+        "subscribe", "unread_events", events.held, "unread events may be held", size
+    )
     try:
         subscription = session.hub.subscribe(
             machine=it.machine or None,
@@ -30,17 +39,17 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
             base=None if whole else it.base,
             length=None if whole else it.length,
             failures=bool(it.options),
-            size=min(it.queue, 1 << 16) or 1024,
+            size=size,
         )
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
 
-    return wire.Done(it.request, session.tasks.forward_events(subscription))
+    return wire.Done(it.request, events.add(subscription))
 
 
 def end_subscription(session: Session, it: wire.Unsubscribe) -> Answer:
     """UNSUBSCRIBE."""
-    session.tasks.stop_forwarding(it.subscription)
+    session.tasks.events.stop(it.subscription)
 
     return wire.Done(it.request)
 
@@ -55,17 +64,17 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
     if unknown:
         raise InvalidArgument(f"REPORT has no part {', '.join(sorted(unknown))}")
 
-    visible = _visible_machines(session)
-    whole = session.hub.report()
-    whole["machines"] = [
-        _wanted_part(row, wanted)
-        for row in whole["machines"]
-        if it.machine in ("", row["machine"]) and row["machine"] in visible
+    tasks = session.tasks
+    session.check_limit("report", "reports", len(tasks.reporting), "reports are being made")
+    now, visible = session.engine.now(), _visible_machines(session)
+    views = [
+        _wanted_part(view_machine(machine, now), wanted)
+        for name, machine in session.hub.machines.items()
+        if it.machine in ("", name) and name in visible
     ]
-    if not wanted or "rates" in wanted:
-        whole["service"] = session.describe_service()
+    service = session.describe_service() if not wanted or "rates" in wanted else None
 
-    return session.tasks.send_text(it, session.tasks.to_json(whole))
+    return tasks.start_report(it.request, report_text(now.wall_ns, views, service, tasks.to_json))
 
 
 def _visible_machines(session: Session) -> set[str]:

@@ -80,6 +80,18 @@ class ClientProtocol(Protocol):
 
         return frame
 
+    def has_room(self, *, last: bool = False) -> bool:
+        """Whether one more request may be sent.
+
+        Args:
+            last: it may take the last place, which is kept for a CLOSE; so that a handle can be
+                closed whatever is not answered.
+        """
+        most = self.limits.max_in_flight
+        kept = 0 if last or most == 1 else 1
+
+        return max(len(self._flight), len(self._due)) < most - kept
+
     def send(self, message: Message) -> tuple[bytes, ...]:
         """Frame a request, a piece of a write, or a CANCEL.
 

@@ -54,9 +54,10 @@ def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int, strings: bool
     import json
 
     kept: list[str] = []
+    encode = json.JSONEncoder(separators=(",", ":")).encode
     for obstacle in obstacles:
         known = obstacle.as_dict()
-        row = json.dumps(widen(known) if strings else known, separators=(",", ":"))
+        row = encode(widen(known) if strings else known)
         room -= len(row) + 1
         if room < 1:
             break
