@@ -4,7 +4,7 @@ The program and all that it starts are one process of the hub, with claims of it
 Options come before the program's name; after it, or after --, everything is the program's.
 
 exit codes: the program's; 128 plus the signal that ended it; 126 if it cannot be executed, 127
-if it was not found; 2 if this system cannot run programs in this way, or no machine is named
+if it was not found; 2 if this system cannot run programs in this way, or no such machine is there
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
     from memhub.audit import AuditLog
+    from memhub.cli.target import Target
 
 _DEVICES = ("mem", "kmem")
 
@@ -100,6 +101,7 @@ def _run(chosen: argparse.Namespace, program: list[str]) -> int:
     with ExitStack() as stack:
         target = open_target(chosen, label, log=_log(chosen.log, stack))
         stack.enter_context(target.client)
+        _check_machine(target)
         paths = {f"/dev/{device}": target.path(device) for device in _DEVICES}
         try:
             return run(
@@ -111,6 +113,22 @@ def _run(chosen: argparse.Namespace, program: list[str]) -> int:
             )
         except ShimUnavailable as error:
             raise CommandFailed(str(error)) from error
+
+
+def _check_machine(target: Target) -> None:
+    """End here if the service has no such machine; each open would only fail with ENOENT."""
+    from memhub.errors import NoSuchDevice, NotPermitted
+    from memhub.service.blocking import BlockingClient
+
+    if target.machine is None or not isinstance(target.client, BlockingClient):
+        return
+
+    try:
+        target.client.report("waits", target.machine)
+    except NoSuchDevice as error:
+        raise CommandFailed(str(error)) from error
+    except NotPermitted:
+        return  # it may be open to this client all the same
 
 
 def _log(name: str | None, stack: ExitStack) -> AuditLog | None:

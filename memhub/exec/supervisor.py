@@ -4,7 +4,8 @@ One thread takes the calls in order and answers most of them at once. A call tha
 performed on a thread of its own, so that the rest of the program does not wait.
 
 Every call that waits is received before one is served: a signal can interrupt a call, which then
-fails with EINTR, only until the kernel has seen it received.
+fails with EINTR, only until the kernel has seen it received. For the same reason this thread runs
+before others that wait for a core, if the kernel lets it (`_preferred`).
 
 Hang-ups are looked at before each call is served: a session whose last descriptor was closed
 before a call is closed before that call is served. Claims therefore end in the order in
@@ -37,7 +38,7 @@ from memhub.exec.context import (
 from memhub.exec.memory import ProgramMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from memhub.exec.devices import OpenDevice
     from memhub.exec.kernel import Notification
@@ -63,6 +64,7 @@ _HANDLERS: Final[Mapping[str, Handler]] = {
     "ioperm": guarding.ioperm,
 }
 _X32_BIT: Final = 0x40000000
+_BEST_NICE: Final = -20
 _GONE: Final = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -97,7 +99,8 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the last process under the filter is gone, or until stopped."""
         try:
-            self._loop()
+            with _preferred():
+                self._loop()
         finally:
             os.close(self._wake)
             self._close_all()
@@ -185,3 +188,20 @@ class Supervisor:
     def _close_all(self) -> None:
         for device in self._context.devices:
             self._close(device)
+
+
+@contextlib.contextmanager
+def _preferred() -> Iterator[None]:
+    """Give this thread the best nice value, if it may have it.
+
+    Otherwise a child that the program starts may run, end and send SIGCHLD before this thread
+    has received the call that its parent made.
+    """
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _BEST_NICE)
+
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)

@@ -224,6 +224,15 @@ def test_a_file_of_machines_needs_no_service_and_keeps_a_log_if_told(
 # What goes wrong
 
 
+def test_a_machine_that_the_service_does_not_have_is_refused_before_the_program_starts(
+    memhub: Memhub,
+) -> None:
+    done = memhub("exec", "--machine", "nope", "--", "echo", "started")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no machine 'nope' (machines: old, pc)" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

@@ -110,18 +110,18 @@ def make_node(tmp_path: Path) -> MakeNode:
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Compiles a C program of `programs/`; its path."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Compiles a C program of `programs/`, with more options of the compiler; its path."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
 
     where = tmp_path_factory.mktemp("programs")
 
-    def build(name: str) -> str:
-        target = where / name
-        command = [compiler, "-Wall", "-O1", "-o", str(target), str(PROGRAMS / f"{name}.c")]
-        subprocess.run(command, check=True)
+    def build(name: str, *options: str) -> str:
+        target = where / "".join((name, *options))
+        source = str(PROGRAMS / f"{name}.c")
+        subprocess.run([compiler, "-Wall", "-O1", *options, "-o", str(target), source], check=True)
 
         return str(target)
 

@@ -246,7 +246,9 @@ def test_kernel_addresses_can_be_sought(python: Execute) -> None:
         seek = ctypes.CDLL(None, use_errno=True).lseek
         seek.argtypes, seek.restype = (ctypes.c_int, ctypes.c_uint64, ctypes.c_int), ctypes.c_uint64
         fd = open("/dev/kmem", O_RDONLY)
-        print(hex(seek(fd, 0xFFFFFFFF80000000, 0)))
+        for address in (1 << 63, 0xFFFFFFFF80000000, 0xFFFFFFFFFFFFF000, 0xFFFFFFFFFFFFF001):
+            ctypes.set_errno(0)
+            print(hex(seek(fd, address, 0)), ctypes.get_errno())
         try:
             read(fd, 4)
         except OSError as error:
@@ -254,7 +256,14 @@ def test_kernel_addresses_can_be_sought(python: Execute) -> None:
         """
     )
 
-    assert (status, out) == (0, "0xffffffff80000000\nBad address\n")
+    assert status == 0
+    assert out.splitlines() == [
+        "0x8000000000000000 0",
+        "0xffffffff80000000 0",
+        "0xfffffffffffff000 0",
+        "0xffffffffffffffff 75",  # EOVERFLOW: the result would be taken for an error
+        "Bad address",
+    ]
 
 
 def test_mapped_memory_is_the_machines(python: Execute, backend: FakeBackend) -> None:

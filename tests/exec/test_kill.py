@@ -180,9 +180,9 @@ def test_the_program_ends_when_its_supervisor_is_killed(facility: None) -> None:
 def test_programs_killed_while_they_map_end_each_time(
     facility: None, backend: FakeBackend, threads: int
 ) -> None:
-    """300 runs in all, each killed at another moment."""
+    """300 runs, each killed at another moment."""
     choice = random.Random(threads)
-    for _ in range(100):
+    for _ in range(300):
         moment = choice.random() * 0.01
         source = f"""
             import mmap, os, threading, time
@@ -211,4 +211,40 @@ def test_programs_killed_while_they_map_end_each_time(
 
         assert run(words, backend) == 128 + signal.SIGKILL
 
-    assert backend.names().count("open") == backend.names().count("close") == 100
+    assert backend.names().count("open") == backend.names().count("close") == 300
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("field", ["fd", "offset"])
+@pytest.mark.parametrize("who", ["child", "program", "thread"])
+def test_a_kill_at_one_moment_of_mmap_ends_well_300_times(
+    python: Execute,
+    backend: FakeBackend,
+    make_deadly: Callable[[str], None],
+    who: str,
+    field: str,
+) -> None:
+    """The tests above, 300 runs each."""
+    for _ in range(300):
+        if who == "child":
+            test_a_child_killed_while_it_maps_is_seen_by_its_parent(
+                python, backend, make_deadly, field
+            )
+        else:
+            thread = who == "thread"
+            test_a_program_killed_while_it_maps_ends(python, backend, make_deadly, field, thread)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+def test_a_new_program_beside_a_thread_that_maps_runs_300_times(python: Execute) -> None:
+    for _ in range(300):
+        test_a_thread_that_maps_while_another_becomes_a_new_program(python)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+def test_the_program_ends_with_its_supervisor_300_times(facility: None) -> None:
+    for _ in range(300):
+        test_the_program_ends_when_its_supervisor_is_killed(facility)

@@ -12,7 +12,7 @@ import pytest
 
 from core.test_memory import pages_held
 from exec.exec_rig import tool
-from exec.firmware import BIOS, MADT, MIB, PC
+from exec.firmware import BIOS, MIB, PC
 from memhub.abi import MDF_WRITEPROTECT
 from memhub.exec import run
 from memhub.exec.over_client import ClientBackend
@@ -232,25 +232,6 @@ def test_write_protected_ram_is_not_written(
             write(own, b"mine")
         """) == ["EPERM EPERM", "True True"]
         assert handle.pread(4, 4 * MIB) == bytes(4)
-
-
-@pytest.mark.parametrize(
-    ("argv", "part"),
-    [
-        (("dmidecode", "--no-sysfs"), "Vendor: memhub"),
-        (("acpidump", "-a", hex(MADT)), "APIC @"),
-        (("memtester", "-p", hex(MIB), "8K", "1"), "Bit Flip"),
-        (("hwinfo", "--bios"), 'Vendor: "memhub"'),
-    ],
-    ids=lambda it: it[0] if isinstance(it, tuple) else "",
-)
-def test_tools_of_the_host_map_the_machine(
-    execute: Execute, argv: tuple[str, ...], part: str
-) -> None:
-    tool(argv[0])
-    status, out = execute(*argv)
-
-    assert (status, part in out) == (0, True)
 
 
 @pytest.fixture

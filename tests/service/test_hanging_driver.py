@@ -180,7 +180,7 @@ def test_a_call_that_does_not_end_is_stopped(served: Served, page: int) -> None:
 
     assert code == 0
     assert f"memhub: {WHO} on pc, has not answered for 0.4 s; it is stopped" in errors
-    assert errors.endswith("memhub: stopping on SIGTERM\n")
+    assert "memhub: stopping on SIGTERM\n" in errors  # the report is written by another thread
     assert "loader_hangs_for_memhub.py" in errors
     assert verify(served.log).ok
     rows = [it for it in read_records(served.log) if it["event"] == "request.set"]

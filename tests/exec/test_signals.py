@@ -1,0 +1,117 @@
+"""Signals that come while a call of the program is trapped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exec.exec_rig import Execute, FakeBackend, tool
+from memhub.exec import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUNS = 300
+#: A child that ends, with SIGCHLD, while its parent opens a file.
+SHELL = ("-c", "true & echo x > /dev/null")
+
+
+def best_nice() -> int:
+    """The nice value with which the supervisor can serve."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+    except PermissionError:
+        return before
+
+    os.setpriority(os.PRIO_PROCESS, 0, before)
+
+    return -20
+
+
+def test_the_supervisor_runs_before_the_program_and_only_while_it_serves(
+    python: Execute, backend: FakeBackend
+) -> None:
+    """Otherwise the program's children run while a call of the program is not yet received."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    seen: list[int] = []
+
+    def look(request: int | None) -> bool:
+        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+        return False
+
+    backend.may_wait = look
+    status, out = python(
+        """
+        pread(open("/dev/mem", O_RDONLY), 1, 0)
+        print(getpriority(PRIO_PROCESS, 0))
+        """
+    )
+
+    assert (status, out) == (0, f"{before}\n")
+    assert seen == [best_nice()]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+# How often a call fails with EINTR
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+def test_a_child_that_ends_seldom_interrupts_its_parents_open(
+    facility: None, backend: FakeBackend, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At a better nice value than the program's, 0 of 300; at an equal one, 8 to 44."""
+    words = [*lower_nice(), tool("dash"), *SHELL]
+    failed = sum(run(words, backend) != 0 for _ in range(RUNS))
+    report(capfd, f"dash: {failed} of {RUNS} runs failed with EINTR")
+
+    assert failed <= RUNS // 100
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("processes", [1, 4])
+def test_a_timer_seldom_interrupts_an_open(
+    facility: None,
+    backend: FakeBackend,
+    compiled: Callable[[str], str],
+    capfd: pytest.CaptureFixture[str],
+    processes: int,
+) -> None:
+    """A signal every 200 µs: 300 programs of 50 opens, then one of 5,000 opens, each process.
+
+    Some 1 to 2 %; at an equal nice value 7 to 15 % with four processes.
+    """
+    program = compiled("signals")
+    shown: list[int] = []
+    for count in (*[50] * RUNS, 5000):
+        words = [*lower_nice(), program, "200", str(count), str(processes)]
+        capfd.readouterr()
+        assert run(words, backend) == 0
+        shown.extend(int(line.split()[0]) for line in capfd.readouterr().out.splitlines())
+
+    many, few = sum(shown[:-processes]), sum(shown[-processes:])
+    report(
+        capfd,
+        f"{processes} processes: {many} of {RUNS * 50 * processes} opens in {RUNS} runs and "
+        f"{few} of {5000 * processes} in one failed with EINTR",
+    )
+
+    assert len(shown) == (RUNS + 1) * processes
+    assert many <= RUNS * 50 * processes * 0.05
+    assert few <= 5000 * processes * 0.05
+
+
+def lower_nice() -> list[str]:
+    """What gives the program a worse nice value than the supervisor's, if rights do not."""
+    return [] if best_nice() < os.getpriority(os.PRIO_PROCESS, 0) else [tool("nice"), "-n", "19"]
+
+
+def report(capfd: pytest.CaptureFixture[str], line: str) -> None:
+    """Show a figure, whatever becomes of the test."""
+    with capfd.disabled():
+        sys.stderr.write(f"\n{line}\n")
