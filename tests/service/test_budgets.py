@@ -65,7 +65,8 @@ async def test_each_listener_has_clients_of_its_own(tmp_path: Path) -> None:
         inet = it.server.addresses[1]
         async with it.connect(), connect(inet, token=TOKEN):
             for address in it.server.addresses:
-                with pytest.raises(DeviceError, match=f"EAGAIN: 1 clients .* the limit of {address}"):
+                full = f"EAGAIN: 1 clients .* the limit of {address}"
+                with pytest.raises(DeviceError, match=full):
                     async with connect(address, token=TOKEN):
                         pass
 

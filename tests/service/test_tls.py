@@ -13,8 +13,9 @@ from anyio.streams.tls import TLSAttribute
 from memhub.errors import AccessDenied, NotPermitted, NotSupported
 from memhub.service.blocking import BlockingClient
 from memhub.service.client import connect
-from memhub.service.server.tls import ALPN, Tokens
+from memhub.service.server.tls import Tokens
 from memhub.service.settings import Limits, RightsRule, ServiceError, TcpConfig
+from memhub.service.wire import ALPN
 from service.service_rig import MIB, lab
 
 if TYPE_CHECKING:

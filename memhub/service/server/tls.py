@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
 
+from memhub.service import wire
 from memhub.service.settings import ServiceError
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from memhub.service.settings import TcpConfig
 
 _FAILURES: Final = (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream)
-
-#: What a client may name in ALPN; one that names nothing is served too.
-ALPN: Final = "memhub/1"
 
 
 def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
@@ -53,7 +51,7 @@ def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols([ALPN])
+    context.set_alpn_protocols([wire.ALPN])
     try:
         context.load_cert_chain(tcp.certfile, tcp.keyfile)
         if tcp.ca is not None:

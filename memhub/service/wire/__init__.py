@@ -11,6 +11,7 @@
 
 from memhub.service.wire.client import ClientProtocol as ClientProtocol
 from memhub.service.wire.decoder import Decoder as Decoder
+from memhub.service.wire.greeting import ALPN as ALPN
 from memhub.service.wire.greeting import FEATURE_MAP as FEATURE_MAP
 from memhub.service.wire.greeting import FEATURE_MAP_ROM as FEATURE_MAP_ROM
 from memhub.service.wire.greeting import FEATURE_REFUSALS as FEATURE_REFUSALS

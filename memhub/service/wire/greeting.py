@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 #: The first field of HELLO: the bytes `memhub\r\n`, which a text-mode transport would change.
 MAGIC: Final = int.from_bytes(b"memhub\r\n", "little")
+#: What a client may name in ALPN; one that names nothing is served too.
+ALPN: Final = "memhub/1"
+
 VERSION_MIN: Final = 1
 VERSION_MAX: Final = 1
 
