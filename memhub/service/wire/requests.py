@@ -261,7 +261,7 @@ class Report(Message):
             empty is all.
         machine: one machine's name; empty is every machine that the client may look at.
 
-    Errors: EINVAL, ENOENT, EPERM.
+    Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x2A
