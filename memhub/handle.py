@@ -12,7 +12,6 @@ import warnings
 from typing import TYPE_CHECKING, Self, TypeVar, final
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from memhub.arguments import take_seconds
 from memhub.async_shell import await_answer, close_cause
@@ -53,12 +52,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memhub.abi import Buffer, RangeDesc
+    from memhub.async_shell import Checkpoint
     from memhub.core.claims import Claim
     from memhub.core.files import OpenFile, Principal
     from memhub.core.machine import Machine
     from memhub.core.replies import Explanation, SetOutcome
     from memhub.core.requests import Request, WaitingRequest
     from memhub.engine import Engine
+
+    OnClose = Callable[[int], None]
 
 R = TypeVar("R")
 
@@ -76,19 +78,19 @@ class Handle:
         machine: the machine.
     """
 
-    def __init__(self, engine: Engine, number: int, on_close: Callable[[int], None]) -> None:
+    def __init__(self, engine: Engine, number: int, on_close: OnClose, turn: Checkpoint) -> None:
         self._engine = engine
         self._on_close = on_close
+        self._checkpoint = turn
         self.number = number
         self.file: OpenFile = engine.files.file(number)
         self.machine: Machine = engine.files.machine_of(number)
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else ""
+        name = escape_controls(f"{self.path} of {self.process.name}")
 
-        text = f"<Handle {self.number} on {self.path} of {self.process.name}{state}>"
-
-        return escape_controls(text)
+        return f"<Handle {self.number} on {name}{state}>"
 
     @property
     def path(self) -> str:
@@ -121,7 +123,7 @@ class Handle:
     async def aclose(self) -> None:
         """Close; done before the first await, so that no cancellation can prevent it."""
         self.close()
-        await checkpoint()
+        await self._checkpoint()
 
     def __enter__(self) -> Self:
         return self
@@ -145,11 +147,9 @@ class Handle:
                 abandon_file(self._engine, number)
                 self._on_close(number)
 
-    # Memory
-
     async def read(self, length: int) -> bytes:
         """Read at the handle's offset, and move it on."""
-        await checkpoint()
+        await self._checkpoint()
         try:
             return self._engine.submit(Read(self.number, length))
         except NeedsDevice:
@@ -157,7 +157,7 @@ class Handle:
 
     async def pread(self, length: int, offset: int) -> bytes:
         """Read at `offset`, an unsigned 64-bit number; the handle's own does not move."""
-        await checkpoint()
+        await self._checkpoint()
         try:
             return self._engine.submit(Pread(self.number, length, offset))
         except NeedsDevice:
@@ -165,7 +165,7 @@ class Handle:
 
     async def write(self, data: Buffer) -> int:
         """Write at the handle's offset, and move it on."""
-        await checkpoint()
+        await self._checkpoint()
         try:
             return self._engine.submit(Write(self.number, data))
         except NeedsDevice:
@@ -173,7 +173,7 @@ class Handle:
 
     async def pwrite(self, data: Buffer, offset: int) -> int:
         """Write at `offset`, an unsigned 64-bit number; the handle's own does not move."""
-        await checkpoint()
+        await self._checkpoint()
         try:
             return self._engine.submit(Pwrite(self.number, data, offset))
         except NeedsDevice:
@@ -203,15 +203,13 @@ class Handle:
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the handle's offset."""
-        await checkpoint()
+        await self._checkpoint()
 
         return self._engine.submit(Seek(self.number, offset, whence))
 
     def seek_nowait(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """`seek` without a checkpoint."""
         return self._engine.submit(Seek(self.number, offset, whence))
-
-    # Ranges
 
     async def ioctl(
         self,
@@ -223,7 +221,7 @@ class Handle:
         fence: int | None = None,
     ) -> IoctlReply:
         """Make an ioctl in the device's own binary layout."""
-        await checkpoint()
+        await self._checkpoint()
         asked = ask_ioctl(self.file.model, self.number, request, op, descs, wait, fence)
         if isinstance(asked, SetRange):
             await self._answer(asked)
@@ -248,13 +246,13 @@ class Handle:
 
     async def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
-        await checkpoint()
+        await self._checkpoint()
 
         return self.file.model.unpack_table(self._image())
 
     async def range_array(self) -> npt.NDArray[np.void]:
         """The whole table as a structured array of shape `(slots,)`; see `DataModel.dtype`."""
-        await checkpoint()
+        await self._checkpoint()
 
         return self.file.model.array(self._image())
 
@@ -274,7 +272,7 @@ class Handle:
         lease: float | None = None,
     ) -> SetOutcome:
         """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
-        await checkpoint()
+        await self._checkpoint()
         request = update_request(
             self.file.model,
             self.number,
@@ -294,7 +292,7 @@ class Handle:
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
     ) -> SetOutcome:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE; arguments are those of `set_range`."""
-        await checkpoint()
+        await self._checkpoint()
         model = self.file.model
         request = remove_request(model, self.number, base, length, wait=wait, fence=fence)
 
@@ -308,13 +306,13 @@ class Handle:
 
     async def explain(self, address: int) -> Explanation:
         """Which memory type an address has, and why."""
-        await checkpoint()
+        await self._checkpoint()
 
         return self._engine.submit(Explain(self.number, address))
 
     async def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Which memory types many addresses have, in one look-up."""
-        await checkpoint()
+        await self._checkpoint()
 
         return explain_addresses(self._engine, self.number, addresses)
 
@@ -324,24 +322,24 @@ class Handle:
         self, base: int, length: int, *, lease: float | None = None, wait: float | None = None
     ) -> Claim:
         """Claim a stretch of addresses for this process, without changing an attribute."""
-        await checkpoint()
+        await self._checkpoint()
 
         return await self._answer(ClaimRange(self.number, base, length, lease, wait))
 
     async def release(self, base: int, length: int, *, fence: int | None = None) -> None:
         """Give back this process's claims inside a range; the ranges stay programmed."""
-        await checkpoint()
+        await self._checkpoint()
         self._engine.submit(ReleaseRange(self.number, base, length, fence))
 
     async def renew(self, fence: int, lease: float | None) -> Claim:
         """Let a claim run for `lease` more seconds from now; None lets it last."""
-        await checkpoint()
+        await self._checkpoint()
 
         return self._engine.submit(RenewClaim(self.number, fence, lease))
 
     async def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
-        await checkpoint()
+        await self._checkpoint()
         await self._answer(AwaitFree(self.number, base, length, take_seconds("wait", wait)))
 
     async def _answer(self, request: WaitingRequest[R]) -> R:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Self, final
 from weakref import WeakSet
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from memhub.arguments import take_names, take_span, take_text
+from memhub.async_shell import find_checkpoint
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.core.instant import NEVER
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from memhub.abi import DataModel
+    from memhub.async_shell import Checkpoint
     from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.claims import Claim
@@ -68,11 +71,13 @@ class Hub(anyio.AsyncContextManagerMixin):
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._entered = False
+        self._checkpoint: Checkpoint = checkpoint
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         record_starts(self.engine)
         self._entered = True
+        self._checkpoint = find_checkpoint()
         failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
@@ -158,7 +163,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         number = next(self._processes)
         who = Principal(number, name or f"process-{number}", pid, uid, privileged)
 
-        return Process(self.engine, who)
+        return Process(self.engine, who, self._checkpoint)
 
     async def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None

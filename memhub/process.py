@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.abi import DataModel
+    from memhub.async_shell import Checkpoint
     from memhub.core.files import Principal
     from memhub.engine import Engine
 
@@ -28,8 +29,11 @@ class Process:
     Closing it closes its handles, and so ends its claims on every machine.
     """
 
-    def __init__(self, engine: Engine, principal: Principal) -> None:
+    def __init__(
+        self, engine: Engine, principal: Principal, checkpoint: Checkpoint = checkpoint
+    ) -> None:
         self._engine = engine
+        self._checkpoint = checkpoint
         self.principal = principal
         self._handles: set[int] = set()
         self.closed = False
@@ -58,7 +62,7 @@ class Process:
             InvalidArgument: EINVAL; an unknown mode.
             BadHandle: EBADF; the process is closed.
         """
-        await checkpoint()
+        await self._checkpoint()
 
         return self.open_nowait(path, mode, undo=undo, model=model)
 
@@ -72,7 +76,7 @@ class Process:
         number = open_file(self._engine, Open(self.principal, path, mode, undo, model))
         self._handles.add(number)
 
-        return Handle(self._engine, number, self._handles.discard)
+        return Handle(self._engine, number, self._handles.discard, self._checkpoint)
 
     def close(self, cause: str = "close") -> None:
         """Close every handle at once, and so end every claim. Closing twice does nothing.
@@ -109,7 +113,7 @@ class Process:
     async def aclose(self) -> None:
         """Close; done before the first await, so that no cancellation can prevent it."""
         self.close()
-        await checkpoint()
+        await self._checkpoint()
 
     async def __aenter__(self) -> Self:
         return self
