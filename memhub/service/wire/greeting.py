@@ -64,7 +64,7 @@ class Hello(Message):
         reserved: 0.
         features: `FEATURE_*` bits that the client asks for; unknown bits are ignored.
         label: the client's name for itself, for people.
-        token: what TCP clients show instead of a certificate; empty otherwise.
+        token: what TCP clients show instead of a certificate or beside it; empty otherwise.
     """
 
     TYPE: ClassVar[int] = 0x01
@@ -117,7 +117,7 @@ class Welcome(Message):
         max_body: the largest body, in bytes, that either side may send.
         max_in_flight: how many requests may be unanswered at once.
         max_handles: how many handles may be open at once.
-        idle_ms: milliseconds without a frame from the client until the server closes; 0 is never.
+        idle_ms: how long the client may be idle until the server closes; 0 is never.
         server: the server's name and version, for people.
     """
 
@@ -161,7 +161,7 @@ class Abort(Message):
     """The peer broke a rule of the protocol; the sender closes the connection.
 
     Attributes:
-        reason: the rule and the offending values.
+        reason: a word for the rule, a colon, and the rule with the offending values.
     """
 
     TYPE: ClassVar[int] = 0x05
@@ -175,11 +175,11 @@ class Event(Message):
     Attributes:
         subscription: the number that SUBSCRIBE returned.
         missed: how many events were dropped since the one before, as the client read too slowly.
-        sequence: the audit record's number.
+        sequence: the audit record's number, or a count where there is no log.
         base: first byte concerned; 0 with `length` 0 where no range is.
         length: bytes concerned.
-        event: the audit record's event name, such as `range.set`.
-        detail: the audit record as one JSON object, or empty.
+        event: the audit record's event name, such as `request.set`.
+        detail: the audit record as one JSON object; empty if it is longer than `max_body`.
     """
 
     TYPE: ClassVar[int] = 0x06

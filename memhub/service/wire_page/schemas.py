@@ -196,7 +196,10 @@ def schema() -> Schema:
         },
         "obstacles": {"type": "array", "items": {"$ref": "#/$defs/obstacle"}},
         "obstacle": _object(obstacle, ["kind"]),
-        "event": _object(_audited(_event_fields()), ["event", "wall_ns", "mono_ns"]),
+        "event": _object(
+            {**_audited(_event_fields()), "event": ("str", "what happened; see above")},
+            ["event", "wall_ns", "mono_ns"],
+        ),
         "outcome": _object(_audited(_OUTCOME)),
         "explain": _object(_EXPLAIN),
         **{name: _object(members) for name, members in _REPORT.items()},
