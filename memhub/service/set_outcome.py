@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from memhub.service import wire
 from memhub.service.client_errors import malformed_answer
-from memhub.service.wire.wide import narrow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
-    from memhub.abi import RangeDesc
     from memhub.core.replies import SetOutcome
-    from memhub.service import wire
 
 
 def set_outcome(answer: wire.SetDone | wire.IoctlDone) -> SetOutcome | None:
@@ -20,37 +19,37 @@ def set_outcome(answer: wire.SetDone | wire.IoctlDone) -> SetOutcome | None:
     Raises:
         DeviceError: EPROTO; it is not an object with the fields of an outcome.
     """
-    outcome = getattr(answer, "outcome", b"")
-    if not outcome:
+    if not isinstance(answer, wire.SetDone) or not answer.outcome:
         return None
+
+    outcome = answer.outcome
 
     import json
 
+    from memhub.abi import RangeDesc
     from memhub.core.replies import SetOutcome
 
     try:
-        row = json.loads(outcome, object_hook=narrow)
-        msrs = zip(row["msrs"], row["before_msr"], row["after_msr"], strict=True)
-
-        return SetOutcome(
-            tuple(row["slots"]),
-            _descs(row, "before"),
-            _descs(row, "after"),
-            {number: (before, after) for number, before, after in msrs},
-            tuple(row["claimed"]),
-            tuple(row["released"]),
-            row["fence"],
+        row = json.loads(outcome)
+        before, after = (
+            tuple([RangeDesc(int(base), int(size), *label) for base, size, *label in side])
+            for side in (_descs(row, "before"), _descs(row, "after"))
         )
+        msrs = {
+            number: (int(old), int(new))
+            for number, old, new in zip(
+                row["msrs"], row["before_msr"], row["after_msr"], strict=True
+            )
+        }
+        slots, claimed, released = (tuple(row[name]) for name in ("slots", "claimed", "released"))
+
+        return SetOutcome(slots, before, after, msrs, claimed, released, answer.fence or None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise malformed_answer(f"SET was answered with {outcome!r:.80}: {error!r}") from error
 
 
-def _descs(row: dict[str, Any], side: str) -> tuple[RangeDesc, ...]:
-    from memhub.abi import RangeDesc
+def _descs(row: dict[str, Any], side: str) -> Iterator[tuple[Any, Any, Any, bytes]]:
+    owners = [it.encode("latin-1").ljust(8, b"\0") for it in row[f"{side}_owner"]]
+    columns = (row[f"{side}_{name}"] for name in ("base", "length", "flags"))
 
-    columns = (row[f"{side}_{name}"] for name in ("base", "length", "flags", "owner"))
-
-    return tuple(
-        RangeDesc(base, length, flags, owner.encode("latin-1").ljust(8, b"\0"))
-        for base, length, flags, owner in zip(*columns, strict=True)
-    )
+    return zip(*columns, owners, strict=True)

@@ -38,19 +38,25 @@ WIDE: Final = frozenset(
 )
 
 
-def widen(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """A JSON value with these numbers as strings."""
-    if isinstance(value, dict):
-        return {k: _as_text(v) if k in WIDE else widen(v) for k, v in value.items()}
+_NESTED: Final = frozenset({dict, list, tuple})
 
-    return [widen(it) for it in value] if isinstance(value, list | tuple) else value
+
+def widen(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """A JSON object or list with these numbers as strings."""
+    if type(value) is not dict:
+        return [widen(it) if type(it) in _NESTED else it for it in value]
+
+    return {
+        key: _as_text(it) if key in WIDE else widen(it) if type(it) in _NESTED else it
+        for key, it in value.items()
+    }
 
 
 def _as_text(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    if isinstance(value, list | tuple):
-        return [str(it) for it in value]
+    if type(value) is int:
+        return str(value)
 
-    return str(value) if isinstance(value, int) else value
+    return [*map(str, value)] if type(value) in _NESTED else value
 
 
 def narrow(row: dict[str, Any]) -> dict[str, Any]:
