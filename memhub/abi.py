@@ -97,6 +97,7 @@ class Errno(enum.IntEnum):
     EINVAL = 22
     ENOTTY = 25
     ENOSPC = 28
+    EAGAIN = 35
     EOPNOTSUPP = 45
     ETIMEDOUT = 60
     ENOSYS = 78

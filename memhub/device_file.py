@@ -189,7 +189,7 @@ class AsyncDeviceFile(Protocol):
 
         Returns:
             what it changed: slots, descriptors before and after, the claim's fencing number.
-            None over a service, whose protocol answers a SET with success alone.
+            None over a service of an earlier version, and of more than a frame holds.
 
         Raises:
             InvalidRange: EINVAL; by the architecture's rules.
@@ -200,8 +200,8 @@ class AsyncDeviceFile(Protocol):
             AccessDenied: EACCES; a slot of unknown type, without `force`.
             TimedOut: ETIMEDOUT; still BUSY after `wait` seconds.
             WouldDeadlock: EDEADLK; the wait would close a circle.
-            NotSupported: EOPNOTSUPP; no range operations; or a `lease` over a service, whose
-                protocol has no place for it: claim the range with a lease first.
+            NotSupported: EOPNOTSUPP; no range operations; or a `lease` over a service of an
+                earlier version: claim the range with a lease first.
         """
 
     async def remove_range(

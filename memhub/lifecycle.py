@@ -34,8 +34,11 @@ def open_file(engine: Engine, request: Open) -> int:
         DeviceError: refused, or the log failed (EIO); nothing was opened.
     """
     now = engine.catch_up()
-    name = request.path.rpartition(":")[0]
+    name, colon, _ = request.path.rpartition(":")
     try:
+        if colon and not name:
+            raise NoSuchDevice(f"{request.path} names no machine before its colon")
+
         machine = engine.machine(name)
     except NoSuchDevice as error:
         engine.note(*refuse_open(request, name, "", now, error).events)

@@ -25,6 +25,7 @@ class Listeners:
 
     def __init__(self) -> None:
         self.listeners: dict[object, Listener] = {}
+        self._seq = 0
 
     def add(self, listener: Listener, on_change: Callable[[], None]) -> Callable[[], None]:
         """Tell `listener` too, until the function returned is called.
@@ -45,10 +46,17 @@ class Listeners:
         return stop
 
     def tell(self, rows: list[dict[str, Any]], log: AuditLog | None) -> None:
-        """Hand on the rows that were written last, with their `seq` if there is a log."""
+        """Hand on the rows that were written last, with their `seq`.
+
+        Without a log they are counted while there are listeners.
+        """
         if log is not None:
-            first = log.seq - len(rows) + 1
-            rows = [{"seq": number, **row} for number, row in enumerate(rows, first)]
+            self._seq = log.seq
+        else:
+            self._seq += len(rows)
+
+        first = self._seq - len(rows) + 1
+        rows = [{"seq": number, **row} for number, row in enumerate(rows, first)]
 
         for listener in self.listeners.values():
             for row in rows:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 from memhub.cli.amounts import seconds
 from memhub.cli.backends import BACKENDS, check_backend, run_on
 from memhub.cli.failures import CommandFailed
-from memhub.cli.terminal import output, print_line
+from memhub.cli.terminal import OutputFailed, drop, output, print_line
 
 if TYPE_CHECKING:
     import argparse
@@ -181,7 +181,10 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
 def _ready(server: Server, machines: int, log: AuditLog | None) -> None:
     where = " and ".join(server.addresses)
     kept = f"log {log.path}" if log is not None else "no log"
-    _say(f"ready on {where} ({machines} machine{'s' * (machines != 1)}, {kept})", sys.stdout)
+    try:
+        _say(f"ready on {where} ({machines} machine{'s' * (machines != 1)}, {kept})", sys.stdout)
+    except (BrokenPipeError, OutputFailed):
+        drop(sys.stdout)  # whoever was to read it is gone, and clients are not
 
 
 def _report(text: str) -> None:

@@ -106,8 +106,11 @@ def _tls(chosen: argparse.Namespace) -> ssl.SSLContext | None:
 
     import ssl
 
+    from memhub.service import wire
+
     try:
         context = ssl.create_default_context(cafile=chosen.ca)
+        context.set_alpn_protocols([wire.ALPN])
         if chosen.cert is not None:
             context.load_cert_chain(chosen.cert)
     except OSError as error:

@@ -193,16 +193,28 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
     try:
         expires = lease_end(request.lease, now)
         claim = require_claim(machine.claims, caller.process, fence)
+        _check_covers(claim, request.span)
         renewed = claim.with_lease(expires)
     except DeviceError as error:
+        span = request.span or (0, 0)
         event = events.ClaimRefused(
-            caller, now, now.mono_ns, "renew", 0, 0, machine.generation, error, fence
+            caller, now, now.mono_ns, "renew", *span, machine.generation, error, fence
         )
         return Decision(None, error, (event,), changes=False)
 
     changes = (ClaimChange(claim, renewed),)
 
     return Decision(renewed, None, (events.ClaimRenewed(caller, now, machine.generation, changes),))
+
+
+def _check_covers(claim: Claim, span: tuple[int, int] | None) -> None:
+    """Refuse to renew a claim that does not cover the range which is named with it."""
+    base, length = span or (claim.base, 0)
+    if not claim.base <= base <= base + length <= claim.end:
+        raise NoSuchRange(
+            f"claim {claim.fence} is on {claim.base:#x}-{claim.end - 1:#x}, "
+            f"which does not cover {base:#x}/{length:#x}"
+        )
 
 
 def decide_break(machine: Machine, request: BreakClaim, now: Instant) -> Decision:

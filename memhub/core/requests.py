@@ -277,14 +277,13 @@ class RenewClaim(Request[Claim]):
     """Let a claim run for `lease` more seconds; the reply is the claim.
 
     Attributes:
-        handle: the open file.
-        fence: its fencing number.
-        lease: seconds from now, or None to let it last.
+        span: base and length of what the claim has to cover, where the caller names it.
     """
 
     handle: int
     fence: int
     lease: float | None
+    span: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         take_integers(self, ("fence",), times=("lease",))

@@ -86,6 +86,23 @@ def _decode_set(
     if len(op) != model.op.size:
         return RefuseIoctl(handle, number, _bad_op(model, op))
 
+    arg = model.op.unpack(op)[1]
+
+    return decode_set(model, handle, number, arg, packed, wait=wait, fence=fence)
+
+
+def decode_set(
+    model: DataModel,
+    handle: int,
+    number: int,
+    arg: int,
+    packed: Buffer,
+    *,
+    wait: float | None,
+    fence: int | None,
+    lease: float | None = None,
+) -> SetRange | RefuseIoctl:
+    """Read a MEMRANGE_SET with `mo_arg[0]` and one descriptor; see `decode_ioctl`."""
     if len(packed) != model.desc.size:
         error = BadAddress(
             f"a {model.name} mem_range_desc is {model.desc.size} bytes, and "
@@ -96,7 +113,7 @@ def _decode_set(
     base, length, flags, owner = model.desc.unpack(packed)
     desc = RangeDesc(base, length, flags, owner[:7] + b"\0")
 
-    return SetRange(handle, model.op.unpack(op)[1], desc, fence, None, wait)
+    return SetRange(handle, arg, desc, fence, lease, wait)
 
 
 def ask_ioctl(

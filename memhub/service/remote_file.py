@@ -67,15 +67,18 @@ class RemoteFile:
         closed: whether it is closed.
     """
 
-    __slots__ = ("_layout", "_room", "arch", "closed", "machine", "number", "path")
+    __slots__ = ("_features", "_layout", "_room", "arch", "closed", "machine", "number", "path")
 
-    def __init__(self, opened: wire.Opened, path: str, limits: wire.Limits) -> None:
+    def __init__(
+        self, opened: wire.Opened, path: str, limits: wire.Limits, features: int = 0
+    ) -> None:
         self.number = opened.handle
         self.path = f"{opened.machine}:{path.rpartition(':')[2]}"
         self.arch = opened.arch
         self.machine = opened.machine
         self.closed = False
         self._layout = _LAYOUTS[opened.model]
+        self._features = features
         self._room = limits.max_body - 4 - self._layout.op.size
 
     def describe(self, kind: str) -> str:
@@ -190,48 +193,53 @@ class RemoteFile:
         wait: float | None,
         fence: int | None,
         lease: float | None,
-    ) -> wire.Ioctl:
+    ) -> wire.Ioctl | wire.Set:
         """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
         wait, fence, lease = take_wait(wait), take_optional("fence", fence), take_lease(lease)
         attribute, owner = take_integer("mr_flags", attribute), take_owner(owner)
         base, length = take_integer("mr_base", base), take_integer("mr_len", length)
         self.open_number()
-        if lease_ms(lease):
-            raise not_on_the_wire(
-                "the service's protocol has no lease in a MEMRANGE_SET: "
-                "claim the range with a lease first"
-            )
-
         flags = attribute | MDF_FORCE if force else attribute
+        times = wait_ms(wait), lease_ms(lease)
 
-        return self._set_request(MEMRANGE_SET_UPDATE, (base, length, flags), owner, wait, fence)
+        return self._set_request(MEMRANGE_SET_UPDATE, (base, length, flags), owner, times, fence)
 
     def remove_request(
         self, base: int, length: int, *, wait: float | None, fence: int | None
-    ) -> wire.Ioctl:
+    ) -> wire.Ioctl | wire.Set:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
         wait, fence = take_wait(wait), take_optional("fence", fence)
         base, length = take_integer("mr_base", base), take_integer("mr_len", length)
+        times = wait_ms(wait), 0
 
-        return self._set_request(MEMRANGE_SET_REMOVE, (base, length, 0), "", wait, fence)
+        return self._set_request(MEMRANGE_SET_REMOVE, (base, length, 0), "", times, fence)
 
     def _set_request(
         self,
         arg: int,
         fields: tuple[int, int, int],
         owner: str | bytes,
-        wait: float | None,
+        times: tuple[int, int],
         fence: int | None,
-    ) -> wire.Ioctl:
+    ) -> wire.Ioctl | wire.Set:
         layout, handle = self._layout, self.open_number()
         try:
             packed = layout.desc.pack(*fields, owner_bytes(owner))
         except (ValueError, struct_error) as error:
             raise invalid_argument(misfit(*fields) or str(error)) from error
 
+        if self._features & wire.FEATURE_SET:
+            return wire.Set(0, handle, arg, _fence(fence), *times, packed)
+
+        if times[1]:
+            raise not_on_the_wire(
+                "the service is of a version without a lease in a MEMRANGE_SET: "
+                "claim the range with a lease first"
+            )
+
         op = layout.op.pack(1, arg, 0)
 
-        return wire.Ioctl(0, handle, layout.set[0], op, packed, 0, wait_ms(wait), _fence(fence))
+        return wire.Ioctl(0, handle, layout.set[0], op, packed, 0, times[0], _fence(fence))
 
     def explain_request(self, address: int) -> wire.Explain:
         """EXPLAIN."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memhub.service.client_errors import malformed_answer
+from memhub.service.wire.wide import narrow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def explanation(answer: bytes) -> Explanation:
     from memhub.core.replies import Explanation
 
     try:
-        found = json.loads(answer)
+        found = json.loads(answer, object_hook=narrow)
         return Explanation(*(found[name] for name in Explanation._fields))
     except (ValueError, KeyError, TypeError) as error:
         raise malformed_answer(f"EXPLAIN was answered with {answer!r:.80}: {error!r}") from error

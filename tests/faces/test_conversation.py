@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 #: What the fields of a frame cannot hold is refused by the client: same class and errno, but
 #: nothing reaches the hub, so nothing is recorded.
 UNSENT = {"records"}
-#: The same where the hub's words name what the frame has no field for.
-UNSENT_IN_OTHER_WORDS = {"reason", "records"}
 
 #: Where the service's protocol keeps its two clients from answering as the embedded face does:
 #: the step, on each machine that is named, what differs, and why.
@@ -32,12 +30,6 @@ WIRE_LIMITS: tuple[tuple[str, tuple[str, ...], set[str], str], ...] = (
     ("ioctl wait backwards", tuple(MODELS), UNSENT, "a wait is a u32 of milliseconds"),
     ("set beyond 64 bits", tuple(MODELS), UNSENT, "a descriptor's fields are fixed"),
     ("set with a foreign label", tuple(MODELS), UNSENT, "a label is eight bytes"),
-    ("set with all three", ("pat", "old"), set(Heard._fields), "IOCTL has no lease"),
-    ("set with all three", ("board",), UNSENT_IN_OTHER_WORDS, "IOCTL has no lease"),
-    ("set a range", ("pat", "old"), {"answer"}, "IOCTL_DONE says nothing of what changed"),
-    ("set with a wait", ("pat", "old"), {"answer"}, "IOCTL_DONE says nothing of what changed"),
-    ("remove", ("pat", "old"), {"answer"}, "IOCTL_DONE says nothing of what changed"),
-    ("set before the end", ("",), {"answer"}, "IOCTL_DONE says nothing of what changed"),
     ("claim far out", ("",), UNSENT, "a range is two u64"),
     ("claim for no time", ("",), UNSENT, "lease_ms 0 stands for a claim that lasts"),
     ("claim backwards", ("",), UNSENT, "a wait is a u32 of milliseconds"),

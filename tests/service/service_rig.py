@@ -103,13 +103,13 @@ class RawClient:
         self.protocol = wire.ClientProtocol()
 
     @classmethod
-    async def dial(cls, address: str, *, greet: bool = True) -> Self:
+    async def dial(cls, address: str, *, greet: bool = True, features: int = 0) -> Self:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.connect(address.removeprefix("unix:"))
         sock.setblocking(False)
         client = cls(sock)
         if greet:
-            client.send(client.protocol.hello("raw"))
+            client.send(client.protocol.hello("raw", features=features))
             while client.protocol.welcome is None:
                 await client.receive()
 
@@ -119,13 +119,19 @@ class RawClient:
         self.socket.sendall(b"".join(frames))
 
     async def receive(self) -> list[wire.Message]:
-        """What the next receive brings; an empty list at the end."""
-        with anyio.fail_after(20):
-            await anyio.wait_readable(self.socket)
+        """What the next receives bring; an empty list at the end."""
+        found: list[wire.Message] = []
+        while not found and self.protocol.state != "closed":
+            with anyio.fail_after(20):
+                await anyio.wait_readable(self.socket)
 
-        data = self.socket.recv(1 << 20)
+            data = self.socket.recv(1 << 20)
+            if not data:
+                break
 
-        return self.protocol.receive(data) if data else []
+            found = self.protocol.receive(data)
+
+        return found
 
     async def ask(self, message: wire.Message) -> wire.Message:
         self.send(*self.protocol.send(message))

@@ -33,6 +33,6 @@ async def test_an_event_behind_an_abort_is_not_sent_and_no_fault() -> None:
         )
         protocol.abort(ProtocolError("a rule was broken"))
 
-        tasks.send_reply(event_of(1, 0, {"event": "claim.release", "seq": 7}))
+        tasks.send_reply(event_of(1, 0, {"event": "claim.release", "seq": 7}, b"{}", 4096))
 
     assert link.frames == []

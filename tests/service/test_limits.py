@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from memhub.errors import AccessDenied, NoSpace
+from memhub.abi import Errno
+from memhub.errors import DeviceError, NoSpace
 from memhub.service import wire
 from memhub.service.settings import Limits
 from service.service_rig import MIB, RawClient, frames, get, lab
@@ -45,9 +46,11 @@ async def test_handles(tmp_path: Path) -> None:
 async def test_connections(tmp_path: Path) -> None:
     async with lab(tmp_path, limits=Limits(connections=1)) as it:
         async with it.connect():
-            with pytest.raises(AccessDenied, match="1 clients are connected, which is the limit"):
+            with pytest.raises(DeviceError, match="1 clients are connected, which is the l") as no:
                 async with it.connect():
                     pass
+
+            assert no.value.code is Errno.EAGAIN
 
         await it.settled(0)
         await fine(it)

@@ -48,6 +48,22 @@ def test_it_says_that_it_is_ready_serves_and_stops_in_order(tmp_path: Path, back
     assert [problem for record in records for problem in problems(record)] == []
 
 
+def test_it_serves_though_nobody_reads_that_it_is_ready(tmp_path: Path) -> None:
+    """The reader of its standard output has gone, which is no concern of its clients."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with Served(tmp_path, environ=told) as service:
+            assert service.process.stdout is not None
+            service.process.stdout.close()
+            assert manager.recv(100) == b"READY=1"
+            with BlockingClient(f"unix:{service.socket}") as client:
+                client.ping()
+
+            assert service.stop() == (0, "memhub: stopping on SIGTERM\n")
+
+
 def test_a_service_manager_is_told(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))

@@ -8,35 +8,20 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import trustme
+from anyio.streams.tls import TLSAttribute
 
 from memhub.errors import AccessDenied, NotPermitted, NotSupported
 from memhub.service.blocking import BlockingClient
 from memhub.service.client import connect
 from memhub.service.server.tls import Tokens
 from memhub.service.settings import Limits, RightsRule, ServiceError, TcpConfig
+from memhub.service.wire import ALPN
 from service.service_rig import MIB, lab
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "a-token-of-many-letters"
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def files(tmp_path: Path, authority: trustme.CA) -> dict[str, Any]:
-    """The server's certificate, its key and the authority's certificate, as files."""
-    cert = authority.issue_cert("localhost")
-    paths = {name: tmp_path / f"{name}.pem" for name in ("certfile", "keyfile", "ca")}
-    cert.private_key_pem.write_to_path(str(paths["keyfile"]))
-    authority.cert_pem.write_to_path(str(paths["ca"]))
-    paths["certfile"].write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
-
-    return paths
 
 
 def client_context(
@@ -198,3 +183,54 @@ def test_the_name_of_a_token(tokens: Path) -> None:
     found = Tokens(tokens)
 
     assert [found.name_of(t) for t in (TOKEN.encode(), b"", b"x")] == ["ci", None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "alert"), [(None, "certificate.required"), ("foreign", "unknown.ca")]
+)
+async def test_a_client_that_fails_tls_is_told_by_an_alert(
+    tmp_path: Path, files: dict[str, Any], authority: trustme.CA, name: str | None, alert: str
+) -> None:
+    context = client_context(authority, name, trustme.CA() if name else None)
+    async with lab(tmp_path, tcp=TcpConfig(**files)) as it:
+        host, port = tcp_address(it.server.addresses).split(":")[1:]
+        async with await anyio.connect_tcp(host, int(port)) as stream:
+            with anyio.fail_after(20), pytest.raises(ssl.SSLError, match=f"(?i){alert}"):
+                await _shake_hands(stream, context)
+
+
+async def _shake_hands(stream: Any, context: ssl.SSLContext) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    step: Any = tls.do_handshake
+    while True:
+        try:
+            step()
+            step = tls.read
+        except ssl.SSLWantReadError:
+            pass
+
+        if outgoing.pending:
+            await stream.send(outgoing.read())
+
+        try:
+            incoming.write(await stream.receive())
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            incoming.write_eof()
+
+
+async def test_a_client_may_name_the_protocol_in_its_tls_handshake(
+    tmp_path: Path, files: dict[str, Any], authority: trustme.CA
+) -> None:
+    async with lab(tmp_path, tcp=TcpConfig(**files)) as it:
+        host, port = tcp_address(it.server.addresses).split(":")[1:]
+        for offered, chosen in (([ALPN, "http/1.1"], ALPN), ([], None)):
+            context = client_context(authority, "rig-a")
+            if offered:
+                context.set_alpn_protocols(offered)
+
+            async with await anyio.connect_tcp(
+                host, int(port), ssl_context=context, tls_standard_compatible=False
+            ) as stream:
+                found = stream.extra(TLSAttribute.alpn_protocol)
+                assert found == chosen

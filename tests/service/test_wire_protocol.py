@@ -130,7 +130,7 @@ def test_a_replayed_handshake_is_refused(pair: Pair) -> None:
         pair.server.receive(Ping(7, 7).encode() + ClientProtocol().hello())
     assert [Ping(7, 7)] == caught.value.messages
     (abort,) = pair.client.receive(pair.server.abort(caught.value))
-    assert Abort(0, "HELLO came twice on one connection") == abort
+    assert Abort(0, "out-of-order: HELLO came twice on one connection") == abort
     assert pair.client.state == "closed"
 
 
@@ -144,10 +144,21 @@ def test_a_client_takes_only_what_it_offered(version: int, model: int, features:
 
 
 def test_nothing_follows_abort(pair: Pair) -> None:
-    """A frame behind ABORT is refused, and not handed out."""
-    with pytest.raises(ProtocolError, match="PING came after the connection's end") as caught:
-        pair.server.receive(Abort(0, "why").encode() + Ping(1, 1).encode())
-    assert [Abort(0, "why")] == caught.value.messages
+    """What comes behind ABORT is not read: neither handed out nor answered with an ABORT."""
+    for tail in (Ping(1, 1).encode(), b"\xff" * 40, Abort(0, "again").encode()):
+        other = copy.deepcopy(pair)
+        assert [Abort(0, "why")] == other.server.receive(Abort(0, "why").encode() + tail)
+        assert other.server.receive(tail) == []
+        assert other.server.state == "closed"
+
+
+def test_an_abort_in_place_of_a_greeting_is_taken() -> None:
+    """Neither side answers it with an ABORT of its own."""
+    client, server = ClientProtocol(), ServerProtocol()
+    hello = client.hello()
+    assert [Abort(0, "why")] == server.receive(Abort(0, "why").encode() + hello)
+    assert [Abort(0, "why")] == client.receive(Abort(0, "why").encode() + b"\xff" * 40)
+    assert client.state == server.state == "closed"
 
 
 def test_answers_come_in_any_order_and_free_their_ids(pair: Pair) -> None:

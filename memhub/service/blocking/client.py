@@ -14,6 +14,7 @@ from memhub.service.blocking.handle import BlockingHandle
 from memhub.service.blocking.line import Line
 from memhub.service.client_errors import lost_connection, name_place, refused_connection
 from memhub.service.remote_hub import hello_frame, open_request, report_request, take_greeting
+from memhub.service.wire.wide import narrow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class BlockingClient(Line):
             raise
 
     def _greet(self, label: str, token: bytes) -> None:
-        features = wire.MAP_FEATURES if self._local else 0
+        features = wire.FEATURES | (wire.MAP_FEATURES if self._local else 0)
         self._socket.sendall(hello_frame(self._protocol, label, token, features))
         while self._protocol.welcome is None:
             data = self._socket.recv(_CHUNK)
@@ -117,7 +118,8 @@ class BlockingClient(Line):
         """
         import json
 
-        found: dict[str, Any] = json.loads(self.ask(report_request(what, machine)))
+        answer = self.ask(report_request(what, machine))
+        found: dict[str, Any] = json.loads(answer, object_hook=narrow)
 
         return found
 

@@ -8,6 +8,7 @@ from memhub.service import wire
 from memhub.service.client_errors import not_on_the_wire
 from memhub.service.remote_file import RemoteFile
 from memhub.service.remote_replies import HeldClaim, explanation
+from memhub.service.set_outcome import set_outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memhub.abi import Buffer, IoctlReply, RangeDesc
-    from memhub.core.replies import Explanation
+    from memhub.core.replies import Explanation, SetOutcome
     from memhub.service.blocking.line import Line
     from memhub.service.mapped import MappedMemory
 
@@ -30,7 +31,7 @@ class BlockingHandle:
     """
 
     def __init__(self, line: Line, opened: wire.Opened, path: str) -> None:
-        self._file = RemoteFile(opened, path, line.limits)
+        self._file = RemoteFile(opened, path, line.limits, line.features)
         self._line = line
         self._maps: dict[int, MappedMemory] = {}
 
@@ -179,8 +180,8 @@ class BlockingHandle:
         wait: float | None = None,
         fence: int | None = None,
         lease: float | None = None,
-    ) -> None:
-        """MEMRANGE_SET with MEMRANGE_SET_UPDATE; the protocol has no `lease` in it."""
+    ) -> SetOutcome | None:
+        """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
         request = self._file.update_request(
             base,
             length,
@@ -191,13 +192,16 @@ class BlockingHandle:
             fence=fence,
             lease=lease,
         )
-        self._line.ask(request)
+
+        return set_outcome(self._line.ask(request))
 
     def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
-    ) -> None:
+    ) -> SetOutcome | None:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
-        self._line.ask(self._file.remove_request(base, length, wait=wait, fence=fence))
+        request = self._file.remove_request(base, length, wait=wait, fence=fence)
+
+        return set_outcome(self._line.ask(request))
 
     def explain(self, address: int) -> Explanation:
         """Which memory type an address has, and why."""

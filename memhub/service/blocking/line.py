@@ -74,9 +74,7 @@ class Line:
     @property
     def features(self) -> int:
         """What the service granted."""
-        welcome = self._protocol.welcome
-
-        return welcome.features if welcome is not None else 0
+        return self._protocol.features
 
     def ask(self, message: wire.Message) -> Any:  # noqa: ANN401 - the request's own answer
         """Send a request and wait for its answer.

@@ -69,7 +69,7 @@ class Caller:
     ) -> None:
         self.link = link
         self.limits = protocol.limits
-        self.features = protocol.welcome.features if protocol.welcome is not None else 0
+        self.features = protocol.features
         self._protocol = protocol
         self._take_event = take_event
         self._on_lost = on_lost

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, final
 import anyio
 from anyio.lowlevel import checkpoint
 
+from memhub.service.wire.wide import narrow
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,7 +46,7 @@ class RemoteSubscription:
         self._missed += event.missed
         if event.event in self._events:
             self._missed += len(self._kept) == self._kept.maxlen
-            self._kept.append(json.loads(event.detail))
+            self._kept.append(record_of(event))
 
         self._news.set()
 
@@ -104,3 +106,14 @@ class RemoteSubscription:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def record_of(event: wire.Event) -> dict[str, Any]:
+    """The record of an event; what EVENT itself holds, where the record was too long for it."""
+    if event.detail:
+        found: dict[str, Any] = json.loads(event.detail, object_hook=narrow)
+        return found
+
+    where = {"base": event.base, "length": event.length} if event.length else {}
+
+    return {"seq": event.sequence, "event": event.event, **where}

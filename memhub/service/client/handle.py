@@ -12,6 +12,7 @@ from memhub.service.client.caller import Waiter
 from memhub.service.mapped import MappedMemory
 from memhub.service.remote_file import RemoteFile
 from memhub.service.remote_replies import HeldClaim, explanation
+from memhub.service.set_outcome import set_outcome
 from memhub.service.spans import lay_out, map_pieces, within
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memhub.abi import Buffer, IoctlReply, RangeDesc
-    from memhub.core.replies import Explanation
+    from memhub.core.replies import Explanation, SetOutcome
     from memhub.service.client.caller import Caller
 
 
@@ -33,7 +34,7 @@ class RemoteHandle:
     """
 
     def __init__(self, caller: Caller, opened: wire.Opened, path: str) -> None:
-        self._file = RemoteFile(opened, path, caller.limits)
+        self._file = RemoteFile(opened, path, caller.limits, caller.features)
         self._caller = caller
 
     def __repr__(self) -> str:
@@ -177,8 +178,8 @@ class RemoteHandle:
         wait: float | None = None,
         fence: int | None = None,
         lease: float | None = None,
-    ) -> None:
-        """MEMRANGE_SET with MEMRANGE_SET_UPDATE; the protocol has no `lease` in it."""
+    ) -> SetOutcome | None:
+        """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
         request = self._file.update_request(
             base,
             length,
@@ -189,13 +190,16 @@ class RemoteHandle:
             fence=fence,
             lease=lease,
         )
-        await self._caller.ask(request)
+
+        return set_outcome(await self._caller.ask(request))
 
     async def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
-    ) -> None:
+    ) -> SetOutcome | None:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
-        await self._caller.ask(self._file.remove_request(base, length, wait=wait, fence=fence))
+        request = self._file.remove_request(base, length, wait=wait, fence=fence)
+
+        return set_outcome(await self._caller.ask(request))
 
     async def explain(self, address: int) -> Explanation:
         """Which memory type an address has, and why."""

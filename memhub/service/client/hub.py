@@ -16,9 +16,15 @@ from memhub.service.address import parse_address
 from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.events import RemoteSubscription
 from memhub.service.client.handle import RemoteHandle
-from memhub.service.client_errors import lost_connection, name_place, refused_connection
+from memhub.service.client_errors import (
+    lost_connection,
+    name_place,
+    not_on_the_wire,
+    refused_connection,
+)
 from memhub.service.link import SocketLink, StreamLink
 from memhub.service.remote_hub import hello_frame, open_request, report_request, take_greeting
+from memhub.service.wire.wide import narrow
 from memhub.subscriptions import CHANGES, take_span_of_interest
 
 if TYPE_CHECKING:
@@ -168,7 +174,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
     async def _greet(self, link: SocketLink | StreamLink) -> Caller:
         label, token, model = self._hello
         protocol = wire.ClientProtocol()
-        features = wire.MAP_FEATURES if isinstance(link, SocketLink) else 0
+        features = wire.FEATURES | (wire.MAP_FEATURES if isinstance(link, SocketLink) else 0)
         link.send((hello_frame(protocol, label, token, features, model),))
         while protocol.welcome is None:
             data = await link.receive()
@@ -210,7 +216,8 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
             machine: only this machine's; empty is all.
         """
-        found: dict[str, Any] = json.loads(await self._greeted().ask(report_request(what, machine)))
+        answer = await self._greeted().ask(report_request(what, machine))
+        found: dict[str, Any] = json.loads(answer, object_hook=narrow)
 
         return found
 
@@ -221,6 +228,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         base: int | None = None,
         length: int | None = None,
         events: Iterable[str] = CHANGES,
+        failures: bool = False,
         size: int = 1024,
     ) -> RemoteSubscription:
         """Receive changes as they happen; see `Hub.subscribe`.
@@ -232,6 +240,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             ValueError: a service sends no events of that name, one of `base` and `length`
                 without the other, no range, or no size.
             TypeError: an argument has the wrong type.
+            NotSupported: EOPNOTSUPP; the service is of a version without `failures`.
         """
         span, size = take_span_of_interest(base, length, size)
         wanted = take_names("events", events)
@@ -239,6 +248,10 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             raise ValueError(f"a service sends no {', '.join(sorted(wanted - CHANGES))}")
 
         caller = self._greeted()
+        if failures and not caller.features & wire.FEATURE_REFUSALS:
+            raise not_on_the_wire("the service is of a version that sends no refused requests")
+
+        options = wire.SUBSCRIBE_REFUSED if failures else None
         subscription = RemoteSubscription(size, wanted, self._unsubscribe)
 
         def then(reply: wire.Message) -> None:
@@ -252,7 +265,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
 
         base, end = span or (0, 0)
         name = "" if machine is None else take_text("machine", machine)
-        caller.post(wire.Subscribe(0, size, base, end - base, name), Waiter(then))
+        caller.post(wire.Subscribe(0, size, base, end - base, name, options), Waiter(then))
 
         return subscription
 

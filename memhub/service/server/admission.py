@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.errors import AccessDenied
+from memhub.abi import Errno
+from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,12 +70,13 @@ class Gate:
         """Let a connection in that has greeted.
 
         Raises:
-            AccessDenied: EACCES; too many have.
+            DeviceError: EAGAIN; too many have.
         """
         most = self._limits.connections
         if len(self._greeted) >= most:
-            raise AccessDenied(
-                f"{most} clients are connected, which is the limit of {self._address}"
+            raise DeviceError(
+                f"{most} clients are connected, which is the limit of {self._address}",
+                code=Errno.EAGAIN,
             )
 
         self._silent.pop(place, None)

@@ -237,7 +237,7 @@ class Connection:
         engine = terms.hub.engine
         engine.note(ClientConnected(process.principal, str(self.peer), engine.now()))
         self._process = process
-        features = wire.MAP_FEATURES if self.peer.uid is not None else 0
+        features = wire.FEATURES | (wire.MAP_FEATURES if self.peer.uid is not None else 0)
         self.link.send((self._protocol.accept(terms.software, features),))
         tasks = RequestTasks(
             terms.hub.engine,

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import orjson
 
 from memhub.errors import NoSuchRange
 from memhub.service import wire
@@ -25,7 +24,7 @@ class Forwarder:
 
     Args:
         link: the client.
-        send: sends a message, unless the connection has ended.
+        send: sends an event: the subscription's number, how many were missed, the record.
         turns: the turns of the service's long work.
         queue_high: bytes that may wait for the client before events wait too.
         start: starts a task that lives as long as the connection.
@@ -37,7 +36,7 @@ class Forwarder:
     def __init__(
         self,
         link: Link,
-        send: Callable[[wire.Message], None],
+        send: Callable[[int, int, dict[str, Any]], None],
         turns: Turns,
         queue_high: int,
         start: Callable[..., object],
@@ -124,13 +123,17 @@ class Forwarder:
             if record["event"] == "missed":
                 self._missed[number] = self._missed.get(number, 0) + record["count"]
             else:
-                self._send(event_of(number, self._missed.pop(number, 0), record))
+                self._send(number, self._missed.pop(number, 0), record)
 
             yield
 
 
-def event_of(number: int, missed: int, record: dict[str, Any]) -> wire.Event:
-    """A record as the event of a subscription."""
+def event_of(
+    number: int, missed: int, record: dict[str, Any], detail: bytes, max_body: int
+) -> wire.Event:
+    """A record as the event of a subscription; without its detail where that is too long."""
+    fits = len(detail) + len(record["event"]) + wire.Event.FIXED.size + 2 <= max_body
+
     return wire.Event(
         0,
         number,
@@ -139,5 +142,5 @@ def event_of(number: int, missed: int, record: dict[str, Any]) -> wire.Event:
         record.get("base") or 0,
         record.get("length") or 0,
         record["event"],
-        orjson.dumps(record),
+        detail if fits else b"",
     )

@@ -42,6 +42,7 @@ def _ignore_message(_session: Session, _it: wire.Message) -> Answer:
 
 HANDLERS: Final[dict[type[wire.Message], Callable[[Session, Any], Answer]]] = {
     wire.Ioctl: ranges.answer_ioctl,
+    wire.Set: ranges.set_range,
     wire.Pread: memory.pread_file,
     wire.Pwrite: memory.pwrite_file,
     wire.Read: memory.read_file,

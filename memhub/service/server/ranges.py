@@ -6,9 +6,9 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
+from memhub.audit.rows.ranges import desc_columns, msr_columns
 from memhub.core.requests import (
+    AwaitFree,
     BreakClaim,
     ClaimRange,
     Explain,
@@ -17,7 +17,7 @@ from memhub.core.requests import (
     SetRange,
 )
 from memhub.errors import NoSuchRange
-from memhub.faces.freebsd import decode_ioctl, encode_get
+from memhub.faces.freebsd import decode_ioctl, decode_set, encode_get
 from memhub.pending import Pending
 from memhub.service import wire
 from memhub.service.server.rights import BREAK_CLAIMS, READ_RANGES, SET_RANGES
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.core.claims import Claim
+    from memhub.core.replies import SetOutcome
     from memhub.service.server.session import Entry, Session
 
     Answer = wire.Message | None
@@ -80,11 +81,56 @@ def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
     if isinstance(asked, SetRange):
         answer = session.engine.submit(asked)
         if isinstance(answer, Pending):
-            return session.tasks.await_set(it.request, answer)
+            done = wire.IoctlDone(it.request, b"")
+            return session.tasks.await_answer(it.request, answer, lambda _: done)
     else:
         session.engine.submit(asked)
 
     return wire.IoctlDone(it.request, b"")
+
+
+def set_range(session: Session, it: wire.Set) -> Answer:
+    """SET."""
+    entry = session.find_entry(it.handle)
+    session.require_rights(entry, SET_RANGES, "ioctl")
+    wait = wait_seconds(it.wait_ms)
+    session.check_wait("ioctl", wait)
+    asked = decode_set(
+        entry.model,
+        entry.number,
+        entry.model.set[0],
+        it.arg,
+        it.desc,
+        wait=wait,
+        fence=it.fence or None,
+        lease=it.lease_ms / 1000 or None,
+    )
+    answer = session.engine.submit(asked)
+    if isinstance(answer, Pending):
+        return session.tasks.await_answer(
+            it.request, answer, lambda outcome: _set_done(session, it.request, outcome)
+        )
+
+    return _set_done(session, it.request, answer)
+
+
+def _set_done(session: Session, request: int, outcome: SetOutcome) -> wire.SetDone:
+    """The answer to SET; the outcome has the members of a `request.set` in the log."""
+    empty: dict[str, object] = {"msrs": (), "before_msr": (), "after_msr": ()}
+    row = {
+        "slots": outcome.slots,
+        **desc_columns("before", outcome.before),
+        **desc_columns("after", outcome.after),
+        "claimed": outcome.claimed,
+        "released": outcome.released,
+        "fence": outcome.fence,
+        **(msr_columns(outcome.msrs) if outcome.msrs else empty),
+    }
+    text = session.tasks.to_json(row)
+
+    return wire.SetDone(
+        request, outcome.fence or 0, text if len(text) <= session.max_body - 8 else b""
+    )
 
 
 def explain_address(session: Session, it: wire.Explain) -> Answer:
@@ -93,7 +139,7 @@ def explain_address(session: Session, it: wire.Explain) -> Answer:
     session.require_rights(entry, READ_RANGES, "explain")
     found = session.engine.submit(Explain(entry.number, it.address))
 
-    return session.tasks.send_text(it, orjson.dumps(found._asdict()))
+    return session.tasks.send_text(it, session.tasks.to_json(found._asdict()))
 
 
 def claim_range(session: Session, it: wire.Claim) -> Answer:
@@ -106,7 +152,9 @@ def claim_range(session: Session, it: wire.Claim) -> Answer:
     lease = it.lease_ms / 1000 or None
     answer = session.engine.submit(ClaimRange(entry.number, it.base, it.length, lease, wait))
     if isinstance(answer, Pending):
-        return session.tasks.await_claim(it, answer)
+        return session.tasks.await_answer(
+            it.request, answer, lambda claim: claimed_reply(it.request, claim, it.lease_ms)
+        )
 
     return claimed_reply(it.request, answer, it.lease_ms)
 
@@ -121,10 +169,11 @@ def release_range(session: Session, it: wire.Release) -> Answer:
 
 
 def renew_claim(session: Session, it: wire.Renew) -> Answer:
-    """RENEW; the fencing number says which claim."""
+    """RENEW; the fencing number says which claim, and the range must be its own."""
     entry = session.find_entry(it.handle)
     session.require_rights(entry, SET_RANGES, "renew")
-    claim = session.engine.submit(RenewClaim(entry.number, it.fence, it.lease_ms / 1000 or None))
+    lease, span = it.lease_ms / 1000 or None, (it.base, it.length) if it.length else None
+    claim = session.engine.submit(RenewClaim(entry.number, it.fence, lease, span))
 
     return claimed_reply(it.request, claim, it.lease_ms)
 
@@ -134,10 +183,15 @@ def await_free(session: Session, it: wire.Wait) -> Answer:
     entry = session.find_entry(it.handle)
     session.require_rights(entry, READ_RANGES, "wait")
 
-    wait = wait_seconds(it.wait_ms) or 0.0
+    wait = wait_seconds(it.wait_ms)
     session.check_wait("wait", wait)
+    asked = AwaitFree(entry.number, it.base, it.length, wait)
+    answer = session.engine.submit(asked)
+    done = wire.Done(it.request)
+    if isinstance(answer, Pending):
+        return session.tasks.await_answer(it.request, answer, lambda _: done)
 
-    return session.tasks.await_free(it, entry.handle, wait)
+    return done
 
 
 def break_claims(session: Session, it: wire.Break) -> Answer:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def report_text(
-    wall_ns: int, views: Iterable[dict[str, Any]], service: dict[str, Any] | None
+    wall_ns: int,
+    views: Iterable[dict[str, Any]],
+    service: dict[str, Any] | None,
+    encode: Callable[[Any], bytes],
 ) -> Iterator[bytes]:
     """The JSON text of a report, one row of a list in each step.
 
@@ -19,27 +22,27 @@ def report_text(
         wall_ns: the moment, nanoseconds since 1970.
         views: the machines (`memhub.report.view_machine`), with the parts that are wanted.
         service: what is said of the service, or None.
+        encode: makes the text of an object.
     """
     yield b'{"wall":' + orjson.dumps(wall_ns / 1e9) + b',"machines":['
     for place, view in enumerate(views):
         yield b",{" if place else b"{"
-        yield from _machine_text(view)
+        yield from _machine_text(view, encode)
         yield b"}"
 
-    yield b"]}" if service is None else b'],"service":' + orjson.dumps(service) + b"}"
+    yield b"]}" if service is None else b'],"service":' + encode(service) + b"}"
 
 
-def _machine_text(view: dict[str, Any]) -> Iterator[bytes]:
+def _machine_text(view: dict[str, Any], encode: Callable[[Any], bytes]) -> Iterator[bytes]:
     comma = b""
     for key, part in view.items():
-        name = comma + orjson.dumps(key) + b":"
+        if isinstance(part, map):
+            yield comma + orjson.dumps(key) + b":["
+            for place, row in enumerate(part):
+                yield (b"," if place else b"") + encode(row)
+
+            yield b"]"
+        else:
+            yield comma + encode({key: part})[1:-1]
+
         comma = b","
-        if not isinstance(part, map):
-            yield name + orjson.dumps(part)
-            continue
-
-        yield name + b"["
-        for place, row in enumerate(part):
-            yield (b"," if place else b"") + orjson.dumps(row)
-
-        yield b"]"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
+import orjson
 from anyio.lowlevel import checkpoint
 
 from memhub.async_shell import await_answer
@@ -23,14 +24,13 @@ from memhub.service.server.mapping import map_memory
 from memhub.service.server.stream import WriteStream, finish_write, write_piece
 from memhub.service.server.turns import Turns, run_slice
 from memhub.service.wire.protocol import CLOSED
+from memhub.service.wire.wide import widen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from anyio.abc import TaskGroup
 
-    from memhub.core.claims import Claim
-    from memhub.core.replies import SetOutcome
     from memhub.engine import Engine
     from memhub.errors import LogFailed
     from memhub.handle import Handle
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 _READ_REPLIES: Final = (wire.IoctlDone, wire.Data, wire.Error)
 #: Bytes of a text that are sent at once.
 _TEXT_PIECE: Final = 1 << 16
+
+R = TypeVar("R")
 
 
 class RequestTasks:
@@ -80,6 +82,7 @@ class RequestTasks:
         self.reporting: set[int] = set()
         self.streams: dict[int, WriteStream] = {}
         self.max_body = protocol.limits.max_body
+        self.features = protocol.features
 
         #: Bytes of memory in answers to the present receive, which are not queued yet.
         self.turn_bytes = 0
@@ -92,8 +95,9 @@ class RequestTasks:
         self._scopes: dict[int, anyio.CancelScope] = {}
         self._turns = turns or Turns()
         self.events = Forwarder(
-            link, self.send_reply, self._turns, self._queue_high, task_group.start_soon
+            link, self._send_event, self._turns, self._queue_high, task_group.start_soon
         )
+        self._moved: dict[int, int] = {}  # by a transfer that has not ended, where it is not 0
         self._on_answered = on_answered
         self._bulk_lock = anyio.Lock(fast_acquire=True)
 
@@ -124,7 +128,15 @@ class RequestTasks:
 
     def error_reply(self, request: int, error: DeviceError) -> wire.Error:
         """An error as the answer to a request."""
-        return wire.error_to_wire(request, error, self.max_body)
+        return wire.error_to_wire(request, error, self.max_body, strings=self._strings)
+
+    @property
+    def _strings(self) -> bool:
+        return bool(self.features & wire.FEATURE_STRINGS)
+
+    def to_json(self, value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
+        """A JSON body, as the client wants its 64-bit numbers."""
+        return orjson.dumps(widen(value) if self._strings else value)
 
     def replace_unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
         """The answer in place of one whose record may be lost.
@@ -150,7 +162,7 @@ class RequestTasks:
         return None
 
     async def _run_task(self, request: int, scope: anyio.CancelScope, work: Work) -> None:
-        reply: Answer = self.error_reply(request, Cancelled("cancelled before its effect"))
+        reply: Answer = None
         try:
             with scope:
                 reply = await work()
@@ -160,6 +172,11 @@ class RequestTasks:
             del self._scopes[request]
             self.waiting.discard(request)
             self.reporting.discard(request)
+            moved = self._moved.pop(request, 0)
+
+        if scope.cancelled_caught:
+            when = f"after {moved} bytes" if moved else "before its effect"
+            reply = self.error_reply(request, Cancelled(f"cancelled {when}", moved=moved))
 
         if reply is not None:
             self.send_reply(reply)
@@ -168,36 +185,15 @@ class RequestTasks:
 
     # Ranges and claims
 
-    def await_set(self, request: int, pending: Pending[SetOutcome]) -> Answer:
-        """A MEMRANGE_SET that waits, or whose commit takes time."""
+    def await_answer(
+        self, request: int, pending: Pending[R], reply: Callable[[R], wire.Message]
+    ) -> Answer:
+        """A request that waits, or whose commit takes time; `reply` makes the answer."""
 
         async def work() -> wire.Message:
-            await await_answer(self._engine, pending)
-
-            return wire.IoctlDone(request, b"")
+            return reply(await await_answer(self._engine, pending))
 
         return self._start_task(request, work, self.waiting)
-
-    def await_claim(self, it: wire.Claim, pending: Pending[Claim]) -> Answer:
-        """A claim that waits."""
-
-        async def work() -> wire.Message:
-            claim = await await_answer(self._engine, pending)
-            length = claim.end - claim.base
-
-            return wire.Claimed(it.request, it.lease_ms, claim.fence, claim.base, length)
-
-        return self._start_task(it.request, work, self.waiting)
-
-    def await_free(self, it: wire.Wait, handle: Handle, wait: float) -> Answer:
-        """A wait for a free range."""
-
-        async def work() -> wire.Message:
-            await handle.wait_free(it.base, it.length, wait)
-
-            return wire.Done(it.request)
-
-        return self._start_task(it.request, work, self.waiting)
 
     def start_break(self, request: int, steps: Iterator[int]) -> Answer:
         """End claims of others, one in each step, which gives how many have ended."""
@@ -239,6 +235,7 @@ class RequestTasks:
 
                 moved += len(data)
                 if moved < count and len(data) == step:
+                    self._moved[request] = moved
                     self.send_reply(wire.Data(request, False, data))
                     continue
 
@@ -275,6 +272,7 @@ class RequestTasks:
 
         del self.streams[request]
         if stream.held is not None:
+            self._moved[request] = stream.moved
             return self._start_task(request, partial(finish_write, request, stream))
 
         return wire.Done(request, stream.moved)
@@ -321,6 +319,9 @@ class RequestTasks:
                     del made[:most]
 
         return wire.Data(request, True, bytes(made))
+
+    def _send_event(self, number: int, missed: int, record: dict[str, Any]) -> None:
+        self.send_reply(event_of(number, missed, record, self.to_json(record), self.max_body))
 
 
 async def _read_some(handle: Handle, count: int, offset: int | None) -> bytes:

@@ -297,7 +297,7 @@ class Server(anyio.AsyncContextManagerMixin):
     ) -> tuple[int, float, int, float]:
         limits = self._settings.limits
         receives, heard, taken, moved = before or (0, now, 0, now)
-        if it.receives != receives and it.greeted:
+        if (it.receives != receives or it.link.taken != taken) and it.greeted:
             heard = now
 
         if it.link.taken != taken or not it.link.queued:

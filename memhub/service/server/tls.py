@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
 
+from memhub.service import wire
 from memhub.service.settings import ServiceError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def server_context(tcp: TcpConfig) -> ssl.SSLContext | None:
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([wire.ALPN])
     try:
         context.load_cert_chain(tcp.certfile, tcp.keyfile)
         if tcp.ca is not None:
@@ -126,9 +128,7 @@ async def accept_tls(sock: socket.socket, context: ssl.SSLContext, timeout: floa
     raw = await SocketStream.from_socket(sock.dup())
     try:
         with anyio.fail_after(timeout):
-            return await TLSStream.wrap(
-                raw, server_side=True, ssl_context=context, standard_compatible=False
-            )
+            return await _shake_hands(raw, context)
     except BaseException as error:
         with anyio.CancelScope(shield=True):
             await anyio.aclose_forcefully(raw)
@@ -138,3 +138,36 @@ async def accept_tls(sock: socket.socket, context: ssl.SSLContext, timeout: floa
 
         cause = error.__cause__ or error
         raise TlsFailed(f"TLS failed: {type(cause).__name__} {cause}".rstrip()) from error
+
+
+async def _shake_hands(raw: SocketStream, context: ssl.SSLContext) -> TLSStream:
+    """The handshake itself; a client that fails is sent the alert that says why.
+
+    `TLSStream.wrap` would leave the alert unsent.
+
+    Raises:
+        ssl.SSLError: the client showed no certificate that is accepted, or does not talk TLS.
+        anyio.BrokenResourceError: the connection broke.
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    done = False
+    while not done:
+        try:
+            tls.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            pass
+        finally:
+            if outgoing.pending:
+                await raw.send(outgoing.read())
+
+        if not done:
+            try:
+                incoming.write(await raw.receive())
+            except anyio.EndOfStream:
+                incoming.write_eof()
+
+    return TLSStream(
+        raw, standard_compatible=False, _ssl_object=tls, _read_bio=incoming, _write_bio=outgoing
+    )

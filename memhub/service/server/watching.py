@@ -24,6 +24,9 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
     if it.machine:
         session.check_machine(it.machine, "subscribe")
 
+    if it.options is not None and not session.tasks.features & wire.FEATURE_REFUSALS:
+        raise InvalidArgument("SUBSCRIBE has options, and the client did not ask for REFUSALS")
+
     whole, size, events = not it.length, it.queue or _QUEUE_DEFAULT, session.tasks.events
     session.check_limit("subscribe", "subscriptions", len(events), "subscriptions are open")
     session.check_limit(
@@ -35,6 +38,7 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
             machines=_visible_machines(session),
             base=None if whole else it.base,
             length=None if whole else it.length,
+            failures=bool(it.options),
             size=size,
         )
     except ValueError as error:
@@ -70,7 +74,7 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
     ]
     service = session.describe_service() if not wanted or "rates" in wanted else None
 
-    return tasks.start_report(it.request, report_text(now.wall_ns, views, service))
+    return tasks.start_report(it.request, report_text(now.wall_ns, views, service, tasks.to_json))
 
 
 def _visible_machines(session: Session) -> set[str]:

@@ -11,8 +11,13 @@
 
 from memhub.service.wire.client import ClientProtocol as ClientProtocol
 from memhub.service.wire.decoder import Decoder as Decoder
+from memhub.service.wire.greeting import ALPN as ALPN
 from memhub.service.wire.greeting import FEATURE_MAP as FEATURE_MAP
 from memhub.service.wire.greeting import FEATURE_MAP_ROM as FEATURE_MAP_ROM
+from memhub.service.wire.greeting import FEATURE_REFUSALS as FEATURE_REFUSALS
+from memhub.service.wire.greeting import FEATURE_SET as FEATURE_SET
+from memhub.service.wire.greeting import FEATURE_STRINGS as FEATURE_STRINGS
+from memhub.service.wire.greeting import FEATURES as FEATURES
 from memhub.service.wire.greeting import MAP_FEATURES as MAP_FEATURES
 from memhub.service.wire.greeting import MODEL_ILP32 as MODEL_ILP32
 from memhub.service.wire.greeting import MODEL_LP64 as MODEL_LP64
@@ -39,6 +44,7 @@ from memhub.service.wire.replies import Claimed as Claimed
 from memhub.service.wire.replies import Error as Error
 from memhub.service.wire.replies import Mapped as Mapped
 from memhub.service.wire.replies import Opened as Opened
+from memhub.service.wire.replies import SetDone as SetDone
 from memhub.service.wire.replies import map_table as map_table
 from memhub.service.wire.requests import MAP_READ as MAP_READ
 from memhub.service.wire.requests import MAP_ROM as MAP_ROM
@@ -51,6 +57,7 @@ from memhub.service.wire.requests import SEEK_DATA as SEEK_DATA
 from memhub.service.wire.requests import SEEK_END as SEEK_END
 from memhub.service.wire.requests import SEEK_HOLE as SEEK_HOLE
 from memhub.service.wire.requests import SEEK_SET as SEEK_SET
+from memhub.service.wire.requests import SUBSCRIBE_REFUSED as SUBSCRIBE_REFUSED
 from memhub.service.wire.requests import Break as Break
 from memhub.service.wire.requests import Cancel as Cancel
 from memhub.service.wire.requests import Claim as Claim
@@ -63,6 +70,7 @@ from memhub.service.wire.requests import Release as Release
 from memhub.service.wire.requests import Renew as Renew
 from memhub.service.wire.requests import Report as Report
 from memhub.service.wire.requests import Seek as Seek
+from memhub.service.wire.requests import Set as Set
 from memhub.service.wire.requests import Subscribe as Subscribe
 from memhub.service.wire.requests import Unsubscribe as Unsubscribe
 from memhub.service.wire.requests import Wait as Wait

@@ -51,7 +51,7 @@ class ClientProtocol(Protocol):
     """
 
     def __init__(self) -> None:
-        super().__init__(FROM_SERVER, Limits())
+        super().__init__(FROM_SERVER, Limits(), grown=True)
         self.welcome: Welcome | None = None
         self._hello: Hello | None = None
         self._id = 0
@@ -218,7 +218,11 @@ class ClientProtocol(Protocol):
         return True
 
     def _greet(self, message: Message) -> None:
-        if isinstance(message, Refused | Abort):
+        if isinstance(message, Abort):
+            self._farewell(message)
+            return
+
+        if isinstance(message, Refused):
             self.state = CLOSED
             return
 
@@ -235,6 +239,7 @@ class ClientProtocol(Protocol):
             )
 
         self.welcome = message
+        self.features = message.features
         self._open(self._limits(message))
 
     def _limits(self, welcome: Welcome) -> Limits:

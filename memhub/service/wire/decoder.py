@@ -30,6 +30,7 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     transfer.Pwrite.TYPE: transfer.Done,
     requests.Seek.TYPE: transfer.Done,
     transfer.Ioctl.TYPE: transfer.IoctlDone,
+    requests.Set.TYPE: replies.SetDone,
     requests.Claim.TYPE: replies.Claimed,
     requests.Release.TYPE: transfer.Done,
     requests.Renew.TYPE: replies.Claimed,
@@ -56,6 +57,7 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     transfer.Pwrite,
     requests.Seek,
     transfer.Ioctl,
+    requests.Set,
     requests.Cancel,
     requests.Claim,
     requests.Release,
@@ -84,9 +86,12 @@ FROM_SERVER: Final[tuple[type[Message], ...]] = (
     transfer.IoctlDone,
     replies.Claimed,
     replies.Mapped,
+    replies.SetDone,
     replies.Error,
 )
 
+#: The frames that exist only where their feature was granted.
+GATED: Final = {it.TYPE: it.FEATURE for it in (*FROM_CLIENT, *FROM_SERVER) if it.FEATURE}
 
 _PIECES: Final = 256  # so that a body that comes byte by byte needs only the memory of its bytes
 
@@ -104,6 +109,7 @@ class Decoder:
     Args:
         frames: the message classes that the peer may send.
         max_body: the largest body taken, in bytes.
+        grown: ignore what a later version of the peer has added at the end of a body.
 
     Attributes:
         max_body: may be changed between two calls of `feed`.
@@ -123,10 +129,15 @@ class Decoder:
         "one",
     )
 
-    def __init__(self, frames: Iterable[type[Message]], max_body: int = MIN_BODY) -> None:
+    def __init__(
+        self, frames: Iterable[type[Message]], max_body: int = MIN_BODY, *, grown: bool = False
+    ) -> None:
         self.max_body = max_body
         self.one = False
-        self._decoders = {frame.TYPE: frame.decode for frame in frames}
+        self._decoders = {
+            frame.TYPE: frame.decode_grown if grown and _can_grow(frame) else frame.decode
+            for frame in frames
+        }
         self._pending: list[bytes] = []
         self._header = b""
         self._body: BytesIO | None = None
@@ -175,6 +186,11 @@ class Decoder:
             self._kept = 0
 
         return self._cut(data, [])
+
+    def drop(self, types: Iterable[int]) -> None:
+        """Know these frames no more: their feature was not granted."""
+        for kind in types:
+            self._decoders.pop(kind, None)
 
     def kill(self, reason: str) -> None:
         """Refuse everything that follows, after the connection found a broken rule."""
@@ -257,12 +273,15 @@ class Decoder:
 
     def _judge(self, length: int, kind: int, flags: int, request: int) -> None:
         if kind not in self._decoders:
-            raise ProtocolError(f"type {kind:#x} is not a frame that this side may receive")
+            raise ProtocolError(
+                f"type {kind:#x} is not a frame that this side may receive", "unknown-frame"
+            )
 
         if length > self.max_body:
             raise ProtocolError(
                 f"body of {length} bytes in a frame of type {kind:#x} is over the limit of "
-                f"{self.max_body}"
+                f"{self.max_body}",
+                "too-long",
             )
 
         if flags and (kind != transfer.Data.TYPE or flags != LAST):
@@ -270,8 +289,14 @@ class Decoder:
 
         if request and kind < FIRST_REQUEST_TYPE:
             raise ProtocolError(
-                f"request id {request} on a frame of the connection, type {kind:#x}"
+                f"request id {request} on a frame of the connection, type {kind:#x}",
+                "bad-request-id",
             )
 
         if not request and kind >= FIRST_REQUEST_TYPE:
-            raise ProtocolError(f"request id 0 on a frame of type {kind:#x}")
+            raise ProtocolError(f"request id 0 on a frame of type {kind:#x}", "bad-request-id")
+
+
+def _can_grow(frame: type[Message]) -> bool:
+    """Whether bytes may follow its last field: not where that takes all there are."""
+    return "rest" not in frame.KINDS.values()

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 #: The first field of HELLO: the bytes `memhub\r\n`, which a text-mode transport would change.
 MAGIC: Final = int.from_bytes(b"memhub\r\n", "little")
+#: What a client may name in ALPN; one that names nothing is served too.
+ALPN: Final = "memhub/1"
+
 VERSION_MIN: Final = 1
 VERSION_MAX: Final = 1
 
@@ -20,8 +23,15 @@ MODEL_NATIVE: Final = 0
 MODEL_LP64: Final = 1
 MODEL_ILP32: Final = 2
 
+#: Bits of HELLO's `features`: what a client asks for and a service grants, each for itself.
 FEATURE_MAP: Final = 1
 FEATURE_MAP_ROM: Final = 2
+FEATURE_STRINGS: Final = 4
+FEATURE_SET: Final = 8
+FEATURE_REFUSALS: Final = 16
+
+#: What every connection may have, and what a local one may have beside it.
+FEATURES: Final = FEATURE_STRINGS | FEATURE_SET | FEATURE_REFUSALS
 MAP_FEATURES: Final = FEATURE_MAP | FEATURE_MAP_ROM
 
 #: The smallest `max_body` that a server may set, and the largest body of HELLO.
@@ -54,7 +64,7 @@ class Hello(Message):
         reserved: 0.
         features: `FEATURE_*` bits that the client asks for; unknown bits are ignored.
         label: the client's name for itself, for people.
-        token: what TCP clients show instead of a certificate; empty otherwise.
+        token: what TCP clients show instead of a certificate or beside it; empty otherwise.
     """
 
     TYPE: ClassVar[int] = 0x01
@@ -107,7 +117,7 @@ class Welcome(Message):
         max_body: the largest body, in bytes, that either side may send.
         max_in_flight: how many requests may be unanswered at once.
         max_handles: how many handles may be open at once.
-        idle_ms: milliseconds without a frame from the client until the server closes; 0 is never.
+        idle_ms: how long the client may be idle until the server closes; 0 is never.
         server: the server's name and version, for people.
     """
 
@@ -151,7 +161,7 @@ class Abort(Message):
     """The peer broke a rule of the protocol; the sender closes the connection.
 
     Attributes:
-        reason: the rule and the offending values.
+        reason: a word for the rule, a colon, and the rule with the offending values.
     """
 
     TYPE: ClassVar[int] = 0x05
@@ -165,11 +175,11 @@ class Event(Message):
     Attributes:
         subscription: the number that SUBSCRIBE returned.
         missed: how many events were dropped since the one before, as the client read too slowly.
-        sequence: the audit record's number.
+        sequence: the audit record's number, or a count where there is no log.
         base: first byte concerned; 0 with `length` 0 where no range is.
         length: bytes concerned.
-        event: the audit record's event name, such as `range.set`.
-        detail: the audit record as one JSON object, or empty.
+        event: the audit record's event name, such as `request.set`.
+        detail: the audit record as one JSON object; empty if it is longer than `max_body`.
     """
 
     TYPE: ClassVar[int] = 0x06

@@ -7,6 +7,7 @@ which they stand in the body and annotates each with its kind, so the class is t
 - `u16 u32 u64`: fixed fields, which come first and without padding
 - `text`, `blob`: a u16 length, then that many bytes (`text` is UTF-8)
 - `rest`: all bytes up to the end of the frame
+- `late`: a u32 behind all others, None where the frame ends before it
 - `bool`: bit 0 of the header's flags
 
 The modules of this package import neither `typing` nor `dataclasses` nor `enum`: these three
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     text: TypeAlias = str
     blob: TypeAlias = bytes
     rest: TypeAlias = bytes
+    late: TypeAlias = int | None
 else:
 
     def dataclass_transform() -> object:
@@ -45,8 +47,10 @@ FIRST_REQUEST_TYPE: Final = 0x10
 U32_MAX: Final = 0xFFFFFFFF
 
 _CODES: Final = {"u16": "H", "u32": "I", "u64": "Q"}
-_TAILS: Final = ("text", "blob", "rest")
+_TAILS: Final = ("text", "blob", "rest", "late")
+_COUNTED: Final = ("text", "blob")
 _TAIL_MAX: Final = 0xFFFF
+_LATE: Final = Struct("<I")
 
 
 class ProtocolError(Exception):
@@ -54,12 +58,14 @@ class ProtocolError(Exception):
 
     Attributes:
         reason: the rule that was broken, with the offending values.
+        code: the word for the rule, with which the text of ABORT begins.
         messages: complete messages that came before the breach and were not returned yet.
     """
 
-    def __init__(self, reason: str, messages: list[Message] | None = None) -> None:
+    def __init__(self, reason: str, code: str = "malformed") -> None:
         self.reason = reason
-        self.messages = [] if messages is None else messages
+        self.code = code
+        self.messages: list[Message] = []
         super().__init__(reason)
 
 
@@ -120,6 +126,7 @@ class Message(metaclass=MessageMeta):
     DEFAULTS: ClassVar[dict[str, Any]] = {}
     FIXED: ClassVar[Struct]
     FRAME: ClassVar[Struct]
+    FEATURE: ClassVar[int] = 0  # the frame exists only where this feature was granted
     HEAD: ClassVar[tuple[str, ...]] = ()
     TAIL: ClassVar[tuple[tuple[str, str], ...]] = ()
 
@@ -176,6 +183,22 @@ class Message(metaclass=MessageMeta):
         Raises:
             ProtocolError: the body breaks a rule.
         """
+        message, end = cls._decode_fields(data, at, stop, request)
+        if end != stop:
+            raise ProtocolError(f"{cls.NAME} has {stop - end} bytes after its last field")
+
+        return message
+
+    @classmethod
+    def decode_grown(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
+        """As `decode`, for an answer of a later service: what it has added at the end is ignored.
+
+        What ends with a `rest` cannot grow.
+        """
+        return cls._decode_fields(data, at, stop, request)[0]
+
+    @classmethod
+    def _decode_fields(cls, data: bytes, at: int, stop: int, request: int) -> tuple[Self, int]:
         if stop - at < cls.FIXED.size:
             raise cls.short(stop - at)
 
@@ -184,30 +207,33 @@ class Message(metaclass=MessageMeta):
         for name, value in zip(cls.HEAD, cls.FIXED.unpack_from(data, at), strict=True):
             setattr(message, name, value)
 
-        message.decode_tail(data, at + cls.FIXED.size, stop)
+        end = message._decode_tail(data, at + cls.FIXED.size, stop)  # noqa: SLF001
         message.check()
 
-        return message
+        return message, end
 
-    def decode_tail(self, data: bytes, at: int, stop: int) -> None:
-        """Read the fields after the fixed ones; the body must end with the last of them.
-
-        Raises:
-            ProtocolError: they do not.
-        """
+    def _decode_tail(self, data: bytes, at: int, stop: int) -> int:
+        """Read the fields after the fixed ones; where the last of them ends."""
         for name, kind in self.TAIL:
-            start = at if kind == "rest" else at + 2
-            end = stop if kind == "rest" else start + int.from_bytes(data[at:start], "little")
+            start = at + 2 if kind in _COUNTED else at
+            end = start + int.from_bytes(data[at:start], "little")
+            if kind == "rest":
+                end = stop
+            elif kind == "late" and at != stop:
+                end = at + 4
+
             if start > stop or end > stop:
                 raise ProtocolError(f"{self.NAME} ends inside its field {name}")
 
             setattr(self, name, self._piece(name, kind, data[start:end]))
             at = end
 
-        if at != stop:
-            raise ProtocolError(f"{self.NAME} has {stop - at} bytes after its last field")
+        return at
 
-    def _piece(self, name: str, kind: str, piece: bytes) -> str | bytes:
+    def _piece(self, name: str, kind: str, piece: bytes) -> str | bytes | int | None:
+        if kind == "late":
+            return int.from_bytes(piece, "little") if piece else None
+
         if kind != "text":
             return piece
 
@@ -240,7 +266,32 @@ class Message(metaclass=MessageMeta):
         return ("request", *self.KINDS)
 
 
-def _encode_tail(kind: str, value: str | bytes) -> bytes:
+class Fixed(Message):
+    """A frame of fixed fields alone, decoded with one call."""
+
+    @classmethod
+    def decode(  # noqa: D102 - see Message
+        cls, data: bytes, at: int, stop: int, flags: int, request: int
+    ) -> Self:
+        if stop - at != cls.FIXED.size:
+            raise ProtocolError(f"{cls.NAME} body is {stop - at} bytes, not {cls.FIXED.size}")
+
+        return cls(request, *cls.FIXED.unpack_from(data, at))
+
+    @classmethod
+    def decode_grown(  # noqa: D102 - see Message
+        cls, data: bytes, at: int, stop: int, flags: int, request: int
+    ) -> Self:
+        if stop - at < cls.FIXED.size:
+            raise cls.short(stop - at)
+
+        return cls(request, *cls.FIXED.unpack_from(data, at))
+
+
+def _encode_tail(kind: str, value: str | bytes | int | None) -> bytes:
+    if value is None or isinstance(value, int):
+        return b"" if value is None else _LATE.pack(value)
+
     piece = value.encode() if isinstance(value, str) else value
     if kind == "rest":
         return piece

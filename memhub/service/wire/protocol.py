@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memhub.service.wire.decoder import Decoder
+from memhub.service.wire.decoder import GATED, Decoder
 from memhub.service.wire.greeting import Abort, Goodbye
 from memhub.service.wire.layout import LocalProtocolError, Message, ProtocolError, clip
 from memhub.service.wire.transfer import Data
@@ -59,14 +59,19 @@ class Protocol:
     Attributes:
         state: `hello`, `deciding`, `open`, `closing` or `closed`.
         limits: the limits of both sides after the handshake.
+        features: the features that were granted.
         peer_left: the peer said GOODBYE.
     """
 
-    def __init__(self, frames: Iterable[type[Message]], limits: Limits) -> None:
+    def __init__(
+        self, frames: Iterable[type[Message]], limits: Limits, *, grown: bool = False
+    ) -> None:
         self.state: str = HELLO
         self.peer_left = False
         self.limits = limits
-        self._decoder = Decoder(frames)
+        self.features = 0
+        self._aborted = False
+        self._decoder = Decoder(frames, grown=grown)
         self._decoder.one = True
         self._flight: dict[int, int] = {}  # request id to the request's type
         self._due: dict[int, int] = {}  # request id to the bytes that its stream may still bring
@@ -77,7 +82,7 @@ class Protocol:
         return frozenset(self._flight)
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Message]:
-        """Take what one receive brought.
+        """Take what one receive brought; nothing more is read after the peer's ABORT.
 
         Returns:
             the messages that the caller must act on, in order.
@@ -87,6 +92,9 @@ class Protocol:
                 and close. Every later call raises too.
         """
         admitted: list[Message] = []
+        if self._aborted:
+            return admitted
+
         try:
             try:
                 arrived = self._decoder.feed(data)
@@ -101,7 +109,8 @@ class Protocol:
             self._decoder.kill(error.reason)
             self.state = CLOSED
             error.messages = admitted
-            raise
+            if not self._aborted:
+                raise
 
         return admitted
 
@@ -110,7 +119,7 @@ class Protocol:
         self._decoder.kill(error.reason)
         self.state = CLOSED
 
-        return Abort(0, clip(error.reason)).encode()
+        return Abort(0, clip(f"{error.code}: {error.reason}")).encode()
 
     def goodbye(self, reason: str, grace_ms: int = 0) -> bytes:
         """The frame after which no new requests are sent; those in flight are answered.
@@ -127,6 +136,9 @@ class Protocol:
 
     def _admit_all(self, arrived: list[Message], admitted: list[Message]) -> None:
         for message in arrived:
+            if self._aborted:
+                return
+
             if self.state == CLOSED:
                 raise ProtocolError(f"{message.NAME} came after the connection's end")
 
@@ -144,6 +156,7 @@ class Protocol:
             self.peer_left = True
         elif type(message) is Abort:
             self.state = CLOSED
+            self._aborted = True
 
     def _after_greeting(self, admitted: list[Message]) -> None:
         """Continue after the first frame, or refuse to."""
@@ -154,6 +167,7 @@ class Protocol:
         self.limits = limits
         self._decoder.max_body = limits.max_body
         self._decoder.one = False
+        self._decoder.drop(it for it, feature in GATED.items() if not feature & self.features)
 
     def _fits(self, buffers: tuple[bytes, ...], name: str) -> tuple[bytes, ...]:
         size = sum(map(len, buffers)) - 12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memhub.service.wire.layout import ProtocolError, clip
 from memhub.service.wire.replies import Error
+from memhub.service.wire.wide import narrow, widen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from memhub.errors import DeviceError, Obstacle
 
-_OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "kind": (str,),
     "slot": (int,),
     "base": (int,),
@@ -26,31 +27,27 @@ _OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 }
 
 
-def error_to_wire(request: int, error: DeviceError, max_body: int = 4096) -> Error:
+def error_to_wire(
+    request: int, error: DeviceError, max_body: int = 4096, *, strings: bool = False
+) -> Error:
     """Lay out an error as the answer to a request.
 
     Args:
         request: the request's id.
         error: what the hub raised.
-        max_body: the connection's limit; obstacles that do not fit are left out, from the end.
+        max_body: the connection's limit. The reason and the obstacles have half of it each, and
+            what the other does not need; the reason is cut, and obstacles are left out, at the end.
+        strings: the client asked for FEATURE_STRINGS.
     """
-    kind, reason = type(error).__name__, clip(error.reason)
-    fixed = 24 + len(error.code.name) + len(kind)
-    reason = reason.encode("utf-8", "replace")[: max_body - fixed].decode("utf-8", "ignore")
-    room = max_body - fixed - len(reason.encode())
+    kind, words = type(error).__name__, clip(error.reason).encode("utf-8", "replace")
+    room = max_body - 24 - len(error.code.name) - len(kind)
+    obstacles = _obstacles_to_wire(error.obstacles, max(room - len(words), room // 2), strings)
+    reason = words[: room - len(obstacles)].decode("utf-8", "ignore")
 
-    return Error(
-        request,
-        error.code.value,
-        error.moved,
-        error.code.name,
-        kind,
-        reason,
-        _obstacles_to_wire(error.obstacles, room),
-    )
+    return Error(request, error.code.value, error.moved, error.code.name, kind, reason, obstacles)
 
 
-def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int) -> bytes:
+def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int, strings: bool) -> bytes:
     if not obstacles:
         return b""
 
@@ -59,7 +56,8 @@ def _obstacles_to_wire(obstacles: tuple[Obstacle, ...], room: int) -> bytes:
     kept: list[str] = []
     encode = json.JSONEncoder(separators=(",", ":")).encode
     for obstacle in obstacles:
-        row = encode(obstacle.as_dict())
+        known = obstacle.as_dict()
+        row = encode(widen(known) if strings else known)
         room -= len(row) + 1
         if room < 1:
             break
@@ -106,7 +104,7 @@ def _obstacles_from_wire(raw: bytes) -> tuple[Obstacle, ...]:
     import json
 
     try:
-        rows = json.loads(raw)
+        rows = json.loads(raw, object_hook=narrow)
     except (ValueError, RecursionError):
         raise ProtocolError("ERROR has obstacles that are not json") from None
 
@@ -122,9 +120,9 @@ def _obstacle(row: Any) -> Obstacle:  # noqa: ANN401 - whatever json brings
     if not isinstance(row, dict) or "kind" not in row:
         raise ProtocolError("ERROR has an obstacle without a kind")
 
-    known = {key: value for key, value in row.items() if key in _OBSTACLE_TYPES}
+    known = {key: value for key, value in row.items() if key in OBSTACLE_TYPES}
     for key, value in known.items():
-        if not isinstance(value, _OBSTACLE_TYPES[key]) or isinstance(value, bool):
+        if not isinstance(value, OBSTACLE_TYPES[key]) or isinstance(value, bool):
             raise ProtocolError(f"ERROR has an obstacle whose {key} is {value!r:.40}")
 
     return Obstacle(**known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from memhub.service.wire.greeting import check_model
+from memhub.service.wire.greeting import FEATURE_SET, check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
@@ -68,6 +68,21 @@ class Claimed(Message):
     fence: u64
     base: u64
     length: u64
+
+
+class SetDone(Message):
+    """A MEMRANGE_SET took effect.
+
+    Attributes:
+        fence: fencing number of the claim that it took or wrote under; 0 for none.
+        outcome: what it changed, as one JSON object; empty if that is longer than `max_body`.
+    """
+
+    TYPE: ClassVar[int] = 0x85
+    FEATURE: ClassVar[int] = FEATURE_SET
+
+    fence: u64
+    outcome: rest
 
 
 class Mapped(Message):

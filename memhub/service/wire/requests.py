@@ -7,18 +7,20 @@ until it is released.
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
 
-from memhub.service.wire.greeting import check_model
+from memhub.service.wire.greeting import FEATURE_SET, check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Final
 
-    from memhub.service.wire.layout import text, u16, u32, u64
+    from memhub.service.wire.layout import late, rest, text, u16, u32, u64
 
 OPEN_READ: Final = 1
 OPEN_WRITE: Final = 2
 OPEN_UNDO: Final = 4
+
+SUBSCRIBE_REFUSED: Final = 1
 
 MAP_READ: Final = 1
 MAP_WRITE: Final = 2
@@ -38,6 +40,8 @@ class Open(Message):
         flags: OPEN_READ 1, OPEN_WRITE 2, OPEN_UNDO 4 (undo on close).
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
         path: `/dev/mem`, `/dev/kmem`, or either after `MACHINE:`.
+
+    Errors: EACCES, EINVAL, ENOENT, ENOSPC, ENXIO, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x10
@@ -68,6 +72,8 @@ class Seek(Message):
         whence: SEEK_SET 0, SEEK_CUR 1, SEEK_END 2 (counts from 0, the device's size), SEEK_DATA 3
             or SEEK_HOLE 4 (both ENOTTY).
         offset: 64 bits, in two's complement where it is negative; sums are taken modulo 2^64.
+
+    Errors: EINVAL, ENOTTY.
     """
 
     TYPE: ClassVar[int] = 0x16
@@ -81,6 +87,33 @@ class Seek(Message):
             raise ProtocolError(f"SEEK has whence {self.whence}, which is not 0 to 4")
 
 
+class Set(Message):
+    """MEMRANGE_SET with a lease; SET_DONE answers with what it changed.
+
+    Attributes:
+        handle: from OPENED.
+        arg: `mo_arg[0]`: MEMRANGE_SET_UPDATE 0, MEMRANGE_SET_REMOVE 1.
+        fence: the fencing number that the caller believes to hold, or 0.
+        wait_ms: how long a busy range may be waited for; 0 answers EBUSY at once, 0xffffffff
+            waits without limit.
+        lease_ms: lease of the claim that it takes, in milliseconds; 0 is until released.
+        desc: one `struct mem_range_desc` in the handle's layout.
+
+    Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENXIO,
+    EOPNOTSUPP, ETIMEDOUT.
+    """
+
+    TYPE: ClassVar[int] = 0x19
+    FEATURE: ClassVar[int] = FEATURE_SET
+
+    handle: u32
+    arg: u32
+    fence: u64
+    wait_ms: u32
+    lease_ms: u32
+    desc: rest
+
+
 class Cancel(Message):
     """Cancel the request that has this frame's own request id.
 
@@ -92,7 +125,10 @@ class Cancel(Message):
 
 
 class Claim(Message):
-    """Claim a range without changing its attributes; CLAIMED answers."""
+    """Claim a range without changing its attributes; CLAIMED answers.
+
+    Errors: EBUSY, EDEADLK, EINVAL, ENOSPC, ETIMEDOUT.
+    """
 
     TYPE: ClassVar[int] = 0x20
 
@@ -111,6 +147,8 @@ class Release(Message):
         base: first byte.
         length: bytes.
         fence: the claim's fencing number, or 0 for any claim of this process there.
+
+    Errors: EBUSY, EINVAL, ENOENT.
     """
 
     TYPE: ClassVar[int] = 0x21
@@ -122,7 +160,10 @@ class Release(Message):
 
 
 class Renew(Message):
-    """Restart the lease of a claim; CLAIMED answers."""
+    """Restart the lease of a claim; CLAIMED answers.
+
+    Errors: EBUSY, EINVAL, ENOENT.
+    """
 
     TYPE: ClassVar[int] = 0x22
 
@@ -134,7 +175,10 @@ class Renew(Message):
 
 
 class Wait(Message):
-    """Wait until a range is free of other processes' claims, without claiming it; DONE answers."""
+    """Wait until a range is free of other processes' claims, without claiming it; DONE answers.
+
+    Errors: EBUSY, EDEADLK, EINVAL, ENOSPC, ETIMEDOUT.
+    """
 
     TYPE: ClassVar[int] = 0x23
 
@@ -155,6 +199,8 @@ class Break(Message):
         length: bytes.
         fence: only the claim with this fencing number, or 0 for all.
         reason: why; it is logged, and the process that loses the claim is told.
+
+    Errors: EINVAL, ENOENT.
     """
 
     TYPE: ClassVar[int] = 0x24
@@ -175,6 +221,10 @@ class Subscribe(Message):
         base: first byte of the range of interest.
         length: bytes of it; 0 is every event, with a range or without.
         machine: one machine's name; empty is every machine that the client may look at.
+        options: SUBSCRIBE_REFUSED 1, also events of requests that were refused; only with the
+            feature REFUSALS.
+
+    Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x28
@@ -183,10 +233,20 @@ class Subscribe(Message):
     base: u64
     length: u64
     machine: text
+    options: late = None
+
+    def check(self) -> None:
+        if (self.options or 0) & ~SUBSCRIBE_REFUSED:
+            raise ProtocolError(
+                f"SUBSCRIBE has options {self.options:#x}, of which only 0x1 is defined"
+            )
 
 
 class Unsubscribe(Message):
-    """End a subscription; DONE answers, and no EVENT of it comes after that."""
+    """End a subscription; DONE answers, and no EVENT of it comes after that.
+
+    Errors: ENOENT.
+    """
 
     TYPE: ClassVar[int] = 0x29
 
@@ -200,6 +260,8 @@ class Report(Message):
         what: `machines`, `claims`, `waits`, `rates`, or several with commas between;
             empty is all.
         machine: one machine's name; empty is every machine that the client may look at.
+
+    Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x2A
@@ -209,7 +271,10 @@ class Report(Message):
 
 
 class Explain(Message):
-    """Ask for the effective type of an address, and why; DATA answers with one JSON object."""
+    """Ask for the effective type of an address, and why; DATA answers with one JSON object.
+
+    Errors: EFAULT, EINVAL, ENODEV, ENXIO, EOPNOTSUPP.
+    """
 
     TYPE: ClassVar[int] = 0x2B
 
@@ -224,6 +289,8 @@ class Map(Message):
         handle: from OPENED.
         rights: the machine's RAM: MAP_READ 1, MAP_WRITE 2, or both 3. What is not RAM, for
             reading: MAP_ROM 4, only with FEATURE_MAP_ROM.
+
+    Errors: ENOMEM, ENOSPC, EOPNOTSUPP.
     """
 
     TYPE: ClassVar[int] = 0x2C

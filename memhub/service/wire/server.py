@@ -6,6 +6,7 @@ from memhub.service.wire.decoder import ANSWERS, FROM_CLIENT
 from memhub.service.wire.greeting import (
     VERSION_MAX,
     VERSION_MIN,
+    Abort,
     Event,
     Hello,
     Refused,
@@ -52,11 +53,12 @@ class ServerProtocol(Protocol):
             raise LocalProtocolError("WELCOME cannot be sent: there is no common version")
 
         limits = self.limits
+        self.features = features & hello.features
         frame = Welcome(
             0,
             version,
             hello.model,
-            features & hello.features,
+            self.features,
             limits.max_body,
             limits.max_in_flight,
             limits.max_handles,
@@ -149,11 +151,15 @@ class ServerProtocol(Protocol):
         return True
 
     def _greet(self, message: Message) -> None:
+        if type(message) is Abort:
+            self._farewell(message)
+            return
+
         if self.state != HELLO:
-            raise ProtocolError("HELLO came twice on one connection")
+            raise ProtocolError("HELLO came twice on one connection", "out-of-order")
 
         if not isinstance(message, Hello):
-            raise ProtocolError(f"{message.NAME} came before the handshake")
+            raise ProtocolError(f"{message.NAME} came before the handshake", "out-of-order")
 
         self.hello = message
         self.state = DECIDING
@@ -161,20 +167,24 @@ class ServerProtocol(Protocol):
     def _after_greeting(self, admitted: list[Message]) -> None:
         if self.state == DECIDING and self._decoder.pending:
             raise ProtocolError(
-                f"{self._decoder.pending} bytes came before the handshake was answered"
+                f"{self._decoder.pending} bytes came before the handshake was answered",
+                "out-of-order",
             )
 
     def _begin(self, message: Message) -> None:
         request = message.request
         if request in self._flight or request in self._due:
-            raise ProtocolError(f"request id {request} is used again before its answer")
+            raise ProtocolError(
+                f"request id {request} is used again before its answer", "bad-request-id"
+            )
 
         if self.peer_left:
-            raise ProtocolError(f"{message.NAME} came after GOODBYE")
+            raise ProtocolError(f"{message.NAME} came after GOODBYE", "out-of-order")
 
         if max(len(self._flight), len(self._due)) >= self.limits.max_in_flight:
             raise ProtocolError(
-                f"request {request} is over the limit of {self.limits.max_in_flight} in flight"
+                f"request {request} is over the limit of {self.limits.max_in_flight} in flight",
+                "too-many",
             )
 
         if isinstance(message, _WRITES) and message.total > len(message.data):
@@ -186,17 +196,23 @@ class ServerProtocol(Protocol):
         request = piece.request
         due = self._due.get(request)
         if due is None:
-            raise ProtocolError(f"DATA belongs to request {request}, which expects none")
+            raise ProtocolError(
+                f"DATA belongs to request {request}, which expects none", "bad-stream"
+            )
 
         left = due - len(piece.data)
         if left < 0:
-            raise ProtocolError(f"DATA brings {-left} bytes more than request {request} announced")
+            raise ProtocolError(
+                f"DATA brings {-left} bytes more than request {request} announced", "bad-stream"
+            )
 
         if not left and not piece.last:
-            raise ProtocolError(f"DATA ends request {request} without the flag LAST")
+            raise ProtocolError(f"DATA ends request {request} without the flag LAST", "bad-stream")
 
         if not piece.data and not piece.last:
-            raise ProtocolError(f"DATA of request {request} is empty and not the last")
+            raise ProtocolError(
+                f"DATA of request {request} is empty and not the last", "bad-stream"
+            )
 
         if piece.last:
             del self._due[request]

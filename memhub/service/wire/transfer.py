@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import error as struct_error
 
-from memhub.service.wire.layout import LAST, LocalProtocolError, Message, ProtocolError
+from memhub.service.wire.layout import LAST, Fixed, LocalProtocolError, Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class Ioctl(Message):
         op: `struct mem_range_op` in the handle's layout. Its pointer is not followed: NULL is
             a NULL pointer, anything else means the `desc` of this frame and its answer.
         desc: the descriptors behind `mo_desc`, in the handle's layout; empty for MEMRANGE_GET.
+
+    Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTTY,
+    ENXIO, EOPNOTSUPP, ETIMEDOUT.
     """
 
     TYPE: ClassVar[int] = 0x18
@@ -153,23 +156,14 @@ _DONE_FRAME = IoctlDone.FRAME.pack
 _DONE_BODY = IoctlDone.FIXED.unpack_from
 
 
-class Fixed(Message):
-    """A frame of fixed fields alone, decoded with one call."""
-
-    @classmethod
-    def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
-        if stop - at != cls.FIXED.size:
-            raise ProtocolError(f"{cls.NAME} body is {stop - at} bytes, not {cls.FIXED.size}")
-
-        return cls(request, *cls.FIXED.unpack_from(data, at))
-
-
 class Read(Fixed):
     """Read at the handle's offset and move it; DATA answers.
 
     Attributes:
         handle: from OPENED.
         count: the most bytes to read.
+
+    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
     """
 
     TYPE: ClassVar[int] = 0x12
@@ -190,6 +184,8 @@ class Pread(Fixed):
         handle: from OPENED.
         offset: where, unsigned.
         count: the most bytes to read.
+
+    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
     """
 
     TYPE: ClassVar[int] = 0x13
@@ -231,6 +227,8 @@ class Write(_Payload):
         handle: from OPENED.
         total: bytes to write, in this frame and the DATA frames that follow it.
         data: the first of them.
+
+    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
     """
 
     TYPE: ClassVar[int] = 0x14
@@ -269,6 +267,8 @@ class Pwrite(_Payload):
         offset: where, unsigned.
         total: bytes to write, in this frame and the DATA frames that follow it.
         data: the first of them.
+
+    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
     """
 
     TYPE: ClassVar[int] = 0x15

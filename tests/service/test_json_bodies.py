@@ -1,0 +1,190 @@
+"""What a live service sends as JSON is what `docs/protocol.schema.json` says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
+from memhub.audit.schema import FIELDS
+from memhub.service import wire
+from memhub.service.wire.wide import WIDE
+from memhub.service.wire_page.schemas import OBSTACLES
+from memhub.service.wire_page.tables import ABORTS
+from service.service_rig import MIB, WINDOW, RawClient, lab, machine
+from source_rules import sources
+
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMA = json.loads((DOCS / "protocol.schema.json").read_text())
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+def faults(value: Any, schema: dict[str, Any], at: str = "") -> list[str]:
+    """Where a value is not as a schema says; a member that the schema does not know is one too."""
+    known = {"type", "required", "properties", "items", "enum", "anyOf", "$ref", "description"}
+    assert schema.keys() <= known | {"pattern", "minimum", "maximum"}
+    found: list[str] = []
+    if "$ref" in schema:
+        found += faults(value, SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], at)
+
+    if "anyOf" in schema and all(faults(value, it, at) for it in schema["anyOf"]):
+        found.append(f"{at}: {value!r} is none of {schema['anyOf']}")
+
+    sort = schema.get("type")
+    if sort is not None and not (
+        isinstance(value, _TYPES[sort]) and (sort == "boolean" or not isinstance(value, bool))
+    ):
+        return [*found, f"{at}: {value!r} is not of type {sort}"]
+
+    if "enum" in schema and value not in schema["enum"]:
+        found.append(f"{at}: {value!r} is not one of {schema['enum']}")
+
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        found.append(f"{at}: {value!r} does not match {schema['pattern']}")
+
+    if (
+        not schema.get("minimum", value) <= value <= schema.get("maximum", value)
+        if (sort == "integer")
+        else False
+    ):
+        found.append(f"{at}: {value!r} is out of bounds")
+
+    if sort == "array" and "items" in schema:
+        for number, item in enumerate(value):
+            found += faults(item, schema["items"], f"{at}[{number}]")
+
+    if sort == "object":
+        properties = schema.get("properties", {})
+        found += [f"{at}: no {name}" for name in schema.get("required", ()) if name not in value]
+        for name, item in value.items():
+            found += (
+                faults(item, properties[name], f"{at}.{name}")
+                if name in properties
+                else [f"{at}: {name} is not in the schema"]
+            )
+
+    return found
+
+
+def body(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+@pytest.mark.parametrize("features", [0, wire.FEATURES])
+async def test_live_bodies_are_as_the_schema_says(tmp_path: Path, features: int) -> None:
+    """Of both ways to write 64-bit numbers; and where they are asked for, all are strings."""
+    other = machine("slow", commit_latency=0.05)
+    async with lab(tmp_path, machine(), other) as it, it.connect("rival") as hub:
+        client = await RawClient.dial(it.address, features=features)
+        options = wire.SUBSCRIBE_REFUSED if features else None
+        await client.ask(wire.Subscribe(0, 0, 0, 0, "", options))
+        handle = await client.open()
+        slow = await hub.open("slow:/dev/mem")
+        rival = await hub.open("pc:/dev/mem")
+        bodies: list[tuple[str, Any]] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(slow.set_range, WINDOW, MIB, MDF_WRITECOMBINE)
+            claim = await rival.claim(WINDOW, MIB, lease=90)
+            await rival.set_range(0, MIB, MDF_UNCACHEABLE)
+            client.send(*client.protocol.send(wire.Claim(99, handle, 0, 500, WINDOW, MIB)))
+            for what in ("", "claims", "waits", "machines,rates"):
+                answer: Any = await client.ask(wire.Report(0, what, ""))
+                bodies.append(("report", json.loads(answer.data)))
+
+            for address in (0, 0xA0000, WINDOW, (1 << 36) - 1):
+                answer = await client.ask(wire.Explain(0, handle, address))
+                bodies.append(("explain", json.loads(answer.data)))
+
+            refused: Any = await client.ask(wire.Claim(0, handle, 0, 0, WINDOW, MIB))
+            bodies.append(("obstacles", json.loads(refused.obstacles)))
+            if features:
+                desc = wire.Set(0, handle, 0, 0, 0, 9000, bytes(32))
+                desc.desc = (3 * MIB).to_bytes(8, "little") + MIB.to_bytes(8, "little")
+                desc.desc += MDF_UNCACHEABLE.to_bytes(4, "little") + b"own".ljust(12, b"\0")
+                done: Any = await client.ask(desc)
+                bodies.append(("outcome", json.loads(done.outcome)))
+
+            it.hub.break_claim("pc", claim.fence, "why")
+
+        events: list[Any] = []
+        while not any(event.event == "claim.break" for event in events):
+            events += [m for m in await client.receive() if isinstance(m, wire.Event)]
+
+        bodies += [("event", json.loads(event.detail)) for event in events]
+        for name, value in bodies:
+            assert faults(value, body(name)) == []
+            assert wide_types(value) <= {str if features else int}
+
+        assert {name for name, _ in bodies} >= {"report", "explain", "obstacles", "event"}
+        client.close()
+
+
+def wide_types(value: Any) -> set[type]:
+    """The types of the 64-bit numbers in a body."""
+    if isinstance(value, list):
+        return {kind for item in value for kind in wide_types(item)}
+
+    if not isinstance(value, dict):
+        return set()
+
+    found = {kind for key, it in value.items() if key not in WIDE for kind in wide_types(it)}
+    wide = [value[key] for key in WIDE & value.keys() if value[key] is not None]
+
+    return found | {
+        type(it) for many in wide for it in (many if isinstance(many, list) else [many])
+    }
+
+
+@pytest.mark.parametrize("name", ["report", "explain"])
+def test_the_examples_of_the_page_fit_the_schema(name: str) -> None:
+    found = re.search(
+        rf"^```json {name}\n(.*?)^```", (DOCS / "protocol.md").read_text(), re.M | re.S
+    )
+    assert found is not None
+    assert faults(json.loads(found[1]), body(name)) == []
+
+
+def test_the_schema_refuses_what_is_not_so() -> None:
+    fine = {"kind": "claim", "base": "5"}
+    assert faults([fine], body("obstacles")) == []
+    for wrong in (
+        {},
+        {"kind": "x"},
+        {**fine, "base": "-5"},
+        {**fine, "new": 1},
+        {**fine, "slot": "1"},
+    ):
+        assert faults([wrong], body("obstacles"))
+
+
+def test_the_wide_members_are_those_of_the_log_and_two_more() -> None:
+    wide = {name for name, it in FIELDS.items() if it.type.strip("[]") in ("u64", "ns")}
+    assert {*wide, "seq", "address", "physical"} == WIDE
+
+
+def test_every_word_for_what_stood_in_the_way_is_on_the_page() -> None:
+    text = "".join(source.text for source in sources("memhub/core", "plugins", "memhub/x86"))
+    made = set(re.findall(r'Obstacle\(\s*kind="(\w+)"|, kind="(\w+)"\)', text))
+    assert {word for pair in made for word in pair if word} <= set(OBSTACLES)
+
+
+def test_every_word_of_an_abort_is_on_the_page() -> None:
+    text = "".join(source.text for source in sources("memhub/service/wire"))
+    said = set(
+        re.findall(r'^\s+(?:f?"[^\n]*", )?"([a-z]+-[a-z-]+)",?$|, "([a-z]+-[a-z-]+)"\)', text, re.M)
+    )
+    assert {word for pair in said for word in pair if word} | {"malformed"} == set(ABORTS)
