@@ -42,14 +42,17 @@ _NESTED: Final = frozenset({dict, list, tuple})
 
 
 def widen(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """A JSON object or list with these numbers as strings."""
-    if type(value) is not dict:
-        return [widen(it) if type(it) in _NESTED else it for it in value]
+    """A JSON value with these numbers as strings."""
+    if type(value) is dict:
+        return {
+            key: _as_text(it) if key in WIDE else widen(it) if type(it) in _NESTED else it
+            for key, it in value.items()
+        }
 
-    return {
-        key: _as_text(it) if key in WIDE else widen(it) if type(it) in _NESTED else it
-        for key, it in value.items()
-    }
+    if type(value) not in _NESTED:
+        return value
+
+    return [widen(it) if type(it) in _NESTED else it for it in value]
 
 
 def _as_text(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
