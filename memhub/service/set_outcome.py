@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 from memhub.service import wire
-from memhub.service.client_errors import malformed_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
-
     from memhub.core.replies import SetOutcome
 
 
 def set_outcome(answer: wire.SetDone | wire.IoctlDone) -> SetOutcome | None:
-    """What SET_DONE says; None for IOCTL_DONE, and where it was too long for a frame.
-
-    Raises:
-        DeviceError: EPROTO; it is not an object with the fields of an outcome.
-    """
-    if not isinstance(answer, wire.SetDone) or not answer.outcome:
+    """What SET_DONE says; None for IOCTL_DONE, and where it was too long for a frame."""
+    if not isinstance(answer, wire.SetDone) or answer.slots == wire.OUTCOME_LEFT_OUT:
         return None
 
-    outcome = answer.outcome
-
-    import json
-
-    from memhub.abi import RangeDesc
+    from memhub.abi import LP64
     from memhub.core.replies import SetOutcome
 
-    try:
-        row = json.loads(outcome)
-        before, after = (
-            tuple([RangeDesc(int(base), int(size), *label) for base, size, *label in side])
-            for side in (_descs(row, "before"), _descs(row, "after"))
-        )
-        msrs = {
-            number: (int(old), int(new))
-            for number, old, new in zip(
-                row["msrs"], row["before_msr"], row["after_msr"], strict=True
-            )
-        }
-        slots, claimed, released = (tuple(row[name]) for name in ("slots", "claimed", "released"))
+    data, unpack = answer.outcome, LP64.unpack
+    numbers = answer.slots * wire.OUTCOME_SLOT.size
+    registers = numbers + (answer.claimed + answer.released) * 4
+    rows = [*wire.OUTCOME_SLOT.iter_unpack(data[:numbers])]
+    touched = memoryview(data[numbers:registers]).cast("I").tolist()
 
-        return SetOutcome(slots, before, after, msrs, claimed, released, answer.fence or None)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise malformed_answer(f"SET was answered with {outcome!r:.80}: {error!r}") from error
-
-
-def _descs(row: dict[str, Any], side: str) -> Iterator[tuple[Any, Any, Any, bytes]]:
-    owners = [it.encode("latin-1").ljust(8, b"\0") for it in row[f"{side}_owner"]]
-    columns = (row[f"{side}_{name}"] for name in ("base", "length", "flags"))
-
-    return zip(*columns, owners, strict=True)
+    return SetOutcome(
+        tuple([slot for slot, _, _ in rows]),
+        tuple([unpack(before) for _, before, _ in rows]),
+        tuple([unpack(after) for _, _, after in rows]),
+        {it[0]: it[1:] for it in wire.OUTCOME_MSR.iter_unpack(data[registers:])},
+        tuple(touched[: answer.claimed]),
+        tuple(touched[answer.claimed :]),
+        answer.fence or None,
+    )

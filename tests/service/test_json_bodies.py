@@ -111,13 +111,6 @@ async def test_live_bodies_are_as_the_schema_says(tmp_path: Path, features: int)
 
             refused: Any = await client.ask(wire.Claim(0, handle, 0, 0, WINDOW, MIB))
             bodies.append(("obstacles", json.loads(refused.obstacles)))
-            if features:
-                desc = wire.Set(0, handle, 0, 0, 0, 9000, bytes(32))
-                desc.desc = (3 * MIB).to_bytes(8, "little") + MIB.to_bytes(8, "little")
-                desc.desc += MDF_UNCACHEABLE.to_bytes(4, "little") + b"own".ljust(12, b"\0")
-                done: Any = await client.ask(desc)
-                bodies.append(("outcome", json.loads(done.outcome)))
-
             it.hub.break_claim("pc", claim.fence, "why")
 
         events: list[Any] = []

@@ -118,7 +118,7 @@ def test_an_answer_of_a_feature_that_was_not_granted_is_unknown() -> None:
     client.receive(Welcome(0, 1, 0, 0, 4096, 8, 8, 0, "memhub").encode())
 
     with pytest.raises(ProtocolError, match="type 0x85 is not a frame"):
-        client.receive(SetDone(1, 0, b"").encode())
+        client.receive(SetDone(1, 0, 0, 0, 0, 0, b"").encode())
 
 
 def test_a_field_that_came_late_may_be_missing() -> None:

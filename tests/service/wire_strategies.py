@@ -14,6 +14,7 @@ from memhub.service.wire import (
     Mapped,
     Message,
     Pwrite,
+    SetDone,
     Write,
     map_table,
 )
@@ -25,6 +26,7 @@ ALL: tuple[type[Message], ...] = tuple(dict.fromkeys(FROM_CLIENT + FROM_SERVER))
 u16, u32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 u64 = st.integers(0, 0xFFFFFFFFFFFFFFFF)
 ids = st.integers(1, 0xFFFFFFFF)
+few = st.integers(0, 3)
 raw = st.binary(max_size=40)
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 models = st.integers(0, 2)
@@ -86,6 +88,15 @@ _SPECIAL: dict[type[Message], st.SearchStrategy[Message]] = {
     ),
     Mapped: st.builds(
         lambda i, r, t: Mapped(i, r, map_table(t)), ids, u32, st.lists(rows, max_size=4)
+    ),
+    SetDone: st.builds(
+        lambda i, f, s, c, r, m: SetDone(i, f, s, c, r, m, bytes(68 * s + 4 * (c + r) + 20 * m)),
+        ids,
+        u64,
+        few,
+        few,
+        few,
+        few,
     ),
 }
 

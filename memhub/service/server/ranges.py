@@ -6,7 +6,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from memhub.audit.rows.ranges import desc_columns, msr_columns
+from memhub.abi import LP64
 from memhub.core.requests import (
     AwaitFree,
     BreakClaim,
@@ -115,22 +115,19 @@ def set_range(session: Session, it: wire.Set) -> Answer:
 
 
 def _set_done(session: Session, request: int, outcome: SetOutcome) -> wire.SetDone:
-    """The answer to SET; the outcome has the members of a `request.set` in the log."""
-    empty: dict[str, object] = {"msrs": (), "before_msr": (), "after_msr": ()}
-    row = {
-        "slots": outcome.slots,
-        **desc_columns("before", outcome.before),
-        **desc_columns("after", outcome.after),
-        "claimed": outcome.claimed,
-        "released": outcome.released,
-        "fence": outcome.fence,
-        **(msr_columns(outcome.msrs) if outcome.msrs else empty),
-    }
-    text = session.tasks.to_json(row)
+    """The answer to SET."""
+    slots, before, after, msrs, claimed, released, fence = outcome
+    sides = zip(map(LP64.pack, before), map(LP64.pack, after), strict=True)
+    rows = [wire.OUTCOME_SLOT.pack(slot, *side) for slot, side in zip(slots, sides, strict=True)]
+    rows += [slot.to_bytes(4, "little") for slot in (*claimed, *released)]
+    rows += [wire.OUTCOME_MSR.pack(number, *values) for number, values in msrs.items()]
+    data = b"".join(rows)
+    if len(data) + 16 > session.max_body:
+        return wire.SetDone(request, fence or 0, wire.OUTCOME_LEFT_OUT, 0, 0, 0, b"")
 
-    return wire.SetDone(
-        request, outcome.fence or 0, text if len(text) <= session.max_body - 8 else b""
-    )
+    counts = (len(slots), len(claimed), len(released), len(msrs))
+
+    return wire.SetDone(request, fence or 0, *counts, data)
 
 
 def explain_address(session: Session, it: wire.Explain) -> Answer:

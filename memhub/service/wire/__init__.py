@@ -40,6 +40,9 @@ from memhub.service.wire.protocol import pieces as pieces
 from memhub.service.wire.refusals import error_from_wire as error_from_wire
 from memhub.service.wire.refusals import error_to_wire as error_to_wire
 from memhub.service.wire.replies import OPEN_BUS_SIZE as OPEN_BUS_SIZE
+from memhub.service.wire.replies import OUTCOME_LEFT_OUT as OUTCOME_LEFT_OUT
+from memhub.service.wire.replies import OUTCOME_MSR as OUTCOME_MSR
+from memhub.service.wire.replies import OUTCOME_SLOT as OUTCOME_SLOT
 from memhub.service.wire.replies import Claimed as Claimed
 from memhub.service.wire.replies import Error as Error
 from memhub.service.wire.replies import Mapped as Mapped

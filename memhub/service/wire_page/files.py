@@ -29,7 +29,6 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "event fields": schemas.field_table,
     "report": schemas.report_table,
     "explain": lambda: schemas.member_table("explain"),
-    "outcome": lambda: schemas.member_table("outcome"),
     "strings": schemas.wide_list,
     "tcp": tables.tcp_keys,
 }

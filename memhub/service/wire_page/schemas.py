@@ -1,4 +1,4 @@
-"""The JSON bodies: of obstacles, REPORT, EXPLAIN, EVENT and SET_DONE, as a JSON schema."""
+"""The JSON bodies: of obstacles, REPORT, EXPLAIN and EVENT, as a JSON schema."""
 
 from __future__ import annotations
 
@@ -107,24 +107,6 @@ _REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
 #: The members that a machine has with `what` claims or waits alone, and with both.
 _ALWAYS: Final = ("machine", "arch")
 
-_OUTCOME: Final = (
-    "slots",
-    "before_base",
-    "before_length",
-    "before_flags",
-    "before_owner",
-    "after_base",
-    "after_length",
-    "after_flags",
-    "after_owner",
-    "msrs",
-    "before_msr",
-    "after_msr",
-    "claimed",
-    "released",
-    "fence",
-)
-
 _EXPLAIN: Final = {
     "address": ("int", "the address asked for"),
     "physical": ("int", "the physical address that it means"),
@@ -200,7 +182,6 @@ def schema() -> Schema:
             {**_audited(_event_fields()), "event": ("str", "what happened; see above")},
             ["event", "wall_ns", "mono_ns"],
         ),
-        "outcome": _object(_audited(_OUTCOME)),
         "explain": _object(_EXPLAIN),
         **{name: _object(members) for name, members in _REPORT.items()},
     }

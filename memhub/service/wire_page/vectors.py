@@ -20,11 +20,12 @@ _OBSTACLES: Final = (
     b'[{"kind":"claim","slot":1,"base":"3489660928","length":"1048576","process":"xorg",'
     b'"process_id":2}]'
 )
-_OUTCOME: Final = (
-    b'{"slots":[1],"before_base":["0"],"before_length":["0"],"before_flags":[0],'
-    b'"before_owner":[""],"after_base":["3489660928"],"after_length":["1048576"],'
-    b'"after_flags":[134217730],"after_owner":["Xorg"],"claimed":[1],"released":[],'
-    b'"fence":"7","msrs":[],"before_msr":[],"after_msr":[]}'
+_OUTCOME: Final = b"".join(
+    (
+        wire.OUTCOME_SLOT.pack(1, bytes(LP64.desc.size), _SHOWN),
+        (1).to_bytes(4, "little"),
+        wire.OUTCOME_MSR.pack(0x200, 0, 0xD0000001),
+    )
 )
 _EVENT: Final = (
     b'{"seq":"12","event":"claim.take","wall_ns":"1700000000000000000","mono_ns":"5",'
@@ -68,7 +69,7 @@ EXAMPLES: Final[tuple[Message, ...]] = (
     wire.Mapped(
         19, 3, wire.map_table([(0, 64 * _MIB, 0, "ram"), (1 << 32, _MIB, 64 * _MIB, "ram")])
     ),
-    wire.SetDone(9, 7, _OUTCOME),
+    wire.SetDone(9, 7, 1, 1, 0, 1, _OUTCOME),
     wire.Error(9, 16, 0, "EBUSY", "RangeBusy", "slot 1 is claimed by xorg", _OBSTACLES),
 )
 
