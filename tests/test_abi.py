@@ -40,6 +40,7 @@ FREEBSD_ERRNO = {
     "EINVAL": 22,
     "ENOTTY": 25,
     "ENOSPC": 28,
+    "EAGAIN": 35,
     "EOPNOTSUPP": 45,
     "ETIMEDOUT": 60,
     "ENOSYS": 78,
@@ -204,9 +205,6 @@ def test_every_defined_bit_has_one_word_and_no_other_bit_has_any(flags: int) -> 
 
 def test_error_numbers_are_freebsds() -> None:
     assert {code.name: code.value for code in abi.Errno} == FREEBSD_ERRNO
-
-
-# Values
 
 
 @given(sts.labels())

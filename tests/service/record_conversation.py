@@ -145,6 +145,11 @@ def _same_everywhere(frame: bytes) -> str:
     if not re.search(rb'"(pid|uid|seq)":', frame):
         return frame.hex()
 
+    if frame[4] == wire.Error.TYPE:  # the length of the reason depends on the process ids in it
+        at = 26 + int.from_bytes(frame[24:26], "little")
+        at += 2 + int.from_bytes(frame[at : at + 2], "little")
+        frame = frame[:at] + frame[at + 2 :]
+
     differs = rb'"(seq|pid|uid|seconds|duration_ns)":[-\d.e]+,?|\(pid \d+\)'
 
     return f"{frame[4:20].hex()} {re.sub(differs, b'', frame[28:]).hex()}"

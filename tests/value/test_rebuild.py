@@ -217,6 +217,7 @@ def test_a_row_read_back_is_the_same_row(arch: str, latency: float) -> None:
         for record in told:
             machine = rebuilder.machines[name]
             row = orjson.loads(orjson.dumps(record))
+            del row["seq"]  # a number of the listeners, where there is no log
             event = event_of(row, machine)
             if event is not None:
                 kinds.add(row["event"])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files as resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memhub.service.wire_page import schemas, tables, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Final
 
 _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "answers": tables.answers,
@@ -34,10 +33,13 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
+_PLACES: Final = re.compile(r"\{\{([^{}]+)\}\}")
+
+
 def files() -> dict[str, str]:
     """Name and text of each file that is generated."""
     template = resources(__package__).joinpath("template.md").read_text(encoding="utf-8")
-    page = re.sub(r"\{\{(.+?)\}\}", lambda found: _TABLES[found[1]](), template)
+    page = _PLACES.sub(lambda found: _TABLES[found[1]](), template)
 
     return {
         "protocol.md": page,

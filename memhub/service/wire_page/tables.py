@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 #: Every frame, by its number.
 FRAMES: Final = tuple(sorted({*FROM_CLIENT, *FROM_SERVER}, key=lambda it: it.TYPE))
 
+_MEMBERS: Final = re.compile(r"^    (\w+): (.*(?:\n        .*)*)", re.MULTILINE)
+_FOLDS: Final = re.compile(r"(?<!\n)\n(?!\n)")
+_ERRNOS: Final = re.compile(r"E[A-Z]+")
+
 SIZES: Final = {"u16": 2, "u32": 4, "u64": 8}
 
 #: What a field means where its class does not say otherwise.
@@ -116,14 +120,20 @@ def read_text(kind: type[Message]) -> FrameText:
     """Read the docstring of a message class."""
     text, _, errors = (inspect.getdoc(kind) or "").partition("\n\nErrors: ")
     summary, _, listed = text.partition("\n\nAttributes:\n")
-    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", listed, re.M)
-    said = {name: re.sub(r"\s+", " ", meaning).removesuffix(".") for name, meaning in found}
+    said = _members(listed)
 
     return FrameText(
-        re.sub(r"(?<!\n)\n(?!\n)", " ", summary),
+        _FOLDS.sub(" ", summary),
         {name: said.get(name) or _MEANINGS[name] for name in kind.KINDS},
-        tuple(re.findall(r"E[A-Z]+", errors)),
+        tuple(_ERRNOS.findall(errors)),
     )
+
+
+def _members(listed: str) -> dict[str, str]:
+    """The `Attributes` of a docstring."""
+    return {
+        name: " ".join(text.split()).removesuffix(".") for name, text in _MEMBERS.findall(listed)
+    }
 
 
 def unit(field: str) -> str:
@@ -237,7 +247,7 @@ def errors() -> str:
     for code in Errno:
         own = [it for it in leaves if it.default is code and it is not error_classes.DeviceError]
         words = "; ".join(
-            re.sub(r"\s+", " ", inspect.getdoc(it) or "").split(". ")[0].rstrip(".") for it in own
+            " ".join((inspect.getdoc(it) or "").split()).split(". ")[0].rstrip(".") for it in own
         )
         words = _ERRNO_WORDS.get(code.name) or words.replace("Raised when ", "")
         kinds = ", ".join(f"`{it.__name__}`" for it in own) or "`DeviceError`"
@@ -274,8 +284,7 @@ def map_kinds() -> str:
 def tcp_keys() -> str:
     """The keys of the service's TCP listener."""
     listed = (inspect.getdoc(TcpConfig) or "").partition("Attributes:\n")[2]
-    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", listed, re.M)
-    said = {name: re.sub(r"\s+", " ", text).removesuffix(".") for name, text in found}
+    said = _members(listed)
     lines = ((f"`{it.name}`", f"`{it.default}`", said[it.name]) for it in fields(TcpConfig))
 
     return table(("key", "default", "meaning"), lines)
