@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY
+from memhub.core.asked_driver import Plan
+from memhub.core.driver import Change
 from memhub.core.instant import Instant
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim
     from memhub.core.commits import Commit
     from memhub.core.machine import Machine
+    from memhub.core.range_table import RangeTable
     from memhub.core.waits import Wait
 
     Facts = dict[str, Any]
@@ -31,6 +34,7 @@ class MachineState:
         arch: its architecture's name.
         generation: how many times the table has changed.
         slots: every descriptor, in slot order; none where there are no range operations.
+        used: the slots that decide the type of a byte.
         msrs: its registers by number.
         claims: the claims, oldest first; None where the log does not tell.
         waits: the waits in their order; likewise.
@@ -43,6 +47,7 @@ class MachineState:
     arch: str
     generation: int
     slots: tuple[RangeDesc, ...]
+    used: tuple[int, ...]
     msrs: Mapping[int, int]
     claims: tuple[Claim, ...] | None
     waits: tuple[Wait, ...] | None
@@ -90,6 +95,19 @@ class State:
 
         return facts | {"notes": list(self.notes)} if self.notes else facts
 
+    def without(self, name: str | None) -> str:
+        """That a machine is not there, or that there is none, with what is not known of it."""
+        what = "no machine" if name is None else f"no machine {name!r}"
+        reason = f"there is {what} at record {self.seq} (machines: {', '.join(self.machines)})"
+
+        return "; ".join([reason, *self.notes_on(name)])
+
+    def notes_on(self, name: str | None) -> tuple[str, ...]:
+        """The notes on a machine, or all of them."""
+        start = "" if name is None else f"machine {name}: "
+
+        return tuple(note for note in self.notes if note.startswith(start))
+
 
 def state_of(
     rebuilder: Rebuilder, last: Mapping[str, Any], at: Instant | None, notes: tuple[str, ...] = ()
@@ -121,12 +139,21 @@ def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> Ma
         machine.arch.name,
         machine.generation,
         () if table is None else table.state.slots,
+        () if table is None else tuple(n for n in range(len(table)) if extent_of(table, n)),
         machine.spec.msrs if table is None else table.state.msrs,
         None if partial else tuple(machine.claims.claims.values()),
         None if partial else tuple(machine.waits),
         None if partial else tuple(machine.commits),
         at,
     )
+
+
+def extent_of(table: RangeTable, slot: int) -> range:
+    """The addresses of a slot that decides a type; none of one that does not."""
+    desc, state = table.state.slots[slot], table.state
+    lo, hi = table.driver.bounds(Plan(Change(()), state, state), (slot,))
+
+    return range(max(lo, desc.mr_base), min(hi, desc.mr_end))
 
 
 def partial_note(name: str, why: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.audit.failure import AuditError
@@ -60,6 +59,10 @@ class _Moment(NamedTuple):
 
         return bool(record["wall_ns"] > self.until_ns)
 
+    def is_at(self, record: Record) -> bool:
+        """Whether no later record need be read, which may be damaged, or not there yet."""
+        return self.last_seq is not None and bool(record["seq"] >= self.last_seq)
+
     def check_end(self, name: str, last: Record | None) -> None:
         """Refuse a record behind the last one."""
         if last is None or (self.last_seq is not None and last["seq"] < self.last_seq):
@@ -94,21 +97,26 @@ class Travel:
             DamagedLog: the chain breaks before a moment.
             AuditError: the log cannot be read up to there, or does not reach there.
         """
-        wanted = [_Moment.of(at) for at in moments]
-        found: dict[int, State] = {}
+        pending, found = dict(enumerate(map(_Moment.of, moments))), dict[int, State]()
         with self.rebuilder() as rebuilder:
-            for record in chain(self._records(), (None,)):
-                for index, moment in enumerate(wanted):
-                    if index not in found and (record is None or moment.is_before(record)):
+            records = self._records()
+            while pending:
+                record = next(records, None)
+                for index, moment in [*pending.items()]:
+                    if record is None or moment.is_before(record):
                         self._check(moment, record)
                         found[index] = self.state(rebuilder)
+                        del pending[index]
 
-                if record is None or len(found) == len(wanted):
+                if record is None or not pending:
                     break
 
                 self.apply(rebuilder, record)
+                for index in [it for it, moment in pending.items() if moment.is_at(record)]:
+                    found[index] = self.state(rebuilder)
+                    del pending[index]
 
-        return [found[index] for index in range(len(wanted))]
+        return [found[index] for index in range(len(moments))]
 
     def records_until(self, at: At) -> Iterator[Record]:
         """The records up to a moment; each is to be given to `apply`.
@@ -124,6 +132,8 @@ class Travel:
                 return
 
             yield record
+            if moment.is_at(record):
+                return
 
         self._check(moment, None)
 

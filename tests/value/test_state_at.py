@@ -203,7 +203,7 @@ def test_damage_before_the_moment_refuses_it_and_damage_behind_does_not(
     broken = tmp_path / "broken.jsonl"
     broken.write_bytes(b"".join((*lines[:100], *lines[101:])))
 
-    assert state_at(broken, 99) == state_at(log, 99)
+    assert state_at(broken, 100) == state_at(log, 100)
     for at in (101, 150, None):
         with pytest.raises(DamagedLog, match=r"after 100 records: line 101, .* 101 are missing"):
             state_at(broken, at)
