@@ -147,7 +147,7 @@ def blame(travel: Travel, address: int, at: At = None, machine: str | None = Non
         state = travel.state(rebuilder)
         answers = [found[name] for name in state.machines if name in found]
         if not answers:
-            raise AuditError(travel.path, state.without(machine))
+            raise AuditError(travel.name, state.without(machine))
 
         for it in answers:
             it.seq, it.wall_ns = state.seq, state.wall_ns
@@ -184,7 +184,7 @@ def _step(
 def _refusal(record: Record, address: int) -> Step | None:
     base, length = record.get("base"), record.get("length")
     if record["event"] == "undo":
-        spans = [*zip(record["before_base"], record["before_length"], strict=False)]
+        spans = [*zip(*(record.get(f"before_{it}", ()) for it in ("base", "length")), strict=False)]
     else:
         spans = [] if base is None or length is None else [(base, length)]
 

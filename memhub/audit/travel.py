@@ -6,6 +6,7 @@ way. Memory is bounded by what the machines hold.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memhub.audit.failure import AuditError
 from memhub.audit.reader import read_records
 from memhub.audit.sound import SoundLog
+from memhub.audit.source import STANDARD_INPUT
 from memhub.audit.states import State, state_of, time_text
 from memhub.core.instant import Instant
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from memhub.audit.rebuild import Rebuilder
@@ -89,6 +90,13 @@ class Travel:
     _last: Record | None = None
     _at: Instant | None = None
     _orphans: dict[str, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the log is called in messages."""
+        given = os.fspath(self.path)
+
+        return "standard input" if given == STANDARD_INPUT else given
 
     def states(self, moments: Sequence[At]) -> list[State]:
         """The machines at some moments, in the order in which these are given.
@@ -162,7 +170,7 @@ class Travel:
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             reason = f"record {record['seq']} cannot follow those before it: {what}"
-            raise AuditError(self.path, reason) from error
+            raise AuditError(self.name, reason) from error
 
         name = record.get("machine")
         if "generation" in record and name is not None and name not in rebuilder.machines:
@@ -191,10 +199,10 @@ class Travel:
     def _check(self, moment: _Moment, following: Record | None) -> None:
         """Refuse a moment before the first record, and a record after the last one."""
         if following is None:
-            moment.check_end(str(self.path), self._last)
+            moment.check_end(self.name, self._last)
         elif self._last is None or (self._at is None and moment.until_ns is not None):
             began = f"record {following['seq']} at {time_text(following['wall_ns'])}"
-            raise AuditError(str(self.path), f"the log begins later, with {began}")
+            raise AuditError(self.name, f"the log begins later, with {began}")
 
     def _records(self) -> Iterator[Record]:
         if not self.verified:

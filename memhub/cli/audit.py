@@ -64,14 +64,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 def _verify(chosen: argparse.Namespace) -> int:
     from memhub.audit import verify
     from memhub.audit.verify import parse_hash
-    from memhub.cli.terminal import print_json, progress
+    from memhub.cli.terminal import late_progress, print_json
 
     try:
         head = None if chosen.head is None else parse_hash(chosen.head)
     except ValueError as error:
         raise CommandFailed(f"--head: {error}") from error
 
-    with progress("verify") as tell:
+    with late_progress("verify") as tell:
         verdict = verify(chosen.file, head=head, progress=tell)
 
     if chosen.json:

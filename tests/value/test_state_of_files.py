@@ -42,7 +42,7 @@ def test_machines_of_a_killed_process_end_where_the_log_is_continued(tmp_path: P
     assert list(rebuild(read_records(path), ARCHES)) == ["two"]
 
 
-def _rotate(path: Path, seed: int) -> Generator[tuple[Traffic, AuditLog]]:
+def rotated_traffic(path: Path, seed: int) -> Generator[tuple[Traffic, AuditLog]]:
     with AuditLog.open(path) as log:
         traffic = Traffic("amd64-mtrr", seed, log=log)
         for _ in range(150):
@@ -60,7 +60,7 @@ def _rotate(path: Path, seed: int) -> Generator[tuple[Traffic, AuditLog]]:
 
 def test_a_rotated_file_tells_tables_and_says_what_it_does_not_tell(tmp_path: Path) -> None:
     path, tables = tmp_path / "a.jsonl", dict[int, Any]()
-    with closing(_rotate(path, 8)) as steps:
+    with closing(rotated_traffic(path, 8)) as steps:
         for traffic, log in steps:
             now = machine_state(traffic.machine, traffic.engine.now())
             tables[log.seq] = now
@@ -83,7 +83,7 @@ def test_a_rotated_file_tells_tables_and_says_what_it_does_not_tell(tmp_path: Pa
 
 def test_the_end_of_the_old_file_has_what_was_held_at_the_rotation(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    with closing(_rotate(path, 8)) as steps:
+    with closing(rotated_traffic(path, 8)) as steps:
         traffic, _ = next(steps)
         live = machine_state(traffic.machine, traffic.engine.now())
 
