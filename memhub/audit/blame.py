@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import LP64, RangeDesc
 from memhub.audit.failure import AuditError
-from memhub.audit.states import desc_facts, extent_of, partial_note, time_text
+from memhub.audit.states import desc_facts, extent_of, time_text
 from memhub.core.asked_driver import Plan
 from memhub.core.driver import Change
 from memhub.core.files import Caller, OpenFile, Principal
@@ -151,6 +151,7 @@ def blame(travel: Travel, address: int, at: At = None, machine: str | None = Non
 
         for it in answers:
             it.seq, it.wall_ns = state.seq, state.wall_ns
+            it.note = "; ".join(state.notes_on(it.machine)) or None
             _explain(it, rebuilder)
 
     return answers
@@ -239,6 +240,3 @@ def _explain(answer: Blame, rebuilder: Rebuilder) -> None:
     else:
         answer.type, answer.why = told.type, told.why
         answer.implementation_defined = told.implementation_defined
-
-    if name in rebuilder.partial:
-        answer.note = partial_note(name, rebuilder.partial[name])

@@ -28,13 +28,13 @@ class SoundLog:
 
     Attributes:
         name: what the log is called in messages.
-        notes: what is no break but should be known, once all records were read.
+        torn: that the last line is unfinished, once all records were read; None if it is not.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None
     ) -> None:
-        self.notes: list[str] = []
+        self.torn: str | None = None
         self.name = ""
         self._path = path
         self._progress = progress
@@ -42,7 +42,7 @@ class SoundLog:
     def records(self) -> Iterator[dict[str, Any]]:
         """Each record that verifies, in order; memory is bounded as for `read_records`.
 
-        An unfinished last line took no effect and is left out, with a note.
+        An unfinished last line took no effect and is left out, and `torn` says so.
 
         Raises:
             DamagedLog: the chain breaks here, or the log has no record.
@@ -80,6 +80,4 @@ class SoundLog:
         if walk.broken is None or walk.broken.kind != "torn":
             self._check(walk)
         else:
-            self.notes.append(f"{walk.broken}; it is left out")
-
-        self.notes += walk.notes
+            self.torn = f"{walk.broken}; it is left out"

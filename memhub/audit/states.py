@@ -103,10 +103,12 @@ class State:
         return "; ".join([reason, *self.notes_on(name)])
 
     def notes_on(self, name: str | None) -> tuple[str, ...]:
-        """The notes on a machine, or all of them."""
-        start = "" if name is None else f"machine {name}: "
-
-        return tuple(note for note in self.notes if note.startswith(start))
+        """The notes on a machine and those on the whole log, or all notes."""
+        return tuple(
+            note
+            for note in self.notes
+            if name is None or note.startswith((f"machine {name}: ", "line "))
+        )
 
 
 def state_of(

@@ -90,6 +90,7 @@ class Travel:
     _last: Record | None = None
     _at: Instant | None = None
     _orphans: dict[str, int] | None = None
+    _sound: SoundLog | None = None
 
     @property
     def name(self) -> str:
@@ -183,13 +184,14 @@ class Travel:
     def state(self, rebuilder: Rebuilder) -> State:
         """The machines as they are after the records so far."""
         assert self._last is not None
+        torn = None if self._sound is None else self._sound.torn
         orphans = (
             f"machine {name}: record {seq} is the first about it, and its device.attach is not "
             f"in the log: nothing of it is known"
             for name, seq in (self._orphans or {}).items()
         )
 
-        return state_of(rebuilder, self._last, self._at, tuple(orphans))
+        return state_of(rebuilder, self._last, self._at, (*orphans, *([torn] if torn else ())))
 
     def _note_orphan(self, name: str, record: Record) -> None:
         self._orphans = {} if self._orphans is None else self._orphans
@@ -208,7 +210,9 @@ class Travel:
         if not self.verified:
             return read_records(self.path, typed=True)
 
-        return SoundLog(self.path, self.progress).records()
+        self._sound = SoundLog(self.path, self.progress)
+
+        return self._sound.records()
 
 
 def _is_own(record: Record) -> bool:

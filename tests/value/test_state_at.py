@@ -220,11 +220,16 @@ def test_an_unverified_log_is_taken_as_it_is(log: Path, tmp_path: Path) -> None:
     assert state_at(altered, verified=False) == state_at(log)
 
 
-def test_an_unfinished_last_line_is_left_out(log: Path, tmp_path: Path) -> None:
+def test_an_unfinished_last_line_is_left_out_and_named(log: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn.jsonl"
     torn.write_bytes(log.read_bytes()[:-40])
 
-    assert state_at(torn) == state_at(log, len(list(read_records(log))) - 1)
+    told, before = state_at(torn), state_at(log, len(list(read_records(log))) - 1)
+    (note,) = told.notes
+    assert (told.seq, told.machines) == (before.seq, before.machines)
+    assert f"line {told.seq + 1}, byte " in note
+    assert "the last line is unfinished" in note
+    assert state_at(torn, told.seq).notes == ()
 
 
 def test_a_log_without_its_beginning_tells_nothing_and_says_so(log: Path, tmp_path: Path) -> None:
