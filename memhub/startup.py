@@ -112,6 +112,7 @@ def describe_spec(spec: MachineSpec) -> str:
                 "signature": cpu.signature,
                 "phys_bits": cpu.phys_bits,
                 "mtrr": cpu.mtrr,
+                "tom2": cpu.tom2,
             },
             "options": dict(spec.options),
             "memory": [[r.base, r.length, r.kind] for r in spec.memory],

@@ -6,6 +6,8 @@ log      AuditLog, the writer                   verify  where a chain breaks
 schema   every field and event                  reader  records and counts
 line     what a line may hold                   source  files, pipes and gzip, read once
 place    whether the path leads to the file     select  which records a question is about
+rebuild  machines from records                  sound   records, their chain checked on the way
+travel   what the machines were at a moment     states  that as a value
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ from memhub.audit.schema import SCHEMA_VERSION as SCHEMA_VERSION
 from memhub.audit.select import Selection as Selection
 from memhub.audit.select import Window as Window
 from memhub.audit.sink import Durability as Durability
+from memhub.audit.sound import DamagedLog as DamagedLog
+from memhub.audit.states import MachineState as MachineState
+from memhub.audit.states import State as State
 from memhub.audit.tail import EndedFile as EndedFile
 from memhub.audit.tail import RecoveredTail as RecoveredTail
+from memhub.audit.travel import state_at as state_at
 from memhub.audit.verify import Break as Break
 from memhub.audit.verify import Verdict as Verdict
 from memhub.audit.verify import verify as verify
@@ -32,16 +38,20 @@ __all__ = (
     "AuditError",
     "AuditLog",
     "Break",
+    "DamagedLog",
     "Durability",
     "EndedFile",
+    "MachineState",
     "Mark",
     "RecoveredTail",
     "Selection",
+    "State",
     "Summary",
     "Verdict",
     "Window",
     "read_lines",
     "read_records",
+    "state_at",
     "summary",
     "verify",
 )

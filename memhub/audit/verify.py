@@ -115,7 +115,7 @@ def verify(
         AuditError: the file cannot be read, or its compressed data are damaged.
         ValueError: `head` is not 64 hex digits.
     """
-    walk = _Walk(parse_hash(head) if head is not None else None)
+    walk = ChainWalk(parse_hash(head) if head is not None else None)
     with open_source(path) as source:
         try:
             for block in source.blocks():
@@ -128,7 +128,7 @@ def verify(
             where = f"line {walk.lines + 1}"
             raise AuditError(source.name, f"audit log not read: {where}: {error}") from error
 
-        walk.finish(in_use=bool(walk.rest) and _in_use(source))
+        walk.finish(in_use=bool(walk.rest) and is_in_use(source))
         known = source.size if source.plain else None
 
         return walk.verdict(source.name, walk.taken if known is None else known)
@@ -150,7 +150,8 @@ def parse_hash(text: str) -> str:
     return digits
 
 
-def _in_use(source: Source) -> bool:
+def is_in_use(source: Source) -> bool:
+    """Whether a writer has the file locked."""
     if source.size is None or not source.plain:
         return False
 
@@ -164,7 +165,7 @@ def _in_use(source: Source) -> bool:
     return False
 
 
-class _Walk:
+class ChainWalk:
     """The state of one pass: the position, and what the next record must say."""
 
     def __init__(self, wanted: str | None) -> None:

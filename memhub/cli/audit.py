@@ -1,10 +1,11 @@
-"""Verify an audit log's chain, sum it up, or show its records.
+"""Verify an audit log's chain, sum it up, show its records, or tell what was at a moment.
 
-FILE is a file, a pipe, or - for standard input, plain or compressed with gzip (with zstd where
+A log is a file, a pipe, or - for standard input, plain or compressed with gzip (with zstd where
 Python can read it).
 
-exit codes: 0, 1 if the chain is broken, 2 if the log cannot be read, a line is not a record
-(summary and show), or an argument is wrong
+exit codes: 0, 1 if the chain is broken (state, diff, blame: before the moment) or no machine has a
+type for the address (blame), 2 if the log cannot be read, a line is not a record, or an argument is
+wrong
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.cli.amounts import extent, whole_number
 from memhub.cli.failures import CommandFailed
 from memhub.cli.selecting import add_selection_arguments, selection_of
+from memhub.cli.travel import add_travel_verbs, run_travel_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -52,24 +54,24 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     for verb in (total, show):
         add_selection_arguments(verb)
 
+    add_travel_verbs(verbs)
     chosen = parser.parse_args(arguments)
-    if chosen.verb == "verify":
-        return _verify(chosen)
+    run = {"verify": _verify, "summary": _summary, "show": _show}.get(chosen.verb)
 
-    return _summary(chosen) if chosen.verb == "summary" else _show(chosen)
+    return run_travel_verb(chosen) if run is None else run(chosen)
 
 
 def _verify(chosen: argparse.Namespace) -> int:
     from memhub.audit import verify
     from memhub.audit.verify import parse_hash
-    from memhub.cli.terminal import print_json, progress
+    from memhub.cli.terminal import late_progress, print_json
 
     try:
         head = None if chosen.head is None else parse_hash(chosen.head)
     except ValueError as error:
         raise CommandFailed(f"--head: {error}") from error
 
-    with progress("verify") as tell:
+    with late_progress("verify") as tell:
         verdict = verify(chosen.file, head=head, progress=tell)
 
     if chosen.json:

@@ -25,5 +25,5 @@ COMMANDS: Final = {
     "top": Command("top", "machines, who holds what, who waits for whom, as it changes"),
     "exec": Command("run_program", "a program whose /dev/mem and /dev/kmem are a machine's"),
     "replay": Command("replay", "recorded answers of real drivers against what is installed"),
-    "audit": Command("audit", "verify, sum up or show an audit log"),
+    "audit": Command("audit", "verify or show an audit log, or what was at a moment of it"),
 }

@@ -10,6 +10,7 @@ from memhub.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     import argparse
+    from datetime import datetime
 
     from memhub.audit import Selection, Window
 
@@ -103,10 +104,29 @@ def _moment(option: str, text: str | None) -> tuple[int | None, int | None]:
     if text is None:
         return None, None
 
-    if text.isdecimal() and len(text) < 20:
-        return None, int(text)
-
     from datetime import UTC, datetime, timedelta
+
+    when = moment(option, text)
+    if isinstance(when, int):
+        return None, when
+
+    return (when - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * 1000, None
+
+
+def moment(option: str, text: str) -> int | datetime:
+    """Read the number of a record, or a time, which is in UTC where it has no zone.
+
+    Args:
+        option: what the text was given for.
+        text: the text.
+
+    Raises:
+        CommandFailed: it is neither.
+    """
+    if text.isdecimal() and len(text) < 20:
+        return int(text)
+
+    from datetime import UTC, datetime
 
     try:
         when = datetime.fromisoformat(text)
@@ -115,6 +135,4 @@ def _moment(option: str, text: str | None) -> tuple[int | None, int | None]:
             f"{option}: {text!r} is neither a record's number nor a time as 2026-01-31T12:00:00"
         ) from None
 
-    when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-
-    return (when - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * 1000, None
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
 
 from memhub.cli.folding import breaks, fold, width
@@ -211,6 +212,31 @@ def progress(label: str) -> Iterator[Progress]:
     ) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def late_progress(label: str, after: float = 1.0) -> Iterator[Progress]:
+    """Show the progress of work once it has taken some time.
+
+    Args:
+        label: as for `progress`.
+        after: how long, in seconds.
+
+    Yields:
+        as `progress` does.
+    """
+    due = monotonic() + after
+    with ExitStack() as stack:
+        shown: Progress | None = None
+
+        def tell(done: int, total: int) -> None:
+            nonlocal shown
+            if shown is None and monotonic() >= due:
+                shown = stack.enter_context(progress(label))
+            if shown is not None:
+                shown(done, total)
+
+        yield tell
 
 
 @contextmanager

@@ -10,7 +10,9 @@ read     rows to facts
 
 from __future__ import annotations
 
+from memhub.audit.rows.claims import wait_words as wait_words
 from memhub.audit.rows.read import event_of as event_of
 from memhub.audit.rows.read import machine_of as machine_of
+from memhub.audit.rows.read import plan_of as plan_of
 from memhub.audit.rows.write import WRITERS as WRITERS
 from memhub.audit.rows.write import row_of as row_of

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from memhub.core.claims import Claim, ClaimChange
     from memhub.core.instant import Instant
+    from memhub.core.waits import Wait
 
     Row = dict[str, Any]
 
@@ -148,11 +149,7 @@ def _claim_ended(it: events.ClaimEnded, _ended: int) -> Row:
 
 def _wait_columns(event: str, it: events.WaitBegun | events.WaitEnded) -> Row:
     wait = it.wait
-    request = wait.request
-    op = "claim" if isinstance(request, ClaimRange) else "wait"
-    owner = None
-    if isinstance(request, SetRange):
-        op, owner = asked_operation(request.arg), label_of(request.desc.mr_owner)
+    op, owner = wait_words(wait)
 
     return {
         **stamp_columns(event, it.at),
@@ -164,6 +161,15 @@ def _wait_columns(event: str, it: events.WaitBegun | events.WaitEnded) -> Row:
         "wait": wait.number,
         "generation": it.generation,
     }
+
+
+def wait_words(wait: Wait) -> tuple[str, str | None]:
+    """What a wait is for, in one word, and the label that was asked for."""
+    request = wait.request
+    if isinstance(request, SetRange):
+        return asked_operation(request.arg), label_of(request.desc.mr_owner)
+
+    return "claim" if isinstance(request, ClaimRange) else "wait", None
 
 
 def _wait_begun(it: events.WaitBegun, _ended: int) -> Row:

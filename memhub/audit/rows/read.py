@@ -67,6 +67,7 @@ def machine_of(row: Row, arches: Mapping[str, Arch]) -> Machine:
     machine = Machine.make(spec, arches[spec.arch])
     if machine.table is not None:
         machine.table.state = RangeState(descs_of("after", row), msrs)
+        machine.table.generation = row["generation"]
 
     return machine
 
@@ -164,7 +165,7 @@ def _set(row: Row, machine: Machine) -> events.Event:
     at, began, arg = instant_of(row), _began(row), _arg(row)
     if row["errno"] is None:
         request = SetRange(caller.handle, arg, _asked(row))
-        plan = _plan(row, machine)
+        plan = plan_of(row, machine)
         expires = mono_time(row["expires_ns"], at)
 
         return set_event(machine, caller, request, plan, at, began, expires, commit)
@@ -178,8 +179,13 @@ def _set(row: Row, machine: Machine) -> events.Event:
     return events.SetRefused(caller, at, began, arg, desc, row["generation"], error, told, commit)
 
 
-def _plan(row: Row, machine: Machine) -> Plan:
-    """What a row says that a table became."""
+def plan_of(row: Row, machine: Machine) -> Plan:
+    """What a row says that a table became.
+
+    Args:
+        row: a `request.set` or `undo` that succeeded.
+        machine: the machine before it.
+    """
     before = machine.require_table().state
     slots = dict(zip(row["slots"], descs_of("after", row), strict=True))
     changed = {slot: desc for slot, desc in slots.items() if before.slots[slot] != desc}
@@ -208,7 +214,7 @@ def _undone(row: Row, machine: Machine) -> events.Event:
     caller = machine.files[row["handle"]].caller
     (slot,) = row.get("written", row["slots"])
     error = None if row["errno"] is None else _error(row)
-    plan = _plan(row, machine)
+    plan = plan_of(row, machine)
     rows = descs_of("before", row), descs_of("after", row)
     outcome = SetOutcome(tuple(row["slots"]), *rows, msrs_of(row))
     holder = machine.claims.holder(slot)

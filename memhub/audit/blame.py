@@ -1,0 +1,242 @@
+"""Why an address has its memory type: what changed it, and what was refused on the way."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.abi import LP64, RangeDesc
+from memhub.audit.failure import AuditError
+from memhub.audit.states import desc_facts, extent_of, time_text
+from memhub.core.asked_driver import Plan
+from memhub.core.driver import Change
+from memhub.core.files import Caller, OpenFile, Principal
+from memhub.core.transfers import explain
+from memhub.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.audit.rebuild import Rebuilder
+    from memhub.audit.travel import At, Record, Travel
+    from memhub.core.driver import RangeState
+    from memhub.core.machine import Machine
+
+    Facts = dict[str, Any]
+
+#: How many of the latest steps are kept for each machine.
+STEPS_MAX: Final = 1000
+
+#: The records that can change a type, or say that it was not changed.
+_EVENTS: Final = frozenset({"device.attach", "request.set", "undo"})
+
+_EMPTY: Final = RangeDesc(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One record on the way to an address's type.
+
+    Attributes:
+        record: the record, as it is in the log.
+        types: the type before and after; the first is None where a machine starts, both are None
+            where nothing was changed.
+        slots: the slots that changed and that cover the address before or after, each with both
+            descriptors; of a machine that starts, all that cover it.
+    """
+
+    record: Record
+    types: tuple[str | None, str | None]
+    slots: Mapping[int, tuple[RangeDesc, RangeDesc]]
+
+    def facts(self) -> Facts:
+        """The step as JSON."""
+        get = self.record.get
+        names = ("event", "op", "process", "process_id", "pid", "owner", "base", "length",
+                 "attributes", "errno", "reason")  # fmt: skip
+
+        return {
+            "seq": self.record["seq"],
+            "time": time_text(self.record["wall_ns"]),
+            **{name: get(name) for name in names},
+            "before": self.types[0],
+            "after": self.types[1],
+            "slots": [
+                {"slot": slot, "before": desc_facts(old), "after": desc_facts(new)}
+                for slot, (old, new) in self.slots.items()
+            ],
+        }
+
+
+@dataclass(slots=True)
+class Blame:
+    """Why an address of one machine has its type at a moment.
+
+    Attributes:
+        machine: its name.
+        arch: its architecture's name.
+        address: the physical address.
+        seq: the last record before the moment.
+        wall_ns: when that was.
+        type: the effective type; None where the machine has none for the address.
+        why: which descriptor or register decides it, as `explain` says; or why there is no type.
+        implementation_defined: the architecture leaves this combination to the CPU.
+        steps: what changed the address, and what was refused, from the machine's start, oldest
+            first; the latest STEPS_MAX.
+        omitted: how many older steps there are.
+        note: what the log does not tell, or None.
+    """
+
+    machine: str
+    arch: str
+    address: int
+    seq: int = 0
+    wall_ns: int = 0
+    type: str | None = None
+    why: str = ""
+    implementation_defined: bool = False
+    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=STEPS_MAX))
+    omitted: int = 0
+    note: str | None = None
+
+    def add(self, step: Step) -> None:
+        """Keep one more step."""
+        self.omitted += len(self.steps) == STEPS_MAX
+        self.steps.append(step)
+
+    def facts(self) -> Facts:
+        """The answer as JSON; `note` is there where something is not known."""
+        names = ("machine", "arch", "address", "seq", "type", "why", "implementation_defined")
+        facts = {
+            **{name: getattr(self, name) for name in names},
+            "time": time_text(self.wall_ns),
+            "steps": [it.facts() for it in self.steps],
+            "omitted": self.omitted,
+        }
+
+        return facts if self.note is None else facts | {"note": self.note}
+
+
+def blame(travel: Travel, address: int, at: At = None, machine: str | None = None) -> list[Blame]:
+    """Why an address has its type at a moment, on each machine.
+
+    Args:
+        travel: the log to read.
+        address: a physical address.
+        at: the moment, as for `state_at`.
+        machine: only this machine.
+
+    Returns:
+        an answer for each machine that there is at the moment.
+
+    Raises:
+        DamagedLog: the chain breaks before the moment.
+        AuditError: the log cannot be read up to there, does not reach there, or has no such machine
+            then.
+    """
+    found: dict[str, Blame] = {}
+    with travel.rebuilder() as rebuilder:
+        for record in travel.records_until(at):
+            name = record.get("machine")
+            if record["event"] not in _EVENTS or (machine is not None and name != machine):
+                travel.apply(rebuilder, record)
+            else:
+                _step(travel, rebuilder, record, address, found)
+
+        state = travel.state(rebuilder)
+        answers = [found[name] for name in state.machines if name in found]
+        if not answers:
+            raise AuditError(travel.name, state.without(machine))
+
+        for it in answers:
+            it.seq, it.wall_ns = state.seq, state.wall_ns
+            it.note = "; ".join(state.notes_on(it.machine)) or None
+            _explain(it, rebuilder)
+
+    return answers
+
+
+def _step(
+    travel: Travel, rebuilder: Rebuilder, record: Record, address: int, found: dict[str, Blame]
+) -> None:
+    """Apply a record, and note it if it concerns the address."""
+    name = record.get("machine", "")
+    machine = rebuilder.machines.get(name)
+    before = None if machine is None or machine.table is None else machine.table.state
+    travel.apply(rebuilder, record)
+    machine = rebuilder.machines.get(name)
+    if machine is None:
+        return
+
+    if record["event"] == "device.attach":
+        found[name] = Blame(name, machine.arch.name, address)
+        before = None
+
+    if record.get("errno") is not None:
+        step = _refusal(record, address)
+    else:
+        step = _change(machine, before, found[name], record)
+
+    if step is not None:
+        found[name].add(step)
+
+
+def _refusal(record: Record, address: int) -> Step | None:
+    base, length = record.get("base"), record.get("length")
+    if record["event"] == "undo":
+        spans = [*zip(*(record.get(f"before_{it}", ()) for it in ("base", "length")), strict=False)]
+    else:
+        spans = [] if base is None or length is None else [(base, length)]
+
+    touches = any(base <= address < base + max(length, 1) for base, length in spans)
+
+    return Step(record, (None, None), {}) if touches else None
+
+
+def _change(
+    machine: Machine, before: RangeState | None, so_far: Blame, record: Record
+) -> Step | None:
+    table, address = machine.table, so_far.address
+    if table is None:
+        return None
+
+    after = table.state
+    if before is None:
+        covering = {
+            slot: (_EMPTY, desc)
+            for slot, desc in enumerate(after.slots)
+            if address in extent_of(table, slot)
+        }
+        so_far.type = table.types.at(address)
+
+        return Step(record, (None, so_far.type), covering)
+
+    old = new = so_far.type
+    lo, hi = table.driver.bounds(Plan(Change(()), before, after), record["slots"])
+    if not lo <= address < hi:
+        return None
+
+    new = so_far.type = table.types.at(address)
+    pairs = {slot: (before.slots[slot], after.slots[slot]) for slot in record["slots"]}
+    changed = {
+        slot: pair
+        for slot, pair in pairs.items()
+        if pair[0] != pair[1] and any(it.mr_base <= address < it.mr_end for it in pair)
+    }
+
+    return Step(record, (old, new), changed) if changed or old != new else None
+
+
+def _explain(answer: Blame, rebuilder: Rebuilder) -> None:
+    """Say what the type is, as a client that asks `explain` is told."""
+    name = answer.machine
+    caller = Caller(name, answer.arch, "mem", Principal(0, "audit"), 0)
+    file = OpenFile(caller, readable=True, writable=False, undo=False, model=LP64)
+    try:
+        told = explain(rebuilder.machines[name], file, answer.address)
+    except DeviceError as error:
+        answer.type, answer.why = None, error.reason
+    else:
+        answer.type, answer.why = told.type, told.why
+        answer.implementation_defined = told.implementation_defined

@@ -1,0 +1,87 @@
+"""What differs between two states, as the JSON of `memhub audit diff`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memhub.audit.states import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.audit.states import State
+
+    Facts = dict[str, Any]
+
+#: What a machine's state is compared by, and what names one thing there.
+_PARTS = (("slots", "slot"), ("claims", "fence"), ("waits", "wait"))
+
+
+def diff_states(before: State, after: State) -> Facts:
+    """What differs between two states; machines that are alike are not listed.
+
+    Args:
+        before: one state.
+        after: the other, of the same log or of another one.
+
+    Returns:
+        `before` and `after`, each with `seq`, `time` and, where something is not known, `notes`;
+        and `machines`, each with its `generation` on both sides (None where it is not there) and
+        lists of the `slots`, `claims`, `waits` and `msrs` that differ, with what they are on both
+        sides. A list is None where one side is not known.
+    """
+    names = [*before.machines, *(it for it in after.machines if it not in before.machines)]
+    sides = before.facts(), after.facts()
+    machines = [{it["machine"]: it for it in side["machines"]} for side in sides]
+    compared = (_compare(name, *(side.get(name) for side in machines)) for name in names)
+
+    return {
+        "before": _head(before),
+        "after": _head(after),
+        "machines": [it for it in compared if it is not None],
+    }
+
+
+def _head(state: State) -> Facts:
+    head = {"seq": state.seq, "time": time_text(state.wall_ns)}
+
+    return head | {"notes": list(state.notes)} if state.notes else head
+
+
+def _compare(name: str, before: Facts | None, after: Facts | None) -> Facts | None:
+    if before == after:
+        return None
+
+    one, two = before or {}, after or {}
+    parts: Facts = {
+        part: _changed(key, _named(one, part, key), _named(two, part, key)) for part, key in _PARTS
+    }
+    parts["msrs"] = _changed("msr", one.get("msrs", {}), two.get("msrs", {}))
+    generations = {"before": one.get("generation"), "after": two.get("generation")}
+
+    return {"machine": name, "generation": generations, **parts}
+
+
+def _named(machine: Facts, part: str, key: str) -> Facts | None:
+    rows = machine.get(part, [])
+
+    return None if rows is None else {row[key]: row for row in rows}
+
+
+def _changed(
+    key: str, before: Mapping[Any, Any] | None, after: Mapping[Any, Any] | None
+) -> list[Facts] | None:
+    if before is None or after is None:
+        return None
+
+    names = [*before, *(it for it in after if it not in before)]
+
+    return [
+        {key: name, "before": _bare(before.get(name), key), "after": _bare(after.get(name), key)}
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _bare(row: Any, key: str) -> Any:  # noqa: ANN401 - a row, or a register's number
+    return {name: it for name, it in row.items() if name != key} if isinstance(row, dict) else row

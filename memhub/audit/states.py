@@ -1,0 +1,219 @@
+"""The state of machines at one moment as a value, and as the JSON of `memhub audit state`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from memhub.abi import MDF_BUSY
+from memhub.core.asked_driver import Plan
+from memhub.core.driver import Change
+from memhub.core.instant import Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.abi import RangeDesc
+    from memhub.audit.rebuild import Rebuilder
+    from memhub.core.claims import Claim
+    from memhub.core.commits import Commit
+    from memhub.core.machine import Machine
+    from memhub.core.range_table import RangeTable
+    from memhub.core.waits import Wait
+
+    Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """One machine at one moment.
+
+    Attributes:
+        machine: its name.
+        arch: its architecture's name.
+        generation: how many times the table has changed.
+        slots: every descriptor, in slot order; none where there are no range operations.
+        used: the slots that decide the type of a byte.
+        msrs: its registers by number.
+        claims: the claims, oldest first; None where the log does not tell.
+        waits: the waits in their order; likewise.
+        commits: the MEMRANGE_SETs on their way to all CPUs; likewise.
+        at: the moment, by which `expires_ns` of claims and `deadline_ns` of waits are turned
+            into times of the wall clock.
+    """
+
+    machine: str
+    arch: str
+    generation: int
+    slots: tuple[RangeDesc, ...]
+    used: tuple[int, ...]
+    msrs: Mapping[int, int]
+    claims: tuple[Claim, ...] | None
+    waits: tuple[Wait, ...] | None
+    commits: tuple[Commit, ...] | None
+    at: Instant
+
+    def facts(self) -> Facts:
+        """The machine as JSON; times are nanoseconds of the wall clock, since 1970 UTC."""
+        claims, waits = self.claims, self.waits
+
+        return {
+            "machine": self.machine,
+            "arch": self.arch,
+            "generation": self.generation,
+            "slots": [{"slot": slot, **desc_facts(it)} for slot, it in enumerate(self.slots)],
+            "claims": None if claims is None else [_claim(it, self.at) for it in claims],
+            "waits": None if waits is None else [_wait(it, self.at) for it in waits],
+            "msrs": {f"{number:#x}": value for number, value in sorted(self.msrs.items())},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All machines at one moment.
+
+    Attributes:
+        seq: the last record before it.
+        wall_ns: when that was, nanoseconds since 1970 UTC.
+        machines: the machines by name, in the order in which they were started.
+        notes: what the log does not tell of them, in words.
+    """
+
+    seq: int
+    wall_ns: int
+    machines: Mapping[str, MachineState]
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> Facts:
+        """The state as JSON; `notes` is there where something is not known."""
+        facts: Facts = {
+            "seq": self.seq,
+            "time": time_text(self.wall_ns),
+            "machines": [it.facts() for it in self.machines.values()],
+        }
+
+        return facts | {"notes": list(self.notes)} if self.notes else facts
+
+    def without(self, name: str | None) -> str:
+        """That a machine is not there, or that there is none, with what is not known of it."""
+        what = "no machine" if name is None else f"no machine {name!r}"
+        reason = f"there is {what} at record {self.seq} (machines: {', '.join(self.machines)})"
+
+        return "; ".join([reason, *self.notes_on(name)])
+
+    def notes_on(self, name: str | None) -> tuple[str, ...]:
+        """The notes on a machine and those on the whole log, or all notes."""
+        return tuple(
+            note
+            for note in self.notes
+            if name is None or note.startswith((f"machine {name}: ", "line "))
+        )
+
+
+def state_of(
+    rebuilder: Rebuilder, last: Mapping[str, Any], at: Instant | None, notes: tuple[str, ...] = ()
+) -> State:
+    """The present state of rebuilt machines.
+
+    Args:
+        rebuilder: the machines.
+        last: the record that was read last.
+        at: what the hub's clocks showed last; None where it has said nothing yet.
+        notes: more that the log does not tell.
+    """
+    at, partial = at or Instant(last["wall_ns"], last["mono_ns"]), rebuilder.partial
+    machines = {
+        name: machine_state(machine, at, partial=name in partial)
+        for name, machine in rebuilder.machines.items()
+    }
+    begins = tuple(partial_note(name, why) for name, why in partial.items())
+
+    return State(last["seq"], last["wall_ns"], machines, (*begins, *notes))
+
+
+def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> MachineState:
+    """A machine as it is; `partial` where nothing but its table is known."""
+    table = machine.table
+
+    return MachineState(
+        machine.name,
+        machine.arch.name,
+        machine.generation,
+        () if table is None else table.state.slots,
+        () if table is None else tuple(n for n in range(len(table)) if extent_of(table, n)),
+        machine.spec.msrs if table is None else table.state.msrs,
+        None if partial else tuple(machine.claims.claims.values()),
+        None if partial else tuple(machine.waits),
+        None if partial else tuple(machine.commits),
+        at,
+    )
+
+
+def extent_of(table: RangeTable, slot: int) -> range:
+    """The addresses of a slot that decides a type; none of one that does not."""
+    desc, state = table.state.slots[slot], table.state
+    lo, hi = table.driver.bounds(Plan(Change(()), state, state), (slot,))
+
+    return range(max(lo, desc.mr_base), min(hi, desc.mr_end))
+
+
+def partial_note(name: str, why: str) -> str:
+    """What is not known of a machine whose beginning is in an earlier file."""
+    return (
+        f"machine {name}: the log begins in the middle ({why}): its claims, waits and commits are "
+        f"not known"
+    )
+
+
+def desc_facts(desc: RangeDesc) -> Facts:
+    """A descriptor as JSON, without MDF_BUSY."""
+    owner = desc.mr_owner.rstrip(b"\0").decode("latin-1")
+    flags = desc.mr_flags & ~MDF_BUSY
+
+    return {"base": desc.mr_base, "length": desc.mr_len, "flags": flags, "owner": owner}
+
+
+def _claim(claim: Claim, at: Instant) -> Facts:
+    return {
+        "fence": claim.fence,
+        "kind": claim.kind,
+        "process": claim.process.name,
+        "process_id": claim.process.id,
+        "base": claim.base,
+        "length": claim.end - claim.base,
+        "slots": sorted(claim.slots),
+        "expires_ns": _on_wall(claim.expires_ns, at),
+    }
+
+
+def _wait(wait: Wait, at: Instant) -> Facts:
+    from memhub.audit.rows import wait_words
+
+    op, owner = wait_words(wait)
+
+    return {
+        "wait": wait.number,
+        "op": op,
+        "process": wait.caller.process.name,
+        "process_id": wait.caller.process.id,
+        "owner": owner,
+        "base": wait.base,
+        "length": wait.end - wait.base,
+        "since_ns": wait.since.wall_ns,
+        "expires_ns": _on_wall(wait.deadline_ns, at),
+    }
+
+
+def _on_wall(mono_ns: int | None, at: Instant) -> int | None:
+    from memhub.audit.rows.columns import wall_time
+
+    return wall_time(mono_ns, at)
+
+
+def time_text(wall_ns: int) -> str:
+    """A time as text, in UTC with nanoseconds: `2026-01-31T12:00:00.000000001Z`."""
+    seconds, rest = divmod(wall_ns, 10**9)
+    when = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{rest:09}Z"

@@ -1,0 +1,248 @@
+"""What the machines were at a moment: a log is read up to it and its facts are applied.
+
+The log is read once, from front to back, so that it may be a pipe; its chain is checked on the
+way. Memory is bounded by what the machines hold.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from memhub.audit.failure import AuditError
+from memhub.audit.reader import read_records
+from memhub.audit.sound import SoundLog
+from memhub.audit.source import STANDARD_INPUT
+from memhub.audit.states import State, state_of, time_text
+from memhub.core.instant import Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from memhub.audit.rebuild import Rebuilder
+    from memhub.core.driver import Arch
+
+    Record = Mapping[str, Any]
+    #: A record's `seq`, a time (UTC without a zone), or None for the end of the log.
+    At = int | datetime | None
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+#: How many machines without a beginning are named.
+_NAMED_MAX: Final = 16
+
+
+class _Moment(NamedTuple):
+    """Up to which record a log is read."""
+
+    last_seq: int | None = None
+    until_ns: int | None = None
+
+    @classmethod
+    def of(cls, at: At) -> _Moment:
+        if not isinstance(at, datetime):
+            return cls(at)
+
+        when = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+        # a time is as exact as it is shown: to the microsecond
+        return cls(None, (when - _EPOCH) // timedelta(microseconds=1) * 1000 + 999)
+
+    def is_before(self, record: Record) -> bool:
+        if self.last_seq is not None:
+            return bool(record["seq"] > self.last_seq)
+
+        if self.until_ns is None or _is_own(record):
+            return False
+
+        return bool(record["wall_ns"] > self.until_ns)
+
+    def is_at(self, record: Record) -> bool:
+        """Whether no later record need be read, which may be damaged, or not there yet."""
+        return self.last_seq is not None and bool(record["seq"] >= self.last_seq)
+
+    def check_end(self, name: str, last: Record | None) -> None:
+        """Refuse a record behind the last one."""
+        if last is None or (self.last_seq is not None and last["seq"] < self.last_seq):
+            ends = "is empty" if last is None else f"ends with record {last['seq']}"
+            wanted = f"record {self.last_seq}" if self.last_seq is not None else "a record"
+            raise AuditError(name, f"{wanted} is not in the log, which {ends}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Travel:
+    """One reading of a log.
+
+    Attributes:
+        path: a file, a pipe, or `-` for standard input; it may be compressed.
+        arches: architectures by name; None loads those that are installed.
+        verified: whether the chain is checked. Without that, what a log says is taken as it is.
+        progress: called with the bytes done and the bytes in all; not for a pipe.
+    """
+
+    path: str | os.PathLike[str]
+    arches: Mapping[str, Arch] | None = None
+    verified: bool = True
+    progress: Callable[[int, int], None] | None = None
+    _last: Record | None = None
+    _at: Instant | None = None
+    _orphans: dict[str, int] | None = None
+    _sound: SoundLog | None = None
+
+    @property
+    def name(self) -> str:
+        """What the log is called in messages."""
+        given = os.fspath(self.path)
+
+        return "standard input" if given == STANDARD_INPUT else given
+
+    def states(self, moments: Sequence[At]) -> list[State]:
+        """The machines at some moments, in the order in which these are given.
+
+        Raises:
+            DamagedLog: the chain breaks before a moment.
+            AuditError: the log cannot be read up to there, or does not reach there.
+        """
+        pending, found = dict(enumerate(map(_Moment.of, moments))), dict[int, State]()
+        with self.rebuilder() as rebuilder:
+            records = self._records()
+            while pending:
+                record = next(records, None)
+                for index, moment in [*pending.items()]:
+                    if record is None or moment.is_before(record):
+                        self._check(moment, record)
+                        found[index] = self.state(rebuilder)
+                        del pending[index]
+
+                if record is None or not pending:
+                    break
+
+                self.apply(rebuilder, record)
+                for index in [it for it, moment in pending.items() if moment.is_at(record)]:
+                    found[index] = self.state(rebuilder)
+                    del pending[index]
+
+        return [found[index] for index in range(len(moments))]
+
+    def records_until(self, at: At) -> Iterator[Record]:
+        """The records up to a moment; each is to be given to `apply`.
+
+        Raises:
+            DamagedLog: as for `states`.
+            AuditError: likewise.
+        """
+        moment = _Moment.of(at)
+        for record in self._records():
+            if moment.is_before(record):
+                self._check(moment, record)
+                return
+
+            yield record
+            if moment.is_at(record):
+                return
+
+        self._check(moment, None)
+
+    @contextmanager
+    def rebuilder(self) -> Iterator[Rebuilder]:
+        """What `apply` fills; its machines give their memory back at the end."""
+        from memhub.arches import load_arches
+        from memhub.audit.rebuild import Rebuilder
+
+        made = Rebuilder(load_arches() if self.arches is None else self.arches)
+        try:
+            yield made
+        finally:
+            for machine in made.machines.values():
+                machine.close()
+
+    def apply(self, rebuilder: Rebuilder, record: Record) -> None:
+        """Make the fact of a record true.
+
+        Raises:
+            AuditError: it cannot follow from the records before it, or its architecture is not
+                installed.
+        """
+        try:
+            rebuilder.read(record)
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            reason = f"record {record['seq']} cannot follow those before it: {what}"
+            raise AuditError(self.name, reason) from error
+
+        name = record.get("machine")
+        if "generation" in record and name is not None and name not in rebuilder.machines:
+            self._note_orphan(name, record)
+
+        self._last = record
+        if not _is_own(record):
+            self._at = Instant(record["wall_ns"], record["mono_ns"])
+
+    def state(self, rebuilder: Rebuilder) -> State:
+        """The machines as they are after the records so far."""
+        assert self._last is not None
+        torn = None if self._sound is None else self._sound.torn
+        orphans = (
+            f"machine {name}: record {seq} is the first about it, and its device.attach is not "
+            f"in the log: nothing of it is known"
+            for name, seq in (self._orphans or {}).items()
+        )
+
+        return state_of(rebuilder, self._last, self._at, (*orphans, *([torn] if torn else ())))
+
+    def _note_orphan(self, name: str, record: Record) -> None:
+        self._orphans = {} if self._orphans is None else self._orphans
+        if record["event"] != "device.detach" and len(self._orphans) < _NAMED_MAX:
+            self._orphans.setdefault(name, record["seq"])
+
+    def _check(self, moment: _Moment, following: Record | None) -> None:
+        """Refuse a moment before the first record, and a record after the last one."""
+        if following is None:
+            moment.check_end(self.name, self._last)
+        elif self._last is None or (self._at is None and moment.until_ns is not None):
+            began = f"record {following['seq']} at {time_text(following['wall_ns'])}"
+            raise AuditError(self.name, f"the log begins later, with {began}")
+
+    def _records(self) -> Iterator[Record]:
+        if not self.verified:
+            return read_records(self.path, typed=True)
+
+        self._sound = SoundLog(self.path, self.progress)
+
+        return self._sound.records()
+
+
+def _is_own(record: Record) -> bool:
+    """Whether a record is of the log itself, whose clock need not be the hub's."""
+    return bool(record["event"].startswith("log."))
+
+
+def state_at(
+    path: str | os.PathLike[str],
+    at: At = None,
+    *,
+    arches: Mapping[str, Arch] | None = None,
+    verified: bool = True,
+) -> State:
+    """What every machine of a log was at a moment: slots, registers, claims, waits, commits.
+
+    Args:
+        path: a file, which may be in use, a pipe, or `-` for standard input; it may be
+            compressed.
+        at: after the record with this `seq`; or a time (UTC without a zone), to the microsecond:
+            before the first record of the hub that is later. None is the end of the log.
+        arches: architectures by name; None loads those that are installed.
+        verified: whether the chain is checked up to the moment.
+
+    Returns:
+        the state. A lease that had run out while no record said so is still there.
+
+    Raises:
+        DamagedLog: the chain breaks before the moment; it names the line and the damage.
+        AuditError: the log cannot be read up to there, does not reach there, or needs an
+            architecture that is not installed.
+    """
+    return Travel(path=path, arches=arches, verified=verified).states([at])[0]

@@ -1,0 +1,112 @@
+"""What machines are rebuilt from a log of several processes, and from one file of several."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from memhub import Hub
+from memhub.audit import AuditLog, State, read_records, state_at
+from memhub.audit.rebuild import rebuild
+from memhub.audit.rows import machine_of
+from memhub.audit.states import machine_state
+from memhub.audit.travel import Travel
+from memhub.cli.log_file import _record_machines
+from memhub.clock import ManualClock
+from memhub.core.driver import Cpu
+from memhub.core.spec import MachineSpec
+from memhub.startup import record_starts
+from ownership.rig import ARCHES, SPECS
+from value.test_state_at import alike
+from value.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+
+def test_machines_of_a_killed_process_end_where_the_log_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for name, arch in (("one", "k6"), ("two", "powerpc")):
+        made = SPECS[arch]
+        renamed = MachineSpec(name=name, arch=arch, cpu=made.cpu)
+        log = AuditLog.open(path)
+        hub = Hub([renamed], arches=ARCHES, log=log)
+        record_starts(hub.engine)
+        log.flush()
+        log.writer.require_sink().close()  # as a kill does: there is no log.close
+
+    assert list(state_at(path).machines) == ["two"]
+    assert list(rebuild(read_records(path), ARCHES)) == ["two"]
+
+
+def rotated_traffic(path: Path, seed: int) -> Generator[tuple[Traffic, AuditLog]]:
+    with AuditLog.open(path) as log:
+        traffic = Traffic("amd64-mtrr", seed, log=log)
+        for _ in range(150):
+            traffic.step()
+
+        path.rename(path.with_suffix(".1"))
+        ended = log.reopen()
+        assert ended is not None
+        _record_machines(traffic.hub, log, ended)
+        yield traffic, log
+        for _ in range(150):
+            traffic.step()
+            yield traffic, log
+
+
+def test_a_rotated_file_tells_tables_and_says_what_it_does_not_tell(tmp_path: Path) -> None:
+    path, tables = tmp_path / "a.jsonl", dict[int, Any]()
+    with closing(rotated_traffic(path, 8)) as steps:
+        for traffic, log in steps:
+            now = machine_state(traffic.machine, traffic.engine.now())
+            tables[log.seq] = now
+
+    states: list[State] = Travel(path=path, arches=ARCHES).states(sorted(tables))
+    for state, (seq, live) in zip(states, sorted(tables.items()), strict=True):
+        told = state.machines["amd64-mtrr"]
+        assert (told.slots, told.msrs, told.generation) == (
+            live.slots,
+            live.msrs,
+            live.generation,
+        ), seq
+        assert (told.claims, told.waits, told.commits) == (None, None, None)
+        assert state.facts()["notes"] == list(state.notes)
+        assert "the log begins in the middle (the file before ends in record" in state.notes[0]
+
+    assert live.generation > states[0].machines["amd64-mtrr"].generation > 0
+    assert any(it.claims for it in tables.values())
+
+
+def test_the_end_of_the_old_file_has_what_was_held_at_the_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with closing(rotated_traffic(path, 8)) as steps:
+        traffic, _ = next(steps)
+        live = machine_state(traffic.machine, traffic.engine.now())
+
+    told = state_at(path.with_suffix(".1")).machines["amd64-mtrr"]
+    assert alike(told, live)
+    assert live.claims
+
+
+def test_the_description_in_the_log_has_the_whole_cpu() -> None:
+    cpu = Cpu(vendor="AMD", signature=0x100F22, phys_bits=48, tom2=0x2_4000_0000)
+    made = SPECS["amd64-mtrr"]
+    hub = Hub(
+        [MachineSpec(name="m", arch=made.arch, cpu=cpu, msrs=made.msrs)],
+        arches=ARCHES,
+        clock=ManualClock(),
+    )
+    told: list[dict[str, Any]] = []
+    hub.engine.listen(told.append)
+    record_starts(hub.engine)
+    again = machine_of(orjson.loads(orjson.dumps(told[0])), ARCHES)
+
+    live = hub.machines["m"].table
+    assert again.spec.cpu == cpu
+    assert live is not None
+    assert again.table is not None
+    assert again.table.types.at(0x1_8000_0000) == live.types.at(0x1_8000_0000)
