@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exec.exec_rig import Execute, FakeBackend, FakeSession
+from exec.exec_rig import RUNS, Execute, FakeBackend, FakeSession
 from memhub.exec import Mapping, run
 
 if TYPE_CHECKING:
@@ -192,9 +192,9 @@ def test_the_program_ends_when_its_supervisor_is_killed(facility: None) -> None:
 def test_programs_killed_while_they_map_end_each_time(
     facility: None, backend: FakeBackend, threads: int
 ) -> None:
-    """300 runs, each killed at another moment."""
+    """Many runs, each killed at another moment."""
     choice = random.Random(threads)
-    for _ in range(300):
+    for _ in range(RUNS):
         moment = choice.random() * 0.01
         source = f"""
             import mmap, os, threading, time
@@ -223,22 +223,22 @@ def test_programs_killed_while_they_map_end_each_time(
 
         assert run(words, backend) == 128 + signal.SIGKILL
 
-    assert backend.names().count("open") == backend.names().count("close") == 300
+    assert backend.names().count("open") == backend.names().count("close") == RUNS
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("field", ["fd", "offset"])
 @pytest.mark.parametrize("who", ["child", "program", "thread"])
-def test_a_kill_at_one_moment_of_mmap_ends_well_300_times(
+def test_a_kill_at_one_moment_of_mmap_ends_well_each_time(
     python: Execute,
     backend: FakeBackend,
     make_deadly: Callable[[str], None],
     who: str,
     field: str,
 ) -> None:
-    """The tests above, 300 runs each."""
-    for _ in range(300):
+    """The tests above, many runs each."""
+    for _ in range(RUNS):
         if who == "child":
             test_a_child_killed_while_it_maps_is_seen_by_its_parent(
                 python, backend, make_deadly, field
@@ -250,12 +250,12 @@ def test_a_kill_at_one_moment_of_mmap_ends_well_300_times(
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
-def test_a_new_program_beside_a_thread_that_maps_runs_300_times(python: Execute) -> None:
-    for _ in range(300):
+def test_a_new_program_beside_a_thread_that_maps_runs_each_time(python: Execute) -> None:
+    for _ in range(RUNS):
         test_a_thread_that_maps_while_another_becomes_a_new_program(python)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
-def test_the_program_ends_with_its_supervisor_300_times(facility: None) -> None:
-    kill_supervisors(300)
+def test_the_program_ends_with_its_supervisor_each_time(facility: None) -> None:
+    kill_supervisors(RUNS)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exec.exec_rig import Execute, FakeBackend, tool
+from exec.exec_rig import RUNS, Execute, FakeBackend, tool
 from memhub.exec import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RUNS = 300
 #: A child that ends, with SIGCHLD, while its parent opens a file.
 SHELL = ("-c", "true & echo x > /dev/null")
 
@@ -64,7 +63,7 @@ def test_the_supervisor_runs_before_the_program_and_only_while_it_serves(
 def test_a_child_that_ends_seldom_interrupts_its_parents_open(
     facility: None, backend: FakeBackend, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """At a better nice value than the program's, 0 of 300; at an equal one, 8 to 44."""
+    """At a better nice value than the program's, none; at an equal one, 3 to 15 of 100."""
     words = [*lower_nice(), tool("dash"), *SHELL]
     failed = sum(run(words, backend) != 0 for _ in range(RUNS))
     report(capfd, f"dash: {failed} of {RUNS} runs failed with EINTR")
@@ -82,7 +81,7 @@ def test_a_timer_seldom_interrupts_an_open(
     capfd: pytest.CaptureFixture[str],
     processes: int,
 ) -> None:
-    """A signal every 200 µs: 300 programs of 50 opens, then one of 5,000 opens, each process.
+    """A signal every 200 µs: many programs of 50 opens, then one of 5,000 opens, each process.
 
     Some 1 to 2 %; at an equal nice value 7 to 15 % with four processes.
     """
