@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +78,14 @@ class State:
         wall_ns: when that was, nanoseconds since 1970 UTC.
         machines: the machines by name, in the order in which they were started.
         notes: what the log does not tell of them, in words.
+        ended: the record by which each machine was detached that is there no more.
     """
 
     seq: int
     wall_ns: int
     machines: Mapping[str, MachineState]
     notes: tuple[str, ...] = ()
+    ended: Mapping[str, int] = field(default_factory=dict)
 
     def facts(self) -> Facts:
         """The state as JSON; `notes` is there where something is not known."""
@@ -100,7 +102,10 @@ class State:
         what = "no machine" if name is None else f"no machine {name!r}"
         reason = f"there is {what} at record {self.seq} (machines: {', '.join(self.machines)})"
 
-        return "; ".join([reason, *self.notes_on(name)])
+        end = min(self.ended.values(), default=0) if name is None else self.ended.get(name, 0)
+        hint = [f"it was detached by record {end}: ask for what was at {end - 1}"] if end else []
+
+        return "; ".join([reason, *hint, *self.notes_on(name)])
 
     def notes_on(self, name: str | None) -> tuple[str, ...]:
         """The notes on a machine and those on the whole log, or all notes."""
@@ -112,7 +117,11 @@ class State:
 
 
 def state_of(
-    rebuilder: Rebuilder, last: Mapping[str, Any], at: Instant | None, notes: tuple[str, ...] = ()
+    rebuilder: Rebuilder,
+    last: Mapping[str, Any],
+    at: Instant | None,
+    notes: tuple[str, ...] = (),
+    ended: Mapping[str, int] | None = None,
 ) -> State:
     """The present state of rebuilt machines.
 
@@ -121,6 +130,7 @@ def state_of(
         last: the record that was read last.
         at: what the hub's clocks showed last; None where it has said nothing yet.
         notes: more that the log does not tell.
+        ended: the record by which each machine was detached that is there no more.
     """
     at, partial = at or Instant(last["wall_ns"], last["mono_ns"]), rebuilder.partial
     machines = {
@@ -129,7 +139,7 @@ def state_of(
     }
     begins = tuple(partial_note(name, why) for name, why in partial.items())
 
-    return State(last["seq"], last["wall_ns"], machines, (*begins, *notes))
+    return State(last["seq"], last["wall_ns"], machines, (*begins, *notes), ended or {})
 
 
 def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> MachineState:

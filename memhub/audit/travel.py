@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -90,6 +90,7 @@ class Travel:
     _last: Record | None = None
     _at: Instant | None = None
     _orphans: dict[str, int] | None = None
+    _ended: dict[str, int] = field(default_factory=dict)
     _sound: SoundLog | None = None
 
     @property
@@ -177,6 +178,9 @@ class Travel:
         if "generation" in record and name is not None and name not in rebuilder.machines:
             self._note_orphan(name, record)
 
+        if record["event"] == "device.detach" and name is not None:
+            self._ended[name] = record["seq"]
+
         self._last = record
         if not _is_own(record):
             self._at = Instant(record["wall_ns"], record["mono_ns"])
@@ -191,7 +195,10 @@ class Travel:
             for name, seq in (self._orphans or {}).items()
         )
 
-        return state_of(rebuilder, self._last, self._at, (*orphans, *([torn] if torn else ())))
+        notes = (*orphans, *([torn] if torn else ()))
+        ended = {name: seq for name, seq in self._ended.items() if name not in rebuilder.machines}
+
+        return state_of(rebuilder, self._last, self._at, notes, ended)
 
     def _note_orphan(self, name: str, record: Record) -> None:
         self._orphans = {} if self._orphans is None else self._orphans

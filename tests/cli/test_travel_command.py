@@ -94,6 +94,17 @@ def test_an_unknown_machine_is_refused_with_those_that_are_there(
         assert "(machines: desk, legacy, server, k6, mac, board)" in text
 
 
+def test_a_machine_that_was_detached_is_refused_with_the_last_record_that_has_it(
+    run: Run, demo: Path, end: int
+) -> None:
+    done = run("audit", "blame", demo, "0", "--machine", "desk")
+
+    assert done.code == 2
+    said = f"it was detached by record {end + 1}: ask for what was at {end}"
+    assert said in " ".join(done.err.split())
+    assert run("audit", "blame", demo, "0", "--machine", "desk", "--at", end).code == 0
+
+
 def test_a_broken_chain_answers_nothing_behind_the_break(
     run: Run, demo: Path, tmp_path: Path
 ) -> None:
