@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
+from memhub.arguments import take_integers
 from memhub.core.kernel import DEFAULT_RULES, Kernel
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Cpu:
             otherwise (TOP_MEM2, with the force bit of SYSCFG); 0 for none.
 
     Raises:
+        TypeError: `phys_bits` is not an integer.
         ValueError: `phys_bits` is not a width that a CPU has.
     """
 
@@ -51,6 +53,7 @@ class Cpu:
     tom2: int = 0
 
     def __post_init__(self) -> None:
+        take_integers(self, ("phys_bits",))
         if not 32 <= self.phys_bits <= 52:
             raise ValueError(f"phys_bits {self.phys_bits} is not between 32 and 52")
 
