@@ -117,7 +117,8 @@ class RangeDriver(ABC):
     without the test is still safe.
 
     Every answer is checked (`asked_driver.py`). One that breaks a rule refuses the request with
-    EIO, and so does any exception that is not the DeviceError of a refusal.
+    EIO, and so does any exception that is not the DeviceError of a refusal. A refusal is passed on
+    as one of memhub's own classes; a long reason and many obstacles are cut.
 
     Attributes:
         rereads: a change of a state that is not `settled` re-reads every register, so that slots
