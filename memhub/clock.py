@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from time import monotonic_ns, time_ns
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 
+@runtime_checkable
 class Clock(Protocol):
     """A wall clock, a monotonic clock, and a way to wait for the latter."""
 

@@ -93,6 +93,9 @@ class DeviceError(OSError):
         obstacles: tuple[Obstacle, ...] = (),
         moved: int = 0,
     ) -> None:
+        if not isinstance(reason, str):
+            raise TypeError(f"the reason of {type(self).__name__}, {reason!r:.80}, is not text")
+
         self.code = code or self.default
         self.reason = reason
         self.obstacles = obstacles

@@ -55,6 +55,8 @@ class Hub(anyio.AsyncContextManagerMixin):
             machine's description contradicts itself.
         ArchNotInstalled: a machine names an architecture that no plugin provides.
         OptionError: an option of an architecture is wrong.
+        DriverFailed: EIO; a range driver could not start.
+        TypeError: an argument has the wrong type.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Hub(anyio.AsyncContextManagerMixin):
         clock: Clock | None = None,
     ) -> None:
         #: The synchronous half, for servers that answer many requests in one turn.
-        self.engine = make_engine(specs, default, arches, log, clock or SystemClock())
+        self.engine = make_engine(
+            specs, default, arches, log, SystemClock() if clock is None else clock
+        )
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._entered = False

@@ -9,6 +9,7 @@ import orjson
 from memhub.arches import load_arches
 from memhub.arguments import take_kind, take_text
 from memhub.audit import AuditLog
+from memhub.clock import Clock
 from memhub.core import events
 from memhub.core.machine import Machine
 from memhub.core.spec import MachineSpec
@@ -18,7 +19,6 @@ from memhub.engine import Engine
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from memhub.clock import Clock
     from memhub.core.driver import Arch
     from memhub.core.instant import Instant
 
@@ -70,6 +70,8 @@ def make_engine(
 
     if log is not None:
         take_kind("log", log, AuditLog)
+
+    take_kind("clock", clock, Clock)
 
     return Engine(machines, first, clock, log)
 

@@ -87,7 +87,7 @@ class DriverWatchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended = True
+        self._ended = self._mark.interrupts = True
         now = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(self._loop_fd if now == self._write.fileno() else now)
         self._write.send(b"\0")
@@ -101,7 +101,11 @@ class DriverWatchdog:
         self._write.close()
 
     def relay_signals(self) -> None:
-        """See signals before the event loop does; call it when the loop waits for them."""
+        """See signals before the event loop does; call it when the loop waits for them.
+
+        From then on a KeyboardInterrupt in a driver's call is the driver's own.
+        """
+        self._mark.interrupts = False
         self._loop_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
 
     def _stop_call(self, _number: int, _frame: object) -> None:

@@ -63,7 +63,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     with hangups_ignored(), ExitStack() as stack:
         log = _open_log(config, chosen.log, stack)
-        run_on(chosen.backend, _serve, config, arches, chosen, log)
+        # No event loop runs yet, so SIGINT ends a driver that does not return from its start.
+        hub = _make_hub(config, arches, log)
+        run_on(chosen.backend, _serve, hub, config, chosen, log)
 
     return 0
 
@@ -101,23 +103,23 @@ def _open_log(config: HubConfig, override: Path | None, stack: ExitStack) -> Aud
     return log
 
 
-async def _serve(
-    config: HubConfig,
-    arches: Mapping[str, Arch],
-    chosen: argparse.Namespace,
-    log: AuditLog | None,
-) -> None:
+def _make_hub(config: HubConfig, arches: Mapping[str, Arch], log: AuditLog | None) -> Hub:
     from memhub.errors import DriverFailed
     from memhub.hub import Hub
-    from memhub.watchdog import DriverWatchdog
 
-    specs, limits = config.machines.values(), config.service.limits
     try:
-        hub = Hub(specs, default=config.default, arches=arches, log=log)
+        return Hub(config.machines.values(), default=config.default, arches=arches, log=log)
     except DriverFailed as error:
         raise CommandFailed(str(error)) from error
 
-    with DriverWatchdog(hub.engine, limits.driver_timeout, _report) as watchdog:
+
+async def _serve(
+    hub: Hub, config: HubConfig, chosen: argparse.Namespace, log: AuditLog | None
+) -> None:
+    from memhub.watchdog import DriverWatchdog
+
+    limit = config.service.limits.driver_timeout
+    with DriverWatchdog(hub.engine, limit, _report) as watchdog:
         async with hub:
             await _serve_hub(hub, watchdog, config, chosen, log)
 

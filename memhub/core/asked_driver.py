@@ -16,15 +16,18 @@ from memhub.core import driver_answers
 from memhub.core.driver import Change, RangeDriver, RangeState
 from memhub.core.driver_answers import (
     REGISTER_MAX,
+    REGISTERS_MAX,
     SLOT_FLAGS,
+    SLOTS_MAX,
     Nonsense,
     as_mapping,
-    make_failure,
-    name_call,
+    kind_of,
+    name_class,
+    say,
     show,
 )
+from memhub.core.driver_refusals import take_error
 from memhub.core.instant import make_tuple
-from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError, NotSupported
 
 if TYPE_CHECKING:
@@ -47,9 +50,12 @@ class CallMark:
 
     Attributes:
         call: the driver and the method; a new tuple for each call. None between calls.
+        interrupts: whether a KeyboardInterrupt in a call may be that of Ctrl-C. It is not where
+            the event loop waits for SIGINT; a driver that raises one has then failed.
     """
 
     call: tuple[AskedDriver, str] | None = None
+    interrupts: bool = True
 
 
 class Plan(NamedTuple):
@@ -88,13 +94,14 @@ class AskedDriver:
         mark: where a watchdog sees the call that is under way.
     """
 
-    __slots__ = ("_odd", "arch", "machine", "mark", "raw")
+    __slots__ = ("_name", "_odd", "arch", "machine", "mark", "raw")
 
     def __init__(self, raw: RangeDriver, arch: Arch, machine: str) -> None:
         self.raw = raw
         self.arch = arch
         self.machine = machine
         self.mark = CallMark()
+        self._name = name_class(type(raw))
         self._odd = ~(arch.attributes | SLOT_FLAGS)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -102,7 +109,7 @@ class AskedDriver:
 
     def named(self, method: str) -> str:
         """A method of the driver in words, with its plugin, architecture and machine."""
-        return name_call(self.arch, self.machine, type(self.raw), method)
+        return _name_call(self.arch, self.machine, self._name, method)
 
     @classmethod
     def make(cls, spec: MachineSpec, arch: Arch) -> AskedDriver | None:
@@ -118,12 +125,15 @@ class AskedDriver:
             raw = arch.driver(spec.cpu, spec.options)
             if not isinstance(raw, RangeDriver):
                 raise Nonsense(f"made {show(raw)}, which is no RangeDriver")
-        except (OptionError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise make_failure(arch, spec.name, arch.driver, "", error) from error
 
-        return cls(raw, arch, spec.name)
+            return cls(raw, arch, spec.name)
+        except BaseException as error:
+            who = _name_call(arch, spec.name, name_class(arch.driver))
+            told = take_error(error, who, None, starts=True, interrupts=True)
+            if told is error:
+                raise
+
+            raise told from error
 
     def attach(self, msrs: Mapping[int, int]) -> RangeState | None:
         """Read what firmware left; None where the driver does not serve this CPU.
@@ -138,27 +148,25 @@ class AskedDriver:
             except NotSupported:
                 return None
             except DeviceError as error:
-                raise Nonsense(f"raised {type(error).__name__}: {error.reason}") from error
+                raise Nonsense(f"raised {kind_of(error)}: {say(error.reason)}") from error
 
-            return driver_answers.check_state(state, self.arch.attributes)
+            return driver_answers.check_state(state, self.arch.attributes, len(msrs))
 
         return self._guard("attach", 0, ask)
 
     def plan_set(self, state: RangeState, request: SetRange) -> Plan:
         """What a MEMRANGE_SET makes of a state; DeviceError if the driver refuses it."""
-        raw, desc, count = self.raw, request.desc, len(state.slots)
-        if request.arg:
-            return self._guard("remove", count, self._take_change, raw.remove, state, desc)
+        method = "remove" if request.arg else "update"
 
-        return self._guard("update", count, self._take_change, raw.update, state, desc)
+        return self._guard(method, len(state.slots), self._take_change, method, state, request.desc)
 
     def restore(
         self, state: RangeState, slots: Mapping[int, RangeDesc], earlier: Mapping[int, int]
     ) -> Plan:
         """What putting back earlier descriptors makes of a state."""
-        count, ask = len(state.slots), self.raw.restore
+        count = len(state.slots)
 
-        return self._guard("restore", count, self._take_change, ask, state, slots, earlier)
+        return self._guard("restore", count, self._take_change, "restore", state, slots, earlier)
 
     def types(self, state: RangeState) -> TypeMap:
         """The effective type of every address."""
@@ -175,6 +183,14 @@ class AskedDriver:
             return driver_answers.check_reason(types.lookup(address))
 
         return self._guard("types", 0, ask)
+
+    def no_slots(self) -> str:
+        """Why there are no slots."""
+
+        def ask() -> str:
+            return driver_answers.check_text("`no_slots`", self.raw.no_slots)
+
+        return self._guard("no_slots", 0, ask)
 
     def bounds(self, plan: Plan, slots: Iterable[int]) -> tuple[int, int]:
         """Bounds `[lo, hi)` outside which no byte's type differs before and after a change.
@@ -208,44 +224,43 @@ class AskedDriver:
         """
         mark = self.mark
         try:
-            try:
-                # A watchdog raises DriverStopped in this thread only while its call stands here.
-                mark.call = (self, method)
-                return ask(*arguments)
-            finally:
-                mark.call = None
-        except KeyboardInterrupt:
-            raise
-        except DeviceError as refusal:
-            self._check_refusal(method, refusal, count)
-            raise
+            # A watchdog raises DriverStopped in this thread only while its call stands here. What
+            # is raised is looked at here too: that runs code of its class.
+            mark.call = (self, method)
+            return ask(*arguments)
         except BaseException as error:
-            if method == "attach" and isinstance(error, OptionError):
+            told = take_error(
+                error,
+                self.named(method),
+                count,
+                starts=method == "attach",
+                interrupts=mark.interrupts,
+            )
+            if told is error:
                 raise
 
-            raise make_failure(self.arch, self.machine, type(self.raw), method, error) from error
-
-    def _check_refusal(self, method: str, refusal: DeviceError, count: int) -> None:
-        try:
-            driver_answers.check_refusal(refusal, count)
-        except Exception as error:  # noqa: BLE001 - its fields are a stranger's too
-            raise make_failure(self.arch, self.machine, type(self.raw), method, error) from refusal
+            raise told from error
+        finally:
+            mark.call = None
 
     def _take_change(
         self,
-        operation: Callable[..., Change],
+        method: str,
         state: RangeState,
         given: RangeDesc | Mapping[int, RangeDesc],
         *more: object,
     ) -> Plan:
         """Ask for a Change, check it, and make the state that follows."""
-        change = operation(state, given, *more)
+        change = getattr(self.raw, method)(state, given, *more)
         if type(change) is not Change:
             raise Nonsense(f"answered {show(change)}, which is no Change")
 
         rows, msrs = change.slots, change.msrs
         if type(rows) is not dict or type(msrs) is not dict:
-            rows, msrs = as_mapping(rows, "`slots`"), as_mapping(msrs, "`msrs`")
+            rows, msrs = (
+                as_mapping(rows, "`slots`", SLOTS_MAX),
+                as_mapping(msrs, "`msrs`", REGISTERS_MAX),
+            )
             change = Change(change.wrote, rows, msrs, change.settled)
 
         # Most changes write one slot. What is tested here is said in `driver_answers`.
@@ -273,6 +288,9 @@ class AskedDriver:
             slots[slot] = desc
 
         if msrs:
+            if len(msrs) > REGISTERS_MAX:
+                raise Nonsense(f"changes {len(msrs)} registers, which is more than {REGISTERS_MAX}")
+
             for number, value in msrs.items():
                 if not (
                     type(number) is type(value) is int
@@ -301,12 +319,14 @@ class AskedDriver:
             for slot in change.slots:
                 driver_answers.check_slot(slot, count)
                 if slot not in wrote:
-                    raise Nonsense(f"changes slot {slot}, which `wrote` {wrote} does not name")
+                    raise Nonsense(
+                        f"changes slot {slot}, which `wrote` {show(wrote)} does not name"
+                    )
 
         if not isinstance(given, RangeDesc):
             for slot in wrote:
                 if slot not in given:
-                    raise Nonsense(f"writes slot {slot}; it was to put back {tuple(given)}")
+                    raise Nonsense(f"writes slot {slot}; it was to put back {show(tuple(given))}")
 
     def _check_row(
         self,
@@ -320,3 +340,11 @@ class AskedDriver:
         asked = (given,) if isinstance(given, RangeDesc) else given.values()
         known = (state.slots[slot], *asked)
         driver_answers.check_row(slot, desc, self.arch.attributes, known)
+
+
+def _name_call(arch: Arch, machine: str, name: str, method: str = "") -> str:
+    """A method of a driver, in words: its plugin, class, architecture and machine."""
+    plugin = f"{arch.plugin}: " if arch.plugin else ""
+    words = f"{name}.{method}" if method else name
+
+    return f"{plugin}{words}, the driver of {arch.name} on {machine}"

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from memhub.abi import LP64, MDF_ACTIVE, MDF_SETTABLE, DataModel, Errno, RangeDesc
+from memhub.arguments import take_integers
 from memhub.core.kernel import DEFAULT_RULES, Kernel
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Cpu:
             otherwise (TOP_MEM2, with the force bit of SYSCFG); 0 for none.
 
     Raises:
+        TypeError: `phys_bits` is not an integer.
         ValueError: `phys_bits` is not a width that a CPU has.
     """
 
@@ -51,6 +53,7 @@ class Cpu:
     tom2: int = 0
 
     def __post_init__(self) -> None:
+        take_integers(self, ("phys_bits",))
         if not 32 <= self.phys_bits <= 52:
             raise ValueError(f"phys_bits {self.phys_bits} is not between 32 and 52")
 
@@ -114,7 +117,8 @@ class RangeDriver(ABC):
     without the test is still safe.
 
     Every answer is checked (`asked_driver.py`). One that breaks a rule refuses the request with
-    EIO, and so does any exception that is not the DeviceError of a refusal.
+    EIO, and so does any exception that is not the DeviceError of a refusal. A refusal is passed on
+    as one of memhub's own classes; a long reason and many obstacles are cut.
 
     Attributes:
         rereads: a change of a state that is not `settled` re-reads every register, so that slots

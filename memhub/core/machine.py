@@ -123,7 +123,7 @@ class Machine:
             )
 
         if not table.state.slots:
-            why = table.driver.raw.no_slots
+            why = table.driver.no_slots()
             raise NoRanges(f"the range driver attached but found no descriptors: {why}")
 
         return table

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import memhub
 from faces.stages import embedded
-from memhub import Hub
+from memhub import Cpu, Hub
 from memhub.audit import read_records
 from memhub.errors import InvalidArgument
 from memhub.service import wire
@@ -57,6 +58,18 @@ async def test_a_pid_that_is_true_is_logged_as_a_number(tmp_path: Path) -> None:
 def test_a_local_client_has_a_name() -> None:
     with pytest.raises(TypeError, match="name 5 is not text"):
         LocalClient([PAT], arches=ARCHES, name=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("clock", ["x", "", 0, object()])
+def test_a_hub_has_a_clock(clock: Any) -> None:
+    with pytest.raises(TypeError, match=f"clock {re.escape(repr(clock))} is not a Clock"):
+        Hub([PAT], arches=ARCHES, clock=clock)
+
+
+@pytest.mark.parametrize("bits", ["x", None, 36.0])
+def test_the_width_of_an_address_is_an_integer(bits: Any) -> None:
+    with pytest.raises(TypeError, match=f"phys_bits {bits!r} is not an integer"):
+        Cpu(phys_bits=bits)
 
 
 HUB: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [

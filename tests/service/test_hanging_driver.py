@@ -11,7 +11,7 @@ import pytest
 
 from memhub.abi import MDF_WRITEBACK
 from memhub.audit import read_records, verify
-from memhub.errors import DriverFailed
+from memhub.errors import DeviceError, DriverFailed
 from memhub.service.blocking import BlockingClient
 from plugins.distribution import install
 from service.process_rig import Lines, Served
@@ -24,7 +24,7 @@ PAGE = 0x1000
 #: The plugin: the number of the page that an UPDATE asks for chooses how it hangs.
 PLUGIN = """
 import ctypes, itertools, re, threading, time
-from memhub.plugin import Arch, KernelLayout, abi, hookimpl
+from memhub.plugin import Arch, KernelLayout, abi, errors, hookimpl
 from memhub.plugin.software import SoftwareRangeDriver
 
 
@@ -61,6 +61,35 @@ def native_deadlock():
     library.pthread_mutex_lock(mutex)
 
 
+class Endless(Exception):
+    def __str__(self):
+        loop()
+
+
+class Exiting(Exception):
+    def __str__(self):
+        raise SystemExit(9)
+
+
+class Refusal(errors.InvalidRange):
+    @property
+    def obstacles(self):
+        loop()
+
+    @obstacles.setter
+    def obstacles(self, _):
+        pass
+
+
+class Unshown:
+    def __repr__(self):
+        loop()
+
+
+def fail(error):
+    raise error
+
+
 HANGS = {
     1: loop,
     2: catching_loop,
@@ -70,6 +99,11 @@ HANGS = {
     6: stubborn_loop,
     7: native_deadlock,
     8: lambda: sum(itertools.repeat(1)),
+    9: lambda: fail(Endless()),
+    10: lambda: fail(Refusal("x")),
+    11: lambda: fail(Exiting()),
+    12: lambda: fail(KeyboardInterrupt()),
+    13: lambda: fail(errors.InvalidRange("y" * 20_000_000)),
 }
 
 
@@ -79,12 +113,16 @@ class Hanging(SoftwareRangeDriver):
         self.cpu = cpu
 
     def attach(self, msrs):
+        if self.cpu.phys_bits == 51:
+            print("attaching", flush=True)
+            loop()
+
         return None if self.cpu.phys_bits == 52 else super().attach(msrs)
 
     def stored(self, desc):
         HANGS.get(desc.mr_base >> 12, lambda: None)()
 
-        return desc
+        return Unshown() if desc.mr_base >> 12 == 14 else desc
 
     def type_of(self, desc):
         return "WB"
@@ -158,7 +196,12 @@ def hang(service: Served, page: int) -> threading.Thread:
 
 @every_backend
 @pytest.mark.parametrize(
-    "page", [1, 2, 3, 4, 5], ids=["loop", "catching loop", "sleep", "lock", "expression"]
+    "page",
+    [1, 2, 3, 4, 5, 9, 10, 14],
+    ids=[
+        *("loop", "catching loop", "sleep", "lock", "expression"),
+        *("words of an error", "field of a refusal", "words of an answer"),
+    ],
 )
 def test_a_call_that_does_not_end_is_stopped(served: Served, page: int) -> None:
     with served:
@@ -230,6 +273,52 @@ def test_a_signal_ends_a_service_whose_driver_cannot_be_stopped(
     assert "loader_hangs_for_memhub.py" in errors
     (row,) = [it for it in read_records(served.log) if it["event"] == "request.set"]
     assert (row["machine"], row["errno"]) == ("old", None)
+
+
+@every_backend
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (11, f"EIO: {WHO} on pc, failed with Exiting: an error that cannot be shown"),
+        (12, f"EIO: {WHO} on pc, failed with KeyboardInterrupt: "),
+        (13, f"EINVAL: {'y' * 4096}… (20000000 characters)"),
+    ],
+    ids=["exits in its words", "interrupts", "long reason"],
+)
+def test_what_a_driver_raises_refuses_its_request_alone(
+    served: Served, page: int, words: str
+) -> None:
+    with served:
+        served.ready()
+        with BlockingClient(f"unix:{served.socket}") as client:
+            handle = client.open("/dev/mem", "r+")
+            with pytest.raises(DeviceError) as refused:
+                handle.set_range(page * PAGE, PAGE, MDF_WRITEBACK)
+
+            assert str(refused.value) == words
+            handle.set_range(64 * PAGE, PAGE, MDF_WRITEBACK)
+
+        code, errors = served.stop()
+
+    assert (code, errors) == (0, "memhub: stopping on SIGTERM\n")
+    rows = [it for it in read_records(served.log) if it["event"] == "request.set"]
+    assert f"{rows[0]['errno']}: {rows[0]['reason']}" == words
+    assert rows[1]["errno"] is None
+
+
+@every_backend
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_service_whose_driver_does_not_start(
+    tmp_path: Path, backend: str, number: int
+) -> None:
+    pytest.importorskip(backend)
+    slow = CONFIG.replace('arch = "hangs"', 'arch = "hangs"\nphys_bits = 51', 1)
+    with serve(tmp_path, slow, "--backend", backend) as service:
+        assert service.process.stdout is not None
+        assert Lines(service.process.stdout.fileno()).next() == "attaching"
+        code, _ = service.stop(number)
+
+    assert code == (130 if number == signal.SIGINT else -number)
 
 
 def test_a_driver_that_cannot_start_is_named_and_the_service_does_not_start(

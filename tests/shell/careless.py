@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,12 @@ import anyio
 from memhub import AuditLog, Hub, MachineSpec, load_arches
 from memhub.abi import MDF_BUSY, MDF_UNCACHEABLE, MDF_WRITEBACK, MDF_WRITECOMBINE
 from memhub.audit import read_records
+from memhub.errors import InvalidRange
 from memhub.plugin import Arch, Change, KernelLayout, RangeDesc, hookimpl
 from memhub.plugin.software import SoftwareRangeDriver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 PAGE = 0x1000
@@ -28,6 +31,7 @@ class Careless(SoftwareRangeDriver):
     def __init__(self, faults: Mapping[str, Callable[[Any], Any]]) -> None:
         super().__init__(SLOTS)
         self.faults = faults
+        self.unfound = ""
 
     def stored(self, desc: RangeDesc) -> RangeDesc:
         return desc
@@ -37,6 +41,9 @@ class Careless(SoftwareRangeDriver):
 
     def __getattribute__(self, name: str) -> Any:
         sound = super().__getattribute__(name)
+        if name == super().__getattribute__("__dict__").get("unfound"):
+            raise SystemExit(9)
+
         if name not in ("attach", "update", "remove", "restore", "types", "extent"):
             return sound
 
@@ -89,6 +96,15 @@ def raising(error: BaseException) -> Callable[[Any], Any]:
     return fault
 
 
+def refusing_with(reason: Any) -> Callable[[Any], Any]:
+    """A refusal that is made only when the driver is asked."""
+
+    def fault(_: object) -> Any:
+        raise InvalidRange(reason)
+
+    return fault
+
+
 def answering(answer: object) -> Callable[[Any], Any]:
     return lambda _: answer
 
@@ -103,9 +119,45 @@ class NoWords(Exception):
         raise ValueError("no words")
 
 
+class ExitsInWords(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(9)
+
+
+class InterruptsInWords(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class Nameless(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise SystemExit(9)
+
+
+class ExitsInItsName(Exception, metaclass=Nameless):
+    pass
+
+
+class Endless(Mapping[int, Any]):
+    """A mapping that does not end, though its length says one."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __getitem__(self, key: int) -> Any:
+        return self.value
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count()
+
+    def __len__(self) -> int:
+        return 1
+
+
 class Unshown:
     def __repr__(self) -> str:
-        raise ValueError("no words")
+        raise SystemExit(9)
 
 
 def endless(_: object) -> Iterator[Change]:
@@ -119,6 +171,19 @@ NONSENSE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "raises": (raising(ZeroDivisionError("a divisor")), "failed with ZeroDivisionError: a divisor"),
     "exits": (raising(SystemExit(3)), "failed with SystemExit: 3"),
     "raises without words": (raising(NoWords()), "failed with NoWords: an error that cannot be"),
+    "exits in its words": (
+        raising(ExitsInWords()),
+        "failed with ExitsInWords: an error that cannot be shown",
+    ),
+    "exits in its name": (raising(ExitsInItsName("x")), "failed with ExitsInItsName: x"),
+    "raises at length": (
+        raising(ValueError("x" * 20_000_000)),
+        r"failed with ValueError: x{4096}… \(20000000 characters\)$",
+    ),
+    "a reason of 5": (
+        refusing_with(5),
+        "failed with TypeError: the reason of InvalidRange, 5, is not text",
+    ),
     "recurses": (raising(RecursionError("deep")), "failed with RecursionError: deep"),
     "surrogate words": (raising(ValueError("\ud800")), r"failed with ValueError: \\ud800"),
     "None": (answering(None), "answered None, which is no Change"),
@@ -139,6 +204,14 @@ NONSENSE: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "all slots not named": (answering(Change((), {0: SOUND})), "changes slot 0, which `wrote`"),
     "slots that are a list": (answering(Change((0,), [SOUND])), "`slots` .* is no mapping"),  # type: ignore[arg-type]
+    "slots that do not end": (
+        answering(Change((0,), Endless(SOUND))),
+        "`slots` has more than 65536 entries",
+    ),
+    "a million slots named": (
+        answering(Change((*range(SLOTS), *range(1_000_000)))),
+        r"slot 4 is not an integer|`wrote` .* names a slot twice",
+    ),
     "a slot of None": (holding(0, None), "slot 0 holds None, which is no RangeDesc"),
     "a slot of numbers": (holding(0, (0, 0, 0)), r"slot 0 holds \(0, 0, 0\), which is no"),
     "an owner of text": (
@@ -148,6 +221,10 @@ NONSENSE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a base of text": (
         lambda _: Change((0,), {0: RangeDesc("0", PAGE)}),  # type: ignore[arg-type]
         "failed with TypeError: mr_base '0' is not an integer",
+    ),
+    "a base of 100000 bits": (
+        lambda _: Change((0,), {0: RangeDesc(1 << 100_000, PAGE)}),
+        r"failed with ValueError: mr_base 0x1.* \(25\d{3} characters\)$",
     ),
     "a negative base": (
         lambda _: Change((0,), {0: RangeDesc(-PAGE, PAGE)}),
@@ -171,6 +248,14 @@ NONSENSE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "register 2^32": (answering(Change((0,), {}, {1 << 32: 1})), "register 4294967296 is not an"),
     "a register of None": (answering(Change((0,), {}, {1: None})), "register 0x1: None is not an"),  # type: ignore[dict-item]
     "a register of 2^64": (answering(Change((0,), {}, {1: 1 << 64})), "register 0x1: 18446744"),
+    "2,000,000 registers": (
+        lambda _: Change((0,), {}, dict.fromkeys(range(2_000_000), 1)),
+        "changes 2000000 registers, which is more than 4096",
+    ),
+    "registers that do not end": (
+        answering(Change((0,), {}, Endless(1))),
+        "`msrs` has more than 4096 entries",
+    ),
     "registers of None": (answering(Change((0,), {}, None)), "`msrs` None is no mapping"),  # type: ignore[arg-type]
     "settled of text": (answering(Change((0,), {}, {}, "no")), "`settled` 'no' is not True or"),  # type: ignore[arg-type]
 }

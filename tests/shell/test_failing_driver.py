@@ -12,7 +12,17 @@ import pytest
 from memhub.abi import MDF_BUSY, MDF_WRITEBACK, Errno
 from memhub.errors import DeviceError, DriverFailed, LogFailed, NoSpace, Obstacle
 from memhub.plugin import RangeDesc
-from shell.careless import NONSENSE, PAGE, SOUND, holding, lab, names, raising, rows_of
+from shell.careless import (
+    NONSENSE,
+    PAGE,
+    SOUND,
+    InterruptsInWords,
+    holding,
+    lab,
+    names,
+    raising,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,3 +160,97 @@ async def test_a_refusal_that_is_none_is_told_as_a_failure(
 
     rows = rows_of(tmp_path, "request.set")
     assert [it["errno"] for it in rows] == ["EIO"]
+
+
+class OwnRefusal(NoSpace):
+    """A plugin's own refusal, whose text and name run the plugin's code."""
+
+    def __str__(self) -> str:
+        raise SystemExit(9)
+
+
+class UnreadableRefusal(NoSpace):
+    @property
+    def reason(self) -> str:
+        raise SystemExit(9)
+
+    @reason.setter
+    def reason(self, _: str) -> None:
+        pass
+
+
+MANY = tuple(Obstacle(kind="slot", slot=it % 4) for it in range(100_000))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "kept"),
+    [
+        (OwnRefusal("x"), "x", 0),
+        (NoSpace("y" * 20_000_000), "y" * 4096 + "… (20000000 characters)", 0),
+        (NoSpace("x", obstacles=MANY), "x (99744 of 100000 obstacles are left out)", 256),
+    ],
+    ids=["a class of its own", "a long reason", "many obstacles"],
+)
+async def test_a_refusal_reaches_client_and_log_in_bounds_and_as_a_class_of_memhub(
+    tmp_path: Path, error: DeviceError, reason: str, kept: int
+) -> None:
+    async with lab(tmp_path, {"update": raising(error)}) as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        with pytest.raises(NoSpace) as refused:
+            await handle.set_range(0, PAGE, MDF_WRITEBACK)
+
+    assert type(refused.value) is NoSpace
+    assert refused.value.reason == reason
+    assert refused.value.obstacles == MANY[:kept]
+    (row,) = rows_of(tmp_path, "request.set")
+    assert (row["errno"], row["reason"]) == ("ENOSPC", reason)
+
+
+async def test_a_long_word_of_an_obstacle_is_cut(tmp_path: Path) -> None:
+    error = in_the_way(kind="slot", owner="x" * 1_000_000)
+    async with lab(tmp_path, {"update": raising(error)}) as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        with pytest.raises(NoSpace) as refused:
+            await handle.set_range(0, PAGE, MDF_WRITEBACK)
+
+    (obstacle,) = refused.value.obstacles
+    assert obstacle.owner == "x" * 256 + "… (1000000 characters)"
+
+
+async def test_a_refusal_whose_fields_exit_is_a_failure(tmp_path: Path) -> None:
+    async with lab(tmp_path, {"update": raising(UnreadableRefusal("x"))}) as hub:
+        handle = await hub.open("/dev/mem", "r+")
+        with pytest.raises(DriverFailed, match=names("update") + "failed with SystemExit: 9"):
+            await handle.set_range(0, PAGE, MDF_WRITEBACK)
+
+
+async def test_a_method_that_cannot_be_looked_up_is_a_failure(tmp_path: Path) -> None:
+    faults: dict[str, Callable[[Any], Any]] = {}
+    async with lab(tmp_path, faults) as hub:
+        handle, table = await hub.open("/dev/mem", "r+"), hub.machines["one"].table
+        assert table is not None
+        table.driver.raw.unfound = "update"  # type: ignore[attr-defined]
+        with pytest.raises(DriverFailed, match=names("update") + "failed with SystemExit: 9"):
+            await handle.set_range(0, PAGE, MDF_WRITEBACK)
+
+    (row,) = rows_of(tmp_path, "request.set")
+    assert row["errno"] == "EIO"
+
+
+@pytest.mark.parametrize("fault", [raising(KeyboardInterrupt()), raising(InterruptsInWords())])
+async def test_an_interrupt_passes_unless_the_event_loop_waits_for_sigint(
+    tmp_path: Path, fault: Callable[[Any], Any]
+) -> None:
+    faults: dict[str, Callable[[Any], Any]] = {}
+    async with lab(tmp_path, faults) as hub:
+        handle, table = await hub.open("/dev/mem", "r+"), hub.machines["one"].table
+        assert table is not None
+        faults["update"] = fault
+        with pytest.raises(KeyboardInterrupt):
+            await handle.set_range(0, PAGE, MDF_WRITEBACK)
+
+        table.driver.mark.interrupts = False
+        with pytest.raises(DriverFailed, match=names("update") + "failed with KeyboardInterrupt"):
+            await handle.set_range(0, PAGE, MDF_WRITEBACK)
+
+        assert (await handle.ranges())[0] == RangeDesc(0, 0)

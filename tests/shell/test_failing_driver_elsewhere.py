@@ -22,6 +22,7 @@ from shell.careless import (
     SLOTS,
     SOUND,
     Careless,
+    Endless,
     answering,
     careless,
     lab,
@@ -37,9 +38,17 @@ if TYPE_CHECKING:
 # Another's claim, another's commit
 
 
+class OwnMap(TypeMap):
+    """What it overrides would run where nothing guards it."""
+
+
 BAD_TYPES = {
     "raises": (raising(KeyError(7)), "failed with KeyError: 7"),
     "None": (answering(None), "answered None, which is no TypeMap"),
+    "a class of its own": (
+        lambda _: OwnMap.from_ranges("WB", []),
+        "answered <.*OwnMap object at .*, which is no TypeMap",
+    ),
     "no type": (
         lambda _: TypeMap.from_ranges("XX", []),
         "failed with ValueError: default type 'XX' is not one of UC, WC",
@@ -149,6 +158,8 @@ async def test_a_driver_that_fails_while_a_commit_is_checked(tmp_path: Path, kin
         (answering(RangeState((None,))), "slot 0 holds None, which is no RangeDesc"),  # type: ignore[arg-type]
         (answering(RangeState((SOUND,), {"x": 1})), "register 'x' is not an integer"),  # type: ignore[dict-item]
         (answering(RangeState((SOUND,), {1: -1})), "register 0x1: -1 is not an unsigned"),
+        (answering(RangeState((SOUND,), Endless(1))), "`msrs` has more than 4096 entries"),
+        (answering(RangeState((SOUND,) * 65537)), "has 65537 slots, which is more than 65536"),
         (answering(RangeState((RangeDesc(0, 0, 1 << 20),))), "slot 0: flags 0x100000"),
         (answering(RangeState((SOUND,), {}, 1)), "`settled` 1 is not True or False"),  # type: ignore[arg-type]
     ],
@@ -189,3 +200,19 @@ def test_a_machine_without_slots_says_what_its_driver_says() -> None:
 
     with pytest.raises(DeviceError, match="found no descriptors: the hardware has none"):
         machine.require_table()
+
+    assert machine.table is not None
+    machine.table.driver.raw.unfound = "no_slots"  # type: ignore[attr-defined]
+    with pytest.raises(DriverFailed, match=names("no_slots") + "failed with SystemExit: 9"):
+        machine.require_table()
+
+
+def test_a_reason_of_a_type_is_cut() -> None:
+    fault = lambda _: TypeMap([0], [0], explain=lambda _: "x" * 1_000_000)  # noqa: E731
+    machine = Hub(
+        [MachineSpec(name="one", arch="careless")], arches=careless({"types": fault})
+    ).machines["one"]
+    assert machine.table is not None
+    answer = machine.table.driver.explain(machine.table.types, 0)
+
+    assert answer.why == "x" * 4096 + "… (1000000 characters)"
