@@ -55,7 +55,7 @@ class PieceMap:
         if at and pieces[at - 1][1] > lo:
             at -= 1
 
-        while at < len(pieces) and pieces[at][0] < hi:
+        while lo < hi and at < len(pieces) and pieces[at][0] < hi:
             start, end, number = pieces[at]
             if start > lo:
                 found.append((lo, start, self._default))
