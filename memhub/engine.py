@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from memhub.audit.rows import WRITERS
+from memhub.backlog import ALL, Backlog
 from memhub.core.decide import DECIDERS, TIMELESS
 from memhub.core.events import LOOKS
 from memhub.core.instant import NEVER, Instant, make_tuple
@@ -76,6 +77,7 @@ class Engine:
         self._batches = Batches()
         self._owed: list[Fact] = []
         self._pending = PendingTable()
+        self.backlog = Backlog()
         self._wall_ns = clock.wall_ns
         self._mono_ns = clock.mono_ns
         self._machine_of = self.files.machines
@@ -169,7 +171,7 @@ class Engine:
             self.perform(machine, decision)
         except LogFailed:
             self._owe(machine, decision)
-            self._serve(machine, self.now())
+            self.serve(machine, self.now())
 
     # Time
 
@@ -212,16 +214,15 @@ class Engine:
         self.deadlines.settle(min(machine.due_ns for machine in self.machines.values()))
 
     def _end_due(self, machine: Machine, now: Instant) -> None:
-        self._serve(machine, now)
-        tick = Tick(machine.name)
+        self.serve(machine, now)
         while True:
-            decision = DECIDERS[Tick](machine, tick, now)
+            decision = DECIDERS[Tick](machine, Tick(machine.name), now)
             if not decision.events:
                 machine.recount_due()
                 return
 
             self._perform_later(machine, decision, now)
-            self._serve(machine, now)
+            self.serve(machine, now)
 
     # Facts
 
@@ -285,14 +286,15 @@ class Engine:
         if self._pending.open:
             self._pending.answer(machine, decision)
 
-        if machine.waits.waits:
-            self._serve(machine, self.now())
+        if machine.waits.waits and machine.name not in self.backlog.machines:
+            self.serve(machine, self.now(), self.backlog.most)
 
         self.deadlines.note(machine.due_ns)
 
-    def _serve(self, machine: Machine, now: Instant) -> None:
-        """Serve whoever waits and can go on now."""
-        while machine.waits.waits:
+    def serve(self, machine: Machine, now: Instant, most: int = ALL) -> None:
+        """Serve whoever waits and can go on now; `backlog` gets what is more than `most`."""
+        while machine.waits.waits and (most or self.backlog.put(machine.name)):
+            most -= 1
             decision = decide_next(machine, now)
             if decision is None:
                 return

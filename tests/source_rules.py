@@ -24,7 +24,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"plugin"}),
     frozenset({"arches"}),
     frozenset({"audit"}),
-    frozenset({"clock", "pending", "deadlines", "open_files", "records"}),
+    frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),
     frozenset({"engine"}),
     frozenset(
         {

@@ -82,9 +82,13 @@ def _break_circle(machine: Machine, now: Instant) -> Decision | None:
     if not waits.graph.has_circle():
         return None
 
+    on_circle = dict[int, bool]()
     for wait in reversed(list(waits)):
         process = wait.caller.process.id
-        circle = waits.graph.find_circle(process, waits.blockers(wait))
+        if process not in on_circle:
+            on_circle[process] = waits.graph.on_circle(process)
+
+        circle = on_circle[process] and waits.graph.find_circle(process, waits.blockers(wait))
         if circle:
             # Those before it may wait for its own process, and nothing else hold it up.
             alone = _attempt(machine, wait, now)

@@ -7,38 +7,52 @@ from __future__ import annotations
 
 
 class WaitGraph:
-    """The wait-for graph of one machine: process ids, and how many waits make each edge."""
+    """The wait-for graph of one machine: process ids, and how often there is each edge."""
 
-    __slots__ = ("_grown", "_waits_for")
+    __slots__ = ("_grown", "_waited_for", "_waits_for")
 
     def __init__(self) -> None:
         self._waits_for: dict[int, dict[int, int]] = {}
+        self._waited_for: dict[int, int] = {}  # by how many processes
         self._grown = False
 
-    def add(self, process: int, blocker: int, *, checked: bool = False) -> None:
-        """One more wait of `process` waits for `blocker`; nobody waits for itself.
+    def add(self, process: int, blocker: int, times: int = 1, *, checked: bool = False) -> None:
+        """Let `process` wait for `blocker` some times more; nobody waits for itself.
 
         Args:
             process: its id.
             blocker: the other's.
-            checked: `find_circle` has said that this closes no circle.
+            times: how many times.
+            checked: this closes no circle, as `find_circle` has said or because there was another
+                way from one to the other.
         """
-        if process != blocker:
-            edges = self._waits_for.setdefault(process, {})
-            count = edges.get(blocker, 0)
-            edges[blocker] = count + 1
-            self._grown |= not count and not checked
+        if process == blocker:
+            return
 
-    def drop(self, process: int, blocker: int) -> None:
-        """One wait fewer of `process` waits for `blocker`."""
-        if process != blocker:
-            edges = self._waits_for[process]
-            edges[blocker] -= 1
-            if not edges[blocker]:
-                del edges[blocker]
+        edges = self._waits_for.setdefault(process, {})
+        count = edges.get(blocker, 0)
+        edges[blocker] = count + times
+        if not count:
+            self._waited_for[blocker] = self._waited_for.get(blocker, 0) + 1
+            self._grown |= not checked
 
-            if not edges:
-                del self._waits_for[process]
+    def drop(self, process: int, blocker: int, times: int = 1) -> None:
+        """Let `process` wait for `blocker` some times fewer."""
+        if process == blocker:
+            return
+
+        edges = self._waits_for[process]
+        edges[blocker] -= times
+        if edges[blocker]:
+            return
+
+        del edges[blocker]
+        if not edges:
+            del self._waits_for[process]
+
+        self._waited_for[blocker] -= 1
+        if not self._waited_for[blocker]:
+            del self._waited_for[blocker]
 
     def has_circle(self) -> bool:
         """Whether some way leads back to where it began."""
@@ -47,8 +61,15 @@ class WaitGraph:
 
         return self._grown
 
+    def on_circle(self, process: int) -> bool:
+        """Whether some way leads from a process back to it."""
+        return bool(self.find_circle(process, frozenset(self._waits_for.get(process, ()))))
+
     def find_circle(self, process: int, blockers: frozenset[int]) -> list[int]:
         """The processes on a way from some blockers of `process` back to it, or nothing."""
+        if process not in self._waited_for:
+            return []
+
         came_from = dict.fromkeys(sorted(blockers), process)
         frontier = list(came_from)
         while frontier:

@@ -13,7 +13,7 @@ from memhub.core import events
 from memhub.core.decision import Decision
 from memhub.core.instant import SECOND, wait_end
 from memhub.core.requests import AwaitFree, ClaimRange, SetRange
-from memhub.core.waits import Wait, blockers_of, deadlock_error, passing_refusal, queue_error
+from memhub.core.waits import Wait, deadlock_error, passing_refusal
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def decide_waiting(
     except DeviceError as error:
         return refuse(machine, caller, request, now, now.mono_ns, error)
 
-    ahead = machine.waits.overlapping(base, end)
-    if ahead:
-        decision = refuse(machine, caller, request, now, now.mono_ns, queue_error(ahead))
+    ahead = machine.waits.queue_error(base, end)
+    if ahead is not None:
+        decision = refuse(machine, caller, request, now, now.mono_ns, ahead)
     else:
         decision = attempt(machine, caller, request, now, now.mono_ns)
 
@@ -63,11 +63,12 @@ def decide_waiting(
     if refusal is None:
         return decision
 
-    process = caller.process.id
-    circle = machine.waits.graph.find_circle(process, blockers_of(process, refusal, ahead))
+    circle = machine.waits.find_circle(caller.process.id, base, end, refusal)
     if circle:
         # Those ahead may wait for this very process, which needs nobody but itself.
-        alone = attempt(machine, caller, request, now, now.mono_ns) if ahead else decision
+        alone = (
+            attempt(machine, caller, request, now, now.mono_ns) if ahead is not None else decision
+        )
         if passing_refusal(alone.error) is None:
             return alone
 

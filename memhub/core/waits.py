@@ -4,7 +4,7 @@ A wait is a request that was refused with EBUSY and asked to wait. Waits are ser
 first served: one is tried again only while no earlier wait overlaps its bytes. A process waits
 for the holders of the claims that refused it, and for those whose waits stand before its own; a
 circle of such waits would never end, so the wait that closes it fails EDEADLK. Commits in flight
-are not part of the graph: they end by themselves.
+are not part of the graph: they end by themselves. `wait_order.py` keeps who stands behind whom.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from memhub.core.instant import NEVER
 from memhub.core.overlap import OverlapIndex
 from memhub.core.requests import SetRange
 from memhub.core.wait_graph import WaitGraph
+from memhub.core.wait_order import WaitOrder
 from memhub.errors import DeviceError, Obstacle, RangeBusy, StaleClaim, WouldDeadlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from memhub.core.files import Caller
     from memhub.core.instant import Instant
@@ -82,7 +83,7 @@ class WaitQueue:
     for waits of other bytes, nor for those behind.
 
     Attributes:
-        waits: by number, oldest first.
+        waits: by number; `iter` gives them oldest first.
         last: the highest number given out.
         refusals: what each wait was told last; a wait behind others keeps its earlier answer.
         first_deadline: monotonic nanoseconds before which no wait gives up.
@@ -94,15 +95,18 @@ class WaitQueue:
     refusals: dict[int, RangeBusy] = field(default_factory=dict, compare=False, repr=False)
     first_deadline: int = field(default=NEVER, compare=False)
     graph: WaitGraph = field(default_factory=WaitGraph, compare=False, repr=False)
-    _index: OverlapIndex = field(default_factory=OverlapIndex, compare=False, repr=False)
+    _order: WaitOrder = field(init=False, compare=False, repr=False)
+    _unsorted: bool = field(default=False, compare=False, repr=False)
     _front: OverlapIndex = field(default_factory=OverlapIndex, compare=False, repr=False)
-    _ahead: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
     _holders: dict[int, frozenset[int]] = field(default_factory=dict, compare=False, repr=False)
     _wide: set[int] = field(default_factory=set, compare=False, repr=False)
     _stale: set[int] = field(default_factory=set, compare=False, repr=False)
     _turns: list[int] = field(default_factory=list, compare=False, repr=False)
     _deadlines: DueTimes = field(default_factory=DueTimes, compare=False, repr=False)
     _by_process: dict[int, dict[int, Wait]] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._order = WaitOrder(self.graph)
 
     def __len__(self) -> int:
         return len(self.waits)
@@ -111,6 +115,10 @@ class WaitQueue:
         return bool(self.waits)
 
     def __iter__(self) -> Iterator[Wait]:
+        if self._unsorted:
+            self.waits = dict(sorted(self.waits.items()))
+            self._unsorted = False
+
         return iter(self.waits.values())
 
     # Changing
@@ -123,16 +131,14 @@ class WaitQueue:
         number, process = wait.number, wait.caller.process.id
         self.waits[number] = wait
         self._by_process.setdefault(process, {})[number] = wait
-        if number <= self.last:
-            self.waits = dict(sorted(self.waits.items()))
-
+        new = number > self.last
+        self._unsorted |= not new
         self.last = max(self.last, number)
-        self._ahead[number] = 0
-        for _, _, other in self._index.overlapping(wait.base, wait.end):
-            self._meet(wait, self.waits[other])
+        for other in self._order.add(number, wait.base, wait.end, process, new=new):
+            passed = self.waits[other]
+            self._front.discard(passed.base, passed.end, other)
 
-        self._index.add(wait.base, wait.end, number)
-        if not self._ahead[number]:
+        if self._order.in_front(number):
             self._front.add(wait.base, wait.end, number)
 
         self._make_stale(number)
@@ -154,51 +160,24 @@ class WaitQueue:
 
         self._note_holders(wait, frozenset())
         self._holders.pop(number, None)
-        self._index.discard(wait.base, wait.end, number)
-        if not self._ahead.pop(number):
+        if self._order.in_front(number):
             self._front.discard(wait.base, wait.end, number)
 
-        for _, _, other in self._index.overlapping(wait.base, wait.end):
-            self._part(wait, self.waits[other])
+        for other in self._order.remove(number):
+            first = self.waits[other]
+            self._front.add(first.base, first.end, other)
+            self._make_stale(other)
 
         self.refusals.pop(number, None)
         self._wide.discard(number)
         self._stale.discard(number)
         self._deadlines.discard(number)
 
-    def _meet(self, new: Wait, other: Wait) -> None:
-        """A new wait comes behind one that it overlaps, or comes back before it."""
-        number = other.number
-        if number < new.number:
-            self._ahead[new.number] += 1
-            mine, checked = new.caller.process.id, new.number == self.last
-            self.graph.add(mine, other.caller.process.id, checked=checked)
-            return
-
-        if not self._ahead[number]:
-            self._front.discard(other.base, other.end, number)
-
-        self._ahead[number] += 1
-        self.graph.add(other.caller.process.id, new.caller.process.id)
-
-    def _part(self, gone: Wait, other: Wait) -> None:
-        """An overlapping wait is gone, from before `other` or from behind it."""
-        number = other.number
-        if number < gone.number:
-            self.graph.drop(gone.caller.process.id, other.caller.process.id)
-            return
-
-        self.graph.drop(other.caller.process.id, gone.caller.process.id)
-        self._ahead[number] -= 1
-        if not self._ahead[number]:
-            self._front.add(other.base, other.end, number)
-            self._make_stale(number)
-
     def note_trial(self, wait: Wait, refusal: RangeBusy) -> None:
         """Note why a wait goes on."""
         number = wait.number
         self.refusals[number] = refusal
-        holders = blockers_of(wait.caller.process.id, refusal, ())
+        holders = holders_of(wait.caller.process.id, refusal)
         self._note_holders(wait, holders, checked=number not in self._holders)
         self._stale.discard(number)
         if wait.base < wait.end and all(wait.touches(it) for it in refusal.obstacles or (None,)):
@@ -250,11 +229,25 @@ class WaitQueue:
 
     # Looking
 
-    def overlapping(self, base: int, end: int) -> list[Wait]:
-        """The waits that a new waiting request for these bytes must stand behind, oldest first."""
-        found = sorted(number for _, _, number in self._index.overlapping(base, end))
+    def queue_error(self, base: int, end: int) -> RangeBusy | None:
+        """The EBUSY of a waiting request for these bytes behind others; it names the first."""
+        count = self._order.count(base, end)
+        if not count:
+            return None
 
-        return [self.waits[number] for number in found]
+        named = [self.waits[number] for number in self._order.first(base, end, NAMED_MAX)]
+        names = ", ".join(wait.caller.process.name for wait in named)
+        more = f" and {count - NAMED_MAX} more" if count > NAMED_MAX else ""
+
+        return RangeBusy(
+            f"{names}{more} came first", obstacles=tuple(it.obstacle() for it in named)
+        )
+
+    def find_circle(self, process: int, base: int, end: int, refusal: RangeBusy) -> list[int]:
+        """The circle that a new wait of a process for these bytes would close, or nothing."""
+        last = self._order.last_processes(base, end) - {process}
+
+        return self.graph.find_circle(process, last | holders_of(process, refusal))
 
     def overdue(self, mono_ns: int) -> list[Wait]:
         """The waits whose time is up, oldest first."""
@@ -278,7 +271,7 @@ class WaitQueue:
         turns = self._turns
         while turns:
             number = turns[0]
-            if number in self._stale and not self._ahead[number]:
+            if number in self._stale and self._order.in_front(number):
                 yield self.waits[number]
             else:
                 self._stale.discard(number)
@@ -293,23 +286,23 @@ class WaitQueue:
 
     def blockers(self, wait: Wait) -> frozenset[int]:
         """Ids of the processes that a wait waits for, by its last trial and those before it."""
-        before = [it for it in self.overlapping(wait.base, wait.end) if it.number < wait.number]
-        process = wait.caller.process.id
-
-        return self._holders.get(wait.number, frozenset()) | blockers_of(process, None, before)
-
-
-def blockers_of(process: int, refusal: DeviceError | None, ahead: Iterable[Wait]) -> frozenset[int]:
-    """The ids of the processes that a refused request of `process` waits for."""
-    found = {other.caller.process.id for other in ahead}
-    if refusal is not None:
-        found |= {
-            it.process_id
-            for it in refusal.obstacles
-            if it.kind == "claim" and it.process_id is not None
+        number, base, end, process = wait.number, wait.base, wait.end, wait.caller.process.id
+        before = {
+            it.caller.process.id
+            for it in self.waits.values()
+            if it.number < number and it.base < end and base < it.end
         }
 
-    return frozenset(found - {process})
+        return self._holders.get(number, frozenset()) | (before - {process})
+
+
+def holders_of(process: int, refusal: DeviceError) -> frozenset[int]:
+    """The ids of the other processes whose claims refused a request of `process`."""
+    return frozenset(
+        it.process_id
+        for it in refusal.obstacles
+        if it.kind == "claim" and it.process_id is not None and it.process_id != process
+    )
 
 
 def passing_refusal(error: DeviceError | None) -> RangeBusy | None:
@@ -318,15 +311,6 @@ def passing_refusal(error: DeviceError | None) -> RangeBusy | None:
         return error
 
     return None
-
-
-def queue_error(ahead: list[Wait]) -> RangeBusy:
-    """The EBUSY of a waiting request that others stand before; it names the first of them."""
-    named = ahead[:NAMED_MAX]
-    names = ", ".join(wait.caller.process.name for wait in named)
-    more = f" and {len(ahead) - NAMED_MAX} more" if len(ahead) > NAMED_MAX else ""
-
-    return RangeBusy(f"{names}{more} came first", obstacles=tuple(it.obstacle() for it in named))
 
 
 def deadlock_error(base: int, end: int, circle: list[int]) -> WouldDeadlock:

@@ -163,6 +163,24 @@ for it in range(200):
     holder.ask(wire.Release(0, 1, it << 20, MIB, 0))
 told("at work")
 """,
+    "one page": """
+for turn in range(4):
+    holder = Client()
+    holder.open()
+    holder.ask(wire.Claim(0, 1, 0, 0, 4096, 4096))
+    clients = [Client() for _ in range(100)]
+    for client in clients:
+        client.open()
+        client.post([wire.Wait(0, 1, 4096, 4096, 0xFFFFFFFF) for _ in range(16)])
+    holder.ask(wire.Release(0, 1, 4096, 4096, 0))
+    for client in clients:
+        while client.protocol.in_flight:
+            client.take()
+        assert client.counts["DONE"] == 16, client.counts
+        client.socket.close()
+    holder.socket.close()
+told("at work")
+""",
     "close": """
 for number in range(20):
     client = Client()

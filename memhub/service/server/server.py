@@ -21,6 +21,7 @@ from memhub.service.server.connection import Connection
 from memhub.service.server.listening import UnixListener, tcp_listener
 from memhub.service.server.mapping import seal_machines
 from memhub.service.server.rights import Peer, unknown_process
+from memhub.service.server.serving import work_off_backlog
 from memhub.service.server.terms import ServiceTerms
 from memhub.service.server.tls import TlsFailed, Tokens, accept_tls, server_context
 from memhub.service.settings import ServiceConfig, ServiceError
@@ -127,6 +128,7 @@ class Server(anyio.AsyncContextManagerMixin):
                     serve = partial(self._serve_client, terms, self._link_remote(context))
                     listeners.start_soon(self._accept_clients, inet, -1, clients, serve)
                 listeners.start_soon(self._enforce_time_limits)
+                listeners.start_soon(work_off_backlog, self._hub.engine)
                 try:
                     yield self
                 except Exception as error:  # noqa: BLE001 - raised below, bare
