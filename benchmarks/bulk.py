@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _AT = 2 << 20
 
+#: Mappings through one handle; a CLOSE gives them back, which the limit of a connection needs.
+_MAPS = 512
+
 
 def _reading(handle: Any) -> AsyncWork:  # noqa: ANN401 - a RemoteHandle
     async def work(count: int) -> None:
@@ -53,10 +56,12 @@ def _streaming(stream: Any) -> AsyncWork:  # noqa: ANN401 - an anyio stream
     return work
 
 
-def _mapping(handle: Any) -> AsyncWork:  # noqa: ANN401 - a RemoteHandle
+def _mapping(hub: Any) -> AsyncWork:  # noqa: ANN401 - a RemoteHub
     async def work(count: int) -> None:
-        for _ in range(count):
-            (await handle.map()).close()
+        for begun in range(0, count, _MAPS):
+            async with await hub.open("/dev/mem", "r+") as handle:
+                for _ in range(min(_MAPS, count - begun)):
+                    (await handle.map()).close()
 
     return work
 
@@ -102,7 +107,7 @@ async def _run(backend: str, paths: dict[str, tuple[Path, int]], plan: Plan) -> 
         cases = {
             "read": _reading(handle),
             "raw stream": _streaming(await enter(await anyio.connect_unix(paths["bulk"][0]))),
-            "map": _mapping(handle),
+            "map": _mapping(client),
             "fd": _passing(await enter(await anyio.connect_unix(paths["passing"][0]))),
             "mapped": _copying(mapped),
             "memcpy": _memcpy(),

@@ -126,6 +126,8 @@ class DriverWatchdog:
             self._stop_call(number, frame)
 
     def _watch(self) -> None:
+        # the kernel gives them to the main thread alone, which may have blocked them for a moment
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         seen, looks = None, 0
         while True:
             self._looked = time.monotonic()

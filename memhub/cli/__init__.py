@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from memhub.cli.commands import COMMANDS
 from memhub.cli.terminal import OutputFailed, complain, drop, output, print_line
@@ -53,14 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
-    """Make the standard streams take any text, also one that is closed or has few characters."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+    """Make the standard streams take any text, also where there are few characters.
+
+    Python has None for one that is closed. In its place comes one that fails as the closed one
+    would, with EBADF, as it is open in the other direction; what goes to standard error is lost.
+    """
+    sys.stdin = sys.stdin or _open_null(os.O_WRONLY, "r")
+    sys.stdout = sys.stdout or _open_null(os.O_RDONLY, "w")
+    sys.stderr = sys.stderr or _open_null(os.O_WRONLY, "w")
 
     for stream in (sys.stdout, sys.stderr):
         change = getattr(stream, "reconfigure", None)
         if change is not None:
             change(errors="backslashreplace")
+
+
+def _open_null(flags: int, mode: str) -> TextIO:
+    return cast("TextIO", open(os.open(os.devnull, flags), mode, encoding="utf-8"))  # noqa: PTH123 - for good
 
 
 def _run_explained(arguments: list[str]) -> int:

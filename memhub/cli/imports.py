@@ -12,7 +12,6 @@ it; 2 if a file cannot be read or written, or for wrong usage
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,11 +121,12 @@ def _add(path: Path, new: Path) -> None:
 def _import(chosen: argparse.Namespace) -> Imported:
     from memhub.arches import load_arches
     from memhub.cli.failures import CommandFailed
+    from memhub.cli.terminal import read_input
     from memhub.config import ImportRefused, import_dump
 
     _check_name(chosen.name)
     arch = load_arches()[chosen.arch].name
-    data = sys.stdin.buffer.read() if chosen.file == "-" else Path(chosen.file).read_bytes()
+    data = read_input() if chosen.file == "-" else Path(chosen.file).read_bytes()
     text = data.decode("utf-8", "replace")
     try:
         return import_dump(text, phys_bits=chosen.phys_bits, name=chosen.name, arch=arch)

@@ -1,8 +1,9 @@
 """Serve the machines of a configuration file to clients on sockets, until told to stop.
 
 SIGTERM and SIGINT stop it: new clients are refused, requests under way are answered, then every
-connection is closed. SIGHUP reopens the audit log after it was renamed. Exit codes: 0 stopped in
-order, 2 it could not start or the log could not be ended in order.
+connection is closed; a second one changes nothing. SIGHUP reopens the audit log after it was
+renamed. Exit codes: 0 stopped in order, 2 it could not start or the log could not be ended in
+order.
 """
 
 from __future__ import annotations
@@ -172,12 +173,19 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
 
     import anyio
 
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    with anyio.open_signal_receiver(*numbers) as signals:
         task_status.started()
-        async for number in signals:
-            _report(f"stopping on {signal.Signals(number).name}")
-            scope.cancel()
-            return
+        number = await anext(signals)
+        # Leaving the block restores the default action, which a second signal must not meet.
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    for it in numbers:
+        signal.signal(it, signal.SIG_IGN)  # for good: this process ends
+
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    _report(f"stopping on {signal.Signals(number).name}")
+    scope.cancel()
 
 
 def _ready(server: Server, machines: int, log: AuditLog | None) -> None:

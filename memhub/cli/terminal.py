@@ -51,6 +51,18 @@ def output() -> Iterator[None]:
         raise OutputFailed(error) from error
 
 
+def read_input() -> bytes:
+    """All of standard input.
+
+    Raises:
+        OSError: it cannot be read; it is named.
+    """
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard input") from error
+
+
 def drop(stream: IO[str]) -> None:
     """Discard what is still in the buffer of a standard stream that cannot be written any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -52,7 +52,9 @@ def _bytes(chosen: argparse.Namespace) -> bytes:
         return parse_hex(chosen.hex)
 
     if chosen.file is None:
-        return sys.stdin.buffer.read()
+        from memhub.cli.terminal import read_input
+
+        return read_input()
 
     with open(chosen.file, "rb") as file:  # noqa: PTH123 - pathlib costs more than this may
         return file.read()

@@ -11,7 +11,15 @@ from memhub.service import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from memhub.errors import DeviceError
+
+#: Seconds until a client tries again to connect to a service that takes no more at the moment.
+BUSY_PAUSE: Final = 0.001
+
+#: Seconds until it connects again, each time that the service has closed it unanswered.
+UNANSWERED_PAUSES: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 
 
 def name_place(error: OSError, place: str) -> OSError:
@@ -72,6 +80,18 @@ def refused_connection(message: wire.Refused) -> DeviceError:
         answer.kind = "AccessDenied"
 
     return wire.error_from_wire(answer)
+
+
+class ClosedUnanswered(ConnectionResetError):
+    """Raised when the service closed a connection before it answered HELLO.
+
+    It does that when too many connections are silent, so connecting once more may help.
+    """
+
+
+def closed_unanswered() -> ClosedUnanswered:
+    """The error of a connection that ended before the service had answered HELLO."""
+    return ClosedUnanswered(*lost_connection("the service closed it during the handshake").args)
 
 
 def lost_connection(reason: str) -> ConnectionError:

@@ -34,8 +34,8 @@ class Limits:
         queued_bytes: bytes of answers that may wait for a slow reader, and bytes of streamed
             writes that may be kept for devices.
         connections: clients of one listener.
-        ungreeted: connections of one listener that have not sent HELLO; when more come, the
-            oldest is closed.
+        ungreeted: connections of one listener that have not sent HELLO; when more come, one of
+            the peer with most of them is closed.
         handshake_timeout: seconds in which a new connection must send HELLO.
         idle_timeout: seconds without a request until a connection is closed; 0 is never.
         stall_timeout: seconds in which a client must read some of what waits for it.

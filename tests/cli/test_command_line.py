@@ -177,15 +177,6 @@ def test_a_full_disk_is_a_line_and_no_traceback(words: list[str], unbuffered: st
     assert "Traceback" not in done.stderr
 
 
-def test_a_closed_output_is_none() -> None:
-    command = shlex.join([sys.executable, "-m", "memhub", "arches"])
-    done = subprocess.run(
-        f"{command} >&-", shell=True, cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_a_terminal_that_knows_few_characters_gets_escapes(tmp_path: Path) -> None:
     config = tmp_path / "x.toml"
     config.write_text('[machines.pc]\narch = "ämd64"\n', encoding="utf-8")

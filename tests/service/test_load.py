@@ -46,10 +46,13 @@ async def work(hub, chance):
                 pass
             done += 1
             await anyio.sleep(PAUSE)
-async def client(number, stop):
+async def client(number, stop, *, task_status):
     chance = random.Random(crowd * 1000 + number)
     while not stop.is_set():
         async with memhub.connect(address, label=f"crowd-{crowd}-{number}", timeout=60) as hub:
+            if task_status is not None:
+                task_status.started()
+                task_status = None
             for _ in range(chance.randrange(1, 6)):
                 await work(hub, chance)
                 if stop.is_set():
@@ -58,7 +61,7 @@ async def main():
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         for number in range(count):
-            tasks.start_soon(client, number, stop)
+            await tasks.start(client, number, stop)
         print("at work", flush=True)
         await anyio.to_thread.run_sync(sys.stdin.readline)
         stop.set()

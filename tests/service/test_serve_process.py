@@ -48,6 +48,22 @@ def test_it_says_that_it_is_ready_serves_and_stops_in_order(tmp_path: Path, back
     assert [problem for record in records for problem in problems(record)] == []
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
+def test_further_signals_change_nothing(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend)
+    with Served(tmp_path, "--backend", backend) as service:
+        service.ready()
+        service.process.send_signal(signal.SIGTERM)
+        while service.process.poll() is None:
+            service.process.send_signal(signal.SIGTERM)
+            service.process.send_signal(signal.SIGINT)
+
+        code, errors = service.ended()
+
+    assert (code, re.sub("SIGINT", "SIGTERM", errors)) == (0, "memhub: stopping on SIGTERM\n")
+    assert list(read_records(service.log))[-1]["event"] == "log.close"
+
+
 def test_it_serves_though_nobody_reads_that_it_is_ready(tmp_path: Path) -> None:
     """The reader of its standard output has gone, which is no concern of its clients."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -7,6 +7,7 @@ size printed is the negative of the mask).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from memhub.config.importers.checks import settle_default
@@ -52,9 +53,16 @@ def parse_proc_mtrr(lines: Sequence[str], hint: WidthHint) -> Findings:
     """
     oddities: list[str] = []
     rows: dict[int, _Row] = {}
+    counts: dict[int, Counter[_Row]] = {}
     for line in lines:
         if _RELEVANT.search(line):
-            _read(line, rows, oddities)
+            _read(line, rows, counts, oddities)
+
+    for slot, values in counts.items():
+        times = values.total()
+        if times > 1:
+            other = " with other values: the last counts" if len(values) > 1 else ""
+            oddities.append(f"slot {slot} is listed {times} times{other}")
 
     if not rows:
         return Findings(None, oddities)
@@ -75,7 +83,9 @@ def parse_proc_mtrr(lines: Sequence[str], hint: WidthHint) -> Findings:
     return Findings(registers, oddities)
 
 
-def _read(line: str, rows: dict[int, _Row], oddities: list[str]) -> None:
+def _read(
+    line: str, rows: dict[int, _Row], counts: dict[int, Counter[_Row]], oddities: list[str]
+) -> None:
     row = _row(line, oddities)
     if row is None:
         oddities.append(f"line not understood: {quote(line)}")
@@ -86,9 +96,7 @@ def _read(line: str, rows: dict[int, _Row], oddities: list[str]) -> None:
         oddities.append(f"slot {slot} (base {values[0]:#x}) has size zero: taken as disabled")
         return
 
-    if rows.get(slot, values) != values:
-        oddities.append(f"slot {slot} is listed twice with other values: the last counts")
-
+    counts.setdefault(slot, Counter())[values] += 1
     rows[slot] = values
 
 

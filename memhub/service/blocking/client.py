@@ -7,12 +7,21 @@ One of the threads that wait reads the socket for all of them.
 from __future__ import annotations
 
 import socket
+from time import monotonic, sleep
 
 from memhub.service import wire
 from memhub.service.address import parse_address
 from memhub.service.blocking.handle import BlockingHandle
 from memhub.service.blocking.line import Line
-from memhub.service.client_errors import lost_connection, name_place, refused_connection
+from memhub.service.client_errors import (
+    BUSY_PAUSE,
+    UNANSWERED_PAUSES,
+    ClosedUnanswered,
+    closed_unanswered,
+    lost_connection,
+    name_place,
+    refused_connection,
+)
 from memhub.service.remote_hub import hello_frame, open_request, report_request, take_greeting
 from memhub.service.wire.wide import narrow
 
@@ -56,18 +65,41 @@ class BlockingClient(Line):
     ) -> None:
         kind, place, port = parse_address(address)
         label, secret, limit, _ = take_greeting(label, token, timeout)
+        end = None if limit is None else monotonic() + limit
+        reach = (kind, place, port), ssl_context, server_hostname or place, label, secret
+        for pause in (*UNANSWERED_PAUSES, None):
+            try:
+                self._connect(*reach, end)
+            except ClosedUnanswered:
+                if pause is None or (end is not None and monotonic() + pause >= end):
+                    raise
+
+                sleep(pause)
+            else:
+                return
+
+    def _connect(
+        self,
+        where: tuple[str, str, int],
+        ssl_context: Any,  # noqa: ANN401 - as above
+        hostname: str,
+        label: str,
+        token: bytes,
+        end: float | None,
+    ) -> None:
+        kind, place, port = where
         try:
-            sock = _dial(kind, place, port, limit)
+            sock = _dial(kind, place, port, end)
         except OSError as error:
             raise name_place(error, place) from None
 
         super().__init__(sock, local=kind == "unix")
         try:
+            self._socket.settimeout(_left(end))
             if ssl_context is not None:
-                name = server_hostname or place
-                self._socket = ssl_context.wrap_socket(self._socket, server_hostname=name)
+                self._socket = _wrap_tls(self._socket, ssl_context, hostname)
 
-            self._greet(label, secret)
+            self._greet(label, token)
             self._socket.settimeout(None)
         except ConnectionError as error:
             self._socket.close()
@@ -78,18 +110,30 @@ class BlockingClient(Line):
 
     def _greet(self, label: str, token: bytes) -> None:
         features = wire.FEATURES | (wire.MAP_FEATURES if self._local else 0)
-        self._socket.sendall(hello_frame(self._protocol, label, token, features))
-        while self._protocol.welcome is None:
+        hello = hello_frame(self._protocol, label, token, features)
+        try:
+            self._socket.sendall(hello)
             data = self._socket.recv(_CHUNK)
-            if not data:
-                raise lost_connection("the service closed it during the handshake")
+        except ConnectionError:
+            data = b""
 
+        if not data:
+            raise closed_unanswered()
+
+        while True:
             for message in self._protocol.receive(data):
                 if isinstance(message, wire.Refused):
                     raise refused_connection(message)
 
                 if isinstance(message, wire.Abort):
                     raise lost_connection(message.reason)
+
+            if self._protocol.welcome is not None:
+                return
+
+            data = self._socket.recv(_CHUNK)
+            if not data:
+                raise lost_connection("the service closed it during the handshake")
 
     @property
     def software(self) -> str:
@@ -134,16 +178,39 @@ class BlockingClient(Line):
         self.close()
 
 
-def _dial(kind: str, place: str, port: int, timeout: float | None) -> socket.socket:
+def _left(end: float | None) -> float | None:
+    """Seconds until `end`, and never 0, which would mean not to wait at all."""
+    return None if end is None else max(end - monotonic(), 1e-6)
+
+
+def _wrap_tls(sock: socket.socket, context: Any, hostname: str) -> socket.socket:  # noqa: ANN401
+    import ssl
+
+    try:
+        wrapped: socket.socket = context.wrap_socket(sock, server_hostname=hostname)
+    except (ConnectionError, ssl.SSLEOFError):
+        raise closed_unanswered() from None
+
+    return wrapped
+
+
+def _dial(kind: str, place: str, port: int, end: float | None) -> socket.socket:
     if kind == "tcp":
-        return socket.create_connection((place, port), timeout)
+        return socket.create_connection((place, port), _left(end))
 
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout)
-        sock.connect(place)
+        while True:
+            sock.settimeout(_left(end))
+            try:
+                sock.connect(place)
+            except BlockingIOError:
+                if end is not None and monotonic() >= end:
+                    raise TimeoutError("timed out") from None
+
+                sleep(BUSY_PAUSE)
+            else:
+                return sock
     except BaseException:
         sock.close()
         raise
-
-    return sock

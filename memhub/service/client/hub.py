@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import socket
 from collections import deque
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Self, final
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self, final
 
 import anyio
 
@@ -17,6 +17,10 @@ from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.events import RemoteSubscription
 from memhub.service.client.handle import RemoteHandle
 from memhub.service.client_errors import (
+    BUSY_PAUSE,
+    UNANSWERED_PAUSES,
+    ClosedUnanswered,
+    closed_unanswered,
     lost_connection,
     name_place,
     not_on_the_wire,
@@ -36,8 +40,6 @@ if TYPE_CHECKING:
 
     from memhub.abi import DataModel
     from memhub.service.mapped import MappedMemory
-
-_RETRY: Final = 0.01
 
 
 def connect(
@@ -118,8 +120,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             async with anyio.create_task_group() as tasks:
                 try:
                     with anyio.fail_after(self._timeout):
-                        link = await self._dial(tasks)
-                        self._caller = await self._greet(link)
+                        link, self._caller = await self._connect(tasks)
 
                     tasks.start_soon(self._caller.listen)
                     yield self
@@ -144,9 +145,30 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         for subscription in self._subscriptions.values():
             subscription.end()
 
+    async def _connect(self, tasks: TaskGroup) -> tuple[SocketLink | StreamLink, Caller]:
+        for pause in UNANSWERED_PAUSES:
+            with suppress(ClosedUnanswered):
+                return await self._connect_once(tasks)
+
+            await anyio.sleep(pause)
+
+        return await self._connect_once(tasks)
+
+    async def _connect_once(self, tasks: TaskGroup) -> tuple[SocketLink | StreamLink, Caller]:
+        link = await self._dial(tasks)
+        try:
+            return link, await self._greet(link)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await link.aclose()
+
+            raise
+
     async def _dial(self, tasks: TaskGroup) -> SocketLink | StreamLink:
         try:
             return await self._dial_place(tasks)
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            raise name_place(closed_unanswered(), self._where[1]) from None
         except OSError as error:
             raise name_place(error, self._where[1]) from error.__cause__
 
@@ -179,7 +201,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         while protocol.welcome is None:
             data = await link.receive()
             if not data:
-                raise lost_connection("the service closed it during the handshake")
+                raise closed_unanswered()
 
             for message in protocol.receive(data):
                 if isinstance(message, wire.Refused):
@@ -299,7 +321,7 @@ async def _dial_unix(path: str) -> socket.socket:
             try:
                 sock.connect(path)
             except BlockingIOError:
-                await anyio.sleep(_RETRY)  # the service has not taken those before
+                await anyio.sleep(BUSY_PAUSE)  # the service has not taken those before
             else:
                 return sock
     except BaseException:

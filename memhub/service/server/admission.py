@@ -1,13 +1,15 @@
 """Who may be connected through one listener: clients that have greeted, and those that have not.
 
 Each listener has its own budgets, so that connections of one keep nobody out of another. Those
-that have not sent HELLO have a budget apart: when it is full, the one that has been silent
-longest makes room. So whoever greets at once gets in, however many others are silent.
+that have not sent HELLO have a budget apart. When it is full, one of them makes room: of the peer
+that has most of them, and none whose HELLO has come and is still to be read. So whoever greets at
+once gets in, however many others are silent.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Final
 
 from memhub.abi import Errno
 from memhub.errors import DeviceError
@@ -15,20 +17,49 @@ from memhub.errors import DeviceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from memhub.service.server.rights import Peer
     from memhub.service.settings import Limits
+
+    #: The user, or the remote host, and the process if it is known.
+    Origin = tuple[int | str | None, int | None]
+
+_LOOK: Final = socket.MSG_PEEK | socket.MSG_DONTWAIT
+
+
+def peek(sock: socket.socket) -> bytes | None:
+    """The next byte of a connection, which stays unread; none after its end, None before it came.
+
+    What a client sent before it left counts as well.
+    """
+    try:
+        return sock.recv(1, _LOOK)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 class Place:
     """The place of one connection at its gate.
+
+    Args:
+        sock: the connection.
+        origin: whose connections are counted together.
 
     Attributes:
         cancel: ends the connection.
         evicted: why it had to make room, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sock: socket.socket, origin: Origin) -> None:
+        self._socket = sock
+        self.origin = origin
         self.cancel: Callable[[], None] | None = None
         self.evicted: str | None = None
+
+    def has_unread(self) -> bool:
+        """Whether something has come that was not read yet."""
+        return bool(peek(self._socket))
 
     def evict(self, reason: str) -> None:
         """End the connection, for a reason in words."""
@@ -48,23 +79,59 @@ class Gate:
     def __init__(self, address: str, limits: Limits) -> None:
         self._address = address
         self._limits = limits
-        self._silent: dict[Place, None] = {}
+        self._silent: dict[Origin, dict[Place, None]] = {}
+        self._silent_count = 0
         self._greeted: set[Place] = set()
 
-    def enter(self) -> Place:
-        """Take in a connection that has not greeted; the oldest of these may have to go."""
-        most = self._limits.ungreeted
-        if len(self._silent) >= most:
-            oldest = next(iter(self._silent))
-            self.leave(oldest)
-            oldest.evict(
-                f"{most} connections to {self._address} have not sent HELLO, which is the limit"
-            )
+    @property
+    def full(self) -> str:
+        """Why a connection that has not greeted has to go."""
+        return (
+            f"{self._limits.ungreeted} connections to {self._address} have not sent HELLO, "
+            "which is the limit"
+        )
 
-        place = Place()
-        self._silent[place] = None
+    def enter(self, sock: socket.socket, peer: Peer) -> Place | None:
+        """Take in a connection that has not greeted; another of these may have to go.
+
+        Args:
+            sock: the connection.
+            peer: who opened it, as far as it is known before HELLO.
+
+        Returns:
+            its place, or None if this one has to go: it is silent too, and of the process that
+            has most.
+        """
+        host = None if peer.address is None else peer.address.rpartition(":")[0]
+        place = Place(sock, (peer.uid if host is None else host, peer.pid))
+        if self._silent_count >= self._limits.ungreeted:
+            evicted = self._choose_evicted()
+            if peer.pid is not None and evicted.origin == place.origin and not place.has_unread():
+                return None
+
+            self.leave(evicted)
+            evicted.evict(self.full)
+
+        self._silent.setdefault(place.origin, {})[place] = None
+        self._silent_count += 1
 
         return place
+
+    def _choose_evicted(self) -> Place:
+        """The oldest with nothing unread, of the user or host and then the process with most."""
+        users: dict[int | str | None, int] = {}
+        for (user, _), places in self._silent.items():
+            users[user] = users.get(user, 0) + len(places)
+
+        most_first = sorted(
+            self._silent.items(), key=lambda it: (users[it[0][0]], len(it[1])), reverse=True
+        )
+        for _, places in most_first:
+            for place in places:
+                if not place.has_unread():
+                    return place
+
+        return next(iter(most_first[0][1]))
 
     def admit(self, place: Place) -> None:
         """Let a connection in that has greeted.
@@ -79,10 +146,15 @@ class Gate:
                 code=Errno.EAGAIN,
             )
 
-        self._silent.pop(place, None)
+        self.leave(place)
         self._greeted.add(place)
 
     def leave(self, place: Place) -> None:
         """Give a place back. Twice is once."""
-        self._silent.pop(place, None)
         self._greeted.discard(place)
+        places = self._silent.get(place.origin, {})
+        if place in places:
+            del places[place]
+            self._silent_count -= 1
+            if not places:
+                del self._silent[place.origin]

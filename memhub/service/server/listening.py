@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from memhub.service.settings import ServiceConfig, TcpConfig
 
-_BACKLOG: Final = 1024
+_BACKLOG: Final = 4096
 _PATH_MAX: Final = 107
 
 

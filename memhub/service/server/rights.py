@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.errors import NotPermitted
+from memhub.service.link import peer_of
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Mapping
 
     from memhub.service.settings import Right, RightsRule
@@ -70,6 +72,21 @@ class Peer:
             return self.subject is not None and rule.certificate.fits(self.subject)
 
         return rule.token is not None and rule.token == self.token
+
+
+def peer_at(sock: socket.socket, address: Any) -> Peer:  # noqa: ANN401 - as accept() gives it
+    """Who is at the other end, before it has shown anything.
+
+    Args:
+        sock: the connection.
+        address: its remote address; a Unix socket's is empty.
+    """
+    if address:
+        return Peer(address="{}:{}".format(*address[:2]))
+
+    pid, uid = peer_of(sock)
+
+    return Peer(pid=pid, uid=uid)
 
 
 class Grants:

@@ -15,7 +15,8 @@ from anyio.streams.tls import TLSAttribute
 
 from memhub.core.service_events import ClientRefused
 from memhub.errors import AccessDenied, LogFailed
-from memhub.service.link import Link, SocketLink, StreamLink, peer_of
+from memhub.service.link import Link, SocketLink, StreamLink
+from memhub.service.server.accepting import accept_clients
 from memhub.service.server.admission import Gate, Place
 from memhub.service.server.connection import Connection
 from memhub.service.server.listening import UnixListener, tcp_listener
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from memhub.hub import Hub
-
-#: Connections taken before other tasks have their turn.
-_ACCEPTS_AT_ONCE: Final = 64
-_ACCEPT_PAUSE_SECONDS: Final = 0.1
 
 log: Final = logging.getLogger("memhub.service")
 
@@ -182,20 +179,11 @@ class Server(anyio.AsyncContextManagerMixin):
         serve: Callable[[Gate, Place, socket.socket, Peer], Coroutine[Any, Any, None]],
     ) -> None:
         gate = Gate(self.addresses[which], self._settings.limits)
-        while True:
-            await anyio.wait_readable(listener)
-            for _ in range(_ACCEPTS_AT_ONCE):
-                try:
-                    client, address = listener.accept()
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    log.warning("a connection could not be taken: %s", error)
-                    await anyio.sleep(_ACCEPT_PAUSE_SECONDS)
-                    break
 
-                peer = Peer(address="{}:{}".format(*address[:2])) if address else Peer()
-                clients.start_soon(serve, gate, gate.enter(), client, peer)
+        def start(place: Place, sock: socket.socket, peer: Peer) -> None:
+            clients.start_soon(serve, gate, place, sock, peer)
+
+        await accept_clients(listener, gate, start, self._record_refusal)
 
     async def _serve_client(
         self,
@@ -243,11 +231,9 @@ class Server(anyio.AsyncContextManagerMixin):
         await connection.link.aclose()
 
     async def _link_local(
-        self, sock: socket.socket, task_group: TaskGroup, _peer: Peer
+        self, sock: socket.socket, task_group: TaskGroup, peer: Peer
     ) -> tuple[Link, Peer]:
-        pid, uid = peer_of(sock)
-
-        return SocketLink(sock, task_group.start_soon), Peer(pid=pid, uid=uid)
+        return SocketLink(sock, task_group.start_soon), peer
 
     def _link_remote(self, context: ssl.SSLContext | None) -> Callable[..., Any]:
         async def make_link(
