@@ -150,6 +150,7 @@ async def _serve_hub(
         software=f"memhub {version()}",
         grace=chosen.grace,
     )
+    thresholds = gc.get_threshold()
     try:
         async with server, anyio.create_task_group() as tasks:
             await tasks.start(_wait_for_signal, tasks.cancel_scope)
@@ -157,7 +158,10 @@ async def _serve_hub(
             watchdog.relay_signals()
             if log is not None:
                 tasks.start_soon(watch_log, log, _report)
-            gc.freeze()  # a collection, in which all clients wait, need not look at all this
+            # All clients wait during a collection. It need not look at all this, and what clients
+            # hold (70 ms for 2,400 waits) is looked at a hundredth as often.
+            gc.freeze()
+            gc.set_threshold(*thresholds[:2], 1000)
             _ready(server, len(hub.machines), log)
             notify("READY=1")
             await anyio.sleep_forever()
@@ -165,6 +169,7 @@ async def _serve_hub(
         raise CommandFailed(str(error)) from error
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
         notify("STOPPING=1")
 
 

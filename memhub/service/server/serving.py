@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from memhub.engine import Engine
 
 #: Waits that are served in one turn of the event loop.
-_IN_ONE_TURN: Final = 24
+_IN_ONE_TURN: Final = 6
 
 
 async def work_off_backlog(engine: Engine) -> None:
