@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -18,6 +19,10 @@ settings.register_profile(
     "campaign", _PATIENT, max_examples=_CAMPAIGN or 2000, derandomize=False, print_blob=True
 )
 settings.load_profile("campaign" if _CAMPAIGN else "memhub")
+
+# A shell's job in the background ignores SIGINT, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(

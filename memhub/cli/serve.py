@@ -20,7 +20,7 @@ from memhub.cli.terminal import OutputFailed, drop, output, print_line
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from contextlib import ExitStack
 
     from anyio import CancelScope
@@ -182,15 +182,22 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
     with anyio.open_signal_receiver(*numbers) as signals:
         task_status.started()
         number = await anext(signals)
-        # Leaving the block restores the default action, which a second signal must not meet.
+        # Leaving the block restores the default action. A second signal must not meet it, neither
+        # one that the interpreter has noted already nor one that comes now.
+        _ignore_signals(numbers)
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
-    for it in numbers:
-        signal.signal(it, signal.SIG_IGN)  # for good: this process ends
-
+    _ignore_signals(numbers)  # for good: this process ends
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     _report(f"stopping on {signal.Signals(number).name}")
     scope.cancel()
+
+
+def _ignore_signals(numbers: Iterable[int]) -> None:
+    import signal
+
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _ready(server: Server, machines: int, log: AuditLog | None) -> None:

@@ -71,7 +71,7 @@ VARIABLE = "MTRR default type: uncachable\nMTRR variable ranges enabled:\n"
         ("reg00: base=0xe0000000 (9MB), size=4MB: write-back, count=1", ["slot 0", "9MB"]),
         (
             "reg00: base=0xe0000000 (3584MB), size=4MB: write-back, count=1\n" * 1000,
-            ["slot 0 is listed 1000 times;"],
+            ["slot 0 is listed 1000 times"],
         ),
         (
             (
@@ -79,7 +79,7 @@ VARIABLE = "MTRR default type: uncachable\nMTRR variable ranges enabled:\n"
                 "reg00: base=0xe0000000 (3584MB), size=8MB: write-back, count=1\n"
             )
             * 500,
-            ["slot 0 is listed 1000 times with other values: the last counts;"],
+            ["slot 0 is listed 1000 times with other values: the last counts"],
         ),
         (
             "reg00: base=0x0 (0MB), size=4MB: write-back, count=1\nreg01: base=here",
