@@ -12,8 +12,8 @@ from memhub import abi
 from memhub.errors import BadAddress, InvalidRange, NotPermitted, NotSupported
 from memhub.exec import CallerMemory, DeviceSession, Mapping, memrange_ioctl
 
-#: How often a campaign runs each scenario; 300 tells rates better, 100 is what CI has time for.
-RUNS = int(os.environ.get("MEMHUB_EXEC_RUNS", "100"))
+#: How often a campaign runs each scenario; 300 tells rates better, 50 is what CI has time for.
+RUNS = int(os.environ.get("MEMHUB_EXEC_RUNS", "50"))
 
 #: Runs a program (or Python source); its exit status and standard output.
 Execute = Callable[..., tuple[int, str]]

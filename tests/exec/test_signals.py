@@ -63,12 +63,12 @@ def test_the_supervisor_runs_before_the_program_and_only_while_it_serves(
 def test_a_child_that_ends_seldom_interrupts_its_parents_open(
     facility: None, backend: FakeBackend, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """At a better nice value than the program's, none; at an equal one, 3 to 15 of 100."""
+    """At a better nice value than the program's, none of 300; at an equal one, 8 to 44."""
     words = [*lower_nice(), tool("dash"), *SHELL]
     failed = sum(run(words, backend) != 0 for _ in range(RUNS))
     report(capfd, f"dash: {failed} of {RUNS} runs failed with EINTR")
 
-    assert failed <= RUNS // 100
+    assert failed <= max(1, RUNS // 100)
 
 
 @pytest.mark.campaign
