@@ -143,7 +143,7 @@ class Machine:
         if change is not None:
             change[0](self, event)
             if self.waits.waits:
-                touch_waits(self, event)
+                touch_waits(self.waits, self.table, event)
 
     def unapply(self, event: events.Event) -> None:
         """Take back the fact that was applied last."""

@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
     from memhub.abi import RangeDesc
     from memhub.core.events import Event
-    from memhub.core.machine import Machine
+    from memhub.core.range_table import RangeTable
     from memhub.core.waits import WaitQueue
 
 
-def touch_waits(machine: Machine, event: Event) -> None:
+def touch_waits(waits: WaitQueue, table: RangeTable | None, event: Event) -> None:
     """Let the waits be tried again that a fact may let go on.
 
     Args:
-        machine: the machine, to which the fact has been applied.
+        waits: those of the machine to which the fact has been applied.
+        table: its ranges, or None.
         event: the fact.
     """
-    waits = machine.waits
     if isinstance(event, (events.RangesSet, events.SlotUndone)):
         _touch_table(waits, event)
-        _touch_claims(machine, event.claims)
+        _touch_claims(waits, table, event.claims)
         if isinstance(event, events.RangesSet) and event.commit is not None:
             waits.touch(*event.commit.bounds)
     elif isinstance(event, (events.ClaimsReleased, events.ClaimRenewed)):
-        _touch_claims(machine, event.claims)
+        _touch_claims(waits, table, event.claims)
     elif isinstance(event, events.ClaimTaken):
-        _touch_claims(machine, (event.change,))
+        _touch_claims(waits, table, (event.change,))
     elif isinstance(event, events.ClaimEnded):
-        _touch_claims(machine, (ClaimChange(event.claim, None),))
+        _touch_claims(waits, table, (ClaimChange(event.claim, None),))
     elif isinstance(event, (events.SetRefused, events.CommitBegun)) and event.commit is not None:
         waits.touch(*event.commit.bounds)
     else:
@@ -65,8 +65,9 @@ def _use_of(row: RangeDesc) -> tuple[bool, int]:
     return bool(row.mr_len), row.mr_flags & MDF_ACTIVE
 
 
-def _touch_claims(machine: Machine, changes: Iterable[ClaimChange]) -> None:
-    waits, table = machine.waits, machine.table
+def _touch_claims(
+    waits: WaitQueue, table: RangeTable | None, changes: Iterable[ClaimChange]
+) -> None:
     for before, after in changes:
         claim = before or after
         assert claim is not None
