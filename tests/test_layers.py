@@ -13,6 +13,7 @@ from source_rules import (
     NAMES_THAT_SAY_NOTHING,
     ROOT,
     Source,
+    circle,
     from_plugins,
     impure,
     mutable_state,
@@ -43,6 +44,10 @@ def test_the_page_on_the_architecture_names_every_component_in_order() -> None:
 
 def test_no_layer_imports_one_to_its_right() -> None:
     assert [fault for source in sources("memhub") for fault in wrong_way(source)] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle(sources("memhub")) == []
 
 
 def test_memhub_imports_no_architecture() -> None:
@@ -135,6 +140,17 @@ def test_an_import_to_the_left_is_allowed(path: str, text: str) -> None:
 def test_an_unknown_component_asks_for_a_place() -> None:
     with pytest.raises(AssertionError, match=r"memhub.novelty has no place in ORDER"):
         rank("novelty")
+
+
+def test_a_circle_for_types_alone_is_found() -> None:
+    one = Source("memhub/core/a.py", "from memhub.core.b import B")
+    text = "if TYPE_CHECKING:\n    from memhub.core.a import A"
+
+    assert set(circle([one, Source("memhub/core/b.py", text)])) == {
+        "memhub.core.a",
+        "memhub.core.b",
+    }
+    assert circle([one, Source("memhub/core/b.py", "")]) == []
 
 
 def test_each_other_rule_finds_its_fault() -> None:
