@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from clirun import Done, Run
+from memhub.audit import read_records
 from memhub.cli import main
+from memhub.cli.demo.run import run_demo
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,3 +33,20 @@ def lab() -> Path:
 @pytest.fixture
 def data() -> Path:
     return ROOT / "tests" / "data"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The audit log of a demo."""
+    path = tmp_path_factory.mktemp("log") / "a.jsonl"
+    run_demo(3, path)
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def end(demo: Path) -> int:
+    """The last record before the machines are taken away."""
+    detached = (it for it in read_records(demo) if it["event"] == "device.detach")
+
+    return int(next(detached)["seq"]) - 1

@@ -14,7 +14,6 @@ from memhub.abi import MDF_UNCACHEABLE, MDF_WRITEBACK, MDF_WRITECOMBINE
 from memhub.audit import read_records
 from memhub.audit.blame import STEPS_MAX, blame
 from memhub.audit.travel import Travel
-from memhub.cli.demo.run import run_demo
 from memhub.clock import ManualClock
 from ownership.rig import ARCHES, SPECS
 from ownership.rig import spec as made
@@ -26,22 +25,6 @@ if TYPE_CHECKING:
     from clirun import Run
 
 FRAME = 0xE0000000
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "a.jsonl"
-    run_demo(3, path)
-
-    return path
-
-
-@pytest.fixture(scope="module")
-def end(demo: Path) -> int:
-    """The last record before the machines are taken away."""
-    detached = (it for it in read_records(demo) if it["event"] == "device.detach")
-
-    return int(next(detached)["seq"]) - 1
 
 
 def _answers(run: Run, *words: object) -> list[dict[str, Any]]:

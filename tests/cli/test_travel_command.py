@@ -9,14 +9,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import pytest
 
 from memhub import AuditLog
 from memhub.audit import AuditError, read_records, state_at
 from memhub.audit.blame import blame
 from memhub.audit.travel import Travel
 from memhub.cli import terminal
-from memhub.cli.demo.run import run_demo
 from ownership.rig import ARCHES
 from value.test_state_of_files import rotated_traffic
 from value.traffic import Traffic
@@ -25,25 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pytest
+
     from clirun import Run
 
 FRAME = 0xE0000000
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "a.jsonl"
-    run_demo(3, path)
-
-    return path
-
-
-@pytest.fixture(scope="module")
-def end(demo: Path) -> int:
-    """The last record before the machines are taken away."""
-    detached = (it for it in read_records(demo) if it["event"] == "device.detach")
-
-    return int(next(detached)["seq"]) - 1
 
 
 # State
