@@ -262,10 +262,6 @@ class WaitQueue:
 
         return [wait for _, wait in sorted(mine.items()) if wait.caller.handle == caller.handle]
 
-    def of_process(self, process: int) -> int:
-        """How many waits a process has."""
-        return len(self._by_process.get(process, ()))
-
     def in_turn(self) -> Iterator[Wait]:
         """Each stale wait in front, oldest first, until it is tried or taken out."""
         turns = self._turns
