@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 from memhub.arches import load_arches
 from memhub.arguments import take_kind, take_text
 from memhub.audit import AuditLog
+from memhub.audit.rows.description import describe_spec
 from memhub.clock import Clock
 from memhub.core import events
 from memhub.core.machine import Machine
@@ -101,27 +100,3 @@ def attached_event(machine: Machine, now: Instant) -> events.Attached:
     return events.Attached(
         spec.name, machine.arch.name, now, spec.cpu.phys_bits, state, describe_spec(spec)
     )
-
-
-def describe_spec(spec: MachineSpec) -> str:
-    """A machine's description as JSON text, for the log."""
-    cpu = spec.cpu
-
-    return orjson.dumps(
-        {
-            "cpu": {
-                "vendor": cpu.vendor,
-                "signature": cpu.signature,
-                "phys_bits": cpu.phys_bits,
-                "mtrr": cpu.mtrr,
-                "tom2": cpu.tom2,
-            },
-            "options": dict(spec.options),
-            "memory": [[r.base, r.length, r.kind] for r in spec.memory],
-            "kmem": [[m.virtual, m.physical, m.length, m.writable] for m in spec.kmem],
-            "securelevel": spec.securelevel,
-            "wp_writes": spec.wp_writes,
-            "upages": spec.upages,
-            "commit_latency": spec.commit_latency,
-        }
-    ).decode()

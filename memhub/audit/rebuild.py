@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memhub.audit.rows import event_of, machine_of, plan_of
+from memhub.audit.rows import event_of, holdings_in, machine_of, plan_of
+from memhub.core.holdings import give_holdings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,8 +20,10 @@ class Rebuilder:
     Memory is not rebuilt, since the log does not keep what was written, and neither is an offset
     that a seek has set.
 
-    A file that was begun by a rotation has the table of each machine, but not who held or waited
-    for what. Of such a machine only the table is rebuilt: its slots, registers and generation.
+    A file that goes on where another ended begins with what each machine is and holds, and a
+    longer one has it again every few thousand records. Reading can begin there. Earlier versions
+    wrote a machine's table alone: of such a machine only its slots, registers and generation are
+    rebuilt.
 
     Args:
         arches: architectures by name.
@@ -35,6 +38,7 @@ class Rebuilder:
         self.partial: dict[str, str] = {}
         self._arches = arches
         self._resumed = False
+        self._parts: dict[str, int] = {}
 
     def read(self, record: Mapping[str, Any]) -> None:
         """Take the next record.
@@ -52,6 +56,12 @@ class Rebuilder:
             self._remove(record["machine"])
         elif event == "log.resume":
             self._resumed = True
+        elif event == "held.machine":
+            if name not in self.machines:
+                self._begin(record, "its snapshot is not whole")
+        elif event == "held.part":
+            if name in self._parts:
+                self._hold(record)
         elif name in self.machines:
             self._resumed = False
             self._change(self.machines[name], record)
@@ -65,17 +75,34 @@ class Rebuilder:
             self._resumed = False
 
         name = record["machine"]
-        made = machine_of(record, self._arches)
         if name in self.machines:
             self._remove(name)
 
-        self.machines[name] = made
         if record.get("cause") == "reopen":
-            self.partial[name] = record["reason"]
+            self._begin(record, record["reason"])
+        else:
+            self.machines[name] = machine_of(record, self._arches)
+
+    def _begin(self, record: Mapping[str, Any], partial: str) -> None:
+        """Make a machine that is in use; `count` records with what it holds follow."""
+        name = record["machine"]
+        self.machines[name] = machine_of(record, self._arches)
+        self.partial[name] = partial
+        if record.get("count"):
+            self._parts[name] = record["count"]
+
+    def _hold(self, record: Mapping[str, Any]) -> None:
+        name = record["machine"]
+        machine = self.machines[name]
+        give_holdings(machine, holdings_in(record, machine))
+        self._parts[name] -= 1
+        if not self._parts[name]:
+            del self._parts[name], self.partial[name]
 
     def _remove(self, name: str) -> None:
         self.machines.pop(name).close()
         self.partial.pop(name, None)
+        self._parts.pop(name, None)
 
     def _change(self, machine: Machine, record: Mapping[str, Any]) -> None:
         if machine.name not in self.partial:

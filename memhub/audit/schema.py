@@ -138,6 +138,15 @@ FIELDS: Final[dict[str, Field]] = {
     "peer": Field("str", "who a client of the service is: `uid 0`, a certificate, a token's name"),
     "config": Field("str", "the machine's description as JSON text", True),
     "phys_bits": Field("int", "physical address width in bits"),
+    "part": Field(
+        "str",
+        "`files`, `claims`, `losses`, `waits`, `commits`, `notes` or `numbers`: what `held` is",
+    ),
+    "held": Field("str", "a list of what the machine holds, as JSON text"),
+    "segment": Field("int", "number of the segment that begins, from 1"),
+    "key": Field("str", "the verifier key of the log's seals"),
+    "tree": Field("[str]", "roots of the Merkle subtrees over all records before this one, in hex"),
+    "checkpoint": Field("str", "a signed C2SP tlog-checkpoint over all records before this one"),
     "log_id": Field("str", "identity of the log, kept over restarts"),
     "software": Field("str", "what writes the log, with its version", True),
     "hash_algorithm": Field("str", "`sha256`"),
@@ -198,7 +207,7 @@ _SET_MORE: Final = (
 _WAITING: Final = (*_WHERE, "device", *_WHO, "op", *_RANGE)
 _TIMES: Final = ("expires_ns", "generation", "duration_ns")
 _LOG: Final = ("log_id", "software", "hash_algorithm", "continued")
-_HOST: Final = ("pid", "uid", "config")
+_HOST: Final = ("pid", "uid", "config", "key")
 
 EVENTS: Final[dict[str, Event]] = {
     "log.open": Event("a log is begun; always the first record", _LOG, _HOST),
@@ -207,6 +216,22 @@ EVENTS: Final[dict[str, Event]] = {
         "an unfinished last line was cut off", ("cut_offset", "cut_length", "cut_hash")
     ),
     "log.close": Event("the log was closed in order", ("count",)),
+    "log.segment": Event(
+        "a segment is begun that goes on where the one before ended; its first record",
+        (*_LOG, "segment"),
+        (*_HOST, "tree"),
+    ),
+    "log.rotate": Event("the log goes on in the next segment", ("segment",)),
+    "log.seal": Event("all records before this one are sealed", ("count", "checkpoint")),
+    "log.snapshot": Event(
+        "the next `count` records are every machine as it is now; nothing has changed", ("count",)
+    ),
+    "held.machine": Event(
+        "a machine's whole table, followed by `count` of `held.part`",
+        (*_WHERE, *_AFTER, "generation", "count"),
+        ("msrs", "after_msr", "phys_bits", "config"),
+    ),
+    "held.part": Event("what that machine holds beside its table", (*_WHERE, "part", "held")),
     "device.attach": Event(
         "a machine starts: its whole table, from which later records rebuild any other",
         (*_WHERE, *_AFTER, "generation"),

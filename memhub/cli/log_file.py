@@ -1,7 +1,7 @@
 """The audit log's file while the service runs: reopened on SIGHUP, and watched.
 
-A rotation renames the file and sends SIGHUP. The new file begins with the whole table of every
-machine, so that it can be read without the old one, and names the hash in which that ends.
+A rotation renames the file and sends SIGHUP. The new file begins with what every machine is and
+holds, so that it can be read without the old one, and names the hash in which that ends.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def _reopen(hub: Hub, log: AuditLog) -> str:
 
 
 def _record_machines(hub: Hub, log: AuditLog, ended: EndedFile) -> None:
-    """Record every machine's table as it is now; subscribers are not told, as nothing changed."""
-    from memhub.audit.rows import row_of
+    """Record every machine as it is now; subscribers are not told, as nothing changed."""
+    from memhub.audit.rows import part_rows, row_of
     from memhub.startup import attached_event
 
     now = hub.engine.now()
@@ -89,9 +89,15 @@ def _record_machines(hub: Hub, log: AuditLog, ended: EndedFile) -> None:
         "cause": "reopen",
         "reason": f"the file before ends in record {ended.seq}, hash {ended.head}",
     }
+    parts: list[dict[str, Any]] = []
     for machine in hub.machines.values():
-        row = row_of(attached_event(machine, now), now.mono_ns)
-        log.record({**(row or {}), "generation": machine.generation, **came})
+        row, mine = row_of(attached_event(machine, now), now.mono_ns), part_rows(machine, now)
+        count = {"count": len(mine)}
+        log.record({**(row or {}), "generation": machine.generation, **count, **came})
+        parts += mine
+
+    for part in parts:
+        log.record(part)
 
     log.flush()
 

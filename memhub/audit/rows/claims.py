@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim, ClaimChange
     from memhub.core.instant import Instant
     from memhub.core.waits import Wait
+    from memhub.errors import RangeBusy
 
     Row = dict[str, Any]
 
@@ -147,19 +148,18 @@ def _claim_ended(it: events.ClaimEnded, _ended: int) -> Row:
 # Waits
 
 
-def _wait_columns(event: str, it: events.WaitBegun | events.WaitEnded) -> Row:
-    wait = it.wait
+def _wait_columns(event: str, wait: Wait, at: Instant, generation: int) -> Row:
     op, owner = wait_words(wait)
 
     return {
-        **stamp_columns(event, it.at),
+        **stamp_columns(event, at),
         **wait.caller.facts,
         "op": op,
         "owner": owner,
         "base": wait.base,
         "length": wait.end - wait.base,
         "wait": wait.number,
-        "generation": it.generation,
+        "generation": generation,
     }
 
 
@@ -173,13 +173,23 @@ def wait_words(wait: Wait) -> tuple[str, str | None]:
 
 
 def _wait_begun(it: events.WaitBegun, _ended: int) -> Row:
-    wait = it.wait
+    return wait_begun_row(it.wait, it.refusal, it.generation)
+
+
+def wait_begun_row(wait: Wait, refusal: RangeBusy | None, generation: int = 0) -> Row:
+    """The row of the beginning of a wait.
+
+    Args:
+        wait: the wait.
+        refusal: what it was told.
+        generation: the table's generation.
+    """
     request = wait.request
     row = {
-        **_wait_columns("wait.begin", it),
-        "reason": it.refusal.reason,
-        "expires_ns": wall_time(wait.deadline_ns, it.at),
-        **holder_columns(it.refusal),
+        **_wait_columns("wait.begin", wait, wait.since, generation),
+        "reason": "" if refusal is None else refusal.reason,
+        "expires_ns": wall_time(wait.deadline_ns, wait.since),
+        **holder_columns(refusal),
     }
     if isinstance(request, SetRange):
         row |= {"flags": request.desc.mr_flags, "fence": request.fence}
@@ -192,7 +202,7 @@ def _wait_begun(it: events.WaitBegun, _ended: int) -> Row:
 
 def _wait_ended(it: events.WaitEnded, _ended: int) -> Row:
     return {
-        **_wait_columns("wait.end", it),
+        **_wait_columns("wait.end", it.wait, it.at, it.generation),
         "cause": it.cause,
         **error_columns(it.error),
         "duration_ns": it.at.mono_ns - it.wait.since.mono_ns,

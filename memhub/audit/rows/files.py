@@ -16,24 +16,37 @@ from memhub.core.open_close import MODES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memhub.core.driver import RangeState
+
     Row = dict[str, Any]
 
 
-def _attached(it: events.Attached, _ended: int) -> Row:
-    slots = it.state.slots if it.state is not None else ()
-    msrs = it.state.msrs if it.state is not None else {}
+#: What a file was opened for, reading and writing, and the open(2) mode of it.
+ACCESS_FLAGS: Final = {(True, False): 0, (False, True): 1, (True, True): 2}
 
+
+def _attached(it: events.Attached, _ended: int) -> Row:
     return {
         **stamp_columns("device.attach", it.at),
-        "machine": it.machine,
-        "arch": it.arch,
-        "phys_bits": it.phys_bits,
+        **table_columns(it.machine, it.arch, it.phys_bits, it.state),
+        "config": it.config,
+        "generation": 0,
+    }
+
+
+def table_columns(machine: str, arch: str, phys_bits: int, state: RangeState | None) -> Row:
+    """The whole table of a machine, and its registers."""
+    slots = state.slots if state is not None else ()
+    msrs = state.msrs if state is not None else {}
+
+    return {
+        "machine": machine,
+        "arch": arch,
+        "phys_bits": phys_bits,
         "slots": list(range(len(slots))),
         **desc_columns("after", slots),
         "msrs": list(msrs),
         "after_msr": list(msrs.values()),
-        "config": it.config,
-        "generation": 0,
     }
 
 
@@ -48,13 +61,12 @@ def _detached(it: events.Detached, _ended: int) -> Row:
 
 def _opened(it: events.Opened, ended: int) -> Row:
     file = it.file
-    flags = {(True, False): 0, (False, True): 1, (True, True): 2}[file.readable, file.writable]
 
     return {
         **stamp_columns("request.open", it.at),
         **file.caller.facts,
         "op": "open",
-        "flags": flags,
+        "flags": ACCESS_FLAGS[file.readable, file.writable],
         "undo": file.undo,
         "model": file.model.name,
         **error_columns(None),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from memhub.abi import RangeDesc
+    from memhub.core.commits import Commit
 
     Row = dict[str, Any]
 
@@ -173,11 +174,20 @@ def _asked_columns(desc: RangeDesc) -> Row:
 
 
 def _commit_begun(it: events.CommitBegun, _ended: int) -> Row:
-    commit = it.commit
-    request = commit.request
+    return commit_row(it.commit, it.generation)
+
+
+def commit_row(commit: Commit, generation: int) -> Row:
+    """The row of the beginning of a commit.
+
+    Args:
+        commit: the commit.
+        generation: the table's generation.
+    """
+    request, since = commit.request, commit.since
 
     return {
-        **stamp_columns("commit.begin", it.at),
+        **stamp_columns("commit.begin", since),
         **commit.caller.facts,
         "op": asked_operation(request.arg),
         **_asked_columns(request.desc),
@@ -185,9 +195,9 @@ def _commit_begun(it: events.CommitBegun, _ended: int) -> Row:
         "lease_ns": lease_ns(request.lease),
         "slots": commit.wrote,
         "commit": commit.number,
-        "expires_ns": wall_time(commit.due_ns, it.at),
-        "generation": it.generation,
-        "duration_ns": it.at.mono_ns - commit.asked_ns,
+        "expires_ns": wall_time(commit.due_ns, since),
+        "generation": generation,
+        "duration_ns": since.mono_ns - commit.asked_ns,
     }
 
 

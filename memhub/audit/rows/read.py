@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno, RangeDesc
 from memhub.audit.rows.columns import descs_of, instant_of, mono_time, msrs_of, owner_of
+from memhub.audit.rows.description import spec_of
 from memhub.core import events
 from memhub.core.asked_driver import Plan
 from memhub.core.claim_requests import claim_event, ended_event, lost_event
 from memhub.core.claims import ClaimChange
-from memhub.core.driver import Change, Cpu, RangeState
+from memhub.core.driver import Change, RangeState
 from memhub.core.files import DEVICES, Caller, OpenFile, Principal
 from memhub.core.machine import Machine
 from memhub.core.open_close import closed_event
@@ -20,7 +19,6 @@ from memhub.core.ownership import release_inside
 from memhub.core.replies import SetOutcome
 from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 from memhub.core.set_ranges import make_commit, set_event
-from memhub.core.spec import KernelMapping, MachineSpec, Region
 from memhub.core.waits import Wait
 from memhub.errors import DeviceError, Obstacle, RangeBusy
 
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     Row = Mapping[str, Any]
 
 _ARGS: Final = {"update": MEMRANGE_SET_UPDATE, "remove": MEMRANGE_SET_REMOVE}
-_ACCESS: Final = {0: (True, False), 1: (False, True), 2: (True, True)}
+ACCESS: Final = {0: (True, False), 1: (False, True), 2: (True, True)}
 _MODELS: Final = {model.name: model for model in DATA_MODELS}
 
 
@@ -46,24 +44,8 @@ def machine_of(row: Row, arches: Mapping[str, Arch]) -> Machine:
     Raises:
         KeyError: its architecture is not among them.
     """
-    config = orjson.loads(row["config"])
     msrs = dict(zip(row.get("msrs", ()), row.get("after_msr", ()), strict=True))
-    spec = MachineSpec(
-        name=row["machine"],
-        arch=row["arch"],
-        cpu=Cpu(**config["cpu"]),
-        msrs=msrs,
-        options=config["options"],
-        memory=tuple(Region(base=b, length=n, kind=kind) for b, n, kind in config["memory"]),
-        kmem=tuple(
-            KernelMapping(virtual=v, physical=p, length=n, writable=w)
-            for v, p, n, w in config["kmem"]
-        ),
-        securelevel=config["securelevel"],
-        wp_writes=config["wp_writes"],
-        upages=config["upages"],
-        commit_latency=config["commit_latency"],
-    )
+    spec = spec_of(row["machine"], row["arch"], row["config"], msrs)
     machine = Machine.make(spec, arches[spec.arch])
     if machine.table is not None:
         machine.table.state = RangeState(descs_of("after", row), msrs)
@@ -87,7 +69,8 @@ def event_of(row: Row, machine: Machine) -> events.Event | None:
     return None if reader is None else reader(row, machine)
 
 
-def _caller(row: Row, machine: Machine) -> Caller:
+def caller_of(row: Row, machine: Machine) -> Caller:
+    """Who asked, and through which open file; one file has one Caller."""
     file = machine.files.files.get(row["handle"])
     if file is not None:
         return file.caller
@@ -125,8 +108,8 @@ def _opened(row: Row, machine: Machine) -> events.Event | None:
     if row["errno"] is not None:
         return None
 
-    readable, writable = _ACCESS[row["flags"]]
-    caller = _caller(row, machine)
+    readable, writable = ACCESS[row["flags"]]
+    caller = caller_of(row, machine)
     file = OpenFile(caller, readable, writable, row["undo"], _MODELS[row["model"]])
     notes = (machine.notes, machine.notes.watch(caller.process.id)) if file.undo else None
 
@@ -141,7 +124,7 @@ def _read(row: Row, machine: Machine) -> events.Event:
     error = None if row["errno"] is None else _error(row)
     base, length = row["base"] or 0, row["length"] or 0
     at, began = instant_of(row), _began(row)
-    caller, op, moved = _caller(row, machine), row["op"], row["moved"]
+    caller, op, moved = caller_of(row, machine), row["op"], row["moved"]
 
     return events.MemoryRead(caller, at, began, op, base, length, moved, error)
 
@@ -150,7 +133,7 @@ def _written(row: Row, machine: Machine) -> events.Event:
     error = None if row["errno"] is None else _error(row)
     base, length = row["base"] or 0, row["length"] or 0
     at, began = instant_of(row), _began(row)
-    caller, op, moved = _caller(row, machine), row["op"], row["moved"]
+    caller, op, moved = caller_of(row, machine), row["op"], row["moved"]
 
     return events.MemoryWritten(caller, at, began, op, base, length, moved, error)
 
@@ -161,7 +144,7 @@ def _written(row: Row, machine: Machine) -> events.Event:
 def _set(row: Row, machine: Machine) -> events.Event:
     number = row.get("commit")
     commit = None if number is None else machine.commits.commits[number]
-    caller = _caller(row, machine)
+    caller = caller_of(row, machine)
     at, began, arg = instant_of(row), _began(row), _arg(row)
     if row["errno"] is None:
         request = SetRange(caller.handle, arg, _asked(row))
@@ -195,11 +178,16 @@ def plan_of(row: Row, machine: Machine) -> Plan:
     return Plan(change, before, before.apply(change))
 
 
+def set_request_of(row: Row, caller: Caller) -> SetRange:
+    """The MEMRANGE_SET that waits or is being committed."""
+    lease = _seconds(row["lease_ns"])
+
+    return SetRange(caller.handle, _arg(row), _asked(row), row["fence"], lease)
+
+
 def _commit(row: Row, machine: Machine) -> events.Event:
-    caller, at = _caller(row, machine), instant_of(row)
-    request = SetRange(
-        caller.handle, _arg(row), _asked(row), row["fence"], _seconds(row["lease_ns"])
-    )
+    caller, at = caller_of(row, machine), instant_of(row)
+    request = set_request_of(row, caller)
 
     return events.CommitBegun(
         make_commit(machine, caller, request, at, _began(row)), at, row["generation"]
@@ -240,7 +228,7 @@ def _taken(row: Row, machine: Machine) -> events.Event | None:
     bounds = (base, base + row["length"])
     expires = mono_time(row["expires_ns"], at)
 
-    return claim_event(machine, _caller(row, machine), bounds, expires, at, _began(row))
+    return claim_event(machine, caller_of(row, machine), bounds, expires, at, _began(row))
 
 
 def _renewed(row: Row, machine: Machine) -> events.Event | None:
@@ -250,7 +238,7 @@ def _renewed(row: Row, machine: Machine) -> events.Event | None:
     at, claim = instant_of(row), machine.claims.claims[row["fence"]]
     change = ClaimChange(claim, claim.with_lease(mono_time(row["expires_ns"], at)))
 
-    return events.ClaimRenewed(_caller(row, machine), at, row["generation"], (change,))
+    return events.ClaimRenewed(caller_of(row, machine), at, row["generation"], (change,))
 
 
 def _released(row: Row, machine: Machine) -> events.Event | None:
@@ -260,7 +248,7 @@ def _released(row: Row, machine: Machine) -> events.Event | None:
     if row["cause"] != "request":
         return _ended(row, machine)
 
-    caller, base = _caller(row, machine), row["base"]
+    caller, base = caller_of(row, machine), row["base"]
     slots, changes = release_inside(machine.claims, caller.process, base, base + row["length"])
     at, length, generation = instant_of(row), row["length"], row["generation"]
 
@@ -292,18 +280,23 @@ def _broken(row: Row, machine: Machine) -> events.Event:
 
 
 def _wait_begun(row: Row, machine: Machine) -> events.Event:
-    caller, at = _caller(row, machine), instant_of(row)
+    wait, refusal = wait_of(row, machine)
+
+    return events.WaitBegun(wait, wait.since, row["generation"], refusal)
+
+
+def wait_of(row: Row, machine: Machine) -> tuple[Wait, RangeBusy]:
+    """A wait, and what it was told when it began."""
+    caller, at = caller_of(row, machine), instant_of(row)
     base, end = row["base"], row["base"] + row["length"]
-    wait = Wait(
-        row["wait"], caller, _request(row, caller), base, end, at, mono_time(row["expires_ns"], at)
-    )
+    request, deadline = _request(row, caller), mono_time(row["expires_ns"], at)
     obstacles: tuple[Obstacle, ...] = ()
     if row.get("holder") is not None:
         obstacles = (Obstacle(kind="claim", process=row["holder"], process_id=row["holder_id"]),)
 
     refusal = RangeBusy(row["reason"], obstacles=obstacles)
 
-    return events.WaitBegun(wait, at, row["generation"], refusal)
+    return Wait(row["wait"], caller, request, base, end, at, deadline), refusal
 
 
 def _request(row: Row, caller: Caller) -> SetRange | ClaimRange | AwaitFree:
@@ -311,11 +304,10 @@ def _request(row: Row, caller: Caller) -> SetRange | ClaimRange | AwaitFree:
     if row["op"] == "wait":
         return AwaitFree(handle, base, length)
 
-    lease = _seconds(row["lease_ns"])
     if row["op"] == "claim":
-        return ClaimRange(handle, base, length, lease)
+        return ClaimRange(handle, base, length, _seconds(row["lease_ns"]))
 
-    return SetRange(handle, _arg(row), _asked(row), row["fence"], lease)
+    return set_request_of(row, caller)
 
 
 def _wait_ended(row: Row, machine: Machine) -> events.Event:

@@ -1,0 +1,100 @@
+"""A machine's description as JSON text, both ways: the `config` of its first record.
+
+A later version adds members. A reader takes what it knows, and gives what is not there its
+default, so that it reads the logs of earlier versions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from memhub.core.driver import Cpu
+from memhub.core.kernel import KernelLayout
+from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def describe_spec(spec: MachineSpec) -> str:
+    """A machine's description as JSON text; its registers have columns of their own."""
+    cpu, entries, kernel = spec.cpu, spec.kmem_entries, spec.kernel
+
+    return orjson.dumps(
+        {
+            "cpu": {
+                "vendor": cpu.vendor,
+                "signature": cpu.signature,
+                "phys_bits": cpu.phys_bits,
+                "mtrr": cpu.mtrr,
+                "tom2": cpu.tom2,
+            },
+            "options": dict(spec.options),
+            "memory": [[r.base, r.length, r.kind] for r in spec.memory],
+            "kmem": [[m.virtual, m.physical, m.length, m.writable] for m in spec.kmem],
+            "kmem_entries": None
+            if entries is None
+            else [[e.virtual, e.length, e.readable, e.writable] for e in entries],
+            # 2**64 does not fit a number that all readers take
+            "kernel": None
+            if kernel is None
+            else {name: None if it is None else hex(it) for name, it in asdict(kernel).items()},
+            "symbols": dict(spec.symbols),
+            "securelevel": spec.securelevel,
+            "wp_writes": spec.wp_writes,
+            "upages": spec.upages,
+            "commit_latency": spec.commit_latency,
+        }
+    ).decode()
+
+
+def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> MachineSpec:
+    """The machine that a description describes; the bytes of its memory are not in it.
+
+    Args:
+        name: the machine's name.
+        arch: its architecture's name.
+        config: what `describe_spec` has made.
+        msrs: its registers by number.
+
+    Raises:
+        KeyError: a member is not there that every version has written.
+        ValueError: `config` is not JSON, or describes no machine.
+    """
+    facts: dict[str, Any] = orjson.loads(config)
+    entries, kernel = facts.get("kmem_entries"), facts.get("kernel")
+
+    return MachineSpec(
+        name=name,
+        arch=arch,
+        cpu=Cpu(**facts["cpu"]),
+        msrs=msrs,
+        options=facts["options"],
+        memory=tuple(Region(base=b, length=n, kind=kind) for b, n, kind in facts["memory"]),
+        kmem=tuple(
+            KernelMapping(virtual=v, physical=p, length=n, writable=w)
+            for v, p, n, w in facts["kmem"]
+        ),
+        kmem_entries=None
+        if entries is None
+        else tuple(
+            KernelEntry(virtual=v, length=n, readable=r, writable=w) for v, n, r, w in entries
+        ),
+        kernel=None if kernel is None else _layout_of(kernel),
+        symbols=facts.get("symbols", {}),
+        securelevel=facts["securelevel"],
+        wp_writes=facts["wp_writes"],
+        upages=facts["upages"],
+        commit_latency=facts["commit_latency"],
+    )
+
+
+def _layout_of(kernel: Mapping[str, str | None]) -> KernelLayout:
+    numbers: dict[str, Any] = {
+        name: None if it is None else int(it, 16) for name, it in kernel.items()
+    }
+
+    return KernelLayout(**numbers)
