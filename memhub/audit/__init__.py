@@ -13,6 +13,7 @@ travel   what the machines were at a moment     states  that as a value
 from __future__ import annotations
 
 from memhub.audit.chain import Mark as Mark
+from memhub.audit.damage import Break as Break
 from memhub.audit.failure import AuditError as AuditError
 from memhub.audit.log import AuditLog as AuditLog
 from memhub.audit.reader import Summary as Summary
@@ -29,7 +30,6 @@ from memhub.audit.states import State as State
 from memhub.audit.tail import EndedFile as EndedFile
 from memhub.audit.tail import RecoveredTail as RecoveredTail
 from memhub.audit.travel import state_at as state_at
-from memhub.audit.verify import Break as Break
 from memhub.audit.verify import Verdict as Verdict
 from memhub.audit.verify import verify as verify
 

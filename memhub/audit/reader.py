@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
+from memhub.audit.segments import log_files
 from memhub.audit.select import EVERYTHING, Selection
 from memhub.audit.source import DamagedSource, open_source, split_lines
 
@@ -30,8 +31,8 @@ def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterat
     Memory is bounded by the longest line that is allowed, 16 MiB, whatever the file holds.
 
     Args:
-        path: a file, a pipe, or `-` for standard input; it may be compressed with gzip, and
-            with zstd where Python can read it.
+        path: a file, a folder of segments, a pipe, or `-` for standard input; files may be
+            compressed with gzip or zstd.
         typed: whether to refuse a record too that lacks a member which every record has, or has
             one of another type than the schema says. `memhub.audit.schema.problems` tells more.
 
@@ -55,6 +56,11 @@ def read_lines(
     Raises:
         AuditError: as `read_records` does.
     """
+    for file in log_files(path):
+        yield from _read_file(file, typed=typed)
+
+
+def _read_file(path: str, *, typed: bool) -> Iterator[tuple[bytes, dict[str, Any]]]:
     number = 1
     with open_source(path) as source:
         try:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
+from memhub.audit.segments import Meter, is_folder, log_files, log_name
 from memhub.audit.source import DamagedSource, open_source
-from memhub.audit.verify import ChainWalk, is_in_use
+from memhub.audit.verify import is_in_use
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from memhub.audit.source import Source
 
 
 class DamagedLog(AuditError):
@@ -22,9 +26,10 @@ class SoundLog:
     """The records of a log, up to where its chain breaks.
 
     Args:
-        path: a file, which may be in use, a pipe, or `-` for standard input; it may be
-            compressed, as for `read_records`.
+        path: a file, which may be in use, a folder of segments, a pipe, or `-` for standard
+            input; it may be compressed, as for `read_records`.
         progress: called with the bytes done and the bytes in all, once a block; not for a pipe.
+        files: these of its segments alone; None reads all.
 
     Attributes:
         name: what the log is called in messages.
@@ -32,11 +37,16 @@ class SoundLog:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None
+        self,
+        path: str | os.PathLike[str],
+        progress: Callable[[int, int], None] | None = None,
+        files: Sequence[str] | None = None,
     ) -> None:
         self.torn: str | None = None
-        self.name = ""
+        self.name = log_name(path)
         self._path = path
+        self._files = log_files(path) if files is None else files
+        self._whole = files is None
         self._progress = progress
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -48,32 +58,49 @@ class SoundLog:
             DamagedLog: the chain breaks here, or the log has no record.
             AuditError: it cannot be read, or a member of a record is not of its type.
         """
-        walk, number, rest = ChainWalk(None), 0, b""
-        with open_source(self._path) as source:
-            self.name = source.name
-            try:
-                for block in source.blocks():
-                    lines = (rest + block).split(b"\n")
-                    rest = lines.pop()
-                    walk.feed(block)
-                    for line in lines[: walk.lines - number]:
-                        number += 1
-                        yield parse_record(line, typed=True)
+        files, folder = self._files, is_folder(self._path)
+        walk, meter = ChainWalk(whole=folder and self._whole), Meter(files, self._progress)
+        in_use = False
+        for file in files:
+            with open_source(file) as source:
+                if folder:
+                    walk.begin_file(source.name)
+                else:
+                    self.name = source.name
 
-                    self._check(walk)
-                    if self._progress and source.size is not None:
-                        self._progress(source.taken, source.size)
-            except DamagedSource as error:
-                where = f"line {number + 1}"
-                raise AuditError(source.name, f"audit log not read: {where}: {error}") from error
-            except ValueError as error:
-                raise AuditError(source.name, f"line {number} is not a record: {error}") from error
+                yield from self._records_of(source, walk, meter)
+                in_use = bool(walk.rest) and is_in_use(source)
 
-            self._end(walk, in_use=bool(rest) and is_in_use(source))
+            if file != files[-1]:
+                walk.end_file()
+                self._check(walk)
+
+        self._end(walk, in_use=in_use)
+
+    def _records_of(
+        self, source: Source, walk: ChainWalk, meter: Meter
+    ) -> Iterator[dict[str, Any]]:
+        number, rest = 0, b""
+        try:
+            for block in source.blocks():
+                lines = (rest + block).split(b"\n")
+                rest = lines.pop()
+                walk.feed(block)
+                for line in lines[: walk.lines - number]:
+                    number += 1
+                    yield parse_record(line, typed=True)
+
+                self._check(walk)
+                meter.tell(source)
+        except DamagedSource as error:
+            where = f"line {number + 1}"
+            raise AuditError(source.name, f"audit log not read: {where}: {error}") from error
+        except ValueError as error:
+            raise AuditError(source.name, f"line {number} is not a record: {error}") from error
 
     def _check(self, walk: ChainWalk) -> None:
         if walk.broken is not None:
-            raise DamagedLog(self.name, f"broken after {walk.lines} records: {walk.broken}")
+            raise DamagedLog(self.name, f"broken after {walk.records} records: {walk.broken}")
 
     def _end(self, walk: ChainWalk, *, in_use: bool) -> None:
         walk.finish(in_use=in_use)

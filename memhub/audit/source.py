@@ -9,9 +9,9 @@ import errno
 import os
 import select
 import stat
+import sys
 import zlib
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.failure import AuditError
@@ -20,11 +20,15 @@ from memhub.audit.line import MAX_LINE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import FileIO
+    from types import ModuleType
 
 _BLOCK: Final = 1 << 18
 
 #: The path that means standard input.
 STANDARD_INPUT: Final = "-"
+
+#: The end of the name of a segment that the writer has compressed.
+PACKED: Final = ".zst"
 
 #: How compressed files begin, and what compressed them.
 _MAGIC: Final = {
@@ -33,9 +37,6 @@ _MAGIC: Final = {
     b"\xfd7zXZ\x00": "xz",
     b"BZh": "bzip2",
 }
-
-#: In the standard library from Python 3.14 on, so that it cannot be imported by a statement.
-_ZSTD: Final = "compression.zstd"
 
 
 class DamagedSource(ValueError):
@@ -120,12 +121,23 @@ def open_source(path: str | os.PathLike[str]) -> Iterator[Source]:
     name = "standard input" if given == STANDARD_INPUT else given
     file: str | int = 0 if given == STANDARD_INPUT else given
     try:
-        with open(file, "rb", buffering=0, closefd=file != 0) as raw:
+        with _open_raw(file) as raw:
             yield Source(raw, name)
     except AuditError:
         raise
     except OSError as error:
         raise AuditError.of(name, "audit log not read", error) from error
+
+
+def _open_raw(file: str | int) -> FileIO:
+    try:
+        return open(file, "rb", buffering=0, closefd=file != 0)
+    except FileNotFoundError:
+        # a segment that was compressed since its folder was listed
+        if isinstance(file, str) and os.path.exists(file + PACKED):  # noqa: PTH110
+            return open(file + PACKED, "rb", buffering=0)  # noqa: PTH123
+
+        raise
 
 
 def split_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -157,20 +169,25 @@ def _find_unpacker(kind: str, name: str) -> Callable[[Iterator[bytes]], Iterator
         return _gunzip
 
     if kind == "zstd":
-        try:
-            zstd = import_module(_ZSTD)
-        except ImportError:
-            pass
-        else:
-            return lambda stored: _unzstd(stored, zstd)
+        zstd = load_zstd()
+        return lambda stored: _unzstd(stored, zstd)
 
-    needed = ", which needs Python 3.14" if kind == "zstd" else ""
     raise AuditError(
         name,
-        f"audit log not read: it is compressed with {kind}{needed}; "
+        f"audit log not read: it is compressed with {kind}; "
         f"decompress it into `memhub audit VERB -`",
         errno.ENOTSUP,
     )
+
+
+def load_zstd() -> ModuleType:
+    """The zstd module: of the standard library, or the package with the same interface."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+
+    return zstd
 
 
 def _gunzip(stored: Iterator[bytes]) -> Iterator[bytes]:
@@ -198,7 +215,7 @@ def _gunzip(stored: Iterator[bytes]) -> Iterator[bytes]:
         raise DamagedSource("the gzip data end early")
 
 
-def _unzstd(stored: Iterator[bytes], zstd: Any) -> Iterator[bytes]:  # noqa: ANN401 - Python 3.14
+def _unzstd(stored: Iterator[bytes], zstd: ModuleType) -> Iterator[bytes]:
     """Decompress zstd frames, likewise."""
     frame: Any = None
     try:

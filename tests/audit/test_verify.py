@@ -306,5 +306,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="No such file"):
         verify(tmp_path / "none")
 
-    with pytest.raises(AuditError, match="directory"):
+    with pytest.raises(AuditError, match="the folder has no segment of an audit log"):
         verify(tmp_path)

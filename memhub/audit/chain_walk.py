@@ -1,0 +1,326 @@
+"""One pass over the lines of a log: the chain, record by record, and the seals in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from memhub.audit.chain import GENESIS, SEAL_SIZE, digest_of, seal_of
+from memhub.audit.damage import Break, Fault
+from memhub.audit.line import MAX_LINE, MAX_VALUES, check_size, show_value
+from memhub.audit.line_fault import find_fault, find_header_fault, is_integer, parse_line
+from memhub.audit.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memhub.audit.damage import Damage
+    from memhub.audit.note_keys import VerifierKey
+    from memhub.audit.seal_check import SealCheck
+
+
+class ChainWalk:
+    """The state of one pass: the position, and what the next record must say.
+
+    A log may be several files, each of which goes on where the one before ended. A pass over one
+    of them takes the number and the hash before it from its first record.
+
+    Args:
+        wanted: a record's hash that has to be in the chain, or None.
+        keys: whose signatures a seal may have; none takes the key that the log names itself.
+        whole: whether the pass begins with the log's first record.
+
+    Attributes:
+        seq: number of the last record that verifies.
+        head: its hash.
+        head_seq: number of the record that has the hash wanted, or None.
+        first_seq: number of the first record.
+        lines: lines of this file that verify.
+        offset: their bytes.
+        taken: bytes that were fed.
+        rest: the line that has no newline yet.
+        log_id: identity that the header gives.
+        closed: whether the last record, seals left out, is a `log.close`.
+        seals: what is sealed; None for a log without seals.
+        broken: the first break, or None.
+        notes: what is not a break but should be known.
+    """
+
+    def __init__(
+        self, wanted: str | None = None, keys: Sequence[VerifierKey] = (), *, whole: bool = True
+    ) -> None:
+        self.wanted = wanted
+        self.head = GENESIS
+        self.head_seq: int | None = None
+        self.seq = 0
+        self.first_seq = 1
+        self.lines = 0
+        self.offset = 0
+        self.taken = 0
+        self.rest = b""
+        self.log_id: str | None = None
+        self.closed = False
+        self.seals: SealCheck | None = None
+        self.broken: Break | None = None
+        self.notes: list[str] = []
+        self._keys = keys
+        self._whole = whole
+        self._file: str | None = None
+        self._probe = b""
+        self._probe_rest = b""
+
+    @property
+    def records(self) -> int:
+        """How many records verify."""
+        return self.seq - self.first_seq + 1
+
+    @property
+    def probing(self) -> bool:
+        """Whether a record that is not in its place is still looked for."""
+        return bool(self._probe)
+
+    def begin_file(self, name: str) -> None:
+        """Go on in a file of the log."""
+        self._file = name
+        self.lines = self.offset = 0
+
+    def end_file(self) -> None:
+        """End a file that another one follows; its last line has to be whole."""
+        if self.broken is None and self.rest:
+            self._break_torn()
+
+        self.rest = b""
+
+    def feed(self, block: bytes) -> None:
+        """Check the lines that `block` completes."""
+        self.taken += len(block)
+        if self._probe:
+            self._look_ahead(block)
+            return
+
+        lines = (self.rest + block).split(b"\n")
+        self.rest = lines.pop()
+        looked_at = self._check_lines(lines)
+        if self.probing:
+            self._look_ahead(b"\n".join((b"", *lines[looked_at:], self.rest)))
+        elif self.broken is None and len(self.rest) >= MAX_LINE:
+            most, why = f"at most {MAX_LINE} bytes", "a line has no end"
+            self._break(Fault("json", most, "more", why, "altered"))
+
+    def _check_lines(self, lines: list[bytes]) -> int:
+        """Check whole lines; the answer is how many were looked at."""
+        head, seq, number, offset = self.head, self.seq, self.lines, self.offset
+        loads, dumps, wanted, seal = orjson.loads, orjson.dumps, self.wanted, SEAL_SIZE
+        tree = None if self.seals is None else self.seals.tree
+        for index, line in enumerate(lines):
+            digest = sha256(line[:-seal]).hexdigest()
+            record: Any = None
+            try:
+                if len(line) > MAX_VALUES:
+                    check_size(line)
+                record = loads(line)
+                event = record["event"]
+                own = event.startswith("log.")
+                # a line that comes out the same again has no member twice and ends in its hash
+                sound = (
+                    record["prev"] == head
+                    and record["seq"] == seq + 1
+                    and type(record["seq"]) is type(record["v"]) is int
+                    and record["v"] == SCHEMA_VERSION
+                    and dumps(record) == line
+                    and record.popitem() == ("hash", digest)
+                )
+            except (ValueError, KeyError, TypeError, AttributeError):
+                sound = False
+
+            if not sound or not number:
+                self.head, self.seq, self.lines, self.offset = head, seq, number, offset
+                self._look(line)
+                if self.broken:
+                    return index + 1
+
+                seq, head = self.seq, self.head
+                tree = None if self.seals is None else self.seals.tree
+
+            if own and not self._take_own(event, record, number + 1):
+                self.head, self.seq, self.lines, self.offset = head, seq, number, offset
+                assert self.seals is not None
+                assert self.seals.fault is not None
+                self._break(self.seals.fault.as_fault(), record)
+                return index + 1
+
+            if not own:
+                self.closed = False
+
+            head = digest
+            seq += 1
+            number += 1
+            offset += len(line) + 1
+            if tree is not None:
+                tree.append(line)
+
+            if digest == wanted:
+                self.head_seq = seq
+
+        self.head, self.seq, self.lines, self.offset = head, seq, number, offset
+
+        return len(lines)
+
+    def _take_own(self, event: str, record: dict[str, Any], line: int) -> bool:
+        """Keep what the log's own records say; whether a seal holds."""
+        if event == "log.seal":
+            return self.seals is None or self.seals.take(record, self.seq)
+
+        if event == "log.resume" and not self.closed:
+            self.notes.append(f"{self._place(line)}: continued without a log.close before it")
+        elif event == "log.recovered":
+            self.notes.append(
+                f"{self._place(line)}: an unfinished line was cut off before this record"
+            )
+
+        self.closed = event == "log.close"
+
+        return True
+
+    def _place(self, line: int) -> str:
+        return f"line {line}" if self._file is None else f"{self._file}: line {line}"
+
+    # A line that is not as it should be, or is a file's first
+
+    def _look(self, line: bytes) -> None:
+        """Find what is wrong with a line, if anything, and take what a file's first one says."""
+        first = self.lines == 0
+        record, fault = parse_line(line)
+        if record is not None and first:
+            fault = find_header_fault(line, record, first=self.seq == 0, whole=self._whole)
+            if fault is None and self.seq == 0 and not self._whole:
+                self._begin_in_the_middle(record)
+
+        if record is not None and fault is None:
+            fault = find_fault(line, record, self.seq, self.head)
+
+        if fault is not None:
+            self._break(fault, record)
+            if fault.damage == "missing":
+                self._look_for(self.seq + 1)
+        elif record is not None and first:
+            self._take_header(record)
+
+    def _begin_in_the_middle(self, record: dict[str, Any]) -> None:
+        """Take the place of a log's later file from its first record."""
+        seq, prev = record.get("seq"), record.get("prev")
+        if record["event"] == "log.segment" and is_integer(seq) and isinstance(prev, str):
+            self.seq, self.head, self.first_seq = seq - 1, prev, seq
+            self.notes.append(
+                f"begins with record {seq}; the record before it has the hash {show_value(prev)}"
+            )
+
+    def _take_header(self, record: dict[str, Any]) -> None:
+        log_id = show_value(record.get("log_id"))
+        if self.log_id not in (None, log_id):
+            why = "the segment is of another log"
+            self._break(Fault("header", str(self.log_id), log_id, why, "foreign"), record)
+            return
+
+        self.log_id = log_id
+        if self.seals is None and (record.get("key") is not None or self._keys):
+            self._begin_seals(record)
+
+    def _begin_seals(self, record: dict[str, Any]) -> None:
+        # few logs are sealed, and a one-shot command should not wait for what it does not need
+        from memhub.audit.seal_check import SealCheck, SealFault
+
+        try:
+            self.seals = SealCheck.begin(record, self._keys)
+        except SealFault as fault:
+            self._break(fault.as_fault(), record)
+
+    def _break(self, fault: Fault, record: dict[str, Any] | None = None) -> None:
+        seq = None if record is None else record.get("seq")
+        known = seq if is_integer(seq) else None
+        self.broken = Break(
+            fault.kind,
+            self.lines + 1,
+            self.offset,
+            known,
+            fault.expected,
+            fault.found,
+            fault.reason,
+            fault.damage,
+            self._file,
+        )
+
+    # A record that is not in its place
+
+    def _look_for(self, seq: int) -> None:
+        self._probe = b'\n{"v":%d,"seq":%d,' % (SCHEMA_VERSION, seq)
+        self._probe_rest = b""
+
+    def _look_ahead(self, block: bytes) -> None:
+        """Look in what follows a break for the record that should have been there."""
+        assert self.broken is not None
+        data = self._probe_rest + block
+        if self._probe in data:
+            self._probe = b""
+            self.broken = replace(self.broken, damage="reordered")
+        else:
+            self._probe_rest = data[-len(self._probe) :]
+
+    # The end
+
+    def finish(self, *, in_use: bool) -> None:
+        """Check the end of the log.
+
+        Args:
+            in_use: whether a writer has it open, so that more is to come.
+        """
+        self._probe = b""
+        if self.broken:
+            return
+
+        if self.rest and in_use:
+            self.notes.append(f"{len(self.rest)} bytes of a record that is being written")
+        elif self.rest:
+            self._break_torn()
+        elif not self.lines and not self.seq:
+            due, why = "a log.open record", "the log is empty"
+            self._break(Fault("empty", due, "nothing", why, "cut"))
+
+        if self.broken is None and self.wanted and self.head_seq is None:
+            why = "records are missing from the end, or the chain was rewritten"
+            self._break(Fault("head", self.wanted, self.head, why, "cut"))
+
+        if self.broken is None and self.seals is not None:
+            self._finish_seals(in_use=in_use)
+
+    def _break_torn(self) -> None:
+        # a newline that became another byte leaves a whole record before it
+        whole = self.rest[:-1]
+        altered = whole[-SEAL_SIZE:] == seal_of(digest_of(whole))
+        why = "the last line is unfinished"
+        damage: Damage = "altered" if altered else "torn"
+        self._break(Fault("torn", "a newline", f"{len(self.rest)} bytes", why, damage))
+
+    def _finish_seals(self, *, in_use: bool) -> None:
+        assert self.seals is not None
+        sealed, behind = self.seals.size, self.seq - self.seals.seal_seq
+        self.notes += self.seals.notes
+        if not behind:
+            return
+
+        if in_use:
+            self.notes.append(f"{behind} records behind the last seal; the log is in use")
+            return
+
+        why = (
+            f"the log has {behind} records behind its last seal: it was cut, or its writer was "
+            "killed"
+        )
+        if not self.seals.seal_seq:
+            why = "the log should be sealed and has no seal: it was cut, or its writer was killed"
+
+        due, found = "a seal at the end", f"{sealed} sealed records"
+        self._break(Fault("unsealed", due, found, why, "cut"))

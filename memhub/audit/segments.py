@@ -1,0 +1,129 @@
+"""The files of a log: one, or the segments of a folder in their order.
+
+Segment 1 is `00000001.jsonl`. A segment that has ended is compressed into `00000001.jsonl.zst`
+while the log goes on; until that is complete, and a little longer, both are there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memhub.audit.failure import AuditError
+from memhub.audit.source import STANDARD_INPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from memhub.audit.source import Source
+
+_NAME: Final = re.compile(r"([0-9]{8,18})\.jsonl(\.zst|\.gz)?")
+
+
+class Segment(NamedTuple):
+    """One file of a folder.
+
+    Attributes:
+        number: its number, from 1.
+        path: the file.
+        packed: whether it is compressed.
+    """
+
+    number: int
+    path: str
+    packed: bool
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a log is a folder of segments, or is to become one: its path ends in a slash."""
+    text = os.fspath(path)
+
+    return text.endswith(os.sep) or (text != STANDARD_INPUT and Path(text).is_dir())
+
+
+def log_name(path: str | os.PathLike[str]) -> str:
+    """What a log is called in messages."""
+    text = os.fspath(path)
+
+    return "standard input" if text == STANDARD_INPUT else text
+
+
+def segment_path(folder: str | os.PathLike[str], number: int) -> str:
+    """Where a segment is written."""
+    return str(Path(folder) / f"{number:08}.jsonl")
+
+
+def list_segments(folder: str | os.PathLike[str]) -> list[Segment]:
+    """The segments of a folder, oldest first; of two forms of one the one that is not compressed.
+
+    Raises:
+        AuditError: the folder cannot be read.
+    """
+    found: dict[int, Segment] = {}
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names are enough
+    except OSError as error:
+        raise AuditError.of(os.fspath(folder), "audit log not read", error) from error
+
+    for name in sorted(names, reverse=True):
+        parts = _NAME.fullmatch(name)
+        if parts is not None:
+            number = int(parts[1])
+            # in this order a name without an ending comes last
+            found[number] = Segment(number, str(Path(folder) / name), parts[2] is not None)
+
+    return [found[number] for number in sorted(found)]
+
+
+def log_files(path: str | os.PathLike[str]) -> list[str]:
+    """The files of a log in their order: itself, or the segments of a folder.
+
+    Raises:
+        AuditError: the folder cannot be read, or has no segment.
+    """
+    if not is_folder(path):
+        return [os.fspath(path)]
+
+    files = [segment.path for segment in list_segments(path)]
+    if not files:
+        rule = "the folder has no segment of an audit log (00000001.jsonl)"
+        raise AuditError(os.fspath(path), rule, errno.ENOENT)
+
+    return files
+
+
+class Meter:
+    """How much of a log's files was read, told to whoever shows it.
+
+    Args:
+        files: the files.
+        progress: called with the bytes done and the bytes in all, as they are on the disk.
+    """
+
+    def __init__(self, files: Sequence[str], progress: Callable[[int, int], None] | None) -> None:
+        self._progress = progress
+        self._done = 0
+        self._name: str | None = None
+        self._last = 0
+        self._total = sum(map(_size_of, files)) if len(files) > 1 and progress else None
+
+    def tell(self, source: Source) -> None:
+        """Tell how far a file was read; nothing is told of a pipe."""
+        if self._progress is None or source.size is None:
+            return
+
+        if source.name != self._name:
+            self._done, self._name = self._done + self._last, source.name
+
+        self._last = source.taken
+        self._progress(self._done + source.taken, self._total or source.size)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
