@@ -250,10 +250,11 @@ def load_signing_key(path: str | os.PathLike[str]) -> SigningKey:
     try:
         # a FIFO would let open(2) wait for its writer
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
-            state = os.fstat(fd)
-            _require_private(path, state)
-            data = file.read(MAX_KEY_TEXT + 2)
+        try:
+            _require_private(path, os.fstat(fd))
+            data = os.read(fd, MAX_KEY_TEXT + 2)
+        finally:
+            os.close(fd)
     except AuditError:
         raise
     except OSError as error:

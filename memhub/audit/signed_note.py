@@ -111,7 +111,9 @@ def sign_note(text: str, *keys: SigningKey) -> str:
 
 
 def add_signature(note: str, *keys: SigningKey) -> str:
-    """Sign a note once more; the signatures that it has are kept and not verified.
+    """Sign a note once more; the different signatures that it has are kept.
+
+    They are not verified.
 
     Args:
         note: a signed note.
@@ -126,8 +128,9 @@ def add_signature(note: str, *keys: SigningKey) -> str:
     parts = split_note(note)
     added = {(key.name, key.verifier().key_id) for key in keys}
     kept = [it.line for it in parts.signatures if (it.name, it.key_id) not in added]
+    new = [_signature_line(parts.text, key) for key in keys]
 
-    return _joined(parts.text, kept + [_signature_line(parts.text, key) for key in keys])
+    return _joined(parts.text, [*dict.fromkeys(kept), *new])
 
 
 def open_note(note: str | bytes, *keys: VerifierKey) -> OpenedNote:
