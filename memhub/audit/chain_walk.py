@@ -145,7 +145,7 @@ class ChainWalk:
                 seq, head = self.seq, self.head
                 tree = None if self.seals is None else self.seals.tree
 
-            if own and not self._take_own(event, record, number + 1):
+            if own and not self._take_own(event, record, seq, number + 1):
                 self.head, self.seq, self.lines, self.offset = head, seq, number, offset
                 assert self.seals is not None
                 assert self.seals.fault is not None
@@ -169,10 +169,10 @@ class ChainWalk:
 
         return len(lines)
 
-    def _take_own(self, event: str, record: dict[str, Any], line: int) -> bool:
+    def _take_own(self, event: str, record: dict[str, Any], before: int, line: int) -> bool:
         """Keep what the log's own records say; whether a seal holds."""
         if event == "log.seal":
-            return self.seals is None or self.seals.take(record, self.seq)
+            return self.seals is None or self.seals.take(record, before)
 
         if event == "log.resume" and not self.closed:
             self.notes.append(f"{self._place(line)}: continued without a log.close before it")

@@ -1,23 +1,30 @@
-"""An audit log that is written: begun, continued, reopened after a rotation, closed."""
+"""An audit log that is written: begun, continued, rotated, sealed, closed."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Self, final
 
-from memhub.audit.chain import HASH_ALGORITHM, Mark
 from memhub.audit.failure import AuditError
+from memhub.audit.keeping import KEEPING, Keeping
+from memhub.audit.opening import open_place
+from memhub.audit.own_records import OwnRecords
 from memhub.audit.place import describe_fate
-from memhub.audit.sink import Durability, FileSink
 from memhub.audit.tail import EndedFile, RecoveredTail, Tail, read_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from structlog.typing import Processor
+
+    from memhub.audit.chain import Mark
+    from memhub.audit.note_keys import SigningKey
+    from memhub.audit.opening import LogPlace
+    from memhub.audit.sink import Durability, FileSink
 
 
 @final
@@ -28,28 +35,35 @@ class AuditLog:
     the disk); when it raises, they are neither in the file nor in the chain.
 
     Attributes:
-        path: the file.
-        log_id: its identity, kept over restarts.
+        path: the file or folder.
+        folder: the folder of segments; None for a log of one file.
+        keeping: when a hub rotates and seals it.
         recovered: the unfinished line that was cut off when the file was continued, or None.
         writer: what chains the records and hands them over.
     """
 
     def __init__(
         self,
-        sink: FileSink,
-        tail: Tail,
+        place: LogPlace,
         processors: Iterable[Processor],
         clocks: tuple[Callable[[], int], Callable[[], int]],
+        log_id: str | None,
+        header: Mapping[str, Any],
+        keeping: Keeping,
     ) -> None:
         # structlog takes longer to import than a one-shot command may, and readers do without
         from memhub.audit.writer import RecordWriter
 
-        self.path = sink.path
-        self.log_id = tail.log_id
+        sink, tail, folder = place.sink, place.tail, place.folder
+        self.path = sink.path if folder is None else folder.path
+        self.folder = folder
+        self.keeping = keeping
         self.recovered: RecoveredTail | None = tail.torn
         self.writer = RecordWriter(sink, tail, processors)
-        self._clocks = clocks
-        self._header: dict[str, Any] = {}
+        self.writer.sealer = place.sealer
+        self._own = OwnRecords(
+            self.writer, clocks, tail.log_id or log_id or uuid.uuid4().hex, header
+        )
 
     @classmethod
     def open(
@@ -63,16 +77,19 @@ class AuditLog:
         software: str | None = None,
         header: Mapping[str, Any] | None = None,
         processors: Iterable[Processor] = (),
+        key: SigningKey | None = None,
+        keeping: Keeping = KEEPING,
         write: Callable[[int, bytes], int] = os.write,
     ) -> AuditLog:
-        """Begin a log, or continue the one that the file holds.
+        """Begin a log, or continue the one that the file or folder holds.
 
         A last line that a killed writer left unfinished is cut off; a `log.recovered` record
         and `recovered` say what it was. The first record of this process is flushed before
         `open` returns, so a full or read-only file system is found here.
 
         Args:
-            path: the file; its directory must exist.
+            path: the file, or a folder for a log of segments: one that exists, or a path that
+                ends in a slash. The directory that it is in must exist.
             durability: `os` flushes with write(2), `disk` with fdatasync(2) after it.
             wall: wall clock for the log's own records, nanoseconds since 1970.
             mono: monotonic clock for them, nanoseconds.
@@ -80,24 +97,33 @@ class AuditLog:
             software: name and version of what writes.
             header: further fields of `log.open` and `log.resume` (`pid`, `uid`, `config`).
             processors: structlog processors that every event passes before it is stamped.
+            key: has the log sealed: at intervals, and where a segment or the log ends. Keep it
+                where those who can write the log cannot read it.
+            keeping: when a hub that runs rotates and seals the log.
             write: in place of `os.write`, for tests.
 
         Raises:
-            AuditError: the file cannot be opened, written or locked, is not an audit log, or its
-                last record does not verify.
+            AuditError: the file cannot be opened, written or locked, is not an audit log, its
+                last record does not verify, or it is sealed with another key.
         """
-        sink = FileSink(path, durability, write=write)
+        place = open_place(path, durability, key, write)
         try:
-            tail = read_tail(sink.fd, sink.path)
-            log = cls(sink, tail, processors, (wall, mono))
-            log.log_id = tail.log_id or log_id or uuid.uuid4().hex
-            log._header = {**(header or {}), "software": software}
-            log._begin(tail)
+            about = {**(header or {}), "software": software}
+            log = cls(place, processors, (wall, mono), log_id, about, keeping)
+            if place.new_segment and place.folder is not None:
+                log._own.begin_segment(place.folder.number)
+            else:
+                log._own.begin(place.tail)
         except BaseException:
-            sink.close()
+            place.close()
             raise
 
         return log
+
+    @property
+    def log_id(self) -> str:
+        """Identity of the log, kept over restarts."""
+        return self._own.log_id
 
     @property
     def seq(self) -> int:
@@ -172,6 +198,56 @@ class AuditLog:
 
         return None if sink is None else describe_fate(sink.find_fate())
 
+    def seal(self) -> bool:
+        """Sign all records so far, in a `log.seal` record, where the log has a key.
+
+        Returns:
+            whether it did: not where there is no key, or nothing new.
+
+        Raises:
+            AuditError: what was pending, or the seal, could not be written.
+        """
+        return self._own.seal()
+
+    def rotate(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Go on in the next segment of the folder; this one ends in `log.rotate`, and sealed.
+
+        Args:
+            rows: what the next segment begins with, behind its `log.segment` record.
+
+        Raises:
+            AuditError: EINVAL, the log is no folder; or what was pending or the next segment
+                could not be written, and this one goes on.
+        """
+        old, folder = self.writer.require_sink(), self.folder
+        if folder is None:
+            raise AuditError(self.path, "a log of one file has no next segment", errno.EINVAL)
+
+        self.flush()
+        sink = old.open_beside(folder.following)
+        try:
+            self._go_on_in(sink, folder.number + 1, rows)
+        except BaseException:
+            sink.discard()
+            raise
+
+        folder.number += 1
+        old.close()
+
+    def _go_on_in(self, sink: FileSink, number: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        old = self.writer.require_sink()
+        self._own.end_segment(number)
+        left = Tail(self.seq, self.head, self.log_id, closed=True)
+        self.writer.stand_at(sink, left)
+        try:
+            self._own.begin_segment(number, rows)
+        except BaseException:
+            self.writer.stand_at(old, left)
+            with contextlib.suppress(AuditError):
+                self._own.begin(left)
+
+            raise
+
     def reopen(self) -> EndedFile | None:
         """Go on in the file that the path leads to now, as after a rotation.
 
@@ -207,11 +283,12 @@ class AuditLog:
             return
 
         try:
-            self._own("log.close", {"count": self.seq + 1})
-            self.flush()
+            self._own.close()
         finally:
             sink.close()
             self.writer.sink = None
+            if self.folder is not None:
+                self.folder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -231,7 +308,7 @@ class AuditLog:
             ended = EndedFile(self.flushed_seq, self.writer.flushed_head, closed=False)
             sink.accept_size()
             self._stand_at(sink, tail)
-            self._begin(tail)
+            self._own.begin(tail)
 
             return ended
 
@@ -240,11 +317,11 @@ class AuditLog:
         left = Tail(*ended[:2], self.log_id, closed)
         self._stand_at(sink, tail)
         try:
-            self._begin(tail)
+            self._own.begin(tail)
         except AuditError:
             self._stand_at(old, left)
             with contextlib.suppress(AuditError):
-                self._begin(left)
+                self._own.begin(left)
             raise
 
         old.close()
@@ -254,8 +331,7 @@ class AuditLog:
     def _end_file(self) -> bool:
         """Write `log.close` if the file takes it; one that was deleted does not."""
         try:
-            self._own("log.close", {"count": self.seq + 1})
-            self.flush()
+            self._own.close()
         except AuditError:
             return False
 
@@ -264,26 +340,5 @@ class AuditLog:
     def _stand_at(self, sink: FileSink, tail: Tail) -> None:
         """Let the chain go on in a file from where that ends."""
         self.writer.stand_at(sink, tail)
-        self.log_id = tail.log_id or self.log_id
+        self._own.log_id = tail.log_id or self.log_id
         self.recovered = tail.torn
-
-    def _begin(self, tail: Tail) -> None:
-        fields = {
-            "log_id": self.log_id,
-            "hash_algorithm": HASH_ALGORITHM,
-            "continued": tail.seq > 0,
-            **self._header,
-        }
-        if tail.seq:
-            self._own("log.resume", {**fields, "clean": tail.closed})
-        else:
-            self._own("log.open", fields)
-        if tail.torn is not None:
-            self.writer.require_sink().cut(tail.torn.offset)
-            self._own("log.recovered", tail.torn.fields())
-        self.flush()
-
-    def _own(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Record an event of the log itself."""
-        wall, mono = self._clocks
-        self.record({"event": event, "wall_ns": wall(), "mono_ns": mono(), **fields})

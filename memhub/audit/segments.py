@@ -7,6 +7,7 @@ while the log goes on; until that is complete, and a little longer, both are the
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 from pathlib import Path
@@ -93,6 +94,23 @@ def log_files(path: str | os.PathLike[str]) -> list[str]:
         raise AuditError(os.fspath(path), rule, errno.ENOENT)
 
     return files
+
+
+def is_folder_in_use(path: str | os.PathLike[str]) -> bool:
+    """Whether a writer has a folder of segments locked."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+    return False
 
 
 class Meter:

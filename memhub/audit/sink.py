@@ -126,6 +126,28 @@ class FileSink:
 
         return FileSink(self.path, self._durability, write=self._write)
 
+    def open_beside(self, path: str) -> FileSink:
+        """Open another file in the same way, which is empty then.
+
+        Raises:
+            AuditError: as for a new sink.
+        """
+        sink = FileSink(path, self._durability, write=self._write)
+        try:
+            sink.cut(0)
+        except AuditError:
+            sink.close()
+            raise
+
+        return sink
+
+    def discard(self) -> None:
+        """Close the file and take it away."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)  # noqa: PTH108 - the path is text here
+
+        os.close(self.fd)
+
     def accept_size(self) -> None:
         """Take the file as it is now, after another program cut it."""
         self.size = os.fstat(self.fd).st_size

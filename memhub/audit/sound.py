@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
-from memhub.audit.segments import Meter, is_folder, log_files, log_name
+from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.source import DamagedSource, open_source
 from memhub.audit.verify import is_in_use
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from memhub.audit.source import Source
+
+
+#: What may be wrong with the end of a log while its records so far are sound.
+_ENDS: Final = ("torn", "unsealed")
 
 
 class DamagedLog(AuditError):
@@ -33,7 +37,8 @@ class SoundLog:
 
     Attributes:
         name: what the log is called in messages.
-        torn: that the last line is unfinished, once all records were read; None if it is not.
+        torn: what is wrong with the end, once all records were read: an unfinished last line, or
+            records behind the last seal; None if nothing is.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class SoundLog:
                     self.name = source.name
 
                 yield from self._records_of(source, walk, meter)
-                in_use = bool(walk.rest) and is_in_use(source)
+                in_use = is_folder_in_use(self._path) if folder else is_in_use(source)
 
             if file != files[-1]:
                 walk.end_file()
@@ -104,7 +109,9 @@ class SoundLog:
 
     def _end(self, walk: ChainWalk, *, in_use: bool) -> None:
         walk.finish(in_use=in_use)
-        if walk.broken is None or walk.broken.kind != "torn":
+        if walk.broken is None or walk.broken.kind not in _ENDS:
             self._check(walk)
-        else:
+        elif walk.broken.kind == "torn":
             self.torn = f"{walk.broken}; it is left out"
+        else:
+            self.torn = str(walk.broken)

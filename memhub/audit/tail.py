@@ -68,6 +68,7 @@ class Tail:
         log_id: the identity that the header gives the log.
         closed: whether the last whole record is a `log.close`.
         torn: the unfinished line after it.
+        key: the verifier key of the log's seals that the header names, or None.
     """
 
     seq: int = 0
@@ -75,6 +76,7 @@ class Tail:
     log_id: str = ""
     closed: bool = False
     torn: RecoveredTail | None = None
+    key: str | None = None
 
 
 def read_tail(fd: int, path: str) -> Tail:
@@ -115,7 +117,11 @@ def _read_tail(fd: int, path: str) -> Tail:
         if (before["hash"], before["seq"] + 1) != (last["prev"], last["seq"]):
             raise AuditError(path, f"the last record does not follow the one before; {_ADVICE}")
 
-    return Tail(last["seq"], last["hash"], header["log_id"], last.get("event") == "log.close", cut)
+    # a sealed log ends in the seal over its log.close
+    ended = lines[-2] if last.get("event") == "log.seal" and len(lines) > 1 else lines[-1]
+    closed = parse_object(ended).get("event") == "log.close"
+
+    return Tail(last["seq"], last["hash"], header["log_id"], closed, cut, header.get("key"))
 
 
 def _last_lines(fd: int, path: str, size: int) -> tuple[list[bytes], bytes]:
@@ -141,7 +147,7 @@ def _header(fd: int, path: str) -> dict[str, Any]:
             break
         line += block
     header = _parsed(line.partition(b"\n")[0], path, "line 1")
-    if header.get("event") != "log.open":
+    if header.get("event") not in ("log.open", "log.segment"):
         raise AuditError(path, "the file does not begin with a log.open record")
 
     if header.get("v") != SCHEMA_VERSION:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import show_value
-from memhub.audit.segments import Meter, is_folder, log_files, log_name
+from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.source import DamagedSource, Source, open_source
 
 if TYPE_CHECKING:
@@ -91,16 +91,16 @@ def verify(
     meter = Meter(files, progress)
     in_use, known = False, None
     for file in files:
+        if walk.broken is not None and not walk.probing:
+            break
+
         with open_source(file) as source:
             if folder:
                 walk.begin_file(source.name)
 
             _walk_file(walk, source, meter)
-            in_use = is_in_use(source)
+            in_use = is_folder_in_use(path) if folder else is_in_use(source)
             known = source.size if source.plain and not folder else None
-            if walk.broken is not None and not walk.probing:
-                break
-
             if file != files[-1]:
                 walk.end_file()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
@@ -19,12 +19,16 @@ from memhub.audit.line import MAX_LINE, MAX_VALUES, check_size
 from memhub.audit.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
     from structlog.typing import Processor
 
+    from memhub.audit.sealing import Sealer
     from memhub.audit.sink import FileSink
     from memhub.audit.tail import Tail
+
+
+_NEVER: Final = 1 << 63
 
 
 class Chain:
@@ -97,6 +101,7 @@ class RecordWriter:
         sink: the file; None once the log is closed.
         flushed_seq: sequence number of the last record that a flush has handed over.
         flushed_head: that record's hash.
+        sealer: takes the lines that were written, where the log is sealed.
     """
 
     def __init__(self, sink: FileSink, tail: Tail, processors: Iterable[Processor]) -> None:
@@ -108,6 +113,9 @@ class RecordWriter:
         self._epoch = 0
         self._flushed_epoch = 0
         self._record = wrap(self.chain, processors).record
+        self.sealer: Sealer | None = None
+        self._due_seq = self._due_size = _NEVER
+        self._on_due: Callable[[], None] | None = None
 
     def append(self, rows: Iterable[Mapping[str, Any]], *, flush: bool = True) -> None:
         """Chain some events and buffer their lines: all of them, or none.
@@ -136,8 +144,9 @@ class RecordWriter:
             return
 
         self._epoch += 1
+        data = bytes(chain.pending)
         try:
-            sink.append(bytes(chain.pending))
+            sink.append(data)
         except AuditError:
             self.forget()
             raise
@@ -145,6 +154,35 @@ class RecordWriter:
         chain.pending.clear()
         self.flushed_seq, self.flushed_head = chain.seq, chain.head
         self._flushed_epoch = self._epoch
+        if self.sealer is not None:
+            self.sealer.add(data)
+
+        if chain.seq >= self._due_seq or sink.size >= self._due_size:
+            self._tell_due()
+
+    def watch(self, due_seq: int | None, due_size: int | None, on_due: Callable[[], None]) -> bool:
+        """Call `on_due` once, after the write that makes the log so long.
+
+        Args:
+            due_seq: from this record on; None for any number.
+            due_size: from a file of so many bytes on; None for any size.
+            on_due: must not raise or write to the log.
+
+        Returns:
+            whether the log is that long already; then `on_due` is not called.
+        """
+        seq, size = due_seq or _NEVER, due_size or _NEVER
+        if self.flushed_seq >= seq or (self.sink is not None and self.sink.size >= size):
+            return True
+
+        self._due_seq, self._due_size, self._on_due = seq, size, on_due
+
+        return False
+
+    def _tell_due(self) -> None:
+        self._due_seq = self._due_size = _NEVER
+        if self._on_due is not None:
+            self._on_due()
 
     def mark(self) -> Mark:
         """A place to `rollback` to."""

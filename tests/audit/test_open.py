@@ -34,11 +34,11 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     assert str(caught.value).startswith(str(missing))
 
 
-def test_a_directory_and_a_fifo_are_no_logs(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match="directory"):
+def test_a_folder_of_other_things_and_a_fifo_are_no_logs(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(AuditError, match="holds something other than an audit log: fifo"):
         AuditLog.open(tmp_path)
 
-    os.mkfifo(tmp_path / "fifo")
     with pytest.raises(AuditError, match="not a regular file"):
         AuditLog.open(tmp_path / "fifo")
 

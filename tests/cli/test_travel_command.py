@@ -16,7 +16,7 @@ from memhub.audit.blame import blame
 from memhub.audit.travel import Travel
 from memhub.cli import terminal
 from ownership.rig import ARCHES
-from value.test_state_of_files import rotated_traffic
+from value.test_state_of_files import rotated_traffic, write_as_before
 from value.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -172,10 +172,14 @@ def test_two_logs_are_compared_at_their_ends(run: Run, tmp_path: Path) -> None:
 # Foreign logs
 
 
-def test_a_rotated_file_says_that_it_begins_in_the_middle(run: Run, tmp_path: Path) -> None:
+def test_an_earlier_versions_rotated_file_says_that_it_begins_in_the_middle(
+    run: Run, tmp_path: Path
+) -> None:
     path = tmp_path / "a.jsonl"
-    for _ in rotated_traffic(path, 8):
+    for _ in rotated_traffic(tmp_path / "new.jsonl", 8):
         pass
+
+    write_as_before(tmp_path / "new.jsonl", path)
 
     state, why, changes = (
         run("audit", *words).out

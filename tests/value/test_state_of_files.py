@@ -72,6 +72,15 @@ def test_a_rotated_file_tells_all_that_the_machines_hold(tmp_path: Path) -> None
     assert live[min(live)].claims
 
 
+def write_as_before(path: Path, old: Path) -> None:
+    """Write a rotated file as versions did that wrote tables alone."""
+    with AuditLog.open(old) as log:
+        for record in read_records(path):
+            if record["event"] != "held.part" and not record["event"].startswith("log."):
+                record.pop("count" if record["event"] == "device.attach" else "hash")
+                log.record({k: v for k, v in record.items() if k not in ("seq", "prev", "hash")})
+
+
 def test_a_rotated_file_of_an_earlier_version_tells_tables_and_says_so(tmp_path: Path) -> None:
     path, old = tmp_path / "a.jsonl", tmp_path / "old.jsonl"
     tables = dict[int, MachineState]()
@@ -79,12 +88,7 @@ def test_a_rotated_file_of_an_earlier_version_tells_tables_and_says_so(tmp_path:
         for traffic, log in steps:
             tables[log.seq] = machine_state(traffic.machine, traffic.engine.now())
 
-    with AuditLog.open(old) as log:
-        for record in read_records(path):
-            if record["event"] != "held.part" and not record["event"].startswith("log."):
-                record.pop("count" if record["event"] == "device.attach" else "hash")
-                log.record({k: v for k, v in record.items() if k not in ("seq", "prev", "hash")})
-
+    write_as_before(path, old)
     records = list(read_records(path))
     left_out = sum(1 for it in records if it["event"] == "held.part")
     for seq, live in tables.items():
