@@ -18,6 +18,7 @@ from memhub.core.instant import NEVER
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
 from memhub.lifecycle import close_all_files
+from memhub.log_keeping import LogKeeper
 from memhub.process import Process
 from memhub.report import report
 from memhub.startup import make_engine, record_ends, record_starts
@@ -72,6 +73,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         self.engine = make_engine(
             specs, default, arches, log, SystemClock() if clock is None else clock
         )
+        #: Rotates and seals the log; None where there is no log.
+        self.log_keeper = None if log is None else LogKeeper(self.engine, log)
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._entered = False
@@ -86,6 +89,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._keep_time)
+                if self.log_keeper is not None:
+                    tasks.start_soon(self.log_keeper.run)
                 try:
                     yield self
                 except anyio.get_cancelled_exc_class():

@@ -34,6 +34,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "explaining",
             "faces",
             "lifecycle",
+            "log_keeping",
             "report",
             "startup",
             "subscriptions",

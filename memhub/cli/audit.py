@@ -1,11 +1,11 @@
-"""Verify an audit log's chain, sum it up, show its records, or tell what was at a moment.
+"""Verify an audit log and its seals, sum it up, show its records, or tell what was at a moment.
 
-A log is a file, a pipe, or - for standard input, plain or compressed with gzip (with zstd where
-Python can read it).
+A log is a file, a folder of segments, a pipe, or - for standard input; files may be compressed with
+gzip or zstd.
 
-exit codes: 0, 1 if the chain is broken (state, diff, blame: before the moment) or no machine has a
-type for the address (blame), 2 if the log cannot be read, a line is not a record, or an argument is
-wrong
+exit codes: 0, 1 if the chain or a seal is broken (state, diff, blame: before the moment), a proof
+does not hold (check), or no machine has a type for the address (blame), 2 if the log cannot be
+read, a line is not a record, or an argument is wrong
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.amounts import extent, whole_number
 from memhub.cli.failures import CommandFailed
+from memhub.cli.keys import parse_verifier_keys
+from memhub.cli.sealing import add_key_argument, add_sealing_verbs, run_sealing_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
 from memhub.cli.travel import add_travel_verbs, run_travel_verb
 
@@ -38,6 +40,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     check = verbs.add_parser("verify", help="check the hash chain and say where it breaks")
     check.add_argument("--head", metavar="HEX", help="hash of a record that must be in the chain")
+    add_key_argument(check)
     total = verbs.add_parser("summary", help="count records by event, errno, machine, process")
     total.add_argument("--all", action="store_true", help="every name, not the 20 most frequent")
     show = verbs.add_parser("show", help="the records, in order")
@@ -55,10 +58,12 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         add_selection_arguments(verb)
 
     add_travel_verbs(verbs)
+    add_sealing_verbs(verbs)
     chosen = parser.parse_args(arguments)
-    run = {"verify": _verify, "summary": _summary, "show": _show}.get(chosen.verb)
+    own = {"verify": _verify, "summary": _summary, "show": _show}
+    sealing = dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb)
 
-    return run_travel_verb(chosen) if run is None else run(chosen)
+    return {**own, **sealing}.get(chosen.verb, run_travel_verb)(chosen)
 
 
 def _verify(chosen: argparse.Namespace) -> int:
@@ -72,7 +77,8 @@ def _verify(chosen: argparse.Namespace) -> int:
         raise CommandFailed(f"--head: {error}") from error
 
     with late_progress("verify") as tell:
-        verdict = verify(chosen.file, head=head, progress=tell)
+        keys = parse_verifier_keys(chosen.key)
+        verdict = verify(chosen.file, head=head, keys=keys, progress=tell)
 
     if chosen.json:
         print_json({"ok": verdict.ok, **asdict(verdict)})
@@ -87,8 +93,12 @@ def _print_verdict(verdict: Verdict) -> None:
 
     if verdict.broken is None:
         print_line(f"{verdict.path}: {verdict.records} records verified, head {verdict.head}")
+        if verdict.sealed_by is not None:
+            sealed = f"{verdict.seals} seals hold, the last over {verdict.sealed} records"
+            print_line(f"{verdict.path}: {sealed}")
     else:
         print_line(f"{verdict.path}: broken after {verdict.records} records: {verdict.broken}")
+        print_line(f"{verdict.path}: damage: {verdict.broken.damage}")
 
     for note in verdict.notes:
         print_line(f"{verdict.path}: {note}")

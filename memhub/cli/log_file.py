@@ -1,7 +1,8 @@
 """The audit log's file while the service runs: reopened on SIGHUP, and watched.
 
-A rotation renames the file and sends SIGHUP. The new file begins with what every machine is and
-holds, so that it can be read without the old one, and names the hash in which that ends.
+A log that is a folder goes on in its next segment. Of one file a rotation renames it and sends
+SIGHUP. The new file begins with what every machine is and holds, so that it can be read without the
+old one, and names the hash in which that ends.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ async def reopen_on_hangup(
 
 
 def _reopen(hub: Hub, log: AuditLog) -> str:
-    """Reopen the log, and what became of that, in one line."""
+    """Reopen or rotate the log, and what became of that, in one line."""
+    if log.folder is not None:
+        return _rotate(hub, log)
+
     try:
         ended = log.reopen()
     except OSError as error:
@@ -77,6 +81,17 @@ def _reopen(hub: Hub, log: AuditLog) -> str:
         return f"SIGHUP: {log.path}: reopened, but without the machines' tables: {error}; {ending}"
 
     return f"SIGHUP: {log.path}: reopened; {ending}"
+
+
+def _rotate(hub: Hub, log: AuditLog) -> str:
+    ended, keeper = log.writer.require_sink().path, hub.log_keeper
+    assert keeper is not None
+    try:
+        keeper.rotate()
+    except OSError as error:
+        return f"SIGHUP: audit log not rotated, {ended} goes on: {error}"
+
+    return f"SIGHUP: {ended} has ended; {log.writer.require_sink().path} goes on"
 
 
 def _record_machines(hub: Hub, log: AuditLog, ended: EndedFile) -> None:

@@ -38,7 +38,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub serve`."""
     parser.add_argument("config", metavar="CONFIG", help="the TOML file")
     parser.add_argument("--socket", metavar="PATH", type=Path, help="instead of the file's own")
-    parser.add_argument("--log", metavar="FILE", type=Path, help="the audit log, likewise")
+    parser.add_argument("--log", metavar="PATH", help="the audit log, likewise")
     parser.add_argument(
         "--backend", choices=BACKENDS, default="asyncio", help="the event loop (asyncio)"
     )
@@ -80,19 +80,28 @@ def _load(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
     return load_config(path, arches=arches), arches
 
 
-def _open_log(config: HubConfig, override: Path | None, stack: ExitStack) -> AuditLog | None:
+def _open_log(config: HubConfig, override: str | None, stack: ExitStack) -> AuditLog | None:
     """Open or continue the audit log, and report what was found at its end."""
     if override is None and config.audit is None:
         return None
 
     from memhub.audit import AuditLog
+    from memhub.audit.keeping import KEEPING
+    from memhub.cli.keys import read_key
     from memhub.cli.version import version
 
-    path = override or (config.audit.path if config.audit is not None else Path())
-    durability = config.audit.durability if config.audit is not None else "os"
+    kept = config.audit
+    path = override or ("" if kept is None else f"{kept.path}{'/' * kept.folder}")
     header = {"pid": os.getpid(), "uid": os.getuid(), "config": str(config.path)}
     log = stack.enter_context(
-        AuditLog.open(path, durability=durability, software=f"memhub {version()}", header=header)
+        AuditLog.open(
+            path,
+            durability="os" if kept is None else kept.durability,
+            software=f"memhub {version()}",
+            header=header,
+            key=None if kept is None or kept.key is None else read_key(kept.key),
+            keeping=KEEPING if kept is None else kept.keeping,
+        )
     )
     if log.recovered is not None:
         _say(
