@@ -32,6 +32,7 @@ class ChainWalk:
         wanted: a record's hash that has to be in the chain, or None.
         keys: whose signatures a seal may have; none takes the key that the log names itself.
         whole: whether the pass begins with the log's first record.
+        anywhere: whether it may begin with any record; then seals are not checked.
 
     Attributes:
         seq: number of the last record that verifies.
@@ -50,7 +51,12 @@ class ChainWalk:
     """
 
     def __init__(
-        self, wanted: str | None = None, keys: Sequence[VerifierKey] = (), *, whole: bool = True
+        self,
+        wanted: str | None = None,
+        keys: Sequence[VerifierKey] = (),
+        *,
+        whole: bool = True,
+        anywhere: bool = False,
     ) -> None:
         self.wanted = wanted
         self.head = GENESIS
@@ -68,6 +74,7 @@ class ChainWalk:
         self.notes: list[str] = []
         self._keys = keys
         self._whole = whole
+        self._anywhere = anywhere
         self._file: str | None = None
         self._probe = b""
         self._probe_rest = b""
@@ -193,8 +200,11 @@ class ChainWalk:
     def _look(self, line: bytes) -> None:
         """Find what is wrong with a line, if anything, and take what a file's first one says."""
         first = self.lines == 0
+        anywhere = self._anywhere and self.seq == 0
         record, fault = parse_line(line)
-        if record is not None and first:
+        if record is not None and anywhere:
+            self._begin_in_the_middle(record)
+        elif record is not None and first:
             fault = find_header_fault(line, record, first=self.seq == 0, whole=self._whole)
             if fault is None and self.seq == 0 and not self._whole:
                 self._begin_in_the_middle(record)
@@ -206,13 +216,14 @@ class ChainWalk:
             self._break(fault, record)
             if fault.damage == "missing":
                 self._look_for(self.seq + 1)
-        elif record is not None and first:
+        elif record is not None and first and not anywhere:
             self._take_header(record)
 
     def _begin_in_the_middle(self, record: dict[str, Any]) -> None:
         """Take the place of a log's later file from its first record."""
         seq, prev = record.get("seq"), record.get("prev")
-        if record["event"] == "log.segment" and is_integer(seq) and isinstance(prev, str):
+        begins = record.get("event") == "log.segment" or self._anywhere
+        if begins and is_integer(seq) and isinstance(prev, str):
             self.seq, self.head, self.first_seq = seq - 1, prev, seq
             self.notes.append(
                 f"begins with record {seq}; the record before it has the hash {show_value(prev)}"
@@ -226,6 +237,9 @@ class ChainWalk:
             return
 
         self.log_id = log_id
+        if self._anywhere:
+            return
+
         if self.seals is None and (record.get("key") is not None or self._keys):
             self._begin_seals(record)
 

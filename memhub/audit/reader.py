@@ -14,7 +14,9 @@ from memhub.audit.source import DamagedSource, open_source, split_lines
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from memhub.audit.snapshots import Start
 
 #: The most different names that one counter of a Summary keeps, and the longest.
 MAX_NAMES: Final = 1 << 16
@@ -24,7 +26,9 @@ MAX_NAME: Final = 256
 OTHERS: Final = "(others)"
 
 
-def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterator[dict[str, Any]]:
+def read_records(
+    path: str | os.PathLike[str], *, typed: bool = False, start: Start | None = None
+) -> Iterator[dict[str, Any]]:
     """Iterate over the records of a log, in order.
 
     A last line without its newline is left out: it is being written, or was never finished.
@@ -35,13 +39,16 @@ def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterat
             compressed with gzip or zstd.
         typed: whether to refuse a record too that lacks a member which every record has, or has
             one of another type than the schema says. `memhub.audit.schema.problems` tells more.
+        start: where to begin; None for the beginning.
 
     Raises:
         AuditError: it cannot be read, or a line is not a record: not one JSON object, too large,
             with a member twice or a number beyond 64 bits, of another schema version, or with a
             list or an object where the schema has a single value. It names the line.
     """
-    return (record for _, record in read_lines(path, typed=typed))
+    files = (log_files(path), 0) if start is None else start
+
+    return (record for _, record in _read_files(*files, typed=typed))
 
 
 def read_lines(
@@ -56,15 +63,22 @@ def read_lines(
     Raises:
         AuditError: as `read_records` does.
     """
-    for file in log_files(path):
-        yield from _read_file(file, typed=typed)
+    return _read_files(log_files(path), 0, typed=typed)
 
 
-def _read_file(path: str, *, typed: bool) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def _read_files(
+    files: Sequence[str], offset: int, *, typed: bool
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for file in files:
+        yield from _read_file(file, offset, typed=typed)
+        offset = 0
+
+
+def _read_file(path: str, offset: int, *, typed: bool) -> Iterator[tuple[bytes, dict[str, Any]]]:
     number = 1
     with open_source(path) as source:
         try:
-            for number, line in enumerate(split_lines(source.blocks()), 1):
+            for number, line in enumerate(split_lines(source.blocks(offset)), 1):
                 yield line, parse_record(line, typed=typed)
                 number += 1
         except DamagedSource as error:
