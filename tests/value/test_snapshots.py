@@ -13,7 +13,7 @@ from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, state_a
 from memhub.audit.folder import pack_segment
 from memhub.audit.keeping import Keeping
 from memhub.audit.snapshots import find_start
-from memhub.audit.travel import Travel
+from memhub.audit.travel import Travel, _Moment
 from ownership.rig import ARCHES, SPECS
 from value.test_state_at import Witness, alike
 from value.traffic import Traffic
@@ -75,7 +75,7 @@ def test_every_state_of_long_folders(tmp_path: Path, arch: str) -> None:
 def test_every_state_of_one_file_is_reached_from_its_snapshots(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     witness = kept(str(path), "amd64-mtrr", 300)
-    starts = [find_start(path, lambda it, at=seq: it["seq"] > at) for seq in witness.seen]
+    starts = [find_start(path, _Moment(seq).is_before) for seq in witness.seen]
 
     assert len({it.offset for it in starts if it is not None}) > 5
     check(path, witness, 5)
