@@ -115,8 +115,9 @@ def test_nothing_acknowledged_is_lost_where_a_service_is_killed(folder: Path) ->
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(600)
 def test_nothing_acknowledged_is_lost_at_many_moments(folder: Path) -> None:
-    kill_while_it_rotates(folder, 40)
+    kill_while_it_rotates(folder, 25)
 
 
 def test_a_service_that_cannot_have_its_key_does_not_start(folder: Path) -> None:
