@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from memhub.service.wire import greeting, replies, requests, transfer
+from memhub.service.wire import greeting, ioctls, replies, requests, transfer
 from memhub.service.wire.greeting import MIN_BODY
 from memhub.service.wire.layout import (
     FIRST_REQUEST_TYPE,
@@ -29,8 +29,8 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     transfer.Write.TYPE: transfer.Done,
     transfer.Pwrite.TYPE: transfer.Done,
     requests.Seek.TYPE: transfer.Done,
-    transfer.Ioctl.TYPE: transfer.IoctlDone,
-    requests.Set.TYPE: replies.SetDone,
+    ioctls.Ioctl.TYPE: ioctls.IoctlDone,
+    ioctls.Set.TYPE: ioctls.SetDone,
     requests.Claim.TYPE: replies.Claimed,
     requests.Release.TYPE: transfer.Done,
     requests.Renew.TYPE: replies.Claimed,
@@ -56,8 +56,8 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     transfer.Write,
     transfer.Pwrite,
     requests.Seek,
-    transfer.Ioctl,
-    requests.Set,
+    ioctls.Ioctl,
+    ioctls.Set,
     requests.Cancel,
     requests.Claim,
     requests.Release,
@@ -83,10 +83,10 @@ FROM_SERVER: Final[tuple[type[Message], ...]] = (
     transfer.Data,
     transfer.Done,
     replies.Opened,
-    transfer.IoctlDone,
+    ioctls.IoctlDone,
     replies.Claimed,
     replies.Mapped,
-    replies.SetDone,
+    ioctls.SetDone,
     replies.Error,
 )
 

@@ -155,19 +155,23 @@ class Message(metaclass=MessageMeta):
         Raises:
             LocalProtocolError: a value does not fit its field.
         """
+        return b"".join(self.buffers())
+
+    def buffers(self) -> tuple[bytes, ...]:
+        """The frame in pieces to be sent in order; a large payload is not copied.
+
+        Raises:
+            LocalProtocolError: a value does not fit its field.
+        """
         try:
             self.check()
             tail = b"".join([_encode_tail(kind, getattr(self, name)) for name, kind in self.TAIL])
             head = [getattr(self, name) for name in self.HEAD]
             length = self.FIXED.size + len(tail)
 
-            return self.FRAME.pack(length, self.TYPE, 0, self.request, *head) + tail
+            return (self.FRAME.pack(length, self.TYPE, 0, self.request, *head) + tail,)
         except (ProtocolError, ValueError, struct_error) as error:
             raise LocalProtocolError(f"{self.NAME} cannot be sent: {error}") from None
-
-    def buffers(self) -> tuple[bytes, ...]:
-        """The frame in pieces to be sent in order; a large payload is not copied."""
-        return (self.encode(),)
 
     @classmethod
     def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
@@ -264,28 +268,6 @@ class Message(metaclass=MessageMeta):
 
     def _names(self) -> tuple[str, ...]:
         return ("request", *self.KINDS)
-
-
-class Fixed(Message):
-    """A frame of fixed fields alone, decoded with one call."""
-
-    @classmethod
-    def decode(  # noqa: D102 - see Message
-        cls, data: bytes, at: int, stop: int, flags: int, request: int
-    ) -> Self:
-        if stop - at != cls.FIXED.size:
-            raise ProtocolError(f"{cls.NAME} body is {stop - at} bytes, not {cls.FIXED.size}")
-
-        return cls(request, *cls.FIXED.unpack_from(data, at))
-
-    @classmethod
-    def decode_grown(  # noqa: D102 - see Message
-        cls, data: bytes, at: int, stop: int, flags: int, request: int
-    ) -> Self:
-        if stop - at < cls.FIXED.size:
-            raise cls.short(stop - at)
-
-        return cls(request, *cls.FIXED.unpack_from(data, at))
 
 
 def _encode_tail(kind: str, value: str | bytes | int | None) -> bytes:
