@@ -84,8 +84,8 @@ class RequestTasks:
         self.max_body = protocol.limits.max_body
         self.features = protocol.features
 
-        #: Bytes of memory in answers to the present receive, which are not queued yet.
-        self.turn_bytes = 0
+        #: Bytes of memory that answers to the present receive may still bring; below 0, later.
+        self.turn_room = 0
         self._engine = engine
         self._link = link
         self._protocol = protocol
@@ -100,11 +100,6 @@ class RequestTasks:
         self._moved: dict[int, int] = {}  # by a transfer that has not ended, where it is not 0
         self._on_answered = on_answered
         self._bulk_lock = anyio.Lock(fast_acquire=True)
-
-    @property
-    def backlogged(self) -> bool:
-        """Whether the client has many bytes of answers still to take."""
-        return self._link.queued + self.turn_bytes > self._queue_high
 
     def send_reply(self, reply: wire.Message) -> None:
         """Send one answer, piece or event, unless the connection has ended."""

@@ -12,6 +12,7 @@ from memhub.service.wire.layout import LAST, LocalProtocolError, Message, Protoc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import ClassVar, Self
 
     from memhub.service.wire.layout import rest, u32, u64
@@ -100,7 +101,8 @@ class _Payload(Message):
         if stop - at < size:
             raise cls.short(stop - at)
 
-        message = cls(request, *cls.FIXED.unpack_from(data, at), data[at + size : stop])
+        make: Callable[..., Self] = cls  # each subclass has the fixed fields and then `data`
+        message = make(request, *cls.FIXED.unpack_from(data, at), data[at + size : stop])
         message.check()
 
         return message
