@@ -169,7 +169,7 @@ class Engine:
         try:
             self.perform(machine, decision)
         except LogFailed:
-            self._owe(machine, decision)
+            self._owe_facts(machine, decision)
             self.serve(machine, self.now())
 
     # Time
@@ -315,11 +315,11 @@ class Engine:
             if instead is None:
                 raise
 
-            self._owe(machine, instead)
+            self._owe_facts(machine, instead)
         else:
             self._pending.answer(machine, decision)
 
-    def _owe(self, machine: Machine, decision: Decision) -> None:
+    def _owe_facts(self, machine: Machine, decision: Decision) -> None:
         """Make facts true that cannot be logged now; the log gets them first when it works."""
         for event in decision.events:
             machine.apply(event)

@@ -51,8 +51,8 @@ def selection_of(chosen: argparse.Namespace) -> Selection:
     """
     from memhub.audit import Selection
 
-    since, first = _moment("--since", chosen.since)
-    until, last = _moment("--until", chosen.until)
+    since, first = _parse_moment("--since", chosen.since)
+    until, last = _parse_moment("--until", chosen.until)
     numbers = [int(it) for it in chosen.process if it.isdecimal() and len(it) < 20]
     try:
         return Selection(
@@ -99,7 +99,7 @@ def window(text: str) -> Window:
     return Window(base, end)
 
 
-def _moment(option: str, text: str | None) -> tuple[int | None, int | None]:
+def _parse_moment(option: str, text: str | None) -> tuple[int | None, int | None]:
     """A time in nanoseconds since 1970, or the number of a record."""
     if text is None:
         return None, None

@@ -60,7 +60,7 @@ def clip(text: str, most: int = _REASON_MAX) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
-def _render(value: object, how: Callable[[Any], str], otherwise: str) -> str:
+def _render_value(value: object, how: Callable[[Any], str], otherwise: str) -> str:
     """A plain text of a value, whose own code this runs: only a watchdog or Ctrl-C ends it."""
     try:
         return str.encode(how(value), "utf-8", "backslashreplace").decode()
@@ -77,14 +77,14 @@ def kind_of(value: object) -> str:
 
 def show(value: object) -> str:
     """A value of a stranger's class, in at most 80 characters."""
-    text = _render(value, ascii, f"a {kind_of(value)} that cannot be shown")
+    text = _render_value(value, ascii, f"a {kind_of(value)} that cannot be shown")
 
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def say(value: object) -> str:
     """The text of a stranger's value, in words that UTF-8 can hold."""
-    return clip(_render(value, str, "an error that cannot be shown"))
+    return clip(_render_value(value, str, "an error that cannot be shown"))
 
 
 def name_class(driver: object) -> str:
@@ -95,7 +95,7 @@ def name_class(driver: object) -> str:
 
         return ".".join(word for word in (getattr(it, "__module__", None), name) if word)
 
-    return clip(_render(driver, ask, f"a {kind_of(driver)} without a name"), WORD_MAX)
+    return clip(_render_value(driver, ask, f"a {kind_of(driver)} without a name"), WORD_MAX)
 
 
 def as_mapping(value: object, what: str, most: int) -> dict[Any, Any]:

@@ -106,14 +106,14 @@ class Connection:
         """Serve the client until one side ends the connection; then end what it held, at once."""
         try:
             with self._serve_scope:
-                await self._serve()
+                await self._serve_client()
         finally:
             await self.close()
 
         with anyio.move_on_after(_LAST_READ_SECONDS):
             await self.link.room(0)
 
-    async def _serve(self) -> None:
+    async def _serve_client(self) -> None:
         link = self.link
         while not self._stopped:
             await link.feed(self._take_received)

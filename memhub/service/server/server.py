@@ -133,7 +133,7 @@ class Server(anyio.AsyncContextManagerMixin):
                 finally:
                     listeners.cancel_scope.cancel()
                     with anyio.CancelScope(shield=True):
-                        await self._drain(clients)
+                        await self._drain_clients(clients)
         finally:
             if unix is not None:
                 unix.close()
@@ -298,7 +298,7 @@ class Server(anyio.AsyncContextManagerMixin):
 
     # The end
 
-    async def _drain(self, clients: TaskGroup) -> None:
+    async def _drain_clients(self, clients: TaskGroup) -> None:
         for connection in tuple(self._connections):
             connection.begin_drain("the service stops", self._grace)
 

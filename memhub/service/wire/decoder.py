@@ -169,7 +169,7 @@ class Decoder:
             data = bytes(data)
 
         if self._body is not None:
-            return self._fill(self._body, data)
+            return self._fill_body(self._body, data)
 
         if self._pending:
             self._pending.append(data)
@@ -185,7 +185,7 @@ class Decoder:
             self._pending.clear()
             self._kept = 0
 
-        return self._cut(data, [])
+        return self._cut_frames(data, [])
 
     def drop(self, types: Iterable[int]) -> None:
         """Know these frames no more: their feature was not granted."""
@@ -215,7 +215,7 @@ class Decoder:
         self._body = BytesIO(bytes(self._need - HEADER_SIZE))
         self._body.write(memoryview(data)[HEADER_SIZE:])
 
-    def _fill(self, body: BytesIO, data: bytes) -> list[Message]:
+    def _fill_body(self, body: BytesIO, data: bytes) -> list[Message]:
         left = self._need - self._kept
         body.write(memoryview(data)[:left])
         if len(data) < left:
@@ -231,9 +231,9 @@ class Decoder:
             self.kill(error.reason)
             raise
 
-        return self._cut(data[left:], [message])
+        return self._cut_frames(data[left:], [message])
 
-    def _cut(self, data: bytes, messages: list[Message]) -> list[Message]:
+    def _cut_frames(self, data: bytes, messages: list[Message]) -> list[Message]:
         at, end = 0, len(data)
         decoders, max_body, header = self._decoders, self.max_body, HEADER.unpack_from
         self._need = HEADER_SIZE
@@ -247,7 +247,7 @@ class Decoder:
                     or decode is None
                     or (not request) is not (kind < FIRST_REQUEST_TYPE)
                 ):
-                    self._judge(length, kind, flags, request)
+                    self._refuse_header(length, kind, flags, request)
 
                 body = at + HEADER_SIZE
                 stop = body + length
@@ -271,7 +271,7 @@ class Decoder:
 
         return messages
 
-    def _judge(self, length: int, kind: int, flags: int, request: int) -> None:
+    def _refuse_header(self, length: int, kind: int, flags: int, request: int) -> None:
         if kind not in self._decoders:
             raise ProtocolError(
                 f"type {kind:#x} is not a frame that this side may receive", "unknown-frame"

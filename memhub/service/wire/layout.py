@@ -94,12 +94,12 @@ class MessageMeta(type):
         space["__slots__"] = tuple(kinds)
         space["DEFAULTS"] = {field: space.pop(field) for field in kinds if field in space}
         if bases:
-            space.update(_layout(name, kinds))
+            space.update(_make_layout(name, kinds))
 
         return super().__new__(mcs, name, bases, space)
 
 
-def _layout(name: str, kinds: Mapping[str, str]) -> dict[str, Any]:
+def _make_layout(name: str, kinds: Mapping[str, str]) -> dict[str, Any]:
     codes = "".join(_CODES.get(kind, "") for kind in kinds.values())
 
     return {
@@ -229,12 +229,12 @@ class Message(metaclass=MessageMeta):
             if start > stop or end > stop:
                 raise ProtocolError(f"{self.NAME} ends inside its field {name}")
 
-            setattr(self, name, self._piece(name, kind, data[start:end]))
+            setattr(self, name, self._decode_piece(name, kind, data[start:end]))
             at = end
 
         return at
 
-    def _piece(self, name: str, kind: str, piece: bytes) -> str | bytes | int | None:
+    def _decode_piece(self, name: str, kind: str, piece: bytes) -> str | bytes | int | None:
         if kind == "late":
             return int.from_bytes(piece, "little") if piece else None
 
@@ -257,16 +257,16 @@ class Message(metaclass=MessageMeta):
         if type(other) is not type(self):
             return NotImplemented
 
-        return all(getattr(self, name) == getattr(other, name) for name in self._names())
+        return all(getattr(self, name) == getattr(other, name) for name in self._field_names())
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._names())
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._field_names())
 
         return f"{type(self).__name__}({fields})"
 
-    def _names(self) -> tuple[str, ...]:
+    def _field_names(self) -> tuple[str, ...]:
         return ("request", *self.KINDS)
 
 
