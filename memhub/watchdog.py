@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: Longest time between two looks, seconds.
 _TICK: Final = 0.5
-#: Looks that must find one call under way, so that a process that was stopped is no reason.
+#: Looks that must find one call under way, since a process may have been stopped.
 _LOOKS: Final = 4
 #: Processor time that the process may use while this thread cannot run at all, in limits.
 _HELD: Final = 15

@@ -47,7 +47,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     for oddity in imported.oddities:
         complain(f"{chosen.file}: {oddity}")
 
-    # what a kind of text never says is no fault of this one
+    # what a kind of text never says does not count as missing here
     faults = [it for it in imported.oddities if not it.startswith("assumed: ")]
     if chosen.strict and faults:
         raise CommandFailed(f"{chosen.file}: refused by --strict: {'; '.join(faults)}", 1)

@@ -94,7 +94,7 @@ def window(text: str) -> Window:
     end = address(parts["rest"]) + 1 if is_last else base + amount(parts["rest"])
     if not base < end <= 1 << 64:
         rule = "LAST is below BASE" if is_last else "LEN is 0, or the end is beyond 2**64"
-        raise CommandFailed(f"{text!r} is no stretch of addresses: {rule}")
+        raise CommandFailed(f"{text!r} is not a stretch of addresses: {rule}")
 
     return Window(base, end)
 

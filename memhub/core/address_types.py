@@ -27,7 +27,7 @@ def as_addresses(addresses: npt.ArrayLike) -> Addresses:
     """Addresses as unsigned 64-bit numbers, in the shape in which they come.
 
     Raises:
-        InvalidArgument: EINVAL; they are no array of integers, or one does not fit 64 bits.
+        InvalidArgument: EINVAL; they are not an array of integers, or one does not fit 64 bits.
     """
     try:
         given = np.asarray(addresses)
