@@ -101,12 +101,12 @@ class Hub(anyio.AsyncContextManagerMixin):
                     tasks.cancel_scope.cancel()
         finally:
             self._entered = False
-            self._end(failure)
+            self._end_block(failure)
 
-    def _end(self, failure: BaseException | None) -> None:
+    def _end_block(self, failure: BaseException | None) -> None:
         """Detach, then raise what the embedder's own code raised, in no exception group."""
         try:
-            self._detach()
+            self._detach_machines()
         except LogFailed as error:
             if failure is None:
                 raise
@@ -116,7 +116,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         if failure is not None:
             raise failure
 
-    def _detach(self) -> None:
+    def _detach_machines(self) -> None:
         try:
             close_all_files(self.engine, "stop")
             record_ends(self.engine)
@@ -263,7 +263,7 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def claims(self, machine: str | None = None) -> list[Claim]:
         """The live claims on a machine (the default one if None), oldest first."""
-        return list(self._machine(machine).claims.claims.values())
+        return list(self._find_machine(machine).claims.claims.values())
 
     def map_device(
         self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
@@ -281,9 +281,9 @@ class Hub(anyio.AsyncContextManagerMixin):
         """
         base, length = take_span(base, length)
 
-        return self._machine(machine).memory.map_mmio(base, length, device)
+        return self._find_machine(machine).memory.map_mmio(base, length, device)
 
-    def _machine(self, name: str | None) -> Machine:
+    def _find_machine(self, name: str | None) -> Machine:
         return self.engine.machine("" if name is None else take_text("machine", name))
 
     def batch(self) -> AbstractContextManager[None]:

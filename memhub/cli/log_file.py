@@ -52,13 +52,13 @@ async def reopen_on_hangup(
         with anyio.open_signal_receiver(signal.SIGHUP) as hangups:
             task_status.started()
             async for _ in hangups:
-                say("SIGHUP: there is no audit log" if log is None else _reopen(hub, log))
+                say("SIGHUP: there is no audit log" if log is None else _reopen_log(hub, log))
     finally:
         # asyncio leaves the default action, which ends the process
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _reopen(hub: Hub, log: AuditLog) -> str:
+def _reopen_log(hub: Hub, log: AuditLog) -> str:
     """Reopen or rotate the log, and what became of that, in one line."""
     if log.folder is not None:
         return _rotate(hub, log)

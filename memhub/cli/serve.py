@@ -56,7 +56,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     )
     chosen = parser.parse_args(arguments)
     check_backend(chosen.backend)
-    config, arches = _load(chosen.config)
+    config, arches = _load_config(chosen.config)
 
     from contextlib import ExitStack
 
@@ -66,12 +66,12 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         log = _open_log(config, chosen.log, stack)
         # No event loop runs yet, so SIGINT ends a driver that does not return from its start.
         hub = _make_hub(config, arches, log)
-        run_on(chosen.backend, _serve, hub, config, chosen, log)
+        run_on(chosen.backend, _serve_config, hub, config, chosen, log)
 
     return 0
 
 
-def _load(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
+def _load_config(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
     from memhub.arches import load_arches
     from memhub.config import load_config
 
@@ -104,7 +104,7 @@ def _open_log(config: HubConfig, override: str | None, stack: ExitStack) -> Audi
         )
     )
     if log.recovered is not None:
-        _say(
+        _print_text(
             f"{path}: an unfinished last line of {len(log.recovered.data)} bytes at offset "
             f"{log.recovered.offset} was cut off; the chain continues at record {log.seq}",
             sys.stderr,
@@ -127,13 +127,13 @@ def _make_hub(config: HubConfig, arches: Mapping[str, Arch], log: AuditLog | Non
 _COLLECTED_MAX: Final = 150_000
 
 
-async def _serve(
+async def _serve_config(
     hub: Hub, config: HubConfig, chosen: argparse.Namespace, log: AuditLog | None
 ) -> None:
     from memhub.watchdog import DriverWatchdog
 
     limit = config.service.limits.driver_timeout
-    with DriverWatchdog(hub.engine, limit, _report) as watchdog:
+    with DriverWatchdog(hub.engine, limit, _print_report) as watchdog:
         async with hub:
             await _serve_hub(hub, watchdog, config, chosen, log)
 
@@ -167,16 +167,16 @@ async def _serve_hub(
     try:
         async with server, anyio.create_task_group() as tasks:
             await tasks.start(_wait_for_signal, tasks.cancel_scope)
-            await tasks.start(reopen_on_hangup, hub, log, _report)
+            await tasks.start(reopen_on_hangup, hub, log, _print_report)
             watchdog.relay_signals()
             if log is not None:
-                tasks.start_soon(watch_log, log, _report)
+                tasks.start_soon(watch_log, log, _print_report)
             # All clients wait during a collection. It need not look at all this; and a full one
             # (70 ms with 2,400 waits) is made where there is little to look at, or very seldom.
             gc.freeze()
             gc.set_threshold(*thresholds[:2], 1000)
             tasks.start_soon(_collect_at_times)
-            _ready(server, len(hub.machines), log)
+            _announce_ready(server, len(hub.machines), log)
             notify("READY=1")
             await anyio.sleep_forever()
     except ServiceError as error:
@@ -203,7 +203,7 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
 
     _ignore_signals(numbers)  # for good: this process ends
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-    _report(f"stopping on {signal.Signals(number).name}")
+    _print_report(f"stopping on {signal.Signals(number).name}")
     scope.cancel()
 
 
@@ -226,24 +226,26 @@ def _ignore_signals(numbers: Iterable[int]) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _ready(server: Server, machines: int, log: AuditLog | None) -> None:
+def _announce_ready(server: Server, machines: int, log: AuditLog | None) -> None:
     where = " and ".join(server.addresses)
     kept = f"log {log.path}" if log is not None else "no log"
     try:
-        _say(f"ready on {where} ({machines} machine{'s' * (machines != 1)}, {kept})", sys.stdout)
+        _print_text(
+            f"ready on {where} ({machines} machine{'s' * (machines != 1)}, {kept})", sys.stdout
+        )
     except (BrokenPipeError, OutputFailed):
         drop(sys.stdout)  # whoever was to read it is gone, and clients are not
 
 
-def _report(text: str) -> None:
+def _print_report(text: str) -> None:
     """Say it to whoever reads standard error, which after a hangup may be nobody."""
     import contextlib
 
     with contextlib.suppress(OSError):
-        _say(text, sys.stderr)
+        _print_text(text, sys.stderr)
 
 
-def _say(text: str, stream: IO[str]) -> None:
+def _print_text(text: str, stream: IO[str]) -> None:
     # a supervisor keeps one line an event
     print_line(f"memhub: {text}", stream, whole=not stream.isatty())
     with output():

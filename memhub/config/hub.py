@@ -61,14 +61,14 @@ def load_config(path: Path | str, *, arches: Mapping[str, Arch] | None = None) -
     """
     path = Path(path)
     problems = Problems(path.parent)
-    config = _read(path, Table(_parse(path), "", problems), arches)
+    config = _read_tables(path, Table(_parse_toml(path), "", problems), arches)
     if problems.found:
         raise ConfigError(path, problems.found)
 
     return config
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
@@ -79,7 +79,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError(path, [Problem("", f"is not TOML: {error}")]) from error
 
 
-def _read(path: Path, table: Table, arches: Mapping[str, Arch] | None) -> HubConfig:
+def _read_tables(path: Path, table: Table, arches: Mapping[str, Arch] | None) -> HubConfig:
     machines, oddities = _read_machines(table, arches)
     audit, service = table.table("audit"), table.table("service")
     config = HubConfig(

@@ -159,8 +159,8 @@ def test_an_address_or_a_stretch_of_them_selects_what_touches_it(
     [
         (["--event", "clam.*"], "'clam.*' is not an event of the log: the nearest are claim.*"),
         (["--errno", "EBUSSY"], "'EBUSSY' is not an errno of the log: the nearest are EBUSY"),
-        (["--address", "0x2000-0x1000"], "'0x2000-0x1000' is no stretch of addresses: LAST is"),
-        (["--address", "0x2000+0"], "'0x2000+0' is no stretch of addresses: LEN is 0"),
+        (["--address", "0x2000-0x1000"], "'0x2000-0x1000' is not a stretch of addresses: LAST is"),
+        (["--address", "0x2000+0"], "'0x2000+0' is not a stretch of addresses: LEN is 0"),
         (["--address", "0xffffffffffffffff+2"], "the end is beyond 2**64"),
         (["--address", "screen"], "'screen' is not an address"),
         (["--address", "+5"], "'+5' is not ADDR, BASE+LEN or BASE-LAST"),

@@ -330,7 +330,7 @@ def test_a_driver_that_cannot_start_is_named_and_the_service_does_not_start(
 
     assert code == 2
     assert "plugin 'hangs' of hangs-for-memhub: loader_hangs_for_memhub.Hanging.attach" in errors
-    assert "the driver of hangs on pc, answered None, which is no RangeState" in errors
+    assert "the driver of hangs on pc, answered None, which is not a RangeState" in errors
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -7,14 +7,14 @@ until it is released.
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
 
-from memhub.service.wire.greeting import FEATURE_SET, check_model
+from memhub.service.wire.greeting import check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Final
 
-    from memhub.service.wire.layout import late, rest, text, u16, u32, u64
+    from memhub.service.wire.layout import late, text, u16, u32, u64
 
 OPEN_READ: Final = 1
 OPEN_WRITE: Final = 2
@@ -85,33 +85,6 @@ class Seek(Message):
     def check(self) -> None:
         if self.whence > SEEK_HOLE:
             raise ProtocolError(f"SEEK has whence {self.whence}, which is not 0 to 4")
-
-
-class Set(Message):
-    """MEMRANGE_SET with a lease; SET_DONE answers with what it changed.
-
-    Attributes:
-        handle: from OPENED.
-        arg: `mo_arg[0]`: MEMRANGE_SET_UPDATE 0, MEMRANGE_SET_REMOVE 1.
-        fence: the fencing number that the caller believes to hold, or 0.
-        wait_ms: how long a busy range may be waited for; 0 answers EBUSY at once, 0xffffffff
-            waits without limit.
-        lease_ms: lease of the claim that it takes, in milliseconds; 0 is until released.
-        desc: one `struct mem_range_desc` in the handle's layout.
-
-    Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENXIO,
-    EOPNOTSUPP, ETIMEDOUT.
-    """
-
-    TYPE: ClassVar[int] = 0x19
-    FEATURE: ClassVar[int] = FEATURE_SET
-
-    handle: u32
-    arg: u32
-    fence: u64
-    wait_ms: u32
-    lease_ms: u32
-    desc: rest
 
 
 class Cancel(Message):

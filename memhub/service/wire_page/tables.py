@@ -120,7 +120,7 @@ def read_text(kind: type[Message]) -> FrameText:
     """Read the docstring of a message class."""
     text, _, errors = (inspect.getdoc(kind) or "").partition("\n\nErrors: ")
     summary, _, listed = text.partition("\n\nAttributes:\n")
-    said = _members(listed)
+    said = _list_members(listed)
 
     return FrameText(
         _FOLDS.sub(" ", summary),
@@ -129,7 +129,7 @@ def read_text(kind: type[Message]) -> FrameText:
     )
 
 
-def _members(listed: str) -> dict[str, str]:
+def _list_members(listed: str) -> dict[str, str]:
     """The `Attributes` of a docstring."""
     return {
         name: " ".join(text.split()).removesuffix(".") for name, text in _MEMBERS.findall(listed)
@@ -184,17 +184,17 @@ def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
 
 def sections(low: int, high: int) -> str:
     """The sections of all frames whose numbers are in a span."""
-    return "\n\n".join(_section(kind) for kind in FRAMES if low <= kind.TYPE < high)
+    return "\n\n".join(_make_section(kind) for kind in FRAMES if low <= kind.TYPE < high)
 
 
-def _section(kind: type[Message]) -> str:
+def _make_section(kind: type[Message]) -> str:
     said = read_text(kind)
     since = f"the feature {feature_names()[kind.FEATURE]}" if kind.FEATURE else "version 1"
     parts = [
         f"### `{kind.NAME}` {kind.TYPE:#04x}",
         said.summary,
         f"From {direction(kind)}, since {since}.",
-        _fields(kind, said) if kind.KINDS else "No body.",
+        _list_fields(kind, said) if kind.KINDS else "No body.",
     ]
     if kind.TYPE in ANSWERS:
         own = ", ".join(said.errors) or "none"
@@ -203,7 +203,7 @@ def _section(kind: type[Message]) -> str:
     return "\n\n".join(parts)
 
 
-def _fields(kind: type[Message], said: FrameText) -> str:
+def _list_fields(kind: type[Message], said: FrameText) -> str:
     return table(
         ("offset", "kind", "field", "unit", "meaning"),
         (
@@ -284,7 +284,7 @@ def map_kinds() -> str:
 def tcp_keys() -> str:
     """The keys of the service's TCP listener."""
     listed = (inspect.getdoc(TcpConfig) or "").partition("Attributes:\n")[2]
-    said = _members(listed)
+    said = _list_members(listed)
     lines = ((f"`{it.name}`", f"`{it.default}`", said[it.name]) for it in fields(TcpConfig))
 
     return table(("key", "default", "meaning"), lines)
