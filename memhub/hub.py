@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
+    from memhub.core.range_table import TableState
     from memhub.core.spec import MachineSpec
     from memhub.handle import Handle
 
@@ -50,6 +51,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         arches: architectures by name; None loads those that are installed.
         log: an open audit log, which the embedder closes; None keeps no log.
         clock: where time comes from; None takes the system's clocks.
+        tables: what machines begin with instead of what firmware left, by name; from
+            `memhub.audit.restore`.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -68,10 +71,11 @@ class Hub(anyio.AsyncContextManagerMixin):
         arches: Mapping[str, Arch] | None = None,
         log: AuditLog | None = None,
         clock: Clock | None = None,
+        tables: Mapping[str, TableState] | None = None,
     ) -> None:
         #: The synchronous half, for servers that answer many requests in one turn.
         self.engine = make_engine(
-            specs, default, arches, log, SystemClock() if clock is None else clock
+            specs, default, arches, log, SystemClock() if clock is None else clock, tables
         )
         #: Rotates and seals the log; None where there is no log.
         self.log_keeper = None if log is None else LogKeeper(self.engine, log)

@@ -152,14 +152,21 @@ class Travel:
 
         return [found[index] for index in range(len(moments))]
 
-    def records_until(self, at: At) -> Iterator[Record]:
+    def records_until(self, at: At, *, shortly: bool = False) -> Iterator[Record]:
         """The records up to a moment; each is to be given to `apply`.
+
+        Args:
+            at: the moment.
+            shortly: whether to begin at the last snapshot before it, where there is one.
 
         Raises:
             DamagedLog: as for `states`.
             AuditError: likewise.
         """
         moment = _Moment.of(at)
+        if shortly and self.start is None and _can_be_read_again(self.path):
+            self.start = find_start(self.path, moment.is_before)
+
         for record in self._records():
             if moment.is_before(record):
                 self._check(moment, record)

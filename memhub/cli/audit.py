@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.cli.amounts import extent, whole_number
 from memhub.cli.failures import CommandFailed
 from memhub.cli.keys import parse_verifier_keys
+from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
 from memhub.cli.sealing import add_key_argument, add_sealing_verbs, run_sealing_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
 from memhub.cli.travel import add_travel_verbs, run_travel_verb
@@ -59,8 +60,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     add_travel_verbs(verbs)
     add_sealing_verbs(verbs)
+    add_restoring_verb(verbs)
     chosen = parser.parse_args(arguments)
-    own = {"verify": _verify, "summary": _summary, "show": _show}
+    own = {"verify": _verify, "summary": _summary, "show": _show, "restore": run_restoring_verb}
     sealing = dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb)
 
     return {**own, **sealing}.get(chosen.verb, run_travel_verb)(chosen)

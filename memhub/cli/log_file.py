@@ -108,7 +108,7 @@ def _record_machines(hub: Hub, log: AuditLog, ended: EndedFile) -> None:
     for machine in hub.machines.values():
         row, mine = row_of(attached_event(machine, now), now.mono_ns), part_rows(machine, now)
         count = {"count": len(mine)}
-        log.record({**(row or {}), "generation": machine.generation, **count, **came})
+        log.record({**(row or {}), **count, **came})
         parts += mine
 
     for part in parts:

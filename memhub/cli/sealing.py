@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
 from memhub.cli.keys import parse_verifier_keys
-from memhub.cli.terminal import late_progress, output, print_json, print_line
+from memhub.cli.terminal import late_progress, print_document, print_json, print_line
 
 if TYPE_CHECKING:
     import argparse
@@ -82,8 +82,7 @@ def _prove(chosen: argparse.Namespace) -> int:
         proof = prove_record(chosen.file, chosen.seq, progress=tell)
 
     if chosen.out is None:
-        with output():
-            sys.stdout.write(proof.text())
+        print_document(proof.text().removesuffix("\n"))
     else:
         Path(chosen.out).write_text(proof.text())
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.config import HubConfig
     from memhub.core.driver import Arch
+    from memhub.core.range_table import TableState
     from memhub.hub import Hub
     from memhub.service.server import Server
     from memhub.watchdog import DriverWatchdog
@@ -37,8 +38,25 @@ if TYPE_CHECKING:
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub serve`."""
     parser.add_argument("config", metavar="CONFIG", help="the TOML file")
-    parser.add_argument("--socket", metavar="PATH", type=Path, help="instead of the file's own")
     parser.add_argument("--log", metavar="PATH", help="the audit log, likewise")
+    parser.add_argument(
+        "--restore", metavar="LOG", help="begin with the tables that this audit log ends with"
+    )
+    add_serving_arguments(parser)
+    chosen = parser.parse_args(arguments)
+    config, arches = _load_config(chosen.config)
+    tables = None
+    if chosen.restore is not None:
+        from memhub.cli.start_tables import find_tables
+
+        tables = find_tables(chosen.restore, config, arches)
+
+    return serve_machines(config, arches, chosen, tables)
+
+
+def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `serve_machines` reads, but for the log."""
+    parser.add_argument("--socket", metavar="PATH", type=Path, help="instead of the file's own")
     parser.add_argument(
         "--backend", choices=BACKENDS, default="asyncio", help="the event loop (asyncio)"
     )
@@ -54,9 +72,23 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         default=5.0,
         help="how long requests under way may take at the end (5)",
     )
-    chosen = parser.parse_args(arguments)
+
+
+def serve_machines(
+    config: HubConfig,
+    arches: Mapping[str, Arch],
+    chosen: argparse.Namespace,
+    tables: Mapping[str, TableState] | None = None,
+) -> int:
+    """Serve the machines of a configuration until told to stop.
+
+    Args:
+        config: the machines, the log and the service.
+        arches: architectures by name.
+        chosen: the options: `socket`, `log`, `backend`, `replace_stale` and `grace`.
+        tables: what machines begin with instead of what firmware left, by name.
+    """
     check_backend(chosen.backend)
-    config, arches = _load_config(chosen.config)
 
     from contextlib import ExitStack
 
@@ -65,7 +97,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     with hangups_ignored(), ExitStack() as stack:
         log = _open_log(config, chosen.log, stack)
         # No event loop runs yet, so SIGINT ends a driver that does not return from its start.
-        hub = _make_hub(config, arches, log)
+        hub = _make_hub(config, arches, log, tables)
         run_on(chosen.backend, _serve_config, hub, config, chosen, log)
 
     return 0
@@ -113,12 +145,18 @@ def _open_log(config: HubConfig, override: str | None, stack: ExitStack) -> Audi
     return log
 
 
-def _make_hub(config: HubConfig, arches: Mapping[str, Arch], log: AuditLog | None) -> Hub:
+def _make_hub(
+    config: HubConfig,
+    arches: Mapping[str, Arch],
+    log: AuditLog | None,
+    tables: Mapping[str, TableState] | None,
+) -> Hub:
     from memhub.errors import DriverFailed
     from memhub.hub import Hub
 
+    specs, default = config.machines.values(), config.default
     try:
-        return Hub(config.machines.values(), default=config.default, arches=arches, log=log)
+        return Hub(specs, default=default, arches=arches, log=log, tables=tables)
     except DriverFailed as error:
         raise CommandFailed(str(error)) from error
 
