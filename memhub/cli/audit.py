@@ -41,6 +41,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     check = verbs.add_parser("verify", help="check the hash chain and say where it breaks")
     check.add_argument("--head", metavar="HEX", help="hash of a record that must be in the chain")
+    check.add_argument(
+        "--jobs", type=whole_number(1, 256), metavar="N", help="processes; else as many as cores"
+    )
     add_key_argument(check)
     total = verbs.add_parser("summary", help="count records by event, errno, machine, process")
     total.add_argument("--all", action="store_true", help="every name, not the 20 most frequent")
@@ -70,6 +73,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def _verify(chosen: argparse.Namespace) -> int:
     from memhub.audit import verify
+    from memhub.audit.segments import choose_jobs
     from memhub.audit.verify import parse_hash
     from memhub.cli.terminal import late_progress, print_json
 
@@ -80,7 +84,8 @@ def _verify(chosen: argparse.Namespace) -> int:
 
     with late_progress("verify") as tell:
         keys = parse_verifier_keys(chosen.key)
-        verdict = verify(chosen.file, head=head, keys=keys, progress=tell)
+        jobs = choose_jobs(chosen.file, chosen.jobs)
+        verdict = verify(chosen.file, head=head, keys=keys, jobs=jobs, progress=tell)
 
     if chosen.json:
         print_json({"ok": verdict.ok, **asdict(verdict)})
