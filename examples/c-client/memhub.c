@@ -42,6 +42,7 @@
 #define BUCKETS 64u
 #define PIECE_MOST (1u << 20)    /* of a write that is longer than a frame */
 #define RECEIVE_AT_ONCE (1u << 20)
+#define OPEN_BUS_BYTES (UINT64_C(1) << 20) /* of 0xff, at the start of the file of MAP_ROM */
 #define RECEIVE_ROOM (64u << 10)
 
 enum {
@@ -2354,6 +2355,25 @@ const struct memhub_piece *memhub_map_find(const struct memhub_map *map, uint64_
             address - map->pieces[i].base < map->pieces[i].length)
             return &map->pieces[i];
     return NULL;
+}
+
+bool memhub_map_locate(
+    const struct memhub_map *map, uint64_t address, uint64_t *offset, uint64_t *follow)
+{
+    const struct memhub_piece *piece = memhub_map_find(map, address);
+    uint64_t inside;
+
+    if (piece == NULL || piece->kind == MEMHUB_PIECE_DEVICE)
+        return false;
+    inside = address - piece->base;
+    *follow = piece->length - inside;
+    if (piece->kind == MEMHUB_PIECE_OPEN_BUS) {
+        *offset = address % OPEN_BUS_BYTES;
+        if (*follow > OPEN_BUS_BYTES - *offset)
+            *follow = OPEN_BUS_BYTES - *offset;
+    } else
+        *offset = piece->offset + inside;
+    return true;
 }
 
 void memhub_map_clear(struct memhub_map *map)

@@ -523,6 +523,14 @@ int memhub_start_map(memhub *hub, struct memhub_call *call, const struct memhub_
 /* The piece with the address, or NULL. */
 const struct memhub_piece *memhub_map_find(const struct memhub_map *map, uint64_t address);
 
+/*
+ * Where the byte of an address lies in the file, and how many bytes follow it there without a
+ * gap, for mmap(2) or pread(2). False if the file does not have it. Open bus (0xff) is the same
+ * MiB of the file again and again.
+ */
+bool memhub_map_locate(const struct memhub_map *map, uint64_t address, uint64_t *offset,
+    uint64_t *follow);
+
 /* Close the descriptor and free the list. Mappings stay. */
 void memhub_map_clear(struct memhub_map *map);
 
