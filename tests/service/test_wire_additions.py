@@ -162,3 +162,21 @@ def test_a_record_is_the_same_however_its_numbers_came() -> None:
         json.dumps({**row, "seq": "5", "base": str(TOP), "before_base": [str(TOP), "0"]}),
     ):
         assert record_of(wire.Event(0, 1, 0, 5, TOP, 1, "x", detail.encode())) == row
+
+
+async def test_the_file_without_ram_needs_its_feature(tmp_path: Path) -> None:
+    """MAP_ROM came after MAP, which is answered without a feature too."""
+    async with lab(tmp_path) as it:
+        for features in (0, wire.FEATURE_MAP, wire.FEATURES):
+            client = await RawClient.dial(it.address, features=features)
+            handle = await client.open()
+            answer = await client.ask(wire.Map(0, handle, wire.MAP_ROM))
+            assert isinstance(answer, wire.Error)
+            assert (answer.name, answer.kind) == ("EOPNOTSUPP", "NotSupported")
+            assert isinstance(await client.ask(wire.Map(0, handle, wire.MAP_READ)), wire.Mapped)
+            client.socket.close()
+
+        client = await RawClient.dial(it.address, features=wire.FEATURE_MAP_ROM)
+        handle = await client.open()
+        assert isinstance(await client.ask(wire.Map(0, handle, wire.MAP_ROM)), wire.Mapped)
+        client.socket.close()

@@ -195,7 +195,7 @@ class Subscribe(Message):
         length: bytes of it; 0 is every event, with a range or without.
         machine: one machine's name; empty is every machine that the client may look at.
         options: SUBSCRIBE_REFUSED 1, also events of requests that were refused; only with the
-            feature REFUSALS.
+            feature REFUSALS (EINVAL without it).
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
@@ -261,7 +261,7 @@ class Map(Message):
     Attributes:
         handle: from OPENED.
         rights: the machine's RAM: MAP_READ 1, MAP_WRITE 2, or both 3. What is not RAM, for
-            reading: MAP_ROM 4, only with FEATURE_MAP_ROM.
+            reading: MAP_ROM 4, only with the feature MAP_ROM (EOPNOTSUPP without it).
 
     Errors: ENOMEM, ENOSPC, EOPNOTSUPP.
     """
