@@ -37,6 +37,7 @@
 #define LAST 1u
 #define MAGIC UINT64_C(0x0a0d6275686d656d) /* 6d 65 6d 68 75 62 0d 0a */
 #define HELLO_MOST 4096u
+#define BODY_LEAST 4096u
 #define GREETING_MOST 140000u /* WELCOME and REFUSED: two texts of 65535 bytes, and some */
 #define FIELDS_MOST 8u
 #define BUCKETS 64u
@@ -1084,8 +1085,9 @@ static void take_welcome(memhub *hub, const struct field *fields)
     copy_text(welcome->server, sizeof(welcome->server), &fields[7]);
     if (welcome->version != 1)
         breach(hub, "malformed", "version %u, but only 1 was offered", welcome->version);
-    else if (welcome->max_in_flight == 0)
-        breach(hub, "malformed", "max_in_flight 0");
+    else if (welcome->max_in_flight == 0 || welcome->max_body < BODY_LEAST)
+        breach(hub, "malformed", "max_in_flight %lu, max_body %lu",
+            (unsigned long)welcome->max_in_flight, (unsigned long)welcome->max_body);
     else
         hub->state = RUNNING;
 }
@@ -1606,12 +1608,15 @@ static int greet(memhub *hub, const struct memhub_options *options, int64_t dead
     struct field fields[] = {NUMBER(MAGIC), NUMBER(1), NUMBER(1), NUMBER(options->model),
         NUMBER(0), NUMBER(hub->asked), TEXT(label),
         BYTES(options->token, options->token_length)};
-    int code = encode_frame(&hub->out, HELLO, 0, 0, fields, HELLO_MOST);
+    int code = options->model > MEMHUB_MODEL_ILP32
+        ? MEMHUB_EINVAL
+        : encode_frame(&hub->out, HELLO, 0, 0, fields, HELLO_MOST);
 
     if (code != 0) {
         disconnect(hub, code, false,
-            code == MEMHUB_ENOMEM ? "no memory for HELLO"
-                                  : "label and token do not fit the 4096 bytes of HELLO");
+            code == MEMHUB_ENOMEM       ? "no memory for HELLO"
+                : code == MEMHUB_EINVAL ? "a data model that is not defined, or a long text"
+                                        : "label and token do not fit the 4096 bytes of HELLO");
         return set_why(hub);
     }
     while (hub->state == GREETING) {
@@ -1836,12 +1841,22 @@ static int start(memhub *hub, struct memhub_call *call, uint16_t type, uint16_t 
     return dispatch(hub, call, fields);
 }
 
+/* Refuse what the service would not understand, or would take for a breach of the protocol. */
+static int refuse(memhub *hub, struct memhub_call *call, int code, const char *reason)
+{
+    int failed = prepare(hub, call, CANCEL, DONE);
+
+    return failed != 0 ? failed : start_failed(call, code, false, reason);
+}
+
 int memhub_start_open(memhub *hub, struct memhub_call *call, const char *path, unsigned flags,
     unsigned model, struct memhub_handle *handle)
 {
     struct field fields[] = {NUMBER(flags), NUMBER(model), TEXT(path)};
 
     memset(handle, 0, sizeof(*handle));
+    if (flags > 7 || model > MEMHUB_MODEL_ILP32)
+        return refuse(hub, call, MEMHUB_EINVAL, "flags or data model that are not defined");
     return start(hub, call, OPEN, OPENED, fields, (struct target){.result = handle});
 }
 
@@ -1971,6 +1986,8 @@ int memhub_start_seek(memhub *hub, struct memhub_call *call, const struct memhub
 {
     struct field fields[] = {NUMBER(handle->number), NUMBER(whence), NUMBER((uint64_t)offset)};
 
+    if (whence > 4)
+        return refuse(hub, call, MEMHUB_EINVAL, "a whence that is not defined");
     return start(hub, call, SEEK, DONE, fields, (struct target){0});
 }
 
@@ -2087,14 +2104,11 @@ int memhub_start_set(memhub *hub, struct memhub_call *call, const struct memhub_
     if ((hub->welcome.features & MEMHUB_FEATURE_SET) == 0) {
         struct mem_range_desc copy = *desc;
         struct mem_range_op op = {&copy, {arg, 0}};
-        int code;
 
         if (lease_ms == 0)
             return memhub_start_ioctl(hub, call, handle, MEMRANGE_SET, &op, fence, wait_ms);
-        code = prepare(hub, call, IOCTL, IOCTL_DONE);
-        return code != 0 ? code
-                         : start_failed(call, MEMHUB_EOPNOTSUPP, false,
-                               "a lease needs the feature SET, which was not granted");
+        return refuse(hub, call, MEMHUB_EOPNOTSUPP,
+            "a lease needs the feature SET, which was not granted");
     }
     store_desc(bytes, handle->model, desc);
     return start(hub, call, SET, SET_DONE, fields, (struct target){.result = outcome});
@@ -2263,14 +2277,13 @@ int memhub_start_subscribe(memhub *hub, struct memhub_call *call, const char *ma
     bool granted = (hub->welcome.features & MEMHUB_FEATURE_REFUSALS) != 0;
     struct field fields[] = {NUMBER(queue), NUMBER(base), NUMBER(length), TEXT(machine),
         OPTION(options, granted)};
-    int code;
 
-    if (granted || options == 0)
-        return start(hub, call, SUBSCRIBE, DONE, fields, (struct target){0});
-    code = prepare(hub, call, SUBSCRIBE, DONE);
-    return code != 0 ? code
-                     : start_failed(call, MEMHUB_EOPNOTSUPP, false,
-                           "options need the feature REFUSALS, which was not granted");
+    if (options > MEMHUB_SUBSCRIBE_REFUSED)
+        return refuse(hub, call, MEMHUB_EINVAL, "options that are not defined");
+    if (options != 0 && !granted)
+        return refuse(hub, call, MEMHUB_EOPNOTSUPP,
+            "options need the feature REFUSALS, which was not granted");
+    return start(hub, call, SUBSCRIBE, DONE, fields, (struct target){0});
 }
 
 int memhub_subscribe(memhub *hub, const char *machine, uint64_t base, uint64_t length,
@@ -2336,6 +2349,11 @@ int memhub_start_map(memhub *hub, struct memhub_call *call, const struct memhub_
     struct field fields[] = {NUMBER(handle->number), NUMBER(rights)};
 
     *map = (struct memhub_map){.fd = -1};
+    if (rights < MEMHUB_MAP_READ || rights > MEMHUB_MAP_ROM)
+        return refuse(hub, call, MEMHUB_EINVAL, "rights that are not defined");
+    if (rights == MEMHUB_MAP_ROM && (hub->welcome.features & MEMHUB_FEATURE_MAP_ROM) == 0)
+        return refuse(hub, call, MEMHUB_EOPNOTSUPP,
+            "it needs the feature MAP_ROM, which was not granted");
     return start(hub, call, MAP, MAPPED, fields, (struct target){.result = map});
 }
 

@@ -23,11 +23,12 @@ arch = "amd64"
 phys_bits = 36
 memory = [
     { base = 0x0, length = "32M" },
-    { base = 0xf0000000, length = "64K", kind = "rom" },
+    { base = 0xf0000000, length = "64K", kind = "rom", hex = "55aa40" },
 ]
 
 [machines.old]
 arch = "i386"
+msr = { "0xfe" = 0x508, "0x2ff" = 0xc06 }
 memory = [{ base = 0x0, length = "16M" }]
 
 [machines.arm]

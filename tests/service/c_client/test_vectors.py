@@ -67,8 +67,10 @@ def test_a_frame_that_is_cut_is_refused_or_is_shorter(programs: Path) -> None:
     lines = []
     for vector in VECTORS:
         frame = bytes.fromhex(vector["hex"])
-        for size in range(len(frame) - 12):
-            lines.append(f"decode {(size.to_bytes(4, 'little') + frame[4 : 12 + size]).hex()}")
+        lines += [
+            f"decode {(size.to_bytes(4, 'little') + frame[4 : 12 + size]).hex()}"
+            for size in range(len(frame) - 12)
+        ]
 
     found = answers(programs, *lines)
     assert len(found) == len(lines)
