@@ -36,9 +36,8 @@
 #define HEADER 12u
 #define LAST 1u
 #define MAGIC UINT64_C(0x0a0d6275686d656d) /* 6d 65 6d 68 75 62 0d 0a */
-#define HELLO_MOST 4096u
 #define BODY_LEAST 4096u
-#define GREETING_MOST 140000u /* WELCOME and REFUSED: two texts of 65535 bytes, and some */
+#define GREETING_MOST 4096u /* the longest body until WELCOME */
 #define FIELDS_MOST 8u
 #define BUCKETS 64u
 #define PIECE_MOST (1u << 20)    /* of a write that is longer than a frame */
@@ -456,6 +455,7 @@ struct memhub {
     enum state state;
     bool send_failed;
     uint32_t asked; /* features */
+    uint16_t model; /* asked for, too */
     struct memhub_welcome welcome;
     struct buffer in, out;
     size_t memory_limit, event_limit;
@@ -1083,8 +1083,9 @@ static void take_welcome(memhub *hub, const struct field *fields)
     welcome->max_handles = (uint32_t)fields[5].number;
     welcome->idle_ms = (uint32_t)fields[6].number;
     copy_text(welcome->server, sizeof(welcome->server), &fields[7]);
-    if (welcome->version != 1)
-        breach(hub, "malformed", "version %u, but only 1 was offered", welcome->version);
+    if (welcome->version != 1 || welcome->model != hub->model)
+        breach(hub, "malformed", "version %u and data model %u, which were not asked for",
+            welcome->version, welcome->model);
     else if (welcome->max_in_flight == 0 || welcome->max_body < BODY_LEAST)
         breach(hub, "malformed", "max_in_flight %lu, max_body %lu",
             (unsigned long)welcome->max_in_flight, (unsigned long)welcome->max_body);
@@ -1610,7 +1611,7 @@ static int greet(memhub *hub, const struct memhub_options *options, int64_t dead
         BYTES(options->token, options->token_length)};
     int code = options->model > MEMHUB_MODEL_ILP32
         ? MEMHUB_EINVAL
-        : encode_frame(&hub->out, HELLO, 0, 0, fields, HELLO_MOST);
+        : encode_frame(&hub->out, HELLO, 0, 0, fields, GREETING_MOST);
 
     if (code != 0) {
         disconnect(hub, code, false,
@@ -1638,6 +1639,7 @@ static int64_t begin(memhub *hub, const struct memhub_options *options)
     hub->memory_limit = options->memory_limit != 0 ? options->memory_limit : (size_t)64 << 20;
     hub->event_limit = options->event_limit != 0 ? options->event_limit : 1024;
     hub->asked = options->plain ? options->features : MEMHUB_FEATURES_ALL;
+    hub->model = options->model;
     hub->send_failed = false;
     memset(&hub->welcome, 0, sizeof(hub->welcome));
     free(hub->ending);

@@ -37,7 +37,7 @@ class Open(Message):
     """Open a device; OPENED answers.
 
     Attributes:
-        flags: OPEN_READ 1, OPEN_WRITE 2, OPEN_UNDO 4 (undo on close).
+        flags: OPEN_READ 1, OPEN_WRITE 2 or both, and OPEN_UNDO 4 (undo on close).
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
         path: `/dev/mem`, `/dev/kmem`, or either after `MACHINE:`.
 

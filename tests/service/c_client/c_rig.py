@@ -97,7 +97,7 @@ class Driven:
     def __exit__(self, kind: object, *_: object) -> None:
         """End it; what a sanitizer found at its end counts."""
         try:
-            _, errors = self._process.communicate(timeout=30)
+            errors = self._process.communicate(timeout=30)[1]
         finally:
             self._process.kill()
 

@@ -101,7 +101,8 @@ def run(programs: Path, cases: list[Case]) -> list[Outcome]:
     found = []
     for line in done.stdout.decode().splitlines():
         *numbers, reason = line.split(" ", 4)
-        found.append(Outcome(*map(int, numbers), reason))  # type: ignore[arg-type]
+        code, succeeded, failed, events = map(int, numbers)
+        found.append(Outcome(code, succeeded, failed, events, reason))
 
     assert len(found) == len(cases)
 

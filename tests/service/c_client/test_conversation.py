@@ -264,6 +264,19 @@ def test_memory_is_mapped(service: Service, driven: Driven) -> None:
         driven.done("ping")
 
 
+def test_a_descriptor_that_finds_no_place_is_an_error(service: Service, driven: Driven) -> None:
+    """The kernel drops it; the connection goes on, and the next one belongs to the next request."""
+    driven.connect(service.socket)
+    driven.done("files", 4)
+    lost = driven.ask("map", 0, 1)
+    assert (lost["name"], lost["local"]) == ("EMFILE", 1)
+    driven.done("files", 64)
+    driven.done("map", 0, 3)
+    with BlockingClient(service.socket) as client, client.open("/dev/mem", "r+") as handle:
+        handle.pwrite(b"still in step", 0x1000)
+        assert same(driven.done("mapped", 0x1000, 13), b"still in step")
+
+
 def test_without_features_the_protocol_is_that_of_version_1(
     service: Service, driven: Driven
 ) -> None:
