@@ -146,21 +146,22 @@ static void map_memory(memhub *hub, const struct memhub_handle *mem)
     memhub_map_clear(&map);
 }
 
-/* The events of what this program did to its own range. */
+/* Both events of what this program does to its range, as the service drops what waits for a reader
+ * who unsubscribes. */
 static void watch(memhub *hub, const struct memhub_handle *mem, uint32_t subscription)
 {
     struct mem_range_desc desc = {WINDOW, WINDOW_LENGTH, MDF_WRITECOMBINE, "demo"};
     struct memhub_event event;
 
     if (failed(hub, "remove",
-            memhub_set(hub, mem, MEMRANGE_SET_REMOVE, &desc, 0, 0, 0, NULL)) ||
-        failed(hub, "unsubscribe", memhub_unsubscribe(hub, subscription)))
+            memhub_set(hub, mem, MEMRANGE_SET_REMOVE, &desc, 0, 0, 0, NULL)))
         return;
-    while (memhub_next_event(hub, &event, 0)) {
+    for (int i = 0; i < 2 && memhub_next_event(hub, &event, 5000); i++) {
         printf("event      %" PRIu64 " ", event.sequence);
         print_text(event.event);
         printf(" 0x%" PRIx64 "+0x%" PRIx64 "\n", event.base, event.length);
     }
+    failed(hub, "unsubscribe", memhub_unsubscribe(hub, subscription));
 }
 
 int main(int argc, char **argv)

@@ -324,11 +324,8 @@ static bool decode_body(const char *kinds, const uint8_t *body, size_t length,
             count = (size_t)load(body + at, 2);
             at += 2;
             left -= 2;
-        } else if (kinds[i] == 's') {
-            if (fields[i - 1].number > left)
-                return false;
+        } else if (kinds[i] == 's')
             count = (size_t)fields[i - 1].number;
-        }
         if (count > left)
             return false;
         fields[i].bytes = body + at;

@@ -218,6 +218,8 @@ class Subscribe(Message):
 class Unsubscribe(Message):
     """End a subscription; DONE answers, and no EVENT of it comes after that.
 
+    Events that still wait to be sent are dropped: take what is wanted before.
+
     Errors: ENOENT.
     """
 
