@@ -16,7 +16,7 @@ import orjson
 from anyio.lowlevel import checkpoint
 
 from memhub.async_shell import await_answer
-from memhub.errors import Cancelled, DeviceError
+from memhub.errors import Cancelled, DeviceError, NotSupported
 from memhub.service import wire
 from memhub.service.server.forwarding import Forwarder
 from memhub.service.server.forwarding import event_of as event_of
@@ -277,7 +277,14 @@ class RequestTasks:
         return wire.Done(request, stream.moved)
 
     def send_map(self, it: wire.Map, handle: Handle, peer: Peer) -> Answer:
-        """Send a machine's memory as a descriptor, in one message with the answer."""
+        """Send a machine's memory as a descriptor, in one message with the answer.
+
+        Raises:
+            NotSupported: EOPNOTSUPP; MAP_ROM without its feature, or see `map_memory`.
+        """
+        if it.rights == wire.MAP_ROM and not self.features & wire.FEATURE_MAP_ROM:
+            raise NotSupported("MAP has rights 4, and the client did not ask for MAP_ROM")
+
         reply, fd = map_memory(self._engine, handle, peer, it)
         try:
             frames = self._protocol.send(reply)

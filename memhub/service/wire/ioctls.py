@@ -247,7 +247,7 @@ class SetDone(Message):
     Attributes:
         fence: fencing number of the claim that it took or wrote under; 0 for none.
         slots: how many slots it wrote or left different; 0xffff if `outcome` would be longer
-            than `max_body` and is left out.
+            than `max_body` and is left out, and the other counts are 0.
         claimed: how many slots it newly claimed.
         released: how many slots whose claim it ended.
         msrs: how many registers differ.

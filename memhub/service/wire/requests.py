@@ -37,7 +37,7 @@ class Open(Message):
     """Open a device; OPENED answers.
 
     Attributes:
-        flags: OPEN_READ 1, OPEN_WRITE 2, OPEN_UNDO 4 (undo on close).
+        flags: OPEN_READ 1, OPEN_WRITE 2 or both, and OPEN_UNDO 4 (undo on close).
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
         path: `/dev/mem`, `/dev/kmem`, or either after `MACHINE:`.
 
@@ -195,7 +195,7 @@ class Subscribe(Message):
         length: bytes of it; 0 is every event, with a range or without.
         machine: one machine's name; empty is every machine that the client may look at.
         options: SUBSCRIBE_REFUSED 1, also events of requests that were refused; only with the
-            feature REFUSALS.
+            feature REFUSALS (EINVAL without it).
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
@@ -217,6 +217,8 @@ class Subscribe(Message):
 
 class Unsubscribe(Message):
     """End a subscription; DONE answers, and no EVENT of it comes after that.
+
+    Events that still wait to be sent are dropped: take what is wanted before.
 
     Errors: ENOENT.
     """
@@ -261,7 +263,7 @@ class Map(Message):
     Attributes:
         handle: from OPENED.
         rights: the machine's RAM: MAP_READ 1, MAP_WRITE 2, or both 3. What is not RAM, for
-            reading: MAP_ROM 4, only with FEATURE_MAP_ROM.
+            reading: MAP_ROM 4, only with the feature MAP_ROM (EOPNOTSUPP without it).
 
     Errors: ENOMEM, ENOSPC, EOPNOTSUPP.
     """

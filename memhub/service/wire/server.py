@@ -20,6 +20,9 @@ from memhub.service.wire.transfer import Data, Pwrite, Write
 
 _WRITES = (Write, Pwrite)
 
+#: Characters of a text that answers HELLO; the client takes a body of 4096 bytes before WELCOME.
+_WORDS_MAX = 1000
+
 
 class ServerProtocol(Protocol):
     """Reads a client's requests and frames the answers.
@@ -63,7 +66,7 @@ class ServerProtocol(Protocol):
             limits.max_in_flight,
             limits.max_handles,
             limits.idle_ms,
-            clip(server),
+            clip(server[:_WORDS_MAX]),
         ).encode()
         self._set_open(limits)
 
@@ -84,7 +87,7 @@ class ServerProtocol(Protocol):
         self._decoder.kill("the connection was refused")
         self.state = CLOSED
 
-        return Refused(0, code, name, clip(reason)).encode()
+        return Refused(0, code, name, clip(reason[:_WORDS_MAX])).encode()
 
     def version(self) -> int | None:
         """The highest version that both sides speak, when HELLO has come; else None."""

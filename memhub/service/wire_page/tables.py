@@ -84,8 +84,10 @@ _ERRNO_WORDS: Final[Mapping[str, str]] = {
 ABORTS: Final[Mapping[str, str]] = {
     "unknown-frame": "a type that does not exist, or not in this direction or without its feature",
     "too-long": "a body above `max_body`",
-    "malformed": "a body or flags that break the layout, or a value that is not defined",
-    "bad-request-id": "id 0 where one is needed or another where none is, or an id in flight",
+    "malformed": "a body or flags that break the layout, a value that is not defined, or an answer "
+    "that its request does not have",
+    "bad-request-id": "id 0 where one is needed or another where none is; of a request, an id in "
+    "flight; of an answer, one that is not",
     "out-of-order": "a frame before the handshake or after the end, or a second HELLO",
     "too-many": "more requests in flight than `max_in_flight`",
     "bad-stream": "DATA that nothing expects, or that breaks the rules of its stream",
