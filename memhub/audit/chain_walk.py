@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memhub.audit.damage import Damage
+    from memhub.audit.line_batch import SoundLines
     from memhub.audit.note_keys import VerifierKey
     from memhub.audit.seal_check import SealCheck
-    from memhub.audit.verify_jobs import SoundLines
 
 
 class ChainWalk:

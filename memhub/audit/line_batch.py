@@ -7,7 +7,7 @@ is wrong with which line is found one by one.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -19,6 +19,28 @@ from memhub.audit.schema import SCHEMA_VERSION
 BATCH: Final = 64
 
 _BEGIN: Final = b'{"v":%d,' % SCHEMA_VERSION
+
+
+class SoundLines(NamedTuple):
+    """Lines that are sound and follow each other, none of which is about the log itself.
+
+    Attributes:
+        seq: number of the record before them.
+        prev: the hash that the first of them gives that record.
+        lines: how many they are.
+        size: their bytes, with newlines.
+        head: hash of the last.
+        leaves: their leaf hashes in the Merkle tree, one after another; empty if not asked for.
+        found: which of them has the hash that is looked for, from 0; None if none has.
+    """
+
+    seq: int
+    prev: str
+    lines: int
+    size: int
+    head: str
+    leaves: bytes
+    found: int | None
 
 
 def check_batch(lines: list[bytes], seq: int, head: str) -> list[str] | None:

@@ -337,12 +337,11 @@ class AuditLog:
 
     def _end_file(self) -> bool:
         """Write `log.close` if the file takes it; one that was deleted does not."""
-        try:
+        with contextlib.suppress(AuditError):
             self._own.close()
-        except AuditError:
-            return False
+            return True
 
-        return True
+        return False
 
     def _stand_at(self, sink: FileSink, tail: Tail) -> None:
         """Let the chain go on in a file from where that ends."""

@@ -11,11 +11,11 @@ from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from memhub.audit.line_batch import BATCH, check_batch
+from memhub.audit.line_batch import BATCH, SoundLines, check_batch
 from memhub.audit.merkle_check import leaf_hash
 
 if TYPE_CHECKING:
@@ -26,28 +26,6 @@ if TYPE_CHECKING:
 
 #: Bytes of a stretch: large against the cost of handing it over.
 STRETCH: Final = 4 << 20
-
-
-class SoundLines(NamedTuple):
-    """Lines that are sound and follow each other, none of which is about the log itself.
-
-    Attributes:
-        seq: number of the record before them.
-        prev: the hash that the first of them gives that record.
-        lines: how many they are.
-        size: their bytes, with newlines.
-        head: hash of the last.
-        leaves: their leaf hashes in the Merkle tree, one after another; empty if not asked for.
-        found: which of them has the hash that is looked for, from 0; None if none has.
-    """
-
-    seq: int
-    prev: str
-    lines: int
-    size: int
-    head: str
-    leaves: bytes
-    found: int | None
 
 
 #: What became of a stretch: lines that are sound, and bytes that are to be checked one by one.

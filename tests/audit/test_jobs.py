@@ -12,6 +12,7 @@ from audit.conftest import event
 from audit.test_damage import KEY
 from memhub.audit import AuditLog, Verdict, verify, verify_jobs
 from memhub.audit.chain_walk import ChainWalk
+from memhub.audit.line_batch import SoundLines
 from memhub.audit.verify_jobs import Jobs, check_stretch
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def test_what_a_process_finds_unsound_comes_back_as_it_is(sealed: bytes) -> None
 
     assert [it for it in pieces if isinstance(it, bytes)] == [data]
     (sound,) = check_stretch(b"".join(lines[1:49]), None, sealed=True)
-    assert isinstance(sound, verify_jobs.SoundLines)
+    assert isinstance(sound, SoundLines)
     assert (sound.seq, sound.lines, len(sound.leaves)) == (1, 48, 48 * 32)
 
 
