@@ -425,8 +425,8 @@ static size_t reap(size_t count, size_t *failed)
 }
 
 /*
- * pipeline HANDLE OFFSET COUNT CALLS: writes, and reads of the same bytes, all started at once. What
- * is longer than a frame is not read before it is written, as it is written piece by piece.
+ * pipeline HANDLE OFFSET COUNT CALLS: writes, and reads of the same bytes, all started at once.
+ * What is longer than a frame is read once it is written, as it is written piece by piece.
  */
 static void do_pipeline(void)
 {
@@ -446,7 +446,8 @@ static void do_pipeline(void)
         code = memhub_start_pread(
             hub, &pairs[most + i], handle(1), in + i * count, count, number(2) + i * count);
     reaped += reap(count, &failed);
-    printf("{\"code\": %d, \"reaped\": %zu, \"failed\": %zu, \"same\": %d, \"in_flight\": %" PRIu32,
+    printf("{\"code\": %d, \"reaped\": %zu, \"failed\": %zu, \"same\": %d"
+           ", \"in_flight\": %" PRIu32,
         code, reaped, failed, memcmp(out, in, count * most) == 0, memhub_in_flight(hub));
     free(out);
     free(in);

@@ -1,9 +1,10 @@
 /*
  * hostile.c - the client against bytes that no good service would send. Standard input holds cases:
- * u32 length of what is sent before the client greets, u32 length of what is sent once its requests
- * are on their way, u32 how many descriptors come with that, then both pieces. Each case is answered
- * by a line: the code that ended the connection, how many calls succeeded, how many failed, how many
- * events came, and the reason. A case with 1000 descriptors is JSON for the functions that read it.
+ * u32 length of what is sent before the client greets, u32 length of what is sent once its
+ * requests are on their way, u32 how many descriptors come with that, then both pieces. Each case
+ * is answered by a line: the code that ended the connection, how many calls succeeded, how many
+ * failed, how many events came, and the reason. A case with 1000 descriptors is JSON for the
+ * functions that read it.
  *
  * The requests have the ids 1 to 20 in the order of start_all().
  */
