@@ -1,11 +1,11 @@
-"""Verify an audit log's chain, sum it up, show its records, or tell what was at a moment.
+"""Verify an audit log's chain, sum it up, show its records, tell what was at a moment, or ask it.
 
 A log is a file, a pipe, or - for standard input, plain or compressed with gzip (with zstd where
 Python can read it).
 
-exit codes: 0, 1 if the chain is broken (state, diff, blame: before the moment) or no machine has a
-type for the address (blame), 2 if the log cannot be read, a line is not a record, or an argument is
-wrong
+exit codes: 0, 1 if the chain is broken (state, diff, blame: before the moment), no machine has a
+type for the address (blame) or something was found (lint), 2 if the log cannot be read, a line is
+not a record, an argument is wrong, or the extra memhub[analysis] is missing where it is needed
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.amounts import extent, whole_number
 from memhub.cli.failures import CommandFailed
+from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
 from memhub.cli.travel import add_travel_verbs, run_travel_verb
 
@@ -55,10 +56,13 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         add_selection_arguments(verb)
 
     add_travel_verbs(verbs)
+    add_question_verbs(verbs)
     chosen = parser.parse_args(arguments)
     run = {"verify": _verify, "summary": _summary, "show": _show}.get(chosen.verb)
+    if run is not None:
+        return run(chosen)
 
-    return run_travel_verb(chosen) if run is None else run(chosen)
+    return run_question_verb(chosen) if chosen.verb in QUESTIONS else run_travel_verb(chosen)
 
 
 def _verify(chosen: argparse.Namespace) -> int:

@@ -1,0 +1,240 @@
+"""Records sorted into spools by machine and day, and the spools into Parquet files.
+
+This thread reads and checks the next lines while another has DuckDB convert those before.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from memhub.analysis.manifest import LogState, Manifest, PackedFile, Part
+from memhub.analysis.spools import Converter, Spool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from memhub.analysis.sound_lines import Block
+
+#: A spool becomes a file at this many bytes, and the largest at this many of all.
+SPOOL_SIZE: Final = 64 << 20
+ALL_SPOOLS: Final = 512 << 20
+
+#: Files that are open at most.
+MAX_SPOOLS: Final = 128
+
+#: Conversions that may wait.
+_WAITING: Final = 2
+
+_DAY_NS: Final = 86_400_000_000_000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_CHANGES_START: Final = frozenset({"log.open", "log.resume", "device.attach"})
+
+#: Machine and day; machine alone or neither where they are not kept apart.
+Key = tuple[str | None, int]
+
+
+class Packing:
+    """One transaction: what it makes lies in a folder of its own until it is complete.
+
+    Args:
+        manifest: what the set holds; it is brought up to date in place.
+        folder: for what is made.
+        divided: whether machines and days get files of their own.
+        memory: the most memory that DuckDB takes.
+
+    Attributes:
+        made: the files so far.
+    """
+
+    def __init__(self, manifest: Manifest, folder: Path, *, divided: bool, memory: str) -> None:
+        self.made: list[PackedFile] = []
+        self._manifest = manifest
+        self._folder = folder
+        self._divided = divided
+        self._spools: dict[Key, Spool] = {}
+        self._numbers = 0
+        self._engine = Converter(folder, memory)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="memhub-pack")
+        self._waiting: list[Future[None]] = []
+        self._log = LogState()
+        self._name = self._source = ""
+
+    # Logs
+
+    def begin(self, log: str, source: str, first: str) -> Part:
+        """Take lines of a log from now on.
+
+        Args:
+            log: its identity.
+            source: what it is called in messages.
+            first: hash of the first record of the file.
+
+        Returns:
+            the part that the file is; a new one if none begins so.
+        """
+        self._name, self._source = log, source
+        self._log = state = self._manifest.logs.setdefault(log, LogState())
+        for part in state.parts:
+            if part.first == first:
+                return part
+
+        part = Part(first, state.n)
+        state.parts.append(part)
+
+        return part
+
+    def is_last(self, part: Part) -> bool:
+        """Whether a part is the last one of its log."""
+        return self._log.parts[-1] is part
+
+    def add(self, block: Block, part: Part, start: int = 0) -> None:
+        """Take the records of a block.
+
+        Args:
+            block: the records.
+            part: which part of the log they belong to.
+            start: the index of the first that is taken.
+        """
+        lines, records = block.lines[start:], block.records[start:]
+        last: Key | None = None
+        spool: Spool | None = None
+        for line, record in zip(lines, records, strict=True):
+            machine = record.get("machine")
+            if record["event"] in _CHANGES_START:
+                self._note_start(record)
+                last = None
+
+            key = (machine, record["wall_ns"] // _DAY_NS)
+            if key != last or spool is None:
+                last = key
+                spool = self._spool(key, record, part)
+
+            spool.last = record["seq"]
+            spool.lines.append(line)
+
+        if records:
+            self._log.n += len(records)
+            part.seq, part.hash = records[-1]["seq"], block.digests[-1]
+
+        self._store()
+
+    def end(self) -> None:
+        """Close the log; what follows is another."""
+        for key in [*self._spools]:
+            self._convert(key)
+
+    def finish(self) -> None:
+        """Wait until everything is converted."""
+        self.end()
+        while self._waiting:
+            self._waiting.pop(0).result()
+
+        self.made.sort(key=lambda it: (it.log, it.part, it.first))
+
+    def close(self) -> None:
+        """End the threads and the engine, whatever has happened."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        for spool in self._spools.values():
+            spool.close()
+        self._engine.close()
+
+    # Starts
+
+    def _note_start(self, record: dict[str, Any]) -> None:
+        """Count starts of the hub and of machines."""
+        state = self._log
+        if record["event"] != "device.attach":
+            state.opened = True
+            return
+
+        machine = record["machine"]
+        goes_on = record.get("cause") is not None and machine in state.starts
+        if state.opened and not goes_on:
+            state.run += 1
+            self.end()
+
+        state.opened = False
+        if not goes_on:
+            state.starts[machine] = state.starts.get(machine, 0) + 1
+            for key in [key for key, it in self._spools.items() if machine in it.starts]:
+                self._convert(key)
+
+    # Spools
+
+    def _spool(self, key: Key, record: dict[str, Any], part: Part) -> Spool:
+        """The spool of a record, with what is added to that."""
+        machine, day = key
+        place = key if self._divided else (None, 0)
+        spool = self._spools.get(place)
+        if spool is None:
+            spool = self._spools[place] = self._open(machine, day, record["seq"], part)
+
+        start = self._log.starts.get(machine) if machine is not None else None
+        if machine is not None and start is not None and machine not in spool.starts:
+            spool.starts[machine] = start
+            if record["event"] == "device.attach" and _begins(record, start):
+                spool.begun.append(record["seq"])
+
+        return spool
+
+    def _open(self, machine: str | None, day: int, seq: int, part: Part) -> Spool:
+        self._numbers += 1
+        number = self._log.parts.index(part) + 1
+        name = f"{_short(self._name)}-{number:04}-{seq:012}.parquet"
+        target = f"{_day(day)}/{_folder(machine)}/{name}" if self._divided else name
+        path = self._folder / f"{self._numbers:08}.jsonl"
+
+        return Spool(
+            path, target, self._source, self._name, number, part.before, self._log.run, seq
+        )
+
+    def _store(self) -> None:
+        """Write what waits, and convert what has become large."""
+        for key, spool in [*self._spools.items()]:
+            spool.store()
+            if spool.size >= SPOOL_SIZE:
+                self._convert(key)
+
+        sizes = {key: spool.size for key, spool in self._spools.items()}
+        while sizes and (sum(sizes.values()) > ALL_SPOOLS or len(sizes) > MAX_SPOOLS):
+            largest = max(sizes, key=lambda key: sizes[key])
+            del sizes[largest]
+            self._convert(largest)
+
+    def _convert(self, key: Key) -> None:
+        spool = self._spools.pop(key)
+        spool.close()
+        file = PackedFile(spool.target, spool.log, spool.part, spool.first, spool.last, spool.rows)
+        self.made.append(file)
+        while len(self._waiting) >= _WAITING:
+            self._waiting.pop(0).result()
+
+        into = self._folder / "made" / spool.target
+        self._waiting.append(self._worker.submit(self._engine.convert, spool, into))
+
+
+def _begins(record: dict[str, Any], start: int) -> bool:
+    """Whether a `device.attach` begins a start of its machine, and does not go on with one."""
+    return record.get("cause") is None or start == 1
+
+
+def _short(log: str) -> str:
+    return sha256(log.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def _day(number: int) -> str:
+    return f"day={date.fromordinal(_EPOCH + number).isoformat()}"
+
+
+def _folder(machine: str | None) -> str:
+    """A machine's name as that of a folder."""
+    if machine is None:
+        return "-"
+
+    name = quote(machine, safe="", errors="replace").replace(".", "%2E")
+
+    return name if 0 < len(name) <= 200 else _short(machine)
