@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from memhub.audit.schema import FIELDS
+from memhub.audit.fields import FIELDS
 
 _TYPES: Final = {
     "int": "BIGINT",
@@ -27,11 +27,11 @@ LEFT_OUT: Final = frozenset({"v", "prev"})
 #: What a reader adds to each record, with its type in DuckDB and its meaning.
 ADDED: Final = {
     "log": ("VARCHAR", "identity of the log: `log_id`"),
-    "part": ("INTEGER", "which chain of the log, from 1; a rotation begins another"),
-    "n": ("BIGINT", "place of the record in the log, over all parts, from 1"),
+    "chain": ("INTEGER", "which chain of the log, from 1; a file rotated by SIGHUP begins another"),
+    "n": ("BIGINT", "place of the record in the log, over all chains, from 1"),
     "run": ("INTEGER", "which start of the hub in this log, from 1"),
     "start": ("INTEGER", "which start of the machine in this log, from 1; null without a machine"),
-    "begins": ("BOOLEAN", "whether the record is the `device.attach` that begins such a start"),
+    "begins": ("BOOLEAN", "whether the record has the whole table that such a start begins with"),
     "time": ("TIMESTAMP", "`wall_ns` as a time in UTC, to the microsecond"),
 }
 

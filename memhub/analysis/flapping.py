@@ -23,7 +23,7 @@ def flapping(views: Views, *, least: int = 4, within_ns: int = 60_000_000_000) -
         within_ns: nanoseconds in which they fall.
     """
     t = views.changes
-    kept = t.filter(t.event != "device.attach")
+    kept = t.filter(~t.begins)
     before = kept.filter(kept.used_before)
     after = kept.filter(kept.used_after)
     sides = []

@@ -23,20 +23,21 @@ VERSION: Final = 1
 
 
 @dataclass(slots=True)
-class Part:
+class Chain:
     """One chain of a log, as far as it is packed.
 
     Attributes:
-        first: hash of its first record.
-        before: records of the log before it.
-        seq: `seq` of its last record that is packed.
+        first: `seq` of the first record that is packed; 1 unless the log was packed from a later
+            segment on.
+        before: what is added to `seq` for the place in the log.
+        seq: `seq` of the last record that is packed.
         hash: that record's hash.
     """
 
-    first: str
+    first: int
     before: int
-    seq: int = 0
-    hash: str = ""
+    seq: int
+    hash: str
 
 
 @dataclass(slots=True)
@@ -48,14 +49,14 @@ class LogState:
         run: starts of the hub so far.
         opened: whether the log was opened since the last machine was attached.
         starts: starts of each machine so far.
-        parts: its chains, in order.
+        chains: its chains, in order.
     """
 
     n: int = 0
     run: int = 0
     opened: bool = False
     starts: dict[str, int] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class PackedFile:
     Attributes:
         path: below the folder of the set.
         log: the log's identity.
-        part: which chain of the log.
+        chain: which chain of the log, from 1.
         first: `seq` of the first record.
         last: `seq` of the last record.
         rows: records.
@@ -73,7 +74,7 @@ class PackedFile:
 
     path: str
     log: str
-    part: int
+    chain: int
     first: int
     last: int
     rows: int
@@ -117,7 +118,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _log_state(found: dict[str, Any]) -> LogState:
-    return LogState(**{**found, "parts": [Part(**it) for it in found["parts"]]})
+    return LogState(**{**found, "chains": [Chain(**it) for it in found["chains"]]})
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -20,10 +20,9 @@ _US: Final = 1000
 def over_time(views: Views) -> Table:
     """How many slots of each machine were in use, at every record that changed it."""
     t = views.changes
-    begins = t.event == "device.attach"
     changed = t.used_after.cast("int64") - t.used_before.cast("int64")
     steps = t.group_by(*MACHINE, "n", "seq", "time", "wall_ns", "mono_ns").agg(
-        change=changed.sum().cast("int64"), count=begins.sum().cast("int64")
+        change=changed.sum().cast("int64"), count=t.begins.cast("int64").sum().cast("int64")
     )
     so_far = ibis.cumulative_window(group_by=MACHINE, order_by="n")
     steps = steps.mutate(

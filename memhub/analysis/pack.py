@@ -8,18 +8,26 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memhub.analysis.extra import require_analysis, require_package
-from memhub.analysis.manifest import Manifest, Part, read_manifest, sync_folder, write_manifest
+from memhub.analysis.manifest import (
+    Chain,
+    LogState,
+    Manifest,
+    read_manifest,
+    sync_folder,
+    write_manifest,
+)
 from memhub.analysis.packing import Packing
 from memhub.analysis.paths import find_logs
 from memhub.analysis.sound_lines import Block, SoundLines
 from memhub.audit.failure import AuditError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     Progress = Callable[[int, int], None]
 
@@ -158,40 +166,71 @@ def pack_into(
 def _add_log(
     source: SoundLines, packing: Packing, run: Run, manifest: Manifest, folder: Path | None
 ) -> None:
-    part: Part | None = None
+    chain: Chain | None = None
     have, last = 0, ("", 0)
     for block in source.blocks():
-        if part is None:
-            log = block.records[0].get("log_id")
+        if chain is None:
+            first = block.records[0]
+            log = first.get("log_id")
             name = log if isinstance(log, str) else source.name
-            part = packing.begin(name, source.name, block.digests[0])
-            have = part.seq
+            known = manifest.logs.get(name, LogState()).chains
+            found = _find_chain(source, known, block, partial(_hash_at, manifest, folder, name))
+            chain = packing.begin(name, source.name, found, first["seq"])
+            have = chain.seq
 
         new = _count_known(block, have)
         run.already += new
-        if (
-            new > 0
-            and block.records[new - 1]["seq"] == have
-            and block.digests[new - 1] != part.hash
-        ):
-            _refuse_other(source, have)
+        if new > 0 and block.records[new - 1]["seq"] == have:
+            _check_same(source, have, chain.hash, block.digests[new - 1])
 
         last = (block.digests[-1], block.records[-1]["seq"])
         if new < len(block.records):
-            if have and not packing.is_last(part):
+            if not packing.is_last(chain):
                 raise AuditError(source.name, _TOO_LATE)
 
-            packing.add(block, part, new)
+            packing.add(block, chain, new)
             run.added += len(block.records) - new
 
     packing.end()
-    if part is not None and folder is not None and last[1] < have:
-        _check_packed(source, manifest, folder, part, last)
+    if chain is not None and last[1] < have:
+        number = manifest.logs[name].chains.index(chain)
+        _check_same(source, last[1], _hash_at(manifest, folder, name, number, last[1]), last[0])
 
 
 _TOO_LATE: Final = (
-    "not packed: a later part of the same log is packed already; pack the parts of a log in order"
+    "not packed: a later file of the same log is packed already; pack the files of a log in order"
 )
+
+
+def _find_chain(
+    source: SoundLines,
+    known: Sequence[Chain],
+    block: Block,
+    hash_at: Callable[[int, int], str | None],
+) -> Chain | None:
+    """The packed chain that a file has records of, or goes on with; None if it is another.
+
+    Raises:
+        AuditError: records are missing between those packed and the first of the file.
+    """
+    first, digest = block.records[0], block.digests[0]
+    seq = first["seq"]
+    for number, chain in enumerate(known):
+        if chain.first <= seq <= chain.seq and hash_at(number, seq) in (digest, None):
+            return chain
+
+        if seq == chain.seq + 1 and first.get("prev") == chain.hash:
+            return chain
+
+    if seq == 1 or not known:
+        return None
+
+    last = known[-1].seq
+    raise AuditError(
+        source.name,
+        f"not packed: it begins with record {seq}, which does not go on with record {last}, the "
+        "last one packed of this log; pack the files of a log in order",
+    )
 
 
 def _count_known(block: Block, have: int) -> int:
@@ -206,41 +245,49 @@ def _count_known(block: Block, have: int) -> int:
     return sum(1 for it in records if it["seq"] <= have)
 
 
-def _check_packed(
-    source: SoundLines, manifest: Manifest, folder: Path, part: Part, last: tuple[str, int]
-) -> None:
-    """Refuse a shorter copy of a packed log whose last record is not the one packed.
+def _hash_at(
+    manifest: Manifest, folder: Path | None, log: str, number: int, seq: int
+) -> str | None:
+    """The hash of a packed record; None for one of this transaction."""
+    chain = manifest.logs[log].chains[number]
+    if seq == chain.seq:
+        return chain.hash
 
-    Raises:
-        AuditError: it is another.
-    """
-    digest, seq = last
     paths = [
-        str(folder / file.path)
+        str(Path(folder, file.path))
         for file in manifest.files
-        if file.first <= seq <= file.last and manifest.logs[file.log].parts[file.part - 1] is part
+        if folder is not None
+        and (file.log, file.chain) == (log, number + 1)
+        and file.first <= seq <= file.last
     ]
     if not paths:
-        return
+        return None
 
     engine = require_package("duckdb").connect()
     try:
-        found = engine.execute(
+        row = engine.execute(
             "SELECT hash FROM read_parquet(?, hive_partitioning = false) WHERE seq = ?",
             [paths, seq],
-        ).fetchall()
+        ).fetchone()
     finally:
         engine.close()
 
-    if (digest,) not in found:
-        _refuse_other(source, seq)
+    return None if row is None else str(row[0])
 
 
-def _refuse_other(source: SoundLines, seq: int) -> None:
+def _check_same(source: SoundLines, seq: int, packed: str | None, found: str) -> None:
+    """Refuse a record that is another than the packed one of its number.
+
+    Raises:
+        AuditError: it is.
+    """
+    if packed in (found, None):
+        return
+
     raise AuditError(
         source.name,
-        f"not packed: record {seq} is not the one that is packed, though both logs begin with "
-        "the same record: one of them was rewritten",
+        f"not packed: record {seq} is not the one that is packed, though both logs have the same "
+        "beginning: one of them was rewritten",
     )
 
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from memhub.analysis.manifest import LogState, Manifest, PackedFile, Part
+from memhub.analysis.manifest import Chain, LogState, Manifest, PackedFile
 from memhub.analysis.spools import Converter, Spool
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ _WAITING: Final = 2
 
 _DAY_NS: Final = 86_400_000_000_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_CHANGES_START: Final = frozenset({"log.open", "log.resume", "device.attach"})
+
+#: Records behind which a hub starts, and all after which something may have started.
+_OPENS: Final = frozenset({"log.open", "log.resume"})
+_CHANGES_START: Final = frozenset({*_OPENS, "device.attach", "held.machine"})
 
 #: Machine and day; machine alone or neither where they are not kept apart.
 Key = tuple[str | None, int]
@@ -61,42 +64,38 @@ class Packing:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="memhub-pack")
         self._waiting: list[Future[None]] = []
         self._log = LogState()
+        self._begins = False
         self._name = self._source = ""
 
     # Logs
 
-    def begin(self, log: str, source: str, first: str) -> Part:
+    def begin(self, log: str, source: str, chain: Chain | None, first: int) -> Chain:
         """Take lines of a log from now on.
 
         Args:
             log: its identity.
             source: what it is called in messages.
-            first: hash of the first record of the file.
-
-        Returns:
-            the part that the file is; a new one if none begins so.
+            chain: the chain that they are of; None for a new one.
+            first: `seq` of the first record of a new one.
         """
         self._name, self._source = log, source
         self._log = state = self._manifest.logs.setdefault(log, LogState())
-        for part in state.parts:
-            if part.first == first:
-                return part
+        if chain is None:
+            chain = Chain(first, state.n - (first - 1), first - 1, "")
+            state.chains.append(chain)
 
-        part = Part(first, state.n)
-        state.parts.append(part)
+        return chain
 
-        return part
+    def is_last(self, chain: Chain) -> bool:
+        """Whether a chain is the last one of its log."""
+        return self._log.chains[-1] is chain
 
-    def is_last(self, part: Part) -> bool:
-        """Whether a part is the last one of its log."""
-        return self._log.parts[-1] is part
-
-    def add(self, block: Block, part: Part, start: int = 0) -> None:
+    def add(self, block: Block, chain: Chain, start: int = 0) -> None:
         """Take the records of a block.
 
         Args:
             block: the records.
-            part: which part of the log they belong to.
+            chain: which chain of the log they belong to.
             start: the index of the first that is taken.
         """
         lines, records = block.lines[start:], block.records[start:]
@@ -111,14 +110,14 @@ class Packing:
             key = (machine, record["wall_ns"] // _DAY_NS)
             if key != last or spool is None:
                 last = key
-                spool = self._spool(key, record, part)
+                spool = self._spool(key, record, chain)
 
             spool.last = record["seq"]
             spool.lines.append(line)
 
         if records:
             self._log.n += len(records)
-            part.seq, part.hash = records[-1]["seq"], block.digests[-1]
+            chain.seq, chain.hash = records[-1]["seq"], block.digests[-1]
 
         self._store()
 
@@ -133,7 +132,7 @@ class Packing:
         while self._waiting:
             self._waiting.pop(0).result()
 
-        self.made.sort(key=lambda it: (it.log, it.part, it.first))
+        self.made.sort(key=lambda it: (it.log, it.chain, it.first))
 
     def close(self) -> None:
         """End the threads and the engine, whatever has happened."""
@@ -145,51 +144,60 @@ class Packing:
     # Starts
 
     def _note_start(self, record: dict[str, Any]) -> None:
-        """Count starts of the hub and of machines."""
+        """Count starts of the hub and of machines.
+
+        A table that a segment or a rotated file begins with is no start of a machine that is
+        known.
+        """
         state = self._log
-        if record["event"] != "device.attach":
+        if record["event"] in _OPENS:
             state.opened = True
             return
 
         machine = record["machine"]
-        goes_on = record.get("cause") is not None and machine in state.starts
-        if state.opened and not goes_on:
+        told_again = record["event"] == "held.machine" or record.get("cause") is not None
+        goes_on = told_again and machine in state.starts
+        if not goes_on and (state.opened or not state.run):
             state.run += 1
             self.end()
 
-        state.opened = False
         if not goes_on:
             state.starts[machine] = state.starts.get(machine, 0) + 1
             for key in [key for key, it in self._spools.items() if machine in it.starts]:
                 self._convert(key)
 
+        state.opened = False
+        self._begins = not goes_on
+
     # Spools
 
-    def _spool(self, key: Key, record: dict[str, Any], part: Part) -> Spool:
+    def _spool(self, key: Key, record: dict[str, Any], chain: Chain) -> Spool:
         """The spool of a record, with what is added to that."""
         machine, day = key
         place = key if self._divided else (None, 0)
         spool = self._spools.get(place)
         if spool is None:
-            spool = self._spools[place] = self._open(machine, day, record["seq"], part)
+            spool = self._spools[place] = self._open(machine, day, record["seq"], chain)
 
         start = self._log.starts.get(machine) if machine is not None else None
-        if machine is not None and start is not None and machine not in spool.starts:
+        if machine is not None and start is not None:
             spool.starts[machine] = start
-            if record["event"] == "device.attach" and _begins(record, start):
+            if self._begins:
                 spool.begun.append(record["seq"])
+
+        self._begins = False
 
         return spool
 
-    def _open(self, machine: str | None, day: int, seq: int, part: Part) -> Spool:
+    def _open(self, machine: str | None, day: int, seq: int, chain: Chain) -> Spool:
         self._numbers += 1
-        number = self._log.parts.index(part) + 1
+        number = self._log.chains.index(chain) + 1
         name = f"{_short(self._name)}-{number:04}-{seq:012}.parquet"
         target = f"{_day(day)}/{_folder(machine)}/{name}" if self._divided else name
         path = self._folder / f"{self._numbers:08}.jsonl"
 
         return Spool(
-            path, target, self._source, self._name, number, part.before, self._log.run, seq
+            path, target, self._source, self._name, number, chain.before, self._log.run, seq
         )
 
     def _store(self) -> None:
@@ -208,18 +216,13 @@ class Packing:
     def _convert(self, key: Key) -> None:
         spool = self._spools.pop(key)
         spool.close()
-        file = PackedFile(spool.target, spool.log, spool.part, spool.first, spool.last, spool.rows)
+        file = PackedFile(spool.target, spool.log, spool.chain, spool.first, spool.last, spool.rows)
         self.made.append(file)
         while len(self._waiting) >= _WAITING:
             self._waiting.pop(0).result()
 
         into = self._folder / "made" / spool.target
         self._waiting.append(self._worker.submit(self._engine.convert, spool, into))
-
-
-def _begins(record: dict[str, Any], start: int) -> bool:
-    """Whether a `device.attach` begins a start of its machine, and does not go on with one."""
-    return record.get("cause") is None or start == 1
 
 
 def _short(log: str) -> str:

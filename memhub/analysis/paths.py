@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.failure import AuditError
 from memhub.audit.reader import read_records
+from memhub.audit.segments import list_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,19 +26,19 @@ def is_packed(path: str | os.PathLike[str]) -> bool:
 
 
 def find_logs(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """The files of some logs.
+    """The logs that some paths lead to: files and folders of segments.
 
     Args:
-        paths: files, pipes or `-`, taken in this order; a folder stands for the logs in it
-            (`*.jsonl`, also with `.gz`, `.zst` or a number behind), in the order of their
-            first records.
+        paths: files, pipes, `-` and folders of segments, taken in this order; another folder
+            stands for the logs in it (`*.jsonl`, also with `.gz`, `.zst` or a number behind), in
+            the order of their first records.
 
     Raises:
         AuditError: a folder has no log, or the first record of one cannot be read.
     """
     found: list[str] = []
     for path in paths:
-        if Path(path).is_dir():
+        if Path(path).is_dir() and not list_segments(path):
             found += _logs_inside(Path(path))
         else:
             found.append(os.fspath(path))

@@ -11,8 +11,8 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.audit.fields import FIELDS
 from memhub.audit.line import parse_record
-from memhub.audit.schema import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -14,8 +14,8 @@ import orjson
 from memhub.analysis.columns import OWN
 from memhub.analysis.extra import require_package
 from memhub.audit.failure import AuditError
+from memhub.audit.fields import FIELDS
 from memhub.audit.line import MAX_LINE
-from memhub.audit.schema import FIELDS
 
 if TYPE_CHECKING:
     from io import BufferedWriter
@@ -34,13 +34,13 @@ class Spool:
         target: the Parquet file that they become, below the folder of the set.
         source: what the log is called in messages.
         log: the log's identity.
-        part: which chain of the log.
-        before: records of the log before this part.
+        chain: which chain of the log.
+        before: what is added to `seq` for the place in the log.
         run: which start of the hub.
         first: `seq` of the first line.
         last: `seq` of the last line.
         starts: which start of each machine that the lines name.
-        begun: `seq` of each `device.attach` here that begins such a start.
+        begun: `seq` of each record here that such a start begins with.
         lines: what is not yet in the file.
         size: bytes so far.
         rows: lines so far.
@@ -50,7 +50,7 @@ class Spool:
     target: str
     source: str
     log: str
-    part: int
+    chain: int
     before: int
     run: int
     first: int
@@ -135,7 +135,7 @@ def _added(spool: Spool) -> str:
     begins = f"seq IN ({', '.join(map(str, spool.begun))})" if spool.begun else "false"
 
     return (
-        f"{_text(spool.log)} AS log, {spool.part}::INTEGER AS part, "
+        f"{_text(spool.log)} AS log, {spool.chain}::INTEGER AS chain, "
         f"seq + {spool.before} AS n, {spool.run}::INTEGER AS run, "
         f"({start})::INTEGER AS start, {begins} AS begins, "
         f"make_timestamp(wall_ns // 1000) AS time"

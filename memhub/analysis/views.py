@@ -84,7 +84,7 @@ class Views:
     def changes(self) -> Table:
         """One row for each slot that a record changed; a start of a machine has all its slots."""
         t = self.records
-        who = ["n", "seq", "time", "wall_ns", "mono_ns", "event", "op", "arch", "process",
+        who = ["n", "seq", "time", "wall_ns", "mono_ns", "event", "begins", "op", "arch", "process",
                "process_id"]  # fmt: skip
         sets = t.filter(t.event.isin(("request.set", "undo")) & t.errno.isnull())
         names = [f"{side}_{name}" for side in ("before", "after") for name in _CONTENT]
@@ -136,7 +136,7 @@ class Views:
         What the firmware left and what an undo put back has no process.
         """
         t = self.changes
-        same = _all_equal(t, _CONTENT) & (t.event != "device.attach")
+        same = _all_equal(t, _CONTENT) & ~t.begins
         real = t.filter(~same.fill_null(False))
         by_slot = ibis.window(group_by=(*MACHINE, "slot"), order_by="n")
         after = {
