@@ -47,8 +47,8 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         number("since", "since_seq"), number("until", "until_seq"),
     ),
     "hijacks": (
-        _MACHINE, word("what", "what"), text("whose", "victim"), text("by", "by"), span("range"),
-        number("slot", "slot"), text("owner", "owner"), number("seq", "seq"),
+        _MACHINE, word("what", "what"), text("whose", "victim"), text("by", "by", "the hub"),
+        span("range"), number("slot", "slot"), text("owner", "owner"), number("seq", "seq"),
     ),
     "flapping": (
         _MACHINE, span("range"), number("changes", "changes"), number("bursts", "bursts"),
