@@ -23,7 +23,7 @@ from analysis.logs import (
     write_log,
 )
 from memhub.analysis import Analysis
-from memhub.analysis.lint import LintReport, Rule, hookimpl, load_rules, run_rules
+from memhub.analysis.lint import LintReport, Rule, RuleBook, hookimpl, load_rules, run_rules
 from memhub.analysis.rules import OWN_RULES
 from memhub.audit import AuditLog
 from plugins.distribution import install
@@ -203,21 +203,23 @@ def test_what_became_of_the_log_itself_is_found(tmp_path: Path) -> None:
         file.write(b'{"v":1,"seq":3')
 
     write_log(path, [opened(1, A)])
+    rules = {it.name: it for it in OWN_RULES if it.name.startswith("log-")}
     with Analysis([path]) as analysis:
-        report = run_rules(analysis, load_rules(installed=False))
+        report = run_rules(analysis, RuleBook(rules))
 
-    assert {it.rule: it.message for it in report.findings if it.rule.startswith("log-")} == {
+    assert {it.rule: it.message for it in report.findings} == {
         "log-cut": "14 bytes were cut off",
         "log-unclosed": "the hub before was killed, or its log failed",
     }
 
 
 def test_a_rule_tells_as_many_findings_as_are_asked_for(log: Analysis) -> None:
-    book = load_rules(installed=False)
-    report = run_rules(log, book, most=1)
+    told = run_rules(
+        log, only(load_rules(plugins=[("p", plugin(rule()))], installed=False)), most=2
+    )
 
-    assert report.counts["foreign-change"] == 1
-    assert len({it.rule for it in report.findings}) == len(report.findings)
+    assert len(told.findings) == 2
+    assert told.counts["mine"] > 2
 
 
 # Plugins
@@ -227,11 +229,16 @@ def never(_: Analysis) -> Any:
     raise RuntimeError("broken")
 
 
-def first(log: Analysis) -> Any:
-    return log.views.records.limit(1)
+def starts(log: Analysis) -> Any:
+    return log.views.records.filter(log.views.records.begins)
 
 
-def rule(name: str = "mine", level: Any = "warning", find: Any = first) -> Rule:
+def only(book: RuleBook) -> RuleBook:
+    """A plugin's rule, and one of memhub's that is quick."""
+    return RuleBook({name: book.rules[name] for name in ("mine", "log-cut")}, book.failures)
+
+
+def rule(name: str = "mine", level: Any = "warning", find: Any = starts) -> Rule:
     return Rule(name, level, "a test", find, lambda row: f"record {row['event']}")
 
 
@@ -244,10 +251,10 @@ def plugin(*rules: Any) -> Any:
 
 def test_a_plugin_adds_a_rule(log: Analysis) -> None:
     book = load_rules(plugins=[("p", plugin(rule()))], installed=False)
-    report = run_rules(log, book)
+    report = run_rules(log, only(book))
 
     assert book.rules["mine"].source == "p"
-    assert [it.message for it in report.findings if it.rule == "mine"] == ["record log.open"]
+    assert {it.message for it in report.findings} == {"record device.attach"}
 
 
 @pytest.mark.parametrize(
@@ -268,11 +275,10 @@ def test_a_broken_plugin_is_named_and_costs_the_others_nothing(broken: Any, says
 
 def test_a_rule_that_fails_is_named_and_costs_the_others_nothing(log: Analysis) -> None:
     book = load_rules(plugins=[("bad", plugin(rule(find=never)))], installed=False)
-    report = run_rules(log, book)
+    report = run_rules(log, only(book))
 
     assert "RuntimeError: broken" in str(report.failures[0])
-    assert "mine" not in report.counts
-    assert report.counts["deadlock"] == 1
+    assert report.counts == {"log-cut": 0}
 
 
 @pytest.mark.parametrize(("name", "level"), [("Big", "info"), ("ok", "fatal")])
