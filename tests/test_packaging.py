@@ -40,9 +40,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+#: Distributions whose module has another name.
+MODULES = {"ibis-framework": "ibis"}
+
+
 def distribution(requirement: str) -> str:
-    """The name at the start of a requirement."""
-    return re.split(r"[^\w.-]", requirement)[0]
+    """The module of the distribution at the start of a requirement."""
+    name = re.split(r"[^\w.-]", requirement)[0]
+
+    return MODULES.get(name, name)
 
 
 def shipped(wheel: Path, ending: str) -> str:

@@ -1,11 +1,12 @@
-"""Verify an audit log and its seals, sum it up, show its records, or tell what was at a moment.
+"""Verify an audit log and its seals, sum it up, show its records, or ask it what was.
 
 A log is a file, a folder of segments, a pipe, or - for standard input; files may be compressed with
 gzip or zstd.
 
 exit codes: 0, 1 if the chain or a seal is broken (state, diff, blame: before the moment), a proof
-does not hold (check), or no machine has a type for the address (blame), 2 if the log cannot be
-read, a line is not a record, or an argument is wrong
+does not hold (check), no machine has a type for the address (blame) or something was found (lint),
+2 if the log cannot be read, a line is not a record, an argument is wrong, or the extra
+memhub[analysis] is missing where it is needed
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.cli.amounts import extent, whole_number
 from memhub.cli.failures import CommandFailed
 from memhub.cli.keys import parse_verifier_keys
+from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_verb
 from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
 from memhub.cli.sealing import add_key_argument, add_sealing_verbs, run_sealing_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
@@ -23,7 +25,7 @@ from memhub.cli.travel import add_travel_verbs, run_travel_verb
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from memhub.audit import Summary, Verdict
 
@@ -64,11 +66,18 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     add_travel_verbs(verbs)
     add_sealing_verbs(verbs)
     add_restoring_verb(verbs)
+    add_question_verbs(verbs)
     chosen = parser.parse_args(arguments)
-    own = {"verify": _verify, "summary": _summary, "show": _show, "restore": run_restoring_verb}
-    sealing = dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb)
+    run: dict[str, Callable[[argparse.Namespace], int]] = {
+        "verify": _verify,
+        "summary": _summary,
+        "show": _show,
+        "restore": run_restoring_verb,
+        **dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb),
+        **dict.fromkeys(QUESTIONS, run_question_verb),
+    }
 
-    return {**own, **sealing}.get(chosen.verb, run_travel_verb)(chosen)
+    return run.get(chosen.verb, run_travel_verb)(chosen)
 
 
 def _verify(chosen: argparse.Namespace) -> int:

@@ -13,11 +13,17 @@ ROOT = Path(__file__).parents[2]
 
 #: What comes with the extras, or with tools that people run tests and services with.
 EXTRAS = {
+    "duckdb",
     "hypothesis",
+    "ibis",
+    "memhub.analysis",
     "memhub.cli",
     "memhub.rig",
     "memhub.service.server",
     "mypy",
+    "pandas",
+    "polars",
+    "pyarrow",
     "pytest",
     "rich",
     "ruff",

@@ -1,0 +1,124 @@
+"""The view `claims`: which bytes a process held, from when to when, and how that ended.
+
+A claim that an UPDATE took ends with the last of its slots. A claim of addresses ends with a
+record that names its fence, or with a release of all its bytes by its process. The record of a
+release names the oldest claim that it ended; others are found by their bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import ibis
+
+from memhub.analysis.columns import MACHINE
+from memhub.analysis.ranges import last_byte
+
+Table = Any
+
+_KEY: Final = (*MACHINE, "fence")
+
+
+def claims_of(records: Table, holdings: Table, ends: Table) -> Table:
+    """The view, of three others."""
+    taken = _taken(records)
+    named = _ended_by_name(records)
+    rows = _joined(taken, named, _KEY)
+    rows = _joined(rows, _ended_with_slots(holdings), _KEY)
+    rows = _joined(rows, _ended_by_release(records, taken, named), _KEY)
+    lost = ibis.ifelse(rows.kind == "update", rows.slots_n, rows.release_n)
+    rows = rows.mutate(until_n=ibis.coalesce(rows.named_n, lost))
+    by_name = rows.named_n.notnull()
+    by_slots = rows.kind == "update"
+    until = {
+        name: ibis.ifelse(
+            by_name,
+            rows[f"named_{name}"],
+            ibis.ifelse(by_slots, rows[f"slots_{name}"], rows[f"release_{name}"]),
+        )
+        for name in ("seq", "wall_ns", "mono_ns", "how")
+    }
+    rows = rows.mutate(**{f"until_{name}": it for name, it in until.items()})
+    rows = rows.join(ends, MACHINE)
+    ended_ns = rows.until_mono_ns.fill_null(rows.end_mono_ns)
+
+    return rows.select(
+        *_KEY, "kind", "process", "process_id", "base", "length", "since_n", "since_seq",
+        "since_ns", "expires_ns", "until_n", "until_seq", until_ns=rows.until_wall_ns,
+        how=rows.until_how, by=rows.named_by,
+        held_ns=ibis.greatest(ended_ns - rows.since_mono_ns, 0),
+    )  # fmt: skip
+
+
+def _joined(left: Table, right: Table, key: tuple[str, ...]) -> Table:
+    rows = left.left_join(right, list(key))
+
+    return rows.drop(*[name for name in rows.columns if name.endswith("_right")])
+
+
+def _taken(t: Table) -> Table:
+    done = t.filter(t.errno.isnull() & t.start.notnull() & t.fence.notnull())
+    by_set = (done.event == "request.set") & (done.claimed.length() > 0)
+    rows = done.filter(by_set | (done.event == "claim.take"))
+    again = rows.n.rank().over(ibis.window(group_by=_KEY, order_by="n"))
+    rows = rows.mutate(again=again).filter(lambda it: it.again == 0)
+
+    return rows.select(
+        *_KEY, "process", "process_id", "base", "length", "expires_ns",
+        kind=ibis.ifelse(rows.event == "claim.take", "range", "update"),
+        since_n=rows.n, since_seq=rows.seq, since_ns=rows.wall_ns, since_mono_ns=rows.mono_ns,
+    )  # fmt: skip
+
+
+def _ended_by_name(t: Table) -> Table:
+    """Ends of claims whose records name them: all but releases that were asked for."""
+    lost = t.event.isin(("claim.expire", "claim.break"))
+    released = (t.event == "claim.release") & (t.cause != "request")
+    ended = t.filter((lost | released) & t.errno.isnull() & t.start.notnull())
+
+    return ended.select(
+        *_KEY, named_n=ended.n, named_seq=ended.seq, named_wall_ns=ended.wall_ns,
+        named_mono_ns=ended.mono_ns, named_how=ended.cause, named_by=ended.holder,
+    )  # fmt: skip
+
+
+def _ended_with_slots(held: Table) -> Table:
+    """The end of each claim's last slot, where all have ended."""
+    found = held.group_by(*_KEY).agg(
+        left=held.until_n.isnull().sum(),
+        slots_n=held.until_n.max(),
+        slots_seq=held.until_seq.argmax(held.until_n),
+        slots_wall_ns=held.until_ns.argmax(held.until_n),
+        slots_mono_ns=held.until_mono_ns.argmax(held.until_n),
+        slots_how=held.how.argmax(held.until_n),
+    )
+
+    return found.filter(found.left == 0).drop("left")
+
+
+def _ended_by_release(t: Table, taken: Table, named: Table) -> Table:
+    """The first release of all bytes of a claim of addresses by its process."""
+    asked = (t.event == "claim.release") & (t.cause == "request") & t.errno.isnull()
+    done = t.filter(asked & t.start.notnull())
+    done = done.select(
+        *MACHINE, "process_id", release_n=done.n, release_seq=done.seq,
+        release_wall_ns=done.wall_ns, release_mono_ns=done.mono_ns, release_how=done.cause,
+        release_base=done.base, release_last=last_byte(done),
+    )  # fmt: skip
+    rows = taken.filter(taken.kind == "range").anti_join(named, list(_KEY))
+    rows = rows.mutate(last=last_byte(rows))
+    both = rows.inner_join(
+        done,
+        [
+            *(rows[name] == done[name] for name in (*MACHINE, "process_id")),
+            rows.since_n < done.release_n,
+            done.release_base <= rows.base,
+            rows.last <= done.release_last,
+        ],
+    )
+    first = both.release_n.min()
+    names = ("release_seq", "release_wall_ns", "release_mono_ns", "release_how")
+
+    return both.group_by(*_KEY).agg(
+        release_n=first, **{name: both[name].argmin(both.release_n) for name in names}
+    )

@@ -1,0 +1,93 @@
+"""How many slots were in use, and how long ranges and claims were held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import ibis
+
+from memhub.analysis.columns import MACHINE
+
+if TYPE_CHECKING:
+    from memhub.analysis.views import Views
+
+Table = Any
+
+#: Nanoseconds of a microsecond.
+_US: Final = 1000
+
+
+def over_time(views: Views) -> Table:
+    """How many slots of each machine were in use, at every record that changed it."""
+    t = views.changes
+    changed = t.used_after.cast("int64") - t.used_before.cast("int64")
+    steps = t.group_by(*MACHINE, "n", "seq", "time", "wall_ns", "mono_ns").agg(
+        change=changed.sum().cast("int64"), count=t.begins.cast("int64").sum().cast("int64")
+    )
+    so_far = ibis.cumulative_window(group_by=MACHINE, order_by="n")
+    steps = steps.mutate(
+        used=steps.change.sum().over(so_far).cast("int64"),
+        slots=steps["count"].max().over(so_far).cast("int64"),
+    )
+    in_order = ibis.window(group_by=MACHINE, order_by="n")
+    steps = steps.mutate(next_ns=steps.mono_ns.lead().over(in_order)).join(views.ends, MACHINE)
+    lasted = steps.next_ns.fill_null(steps.end_mono_ns) - steps.mono_ns
+
+    return steps.select(
+        "machine", "time", "seq", "used", "slots", "start", "log", "wall_ns", "n",
+        lasted_ns=ibis.greatest(lasted, 0),
+    ).order_by("log", "machine", "start", "n")  # fmt: skip
+
+
+def of_machines(views: Views) -> Table:
+    """How many slots each machine has, and how many were in use: least, mean, most, at the end."""
+    t = over_time(views)
+    lasted = t.lasted_ns // _US
+    total = lasted.sum()
+    found = t.group_by("machine", "start", "log").agg(
+        slots=t.slots.max(),
+        least=t.used.min(),
+        weighted=(t.used * lasted).sum().cast("int64"),
+        whole=total.cast("int64"),
+        most=t.used.max(),
+        last=t.used.argmax(t.n),
+        full_ns=t.lasted_ns.sum(where=t.used == t.slots).fill_null(0).cast("int64"),
+        watched_ns=t.lasted_ns.sum().cast("int64"),
+        changes=(t.count() - 1).cast("int64"),
+    )
+    mean = found.weighted.cast("float64") / found.whole.nullif(0)
+
+    return found.select(
+        "machine", "slots", "least", "most", "last", "changes", "full_ns", "watched_ns",
+        "start", "log", mean=mean.fill_null(found["last"].cast("float64")).round(3),
+    ).relocate("mean", after="least").order_by("log", "machine", "start")  # fmt: skip
+
+
+def of_owners(views: Views) -> Table:
+    """How many ranges carried each owner's label, and for how long."""
+    t = views.tenures
+    found = t.group_by("machine", "owner", "log").agg(
+        ranges=t.count().cast("int64"),
+        held_ns=t.held_ns.sum().cast("int64"),
+        longest_ns=t.held_ns.max(),
+        still=t.until_n.isnull().sum().cast("int64"),
+    )
+
+    return found.select(
+        "machine", "owner", "ranges", "held_ns", "longest_ns", "still", "log"
+    ).order_by("log", "machine", ibis.desc("held_ns"), "owner")
+
+
+def of_processes(views: Views) -> Table:
+    """How many slots each process held by claims, and for how long."""
+    t = views.holdings
+    found = t.group_by("machine", "process", "log").agg(
+        holdings=t.count().cast("int64"),
+        held_ns=t.held_ns.sum().cast("int64"),
+        longest_ns=t.held_ns.max(),
+        still=t.until_n.isnull().sum().cast("int64"),
+    )
+
+    return found.select(
+        "machine", "process", "holdings", "held_ns", "longest_ns", "still", "log"
+    ).order_by("log", "machine", ibis.desc("held_ns"), "process")

@@ -1,0 +1,269 @@
+"""Records sorted into spools by machine and day, and the spools into Parquet files.
+
+This thread reads and checks the next lines while another has DuckDB convert those before.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
+from hashlib import sha256
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from memhub.analysis.manifest import Chain, LogState, Manifest, PackedFile
+from memhub.analysis.spools import Converter, Spool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from memhub.analysis.sound_lines import Block
+
+#: A spool becomes a file at this many bytes, and the largest at this many of all.
+SPOOL_SIZE: Final = 64 << 20
+ALL_SPOOLS: Final = 512 << 20
+
+#: Files that are open at most.
+MAX_SPOOLS: Final = 128
+
+#: Names of machines that are remembered.
+MAX_NAMES: Final = 1 << 16
+
+#: Conversions that may wait.
+_WAITING: Final = 2
+
+_DAY_NS: Final = 86_400_000_000_000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
+#: Records behind which a hub starts, and all after which something may have started.
+_OPENS: Final = frozenset({"log.open", "log.resume"})
+_CHANGES_START: Final = frozenset({*_OPENS, "device.attach", "held.machine"})
+
+#: Machine and day; machine alone or neither where they are not kept apart.
+Key = tuple[str | None, int]
+
+
+class Packing:
+    """One transaction: what it makes lies in a folder of its own until it is complete.
+
+    Args:
+        manifest: what the set holds; it is brought up to date in place.
+        folder: for what is made.
+        divided: whether machines and days get files of their own.
+        memory: the most memory that DuckDB takes.
+
+    Attributes:
+        made: the files so far.
+    """
+
+    def __init__(self, manifest: Manifest, folder: Path, *, divided: bool, memory: str) -> None:
+        self.made: list[PackedFile] = []
+        self._manifest = manifest
+        self._folder = folder
+        self._divided = divided
+        self._spools: dict[Key, Spool] = {}
+        self._numbers = 0
+        self._engine = Converter(folder, memory)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="memhub-pack")
+        self._waiting: list[Future[None]] = []
+        self._log = LogState()
+        self._begins = False
+        self._names: dict[bytes, str] = {}
+        self._name = self._source = ""
+
+    # Logs
+
+    def begin(self, log: str, source: str, chain: Chain | None, first: int) -> Chain:
+        """Take lines of a log from now on.
+
+        Args:
+            log: its identity.
+            source: what it is called in messages.
+            chain: the chain that they are of; None for a new one.
+            first: `seq` of the first record of a new one.
+        """
+        self._name, self._source = log, source
+        self._log = state = self._manifest.logs.setdefault(log, LogState())
+        if chain is None:
+            chain = Chain(first, state.n - (first - 1), first - 1, "")
+            state.chains.append(chain)
+
+        return chain
+
+    def is_last(self, chain: Chain) -> bool:
+        """Whether a chain is the last one of its log."""
+        return self._log.chains[-1] is chain
+
+    def add(self, block: Block, chain: Chain, start: int = 0) -> None:
+        """Take the records of a block.
+
+        Args:
+            block: the records.
+            chain: which chain of the log they belong to.
+            start: the index of the first that is taken.
+        """
+        places = zip(block.machines, block.walls, strict=True)
+        spool: Spool | None = None
+        name, begins, ends = b"", 0, 0
+        lines, seqs, parsed = block.lines, block.seqs, block.records
+        for index, (machine, wall) in enumerate(islice(places, start, None), start):
+            if index in parsed and parsed[index]["event"] in _CHANGES_START:
+                if spool is not None:
+                    spool.last = seqs[index - 1]
+                self._note_start(parsed[index])
+                spool = None
+
+            if spool is None or machine != name or not begins <= wall < ends:
+                if spool is not None:
+                    spool.last = seqs[index - 1]
+
+                name, begins = machine, wall - wall % _DAY_NS
+                ends = begins + _DAY_NS
+                spool = self._spool((self._name_of(machine), wall // _DAY_NS), seqs[index], chain)
+                add = spool.lines.append
+
+            add(lines[index])
+
+        if spool is not None:
+            spool.last = seqs[-1]
+            self._log.n += len(lines) - start
+            chain.seq, chain.hash = seqs[-1], block.digests[-1]
+
+        self._store()
+
+    def end(self) -> None:
+        """Close the log; what follows is another."""
+        for key in [*self._spools]:
+            self._convert(key)
+
+    def finish(self) -> None:
+        """Wait until everything is converted."""
+        self.end()
+        while self._waiting:
+            self._waiting.pop(0).result()
+
+        self.made.sort(key=lambda it: (it.log, it.chain, it.first))
+
+    def close(self) -> None:
+        """End the threads and the engine, whatever has happened."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        for spool in self._spools.values():
+            spool.close()
+        self._engine.close()
+
+    def _name_of(self, quoted: bytes) -> str | None:
+        """A machine's name, given as JSON."""
+        if not quoted:
+            return None
+
+        name = self._names.get(quoted)
+        if name is None:
+            name = str(orjson.loads(quoted))
+            if len(self._names) < MAX_NAMES:
+                self._names[quoted] = name
+
+        return name
+
+    # Starts
+
+    def _note_start(self, record: dict[str, Any]) -> None:
+        """Count starts of the hub and of machines.
+
+        A table that a segment or a rotated file begins with is no start of a machine that is
+        known.
+        """
+        state = self._log
+        if record["event"] in _OPENS:
+            state.opened = True
+            return
+
+        machine = record["machine"]
+        told_again = record["event"] == "held.machine" or record.get("cause") is not None
+        goes_on = told_again and machine in state.starts
+        if not goes_on and (state.opened or not state.run):
+            state.run += 1
+            self.end()
+
+        if not goes_on:
+            state.starts[machine] = state.starts.get(machine, 0) + 1
+            for key in [key for key, it in self._spools.items() if machine in it.starts]:
+                self._convert(key)
+
+        state.opened = False
+        self._begins = not goes_on
+
+    # Spools
+
+    def _spool(self, key: Key, seq: int, chain: Chain) -> Spool:
+        """The spool of a record, with what is added to that."""
+        machine, day = key
+        place = key if self._divided else (None, 0)
+        spool = self._spools.get(place)
+        if spool is None:
+            spool = self._spools[place] = self._open(machine, day, seq, chain)
+
+        start = self._log.starts.get(machine) if machine is not None else None
+        if machine is not None and start is not None:
+            spool.starts[machine] = start
+            if self._begins:
+                spool.begun.append(seq)
+
+        self._begins = False
+
+        return spool
+
+    def _open(self, machine: str | None, day: int, seq: int, chain: Chain) -> Spool:
+        self._numbers += 1
+        number = self._log.chains.index(chain) + 1
+        name = f"{_short(self._name)}-{number:04}-{seq:012}.parquet"
+        target = f"{_day(day)}/{_folder(machine)}/{name}" if self._divided else name
+        path = self._folder / f"{self._numbers:08}.jsonl"
+
+        return Spool(
+            path, target, self._source, self._name, number, chain.before, self._log.run, seq
+        )
+
+    def _store(self) -> None:
+        """Write what waits, and convert what has become large."""
+        for key, spool in [*self._spools.items()]:
+            spool.store()
+            if spool.size >= SPOOL_SIZE:
+                self._convert(key)
+
+        sizes = {key: spool.size for key, spool in self._spools.items()}
+        while sizes and (sum(sizes.values()) > ALL_SPOOLS or len(sizes) > MAX_SPOOLS):
+            largest = max(sizes, key=lambda key: sizes[key])
+            del sizes[largest]
+            self._convert(largest)
+
+    def _convert(self, key: Key) -> None:
+        spool = self._spools.pop(key)
+        spool.close()
+        file = PackedFile(spool.target, spool.log, spool.chain, spool.first, spool.last, spool.rows)
+        self.made.append(file)
+        while len(self._waiting) >= _WAITING:
+            self._waiting.pop(0).result()
+
+        into = self._folder / "made" / spool.target
+        self._waiting.append(self._worker.submit(self._engine.convert, spool, into))
+
+
+def _short(log: str) -> str:
+    return sha256(log.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def _day(number: int) -> str:
+    return f"day={date.fromordinal(_EPOCH + number).isoformat()}"
+
+
+def _folder(machine: str | None) -> str:
+    """A machine's name as that of a folder."""
+    if machine is None:
+        return "-"
+
+    name = quote(machine, safe="", errors="replace").replace(".", "%2E")
+
+    return name if 0 < len(name) <= 200 else _short(machine)
