@@ -232,7 +232,7 @@ def test_a_call_that_does_not_end_is_stopped(served: Served) -> None:
 
     assert code == 0
     warned = f"memhub: {WHO} on pc, has not answered for 0.4 s; it is stopped"
-    assert errors.count(warned) == len(STOPPED)
+    assert errors.count(warned) >= len(STOPPED)  # again if it goes on
     assert "memhub: stopping on SIGTERM\n" in errors  # the report is written by another thread
     assert errors.count("loader_hangs_for_memhub.py") >= len(STOPPED)
     assert verify(served.log).ok
