@@ -12,12 +12,14 @@ memhub[analysis] is missing where it is needed
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from memhub.cli.amounts import extent, whole_number
+from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
+from memhub.cli.following import add_tail_verb, run_tail_verb
 from memhub.cli.keys import parse_verifier_keys
 from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_verb
+from memhub.cli.record_view import keep_last, print_lines, print_records
 from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
 from memhub.cli.sealing import add_key_argument, add_sealing_verbs, run_sealing_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
@@ -28,14 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from memhub.audit import Summary, Verdict
+    from memhub.cli.record_view import Found
 
-    #: A line of the log and the record that it holds.
-    Found = tuple[bytes, dict[str, Any]]
-
-#: Names of each kind that a summary shows, and records and bytes that `show` keeps at most.
+#: Names of each kind that a summary shows, and records that an option can ask for.
 _NAMES: Final = 20
 _MOST: Final = (1 << 63) - 1
-_MOST_BYTES: Final = 256 << 20
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -67,12 +66,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     add_sealing_verbs(verbs)
     add_restoring_verb(verbs)
     add_question_verbs(verbs)
+    add_tail_verb(verbs)
     chosen = parser.parse_args(arguments)
     run: dict[str, Callable[[argparse.Namespace], int]] = {
         "verify": _verify,
         "summary": _summary,
         "show": _show,
         "restore": run_restoring_verb,
+        "tail": run_tail_verb,
         **dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb),
         **dict.fromkeys(QUESTIONS, run_question_verb),
     }
@@ -179,79 +180,9 @@ def _show(chosen: argparse.Namespace) -> int:
     lines = read_lines(chosen.file, typed=True)
     found: Iterator[Found] = (it for it in lines if selection.matches(it[1]))
     if chosen.tail is not None:
-        found = _last(found, chosen.tail)
+        found = keep_last(found, chosen.tail, f"--tail {chosen.tail}")
 
-    show = _print_lines if chosen.json else _print_records
+    show = print_lines if chosen.json else print_records
     show(islice(found, chosen.limit))
 
     return 0
-
-
-def _last(found: Iterator[Found], count: int) -> Iterator[Found]:
-    """The last of the records that were found.
-
-    Raises:
-        CommandFailed: they need more memory than this command may use.
-    """
-    from collections import deque
-
-    from memhub.audit.line import parse_record
-
-    kept: deque[bytes] = deque()
-    size = 0
-    for line, _ in found:
-        kept.append(line)
-        size += len(line)
-        if len(kept) > count:
-            size -= len(kept.popleft())
-
-        if size > _MOST_BYTES:
-            raise CommandFailed(
-                f"--tail {count}: the records have more than {_MOST_BYTES >> 20} MiB: take fewer"
-            )
-
-    return ((line, parse_record(line)) for line in kept)
-
-
-def _print_lines(found: Iterator[Found]) -> None:
-    import sys
-
-    from memhub.cli.terminal import output, print_document
-
-    shown = sys.stdout.isatty()
-    for line, _ in found:
-        if shown:
-            print_document(line.decode())
-        else:
-            with output():
-                sys.stdout.buffer.write(line + b"\n")
-
-
-def _print_records(found: Iterator[Found]) -> None:
-    from datetime import UTC, datetime, timedelta
-
-    from memhub.cli.terminal import Screen
-
-    screen, day = Screen(), ""
-    epoch = datetime.fromtimestamp(0, UTC)
-    for _, record in found:
-        when = epoch + timedelta(microseconds=record["wall_ns"] // 1000)
-        if day != (day := f"{when:%Y-%m-%d}"):
-            screen.line((f"{day} UTC", "bold"))
-
-        place = f"{record['seq']:>6} {when:%H:%M:%S.%f} "
-        screen.line((place, "dim"), *_spans(record), hang=len(place))
-
-
-def _spans(record: dict[str, Any]) -> Iterator[str | tuple[str, str]]:
-    what = record.get("op") or record.get("cause") or ""
-    yield f"{record['event']:<13} ", "bold"
-
-    where = [record[key] for key in ("machine", "process") if record.get(key)]
-    if record.get("base") is not None and record.get("length") is not None:
-        where.append(extent(record["base"], record["length"]))
-
-    yield " ".join((f"{what:<6}", *where, *record.get("attributes", ())))
-
-    if record.get("errno") is not None:
-        yield f"  {record['errno']}: {record.get('reason') or ''}", "red"
