@@ -23,6 +23,7 @@ from memhub.cli.record_view import keep_last, print_lines, print_records
 from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
 from memhub.cli.sealing import add_key_argument, add_sealing_verbs, run_sealing_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
+from memhub.cli.shipping import add_shipping_verbs, run_shipping_verb
 from memhub.cli.travel import add_travel_verbs, run_travel_verb
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     add_restoring_verb(verbs)
     add_question_verbs(verbs)
     add_tail_verb(verbs)
+    add_shipping_verbs(verbs)
     chosen = parser.parse_args(arguments)
     run: dict[str, Callable[[argparse.Namespace], int]] = {
         "verify": _verify,
@@ -76,6 +78,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         "tail": run_tail_verb,
         **dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb),
         **dict.fromkeys(QUESTIONS, run_question_verb),
+        **dict.fromkeys(("export", "lnav-format"), run_shipping_verb),
     }
 
     return run.get(chosen.verb, run_travel_verb)(chosen)

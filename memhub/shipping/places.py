@@ -51,6 +51,19 @@ def find_end(path: str) -> Place | None:
     return Place(written[-1], find_last_mark(written[-1].path)) if written else None
 
 
+def count_bytes(path: str, start: Place | None) -> int:
+    """Bytes of the files of a log from a place on, as they are on the disk.
+
+    Args:
+        path: the log.
+        start: the place; its whole file counts. None for the beginning.
+    """
+    parts = list_parts(path) if is_folder(path) or start is not None else []
+    files = [it.path for it in parts if start is None or it.order >= start.part.order] or [path]
+
+    return sum(Path(it).stat().st_size for it in files if Path(it).is_file())
+
+
 def find_last_mark(path: str) -> Mark:
     """The mark of the last whole line of a file.
 
