@@ -126,9 +126,11 @@ def _print_verdict(verdict: Verdict) -> None:
 
 def _summary(chosen: argparse.Namespace) -> int:
     from memhub.audit import summary
-    from memhub.cli.terminal import print_json
+    from memhub.cli.terminal import late_progress, print_json
 
-    total = summary(chosen.file, selection_of(chosen))
+    with late_progress("read") as tell:
+        total = summary(chosen.file, selection_of(chosen), progress=tell)
+
     if chosen.json:
         counts = {name: getattr(total, name) for name in total.__slots__}
         print_json({name: dict(it) if isinstance(it, dict) else it for name, it in counts.items()})
@@ -175,17 +177,25 @@ def duration(ns: int) -> str:
 
 
 def _show(chosen: argparse.Namespace) -> int:
+    import sys
     from itertools import islice
 
     from memhub.audit import read_lines
+    from memhub.cli.terminal import late_progress
 
     selection = selection_of(chosen)
-    lines = read_lines(chosen.file, typed=True)
-    found: Iterator[Found] = (it for it in lines if selection.matches(it[1]))
-    if chosen.tail is not None:
-        found = keep_last(found, chosen.tail, f"--tail {chosen.tail}")
-
     show = print_lines if chosen.json else print_records
-    show(islice(found, chosen.limit))
+    # a bar and the records would be in each other's way on one terminal
+    quiet = chosen.tail is None and sys.stdout.isatty()
+    with late_progress("read") as tell:
+        lines = read_lines(chosen.file, typed=True, progress=None if quiet else tell)
+        found: Iterator[Found] = (it for it in lines if selection.matches(it[1]))
+        if chosen.tail is None:
+            show(islice(found, chosen.limit))
+        else:
+            found = keep_last(found, chosen.tail, f"--tail {chosen.tail}")
+
+    if chosen.tail is not None:
+        show(found)
 
     return 0

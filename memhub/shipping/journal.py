@@ -169,6 +169,7 @@ class Journal:
             while rest:
                 rest = rest[os.write(fd, rest) :]
 
+            os.lseek(fd, 0, os.SEEK_SET)
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals | fcntl.F_SEAL_SEAL)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
