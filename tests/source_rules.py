@@ -45,7 +45,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"blocking_device_file", "handle"}),
     frozenset({"process"}),
     frozenset({"hub"}),
-    frozenset({"service", "rig", "analysis"}),
+    frozenset({"service", "rig", "shipping", "analysis"}),
     frozenset({"exec"}),
     frozenset({"config"}),
     frozenset({"memhub"}),

@@ -12,15 +12,18 @@ memhub[analysis] is missing where it is needed
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from memhub.cli.amounts import extent, whole_number
+from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
+from memhub.cli.following import add_tail_verb, run_tail_verb
 from memhub.cli.keys import parse_verifier_keys
 from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_verb
+from memhub.cli.record_view import keep_last, print_lines, print_records
 from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
 from memhub.cli.sealing import add_key_argument, add_sealing_verbs, run_sealing_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
+from memhub.cli.shipping import add_shipping_verbs, run_shipping_verb
 from memhub.cli.travel import add_travel_verbs, run_travel_verb
 
 if TYPE_CHECKING:
@@ -28,14 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from memhub.audit import Summary, Verdict
+    from memhub.cli.record_view import Found
 
-    #: A line of the log and the record that it holds.
-    Found = tuple[bytes, dict[str, Any]]
-
-#: Names of each kind that a summary shows, and records and bytes that `show` keeps at most.
+#: Names of each kind that a summary shows, and records that an option can ask for.
 _NAMES: Final = 20
 _MOST: Final = (1 << 63) - 1
-_MOST_BYTES: Final = 256 << 20
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -67,14 +67,18 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     add_sealing_verbs(verbs)
     add_restoring_verb(verbs)
     add_question_verbs(verbs)
+    add_tail_verb(verbs)
+    add_shipping_verbs(verbs)
     chosen = parser.parse_args(arguments)
     run: dict[str, Callable[[argparse.Namespace], int]] = {
         "verify": _verify,
         "summary": _summary,
         "show": _show,
         "restore": run_restoring_verb,
+        "tail": run_tail_verb,
         **dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb),
         **dict.fromkeys(QUESTIONS, run_question_verb),
+        **dict.fromkeys(("export", "lnav-format"), run_shipping_verb),
     }
 
     return run.get(chosen.verb, run_travel_verb)(chosen)
@@ -122,9 +126,11 @@ def _print_verdict(verdict: Verdict) -> None:
 
 def _summary(chosen: argparse.Namespace) -> int:
     from memhub.audit import summary
-    from memhub.cli.terminal import print_json
+    from memhub.cli.terminal import late_progress, print_json
 
-    total = summary(chosen.file, selection_of(chosen))
+    with late_progress("read") as tell:
+        total = summary(chosen.file, selection_of(chosen), progress=tell)
+
     if chosen.json:
         counts = {name: getattr(total, name) for name in total.__slots__}
         print_json({name: dict(it) if isinstance(it, dict) else it for name, it in counts.items()})
@@ -171,87 +177,25 @@ def duration(ns: int) -> str:
 
 
 def _show(chosen: argparse.Namespace) -> int:
+    import sys
     from itertools import islice
 
     from memhub.audit import read_lines
+    from memhub.cli.terminal import late_progress
 
     selection = selection_of(chosen)
-    lines = read_lines(chosen.file, typed=True)
-    found: Iterator[Found] = (it for it in lines if selection.matches(it[1]))
-    if chosen.tail is not None:
-        found = _last(found, chosen.tail)
+    show = print_lines if chosen.json else print_records
+    # a bar and the records would be in each other's way on one terminal
+    quiet = chosen.tail is None and sys.stdout.isatty()
+    with late_progress("read") as tell:
+        lines = read_lines(chosen.file, typed=True, progress=None if quiet else tell)
+        found: Iterator[Found] = (it for it in lines if selection.matches(it[1]))
+        if chosen.tail is None:
+            show(islice(found, chosen.limit))
+        else:
+            found = keep_last(found, chosen.tail, f"--tail {chosen.tail}")
 
-    show = _print_lines if chosen.json else _print_records
-    show(islice(found, chosen.limit))
+    if chosen.tail is not None:
+        show(found)
 
     return 0
-
-
-def _last(found: Iterator[Found], count: int) -> Iterator[Found]:
-    """The last of the records that were found.
-
-    Raises:
-        CommandFailed: they need more memory than this command may use.
-    """
-    from collections import deque
-
-    from memhub.audit.line import parse_record
-
-    kept: deque[bytes] = deque()
-    size = 0
-    for line, _ in found:
-        kept.append(line)
-        size += len(line)
-        if len(kept) > count:
-            size -= len(kept.popleft())
-
-        if size > _MOST_BYTES:
-            raise CommandFailed(
-                f"--tail {count}: the records have more than {_MOST_BYTES >> 20} MiB: take fewer"
-            )
-
-    return ((line, parse_record(line)) for line in kept)
-
-
-def _print_lines(found: Iterator[Found]) -> None:
-    import sys
-
-    from memhub.cli.terminal import output, print_document
-
-    shown = sys.stdout.isatty()
-    for line, _ in found:
-        if shown:
-            print_document(line.decode())
-        else:
-            with output():
-                sys.stdout.buffer.write(line + b"\n")
-
-
-def _print_records(found: Iterator[Found]) -> None:
-    from datetime import UTC, datetime, timedelta
-
-    from memhub.cli.terminal import Screen
-
-    screen, day = Screen(), ""
-    epoch = datetime.fromtimestamp(0, UTC)
-    for _, record in found:
-        when = epoch + timedelta(microseconds=record["wall_ns"] // 1000)
-        if day != (day := f"{when:%Y-%m-%d}"):
-            screen.line((f"{day} UTC", "bold"))
-
-        place = f"{record['seq']:>6} {when:%H:%M:%S.%f} "
-        screen.line((place, "dim"), *_spans(record), hang=len(place))
-
-
-def _spans(record: dict[str, Any]) -> Iterator[str | tuple[str, str]]:
-    what = record.get("op") or record.get("cause") or ""
-    yield f"{record['event']:<13} ", "bold"
-
-    where = [record[key] for key in ("machine", "process") if record.get(key)]
-    if record.get("base") is not None and record.get("length") is not None:
-        where.append(extent(record["base"], record["length"]))
-
-    yield " ".join((f"{what:<6}", *where, *record.get("attributes", ())))
-
-    if record.get("errno") is not None:
-        yield f"  {record['errno']}: {record.get('reason') or ''}", "red"
