@@ -1,11 +1,12 @@
-"""Verify an audit log's chain, sum it up, show its records, tell what was at a moment, or ask it.
+"""Verify an audit log's chain, sum it up, show its records, tell what was at a moment, ask it, or
+draw it.
 
 A log is a file, a pipe, or - for standard input, plain or compressed with gzip (with zstd where
 Python can read it).
 
 exit codes: 0, 1 if the chain is broken (state, diff, blame: before the moment), no machine has a
 type for the address (blame) or something was found (lint), 2 if the log cannot be read, a line is
-not a record, an argument is wrong, or the extra memhub[analysis] is missing where it is needed
+not a record, an argument is wrong, or the extra memhub[analysis] or memhub[report] is missing
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.amounts import extent, whole_number
 from memhub.cli.failures import CommandFailed
+from memhub.cli.pictures import PICTURES, add_picture_verbs, run_picture_verb
 from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
 from memhub.cli.travel import add_travel_verbs, run_travel_verb
@@ -57,10 +59,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     add_travel_verbs(verbs)
     add_question_verbs(verbs)
+    add_picture_verbs(verbs)
     chosen = parser.parse_args(arguments)
     run = {"verify": _verify, "summary": _summary, "show": _show}.get(chosen.verb)
     if run is not None:
         return run(chosen)
+
+    if chosen.verb in PICTURES:
+        return run_picture_verb(chosen)
 
     return run_question_verb(chosen) if chosen.verb in QUESTIONS else run_travel_verb(chosen)
 
