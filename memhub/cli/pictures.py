@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from memhub.analysis import Analysis
     from memhub.analysis.pictures.history import History
+    from memhub.analysis.pictures.moments import Moments
 
 #: The verbs and their lines in the help.
 PICTURES: Final = {
@@ -117,10 +118,16 @@ def _plot(chosen: argparse.Namespace) -> int:
     with late_progress("read") as tell, _opened(chosen, tell) as log:
         _check_machines(log, chosen.machine)
         history = read_history(log, Limits(marks=chosen.marks), chosen.machine)
-        signals = _signals(history, log, chosen.at)
+        signals, caption = _signals(history, log, chosen.at)
 
     try:
-        picture = plot(draw(history, chosen.view), form, width=chosen.width, signals=signals)
+        picture = plot(
+            draw(history, chosen.view),
+            form,
+            width=chosen.width,
+            signals=signals,
+            caption=caption if chosen.view == "map" else "",
+        )
     except NothingToDraw as error:
         raise CommandFailed(f"there is nothing to draw: {error}") from error
 
@@ -164,8 +171,8 @@ def _write(path: str, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, path) from error
 
 
-def _signals(history: History, log: Analysis, at: str | None) -> dict[str, Any]:
-    """The signals that show a moment; the end of the log if None.
+def _signals(history: History, log: Analysis, at: str | None) -> tuple[dict[str, Any], str]:
+    """The signals that show a moment, and what is said of it; the end of the log if None.
 
     Raises:
         CommandFailed: it is before the first change, or no record has the number.
@@ -174,7 +181,8 @@ def _signals(history: History, log: Analysis, at: str | None) -> dict[str, Any]:
 
     moments = find_moments(history)
     if at is None:
-        return {"tick": len(moments.kept)}
+        last = len(moments.kept) - 1
+        return {"tick": last}, _caption(history, moments, last)
 
     from memhub.cli.selecting import moment
 
@@ -193,4 +201,13 @@ def _signals(history: History, log: Analysis, at: str | None) -> dict[str, Any]:
     if tick < 0:
         raise CommandFailed(f"--at {at!r} is before the first range of the log")
 
-    return {"tick": tick, "moment": history.axis.place(point[0])}
+    signals = {"tick": tick, "moment": history.axis.place(point[0])}
+
+    return signals, _caption(history, moments, tick)
+
+
+def _caption(history: History, moments: Moments, tick: int) -> str:
+    """What is said of the moment that a picture shows."""
+    facts = moments.facts(history)
+
+    return f"as of {facts[tick]['say']}" if facts else ""

@@ -64,8 +64,8 @@ def contention_chart(history: History, name: str) -> Figure | None:
     ]
 
     return Figure(
-        name, "contention", "", "Who waited for whom", _chart(sheet, rows), sheet.data,
-        marks.in_order, tuple(told),
+        name, "contention", "", "Who waited for, or was refused because of, whom",
+        _chart(sheet, rows), sheet.data, marks.in_order, tuple(told),
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def _cell(
         **mark.row(
             process=escape_controls(process),
             holder=escape_controls(holder),
-            wait_ms=counts["wait_ns"] / 10**6,
+            wait_ns=counts["wait_ns"],
             first=f"{waits}, {length_text(counts['wait_ns'])}" if counts["waited"] else "no waits",
             second=f"{counts['refused']} refused",
         ),
@@ -126,7 +126,9 @@ def _cell(
 
 def _chart(sheet: Sheet, rows: list[Row]) -> alt.LayerChart:
     chart = sheet.chart("cells", rows)
-    most = max(row["wait_ms"] for row in rows) or 1.0
+    most = max(row["wait_ns"] for row in rows)
+    unit, size = ("s", 10**9) if most >= 10**10 else ("ms", 10**6)
+    chart = chart.transform_calculate(waited=f"datum.wait_ns / {size}")
     step = 44
     x = alt.X(
         "holder:N", title="because of", axis=alt.Axis(orient="top", labelAngle=0, labelLimit=150)
@@ -134,8 +136,10 @@ def _chart(sheet: Sheet, rows: list[Row]) -> alt.LayerChart:
     y = alt.Y("process:N", title="who waited or was refused", axis=alt.Axis(minExtent=80))
     # From white to a blue on which black text can still be read
     colour = alt.Color(
-        "wait_ms:Q", title="waited, ms in all",
-        scale=alt.Scale(domain=[0, most], range=["#ffffff", "#56B4E9"]),
+        "waited:Q", title=f"waited, {unit} in all",
+        scale=alt.Scale(
+            domain=[0, most / size or 1], range=["#ffffff", "#56B4E9"], interpolate="rgb"
+        ),
         legend=alt.Legend(gradientLength=160, tickCount=3),
     )  # fmt: skip
     about = "which == '' || indexof(datum.machines, which) >= 0"

@@ -76,6 +76,7 @@ class History:
         refused: refused requests.
         used: how many slots were in use, step by step.
         requests: every request with its duration.
+        lengths: the median and the 99th percentile (`most`) of requests of each operation.
         contention: the answer to the question of that name.
         behind: records behind each pair of the contention.
     """
@@ -92,6 +93,7 @@ class History:
     refused: Mapping[MachineKey, Share]
     used: Mapping[MachineKey, Share]
     requests: Mapping[MachineKey, Share]
+    lengths: tuple[dict[str, Any], ...]
     contention: tuple[dict[str, Any], ...]
     behind: tuple[dict[str, Any], ...]
 
@@ -150,7 +152,8 @@ class _Reader:
             waits=self._share(self._waits(keys), []),
             refused=self._share(self._refused(keys), ["errno"], all_or_none=True),
             used=self._used(keys),
-            requests=self._requests(keys),
+            requests=self._share(self._requests(keys), ["op", "failed", "tenth"]),
+            lengths=tuple(self._lengths(keys)),
             contention=tuple(self._contention(keys)),
             behind=tuple(self._behind(keys)),
         )
@@ -279,17 +282,25 @@ class _Reader:
             since_ns=t.wall_ns, until_ns=t.wall_ns, held_ns=t.duration_ns.fill_null(0)
         ).mutate(op=ibis.coalesce(t["op"], t.event))
 
-    def _requests(self, keys: Sequence[MachineKey]) -> dict[MachineKey, Share]:
+    def _requests(self, keys: Sequence[MachineKey]) -> Table:
         t = self._of(self.views.requests, keys)
         t = t.filter(t.duration_ns.notnull() & (t.duration_ns >= 0))
         tenth = ibis.ifelse(t.duration_ns > 0, (t.duration_ns.log10() * 10).floor(), -1)
-        t = t.mutate(
+
+        return t.mutate(
             since_ns=t.wall_ns, until_ns=t.wall_ns, held_ns=t.duration_ns,
             op=ibis.coalesce(t["op"], t.event), failed=t.errno.notnull(),
             tenth=tenth.cast("int64"),
         )  # fmt: skip
 
-        return self._share(t, ["op", "failed", "tenth"])
+    def _lengths(self, keys: Sequence[MachineKey]) -> list[dict[str, Any]]:
+        t = self._requests(keys)
+        found = t.group_by("op").agg(
+            median=t.held_ns.quantile(0.5).cast("float64"),
+            most=t.held_ns.quantile(0.99).cast("float64"),
+        )
+
+        return list(found.order_by("op").to_pyarrow().to_pylist())
 
     def _used(self, keys: Sequence[MachineKey]) -> dict[MachineKey, Share]:
         t = self._of(occupancy.over_time(self.views), keys)

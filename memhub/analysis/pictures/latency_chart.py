@@ -9,7 +9,7 @@ import altair as alt
 
 from memhub.analysis.pictures.figure import Figure, Marks, sentence
 from memhub.analysis.pictures.layers import Sheet, picked, strong
-from memhub.analysis.pictures.palette import BLUE, INK, ORANGE
+from memhub.analysis.pictures.palette import BLUE, INK, VERMILION
 from memhub.analysis.pictures.shares import Share
 from memhub.analysis.pictures.words import keys_of, length_text, name_text
 from memhub.escape import escape_controls
@@ -21,6 +21,8 @@ Row = dict[str, Any]
 
 #: Pixels of an operation's row.
 _STEP: Final = 34
+
+_TICKS: Final = "The long tick is the median of an operation, the short one its 99th percentile."
 
 _GRANTED: Final = "granted"
 _REFUSED: Final = "refused"
@@ -40,15 +42,30 @@ def latency_chart(history: History, name: str) -> Figure | None:
     if not rows:
         return None
 
-    told = sentence(
+    told = [_TICKS]
+    told += sentence(
         drawn, rest, "requests",
         "larger signs sum up the others, the shorter ones, by operation and length",
     )  # fmt: skip
 
     return Figure(
-        name, "latency", "", "How long requests took, by operation", _chart(sheet, rows),
-        sheet.data, marks.in_order, tuple(told),
+        name, "latency", "", "How long requests took, by operation",
+        _chart(sheet, rows, _ticks(history)), sheet.data, marks.in_order, tuple(told),
     )  # fmt: skip
+
+
+def _ticks(history: History) -> list[Row]:
+    """The median and the 99th percentile of each operation."""
+    return [
+        {"op": escape_controls(row["op"]), "at": _place(row[name]), "long": name == "median"}
+        for row in history.lengths
+        for name in ("median", "most")
+    ]
+
+
+def _place(ns: float) -> float:
+    """Where a length of time is: tens of nanoseconds and less are on the left edge."""
+    return max(1.0, log10(max(ns, 1)))
 
 
 def _by_length(sums: tuple[Row, ...]) -> list[Row]:
@@ -92,17 +109,17 @@ def _some(row: Row, machine: Machine, marks: Marks) -> Row:
 
 
 def _placed(made: Row, row: Row, amount: int) -> Row:
-    """The mark with its place: tens of nanoseconds and less are on the left edge."""
+    """The mark with its place."""
     return {
         **made,
         "op": escape_controls(row["op"]),
-        "length": max(1.0, log10(max(row["held_ns"], 1))),
+        "length": _place(row["held_ns"]),
         "end": _REFUSED if row["failed"] else _GRANTED,
         "area": 46 + 60 * log10(amount),
     }
 
 
-def _chart(sheet: Sheet, rows: list[Row]) -> alt.LayerChart:
+def _chart(sheet: Sheet, rows: list[Row], ticks: list[Row]) -> alt.LayerChart:
     names = sorted({row["op"] for row in rows})
     low = min(row["length"] for row in rows)
     high = max(row["length"] for row in rows)
@@ -120,11 +137,11 @@ def _chart(sheet: Sheet, rows: list[Row]) -> alt.LayerChart:
         axis=alt.Axis(values=values, labelExpr=f"{at_zero}{labels}[datum.value]", grid=True),
     )  # fmt: skip
     y = alt.Y(
-        "op:N", title=None, scale=alt.Scale(domain=names),
+        "op:N", title=None, scale=alt.Scale(domain=names, padding=0),
         axis=alt.Axis(grid=True, tickBand="extent", ticks=False, labelPadding=6, minExtent=104),
     )  # fmt: skip
     ends = [it for it in (_GRANTED, _REFUSED) if any(row["end"] == it for row in rows)]
-    colours = {_GRANTED: BLUE, _REFUSED: ORANGE}
+    colours = {_GRANTED: BLUE, _REFUSED: VERMILION}
     shapes = {_GRANTED: "circle", _REFUSED: "M-0.8,-0.8L0.8,0.8M-0.8,0.8L0.8,-0.8"}
     end_scale = {
         "shape": alt.Scale(domain=ends, range=[shapes[it] for it in ends]),
@@ -141,7 +158,16 @@ def _chart(sheet: Sheet, rows: list[Row]) -> alt.LayerChart:
     )
     ring = picked(chart).mark_point(size=320, color=INK, strokeWidth=2.5)
 
+    tick = sheet.chart("ticks", ticks).mark_tick(color=INK, thickness=3)
+    lengths = {
+        size: tick.transform_filter(f"datum.long == {flag}").mark_tick(
+            color=INK, thickness=3, size=size
+        )
+        for size, flag in ((_STEP - 6, "true"), (_STEP // 3, "false"))
+    }
+
     return alt.layer(
+        *(it.encode(x=alt.X("at:Q"), y=y) for it in lengths.values()),
         points.encode(x=x, y=y, yOffset=apart),
         ring.encode(x=x, y=y, yOffset=apart),
         height=_STEP * len(names),

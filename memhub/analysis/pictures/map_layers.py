@@ -63,6 +63,7 @@ class AddressScale:
         return alt.Axis(
             title=None,
             values=places,
+            tickCount=len(places),
             labelExpr=text,
             grid=True,
             labelPadding=6,

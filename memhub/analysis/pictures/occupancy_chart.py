@@ -31,11 +31,11 @@ def occupancy_chart(history: History, machine: Machine, name: str) -> Figure | N
     least = min(row["used"] for row in rows)
     low = max(0, least - max(1, slots - least))
     end = {**rows[-1], "since": axis.place(axis.last_ns)}
-    title = "slots in use" + (f" (axis begins at {low})" if low else "")
+    title = "slots in use" + (f", the axis begins at {low}" if low else "")
     y = alt.Y(
-        "used:Q", title=title, scale=alt.Scale(domain=[low, slots + 0.4], nice=False, zero=False),
-        axis=alt.Axis(format="d", tickMinStep=1, tickCount=min(slots - low, 6), minExtent=104,
-                      titleAnchor="middle", titleLimit=200),
+        "used:Q", title=None,
+        scale=alt.Scale(domain=[low, slots + (slots - low) * 0.3], nice=False, zero=False),
+        axis=alt.Axis(format="d", tickMinStep=1, tickCount=min(slots - low, 6), minExtent=104),
     )  # fmt: skip
     x = axis.channel()
     steps = sheet.chart("steps", [*rows, end]).mark_line(
@@ -45,7 +45,7 @@ def occupancy_chart(history: History, machine: Machine, name: str) -> Figure | N
     limit = sheet.chart("limit", [{"slots": slots, "text": f"{slots} slots"}])
     chart = alt.layer(
         limit.mark_rule(color=INK, strokeDash=[6, 4]).encode(y="slots:Q"),
-        limit.mark_text(align="right", baseline="bottom", dy=14, dx=-6, color=QUIET, fontSize=11)
+        limit.mark_text(align="right", baseline="bottom", dy=-3, dx=-6, color=QUIET, fontSize=11)
         .encode(x=alt.value("width"), y="slots:Q", text="text:N"),
         steps.encode(x=x, y=y, order=alt.Order("order:Q")),
         points.mark_point(filled=True, size=36, color=BLUE, opacity=1, clip=True)
@@ -53,11 +53,11 @@ def occupancy_chart(history: History, machine: Machine, name: str) -> Figure | N
         picked(points).mark_point(size=320, color=INK, strokeWidth=2.5, clip=True)
         .encode(x=x, y=y),
         moment_line(sheet, axis),
-        height=120,
+        height=130,
     )  # fmt: skip
 
     return Figure(
-        name, "occupancy", machine.label, f"{machine.label} ({machine.arch}): slots in use",
+        name, "occupancy", machine.label, f"{machine.label} ({machine.arch}): {title}",
         chart, sheet.data, marks.in_order,
         tuple(sentence(len(part.rows), part.rest, "changes",
                        "a point stands for all with one number of slots in a step of time")),

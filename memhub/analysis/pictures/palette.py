@@ -20,7 +20,7 @@ QUIET: Final = "#5f6368"
 LINES: Final = "#d9dce0"
 SUMMED: Final = "#c9ccd1"
 BLUE: Final = "#0072B2"
-ORANGE: Final = "#E69F00"
+VERMILION: Final = "#D55E00"
 
 
 class Kind(NamedTuple):

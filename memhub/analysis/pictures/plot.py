@@ -31,6 +31,7 @@ def plot(
     *,
     width: int = 1000,
     signals: dict[str, Any] | None = None,
+    caption: str = "",
 ) -> bytes:
     """Pictures below one another, as a file.
 
@@ -39,6 +40,7 @@ def plot(
         form: one of FORMATS.
         width: of the part with marks, in pixels.
         signals: values of the charts' signals, as `moment` and `tick`.
+        caption: a line below each title.
 
     Raises:
         NothingToDraw: there are no pictures.
@@ -46,7 +48,7 @@ def plot(
     if not figures:
         raise NothingToDraw("the log has nothing that this view shows")
 
-    spec = whole_spec(figures, width, signals or {})
+    spec = whole_spec(figures, width, signals or {}, caption)
     if form == "svg":
         svg: str = vl_convert.vegalite_to_svg(spec)
 
@@ -58,10 +60,12 @@ def plot(
     return bytes(vl_convert.vegalite_to_png(spec, scale=_SHARP))
 
 
-def whole_spec(figures: Sequence[Figure], width: int, signals: dict[str, Any]) -> dict[str, Any]:
+def whole_spec(
+    figures: Sequence[Figure], width: int, signals: dict[str, Any], caption: str
+) -> dict[str, Any]:
     """The Vega-Lite of pictures below one another."""
     charts = [
-        it.chart.properties(width=width, title=alt.Title(it.title, subtitle=list(it.told)))
+        it.chart.properties(width=width, title=alt.Title(it.title, subtitle=_below(it, caption)))
         for it in figures
     ]
     chart = charts[0]
@@ -75,3 +79,10 @@ def whole_spec(figures: Sequence[Figure], width: int, signals: dict[str, Any]) -
     data = {name: rows for it in figures for name, rows in it.data.items()}
 
     return dressed(chart, data, figures[0].axis, signals=signals)
+
+
+def _below(figure: Figure, caption: str) -> Any:  # noqa: ANN401 - altair's type
+    """What stands below a title."""
+    lines = [*([caption] if caption else []), *figure.told]
+
+    return lines or alt.Undefined

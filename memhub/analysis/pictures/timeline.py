@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import log
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,9 @@ _LANES: Final = 8
 #: The most refusals that share one row; with more each error has its own.
 _ONE_ROW: Final = 30
 
+#: The part of the time within which two signs cover one another.
+_NEAR: Final = 0.015
+
 _REFUSED: Final = "refused"
 _FURTHER: Final = "further slots"
 
@@ -62,6 +66,20 @@ class _Drawing:
         self.waits = history.waits.get(key, Share())
         self.refused = history.refused.get(key, Share())
         self.marks = Marks(machine.label)
+        self.apart = self._are_refusals_apart()
+
+    def _are_refusals_apart(self) -> bool:
+        """Whether each error has a row of its own: signs would cover one another."""
+        rows = self.refused.rows
+        if self.refused.rest or len(rows) > _ONE_ROW:
+            return True
+
+        near = (self.axis.last_ns - self.axis.first_ns) * _NEAR
+
+        return any(
+            b["since_ns"] - a["since_ns"] <= near and a["errno"] != b["errno"]
+            for a, b in pairwise(rows)
+        )
 
     def figure(self) -> Figure:
         bars = [self._bar(row) for row in self.tenures.rows]
@@ -221,9 +239,8 @@ class _Drawing:
         return self._sign(mark, row, row["amount"])
 
     def _sign(self, mark: Mark, row: Row, amount: int) -> Row:
-        many = self.refused.rest or len(self.refused.rows) > _ONE_ROW
         error = error_name(row["errno"])
-        where = f"{_REFUSED}: {error}" if many else _REFUSED
+        where = f"{_REFUSED}: {error}" if self.apart else _REFUSED
 
         return mark.row(row=where, error=error, area=60 + 40 * log(amount), **self._at(row))
 
