@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import altair as alt
 
 from memhub.analysis.pictures.figure import Figure, Marks, sentence
-from memhub.analysis.pictures.layers import Sheet, picked, strong
+from memhub.analysis.pictures.layers import Sheet, picked, row_axis, strong
 from memhub.analysis.pictures.palette import BLUE, INK, VERMILION
 from memhub.analysis.pictures.shares import Share
 from memhub.analysis.pictures.words import keys_of, length_text, name_text
@@ -136,10 +136,7 @@ def _chart(sheet: Sheet, rows: list[Row], ticks: list[Row]) -> alt.LayerChart:
         scale=alt.Scale(domain=[first - 0.15, max(high + 0.15, first + 1)], nice=False, zero=False),
         axis=alt.Axis(values=values, labelExpr=f"{at_zero}{labels}[datum.value]", grid=True),
     )  # fmt: skip
-    y = alt.Y(
-        "op:N", title=None, scale=alt.Scale(domain=names, padding=0),
-        axis=alt.Axis(grid=True, tickBand="extent", ticks=False, labelPadding=6, minExtent=104),
-    )  # fmt: skip
+    y = alt.Y("op:N", title=None, scale=alt.Scale(domain=names, padding=0), axis=row_axis())
     ends = [it for it in (_GRANTED, _REFUSED) if any(row["end"] == it for row in rows)]
     colours = {_GRANTED: BLUE, _REFUSED: VERMILION}
     shapes = {_GRANTED: "circle", _REFUSED: "M-0.8,-0.8L0.8,0.8M-0.8,0.8L0.8,-0.8"}

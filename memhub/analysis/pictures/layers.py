@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: Whether a mark is about the name and the machine that were asked for.
 _ABOUT = "(who == '' || indexof(datum.people, who) >= 0) && (which == '' || datum.machine == which)"
 
+#: Pixels that labels to the left of a chart have, so that charts below one another are in line.
+LEFT: Final = 132
+
 _BUSY: Final = "BUSY: claimed"
 
 #: How pages say to a chart which mark is picked, whom and which machine marks should be
@@ -55,12 +58,19 @@ def picked(chart: alt.Chart) -> alt.Chart:
     return chart.transform_filter("datum.mark == pick && pick != ''")
 
 
+def row_axis() -> alt.Axis:
+    """The axis of rows with names."""
+    return alt.Axis(
+        title=None, grid=True, tickBand="extent", ticks=False, labelPadding=6, minExtent=LEFT
+    )
+
+
 def kind_scales(rows: Sequence[Mapping[str, Any]]) -> tuple[alt.Fill, alt.StrokeDash]:
     """How areas and the lines over them tell the memory types of some rows, with one legend."""
     kinds = [it for it in KINDS if any(row["type"] == legend_name(it) for row in rows)]
     names = [legend_name(it) for it in kinds]
     legend = alt.Legend(
-        symbolType="square", symbolSize=160, symbolStrokeWidth=2, symbolStrokeColor=INK
+        symbolType="square", symbolSize=160, symbolStrokeWidth=2, symbolStrokeColor=INK, columns=3
     )
     colours = alt.Scale(domain=names, range=[it.colour for it in kinds])
     dashes = alt.Scale(domain=names, range=[list(it.dash) for it in kinds])
@@ -150,6 +160,8 @@ def _look(font_size: int) -> dict[str, Any]:
             "titleOrient": "left",
             "columnPadding": 12,
             "offset": 6,
+            # One legend below the other, so that a narrow page cuts none
+            "layout": {"top": {"anchor": "start", "direction": "vertical", "margin": 6}},
         },
         "title": {
             "anchor": "start",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
 
-from memhub.analysis.pictures.layers import busy_sign, kind_scales, picked, strong
+from memhub.analysis.pictures.layers import LEFT, busy_sign, kind_scales, picked, strong
 from memhub.analysis.pictures.palette import INK, QUIET
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class AddressScale:
             labelExpr=text,
             grid=True,
             labelPadding=6,
-            minExtent=104,
+            minExtent=LEFT,
             labelFont="DejaVu Sans Mono, Consolas, monospace",
             labelOverlap=False,
             tickColor=QUIET,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from memhub.analysis.pictures.figure import Figure, Marks, sentence
-from memhub.analysis.pictures.layers import Sheet, moment_line, picked
+from memhub.analysis.pictures.layers import LEFT, Sheet, moment_line, picked
 from memhub.analysis.pictures.palette import BLUE, INK, QUIET
 from memhub.analysis.pictures.words import keys_of
 
@@ -35,7 +35,7 @@ def occupancy_chart(history: History, machine: Machine, name: str) -> Figure | N
     y = alt.Y(
         "used:Q", title=None,
         scale=alt.Scale(domain=[low, slots + (slots - low) * 0.3], nice=False, zero=False),
-        axis=alt.Axis(format="d", tickMinStep=1, tickCount=min(slots - low, 6), minExtent=104),
+        axis=alt.Axis(format="d", tickMinStep=1, tickCount=min(slots - low, 6), minExtent=LEFT),
     )  # fmt: skip
     x = axis.channel()
     steps = sheet.chart("steps", [*rows, end]).mark_line(

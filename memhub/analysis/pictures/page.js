@@ -24,7 +24,7 @@
   const draw = async (figure) => {
     const element = byId(figure.name);
     const chart = element.querySelector(".chart");
-    const made = await vegaEmbed(chart, figure.spec, {
+    const made = await vegaEmbed(chart.firstElementChild, figure.spec, {
       renderer: "svg", actions: false, ast: true, hover: false,
     });
     const entry = {
@@ -81,7 +81,7 @@
   };
 
   const listMarks = (entry, list) => {
-    const place = list.querySelector(".marks");
+    const place = list.querySelector(".mark-list");
     if (!list.open || place.childElementCount) return;
     const rows = make("ol");
     entry.figure.marks.forEach((mark, at) => {
@@ -150,7 +150,7 @@
       const own = element.dataset.machine;
       element.hidden = Boolean(state.which && own && own !== state.which);
     }
-    return applyAll().then(() => window.dispatchEvent(new Event("resize")));
+    return applyAll().then(fitScreen);
   };
 
   const showMoment = () => {
@@ -194,7 +194,21 @@
     "window-later": () => moveWindow(1, 0.5),
   };
 
+  // Paper has a width of its own
+  const printWidth = 720;
+
+  const fitPaper = () => {
+    for (const { view, figure } of shown.values()) {
+      const width = figure.name.startsWith("map") ? printWidth / 2 - 12 : printWidth;
+      view.width(width).run();
+    }
+  };
+
+  const fitScreen = () => window.dispatchEvent(new Event("resize"));
+
   const connect = () => {
+    window.addEventListener("beforeprint", fitPaper);
+    window.addEventListener("afterprint", fitScreen);
     byId("which").addEventListener("change", showMachine);
     byId("who").addEventListener("change", () => { state.who = byId("who").value; applyAll(); });
     for (const [id, act] of Object.entries(windows)) byId(id).addEventListener("click", act);

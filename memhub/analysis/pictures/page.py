@@ -156,7 +156,7 @@ def _spec(figure: Figure) -> dict[str, Any]:
         width="container", autosize={"type": "fit-x", "contains": "padding"}
     )
 
-    return dressed(chart, figure.data, figure.axis)
+    return {**dressed(chart, figure.data, figure.axis), "description": figure.title}
 
 
 def _head(it: Contents) -> str:
@@ -230,7 +230,7 @@ def _figure(figure: Figure) -> str:
     count = len(figure.marks)
     marks = (
         f"<details><summary>All {count} marks as a list</summary>"
-        '<div class="marks"></div></details>\n'
+        '<div class="mark-list"></div></details>\n'
     )
 
     return (
@@ -239,7 +239,7 @@ def _figure(figure: Figure) -> str:
         + (f'<ul class="told">{told}</ul>' if told else "")
         + "</figcaption>\n"
         f'<div class="chart" tabindex="0" role="application" aria-label="{title}: arrow keys go '
-        'from mark to mark, Enter shows the records"></div>\n'
+        'from mark to mark, Enter shows the records"><div class="drawn"></div></div>\n'
         '<p class="said" aria-live="polite"></p>\n' + (marks if count else "") + "</figure>\n"
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
 
-from memhub.analysis.pictures.layers import busy_sign, kind_scales, picked, strong
+from memhub.analysis.pictures.layers import busy_sign, kind_scales, picked, row_axis, strong
 from memhub.analysis.pictures.palette import (
     INK,
     OTHER_ERROR,
@@ -51,9 +51,7 @@ class TimelineLayers:
         self._y = alt.Y(
             "row:N",
             scale=alt.Scale(domain=rows),
-            axis=alt.Axis(
-                title=None, grid=True, tickBand="extent", ticks=False, labelPadding=6, minExtent=104
-            ),
+            axis=row_axis(),
         )
 
     def ranges(self, rows: Sequence[Row]) -> list[alt.Chart]:
@@ -131,7 +129,7 @@ class TimelineLayers:
             "error:N",
             title="refused with",
             scale=alt.Scale(domain=used, range=[shapes[it] for it in used]),
-            legend=alt.Legend(symbolSize=80),
+            legend=alt.Legend(symbolSize=80, columns=5),
         )
         points = self._sheet.chart("refused", rows).mark_point(
             color=INK, fill="white", strokeWidth=1.6, clip=True
