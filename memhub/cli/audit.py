@@ -1,4 +1,4 @@
-"""Verify an audit log and its seals, sum it up, show its records, or ask it what was.
+"""Verify an audit log and its seals, show its records, ask it what was, or draw it.
 
 A log is a file, a folder of segments, a pipe, or - for standard input; files may be compressed with
 gzip or zstd.
@@ -6,7 +6,7 @@ gzip or zstd.
 exit codes: 0, 1 if the chain or a seal is broken (state, diff, blame: before the moment), a proof
 does not hold (check), no machine has a type for the address (blame) or something was found (lint),
 2 if the log cannot be read, a line is not a record, an argument is wrong, or the extra
-memhub[analysis] is missing where it is needed
+memhub[analysis] or memhub[report] is missing where it is needed
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
 from memhub.cli.following import add_tail_verb, run_tail_verb
 from memhub.cli.keys import parse_verifier_keys
+from memhub.cli.pictures import PICTURES, add_picture_verbs, run_picture_verb
 from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_verb
 from memhub.cli.record_view import keep_last, print_lines, print_records
 from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
@@ -69,6 +70,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     add_question_verbs(verbs)
     add_tail_verb(verbs)
     add_shipping_verbs(verbs)
+    add_picture_verbs(verbs)
     chosen = parser.parse_args(arguments)
     run: dict[str, Callable[[argparse.Namespace], int]] = {
         "verify": _verify,
@@ -78,6 +80,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         "tail": run_tail_verb,
         **dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb),
         **dict.fromkeys(QUESTIONS, run_question_verb),
+        **dict.fromkeys(PICTURES, run_picture_verb),
         **dict.fromkeys(("export", "lnav-format"), run_shipping_verb),
     }
 

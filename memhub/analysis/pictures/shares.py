@@ -1,0 +1,99 @@
+"""The part of a table that is drawn one by one, and the rest as sums over steps of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ibis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memhub.analysis.pictures.limits import Limits
+
+Table = Any
+Row = dict[str, Any]
+Machine = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What is drawn of one machine.
+
+    Attributes:
+        rows: what is drawn one by one, in the order of time.
+        sums: the rest: one row for each group and step, with `amount`, `held_ns`, `first_n`,
+            `last_n`, `since_ns` and `until_ns`.
+    """
+
+    rows: tuple[Row, ...] = ()
+    sums: tuple[Row, ...] = ()
+
+    @property
+    def rest(self) -> int:
+        """How many things are summed up."""
+        return sum(row["amount"] for row in self.sums)
+
+
+def share(
+    table: Table,
+    groups: Sequence[str],
+    span: tuple[int, int],
+    limits: Limits,
+    *,
+    rank: Any = None,  # noqa: ANN401 - an Ibis expression
+    all_or_none: bool = False,
+) -> dict[Machine, Share]:
+    """The part of each machine that is drawn.
+
+    Args:
+        table: with `log`, `machine`, `n`, `since_ns`, `until_ns` and `held_ns`.
+        groups: columns that sums keep apart.
+        span: the first and the last nanosecond of the picture.
+        limits: how many rows are drawn, and the steps of the sums.
+        rank: what the drawn rows have most of; `held_ns` if None.
+        all_or_none: whether nothing is drawn one by one where not all is.
+    """
+    by_machine = ibis.window(group_by=("log", "machine"))
+    order = [ibis.desc(table.held_ns if rank is None else rank), table.n]
+    first = ibis.window(group_by=("log", "machine"), order_by=order)
+    table = table.mutate(place=ibis.row_number().over(first), all=table.count().over(by_machine))
+    drawn = table.place < limits.marks
+    if all_or_none:
+        drawn = table["all"] <= limits.marks
+
+    rows = table.filter(drawn).drop("place", "all").order_by("since_ns", "n")
+    found: dict[Machine, Share] = {}
+    for key, some in _by_machine(rows).items():
+        found[key] = Share(tuple(some))
+
+    for key, some in _by_machine(_sums(table.filter(~drawn), groups, span, limits)).items():
+        found[key] = Share(found.get(key, Share()).rows, tuple(some))
+
+    return found
+
+
+def _sums(rest: Table, groups: Sequence[str], span: tuple[int, int], limits: Limits) -> Table:
+    low, high = span
+    step = (high - low) // limits.steps + 1
+    rest = rest.mutate(step=((rest.since_ns - low) // step).cast("int64"))
+    # A null is no group to everyone's taste, but here it is one: missing names are alike
+    sums = rest.group_by("log", "machine", *groups, "step").agg(
+        amount=rest.count(),
+        held_ns=rest.held_ns.sum().cast("int64"),
+        first_n=rest.n.min(),
+        last_n=rest.n.max(),
+        since_ns=rest.since_ns.min(),
+        until_ns=rest.since_ns.max(),
+    )
+
+    return sums.order_by("log", "machine", "step", *groups)
+
+
+def _by_machine(table: Table) -> dict[Machine, list[Row]]:
+    found: dict[Machine, list[Row]] = {}
+    for row in table.to_pyarrow().to_pylist():
+        found.setdefault((row["log"], row["machine"]), []).append(row)
+
+    return found

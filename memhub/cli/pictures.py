@@ -1,0 +1,213 @@
+"""Pictures of logs: the verbs `report` and `plot` of `memhub audit`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.cli.amounts import whole_number
+from memhub.cli.failures import CommandFailed
+from memhub.cli.terminal import complain, late_progress, print_line
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memhub.analysis import Analysis
+    from memhub.analysis.pictures.history import History
+    from memhub.analysis.pictures.moments import Moments
+
+#: The verbs and their lines in the help.
+PICTURES: Final = {
+    "report": "one page with every picture and the records behind it, offline",
+    "plot": "one view as an SVG, PNG or PDF file",
+}
+
+#: What can be plotted; `memhub.analysis.pictures.figures` draws these, and is slow to import.
+VIEWS: Final = ("timeline", "map", "occupancy", "contention", "latency")
+
+_MOST_MARKS: Final = 20_000
+
+
+def add_picture_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Add the verbs that `run_picture_verb` runs."""
+    parsers = {name: verbs.add_parser(name, help=text) for name, text in PICTURES.items()}
+    parsers["plot"].add_argument("view", choices=VIEWS, metavar="VIEW", help=", ".join(VIEWS))
+    for parser in parsers.values():
+        parser.add_argument(
+            "files", nargs="+", metavar="LOG", help="logs, folders of logs, or packed sets"
+        )
+        parser.add_argument(
+            "--machine", action="append", default=[], metavar="NAME",
+            help="only this machine; may repeat (the 12 with most changes)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--marks", type=whole_number(10, _MOST_MARKS), default=1000, metavar="N",
+            help="marks of a kind that a picture draws one by one; it sums up the rest (1000)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--unverified", action="store_true", help="do not check the chains of logs"
+        )
+
+    parsers["report"].add_argument("--out", required=True, metavar="FILE", help="report.html")
+    plot = parsers["plot"]
+    plot.add_argument("--out", required=True, metavar="FILE", help="ends in .svg, .png or .pdf")
+    plot.add_argument("--at", metavar="WHEN", help="the map after this record, or at this time")
+    plot.add_argument(
+        "--width", type=whole_number(300, 4000), default=1000, metavar="PIXELS",
+        help="of the part with marks (1000)",
+    )  # fmt: skip
+
+
+def run_picture_verb(chosen: argparse.Namespace) -> int:
+    """Run `report` or `plot`.
+
+    Raises:
+        CommandFailed: a chain is damaged (1), or an extra is missing, an argument is wrong or
+            there is nothing to draw (2).
+    """
+    from memhub.analysis import AnalysisNotInstalled
+    from memhub.analysis.extra import require_package
+    from memhub.audit import DamagedLog
+
+    run = {"report": _report, "plot": _plot}[chosen.verb]
+    try:
+        for name in ("altair", "vl_convert"):
+            require_package(name, "report")
+
+        return run(chosen)
+    except AnalysisNotInstalled as error:
+        raise CommandFailed(str(error)) from error
+    except DamagedLog as error:
+        raise CommandFailed(str(error), 1) from error
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    from memhub.analysis.pictures.library import read_library
+    from memhub.analysis.pictures.limits import Limits
+    from memhub.analysis.pictures.page import write_page
+    from memhub.analysis.pictures.report import collect
+
+    with late_progress("read") as tell, _opened(chosen, tell) as log:
+        _check_machines(log, chosen.machine)
+        title = ", ".join(map(str, chosen.files))
+        contents = collect(log, title, Limits(marks=chosen.marks), chosen.machine)
+
+    page = write_page(contents, read_library())
+    _write(chosen.out, page.encode())
+    for note in contents.notes:
+        complain(note)
+
+    print_line(
+        f"{chosen.out}: {len(contents.figures)} pictures, {len(contents.records)} records, "
+        f"{len(page) >> 10} KiB"
+    )
+
+    return 0
+
+
+def _plot(chosen: argparse.Namespace) -> int:
+    from memhub.analysis.pictures.figures import draw
+    from memhub.analysis.pictures.history import read_history
+    from memhub.analysis.pictures.limits import Limits
+    from memhub.analysis.pictures.plot import FORMATS, NothingToDraw, plot
+
+    form = chosen.out.rpartition(".")[2].lower()
+    if form not in FORMATS:
+        known = ", ".join(f".{it}" for it in FORMATS)
+        raise CommandFailed(f"--out {chosen.out!r} ends in none of {known}")
+
+    with late_progress("read") as tell, _opened(chosen, tell) as log:
+        _check_machines(log, chosen.machine)
+        history = read_history(log, Limits(marks=chosen.marks), chosen.machine)
+        signals, caption = _signals(history, log, chosen.at)
+
+    try:
+        picture = plot(
+            draw(history, chosen.view),
+            form,
+            width=chosen.width,
+            signals=signals,
+            caption=caption if chosen.view == "map" else "",
+        )
+    except NothingToDraw as error:
+        raise CommandFailed(f"there is nothing to draw: {error}") from error
+
+    _write(chosen.out, picture)
+
+    return 0
+
+
+def _opened(chosen: argparse.Namespace, tell: Any) -> Analysis:  # noqa: ANN401 - late_progress's
+    from memhub.analysis import Analysis
+
+    return Analysis(chosen.files, verified=not chosen.unverified, progress=tell)
+
+
+def _check_machines(log: Analysis, names: list[str]) -> None:
+    t = log.views.records
+    known = t.filter(t.machine.notnull()).machine.to_pyarrow().unique().to_pylist()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise CommandFailed(
+            f"the log has no machine {unknown[0]!r} (machines: {', '.join(sorted(known))})"
+        )
+
+
+def _write(path: str, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    import os
+    from pathlib import Path
+
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        target.write_bytes(content)
+        return
+
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def _signals(history: History, log: Analysis, at: str | None) -> tuple[dict[str, Any], str]:
+    """The signals that show a moment, and what is said of it; the end of the log if None.
+
+    Raises:
+        CommandFailed: it is before the first change, or no record has the number.
+    """
+    from memhub.analysis.pictures.moments import find_moments
+
+    moments = find_moments(history)
+    if at is None:
+        last = len(moments.kept) - 1
+        return {"tick": last}, _caption(history, moments, last)
+
+    from memhub.cli.selecting import moment
+
+    when = moment("--at", at)
+    if isinstance(when, int):
+        t = log.views.records
+        rows = t.filter(t.n == when).select("wall_ns", "log").to_pyarrow().to_pylist()
+        if not rows:
+            raise CommandFailed(f"--at: there is no record {when}")
+
+        point = rows[0]["wall_ns"], rows[0]["log"], when
+    else:
+        point = int(when.timestamp() * 1_000_000) * 1000, "\U0010ffff", 0
+
+    tick = moments.tick(point)
+    if tick < 0:
+        raise CommandFailed(f"--at {at!r} is before the first range of the log")
+
+    signals = {"tick": tick, "moment": history.axis.place(point[0])}
+
+    return signals, _caption(history, moments, tick)
+
+
+def _caption(history: History, moments: Moments, tick: int) -> str:
+    """What is said of the moment that a picture shows."""
+    facts = moments.facts(history)
+
+    return f"as of {facts[tick]['say']}" if facts else ""
