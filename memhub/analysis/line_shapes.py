@@ -17,7 +17,7 @@ from memhub.audit.fields import FIELDS, Field
 from memhub.audit.schema import EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 #: Compares a part of a line with a shape.
 Match = Callable[[bytes, int, int], "re.Match[bytes] | None"]
@@ -39,7 +39,7 @@ _VALUES: Final[Mapping[str, bytes]] = {
 }
 
 #: What stands before the members that a shape has, and behind them.
-_BEFORE: Final = ("v", "seq", "prev", "event")
+_BEFORE: Final = ("v", "seq", "prev", "event", "wall_ns")
 _LAST: Final = "hash"
 
 
@@ -58,8 +58,8 @@ class LineShapes:
             end: where its last member, the hash, begins.
 
         Returns:
-            what matches, with the groups `machine` (as JSON, empty if there is none) and `wall`
-            (`wall_ns`); None for a line that has to be parsed.
+            what matches, with two groups: `wall_ns`, and `machine` as JSON, None if there is
+            none; None for a line that has to be parsed.
         """
         stop = line.find(b'"', start, end)
         known = self._known.get(line[start:stop])
@@ -85,7 +85,7 @@ class LineShapes:
 
         names = [*record]
         known = self._known.setdefault(event.encode(), [])
-        usual = (*names[:4], names[-1]) == (*_BEFORE, _LAST)
+        usual = (*names[:5], names[-1]) == (*_BEFORE, _LAST)
         if usual and len(known) < MAX_SHAPES and all(name in FIELDS for name in names):
             known.append(_pattern(names[4:-1]).fullmatch)
 
@@ -100,20 +100,17 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _pattern(names: list[str]) -> re.Pattern[bytes]:
-    machine = b"" if "machine" in names else b"(?P<machine>)"
+    members = b"".join(_member(name) for name in names)
 
-    return re.compile(b"".join(_members(names)) + machine)
+    return re.compile(members if "machine" in names else members + b"(x)?")
 
 
-def _members(names: list[str]) -> Iterator[bytes]:
-    for name in names:
-        value = _value(FIELDS[name])
-        if name == "machine":
-            value = b"(?P<machine>%b)" % value
-        elif name == "wall_ns":
-            value = b"(?P<wall>%b)" % value
+def _member(name: str) -> bytes:
+    value = _value(FIELDS[name])
+    if name in ("machine", "wall_ns"):
+        value = b"(%b)" % value
 
-        yield b',"%b":%b' % (name.encode(), value)
+    return b',"%b":%b' % (name.encode(), value)
 
 
 def _value(field: Field) -> bytes:

@@ -158,8 +158,9 @@ class SoundLines:
                 found = match(line, len(start), len(line) - seal)
 
             if found is not None:
-                machine(found["machine"])
-                wall(int(found["wall"]))
+                moment, name = found.groups(b"")
+                wall(int(moment))
+                machine(name)
                 seq += 1
                 if tree is not None:
                     tree.append(line)
