@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Write = Callable[[Iterable[dict[str, Any]]], Path]
 
 HOSTILE = (
-    "</script><script>alert(1)</script><!--<script>",
+    "</script ><script >alert(1)</script><!--<script>",
     "\x1b[31mred\x07\x00 \u202eevil\u2066 a\u2028b\u2029c",
     "\"'><img src=x onerror=alert(1)>&lt;b&gt; {{7*7}} ${7*7} datum.x); throw 1; (",
 )

@@ -42,21 +42,19 @@ def share(
     span: tuple[int, int],
     limits: Limits,
     *,
-    rank: Any = None,  # noqa: ANN401 - an Ibis expression
     all_or_none: bool = False,
 ) -> dict[Machine, Share]:
-    """The part of each machine that is drawn.
+    """The part of each machine that is drawn: the rows that lasted longest.
 
     Args:
         table: with `log`, `machine`, `n`, `since_ns`, `until_ns` and `held_ns`.
         groups: columns that sums keep apart.
         span: the first and the last nanosecond of the picture.
         limits: how many rows are drawn, and the steps of the sums.
-        rank: what the drawn rows have most of; `held_ns` if None.
         all_or_none: whether nothing is drawn one by one where not all is.
     """
     by_machine = ibis.window(group_by=("log", "machine"))
-    order = [ibis.desc(table.held_ns if rank is None else rank), table.n]
+    order = [ibis.desc(table.held_ns), table.n]
     first = ibis.window(group_by=("log", "machine"), order_by=order)
     table = table.mutate(place=ibis.row_number().over(first), all=table.count().over(by_machine))
     # Each machine gives one row at least, which tells how many there are
