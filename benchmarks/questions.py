@@ -28,6 +28,7 @@ QUESTIONS = (
     "oneshot",
     "imports",
     "lifecycle",
+    "analysis",
 )
 
 

@@ -55,7 +55,7 @@ def _read_hash_parse(path: Path) -> None:
             orjson.loads(line)
 
 
-def _verification(plan: Plan, record: dict[str, Any]) -> Row:
+def _verification(plan: Plan, record: dict[str, Any]) -> Iterator[Row]:
     path = plan.folder / "long"
     with AuditLog.open(path) as log:
         for number in range(plan.scaled(100_000, 20)):
@@ -64,16 +64,22 @@ def _verification(plan: Plan, record: dict[str, Any]) -> Row:
                 log.flush()
 
     samples = measure_sync(
-        {"verify": once(lambda: verify(path)), "read": once(lambda: _read_hash_parse(path))},
+        {
+            "verify": once(lambda: verify(path)),
+            "two": once(lambda: verify(path, jobs=2)),
+            "read": once(lambda: _read_hash_parse(path)),
+        },
         plan.with_rounds(7),
     )
-    words = "log: verification"
-
-    return samples.row(words, "verify", "read", Goal(0.6, 0.9), more=True)
+    for words, subject, goal in (
+        ("log: verification", "verify", Goal(0.6, 0.9)),
+        ("log: verification, two processes", "two", Goal(1.0, 1.5)),
+    ):
+        yield samples.row(words, subject, "read", goal, more=True)
 
 
 def rows(plan: Plan) -> Iterator[Row]:
     """Writing and checking."""
     record = _one_record(plan)
     yield _cpu(plan, record)
-    yield _verification(plan, record)
+    yield from _verification(plan, record)

@@ -140,9 +140,9 @@ class RangeDesc:
             and 0 <= self.mr_flags <= 0xFFFFFFFF
             and len(self.mr_owner) == OWNER_SIZE
         ):
-            self._refuse()
+            self._refuse_field()
 
-    def _refuse(self) -> None:
+    def _refuse_field(self) -> None:
         words = misfit(self.mr_base, self.mr_len, self.mr_flags)
         if words:
             raise ValueError(words)

@@ -64,7 +64,7 @@ class Registry(Mapping[str, Arch]):
         try:
             return self.arches[name]
         except KeyError:
-            raise ArchNotInstalled(self._missing(name)) from None
+            raise ArchNotInstalled(self._describe_missing(name)) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.arches)
@@ -72,7 +72,7 @@ class Registry(Mapping[str, Arch]):
     def __len__(self) -> int:
         return len(self.arches)
 
-    def _missing(self, name: str) -> str:
+    def _describe_missing(self, name: str) -> str:
         have = ", ".join(sorted(self.arches)) or "none"
         message = f"architecture {name!r} is not installed (installed: {have})"
         failed = [str(failure) for failure in self.failures]
@@ -113,7 +113,9 @@ class _Builder:
             try:
                 plugin = point.load()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
-                self._fail(point.name, source, f"does not import: {type(error).__name__}: {error}")
+                self._note_failure(
+                    point.name, source, f"does not import: {type(error).__name__}: {error}"
+                )
             else:
                 self.register(point.name, source, plugin)
 
@@ -121,7 +123,7 @@ class _Builder:
         try:
             arches = _call_hook(name, plugin)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code too
-            self._fail(name, source, f"{type(error).__name__}: {error}")
+            self._note_failure(name, source, f"{type(error).__name__}: {error}")
             return
 
         for arch in arches:
@@ -142,9 +144,11 @@ class _Builder:
     def _refuse_duplicates(self, name: str, found: list[tuple[str, str, Arch]]) -> None:
         rivals = " and ".join(f"{plugin!r} of {source}" for plugin, source, _ in found)
         for plugin, source, _ in found:
-            self._fail(plugin, source, f"architecture {name!r} is provided twice, by {rivals}")
+            self._note_failure(
+                plugin, source, f"architecture {name!r} is provided twice, by {rivals}"
+            )
 
-    def _fail(self, plugin: str, source: str, reason: str) -> None:
+    def _note_failure(self, plugin: str, source: str, reason: str) -> None:
         self._failures.append(PluginFailure(plugin, source, reason))
 
 
@@ -162,7 +166,7 @@ def _call_hook(name: str, plugin: object) -> list[Arch]:
     if not answers:
         raise TypeError(_no_answer(plugin, hook))
 
-    return [_checked(arch) for answer in answers for arch in answer]
+    return [_check_arch(arch) for answer in answers for arch in answer]
 
 
 def _no_answer(plugin: object, hook: pluggy.HookCaller) -> str:
@@ -176,7 +180,7 @@ def _no_answer(plugin: object, hook: pluggy.HookCaller) -> str:
     return "it has no memhub_arches hook"
 
 
-def _checked(arch: object) -> Arch:
+def _check_arch(arch: object) -> Arch:
     if not isinstance(arch, Arch):
         raise TypeError(f"memhub_arches returned {arch!r}, which is not an Arch")
 

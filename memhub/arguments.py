@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LONGEST_MS: Final = 0xFFFFFFFF
 
 
-def _refuse(name: str, value: object, rule: str) -> NoReturn:
+def _refuse_argument(name: str, value: object, rule: str) -> NoReturn:
     raise TypeError(f"{name} {value!r:.80} is not {rule}") from None
 
 
@@ -33,7 +33,7 @@ def take_integer(name: str, value: object) -> int:
     try:
         return int(index(value))  # type: ignore[arg-type]
     except TypeError:
-        _refuse(name, value, "an integer")
+        _refuse_argument(name, value, "an integer")
 
 
 def take_integers(
@@ -73,12 +73,12 @@ def take_seconds(name: str, value: object) -> float:
     """A number of seconds, which may be infinite or no number; `wrong_wait` and others say."""
     kind = type(value)
     if not (hasattr(kind, "__float__") or hasattr(kind, "__index__")):
-        _refuse(name, value, "a number of seconds")
+        _refuse_argument(name, value, "a number of seconds")
 
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        _refuse(name, value, "a number of seconds")
+        _refuse_argument(name, value, "a number of seconds")
     except OverflowError:  # an integer beyond what a float holds
         return float("inf") if value > 0 else float("-inf")  # type: ignore[operator]
 
@@ -98,7 +98,7 @@ def take_lease(lease: float | None) -> float | None:
 def take_text(name: str, value: object) -> str:
     """Text that UTF-8, and so the log and the wire, can hold; ValueError where it cannot."""
     if not isinstance(value, str):
-        _refuse(name, value, "text")
+        _refuse_argument(name, value, "text")
 
     try:
         value.encode()
@@ -111,7 +111,7 @@ def take_text(name: str, value: object) -> str:
 def take_names(name: str, value: object) -> frozenset[str]:
     """Several texts; one text alone would be taken for its characters."""
     if isinstance(value, str | bytes) or not hasattr(type(value), "__iter__"):
-        _refuse(name, value, "several names")
+        _refuse_argument(name, value, "several names")
 
     return frozenset([take_text(name, it) for it in value])  # type: ignore[attr-defined]
 
@@ -125,7 +125,7 @@ def take_buffer(name: str, value: object) -> Buffer:
         view = memoryview(value)  # type: ignore[arg-type]
     except TypeError:
         kind = type(value).__name__
-        _refuse(name, value, f"a buffer of bytes: it is of type {kind}")
+        _refuse_argument(name, value, f"a buffer of bytes: it is of type {kind}")
 
     plain = view.format == "B" and view.ndim == 1 and view.c_contiguous
 
@@ -140,7 +140,7 @@ def take_owner(owner: object) -> str | bytes:
     try:
         return bytes(take_buffer("owner", owner))
     except TypeError:
-        _refuse("owner", owner, "text or bytes")
+        _refuse_argument("owner", owner, "text or bytes")
 
 
 def take_opening(path: object, mode: object, model: object) -> None:
@@ -153,14 +153,16 @@ def take_opening(path: object, mode: object, model: object) -> None:
 def take_kind(name: str, value: object, kind: type) -> None:
     """A value of one class."""
     if not isinstance(value, kind):
-        _refuse(name, value, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}")
+        _refuse_argument(
+            name, value, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+        )
 
 
 def take_model(model: object) -> str | None:
     """The name of a data model, or None."""
     name = None if model is None else getattr(model, "name", "")
     if name not in (None, "LP64", "ILP32"):
-        _refuse("model", model, "a data model: abi.LP64 or abi.ILP32")
+        _refuse_argument("model", model, "a data model: abi.LP64 or abi.ILP32")
 
     return name
 

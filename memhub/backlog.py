@@ -25,9 +25,7 @@ class Backlog:
         self.most = ALL
         self.on_more: Callable[[], None] = lambda: None
 
-    def put(self, machine: str) -> bool:
-        """Leave the rest of a machine's waits for later; False, since none is served now."""
+    def put(self, machine: str) -> None:
+        """Leave the rest of a machine's waits for later."""
         self.machines.add(machine)
         self.on_more()
-
-        return False

@@ -2,8 +2,7 @@
 
 `submit` decides a request, makes its facts true, has them logged, and takes them back if the log
 cannot have them. Then it serves those who wait and tells subscribers. All of this runs from start
-to end without an await, so that it is atomic to every task of an event loop, and no cancellation
-can come between a change and its record.
+to end without an await: no other task and no cancellation comes between a change and its record.
 """
 
 from __future__ import annotations
@@ -170,7 +169,7 @@ class Engine:
         try:
             self.perform(machine, decision)
         except LogFailed:
-            self._owe(machine, decision)
+            self._owe_facts(machine, decision)
             self.serve(machine, self.now())
 
     # Time
@@ -269,13 +268,10 @@ class Engine:
                 writer.append(rows, flush=not (self._batches.depth and type(events[-1]) in _LOOKS))
             except OSError as error:
                 self._batches.tear()
-                raise LogFailed(
-                    f"nothing was changed, since the audit log failed: {error}"
-                ) from error
+                reason = f"nothing was changed, since the audit log failed: {error}"
+                raise LogFailed(reason) from error
 
-        if self._owed:
-            self._owed.clear()
-
+        self._owed.clear()
         if self._listeners.listeners:
             self._listeners.tell(rows, self._log)
 
@@ -293,21 +289,24 @@ class Engine:
 
     def serve(self, machine: Machine, now: Instant, most: int = ALL) -> None:
         """Serve whoever waits and can go on now; `backlog` gets what is more than `most`."""
-        while machine.waits.waits and (most or self.backlog.put(machine.name)):
-            most -= 1
+        served = 0
+        while machine.waits.waits:
+            if served == most:
+                self.backlog.put(machine.name)
+                return
+
             decision = decide_next(machine, now)
             if decision is None:
                 return
 
             self._perform_later(machine, decision, now)
+            served += 1
 
     def _perform_later(self, machine: Machine, decision: Decision, now: Instant) -> None:
         """Make the end of waits, commits or leases true.
 
         A wait or a commit whose end cannot be logged ends with EIO, and the log gets it later.
-
-        Raises:
-            LogFailed: EIO; leases stay overdue.
+        Leases whose end cannot be logged stay overdue: LogFailed (EIO).
         """
         try:
             self._make_true(machine, decision)
@@ -316,11 +315,11 @@ class Engine:
             if instead is None:
                 raise
 
-            self._owe(machine, instead)
+            self._owe_facts(machine, instead)
         else:
             self._pending.answer(machine, decision)
 
-    def _owe(self, machine: Machine, decision: Decision) -> None:
+    def _owe_facts(self, machine: Machine, decision: Decision) -> None:
         """Make facts true that cannot be logged now; the log gets them first when it works."""
         for event in decision.events:
             machine.apply(event)

@@ -109,10 +109,10 @@ class DeviceError(OSError):
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (type(self), self.reason, self.code, self.obstacles, self.moved)
 
-        return _rebuild, fields, self.__dict__
+        return _rebuild_error, fields, self.__dict__
 
 
-def _rebuild(
+def _rebuild_error(
     kind: type[DeviceError],
     reason: str,
     code: Errno,

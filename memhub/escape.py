@@ -56,7 +56,7 @@ def escape_controls(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
 
-    return "".join([char if is_visible(char) else _escape(ord(char)) for char in text])
+    return "".join([char if is_visible(char) else _escape_code(ord(char)) for char in text])
 
 
 def escape_json(text: str) -> str:
@@ -80,7 +80,7 @@ def is_visible(char: str) -> bool:
     return char.isprintable() and ord(char) not in _INVISIBLE
 
 
-def _escape(code: int) -> str:
+def _escape_code(code: int) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
 

@@ -111,9 +111,9 @@ class Handle:
 
     def close(self) -> None:
         """Close at once; nothing in it waits. Closing twice does nothing."""
-        self._close("close")
+        self._close_file("close")
 
-    def _close(self, cause: str) -> None:
+    def _close_file(self, cause: str) -> None:
         if not self.closed:
             try:
                 close_file(self._engine, self.number, cause)
@@ -129,13 +129,13 @@ class Handle:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._close(close_cause(kind))
+        self._close_file(close_cause(kind))
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._close(close_cause(kind))
+        self._close_file(close_cause(kind))
 
     def __del__(self) -> None:
         number = getattr(self, "number", None)
@@ -224,7 +224,7 @@ class Handle:
         await self._checkpoint()
         asked = ask_ioctl(self.file.model, self.number, request, op, descs, wait, fence)
         if isinstance(asked, SetRange):
-            await self._answer(asked)
+            await self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
 
         return encode_get(self.file.model, op, self._engine.submit(asked))
@@ -248,15 +248,15 @@ class Handle:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
         await self._checkpoint()
 
-        return self.file.model.unpack_table(self._image())
+        return self.file.model.unpack_table(self._read_image())
 
     async def range_array(self) -> npt.NDArray[np.void]:
         """The whole table as a structured array of shape `(slots,)`; see `DataModel.dtype`."""
         await self._checkpoint()
 
-        return self.file.model.array(self._image())
+        return self.file.model.array(self._read_image())
 
-    def _image(self) -> bytes:
+    def _read_image(self) -> bytes:
         return self._engine.submit(GetRanges(self.number, EVERY_SLOT))[1]
 
     async def set_range(
@@ -286,7 +286,7 @@ class Handle:
             lease=lease,
         )
 
-        return await self._set(request)
+        return await self._set_request(request)
 
     async def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
@@ -296,13 +296,13 @@ class Handle:
         model = self.file.model
         request = remove_request(model, self.number, base, length, wait=wait, fence=fence)
 
-        return await self._set(request)
+        return await self._set_request(request)
 
-    async def _set(self, request: SetRange | RefuseIoctl) -> SetOutcome:
+    async def _set_request(self, request: SetRange | RefuseIoctl) -> SetOutcome:
         if isinstance(request, RefuseIoctl):
             return self._engine.submit(request)
 
-        return await self._answer(request)
+        return await self._answer_request(request)
 
     async def explain(self, address: int) -> Explanation:
         """Which memory type an address has, and why."""
@@ -324,7 +324,7 @@ class Handle:
         """Claim a stretch of addresses for this process, without changing an attribute."""
         await self._checkpoint()
 
-        return await self._answer(ClaimRange(self.number, base, length, lease, wait))
+        return await self._answer_request(ClaimRange(self.number, base, length, lease, wait))
 
     async def release(self, base: int, length: int, *, fence: int | None = None) -> None:
         """Give back this process's claims inside a range; the ranges stay programmed."""
@@ -340,9 +340,9 @@ class Handle:
     async def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
         await self._checkpoint()
-        await self._answer(AwaitFree(self.number, base, length, take_seconds("wait", wait)))
+        await self._answer_request(AwaitFree(self.number, base, length, take_seconds("wait", wait)))
 
-    async def _answer(self, request: WaitingRequest[R]) -> R:
+    async def _answer_request(self, request: WaitingRequest[R]) -> R:
         answer = self._engine.submit(request)
 
         return await await_answer(self._engine, answer) if isinstance(answer, Pending) else answer

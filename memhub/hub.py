@@ -18,6 +18,7 @@ from memhub.core.instant import NEVER
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
 from memhub.lifecycle import close_all_files
+from memhub.log_keeping import LogKeeper
 from memhub.process import Process
 from memhub.report import report
 from memhub.startup import make_engine, record_ends, record_starts
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
+    from memhub.core.range_table import TableState
     from memhub.core.spec import MachineSpec
     from memhub.handle import Handle
 
@@ -49,6 +51,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         arches: architectures by name; None loads those that are installed.
         log: an open audit log, which the embedder closes; None keeps no log.
         clock: where time comes from; None takes the system's clocks.
+        tables: what machines begin with instead of what firmware left, by name; from
+            `memhub.audit.restore`.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -67,11 +71,14 @@ class Hub(anyio.AsyncContextManagerMixin):
         arches: Mapping[str, Arch] | None = None,
         log: AuditLog | None = None,
         clock: Clock | None = None,
+        tables: Mapping[str, TableState] | None = None,
     ) -> None:
         #: The synchronous half, for servers that answer many requests in one turn.
         self.engine = make_engine(
-            specs, default, arches, log, SystemClock() if clock is None else clock
+            specs, default, arches, log, SystemClock() if clock is None else clock, tables
         )
+        #: Rotates and seals the log; None where there is no log.
+        self.log_keeper = None if log is None else LogKeeper(self.engine, log)
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._entered = False
@@ -86,6 +93,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._keep_time)
+                if self.log_keeper is not None:
+                    tasks.start_soon(self.log_keeper.run)
                 try:
                     yield self
                 except anyio.get_cancelled_exc_class():
@@ -96,12 +105,12 @@ class Hub(anyio.AsyncContextManagerMixin):
                     tasks.cancel_scope.cancel()
         finally:
             self._entered = False
-            self._end(failure)
+            self._end_block(failure)
 
-    def _end(self, failure: BaseException | None) -> None:
+    def _end_block(self, failure: BaseException | None) -> None:
         """Detach, then raise what the embedder's own code raised, in no exception group."""
         try:
-            self._detach()
+            self._detach_machines()
         except LogFailed as error:
             if failure is None:
                 raise
@@ -111,7 +120,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         if failure is not None:
             raise failure
 
-    def _detach(self) -> None:
+    def _detach_machines(self) -> None:
         try:
             close_all_files(self.engine, "stop")
             record_ends(self.engine)
@@ -258,7 +267,7 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def claims(self, machine: str | None = None) -> list[Claim]:
         """The live claims on a machine (the default one if None), oldest first."""
-        return list(self._machine(machine).claims.claims.values())
+        return list(self._find_machine(machine).claims.claims.values())
 
     def map_device(
         self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
@@ -276,9 +285,9 @@ class Hub(anyio.AsyncContextManagerMixin):
         """
         base, length = take_span(base, length)
 
-        return self._machine(machine).memory.map_mmio(base, length, device)
+        return self._find_machine(machine).memory.map_mmio(base, length, device)
 
-    def _machine(self, name: str | None) -> Machine:
+    def _find_machine(self, name: str | None) -> Machine:
         return self.engine.machine("" if name is None else take_text("machine", name))
 
     def batch(self) -> AbstractContextManager[None]:

@@ -35,7 +35,7 @@ class Pending(Generic[R]):
         self.machine = machine
         self.handle = stage.caller.handle
         self.stage: Wait | Commit | None = stage
-        self.wake: Callable[[], None] = _nothing
+        self.wake: Callable[[], None] = _do_nothing
         self._reply: Any = None
         self._error: DeviceError | None = None
 
@@ -105,14 +105,14 @@ class PendingTable:
             if isinstance(event, WaitEnded):
                 self._end_wait(machine, event, decision)
             elif isinstance(event, RangesSet) and event.commit is not None:
-                self._end(machine, event.commit, event.outcome, None)
+                self._end_pending(machine, event.commit, event.outcome, None)
             elif isinstance(event, SetRefused) and event.commit is not None:
-                self._end(machine, event.commit, None, event.error)
+                self._end_pending(machine, event.commit, None, event.error)
 
     def _end_wait(self, machine: Machine, event: WaitEnded, decision: Decision) -> None:
         commit = decision.pending
         if event.error is not None or not isinstance(commit, Commit):
-            self._end(machine, event.wait, decision.reply, event.error)
+            self._end_pending(machine, event.wait, decision.reply, event.error)
             return
 
         pending = self.open.pop((machine.name, Wait, event.wait.number), None)
@@ -120,7 +120,7 @@ class PendingTable:
             self.open[machine.name, Commit, commit.number] = pending
             pending.move_on(commit)
 
-    def _end(
+    def _end_pending(
         self, machine: Machine, stage: Wait | Commit, reply: object, error: DeviceError | None
     ) -> None:
         pending = self.open.pop((machine.name, type(stage), stage.number), None)
@@ -128,5 +128,5 @@ class PendingTable:
             pending.resolve(reply, error)
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """What is called before somebody waits."""

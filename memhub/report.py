@@ -61,63 +61,63 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "slots": len(slots),
         "used": sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE),
         "generation": machine.generation,
-        "processes": map(partial(_process, machine), tuple(files.processes())),
-        "claims": map(partial(_claim, slots, now), tuple(machine.claims.claims.values())),
-        "commits": map(partial(_commit, now), tuple(machine.commits)),
-        "waits": map(partial(_wait, machine, now), waits),
+        "processes": map(partial(_machine_process, machine), tuple(files.processes())),
+        "claims": map(partial(_claim_row, slots, now), tuple(machine.claims.claims.values())),
+        "commits": map(partial(_commit_row, now), tuple(machine.commits)),
+        "waits": map(partial(_wait_row, machine, now), waits),
         "waits_for": map(list, chain.from_iterable(map(machine.waits.edges, waits))),
     }
 
 
-def _who(process: Principal) -> dict[str, Any]:
+def _process_row(process: Principal) -> dict[str, Any]:
     return {"process": process.name, "process_id": process.id, "pid": process.pid}
 
 
-def _since(since_ns: int, now: Instant) -> dict[str, Any]:
+def _since_columns(since_ns: int, now: Instant) -> dict[str, Any]:
     return {"since": since_ns / 1e9, "seconds": (now.wall_ns - since_ns) / 1e9}
 
 
-def _process(machine: Machine, process: Principal) -> dict[str, Any]:
-    return {**_who(process), "uid": process.uid, "handles": len(machine.files.of(process))}
+def _machine_process(machine: Machine, process: Principal) -> dict[str, Any]:
+    return {**_process_row(process), "uid": process.uid, "handles": len(machine.files.of(process))}
 
 
-def _claim(slots: Sequence[RangeDesc], now: Instant, claim: Claim) -> dict[str, Any]:
+def _claim_row(slots: Sequence[RangeDesc], now: Instant, claim: Claim) -> dict[str, Any]:
     expires = claim.expires_ns
 
     return {
-        **_who(claim.process),
+        **_process_row(claim.process),
         "fence": claim.fence,
         "kind": claim.kind,
         "base": claim.base,
         "length": claim.end - claim.base,
         "slots": sorted(claim.slots),
         "owners": sorted({slots[slot].owner for slot in claim.slots}),
-        **_since(claim.since_ns, now),
+        **_since_columns(claim.since_ns, now),
         "lease": None if expires is None else (expires - now.mono_ns) / 1e9,
     }
 
 
-def _commit(now: Instant, commit: Commit) -> dict[str, Any]:
+def _commit_row(now: Instant, commit: Commit) -> dict[str, Any]:
     desc = commit.request.desc
 
     return {
-        **_who(commit.caller.process),
+        **_process_row(commit.caller.process),
         "base": desc.mr_base,
         "length": desc.mr_len,
         "slots": list(commit.wrote),
-        **_since(commit.since.wall_ns, now),
+        **_since_columns(commit.since.wall_ns, now),
     }
 
 
-def _wait(machine: Machine, now: Instant, wait: Wait) -> dict[str, Any]:
+def _wait_row(machine: Machine, now: Instant, wait: Wait) -> dict[str, Any]:
     request = wait.request
     op = "set" if isinstance(request, SetRange) else "wait"
 
     return {
-        **_who(wait.caller.process),
+        **_process_row(wait.caller.process),
         "op": "claim" if isinstance(request, ClaimRange) else op,
         "base": wait.base,
         "length": wait.end - wait.base,
-        **_since(wait.since.wall_ns, now),
+        **_since_columns(wait.since.wall_ns, now),
         "waits_for": sorted(machine.waits.blockers(wait)),
     }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch
     from memhub.core.instant import Instant
+    from memhub.core.range_table import TableState
 
 
 def make_engine(
@@ -28,6 +29,7 @@ def make_engine(
     arches: Mapping[str, Arch] | None,
     log: AuditLog | None,
     clock: Clock,
+    tables: Mapping[str, TableState] | None = None,
 ) -> Engine:
     """Make the machines that some descriptions describe, and the engine that serves them.
 
@@ -37,10 +39,11 @@ def make_engine(
         arches: architectures by name; None loads those that are installed.
         log: an open audit log, or None.
         clock: where time comes from.
+        tables: what machines begin with instead of what firmware left, by name.
 
     Raises:
-        ValueError: there is no machine, two have one name, the default is not one of them, or a
-            machine's description contradicts itself.
+        ValueError: there is no machine, two have one name, the default is not one of them, a
+            machine's description contradicts itself, or a table is not one of its machine's.
         ArchNotInstalled: a machine names an architecture that no plugin provides.
         OptionError: an option of an architecture is wrong.
     """
@@ -59,6 +62,8 @@ def make_engine(
 
         arch = known[take_text(f"machine {name!r}: arch", spec.arch)]
         machines[name] = Machine.make(checked_spec(spec, arch), arch)
+        if tables and name in tables:
+            _begin_at(machines[name], tables[name])
 
     if not machines:
         raise ValueError("a hub needs at least one machine")
@@ -73,6 +78,16 @@ def make_engine(
     take_kind("clock", clock, Clock)
 
     return Engine(machines, first, clock, log)
+
+
+def _begin_at(machine: Machine, start: TableState) -> None:
+    if machine.table is None:
+        raise ValueError(f"machine {machine.name!r} has no ranges to begin with")
+
+    try:
+        machine.table.begin_at(start)
+    except ValueError as error:
+        raise ValueError(f"machine {machine.name!r}: {error}") from None
 
 
 def record_starts(engine: Engine) -> None:
@@ -98,5 +113,11 @@ def attached_event(machine: Machine, now: Instant) -> events.Attached:
     state = table.state if table is not None else None
 
     return events.Attached(
-        spec.name, machine.arch.name, now, spec.cpu.phys_bits, state, describe_spec(spec)
+        spec.name,
+        machine.arch.name,
+        now,
+        spec.cpu.phys_bits,
+        state,
+        describe_spec(spec),
+        machine.generation,
     )

@@ -98,9 +98,9 @@ class Subscription:
         self._missed = 0
         self._news = anyio.Event()
         self._closed = False
-        self._stop = listen(self._take)
+        self._stop = listen(self._take_record)
 
-    def _wants(self, record: Mapping[str, Any]) -> bool:
+    def _wants_record(self, record: Mapping[str, Any]) -> bool:
         if record["event"] not in self._events:
             return False
 
@@ -117,15 +117,15 @@ class Subscription:
 
         return bool(record["base"] < hi and lo < record["base"] + record["length"])
 
-    def _take(self, record: dict[str, Any]) -> None:
-        if self._wants(record):
+    def _take_record(self, record: dict[str, Any]) -> None:
+        if self._wants_record(record):
             if len(self._kept) == self._kept.maxlen:
                 self._missed += 1
 
             self._kept.append(record)  # shared with other subscriptions until it is read
-            self._tell()
+            self._tell_reader()
 
-    def _tell(self) -> None:
+    def _tell_reader(self) -> None:
         self._news.set()
         if self.wake is not None:
             self.wake()
@@ -169,7 +169,7 @@ class Subscription:
         """Take no more events; what is held can still be read."""
         self._stop()
         self._closed = True
-        self._tell()
+        self._tell_reader()
 
     def __aiter__(self) -> Self:
         return self

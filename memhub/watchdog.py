@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: Longest time between two looks, seconds.
 _TICK: Final = 0.5
-#: Looks that must find one call under way, so that a process that was stopped is no reason.
+#: Looks that must find one call under way, since a process may have been stopped.
 _LOOKS: Final = 4
 #: Processor time that the process may use while this thread cannot run at all, in limits.
 _HELD: Final = 15
@@ -70,7 +70,9 @@ class DriverWatchdog:
         self._overdue_words = f"has not answered for {limit:g} s; it is stopped"
         self._looked = time.monotonic()
         self._loop_fd = -1
-        self._thread = threading.Thread(target=self._watch, name="driver watchdog", daemon=True)
+        self._thread = threading.Thread(
+            target=self._watch_calls, name="driver watchdog", daemon=True
+        )
         self._main = threading.main_thread().ident or 0
 
     def __enter__(self) -> Self:
@@ -121,11 +123,11 @@ class DriverWatchdog:
         """The same for a call that kept the thread from looking for the whole limit."""
         call = self._mark.call
         if call is not None and time.monotonic() - self._looked >= self._limit:
-            self._report(self._describe(call, self._overdue_words))
+            self._report_lines(self._describe_call(call, self._overdue_words))
             self._to_stop = call
             self._stop_call(number, frame)
 
-    def _watch(self) -> None:
+    def _watch_calls(self) -> None:
         # the kernel gives them to the main thread alone, which may have blocked them for a moment
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         seen, looks = None, 0
@@ -147,11 +149,11 @@ class DriverWatchdog:
                 self._end_process(call)
 
             if looks % self._overdue == 0:
-                words = self._describe(call, self._overdue_words)
+                words = self._describe_call(call, self._overdue_words)
                 self._to_stop = call
                 signal.pthread_kill(self._main, signal.SIGURG)
                 if looks == self._overdue:
-                    self._report(words)
+                    self._report_lines(words)
 
     def _wait_a_tick(self) -> None:
         """Hand signals on to the event loop for a tick, and note those that end the service."""
@@ -164,7 +166,7 @@ class DriverWatchdog:
                     with contextlib.suppress(OSError):  # full: it will wake up in any case
                         os.write(self._loop_fd, numbers)
 
-    def _describe(self, call: tuple[AskedDriver, str], what: str) -> list[str]:
+    def _describe_call(self, call: tuple[AskedDriver, str], what: str) -> list[str]:
         """What is to be said of a call, and where it is."""
         driver, method = call
         frame = sys._current_frames().get(self._main)  # noqa: SLF001 - the public way to it
@@ -172,7 +174,7 @@ class DriverWatchdog:
 
         return [f"{driver.named(method)}, {what}", *"".join(stack).splitlines()]
 
-    def _report(self, lines: list[str]) -> None:
+    def _report_lines(self, lines: list[str]) -> None:
         """Say some lines, and wait a second at most: it may be that nobody takes them."""
 
         def say() -> None:
@@ -186,5 +188,5 @@ class DriverWatchdog:
     def _end_process(self, call: tuple[AskedDriver, str]) -> None:
         """End the process; what was acknowledged is in the log, which is written synchronously."""
         what = "cannot be stopped; the service ends without closing its log"
-        self._report(self._describe(call, what))
+        self._report_lines(self._describe_call(call, what))
         os._exit(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -19,6 +20,11 @@ settings.register_profile(
     "campaign", _PATIENT, max_examples=_CAMPAIGN or 2000, derandomize=False, print_blob=True
 )
 settings.load_profile("campaign" if _CAMPAIGN else "memhub")
+
+# Where bytecode is not kept, each of the hundreds of processes that the tests start compiles memhub
+# anew, which takes a third of its time, and each worker of pytest-xdist compiles all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell's job in the background ignores SIGINT, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -41,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 #: Distributions whose module has another name.
-MODULES = {"ibis-framework": "ibis"}
+MODULES = {"ibis-framework": "ibis", "vl-convert-python": "vl_convert"}
 
 
 def distribution(requirement: str) -> str:

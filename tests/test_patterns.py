@@ -28,7 +28,9 @@ SIZES = (250, 1000, 4000, 16000)
 #: Of four times the text; in proportion it is 4, with the square of it 16.
 MOST = 10
 #: Seconds of processor time for one text; a sound pattern takes thousandths.
-LIMIT = 3.0
+LIMIT = 1.0
+#: The same for an import of a text of many lines.
+IMPORT_LIMIT = 3.0
 #: Below this, a measurement says nothing of growth.
 FLOOR = 0.004
 
@@ -79,16 +81,24 @@ def test_no_text_takes_a_pattern_longer_than_in_proportion(pattern: re.Pattern[A
         before = 0.0
         for size in SIZES:
             text = head + pump * (size // len(pump)) + tail
-            took = seconds(pattern, text.encode() if isinstance(pattern.pattern, bytes) else text)
-            assert before < FLOOR or took < MOST * before, (head, pump, tail, size, before, took)
+            allowed = LIMIT if before < FLOOR else MOST * before
+            encoded = text.encode() if isinstance(pattern.pattern, bytes) else text
+            took = seconds(pattern, encoded, allowed)
+            assert took < allowed, (head, pump, tail, size, before, took)
             before = took
 
 
-def seconds(pattern: re.Pattern[Any], text: Any) -> float:
-    """The least of some measurements, so that a busy machine cannot make it more."""
+def seconds(pattern: re.Pattern[Any], text: Any, allowed: float) -> float:
+    """The least of some measurements, so that a busy machine cannot make it more.
+
+    Two tell enough of a time that is allowed: the next text is compared with it.
+    """
     best = float("inf")
-    for _ in range(5):
-        with limit():
+    for number in range(5):
+        if number >= 2 and best < allowed:
+            break
+
+        with limit(LIMIT):
             start = time.process_time()
             pattern.search(text)
             pattern.fullmatch(text)
@@ -101,14 +111,14 @@ def seconds(pattern: re.Pattern[Any], text: Any) -> float:
 
 
 @contextlib.contextmanager
-def limit() -> Iterator[None]:
+def limit(most: float) -> Iterator[None]:
     """A pattern that would run for years is stopped: the matcher looks for signals."""
 
     def stop(*_: object) -> None:
         raise AssertionError("the pattern does not come to an end")
 
     before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, LIMIT)
+    signal.setitimer(signal.ITIMER_PROF, most)
     try:
         yield
     finally:
@@ -246,9 +256,9 @@ def test_a_slow_pattern_is_found(slow: str) -> None:
 )
 def test_a_hostile_line_does_not_hold_up_an_import(line: str) -> None:
     start = time.process_time()
-    with limit():
+    with limit(IMPORT_LIMIT):
         for text in (line, f"MTRR variable ranges enabled:\n{line}\n{line}"):
             with contextlib.suppress(ImportRefused):
                 import_dump(text)
 
-    assert time.process_time() - start < LIMIT
+    assert time.process_time() - start < IMPORT_LIMIT

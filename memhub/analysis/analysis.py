@@ -60,7 +60,12 @@ class Analysis:
         Raises:
             KeyError: there is none of this name.
         """
-        return Answer(self.views.all()[name])
+        from memhub.analysis.views import NAMES
+
+        if name not in NAMES:
+            raise KeyError(f"there is no view {name!r}; there are {', '.join(NAMES)}")
+
+        return Answer(getattr(self.views, name))
 
     def occupancy(self, by: Side = "machine") -> Answer:
         """How many slots were in use, and who held ranges for how long.
@@ -137,8 +142,11 @@ class Analysis:
             QueryRefused: it is not one SELECT, or DuckDB refuses it.
         """
         from memhub.analysis.sandbox import run_query
+        from memhub.analysis.views import NAMES
 
-        self.views.all()
+        for name in NAMES:
+            if name in query.lower():
+                getattr(self.views, name)
 
         return run_query(
             query,

@@ -17,14 +17,15 @@ Table = Any
 def hijacks(views: Views) -> Table:
     """Claims that were broken, and ranges that another process than their own changed.
 
-    A process that has the same name, and leaves the owner's label as it was, counts as the same.
+    `by` is null where the hub broke the claim itself. A process that has the same name, and leaves
+    the owner's label as it was, counts as the same.
     """
     t = views.records
     broken = t.filter((t.event == "claim.break") & t.errno.isnull() & t.start.notnull())
     breaks = broken.select(
         "machine", "base", "length", "time", "seq", "start", "log", "n",
         what=ibis.literal("break"), slot=ibis.null("int64"), victim=broken.process,
-        by=broken.holder.fill_null("(the hub)"), owner=ibis.null("string"), reason=broken.reason,
+        by=broken.holder, owner=ibis.null("string"), reason=broken.reason,
     )  # fmt: skip
     both = ibis.union(breaks, _overwritten(views).select(*breaks.columns))
 

@@ -55,5 +55,7 @@ def _left_behind(views: Views) -> Table:
     rows = last.filter(last.until_n.isnull()).semi_join(gone, who)
 
     return rows.mutate(
-        how=ibis.literal("left"), fence=ibis.null("uint64"), until_seq=ibis.null("int64")
+        how=ibis.literal("left"),
+        fence=ibis.null(views.records.fence.type()),
+        until_seq=ibis.null("int64"),
     )

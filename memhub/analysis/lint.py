@@ -187,7 +187,7 @@ def run_rules(analysis: Analysis, book: RuleBook, *, most: int = 100) -> LintRep
         try:
             table = rule.find(analysis)
             rows = table.limit(most).to_pyarrow().to_pylist()
-            counts[rule.name] = len(rows) if len(rows) < most else int(table.count().execute())
+            counts[rule.name] = len(rows) if len(rows) < most else _count(table)
             findings += [_finding(rule, row) for row in rows]
         except Exception as error:
             if not rule.source:
@@ -197,6 +197,12 @@ def run_rules(analysis: Analysis, book: RuleBook, *, most: int = 100) -> LintRep
             failures.append(PluginFailure(rule.source, "its rules", reason.split("\n")[0]))
 
     return LintReport(tuple(findings), counts, tuple(failures))
+
+
+def _count(table: Any) -> int:  # noqa: ANN401 - an Ibis table
+    (row,) = table.aggregate(rows=table.count()).to_pyarrow().to_pylist()
+
+    return int(row["rows"])
 
 
 def _finding(rule: Rule, row: Mapping[str, Any]) -> Finding:

@@ -180,16 +180,16 @@ def _add_log(
 
         new = _count_known(block, have)
         run.already += new
-        if new > 0 and block.records[new - 1]["seq"] == have:
+        if new > 0 and block.seqs[new - 1] == have:
             _check_same(source, have, chain.hash, block.digests[new - 1])
 
-        last = (block.digests[-1], block.records[-1]["seq"])
-        if new < len(block.records):
+        last = (block.digests[-1], block.seqs[-1])
+        if new < len(block.lines):
             if not packing.is_last(chain):
                 raise AuditError(source.name, _TOO_LATE)
 
             packing.add(block, chain, new)
-            run.added += len(block.records) - new
+            run.added += len(block.lines) - new
 
     packing.end()
     if chain is not None and last[1] < have:
@@ -235,14 +235,14 @@ def _find_chain(
 
 def _count_known(block: Block, have: int) -> int:
     """How many records of a block the set has."""
-    records = block.records
-    if records[0]["seq"] > have:
+    seqs = block.seqs
+    if seqs[0] > have:
         return 0
 
-    if records[-1]["seq"] <= have:
-        return len(records)
+    if seqs[-1] <= have:
+        return len(seqs)
 
-    return sum(1 for it in records if it["seq"] <= have)
+    return sum(1 for seq in seqs if seq <= have)
 
 
 def _hash_at(

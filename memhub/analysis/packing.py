@@ -8,8 +8,11 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
+
+import orjson
 
 from memhub.analysis.manifest import Chain, LogState, Manifest, PackedFile
 from memhub.analysis.spools import Converter, Spool
@@ -25,6 +28,9 @@ ALL_SPOOLS: Final = 512 << 20
 
 #: Files that are open at most.
 MAX_SPOOLS: Final = 128
+
+#: Names of machines that are remembered.
+MAX_NAMES: Final = 1 << 16
 
 #: Conversions that may wait.
 _WAITING: Final = 2
@@ -65,6 +71,7 @@ class Packing:
         self._waiting: list[Future[None]] = []
         self._log = LogState()
         self._begins = False
+        self._names: dict[bytes, str] = {}
         self._name = self._source = ""
 
     # Logs
@@ -98,26 +105,32 @@ class Packing:
             chain: which chain of the log they belong to.
             start: the index of the first that is taken.
         """
-        lines, records = block.lines[start:], block.records[start:]
-        last: Key | None = None
+        places = zip(block.machines, block.walls, strict=True)
         spool: Spool | None = None
-        for line, record in zip(lines, records, strict=True):
-            machine = record.get("machine")
-            if record["event"] in _CHANGES_START:
-                self._note_start(record)
-                last = None
+        name, begins, ends = b"", 0, 0
+        lines, seqs, parsed = block.lines, block.seqs, block.records
+        for index, (machine, wall) in enumerate(islice(places, start, None), start):
+            if index in parsed and parsed[index]["event"] in _CHANGES_START:
+                if spool is not None:
+                    spool.last = seqs[index - 1]
+                self._note_start(parsed[index])
+                spool = None
 
-            key = (machine, record["wall_ns"] // _DAY_NS)
-            if key != last or spool is None:
-                last = key
-                spool = self._spool(key, record, chain)
+            if spool is None or machine != name or not begins <= wall < ends:
+                if spool is not None:
+                    spool.last = seqs[index - 1]
 
-            spool.last = record["seq"]
-            spool.lines.append(line)
+                name, begins = machine, wall - wall % _DAY_NS
+                ends = begins + _DAY_NS
+                spool = self._spool((self._name_of(machine), wall // _DAY_NS), seqs[index], chain)
+                add = spool.lines.append
 
-        if records:
-            self._log.n += len(records)
-            chain.seq, chain.hash = records[-1]["seq"], block.digests[-1]
+            add(lines[index])
+
+        if spool is not None:
+            spool.last = seqs[-1]
+            self._log.n += len(lines) - start
+            chain.seq, chain.hash = seqs[-1], block.digests[-1]
 
         self._store()
 
@@ -140,6 +153,19 @@ class Packing:
         for spool in self._spools.values():
             spool.close()
         self._engine.close()
+
+    def _name_of(self, quoted: bytes) -> str | None:
+        """A machine's name, given as JSON."""
+        if not quoted:
+            return None
+
+        name = self._names.get(quoted)
+        if name is None:
+            name = str(orjson.loads(quoted))
+            if len(self._names) < MAX_NAMES:
+                self._names[quoted] = name
+
+        return name
 
     # Starts
 
@@ -171,19 +197,19 @@ class Packing:
 
     # Spools
 
-    def _spool(self, key: Key, record: dict[str, Any], chain: Chain) -> Spool:
+    def _spool(self, key: Key, seq: int, chain: Chain) -> Spool:
         """The spool of a record, with what is added to that."""
         machine, day = key
         place = key if self._divided else (None, 0)
         spool = self._spools.get(place)
         if spool is None:
-            spool = self._spools[place] = self._open(machine, day, record["seq"], chain)
+            spool = self._spools[place] = self._open(machine, day, seq, chain)
 
         start = self._log.starts.get(machine) if machine is not None else None
         if machine is not None and start is not None:
             spool.starts[machine] = start
             if self._begins:
-                spool.begun.append(record["seq"])
+                spool.begun.append(seq)
 
         self._begins = False
 

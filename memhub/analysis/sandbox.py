@@ -80,6 +80,7 @@ def _make_views(engine: Any, files: Sequence[str], views: Mapping[str, str]) -> 
 
 def _lock(engine: Any, files: Sequence[str]) -> None:  # noqa: ANN401 - duckdb's connection
     names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    engine.execute("SET enable_progress_bar = false")
     engine.execute(f"SET allowed_paths = [{names}]")
     engine.execute("SET enable_external_access = false")
     engine.execute("SET lock_configuration = true")

@@ -1,9 +1,8 @@
 """The lines of a log with their records, checked on the way, in blocks.
 
-This does what `memhub.audit.sound` does in about half the time, since each line is parsed once:
-a line that comes out the same again has no member twice, and whether its members are of their
-types is learned once for each shape of record. The log's own records, a file's first record, and
-every line that is not as it should be are left to ChainWalk.
+This does what `memhub.audit.sound` does in less than half the time, since most lines are not
+parsed: a line of a known shape is compared with the pattern of that. The log's own records, a
+file's first record, and every line that is not as it should be are left to ChainWalk.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from memhub.analysis.shapes import ShapeCheck
+from memhub.analysis.line_shapes import LineShapes
 from memhub.audit.chain import SEAL_SIZE
 from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
-from memhub.audit.line import MAX_LINE, MAX_VALUES, parse_object, parse_record
+from memhub.audit.line import MAX_LINE, parse_record
+from memhub.audit.schema import SCHEMA_VERSION
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.sound import DamagedLog
 from memhub.audit.source import DamagedSource, Source, open_source
@@ -25,9 +25,13 @@ from memhub.audit.verify import is_in_use
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     Progress = Callable[[int, int], None]
+
+#: How a sound line begins, given its `seq` and the hash before it, and ends, given its own.
+_START: Final = b'{"v":%d,"seq":%%d,"prev":"%%b","event":"' % SCHEMA_VERSION
+_END: Final = b',"hash":"%b"}'
 
 #: What may be wrong with the end of a log while its records so far are sound.
 _ENDS: Final = ("torn", "unsealed")
@@ -38,13 +42,27 @@ class Block(NamedTuple):
 
     Attributes:
         lines: without their newlines.
-        records: the record of each, without its `hash`.
+        seqs: the `seq` of each.
+        machines: the machine of each record as JSON, or nothing.
+        walls: `wall_ns` of each record.
         digests: the hash of each.
+        records: the records that were parsed, by their index: the first of a file, the log's own,
+            those with whole tables, and some more.
     """
 
     lines: list[bytes]
-    records: list[dict[str, Any]]
+    seqs: Sequence[int]
+    machines: list[bytes]
+    walls: list[int]
     digests: list[str]
+    records: dict[int, dict[str, Any]]
+
+
+class _NoRecord(Exception):
+    """Raised where a line is not a record."""
+
+    def __init__(self, line: int, rule: ValueError) -> None:
+        super().__init__(f"line {line} is not a record: {rule}")
 
 
 class SoundLines:
@@ -75,7 +93,7 @@ class SoundLines:
         self._verified = verified
         self._meter = Meter(self._files, progress)
         self._walk = ChainWalk(whole=self._folder)
-        self._shapes = ShapeCheck()
+        self._shapes = LineShapes()
         self._number = 0
         self._rest = b""
 
@@ -114,63 +132,70 @@ class SoundLines:
 
                 if len(self._rest) >= MAX_LINE:
                     self._have_looked_at(self._rest)
-                    raise ValueError(f"a line has at most {MAX_LINE} bytes")
+                    rule = ValueError(f"a line has at most {MAX_LINE} bytes")
+                    raise _NoRecord(self._number + 1, rule)
 
                 self._meter.tell(source)
         except DamagedSource as error:
             where = f"line {self._number + 1}"
             raise AuditError(source.name, f"audit log not read: {where}: {error}") from error
-        except ValueError as error:
-            where = f"line {self._number + 1}"
-            raise AuditError(source.name, f"{where} is not a record: {error}") from error
+        except _NoRecord as error:
+            raise AuditError(source.name, str(error)) from error
 
     def _check(self, lines: list[bytes]) -> Block:
-        walk, admit = self._walk, self._shapes.admit
-        records: list[dict[str, Any]] = []
-        digests: list[str] = []
-        loads, dumps, seal = orjson.loads, orjson.dumps, SEAL_SIZE
-        head, seq = walk.head, walk.seq
+        walk, match, seal = self._walk, self._shapes.match, SEAL_SIZE
+        block = Block(lines, [], [], [], [], {})
+        machine, wall, add_digest = block.machines.append, block.walls.append, block.digests.append
+        head, seq, first = walk.head.encode(), walk.seq, 0
         tree = None if walk.seals is None else walk.seals.tree
-        for line in lines:
+        for index, line in enumerate(lines):
             digest = sha256(line[:-seal]).hexdigest()
-            record: Any = None
-            try:
-                if len(line) <= MAX_VALUES:
-                    record = loads(line)
-                sound = (
-                    self._number
-                    and record["prev"] == head
-                    and record["seq"] == seq + 1
-                    and not record["event"].startswith("log.")
-                    and dumps(record) == line
-                    and record.popitem() == ("hash", digest)
-                )
-            except (ValueError, KeyError, TypeError, AttributeError):
-                sound = False
+            mark = digest.encode()
+            start = _START % (seq + 1, head)
+            found = None
+            # a file's first line says more than its record
+            if line.startswith(start) and line.endswith(_END % mark) and (index or self._number):
+                found = match(line, len(start), len(line) - seal)
 
-            if sound:
-                walk.offset += len(line) + 1
+            if found is not None:
+                moment, name = found.groups(b"")
+                wall(int(moment))
+                machine(name)
                 seq += 1
                 if tree is not None:
                     tree.append(line)
             else:
-                walk.head, walk.seq, walk.lines = head, seq, self._number
+                walk.head, walk.seq, walk.lines = head.decode(), seq, self._number + index
                 self._have_looked_at(line + b"\n")
-                record = parse_object(line)
-                record.pop("hash")
+                self._parse_line(line, index, block)
                 seq = walk.seq
                 tree = None if walk.seals is None else walk.seals.tree
 
-            admit(record, line)
-            self._number += 1
-            head = digest
-            records.append(record)
-            digests.append(digest)
+            if not index:
+                first = seq
 
-        walk.closed = walk.closed and records[-1]["event"].startswith("log.")
-        walk.head, walk.seq, walk.lines = head, seq, self._number
+            head = mark
+            add_digest(digest)
 
-        return Block(lines, records, digests)
+        last = block.records.get(len(lines) - 1)
+        walk.closed = walk.closed and last is not None and last["event"].startswith("log.")
+        self._number += len(lines)
+        walk.head, walk.seq, walk.lines = head.decode(), seq, self._number
+
+        return block._replace(seqs=range(first, seq + 1))
+
+    def _parse_line(self, line: bytes, index: int, block: Block) -> None:
+        """Parse a line that has no known shape, and learn that."""
+        try:
+            record = parse_record(line, typed=True)
+        except ValueError as error:
+            raise _NoRecord(self._number + index + 1, error) from error
+
+        self._shapes.learn(record)
+        block.records[index] = record
+        name = record.get("machine")
+        block.machines.append(b"" if name is None else orjson.dumps(name))
+        block.walls.append(record["wall_ns"])
 
     def _have_looked_at(self, text: bytes) -> None:
         """Have ChainWalk take a line."""
@@ -184,15 +209,15 @@ class SoundLines:
             raise DamagedLog(self.name, f"broken after {walk.records} records: {walk.broken}")
 
     def _parse(self, lines: list[bytes]) -> Block:
-        records, digests = [], []
-        for line in lines:
-            record = parse_record(line, typed=True)
-            self._shapes.admit(record, line)
-            digests.append(record.pop("hash"))
-            records.append(record)
-            self._number += 1
+        block = Block(lines, [], [], [], [], {})
+        for index, line in enumerate(lines):
+            self._parse_line(line, index, block)
 
-        return Block(lines, records, digests)
+        self._number += len(lines)
+        records = block.records.values()
+        block.digests.extend(it["hash"] for it in records)
+
+        return block._replace(seqs=[it["seq"] for it in records])
 
     def _end(self, *, in_use: bool) -> None:
         walk = self._walk

@@ -101,6 +101,7 @@ class Converter:
             config={"temp_directory": str(folder), "memory_limit": memory, "threads": 2}
         )
         self._engine.execute("SET preserve_insertion_order = true")
+        self._engine.execute("SET enable_progress_bar = false")
 
     def convert(self, spool: Spool, into: Path) -> None:
         """Write the lines of a closed spool as Parquet and delete their file.

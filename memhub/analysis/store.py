@@ -80,6 +80,7 @@ class Store:
         ibis = require_package("ibis")
         spill = str(Path(self.folder, "spill"))
         backend = ibis.duckdb.connect(temp_directory=spill, memory_limit=self._memory)
+        backend.con.execute("SET enable_progress_bar = false")
         backend.read_parquet(
             self.files, table_name="records", hive_partitioning=False, union_by_name=True
         )

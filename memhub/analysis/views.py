@@ -20,6 +20,11 @@ from memhub.analysis.columns import MACHINE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: The views.
+NAMES: Final = (
+    "records", "requests", "changes", "tenures", "holdings", "claims", "waits", "ends",
+)  # fmt: skip
+
 #: The sides of a change.
 _CONTENT: Final = ("base", "length", "flags", "owner")
 
@@ -62,9 +67,7 @@ class Views:
 
     def all(self) -> dict[str, Table]:
         """Each view by its name."""
-        names = ("records", "requests", "changes", "tenures", "holdings", "claims", "waits")
-
-        return {name: getattr(self, name) for name in (*names, "ends")}
+        return {name: getattr(self, name) for name in NAMES}
 
     @_view
     def requests(self) -> Table:

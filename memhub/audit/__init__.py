@@ -1,13 +1,27 @@
 """The audit log: written by `AuditLog`, checked by `verify`, read by `read_records`.
 
-chain    how lines are hashed and linked       sink    the file: locked, appended to, cut back
-logger   the structlog processors               tail    what a file to be continued ends in
-log      AuditLog, the writer                   verify  where a chain breaks
-schema   every field and event                  reader  records and counts
-line     what a line may hold                   source  files, pipes and gzip, read once
-place    whether the path leads to the file     select  which records a question is about
-rebuild  machines from records                  sound   records, their chain checked on the way
-travel   what the machines were at a moment     states  that as a value
+Writing
+  log, opening    AuditLog, and where it writes      writer       records, chained and handed over
+  own_records     the records about the log itself   keeping      when segments end and are sealed
+  sink, place     the file, and where its path leads tail         the end of a file to be continued
+  folder          segments, locked and compressed    sealing      the tree over a log, and its seals
+Reading
+  segments        the files of a log                 source       files and pipes, decompressed
+  line, reader    what a line may hold; records      select       which records a question is about
+  snapshots       where reading can begin
+Checking
+  verify          a verdict on a log                 chain_walk   one pass over its lines
+  line_batch      many lines at once                 verify_jobs  on several cores
+  line_fault, damage, look_ahead                     what is wrong, and what was done
+  sound           records, checked on the way        seal_check   whether seals hold
+Seals
+  merkle, merkle_check, signed_note, note_keys, checkpoint, tlog_proof, seal_text    the formats
+  prove           that one record is in a log
+Machines
+  rows            facts to rows and back             rebuild      machines from records
+  travel, states  the machines at a moment           blame, diff  why, and what differs
+  restore         what a hub begins with that goes on where a log ended
+schema, fields, chain, failure                       what all of these share
 """
 
 from __future__ import annotations
@@ -15,6 +29,7 @@ from __future__ import annotations
 from memhub.audit.chain import Mark as Mark
 from memhub.audit.damage import Break as Break
 from memhub.audit.failure import AuditError as AuditError
+from memhub.audit.keeping import Keeping as Keeping
 from memhub.audit.log import AuditLog as AuditLog
 from memhub.audit.reader import Summary as Summary
 from memhub.audit.reader import read_lines as read_lines
@@ -41,6 +56,7 @@ __all__ = (
     "DamagedLog",
     "Durability",
     "EndedFile",
+    "Keeping",
     "MachineState",
     "Mark",
     "RecoveredTail",

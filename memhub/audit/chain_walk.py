@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from memhub.audit.chain import GENESIS, SEAL_SIZE, digest_of, seal_of
 from memhub.audit.damage import Break, Fault
-from memhub.audit.line import MAX_LINE, MAX_VALUES, check_size, show_value
+from memhub.audit.line import MAX_LINE, show_value
+from memhub.audit.line_batch import BATCH, check_batch
 from memhub.audit.line_fault import find_fault, find_header_fault, is_integer, parse_line
-from memhub.audit.schema import SCHEMA_VERSION
+from memhub.audit.look_ahead import LookAhead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memhub.audit.damage import Damage
+    from memhub.audit.line_batch import SoundLines
     from memhub.audit.note_keys import VerifierKey
     from memhub.audit.seal_check import SealCheck
 
@@ -32,6 +31,7 @@ class ChainWalk:
         wanted: a record's hash that has to be in the chain, or None.
         keys: whose signatures a seal may have; none takes the key that the log names itself.
         whole: whether the pass begins with the log's first record.
+        anywhere: whether it may begin with any record; then seals are not checked.
 
     Attributes:
         seq: number of the last record that verifies.
@@ -50,7 +50,12 @@ class ChainWalk:
     """
 
     def __init__(
-        self, wanted: str | None = None, keys: Sequence[VerifierKey] = (), *, whole: bool = True
+        self,
+        wanted: str | None = None,
+        keys: Sequence[VerifierKey] = (),
+        *,
+        whole: bool = True,
+        anywhere: bool = False,
     ) -> None:
         self.wanted = wanted
         self.head = GENESIS
@@ -68,19 +73,18 @@ class ChainWalk:
         self.notes: list[str] = []
         self._keys = keys
         self._whole = whole
+        self._anywhere = anywhere
         self._file: str | None = None
-        self._probe = b""
-        self._probe_rest = b""
+        self._looking: LookAhead | None = None
 
     @property
     def records(self) -> int:
         """How many records verify."""
         return self.seq - self.first_seq + 1
 
-    @property
-    def probing(self) -> bool:
+    def is_probing(self) -> bool:
         """Whether a record that is not in its place is still looked for."""
-        return bool(self._probe)
+        return self._looking is not None
 
     def begin_file(self, name: str) -> None:
         """Go on in a file of the log."""
@@ -97,14 +101,14 @@ class ChainWalk:
     def feed(self, block: bytes) -> None:
         """Check the lines that `block` completes."""
         self.taken += len(block)
-        if self._probe:
+        if self.is_probing():
             self._look_ahead(block)
             return
 
         lines = (self.rest + block).split(b"\n")
         self.rest = lines.pop()
         looked_at = self._check_lines(lines)
-        if self.probing:
+        if self.is_probing():
             self._look_ahead(b"\n".join((b"", *lines[looked_at:], self.rest)))
         elif self.broken is None and len(self.rest) >= MAX_LINE:
             most, why = f"at most {MAX_LINE} bytes", "a line has no end"
@@ -112,67 +116,89 @@ class ChainWalk:
 
     def _check_lines(self, lines: list[bytes]) -> int:
         """Check whole lines; the answer is how many were looked at."""
-        head, seq, number, offset = self.head, self.seq, self.lines, self.offset
-        loads, dumps, wanted, seal = orjson.loads, orjson.dumps, self.wanted, SEAL_SIZE
-        tree = None if self.seals is None else self.seals.tree
-        for index, line in enumerate(lines):
-            digest = sha256(line[:-seal]).hexdigest()
-            record: Any = None
-            try:
-                if len(line) > MAX_VALUES:
-                    check_size(line)
-                record = loads(line)
-                event = record["event"]
-                own = event.startswith("log.")
-                # a line that comes out the same again has no member twice and ends in its hash
-                sound = (
-                    record["prev"] == head
-                    and record["seq"] == seq + 1
-                    and type(record["seq"]) is type(record["v"]) is int
-                    and record["v"] == SCHEMA_VERSION
-                    and dumps(record) == line
-                    and record.popitem() == ("hash", digest)
-                )
-            except (ValueError, KeyError, TypeError, AttributeError):
-                sound = False
+        for first in range(0, len(lines), BATCH):
+            some = lines[first : first + BATCH]
+            hashes = check_batch(some, self.seq, self.head) if self.lines else None
+            if hashes is not None:
+                self._take_sound(some, hashes)
+                continue
 
-            if not sound or not number:
-                self.head, self.seq, self.lines, self.offset = head, seq, number, offset
-                self._look(line)
-                if self.broken:
-                    return index + 1
-
-                seq, head = self.seq, self.head
-                tree = None if self.seals is None else self.seals.tree
-
-            if own and not self._take_own(event, record, seq, number + 1):
-                self.head, self.seq, self.lines, self.offset = head, seq, number, offset
-                assert self.seals is not None
-                assert self.seals.fault is not None
-                self._break(self.seals.fault.as_fault(), record)
-                return index + 1
-
-            if not own:
-                self.closed = False
-
-            head = digest
-            seq += 1
-            number += 1
-            offset += len(line) + 1
-            if tree is not None:
-                tree.append(line)
-
-            if digest == wanted:
-                self.head_seq = seq
-
-        self.head, self.seq, self.lines, self.offset = head, seq, number, offset
+            for index, line in enumerate(some):
+                self._check_line(line)
+                if self.broken is not None:
+                    return first + index + 1
 
         return len(lines)
 
-    def _take_own(self, event: str, record: dict[str, Any], before: int, line: int) -> bool:
+    def _take_sound(self, lines: list[bytes], hashes: list[str]) -> None:
+        """Go past lines that are sound, none of which is about the log itself."""
+        if self.seals is not None:
+            append = self.seals.tree.append
+            for line in lines:
+                append(line)
+
+        if self.wanted in hashes:
+            self.head_seq = self.seq + 1 + hashes.index(self.wanted)
+
+        self.closed = False
+        self.head = hashes[-1]
+        self.seq += len(lines)
+        self.lines += len(lines)
+        self.offset += sum(map(len, lines)) + len(lines)
+
+    def pass_sound(self, lines: SoundLines) -> bool:
+        """Go past lines that were checked elsewhere, if they follow here.
+
+        Returns:
+            whether they do; if not, they are to be fed.
+        """
+        if not self.lines or self.rest or (lines.seq, lines.prev) != (self.seq, self.head):
+            return False
+
+        if self.seals is not None:
+            append = self.seals.tree.append_leaf
+            for first in range(0, len(lines.leaves), 32):
+                append(lines.leaves[first : first + 32])
+
+        if lines.found is not None:
+            self.head_seq = self.seq + 1 + lines.found
+
+        self.closed = False
+        self.head = lines.head
+        self.seq += lines.lines
+        self.lines += lines.lines
+        self.offset += lines.size
+        self.taken += lines.size
+
+        return True
+
+    def _check_line(self, line: bytes) -> None:
+        record = self._look(line)
+        if record is None or self.broken is not None:
+            return
+
+        if not record["event"].startswith("log."):
+            self.closed = False
+        elif not self._take_own(record):
+            assert self.seals is not None and self.seals.fault is not None  # noqa: PT018
+            self._break(self.seals.fault.as_fault(), record)
+            return
+
+        self.head = digest_of(line)
+        self.seq += 1
+        self.lines += 1
+        self.offset += len(line) + 1
+        if self.seals is not None:
+            self.seals.tree.append(line)
+
+        if self.head == self.wanted:
+            self.head_seq = self.seq
+
+    def _take_own(self, record: dict[str, Any]) -> bool:
         """Keep what the log's own records say; whether a seal holds."""
+        event, line = record["event"], self.lines + 1
         if event == "log.seal":
-            return self.seals is None or self.seals.take(record, before)
+            return self.seals is None or self.seals.take(record, self.seq)
 
         if event == "log.resume" and not self.closed:
             self.notes.append(f"{self._place(line)}: continued without a log.close before it")
@@ -190,11 +216,14 @@ class ChainWalk:
 
     # A line that is not as it should be, or is a file's first
 
-    def _look(self, line: bytes) -> None:
+    def _look(self, line: bytes) -> dict[str, Any] | None:
         """Find what is wrong with a line, if anything, and take what a file's first one says."""
         first = self.lines == 0
+        anywhere = self._anywhere and self.seq == 0
         record, fault = parse_line(line)
-        if record is not None and first:
+        if record is not None and anywhere:
+            self._begin_in_the_middle(record)
+        elif record is not None and first:
             fault = find_header_fault(line, record, first=self.seq == 0, whole=self._whole)
             if fault is None and self.seq == 0 and not self._whole:
                 self._begin_in_the_middle(record)
@@ -205,14 +234,17 @@ class ChainWalk:
         if fault is not None:
             self._break(fault, record)
             if fault.damage == "missing":
-                self._look_for(self.seq + 1)
-        elif record is not None and first:
+                self._looking = LookAhead(self.seq + 1)
+        elif record is not None and first and not anywhere:
             self._take_header(record)
+
+        return record
 
     def _begin_in_the_middle(self, record: dict[str, Any]) -> None:
         """Take the place of a log's later file from its first record."""
         seq, prev = record.get("seq"), record.get("prev")
-        if record["event"] == "log.segment" and is_integer(seq) and isinstance(prev, str):
+        fits = record.get("event") == "log.segment" or self._anywhere
+        if fits and is_integer(seq) and isinstance(prev, str):
             self.seq, self.head, self.first_seq = seq - 1, prev, seq
             self.notes.append(
                 f"begins with record {seq}; the record before it has the hash {show_value(prev)}"
@@ -226,6 +258,9 @@ class ChainWalk:
             return
 
         self.log_id = log_id
+        if self._anywhere:
+            return
+
         if self.seals is None and (record.get("key") is not None or self._keys):
             self._begin_seals(record)
 
@@ -253,21 +288,11 @@ class ChainWalk:
             self._file,
         )
 
-    # A record that is not in its place
-
-    def _look_for(self, seq: int) -> None:
-        self._probe = b'\n{"v":%d,"seq":%d,' % (SCHEMA_VERSION, seq)
-        self._probe_rest = b""
-
     def _look_ahead(self, block: bytes) -> None:
-        """Look in what follows a break for the record that should have been there."""
-        assert self.broken is not None
-        data = self._probe_rest + block
-        if self._probe in data:
-            self._probe = b""
+        if self._looking is not None and self._looking.feed(block):
+            assert self.broken is not None
+            self._looking = None
             self.broken = replace(self.broken, damage="reordered")
-        else:
-            self._probe_rest = data[-len(self._probe) :]
 
     # The end
 
@@ -277,7 +302,7 @@ class ChainWalk:
         Args:
             in_use: whether a writer has it open, so that more is to come.
         """
-        self._probe = b""
+        self._looking = None
         if self.broken:
             return
 
@@ -286,8 +311,8 @@ class ChainWalk:
         elif self.rest:
             self._break_torn()
         elif not self.lines and not self.seq:
-            due, why = "a log.open record", "the log is empty"
-            self._break(Fault("empty", due, "nothing", why, "cut"))
+            due = "a log.open record"
+            self._break(Fault("empty", due, "nothing", "the log is empty", "cut"))
 
         if self.broken is None and self.wanted and self.head_seq is None:
             why = "records are missing from the end, or the chain was rewritten"
@@ -306,7 +331,7 @@ class ChainWalk:
 
     def _finish_seals(self, *, in_use: bool) -> None:
         assert self.seals is not None
-        sealed, behind = self.seals.size, self.seq - self.seals.seal_seq
+        behind = self.seq - self.seals.seal_seq
         self.notes += self.seals.notes
         if not behind:
             return
@@ -315,12 +340,11 @@ class ChainWalk:
             self.notes.append(f"{behind} records behind the last seal; the log is in use")
             return
 
-        why = (
-            f"the log has {behind} records behind its last seal: it was cut, or its writer was "
-            "killed"
-        )
+        why = f"the log has {behind} records behind its last seal"
         if not self.seals.seal_seq:
-            why = "the log should be sealed and has no seal: it was cut, or its writer was killed"
+            why = "the log should be sealed and has no seal"
 
-        due, found = "a seal at the end", f"{sealed} sealed records"
-        self._break(Fault("unsealed", due, found, why, "cut"))
+        why += ": it was cut, or its writer was killed"
+
+        found = f"{self.seals.size} sealed records"
+        self._break(Fault("unsealed", "a seal at the end", found, why, "cut"))

@@ -61,9 +61,8 @@ class AuditLog:
         self.recovered: RecoveredTail | None = tail.torn
         self.writer = RecordWriter(sink, tail, processors)
         self.writer.sealer = place.sealer
-        self._own = OwnRecords(
-            self.writer, clocks, tail.log_id or log_id or uuid.uuid4().hex, header
-        )
+        identity = tail.log_id or log_id or uuid.uuid4().hex
+        self._own = OwnRecords(self.writer, clocks, identity, header)
 
     @classmethod
     def open(
@@ -205,7 +204,7 @@ class AuditLog:
             whether it did: not where there is no key, or nothing new.
 
         Raises:
-            AuditError: what was pending, or the seal, could not be written.
+            AuditError: it could not be written.
         """
         return self._own.seal()
 
@@ -216,14 +215,16 @@ class AuditLog:
             rows: what the next segment begins with, behind its `log.segment` record.
 
         Raises:
-            AuditError: EINVAL, the log is no folder; or what was pending or the next segment
-                could not be written, and this one goes on.
+            AuditError: EINVAL: the log is no folder; or the next segment could not be written,
+                and this one goes on.
         """
         old, folder = self.writer.require_sink(), self.folder
         if folder is None:
             raise AuditError(self.path, "a log of one file has no next segment", errno.EINVAL)
 
-        self.flush()
+        if self.misplaced is None:
+            self.flush()
+
         sink = old.open_beside(folder.following)
         try:
             self._go_on_in(sink, folder.number + 1, rows)
@@ -236,7 +237,13 @@ class AuditLog:
 
     def _go_on_in(self, sink: FileSink, number: int, rows: Iterable[Mapping[str, Any]]) -> None:
         old = self.writer.require_sink()
-        self._own.end_segment(number)
+        try:
+            self._own.end_segment(number)
+        except AuditError:
+            if self.misplaced is None:
+                raise
+
+            self.writer.forget()  # a segment that was deleted or cut takes no end
         left = Tail(self.seq, self.head, self.log_id, closed=True)
         self.writer.stand_at(sink, left)
         try:
@@ -330,12 +337,11 @@ class AuditLog:
 
     def _end_file(self) -> bool:
         """Write `log.close` if the file takes it; one that was deleted does not."""
-        try:
+        with contextlib.suppress(AuditError):
             self._own.close()
-        except AuditError:
-            return False
+            return True
 
-        return True
+        return False
 
     def _stand_at(self, sink: FileSink, tail: Tail) -> None:
         """Let the chain go on in a file from where that ends."""

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
-from memhub.audit.segments import log_files
+from memhub.audit.segments import Meter, log_files
 from memhub.audit.select import EVERYTHING, Selection
 from memhub.audit.source import DamagedSource, open_source, split_lines
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from memhub.audit.snapshots import Start
+    from memhub.audit.source import Source
 
 #: The most different names that one counter of a Summary keeps, and the longest.
 MAX_NAMES: Final = 1 << 16
@@ -24,7 +27,9 @@ MAX_NAME: Final = 256
 OTHERS: Final = "(others)"
 
 
-def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterator[dict[str, Any]]:
+def read_records(
+    path: str | os.PathLike[str], *, typed: bool = False, start: Start | None = None
+) -> Iterator[dict[str, Any]]:
     """Iterate over the records of a log, in order.
 
     A last line without its newline is left out: it is being written, or was never finished.
@@ -35,42 +40,71 @@ def read_records(path: str | os.PathLike[str], *, typed: bool = False) -> Iterat
             compressed with gzip or zstd.
         typed: whether to refuse a record too that lacks a member which every record has, or has
             one of another type than the schema says. `memhub.audit.schema.problems` tells more.
+        start: where to begin; None for the beginning.
 
     Raises:
         AuditError: it cannot be read, or a line is not a record: not one JSON object, too large,
             with a member twice or a number beyond 64 bits, of another schema version, or with a
             list or an object where the schema has a single value. It names the line.
     """
-    return (record for _, record in read_lines(path, typed=typed))
+    files = (log_files(path), 0) if start is None else start
+
+    return (record for _, record in _read_files(*files, typed=typed))
 
 
 def read_lines(
-    path: str | os.PathLike[str], *, typed: bool = False
+    path: str | os.PathLike[str],
+    *,
+    typed: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Iterate over the lines of a log, without their newlines, and the records that they hold.
 
     Args:
         path: as for `read_records`.
         typed: likewise.
+        progress: called with the bytes done and the bytes in all, as they are on the disk, once a
+            block; not for a pipe.
 
     Raises:
         AuditError: as `read_records` does.
     """
-    for file in log_files(path):
-        yield from _read_file(file, typed=typed)
+    return _read_files(log_files(path), 0, typed=typed, progress=progress)
 
 
-def _read_file(path: str, *, typed: bool) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def _read_files(
+    files: Sequence[str],
+    offset: int,
+    *,
+    typed: bool,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    meter = Meter(files, progress)
+    for file in files:
+        yield from _read_file(file, offset, meter, typed=typed)
+        offset = 0
+
+
+def _read_file(
+    path: str, offset: int, meter: Meter, *, typed: bool
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
     number = 1
     with open_source(path) as source:
         try:
-            for number, line in enumerate(split_lines(source.blocks()), 1):
+            blocks = _tell_blocks(source, offset, meter)
+            for number, line in enumerate(split_lines(blocks), 1):
                 yield line, parse_record(line, typed=typed)
                 number += 1
         except DamagedSource as error:
             raise AuditError(source.name, f"audit log not read: line {number}: {error}") from error
         except ValueError as error:
             raise AuditError(source.name, f"line {number} is not a record: {error}") from error
+
+
+def _tell_blocks(source: Source, offset: int, meter: Meter) -> Iterator[bytes]:
+    for block in source.blocks(offset):
+        yield block
+        meter.tell(source)
 
 
 #: Counters of a Summary and the field that each counts.
@@ -116,19 +150,25 @@ class Summary:
     owners: Counter[str] = field(default_factory=Counter)
 
 
-def summary(path: str | os.PathLike[str], selection: Selection = EVERYTHING) -> Summary:
+def summary(
+    path: str | os.PathLike[str],
+    selection: Selection = EVERYTHING,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
     """Count a log's records by event, operation, errno, machine, process and owner.
 
     Args:
         path: as for `read_records`.
         selection: which records are counted; all if not given.
+        progress: as for `read_lines`.
 
     Raises:
         AuditError: as `read_records` does for typed records.
     """
     total = Summary()
     counters = [(getattr(total, name), key) for name, key in _COUNTED.items()]
-    for record in read_records(path, typed=True):
+    for _, record in read_lines(path, typed=True, progress=progress):
         if not selection.matches(record):
             continue
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"([0-9]{8,18})\.jsonl(\.zst|\.gz)?")
 
+#: Bytes on the disk from which processes are worth their start.
+_LARGE: Final = 16 << 20
+
 
 class Segment(NamedTuple):
     """One file of a folder.
@@ -111,6 +114,21 @@ def is_folder_in_use(path: str | os.PathLike[str]) -> bool:
         os.close(fd)
 
     return False
+
+
+def choose_jobs(path: str | os.PathLike[str], wanted: int | None = None) -> int:
+    """How many processes are to check a log.
+
+    Args:
+        path: the log.
+        wanted: what the caller asks for; None for one on each core where the log is large.
+    """
+    if wanted is not None:
+        return wanted
+
+    large = sum(map(_size_of, log_files(path))) >= _LARGE
+
+    return len(os.sched_getaffinity(0)) if large else 1
 
 
 class Meter:

@@ -8,12 +8,13 @@ from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
+from memhub.audit.snapshots import Start
 from memhub.audit.source import DamagedSource, open_source
 from memhub.audit.verify import is_in_use
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from memhub.audit.source import Source
 
@@ -33,7 +34,7 @@ class SoundLog:
         path: a file, which may be in use, a folder of segments, a pipe, or `-` for standard
             input; it may be compressed, as for `read_records`.
         progress: called with the bytes done and the bytes in all, once a block; not for a pipe.
-        files: these of its segments alone; None reads all.
+        start: where to begin; None for the beginning. The chain is checked from there on.
 
     Attributes:
         name: what the log is called in messages.
@@ -45,13 +46,13 @@ class SoundLog:
         self,
         path: str | os.PathLike[str],
         progress: Callable[[int, int], None] | None = None,
-        files: Sequence[str] | None = None,
+        start: Start | None = None,
     ) -> None:
         self.torn: str | None = None
         self.name = log_name(path)
         self._path = path
-        self._files = log_files(path) if files is None else files
-        self._whole = files is None
+        self._start = Start(tuple(log_files(path)), 0) if start is None else start
+        self._whole = start is None
         self._progress = progress
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -63,9 +64,9 @@ class SoundLog:
             DamagedLog: the chain breaks here, or the log has no record.
             AuditError: it cannot be read, or a member of a record is not of its type.
         """
-        files, folder = self._files, is_folder(self._path)
-        walk, meter = ChainWalk(whole=folder and self._whole), Meter(files, self._progress)
-        in_use = False
+        files, folder, offset = self._start.files, is_folder(self._path), self._start.offset
+        walk = ChainWalk(whole=folder and self._whole, anywhere=not self._whole)
+        meter, in_use = Meter(files, self._progress), False
         for file in files:
             with open_source(file) as source:
                 if folder:
@@ -73,7 +74,8 @@ class SoundLog:
                 else:
                     self.name = source.name
 
-                yield from self._records_of(source, walk, meter)
+                yield from self._records_of(source, walk, meter, offset)
+                offset = 0
                 in_use = is_folder_in_use(self._path) if folder else is_in_use(source)
 
             if file != files[-1]:
@@ -83,11 +85,11 @@ class SoundLog:
         self._end(walk, in_use=in_use)
 
     def _records_of(
-        self, source: Source, walk: ChainWalk, meter: Meter
+        self, source: Source, walk: ChainWalk, meter: Meter, offset: int
     ) -> Iterator[dict[str, Any]]:
         number, rest = 0, b""
         try:
-            for block in source.blocks():
+            for block in source.blocks(offset):
                 lines = (rest + block).split(b"\n")
                 rest = lines.pop()
                 walk.feed(block)

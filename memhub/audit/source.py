@@ -69,15 +69,24 @@ class Source:
         self._unpack = None if kind is None else _find_unpacker(kind, name)
         self._first = first
 
-    def blocks(self) -> Iterator[bytes]:
+    def blocks(self, offset: int = 0) -> Iterator[bytes]:
         """The log's bytes, a block at a time. A file that grows meanwhile still ends.
+
+        Args:
+            offset: bytes of the log that are left out first.
 
         Raises:
             DamagedSource: the compressed data are damaged or end early.
         """
-        stored = self._stored()
+        if self._unpack is not None:
+            return _skip(self._unpack(self._stored()), offset)
 
-        return stored if self._unpack is None else self._unpack(stored)
+        if offset and self.size is not None:
+            self._file.seek(offset)
+            self._first, self.taken = b"", offset
+            offset = 0
+
+        return _skip(self._stored(), offset)
 
     def _stored(self) -> Iterator[bytes]:
         if self._first:
@@ -104,6 +113,14 @@ class Source:
         self.taken += len(block)
 
         return block
+
+
+def _skip(blocks: Iterator[bytes], offset: int) -> Iterator[bytes]:
+    for block in blocks:
+        if offset < len(block):
+            yield block[offset:] if offset else block
+
+        offset = max(0, offset - len(block))
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.audit.failure import AuditError
 from memhub.audit.reader import read_records
+from memhub.audit.snapshots import find_start
 from memhub.audit.sound import SoundLog
 from memhub.audit.source import STANDARD_INPUT
 from memhub.audit.states import State, state_of, time_text
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from memhub.audit.rebuild import Rebuilder
+    from memhub.audit.snapshots import Start
     from memhub.core.driver import Arch
 
     Record = Mapping[str, Any]
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     At = int | datetime | None
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+#: Up to how many moments each is reached by its own shortest way.
+_FEW: Final = 2
 
 #: How many machines without a beginning are named.
 _NAMED_MAX: Final = 16
@@ -72,7 +78,7 @@ class _Moment(NamedTuple):
             raise AuditError(name, f"{wanted} is not in the log, which {ends}")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Travel:
     """One reading of a log.
 
@@ -81,12 +87,14 @@ class Travel:
         arches: architectures by name; None loads those that are installed.
         verified: whether the chain is checked. Without that, what a log says is taken as it is.
         progress: called with the bytes done and the bytes in all; not for a pipe.
+        start: where reading begins; None for the beginning.
     """
 
     path: str | os.PathLike[str]
     arches: Mapping[str, Arch] | None = None
     verified: bool = True
     progress: Callable[[int, int], None] | None = None
+    start: Start | None = None
     _last: Record | None = None
     _at: Instant | None = None
     _orphans: dict[str, int] | None = None
@@ -103,11 +111,27 @@ class Travel:
     def states(self, moments: Sequence[At]) -> list[State]:
         """The machines at some moments, in the order in which these are given.
 
+        One or two moments are reached from the last snapshot before each, and the chain is
+        checked from there on. For more, the log is read once from its start.
+
         Raises:
             DamagedLog: the chain breaks before a moment.
             AuditError: the log cannot be read up to there, or does not reach there.
         """
-        pending, found = dict(enumerate(map(_Moment.of, moments))), dict[int, State]()
+        if len(moments) <= _FEW and _can_be_read_again(self.path):
+            return [self._travel_to(_Moment.of(at)) for at in moments]
+
+        return self._pass([_Moment.of(at) for at in moments])
+
+    def _travel_to(self, moment: _Moment) -> State:
+        """The machines at a moment, by the shortest way."""
+        start = find_start(self.path, moment.is_before)
+        near = Travel(self.path, self.arches, self.verified, self.progress, start)
+
+        return near._pass([moment])[0]
+
+    def _pass(self, moments: Sequence[_Moment]) -> list[State]:
+        pending, found = dict(enumerate(moments)), dict[int, State]()
         with self.rebuilder() as rebuilder:
             records = self._records()
             while pending:
@@ -128,14 +152,21 @@ class Travel:
 
         return [found[index] for index in range(len(moments))]
 
-    def records_until(self, at: At) -> Iterator[Record]:
+    def records_until(self, at: At, *, shortly: bool = False) -> Iterator[Record]:
         """The records up to a moment; each is to be given to `apply`.
+
+        Args:
+            at: the moment.
+            shortly: whether to begin at the last snapshot before it, where there is one.
 
         Raises:
             DamagedLog: as for `states`.
             AuditError: likewise.
         """
         moment = _Moment.of(at)
+        if shortly and self.start is None and _can_be_read_again(self.path):
+            self.start = find_start(self.path, moment.is_before)
+
         for record in self._records():
             if moment.is_before(record):
                 self._check(moment, record)
@@ -215,11 +246,16 @@ class Travel:
 
     def _records(self) -> Iterator[Record]:
         if not self.verified:
-            return read_records(self.path, typed=True)
+            return read_records(self.path, typed=True, start=self.start)
 
-        self._sound = SoundLog(self.path, self.progress)
+        self._sound = SoundLog(self.path, self.progress, self.start)
 
         return self._sound.records()
+
+
+def _can_be_read_again(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a file or folder, and not a pipe."""
+    return os.fspath(path) != STANDARD_INPUT and (Path(path).is_file() or Path(path).is_dir())
 
 
 def _is_own(record: Record) -> bool:

@@ -74,7 +74,7 @@ def _open_null(flags: int, mode: str) -> TextIO:
 
 def _run_explained(arguments: list[str]) -> int:
     try:
-        return _run(arguments)
+        return _run_command(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except (BrokenPipeError, OutputFailed):
@@ -93,9 +93,9 @@ def _run_explained(arguments: list[str]) -> int:
         return code
 
 
-def _run(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-") or arguments[0] not in COMMANDS:
-        return _overview(arguments)
+        return _print_overview(arguments)
 
     name = arguments[0]
     module = import_module(f"memhub.cli.{COMMANDS[name].module}")
@@ -104,7 +104,7 @@ def _run(arguments: list[str]) -> int:
     return int(module.command(parser, arguments[1:]))
 
 
-def _overview(arguments: list[str]) -> int:
+def _print_overview(arguments: list[str]) -> int:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {it.summary}" for name, it in COMMANDS.items())
     parser = CommandParser(

@@ -6,6 +6,8 @@ from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
 from memhub.cli.failures import CommandFailed
+from memhub.shipping.sentence import extent as extent
+from memhub.shipping.sentence import size as size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,17 +88,3 @@ def amount(text: str) -> int:
         raise CommandFailed(f"{text!r} is not a number of bytes: give it as 4096, 0x1000 or 64K")
 
     return value
-
-
-def size(count: int) -> str:
-    """A number of bytes, as `256M`."""
-    for letter, shift in reversed(_UNITS.items()):
-        if count and not count % (1 << shift):
-            return f"{count >> shift}{letter.upper()}"
-
-    return str(count)
-
-
-def extent(base: int, length: int) -> str:
-    """A range, as `0xe0000000+256M`."""
-    return f"{base:#x}+{size(length)}"

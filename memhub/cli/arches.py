@@ -22,16 +22,16 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     for failure in registry.failures:
         complain(str(failure))
 
-    rows = [_facts(registry, name) for name in registry]
+    rows = [_arch_facts(registry, name) for name in registry]
     if chosen.json:
         print_json(rows)
     else:
-        _print(rows)
+        _print_rows(rows)
 
     return 0
 
 
-def _facts(registry: Registry, name: str) -> dict[str, Any]:
+def _arch_facts(registry: Registry, name: str) -> dict[str, Any]:
     from memhub.abi import flag_words
 
     arch = registry[name]
@@ -46,7 +46,7 @@ def _facts(registry: Registry, name: str) -> dict[str, Any]:
     }
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print_rows(rows: list[dict[str, Any]]) -> None:
     from memhub.cli.terminal import Screen
 
     screen = Screen()

@@ -1,39 +1,42 @@
-"""Verify an audit log's chain, sum it up, show its records, tell what was at a moment, ask it, or
-draw it.
+"""Verify an audit log and its seals, show its records, ask it what was, or draw it.
 
-A log is a file, a pipe, or - for standard input, plain or compressed with gzip (with zstd where
-Python can read it).
+A log is a file, a folder of segments, a pipe, or - for standard input; files may be compressed with
+gzip or zstd.
 
-exit codes: 0, 1 if the chain is broken (state, diff, blame: before the moment), no machine has a
-type for the address (blame) or something was found (lint), 2 if the log cannot be read, a line is
-not a record, an argument is wrong, or the extra memhub[analysis] or memhub[report] is missing
+exit codes: 0, 1 if the chain or a seal is broken (state, diff, blame: before the moment), a proof
+does not hold (check), no machine has a type for the address (blame) or something was found (lint),
+2 if the log cannot be read, a line is not a record, an argument is wrong, or the extra
+memhub[analysis] or memhub[report] is missing where it is needed
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from memhub.cli.amounts import extent, whole_number
+from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
+from memhub.cli.following import add_tail_verb, run_tail_verb
+from memhub.cli.keys import parse_verifier_keys
 from memhub.cli.pictures import PICTURES, add_picture_verbs, run_picture_verb
 from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_verb
+from memhub.cli.record_view import keep_last, print_lines, print_records
+from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
+from memhub.cli.sealing import add_key_argument, add_sealing_verbs, run_sealing_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
+from memhub.cli.shipping import add_shipping_verbs, run_shipping_verb
 from memhub.cli.travel import add_travel_verbs, run_travel_verb
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from memhub.audit import Summary, Verdict
+    from memhub.cli.record_view import Found
 
-    #: A line of the log and the record that it holds.
-    Found = tuple[bytes, dict[str, Any]]
-
-#: Names of each kind that a summary shows, and records and bytes that `show` keeps at most.
+#: Names of each kind that a summary shows, and records that an option can ask for.
 _NAMES: Final = 20
 _MOST: Final = (1 << 63) - 1
-_MOST_BYTES: Final = 256 << 20
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -41,6 +44,10 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     check = verbs.add_parser("verify", help="check the hash chain and say where it breaks")
     check.add_argument("--head", metavar="HEX", help="hash of a record that must be in the chain")
+    check.add_argument(
+        "--jobs", type=whole_number(1, 256), metavar="N", help="processes; else as many as cores"
+    )
+    add_key_argument(check)
     total = verbs.add_parser("summary", help="count records by event, errno, machine, process")
     total.add_argument("--all", action="store_true", help="every name, not the 20 most frequent")
     show = verbs.add_parser("show", help="the records, in order")
@@ -58,21 +65,31 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         add_selection_arguments(verb)
 
     add_travel_verbs(verbs)
+    add_sealing_verbs(verbs)
+    add_restoring_verb(verbs)
     add_question_verbs(verbs)
+    add_tail_verb(verbs)
+    add_shipping_verbs(verbs)
     add_picture_verbs(verbs)
     chosen = parser.parse_args(arguments)
-    run = {"verify": _verify, "summary": _summary, "show": _show}.get(chosen.verb)
-    if run is not None:
-        return run(chosen)
+    run: dict[str, Callable[[argparse.Namespace], int]] = {
+        "verify": _verify,
+        "summary": _summary,
+        "show": _show,
+        "restore": run_restoring_verb,
+        "tail": run_tail_verb,
+        **dict.fromkeys(("keygen", "prove", "check"), run_sealing_verb),
+        **dict.fromkeys(QUESTIONS, run_question_verb),
+        **dict.fromkeys(PICTURES, run_picture_verb),
+        **dict.fromkeys(("export", "lnav-format"), run_shipping_verb),
+    }
 
-    if chosen.verb in PICTURES:
-        return run_picture_verb(chosen)
-
-    return run_question_verb(chosen) if chosen.verb in QUESTIONS else run_travel_verb(chosen)
+    return run.get(chosen.verb, run_travel_verb)(chosen)
 
 
 def _verify(chosen: argparse.Namespace) -> int:
     from memhub.audit import verify
+    from memhub.audit.segments import choose_jobs
     from memhub.audit.verify import parse_hash
     from memhub.cli.terminal import late_progress, print_json
 
@@ -82,7 +99,9 @@ def _verify(chosen: argparse.Namespace) -> int:
         raise CommandFailed(f"--head: {error}") from error
 
     with late_progress("verify") as tell:
-        verdict = verify(chosen.file, head=head, progress=tell)
+        keys = parse_verifier_keys(chosen.key)
+        jobs = choose_jobs(chosen.file, chosen.jobs)
+        verdict = verify(chosen.file, head=head, keys=keys, jobs=jobs, progress=tell)
 
     if chosen.json:
         print_json({"ok": verdict.ok, **asdict(verdict)})
@@ -97,8 +116,12 @@ def _print_verdict(verdict: Verdict) -> None:
 
     if verdict.broken is None:
         print_line(f"{verdict.path}: {verdict.records} records verified, head {verdict.head}")
+        if verdict.sealed_by is not None:
+            sealed = f"{verdict.seals} seals hold, the last over {verdict.sealed} records"
+            print_line(f"{verdict.path}: {sealed}")
     else:
         print_line(f"{verdict.path}: broken after {verdict.records} records: {verdict.broken}")
+        print_line(f"{verdict.path}: damage: {verdict.broken.damage}")
 
     for note in verdict.notes:
         print_line(f"{verdict.path}: {note}")
@@ -106,9 +129,11 @@ def _print_verdict(verdict: Verdict) -> None:
 
 def _summary(chosen: argparse.Namespace) -> int:
     from memhub.audit import summary
-    from memhub.cli.terminal import print_json
+    from memhub.cli.terminal import late_progress, print_json
 
-    total = summary(chosen.file, selection_of(chosen))
+    with late_progress("read") as tell:
+        total = summary(chosen.file, selection_of(chosen), progress=tell)
+
     if chosen.json:
         counts = {name: getattr(total, name) for name in total.__slots__}
         print_json({name: dict(it) if isinstance(it, dict) else it for name, it in counts.items()})
@@ -155,87 +180,25 @@ def duration(ns: int) -> str:
 
 
 def _show(chosen: argparse.Namespace) -> int:
+    import sys
     from itertools import islice
 
     from memhub.audit import read_lines
+    from memhub.cli.terminal import late_progress
 
     selection = selection_of(chosen)
-    lines = read_lines(chosen.file, typed=True)
-    found: Iterator[Found] = (it for it in lines if selection.matches(it[1]))
-    if chosen.tail is not None:
-        found = _last(found, chosen.tail)
+    show = print_lines if chosen.json else print_records
+    # a bar and the records would be in each other's way on one terminal
+    quiet = chosen.tail is None and sys.stdout.isatty()
+    with late_progress("read") as tell:
+        lines = read_lines(chosen.file, typed=True, progress=None if quiet else tell)
+        found: Iterator[Found] = (it for it in lines if selection.matches(it[1]))
+        if chosen.tail is None:
+            show(islice(found, chosen.limit))
+        else:
+            found = keep_last(found, chosen.tail, f"--tail {chosen.tail}")
 
-    show = _print_lines if chosen.json else _print_records
-    show(islice(found, chosen.limit))
+    if chosen.tail is not None:
+        show(found)
 
     return 0
-
-
-def _last(found: Iterator[Found], count: int) -> Iterator[Found]:
-    """The last of the records that were found.
-
-    Raises:
-        CommandFailed: they need more memory than this command may use.
-    """
-    from collections import deque
-
-    from memhub.audit.line import parse_record
-
-    kept: deque[bytes] = deque()
-    size = 0
-    for line, _ in found:
-        kept.append(line)
-        size += len(line)
-        if len(kept) > count:
-            size -= len(kept.popleft())
-
-        if size > _MOST_BYTES:
-            raise CommandFailed(
-                f"--tail {count}: the records have more than {_MOST_BYTES >> 20} MiB: take fewer"
-            )
-
-    return ((line, parse_record(line)) for line in kept)
-
-
-def _print_lines(found: Iterator[Found]) -> None:
-    import sys
-
-    from memhub.cli.terminal import output, print_document
-
-    shown = sys.stdout.isatty()
-    for line, _ in found:
-        if shown:
-            print_document(line.decode())
-        else:
-            with output():
-                sys.stdout.buffer.write(line + b"\n")
-
-
-def _print_records(found: Iterator[Found]) -> None:
-    from datetime import UTC, datetime, timedelta
-
-    from memhub.cli.terminal import Screen
-
-    screen, day = Screen(), ""
-    epoch = datetime.fromtimestamp(0, UTC)
-    for _, record in found:
-        when = epoch + timedelta(microseconds=record["wall_ns"] // 1000)
-        if day != (day := f"{when:%Y-%m-%d}"):
-            screen.line((f"{day} UTC", "bold"))
-
-        place = f"{record['seq']:>6} {when:%H:%M:%S.%f} "
-        screen.line((place, "dim"), *_spans(record), hang=len(place))
-
-
-def _spans(record: dict[str, Any]) -> Iterator[str | tuple[str, str]]:
-    what = record.get("op") or record.get("cause") or ""
-    yield f"{record['event']:<13} ", "bold"
-
-    where = [record[key] for key in ("machine", "process") if record.get(key)]
-    if record.get("base") is not None and record.get("length") is not None:
-        where.append(extent(record["base"], record["length"]))
-
-    yield " ".join((f"{what:<6}", *where, *record.get("attributes", ())))
-
-    if record.get("errno") is not None:
-        yield f"  {record['errno']}: {record.get('reason') or ''}", "red"

@@ -22,10 +22,10 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         "addresses", nargs="+", metavar="ADDRESS", help="a physical address, as 0xf0000 or 983040"
     )
     chosen = parser.parse_args(arguments)
-    addresses = [_address(text) for text in chosen.addresses]
+    addresses = [_parse_address(text) for text in chosen.addresses]
     found = _explain_all(open_target(chosen, "memhub explain"), addresses)
     if chosen.json:
-        print_json([_facts(it) for it in found])
+        print_json([_explanation_facts(it) for it in found])
     else:
         for it in found:
             mark = " (implementation-defined)" if it.implementation_defined else ""
@@ -34,7 +34,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     return 0
 
 
-def _address(text: str) -> int:
+def _parse_address(text: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
@@ -53,7 +53,7 @@ def _explain_all(target: Target, addresses: list[int]) -> list[Explanation]:
             raise CommandFailed(error.reason) from error
 
 
-def _facts(it: Explanation) -> dict[str, object]:
+def _explanation_facts(it: Explanation) -> dict[str, object]:
     return {
         "address": it.address,
         "type": it.type,

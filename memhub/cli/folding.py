@@ -50,8 +50,8 @@ def breaks(text: str, columns: int, hang: int | None = None) -> list[tuple[int, 
     first = len(text) - len(text.lstrip(" "))
     hang = min(first + 2 if hang is None else hang, columns // 2)
     indent = start = 0
-    while not _fits(text, start, columns - indent):
-        most = start + _fitting(text[start : start + columns - indent], columns - indent)
+    while not _fits_room(text, start, columns - indent):
+        most = start + _count_fitting(text[start : start + columns - indent], columns - indent)
         end = most if text[most] == " " else text.rfind(" ", max(start, first), most)
         if end <= max(start, first) or _is_long(text, end + 1, columns - hang):
             end = most
@@ -67,16 +67,16 @@ def breaks(text: str, columns: int, hang: int | None = None) -> list[tuple[int, 
 
 def cells(text: str) -> int:
     """Columns that a terminal needs for a text; some characters take two."""
-    return len(text) if text.isascii() else sum(map(_cells, text))
+    return len(text) if text.isascii() else sum(map(_count_cells, text))
 
 
-def _cells(char: str) -> int:
+def _count_cells(char: str) -> int:
     from unicodedata import east_asian_width
 
     return 2 if east_asian_width(char) in "WF" else 1
 
 
-def _fits(text: str, start: int, room: int) -> bool:
+def _fits_room(text: str, start: int, room: int) -> bool:
     # nothing here may take longer with the whole length: a log may have a reason of megabytes
     return len(text) - start <= room and cells(text[start:]) <= room
 
@@ -86,10 +86,10 @@ def _is_long(text: str, start: int, room: int) -> bool:
     return len(text) - start > room and text.find(" ", start, start + room + 1) < 0
 
 
-def _fitting(text: str, room: int) -> int:
+def _count_fitting(text: str, room: int) -> int:
     """How many characters fit, at least one."""
     for count, char in enumerate(text):
-        room -= _cells(char)
+        room -= _count_cells(char)
         if room < 0:
             return max(count, 1)
 

@@ -35,9 +35,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     with target.client as client, client.open(target.path(chosen.device), "r") as handle:
         try:
             for piece in pieces(handle, base, length):
-                _show(dump.lines(piece))
+                _print_lines(dump.lines(piece))
         finally:
-            _show(dump.end())
+            _print_lines(dump.end())
 
     if dump.address < base + length:
         raise CommandFailed(
@@ -47,7 +47,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     return 0
 
 
-def _show(lines: Iterable[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     with output():
         sys.stdout.writelines(lines)
 
@@ -74,9 +74,9 @@ class Dump:
         whole = len(data) - len(data) % _LINE
         self._rest = data[whole:]
         for start in range(0, whole, _LINE):
-            yield from self._line(data[start : start + _LINE])
+            yield from self._row_parts(data[start : start + _LINE])
 
-    def _line(self, row: bytes) -> Iterator[str]:
+    def _row_parts(self, row: bytes) -> Iterator[str]:
         if row == self._shown:
             if not self._squeezing:
                 yield "*\n"

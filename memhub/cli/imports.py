@@ -43,16 +43,16 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     from memhub.cli.terminal import complain, document, json_document, print_document
     from memhub.config import to_toml
 
-    imported = _import(chosen)
+    imported = _import_dumps(chosen)
     for oddity in imported.oddities:
         complain(f"{chosen.file}: {oddity}")
 
-    # what a kind of text never says is no fault of this one
+    # what a kind of text never says does not count as missing here
     faults = [it for it in imported.oddities if not it.startswith("assumed: ")]
     if chosen.strict and faults:
         raise CommandFailed(f"{chosen.file}: refused by --strict: {'; '.join(faults)}", 1)
 
-    text = json_document(_facts(imported)) if chosen.json else to_toml(imported)
+    text = json_document(_imported_facts(imported)) if chosen.json else to_toml(imported)
     if chosen.output is None or chosen.output == "-":
         print_document(text)
     else:
@@ -86,23 +86,23 @@ def _write_file(path: Path, text: str, *, force: bool) -> None:
             os.fsync(file.fileno())
 
         if force:
-            _replace(path, new)
+            _replace_file(path, new)
         else:
-            _add(path, new)
+            _add_file(path, new)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         new.unlink(missing_ok=True)
 
 
-def _replace(path: Path, new: Path) -> None:
+def _replace_file(path: Path, new: Path) -> None:
     if path.exists():
         new.chmod(path.stat().st_mode & 0o7777)
 
     new.replace(path)
 
 
-def _add(path: Path, new: Path) -> None:
+def _add_file(path: Path, new: Path) -> None:
     """Name the new file `path`, which a rename would replace; a link does not."""
     from memhub.cli.failures import CommandFailed
 
@@ -118,7 +118,7 @@ def _add(path: Path, new: Path) -> None:
         raise CommandFailed(f"{path} exists: --force replaces it") from error
 
 
-def _import(chosen: argparse.Namespace) -> Imported:
+def _import_dumps(chosen: argparse.Namespace) -> Imported:
     from memhub.arches import load_arches
     from memhub.cli.failures import CommandFailed
     from memhub.cli.terminal import read_input
@@ -145,7 +145,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _facts(imported: Imported) -> dict[str, Any]:
+def _imported_facts(imported: Imported) -> dict[str, Any]:
     from memhub.config import to_toml
 
     spec = imported.spec

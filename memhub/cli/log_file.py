@@ -1,7 +1,8 @@
 """The audit log's file while the service runs: reopened on SIGHUP, and watched.
 
-A rotation renames the file and sends SIGHUP. The new file begins with what every machine is and
-holds, so that it can be read without the old one, and names the hash in which that ends.
+A log that is a folder goes on in its next segment. Of one file a rotation renames it and sends
+SIGHUP. The new file begins with what every machine is and holds, so that it can be read without the
+old one, and names the hash in which that ends.
 """
 
 from __future__ import annotations
@@ -51,14 +52,17 @@ async def reopen_on_hangup(
         with anyio.open_signal_receiver(signal.SIGHUP) as hangups:
             task_status.started()
             async for _ in hangups:
-                say("SIGHUP: there is no audit log" if log is None else _reopen(hub, log))
+                say("SIGHUP: there is no audit log" if log is None else _reopen_log(hub, log))
     finally:
         # asyncio leaves the default action, which ends the process
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _reopen(hub: Hub, log: AuditLog) -> str:
-    """Reopen the log, and what became of that, in one line."""
+def _reopen_log(hub: Hub, log: AuditLog) -> str:
+    """Reopen or rotate the log, and what became of that, in one line."""
+    if log.folder is not None:
+        return _rotate(hub, log)
+
     try:
         ended = log.reopen()
     except OSError as error:
@@ -79,6 +83,17 @@ def _reopen(hub: Hub, log: AuditLog) -> str:
     return f"SIGHUP: {log.path}: reopened; {ending}"
 
 
+def _rotate(hub: Hub, log: AuditLog) -> str:
+    ended, keeper = log.writer.require_sink().path, hub.log_keeper
+    assert keeper is not None
+    try:
+        keeper.rotate()
+    except OSError as error:
+        return f"SIGHUP: audit log not rotated, {ended} goes on: {error}"
+
+    return f"SIGHUP: {ended} has ended; {log.writer.require_sink().path} goes on"
+
+
 def _record_machines(hub: Hub, log: AuditLog, ended: EndedFile) -> None:
     """Record every machine as it is now; subscribers are not told, as nothing changed."""
     from memhub.audit.rows import part_rows, row_of
@@ -93,7 +108,7 @@ def _record_machines(hub: Hub, log: AuditLog, ended: EndedFile) -> None:
     for machine in hub.machines.values():
         row, mine = row_of(attached_event(machine, now), now.mono_ns), part_rows(machine, now)
         count = {"count": len(mine)}
-        log.record({**(row or {}), "generation": machine.generation, **count, **came})
+        log.record({**(row or {}), **count, **came})
         parts += mine
 
     for part in parts:

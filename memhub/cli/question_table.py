@@ -104,7 +104,7 @@ def _fitted(columns: Sequence[Column], widths: list[int], most: int) -> list[int
     flexible = [place for place, column in enumerate(columns) if not column.whole]
     while flexible and sum(fitted) + _GAP * (len(fitted) - 1) > most:
         widest = max(flexible, key=lambda place: fitted[place])
-        if fitted[widest] <= _NARROWEST:
+        if fitted[widest] <= max(_NARROWEST, cells(columns[widest].title)):
             break
 
         fitted[widest] -= 1

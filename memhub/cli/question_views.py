@@ -43,17 +43,17 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     ),
     "leaks": (
         _MACHINE, word("how", "how"), text("process", "process"), span("range"),
-        number("slot", "slot"), number("fence", "fence"), lasting("held", "held_ns"),
+        number("slot", "slot"), lasting("held", "held_ns"),
         number("since", "since_seq"), number("until", "until_seq"),
     ),
     "hijacks": (
-        _MACHINE, word("what", "what"), text("whose", "victim"), text("by", "by"), span("range"),
-        number("slot", "slot"), text("owner", "owner"), number("seq", "seq"),
+        _MACHINE, word("what", "what"), text("whose", "victim"), text("by", "by", "the hub"),
+        span("range"), number("slot", "slot"), text("owner", "owner"), number("seq", "seq"),
     ),
     "flapping": (
         _MACHINE, span("range"), number("changes", "changes"), number("bursts", "bursts"),
         lasting("shortest", "shortest_ns"), text("last by", "process"),
-        number("processes", "processes"), number("last seq", "last_seq"),
+        number("of", "processes"), number("last seq", "last_seq"),
     ),
     "slots": (
         _MACHINE, word("why", "why"), number("slot", "slot"), span("range"),

@@ -37,7 +37,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     target = open_target(chosen, "memhub read")
     with target.client as client, client.open(target.path(chosen.device), "r") as handle:
-        moved = _copy(pieces(handle, base, length), chosen.output)
+        moved = _copy_bytes(pieces(handle, base, length), chosen.output)
 
     if moved < length:
         raise CommandFailed(f"{moved} of {length} bytes: {base + moved:#x} cannot be read", 1)
@@ -45,11 +45,11 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     return 0
 
 
-def _copy(stream: Iterator[bytes], name: str | None) -> int:
+def _copy_bytes(stream: Iterator[bytes], name: str | None) -> int:
     # The first piece is read before the file is opened, so a refusal leaves an older file alone.
     first = next(stream, b"")
     moved = 0
-    with _output(name) as out:
+    with _open_output(name) as out:
         for piece in itertools.chain((first,), stream):
             with output() if out is sys.stdout.buffer else contextlib.nullcontext():
                 out.write(piece)
@@ -60,7 +60,7 @@ def _copy(stream: Iterator[bytes], name: str | None) -> int:
 
 
 @contextlib.contextmanager
-def _output(name: str | None) -> Iterator[IO[bytes]]:
+def _open_output(name: str | None) -> Iterator[IO[bytes]]:
     if name is None or name == "-":
         yield sys.stdout.buffer
         with output():

@@ -93,7 +93,7 @@ class _Run:
                 raise TraceError("it has no traces")
 
             for number, line in enumerate(lines, 1):
-                self._line(line)
+                self._print_line(line)
                 tell(number, len(lines))
 
         except OSError as error:
@@ -105,7 +105,7 @@ class _Run:
 
         return self.mismatches[before:]
 
-    def _line(self, line: bytes) -> None:
+    def _print_line(self, line: bytes) -> None:
         from memhub.rig import parse_trace, replay
 
         done = replay(parse_trace(line, self.arch), self.arches, _machine_of)

@@ -60,7 +60,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     _check_host(parser, chosen.allow_host)
 
-    return _run(chosen, program)
+    return _run_program(chosen, program)
 
 
 def _check_host(parser: argparse.ArgumentParser, names: list[str]) -> None:
@@ -93,13 +93,13 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return ours, rest
 
 
-def _run(chosen: argparse.Namespace, program: list[str]) -> int:
+def _run_program(chosen: argparse.Namespace, program: list[str]) -> int:
     from memhub.exec import ShimUnavailable, run
     from memhub.exec.over_client import ClientBackend
 
     label = os.path.basename(program[0])  # noqa: PTH119 - pathlib costs more than all of this
     with ExitStack() as stack:
-        target = open_target(chosen, label, log=_log(chosen.log, stack))
+        target = open_target(chosen, label, log=_open_log(chosen.log, stack))
         stack.enter_context(target.client)
         _check_machine(target)
         paths = {f"/dev/{device}": target.path(device) for device in _DEVICES}
@@ -131,7 +131,7 @@ def _check_machine(target: Target) -> None:
         return  # it may be open to this client all the same
 
 
-def _log(name: str | None, stack: ExitStack) -> AuditLog | None:
+def _open_log(name: str | None, stack: ExitStack) -> AuditLog | None:
     if name is None:
         return None
 

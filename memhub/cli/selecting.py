@@ -51,8 +51,8 @@ def selection_of(chosen: argparse.Namespace) -> Selection:
     """
     from memhub.audit import Selection
 
-    since, first = _moment("--since", chosen.since)
-    until, last = _moment("--until", chosen.until)
+    since, first = _parse_moment("--since", chosen.since)
+    until, last = _parse_moment("--until", chosen.until)
     numbers = [int(it) for it in chosen.process if it.isdecimal() and len(it) < 20]
     try:
         return Selection(
@@ -94,12 +94,12 @@ def window(text: str) -> Window:
     end = address(parts["rest"]) + 1 if is_last else base + amount(parts["rest"])
     if not base < end <= 1 << 64:
         rule = "LAST is below BASE" if is_last else "LEN is 0, or the end is beyond 2**64"
-        raise CommandFailed(f"{text!r} is no stretch of addresses: {rule}")
+        raise CommandFailed(f"{text!r} is not a stretch of addresses: {rule}")
 
     return Window(base, end)
 
 
-def _moment(option: str, text: str | None) -> tuple[int | None, int | None]:
+def _parse_moment(option: str, text: str | None) -> tuple[int | None, int | None]:
     """A time in nanoseconds since 1970, or the number of a record."""
     if text is None:
         return None, None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.config import HubConfig
     from memhub.core.driver import Arch
+    from memhub.core.range_table import TableState
     from memhub.hub import Hub
     from memhub.service.server import Server
     from memhub.watchdog import DriverWatchdog
@@ -37,8 +38,25 @@ if TYPE_CHECKING:
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub serve`."""
     parser.add_argument("config", metavar="CONFIG", help="the TOML file")
+    parser.add_argument("--log", metavar="PATH", help="the audit log, likewise")
+    parser.add_argument(
+        "--restore", metavar="LOG", help="begin with the tables that this audit log ends with"
+    )
+    add_serving_arguments(parser)
+    chosen = parser.parse_args(arguments)
+    config, arches = _load_config(chosen.config)
+    tables = None
+    if chosen.restore is not None:
+        from memhub.cli.start_tables import find_tables
+
+        tables = find_tables(chosen.restore, config, arches)
+
+    return serve_machines(config, arches, chosen, tables)
+
+
+def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `serve_machines` reads, but for the log."""
     parser.add_argument("--socket", metavar="PATH", type=Path, help="instead of the file's own")
-    parser.add_argument("--log", metavar="FILE", type=Path, help="the audit log, likewise")
     parser.add_argument(
         "--backend", choices=BACKENDS, default="asyncio", help="the event loop (asyncio)"
     )
@@ -54,9 +72,23 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         default=5.0,
         help="how long requests under way may take at the end (5)",
     )
-    chosen = parser.parse_args(arguments)
+
+
+def serve_machines(
+    config: HubConfig,
+    arches: Mapping[str, Arch],
+    chosen: argparse.Namespace,
+    tables: Mapping[str, TableState] | None = None,
+) -> int:
+    """Serve the machines of a configuration until told to stop.
+
+    Args:
+        config: the machines, the log and the service.
+        arches: architectures by name.
+        chosen: the options: `socket`, `log`, `backend`, `replace_stale` and `grace`.
+        tables: what machines begin with instead of what firmware left, by name.
+    """
     check_backend(chosen.backend)
-    config, arches = _load(chosen.config)
 
     from contextlib import ExitStack
 
@@ -65,13 +97,13 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     with hangups_ignored(), ExitStack() as stack:
         log = _open_log(config, chosen.log, stack)
         # No event loop runs yet, so SIGINT ends a driver that does not return from its start.
-        hub = _make_hub(config, arches, log)
-        run_on(chosen.backend, _serve, hub, config, chosen, log)
+        hub = _make_hub(config, arches, log, tables)
+        run_on(chosen.backend, _serve_config, hub, config, chosen, log)
 
     return 0
 
 
-def _load(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
+def _load_config(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
     from memhub.arches import load_arches
     from memhub.config import load_config
 
@@ -80,22 +112,31 @@ def _load(path: str) -> tuple[HubConfig, Mapping[str, Arch]]:
     return load_config(path, arches=arches), arches
 
 
-def _open_log(config: HubConfig, override: Path | None, stack: ExitStack) -> AuditLog | None:
+def _open_log(config: HubConfig, override: str | None, stack: ExitStack) -> AuditLog | None:
     """Open or continue the audit log, and report what was found at its end."""
     if override is None and config.audit is None:
         return None
 
     from memhub.audit import AuditLog
+    from memhub.audit.keeping import KEEPING
+    from memhub.cli.keys import read_key
     from memhub.cli.version import version
 
-    path = override or (config.audit.path if config.audit is not None else Path())
-    durability = config.audit.durability if config.audit is not None else "os"
+    kept = config.audit
+    path = override or ("" if kept is None else f"{kept.path}{'/' * kept.folder}")
     header = {"pid": os.getpid(), "uid": os.getuid(), "config": str(config.path)}
     log = stack.enter_context(
-        AuditLog.open(path, durability=durability, software=f"memhub {version()}", header=header)
+        AuditLog.open(
+            path,
+            durability="os" if kept is None else kept.durability,
+            software=f"memhub {version()}",
+            header=header,
+            key=None if kept is None or kept.key is None else read_key(kept.key),
+            keeping=KEEPING if kept is None else kept.keeping,
+        )
     )
     if log.recovered is not None:
-        _say(
+        _print_text(
             f"{path}: an unfinished last line of {len(log.recovered.data)} bytes at offset "
             f"{log.recovered.offset} was cut off; the chain continues at record {log.seq}",
             sys.stderr,
@@ -104,12 +145,18 @@ def _open_log(config: HubConfig, override: Path | None, stack: ExitStack) -> Aud
     return log
 
 
-def _make_hub(config: HubConfig, arches: Mapping[str, Arch], log: AuditLog | None) -> Hub:
+def _make_hub(
+    config: HubConfig,
+    arches: Mapping[str, Arch],
+    log: AuditLog | None,
+    tables: Mapping[str, TableState] | None,
+) -> Hub:
     from memhub.errors import DriverFailed
     from memhub.hub import Hub
 
+    specs, default = config.machines.values(), config.default
     try:
-        return Hub(config.machines.values(), default=config.default, arches=arches, log=log)
+        return Hub(specs, default=default, arches=arches, log=log, tables=tables)
     except DriverFailed as error:
         raise CommandFailed(str(error)) from error
 
@@ -118,13 +165,13 @@ def _make_hub(config: HubConfig, arches: Mapping[str, Arch], log: AuditLog | Non
 _COLLECTED_MAX: Final = 150_000
 
 
-async def _serve(
+async def _serve_config(
     hub: Hub, config: HubConfig, chosen: argparse.Namespace, log: AuditLog | None
 ) -> None:
     from memhub.watchdog import DriverWatchdog
 
     limit = config.service.limits.driver_timeout
-    with DriverWatchdog(hub.engine, limit, _report) as watchdog:
+    with DriverWatchdog(hub.engine, limit, _print_report) as watchdog:
         async with hub:
             await _serve_hub(hub, watchdog, config, chosen, log)
 
@@ -158,16 +205,16 @@ async def _serve_hub(
     try:
         async with server, anyio.create_task_group() as tasks:
             await tasks.start(_wait_for_signal, tasks.cancel_scope)
-            await tasks.start(reopen_on_hangup, hub, log, _report)
+            await tasks.start(reopen_on_hangup, hub, log, _print_report)
             watchdog.relay_signals()
             if log is not None:
-                tasks.start_soon(watch_log, log, _report)
+                tasks.start_soon(watch_log, log, _print_report)
             # All clients wait during a collection. It need not look at all this; and a full one
             # (70 ms with 2,400 waits) is made where there is little to look at, or very seldom.
             gc.freeze()
             gc.set_threshold(*thresholds[:2], 1000)
             tasks.start_soon(_collect_at_times)
-            _ready(server, len(hub.machines), log)
+            _announce_ready(server, len(hub.machines), log)
             notify("READY=1")
             await anyio.sleep_forever()
     except ServiceError as error:
@@ -194,7 +241,7 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
 
     _ignore_signals(numbers)  # for good: this process ends
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-    _report(f"stopping on {signal.Signals(number).name}")
+    _print_report(f"stopping on {signal.Signals(number).name}")
     scope.cancel()
 
 
@@ -217,24 +264,26 @@ def _ignore_signals(numbers: Iterable[int]) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _ready(server: Server, machines: int, log: AuditLog | None) -> None:
+def _announce_ready(server: Server, machines: int, log: AuditLog | None) -> None:
     where = " and ".join(server.addresses)
     kept = f"log {log.path}" if log is not None else "no log"
     try:
-        _say(f"ready on {where} ({machines} machine{'s' * (machines != 1)}, {kept})", sys.stdout)
+        _print_text(
+            f"ready on {where} ({machines} machine{'s' * (machines != 1)}, {kept})", sys.stdout
+        )
     except (BrokenPipeError, OutputFailed):
         drop(sys.stdout)  # whoever was to read it is gone, and clients are not
 
 
-def _report(text: str) -> None:
+def _print_report(text: str) -> None:
     """Say it to whoever reads standard error, which after a hangup may be nobody."""
     import contextlib
 
     with contextlib.suppress(OSError):
-        _say(text, sys.stderr)
+        _print_text(text, sys.stderr)
 
 
-def _say(text: str, stream: IO[str]) -> None:
+def _print_text(text: str, stream: IO[str]) -> None:
     # a supervisor keeps one line an event
     print_line(f"memhub: {text}", stream, whole=not stream.isatty())
     with output():

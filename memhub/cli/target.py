@@ -71,7 +71,7 @@ def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None 
         ConfigError: the file is faulty.
     """
     if chosen.config is not None:
-        return _local(chosen.config, chosen.machine, label, log)
+        return _local_target(chosen.config, chosen.machine, label, log)
 
     where = chosen.connect or os.environ.get(VARIABLE)
     if not where:
@@ -80,13 +80,13 @@ def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None 
             f"{VARIABLE}, or a file of machines with --config FILE"
         )
 
-    return Target(_connect(where, label, chosen), chosen.machine, local=False)
+    return Target(_connect_client(where, label, chosen), chosen.machine, local=False)
 
 
-def _connect(where: str, label: str, chosen: argparse.Namespace) -> BlockingClient:
+def _connect_client(where: str, label: str, chosen: argparse.Namespace) -> BlockingClient:
     from memhub.service.blocking import BlockingClient
 
-    context, token = _tls(chosen), _token(chosen.token_file)
+    context, token = _tls_context(chosen), _read_token(chosen.token_file)
     try:
         return BlockingClient(where, label=label, token=token, ssl_context=context)
     except ValueError as error:
@@ -100,7 +100,7 @@ def _connect(where: str, label: str, chosen: argparse.Namespace) -> BlockingClie
         raise CommandFailed(f"{where}: {error.strerror or error}") from error
 
 
-def _tls(chosen: argparse.Namespace) -> ssl.SSLContext | None:
+def _tls_context(chosen: argparse.Namespace) -> ssl.SSLContext | None:
     if chosen.ca is None and chosen.cert is None:
         return None
 
@@ -120,7 +120,7 @@ def _tls(chosen: argparse.Namespace) -> ssl.SSLContext | None:
     return context
 
 
-def _token(name: str | None) -> str:
+def _read_token(name: str | None) -> str:
     if name is None:
         return ""
 
@@ -128,7 +128,7 @@ def _token(name: str | None) -> str:
         return file.read().strip()
 
 
-def _local(config: str, machine: str | None, label: str, log: AuditLog | None) -> Target:
+def _local_target(config: str, machine: str | None, label: str, log: AuditLog | None) -> Target:
     from memhub.arches import load_arches
     from memhub.config import load_config
     from memhub.service.local import LocalClient

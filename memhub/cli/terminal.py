@@ -135,7 +135,7 @@ class Screen:
     def __init__(self, *, colour: bool | None = None, stream: IO[str] | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
         wanted = _shows_colour(self._stream) if colour is None else colour
-        self._rich = _console(self._stream) if wanted else None
+        self._rich = _make_console(self._stream) if wanted else None
 
     def line(self, *spans: Span, hang: int | None = None, whole: bool = False) -> None:
         """Write one line; `hang` and `whole` as for `print_line`."""
@@ -161,7 +161,7 @@ def _shows_colour(stream: IO[str]) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _console(stream: IO[str]) -> Any:  # noqa: ANN401 - rich is optional
+def _make_console(stream: IO[str]) -> Any:  # noqa: ANN401 - rich is optional
     try:
         from rich.console import Console
     except ImportError:
@@ -211,7 +211,7 @@ def progress(label: str) -> Iterator[Progress]:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
     except ImportError:
-        with _counted(label) as count:
+        with _count_lines(label) as count:
             yield count
 
         return
@@ -252,7 +252,7 @@ def late_progress(label: str, after: float = 1.0) -> Iterator[Progress]:
 
 
 @contextmanager
-def _counted(label: str) -> Iterator[Progress]:
+def _count_lines(label: str) -> Iterator[Progress]:
     shown = -1
 
     def count(done: int, total: int) -> None:

@@ -31,7 +31,9 @@ _CLEAR = "\x1b[H\x1b[J"
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub top`."""
     add_target_arguments(parser)
-    parser.add_argument("--interval", type=_interval, default=1.0, metavar="S", help="seconds (1)")
+    parser.add_argument(
+        "--interval", type=_parse_interval, default=1.0, metavar="S", help="seconds (1)"
+    )
     parser.add_argument("--once", action="store_true", help="one view, as plain text")
     parser.add_argument("--json", action="store_true", help="reports as lines of JSON")
     chosen = parser.parse_args(arguments)
@@ -39,17 +41,17 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     with target.client as client:
 
         def ask() -> dict[str, Any]:
-            return _only(client.report(), chosen.machine)
+            return _only_machine(client.report(), chosen.machine)
 
         if chosen.json:
             _print_json(ask, chosen)
         else:
-            _watch(ask, chosen)
+            _watch_report(ask, chosen)
 
     return 0
 
 
-def _interval(text: str) -> float:
+def _parse_interval(text: str) -> float:
     from argparse import ArgumentTypeError
 
     try:
@@ -63,7 +65,7 @@ def _interval(text: str) -> float:
     return seconds
 
 
-def _only(report: dict[str, Any], machine: str | None) -> dict[str, Any]:
+def _only_machine(report: dict[str, Any], machine: str | None) -> dict[str, Any]:
     if machine is None:
         return report
 
@@ -84,11 +86,11 @@ def _print_json(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -
         time.sleep(chosen.interval)
 
 
-def _watch(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> None:
+def _watch_report(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> None:
     from memhub.cli.top_view import headline, sheets
 
     before: dict[str, Any] | None = None
-    with _screen(plain=chosen.once) as show:
+    with _open_screen(plain=chosen.once) as show:
         while True:
             now = ask()
             show(headline(now, before), list(sheets(now)))
@@ -100,7 +102,7 @@ def _watch(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> Non
 
 
 @contextmanager
-def _screen(*, plain: bool) -> Iterator[Show]:
+def _open_screen(*, plain: bool) -> Iterator[Show]:
     """Shows one view after the other, with rich's live display where it is installed."""
     from memhub.cli.folding import width
     from memhub.cli.top_view import text
@@ -113,7 +115,9 @@ def _screen(*, plain: bool) -> Iterator[Show]:
             complain("plain text; the extra memhub[cli] adds colour")
         else:
             with Live(auto_refresh=False, screen=True) as display:
-                yield lambda title, tables: display.update(_drawn(title, tables), refresh=True)
+                yield lambda title, tables: display.update(
+                    _draw_tables(title, tables), refresh=True
+                )
 
             return
 
@@ -121,7 +125,7 @@ def _screen(*, plain: bool) -> Iterator[Show]:
     yield lambda title, tables: print_text(text(title, tables, width()), before=before, after=after)
 
 
-def _drawn(title: str, tables: list[Sheet]) -> Any:  # noqa: ANN401 - rich is optional
+def _draw_tables(title: str, tables: list[Sheet]) -> Any:  # noqa: ANN401 - rich is optional
     from rich.console import Group
     from rich.table import Column, Table
     from rich.text import Text

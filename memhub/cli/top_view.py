@@ -43,8 +43,8 @@ def headline(now: Report, before: Report | None) -> str:
     words = [
         service["software"],
         f"pid {service['pid']}",
-        _count(service["connections"], "connection"),
-        _count(service["requests"], "request"),
+        _show_count(service["connections"], "connection"),
+        _show_count(service["requests"], "request"),
     ]
     rate = requests_per_second(now, before)
     if rate is not None:
@@ -78,11 +78,11 @@ def sheets(report: Report) -> Iterator[Sheet]:
         "COMMITS",
         "WAITS",
     )
-    yield Sheet("", head, [_shown(_machine(row)) for row in machines])
+    yield Sheet("", head, [_escape_cells(_machine_row(row)) for row in machines])
 
     for key, title, columns, details in _DETAILS:
         rows = [
-            _shown((row["machine"], *_who(it), *details(it, _names(row))))
+            _escape_cells((row["machine"], *_process_cells(it), *details(it, _process_names(row))))
             for row in machines
             for it in row[key]
         ]
@@ -90,7 +90,7 @@ def sheets(report: Report) -> Iterator[Sheet]:
             yield Sheet(title, ("MACHINE", "PROCESS", "PID", *columns), rows)
 
 
-def _shown(cells: Row) -> Row:
+def _escape_cells(cells: Row) -> Row:
     """Escape before columns are measured: names and labels are foreign text."""
     return tuple(map(escape_controls, cells))
 
@@ -103,14 +103,14 @@ def text(title: str, tables: Sequence[Sheet], columns: int = sys.maxsize) -> str
         if table.title:
             parts.append(table.title)
 
-        parts += _lines(table, columns)
+        parts += _table_lines(table, columns)
 
     return "\n".join(parts) + "\n"
 
 
-def _lines(table: Sheet, columns: int) -> Iterator[str]:
+def _table_lines(table: Sheet, columns: int) -> Iterator[str]:
     rows = [table.head, *table.rows]
-    widths = _widths(table, columns)
+    widths = _column_widths(table, columns)
     for row in rows:
         folded = (fold(cell, width, 0) for cell, width in zip(row, widths, strict=True))
         for line in zip_longest(*folded, fillvalue=""):
@@ -120,7 +120,7 @@ def _lines(table: Sheet, columns: int) -> Iterator[str]:
             yield "  ".join(padded).rstrip()
 
 
-def _widths(table: Sheet, columns: int) -> list[int]:
+def _column_widths(table: Sheet, columns: int) -> list[int]:
     """A width for each column; where all are too wide, the widest are narrowed, ranges last."""
     rows = [table.head, *table.rows]
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
@@ -138,7 +138,7 @@ def _widths(table: Sheet, columns: int) -> list[int]:
     return widths
 
 
-def _machine(row: Mapping[str, Any]) -> Row:
+def _machine_row(row: Mapping[str, Any]) -> Row:
     busy = {slot for it in (*row["claims"], *row["commits"]) for slot in it["slots"]}
     handles = sum(it["handles"] for it in row["processes"])
 
@@ -153,52 +153,59 @@ def _machine(row: Mapping[str, Any]) -> Row:
     )
 
 
-def _names(row: Mapping[str, Any]) -> dict[int, str]:
+def _process_names(row: Mapping[str, Any]) -> dict[int, str]:
     every = (*row["processes"], *row["claims"], *row["waits"])
 
     return {it["process_id"]: it["process"] for it in every}
 
 
-def _who(it: Mapping[str, Any]) -> Row:
+def _process_cells(it: Mapping[str, Any]) -> Row:
     return it["process"], _NONE if it["pid"] is None else str(it["pid"])
 
 
-def _claim(it: Mapping[str, Any], _: Mapping[int, str]) -> Row:
-    lease = _NONE if it["lease"] is None else _seconds(it["lease"])
+def _claim_row(it: Mapping[str, Any], _: Mapping[int, str]) -> Row:
+    lease = _NONE if it["lease"] is None else _show_seconds(it["lease"])
     owners = ",".join(owner or _NONE for owner in it["owners"]) or _NONE
 
-    return _range(it), _slots(it), owners, str(it["fence"]), _seconds(it["seconds"]), lease
+    return (
+        _show_range(it),
+        _show_slots(it),
+        owners,
+        str(it["fence"]),
+        _show_seconds(it["seconds"]),
+        lease,
+    )
 
 
-def _commit(it: Mapping[str, Any], _: Mapping[int, str]) -> Row:
-    return _range(it), _slots(it), _seconds(it["seconds"])
+def _commit_row(it: Mapping[str, Any], _: Mapping[int, str]) -> Row:
+    return _show_range(it), _show_slots(it), _show_seconds(it["seconds"])
 
 
-def _wait(it: Mapping[str, Any], names: Mapping[int, str]) -> Row:
+def _wait_row(it: Mapping[str, Any], names: Mapping[int, str]) -> Row:
     others = ", ".join(names.get(other, f"process {other}") for other in it["waits_for"])
 
-    return it["op"], _range(it), _seconds(it["seconds"]), others or "a commit"
+    return it["op"], _show_range(it), _show_seconds(it["seconds"]), others or "a commit"
 
 
-def _range(it: Mapping[str, Any]) -> str:
+def _show_range(it: Mapping[str, Any]) -> str:
     return f"{it['base']:#x}/{it['length']:#x}"
 
 
-def _slots(it: Mapping[str, Any]) -> str:
+def _show_slots(it: Mapping[str, Any]) -> str:
     return ",".join(map(str, it["slots"])) or _NONE
 
 
-def _count(number: int, what: str) -> str:
+def _show_count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _seconds(value: float) -> str:
+def _show_seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 100 else f"{value / 60:.0f} min"
 
 
 #: Key in the report, title, columns, and what makes the cells of one entry.
 _DETAILS: Final[tuple[tuple[str, str, Row, Cells], ...]] = (
-    ("claims", "claims", ("RANGE", "SLOTS", "OWNER", "FENCE", "HELD", "LEASE"), _claim),
-    ("commits", "commits in flight", ("RANGE", "SLOTS", "SINCE"), _commit),
-    ("waits", "waits", ("FOR", "RANGE", "SINCE", "WAITS FOR"), _wait),
+    ("claims", "claims", ("RANGE", "SLOTS", "OWNER", "FENCE", "HELD", "LEASE"), _claim_row),
+    ("commits", "commits in flight", ("RANGE", "SLOTS", "SINCE"), _commit_row),
+    ("waits", "waits", ("FOR", "RANGE", "SINCE", "WAITS FOR"), _wait_row),
 )

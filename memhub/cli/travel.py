@@ -50,7 +50,7 @@ def run_travel_verb(chosen: argparse.Namespace) -> int:
     """Run `state`, `diff` or `blame`; 1 where the chain breaks before the moment."""
     from memhub.audit import DamagedLog
 
-    run = {"state": _state, "diff": _diff, "blame": _blame}[chosen.verb]
+    run = {"state": _print_state, "diff": _print_diff, "blame": _print_blame}[chosen.verb]
     try:
         return run(chosen)
     except DamagedLog as error:
@@ -58,19 +58,21 @@ def run_travel_verb(chosen: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _travel(chosen: argparse.Namespace, path: str) -> Iterator[Travel]:
+def _open_travel(chosen: argparse.Namespace, path: str) -> Iterator[Travel]:
     from memhub.audit.travel import Travel
 
     with late_progress("read") as tell:
         yield Travel(path=path, verified=not chosen.unverified, progress=tell)
 
 
-def _states(chosen: argparse.Namespace, path: str, *moments: int | datetime | None) -> list[State]:
-    with _travel(chosen, path) as travel:
+def _load_states(
+    chosen: argparse.Namespace, path: str, *moments: int | datetime | None
+) -> list[State]:
+    with _open_travel(chosen, path) as travel:
         return travel.states(moments)
 
 
-def _only(chosen: argparse.Namespace, *states: State) -> list[State]:
+def _only_asked(chosen: argparse.Namespace, *states: State) -> list[State]:
     """The states without the machines that are not asked for."""
     from dataclasses import replace
 
@@ -91,15 +93,15 @@ def _only(chosen: argparse.Namespace, *states: State) -> list[State]:
     ]
 
 
-def _at(text: str | None) -> int | datetime | None:
+def _parse_at(text: str | None) -> int | datetime | None:
     return None if text is None else moment("--at", text)
 
 
 # State
 
 
-def _state(chosen: argparse.Namespace) -> int:
-    (state,) = _only(chosen, *_states(chosen, chosen.file, _at(chosen.at)))
+def _print_state(chosen: argparse.Namespace) -> int:
+    (state,) = _only_asked(chosen, *_load_states(chosen, chosen.file, _parse_at(chosen.at)))
     if chosen.json:
         print_json(state.facts())
     else:
@@ -111,7 +113,7 @@ def _state(chosen: argparse.Namespace) -> int:
 # Diff
 
 
-def _diff(chosen: argparse.Namespace) -> int:
+def _print_diff(chosen: argparse.Namespace) -> int:
     from memhub.audit.diff import diff_states
 
     others = chosen.others
@@ -120,14 +122,14 @@ def _diff(chosen: argparse.Namespace) -> int:
 
     if len(others) == 2:
         moments = [moment(name, text) for name, text in zip("AB", others, strict=True)]
-        states = _states(chosen, chosen.file, *moments)
+        states = _load_states(chosen, chosen.file, *moments)
     else:
         if chosen.file == others[0] == "-":
             raise CommandFailed("diff: standard input cannot be both logs")
 
-        states = [_states(chosen, path, None)[0] for path in (chosen.file, others[0])]
+        states = [_load_states(chosen, path, None)[0] for path in (chosen.file, others[0])]
 
-    facts = diff_states(*_only(chosen, *states))
+    facts = diff_states(*_only_asked(chosen, *states))
     if chosen.json:
         print_json(facts)
     else:
@@ -139,11 +141,11 @@ def _diff(chosen: argparse.Namespace) -> int:
 # Blame
 
 
-def _blame(chosen: argparse.Namespace) -> int:
+def _print_blame(chosen: argparse.Namespace) -> int:
     from memhub.audit.blame import blame
 
-    where, at = address(chosen.address), _at(chosen.at)
-    with _travel(chosen, chosen.file) as travel:
+    where, at = address(chosen.address), _parse_at(chosen.at)
+    with _open_travel(chosen, chosen.file) as travel:
         answers = blame(travel, where, at, chosen.machine)
 
     if chosen.json:

@@ -27,7 +27,7 @@ def print_state(state: State) -> None:
             f"  {machine.arch}, generation {machine.generation}, "
             f"{len(machine.used)} of {len(machine.slots)} slots in use",
         )
-        for first, last, it in _merged(facts["slots"][slot] for slot in machine.used):
+        for first, last, it in _merge_slots(facts["slots"][slot] for slot in machine.used):
             name = f"slot {first}" if first == last else f"slots {first}-{last}"
             screen.line(f"  {name:<9} {_desc_text(it)}", hang=12)
 
@@ -58,15 +58,15 @@ def _print_notes(screen: Screen, notes: tuple[str, ...]) -> None:
 
 
 def _moment_text(seq: int, time: str) -> str:
-    return f"record {seq} at {_short(time)}"
+    return f"record {seq} at {_short_time(time)}"
 
 
-def _short(time: str) -> str:
+def _short_time(time: str) -> str:
     """A time to the microsecond, as `--at` takes it."""
     return f"{time[:-4]}Z"
 
 
-def _merged(slots: Iterable[Facts]) -> Iterator[tuple[int, int, Facts]]:
+def _merge_slots(slots: Iterable[Facts]) -> Iterator[tuple[int, int, Facts]]:
     """Slots, and runs of fixed ones that lie one behind another and are alike."""
     from memhub.abi import MDF_FIXBASE
 
@@ -114,7 +114,7 @@ def _claim_text(it: Facts | None) -> str:
 
     return (
         f"{extent(it['base'], it['length'])} {it['kind']} of {it['process']} "
-        f"(id {it['process_id']}){slots}{_until(it)}"
+        f"(id {it['process_id']}){slots}{_show_until(it)}"
     )
 
 
@@ -124,13 +124,13 @@ def _wait_text(it: Facts | None) -> str:
 
     who = f"{it['process']} (id {it['process_id']})"
 
-    return f"{extent(it['base'], it['length'])} {it['op']} of {who}{_until(it)}"
+    return f"{extent(it['base'], it['length'])} {it['op']} of {who}{_show_until(it)}"
 
 
-def _until(it: Facts) -> str:
+def _show_until(it: Facts) -> str:
     from memhub.audit.states import time_text
 
-    return "" if it["expires_ns"] is None else f", until {_short(time_text(it['expires_ns']))}"
+    return "" if it["expires_ns"] is None else f", until {_short_time(time_text(it['expires_ns']))}"
 
 
 def print_diff(facts: Facts) -> None:
@@ -188,7 +188,7 @@ def print_blame(answer: Blame) -> None:
 
 def _print_step(screen: Screen, step: Step) -> None:
     facts = step.facts()
-    place = f"{facts['seq']:>6} {_short(facts['time'])} "
+    place = f"{facts['seq']:>6} {_short_time(facts['time'])} "
     old, new = step.types
     if facts["event"] == "device.attach":
         screen.line((place, "dim"), f"the machine starts: {new}", hang=8)

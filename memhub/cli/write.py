@@ -29,7 +29,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     source.add_argument("--file", metavar="FILE", help="the bytes of a file")
     source.add_argument("stdin", nargs="?", choices=("-",), metavar="-", help="standard input's")
     chosen = parser.parse_args(arguments)
-    base, data = address(chosen.address), _bytes(chosen)
+    base, data = address(chosen.address), _bytes_to_write(chosen)
     target = open_target(chosen, "memhub write")
     moved = 0
     with target.client as client, client.open(target.path(chosen.device), "w") as handle:
@@ -47,7 +47,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     return 0
 
 
-def _bytes(chosen: argparse.Namespace) -> bytes:
+def _bytes_to_write(chosen: argparse.Namespace) -> bytes:
     if chosen.hex is not None:
         return parse_hex(chosen.hex)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from memhub.config.audit import AuditConfig as AuditConfig
 from memhub.config.emit import to_toml as to_toml
 from memhub.config.errors import ConfigError as ConfigError
 from memhub.config.errors import Problem as Problem
-from memhub.config.hub import AuditConfig as AuditConfig
 from memhub.config.hub import HubConfig as HubConfig
 from memhub.config.hub import load_config as load_config
 from memhub.config.importers import Imported as Imported

@@ -45,25 +45,25 @@ def to_toml(machine: Imported | MachineSpec) -> str:
         `[mtrr]` table where that is exact, otherwise as raw `[msr]`.
     """
     spec = machine.spec if isinstance(machine, Imported) else machine
-    head = [] if isinstance(machine, MachineSpec) else list(_header(machine))
-    key = f"machines.{_key(spec.name)}"
+    head = [] if isinstance(machine, MachineSpec) else list(_header_lines(machine))
+    key = f"machines.{_toml_key(spec.name)}"
     lines = [
         *head,
         f"[{key}]",
-        *_machine(spec),
-        *_memory(spec),
-        *_kmem(spec),
+        *_machine_lines(spec),
+        *_memory_lines(spec),
+        *_kmem_lines(spec),
         *_kmem_entries(spec),
-        *_subtable(f"{key}.cpu", _cpu(spec)),
-        *_subtable(f"{key}.options", _plain(spec.options)),
-        *_subtable(f"{key}.symbols", _plain(spec.symbols)),
-        *_registers(key, spec),
+        *_subtable_lines(f"{key}.cpu", _cpu_lines(spec)),
+        *_subtable_lines(f"{key}.options", _plain_lines(spec.options)),
+        *_subtable_lines(f"{key}.symbols", _plain_lines(spec.symbols)),
+        *_register_lines(key, spec),
     ]
 
     return "\n".join(lines) + "\n"
 
 
-def _header(imported: Imported) -> Iterator[str]:
+def _header_lines(imported: Imported) -> Iterator[str]:
     yield f"# Imported from a {imported.format} text."
     if imported.pat:
         yield f"# The operating system set the page attribute table to: {' '.join(imported.pat)}"
@@ -73,44 +73,44 @@ def _header(imported: Imported) -> Iterator[str]:
         yield "# What is odd about it:"
 
     for oddity in imported.oddities:
-        yield f"# - {_comment(oddity)}"
+        yield f"# - {_toml_comment(oddity)}"
 
     yield ""
 
 
-def _machine(spec: MachineSpec) -> Iterator[str]:
-    yield f"arch = {_value(spec.arch)}"
+def _machine_lines(spec: MachineSpec) -> Iterator[str]:
+    yield f"arch = {_toml_value(spec.arch)}"
     yield f"phys_bits = {spec.cpu.phys_bits}"
     yield f"securelevel = {spec.securelevel}  # above 0, opening for write fails"
-    yield f"wp_writes = {_value(spec.wp_writes)}  # what writing to write-protected memory does"
+    wp_writes = _toml_value(spec.wp_writes)
+    yield f"wp_writes = {wp_writes}  # what writing to write-protected memory does"
     yield f"upages = {spec.upages}"
     if spec.commit_latency is not None:
         yield f"commit_latency = {float(spec.commit_latency)!r}  # seconds"
 
 
-def _memory(spec: MachineSpec) -> Iterator[str]:
+def _memory_lines(spec: MachineSpec) -> Iterator[str]:
     if not spec.memory:
         return
 
     yield "memory = ["
     for region in spec.memory:
-        data = f", hex = {_value(region.data.hex())}" if region.data else ""
-        fields = (
-            f"base = {region.base:#x}, length = {region.length:#x}, kind = {_value(region.kind)}"
-        )
-        yield f"    {{ {fields}{data} }},  # {_size(region)}"
+        data = f", hex = {_toml_value(region.data.hex())}" if region.data else ""
+        kind = _toml_value(region.kind)
+        fields = f"base = {region.base:#x}, length = {region.length:#x}, kind = {kind}"
+        yield f"    {{ {fields}{data} }},  # {_show_size(region)}"
 
     yield "]"
 
 
-def _kmem(spec: MachineSpec) -> Iterator[str]:
+def _kmem_lines(spec: MachineSpec) -> Iterator[str]:
     if not spec.kmem:
         return
 
     yield "kmem = ["
     for row in spec.kmem:
-        where = f"virtual = {_value(row.virtual)}, physical = {_value(row.physical)}"
-        writable = _value(row.writable)
+        where = f"virtual = {_toml_value(row.virtual)}, physical = {_toml_value(row.physical)}"
+        writable = _toml_value(row.writable)
         yield f"    {{ {where}, length = {row.length:#x}, writable = {writable} }},"
 
     yield "]"
@@ -122,43 +122,44 @@ def _kmem_entries(spec: MachineSpec) -> Iterator[str]:
 
     yield "kmem_entries = ["
     for row in spec.kmem_entries:
-        rights = f"readable = {_value(row.readable)}, writable = {_value(row.writable)}"
-        yield f"    {{ virtual = {_value(row.virtual)}, length = {row.length:#x}, {rights} }},"
+        rights = f"readable = {_toml_value(row.readable)}, writable = {_toml_value(row.writable)}"
+        yield f"    {{ virtual = {_toml_value(row.virtual)}, length = {row.length:#x}, {rights} }},"
 
     yield "]"
 
 
-def _cpu(spec: MachineSpec) -> Iterator[str]:
-    yield f"vendor = {_value(spec.cpu.vendor)}"
+def _cpu_lines(spec: MachineSpec) -> Iterator[str]:
+    yield f"vendor = {_toml_value(spec.cpu.vendor)}"
     yield f"signature = {spec.cpu.signature:#x}  # CPUID leaf 1, EAX"
-    yield f"mtrr = {_value(spec.cpu.mtrr)}"
+    yield f"mtrr = {_toml_value(spec.cpu.mtrr)}"
     if spec.cpu.tom2:
-        yield f"tom2 = {_number(spec.cpu.tom2)}  # AMD: write-back by default from 4 GiB to here"
+        tom2 = _toml_number(spec.cpu.tom2)
+        yield f"tom2 = {tom2}  # AMD: write-back by default from 4 GiB to here"
 
 
-def _plain(table: Mapping[str, Any]) -> Iterator[str]:
+def _plain_lines(table: Mapping[str, Any]) -> Iterator[str]:
     for name, value in table.items():
-        yield f"{_key(name)} = {_value(value)}"
+        yield f"{_toml_key(name)} = {_toml_value(value)}"
 
 
-def _subtable(header: str, rows: Iterable[str]) -> Iterator[str]:
+def _subtable_lines(header: str, rows: Iterable[str]) -> Iterator[str]:
     lines = list(rows)
     if lines:
         yield from ("", f"[{header}]", *lines)
 
 
-def _registers(key: str, spec: MachineSpec) -> Iterator[str]:
+def _register_lines(key: str, spec: MachineSpec) -> Iterator[str]:
     if not spec.msrs:
         return
 
     registers = MtrrRegisters.decode(spec.msrs, spec.cpu.phys_bits)
-    if registers.encode() == spec.msrs and _sayable(registers):
-        yield from _subtable(f"{key}.mtrr", _mtrr(registers))
+    if registers.encode() == spec.msrs and _fits_mtrr_table(registers):
+        yield from _subtable_lines(f"{key}.mtrr", _mtrr_lines(registers))
     else:
-        yield from _subtable(f"{key}.msr", _msr(spec.msrs))
+        yield from _subtable_lines(f"{key}.msr", _msr_lines(spec.msrs))
 
 
-def _sayable(registers: MtrrRegisters) -> bool:
+def _fits_mtrr_table(registers: MtrrRegisters) -> bool:
     """Whether an `[mtrr]` table can express these registers: without reserved or stale bits."""
     bits = address_mask(registers.phys_bits)
     pairs = [pair for pair in registers.variable if pair != VariableMtrr()]
@@ -175,13 +176,13 @@ def _sayable(registers: MtrrRegisters) -> bool:
     )
 
 
-def _mtrr(registers: MtrrRegisters) -> Iterator[str]:
-    yield f"enabled = {_value(registers.enabled)}"
-    yield f"default = {_value(_WORDS[registers.default_type])}"
-    yield f"write_combining = {_value(registers.write_combining)}"
+def _mtrr_lines(registers: MtrrRegisters) -> Iterator[str]:
+    yield f"enabled = {_toml_value(registers.enabled)}"
+    yield f"default = {_toml_value(_WORDS[registers.default_type])}"
+    yield f"write_combining = {_toml_value(registers.write_combining)}"
     yield f"variable_count = {registers.variable_count}"
     if registers.fixed_supported:
-        yield f"fixed_enabled = {_value(registers.fixed_enabled)}"
+        yield f"fixed_enabled = {_toml_value(registers.fixed_enabled)}"
         yield "fixed = ["
         yield from _fixed_rows(registers.fixed_types)
         yield "]"
@@ -190,7 +191,7 @@ def _mtrr(registers: MtrrRegisters) -> Iterator[str]:
         yield "variable = ["
         for slot, pair in enumerate(registers.variable):
             if pair.valid:
-                yield f"    {_pair(registers, slot, pair)},"
+                yield f"    {_show_pair(registers, slot, pair)},"
 
         yield "]"
 
@@ -200,24 +201,26 @@ def _fixed_rows(types: bytes) -> Iterator[str]:
     for index, (base, length) in enumerate(FIXED_RANGES):
         if index + 1 == len(types) or types[index + 1] != types[index]:
             end = base + length
-            kind = _value(_WORDS[types[index]])
+            kind = _toml_value(_WORDS[types[index]])
             yield f"    {{ base = {start:#x}, length = {end - start:#x}, type = {kind} }},"
             start = end
 
 
-def _pair(registers: MtrrRegisters, slot: int, pair: VariableMtrr) -> str:
+def _show_pair(registers: MtrrRegisters, slot: int, pair: VariableMtrr) -> str:
     bits = address_mask(registers.phys_bits)
     base, mask = pair.base & ~0xFF, pair.mask & bits
     length = (~mask & bits | 0xFFF) + 1
     block = not length & (length - 1) and not base & (length - 1)
     extent = f"length = {length:#x}" if block else f"mask = {mask:#x}"
 
-    return f"{{ slot = {slot}, base = {base:#x}, {extent}, type = {_value(_WORDS[pair.type])} }}"
+    return (
+        f"{{ slot = {slot}, base = {base:#x}, {extent}, type = {_toml_value(_WORDS[pair.type])} }}"
+    )
 
 
-def _msr(msrs: Mapping[int, int]) -> Iterator[str]:
+def _msr_lines(msrs: Mapping[int, int]) -> Iterator[str]:
     for number, value in msrs.items():
-        yield f'"{number:#x}" = {_value(value)}{_register_name(number)}'
+        yield f'"{number:#x}" = {_toml_value(value)}{_register_name(number)}'
 
 
 def _register_name(number: int) -> str:
@@ -234,7 +237,7 @@ def _register_name(number: int) -> str:
     return f"  # {names[number]}" if number in names else ""
 
 
-def _size(region: Region) -> str:
+def _show_size(region: Region) -> str:
     for shift, unit in _UNITS:
         if not region.length & ((1 << shift) - 1):
             return f"{region.length >> shift} {unit}"
@@ -242,17 +245,17 @@ def _size(region: Region) -> str:
     return f"{region.length} bytes"
 
 
-def _comment(text: str) -> str:
+def _toml_comment(text: str) -> str:
     return escape_controls(text)
 
 
-def _key(name: str) -> str:
+def _toml_key(name: str) -> str:
     bare = name.replace("-", "").replace("_", "")
 
-    return name if bare.isalnum() and name.isascii() else _value(name)
+    return name if bare.isalnum() and name.isascii() else _toml_value(name)
 
 
-def _number(value: int) -> str:
+def _toml_number(value: int) -> str:
     """Hexadecimal from ten on; a string where TOML's signed 64 bits do not hold it."""
     if value >= 1 << 63:
         return f'"{value:#x}"'
@@ -260,37 +263,39 @@ def _number(value: int) -> str:
     return str(value) if value < 10 else f"{value:#x}"
 
 
-def _string(text: str) -> str:
+def _toml_string(text: str) -> str:
     """A TOML string: as in JSON, but for other escapes of DEL and characters past 16 bits."""
     quoted = json.dumps(text, ensure_ascii=False)
 
-    return "".join(_escaped(char) if not is_visible(char) else char for char in quoted)
+    return "".join(_escape_char(char) if not is_visible(char) else char for char in quoted)
 
 
-def _escaped(char: str) -> str:
+def _escape_char(char: str) -> str:
     code = ord(char)
 
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def _value(value: object) -> str:
+def _toml_value(value: object) -> str:
     """One TOML value."""
     if isinstance(value, bool):
         return "true" if value else "false"
 
     if isinstance(value, int):
-        return _number(value)
+        return _toml_number(value)
 
     if isinstance(value, float):
         return repr(value)
 
     if isinstance(value, str):
-        return _string(value)
+        return _toml_string(value)
 
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
+        return (
+            "{ " + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + " }"
+        )
 
     if isinstance(value, Iterable):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
 
     raise TypeError(f"{value!r} cannot be written as TOML")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
+from memhub.config.audit import AuditConfig as AuditConfig
+from memhub.config.audit import read_audit
 from memhub.config.errors import ConfigError, Problem
 from memhub.config.machine import read_machine
 from memhub.config.reader import Problems, Table
 from memhub.config.service import ServiceConfig, read_service
-from memhub.config.values import choice, suggest, text
+from memhub.config.values import suggest, text
 from memhub.core.spec_rules import machine_name
 
 if TYPE_CHECKING:
@@ -19,24 +21,6 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch
     from memhub.core.spec import MachineSpec
-
-Durability = Literal["os", "disk"]
-
-_DURABILITIES: Final[Mapping[str, Durability]] = {word: word for word in get_args(Durability)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditConfig:
-    """The audit log.
-
-    Attributes:
-        path: the log file; relative paths begin at the configuration file.
-        durability: a request is acknowledged once its record is handed to the operating
-            system (`os`), or is on the disk (`disk`).
-    """
-
-    path: Path
-    durability: Durability = "os"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +61,14 @@ def load_config(path: Path | str, *, arches: Mapping[str, Arch] | None = None) -
     """
     path = Path(path)
     problems = Problems(path.parent)
-    config = _read(path, Table(_parse(path), "", problems), arches)
+    config = _read_tables(path, Table(_parse_toml(path), "", problems), arches)
     if problems.found:
         raise ConfigError(path, problems.found)
 
     return config
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
@@ -95,14 +79,14 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError(path, [Problem("", f"is not TOML: {error}")]) from error
 
 
-def _read(path: Path, table: Table, arches: Mapping[str, Arch] | None) -> HubConfig:
+def _read_tables(path: Path, table: Table, arches: Mapping[str, Arch] | None) -> HubConfig:
     machines, oddities = _read_machines(table, arches)
     audit, service = table.table("audit"), table.table("service")
     config = HubConfig(
         path=path,
         machines=machines,
         default=_read_default(table, machines),
-        audit=None if audit is None else _read_audit(audit),
+        audit=None if audit is None else read_audit(audit),
         service=ServiceConfig() if service is None else read_service(service, machines),
         oddities=oddities,
     )
@@ -151,14 +135,3 @@ def _read_default(table: Table, machines: Mapping[str, MachineSpec]) -> str | No
         table.wrong("default", f"{default!r} is not a machine of this file ({known}){hint}")
 
     return default
-
-
-def _read_audit(table: Table) -> AuditConfig:
-    path = table.need("path", text, "audit")
-    audit = AuditConfig(
-        path=table.folder / path,
-        durability=table.take("durability", choice(_DURABILITIES, "a durability"), "os"),
-    )
-    table.finish()
-
-    return audit

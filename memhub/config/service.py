@@ -27,8 +27,8 @@ def read_service(table: Table, machines: Collection[str]) -> ServiceConfig:
     """Read `[service]`; `machines` are the names that its rules may use."""
     tcp, limits = table.table("tcp"), table.table("limits")
     service = ServiceConfig(
-        socket=_path(table, "socket"),
-        mode=table.take("mode", _mode, 0o660),
+        socket=_read_path(table, "socket"),
+        mode=table.take("mode", _parse_mode, 0o660),
         owner=table.take("owner", text, None),
         group=table.take("group", text, None),
         allowed_uids=table.array("allowed_uids", _uid),
@@ -41,7 +41,7 @@ def read_service(table: Table, machines: Collection[str]) -> ServiceConfig:
     return service
 
 
-def _mode(value: object) -> int:
+def _parse_mode(value: object) -> int:
     digits = text(value)
     try:
         mode = int(digits, 8)
@@ -54,7 +54,7 @@ def _mode(value: object) -> int:
     return mode
 
 
-def _path(table: Table, name: str) -> Path | None:
+def _read_path(table: Table, name: str) -> Path | None:
     value = table.take(name, text, None)
 
     return None if value is None else table.folder / value
@@ -97,10 +97,10 @@ def _read_tcp(table: Table) -> TcpConfig:
     tcp = TcpConfig(
         host=table.take("host", text, "127.0.0.1"),
         port=table.need("port", count(0, 65535), 0),
-        certfile=_path(table, "certfile"),
-        keyfile=_path(table, "keyfile"),
-        ca=_path(table, "ca"),
-        token_file=_path(table, "token_file"),
+        certfile=_read_path(table, "certfile"),
+        keyfile=_read_path(table, "keyfile"),
+        ca=_read_path(table, "ca"),
+        token_file=_read_path(table, "token_file"),
     )
     table.finish()
     if (tcp.certfile is None) != (tcp.keyfile is None):
@@ -114,7 +114,7 @@ def _read_tcp(table: Table) -> TcpConfig:
     return tcp
 
 
-def _subject(value: object) -> str:
+def _parse_subject(value: object) -> str:
     found = text(value)
     parse_subject(found)
 
@@ -124,7 +124,7 @@ def _subject(value: object) -> str:
 def _read_rule(table: Table, machines: Collection[str]) -> RightsRule:
     rule = RightsRule(
         uid=table.take("uid", _uid, None),
-        subject=table.take("subject", _subject, None),
+        subject=table.take("subject", _parse_subject, None),
         token=table.take("token", text, None),
         machine=table.take("machine", text, "*"),
         allow=frozenset(table.array("allow", choice(_RIGHT_WORDS, "a right"))),

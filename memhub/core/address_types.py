@@ -27,7 +27,7 @@ def as_addresses(addresses: npt.ArrayLike) -> Addresses:
     """Addresses as unsigned 64-bit numbers, in the shape in which they come.
 
     Raises:
-        InvalidArgument: EINVAL; they are no array of integers, or one does not fit 64 bits.
+        InvalidArgument: EINVAL; they are not an array of integers, or one does not fit 64 bits.
     """
     try:
         given = np.asarray(addresses)
@@ -77,7 +77,7 @@ def types_of_addresses(machine: Machine, file: OpenFile, addresses: npt.ArrayLik
     flat = wanted.reshape(-1)
     physical = flat
     if file.caller.device == "kmem":
-        physical = _translate(machine, file, flat)
+        physical = _translate_addresses(machine, file, flat)
 
     known = physical < np.uint64(min(machine.memory.top, U64_MAX))
     if machine.table is None or not known.all():
@@ -90,7 +90,7 @@ def types_of_addresses(machine: Machine, file: OpenFile, addresses: npt.ArrayLik
     return machine.table.types.of(physical).reshape(wanted.shape)
 
 
-def _translate(machine: Machine, file: OpenFile, flat: Addresses) -> Addresses:
+def _translate_addresses(machine: Machine, file: OpenFile, flat: Addresses) -> Addresses:
     """Kernel virtual addresses to physical ones, each page looked up once.
 
     Raises:

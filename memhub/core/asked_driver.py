@@ -1,6 +1,6 @@
 """The one place where the core asks a range driver, which is a stranger's code.
 
-Every answer is checked here, once, before anything uses it. An exception that is no refusal, an
+Every answer is checked here, once, before anything uses it. An exception that does not refuse, an
 answer that breaks a rule, and a call that a watchdog stops all become one error: DriverFailed
 (EIO), which names the plugin, the driver, the architecture, the machine and the method, and says
 what was wrong. A request that meets it has changed nothing.
@@ -124,7 +124,7 @@ class AskedDriver:
         try:
             raw = arch.driver(spec.cpu, spec.options)
             if not isinstance(raw, RangeDriver):
-                raise Nonsense(f"made {show(raw)}, which is no RangeDriver")
+                raise Nonsense(f"made {show(raw)}, which is not a RangeDriver")
 
             return cls(raw, arch, spec.name)
         except BaseException as error:
@@ -253,7 +253,7 @@ class AskedDriver:
         """Ask for a Change, check it, and make the state that follows."""
         change = getattr(self.raw, method)(state, given, *more)
         if type(change) is not Change:
-            raise Nonsense(f"answered {show(change)}, which is no Change")
+            raise Nonsense(f"answered {show(change)}, which is not a Change")
 
         rows, msrs = change.slots, change.msrs
         if type(rows) is not dict or type(msrs) is not dict:

@@ -180,7 +180,7 @@ def decide_release(machine: Machine, request: ReleaseRange, now: Instant) -> Dec
         if not changes:
             raise NoSuchRange(f"{process.name} holds no claim inside {base:#x}-{end - 1:#x}")
     except DeviceError as error:
-        return _refuse(machine, caller, "release", request, now, now.mono_ns, error)
+        return _refuse_request(machine, caller, "release", request, now, now.mono_ns, error)
 
     event = events.ClaimsReleased(caller, now, base, end - base, machine.generation, slots, changes)
 
@@ -291,7 +291,7 @@ def refuse_claim(
     error: DeviceError,
 ) -> Decision:
     """The refusal of a claim."""
-    return _refuse(machine, caller, "take", request, now, began_ns, error)
+    return _refuse_request(machine, caller, "take", request, now, began_ns, error)
 
 
 def refuse_free(
@@ -303,10 +303,10 @@ def refuse_free(
     error: DeviceError,
 ) -> Decision:
     """The refusal of a wait for a free range."""
-    return _refuse(machine, caller, "wait", request, now, began_ns, error)
+    return _refuse_request(machine, caller, "wait", request, now, began_ns, error)
 
 
-def _refuse(
+def _refuse_request(
     machine: Machine,
     caller: Caller,
     op: ClaimOp,

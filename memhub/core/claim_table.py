@@ -109,14 +109,14 @@ class ClaimTable:
     def change(self, changes: Iterable[ClaimChange]) -> None:
         """Make changes true, in order."""
         for before, after in changes:
-            self._replace(before, after)
+            self._replace_claim(before, after)
             if before is None and after is not None:
                 self.last_fence = after.fence
 
     def revert(self, changes: tuple[ClaimChange, ...]) -> None:
         """Take changes back, the last first."""
         for before, after in reversed(changes):
-            self._replace(after, before)
+            self._replace_claim(after, before)
             if before is None and after is not None:
                 self.last_fence = after.fence - 1
 
@@ -141,21 +141,21 @@ class ClaimTable:
 
         return self.first_expiry
 
-    def _replace(self, before: Claim | None, after: Claim | None) -> None:
+    def _replace_claim(self, before: Claim | None, after: Claim | None) -> None:
         self.epoch += 1
         if before is not None:
-            self._unindex(before)
+            self._unindex_claim(before)
             if before.expires_ns is not None:
                 self._expiries.discard(before.fence)
 
             if after is None:
-                self._forget(before)
+                self._forget_claim(before)
 
         if after is not None:
-            self._keep(after, new=before is None)
+            self._keep_claim(after, new=before is None)
             self._index_claim(after)
 
-    def _keep(self, claim: Claim, *, new: bool) -> None:
+    def _keep_claim(self, claim: Claim, *, new: bool) -> None:
         fence, process = claim.fence, claim.process.id
         self.claims[fence] = claim
         mine = self.by_process.setdefault(process, {})
@@ -168,7 +168,7 @@ class ClaimTable:
             self._expiries.put(fence, claim.expires_ns)
             self.first_expiry = min(self.first_expiry, claim.expires_ns)
 
-    def _forget(self, claim: Claim) -> None:
+    def _forget_claim(self, claim: Claim) -> None:
         del self.claims[claim.fence]
         mine = self.by_process[claim.process.id]
         del mine[claim.fence]
@@ -184,7 +184,7 @@ class ClaimTable:
             self.by_slot[slot] = claim
             add(base, end, fence)
 
-    def _unindex(self, claim: Claim) -> None:
+    def _unindex_claim(self, claim: Claim) -> None:
         fence, discard = claim.fence, self._index.discard
         if claim.kind == "range":
             discard(claim.base, claim.end, fence)

@@ -123,7 +123,7 @@ def check_commits(
     for commit in commits:
         near = commit.bounds[0] < hi and lo < commit.bounds[1]
         foreign = commit.caller.process.id != process.id
-        if (near and foreign) or commit.after != _written(driver, plan.after, commit.request):
+        if (near and foreign) or commit.after != _slots_written(driver, plan.after, commit.request):
             raise busy_error([commit.obstacle()])
 
 
@@ -133,11 +133,11 @@ def check_order(
     """Refuse what would come out otherwise once a commit in flight has its effect (rule 8)."""
     for commit in commits:
         after = driver.plan_set(state, commit.request).after
-        if _written(driver, after, request) != _written(driver, state, request):
+        if _slots_written(driver, after, request) != _slots_written(driver, state, request):
             raise busy_error([commit.obstacle()])
 
 
-def _written(
+def _slots_written(
     driver: AskedDriver, state: RangeState, request: SetRange
 ) -> dict[int, RangeDesc] | None:
     """The slots that a request would write into a state, or None if it would be refused.

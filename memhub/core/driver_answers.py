@@ -60,7 +60,7 @@ def clip(text: str, most: int = _REASON_MAX) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
-def _render(value: object, how: Callable[[Any], str], otherwise: str) -> str:
+def _render_value(value: object, how: Callable[[Any], str], otherwise: str) -> str:
     """A plain text of a value, whose own code this runs: only a watchdog or Ctrl-C ends it."""
     try:
         return str.encode(how(value), "utf-8", "backslashreplace").decode()
@@ -77,14 +77,14 @@ def kind_of(value: object) -> str:
 
 def show(value: object) -> str:
     """A value of a stranger's class, in at most 80 characters."""
-    text = _render(value, ascii, f"a {kind_of(value)} that cannot be shown")
+    text = _render_value(value, ascii, f"a {kind_of(value)} that cannot be shown")
 
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def say(value: object) -> str:
     """The text of a stranger's value, in words that UTF-8 can hold."""
-    return clip(_render(value, str, "an error that cannot be shown"))
+    return clip(_render_value(value, str, "an error that cannot be shown"))
 
 
 def name_class(driver: object) -> str:
@@ -95,13 +95,13 @@ def name_class(driver: object) -> str:
 
         return ".".join(word for word in (getattr(it, "__module__", None), name) if word)
 
-    return clip(_render(driver, ask, f"a {kind_of(driver)} without a name"), WORD_MAX)
+    return clip(_render_value(driver, ask, f"a {kind_of(driver)} without a name"), WORD_MAX)
 
 
 def as_mapping(value: object, what: str, most: int) -> dict[Any, Any]:
     """A mapping of an answer, of so many entries at most, as one that does not change any more."""
     if not isinstance(value, Mapping):
-        raise Nonsense(f"{what} {show(value)} is no mapping")
+        raise Nonsense(f"{what} {show(value)} is not a mapping")
 
     found = dict(islice(value.items(), most + 1))
     if len(found) > most:
@@ -121,7 +121,7 @@ def check_row(slot: int, desc: object, attributes: int, given: Iterable[RangeDes
             bits, and some kernels keep it as it comes.
     """
     if type(desc) is not RangeDesc:
-        raise Nonsense(f"slot {slot} holds {show(desc)}, which is no RangeDesc")
+        raise Nonsense(f"slot {slot} holds {show(desc)}, which is not a RangeDesc")
 
     if type(desc.mr_owner) is not bytes:
         raise Nonsense(f"slot {slot}: mr_owner {show(desc.mr_owner)} is not bytes")
@@ -172,7 +172,7 @@ def check_register(number: object, value: object) -> None:
 def check_state(state: object, attributes: int, given: int) -> RangeState:
     """The first state of a machine, which had so many registers before."""
     if type(state) is not RangeState:
-        raise Nonsense(f"answered {show(state)}, which is no RangeState")
+        raise Nonsense(f"answered {show(state)}, which is not a RangeState")
 
     if type(state.slots) is not tuple:
         raise Nonsense(f"slots {show(state.slots)} are not a tuple")
@@ -196,11 +196,11 @@ def check_state(state: object, attributes: int, given: int) -> RangeState:
 def check_extent(bounds: object) -> tuple[int, int]:
     """The bounds of what a slot decides."""
     if type(bounds) is not tuple or len(bounds) != 2:
-        raise Nonsense(f"answered {show(bounds)}, which is no pair of bounds")
+        raise Nonsense(f"answered {show(bounds)}, which is not a pair of bounds")
 
     lo, hi = bounds
     if not (type(lo) is type(hi) is int and 0 <= lo <= _EXTENT_MAX and 0 <= hi <= _EXTENT_MAX):
-        raise Nonsense(f"answered {show(bounds)}, which are no addresses")
+        raise Nonsense(f"answered {show(bounds)}, which are not addresses")
 
     return lo, hi
 
@@ -213,7 +213,7 @@ def check_types(answer: object) -> TypeMap:
 
     # What a class of a plugin's own overrides would run where nothing guards it.
     if not (type(answer) is TypeMap or type(answer) is DirectTypeMap):
-        raise Nonsense(f"answered {show(answer)}, which is no TypeMap")
+        raise Nonsense(f"answered {show(answer)}, which is not a TypeMap")
 
     return answer
 

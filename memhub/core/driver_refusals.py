@@ -95,10 +95,10 @@ def take_refusal(error: errors.DeviceError, count: int) -> errors.DeviceError:
 
     said = check_text(f"the reason of {name}", reason)
     if type(code) is not abi.Errno:
-        raise Nonsense(f"raised {name} with the code {show(code)}, which is no Errno")
+        raise Nonsense(f"raised {name} with the code {show(code)}, which is not an Errno")
 
     if type(obstacles) is not tuple:
-        raise Nonsense(f"raised {name} with obstacles {show(obstacles)}, which are no tuple")
+        raise Nonsense(f"raised {name} with obstacles {show(obstacles)}, which are not a tuple")
 
     if type(moved) is not int or moved != 0:
         raise Nonsense(f"raised {name} with `moved` {show(moved)}, which is not 0")
@@ -118,7 +118,7 @@ def take_refusal(error: errors.DeviceError, count: int) -> errors.DeviceError:
 
 def _take_obstacle(obstacle: object, count: int) -> errors.Obstacle:
     if type(obstacle) is not errors.Obstacle:
-        raise Nonsense(f"named {show(obstacle)} as an obstacle, which is no Obstacle")
+        raise Nonsense(f"named {show(obstacle)} as an obstacle, which is not an Obstacle")
 
     if obstacle.slot is not None:
         check_slot(obstacle.slot, count)

@@ -37,6 +37,7 @@ class Attached(NamedTuple):
     phys_bits: int
     state: RangeState | None
     config: str
+    generation: int = 0
 
 
 class Detached(NamedTuple):

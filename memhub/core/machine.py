@@ -162,17 +162,17 @@ class Machine:
 
     # Files
 
-    def _open(self, it: events.Opened) -> None:
+    def _add_file(self, it: events.Opened) -> None:
         self.files.add(it.file)
         if it.notes is not None:
             self.notes = it.notes[1]
 
-    def _unopen(self, it: events.Opened) -> None:
+    def _drop_file(self, it: events.Opened) -> None:
         self.files.remove(it.file)
         if it.notes is not None:
             self.notes = it.notes[0]
 
-    def _close(self, it: events.Closed) -> None:
+    def _close_file(self, it: events.Closed) -> None:
         self.files.remove(it.file)
         for lost in it.forgotten:
             self.claims.drop_lost(lost)
@@ -185,7 +185,7 @@ class Machine:
             self.kernel.release(process)
             self.views.drop(process)
 
-    def _unclose(self, it: events.Closed) -> None:
+    def _reopen_file(self, it: events.Closed) -> None:
         self.files.add(it.file)
         for lost in it.forgotten:
             self.claims.add_lost(lost)
@@ -195,28 +195,28 @@ class Machine:
 
     # Memory
 
-    def _seek(self, it: events.Sought) -> None:
+    def _move_offset(self, it: events.Sought) -> None:
         self.files[it.caller.handle].offset = it.after
 
-    def _unseek(self, it: events.Sought) -> None:
+    def _restore_offset(self, it: events.Sought) -> None:
         self.files[it.caller.handle].offset = it.before
 
-    def _read(self, it: events.MemoryRead) -> None:
+    def _count_read(self, it: events.MemoryRead) -> None:
         if it.op == "read":
             self.files[it.caller.handle].move(it.moved)
 
-    def _unread(self, it: events.MemoryRead) -> None:
+    def _uncount_read(self, it: events.MemoryRead) -> None:
         if it.op == "read":
             self.files[it.caller.handle].move(-it.moved)
 
-    def _write(self, it: events.MemoryWritten) -> None:
+    def _write_memory(self, it: events.MemoryWritten) -> None:
         if it.pieces:
             self.transfer.store(it.pieces, it.data)
 
         if it.op == "write":
             self.files[it.caller.handle].move(it.moved)
 
-    def _unwrite(self, it: events.MemoryWritten) -> None:
+    def _restore_memory(self, it: events.MemoryWritten) -> None:
         if it.before is not None:
             self.transfer.store(it.pieces, it.before)
 
@@ -225,7 +225,7 @@ class Machine:
 
     # Ranges
 
-    def _set(self, it: events.RangesSet) -> None:
+    def _set_ranges(self, it: events.RangesSet) -> None:
         table = self.table
         assert table is not None
         table.state, table.generation = it.states[1], it.generation
@@ -241,7 +241,7 @@ class Machine:
         if it.commit is not None:
             self.commits.remove(it.commit)
 
-    def _unset(self, it: events.RangesSet) -> None:
+    def _restore_ranges(self, it: events.RangesSet) -> None:
         assert self.table is not None
         self.table.swap(it.states[0], it.generation - 1, it.outcome.slots)
         self.claims.revert(it.claims)
@@ -251,47 +251,47 @@ class Machine:
         if it.commit is not None:
             self.commits.add(it.commit)
 
-    def _refuse(self, it: events.SetRefused) -> None:
+    def _note_refusal(self, it: events.SetRefused) -> None:
         if it.told is not None:
             self.claims.drop_lost(it.told)
 
         if it.commit is not None:
             self.commits.remove(it.commit)
 
-    def _unrefuse(self, it: events.SetRefused) -> None:
+    def _unnote_refusal(self, it: events.SetRefused) -> None:
         if it.told is not None:
             self.claims.add_lost(it.told)
 
         if it.commit is not None:
             self.commits.add(it.commit)
 
-    def _begin(self, it: events.CommitBegun) -> None:
+    def _begin_commit(self, it: events.CommitBegun) -> None:
         self.commits.last = it.commit.number
         self.commits.add(it.commit)
 
-    def _unbegin(self, it: events.CommitBegun) -> None:
+    def _unbegin_commit(self, it: events.CommitBegun) -> None:
         self.commits.remove(it.commit)
         self.commits.last = it.commit.number - 1
 
-    def _undo(self, it: events.SlotUndone) -> None:
+    def _undo_range(self, it: events.SlotUndone) -> None:
         if it.error is None and self.table is not None:
             self.table.swap(it.states[1], it.generation, it.outcome.slots)
             self.claims.change(it.claims)
 
-    def _redo(self, it: events.SlotUndone) -> None:
+    def _redo_range(self, it: events.SlotUndone) -> None:
         if it.error is None and self.table is not None:
             self.table.swap(it.states[0], it.generation - 1, it.outcome.slots)
             self.claims.revert(it.claims)
 
     # Claims
 
-    def _take(self, it: events.ClaimTaken) -> None:
+    def _take_claim(self, it: events.ClaimTaken) -> None:
         for lost in it.settled:
             self.claims.drop_lost(lost)
 
         self.claims.change((it.change,))
 
-    def _untake(self, it: events.ClaimTaken) -> None:
+    def _untake_claim(self, it: events.ClaimTaken) -> None:
         self.claims.revert((it.change,))
         for lost in it.settled:
             self.claims.add_lost(lost)
@@ -302,12 +302,12 @@ class Machine:
     def _revert_claims(self, it: events.ClaimsReleased | events.ClaimRenewed) -> None:
         self.claims.revert(it.claims)
 
-    def _end(self, it: events.ClaimEnded) -> None:
+    def _end_claim(self, it: events.ClaimEnded) -> None:
         self.claims.change((ClaimChange(it.claim, None),))
         if it.lost is not None:
             self.claims.add_lost(it.lost)
 
-    def _unend(self, it: events.ClaimEnded) -> None:
+    def _restore_claim(self, it: events.ClaimEnded) -> None:
         if it.lost is not None:
             self.claims.drop_lost(it.lost)
 
@@ -315,10 +315,10 @@ class Machine:
 
     # Waits
 
-    def _wait(self, it: events.WaitBegun) -> None:
+    def _add_wait(self, it: events.WaitBegun) -> None:
         self.waits.add(it.wait, it.refusal)
 
-    def _unwait(self, it: events.WaitBegun) -> None:
+    def _drop_wait(self, it: events.WaitBegun) -> None:
         self.waits.remove(it.wait.number)
         self.waits.last = it.wait.number - 1
 
@@ -330,19 +330,19 @@ class Machine:
 
     #: What makes each kind of fact true, and what takes it back.
     _CHANGES: ClassVar[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
-        events.Opened: (_open, _unopen),
-        events.Closed: (_close, _unclose),
-        events.Sought: (_seek, _unseek),
-        events.MemoryRead: (_read, _unread),
-        events.MemoryWritten: (_write, _unwrite),
-        events.RangesSet: (_set, _unset),
-        events.SetRefused: (_refuse, _unrefuse),
-        events.CommitBegun: (_begin, _unbegin),
-        events.SlotUndone: (_undo, _redo),
-        events.ClaimTaken: (_take, _untake),
+        events.Opened: (_add_file, _drop_file),
+        events.Closed: (_close_file, _reopen_file),
+        events.Sought: (_move_offset, _restore_offset),
+        events.MemoryRead: (_count_read, _uncount_read),
+        events.MemoryWritten: (_write_memory, _restore_memory),
+        events.RangesSet: (_set_ranges, _restore_ranges),
+        events.SetRefused: (_note_refusal, _unnote_refusal),
+        events.CommitBegun: (_begin_commit, _unbegin_commit),
+        events.SlotUndone: (_undo_range, _redo_range),
+        events.ClaimTaken: (_take_claim, _untake_claim),
         events.ClaimRenewed: (_change_claims, _revert_claims),
         events.ClaimsReleased: (_change_claims, _revert_claims),
-        events.ClaimEnded: (_end, _unend),
-        events.WaitBegun: (_wait, _unwait),
+        events.ClaimEnded: (_end_claim, _restore_claim),
+        events.WaitBegun: (_add_wait, _drop_wait),
         events.WaitEnded: (_end_wait, _unend_wait),
     }

@@ -10,7 +10,7 @@ Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_get, mem_range_attr_set)
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.abi import MDF_BUSY, DataModel, RangeDesc
 from memhub.core.asked_driver import AskedDriver
@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 _FLAGS_OFFSET: Final = 16
 _BUSY_BYTE: Final = 3
 _BUSY_BIT: Final = MDF_BUSY >> (8 * _BUSY_BYTE)
+
+
+class TableState(NamedTuple):
+    """A state to begin with.
+
+    Attributes:
+        state: the slots and registers.
+        generation: how often they had changed.
+    """
+
+    state: RangeState
+    generation: int
 
 
 @dataclass(slots=True)
@@ -67,6 +79,18 @@ class RangeTable:
         state = None if driver is None else driver.attach(spec.msrs)
 
         return None if driver is None or state is None else cls(driver, state)
+
+    def begin_at(self, start: TableState) -> None:
+        """Begin with another state than the one that firmware left.
+
+        Raises:
+            ValueError: it has another number of slots.
+        """
+        slots, due = len(start.state.slots), len(self.state.slots)
+        if slots != due:
+            raise ValueError(f"the state has {slots} slots, and the machine has {due}")
+
+        self.swap(start.state, start.generation, range(due))
 
     def __getstate__(self) -> tuple[AskedDriver, RangeState, int]:
         return self.driver, self.state, self.generation  # what is derived is made anew

@@ -60,7 +60,7 @@ def decide_next(machine: Machine, now: Instant) -> Decision | None:
         the end of that wait and what it came to; None when all wait on.
     """
     for wait in machine.waits.in_turn():
-        decision = _attempt(machine, wait, now)
+        decision = _attempt_wait(machine, wait, now)
         refusal = passing_refusal(decision.error)
         if refusal is None:
             return end_wait(machine, wait, now, decision)
@@ -70,7 +70,7 @@ def decide_next(machine: Machine, now: Instant) -> Decision | None:
     return _break_circle(machine, now)
 
 
-def _attempt(machine: Machine, wait: Wait, now: Instant) -> Decision:
+def _attempt_wait(machine: Machine, wait: Wait, now: Instant) -> Decision:
     began = wait.since.mono_ns
 
     return _ATTEMPTS[type(wait.request)](machine, wait.caller, wait.request, now, began)
@@ -91,7 +91,7 @@ def _break_circle(machine: Machine, now: Instant) -> Decision | None:
         circle = on_circle[process] and waits.graph.find_circle(process, waits.blockers(wait))
         if circle:
             # Those before it may wait for its own process, and nothing else hold it up.
-            alone = _attempt(machine, wait, now)
+            alone = _attempt_wait(machine, wait, now)
             if passing_refusal(alone.error) is not None:
                 error = deadlock_error(wait.base, wait.end, circle)
                 return fail_wait(machine, wait, now, error)

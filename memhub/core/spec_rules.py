@@ -149,7 +149,7 @@ def machine_name(name: object, folded: dict[str, str]) -> str:
     return word
 
 
-def _whole(least: int, most: int, shown: Callable[[int], str] = hex) -> Converter[int]:
+def _whole_number(least: int, most: int, shown: Callable[[int], str] = hex) -> Converter[int]:
     def convert(value: object) -> int:
         try:
             number = take_integer("it", value)
@@ -161,41 +161,41 @@ def _whole(least: int, most: int, shown: Callable[[int], str] = hex) -> Converte
     return convert
 
 
-def _layout(value: object) -> KernelLayout:
+def _check_layout(value: object) -> KernelLayout:
     if not isinstance(value, KernelLayout):
         raise ValueError(f"is {type_name(value)}, not a KernelLayout")
 
     return value
 
 
-def _content(value: object) -> bytes:
+def _check_content(value: object) -> bytes:
     if not isinstance(value, bytes):
         raise ValueError(f"is {type_name(value)}, not bytes")
 
     return value
 
 
-_U64: Final = _whole(0, U64_MAX)
+_U64: Final = _whole_number(0, U64_MAX)
 _CPU: Final[Mapping[str, Converter[Any]]] = {
     "vendor": text,
-    "signature": _whole(0, 0xFFFFFFFF),
-    "phys_bits": _whole(32, 52, str),
+    "signature": _whole_number(0, 0xFFFFFFFF),
+    "phys_bits": _whole_number(32, 52, str),
     "mtrr": boolean,
     "tom2": _U64,
 }
 _MACHINE: Final[Mapping[str, Converter[Any]]] = {
     "arch": text,
-    "securelevel": _whole(-1, 3, str),
+    "securelevel": _whole_number(-1, 3, str),
     "wp_writes": wp_rule,
-    "upages": _whole(1, 16, str),
+    "upages": _whole_number(1, 16, str),
     "commit_latency": lambda value: None if value is None else latency(value),
-    "kernel": lambda value: None if value is None else _layout(value),
+    "kernel": lambda value: None if value is None else _check_layout(value),
 }
 _REGION: Final[Mapping[str, Converter[Any]]] = {
     "base": _U64,
     "length": _U64,
     "kind": region_kind,
-    "data": _content,
+    "data": _check_content,
 }
 _MAPPING: Final[Mapping[str, Converter[Any]]] = {
     "virtual": _U64,
@@ -226,7 +226,7 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
     checked = replace(
         _checked_row(spec, "", _MACHINE, wrong),
         cpu=_checked_cpu(spec.cpu, wrong),
-        msrs=_checked_table(spec.msrs, "msrs", _register, _U64, wrong),
+        msrs=_checked_table(spec.msrs, "msrs", _check_register, _U64, wrong),
         options=_checked_table(spec.options, "options", text, lambda it: it, wrong),
         memory=_checked_rows(spec.memory, "memory", Region, _REGION, wrong),
         kmem=_checked_rows(spec.kmem, "kmem", KernelMapping, _MAPPING, wrong),
@@ -248,8 +248,8 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
     return checked
 
 
-def _register(number: object) -> int:
-    return check_register(_whole(-U64_MAX, U64_MAX)(number))
+def _check_register(number: object) -> int:
+    return check_register(_whole_number(-U64_MAX, U64_MAX)(number))
 
 
 def _checked_row(row: Row, key: str, fields: Mapping[str, Converter[Any]], wrong: list[str]) -> Row:

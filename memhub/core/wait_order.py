@@ -71,13 +71,13 @@ class WaitOrder:
 
         insort(self._bases, base)
         insort(self._ends, end)
-        between = self._last_on(base, end) if new else self._around(number, base, end)
+        between = self._last_on(base, end) if new else self._find_neighbours(number, base, end)
         met = {after for _, _, _, after in between if after != _BACK}
         passed = [it for it in met if not self._places[it].late]
         for lo, hi, before, after in between:
-            self._part(before, after, lo, hi)
-            self._join(before, number, lo, hi, checked=new)
-            self._join(number, after, lo, hi, checked=False)
+            self._part_neighbours(before, after, lo, hi)
+            self._join_neighbours(before, number, lo, hi, checked=new)
+            self._join_neighbours(number, after, lo, hi, checked=False)
 
         return passed
 
@@ -95,14 +95,14 @@ class WaitOrder:
 
         ahead, behind = place.ahead.pieces(base, end), place.behind.pieces(base, end)
         for lo, hi, before in ahead:
-            self._part(before, number, lo, hi)
+            self._part_neighbours(before, number, lo, hi)
 
         for lo, hi, after in behind:
-            self._part(number, after, lo, hi)
+            self._part_neighbours(number, after, lo, hi)
 
         for lo, hi, before in ahead:
             for start, stop, after in place.behind.pieces(lo, hi):
-                self._join(before, after, start, stop, checked=True)
+                self._join_neighbours(before, after, start, stop, checked=True)
 
         del self._places[number]
         met = {after for _, _, after in behind if after != _BACK}
@@ -146,7 +146,7 @@ class WaitOrder:
 
         return [(lo, hi, before, _BACK) for lo, hi, before in pieces]
 
-    def _around(self, number: int, base: int, end: int) -> list[tuple[int, int, int, int]]:
+    def _find_neighbours(self, number: int, base: int, end: int) -> list[tuple[int, int, int, int]]:
         """The neighbours of a wait that comes back, which is mostly the first on its bytes."""
         found, left = [], [(base, end, _FRONT)]
         while left:
@@ -159,7 +159,7 @@ class WaitOrder:
 
         return found
 
-    def _join(self, before: int, after: int, lo: int, hi: int, *, checked: bool) -> None:
+    def _join_neighbours(self, before: int, after: int, lo: int, hi: int, *, checked: bool) -> None:
         earlier, later = self._places[before], self._places[after]
         earlier.behind.put(lo, hi, after)
         later.ahead.put(lo, hi, before)
@@ -167,7 +167,7 @@ class WaitOrder:
             later.late += hi - lo
             self._graph.add(later.process, earlier.process, hi - lo, checked=checked)
 
-    def _part(self, before: int, after: int, lo: int, hi: int) -> None:
+    def _part_neighbours(self, before: int, after: int, lo: int, hi: int) -> None:
         """Count two neighbours apart; what is joined in their place replaces their pieces."""
         if before != _FRONT and after != _BACK:
             earlier, later = self._places[before], self._places[after]

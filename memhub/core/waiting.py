@@ -90,13 +90,13 @@ def as_kept(request: SetRange | ClaimRange | AwaitFree) -> SetRange | ClaimRange
     if isinstance(request, AwaitFree):
         return replace(request, wait=None)
 
-    return replace(request, lease=_whole(request.lease), wait=None)
+    return replace(request, lease=_whole_lease(request.lease), wait=None)
 
 
 def set_as_kept(request: SetRange) -> SetRange:
     """A MEMRANGE_SET as a commit keeps it; see `as_kept`."""
-    return replace(request, lease=_whole(request.lease), wait=None)
+    return replace(request, lease=_whole_lease(request.lease), wait=None)
 
 
-def _whole(lease: float | None) -> float | None:
+def _whole_lease(lease: float | None) -> float | None:
     return None if lease is None else round(lease * SECOND) / SECOND

@@ -126,7 +126,7 @@ class OpenDevices:
             the descriptor to put into the program and then to close here.
         """
         watch, handle = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _fill(handle)
+        _fill_file(handle)
         made = os.fstat(watch)
         self._file_system = made.st_dev
         inode = made.st_ino
@@ -142,7 +142,7 @@ class OpenDevices:
         if not self._by_link:
             return None
 
-        return self._by_link.get(_link(pid, fd))
+        return self._by_link.get(_read_link(pid, fd))
 
     def behind(self, info: os.stat_result) -> OpenDevice | None:
         """The device that a file found by name is a descriptor of (`/proc/self/fd/N`)."""
@@ -199,10 +199,10 @@ def standard_gap(pid: int, at_least: int = 0) -> bool:
 
 def is_open(pid: int, number: int) -> bool:
     """Whether a process has a descriptor of this number."""
-    return bool(_link(pid, number))
+    return bool(_read_link(pid, number))
 
 
-def _link(pid: int, number: int) -> str:
+def _read_link(pid: int, number: int) -> str:
     """What the kernel calls the file behind a descriptor; nothing if there is none."""
     try:
         return os.readlink(f"/proc/{pid}/fd/{number}")  # noqa: PTH115 - on every call's path
@@ -210,7 +210,7 @@ def _link(pid: int, number: int) -> str:
         return ""
 
 
-def _fill(handle: int) -> None:
+def _fill_file(handle: int) -> None:
     fcntl.fcntl(handle, _F_SETPIPE_SZ, _PIPE_SIZE)
     try:
         while os.write(handle, bytes(_PIPE_SIZE)):

@@ -87,79 +87,79 @@ def build(abi: MachineABI, window: Window) -> bytes:
     code = _INSTRUCTION.pack(_LOAD, 0, 0, 4) + _INSTRUCTION.pack(_EQUAL, 1, 0, abi.audit_arch)
     code += notify + _INSTRUCTION.pack(_LOAD, 0, 0, 0)
     if abi is X86_64:
-        code += _guard(_AT_LEAST, _X32_BIT, notify)
+        code += _guard_block(_AT_LEAST, _X32_BIT, notify)
 
-    for names, steps in _rules(window):
-        block = _block(steps)
+    for names, steps in _filter_rules(window):
+        block = _assemble_block(steps)
         for name in names:
             if name in abi.calls:
-                code += _guard(_EQUAL, abi.calls[name], block)
+                code += _guard_block(_EQUAL, abi.calls[name], block)
 
     absent = _INSTRUCTION.pack(_RETURN, 0, 0, RET_ERRNO | errno.ENOSYS)
     for name in _REFUSED:
-        code += _guard(_EQUAL, abi.calls[name], absent)
+        code += _guard_block(_EQUAL, abi.calls[name], absent)
 
     return code + _INSTRUCTION.pack(_RETURN, 0, 0, RET_ALLOW)
 
 
-def _rules(window: Window) -> Iterable[tuple[tuple[str, ...], tuple[_Step, ...]]]:
+def _filter_rules(window: Window) -> Iterable[tuple[tuple[str, ...], tuple[_Step, ...]]]:
     always = ((_EQUAL, 0, _NOTIFY, _NOTIFY),)
     yield ("open", "openat", "openat2", "creat"), always
     yield ("open_by_handle_at", "pidfd_getfd", "iopl", "ioperm"), always
-    yield ("read", "pread64", "readv", "preadv", "preadv2"), _watched(window, 0, (0,))
-    yield ("write", "pwrite64", "writev", "pwritev", "pwritev2"), _watched(window, 0, (1,))
-    yield ("lseek",), _watched(window, 0, (0, 1))
-    yield ("fstat", "newfstatat", "statx"), _watched(window, 0, (0, 1))
-    yield ("mmap",), _watched(window, 4, (0, 1))
-    yield ("fcntl",), (*_fcntl(), *_watched(window, 0, (0, 1)))
-    yield ("dup",), _within(window, 0)
-    yield ("ioctl",), (*_ioctl(), *_within(window, 0))
+    yield ("read", "pread64", "readv", "preadv", "preadv2"), _watch_descriptor(window, 0, (0,))
+    yield ("write", "pwrite64", "writev", "pwritev", "pwritev2"), _watch_descriptor(window, 0, (1,))
+    yield ("lseek",), _watch_descriptor(window, 0, (0, 1))
+    yield ("fstat", "newfstatat", "statx"), _watch_descriptor(window, 0, (0, 1))
+    yield ("mmap",), _watch_descriptor(window, 4, (0, 1))
+    yield ("fcntl",), (*_fcntl_steps(), *_watch_descriptor(window, 0, (0, 1)))
+    yield ("dup",), _within_window(window, 0)
+    yield ("ioctl",), (*_ioctl_steps(), *_within_window(window, 0))
 
 
-def _watched(window: Window, index: int, standard: tuple[int, ...]) -> tuple[_Step, ...]:
+def _watch_descriptor(window: Window, index: int, standard: tuple[int, ...]) -> tuple[_Step, ...]:
     if not window.every:
         steps = tuple((_EQUAL, number, _NOTIFY, _NEXT) for number in standard)
 
-        return (_load(index), *steps, *_within(window, index)[1:])
+        return (_load_argument(index), *steps, *_within_window(window, index)[1:])
 
     return (
-        _load(index),
+        _load_argument(index),
         (_EQUAL, window.scratch, _ALLOW, _NEXT),
         (_AT_LEAST, 1 << 31, _ALLOW, _NOTIFY),
     )
 
 
-def _within(window: Window, index: int) -> tuple[_Step, ...]:
+def _within_window(window: Window, index: int) -> tuple[_Step, ...]:
     return (
-        _load(index),
+        _load_argument(index),
         (_AT_LEAST, window.first, _NEXT, _ALLOW),
         (_AT_LEAST, window.end, _ALLOW, _NOTIFY),
     )
 
 
-def _fcntl() -> tuple[_Step, ...]:
+def _fcntl_steps() -> tuple[_Step, ...]:
     first, *middle, last = (F_DUPFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC)
     tests = [(_EQUAL, command, "fd", _NEXT) for command in (first, *middle)]
 
-    return (_load(1), *tests, (_EQUAL, last, "fd", _ALLOW))
+    return (_load_argument(1), *tests, (_EQUAL, last, "fd", _ALLOW))
 
 
-def _ioctl() -> tuple[_Step, ...]:
+def _ioctl_steps() -> tuple[_Step, ...]:
     ours = [number for model in DATA_MODELS for number in (model.get, *model.set)]
 
     return (
-        _load(1),
+        _load_argument(1),
         *((_EQUAL, number, _NOTIFY, _NEXT) for number in (*ours, *sorted(MTRR_REQUESTS))),
         *((_EQUAL, number, _ALLOW, _NEXT) for number in _PLAIN_IOCTLS),
     )
 
 
-def _load(index: int) -> _Step:
+def _load_argument(index: int) -> _Step:
     """Load the low word of an argument; the machines here are little-endian."""
     return (_LOAD, 16 + 8 * index, _NEXT, _NEXT)
 
 
-def _guard(test: int, operand: int, block: bytes) -> bytes:
+def _guard_block(test: int, operand: int, block: bytes) -> bytes:
     """Run `block`, which returns on every path, only if the test holds."""
     size = len(block) // _INSTRUCTION.size
     assert size <= _MAX_SIZE
@@ -167,7 +167,7 @@ def _guard(test: int, operand: int, block: bytes) -> bytes:
     return _INSTRUCTION.pack(test, 0, size, operand) + block
 
 
-def _block(steps: tuple[_Step, ...]) -> bytes:
+def _assemble_block(steps: tuple[_Step, ...]) -> bytes:
     """Assemble steps, followed by the two ways to return.
 
     The label `fd` is the second load of the block: the test of the descriptor.
@@ -176,7 +176,7 @@ def _block(steps: tuple[_Step, ...]) -> bytes:
     labels = {_NOTIFY: len(steps), _ALLOW: len(steps) + 1, "fd": loads[-1] if loads else 0}
     resolve: Callable[[int, str], int] = lambda at, label: labels.get(label, at + 1) - at - 1  # noqa: E731
     code = b"".join(
-        _INSTRUCTION.pack(op, *_jumps(op, resolve(at, true), resolve(at, false)), operand)
+        _INSTRUCTION.pack(op, *_jump_offsets(op, resolve(at, true), resolve(at, false)), operand)
         for at, (op, operand, true, false) in enumerate(steps)
     )
 
@@ -185,5 +185,5 @@ def _block(steps: tuple[_Step, ...]) -> bytes:
     )
 
 
-def _jumps(op: int, true: int, false: int) -> tuple[int, int]:
+def _jump_offsets(op: int, true: int, false: int) -> tuple[int, int]:
     return (0, 0) if op == _LOAD else (true, false)

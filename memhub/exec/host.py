@@ -118,7 +118,7 @@ def refusal_line(action: str, name: str) -> str:
     else:
         why = f"the hub has no {name} of its own; --allow-host {name} allows it"
 
-    return f"{action} refused (EACCES): it would reach the host's own {_described(name)}; {why}"
+    return f"{action} refused (EACCES): it would reach the host's own {_describe_file(name)}; {why}"
 
 
 def inherited_device(hosts: HostDevices) -> str | None:
@@ -128,10 +128,10 @@ def inherited_device(hosts: HostDevices) -> str | None:
             info = os.fstat(number)
             name = hosts.name(info, in_proc=info.st_ino in hosts.proc_files)
             if name is not None and name not in hosts.allowed:
-                return f"{stream} is the host's own {_described(name)}: let the program open it"
+                return f"{stream} is the host's own {_describe_file(name)}: let the program open it"
 
     return None
 
 
-def _described(name: str) -> str:
+def _describe_file(name: str) -> str:
     return ALLOWABLE.get(name, f"/dev/{name}")

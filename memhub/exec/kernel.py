@@ -74,13 +74,13 @@ class Listener:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._buffer = bytearray(_BLANK)
-        self._probe()
+        self._probe_kernel()
         self._wake_on_same_core()
 
-    def _probe(self) -> None:
+    def _probe_kernel(self) -> None:
         """Refuse a kernel that cannot inject a descriptor and answer in one step (5.14)."""
         try:
-            self._add(0, -1, 0, _ADDFD_SEND, 0)
+            self._add_descriptor(0, -1, 0, _ADDFD_SEND, 0)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EBADF):
                 raise ShimUnavailable(
@@ -125,17 +125,17 @@ class Listener:
         if value >> 63:
             value -= 1 << 64
 
-        return self._send(_RESPONSE.pack(call.id, value, 0, 0))
+        return self._send_response(_RESPONSE.pack(call.id, value, 0, 0))
 
     def fail(self, call: Notification, number: int) -> bool:
         """Make the call fail with the host's errno `number`; False if nobody waits for it."""
-        return self._send(_RESPONSE.pack(call.id, 0, -number, 0))
+        return self._send_response(_RESPONSE.pack(call.id, 0, -number, 0))
 
     def proceed(self, call: Notification) -> bool:
         """Let the kernel perform the call; False if nobody waits for it."""
-        return self._send(_RESPONSE.pack(call.id, 0, 0, _RESPONSE_CONTINUE))
+        return self._send_response(_RESPONSE.pack(call.id, 0, 0, _RESPONSE_CONTINUE))
 
-    def _send(self, response: bytes) -> bool:
+    def _send_response(self, response: bytes) -> bool:
         if self.fd < 0:
             return False
 
@@ -154,7 +154,7 @@ class Listener:
         Raises:
             OSError: ENOENT if the caller is gone, EMFILE or EBADF past its limits.
         """
-        self._add(call.id, source, number, _ADDFD_SETFD, os.O_CLOEXEC if cloexec else 0)
+        self._add_descriptor(call.id, source, number, _ADDFD_SETFD, os.O_CLOEXEC if cloexec else 0)
 
     def answer_with(self, call: Notification, source: int, number: int, *, cloexec: bool) -> None:
         """Put descriptor `source` into the caller as `number` and return `number` from the call.
@@ -163,9 +163,11 @@ class Listener:
             OSError: as `inject`; the call then still waits.
         """
         flags = _ADDFD_SETFD | _ADDFD_SEND
-        self._add(call.id, source, number, flags, os.O_CLOEXEC if cloexec else 0)
+        self._add_descriptor(call.id, source, number, flags, os.O_CLOEXEC if cloexec else 0)
 
-    def _add(self, call_id: int, source: int, number: int, flags: int, fd_flags: int) -> None:
+    def _add_descriptor(
+        self, call_id: int, source: int, number: int, flags: int, fd_flags: int
+    ) -> None:
         packed = _ADDFD_ARG.pack(call_id, flags, source & 0xFFFFFFFF, number, fd_flags)
         fcntl.ioctl(self.fd, _ADDFD, packed)
 

@@ -38,7 +38,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def _take(channel: socket.socket) -> bytes:
+def _take_block(channel: socket.socket) -> bytes:
     """Read one block: its length in four bytes, then its bytes."""
     stream = channel.recv(4, socket.MSG_WAITALL)
     (size,) = struct.unpack("<I", stream)
@@ -46,7 +46,7 @@ def _take(channel: socket.socket) -> bytes:
     return channel.recv(size, socket.MSG_WAITALL) if size else b""
 
 
-def _install(code: bytes) -> tuple[int, str]:
+def _install_filter(code: bytes) -> tuple[int, str]:
     """Install the filter: the listener and an empty text, or -1 and what the kernel refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
@@ -94,7 +94,7 @@ def _drop_raw_io() -> None:
         libc.capset(header, _CAPABILITIES.pack(*low, *_CAPABILITIES.unpack(data.raw)[3:]))
 
 
-def _escape(text: str) -> str:
+def _escape_name(text: str) -> str:
     """Make a name that somebody else chose fit for a terminal, see `memhub.escape`.
 
     That module is loaded by its file, because this interpreter does not find memhub.
@@ -114,7 +114,7 @@ def _execute_program(program: list[bytes], environment: dict[bytes, bytes]) -> i
     try:
         os.execvpe(program[0], program, environment)  # noqa: S606
     except OSError as error:
-        name = _escape(os.fsdecode(program[0]))
+        name = _escape_name(os.fsdecode(program[0]))
         sys.stderr.write(f"memhub exec: {name}: {os.strerror(error.errno or 0)}\n")
 
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
@@ -124,14 +124,14 @@ def main() -> int:
     """Install the filter, send the listener, execute the program."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(channel.fileno(), False)  # closed by execve
-    code, block = _take(channel), _take(channel)
+    code, block = _take_block(channel), _take_block(channel)
     pairs = (entry.partition(b"=") for entry in block.split(b"\0") if entry)
     environment = {name: value for name, _, value in pairs}
     if sys.argv[2] == "drop":
         _drop_raw_io()
 
     _end_with_supervisor(channel)
-    listener, complaint = _install(code)
+    listener, complaint = _install_filter(code)
     if listener < 0:
         channel.sendall(complaint.encode())
 

@@ -68,18 +68,18 @@ class Lookup:
         flags = _FLAGS if follow else _FLAGS | os.O_NOFOLLOW
         how = _HOW.pack(flags, 0, resolve | CACHED if cached else resolve)
 
-        return _checked(self._syscall(_OPENAT2, directory, path, how, _HOW.size))
+        return _check_result(self._syscall(_OPENAT2, directory, path, how, _HOW.size))
 
     def is_proc(self, handle: int) -> bool:
         """Whether a file lies in a procfs, whichever mount or instance of it."""
         buffer = ctypes.create_string_buffer(_STATFS_SIZE)
-        _checked(self._fstatfs(handle, buffer))
+        _check_result(self._fstatfs(handle, buffer))
 
         return int.from_bytes(buffer.raw[:8], "little") == _PROC_MAGIC
 
     def find_by_handle(self, mount: int, handle: bytes) -> int:
         """Look up what a `struct file_handle` stands for; as `find`."""
-        return _checked(self._by_handle(mount, handle, _FLAGS))
+        return _check_result(self._by_handle(mount, handle, _FLAGS))
 
     def fetch(self, pid: int, number: int) -> int:
         """A copy of descriptor `number` of a process, given one of its threads.
@@ -88,7 +88,7 @@ class Lookup:
             OSError: EBADF; there is none. ESRCH; there is no such thread.
         """
         with closing(os.pidfd_open(process_of(pid))) as process:
-            return _checked(self._syscall(_PIDFD_GETFD, process, number, 0))
+            return _check_result(self._syscall(_PIDFD_GETFD, process, number, 0))
 
 
 @contextlib.contextmanager
@@ -114,7 +114,7 @@ def process_of(tid: int) -> int:
     raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
-def _checked(result: int) -> int:
+def _check_result(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -40,11 +40,11 @@ def mmap(context: Context, call: Notification) -> Result:
     if device is None or call.args[3] & host.MAP_ANONYMOUS:
         return PROCEED
 
-    pieces = _offer(device, call)
+    pieces = _ask_mappings(device, call)
     thread = RemoteThread(call.pid, context.abi)
     files: list[int] = []
     try:
-        problem = _inject(context, call, pieces, files)
+        problem = _inject_files(context, call, pieces, files)
         context.listener.fail(call, problem or errno.EAGAIN)
     except BaseException:
         context.listener.fail(call, errno.EIO)  # the thread stops only after the call has ended
@@ -52,10 +52,12 @@ def mmap(context: Context, call: Notification) -> Result:
         raise
 
     with thread:
-        numbers = _numbers(context)[: len(set(files))]
+        numbers = _free_numbers(context)[: len(set(files))]
         result = -problem & _MINUS_ONE
         if not problem:
-            result = _map(thread, call, device, list(zip(files, pieces, strict=True)), numbers)
+            result = _map_pieces(
+                thread, call, device, list(zip(files, pieces, strict=True)), numbers
+            )
 
         for number in numbers:
             thread.call("close", number)
@@ -65,12 +67,12 @@ def mmap(context: Context, call: Notification) -> Result:
     return ANSWERED
 
 
-def _numbers(context: Context) -> tuple[int, int]:
+def _free_numbers(context: Context) -> tuple[int, int]:
     """The descriptors under which the program has the files for a moment."""
     return context.window.scratch, context.window.scratch - 1
 
 
-def _offer(device: OpenDevice, call: Notification) -> Sequence[Mapping]:
+def _ask_mappings(device: OpenDevice, call: Notification) -> Sequence[Mapping]:
     """Ask the device for memory, after the checks that the kernel would make."""
     _, length, prot, flags, _, offset = call.args
     kind = flags & _MAP_TYPE
@@ -84,7 +86,7 @@ def _offer(device: OpenDevice, call: Notification) -> Sequence[Mapping]:
     return device.session.map(offset, -(-length // _PAGE) * _PAGE, writable=writable)
 
 
-def _inject(
+def _inject_files(
     context: Context, call: Notification, pieces: Sequence[Mapping], files: list[int]
 ) -> int:
     """Give the program the files of some pieces, while its call waits.
@@ -93,12 +95,12 @@ def _inject(
         context: the supervisor's.
         call: the call.
         pieces: what is to be mapped.
-        files: is given, for each piece, which of `_numbers` has its file.
+        files: is given, for each piece, which of `_free_numbers` has its file.
 
     Returns:
         the errno of what failed, or 0.
     """
-    numbers, known = _numbers(context), dict[int, int]()
+    numbers, known = _free_numbers(context), dict[int, int]()
     try:
         for piece in pieces:
             fd = piece.fd
@@ -117,7 +119,7 @@ def _inject(
     return 0
 
 
-def _map(
+def _map_pieces(
     thread: RemoteThread,
     call: Notification,
     device: OpenDevice,

@@ -56,7 +56,7 @@ class ProgramMemory:
         if size <= _SMALL:
             moved = self._move_small(self._readv, pid, address, size)
             if moved < size:
-                raise _unreadable(address, size)
+                raise _unreadable_error(address, size)
 
             return bytes(self._small[:size])
 
@@ -94,7 +94,7 @@ class ProgramMemory:
 
         self._small[:size] = data
         if self._move_small(self._writev, pid, address, size) < size:
-            raise _unwritable(address, size)
+            raise _unwritable_error(address, size)
 
     def gather(self, pid: int, spans: tuple[Span, ...], size: int) -> bytes:
         """Read the first `size` bytes of several spans, one after another."""
@@ -102,9 +102,9 @@ class ProgramMemory:
             return b""
 
         buffer = bytearray(size)
-        remote = _vector(_cut(spans, size))
-        if self._move(self._readv, pid, buffer, remote) < size:
-            raise _unreadable(spans[0][0], size)
+        remote = _make_vector(_cut_spans(spans, size))
+        if self._move_bytes(self._readv, pid, buffer, remote) < size:
+            raise _unreadable_error(spans[0][0], size)
 
         return bytes(buffer)
 
@@ -113,9 +113,9 @@ class ProgramMemory:
         if not data:
             return
 
-        remote = _vector(_cut(spans, len(data)))
-        if self._move(self._writev, pid, bytearray(data), remote) < len(data):
-            raise _unwritable(spans[0][0], len(data))
+        remote = _make_vector(_cut_spans(spans, len(data)))
+        if self._move_bytes(self._writev, pid, bytearray(data), remote) < len(data):
+            raise _unwritable_error(spans[0][0], len(data))
 
     def spans(self, pid: int, address: int, count: int) -> tuple[Span, ...]:
         """Read an array of `struct iovec`.
@@ -136,9 +136,9 @@ class ProgramMemory:
         local[0].base, local[0].length = self._small_at, size
         remote[0].base, remote[0].length = address, size
 
-        return _checked(function(pid, local, 1, remote, 1, 0))
+        return _check_moved(function(pid, local, 1, remote, 1, 0))
 
-    def _move(
+    def _move_bytes(
         self,
         function: _Mover,
         pid: int,
@@ -148,10 +148,10 @@ class ProgramMemory:
         anchor = ctypes.c_char.from_buffer(buffer)
         local = (_Iovec * 1)(_Iovec(ctypes.addressof(anchor), len(buffer)))
 
-        return _checked(function(pid, local, 1, remote, len(remote), 0))
+        return _check_moved(function(pid, local, 1, remote, len(remote), 0))
 
 
-def _checked(moved: int) -> int:
+def _check_moved(moved: int) -> int:
     """The bytes moved; 0 where the address is bad, so that the caller can name it."""
     if moved >= 0:
         return moved
@@ -163,7 +163,7 @@ def _checked(moved: int) -> int:
     raise OSError(number, os.strerror(number))
 
 
-def _cut(spans: tuple[Span, ...], size: int) -> tuple[Span, ...]:
+def _cut_spans(spans: tuple[Span, ...], size: int) -> tuple[Span, ...]:
     kept: list[Span] = []
     for base, length in spans:
         if size and length:
@@ -173,13 +173,13 @@ def _cut(spans: tuple[Span, ...], size: int) -> tuple[Span, ...]:
     return tuple(kept)
 
 
-def _vector(spans: tuple[Span, ...]) -> ctypes.Array[_Iovec]:
+def _make_vector(spans: tuple[Span, ...]) -> ctypes.Array[_Iovec]:
     return (_Iovec * len(spans))(*(_Iovec(base, length) for base, length in spans))
 
 
-def _unreadable(address: int, size: int) -> BadAddress:
+def _unreadable_error(address: int, size: int) -> BadAddress:
     return BadAddress(f"the program cannot read {size:#x} bytes at {address:#x}")
 
 
-def _unwritable(address: int, size: int) -> BadAddress:
+def _unwritable_error(address: int, size: int) -> BadAddress:
     return BadAddress(f"the program cannot write {size:#x} bytes at {address:#x}")

@@ -38,11 +38,11 @@ class DeviceNames:
             if not path.startswith("/") or os.path.normpath(encoded) != encoded:
                 raise ValueError(f"device name {path!r} is not an absolute path in normal form")
 
-            self._learn(path)
+            self._learn_name(path)
 
         self._leaves = frozenset(os.path.basename(path) for path in self._paths)  # noqa: PTH119
 
-    def _learn(self, path: str) -> None:
+    def _learn_name(self, path: str) -> None:
         """Record which file of the host has a name."""
         leaf: Final = os.path.basename(path)  # noqa: PTH119
         if leaf in ("mem", "kmem"):

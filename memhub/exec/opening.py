@@ -35,17 +35,17 @@ _STATUS: Final = os.O_APPEND | os.O_NONBLOCK
 
 def plain_open(context: Context, call: Notification) -> Result:
     """Take path, flags, mode."""
-    return _open(context, call, None, call.args[0], call.args[1])
+    return _open_path(context, call, None, call.args[0], call.args[1])
 
 
 def creat(context: Context, call: Notification) -> Result:
     """Take path, mode."""
-    return _open(context, call, None, call.args[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    return _open_path(context, call, None, call.args[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
 
 def openat(context: Context, call: Notification) -> Result:
     """Take directory, path, flags, mode."""
-    return _open(context, call, call.fd(), call.args[1], call.args[2])
+    return _open_path(context, call, call.fd(), call.args[1], call.args[2])
 
 
 def openat2(context: Context, call: Notification) -> Result:
@@ -60,10 +60,10 @@ def openat2(context: Context, call: Notification) -> Result:
 
     flags, _, resolve = _HOW.unpack(how)
 
-    return _open(context, call, call.fd(), call.args[1], flags, resolve)
+    return _open_path(context, call, call.fd(), call.args[1], flags, resolve)
 
 
-def _open(
+def _open_path(
     context: Context,
     call: Notification,
     directory: int | None,
@@ -196,10 +196,12 @@ def _answer_with(
 
 def dup(context: Context, call: Notification) -> Result:
     """Take a descriptor."""
-    return _duplicate(context, call, 0, cloexec=False)
+    return _duplicate_file(context, call, 0, cloexec=False)
 
 
-def _duplicate(context: Context, call: Notification, at_least: int, *, cloexec: bool) -> Result:
+def _duplicate_file(
+    context: Context, call: Notification, at_least: int, *, cloexec: bool
+) -> Result:
     """Keep copies inside the window, except where the program expects a low number."""
     window = context.window
     if context.find(call) is None or at_least >= window.end or standard_gap(call.pid, at_least):
@@ -228,6 +230,6 @@ def fcntl(context: Context, call: Notification) -> Result:
         return 0
 
     if command in (F_DUPFD, F_DUPFD_CLOEXEC):
-        return _duplicate(context, call, argument, cloexec=command == F_DUPFD_CLOEXEC)
+        return _duplicate_file(context, call, argument, cloexec=command == F_DUPFD_CLOEXEC)
 
     return PROCEED

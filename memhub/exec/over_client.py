@@ -113,7 +113,7 @@ class ClientSession:
     def ioctl(self, request: int, argument: bytes, memory: CallerMemory) -> bytes | None:
         """Perform an ioctl; the hub refuses a wrong request or argument."""
         if request in _MODEL.set:
-            self._handle.ioctl(request, argument, _fetch(argument, memory))
+            self._handle.ioctl(request, argument, _fetch_desc(argument, memory))
             return None
 
         reply = self._handle.ioctl(request, argument)
@@ -139,7 +139,7 @@ class ClientSession:
         self._handle.close()
 
 
-def _fetch(argument: bytes, memory: CallerMemory) -> bytes:
+def _fetch_desc(argument: bytes, memory: CallerMemory) -> bytes:
     """The descriptor of a MEMRANGE_SET; none where the program's pointer leads nowhere."""
     mo_desc, _, _ = _MODEL.op.unpack(argument)
     try:

@@ -78,17 +78,17 @@ class RemoteThread:
         self._mask = ctypes.c_uint64()
         self._saved: list[int] = []
         self._held: list[int] = []
-        self._call(_SEIZE, 0, _OPTION_SYSGOOD)
-        with self._releasing():
-            self._call(_INTERRUPT, 0, 0)
+        self._call_ptrace(_SEIZE, 0, _OPTION_SYSGOOD)
+        with self._release_on_error():
+            self._call_ptrace(_INTERRUPT, 0, 0)
 
     def __enter__(self) -> RemoteThread:
-        with self._releasing():
-            self._wait()
-            self._call(_GETSIGMASK, 8, ctypes.addressof(self._mask))
+        with self._release_on_error():
+            self._await_stop()
+            self._call_ptrace(_GETSIGMASK, 8, ctypes.addressof(self._mask))
             blocked = ctypes.c_uint64(_U64)
-            self._call(_SETSIGMASK, 8, ctypes.addressof(blocked))
-            self._saved = self._registers()
+            self._call_ptrace(_SETSIGMASK, 8, ctypes.addressof(blocked))
+            self._saved = self._read_registers()
 
         return self
 
@@ -113,12 +113,12 @@ class RemoteThread:
         """
         while self._ptrace(_DETACH, self._tid, 0, 0) < 0:
             try:
-                self._wait()
+                self._await_stop()
             except OSError:
                 return
 
     @contextlib.contextmanager
-    def _releasing(self) -> Iterator[None]:
+    def _release_on_error(self) -> Iterator[None]:
         """Release the thread if what is done with it fails."""
         try:
             yield
@@ -143,49 +143,49 @@ class RemoteThread:
             registers[place] = value
 
         registers[where.nr] = self._abi.calls[name]
-        self._set(registers)
+        self._write_registers(registers)
         for _ in range(2):
             self._go_to_syscall()
 
-        return self._registers()[where.result]
+        return self._read_registers()[where.result]
 
     def finish(self, result: int) -> None:
         """Give the thread its registers back, with `result` as what the trapped call returned."""
         registers = list(self._saved)
         registers[self._abi.registers.result] = result
-        self._set(registers)
+        self._write_registers(registers)
 
     def _go_to_syscall(self) -> None:
         """Run to the entry of the call, or on to its return; signals come later."""
         status = 0
         while os.WSTOPSIG(status) != _SYSCALL_STOP:
-            self._call(_CONT_TO_SYSCALL, 0, 0)
-            status = self._wait()
+            self._call_ptrace(_CONT_TO_SYSCALL, 0, 0)
+            status = self._await_stop()
             if not status >> _EVENT_SHIFT and os.WSTOPSIG(status) != _SYSCALL_STOP:
                 self._held.append(os.WSTOPSIG(status))
 
-    def _registers(self) -> list[int]:
+    def _read_registers(self) -> list[int]:
         buffer = (ctypes.c_uint64 * self._abi.registers.words)()
         vector = _Iovec(ctypes.addressof(buffer), ctypes.sizeof(buffer))
-        self._call(_GETREGSET, _NT_PRSTATUS, ctypes.addressof(vector))
+        self._call_ptrace(_GETREGSET, _NT_PRSTATUS, ctypes.addressof(vector))
 
         return list(buffer)
 
-    def _set(self, registers: list[int]) -> None:
+    def _write_registers(self, registers: list[int]) -> None:
         original = self._abi.registers.original
         if original is not None:
             registers[original] = _U64  # no call to restart
 
         buffer = (ctypes.c_uint64 * len(registers))(*registers)
         vector = _Iovec(ctypes.addressof(buffer), ctypes.sizeof(buffer))
-        self._call(_SETREGSET, _NT_PRSTATUS, ctypes.addressof(vector))
+        self._call_ptrace(_SETREGSET, _NT_PRSTATUS, ctypes.addressof(vector))
 
-    def _call(self, request: int, address: int, data: int) -> None:
+    def _call_ptrace(self, request: int, address: int, data: int) -> None:
         if self._ptrace(request, self._tid, address, data) < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    def _wait(self) -> int:
+    def _await_stop(self) -> int:
         """Wait for the next stop.
 
         Returns:
@@ -201,7 +201,7 @@ class RemoteThread:
         if not _is_child(self._tid):  # its own parent learns of the end only after this
             os.waitpid(self._tid, _WALL)
 
-        raise _gone()
+        raise _gone_error()
 
     def _next_event(self) -> int:
         """The `si_code` of what happens to the thread next; it is left to be waited for.
@@ -214,7 +214,7 @@ class RemoteThread:
             try:
                 event = os.waitid(os.P_PID, self._tid, events)
             except ChildProcessError:
-                raise _gone() from None
+                raise _gone_error() from None
 
             if event is not None:
                 return event.si_code
@@ -224,23 +224,23 @@ class RemoteThread:
                 os.sched_yield()
                 continue
 
-            if _field(self._tid, "TracerPid") != threading.get_native_id():
-                raise _gone()
+            if _read_field(self._tid, "TracerPid") != threading.get_native_id():
+                raise _gone_error()
 
             time.sleep(pause)
             pause = min(pause + _PAUSE, _LONGEST_PAUSE)
 
 
-def _gone() -> ProcessLookupError:
+def _gone_error() -> ProcessLookupError:
     return ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def _is_child(tid: int) -> bool:
     """Whether a thread is the first of a process that this process started."""
-    return _field(tid, "PPid") == os.getpid() and _field(tid, "Tgid") == tid
+    return _read_field(tid, "PPid") == os.getpid() and _read_field(tid, "Tgid") == tid
 
 
-def _field(tid: int, name: str) -> int:
+def _read_field(tid: int, name: str) -> int:
     """A number that the kernel tells of a thread.
 
     Raises:
@@ -249,7 +249,7 @@ def _field(tid: int, name: str) -> int:
     try:
         status = Path(f"/proc/{tid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        raise _gone() from None
+        raise _gone_error() from None
 
     _, _, rest = status.partition(f"\n{name}:")
 

@@ -69,7 +69,7 @@ class Resolver:
                 if found is not None:
                     return found
 
-            return self._walk(root, base, question, cached=cached)
+            return self._walk_path(root, base, question, cached=cached)
 
     def check(self, question: Question, resolve: int) -> None:
         """Apply the restrictions of openat2(2) to the path of a device.
@@ -130,7 +130,7 @@ class Resolver:
 
         return None
 
-    def _walk(self, root: int, base: int, question: Question, *, cached: bool) -> Destination:
+    def _walk_path(self, root: int, base: int, question: Question, *, cached: bool) -> Destination:
         key = key_of(os.fstat(root))
         own = key == self._root and not question.confined
         places = self._places if own else self._names.places(self._lookup, root)

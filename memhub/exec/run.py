@@ -96,10 +96,12 @@ def run(
     if inherited is not None:
         raise ValueError(inherited)
 
-    window = _window(every=every_descriptor)
+    window = _choose_window(every=every_descriptor)
     code = seccomp_filter.build(abi, window)
     words = ["keep" if hosts.keeps_raw_io else "drop", *argv]
-    process, listener = _start(words, code, os.environ if environment is None else environment)
+    process, listener = _start_launcher(
+        words, code, os.environ if environment is None else environment
+    )
     with contextlib.ExitStack() as stack:
         stack.callback(process.wait)
         stack.callback(listener.close)
@@ -118,17 +120,17 @@ def run(
             lookup=lookup,
         )
         supervisor = Supervisor(context, child, process.poll)
-        stack.enter_context(_forwarding(child, supervisor.stop))
+        stack.enter_context(_forward_signals(child, supervisor.stop))
         try:
             supervisor.run()
         except BaseException:
             process.kill()  # without a supervisor each of its trapped calls would fail
             raise
 
-    return _status(process.returncode)
+    return _exit_status(process.returncode)
 
 
-def _window(*, every: bool) -> Window:
+def _choose_window(*, every: bool) -> Window:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     end = _FD_SETSIZE if soft == resource.RLIM_INFINITY else min(soft, _FD_SETSIZE)
     if end < _LEAST_LIMIT:
@@ -139,7 +141,7 @@ def _window(*, every: bool) -> Window:
     return Window(end - min(_WINDOW_SIZE, end // 2), end, every=every)
 
 
-def _start(
+def _start_launcher(
     words: Sequence[str], code: bytes, environment: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], Listener]:
     """Start the launcher, with the words that it takes: the process and its listener."""
@@ -159,15 +161,15 @@ def _start(
 
         if not descriptors:
             process.wait()
-            raise ShimUnavailable(_missing(message.decode()))
+            raise ShimUnavailable(_describe_missing(message.decode()))
 
-        listener = _listen(process, descriptors[0])
+        listener = _open_listener(process, descriptors[0])
         ours.sendall(b"\0")  # now the launcher executes the program
 
     return process, listener
 
 
-def _missing(complaint: str) -> str:
+def _describe_missing(complaint: str) -> str:
     if not complaint:
         return "the launcher ended before it could install the filter"
 
@@ -181,7 +183,7 @@ def _missing(complaint: str) -> str:
     )
 
 
-def _listen(process: subprocess.Popen[bytes], descriptor: int) -> Listener:
+def _open_listener(process: subprocess.Popen[bytes], descriptor: int) -> Listener:
     os.set_inheritable(descriptor, False)
     try:
         _check_reach(process.pid)
@@ -207,7 +209,7 @@ def _check_reach(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def _forwarding(child: int, stop: Callable[[], None]) -> Iterator[None]:
+def _forward_signals(child: int, stop: Callable[[], None]) -> Iterator[None]:
     """Pass signals on to the program; once it has ended, they end the serving instead.
 
     Args:
@@ -249,7 +251,7 @@ def _in_foreground() -> bool:
         return False
 
 
-def _status(returncode: int) -> int:
+def _exit_status(returncode: int) -> int:
     return _SIGNALLED - returncode if returncode < 0 else returncode
 
 

@@ -18,7 +18,7 @@ _STATX_BASIC: Final = 0x7FF
 
 def fstat(context: Context, call: Notification) -> Result:
     """Take a descriptor, `struct stat *`."""
-    return _stat(context, call, call.args[1])
+    return _stat_device(context, call, call.args[1])
 
 
 def newfstatat(context: Context, call: Notification) -> Result:
@@ -26,10 +26,10 @@ def newfstatat(context: Context, call: Notification) -> Result:
     if not _by_descriptor(context, call, call.args[3]):
         return PROCEED
 
-    return _stat(context, call, call.args[2])
+    return _stat_device(context, call, call.args[2])
 
 
-def _stat(context: Context, call: Notification, address: int) -> Result:
+def _stat_device(context: Context, call: Notification, address: int) -> Result:
     device = context.find(call)
     if device is None:
         return PROCEED

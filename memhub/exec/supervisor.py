@@ -5,7 +5,7 @@ performed on a thread of its own, so that the rest of the program does not wait.
 
 Every call that waits is received before one is served: a signal can interrupt a call, which then
 fails with EINTR, only until the kernel has seen it received. For the same reason this thread runs
-before others that wait for a core, if the kernel lets it (`_preferred`).
+before others that wait for a core, if the kernel lets it (`_prefer_thread`).
 
 Hang-ups are looked at before each call is served: a session whose last descriptor was closed
 before a call is closed before that call is served. Claims therefore end in the order in
@@ -99,14 +99,14 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the last process under the filter is gone, or until stopped."""
         try:
-            with _preferred():
-                self._loop()
+            with _prefer_thread():
+                self._serve_calls()
         finally:
             os.close(self._wake)
             self._close_all()
             self._context.devices.close()
 
-    def _loop(self) -> None:
+    def _serve_calls(self) -> None:
         listener = self._context.listener.fd
         waiting: deque[Notification] = deque()
         while not self._stopping:
@@ -122,7 +122,7 @@ class Supervisor:
             elif ready & _GONE:
                 return
             elif waiting:
-                self._serve(waiting.popleft())
+                self._serve_call(waiting.popleft())
 
     def _handle_events(self, events: dict[int, int]) -> None:
         if events.pop(self._child, 0):
@@ -136,21 +136,24 @@ class Supervisor:
         for watch in events:
             device = self._context.devices.watched(watch)
             if device is not None:
-                self._close(device)
+                self._close_device(device)
 
-    def _serve(self, call: Notification) -> None:
+    def _serve_call(self, call: Notification) -> None:
         abi = self._context.abi
         if call.arch != abi.audit_arch or call.nr & _X32_BIT:
             self._refuse_convention(call)
             return
 
-        if self._perform(self._context, call) is DEFER:
+        if self._perform_call(self._context, call) is DEFER:
             patient = dataclasses.replace(self._context, patient=True, memory=ProgramMemory())
             threading.Thread(
-                target=self._perform, args=(patient, call), name="memhub-exec-call", daemon=True
+                target=self._perform_call,
+                args=(patient, call),
+                name="memhub-exec-call",
+                daemon=True,
             ).start()
 
-    def _perform(self, context: Context, call: Notification) -> Result:
+    def _perform_call(self, context: Context, call: Notification) -> Result:
         """Make one call and answer it; what the handler answered."""
         listener = context.listener
         try:
@@ -179,7 +182,7 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             os.kill(call.pid, signal.SIGKILL)
 
-    def _close(self, device: OpenDevice) -> None:
+    def _close_device(self, device: OpenDevice) -> None:
         try:
             self._context.devices.remove(device)
         except OSError as error:
@@ -187,11 +190,11 @@ class Supervisor:
 
     def _close_all(self) -> None:
         for device in self._context.devices:
-            self._close(device)
+            self._close_device(device)
 
 
 @contextlib.contextmanager
-def _preferred() -> Iterator[None]:
+def _prefer_thread() -> Iterator[None]:
     """Give this thread the best nice value, if it may have it.
 
     Otherwise a child that the program starts may run, end and send SIGCHLD before this thread

@@ -33,7 +33,7 @@ _MAX_TRANSFER: Final = 64 << 20
 _SUFFIXES: Final = ("", "64", "v", "pv", "pv2")
 
 
-def _read(form: str, context: Context, call: Notification) -> Result:
+def _read_device(form: str, context: Context, call: Notification) -> Result:
     device = context.find(call)
     if device is None:
         return PROCEED
@@ -41,7 +41,7 @@ def _read(form: str, context: Context, call: Notification) -> Result:
     if not device.readable:
         raise refusal(errno.EBADF)
 
-    spans, position = _where(form, context, call)
+    spans, position = _find_spans(form, context, call)
     size = min(sum(length for _, length in spans), _MAX_TRANSFER)
 
     def transfer(at: int) -> int:
@@ -51,10 +51,10 @@ def _read(form: str, context: Context, call: Notification) -> Result:
         return len(data)
 
     with _hold_device(context, device) as mine:
-        return _move(device, position, transfer) if mine else DEFER
+        return _move_device(device, position, transfer) if mine else DEFER
 
 
-def _write(form: str, context: Context, call: Notification) -> Result:
+def _write_device(form: str, context: Context, call: Notification) -> Result:
     device = context.find(call)
     if device is None:
         return PROCEED
@@ -62,7 +62,7 @@ def _write(form: str, context: Context, call: Notification) -> Result:
     if not device.writable:
         raise refusal(errno.EBADF)
 
-    spans, position = _where(form, context, call)
+    spans, position = _find_spans(form, context, call)
     size = min(sum(length for _, length in spans), _MAX_TRANSFER)
     data = context.memory.gather(call.pid, spans, size)
     if not context.listener.valid(call):
@@ -72,10 +72,10 @@ def _write(form: str, context: Context, call: Notification) -> Result:
         if not mine:
             return DEFER
 
-        return _move(device, position, lambda at: device.session.pwrite(data, at))
+        return _move_device(device, position, lambda at: device.session.pwrite(data, at))
 
 
-def _move(device: OpenDevice, position: int | None, transfer: Callable[[int], int]) -> int:
+def _move_device(device: OpenDevice, position: int | None, transfer: Callable[[int], int]) -> int:
     """Transfer at a position, or else at the offset, which advances by what was moved.
 
     It advances also where an error comes after progress (i386).
@@ -94,7 +94,9 @@ def _move(device: OpenDevice, position: int | None, transfer: Callable[[int], in
     return moved
 
 
-def _where(form: str, context: Context, call: Notification) -> tuple[tuple[Span, ...], int | None]:
+def _find_spans(
+    form: str, context: Context, call: Notification
+) -> tuple[tuple[Span, ...], int | None]:
     """Where the bytes lie in the program, and where on the device (None: at the offset)."""
     _, first, second, third, _, flags = call.args
     if form in ("", "64"):
@@ -153,11 +155,11 @@ def lseek(context: Context, call: Notification) -> Result:
 
 #: Form: where the call keeps its bytes and its position.
 READS: Final[dict[str, Handler]] = {
-    name: partial(_read, form)
+    name: partial(_read_device, form)
     for name, form in zip(("read", "pread64", "readv", "preadv", "preadv2"), _SUFFIXES, strict=True)
 }
 WRITES: Final[dict[str, Handler]] = {
-    name: partial(_write, form)
+    name: partial(_write_device, form)
     for name, form in zip(
         ("write", "pwrite64", "writev", "pwritev", "pwritev2"), _SUFFIXES, strict=True
     )

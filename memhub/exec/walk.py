@@ -97,7 +97,7 @@ class Walk:
                 continue
 
             if part == b"..":
-                at = at if self._is_root(at) else self._step(at, part)
+                at = at if self._is_root(at) else self._step_down(at, part)
                 continue
 
             last = not self._parts
@@ -105,13 +105,13 @@ class Walk:
             if device is not None:
                 return Destination(device=device)
 
-            at = self._enter(at, part, last=last)
+            at = self._enter_part(at, part, last=last)
 
         return Destination(os.fstat(at), in_proc=self._lookup.is_proc(at))
 
-    def _enter(self, at: int, part: bytes, *, last: bool) -> int:
+    def _enter_part(self, at: int, part: bytes, *, last: bool) -> int:
         """Go to a part, or to where its link begins to be followed."""
-        entry = self._step(at, part)
+        entry = self._step_down(at, part)
         if not stat.S_ISLNK(os.fstat(entry).st_mode) or (last and not self._question.follow):
             return entry
 
@@ -134,23 +134,23 @@ class Walk:
         own = {b"self": "/proc/{0}", b"thread-self": "/proc/{0}/task/{1}"}.get(part)
         if own is not None and os.fstat(at).st_ino == _PROC_ROOT:
             tid = self._question.pid
-            return self._keep(os.open(own.format(process_of(tid), tid), _DIRECTORY))
+            return self._keep_handle(os.open(own.format(process_of(tid), tid), _DIRECTORY))
 
         try:
             os.close(self._lookup.find(at, part, follow=True, resolve=NO_MAGIC_LINKS))
         except OSError as error:
             if error.errno == errno.ELOOP:
-                return self._keep(self._lookup.find(at, part, follow=True))
+                return self._keep_handle(self._lookup.find(at, part, follow=True))
 
         return None
 
-    def _step(self, at: int, part: bytes) -> int:
+    def _step_down(self, at: int, part: bytes) -> int:
         # Procfs answers from the kernel's own tables, and few of its names are cached.
         cached = self._cached and not self._lookup.is_proc(at)
 
-        return self._keep(self._lookup.find(at, part, follow=False, cached=cached))
+        return self._keep_handle(self._lookup.find(at, part, follow=False, cached=cached))
 
-    def _keep(self, handle: int) -> int:
+    def _keep_handle(self, handle: int) -> int:
         self._stack.callback(os.close, handle)
 
         return handle

@@ -71,7 +71,7 @@ def decode_ioctl(
     if number in model.set:
         return _decode_set(model, handle, number, op, desc, wait, fence)
 
-    return RefuseIoctl(handle, number, _unknown(model, number))
+    return RefuseIoctl(handle, number, _unknown_ioctl(model, number))
 
 
 def _decode_set(
@@ -204,7 +204,7 @@ def remove_request(
     return SetRange(handle, MEMRANGE_SET_REMOVE, desc, fence, None, wait)
 
 
-def _unknown(model: DataModel, number: int) -> UnknownIoctl:
+def _unknown_ioctl(model: DataModel, number: int) -> UnknownIoctl:
     return UnknownIoctl(
         f"ioctl {number:#x} is not {model.name}'s MEMRANGE_GET {model.get:#x} or "
         f"MEMRANGE_SET {model.set[0]:#x} (or {model.set[1]:#x} as Linux encodes it)"

@@ -62,7 +62,7 @@ class SoftwareRangeDriver(RangeDriver):
         new = self.stored(desc)
         for slot, row in enumerate(state.slots):
             if not row.mr_len:
-                return _change(state, {slot: new})
+                return _make_change(state, {slot: new})
 
             if row.mr_base == desc.mr_base and row.mr_len == desc.mr_len:
                 raise RangeExists(
@@ -80,7 +80,7 @@ class SoftwareRangeDriver(RangeDriver):
         """
         for slot, row in enumerate(state.slots):
             if row.mr_base == desc.mr_base and row.mr_len == desc.mr_len:
-                return _change(state, {slot: EMPTY})
+                return _make_change(state, {slot: EMPTY})
 
         raise refusals.absent(desc, enumerate(state.slots))
 
@@ -91,7 +91,7 @@ class SoftwareRangeDriver(RangeDriver):
         earlier: Mapping[int, int] = NO_REGISTERS,
     ) -> Change:
         """Put the descriptors back as they are given."""
-        return _change(state, slots)
+        return _make_change(state, slots)
 
     def types(self, state: RangeState) -> TypeMap:
         """Each range's type over default write-back; of overlapping slots the first decides."""
@@ -115,7 +115,7 @@ class SoftwareRangeDriver(RangeDriver):
         return (row.mr_base, row.mr_end) if row.mr_len else (0, 0)
 
 
-def _change(state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+def _make_change(state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
     different = {slot: desc for slot, desc in slots.items() if state.slots[slot] != desc}
 
     return Change(tuple(slots), different)

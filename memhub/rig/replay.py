@@ -57,12 +57,12 @@ def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None =
     try:
         if isinstance(trace, DriverTrace):
             done.steps = len(trace.steps)
-            _Bench(_spec(trace), arch, done).run(trace)
+            _Bench(_make_spec(trace), arch, done).run(trace)
         elif isinstance(trace, TransferTrace):
             replay_transfers(trace, arch, done)
         elif isinstance(trace, TypesTrace):
             done.steps = len(trace.types)
-            _types(done, Machine.make(_spec(trace), arch), trace.types, 0)
+            _replay_types(done, Machine.make(_make_spec(trace), arch), trace.types, 0)
         else:
             _machine(done, trace, arch, importer)
 
@@ -72,7 +72,7 @@ def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None =
     return done
 
 
-def _spec(trace: DriverTrace | TypesTrace) -> MachineSpec:
+def _make_spec(trace: DriverTrace | TypesTrace) -> MachineSpec:
     return MachineSpec(name="trace", arch=trace.arch, cpu=trace.cpu, msrs=trace.msrs)
 
 
@@ -85,7 +85,7 @@ class _Bench:
         self._engine = Engine({spec.name: self._machine}, spec.name, ManualClock(), None)
         self._model = arch.model
         self._handle = open_file(self._engine, Open(Principal(1, "replay"), "/dev/mem"))
-        self._every = self._op(EVERY_SLOT)
+        self._every = self._pack_op(EVERY_SLOT)
         self._raw: list[Raw] = []
         self._rows: list[Row] = []
         self._msrs: dict[int, int] = {}
@@ -93,25 +93,25 @@ class _Bench:
     def run(self, trace: DriverTrace) -> None:
         done, table = self._done, self._machine.table
         done.differ(None, "supported", trace.supported, table is not None)
-        self._raw = self._table()
+        self._raw = self._read_table()
         self._rows, self._msrs = list(trace.table), dict(trace.msrs)
         done.differ(None, "descriptors", len(self._rows), len(self._raw))
         self._compare_slots(None, range(min(len(self._rows), len(self._raw))))
-        self._rows = [_row(raw) for raw in self._raw]
+        self._rows = [_make_row(raw) for raw in self._raw]
         self._compare_registers(None)
         for number, step in enumerate(trace.steps):
             if isinstance(step, GetStep):
-                self._get(number, step)
+                self._replay_get(number, step)
             else:
-                self._set(number, step)
+                self._replay_set(number, step)
 
         self._machine.close()
 
-    def _op(self, argument: int) -> bytes:
+    def _pack_op(self, argument: int) -> bytes:
         """`struct mem_range_op`; C keeps the low 32 bits of `mo_arg[0]`, as a signed int."""
         return self._model.op.pack(0, ((argument + (1 << 31)) & 0xFFFFFFFF) - (1 << 31), 0)
 
-    def _ioctl(self, number: int, op: bytes, desc: bytes = b"") -> IoctlReply:
+    def _do_ioctl(self, number: int, op: bytes, desc: bytes = b"") -> IoctlReply:
         request = decode_ioctl(self._model, self._handle, number, op, desc, None)
         if isinstance(request, SetRange):
             self._engine.submit(request)
@@ -119,17 +119,17 @@ class _Bench:
 
         return encode_get(self._model, op, self._engine.submit(request))
 
-    def _table(self) -> list[Raw]:
+    def _read_table(self) -> list[Raw]:
         try:
-            reply = self._ioctl(self._model.get, self._every)
+            reply = self._do_ioctl(self._model.get, self._every)
         except DeviceError:
             return []
 
         return list(self._model.desc.iter_unpack(reply.descs))
 
-    def _get(self, number: int, step: GetStep) -> None:
+    def _replay_get(self, number: int, step: GetStep) -> None:
         try:
-            reply = self._ioctl(self._model.get, self._op(step.n))
+            reply = self._do_ioctl(self._model.get, self._pack_op(step.n))
         except DeviceError as error:
             self._done.differ(number, "errno", step.errno, error.code.name)
             return
@@ -141,11 +141,11 @@ class _Bench:
         self._done.differ(number, "descriptors copied", len(due), len(copied))
         self._done.differ(number, "what is copied", due, copied[: len(due)])
 
-    def _set(self, number: int, step: SetStep) -> None:
+    def _replay_set(self, number: int, step: SetStep) -> None:
         desc = self._model.desc.pack(step.base, step.length, step.flags, step.owner)
         errno: str | int = 0
         try:
-            self._ioctl(self._model.set[0], self._op(step.arg), desc)
+            self._do_ioctl(self._model.set[0], self._pack_op(step.arg), desc)
         except DeviceError as error:
             errno = error.code.name
 
@@ -155,10 +155,10 @@ class _Bench:
         self._compare_registers(number)
 
     def _compare_table(self, number: int, step: SetStep) -> None:
-        before, self._raw = self._raw, self._table()
+        before, self._raw = self._raw, self._read_table()
         if len(self._raw) != len(before):
             self._done.differ(number, "descriptors", len(before), len(self._raw))
-            self._rows = [_row(raw) for raw in self._raw]
+            self._rows = [_make_row(raw) for raw in self._raw]
             return
 
         suspects = {slot for slot, _ in step.changed}
@@ -175,7 +175,7 @@ class _Bench:
 
     def _compare_slots(self, number: int | None, slots: range | list[int]) -> None:
         for slot in slots:
-            found = _row(self._raw[slot])
+            found = _make_row(self._raw[slot])
             if found != self._rows[slot]:
                 self._done.differ(number, f"slot {slot}", self._rows[slot], found)
                 self._rows[slot] = found
@@ -212,10 +212,12 @@ def _machine(done: Replay, trace: MachineTrace, arch: Arch, importer: Importer |
         for msr in sorted({*msrs, *trace.msrs}):
             done.differ(1, f"register {msr:#x}", trace.msrs.get(msr, 0), msrs.get(msr, 0))
 
-    _types(done, machine, trace.types, 1 + known)
+    _replay_types(done, machine, trace.types, 1 + known)
 
 
-def _types(done: Replay, machine: Machine, types: tuple[tuple[int, str], ...], first: int) -> None:
+def _replay_types(
+    done: Replay, machine: Machine, types: tuple[tuple[int, str], ...], first: int
+) -> None:
     """Compare the types one by one and as an array; both must agree with the trace."""
     table = machine.table
     if table is None:
@@ -232,7 +234,7 @@ def _types(done: Replay, machine: Machine, types: tuple[tuple[int, str], ...], f
     machine.close()
 
 
-def _row(raw: Raw) -> Row:
+def _make_row(raw: Raw) -> Row:
     base, length, flags, owner = raw
 
     return base, length, flags, owner.split(b"\0", 1)[0].decode("latin-1")

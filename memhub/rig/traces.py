@@ -168,13 +168,13 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
             return parse_transfers(raw, arch)
 
         if "steps" in raw:
-            return _driver(raw, arch)
+            return _parse_driver(raw, arch)
 
         if "text" in raw:
-            return _machine(raw, arch)
+            return _parse_machine(raw, arch)
 
         if "types" in raw:
-            return _types(raw, arch)
+            return _parse_types(raw, arch)
 
     except (ValueError, TypeError, AttributeError) as error:
         name = raw.get("id", "without an id")
@@ -183,15 +183,17 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
     raise TraceError("not a trace: it has neither 'steps' nor 'types' nor 'text'")
 
 
-def _driver(raw: Json, arch: str | None) -> DriverTrace:
+def _parse_driver(raw: Json, arch: str | None) -> DriverTrace:
     return DriverTrace(
         id=needed(raw, "id", str),
         arch=arch or _arch_of(raw),
-        cpu=_cpu(needed(raw, "cpu", dict)),
-        msrs=_msrs(needed(raw, "msr", dict)),
+        cpu=_parse_cpu(needed(raw, "cpu", dict)),
+        msrs=_parse_msrs(needed(raw, "msr", dict)),
         supported=needed(raw, "supported", bool),
-        table=_rows(needed(raw, "table", list)),
-        steps=tuple(_step(checked(step, "step", dict)) for step in needed(raw, "steps", list)),
+        table=_parse_rows(needed(raw, "table", list)),
+        steps=tuple(
+            _parse_step(checked(step, "step", dict)) for step in needed(raw, "steps", list)
+        ),
     )
 
 
@@ -206,29 +208,29 @@ def _arch_of(raw: Json) -> str:
     raise ValueError("its id does not tell the architecture: name one")
 
 
-def _types(raw: Json, arch: str | None) -> TypesTrace:
+def _parse_types(raw: Json, arch: str | None) -> TypesTrace:
     return TypesTrace(
         id=needed(raw, "id", str),
         arch=arch or "amd64-mtrr",
-        cpu=_cpu(needed(raw, "cpu", dict)),
-        msrs=_msrs(needed(raw, "msr", dict)),
+        cpu=_parse_cpu(needed(raw, "cpu", dict)),
+        msrs=_parse_msrs(needed(raw, "msr", dict)),
         types=_type_rows(needed(raw, "types", list)),
     )
 
 
-def _machine(raw: Json, arch: str | None) -> MachineTrace:
+def _parse_machine(raw: Json, arch: str | None) -> MachineTrace:
     return MachineTrace(
         id=needed(raw, "id", str),
         arch=arch or "amd64-mtrr",
         text=needed(raw, "text", str),
         phys_bits=needed(raw, "phys_bits", int),
-        msrs=_msrs(needed(raw, "msr", dict)) if raw.get("msr") is not None else None,
-        table=_rows(needed(raw, "table", list)),
+        msrs=_parse_msrs(needed(raw, "msr", dict)) if raw.get("msr") is not None else None,
+        table=_parse_rows(needed(raw, "table", list)),
         types=_type_rows(checked(raw.get("types", []), "types", list)),
     )
 
 
-def _cpu(raw: Json) -> Cpu:
+def _parse_cpu(raw: Json) -> Cpu:
     return Cpu(
         vendor=needed(raw, "vendor", str),
         signature=checked(raw.get("id", 0), "id", int),
@@ -237,11 +239,11 @@ def _cpu(raw: Json) -> Cpu:
     )
 
 
-def _msrs(raw: Json) -> dict[int, int]:
+def _parse_msrs(raw: Json) -> dict[int, int]:
     return {int(number, 16): checked(value, number, int) for number, value in raw.items()}
 
 
-def _row(raw: list[Any]) -> Row:
+def _parse_row(raw: list[Any]) -> Row:
     if len(raw) != 4:
         raise ValueError(f"row {raw!r} is not [base, length, flags, owner]")
 
@@ -255,8 +257,8 @@ def _row(raw: list[Any]) -> Row:
     )
 
 
-def _rows(raw: list[Any]) -> tuple[Row, ...]:
-    return tuple(_row(checked(row, "row", list)) for row in raw)
+def _parse_rows(raw: list[Any]) -> tuple[Row, ...]:
+    return tuple(_parse_row(checked(row, "row", list)) for row in raw)
 
 
 def _type_rows(raw: list[Any]) -> tuple[tuple[int, str], ...]:
@@ -268,7 +270,7 @@ def _type_rows(raw: list[Any]) -> tuple[tuple[int, str], ...]:
     return tuple(rows)
 
 
-def _step(raw: Json) -> GetStep | SetStep:
+def _parse_step(raw: Json) -> GetStep | SetStep:
     errno = raw["errno"] if raw.get("errno") == 0 else needed(raw, "errno", str)
     op = needed(raw, "op", str)
     if op == "get":
@@ -284,13 +286,15 @@ def _step(raw: Json) -> GetStep | SetStep:
         flags=needed(raw, "flags", int) & 0xFFFFFFFF,
         owner=needed(raw, "owner", str).encode("latin-1")[:8].ljust(8, b"\0"),
         errno=errno,
-        changed=tuple(_changed(checked(row, "changed", list)) for row in raw.get("changed", ())),
-        msrs=_msrs(raw.get("msr", {})),
+        changed=tuple(
+            _parse_changed(checked(row, "changed", list)) for row in raw.get("changed", ())
+        ),
+        msrs=_parse_msrs(raw.get("msr", {})),
     )
 
 
-def _changed(raw: list[Any]) -> tuple[int, Row]:
+def _parse_changed(raw: list[Any]) -> tuple[int, Row]:
     if not raw or not isinstance(raw[0], int):
         raise ValueError(f"changed row {raw!r} does not name a slot")
 
-    return raw[0], _row(raw[1:])
+    return raw[0], _parse_row(raw[1:])

@@ -68,7 +68,7 @@ def spec_of(trace: TransferTrace, arch: Arch) -> MachineSpec:
         cpu=Cpu(phys_bits=trace.phys_bits),
         options=trace.options,
         memory=tuple(Region(base=base, length=length) for base, length in trace.ram),
-        kmem=tuple(_mappings(trace, layout.space_end)),
+        kmem=tuple(_make_mappings(trace, layout.space_end)),
         kmem_entries=tuple(
             KernelEntry(
                 virtual=start,
@@ -82,7 +82,7 @@ def spec_of(trace: TransferTrace, arch: Arch) -> MachineSpec:
     )
 
 
-def _mappings(trace: TransferTrace, space_end: int) -> Iterator[KernelMapping]:
+def _make_mappings(trace: TransferTrace, space_end: int) -> Iterator[KernelMapping]:
     """The pages; those past the CPU's addresses cannot be reached and are left out."""
     for virtual, physical, count, prot in trace.pages:
         length = min(count * PAGE_SIZE, (1 << trace.phys_bits) - physical, space_end - virtual)
@@ -122,7 +122,7 @@ class TransferBench:
             memory.write(number * PAGE_SIZE, page_at(number))
 
         for number, step in enumerate(trace.steps):
-            self._take(number, step)
+            self._take_step(number, step)
 
         last = len(trace.steps) - 1
         for page in trace.touched:
@@ -137,7 +137,7 @@ class TransferBench:
         """Give the memory back."""
         self._machine.close()
 
-    def _take(self, number: int, step: Step) -> None:
+    def _take_step(self, number: int, step: Step) -> None:
         if isinstance(step, MapStep):
             self._done.skip("mmap")
             return
@@ -146,20 +146,20 @@ class TransferBench:
             for note, reason in _UNJUDGED:
                 if note in step.notes:
                     self._done.skip(reason)
-                    self._adopt(step, step.moved)
+                    self._adopt_step(step, step.moved)
                     return
 
         self._done.steps += 1
         if isinstance(step, OpenStep):
-            self._open(number, step)
+            self._replay_open(number, step)
         elif isinstance(step, SeekStep):
-            self._seek(number, step)
+            self._replay_seek(number, step)
         elif isinstance(step, MoveStep):
-            self._move(number, step)
+            self._replay_move(number, step)
         else:
-            self._close(step)
+            self._replay_close(step)
 
-    def _open(self, number: int, step: OpenStep) -> None:
+    def _replay_open(self, number: int, step: OpenStep) -> None:
         machine = self._machine
         machine.spec = replace(machine.spec, securelevel=step.securelevel)
         process = Principal(1, "replay", privileged=step.root)
@@ -174,18 +174,18 @@ class TransferBench:
 
         self._done.differ(number, "errno", step.errno, errno)
 
-    def _close(self, step: CloseStep) -> None:
+    def _replay_close(self, step: CloseStep) -> None:
         handle = self._handles.pop(step.fd, None)
         if handle is not None:
             close_file(self._engine, handle)
 
-    def _file(self, fd: int) -> OpenFile | None:
+    def _find_file(self, fd: int) -> OpenFile | None:
         handle = self._handles.get(fd)
 
         return None if handle is None else self._engine.files.file(handle)
 
-    def _seek(self, number: int, step: SeekStep) -> None:
-        file, returned = self._file(step.fd), -1
+    def _replay_seek(self, number: int, step: SeekStep) -> None:
+        file, returned = self._find_file(step.fd), -1
         errno: str | int = "EBADF"
         if file is not None:
             try:
@@ -199,13 +199,13 @@ class TransferBench:
         if file is not None:
             self._done.differ(number, "offset", step.at, file.offset)
 
-    def _move(self, number: int, step: MoveStep) -> None:
-        done, file = self._done, self._file(step.fd)
+    def _replay_move(self, number: int, step: MoveStep) -> None:
+        done, file = self._done, self._find_file(step.fd)
         expected = "EFAULT" if step.errno is None else step.errno
         data: bytes | None = None
         errno: str | int = 0
         try:
-            moved, data = self._call(step, file)
+            moved, data = self._make_call(step, file)
         except DeviceError as error:
             errno, moved = error.code.name, error.moved
 
@@ -223,7 +223,7 @@ class TransferBench:
         if step.stray:
             self._adopt_stray(step)
 
-    def _call(self, step: MoveStep, file: OpenFile | None) -> tuple[int, bytes | None]:
+    def _make_call(self, step: MoveStep, file: OpenFile | None) -> tuple[int, bytes | None]:
         """Make the call; how many bytes moved, and those that were read.
 
         Raises:
@@ -234,7 +234,7 @@ class TransferBench:
 
         length, user_pages = step.length, self._machine.transfer.rules.user_pages
         if len(step.buffers) > 1 or user_pages or (step.writes and length > _LONG):
-            return self._directly(step, file)
+            return self._move_directly(step, file)
 
         handle = self._handles[step.fd]
         if not step.writes:
@@ -250,7 +250,7 @@ class TransferBench:
         check_request(self._machine.transfer.rules, None, step.length, write=step.writes)
         raise AssertionError("a descriptor that is not open passed")
 
-    def _directly(self, step: MoveStep, file: OpenFile) -> tuple[int, bytes | None]:
+    def _move_directly(self, step: MoveStep, file: OpenFile) -> tuple[int, bytes | None]:
         """Transfer without a request: several buffers, or data of which little is needed."""
         check_vector(step)
         transfer, length = self._machine.transfer, step.length
@@ -277,16 +277,16 @@ class TransferBench:
 
         return moved, data
 
-    def _adopt(self, step: MoveStep, moved: int) -> None:
+    def _adopt_step(self, step: MoveStep, moved: int) -> None:
         """Take over what a step that is not judged left."""
-        file = self._file(step.fd)
+        file = self._find_file(step.fd)
         if file is not None:
             file.offset = step.at
 
         if step.writes:
             data, done = written(step.seed, moved), 0
             for physical, length in step.runs:
-                self._store(physical, memoryview(data)[done : done + length])
+                self._store_bytes(physical, memoryview(data)[done : done + length])
                 done += length
 
         self._adopt_stray(step)
@@ -299,14 +299,14 @@ class TransferBench:
         stray = sum(length for _, length in step.stray)
         data, done = written(step.seed, step.moved + stray), step.moved
         for physical, length in step.stray:
-            self._store(physical, memoryview(data)[done : done + length])
+            self._store_bytes(physical, memoryview(data)[done : done + length])
             done += length
 
-    def _store(self, physical: int, data: memoryview) -> None:
+    def _store_bytes(self, physical: int, data: memoryview) -> None:
         """Store bytes; addresses wrap at 2**64, and what is past the CPU's width is lost."""
         memory, end = self._machine.memory, U64_MAX + 1
         if physical + len(data) > end:
-            self._store(0, data[end - physical :])
+            self._store_bytes(0, data[end - physical :])
 
         inside = min(len(data), memory.top - physical)
         if inside > 0:

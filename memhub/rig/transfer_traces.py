@@ -174,12 +174,16 @@ def parse_transfers(raw: Json, arch: str | None) -> TransferTrace:
         arch=arch or known,
         options=options,
         phys_bits=needed(machine, "phys_bits", int),
-        ram=_pairs(needed(machine, "ram", list)),
-        entries=tuple(_row(row, (int, int, str)) for row in needed(machine, "entries", list)),
-        pages=tuple(_row(row, (int, int, int, str)) for row in needed(machine, "pages", list)),
+        ram=_parse_pairs(needed(machine, "ram", list)),
+        entries=tuple(_parse_row(row, (int, int, str)) for row in needed(machine, "entries", list)),
+        pages=tuple(
+            _parse_row(row, (int, int, int, str)) for row in needed(machine, "pages", list)
+        ),
         params=params,
-        steps=tuple(_step(checked(step, "step", dict)) for step in needed(raw, "steps", list)),
-        changed=dict(_pairs(needed(raw, "changed", list))),
+        steps=tuple(
+            _parse_step(checked(step, "step", dict)) for step in needed(raw, "steps", list)
+        ),
+        changed=dict(_parse_pairs(needed(raw, "changed", list))),
         touched=tuple(checked(it, "touched", int) for it in needed(raw, "touched", list)),
     )
 
@@ -193,7 +197,7 @@ def _kernel_of(name: str) -> tuple[str, Mapping[str, Any]]:
     raise ValueError(f"it is of a kernel that memhub does not have; it has {known}")
 
 
-def _step(raw: Json) -> Step:
+def _parse_step(raw: Json) -> Step:
     op, fd = needed(raw, "op", str), needed(raw, "fd", int)
     if op == "close":
         return CloseStep(fd=fd)
@@ -208,7 +212,7 @@ def _step(raw: Json) -> Step:
             mode=needed(raw, "mode", str),
             root=needed(raw, "root", bool),
             securelevel=needed(raw, "securelevel", int),
-            errno=_errno(raw),
+            errno=_parse_errno(raw),
         )
 
     if op == "seek":
@@ -216,18 +220,18 @@ def _step(raw: Json) -> Step:
             fd=fd,
             to=needed(raw, "to", int),
             whence=needed(raw, "whence", int),
-            errno=_errno(raw),
+            errno=_parse_errno(raw),
             returned=needed(raw, "ret", int),
             at=checked(raw.get("at", 0), "at", int),
         )
 
     if op in MOVES:
-        return _move(raw, op, fd)
+        return _parse_move(raw, op, fd)
 
     raise ValueError(f"step {op!r} is none of open, close, seek, mmap, {', '.join(sorted(MOVES))}")
 
 
-def _move(raw: Json, op: str, fd: int) -> MoveStep:
+def _parse_move(raw: Json, op: str, fd: int) -> MoveStep:
     ended = "how" in raw
 
     return MoveStep(
@@ -235,27 +239,27 @@ def _move(raw: Json, op: str, fd: int) -> MoveStep:
         fd=fd,
         seed=checked(raw.get("seed", 0), "seed", int),
         offset=needed(raw, "offset", int) if op.startswith("p") else None,
-        buffers=_pairs(needed(raw, "iov", list)),
-        errno=None if ended else _errno(raw),
+        buffers=_parse_pairs(needed(raw, "iov", list)),
+        errno=None if ended else _parse_errno(raw),
         returned=-1 if ended else needed(raw, "ret", int),
         moved=checked(raw.get("moved", 0), "moved", int),
         at=checked(raw.get("at", 0), "at", int),
-        runs=_pairs(checked(raw.get("runs", []), "runs", list)),
+        runs=_parse_pairs(checked(raw.get("runs", []), "runs", list)),
         crc=checked(raw["crc"], "crc", int) if "crc" in raw else None,
-        stray=_pairs(checked(raw.get("stray", []), "stray", list)),
+        stray=_parse_pairs(checked(raw.get("stray", []), "stray", list)),
         notes=frozenset(checked(raw.get("notes", []), "notes", list)),
     )
 
 
-def _errno(raw: Json) -> str | int:
+def _parse_errno(raw: Json) -> str | int:
     return 0 if raw.get("errno") == 0 else needed(raw, "errno", str)
 
 
-def _pairs(rows: list[Any]) -> Pairs:
-    return tuple(_row(row, (int, int)) for row in rows)
+def _parse_pairs(rows: list[Any]) -> Pairs:
+    return tuple(_parse_row(row, (int, int)) for row in rows)
 
 
-def _row(row: object, kinds: tuple[type, ...]) -> Any:  # noqa: ANN401 -- JSON of any shape
+def _parse_row(row: object, kinds: tuple[type, ...]) -> Any:  # noqa: ANN401 -- JSON of any shape
     values = checked(row, "row", list)
     if len(values) != len(kinds):
         raise ValueError(f"row {row!r} has not {len(kinds)} values")

@@ -89,7 +89,7 @@ class SocketLink:
         sock.setblocking(False)
         self._socket = sock
         self._start = start
-        self._readable = readable(sock, self._take)
+        self._readable = readable(sock, self._take_bytes)
         self._queue: deque[tuple[Buffer, int]] = deque()
         self._news: anyio.Event | None = None
         self._chunk = _CHUNK
@@ -107,7 +107,7 @@ class SocketLink:
         """See `Link.feed`."""
         await self._readable.feed(eat)
 
-    def _take(self) -> bytes:
+    def _take_bytes(self) -> bytes:
         if self.fds is None:
             data = self._socket.recv(self._chunk)
         else:
@@ -138,7 +138,7 @@ class SocketLink:
 
         self.taken += sent
         if sent < len(data):
-            self._keep(memoryview(data)[sent:], -1)
+            self._queue_rest(memoryview(data)[sent:], -1)
 
     def _send_many(self, frames: Sequence[bytes], fd: int) -> None:
         if fd < 0 and sum(map(len, frames)) < _SMALL:
@@ -156,26 +156,26 @@ class SocketLink:
             fd = -1
 
         if not waiting:
-            self._push()
+            self._push_queue()
             if self._queue:
-                self._start(self._pump)
+                self._start(self._pump_queue)
 
-    def _keep(self, data: Buffer, fd: int) -> None:
+    def _queue_rest(self, data: Buffer, fd: int) -> None:
         self._queue.append((data, fd))
         self.queued += len(data)
-        self._start(self._pump)
+        self._start(self._pump_queue)
 
-    def _push(self) -> None:
+    def _push_queue(self) -> None:
         """Send as much as the kernel takes."""
         try:
             while self._queue:
                 sent = self._push_once()
                 self.taken += sent
-                self._drop(sent)
+                self._drop_sent(sent)
         except BlockingIOError:
             return
         except OSError:
-            self._forget()
+            self._drop_queue()
 
     def _push_once(self) -> int:
         data, fd = self._queue[0]
@@ -196,7 +196,7 @@ class SocketLink:
 
         return self._socket.sendmsg(vector)
 
-    def _drop(self, sent: int) -> None:
+    def _drop_sent(self, sent: int) -> None:
         self.queued -= sent
         queue = self._queue
         while sent:
@@ -207,7 +207,7 @@ class SocketLink:
 
             sent -= len(data)
 
-    def _forget(self) -> None:
+    def _drop_queue(self) -> None:
         for _, fd in self._queue:
             if fd >= 0:
                 socket.close(fd)
@@ -215,10 +215,10 @@ class SocketLink:
         self._queue.clear()
         self.queued = 0
 
-    async def _pump(self) -> None:
+    async def _pump_queue(self) -> None:
         while self._queue:
             await wait_writable(self._socket)
-            self._push()
+            self._push_queue()
             news, self._news = self._news, None
             if news is not None:
                 news.set()
@@ -231,7 +231,7 @@ class SocketLink:
 
     async def aclose(self) -> None:
         """See `Link.aclose`; nothing is awaited."""
-        self._forget()
+        self._drop_queue()
         self._readable.close()
         self._socket.close()
 
@@ -275,9 +275,9 @@ class StreamLink:
         self.queued += sum(map(len, frames))
         if not self._busy:
             self._busy = True
-            self._start(self._pump)
+            self._start(self._pump_queue)
 
-    async def _pump(self) -> None:
+    async def _pump_queue(self) -> None:
         try:
             while self._queue:
                 data = b"".join(self._queue)
@@ -285,15 +285,15 @@ class StreamLink:
                 await self._stream.send(data)
                 self.queued -= len(data)
                 self.taken += len(data)
-                self._tell()
+                self._tell_waiter()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             self._queue.clear()
             self.queued = 0
-            self._tell()
+            self._tell_waiter()
         finally:
             self._busy = False
 
-    def _tell(self) -> None:
+    def _tell_waiter(self) -> None:
         news, self._news = self._news, None
         if news is not None:
             news.set()

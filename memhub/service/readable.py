@@ -71,25 +71,25 @@ class LoopReadable(Readable):
 
     async def receive(self) -> bytes:
         """See `Readable.receive`."""
-        return await self._wait() or b""
+        return await self._await_bytes() or b""
 
     async def feed(self, eat: Eat) -> None:
         """See `Readable.feed`."""
         self._eat = eat
         try:
             while True:
-                data = await self._wait()
+                data = await self._await_bytes()
                 if data is None or not eat(data):
                     return
         finally:
             self._eat = None
 
-    async def _wait(self) -> bytes | None:
+    async def _await_bytes(self) -> bytes | None:
         """The next bytes for the task; None when `eat` has returned False."""
         waiter = self._waiter = self._loop.create_future()
         if not self._armed:
             self._armed = True
-            self._loop.add_reader(self._fd, self._ready)
+            self._loop.add_reader(self._fd, self._on_ready)
 
         try:
             data: bytes | None = await waiter
@@ -98,7 +98,7 @@ class LoopReadable(Readable):
 
         return data
 
-    def _ready(self) -> None:
+    def _on_ready(self) -> None:
         waiter = self._waiter
         if waiter is None or waiter.done():
             self.close()
@@ -112,7 +112,7 @@ class LoopReadable(Readable):
             data = b""
 
         if self._direct is None:
-            self._direct = _known()
+            self._direct = _knows_loop()
 
         if self._eat is None or not self._direct:
             waiter.set_result(data)
@@ -142,7 +142,7 @@ def readable(sock: socket.socket, take: Callable[[], bytes]) -> Readable:
     return LoopReadable(sock, take) if on_asyncio else Readable(sock, take)
 
 
-def _known() -> bool:
+def _knows_loop() -> bool:
     """Whether anyio works outside of a task; not where it cannot tell which loop runs."""
     try:
         current_token()

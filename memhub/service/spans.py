@@ -101,22 +101,24 @@ def lay_out(
     check_span(base, length)
     found: list[MapPiece] = []
     at, end = base, base + length + -length % PAGE_SIZE
-    top = _top(ram, rom)
+    top = _end_of_tables(ram, rom)
     if rom is not None and end > top:
-        raise _refusal(
+        raise _make_refusal(
             "EINVAL", f"{base:#x}/{length:#x} ends past the last physical address {top - 1:#x}"
         )
 
     while at < end:
         stop, piece = _rest_piece(rom, at, end) or _ram_piece(ram, at, end) or (0, None)
         if piece is None:
-            raise _refusal("ENODEV", f"the service does not say what lies at {at:#x}")
+            raise _make_refusal("ENODEV", f"the service does not say what lies at {at:#x}")
 
         last = found[-1] if found else None
         if last and last.fd == piece.fd and last.offset + last.length == piece.offset:
             last.length += piece.length
         elif len(found) == _PIECES_MAX:
-            raise _refusal("ENOMEM", f"{base:#x}/{length:#x} has more than {_PIECES_MAX} pieces")
+            raise _make_refusal(
+                "ENOMEM", f"{base:#x}/{length:#x} has more than {_PIECES_MAX} pieces"
+            )
         else:
             found.append(piece)
 
@@ -128,12 +130,12 @@ def lay_out(
 def check_span(base: int, length: int) -> None:
     """Refuse a span that is empty or does not begin at a page (EINVAL)."""
     if length <= 0 or base < 0 or base % PAGE_SIZE:
-        raise _refusal("EINVAL", f"{base:#x}/{length:#x} is empty or does not begin at a page")
+        raise _make_refusal("EINVAL", f"{base:#x}/{length:#x} is empty or does not begin at a page")
 
 
 def _rest_piece(rom: SharedMemory | None, at: int, end: int) -> tuple[int, MapPiece] | None:
     """What the file without RAM has at `at`; its table is in whole pages."""
-    index = bisect_right(rom.rows, at, key=_base) - 1 if rom is not None else -1
+    index = bisect_right(rom.rows, at, key=_row_base) - 1 if rom is not None else -1
     if rom is None or index < 0:
         return None
 
@@ -143,7 +145,7 @@ def _rest_piece(rom: SharedMemory | None, at: int, end: int) -> tuple[int, MapPi
         return None
 
     if kind == "device":
-        raise _refusal("ENODEV", f"a device model answers at {at:#x}, and cannot be mapped")
+        raise _make_refusal("ENODEV", f"a device model answers at {at:#x}, and cannot be mapped")
 
     if kind == "open":
         stop = min(stop, at + wire.OPEN_BUS_SIZE)
@@ -152,13 +154,13 @@ def _rest_piece(rom: SharedMemory | None, at: int, end: int) -> tuple[int, MapPi
     return stop, MapPiece(rom.fd, offset + at - base, stop - at, private=True)
 
 
-def _base(row: tuple[int, int, int, str]) -> int:
+def _row_base(row: tuple[int, int, int, str]) -> int:
     return row[0]
 
 
 def _ram_piece(ram: SharedMemory | None, at: int, end: int) -> tuple[int, MapPiece] | None:
     """What the file with the RAM has at `at`; a page that is RAM in part is mapped from it."""
-    index = bisect_right(ram.rows, at + PAGE_SIZE - 1, key=_base) - 1 if ram is not None else -1
+    index = bisect_right(ram.rows, at + PAGE_SIZE - 1, key=_row_base) - 1 if ram is not None else -1
     if ram is None or index < 0:
         return None
 
@@ -170,7 +172,7 @@ def _ram_piece(ram: SharedMemory | None, at: int, end: int) -> tuple[int, MapPie
     return stop, MapPiece(ram.fd, offset + at - base, stop - at, private=kind == "rom")
 
 
-def _top(ram: SharedMemory | None, rom: SharedMemory | None) -> int:
+def _end_of_tables(ram: SharedMemory | None, rom: SharedMemory | None) -> int:
     """One past the last address of the tables, in whole pages."""
     ends = [it.rows[-1][0] + it.rows[-1][1] for it in (ram, rom) if it is not None and it.rows]
     top = max(ends, default=0)
@@ -178,7 +180,7 @@ def _top(ram: SharedMemory | None, rom: SharedMemory | None) -> int:
     return top + -top % PAGE_SIZE
 
 
-def _refusal(name: str, reason: str) -> DeviceError:
+def _make_refusal(name: str, reason: str) -> DeviceError:
     from memhub.abi import Errno
     from memhub.errors import DeviceError, InvalidArgument
 
@@ -207,7 +209,7 @@ def map_pieces(pieces: Sequence[MapPiece], length: int, *, writable: bool) -> mm
     prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     try:
         area = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot)
-        at = _address(area)
+        at = _mapping_address(area)
         for piece in pieces:
             kind = (mmap.MAP_PRIVATE if piece.private else mmap.MAP_SHARED) | _MAP_FIXED
             if library.mmap(at, piece.length, prot, kind, piece.fd, piece.offset) != at:
@@ -216,12 +218,14 @@ def map_pieces(pieces: Sequence[MapPiece], length: int, *, writable: bool) -> mm
 
             at += piece.length
     except (OSError, OverflowError) as error:
-        raise _refusal("ENOMEM", f"the system cannot map {length:#x} bytes: {error}") from error
+        raise _make_refusal(
+            "ENOMEM", f"the system cannot map {length:#x} bytes: {error}"
+        ) from error
 
     return area
 
 
-def _address(area: mmap.mmap) -> int:
+def _mapping_address(area: mmap.mmap) -> int:
     """Where a mapping lies; `ctypes` itself tells that of writable ones only."""
     import ctypes
 

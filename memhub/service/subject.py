@@ -71,7 +71,7 @@ class Subject:
     def __str__(self) -> str:
         """As RFC 4514 writes it, but in the certificate's order."""
         return ",".join(
-            "+".join(f"{_SHORT.get(kind, kind)}={_escape(value)}" for kind, value in part)
+            "+".join(f"{_SHORT.get(kind, kind)}={_escape_value(value)}" for kind, value in part)
             for part in self.parts
         )
 
@@ -103,20 +103,20 @@ def parse_subject(text: str) -> Subject | CommonName:
     Raises:
         ValueError: it is malformed; the message names the place and the rule.
     """
-    if len(list(_split(text, "="))) == 1:
+    if len(list(_split_parts(text, "="))) == 1:
         return CommonName(_read_value(text, text))
 
     return Subject(
         tuple(
             [
-                tuple(sorted([_read_pair(pair, text) for pair in _split(part, "+")]))
-                for part in _split(text, ",")
+                tuple(sorted([_read_pair(pair, text) for pair in _split_parts(part, "+")]))
+                for part in _split_parts(text, ",")
             ]
         )
     )
 
 
-def _split(text: str, separator: str) -> Iterator[str]:
+def _split_parts(text: str, separator: str) -> Iterator[str]:
     """The parts between separators that are not escaped."""
     begin = at = 0
     while at < len(text):
@@ -153,7 +153,7 @@ def _read_pair(pair: str, text: str) -> Pair:
 
 def _read_value(raw: str, text: str) -> str:
     raw = raw.lstrip(" ")
-    while raw.endswith(" ") and not _escaped(raw, len(raw) - 1):
+    while raw.endswith(" ") and not _is_escaped(raw, len(raw) - 1):
         raw = raw[:-1]
 
     if not raw:
@@ -192,14 +192,14 @@ def _say_what_is_wrong(raw: str, at: int) -> str:
     return f"{raw[at]!r} in a value: it is written '{_escape_letter(raw[at])}'"
 
 
-def _escaped(text: str, at: int) -> bool:
+def _is_escaped(text: str, at: int) -> bool:
     """Whether an odd number of backslashes precedes a place."""
     before = text[:at]
 
     return bool((len(before) - len(before.rstrip("\\"))) % 2)
 
 
-def _escape(value: str) -> str:
+def _escape_value(value: str) -> str:
     letters = [_escape_letter(letter) for letter in value]
     if value[:1] in (" ", "#"):
         letters[0] = f"\\{value[0]}"

@@ -152,7 +152,7 @@ class MtrrCodec:
             for slot, desc in slots.items()
         }
 
-        return rows, _differing(stored, msrs)
+        return rows, _differing_registers(stored, msrs)
 
     def store(
         self, slots: Sequence[RangeDesc], fixed: int, msrs: Mapping[int, int]
@@ -164,10 +164,10 @@ class MtrrCodec:
             pair = self.store_variable(slots[slot], msrs.get(number, 0))
             stored[number], stored[number + 1] = pair
 
-        return _differing(stored, msrs)
+        return _differing_registers(stored, msrs)
 
 
-def _differing(stored: Mapping[int, int], msrs: Mapping[int, int]) -> dict[int, int]:
+def _differing_registers(stored: Mapping[int, int], msrs: Mapping[int, int]) -> dict[int, int]:
     return {number: value for number, value in stored.items() if msrs.get(number, 0) != value}
 
 

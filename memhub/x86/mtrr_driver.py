@@ -108,7 +108,7 @@ class MtrrDriver(RangeDriver):
         fixed = count_fixed(slots)
         # The sum wraps at 64 bits, as the kernel's does.
         if fixed and desc.mr_base + desc.mr_len & abi.U64_MAX <= FIXED_END:
-            return self._write(state, retype_fixed(slots, desc))
+            return self._write_slots(state, retype_fixed(slots, desc))
 
         slot = _find_variable(slots, fixed, desc)
         new = RangeDesc(desc.mr_base, desc.mr_len, abi.MDF_ACTIVE | attribute, desc.mr_owner)
@@ -134,7 +134,7 @@ class MtrrDriver(RangeDriver):
                 if row.mr_flags & abi.MDF_BUSY:
                     raise refusals.busy(slot, row)
 
-                return self._write_variable(state, fixed, slot, _inactive(row))
+                return self._write_variable(state, fixed, slot, _inactive_desc(row))
 
         active = [pair for pair in enumerate(slots) if pair[1].mr_flags & abi.MDF_ACTIVE]
         raise range_refusals.absent(desc, active)
@@ -152,7 +152,7 @@ class MtrrDriver(RangeDriver):
         back = {slot: not_busy(desc) for slot, desc in slots.items()}
         bytes_of_then = unknown_types(back, state.msrs, earlier, count_fixed(state.slots))
         then = replace(state, msrs={**state.msrs, **bytes_of_then})
-        change = self._write(then, back)
+        change = self._write_slots(then, back)
         msrs = {**bytes_of_then, **change.msrs}
         old = state.msrs
 
@@ -213,7 +213,7 @@ class MtrrDriver(RangeDriver):
 
         return Change((slot,), {} if row == held else {slot: row}, msrs, settled=True)
 
-    def _write(self, state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
+    def _write_slots(self, state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
         """Store and fetch these slots, and all others if the state is not settled."""
         if not state.settled:
             return self._write_all(state, written)
@@ -322,7 +322,7 @@ def _by_firmware(desc: RangeDesc) -> RangeDesc:
     return RangeDesc(desc.mr_base, desc.mr_len, desc.mr_flags | abi.MDF_FIRMWARE, desc.mr_owner)
 
 
-def _inactive(desc: RangeDesc) -> RangeDesc:
+def _inactive_desc(desc: RangeDesc) -> RangeDesc:
     """A removed slot: only the first byte of its label goes."""
     return RangeDesc(
         desc.mr_base, desc.mr_len, desc.mr_flags & ~abi.MDF_ACTIVE, b"\0" + desc.mr_owner[1:]

@@ -114,11 +114,11 @@ class MtrrRules:
         if not self._registers.enabled:
             return TypeMap([0], [CODE_OF_TYPE["UC"]], end=end, explain=self.why)
 
-        toggles = self._toggles()
+        toggles = self._find_toggles()
         if toggles is None:
             return None
 
-        starts, codes = self._sweep(toggles)
+        starts, codes = self._sweep_borders(toggles)
 
         return TypeMap(starts, codes, end=end, explain=self.why)
 
@@ -131,7 +131,7 @@ class MtrrRules:
         if address < FIXED_END and registers.fixed_enabled:
             return _CODE_OF_BYTE[registers.fixed_types[fixed_index(address)]]
 
-        return self._overlap(self._active(address))
+        return self._overlap_code(self._active_pairs(address))
 
     def codes(self, addresses: npt.NDArray[np.uint64]) -> Codes:
         """The codes of many addresses."""
@@ -149,7 +149,7 @@ class MtrrRules:
             active[high] |= np.uint64(self._tom2_bit)
 
         seen, index = np.unique(active, return_inverse=True)
-        codes = np.array([self._overlap(int(each)) for each in seen], dtype=np.uint8)[index]
+        codes = np.array([self._overlap_code(int(each)) for each in seen], dtype=np.uint8)[index]
         if registers.fixed_enabled:
             low = addresses < np.uint64(FIXED_END)
             codes[low] = [self.code(int(address)) for address in addresses[low]]
@@ -205,7 +205,7 @@ class MtrrRules:
         if address < FIXED_END and registers.fixed_enabled:
             return self._why_fixed(fixed_index(address))
 
-        active = self._active(address)
+        active = self._active_pairs(address)
         matches = [pair for bit, pair in enumerate(self._pairs) if active >> bit & 1]
         if not matches and active:
             return f"no range matches: WB from 4 GiB to TOM2 ({self._tom2:#x})"
@@ -234,7 +234,7 @@ class MtrrRules:
 
         listed = f"variable {noun}s {', '.join(named[:-1])} and {named[-1]}"
 
-        return f"{listed}: {_verdict({kind for _, kind in matches})}"
+        return f"{listed}: {_describe_verdict({kind for _, kind in matches})}"
 
     def _first_variable_slot(self) -> int:
         if not self._in_slots:
@@ -245,7 +245,7 @@ class MtrrRules:
 
         return FIXED_COUNT if self._registers.fixed_active else 0
 
-    def _active(self, address: int) -> int:
+    def _active_pairs(self, address: int) -> int:
         """The matching pairs, as one bit each."""
         active = 0
         for bit, (value, mask, _, _) in enumerate(self._pairs):
@@ -254,17 +254,17 @@ class MtrrRules:
 
         return active | (self._tom2_bit if TOM2_BASE <= address < self._tom2 else 0)
 
-    def _overlap(self, active: int) -> int:
+    def _overlap_code(self, active: int) -> int:
         """The code where exactly these pairs match."""
         code = self._memo.get(active)
         if code is None:
             kinds = {pair[3] for bit, pair in enumerate(self._pairs) if active >> bit & 1}
             default = WB if active & self._tom2_bit else self._registers.default_type
-            code = self._memo[active] = _resolve(kinds, default)
+            code = self._memo[active] = _resolve_types(kinds, default)
 
         return code
 
-    def _toggles(self) -> dict[int, int] | None:
+    def _find_toggles(self) -> dict[int, int] | None:
         """Border to the pairs that start or stop to match there, as one bit each."""
         bits = self._registers.phys_bits
         if sum(blocks(value, mask, bits)[0] for value, mask, *_ in self._pairs) > FLATTENED:
@@ -284,7 +284,7 @@ class MtrrRules:
 
         return toggles
 
-    def _sweep(self, toggles: dict[int, int]) -> tuple[list[int], list[int]]:
+    def _sweep_borders(self, toggles: dict[int, int]) -> tuple[list[int], list[int]]:
         """Walk the borders in order, with the set of matching pairs in hand."""
         low = FIXED_END if self._registers.fixed_enabled else 0
         active = 0
@@ -292,12 +292,12 @@ class MtrrRules:
             if border <= low:
                 active ^= change
 
-        starts, codes = [low], [self._overlap(active)]
+        starts, codes = [low], [self._overlap_code(active)]
         for border in sorted(toggles):
             if border > low:
                 active ^= toggles[border]
                 starts.append(border)
-                codes.append(self._overlap(active))
+                codes.append(self._overlap_code(active))
 
         if low:
             starts[:0] = _FIXED_STARTS
@@ -306,7 +306,7 @@ class MtrrRules:
         return starts, codes
 
 
-def _resolve(kinds: set[int], default: int) -> int:
+def _resolve_types(kinds: set[int], default: int) -> int:
     """The code that matching type bytes give together."""
     if not kinds:
         return _CODE_OF_BYTE[default]
@@ -320,7 +320,7 @@ def _resolve(kinds: set[int], default: int) -> int:
     return CODE_OF_TYPE["WT"] if kinds == {WT, WB} else UNDEFINED
 
 
-def _verdict(kinds: set[int]) -> str:
+def _describe_verdict(kinds: set[int]) -> str:
     if len(kinds) == 1:
         return "same type"
 

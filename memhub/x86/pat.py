@@ -71,7 +71,7 @@ def combine(pat: str, mtrr: str) -> tuple[str, bool]:
     return (pat if pat in ("UC", "WC") else mtrr), False
 
 
-def _code(pat: str, mtrr: str) -> int:
+def _type_code(pat: str, mtrr: str) -> int:
     name, marked = combine(pat, mtrr)
 
     return CODE_OF_TYPE[name] | (MARK if marked else 0)
@@ -79,7 +79,7 @@ def _code(pat: str, mtrr: str) -> int:
 
 #: PAT byte to the codes (with marks) over each code of the MTRRs.
 _CODES: Final[Mapping[int, bytes]] = {
-    byte: bytes(_code(name, mtrr) for mtrr in TYPE_OF_CODE) for byte, name in PAT_NAMES.items()
+    byte: bytes(_type_code(name, mtrr) for mtrr in TYPE_OF_CODE) for byte, name in PAT_NAMES.items()
 }
 
 
@@ -189,11 +189,11 @@ class _PatRules:
             (rows[default], default, "PA0, no range matches"),
         )
 
-    def _value(self, address: int) -> tuple[bytes, str, str]:
+    def _pat_value(self, address: int) -> tuple[bytes, str, str]:
         return self._values[bisect_right(self._starts, address) - 1]
 
     def code(self, address: int) -> int:
-        return self._value(address)[0][CODE_OF_TYPE[self._under.at(address)]]
+        return self._pat_value(address)[0][CODE_OF_TYPE[self._under.at(address)]]
 
     def codes(self, addresses: npt.NDArray[np.uint64]) -> Codes:
         table: Any = np.frombuffer(b"".join(row for row, _, _ in self._values), dtype=np.uint8)
@@ -209,7 +209,7 @@ class _PatRules:
         return min(inner, self._starts[index]) if index < len(self._starts) else inner
 
     def why(self, address: int) -> str:
-        _, pat, label = self._value(address)
+        _, pat, label = self._pat_value(address)
         mtrr = self._under.at(address)
         name, marked = combine(pat, mtrr)
         mark = ", implementation-defined" if marked else ""

@@ -83,10 +83,10 @@ class PatDriver(RangeDriver):
             NoSpace: no slot is free.
         """
         attribute = desc.mr_flags & abi.MDF_ATTRMASK
-        self._check(desc, self._attributes_in(state))
+        self._check_desc(desc, self._attributes_in(state))
         slots = state.slots
-        touched = _neighbours(slots, desc)
-        slot = _exact(slots, touched, desc)
+        touched = _find_neighbours(slots, desc)
+        slot = _find_exact(slots, touched, desc)
         kept = 0
         if slot is not None:
             check_takeover(slot, slots[slot], desc)
@@ -103,7 +103,7 @@ class PatDriver(RangeDriver):
         flags = kept | abi.MDF_ACTIVE | attribute
         written = RangeDesc(desc.mr_base, desc.mr_len, flags, desc.mr_owner)
 
-        return _change(state, {_free_slot(slots) if slot is None else slot: written})
+        return _make_change(state, {_free_slot(slots) if slot is None else slot: written})
 
     def remove(self, state: RangeState, desc: RangeDesc) -> Change:
         """Empty the active slot that holds exactly this range.
@@ -118,7 +118,7 @@ class PatDriver(RangeDriver):
             if held.mr_base == base and held.mr_len == length and held.mr_flags & abi.MDF_ACTIVE:
                 check_removal(slot, held)
 
-                return _change(state, {slot: EMPTY})
+                return _make_change(state, {slot: EMPTY})
 
         raise errors.NoSuchRange(f"no active range {base:#x}/{length:#x}")
 
@@ -142,14 +142,14 @@ class PatDriver(RangeDriver):
         back: dict[int, RangeDesc] = {}
         for slot, held in sorted(slots.items()):
             desc = _without_busy(held)
-            if any(_disagree(desc, other) for other in blocking):
+            if any(_types_disagree(desc, other) for other in blocking):
                 fixed = desc.mr_flags & abi.MDF_FIXACTIVE
                 desc = _without_busy(state.slots[slot]) if fixed else EMPTY
 
             back[slot] = desc
             blocking.append(desc)
 
-        return _change(state, back)
+        return _make_change(state, back)
 
     def types(self, state: RangeState) -> TypeMap:
         """PAT types over MTRR types (SDM table 11-7); a page with no descriptor uses PA0."""
@@ -184,7 +184,7 @@ class PatDriver(RangeDriver):
 
         return self._attributes[value]
 
-    def _check(self, desc: RangeDesc, attributes: Mapping[int, str]) -> None:
+    def _check_desc(self, desc: RangeDesc, attributes: Mapping[int, str]) -> None:
         """The rules that need no other descriptor."""
         base, length = desc.mr_base, desc.mr_len
         if base % abi.PAGE_SIZE or length % abi.PAGE_SIZE:
@@ -209,9 +209,9 @@ class PatDriver(RangeDriver):
         ranges = self._options.ranges
         for index, desc in enumerate(ranges):
             try:
-                self._check(desc, attributes)
+                self._check_desc(desc, attributes)
                 for earlier in range(index):
-                    if _disagree(ranges[earlier], desc):
+                    if _types_disagree(ranges[earlier], desc):
                         raise conflict(ranges, desc, [earlier])
             except errors.InvalidRange as error:
                 raise OptionError(f"ranges[{index}]", error.reason) from error
@@ -227,7 +227,7 @@ def _palette_of(msrs: Mapping[int, int]) -> Palette:
         raise OptionError(f"msr {MSR_PAT:#x}", str(error)) from error
 
 
-def _neighbours(slots: Iterable[RangeDesc], desc: RangeDesc) -> list[int]:
+def _find_neighbours(slots: Iterable[RangeDesc], desc: RangeDesc) -> list[int]:
     """The slots whose range touches this one; an empty slot touches nothing."""
     base, end = desc.mr_base, desc.mr_end
 
@@ -238,7 +238,7 @@ def _neighbours(slots: Iterable[RangeDesc], desc: RangeDesc) -> list[int]:
     ]
 
 
-def _exact(slots: Sequence[RangeDesc], touched: Iterable[int], desc: RangeDesc) -> int | None:
+def _find_exact(slots: Sequence[RangeDesc], touched: Iterable[int], desc: RangeDesc) -> int | None:
     for slot in touched:
         if slots[slot].mr_base == desc.mr_base and slots[slot].mr_len == desc.mr_len:
             return slot
@@ -254,7 +254,7 @@ def _free_slot(slots: Sequence[RangeDesc]) -> int:
     raise no_space(slots)
 
 
-def _disagree(one: RangeDesc, other: RangeDesc) -> bool:
+def _types_disagree(one: RangeDesc, other: RangeDesc) -> bool:
     """Whether two descriptors give one page two types; an empty one disagrees with none."""
     return (
         one.mr_base < other.mr_end
@@ -270,7 +270,7 @@ def _without_busy(desc: RangeDesc) -> RangeDesc:
     return replace(desc, mr_flags=desc.mr_flags & ~abi.MDF_BUSY)
 
 
-def _change(state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
+def _make_change(state: RangeState, written: Mapping[int, RangeDesc]) -> Change:
     differing = {
         slot: desc for slot, desc in written.items() if desc != _without_busy(state.slots[slot])
     }

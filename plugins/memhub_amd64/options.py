@@ -55,7 +55,7 @@ def parse_options(options: Mapping[str, Any]) -> Options:
         if key not in OPTIONS:
             raise OptionError(key, f"amd64 has the options {', '.join(sorted(OPTIONS))}")
 
-    slots = _integer("slots", options.get("slots", DEFAULT_SLOTS), 1, MAX_SLOTS)
+    slots = _take_integer("slots", options.get("slots", DEFAULT_SLOTS), 1, MAX_SLOTS)
     rows = options.get("ranges", ())
     if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
         raise OptionError("ranges", f"{rows!r} is not a list of tables")
@@ -65,12 +65,12 @@ def parse_options(options: Mapping[str, Any]) -> Options:
 
     return Options(
         slots=slots,
-        palette=_palette(options["palette"]) if "palette" in options else None,
-        ranges=tuple(_range(f"ranges[{index}]", row) for index, row in enumerate(rows)),
+        palette=_take_palette(options["palette"]) if "palette" in options else None,
+        ranges=tuple(_take_range(f"ranges[{index}]", row) for index, row in enumerate(rows)),
     )
 
 
-def _integer(key: str, value: object, least: int, most: int) -> int:
+def _take_integer(key: str, value: object, least: int, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise OptionError(key, f"{value!r} is not an integer")
 
@@ -80,7 +80,7 @@ def _integer(key: str, value: object, least: int, most: int) -> int:
     return value
 
 
-def _palette(value: object) -> Palette:
+def _take_palette(value: object) -> Palette:
     if isinstance(value, str):
         if value not in PALETTES:
             known = ", ".join(PALETTES)
@@ -97,7 +97,7 @@ def _palette(value: object) -> Palette:
         raise OptionError("palette", str(error)) from error
 
 
-def _range(key: str, row: object) -> RangeDesc:
+def _take_range(key: str, row: object) -> RangeDesc:
     if not isinstance(row, Mapping):
         raise OptionError(key, f"{row!r} is not a table")
 
@@ -116,14 +116,14 @@ def _range(key: str, row: object) -> RangeDesc:
     flags = abi.MDF_ACTIVE | abi.MDF_FIRMWARE | (abi.MDF_FIXACTIVE if fixed else 0)
 
     return RangeDesc(
-        _integer(f"{key}.base", row["base"], 0, abi.U64_MAX),
-        _integer(f"{key}.length", row["length"], 1, abi.U64_MAX),
-        flags | _attribute(key, row),
-        _owner(f"{key}.owner", row.get("owner", "BIOS")),
+        _take_integer(f"{key}.base", row["base"], 0, abi.U64_MAX),
+        _take_integer(f"{key}.length", row["length"], 1, abi.U64_MAX),
+        flags | _take_attribute(key, row),
+        _take_owner(f"{key}.owner", row.get("owner", "BIOS")),
     )
 
 
-def _attribute(key: str, row: Mapping[str, Any]) -> int:
+def _take_attribute(key: str, row: Mapping[str, Any]) -> int:
     given = [name for name in ("type", "attribute") if name in row]
     if len(given) != 1:
         raise OptionError(f"{key}.type", "a range has either a type or an attribute")
@@ -136,7 +136,7 @@ def _attribute(key: str, row: Mapping[str, Any]) -> int:
     return _ATTRIBUTE_OF_WORD[word]
 
 
-def _owner(key: str, value: object) -> bytes:
+def _take_owner(key: str, value: object) -> bytes:
     if not isinstance(value, str):
         raise OptionError(key, f"{value!r} is not text")
 

@@ -30,7 +30,7 @@ def no_space(slots: Sequence[RangeDesc]) -> errors.NoSpace:
     )
 
 
-def _busy(slot: int, held: RangeDesc) -> errors.RangeBusy:
+def _busy_error(slot: int, held: RangeDesc) -> errors.RangeBusy:
     return errors.RangeBusy(
         f"slot {slot} ({held}) is busy: claimed by another process, or being committed",
         obstacles=(range_refusals.obstacle("claim", slot, held),),
@@ -40,7 +40,7 @@ def _busy(slot: int, held: RangeDesc) -> errors.RangeBusy:
 def check_takeover(slot: int, held: RangeDesc, desc: RangeDesc) -> None:
     """Refuse to take over a busy slot (EBUSY), or an unknown one without MDF_FORCE (EACCES)."""
     if held.mr_flags & abi.MDF_BUSY:
-        raise _busy(slot, held)
+        raise _busy_error(slot, held)
 
     if held.mr_flags & abi.MDF_UNKNOWN and not desc.mr_flags & abi.MDF_FORCE:
         raise errors.AccessDenied(
@@ -58,7 +58,7 @@ def check_removal(slot: int, held: RangeDesc) -> None:
         )
 
     if held.mr_flags & abi.MDF_BUSY:
-        raise _busy(slot, held)
+        raise _busy_error(slot, held)
 
 
 def conflict(

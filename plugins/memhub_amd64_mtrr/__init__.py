@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def _driver(cpu: Cpu, _options: Mapping[str, Any]) -> MtrrDriver:
+def _make_driver(cpu: Cpu, _options: Mapping[str, Any]) -> MtrrDriver:
     return MtrrDriver(cpu)
 
 
@@ -25,7 +25,7 @@ AMD64_MTRR = Arch(
     summary="MTRRs, as FreeBSD's own amd64 driver programs them",
     model=LP64,
     releases=freebsd.AMD64,
-    driver=_driver,
+    driver=_make_driver,
     slots="88 fixed and the CPU's variable ones",
 )
 

@@ -56,7 +56,7 @@ class I386Driver(MtrrDriver):
         return super().attach(msrs)
 
 
-def _driver(cpu: Cpu, _options: Mapping[str, Any]) -> I386Driver:
+def _make_driver(cpu: Cpu, _options: Mapping[str, Any]) -> I386Driver:
     return I386Driver(cpu)
 
 
@@ -65,7 +65,7 @@ I386 = Arch(
     summary="MTRRs: aligned powers of two from 4 KiB, fixed ranges below 1 MiB",
     model=ILP32,
     releases=freebsd.I386,
-    driver=_driver,
+    driver=_make_driver,
     slots="88 fixed and the CPU's variable ones",
 )
 

@@ -67,7 +67,7 @@ class K6Driver(SoftwareRangeDriver):
         register = msrs.get(MSR_UWCCR, 0)
         halves = (register & 0xFFFFFFFF, register >> 32)
 
-        return RangeState(tuple([_decode(half) for half in halves]), msrs)
+        return RangeState(tuple([_decode_half(half) for half in halves]), msrs)
 
     def stored(self, desc: RangeDesc) -> RangeDesc:
         """The caller's descriptor as it came.
@@ -101,7 +101,7 @@ class K6Driver(SoftwareRangeDriver):
         return "WC" if desc.mr_flags & abi.MDF_WRITECOMBINE else None
 
 
-def _decode(half: int) -> RangeDesc:
+def _decode_half(half: int) -> RangeDesc:
     mask = half >> 2 & 0x7FFF
     lowest = (mask & -mask).bit_length()
     flags = (abi.MDF_WRITECOMBINE if half & 2 else 0) | (abi.MDF_UNCACHEABLE if half & 1 else 0)
@@ -109,7 +109,7 @@ def _decode(half: int) -> RangeDesc:
     return RangeDesc(half & ~_LOW_BASE_BITS, lowest << 17, flags)
 
 
-def _driver(cpu: Cpu, _options: Mapping[str, Any]) -> K6Driver:
+def _make_driver(cpu: Cpu, _options: Mapping[str, Any]) -> K6Driver:
     return K6Driver(cpu)
 
 
@@ -118,7 +118,7 @@ K6 = Arch(
     summary="AMD K6 write-combining ranges: powers of two from 128 KiB, below 4 GiB",
     model=ILP32,
     releases=freebsd.I386,
-    driver=_driver,
+    driver=_make_driver,
     attributes=_ATTRIBUTES,
     slots="2 ranges",
 )

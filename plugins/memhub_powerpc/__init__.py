@@ -40,7 +40,7 @@ class PowerPcDriver(SoftwareRangeDriver):
         return _TYPES.get(desc.mr_flags & abi.MDF_ATTRMASK)
 
 
-def _driver(_cpu: Cpu, _options: Mapping[str, Any]) -> PowerPcDriver:
+def _make_driver(_cpu: Cpu, _options: Mapping[str, Any]) -> PowerPcDriver:
     return PowerPcDriver()
 
 
@@ -49,7 +49,7 @@ POWERPC = Arch(
     summary="ranges in software, unchecked, without registers",
     model=ILP32,
     releases=freebsd.POWERPC32,
-    driver=_driver,
+    driver=_make_driver,
     slots="8 ranges",
 )
 POWERPC64 = Arch(
@@ -57,7 +57,7 @@ POWERPC64 = Arch(
     summary="powerpc with 64-bit addresses",
     model=LP64,
     releases=freebsd.POWERPC64,
-    driver=_driver,
+    driver=_make_driver,
     slots="8 ranges",
 )
 

@@ -81,7 +81,7 @@ def hijacks(records: Sequence[Record]) -> list[tuple[int, str, Any, Any]]:
     """Each break and each change of another's range: seq, kind, whose, by whom."""
     setter: dict[int, tuple[str, int]] = {}
     found: list[tuple[int, str, Any, Any]] = [
-        (it["seq"], "break", it["process"], it.get("holder") or "(the hub)")
+        (it["seq"], "break", it["process"], it.get("holder"))
         for it in records
         if it["event"] == "claim.break"
     ]
@@ -100,7 +100,7 @@ def hijacks(records: Sequence[Record]) -> list[tuple[int, str, Any, Any]]:
             else:
                 setter[slot] = (it["process"], it["process_id"])
 
-    return sorted(found)
+    return sorted(found, key=repr)
 
 
 def flapping(records: Iterable[Record], least: int, within_ns: int) -> dict[Any, tuple[int, int]]:

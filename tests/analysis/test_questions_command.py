@@ -102,9 +102,9 @@ def test_a_table_fits_80_columns(
 
 
 def test_a_frame_has_unsigned_addresses(asked: Analysis) -> None:
-    leaks = asked.leaks()
+    found = asked.hijacks()
 
-    assert leaks.to_pandas()["base"].dtype == UInt64Dtype()
-    assert leaks.to_polars()["base"].dtype == polars.UInt64
-    assert leaks.to_pandas()["base"].tolist() == [it["base"] for it in leaks.to_pylist()]
-    assert sum(batch.num_rows for batch in leaks.to_batches(3)) == len(leaks.to_pylist())
+    assert found.to_pandas()["base"].dtype == UInt64Dtype()
+    assert found.to_polars()["base"].dtype == polars.UInt64
+    assert found.to_pandas()["base"].tolist() == [it["base"] for it in found.to_pylist()]
+    assert sum(batch.num_rows for batch in found.to_batches(3)) == len(found.to_pylist())

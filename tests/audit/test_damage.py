@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from audit.conftest import Opener, event
-from memhub.audit import Verdict, verify
+from memhub.audit import AuditLog, Verdict, verify
 from memhub.audit.chain import GENESIS, digest_of, seal_of
 from memhub.audit.note_keys import SigningKey
 
@@ -248,3 +248,46 @@ def test_a_seal_of_another_time_is_refused(lines: Lines, check: Callable[[bytes]
 
     assert verdict.broken is not None
     assert "covers another number of records" in verdict.broken.reason
+
+
+# A large log
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+def test_damage_to_a_million_sealed_records_is_found_at_its_place(tmp_path: Path) -> None:
+    path, count, rng = tmp_path / "large.jsonl", 1_000_000, Random(3)
+    with AuditLog.open(path, key=KEY) as log:
+        while log.seq < count:
+            for number in range(500):
+                log.record(event(number))
+
+            log.flush()
+            if rng.random() < 0.01:
+                log.seal()
+
+    data = bytearray(path.read_bytes())
+    begins = [0]
+    while (end := data.find(b"\n", begins[-1]) + 1) < len(data):
+        begins.append(end)
+
+    def found(changed: bytes | bytearray) -> tuple[str, int]:
+        path.write_bytes(changed)
+        verdict = verify(path, keys=[KEY.verifier()], jobs=2)
+        assert verdict.broken is not None
+
+        return verdict.broken.damage, verdict.broken.line
+
+    for _ in range(2):
+        place = rng.randrange(1, len(begins) - 2)
+        begin, end = begins[place], begins[place + 1]
+        altered = bytearray(data)
+        altered[rng.randrange(begin, end - 1)] ^= 4
+        assert found(altered) == ("altered", place + 1)
+        assert found(data[:begin] + data[end:]) == ("missing", place + 1)
+        assert found(data[:end] + data[begin:]) == ("doubled", place + 2)
+        assert found(data[:begin] + data[end:] + data[begin:end]) == ("reordered", place + 1)
+        assert found(data[: begin + 9]) == ("torn", place + 1)
+
+    path.write_bytes(data)
+    assert verify(path, keys=[KEY.verifier()], jobs=2).ok

@@ -258,6 +258,33 @@ def test_a_rotation_that_fails_goes_on_in_the_old_segment(
     assert [it["base"] >> 40 for it in read_records(folder) if "base" in it][-1] == 8
 
 
+@pytest.mark.usefixtures("every_write_looks")
+@pytest.mark.parametrize("what", ["deleted", "cut"])
+@every_kind
+def test_a_segment_that_is_gone_is_left_behind_and_missed(
+    folder: Path, key: SigningKey | None, what: str
+) -> None:
+    with AuditLog.open(f"{folder}/", key=key) as log:
+        log.record(event(1))
+        log.flush()
+        path = folder / "00000001.jsonl"
+        if what == "deleted":
+            path.unlink()
+        else:
+            os.truncate(path, 20)
+
+        assert log.misplaced is not None
+        log.record(event(2))
+        with pytest.raises(AuditError, match="takes no more records"):
+            log.flush()
+
+        log.rotate([event(3)])
+
+    assert names(folder)[-1] == "00000002.jsonl"
+    assert verify(folder / "00000002.jsonl").ok
+    assert not verify(folder).ok
+
+
 @pytest.mark.parametrize("left", [b"", b'{"v":1,"seq":9,"prev":"'], ids=["empty", "torn"])
 @every_kind
 def test_a_segment_that_a_killed_writer_left_without_a_record_is_taken_away(

@@ -159,8 +159,8 @@ def test_an_address_or_a_stretch_of_them_selects_what_touches_it(
     [
         (["--event", "clam.*"], "'clam.*' is not an event of the log: the nearest are claim.*"),
         (["--errno", "EBUSSY"], "'EBUSSY' is not an errno of the log: the nearest are EBUSY"),
-        (["--address", "0x2000-0x1000"], "'0x2000-0x1000' is no stretch of addresses: LAST is"),
-        (["--address", "0x2000+0"], "'0x2000+0' is no stretch of addresses: LEN is 0"),
+        (["--address", "0x2000-0x1000"], "'0x2000-0x1000' is not a stretch of addresses: LAST is"),
+        (["--address", "0x2000+0"], "'0x2000+0' is not a stretch of addresses: LEN is 0"),
         (["--address", "0xffffffffffffffff+2"], "the end is beyond 2**64"),
         (["--address", "screen"], "'screen' is not an address"),
         (["--address", "+5"], "'+5' is not ADDR, BASE+LEN or BASE-LAST"),
@@ -259,7 +259,7 @@ def test_json_on_a_terminal_moves_no_cursor(
 def test_the_last_records_take_a_bounded_memory(
     run: Run, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memhub.cli.audit._MOST_BYTES", 1 << 14)
+    monkeypatch.setattr("memhub.cli.record_view._MOST_BYTES", 1 << 14)
 
     assert run("audit", "show", "--tail", 3, log).code == 0
     code, out, err = run("audit", "show", "--tail", 1000, log)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.test_command_line import MTRR, OUTPUTS, ROOT
+from cli.test_command_line import MTRR, ROOT
+from cli.test_full_disk import IN_A_PROCESS, OUTPUTS
 from memhub.audit import AuditLog
 from memhub.config import load_config
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from clirun import Run
 
 
 def closed(words: list[str], streams: str) -> subprocess.CompletedProcess[str]:
@@ -26,13 +29,27 @@ def closed(words: list[str], streams: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("words", OUTPUTS, ids=lambda words: " ".join(words[:2]))
+@pytest.mark.parametrize("words", IN_A_PROCESS, ids=lambda words: " ".join(words[:2]))
 def test_a_closed_output_is_a_failure_like_a_full_one(words: list[str]) -> None:
     done = closed(words, ">&-")
 
     assert done.returncode == 1
     assert done.stderr.endswith("memhub: standard output: Bad file descriptor\n")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", OUTPUTS, ids=lambda words: " ".join(words[:2]))
+def test_every_command_fails_that_way(
+    run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process: the interpreter has None for a stream that is closed."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "stdout", None)
+    done = run(*words)
+    sys.stdout.close()
+
+    assert done.code == 1
+    assert done.err.endswith("memhub: standard output: Bad file descriptor\n")
 
 
 def test_so_it_is_for_a_log_and_if_all_streams_are_closed(tmp_path: Path) -> None:

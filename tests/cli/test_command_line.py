@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 COLUMNS = 80
 ROOT = Path(__file__).parents[2]
 MTRR = "reg00: base=0x0c0000000 ( 3072MB), size= 1024MB, count=1: uncachable\n"
-FULL = Path("/dev/full")
-
-needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 
 
 def too_wide(text: str) -> list[str]:
@@ -145,36 +142,7 @@ def test_the_demo_names_a_missing_trio_and_keeps_an_older_log(tmp_path: Path) ->
     assert log.read_bytes() == before
 
 
-# Output that cannot be written
-
-
-OUTPUTS = [
-    ["--help"], ["--version"], ["arches"], ["arches", "--json"], ["demo", "--help"],
-    ["explain", "--config", "configs/lab.toml", "--machine", "legacy", "0"],
-    ["memcontrol", "--config", "configs/lab.toml", "--machine", "legacy", "list"],
-    ["hexdump", "--config", "configs/lab.toml", "--machine", "legacy", "0"],
-    ["read", "--config", "configs/lab.toml", "--machine", "legacy", "0"],
-    ["top", "--once", "--config", "configs/lab.toml"],
-    ["top", "--once", "--json", "--config", "configs/lab.toml"],
-    ["replay", "tests/data/machines.open.jsonl"],
-    ["import", "tests/data/field/rdmsr.txt"],
-]  # fmt: skip
-
-
-@needs_full
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", OUTPUTS, ids=lambda words: " ".join(words[:2]))
-def test_a_full_disk_is_a_line_and_no_traceback(words: list[str], unbuffered: str) -> None:
-    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-    with FULL.open("w") as full:
-        done = start(
-            *words, capture_output=False, stdout=full, stderr=subprocess.PIPE, env=environment
-        )
-        both = start(*words, capture_output=False, stdout=full, stderr=full, env=environment)
-
-    assert (done.returncode, both.returncode) == (1, 1)
-    assert done.stderr.endswith("memhub: standard output: No space left on device\n")
-    assert "Traceback" not in done.stderr
+# Foreign characters
 
 
 def test_a_terminal_that_knows_few_characters_gets_escapes(tmp_path: Path) -> None:

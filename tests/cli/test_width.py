@@ -10,9 +10,10 @@ import errno
 import os
 import pty
 import re
-import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ import pytest
 
 from memhub import AuditLog, Hub
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
+from memhub.cli import main
 from memhub.cli.folding import cells, fold
 from memhub.config import load_config
 from memhub.errors import DeviceError
@@ -30,6 +32,7 @@ from shell.kit import BOARD, PAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from clirun import Run
 
@@ -101,22 +104,43 @@ def show(request: pytest.FixtureRequest, run: Run, monkeypatch: pytest.MonkeyPat
 
 
 def _run_on_terminal(words: list[str]) -> tuple[int, str]:
-    """In a process of its own, with colour; what a progress bar has shown is there too."""
+    """With colour; what a progress bar has shown is there too."""
+    with _terminal() as (master, stream), ThreadPoolExecutor(1) as reader:
+        shown = reader.submit(lambda: b"".join(iter(lambda: _read(master), b"")))
+        kept = {fd: os.dup(fd) for fd in (1, 2)}
+        try:
+            for fd in kept:
+                os.dup2(stream.fileno(), fd)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.delenv("NO_COLOR", raising=False)
+                patch.setenv("TERM", "xterm")
+                for name in ("stdout", "__stdout__", "stderr", "__stderr__"):
+                    patch.setattr(sys, name, stream)
+
+                code = main(words)
+        finally:
+            for fd, copy in kept.items():
+                os.dup2(copy, fd)
+                os.close(copy)
+
+            stream.close()
+
+    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.result().decode())
+
+
+@contextmanager
+def _terminal() -> Iterator[tuple[int, TextIO]]:
+    """A terminal's far end, and the stream of the program that it is the terminal of."""
     import termios
 
-    environment = {name: text for name, text in os.environ.items() if name != "NO_COLOR"}
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (50, COLUMNS))
-    with subprocess.Popen(
-        [sys.executable, "-m", "memhub", *words],
-        env=environment | {"TERM": "xterm"}, stdout=slave, stderr=slave,
-    ) as process:  # fmt: skip
-        os.close(slave)
-        out = b"".join(iter(lambda: _read(master), b""))
-
-    os.close(master)
-
-    return process.returncode, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.decode())
+    try:
+        with open(slave, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
+            yield master, stream
+    finally:
+        os.close(master)
 
 
 def _read(master: int) -> bytes:

@@ -10,7 +10,9 @@ import pytest
 
 from machines import ARCHES, loaded
 from machines import one_machine as machine
+from memhub.audit.keeping import Keeping
 from memhub.config import (
+    AuditConfig,
     HubConfig,
     Limits,
     RightsRule,
@@ -243,4 +245,20 @@ def test_a_full_service_table_is_read(load: Load, tmp_path: Path) -> None:
         rights=(
             RightsRule(token="ci", machine="pc", allow=frozenset({"read-ranges", "set-ranges"})),
         ),
+    )
+
+
+def test_a_log_of_segments_is_described(tmp_path: Path) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(
+        '[machines.pc]\narch = "amd64"\n[audit]\npath = "log/"\nkey = "bench.key"\n'
+        'max_bytes = "16M"\nmax_age = 86400\nseal_every = 5\nsnapshot_every = 1000\n'
+    )
+    audit = load_config(path).audit
+
+    assert audit == AuditConfig(
+        path=tmp_path / "log",
+        folder=True,
+        key=tmp_path / "bench.key",
+        keeping=Keeping(max_bytes=16 << 20, max_age=86400, seal_every=5, snapshot_every=1000),
     )

@@ -228,6 +228,12 @@ WRONG: list[tuple[str, str, str]] = [
     # the rest
     (machine("") + "[audit]", "audit.path", "is missing"),
     (machine("") + '[audit]\npath = "x"\ndurability = "ram"', "audit.durability", "(os, disk)"),
+    (machine("") + '[audit]\npath = "x"\nmax_bytes = "1M"', "audit.max_bytes", "ends in a slash"),
+    (machine("") + '[audit]\npath = "x/"\nmax_bytes = 12', "audit.max_bytes", "0xc is not"),
+    (machine("") + '[audit]\npath = "x/"\nmax_age = 0', "audit.max_age", "zero"),
+    (machine("") + '[audit]\npath = "x/"\nseal_every = -1', "audit.seal_every", "-1"),
+    (machine("") + '[audit]\npath = "x/"\nsnapshot_every = 1', "audit.snapshot_every", "1"),
+    (machine("") + '[audit]\npath = "x/"\nkey = 1', "audit.key", "string"),
     (machine("") + '[service]\nmode = "0999"', "service.mode", "is not octal"),
     (machine("") + "[service]\nmode = 432", "service.mode", "is an integer, not a string"),
     (machine("") + "[service]\nallowed_uids = [-1]", "service.allowed_uids[0]", "-1 is not"),

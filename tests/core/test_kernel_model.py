@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core import kernel_model as model
@@ -114,7 +114,6 @@ def places(kernel: Kernel, first: int) -> st.SearchStrategy[tuple[bool, int]]:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-@settings(max_examples=300)
 @given(st.data())
 def test_a_kernels_rules_do_what_its_own_loop_does(name: str, data: st.DataObject) -> None:
     kernel, expected = KERNELS[name]

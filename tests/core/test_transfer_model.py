@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.transfer_model import Model
@@ -68,7 +68,6 @@ def outcome(call: Any) -> Any:
         return (error.code.name, error.moved)
 
 
-@settings(max_examples=max(300, settings.default.max_examples if settings.default else 0))
 @given(
     st.booleans().flatmap(operations),
     st.sampled_from(["fault", "drop", "allow"]),

@@ -10,12 +10,21 @@ import pytest
 
 from exec.exec_rig import RUNS, Execute, FakeBackend, tool
 from memhub.exec import run
+from rounds import rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-#: A child that ends, with SIGCHLD, while its parent opens a file.
-SHELL = ("-c", "true & echo x > /dev/null")
+#: Children that end, with SIGCHLD, while their parent opens a file; how many opens failed.
+CHILDREN = 20
+SHELL = f"""
+failed=0
+for it in {" ".join(map(str, range(CHILDREN)))}
+do
+    true & echo x > /dev/null || failed=$((failed + 1))
+done
+exit $failed
+"""
 
 
 def best_nice() -> int:
@@ -55,59 +64,90 @@ def test_the_supervisor_runs_before_the_program_and_only_while_it_serves(
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
-# How often a call fails with EINTR
+# How often a call fails with EINTR, in the best of some rounds
+
+
+@pytest.fixture
+def one_processor() -> Iterator[None]:
+    """Supervisor and program share a processor, so that nice values alone decide who runs.
+
+    Otherwise the figure is the host's: a processor that sleeps is woken in a few microseconds, or
+    by a hypervisor in many times as much.
+    """
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
 
 
 @pytest.mark.campaign
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_child_that_ends_seldom_interrupts_its_parents_open(
-    facility: None, backend: FakeBackend, capfd: pytest.CaptureFixture[str]
+    facility: None, one_processor: None, backend: FakeBackend, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """At a better nice value than the program's, none of 300; at an equal one, 8 to 44."""
-    words = [*lower_nice(), tool("dash"), *SHELL]
-    failed = sum(run(words, backend) != 0 for _ in range(RUNS))
-    report(capfd, f"dash: {failed} of {RUNS} runs failed with EINTR")
+    """At a better nice value than the program's, none; at an equal one, 50 of 1,000."""
+    words = [*lower_nice(), tool("dash"), "-c", SHELL]
 
-    assert failed <= max(1, RUNS // 100)
+    def measure() -> float:
+        return 100 * sum(run(words, backend) for _ in range(RUNS)) / (RUNS * CHILDREN)
+
+    figures = rounds(measure, 1, most=4)
+    report(capfd, f"dash: % of {RUNS * CHILDREN} opens that failed with EINTR: {shown(figures)}")
+
+    assert min(figures) <= 1
 
 
 @pytest.mark.campaign
+@pytest.mark.alone
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("processes", [1, 4])
+@pytest.mark.parametrize(("processes", "most"), [(1, 2), (4, 4)])
+@pytest.mark.parametrize("counts", [[50] * RUNS, [5000]], ids=["many-runs", "one-run"])
 def test_a_timer_seldom_interrupts_an_open(
     facility: None,
+    one_processor: None,
     backend: FakeBackend,
     compiled: Callable[[str], str],
     capfd: pytest.CaptureFixture[str],
+    counts: list[int],
     processes: int,
+    most: float,
 ) -> None:
-    """A signal every 200 µs: many programs of 50 opens, then one of 5,000 opens, each process.
+    """A signal every 200 µs: many programs of 50 opens, or one of 5,000 opens, each process.
 
-    Some 1 to 2 %; at an equal nice value 7 to 15 % with four processes.
+    0.9 to 1.6 %; at an equal nice value 2.3 to 5 % with one process, 9 to 12 % with four.
     """
     program = compiled("signals")
-    shown: list[int] = []
-    for count in (*[50] * RUNS, 5000):
-        words = [*lower_nice(), program, "200", str(count), str(processes)]
-        capfd.readouterr()
-        assert run(words, backend) == 0
-        shown.extend(int(line.split()[0]) for line in capfd.readouterr().out.splitlines())
 
-    many, few = sum(shown[:-processes]), sum(shown[-processes:])
+    def measure() -> float:
+        failed: list[int] = []
+        for count in counts:
+            words = [*lower_nice(), program, "200", str(count), str(processes)]
+            capfd.readouterr()
+            assert run(words, backend) == 0
+            failed.extend(int(line.split()[0]) for line in capfd.readouterr().out.splitlines())
+
+        assert len(failed) == len(counts) * processes
+
+        return 100 * sum(failed) / (sum(counts) * processes)
+
+    figures = rounds(measure, most, most=4)
     report(
         capfd,
-        f"{processes} processes: {many} of {RUNS * 50 * processes} opens in {RUNS} runs and "
-        f"{few} of {5000 * processes} in one failed with EINTR",
+        f"{processes} processes: % of {sum(counts) * processes} opens in {len(counts)} runs that "
+        f"failed with EINTR: {shown(figures)}",
     )
 
-    assert len(shown) == (RUNS + 1) * processes
-    assert many <= RUNS * 50 * processes * 0.05
-    assert few <= 5000 * processes * 0.05
+    assert min(figures) <= most
 
 
 def lower_nice() -> list[str]:
     """What gives the program a worse nice value than the supervisor's, if rights do not."""
     return [] if best_nice() < os.getpriority(os.PRIO_PROCESS, 0) else [tool("nice"), "-n", "19"]
+
+
+def shown(figures: list[float]) -> str:
+    return ", then ".join(f"{it:.2f}" for it in figures)
 
 
 def report(capfd: pytest.CaptureFixture[str], line: str) -> None:

@@ -226,6 +226,7 @@ BOUND = 5
 
 
 @pytest.mark.campaign
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("processes", [1, 2, 3])
 async def test_silent_processes_keep_nobody_out(

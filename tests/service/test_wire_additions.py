@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
-from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
+from memhub.abi import MDF_ACTIVE, MDF_UNCACHEABLE, MDF_WRITECOMBINE, RangeDesc
 from memhub.errors import NotSupported, RangeBusy
+from memhub.hub import Hub
+from memhub.plugin import Arch, KernelLayout
+from memhub.plugin.software import SoftwareRangeDriver
 from memhub.service import wire
 from memhub.service.blocking import BlockingClient
 from memhub.service.client.events import record_of
-from memhub.service.settings import Limits
+from memhub.service.server import Server
+from memhub.service.settings import Limits, ServiceConfig
 from service.service_rig import MIB, WINDOW, RawClient, lab, machine
 
 if TYPE_CHECKING:
@@ -162,3 +167,61 @@ def test_a_record_is_the_same_however_its_numbers_came() -> None:
         json.dumps({**row, "seq": "5", "base": str(TOP), "before_base": [str(TOP), "0"]}),
     ):
         assert record_of(wire.Event(0, 1, 0, 5, TOP, 1, "x", detail.encode())) == row
+
+
+async def test_the_file_without_ram_needs_its_feature(tmp_path: Path) -> None:
+    """MAP_ROM came after MAP, which is answered without a feature too."""
+    async with lab(tmp_path) as it:
+        for features in (0, wire.FEATURE_MAP, wire.FEATURES):
+            client = await RawClient.dial(it.address, features=features)
+            handle = await client.open()
+            answer = await client.ask(wire.Map(0, handle, wire.MAP_ROM))
+            assert isinstance(answer, wire.Error)
+            assert (answer.name, answer.kind) == ("EOPNOTSUPP", "NotSupported")
+            assert isinstance(await client.ask(wire.Map(0, handle, wire.MAP_READ)), wire.Mapped)
+            client.socket.close()
+
+        client = await RawClient.dial(it.address, features=wire.FEATURE_MAP_ROM)
+        handle = await client.open()
+        assert isinstance(await client.ask(wire.Map(0, handle, wire.MAP_ROM)), wire.Mapped)
+        client.socket.close()
+
+
+class WideDriver(SoftwareRangeDriver):
+    """More slots than a small frame holds."""
+
+    def stored(self, desc: RangeDesc) -> RangeDesc:
+        return RangeDesc(desc.mr_base, desc.mr_len, desc.mr_flags | MDF_ACTIVE, desc.mr_owner)
+
+    def type_of(self, desc: RangeDesc) -> str:
+        return "UC"
+
+
+async def test_a_table_longer_than_a_frame_is_had_in_part(tmp_path: Path) -> None:
+    """All of it is EFAULT; fewer descriptors come."""
+    wide = Arch(
+        name="wide",
+        summary="200 ranges",
+        kernel=KernelLayout(kernel_base=0xF0000000),
+        driver=lambda cpu, options: WideDriver(slots=200),
+        attributes=MDF_UNCACHEABLE,
+        slots="200 ranges",
+    )
+    settings = ServiceConfig(socket=tmp_path / "s", limits=Limits(frame_size=4096))
+    async with (
+        Hub([machine(arch="wide")], arches={"wide": wide}) as hub,
+        Server(hub, settings) as server,
+    ):
+        client = await RawClient.dial(server.addresses[0])
+        handle = await client.open()
+        for count, code in ((0, 0), (100, 0), (127, 0), (128, 14), (200, 14)):
+            op = struct.pack("<Qii", 1, count, 0)
+            answer = await client.ask(wire.Ioctl(0, handle, 0xC0106D32, op, room=count * 32))
+            if code:
+                assert isinstance(answer, wire.Error)
+                assert answer.code == code
+            else:
+                assert isinstance(answer, wire.IoctlDone)
+                assert len(answer.desc) == count * 32
+
+        client.socket.close()

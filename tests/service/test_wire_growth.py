@@ -121,6 +121,27 @@ def test_an_answer_of_a_feature_that_was_not_granted_is_unknown() -> None:
         client.receive(SetDone(1, 0, 0, 0, 0, 0, b"").encode())
 
 
+def test_what_answers_hello_fits_a_body_of_4096_bytes() -> None:
+    """However long the words are: a client knows no other limit yet."""
+    for words in ("x" * 5000, "\N{GRINNING FACE}" * 70_000):
+        client, server = ClientProtocol(), ServerProtocol()
+        server.receive(client.hello())
+        frame = server.accept(words)
+        assert len(frame) - HEADER_SIZE <= 4096
+        (welcome,) = client.receive(frame)
+        assert isinstance(welcome, Welcome)
+        assert words.startswith(welcome.server)
+        assert len(welcome.server) == 1000
+
+        client, server = ClientProtocol(), ServerProtocol()
+        server.receive(client.hello())
+        frame = server.refuse(13, "EACCES", words)
+        assert len(frame) - HEADER_SIZE <= 4096
+        (refused,) = client.receive(frame)
+        assert isinstance(refused, Refused)
+        assert words.startswith(refused.reason)
+
+
 def test_a_field_that_came_late_may_be_missing() -> None:
     """Whoever leaves it out sends the very bytes that SUBSCRIBE had before it."""
     early = Subscribe(1, 2, 3, 4, "m")

@@ -44,10 +44,10 @@ class OwnMap(TypeMap):
 
 BAD_TYPES = {
     "raises": (raising(KeyError(7)), "failed with KeyError: 7"),
-    "None": (answering(None), "answered None, which is no TypeMap"),
+    "None": (answering(None), "answered None, which is not a TypeMap"),
     "a class of its own": (
         lambda _: OwnMap.from_ranges("WB", []),
-        "answered <.*OwnMap object at .*, which is no TypeMap",
+        "answered <.*OwnMap object at .*, which is not a TypeMap",
     ),
     "no type": (
         lambda _: TypeMap.from_ranges("XX", []),
@@ -104,11 +104,11 @@ async def test_a_reason_that_is_none_refuses_the_question(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (None, "answered None, which is no pair of bounds"),
-        ((0, 1, 2), r"answered \(0, 1, 2\), which is no pair of bounds"),
-        ((-1, 5), r"answered \(-1, 5\), which are no addresses"),
-        ((0, 1.5), r"answered \(0, 1.5\), which are no addresses"),
-        ((0, 1 << 70), r"answered \(0, 1180591620717411303424\), which are no addresses"),
+        (None, "answered None, which is not a pair of bounds"),
+        ((0, 1, 2), r"answered \(0, 1, 2\), which is not a pair of bounds"),
+        ((-1, 5), r"answered \(-1, 5\), which are not addresses"),
+        ((0, 1.5), r"answered \(0, 1.5\), which are not addresses"),
+        ((0, 1 << 70), r"answered \(0, 1180591620717411303424\), which are not addresses"),
     ],
 )
 async def test_bounds_that_are_none_refuse_a_change_beside_anothers_claim(
@@ -153,9 +153,9 @@ async def test_a_driver_that_fails_while_a_commit_is_checked(tmp_path: Path, kin
     [
         (raising(ZeroDivisionError("x")), "failed with ZeroDivisionError: x"),
         (raising(NoSpace("x")), "raised NoSpace: x"),
-        (answering(None), "answered None, which is no RangeState"),
+        (answering(None), "answered None, which is not a RangeState"),
         (answering(RangeState([])), r"slots \[\] are not a tuple"),  # type: ignore[arg-type]
-        (answering(RangeState((None,))), "slot 0 holds None, which is no RangeDesc"),  # type: ignore[arg-type]
+        (answering(RangeState((None,))), "slot 0 holds None, which is not a RangeDesc"),  # type: ignore[arg-type]
         (answering(RangeState((SOUND,), {"x": 1})), "register 'x' is not an integer"),  # type: ignore[dict-item]
         (answering(RangeState((SOUND,), {1: -1})), "register 0x1: -1 is not an unsigned"),
         (answering(RangeState((SOUND,), Endless(1))), "`msrs` has more than 4096 entries"),
@@ -173,8 +173,8 @@ def test_a_driver_that_cannot_start_names_itself(fault: Callable[[Any], Any], wo
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda _cpu, _options: None, "made None, which is no RangeDriver"),
-        (lambda _cpu, _options: Careless, "made <class .*Careless'>, which is no RangeDriver"),
+        (lambda _cpu, _options: None, "made None, which is not a RangeDriver"),
+        (lambda _cpu, _options: Careless, "made <class .*Careless'>, which is not a RangeDriver"),
         (lambda: None, r"failed with TypeError: .*takes 0 positional arguments"),
         (lambda _cpu, options: options["x"], "failed with KeyError: 'x'"),
         (lambda _cpu, _options: sys.exit(1), "failed with SystemExit: 1"),

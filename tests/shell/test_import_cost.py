@@ -96,6 +96,8 @@ def test_a_hub_is_imported_without_numpy() -> None:
     assert "numpy" not in loaded("import memhub.hub")
 
 
+@pytest.mark.campaign
+@pytest.mark.alone
 def test_the_cost_of_the_public_face_beside_its_dependencies(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

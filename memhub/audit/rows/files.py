@@ -30,7 +30,7 @@ def _attached(it: events.Attached, _ended: int) -> Row:
         **stamp_columns("device.attach", it.at),
         **table_columns(it.machine, it.arch, it.phys_bits, it.state),
         "config": it.config,
-        "generation": 0,
+        "generation": it.generation,
     }
 
 

@@ -45,12 +45,12 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         print_json(as_json(run))
     else:
         screen = Screen(colour=False if chosen.no_color else None)
-        show(run, screen, Page(_width(), _this_program(), everything=chosen.all))
+        show(run, screen, Page(_screen_width(), _this_program(), everything=chosen.all))
 
     return 0 if run.verdict.ok else 1
 
 
-def _width() -> int:
+def _screen_width() -> int:
     """Columns: the terminal's, or 80 for a file or a pipe."""
     return max(shutil.get_terminal_size().columns, 40) if sys.stdout.isatty() else 80
 

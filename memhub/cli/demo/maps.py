@@ -28,27 +28,27 @@ def strips(machine: MachineSummary) -> list[list[Span]]:
         top = max(it.desc.mr_end for it in machine.slots)
         ends.append(min(machine.end, 1 << (top - 1).bit_length()))
 
-    return [[f"{_extent(end):<7} ", *_cells(machine.types, end)] for end in ends]
+    return [[f"{_extent_label(end):<7} ", *_list_cells(machine.types, end)] for end in ends]
 
 
-def _extent(end: int) -> str:
+def _extent_label(end: int) -> str:
     """The label, in seven columns: with the machine's name it leaves 64 of 80."""
     text = f"0 to {size(end)}"
 
     return text if len(text) <= 7 else text[2:]
 
 
-def _cells(types: TypeMap, end: int) -> list[Span]:
+def _list_cells(types: TypeMap, end: int) -> list[Span]:
     step = end // CELLS
     spans: list[Span] = []
     for cell in range(CELLS):
-        letter, style = _cell(types, cell * step, (cell + 1) * step)
+        letter, style = _find_cell(types, cell * step, (cell + 1) * step)
         spans.append((letter, style))
 
     return spans
 
 
-def _cell(types: TypeMap, lo: int, hi: int) -> tuple[str, str]:
+def _find_cell(types: TypeMap, lo: int, hi: int) -> tuple[str, str]:
     """The letter of a cell; for a cell of several types the second most common, in lower case."""
     shares: dict[str, int] = {}
     for segment in types.segments(lo, hi):

@@ -102,7 +102,7 @@ def run_demo(seed: int, path: Path, *, backend: str = "asyncio") -> DemoRun:
         path: where the audit log goes; the file must not exist.
         backend: `asyncio` or `trio`.
     """
-    machines, clients, before_close = run_on(backend, _run, seed, path)
+    machines, clients, before_close = run_on(backend, _run_demo, seed, path)
 
     return DemoRun(
         seed=seed,
@@ -117,7 +117,7 @@ def run_demo(seed: int, path: Path, *, backend: str = "asyncio") -> DemoRun:
     )
 
 
-async def _run(seed: int, path: Path) -> tuple[tuple[MachineSummary, ...], Clients, int]:
+async def _run_demo(seed: int, path: Path) -> tuple[tuple[MachineSummary, ...], Clients, int]:
     arches = load_arches()
     lab = load_config(LAB, arches=arches)
     clock = SimulatedClock(_BEGIN_NS)
@@ -133,7 +133,7 @@ async def _run(seed: int, path: Path) -> tuple[tuple[MachineSummary, ...], Clien
         async with hub:
             clients = Clients(hub, clock, seed)
             await _run_clients(clients)
-            machines = tuple(_summarize(machine) for machine in hub.machines.values())
+            machines = tuple(_summarize_machine(machine) for machine in hub.machines.values())
             before_close = log.seq
             clients.close_all()
 
@@ -155,12 +155,12 @@ async def _run_clients(clients: Clients) -> None:
         await clients.clock.run(lambda: not left)
 
 
-def _summarize(machine: Machine) -> MachineSummary:
+def _summarize_machine(machine: Machine) -> MachineSummary:
     table = machine.table
     rows = () if table is None else table.state.slots
     fixed = [slot for slot, desc in enumerate(rows) if desc.mr_flags & MDF_FIXBASE]
     slots = [
-        Slot(slot, desc, _claimant(machine, slot))
+        Slot(slot, desc, _find_claimant(machine, slot))
         for slot, desc in enumerate(rows)
         if _in_force(desc)
     ]
@@ -185,7 +185,7 @@ def _in_force(desc: RangeDesc) -> bool:
     return bool(desc.mr_flags & MDF_ACTIVE) or bool(desc.mr_len and desc.owner)
 
 
-def _claimant(machine: Machine, slot: int) -> str | None:
+def _find_claimant(machine: Machine, slot: int) -> str | None:
     claim = machine.claims.holder(slot)
 
     return None if claim is None else claim.process.name

@@ -65,32 +65,36 @@ def show(run: DemoRun, screen: Screen, page: Page) -> None:
         (f"memhub demo: {len(run.machines)} machines, {run.clients} clients, one hub", "bold"),
     )
     screen.line((f"seed {run.seed}: the same seed gives the same run and the same log", "dim"))
-    _title(screen, "What happened", "range requests as they took effect, and why some were refused")
-    _timeline(screen, run, page)
-    _title(screen, "Ranges at the end", "ranges in force, their labels, and who holds them")
+    _print_title(
+        screen, "What happened", "range requests as they took effect, and why some were refused"
+    )
+    _print_timeline(screen, run, page)
+    _print_title(screen, "Ranges at the end", "ranges in force, their labels, and who holds them")
     for machine in run.machines:
-        _table(screen, machine, page)
+        _print_table(screen, machine, page)
 
-    _title(screen, "Effective types", "the type of each address, from registers and attributes")
+    _print_title(
+        screen, "Effective types", "the type of each address, from registers and attributes"
+    )
     screen.line(*legend())
     screen.line(("64 cells a row; lower case: a part of the cell", "dim"))
     for machine in run.machines:
         for number, strip in enumerate(strips(machine)):
             screen.line((f"{machine.name if not number else '':<7} ", "bold"), *strip)
 
-    _audit(screen, run, page)
+    _print_audit(screen, run, page)
 
 
-def _title(screen: Screen, title: str, about: str) -> None:
+def _print_title(screen: Screen, title: str, about: str) -> None:
     screen.line()
     screen.line((title, "bold underline"), (f"  {about}", "dim"))
 
 
-def _timeline(screen: Screen, run: DemoRun, page: Page) -> None:
+def _print_timeline(screen: Screen, run: DemoRun, page: Page) -> None:
     lines = _lines_of(run)
     shown = lines if page.everything else first_of_each_kind(lines)
     for line in shown:
-        _line(screen, line, page)
+        _print_line(screen, line, page)
 
     if len(shown) < len(lines):
         screen.line((f"  … and {len(lines) - len(shown)} more of these kinds: --all", "dim"))
@@ -101,7 +105,7 @@ def _lines_of(run: DemoRun) -> list[Line]:
     return make_timeline(run.records[: run.before_close], run.observations)
 
 
-def _line(screen: Screen, line: Line, page: Page) -> None:
+def _print_line(screen: Screen, line: Line, page: Page) -> None:
     style = "bold red" if line.refused else _RESULT_STYLES[line.result.split()[0]]
     room = max(page.width - _INDENT - _RESULT, 20)
     screen.line(
@@ -119,7 +123,7 @@ def _line(screen: Screen, line: Line, page: Page) -> None:
             screen.line((" " * _INDENT + piece, "red"))
 
 
-def _table(screen: Screen, machine: MachineSummary, page: Page) -> None:
+def _print_table(screen: Screen, machine: MachineSummary, page: Page) -> None:
     counts = f"{len(machine.slots)} of {len(machine.slots) + machine.free} ranges in use"
     if machine.fixed:
         counts += f" beside {machine.fixed} fixed ones"
@@ -139,9 +143,9 @@ def _table(screen: Screen, machine: MachineSummary, page: Page) -> None:
         )
 
 
-def _audit(screen: Screen, run: DemoRun, page: Page) -> None:
+def _print_audit(screen: Screen, run: DemoRun, page: Page) -> None:
     total, verdict = run.total, run.verdict
-    _title(screen, "The audit log", "every request, granted or refused, hash-chained")
+    _print_title(screen, "The audit log", "every request, granted or refused, hash-chained")
     refused = ", ".join(f"{count} {name}" for name, count in total.errors.most_common())
     events = ", ".join(f"{count} {name}" for name, count in total.events.most_common())
     state = (
@@ -169,7 +173,7 @@ def as_json(run: DemoRun) -> dict[str, Any]:
         "seed": run.seed,
         "clients": run.clients,
         "timeline": [line.as_dict() for line in _lines_of(run)],
-        "machines": [_machine(machine) for machine in run.machines],
+        "machines": [_machine_facts(machine) for machine in run.machines],
         "audit": {
             "path": str(run.path),
             "records": run.total.records,
@@ -182,20 +186,20 @@ def as_json(run: DemoRun) -> dict[str, Any]:
     }
 
 
-def _machine(machine: MachineSummary) -> dict[str, Any]:
+def _machine_facts(machine: MachineSummary) -> dict[str, Any]:
     segments = [] if machine.types is None else machine.types.segments(0, machine.end)
 
     return {
         "machine": machine.name,
         "arch": machine.arch,
-        "slots": [_slot(slot) for slot in machine.slots],
+        "slots": [_slot_facts(slot) for slot in machine.slots],
         "free": machine.free,
         "fixed": machine.fixed,
         "types": [[it.base, it.end - it.base, it.type] for it in segments],
     }
 
 
-def _slot(slot: Slot) -> dict[str, Any]:
+def _slot_facts(slot: Slot) -> dict[str, Any]:
     return {
         "slot": slot.number,
         "base": slot.desc.mr_base,

@@ -53,7 +53,7 @@ def make_timeline(records: Iterable[Record], observations: Iterable[Observation]
     A close stands before what it caused.
     """
     seen = [Line(it.mono_ns, it.machine, it.process, it.text, "seen") for it in observations]
-    lines = [*seen, *_lines(records)]
+    lines = [*seen, *_make_lines(records)]
 
     return sorted(lines, key=lambda line: (line.mono_ns, line.result not in _CLOSES))
 
@@ -67,11 +67,11 @@ def first_of_each_kind(lines: Iterable[Line]) -> list[Line]:
     return list(seen.values())
 
 
-def _lines(records: Iterable[Record]) -> Iterator[Line]:
+def _make_lines(records: Iterable[Record]) -> Iterator[Line]:
     for _, group in groupby(records, key=_group_key):
         records = list(group)
         record = records[0]
-        described = _describe(records)
+        described = _describe_records(records)
         if described is not None:
             what, result = described
             refused = record.get("errno") is not None
@@ -81,7 +81,7 @@ def _lines(records: Iterable[Record]) -> Iterator[Line]:
                 machine=record.get("machine") or str(record.get("device", "")).partition(":")[0],
                 process=record.get("process") or "",
                 what=what,
-                result=result + _duration(record),
+                result=result + _show_duration(record),
                 why=(record.get("reason") or "") if refused else "",
                 refused=refused,
             )
@@ -95,14 +95,14 @@ def _group_key(record: Record) -> Any:  # noqa: ANN401 - any key will do
     return record["seq"]
 
 
-def _duration(record: Record) -> str:
+def _show_duration(record: Record) -> str:
     """How long a commit or a wait took; empty for what took no time."""
     took = record.get("duration_ns") or 0
 
     return f" ({took / 1e6:.1f} ms)" if took else ""
 
 
-def _describe(records: list[Record]) -> tuple[str, str] | None:
+def _describe_records(records: list[Record]) -> tuple[str, str] | None:
     record, where = records[0], ""
     event = record["event"]
     if record.get("base") is not None and record.get("length") is not None:

@@ -44,9 +44,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     with target.client as client, client.open(target.path("mem"), model=LP64) as handle:
         device = ClientDevice(handle)
         if chosen.script:
-            return _script(chosen.script, device, as_json=chosen.json)
+            return _run_script(chosen.script, device, as_json=chosen.json)
 
-        return _one(theirs, device, as_json=chosen.json)
+        return _run_command(theirs, device, as_json=chosen.json)
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -60,7 +60,7 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
         if help_asked or name in _BARE or (name in _VALUED and "=" in word):
             ours.append(word)
         elif name in _VALUED:
-            ours += [word, *_next(rest)]
+            ours += [word, *_next_command(rest)]
         elif word.startswith("--") and len(word) > 2 and not theirs:
             ours.append(word)
         else:
@@ -69,19 +69,19 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return ours, theirs
 
 
-def _next(words: Iterator[str]) -> list[str]:
+def _next_command(words: Iterator[str]) -> list[str]:
     word = next(words, None)
 
     return [] if word is None else [word]
 
 
-def _one(words: list[str], device: Device, *, as_json: bool, where: str = "") -> int:
+def _run_command(words: list[str], device: Device, *, as_json: bool, where: str = "") -> int:
     from memhub.cli.memcontrol.tool import Tool
 
     return Tool(device, sys.stdout, sys.stderr, as_json=as_json, where=where).run(words)
 
 
-def _script(name: str, device: Device, *, as_json: bool) -> int:
+def _run_script(name: str, device: Device, *, as_json: bool) -> int:
     import shlex
     from pathlib import Path
 
@@ -98,6 +98,6 @@ def _script(name: str, device: Device, *, as_json: bool) -> int:
 
         if words:
             words = words[1:] if words[0] == "memcontrol" else words
-            code = _one(words, device, as_json=as_json, where=where)
+            code = _run_command(words, device, as_json=as_json, where=where)
 
     return code

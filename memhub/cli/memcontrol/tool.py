@@ -75,15 +75,15 @@ class Tool:
             the exit code: 1 if an ioctl failed, else 0.
         """
         if not words:
-            self._help(None)
+            self._write_help(None)
             return 0
 
-        commands = {"list": self._list, "set": self._set, "clear": self._clear}
+        commands = {"list": self._list_ranges, "set": self._set_range, "clear": self._clear_range}
         command = commands.get(words[0])
         if command is None:
-            self._help(words[1] if len(words) > 1 else None)
+            self._write_help(words[1] if len(words) > 1 else None)
             if words[0] != "help":
-                self._explain(f"{words[0]!r} is not a command")
+                self._print_hint(f"{words[0]!r} is not a command")
 
             return 0
 
@@ -91,15 +91,15 @@ class Tool:
 
     # Commands
 
-    def _list(self, words: list[str]) -> int:
+    def _list_ranges(self, words: list[str]) -> int:
         everything, owner = False, None
-        for letter, value in self._options("list", words, "ao:")[0]:
+        for letter, value in self._parse_options("list", words, "ao:")[0]:
             if letter == "a":
                 everything = True
             elif letter == "o":
                 owner = value
 
-        table = self._table()
+        table = self._read_table()
         if table is None:
             return 1
 
@@ -109,71 +109,71 @@ class Tool:
             if (everything or desc.mr_flags & MDF_ACTIVE) and owner in (None, desc.owner)
         ]
         if self._json:
-            print_json([_facts(slot, desc) for slot, desc in shown])
+            print_json([_slot_facts(slot, desc) for slot, desc in shown])
         else:
             for _, desc in shown:
                 print_line(listing(desc), self._out, whole=True)
 
         return 0
 
-    def _set(self, words: list[str]) -> int:
+    def _set_range(self, words: list[str]) -> int:
         base, length, owner = 0, 0, "user"
-        found, operands = self._options("set", words, "b:l:o:")
+        found, operands = self._parse_options("set", words, "b:l:o:")
         for letter, value in found:
             if letter == "b":
-                base = self._number("set", letter, value)
+                base = self._parse_number("set", letter, value)
             elif letter == "l":
-                length = self._number("set", letter, value)
+                length = self._parse_number("set", letter, value)
             elif letter == "o":
-                owner = self._owner("set", value)
+                owner = self._parse_owner("set", value)
 
         if not length:
-            self._help("set")
-            self._explain("-l is missing or zero: the length of the range is 0")
+            self._write_help("set")
+            self._print_hint("-l is missing or zero: the length of the range is 0")
 
-        desc = RangeDesc(base, length, self._flags(operands), _label(owner))
+        desc = RangeDesc(base, length, self._parse_flags(operands), _encode_label(owner))
 
-        return self._ioctl(MEMRANGE_SET_UPDATE, desc, "can't set range")
+        return self._do_ioctl(MEMRANGE_SET_UPDATE, desc, "can't set range")
 
-    def _flags(self, words: list[str]) -> int:
+    def _parse_flags(self, words: list[str]) -> int:
         flags = 0
         for word in words:
             if word not in SETTABLE:
-                self._help("flags")
-                self._explain(f"{word!r} is not an attribute that can be set")
+                self._write_help("flags")
+                self._print_hint(f"{word!r} is not an attribute that can be set")
 
             flags |= FLAG_OF_WORD.get(word, 0)
 
         return flags
 
-    def _clear(self, words: list[str]) -> int:
+    def _clear_range(self, words: list[str]) -> int:
         base, length, owner = 0, 0, None
-        for letter, value in self._options("clear", words, "b:l:o:")[0]:
+        for letter, value in self._parse_options("clear", words, "b:l:o:")[0]:
             if letter == "b":
-                base = self._number("clear", letter, value)
+                base = self._parse_number("clear", letter, value)
             elif letter == "l":
-                length = self._number("clear", letter, value)
+                length = self._parse_number("clear", letter, value)
             elif letter == "o":
-                owner = self._owner("clear", value)
+                owner = self._parse_owner("clear", value)
 
         if owner is not None:
             if base or length:
-                self._help("clear")
-                self._explain("-o excludes -b and -l: only the owner's ranges are cleared")
+                self._write_help("clear")
+                self._print_hint("-o excludes -b and -l: only the owner's ranges are cleared")
 
             return self._clear_owner(owner)
 
         if not length:
-            self._help("clear")
-            self._explain("give -o, or -b and -l: nothing is cleared")
+            self._write_help("clear")
+            self._print_hint("give -o, or -b and -l: nothing is cleared")
             return 0
 
         desc = RangeDesc(base, length)
 
-        return self._ioctl(MEMRANGE_SET_REMOVE, desc, "couldn't clear range")
+        return self._do_ioctl(MEMRANGE_SET_REMOVE, desc, "couldn't clear range")
 
     def _clear_owner(self, owner: str) -> int:
-        table = self._table()
+        table = self._read_table()
         if table is None:
             return 1
 
@@ -181,68 +181,68 @@ class Tool:
             flags = desc.mr_flags & (MDF_ACTIVE | MDF_FIXACTIVE)
             if desc.owner == owner and flags == MDF_ACTIVE:
                 what = f"couldn't clear range owned by '{owner}'"
-                self._ioctl(MEMRANGE_SET_REMOVE, desc, what)
+                self._do_ioctl(MEMRANGE_SET_REMOVE, desc, what)
 
         return 0
 
     # Shared by the commands
 
-    def _options(
+    def _parse_options(
         self, command: str, words: list[str], letters: str
     ) -> tuple[list[tuple[str, str]], list[str]]:
         options = split_options(words, letters)
         for complaint in options.complaints:
-            self._say(f"{complaint}{self._where}")
-            self._help(command)
+            self._print_error(f"{complaint}{self._where}")
+            self._write_help(command)
 
         return [it for it in options.found if it[0] != "?"], options.operands
 
-    def _number(self, command: str, letter: str, text: str) -> int:
+    def _parse_number(self, command: str, letter: str, text: str) -> int:
         value, whole = number(text)
         if not whole:
-            self._help(command)
-            self._explain(f"-{letter} {text!r} is not a number: it is read as {value:#x}")
+            self._write_help(command)
+            self._print_hint(f"-{letter} {text!r} is not a number: it is read as {value:#x}")
 
         return value
 
-    def _owner(self, command: str, text: str) -> str:
-        if not 0 < len(_bytes(text)) <= _OWNER_LIMIT:
-            self._help(command)
-            self._explain(f"-o {text!r} is not 1 to {_OWNER_LIMIT} bytes")
+    def _parse_owner(self, command: str, text: str) -> str:
+        if not 0 < len(_encode_argument(text)) <= _OWNER_LIMIT:
+            self._write_help(command)
+            self._print_hint(f"-o {text!r} is not 1 to {_OWNER_LIMIT} bytes")
 
         return text
 
-    def _table(self) -> tuple[RangeDesc, ...] | None:
+    def _read_table(self) -> tuple[RangeDesc, ...] | None:
         try:
             return self._device.get()
         except DeviceError as error:
-            self._refused("can't size range descriptor array", error)
+            self._print_refusal("can't size range descriptor array", error)
             return None
 
-    def _ioctl(self, argument: int, desc: RangeDesc, what: str) -> int:
+    def _do_ioctl(self, argument: int, desc: RangeDesc, what: str) -> int:
         try:
             self._device.set(argument, desc)
         except DeviceError as error:
-            self._refused(what, error)
+            self._print_refusal(what, error)
             return 1
 
         return 0
 
-    def _refused(self, what: str, error: DeviceError) -> None:
-        self._say(f"{what}: {TEXTS[error.code]}")
-        self._explain(f"{error.code.name}: {error.reason}")
+    def _print_refusal(self, what: str, error: DeviceError) -> None:
+        self._print_error(f"{what}: {TEXTS[error.code]}")
+        self._print_hint(f"{error.code.name}: {error.reason}")
         for line in obstacles(error):
             print_line(line, self._err)
 
-    def _explain(self, text: str) -> None:
+    def _print_hint(self, text: str) -> None:
         """Write a line that memcontrol(8) does not have, below its own message."""
         print_line(f"  {text}{self._where}", self._err)
 
-    def _say(self, text: str) -> None:
+    def _print_error(self, text: str) -> None:
         self._out.flush()
         print_line(f"memcontrol: {text}", self._err)
 
-    def _help(self, what: str | None) -> None:
+    def _write_help(self, what: str | None) -> None:
         self._out.flush()
         if what is not None and what in HELP:
             self._print_help(HELP[what])
@@ -265,7 +265,7 @@ def listing(desc: RangeDesc) -> str:
     return f"{desc.mr_base:#x}/{desc.mr_len:#x} {desc.owner or '-'} {words}"
 
 
-def _facts(slot: int, desc: RangeDesc) -> dict[str, Any]:
+def _slot_facts(slot: int, desc: RangeDesc) -> dict[str, Any]:
     return {
         "slot": slot,
         "base": desc.mr_base,
@@ -276,7 +276,7 @@ def _facts(slot: int, desc: RangeDesc) -> dict[str, Any]:
     }
 
 
-def _bytes(text: str) -> bytes:
+def _encode_argument(text: str) -> bytes:
     """The bytes of an argument as typed; Latin-1 where one byte holds each character."""
     try:
         return text.encode("latin-1")
@@ -284,5 +284,5 @@ def _bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
 
 
-def _label(text: str) -> bytes:
-    return _bytes(text)[:_OWNER_LIMIT].ljust(8, b"\0")
+def _encode_label(text: str) -> bytes:
+    return _encode_argument(text)[:_OWNER_LIMIT].ljust(8, b"\0")

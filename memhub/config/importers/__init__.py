@@ -54,12 +54,12 @@ def import_dump(
     map_oddities: list[str] = []
     memory = parse_e820(lines, map_oddities)
     hint = WidthHint(phys_bits, _used_bits(memory), is_k6(lines) or arch == "k6")
-    form, found = _registers(lines, hint)
+    form, found = _find_registers(lines, hint)
     oddities = [*found.oddities, *map_oddities]
     registers = found.registers
     if registers is None:
         if not memory:
-            raise ImportRefused(_nothing(oddities))
+            raise ImportRefused(_describe_nothing(oddities))
 
         oddities.append("the text has no range registers: they are left at zero, disabled")
         bits = hint.settle(hint.memory, None, oddities)
@@ -85,7 +85,7 @@ def import_dump(
     return Imported(spec=spec, oddities=tuple(oddities), format=form, pat=pat)
 
 
-def _registers(lines: Sequence[str], hint: WidthHint) -> tuple[DumpFormat, Findings]:
+def _find_registers(lines: Sequence[str], hint: WidthHint) -> tuple[DumpFormat, Findings]:
     """The most complete description of the registers in the text."""
     readers: dict[DumpFormat, Findings] = {
         "dmesg": parse_dmesg(lines, hint),
@@ -112,7 +112,7 @@ def _used_bits(memory: Sequence[Region]) -> int:
     return min(52, max(ends, default=0))
 
 
-def _nothing(oddities: Sequence[str]) -> str:
+def _describe_nothing(oddities: Sequence[str]) -> str:
     message = (
         "the text has nothing to make a machine of; looked for a Linux boot log ('MTRR default "
         "type: …', 'BIOS-e820: …'), /proc/mtrr ('reg00: base=…'), memcontrol list "

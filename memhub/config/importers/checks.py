@@ -59,7 +59,8 @@ def find_slow_memory(
                 kinds[segment.type] = None
 
     if slow:
-        yield f"{_size(slow)} of RAM are not write-back ({', '.join(kinds)} from {first:#x} on)"
+        found = ", ".join(kinds)
+        yield f"{_show_size(slow)} of RAM are not write-back ({found} from {first:#x} on)"
 
 
 def settle_default(
@@ -87,7 +88,7 @@ def settle_default(
     return UC if covered else WB
 
 
-def _size(count: int) -> str:
+def _show_size(count: int) -> str:
     if count % _MIB and count < 10 * _MIB:
         return f"{count / _MIB:.2f} MiB"
 

@@ -53,7 +53,7 @@ def parse_cpu(
         return Cpu(vendor=named.vendor, signature=named.signature, phys_bits=phys_bits, tom2=tom2)
 
     if arch == "k6":
-        signature = _signature(5, 8, _K6_STEPPING)
+        signature = _cpuid_signature(5, 8, _K6_STEPPING)
         oddities.append(f"assumed: an AMD K6-2 (signature {signature:#x}), as the driver is k6")
         return Cpu(vendor="AMD", signature=signature, phys_bits=phys_bits, tom2=tom2)
 
@@ -79,7 +79,7 @@ def _by_signature(lines: Sequence[str]) -> _Named | None:
 
         return _Named(
             "AMD" if "AMD" in line[start : match.start()] else "Intel",
-            _signature(family, model, int(match[3] or "0", 16)),
+            _cpuid_signature(family, model, int(match[3] or "0", 16)),
         )
 
     return None
@@ -99,7 +99,7 @@ def _by_cpuinfo(lines: Sequence[str]) -> _Named | None:
 
     vendor = "AMD" if "AMD" in found.get("vendor_id", "") else "Intel"
 
-    return _Named(vendor, _signature(family, model, stepping))
+    return _Named(vendor, _cpuid_signature(family, model, stepping))
 
 
 def _by_name(lines: Sequence[str]) -> _Named | None:
@@ -113,7 +113,7 @@ def _by_name(lines: Sequence[str]) -> _Named | None:
             stepping = _STEPPING.search(name)
             model = next((number for word, number in _K6_MODELS if word in name), 7)
             low = int(stepping[1], 16) if stepping else 0
-            return _Named("AMD", _signature(5, model, low))
+            return _Named("AMD", _cpuid_signature(5, model, low))
 
         if name.startswith(("AMD", "Intel")):
             return _Named("AMD" if name.startswith("AMD") else "Intel", None)
@@ -121,7 +121,7 @@ def _by_name(lines: Sequence[str]) -> _Named | None:
     return None
 
 
-def _signature(family: int, model: int, stepping: int) -> int:
+def _cpuid_signature(family: int, model: int, stepping: int) -> int:
     """CPUID leaf 1, EAX."""
     signature = stepping & 0xF | (model & 0xF) << 4 | (model >> 4 & 0xF) << 16
 

@@ -75,38 +75,38 @@ class _Log:
             self.enabled = match[1].lower() == "enabled"
             self.shape = shape(line[: match.start()])
         elif self.fixed_enabled is not None and (match := _ROW.search(line)):
-            kind = self._type(match[3], line)
+            kind = self._parse_type(match[3], line)
             if kind is not None:
                 self.rows.append((int(match[1], 16), int(match[2], 16) + 1, kind))
         elif match := _PAIR.search(line):
-            self._pair(match, line)
+            self._take_pair(match, line)
         elif self._is_next(match := _FREE.search(line), line) and match:
-            self._keep(int(match[1]), VariableMtrr(), line)
+            self._keep_pair(int(match[1]), VariableMtrr(), line)
         elif match := _TOM2.search(line):
             self.tom2 = int(match[1], 16) & (1 << 52) - 1
         elif self._is_next(_BROKEN.search(line), line) or _BROKEN_HEAD.search(line):
-            self._complain(line)
+            self._note_oddity(line)
 
     def _is_next(self, match: re.Match[str] | None, line: str) -> bool:
         """Whether a short line has the same prefix as the rows of the block."""
         return match is not None and self.shape == shape(line[: match.start()])
 
-    def _pair(self, match: re.Match[str], line: str) -> None:
+    def _take_pair(self, match: re.Match[str], line: str) -> None:
         base, mask = int(match[2], 16), int(match[3], 16)
-        kind = self._type(match[4], line)
+        kind = self._parse_type(match[4], line)
         if kind is None:
             return
 
         if max(base, mask).bit_length() > 52 or (base | mask) & 0xFFF:
-            self._complain(line)
+            self._note_oddity(line)
             return
 
         self.digits = max(self.digits, len(match[2]), len(match[3]))
-        self._keep(int(match[1]), VariableMtrr(base | kind, mask | MASK_VALID), line)
+        self._keep_pair(int(match[1]), VariableMtrr(base | kind, mask | MASK_VALID), line)
 
-    def _keep(self, slot: int, pair: VariableMtrr, line: str) -> None:
+    def _keep_pair(self, slot: int, pair: VariableMtrr, line: str) -> None:
         if slot >= MAX_VARIABLE:
-            self._complain(line)
+            self._note_oddity(line)
             return
 
         if self.pairs.get(slot, pair) != pair:
@@ -114,14 +114,14 @@ class _Log:
 
         self.pairs[slot] = pair
 
-    def _type(self, word: str, line: str) -> int | None:
+    def _parse_type(self, word: str, line: str) -> int | None:
         kind = RESERVED_TYPE if word == "?" else TYPE_WORDS.get(word.lower())
         if kind is None:
-            self._complain(line)
+            self._note_oddity(line)
 
         return kind
 
-    def _complain(self, line: str) -> None:
+    def _note_oddity(self, line: str) -> None:
         self.oddities.append(f"line not understood: {quote(line)}")
 
 
@@ -151,7 +151,7 @@ def parse_dmesg(lines: Iterable[str], hint: WidthHint) -> Findings:
         else:
             log.read(line)
 
-    registers = None if log.empty else _registers(log, hint)
+    registers = None if log.empty else _make_registers(log, hint)
 
     return Findings(registers, log.oddities, tom2=log.tom2)
 
@@ -215,8 +215,8 @@ def parse_pat(lines: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def _registers(log: _Log, hint: WidthHint) -> MtrrRegisters:
-    bits, variable = _width(log, hint), _variable(log)
+def _make_registers(log: _Log, hint: WidthHint) -> MtrrRegisters:
+    bits, variable = _address_width(log, hint), _variable_ranges(log)
     if log.default is None:
         log.default = settle_default(variable, bits, log.oddities)
 
@@ -231,7 +231,7 @@ def _registers(log: _Log, hint: WidthHint) -> MtrrRegisters:
     )
 
 
-def _width(log: _Log, hint: WidthHint) -> int:
+def _address_width(log: _Log, hint: WidthHint) -> int:
     """The kernel prints as many digits as the CPU's addresses need: 9 for 33 to 36 bits.
 
     A mask that reaches into the first digit tells the width; where none does, firmware left the top
@@ -274,7 +274,7 @@ def _fixed_types(log: _Log) -> bytes:
     return bytes(kind or UC for kind in types)
 
 
-def _variable(log: _Log) -> tuple[VariableMtrr, ...]:
+def _variable_ranges(log: _Log) -> tuple[VariableMtrr, ...]:
     count = max(log.pairs, default=-1) + 1
     if not count:
         log.oddities.append("the text lists no variable range")

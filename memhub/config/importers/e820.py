@@ -56,7 +56,7 @@ def parse_e820(lines: Iterable[str], oddities: list[str]) -> tuple[Region, ...]:
 
             regions = []
         elif match := _ENTRY.search(line) or _XEN_ROW.search(line):
-            region = _entry(" ".join(line[match.end() :].split()), oddities)
+            region = _parse_entry(" ".join(line[match.end() :].split()), oddities)
             if region is None and match[0].startswith("Xen"):
                 continue  # a message of a guest's kernel, not of its map
 
@@ -65,7 +65,7 @@ def parse_e820(lines: Iterable[str], oddities: list[str]) -> tuple[Region, ...]:
             else:
                 regions.append(region)
 
-    return _resolve(sorted(regions, key=lambda region: region.base), oddities)
+    return _resolve_overlaps(sorted(regions, key=lambda region: region.base), oddities)
 
 
 def clip(regions: Sequence[Region], phys_bits: int, oddities: list[str]) -> tuple[Region, ...]:
@@ -84,7 +84,7 @@ def clip(regions: Sequence[Region], phys_bits: int, oddities: list[str]) -> tupl
     return tuple(kept)
 
 
-def _entry(rest: str, oddities: list[str]) -> Region | None:
+def _parse_entry(rest: str, oddities: list[str]) -> Region | None:
     if match := _NEW.match(rest):
         base, end = int(match[1], 16), int(match[2], 16) + 1
     elif match := _OLD.match(rest):
@@ -103,7 +103,7 @@ def _entry(rest: str, oddities: list[str]) -> Region | None:
     return Region(base=base, length=end - base, kind=kind or "reserved")
 
 
-def _resolve(regions: Sequence[Region], oddities: list[str]) -> tuple[Region, ...]:
+def _resolve_overlaps(regions: Sequence[Region], oddities: list[str]) -> tuple[Region, ...]:
     """Walk the entries in address order; a later one replaces what it overlaps."""
     settled: list[Region] = []
     for region in regions:
@@ -112,15 +112,15 @@ def _resolve(regions: Sequence[Region], oddities: list[str]) -> tuple[Region, ..
             rivals.append(settled.pop())
 
         if rivals:
-            oddities.extend(_overlap(rival, region) for rival in reversed(rivals))
-            settled.extend(_flatten([*rivals, region]))
+            oddities.extend(_describe_overlap(rival, region) for rival in reversed(rivals))
+            settled.extend(_flatten_regions([*rivals, region]))
         else:
             settled.append(region)
 
     return tuple(settled)
 
 
-def _overlap(one: Region, other: Region) -> str:
+def _describe_overlap(one: Region, other: Region) -> str:
     winner = max(one.kind, other.kind, key=_RANKS.index)
 
     return (
@@ -129,7 +129,7 @@ def _overlap(one: Region, other: Region) -> str:
     )
 
 
-def _flatten(regions: Sequence[Region]) -> list[Region]:
+def _flatten_regions(regions: Sequence[Region]) -> list[Region]:
     ends = [region.base + region.length for region in regions]
     points = sorted({*(region.base for region in regions), *ends})
     flat: list[Region] = []

@@ -68,7 +68,7 @@ def _slot_faults(registers: MtrrRegisters, slot: int) -> Iterator[str]:
 
 def _overlap_faults(registers: MtrrRegisters) -> Iterator[str]:
     pairs = registers.variable
-    patterns = [_pattern(registers, slot) for slot in range(len(pairs))]
+    patterns = [_slot_pattern(registers, slot) for slot in range(len(pairs))]
     valid = [slot for slot, pair in enumerate(pairs) if pair.valid]
     defined = [patterns[slot] for slot in valid if pairs[slot].type == UC]
     if registers.fixed_active:
@@ -78,36 +78,37 @@ def _overlap_faults(registers: MtrrRegisters) -> Iterator[str]:
     for one, other in combinations(valid, 2):
         kinds = {pairs[one].type, pairs[other].type}
         if patterns[one] == patterns[other]:
-            yield f"slots {one} and {other} are the same range {_shown(registers, one)}"
+            yield f"slots {one} and {other} are the same range {_show_slot(registers, one)}"
 
-        both = _meet(patterns[one], patterns[other])
+        both = _meet_patterns(patterns[one], patterns[other])
         if both is None or len(kinds) == 1 or UC in kinds or kinds == _DEFINED:
             continue
 
         where = search.outside(both, defined)
         if where is not None:
             doubt = "no type" if search.left >= 0 else "perhaps no type (too many ranges to tell)"
+            first, second = _show_slot(registers, one), _show_slot(registers, other)
             yield (
-                f"slots {one} {_shown(registers, one)} and {other} {_shown(registers, other)} "
+                f"slots {one} {first} and {other} {second} "
                 f"overlap at {where:#x}: {doubt} is defined there"
             )
 
 
-def _pattern(registers: MtrrRegisters, slot: int) -> Pattern:
+def _slot_pattern(registers: MtrrRegisters, slot: int) -> Pattern:
     pair = registers.variable[slot]
     mask = pair.mask & address_mask(registers.phys_bits)
 
     return (pair.base & mask, mask)
 
 
-def _shown(registers: MtrrRegisters, slot: int) -> str:
+def _show_slot(registers: MtrrRegisters, slot: int) -> str:
     pair = registers.variable[slot]
     kind = TYPE_NAMES.get(pair.type, f"type {pair.type:#x}")
 
     return f"(base {pair.base & ~0xFFF:#x}, mask {pair.mask & ~0xFFF:#x}, {kind})"
 
 
-def _meet(one: Pattern, other: Pattern) -> Pattern | None:
+def _meet_patterns(one: Pattern, other: Pattern) -> Pattern | None:
     if (one[0] ^ other[0]) & one[1] & other[1]:
         return None
 
@@ -127,7 +128,7 @@ class _Search:
     def outside(self, area: Pattern, others: Sequence[Pattern]) -> int | None:
         """An address of `area` that no other pattern has, or None."""
         self.left -= 1
-        met = [other for other in others if _meet(area, other) is not None]
+        met = [other for other in others if _meet_patterns(area, other) is not None]
         if not met or self.left < 0:
             return area[0]
 

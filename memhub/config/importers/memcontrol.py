@@ -66,7 +66,7 @@ def parse_memcontrol(lines: Iterable[str], hint: WidthHint) -> Findings:
         slot numbers are those of the listing.
     """
     found = Findings()
-    descs = [desc for line in lines if (desc := _desc(line, found.oddities)) is not None]
+    descs = [desc for line in lines if (desc := _parse_desc(line, found.oddities)) is not None]
     fixed = [desc for desc in descs if desc.mr_flags & MDF_FIXBASE]
     variable = [desc for desc in descs if not desc.mr_flags & MDF_FIXBASE]
     if not descs:
@@ -76,8 +76,8 @@ def parse_memcontrol(lines: Iterable[str], hint: WidthHint) -> Findings:
         found.oddities.append(f"{len(variable)} variable ranges: {MAX_VARIABLE} are kept")
         del variable[MAX_VARIABLE:]
 
-    bits = _width(variable, hint, found.oddities)
-    pairs = _pairs(variable, bits, found.oddities)
+    bits = _address_width(variable, hint, found.oddities)
+    pairs = _variable_pairs(variable, bits, found.oddities)
     found.registers = MtrrRegisters(
         phys_bits=bits,
         default_type=settle_default(pairs, bits, found.oddities),
@@ -89,7 +89,7 @@ def parse_memcontrol(lines: Iterable[str], hint: WidthHint) -> Findings:
     return found
 
 
-def _desc(line: str, oddities: list[str]) -> RangeDesc | None:
+def _parse_desc(line: str, oddities: list[str]) -> RangeDesc | None:
     match = _LINE.search(line)
     if match is None:
         return None
@@ -113,7 +113,7 @@ def _desc(line: str, oddities: list[str]) -> RangeDesc | None:
     return RangeDesc(base, length, flags, owner_bytes(label.encode("utf-8", "replace")))
 
 
-def _width(variable: Sequence[RangeDesc], hint: WidthHint, oddities: list[str]) -> int:
+def _address_width(variable: Sequence[RangeDesc], hint: WidthHint, oddities: list[str]) -> int:
     told = None
     used = 0
     for desc in variable:
@@ -127,7 +127,7 @@ def _width(variable: Sequence[RangeDesc], hint: WidthHint, oddities: list[str]) 
     return min(hint.settle(min(used, 52), told, oddities), 52)
 
 
-def _type(desc: RangeDesc, oddities: list[str]) -> int:
+def _encode_type(desc: RangeDesc, oddities: list[str]) -> int:
     kinds = [kind for bit, kind in _TYPES.items() if desc.mr_flags & bit]
     if len(kinds) == 1:
         return kinds[0]
@@ -145,7 +145,7 @@ def _fixed_types(fixed: Sequence[RangeDesc], oddities: list[str]) -> bytes:
         if index is None:
             oddities.append(f"{desc}: there is no fixed range there")
         else:
-            types[index] = _type(desc, oddities)
+            types[index] = _encode_type(desc, oddities)
 
     if len(types) < FIXED_COUNT:
         missing = FIXED_COUNT - len(types)
@@ -154,7 +154,7 @@ def _fixed_types(fixed: Sequence[RangeDesc], oddities: list[str]) -> bytes:
     return bytes(types.get(index, UC) for index in range(FIXED_COUNT))
 
 
-def _pairs(
+def _variable_pairs(
     variable: Sequence[RangeDesc], bits: int, oddities: list[str]
 ) -> tuple[VariableMtrr, ...]:
     limit = address_mask(bits)
@@ -162,7 +162,7 @@ def _pairs(
     for desc in variable:
         active = bool(desc.mr_flags & MDF_ACTIVE)
         mask = -desc.mr_len & limit | (MASK_VALID if active else 0)
-        pairs.append(VariableMtrr(desc.mr_base & limit | _type(desc, oddities), mask))
+        pairs.append(VariableMtrr(desc.mr_base & limit | _encode_type(desc, oddities), mask))
 
     if all(desc.mr_flags & MDF_ACTIVE for desc in variable) and len(pairs) < 8:
         oddities.append("assumed: 8 variable slots (inactive ones are listed with -a alone)")

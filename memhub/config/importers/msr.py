@@ -98,10 +98,10 @@ class _Dump:
         self.pending = None
         if match := _RDMSR.search(line):
             self.pending = int(match[1]) if match[1].isdigit() else int(match[1], 16)
-        elif not self._firmware(line):
-            self._numbered(line)
+        elif not self._take_firmware(line):
+            self._take_numbered(line)
 
-    def _numbered(self, line: str) -> None:
+    def _take_numbered(self, line: str) -> None:
         if match := _HALVES.search(line):
             self.keep(int(match[1], 16), int(match[2], 16) << 32 | int(match[3], 16))
             return
@@ -115,9 +115,9 @@ class _Dump:
         if (value := _DESCRIBED.search(line)) and (number := _NUMBER.search(line)):
             self.keep(int(number[1], 16), int(value[1], 16))
         elif match := _NAMED.search(line):
-            self._named(match)
+            self._take_named(match)
 
-    def _named(self, match: re.Match[str]) -> None:
+    def _take_named(self, match: re.Match[str]) -> None:
         word, slot = match[1].upper().replace("_", ""), int(match[2] or "0")
         numbers = {
             "CAP": MSR_MTRRCAP,
@@ -128,17 +128,17 @@ class _Dump:
         if slot < MAX_VARIABLE:
             self.keep(numbers[word], int(match[3], 16))
 
-    def _firmware(self, line: str) -> bool:
+    def _take_firmware(self, line: str) -> bool:
         if match := _EDK_DEFAULT.search(line):
             self.keep(MSR_MTRR_DEF_TYPE, int(match[1], 16))
         elif match := _EDK_FIXED.search(line):
             if int(match[1]) < len(FIXED_MSRS):
                 self.keep(FIXED_MSRS[int(match[1])], int(match[2], 16))
         elif match := _EDK_PAIR.search(line):
-            self._pair(int(match[1]), int(match[2], 16), int(match[3], 16))
+            self._check_pair(int(match[1]), int(match[2], 16), int(match[3], 16))
         elif match := _CB_PAIR.search(line):
             base, mask = int(match[2], 16), int(match[3], 16)
-            self._pair(int(match[1]), base | int(match[4]), mask | MASK_VALID)
+            self._check_pair(int(match[1]), base | int(match[4]), mask | MASK_VALID)
         elif match := _CB_DEFAULT.search(line):
             self.kind = UC if match[1].upper() == "UC" else WB
         elif match := _CB_WIDTH.search(line):
@@ -148,7 +148,7 @@ class _Dump:
 
         return True
 
-    def _pair(self, slot: int, base: int, mask: int) -> None:
+    def _check_pair(self, slot: int, base: int, mask: int) -> None:
         if slot < MAX_VARIABLE:
             self.keep(MSR_MTRR_VARIABLE_BASE + 2 * slot, base)
             self.keep(MSR_MTRR_VARIABLE_BASE + 2 * slot + 1, mask)
@@ -184,7 +184,7 @@ def parse_msrs(lines: Iterable[str], hint: WidthHint) -> Findings:
     if not ranges:
         return Findings(None, dump.oddities)
 
-    return Findings(_registers(dump, hint), dump.oddities, tom2=tom2_of(dump.msrs))
+    return Findings(_make_registers(dump, hint), dump.oddities, tom2=tom2_of(dump.msrs))
 
 
 def _is_wanted(number: int) -> bool:
@@ -194,11 +194,11 @@ def _is_wanted(number: int) -> bool:
     return number in pairs or number in others
 
 
-def _registers(dump: _Dump, hint: WidthHint) -> MtrrRegisters:
+def _make_registers(dump: _Dump, hint: WidthHint) -> MtrrRegisters:
     msrs, oddities = dump.msrs, dump.oddities
     pairs = range(MSR_MTRR_VARIABLE_BASE, MSR_MTRR_VARIABLE_BASE + 2 * MAX_VARIABLE)
     listed = [number for number in pairs if number in msrs]
-    bits = _width(dump, hint, listed)
+    bits = _address_width(dump, hint, listed)
     fixed = any(number in msrs for number in FIXED_MSRS)
     if MSR_MTRRCAP not in msrs:
         count = max(8, (max(listed, default=0x200) - MSR_MTRR_VARIABLE_BASE) // 2 + 1)
@@ -226,7 +226,7 @@ def _registers(dump: _Dump, hint: WidthHint) -> MtrrRegisters:
     return MtrrRegisters.decode({**msrs, MSR_MTRR_DEF_TYPE: word}, bits)
 
 
-def _width(dump: _Dump, hint: WidthHint, listed: list[int]) -> int:
+def _address_width(dump: _Dump, hint: WidthHint, listed: list[int]) -> int:
     """A mask reaches to the top bit of the addresses; what lies past 52 bits is reserved."""
     limit = (1 << 52) - 1
     masks = [(dump.msrs[number] & limit & ~0xFFF).bit_length() for number in listed if number & 1]

@@ -56,7 +56,7 @@ def parse_proc_mtrr(lines: Sequence[str], hint: WidthHint) -> Findings:
     counts: dict[int, Counter[_Row]] = {}
     for line in lines:
         if _RELEVANT.search(line):
-            _read(line, rows, counts, oddities)
+            _read_line(line, rows, counts, oddities)
 
     for slot, values in counts.items():
         times = values.total()
@@ -83,10 +83,10 @@ def parse_proc_mtrr(lines: Sequence[str], hint: WidthHint) -> Findings:
     return Findings(registers, oddities)
 
 
-def _read(
+def _read_line(
     line: str, rows: dict[int, _Row], counts: dict[int, Counter[_Row]], oddities: list[str]
 ) -> None:
-    row = _row(line, oddities)
+    row = _parse_row(line, oddities)
     if row is None:
         oddities.append(f"line not understood: {quote(line)}")
         return
@@ -100,7 +100,7 @@ def _read(
     rows[slot] = values
 
 
-def _row(line: str, oddities: list[str]) -> tuple[int, _Row] | None:
+def _parse_row(line: str, oddities: list[str]) -> tuple[int, _Row] | None:
     match = _LINE.search(line)
     if match is None:
         return None

@@ -83,7 +83,7 @@ class DirectTypeMap(TypeMap):
         """The stretches of `[lo, hi)` in order, found one after the other."""
         last: Segment | None = None
         for segment in super().segments(lo, hi):
-            if last is not None and _alike(last, segment):
+            if last is not None and _are_alike(last, segment):
                 last = replace(last, end=segment.end)
             else:
                 if last is not None:
@@ -111,7 +111,7 @@ class DirectTypeMap(TypeMap):
 
         return self.source.code(address), min(self.source.border(address), self.end)
 
-    def _resolver(self, count: int) -> Callable[[npt.NDArray[np.uint64], Codes], None]:
+    def _make_resolver(self, count: int) -> Callable[[npt.NDArray[np.uint64], Codes], None]:
         def resolve(addresses: npt.NDArray[np.uint64], out: Codes) -> None:
             last = np.uint64(min(self.end, _SPACE_END) - 1)
             np.bitwise_and(self.source.codes(addresses), np.uint8(MARK - 1), out=out)
@@ -120,5 +120,5 @@ class DirectTypeMap(TypeMap):
         return resolve
 
 
-def _alike(one: Segment, other: Segment) -> bool:
+def _are_alike(one: Segment, other: Segment) -> bool:
     return (one.type, one.implementation_defined) == (other.type, other.implementation_defined)

@@ -97,7 +97,7 @@ class TypeMap:
     ) -> None:
         self.end = end
         self._explain = explain
-        self._bounds, self._codes = _merge(starts, codes, end)
+        self._bounds, self._codes = _merge_equal(starts, codes, end)
         self._names = [_NAMES[code] for code in self._codes]
         self._arrays: tuple[npt.NDArray[np.uint64], Codes] | None = None
         self._pages: _PageTable | None = None
@@ -170,7 +170,7 @@ class TypeMap:
         wanted: npt.NDArray[np.uint64] = np.asarray(addresses, dtype=np.uint64)
         flat = wanted.reshape(-1)
         codes = np.empty(flat.size, dtype=np.uint8)
-        resolve = self._resolver(flat.size)
+        resolve = self._make_resolver(flat.size)
         for first in range(0, flat.size, CHUNK):
             resolve(flat[first : first + CHUNK], codes[first : first + CHUNK])
 
@@ -231,7 +231,7 @@ class TypeMap:
 
         return self._codes[index], end
 
-    def _resolver(self, count: int) -> Callable[[npt.NDArray[np.uint64], Codes], Any]:
+    def _make_resolver(self, count: int) -> Callable[[npt.NDArray[np.uint64], Codes], Any]:
         if self._arrays is None:
             self._arrays = (
                 np.array(self._bounds, dtype=np.uint64),
@@ -249,7 +249,9 @@ class TypeMap:
         return self._pages.resolver(search)
 
 
-def _merge(starts: Iterable[int], codes: Iterable[int], end: int) -> tuple[list[int], list[int]]:
+def _merge_equal(
+    starts: Iterable[int], codes: Iterable[int], end: int
+) -> tuple[list[int], list[int]]:
     """Inner borders and codes, without borders between equals; past `end` is undefined."""
     bounds: list[int] = []
     kept: list[int] = []
@@ -291,7 +293,7 @@ class _PageTable:
     """
 
     def __init__(self, bounds: npt.NDArray[np.uint64], codes: Codes, end: int) -> None:
-        inner, self._shift = self._geometry(bounds, end)
+        inner, self._shift = self._find_geometry(bounds, end)
         edges = np.concatenate(
             (np.zeros(1, np.int64), (inner >> np.uint64(self._shift)).view(np.int64))
         )
@@ -299,7 +301,9 @@ class _PageTable:
         self._table = np.repeat(codes[: edges.size], np.diff(edges, append=edges[-1] + 1))
 
     @staticmethod
-    def _geometry(bounds: npt.NDArray[np.uint64], end: int) -> tuple[npt.NDArray[np.uint64], int]:
+    def _find_geometry(
+        bounds: npt.NDArray[np.uint64], end: int
+    ) -> tuple[npt.NDArray[np.uint64], int]:
         inner = bounds[: int(np.searchsorted(bounds, np.uint64(min(end, _SPACE_END - 1))))]
         joined = int(np.bitwise_or.reduce(inner)) if inner.size else 1 << 62
 
@@ -308,7 +312,7 @@ class _PageTable:
     @classmethod
     def pays(cls, bounds: npt.NDArray[np.uint64], end: int, count: int) -> bool:
         """Whether the table fits, and `count` look-ups repay its making."""
-        inner, shift = cls._geometry(bounds, end)
+        inner, shift = cls._find_geometry(bounds, end)
         entries = (int(inner[-1]) >> shift) + 1 if inner.size else 1
 
         return shift > 0 and entries <= _TABLE_LIMIT and count >= max(CHUNK, entries >> 6)

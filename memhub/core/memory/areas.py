@@ -92,7 +92,7 @@ def build_areas(
 
         _check_overlap([_area_of_entry(entry) for entry in ordered_entries])
         _check_overlap([_area_of(mapping) for mapping in pages])
-        given = _cut(_crossed(ordered_entries, pages), space[1])
+        given = _cut_areas(_cross_areas(ordered_entries, pages), space[1])
 
     ordered = sorted(
         [*_fixed_areas(layout, memory, rules, upages), *given], key=lambda area: area.base
@@ -103,7 +103,7 @@ def build_areas(
 
     split = rules.page_zero != "allowed"
 
-    return tuple(_merged(_page_zero_apart(ordered) if split else ordered))
+    return tuple(_merge_areas(_page_zero_apart(ordered) if split else ordered))
 
 
 def _area_of(mapping: KernelMapping) -> Area:
@@ -127,13 +127,13 @@ def _area_of_entry(entry: KernelEntry) -> Area:
     )
 
 
-def _crossed(entries: Sequence[KernelEntry], pages: Sequence[KernelMapping]) -> Iterator[Area]:
+def _cross_areas(entries: Sequence[KernelEntry], pages: Sequence[KernelMapping]) -> Iterator[Area]:
     """Areas of entries and pages together: cut wherever one of them begins or ends."""
     bounds = [(it.virtual, it.virtual + it.length) for it in entries]
     bounds += [(it.virtual, it.virtual + it.length) for it in pages]
     cuts = sorted({cut for pair in bounds for cut in pair})
     for low, high in pairwise(cuts):
-        entry, mapping = _at(entries, low), _at(pages, low)
+        entry, mapping = _row_at(entries, low), _row_at(pages, low)
         if entry is None and mapping is None:
             continue
 
@@ -145,14 +145,14 @@ def _crossed(entries: Sequence[KernelEntry], pages: Sequence[KernelMapping]) -> 
             yield Area(low, high, delta, *rights, page_writable=mapping.writable)
 
 
-def _cut(areas: Iterable[Area], end: int) -> Iterator[Area]:
+def _cut_areas(areas: Iterable[Area], end: int) -> Iterator[Area]:
     """Areas without what lies past the end of the kernel's map."""
     for area in areas:
         if area.base < end:
             yield replace(area, end=min(area.end, end))
 
 
-def _at(rows: Sequence[Ranged], virtual: int) -> Ranged | None:
+def _row_at(rows: Sequence[Ranged], virtual: int) -> Ranged | None:
     index = bisect_right(rows, virtual, key=lambda it: it.virtual) - 1
     if index < 0 or virtual >= rows[index].virtual + rows[index].length:
         return None
@@ -264,7 +264,7 @@ def _page_zero_apart(areas: Iterable[Area]) -> Iterator[Area]:
         yield replace(area, base=first)
 
 
-def _merged(areas: Iterable[Area]) -> Iterator[Area]:
+def _merge_areas(areas: Iterable[Area]) -> Iterator[Area]:
     """Join neighbours that are alike, so that a long span is one step; page 0 stays apart."""
     last: Area | None = None
     for area in areas:

@@ -121,7 +121,7 @@ class KernelMemory:
         elif self._read_from <= virtual and virtual + length <= self._read_end:
             return virtual + self._read_delta
 
-        return self._physical(virtual, length, write)
+        return self._physical_address(virtual, length, write)
 
     def area(self, virtual: int, *, write: bool = False) -> Area:
         """What an access that begins at a byte reaches.
@@ -130,7 +130,7 @@ class KernelMemory:
             BadAddress: no map entry allows it, no page is there, or it is physical page 0 and
                 the kernel refuses that (EFAULT).
         """
-        area = self._allowed(virtual, write)
+        area = self._allowed_area(virtual, write)
         if not area.present:
             raise _no_page(virtual)
 
@@ -154,7 +154,7 @@ class KernelMemory:
             raise BadAddress(f"{virtual:#x}/{length:#x} ends past the kernel's map")
 
         while virtual < end:
-            virtual = self._allowed(virtual, write).end
+            virtual = self._allowed_area(virtual, write).end
 
     def check_pages(self, virtual: int, length: int) -> None:
         """Check that a page is behind every byte of a span, as pmap_extract tells it.
@@ -205,7 +205,7 @@ class KernelMemory:
         """How many processes hold a u-area."""
         return len(self._uareas)
 
-    def _allowed(self, virtual: int, write: bool) -> Area:
+    def _allowed_area(self, virtual: int, write: bool) -> Area:
         area = self.find(virtual)
         if area is None or not (area.readable or area.writable):
             raise BadAddress(f"kernel address {virtual:#x} is not mapped")
@@ -218,7 +218,7 @@ class KernelMemory:
 
         return area
 
-    def _physical(self, virtual: int, length: int, write: bool) -> int:
+    def _physical_address(self, virtual: int, length: int, write: bool) -> int:
         area = self.find(virtual)
         if area is None or area.delta is None:
             return -1

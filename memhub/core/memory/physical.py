@@ -106,7 +106,7 @@ class PhysicalMemory:
         self._ground = flatten(self.extents, ordered, phys_bits)
         self.windows: tuple[Window, ...] = ()
         self.files = MemoryFiles(self.extents, self._ground)
-        self._rebuild()
+        self._rebuild_segments()
 
     def read(self, address: int, length: int) -> bytes:
         """Copy `length` bytes out, which is not negative, from `address` on; all or none.
@@ -120,7 +120,7 @@ class PhysicalMemory:
             delta = self._read_delta
             return self._source[address + delta : end + delta]
 
-        return self._read(address, length)
+        return self._read_segments(address, length)
 
     def write(self, address: int, data: Buffer) -> int:
         """Copy bytes in, all or none; ROM and open bus take them and keep nothing.
@@ -143,7 +143,7 @@ class PhysicalMemory:
             self._written[address + delta : end + delta] = data  # type: ignore[assignment,unused-ignore]
             return length
 
-        return self._write(address, data)
+        return self._write_segments(address, data)
 
     def segment(self, address: int) -> Segment:
         """What lies at `address`.
@@ -151,7 +151,7 @@ class PhysicalMemory:
         Raises:
             BadAddress: no physical address (EFAULT).
         """
-        self._check(address, 1)
+        self._check_span(address, 1)
 
         return self._segments[bisect_right(self._starts, address) - 1]
 
@@ -161,7 +161,7 @@ class PhysicalMemory:
         Raises:
             BadAddress: part of the span lies outside the physical address space (EFAULT).
         """
-        self._check(address, length)
+        self._check_span(address, length)
         index = bisect_right(self._starts, address) - 1
         while index < len(self._segments) and self._segments[index].base < address + length:
             yield self._segments[index]
@@ -181,7 +181,7 @@ class PhysicalMemory:
         """
         window = Window(base, length, device)
         self.windows = with_window(self.windows, window, self.phys_bits)
-        self._rebuild()
+        self._rebuild_segments()
 
         return window
 
@@ -192,7 +192,7 @@ class PhysicalMemory:
             ValueError: the window is not mapped here.
         """
         self.windows = without_window(self.windows, window)
-        self._rebuild()
+        self._rebuild_segments()
 
     def fileno(self) -> int:
         """The memfd of the RAM, or -1; to hand one out, and for its errors, see `files`."""
@@ -200,7 +200,7 @@ class PhysicalMemory:
 
     def open_ram(self, *, writable: bool) -> int:
         """Hand out the RAM; see `MemoryFiles.open_ram`."""
-        self._forget()  # others may write from now on where nothing was written yet
+        self._forget_hits()  # others may write from now on where nothing was written yet
 
         return self.files.open_ram(writable=writable)
 
@@ -211,7 +211,7 @@ class PhysicalMemory:
 
     def close(self) -> None:
         """Give pages and descriptors back; later accesses answer EBADF."""
-        self._forget()
+        self._forget_hits()
         self.files.close()
 
     def __eq__(self, other: object) -> bool:
@@ -233,21 +233,21 @@ class PhysicalMemory:
         self.top = 1 << self.phys_bits
         self.files = MemoryFiles(self.extents, self._ground)
         self.files.sealed = sealed
-        self._rebuild()
+        self._rebuild_segments()
         if pages:
             fill_pages(self.files.ram(), pages)
 
-    def _rebuild(self) -> None:
+    def _rebuild_segments(self) -> None:
         self._segments = tuple(overlay(self._ground, self.windows))
         self._starts = [segment.base for segment in self._segments]
-        self._forget()
+        self._forget_hits()
 
-    def _forget(self) -> None:
+    def _forget_hits(self) -> None:
         """Drop the stretches that the last read and the last write hit: nothing is in [1, 0)."""
         self._read_from = self._write_from = 1
         self._read_end = self._write_end = self._read_delta = self._write_delta = 0
 
-    def _check(self, address: int, length: int) -> None:
+    def _check_span(self, address: int, length: int) -> None:
         if self.files.closed:
             self.files.check()
 
@@ -257,20 +257,20 @@ class PhysicalMemory:
                 f"{self.phys_bits} bits"
             )
 
-    def _read(self, address: int, length: int) -> bytes:
+    def _read_segments(self, address: int, length: int) -> bytes:
         index = bisect_right(self._starts, address) - 1
         segment = self._segments[index]
         within = index >= 0 and 0 < length <= segment.end - address
         if within and segment.delta is not None and not self.files.closed:
-            return self._part(segment, address, address + length)
+            return self._read_part(segment, address, address + length)
 
-        segments = self._reachable(address, length)
+        segments = self._reachable_segments(address, length)
         if len(segments) > 1:
-            return b"".join([self._part(s, address, address + length) for s in segments])
+            return b"".join([self._read_part(s, address, address + length) for s in segments])
 
-        return self._part(segments[0], address, address + length)
+        return self._read_part(segments[0], address, address + length)
 
-    def _part(self, segment: Segment, address: int, end: int) -> bytes:
+    def _read_part(self, segment: Segment, address: int, end: int) -> bytes:
         low, high = max(address, segment.base), min(end, segment.end)
         if segment.delta is None:
             return b"\xff" * (high - low)
@@ -296,20 +296,20 @@ class PhysicalMemory:
 
         return source[place + shift : place + shift + high - low]
 
-    def _write(self, address: int, data: Buffer) -> int:
-        segments = self._reachable(address, len(data))
+    def _write_segments(self, address: int, data: Buffer) -> int:
+        segments = self._reachable_segments(address, len(data))
         view = memoryview(data)
         for segment in segments:
             if segment.kind == "ram" and segment.delta is not None:
                 low, high = max(address, segment.base), min(address + len(data), segment.end)
-                self._store(segment, low, view[low - address : high - address])
+                self._store_part(segment, low, view[low - address : high - address])
 
         return len(data)
 
-    def _store(self, segment: Segment, address: int, data: Buffer) -> None:
+    def _store_part(self, segment: Segment, address: int, data: Buffer) -> None:
         store, delta = self.files.ram(), segment.delta or 0
         if store.write(address + delta, data):
-            self._forget()
+            self._forget_hits()
 
         start, stop = store.written(address + delta)
         self._written = store.map
@@ -317,9 +317,9 @@ class PhysicalMemory:
         self._write_end = min(segment.end, stop - delta)
         self._write_delta = delta
 
-    def _reachable(self, address: int, length: int) -> Sequence[Segment]:
+    def _reachable_segments(self, address: int, length: int) -> Sequence[Segment]:
         """The segments of a span, at least one, none of them a device's."""
-        self._check(address, length)
+        self._check_span(address, length)
         index = bisect_right(self._starts, address) - 1
         segment = self._segments[index]
         if address + length <= segment.end:
@@ -340,4 +340,4 @@ class PhysicalMemory:
             BadAddress: part of the span lies outside the physical address space (EFAULT).
             NeedsDevice: a device answers part of the span.
         """
-        self._reachable(address, length)
+        self._reachable_segments(address, length)

@@ -166,13 +166,13 @@ def pack(regions: Sequence[Region]) -> tuple[Extent, ...]:
     Raises:
         ValueError: the regions hold more than one process can map.
     """
-    ram = _packed([region for region in regions if region.kind != "rom"], 0)
-    rom = _packed([region for region in regions if region.kind == "rom"], OPEN_BUS_SIZE)
+    ram = _pack_regions([region for region in regions if region.kind != "rom"], 0)
+    rom = _pack_regions([region for region in regions if region.kind == "rom"], OPEN_BUS_SIZE)
 
     return tuple(sorted(ram + rom, key=lambda extent: extent.base))
 
 
-def _packed(regions: Sequence[Region], start: int) -> list[Extent]:
+def _pack_regions(regions: Sequence[Region], start: int) -> list[Extent]:
     """Lay regions out from `start` on, one after the other.
 
     Regions that touch stay neighbours, and every page keeps its shape: an address and its
@@ -182,7 +182,7 @@ def _packed(regions: Sequence[Region], start: int) -> list[Extent]:
     extents: list[Extent] = []
     cursor, end = start, 0
     for region in regions:
-        kept, data = _kept(region)
+        kept, data = _kept_bytes(region)
         if not kept:
             continue
 
@@ -214,7 +214,7 @@ def page_up(place: int) -> int:
     return -(-place // PAGE_SIZE) * PAGE_SIZE
 
 
-def _kept(region: Region) -> tuple[int, bytes]:
+def _kept_bytes(region: Region) -> tuple[int, bytes]:
     """How many bytes of a region are kept in the store, and what they begin with."""
     if region.kind not in BACKED:
         return 0, b""
@@ -243,7 +243,7 @@ def flatten(
     known += _rom_tails(extents, regions)
     known.sort(key=lambda segment: segment.base)
 
-    return tuple(_merged(_filled(known, 1 << phys_bits)))
+    return tuple(_merge_segments(_fill_holes(known, 1 << phys_bits)))
 
 
 def _rom_tails(extents: Sequence[Extent], regions: Sequence[Region]) -> Iterator[Segment]:
@@ -254,7 +254,7 @@ def _rom_tails(extents: Sequence[Extent], regions: Sequence[Region]) -> Iterator
             yield Segment(first, region.base + region.length, "rom")
 
 
-def _filled(known: Iterable[Segment], top: int) -> Iterator[Segment]:
+def _fill_holes(known: Iterable[Segment], top: int) -> Iterator[Segment]:
     cursor = 0
     for segment in known:
         if cursor < segment.base:
@@ -267,7 +267,7 @@ def _filled(known: Iterable[Segment], top: int) -> Iterator[Segment]:
         yield Segment(cursor, top, "open")
 
 
-def _merged(segments: Iterable[Segment]) -> Iterator[Segment]:
+def _merge_segments(segments: Iterable[Segment]) -> Iterator[Segment]:
     last: Segment | None = None
     for segment in segments:
         if last and (last.kind, last.delta) == (segment.kind, segment.delta):

@@ -122,9 +122,9 @@ class Pieces:
         Raises:
             BadAddress: on reaching a byte that cannot be read (EFAULT).
         """
-        return self._all(device, offset, buffers, process, write=False)
+        return self._all_pieces(device, offset, buffers, process, write=False)
 
-    def _all(
+    def _all_pieces(
         self, device: DeviceName, offset: int, buffers: Buffers, process: Hashable, *, write: bool
     ) -> Iterator[Piece]:
         if device == "mem":
@@ -167,7 +167,7 @@ class Pieces:
         while cursor < end:
             area = self._kernel.area(cursor & mask, write=write)
             size = min(end - cursor, area.end - (cursor & mask))
-            yield self._piece(area, cursor & mask, size, process)
+            yield self._make_piece(area, cursor & mask, size, process)
             cursor += size
 
     def _buffer_pieces(
@@ -177,22 +177,22 @@ class Pieces:
         end = cursor + length
         while cursor < end:
             address = cursor & self._mask
-            size = self._outside(address, end - cursor)
+            size = self._count_outside(address, end - cursor)
             area = self._kernel.find(address)
             if size:
-                for physical, part in self.reach.pieces(self._elsewhere(address), size, user):
+                for physical, part in self.reach.pieces(self._count_elsewhere(address), size, user):
                     yield Piece(physical, part)
             elif area is not None and area.what == "direct map":
                 size = min(end - cursor, area.end - address)
-                yield self._piece(area, address, size, process)
+                yield self._make_piece(area, address, size, process)
             else:
                 size = end - cursor
-                yield from self._copied(address, size, process, write)
+                yield from self._copy_pieces(address, size, process, write)
 
             cursor += size
             user += size
 
-    def _outside(self, address: int, length: int) -> int:
+    def _count_outside(self, address: int, length: int) -> int:
         """How many bytes from `address` on are not the kernel's own and are found elsewhere."""
         rules, layout = self._rules, self._kernel.layout
         if rules.kmem_elsewhere == "refused":
@@ -208,14 +208,16 @@ class Pieces:
 
         return min(length, self._mask + 1 - address) if address > last else 0
 
-    def _elsewhere(self, address: int) -> int:
+    def _count_elsewhere(self, address: int) -> int:
         direct_map = self._kernel.layout.direct_map
         if self._rules.kmem_elsewhere == "direct map" and direct_map is not None:
             return address & ~direct_map
 
         return address
 
-    def _copied(self, address: int, length: int, process: Hashable, write: bool) -> Iterator[Piece]:
+    def _copy_pieces(
+        self, address: int, length: int, process: Hashable, write: bool
+    ) -> Iterator[Piece]:
         """The pieces of one copy through kernel addresses, all of them or none."""
         kernel = self._kernel
         kernel.check_pages(address, length)
@@ -230,10 +232,10 @@ class Pieces:
         cursor, end = address, address + length
         for area in areas:
             size = min(end, area.end) - cursor
-            yield self._piece(area, cursor, size, process)
+            yield self._make_piece(area, cursor, size, process)
             cursor += size
 
-    def _piece(self, area: Area, address: int, size: int, process: Hashable) -> Piece:
+    def _make_piece(self, area: Area, address: int, size: int, process: Hashable) -> Piece:
         if area.delta is None:
             return Piece(address - area.base, size, self._kernel.uarea(process))
 
@@ -252,18 +254,18 @@ class Pieces:
         Raises:
             BadAddress: on reaching a byte that cannot be written (EFAULT).
         """
-        pieces = self._all(device, offset, buffers, process, write=True)
+        pieces = self._all_pieces(device, offset, buffers, process, write=True)
         if protection is None or self._wp_writes == "allow":
             yield from pieces
             return
 
         for piece in pieces:
             if piece.own is None:
-                yield from self._unprotected(piece, protection)
+                yield from self._cut_protected(piece, protection)
             else:
                 yield piece
 
-    def _unprotected(self, piece: Piece, protection: Protection) -> Iterator[Piece]:
+    def _cut_protected(self, piece: Piece, protection: Protection) -> Iterator[Piece]:
         """Cut a piece of physical memory at the borders of write-protected runs."""
         cursor, end = piece.address, piece.address + piece.length
         while cursor < end:

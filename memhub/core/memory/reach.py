@@ -116,7 +116,7 @@ class Reach:
         self.last = memory.top - 1 if rules.mem_last is None else rules.mem_last
         self.plain_from = self.plain_end = 0
         if spans:
-            self._remember(spans[0])
+            self._remember_span(spans[0])
 
     def place(self, offset: int, length: int) -> tuple[int, int]:
         """Where a stretch from `offset` on lies.
@@ -156,7 +156,7 @@ class Reach:
             raise BadAddress(f"physical address {physical:#x} is not in {kind}")
 
         if physical == offset:
-            self._remember(span)
+            self._remember_span(span)
 
         return span, physical
 
@@ -168,7 +168,7 @@ class Reach:
 
         return self._spans[index]
 
-    def _remember(self, span: Span) -> None:
+    def _remember_span(self, span: Span) -> None:
         self.plain_from = span[0]
         self.plain_end = min(span[1], self.last + 1, 1 << self._rules.mem_bits)
 
@@ -190,7 +190,7 @@ class Reach:
             else:
                 physical, size = self.place(offset, min(length, _U64_END - offset))
                 if whole and size < length:
-                    size = self._cut(physical, size, user)
+                    size = self._count_reachable(physical, size, user)
 
             yield physical, size
             offset = (offset + size) % _U64_END
@@ -214,7 +214,7 @@ class Reach:
 
         return size if self._starts and self._starts[0] <= physical else 0
 
-    def _cut(self, physical: int, size: int, user: int) -> int:
+    def _count_reachable(self, physical: int, size: int, user: int) -> int:
         """How many of `size` bytes up to the end of a region are in pieces that lie in it whole.
 
         A piece ends at a page border of the memory, or of the caller's buffer.

@@ -51,7 +51,7 @@ class Progress:
         self.moved = 0
 
 
-def _cuts(memory: PhysicalMemory, piece: Piece) -> Iterator[tuple[Segment | None, int, int]]:
+def _cut_piece(memory: PhysicalMemory, piece: Piece) -> Iterator[tuple[Segment | None, int, int]]:
     """Cut a piece at device windows, and inside them at pages: segment, address, size.
 
     The map is looked up anew for every cut: it may change while a device is waited for.
@@ -84,11 +84,11 @@ def fetch(
         progress.moved += piece.length
         return
 
-    for segment, address, size in _cuts(memory, piece):
+    for segment, address, size in _cut_piece(memory, piece):
         if segment and segment.window:
             place = address - segment.window.base
             answer = yield MmioStep(segment.window, place, size)
-            parts.append(_answered(answer, size, segment))
+            parts.append(_check_answer(answer, size, segment))
         else:
             parts.append(memory.read(address, size))
 
@@ -109,7 +109,7 @@ def store(
         progress.moved += piece.length
         return
 
-    for segment, address, size in _cuts(memory, piece):
+    for segment, address, size in _cut_piece(memory, piece):
         part = view[progress.moved : progress.moved + size]
         if segment and segment.window:
             place = address - segment.window.base
@@ -120,7 +120,7 @@ def store(
         progress.moved += size
 
 
-def _answered(answer: bytes, size: int, segment: Segment) -> bytes:
+def _check_answer(answer: bytes, size: int, segment: Segment) -> bytes:
     if len(answer) != size:
         raise DeviceError(
             f"the device at {segment.base:#x} answered {len(answer)} bytes where {size} were asked"

@@ -120,7 +120,7 @@ class Transfer:
             if address >= 0:
                 return self._memory.read(address, length)
 
-        return _run(self.reading(device, offset, length, process, buffers))
+        return _run_steps(self.reading(device, offset, length, process, buffers))
 
     def plan_write(
         self,
@@ -177,7 +177,7 @@ class Transfer:
         protection: Protection | None,
         buffers: Buffers | None,
     ) -> WritePlan:
-        if not _checked(offset, length):
+        if not _check_transfer(offset, length):
             return WritePlan((), 0, None)
 
         buffers, found = buffers or ((0, length),), list[Piece]()
@@ -266,7 +266,7 @@ class Transfer:
 
         Arguments, result and errors are those of `read`.
         """
-        if not _checked(offset, length):
+        if not _check_transfer(offset, length):
             return b""
 
         parts: list[bytes] = []
@@ -277,7 +277,7 @@ class Transfer:
                 yield from fetch(self._memory, piece, parts, progress)
 
         except DeviceError as error:
-            self._end(error, progress)
+            self._end_short(error, progress)
 
         return b"".join(parts)
 
@@ -293,7 +293,7 @@ class Transfer:
 
         Arguments and errors are those of `plan_write`; the result is the number of bytes moved.
         """
-        if not _checked(offset, len(data)):
+        if not _check_transfer(offset, len(data)):
             return 0
 
         view, buffers = memoryview(data), ((0, len(data)),)
@@ -303,7 +303,7 @@ class Transfer:
                 yield from store(self._memory, piece, view, progress)
 
         except DeviceError as error:
-            self._end(error, progress)
+            self._end_short(error, progress)
 
         return progress.moved
 
@@ -315,7 +315,7 @@ class Transfer:
         """
         return next(self._pieces.reading(device, offset, ((0, 1),), None))
 
-    def _end(self, error: DeviceError, progress: Progress) -> None:
+    def _end_short(self, error: DeviceError, progress: Progress) -> None:
         """Let progress make a short count of an error, or report both."""
         if progress.moved and self._short_count:
             return
@@ -324,7 +324,7 @@ class Transfer:
         raise error
 
 
-def _checked(offset: int, length: int) -> bool:
+def _check_transfer(offset: int, length: int) -> bool:
     """Refuse what no transfer is; False for an empty one, which ends before anything else."""
     if length == 0:
         return False
@@ -338,7 +338,7 @@ def _checked(offset: int, length: int) -> bool:
     return True
 
 
-def _run(steps: Generator[MmioStep, Any, _T]) -> _T:
+def _run_steps(steps: Generator[MmioStep, Any, _T]) -> _T:
     """Take steps to their end where no device is involved."""
     try:
         step = next(steps)

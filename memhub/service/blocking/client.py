@@ -69,7 +69,7 @@ class BlockingClient(Line):
         reach = (kind, place, port), ssl_context, server_hostname or place, label, secret
         for pause in (*UNANSWERED_PAUSES, None):
             try:
-                self._connect(*reach, end)
+                self._connect_socket(*reach, end)
             except ClosedUnanswered:
                 if pause is None or (end is not None and monotonic() + pause >= end):
                     raise
@@ -78,7 +78,7 @@ class BlockingClient(Line):
             else:
                 return
 
-    def _connect(
+    def _connect_socket(
         self,
         where: tuple[str, str, int],
         ssl_context: Any,  # noqa: ANN401 - as above
@@ -89,17 +89,17 @@ class BlockingClient(Line):
     ) -> None:
         kind, place, port = where
         try:
-            sock = _dial(kind, place, port, end)
+            sock = _dial_server(kind, place, port, end)
         except OSError as error:
             raise name_place(error, place) from None
 
         super().__init__(sock, local=kind == "unix")
         try:
-            self._socket.settimeout(_left(end))
+            self._socket.settimeout(_seconds_left(end))
             if ssl_context is not None:
                 self._socket = _wrap_tls(self._socket, ssl_context, hostname)
 
-            self._greet(label, token)
+            self._send_hello(label, token)
             self._socket.settimeout(None)
         except ConnectionError as error:
             self._socket.close()
@@ -108,7 +108,7 @@ class BlockingClient(Line):
             self._socket.close()
             raise
 
-    def _greet(self, label: str, token: bytes) -> None:
+    def _send_hello(self, label: str, token: bytes) -> None:
         features = wire.FEATURES | (wire.MAP_FEATURES if self._local else 0)
         hello = hello_frame(self._protocol, label, token, features)
         try:
@@ -178,7 +178,7 @@ class BlockingClient(Line):
         self.close()
 
 
-def _left(end: float | None) -> float | None:
+def _seconds_left(end: float | None) -> float | None:
     """Seconds until `end`, and never 0, which would mean not to wait at all."""
     return None if end is None else max(end - monotonic(), 1e-6)
 
@@ -194,14 +194,14 @@ def _wrap_tls(sock: socket.socket, context: Any, hostname: str) -> socket.socket
     return wrapped
 
 
-def _dial(kind: str, place: str, port: int, end: float | None) -> socket.socket:
+def _dial_server(kind: str, place: str, port: int, end: float | None) -> socket.socket:
     if kind == "tcp":
-        return socket.create_connection((place, port), _left(end))
+        return socket.create_connection((place, port), _seconds_left(end))
 
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         while True:
-            sock.settimeout(_left(end))
+            sock.settimeout(_seconds_left(end))
             try:
                 sock.connect(place)
             except BlockingIOError:

@@ -83,13 +83,13 @@ class Line:
             DeviceError: what the service answered.
             ConnectionError: the connection is gone.
         """
-        return self._ask(message, _Slot())
+        return self._send_and_wait(message, _Slot())
 
     def ask_map(self, message: wire.Map) -> tuple[wire.Mapped, int]:
         """As `ask`: the answer, and the descriptor that came with it, which the caller closes."""
         slot = _Slot()
         try:
-            mapped: wire.Mapped = self._ask(message, slot)
+            mapped: wire.Mapped = self._send_and_wait(message, slot)
         except BaseException:
             if slot.fd >= 0:
                 os.close(slot.fd)
@@ -101,23 +101,23 @@ class Line:
 
         return mapped, slot.fd
 
-    def _ask(self, message: wire.Message, slot: _Slot) -> Any:  # noqa: ANN401
+    def _send_and_wait(self, message: wire.Message, slot: _Slot) -> Any:  # noqa: ANN401
         while True:
             with self._sending:
                 with self._state:
-                    self._check()
+                    self._check_open()
                     turn = self._await_turn(last=message.__class__ is wire.Close)
                     if turn is None:
-                        buffers = self._framed(message)
+                        buffers = self._frame_message(message)
                         self._slots[message.request] = slot
 
                 if turn is None:
-                    self._send(buffers)
+                    self._send_buffers(buffers)
                     break
 
             turn.lock.acquire()
 
-        return self._answer(slot)
+        return self._take_answer(slot)
 
     def _await_turn(self, *, last: bool) -> _Slot | None:
         """What to wait for until one more request may be sent, or None."""
@@ -136,7 +136,7 @@ class Line:
         while True:
             with self._sending:
                 with self._state:
-                    self._check()
+                    self._check_open()
                     turn = self._await_turn(last=False)
 
                 if turn is None:
@@ -145,7 +145,7 @@ class Line:
 
             turn.lock.acquire()
 
-        done: wire.Done = self._answer(slot)
+        done: wire.Done = self._take_answer(slot)
 
         return done.value
 
@@ -154,49 +154,49 @@ class Line:
     ) -> None:
         while True:
             with self._state:
-                frame = self._next(frames)
+                frame = self._next_frames(frames)
                 if message.request not in self._slots and not slot.done:
                     self._slots[message.request] = slot
 
             if frame is None:
                 return
 
-            self._send(frame)
+            self._send_buffers(frame)
 
-    def _next(self, frames: Iterator[tuple[bytes, ...]]) -> tuple[bytes, ...] | None:
+    def _next_frames(self, frames: Iterator[tuple[bytes, ...]]) -> tuple[bytes, ...] | None:
         try:
             return next(frames, None)
         except wire.LocalProtocolError as error:
             raise invalid_argument(error.reason) from error
 
-    def _framed(self, message: wire.Message) -> tuple[bytes, ...]:
+    def _frame_message(self, message: wire.Message) -> tuple[bytes, ...]:
         try:
             return self._protocol.send(message)
         except wire.LocalProtocolError as error:
             raise invalid_argument(error.reason) from error
 
-    def _check(self) -> None:
+    def _check_open(self) -> None:
         if self._lost is not None:
             raise lost_connection(self._lost)
 
-    def _send(self, buffers: tuple[bytes, ...]) -> None:
+    def _send_buffers(self, buffers: tuple[bytes, ...]) -> None:
         try:
             for buffer in buffers:
                 self._socket.sendall(buffer)
         except OSError as error:
-            self._lose(error.strerror or str(error))
+            self._lose_connection(error.strerror or str(error))
             raise lost_connection(self._lost or "") from error
         except BaseException:
-            self._break("a request was interrupted")
+            self._break_connection("a request was interrupted")
             raise
 
-    def _answer(self, slot: _Slot) -> Any:  # noqa: ANN401
+    def _take_answer(self, slot: _Slot) -> Any:  # noqa: ANN401
         try:
-            self._wait(slot)
+            self._await_slot(slot)
         except BaseException:
             # The interrupt may have lost what was read, and the request goes on: only an end
             # of the connection is clean.
-            self._break("a request was interrupted")
+            self._break_connection("a request was interrupted")
             raise
 
         reply = slot.reply
@@ -208,7 +208,7 @@ class Line:
 
         return join_pieces(slot.pieces) if slot.pieces else reply
 
-    def _wait(self, slot: _Slot) -> None:
+    def _await_slot(self, slot: _Slot) -> None:
         while not slot.done:
             if self._reading.acquire(blocking=False):
                 try:
@@ -231,11 +231,11 @@ class Line:
         try:
             data = self._receive()
         except OSError as error:
-            self._lose(error.strerror or str(error))
+            self._lose_connection(error.strerror or str(error))
             return
 
         if not data:
-            self._lose("the service closed it")
+            self._lose_connection("the service closed it")
             return
 
         with self._state:
@@ -243,10 +243,10 @@ class Line:
                 messages = self._protocol.receive(data)
             except wire.ProtocolError as error:
                 messages = error.messages
-                self._lose(error.reason)
+                self._lose_connection(error.reason)
 
         for message in messages:
-            self._take(message, own)
+            self._take_message(message, own)
 
     def _receive(self) -> bytes:
         if self._local:
@@ -263,11 +263,11 @@ class Line:
 
         return data
 
-    def _take(self, message: wire.Message, own: _Slot) -> None:
+    def _take_message(self, message: wire.Message, own: _Slot) -> None:
         slot = self._slots.get(message.request)
         if slot is None:
             if isinstance(message, wire.Abort):
-                self._lose(message.reason)
+                self._lose_connection(message.reason)
 
             return
 
@@ -291,7 +291,7 @@ class Line:
         while self._turns:
             self._turns.popleft().wake()
 
-    def _lose(self, reason: str) -> None:
+    def _lose_connection(self, reason: str) -> None:
         self._lost = self._lost or reason
         slots, self._slots = self._slots, {}
         for slot in slots.values():
@@ -300,15 +300,15 @@ class Line:
 
         self._wake_turns()
 
-    def _break(self, reason: str) -> None:
+    def _break_connection(self, reason: str) -> None:
         """End the connection; whoever reads it wakes up."""
-        self._lose(reason)
+        self._lose_connection(reason)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; the service closes the handles. Closing twice does nothing."""
-        self._break("this client closed it")
+        self._break_connection("this client closed it")
         self._socket.close()
         while self._fds:
             os.close(self._fds.popleft())

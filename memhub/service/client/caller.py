@@ -91,12 +91,12 @@ class Caller:
             DeviceError: what the service answered.
             ConnectionError: the connection is gone.
         """
-        return await self._ask(message, Waiter())
+        return await self._send_and_wait(message, Waiter())
 
     async def ask_map(self, message: wire.Map) -> tuple[wire.Mapped, int]:
         """As `ask`: the answer, and the descriptor that came with it, which is the caller's."""
         waiter = Waiter()
-        mapped: wire.Mapped = await self._ask(message, waiter)
+        mapped: wire.Mapped = await self._send_and_wait(message, waiter)
         if waiter.fd < 0:
             raise lost_connection("no descriptor came with the mapping")
 
@@ -118,13 +118,13 @@ class Caller:
 
         return answers
 
-    async def _ask(self, message: wire.Message, waiter: Waiter) -> Any:  # noqa: ANN401
+    async def _send_and_wait(self, message: wire.Message, waiter: Waiter) -> Any:  # noqa: ANN401
         if message.__class__ is not wire.Close and not self._protocol.has_room():
-            await self._turn()
+            await self._await_turn()
 
         self.post(message, waiter)
 
-        return await self._answer(message.request, waiter)
+        return await self._await_answer(message.request, waiter)
 
     def post(self, message: wire.Message, waiter: Waiter) -> None:
         """Send a request whose answer `waiter` gets: now, or when the limit in flight allows it.
@@ -156,7 +156,7 @@ class Caller:
         if self._lost is not None:
             raise lost_connection(self._lost)
 
-        await self._turn()
+        await self._await_turn()
         waiter = Waiter()
         frames = self._protocol.write(message, payload)
         try:
@@ -180,7 +180,7 @@ class Caller:
             self._give_up(request, waiter)
             raise
 
-        done: wire.Done = await self._answer(request, waiter)
+        done: wire.Done = await self._await_answer(request, waiter)
 
         return done.value
 
@@ -189,14 +189,14 @@ class Caller:
             self.link.send(self._protocol.send(wire.Data(request, True, b"")))
             self._go_on()
 
-    async def _turn(self) -> None:
+    async def _await_turn(self) -> None:
         """Wait until one more request may be in flight."""
         while not self._protocol.has_room() and self._lost is None:
             event = anyio.Event()
             self._queue.append(event)
             await event.wait()
 
-    async def _answer(self, request: int, waiter: Waiter) -> Any:  # noqa: ANN401
+    async def _await_answer(self, request: int, waiter: Waiter) -> Any:  # noqa: ANN401
         if waiter.reply is None and self._lost is None:
             event = waiter.event = anyio.Event()
             try:
@@ -234,9 +234,9 @@ class Caller:
 
     async def listen(self) -> None:
         """Take what the service sends, until the connection ends."""
-        await self.link.feed(self._heard)
+        await self.link.feed(self._hear_bytes)
 
-    def _heard(self, data: bytes) -> bool:
+    def _hear_bytes(self, data: bytes) -> bool:
         if self._lost is not None:
             return False
 
@@ -246,17 +246,17 @@ class Caller:
 
         try:
             for message in self._protocol.receive(data):
-                self._take(message)
+                self._take_message(message)
         except wire.ProtocolError as error:
             for message in error.messages:
-                self._take(message)
+                self._take_message(message)
 
             self.link.send((self._protocol.abort(error),))
             self.lose(error.reason)
 
         return self._lost is None
 
-    def _take(self, message: wire.Message) -> None:
+    def _take_message(self, message: wire.Message) -> None:
         waiter = self._waiting.get(message.request)
         if waiter is None:
             self._take_other(message)

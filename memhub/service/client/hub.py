@@ -120,7 +120,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             async with anyio.create_task_group() as tasks:
                 try:
                     with anyio.fail_after(self._timeout):
-                        link, self._caller = await self._connect(tasks)
+                        link, self._caller = await self._connect_link(tasks)
 
                     tasks.start_soon(self._caller.listen)
                     yield self
@@ -129,7 +129,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
                 finally:
                     tasks.cancel_scope.cancel()
         finally:
-            self._leave()
+            self._leave_block()
             if link is not None:
                 with anyio.CancelScope(shield=True):
                     await link.aclose()
@@ -137,7 +137,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         if failure is not None:
             raise failure
 
-    def _leave(self) -> None:
+    def _leave_block(self) -> None:
         if self._caller is not None:
             self._caller.lose("this client closed it")
 
@@ -145,7 +145,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         for subscription in self._subscriptions.values():
             subscription.end()
 
-    async def _connect(self, tasks: TaskGroup) -> tuple[SocketLink | StreamLink, Caller]:
+    async def _connect_link(self, tasks: TaskGroup) -> tuple[SocketLink | StreamLink, Caller]:
         for pause in UNANSWERED_PAUSES:
             with suppress(ClosedUnanswered):
                 return await self._connect_once(tasks)
@@ -155,16 +155,16 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         return await self._connect_once(tasks)
 
     async def _connect_once(self, tasks: TaskGroup) -> tuple[SocketLink | StreamLink, Caller]:
-        link = await self._dial(tasks)
+        link = await self._dial_server(tasks)
         try:
-            return link, await self._greet(link)
+            return link, await self._send_hello(link)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await link.aclose()
 
             raise
 
-    async def _dial(self, tasks: TaskGroup) -> SocketLink | StreamLink:
+    async def _dial_server(self, tasks: TaskGroup) -> SocketLink | StreamLink:
         try:
             return await self._dial_place(tasks)
         except (anyio.EndOfStream, anyio.BrokenResourceError):
@@ -193,7 +193,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
 
         return StreamLink(stream, tasks.start_soon)
 
-    async def _greet(self, link: SocketLink | StreamLink) -> Caller:
+    async def _send_hello(self, link: SocketLink | StreamLink) -> Caller:
         label, token, model = self._hello
         protocol = wire.ClientProtocol()
         features = wire.FEATURES | (wire.MAP_FEATURES if isinstance(link, SocketLink) else 0)
@@ -274,7 +274,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             raise not_on_the_wire("the service is of a version that sends no refused requests")
 
         options = wire.SUBSCRIBE_REFUSED if failures else None
-        subscription = RemoteSubscription(size, wanted, self._unsubscribe)
+        subscription = RemoteSubscription(size, wanted, self._end_subscription)
 
         def then(reply: wire.Message) -> None:
             if isinstance(reply, wire.Error):
@@ -283,7 +283,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
                 self._subscriptions[reply.value] = subscription
                 subscription.number = reply.value
                 if subscription.closed:
-                    self._unsubscribe(subscription)
+                    self._end_subscription(subscription)
 
         base, end = span or (0, 0)
         name = "" if machine is None else take_text("machine", machine)
@@ -291,7 +291,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
 
         return subscription
 
-    def _unsubscribe(self, subscription: RemoteSubscription) -> None:
+    def _end_subscription(self, subscription: RemoteSubscription) -> None:
         caller = self._greeted()
         if subscription.number and caller.gone is None:
             self._subscriptions.pop(subscription.number, None)

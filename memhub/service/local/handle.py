@@ -111,21 +111,21 @@ class LocalHandle:
 
     def read(self, length: int) -> bytes:
         """Read at the handle's offset, and move it on."""
-        return self._move(Read(self._number, length))
+        return self._move_bytes(Read(self._number, length))
 
     def pread(self, length: int, offset: int) -> bytes:
         """Read at `offset`, an unsigned 64-bit number; the handle's own does not move."""
-        return self._move(Pread(self._number, length, offset))
+        return self._move_bytes(Pread(self._number, length, offset))
 
     def write(self, data: Buffer) -> int:
         """Write at the handle's offset, and move it on; bytes written."""
-        return self._move(Write(self._number, data))
+        return self._move_bytes(Write(self._number, data))
 
     def pwrite(self, data: Buffer, offset: int) -> int:
         """Write at `offset`, an unsigned 64-bit number; the handle's own does not move."""
-        return self._move(Pwrite(self._number, data, offset))
+        return self._move_bytes(Pwrite(self._number, data, offset))
 
-    def _move(self, request: Request[R]) -> R:
+    def _move_bytes(self, request: Request[R]) -> R:
         with self._lock:
             try:
                 return self._engine.submit(request)
@@ -178,7 +178,7 @@ class LocalHandle:
         model = self._handle.file.model
         asked = ask_ioctl(model, self._number, request, op, descs, wait, fence)
         if isinstance(asked, SetRange):
-            self._answer(asked)
+            self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
 
         with self._lock:
@@ -186,13 +186,13 @@ class LocalHandle:
 
     def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
-        return self._handle.file.model.unpack_table(self._image())
+        return self._handle.file.model.unpack_table(self._read_image())
 
     def range_array(self) -> npt.NDArray[np.void]:
         """The whole table as a structured array; see `DataModel.dtype`."""
-        return self._handle.file.model.array(self._image())
+        return self._handle.file.model.array(self._read_image())
 
-    def _image(self) -> bytes:
+    def _read_image(self) -> bytes:
         with self._lock:
             return self._engine.submit(GetRanges(self._number, EVERY_SLOT))[1]
 
@@ -222,7 +222,7 @@ class LocalHandle:
             lease=lease,
         )
 
-        return self._set(request)
+        return self._set_request(request)
 
     def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
@@ -230,14 +230,16 @@ class LocalHandle:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE."""
         model = self._handle.file.model
 
-        return self._set(remove_request(model, self._number, base, length, wait=wait, fence=fence))
+        return self._set_request(
+            remove_request(model, self._number, base, length, wait=wait, fence=fence)
+        )
 
-    def _set(self, request: SetRange | RefuseIoctl) -> SetOutcome:
+    def _set_request(self, request: SetRange | RefuseIoctl) -> SetOutcome:
         if isinstance(request, RefuseIoctl):
             with self._lock:
                 return self._engine.submit(request)
 
-        return self._answer(request)
+        return self._answer_request(request)
 
     def explain(self, address: int) -> Explanation:
         """Which memory type an address has, and why."""
@@ -255,7 +257,7 @@ class LocalHandle:
         self, base: int, length: int, *, lease: float | None = None, wait: float | None = None
     ) -> Claim:
         """Claim a stretch of addresses for this process."""
-        return self._answer(ClaimRange(self._number, base, length, lease, wait))
+        return self._answer_request(ClaimRange(self._number, base, length, lease, wait))
 
     def release(self, base: int, length: int, *, fence: int | None = None) -> None:
         """Give back this process's claims inside a range."""
@@ -269,24 +271,24 @@ class LocalHandle:
 
     def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
-        self._answer(AwaitFree(self._number, base, length, take_seconds("wait", wait)))
+        self._answer_request(AwaitFree(self._number, base, length, take_seconds("wait", wait)))
 
     # Waiting
 
-    def _answer(self, request: WaitingRequest[R]) -> R:
+    def _answer_request(self, request: WaitingRequest[R]) -> R:
         with self._lock:
             answer = self._engine.submit(request)
 
-        return self._wait(answer) if isinstance(answer, Pending) else answer
+        return self._wait_pending(answer) if isinstance(answer, Pending) else answer
 
-    def _wait(self, pending: Pending[R]) -> R:
+    def _wait_pending(self, pending: Pending[R]) -> R:
         """Wait for what another thread, or the clock, makes of a request."""
         woken = threading.Event()
         with self._lock:
             pending.wake = woken.set
 
         try:
-            while not self._settled(pending, woken):
+            while not self._wait_once(pending, woken):
                 pass
         except BaseException:
             with self._lock:
@@ -296,7 +298,7 @@ class LocalHandle:
 
         return pending.result()
 
-    def _settled(self, pending: Pending[R], woken: threading.Event) -> bool:
+    def _wait_once(self, pending: Pending[R], woken: threading.Event) -> bool:
         """Wait once; whether the answer is there."""
         if pending.due_ns is not None:
             due = self._engine.due_of(pending)

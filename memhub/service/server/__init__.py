@@ -8,7 +8,7 @@ request_tasks  requests whose answers take time   stream     a write that comes 
 mapping        memory as a descriptor             rights     who may do what
 tls            certificates and tokens            notify     tells a service manager
 admission      how many may be connected          turns      long work a slice at a time
-forwarding     events to a client                 reporting  the text of a report
+forwarding     events to a client                 accepting  the loop that accepts clients
 """
 
 from __future__ import annotations

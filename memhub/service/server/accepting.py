@@ -54,7 +54,7 @@ async def accept_clients(
                 break
 
             peer = peer_at(sock, address)
-            place = _enter(gate, sock, peer, refuse)
+            place = _enter_gate(gate, sock, peer, refuse)
             if place is not None:
                 start(place, sock, peer)
                 kept += 1
@@ -62,7 +62,7 @@ async def accept_clients(
                     break
 
 
-def _enter(
+def _enter_gate(
     gate: Gate, sock: socket.socket, peer: Peer, refuse: Callable[[Peer, str], None]
 ) -> Place | None:
     """Take in a connection, or close it here: a task for each would hold up the others."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
 from memhub.abi import Errno
-from memhub.audit.rows.columns import process_columns
-from memhub.core.service_events import ClientConnected, ClientGone, ClientRefused
-from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
+from memhub.core.service_events import ClientConnected, ClientGone
+from memhub.errors import AccessDenied, BadHandle, DeviceError, LogFailed, NotSupported
 from memhub.escape import escape_controls
 from memhub.service import wire
-from memhub.service.server.handlers import DRAINING_HANDLERS, HANDLERS
+from memhub.service.server.handlers import (
+    DRAINING_REQUESTS,
+    HANDLE_REQUESTS,
+    OTHER_REQUESTS,
+)
 from memhub.service.server.request_tasks import RequestTasks
-from memhub.service.server.rights import clean_label, unknown_process
+from memhub.service.server.rights import clean_label
 from memhub.service.server.session import Session
 from memhub.service.server.turns import AT_ONCE, SLICE_NS
 from memhub.service.wire.protocol import CLOSED
@@ -78,7 +81,8 @@ class Connection:
         self._draining = False
         self._closed = False
         self._stopped = False
-        self._handlers = HANDLERS
+        self._handle_requests = HANDLE_REQUESTS
+        self._other_requests = OTHER_REQUESTS
         self._serve_scope = anyio.CancelScope()
 
     @property
@@ -102,14 +106,14 @@ class Connection:
         """Serve the client until one side ends the connection; then end what it held, at once."""
         try:
             with self._serve_scope:
-                await self._serve()
+                await self._serve_client()
         finally:
             await self.close()
 
         with anyio.move_on_after(_LAST_READ_SECONDS):
             await self.link.room(0)
 
-    async def _serve(self) -> None:
+    async def _serve_client(self) -> None:
         link = self.link
         while not self._stopped:
             await link.feed(self._take_received)
@@ -165,7 +169,7 @@ class Connection:
         """
         session = self._session
         assert session is not None
-        session.tasks.turn_bytes = 0
+        session.tasks.turn_room = self._queue_high - self.link.queued
         self._left = ()
         if len(messages) == 1:
             reply = self._handle_message(session, messages[0])
@@ -196,8 +200,22 @@ class Connection:
             self.link.send([frame for reply in replies for frame in send(reply)])
 
     def _handle_message(self, session: Session, message: wire.Message) -> wire.Message | None:
+        """Answer one request, after a look at its handle and at what the client may do there."""
+        kind, asked = type(message), cast("Any", message)
         try:
-            return self._handlers[type(message)](session, message)
+            request = self._handle_requests.get(kind)
+            if request is None:
+                return self._other_requests[kind](session, asked)
+
+            entry = session.entries.get(asked.handle)
+            if entry is None:
+                raise BadHandle(f"handle {asked.handle} is not open on this connection")
+
+            answer, rights, op = request
+            if rights & ~entry.rights:
+                session.require_rights(entry, rights, op)
+
+            return answer(session, entry, asked)
         except DeviceError as error:
             return session.tasks.error_reply(message.request, error)
 
@@ -224,7 +242,7 @@ class Connection:
         return True
 
     def _admit_client(self, hello: wire.Hello) -> None:
-        terms, settings = self.terms, self.terms.settings
+        terms = self.terms
         if self._protocol.version() is None:
             raise NotSupported(
                 f"the client speaks versions {hello.version_min} to {hello.version_max}, "
@@ -240,23 +258,15 @@ class Connection:
         features = wire.FEATURES | (wire.MAP_FEATURES if self.peer.uid is not None else 0)
         self.link.send((self._protocol.accept(terms.software, features),))
         tasks = RequestTasks(
-            terms.hub.engine,
+            engine,
             self.link,
             self._protocol,
             self._task_group,
-            settings.limits,
+            terms.settings.limits,
             self._end_if_idle,
             terms.turns,
         )
-        self._session = Session(
-            terms.hub,
-            settings,
-            self.peer,
-            process,
-            hello.model,
-            tasks,
-            terms.describe_service,
-        )
+        self._session = Session(terms, self.peer, process, hello.model, tasks)
 
     # The end
 
@@ -267,7 +277,7 @@ class Connection:
 
         self._draining = True
         self._end_cause = ("stop", reason)
-        self._handlers = DRAINING_HANDLERS
+        self._handle_requests, self._other_requests = {}, DRAINING_REQUESTS
         if self.greeted and self._protocol.state in ("open", "closing"):
             self.link.send((self._protocol.goodbye(reason, round(grace * 1000)),))
 
@@ -303,7 +313,7 @@ class Connection:
     def record_failure(self, error: BaseException) -> None:
         """Log a fault of the service; it ends this connection alone."""
         self._end_cause = ("error", f"{type(error).__name__}: {error}")
-        log.error("a connection of %s failed", self._describe_peer(), exc_info=error)
+        log.error("a connection of %s failed", escape_controls(str(self.peer)), exc_info=error)
 
     async def close(self) -> None:
         """End the client's process: close its handles and end its claims. Twice is once.
@@ -329,22 +339,10 @@ class Connection:
         try:
             engine.note_in_turn(gone)
         except LogFailed as error:
-            log.error("the end of %s is not logged yet: %s", self._describe_peer(), error)
+            log.error("the end of %s is not logged yet: %s", escape_controls(str(self.peer)), error)
 
         if self._session is not None:
             yield from self._session.tasks.events.stop_each()
 
-    # Records
-
     def _record_refusal(self, error: DeviceError, op: str = "connect") -> None:
-        peer, engine = self.peer, self.terms.hub.engine
-        process = self._process
-        who = unknown_process(peer) if process is None else process_columns(process.principal)
-        try:
-            engine.note(ClientRefused(who, str(peer), engine.now(), op, error))
-        except LogFailed as failure:
-            log.error("a refusal of %s is not logged: %s", self._describe_peer(), failure)
-
-    def _describe_peer(self) -> str:
-        """The peer, escaped for a log line: a certificate's subject is text of the client."""
-        return escape_controls(str(self.peer))
+        self.terms.record_refusal(self.peer, error, op, self._process)

@@ -67,10 +67,10 @@ class Forwarder:
         number = self._last
         self._subscriptions[number] = subscription
         self.held += subscription.size
-        subscription.wake = partial(self._wake, number)
+        subscription.wake = partial(self._wake_up, number)
         if not self._running:
             self._running = True
-            self._start(self._run)
+            self._start(self._forward_events)
 
         return number
 
@@ -95,11 +95,11 @@ class Forwarder:
             self.stop(number)
             yield
 
-    def _wake(self, number: int) -> None:
+    def _wake_up(self, number: int) -> None:
         self._ready[number] = None
         self._news.set()
 
-    async def _run(self) -> None:
+    async def _forward_events(self) -> None:
         while True:
             if not self._ready:
                 self._news = anyio.Event()

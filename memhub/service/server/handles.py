@@ -47,9 +47,8 @@ def open_handle(session: Session, it: wire.Open) -> wire.Message:
     return wire.Opened(it.request, session.last_handle, model, 0, arch, name)
 
 
-def close_handle(session: Session, it: wire.Close) -> wire.Message:
+def close_handle(session: Session, entry: Entry, it: wire.Close) -> wire.Message:
     """CLOSE."""
-    entry = session.find_entry(it.handle)
     del session.entries[it.handle]
     session.maps -= entry.maps
     entry.handle.close()

@@ -37,14 +37,14 @@ class UnixListener:
         check_path(path, replace_stale=replace_stale)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._bind(settings)
+            self._bind_socket(settings)
         except (OSError, LookupError) as error:
             self.socket.close()
             raise ServiceError(f"{path} cannot be made a listening socket: {error}") from error
 
         self._inode = path.lstat().st_ino
 
-    def _bind(self, settings: ServiceConfig) -> None:
+    def _bind_socket(self, settings: ServiceConfig) -> None:
         before = os.umask(0o777 & ~settings.mode)
         try:
             self.socket.bind(str(self.path))

@@ -167,7 +167,7 @@ def open_memory(machine: Machine, rights: int) -> int:
 
 def ram_table(machine: Machine) -> Iterator[Row]:
     """What the file with the RAM holds: the extents without the windows of devices."""
-    limit = _end(machine)
+    limit = _end_of_memory(machine)
     for extent in machine.memory.extents:
         at, end = extent.base, min(extent.base + extent.length, limit)
         if extent.kind == "rom":
@@ -184,7 +184,7 @@ def ram_table(machine: Machine) -> Iterator[Row]:
             yield at, end - at, extent.offset + at - extent.base, extent.kind
 
 
-def _end(machine: Machine) -> int:
+def _end_of_memory(machine: Machine) -> int:
     """One past the last address that the machine's kernel maps: 4 GiB on i386 without PAE."""
     last, top = machine.transfer.rules.mem_last, machine.memory.top
 
@@ -194,7 +194,7 @@ def _end(machine: Machine) -> int:
 def rom_table(machine: Machine) -> Iterator[Row]:
     """Every page without RAM, and every page with a device: ROM by its place in its file."""
     rom = {it.base: it.offset for it in machine.memory.extents if it.kind == "rom"}
-    end = _end(machine)
+    end = _end_of_memory(machine)
     for low, stop, segment in page_segments(machine.memory.segments(0, end)):
         high = min(stop, end)
         if segment.window is not None:

@@ -12,31 +12,28 @@ from memhub.service.server.rights import READ_MEMORY, WRITE_MEMORY
 from memhub.service.server.stream import WriteStream
 
 if TYPE_CHECKING:
-    from memhub.service.server.session import Session
+    from memhub.service.server.session import Entry, Session
 
     Answer = wire.Message | None
 
 _U64: Final = (1 << 64) - 1
 
 
-def read_file(session: Session, it: wire.Read) -> Answer:
+def read_file(session: Session, entry: Entry, it: wire.Read) -> Answer:
     """READ."""
-    return _read_memory(session, it, it.count, None)
+    return _read_memory(session, entry, it, None)
 
 
-def pread_file(session: Session, it: wire.Pread) -> Answer:
+def pread_file(session: Session, entry: Entry, it: wire.Pread) -> Answer:
     """PREAD."""
-    return _read_memory(session, it, it.count, it.offset)
+    return _read_memory(session, entry, it, it.offset)
 
 
 def _read_memory(
-    session: Session, it: wire.Read | wire.Pread, count: int, offset: int | None
+    session: Session, entry: Entry, it: wire.Read | wire.Pread, offset: int | None
 ) -> Answer:
-    entry = session.find_entry(it.handle)
-    if not entry.rights & READ_MEMORY:
-        session.require_rights(entry, READ_MEMORY, "read")
-
-    if session.max_body < count <= IOSIZE_MAX or session.tasks.backlogged:
+    count = it.count
+    if session.max_body < count <= IOSIZE_MAX or session.tasks.turn_room < 0:
         return session.tasks.start_read(it, entry.handle, count, offset)
 
     try:
@@ -44,26 +41,24 @@ def _read_memory(
     except NeedsDevice:
         return session.tasks.start_read(it, entry.handle, count, offset)
 
-    session.tasks.turn_bytes += len(data)
+    session.tasks.turn_room -= len(data)
 
     return wire.Data(it.request, True, data)
 
 
-def write_file(session: Session, it: wire.Write) -> Answer:
+def write_file(session: Session, entry: Entry, it: wire.Write) -> Answer:
     """WRITE."""
-    return _write_memory(session, it, None)
+    return _write_memory(session, entry, it, None)
 
 
-def pwrite_file(session: Session, it: wire.Pwrite) -> Answer:
+def pwrite_file(session: Session, entry: Entry, it: wire.Pwrite) -> Answer:
     """PWRITE."""
-    return _write_memory(session, it, it.offset)
+    return _write_memory(session, entry, it, it.offset)
 
 
-def _write_memory(session: Session, it: wire.Write | wire.Pwrite, offset: int | None) -> Answer:
-    entry = session.find_entry(it.handle)
-    if not entry.rights & WRITE_MEMORY:
-        session.require_rights(entry, WRITE_MEMORY, "write")
-
+def _write_memory(
+    session: Session, entry: Entry, it: wire.Write | wire.Pwrite, offset: int | None
+) -> Answer:
     if it.total > len(it.data):
         stream = WriteStream(entry.handle, offset, it.total)
         session.tasks.streams[it.request] = stream
@@ -90,19 +85,16 @@ def take_data(session: Session, it: wire.Data) -> Answer:
     return session.tasks.take_piece(it.request, stream, it.data, last=it.last)
 
 
-def seek_file(session: Session, it: wire.Seek) -> Answer:
+def seek_file(_session: Session, entry: Entry, it: wire.Seek) -> Answer:
     """SEEK; sums are taken modulo 2^64."""
-    entry = session.find_entry(it.handle)
-
     return wire.Done(it.request, entry.handle.seek_nowait(it.offset, it.whence))
 
 
-def map_file(session: Session, it: wire.Map) -> Answer:
+def map_file(session: Session, entry: Entry, it: wire.Map) -> Answer:
     """MAP."""
-    entry = session.find_entry(it.handle)
-    session.require_rights(
-        entry, READ_MEMORY | (WRITE_MEMORY if it.rights & wire.MAP_WRITE else 0), "map"
-    )
+    if it.rights & wire.MAP_WRITE:
+        session.require_rights(entry, READ_MEMORY | WRITE_MEMORY, "map")
+
     session.check_limit("map", "maps", session.maps, "mappings were made through open handles")
     answer = session.tasks.send_map(it, entry.handle, session.peer)
     entry.maps += 1

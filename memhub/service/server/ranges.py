@@ -20,7 +20,7 @@ from memhub.errors import NoSuchRange
 from memhub.faces.freebsd import decode_ioctl, decode_set, encode_get
 from memhub.pending import Pending
 from memhub.service import wire
-from memhub.service.server.rights import BREAK_CLAIMS, READ_RANGES, SET_RANGES
+from memhub.service.server.rights import READ_RANGES, SET_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,12 +37,11 @@ FOREVER: Final = 0xFFFFFFFF
 _BREAKS_AT_ONCE: Final = 16
 
 
-def answer_ioctl(session: Session, it: wire.Ioctl) -> Answer:
+def answer_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
     """IOCTL."""
-    entry = session.find_entry(it.handle)
     model, command = entry.model, it.command
     if command in model.set:
-        return _set_range(session, it, entry)
+        return _answer_set_ioctl(session, entry, it)
 
     if not entry.rights & READ_RANGES:
         session.require_rights(entry, READ_RANGES, "ioctl")
@@ -59,13 +58,13 @@ def answer_ioctl(session: Session, it: wire.Ioctl) -> Answer:
     return wire.IoctlDone(it.request, op, descs)
 
 
-def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
+def _answer_set_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
     if not entry.rights & SET_RANGES:
         session.require_rights(entry, SET_RANGES, "ioctl")
 
     wait = wait_seconds(it.wait_ms)
     if wait is not None:
-        session.check_wait("ioctl", wait)
+        session.check_wait("ioctl")
 
     desc = b"" if it.op.startswith(entry.null_pointer) else it.desc
     asked = decode_ioctl(
@@ -89,12 +88,12 @@ def _set_range(session: Session, it: wire.Ioctl, entry: Entry) -> Answer:
     return wire.IoctlDone(it.request, b"")
 
 
-def set_range(session: Session, it: wire.Set) -> Answer:
+def set_range(session: Session, entry: Entry, it: wire.Set) -> Answer:
     """SET."""
-    entry = session.find_entry(it.handle)
-    session.require_rights(entry, SET_RANGES, "ioctl")
     wait = wait_seconds(it.wait_ms)
-    session.check_wait("ioctl", wait)
+    if wait is not None:
+        session.check_wait("ioctl")
+
     asked = decode_set(
         entry.model,
         entry.number,
@@ -130,22 +129,20 @@ def _set_done(session: Session, request: int, outcome: SetOutcome) -> wire.SetDo
     return wire.SetDone(request, fence or 0, *counts, data)
 
 
-def explain_address(session: Session, it: wire.Explain) -> Answer:
+def explain_address(session: Session, entry: Entry, it: wire.Explain) -> Answer:
     """EXPLAIN."""
-    entry = session.find_entry(it.handle)
-    session.require_rights(entry, READ_RANGES, "explain")
     found = session.engine.submit(Explain(entry.number, it.address))
 
     return session.tasks.send_text(it, session.tasks.to_json(found._asdict()))
 
 
-def claim_range(session: Session, it: wire.Claim) -> Answer:
+def claim_range(session: Session, entry: Entry, it: wire.Claim) -> Answer:
     """CLAIM."""
-    entry = session.find_entry(it.handle)
-    session.require_rights(entry, SET_RANGES, "claim")
     wait = wait_seconds(it.wait_ms)
     session.check_claims("claim")
-    session.check_wait("claim", wait)
+    if wait is not None:
+        session.check_wait("claim")
+
     lease = it.lease_ms / 1000 or None
     answer = session.engine.submit(ClaimRange(entry.number, it.base, it.length, lease, wait))
     if isinstance(answer, Pending):
@@ -156,32 +153,27 @@ def claim_range(session: Session, it: wire.Claim) -> Answer:
     return claimed_reply(it.request, answer, it.lease_ms)
 
 
-def release_range(session: Session, it: wire.Release) -> Answer:
+def release_range(session: Session, entry: Entry, it: wire.Release) -> Answer:
     """RELEASE."""
-    entry = session.find_entry(it.handle)
-    session.require_rights(entry, SET_RANGES, "release")
     session.engine.submit(ReleaseRange(entry.number, it.base, it.length, it.fence or None))
 
     return wire.Done(it.request)
 
 
-def renew_claim(session: Session, it: wire.Renew) -> Answer:
+def renew_claim(session: Session, entry: Entry, it: wire.Renew) -> Answer:
     """RENEW; the fencing number says which claim, and the range must be its own."""
-    entry = session.find_entry(it.handle)
-    session.require_rights(entry, SET_RANGES, "renew")
     lease, span = it.lease_ms / 1000 or None, (it.base, it.length) if it.length else None
     claim = session.engine.submit(RenewClaim(entry.number, it.fence, lease, span))
 
     return claimed_reply(it.request, claim, it.lease_ms)
 
 
-def await_free(session: Session, it: wire.Wait) -> Answer:
+def await_free(session: Session, entry: Entry, it: wire.Wait) -> Answer:
     """WAIT."""
-    entry = session.find_entry(it.handle)
-    session.require_rights(entry, READ_RANGES, "wait")
-
     wait = wait_seconds(it.wait_ms)
-    session.check_wait("wait", wait)
+    if wait is not None:
+        session.check_wait("wait")
+
     asked = AwaitFree(entry.number, it.base, it.length, wait)
     answer = session.engine.submit(asked)
     done = wire.Done(it.request)
@@ -191,10 +183,8 @@ def await_free(session: Session, it: wire.Wait) -> Answer:
     return done
 
 
-def break_claims(session: Session, it: wire.Break) -> Answer:
+def break_claims(session: Session, entry: Entry, it: wire.Break) -> Answer:
     """BREAK."""
-    entry = session.find_entry(it.handle)
-    session.require_rights(entry, BREAK_CLAIMS, "break")
     machine = entry.machine
     claims, own = machine.claims, session.process.principal
     if it.fence:

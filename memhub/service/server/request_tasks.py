@@ -16,7 +16,7 @@ import orjson
 from anyio.lowlevel import checkpoint
 
 from memhub.async_shell import await_answer
-from memhub.errors import Cancelled, DeviceError
+from memhub.errors import Cancelled, DeviceError, NotSupported
 from memhub.service import wire
 from memhub.service.server.forwarding import Forwarder
 from memhub.service.server.forwarding import event_of as event_of
@@ -84,8 +84,8 @@ class RequestTasks:
         self.max_body = protocol.limits.max_body
         self.features = protocol.features
 
-        #: Bytes of memory in answers to the present receive, which are not queued yet.
-        self.turn_bytes = 0
+        #: Bytes of memory that answers to the present receive may still bring; below 0, later.
+        self.turn_room = 0
         self._engine = engine
         self._link = link
         self._protocol = protocol
@@ -100,11 +100,6 @@ class RequestTasks:
         self._moved: dict[int, int] = {}  # by a transfer that has not ended, where it is not 0
         self._on_answered = on_answered
         self._bulk_lock = anyio.Lock(fast_acquire=True)
-
-    @property
-    def backlogged(self) -> bool:
-        """Whether the client has many bytes of answers still to take."""
-        return self._link.queued + self.turn_bytes > self._queue_high
 
     def send_reply(self, reply: wire.Message) -> None:
         """Send one answer, piece or event, unless the connection has ended."""
@@ -128,15 +123,15 @@ class RequestTasks:
 
     def error_reply(self, request: int, error: DeviceError) -> wire.Error:
         """An error as the answer to a request."""
-        return wire.error_to_wire(request, error, self.max_body, strings=self._strings)
+        return wire.error_to_wire(request, error, self.max_body, strings=self._wants_strings)
 
     @property
-    def _strings(self) -> bool:
+    def _wants_strings(self) -> bool:
         return bool(self.features & wire.FEATURE_STRINGS)
 
     def to_json(self, value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
         """A JSON body, as the client wants its 64-bit numbers."""
-        return orjson.dumps(widen(value) if self._strings else value)
+        return orjson.dumps(widen(value) if self._wants_strings else value)
 
     def replace_unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
         """The answer in place of one whose record may be lost.
@@ -218,9 +213,13 @@ class RequestTasks:
         self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
     ) -> Answer:
         """Start a read that is long, reaches a device, or goes to a client that reads slowly."""
-        return self._start_task(it.request, partial(self._read, it.request, handle, count, offset))
+        return self._start_task(
+            it.request, partial(self._read_memory, it.request, handle, count, offset)
+        )
 
-    async def _read(self, request: int, handle: Handle, count: int, offset: int | None) -> Answer:
+    async def _read_memory(
+        self, request: int, handle: Handle, count: int, offset: int | None
+    ) -> Answer:
         moved, size = 0, self.max_body
         while True:
             step = min(count - moved, size)
@@ -278,7 +277,14 @@ class RequestTasks:
         return wire.Done(request, stream.moved)
 
     def send_map(self, it: wire.Map, handle: Handle, peer: Peer) -> Answer:
-        """Send a machine's memory as a descriptor, in one message with the answer."""
+        """Send a machine's memory as a descriptor, in one message with the answer.
+
+        Raises:
+            NotSupported: EOPNOTSUPP; MAP_ROM without its feature, or see `map_memory`.
+        """
+        if it.rights == wire.MAP_ROM and not self.features & wire.FEATURE_MAP_ROM:
+            raise NotSupported("MAP has rights 4, and the client did not ask for MAP_ROM")
+
         reply, fd = map_memory(self._engine, handle, peer, it)
         try:
             frames = self._protocol.send(reply)
@@ -302,9 +308,9 @@ class RequestTasks:
 
     def start_report(self, request: int, text: Iterator[bytes]) -> Answer:
         """Send a long text as it is made; `text` gives a little of it in each step."""
-        return self._start_task(request, partial(self._report, request, text), self.reporting)
+        return self._start_task(request, partial(self._send_report, request, text), self.reporting)
 
-    async def _report(self, request: int, text: Iterator[bytes]) -> Answer:
+    async def _send_report(self, request: int, text: Iterator[bytes]) -> Answer:
         made, most = bytearray(), min(_TEXT_PIECE, self.max_body - 64)
         keep = map(made.extend, text)
         async with self._bulk_lock:

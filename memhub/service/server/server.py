@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 import anyio
 from anyio.streams.tls import TLSAttribute
 
-from memhub.core.service_events import ClientRefused
-from memhub.errors import AccessDenied, LogFailed
 from memhub.service.link import Link, SocketLink, StreamLink
 from memhub.service.server.accepting import accept_clients
 from memhub.service.server.admission import Gate, Place
 from memhub.service.server.connection import Connection
 from memhub.service.server.listening import UnixListener, tcp_listener
 from memhub.service.server.mapping import seal_machines
-from memhub.service.server.rights import Peer, unknown_process
-from memhub.service.server.serving import work_off_backlog
 from memhub.service.server.terms import ServiceTerms
 from memhub.service.server.tls import TlsFailed, Tokens, accept_tls, server_context
+from memhub.service.server.turns import work_off_backlog
 from memhub.service.settings import ServiceConfig, ServiceError
 from memhub.service.subject import Subject
 
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from memhub.hub import Hub
+    from memhub.service.server.rights import Peer
 
 log: Final = logging.getLogger("memhub.service")
 
@@ -120,10 +118,12 @@ class Server(anyio.AsyncContextManagerMixin):
             async with anyio.create_task_group() as clients, anyio.create_task_group() as listeners:
                 if unix is not None:
                     serve = partial(self._serve_client, terms, self._link_local)
-                    listeners.start_soon(self._accept_clients, unix.socket, 0, clients, serve)
+                    listeners.start_soon(
+                        self._accept_clients, terms, unix.socket, 0, clients, serve
+                    )
                 if inet is not None:
-                    serve = partial(self._serve_client, terms, self._link_remote(context))
-                    listeners.start_soon(self._accept_clients, inet, -1, clients, serve)
+                    serve = partial(self._serve_client, terms, self._link_remote(terms, context))
+                    listeners.start_soon(self._accept_clients, terms, inet, -1, clients, serve)
                 listeners.start_soon(self._enforce_time_limits)
                 listeners.start_soon(work_off_backlog, self._hub.engine)
                 try:
@@ -133,7 +133,7 @@ class Server(anyio.AsyncContextManagerMixin):
                 finally:
                     listeners.cancel_scope.cancel()
                     with anyio.CancelScope(shield=True):
-                        await self._drain(clients)
+                        await self._drain_clients(clients)
         finally:
             if unix is not None:
                 unix.close()
@@ -173,6 +173,7 @@ class Server(anyio.AsyncContextManagerMixin):
 
     async def _accept_clients(
         self,
+        terms: ServiceTerms,
         listener: socket.socket,
         which: int,
         clients: TaskGroup,
@@ -183,7 +184,7 @@ class Server(anyio.AsyncContextManagerMixin):
         def start(place: Place, sock: socket.socket, peer: Peer) -> None:
             clients.start_soon(serve, gate, place, sock, peer)
 
-        await accept_clients(listener, gate, start, self._record_refusal)
+        await accept_clients(listener, gate, start, terms.record_denial)
 
     async def _serve_client(
         self,
@@ -219,7 +220,7 @@ class Server(anyio.AsyncContextManagerMixin):
             gate.leave(place)
             sock.close()
             if place.evicted is not None and (connection is None or connection.silent):
-                self._record_refusal(peer, place.evicted)
+                terms.record_denial(peer, place.evicted)
 
     async def _remove_connection(self, connection: Connection) -> None:
         await connection.close()
@@ -235,7 +236,9 @@ class Server(anyio.AsyncContextManagerMixin):
     ) -> tuple[Link, Peer]:
         return SocketLink(sock, task_group.start_soon), peer
 
-    def _link_remote(self, context: ssl.SSLContext | None) -> Callable[..., Any]:
+    def _link_remote(
+        self, terms: ServiceTerms, context: ssl.SSLContext | None
+    ) -> Callable[..., Any]:
         async def make_link(
             sock: socket.socket, task_group: TaskGroup, peer: Peer
         ) -> tuple[Link, Peer]:
@@ -245,7 +248,7 @@ class Server(anyio.AsyncContextManagerMixin):
             try:
                 stream = await accept_tls(sock, context, self._settings.limits.handshake_timeout)
             except TlsFailed as error:
-                self._record_refusal(peer, str(error))
+                terms.record_denial(peer, str(error))
                 raise
 
             certificate = stream.extra(TLSAttribute.peer_certificate)  # noqa: S610
@@ -254,16 +257,6 @@ class Server(anyio.AsyncContextManagerMixin):
             return StreamLink(stream, task_group.start_soon), replace(peer, subject=subject)
 
         return make_link
-
-    def _record_refusal(self, peer: Peer, reason: str) -> None:
-        """Record a client whose connection ended before it could send HELLO."""
-        engine, who = self._hub.engine, unknown_process(peer)
-        try:
-            engine.note(
-                ClientRefused(who, str(peer), engine.now(), "connect", AccessDenied(reason))
-            )
-        except LogFailed as failure:
-            log.error("a refusal of %s is not logged: %s", peer.address, failure)
 
     # Time limits
 
@@ -305,7 +298,7 @@ class Server(anyio.AsyncContextManagerMixin):
 
     # The end
 
-    async def _drain(self, clients: TaskGroup) -> None:
+    async def _drain_clients(self, clients: TaskGroup) -> None:
         for connection in tuple(self._connections):
             connection.begin_drain("the service stops", self._grace)
 

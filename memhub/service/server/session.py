@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NoReturn, final
+from typing import TYPE_CHECKING, Final, NoReturn, final
 
 from memhub.abi import ILP32, LP64
 from memhub.audit.rows.columns import process_columns
 from memhub.core.service_events import ClientRefused
-from memhub.errors import BadHandle, NoSpace
+from memhub.errors import NoSpace
 from memhub.service.server.rights import READ_RANGES, Grants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from memhub.core.files import OpenFile
     from memhub.errors import DeviceError
     from memhub.handle import Handle
-    from memhub.hub import Hub
     from memhub.process import Process
     from memhub.service.server.request_tasks import RequestTasks
     from memhub.service.server.rights import Peer
-    from memhub.service.settings import ServiceConfig
+    from memhub.service.server.terms import ServiceTerms
 
 _NULL: Final = {LP64.name: bytes(8), ILP32.name: bytes(4)}
 
@@ -55,51 +52,36 @@ class Session:
     """One client's process, handles, rights and subscriptions.
 
     Args:
-        hub: the hub.
-        settings: limits and rules.
+        terms: the hub, and the limits and rules of the service.
         peer: who the client is.
         process: its process in the hub.
         model: the data model of its handles, as HELLO gives it.
         tasks: the requests of the connection whose answers take time.
-        describe_service: gives what a report says about the service.
     """
 
     def __init__(
         self,
-        hub: Hub,
-        settings: ServiceConfig,
+        terms: ServiceTerms,
         peer: Peer,
         process: Process,
         model: int,
         tasks: RequestTasks,
-        describe_service: Callable[[], dict[str, Any]],
     ) -> None:
-        self.hub = hub
+        self.hub = terms.hub
         self.peer = peer
         self.process = process
         self.tasks = tasks
         self.max_body = tasks.max_body
         self.entries: dict[int, Entry] = {}
-        self.grants = Grants(settings.rights, peer)
-        self.engine = hub.engine
-        self.limits = settings.limits
+        self.grants = Grants(terms.settings.rights, peer)
+        self.engine = terms.hub.engine
+        self.limits = terms.settings.limits
         self.model = model
-        self.describe_service = describe_service
+        self.describe_service = terms.describe_service
         self.last_handle = 0
         self.maps = 0
 
-    # Handles
-
-    def find_entry(self, number: int) -> Entry:
-        """An open handle.
-
-        Raises:
-            BadHandle: EBADF; not open on this connection.
-        """
-        try:
-            return self.entries[number]
-        except KeyError:
-            raise BadHandle(f"handle {number} is not open on this connection") from None
+    # Checks
 
     def require_rights(self, entry: Entry, rights: int, op: str) -> None:
         """Refuse a client that lacks a right.
@@ -153,11 +135,10 @@ class Session:
             self.record_refusal(op, error)
             raise error
 
-    def check_wait(self, op: str, wait: float | None) -> None:
+    def check_wait(self, op: str) -> None:
         """Refuse a request that may wait where too many wait; see `check_limit`."""
-        if wait is not None:
-            waiting = len(self.tasks.waiting)
-            self.check_limit(op, "waits", waiting, "requests of this connection wait")
+        waiting = len(self.tasks.waiting)
+        self.check_limit(op, "waits", waiting, "requests of this connection wait")
 
     def check_claims(self, op: str) -> None:
         """Refuse one more claim where too many are held; see `check_limit`."""

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.errors import AccessDenied
+from memhub.audit.rows.columns import process_columns
+from memhub.core.service_events import ClientRefused
+from memhub.errors import AccessDenied, LogFailed
+from memhub.escape import escape_controls
 from memhub.service import wire
+from memhub.service.server.rights import unknown_process
 from memhub.service.server.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from memhub.errors import DeviceError
     from memhub.hub import Hub
+    from memhub.process import Process
     from memhub.service.server.rights import Peer
     from memhub.service.server.tls import Tokens
     from memhub.service.settings import ServiceConfig
 
 _FRAME_MIN: Final = 4096
+
+log: Final = logging.getLogger("memhub.service")
 
 
 class ServiceTerms:
@@ -82,3 +91,29 @@ class ServiceTerms:
             raise AccessDenied("the token is not known" if token else "a token is needed here")
 
         return replace(peer, token=name)
+
+    def record_refusal(
+        self,
+        peer: Peer,
+        error: DeviceError,
+        op: str = "connect",
+        process: Process | None = None,
+    ) -> None:
+        """Record that a client was refused, or why its connection ends.
+
+        Args:
+            peer: the client.
+            error: why.
+            op: what was refused.
+            process: its process in the hub; None where it has none yet.
+        """
+        engine = self.hub.engine
+        who = process_columns(process.principal) if process else unknown_process(peer)
+        try:
+            engine.note(ClientRefused(who, str(peer), engine.now(), op, error))
+        except LogFailed as failure:
+            log.error("a refusal of %s is not logged: %s", escape_controls(str(peer)), failure)
+
+    def record_denial(self, peer: Peer, reason: str) -> None:
+        """Record a client whose connection ended before it could send HELLO."""
+        self.record_refusal(peer, AccessDenied(reason))

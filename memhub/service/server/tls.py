@@ -85,9 +85,9 @@ class Tokens:
         if stat.S_IMODE(mode) & stat.S_IRWXO:
             raise ServiceError(f"the token file {path} can be accessed by every user: chmod o-rwx")
 
-        self._tokens = dict(self._parse(path, lines))
+        self._tokens = dict(self._parse_tokens(path, lines))
 
-    def _parse(self, path: Path, lines: list[str]) -> Iterable[tuple[bytes, str]]:
+    def _parse_tokens(self, path: Path, lines: list[str]) -> Iterable[tuple[bytes, str]]:
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):
                 continue

@@ -6,15 +6,23 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.lowlevel import checkpoint
+
+from memhub.backlog import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from memhub.engine import Engine
 
 #: Nanoseconds of work until others have their turn.
 SLICE_NS: Final = 500_000
 
 #: Requests of one receive that are answered together, however long that takes.
 AT_ONCE: Final = 24
+
+#: Waits that can go on and are served in one turn of the event loop.
+_WAITS_IN_ONE_TURN: Final = 6
 
 
 class Turns:
@@ -45,3 +53,27 @@ def run_slice(steps: Iterator[object]) -> bool:
     end = perf_counter_ns() + SLICE_NS
 
     return any(perf_counter_ns() >= end for _ in steps)
+
+
+async def work_off_backlog(engine: Engine) -> None:
+    """Serve those who wait, some in each turn of the event loop, until this is cancelled."""
+    backlog = engine.backlog
+    backlog.most = _WAITS_IN_ONE_TURN
+    try:
+        while True:
+            more = anyio.Event()
+            backlog.on_more = more.set
+            if not backlog.machines:
+                await more.wait()
+
+            await checkpoint()
+            _serve_some(engine)
+    finally:
+        backlog.most = ALL
+        _serve_some(engine)
+
+
+def _serve_some(engine: Engine) -> None:
+    for name in sorted(engine.backlog.machines):
+        engine.backlog.machines.discard(name)
+        engine.serve(engine.machines[name], engine.now(), engine.backlog.most)

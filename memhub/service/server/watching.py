@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from memhub.errors import InvalidArgument
 from memhub.report import view_machine
 from memhub.service import wire
-from memhub.service.server.reporting import report_text
 from memhub.service.server.rights import READ_RANGES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from memhub.service.server.session import Session
 
     Answer = wire.Message | None
@@ -74,7 +77,7 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
     ]
     service = session.describe_service() if not wanted or "rates" in wanted else None
 
-    return tasks.start_report(it.request, report_text(now.wall_ns, views, service, tasks.to_json))
+    return tasks.start_report(it.request, _report_text(now.wall_ns, views, service, tasks.to_json))
 
 
 def _visible_machines(session: Session) -> set[str]:
@@ -91,3 +94,41 @@ def _wanted_part(row: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
     keys |= {"waits", "waits_for"} if "waits" in wanted else set()
 
     return {key: value for key, value in row.items() if key in keys}
+
+
+def _report_text(
+    wall_ns: int,
+    views: Iterable[dict[str, Any]],
+    service: dict[str, Any] | None,
+    encode: Callable[[Any], bytes],
+) -> Iterator[bytes]:
+    """The JSON text of a report, one row of a list in each step.
+
+    Args:
+        wall_ns: the moment, nanoseconds since 1970.
+        views: the machines (`memhub.report.view_machine`), with the parts that are wanted.
+        service: what is said of the service, or None.
+        encode: makes the text of an object.
+    """
+    yield b'{"wall":' + orjson.dumps(wall_ns / 1e9) + b',"machines":['
+    for place, view in enumerate(views):
+        yield b",{" if place else b"{"
+        yield from _machine_text(view, encode)
+        yield b"}"
+
+    yield b"]}" if service is None else b'],"service":' + encode(service) + b"}"
+
+
+def _machine_text(view: dict[str, Any], encode: Callable[[Any], bytes]) -> Iterator[bytes]:
+    comma = b""
+    for key, part in view.items():
+        if isinstance(part, map):
+            yield comma + orjson.dumps(key) + b":["
+            for place, row in enumerate(part):
+                yield (b"," if place else b"") + encode(row)
+
+            yield b"]"
+        else:
+            yield comma + encode({key: part})[1:-1]
+
+        comma = b","

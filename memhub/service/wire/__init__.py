@@ -3,7 +3,7 @@
 `docs/protocol.md` describes it for clients in any language. The modules:
 
 - `layout`: the frame, and how a message class declares its layout
-- `greeting`, `transfer`, `requests`, `replies`: the messages
+- `greeting`, `ioctls`, `transfer`, `requests`, `replies`: the messages
 - `decoder`: bytes to messages, and which answer belongs to which request
 - `server`, `client`: the two sides of a connection, with their states and limits
 - `refusals`: errors across the wire
@@ -31,6 +31,13 @@ from memhub.service.wire.greeting import Hello as Hello
 from memhub.service.wire.greeting import Refused as Refused
 from memhub.service.wire.greeting import Welcome as Welcome
 from memhub.service.wire.greeting import model_name as model_name
+from memhub.service.wire.ioctls import OUTCOME_LEFT_OUT as OUTCOME_LEFT_OUT
+from memhub.service.wire.ioctls import OUTCOME_MSR as OUTCOME_MSR
+from memhub.service.wire.ioctls import OUTCOME_SLOT as OUTCOME_SLOT
+from memhub.service.wire.ioctls import Ioctl as Ioctl
+from memhub.service.wire.ioctls import IoctlDone as IoctlDone
+from memhub.service.wire.ioctls import Set as Set
+from memhub.service.wire.ioctls import SetDone as SetDone
 from memhub.service.wire.layout import U32_MAX as U32_MAX
 from memhub.service.wire.layout import LocalProtocolError as LocalProtocolError
 from memhub.service.wire.layout import Message as Message
@@ -40,14 +47,10 @@ from memhub.service.wire.protocol import pieces as pieces
 from memhub.service.wire.refusals import error_from_wire as error_from_wire
 from memhub.service.wire.refusals import error_to_wire as error_to_wire
 from memhub.service.wire.replies import OPEN_BUS_SIZE as OPEN_BUS_SIZE
-from memhub.service.wire.replies import OUTCOME_LEFT_OUT as OUTCOME_LEFT_OUT
-from memhub.service.wire.replies import OUTCOME_MSR as OUTCOME_MSR
-from memhub.service.wire.replies import OUTCOME_SLOT as OUTCOME_SLOT
 from memhub.service.wire.replies import Claimed as Claimed
 from memhub.service.wire.replies import Error as Error
 from memhub.service.wire.replies import Mapped as Mapped
 from memhub.service.wire.replies import Opened as Opened
-from memhub.service.wire.replies import SetDone as SetDone
 from memhub.service.wire.replies import map_table as map_table
 from memhub.service.wire.requests import MAP_READ as MAP_READ
 from memhub.service.wire.requests import MAP_ROM as MAP_ROM
@@ -73,15 +76,12 @@ from memhub.service.wire.requests import Release as Release
 from memhub.service.wire.requests import Renew as Renew
 from memhub.service.wire.requests import Report as Report
 from memhub.service.wire.requests import Seek as Seek
-from memhub.service.wire.requests import Set as Set
 from memhub.service.wire.requests import Subscribe as Subscribe
 from memhub.service.wire.requests import Unsubscribe as Unsubscribe
 from memhub.service.wire.requests import Wait as Wait
 from memhub.service.wire.server import ServerProtocol as ServerProtocol
 from memhub.service.wire.transfer import Data as Data
 from memhub.service.wire.transfer import Done as Done
-from memhub.service.wire.transfer import Ioctl as Ioctl
-from memhub.service.wire.transfer import IoctlDone as IoctlDone
 from memhub.service.wire.transfer import Pread as Pread
 from memhub.service.wire.transfer import Pwrite as Pwrite
 from memhub.service.wire.transfer import Read as Read

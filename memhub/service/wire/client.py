@@ -74,7 +74,7 @@ class ClientProtocol(Protocol):
             raise LocalProtocolError(f"HELLO cannot be sent while the connection is {self.state}")
 
         hello = Hello(0, MAGIC, VERSION_MIN, VERSION_MAX, model, 0, features, label, token)
-        frame = self._fits((hello.encode(),), "HELLO")[0]
+        frame = self._check_size((hello.encode(),), "HELLO")[0]
         self._hello = hello
         self.state = DECIDING
 
@@ -120,8 +120,8 @@ class ClientProtocol(Protocol):
             raise LocalProtocolError(f"{busy} requests are in flight, which is the limit")
 
         message.request = request
-        buffers = self._fits(message.buffers(), message.NAME)
-        self._expect(message)
+        buffers = self._check_size(message.buffers(), message.NAME)
+        self._note_request(message)
 
         return buffers
 
@@ -159,7 +159,7 @@ class ClientProtocol(Protocol):
 
                 return request
 
-    def _expect(self, message: Message) -> None:
+    def _note_request(self, message: Message) -> None:
         self._flight[message.request] = message.TYPE
         if isinstance(message, _READS):
             self._due[message.request] = message.count
@@ -189,37 +189,37 @@ class ClientProtocol(Protocol):
         if not message.last and (not left or not message.data):
             raise LocalProtocolError(f"DATA of request {request} needs the flag LAST")
 
-        buffers = self._fits(message.buffers(), "DATA")
+        buffers = self._check_size(message.buffers(), "DATA")
         self._due[request] = left
         if message.last:
             del self._due[request]
 
         return buffers
 
-    def _admit(self, message: Message) -> bool:
+    def _admit_message(self, message: Message) -> bool:
         state = self.state
         if state in _GREETED:
             if message.TYPE >= FIRST_REQUEST_TYPE:
-                self._answer(message)
+                self._check_answer(message)
                 return True
 
             if isinstance(message, Welcome | Refused):
                 raise ProtocolError(f"{message.NAME} came after the handshake")
 
-            self._farewell(message)
+            self._end_by_peer(message)
 
             return True
 
         if state != DECIDING:
             raise ProtocolError(f"{message.NAME} came while the connection is {state}")
 
-        self._greet(message)
+        self._take_greeting(message)
 
         return True
 
-    def _greet(self, message: Message) -> None:
+    def _take_greeting(self, message: Message) -> None:
         if isinstance(message, Abort):
-            self._farewell(message)
+            self._end_by_peer(message)
             return
 
         if isinstance(message, Refused):
@@ -240,9 +240,9 @@ class ClientProtocol(Protocol):
 
         self.welcome = message
         self.features = message.features
-        self._open(self._limits(message))
+        self._set_open(self._welcome_limits(message))
 
-    def _limits(self, welcome: Welcome) -> Limits:
+    def _welcome_limits(self, welcome: Welcome) -> Limits:
         try:
             return Limits(
                 welcome.max_body, welcome.max_in_flight, welcome.max_handles, welcome.idle_ms
@@ -269,7 +269,7 @@ class ClientProtocol(Protocol):
 
         return messages
 
-    def _answer(self, message: Message) -> None:
+    def _check_answer(self, message: Message) -> None:
         request = message.request
         kind = self._flight.get(request)
         if kind is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from memhub.service.wire import greeting, replies, requests, transfer
+from memhub.service.wire import greeting, ioctls, replies, requests, transfer
 from memhub.service.wire.greeting import MIN_BODY
 from memhub.service.wire.layout import (
     FIRST_REQUEST_TYPE,
@@ -29,8 +29,8 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     transfer.Write.TYPE: transfer.Done,
     transfer.Pwrite.TYPE: transfer.Done,
     requests.Seek.TYPE: transfer.Done,
-    transfer.Ioctl.TYPE: transfer.IoctlDone,
-    requests.Set.TYPE: replies.SetDone,
+    ioctls.Ioctl.TYPE: ioctls.IoctlDone,
+    ioctls.Set.TYPE: ioctls.SetDone,
     requests.Claim.TYPE: replies.Claimed,
     requests.Release.TYPE: transfer.Done,
     requests.Renew.TYPE: replies.Claimed,
@@ -56,8 +56,8 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     transfer.Write,
     transfer.Pwrite,
     requests.Seek,
-    transfer.Ioctl,
-    requests.Set,
+    ioctls.Ioctl,
+    ioctls.Set,
     requests.Cancel,
     requests.Claim,
     requests.Release,
@@ -83,10 +83,10 @@ FROM_SERVER: Final[tuple[type[Message], ...]] = (
     transfer.Data,
     transfer.Done,
     replies.Opened,
-    transfer.IoctlDone,
+    ioctls.IoctlDone,
     replies.Claimed,
     replies.Mapped,
-    replies.SetDone,
+    ioctls.SetDone,
     replies.Error,
 )
 
@@ -169,7 +169,7 @@ class Decoder:
             data = bytes(data)
 
         if self._body is not None:
-            return self._fill(self._body, data)
+            return self._fill_body(self._body, data)
 
         if self._pending:
             self._pending.append(data)
@@ -185,7 +185,7 @@ class Decoder:
             self._pending.clear()
             self._kept = 0
 
-        return self._cut(data, [])
+        return self._cut_frames(data, [])
 
     def drop(self, types: Iterable[int]) -> None:
         """Know these frames no more: their feature was not granted."""
@@ -215,7 +215,7 @@ class Decoder:
         self._body = BytesIO(bytes(self._need - HEADER_SIZE))
         self._body.write(memoryview(data)[HEADER_SIZE:])
 
-    def _fill(self, body: BytesIO, data: bytes) -> list[Message]:
+    def _fill_body(self, body: BytesIO, data: bytes) -> list[Message]:
         left = self._need - self._kept
         body.write(memoryview(data)[:left])
         if len(data) < left:
@@ -231,9 +231,9 @@ class Decoder:
             self.kill(error.reason)
             raise
 
-        return self._cut(data[left:], [message])
+        return self._cut_frames(data[left:], [message])
 
-    def _cut(self, data: bytes, messages: list[Message]) -> list[Message]:
+    def _cut_frames(self, data: bytes, messages: list[Message]) -> list[Message]:
         at, end = 0, len(data)
         decoders, max_body, header = self._decoders, self.max_body, HEADER.unpack_from
         self._need = HEADER_SIZE
@@ -247,7 +247,7 @@ class Decoder:
                     or decode is None
                     or (not request) is not (kind < FIRST_REQUEST_TYPE)
                 ):
-                    self._judge(length, kind, flags, request)
+                    self._refuse_header(length, kind, flags, request)
 
                 body = at + HEADER_SIZE
                 stop = body + length
@@ -271,7 +271,7 @@ class Decoder:
 
         return messages
 
-    def _judge(self, length: int, kind: int, flags: int, request: int) -> None:
+    def _refuse_header(self, length: int, kind: int, flags: int, request: int) -> None:
         if kind not in self._decoders:
             raise ProtocolError(
                 f"type {kind:#x} is not a frame that this side may receive", "unknown-frame"

@@ -94,12 +94,12 @@ class MessageMeta(type):
         space["__slots__"] = tuple(kinds)
         space["DEFAULTS"] = {field: space.pop(field) for field in kinds if field in space}
         if bases:
-            space.update(_layout(name, kinds))
+            space.update(_make_layout(name, kinds))
 
         return super().__new__(mcs, name, bases, space)
 
 
-def _layout(name: str, kinds: Mapping[str, str]) -> dict[str, Any]:
+def _make_layout(name: str, kinds: Mapping[str, str]) -> dict[str, Any]:
     codes = "".join(_CODES.get(kind, "") for kind in kinds.values())
 
     return {
@@ -155,19 +155,23 @@ class Message(metaclass=MessageMeta):
         Raises:
             LocalProtocolError: a value does not fit its field.
         """
+        return b"".join(self.buffers())
+
+    def buffers(self) -> tuple[bytes, ...]:
+        """The frame in pieces to be sent in order; a large payload is not copied.
+
+        Raises:
+            LocalProtocolError: a value does not fit its field.
+        """
         try:
             self.check()
             tail = b"".join([_encode_tail(kind, getattr(self, name)) for name, kind in self.TAIL])
             head = [getattr(self, name) for name in self.HEAD]
             length = self.FIXED.size + len(tail)
 
-            return self.FRAME.pack(length, self.TYPE, 0, self.request, *head) + tail
+            return (self.FRAME.pack(length, self.TYPE, 0, self.request, *head) + tail,)
         except (ProtocolError, ValueError, struct_error) as error:
             raise LocalProtocolError(f"{self.NAME} cannot be sent: {error}") from None
-
-    def buffers(self) -> tuple[bytes, ...]:
-        """The frame in pieces to be sent in order; a large payload is not copied."""
-        return (self.encode(),)
 
     @classmethod
     def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
@@ -225,12 +229,12 @@ class Message(metaclass=MessageMeta):
             if start > stop or end > stop:
                 raise ProtocolError(f"{self.NAME} ends inside its field {name}")
 
-            setattr(self, name, self._piece(name, kind, data[start:end]))
+            setattr(self, name, self._decode_piece(name, kind, data[start:end]))
             at = end
 
         return at
 
-    def _piece(self, name: str, kind: str, piece: bytes) -> str | bytes | int | None:
+    def _decode_piece(self, name: str, kind: str, piece: bytes) -> str | bytes | int | None:
         if kind == "late":
             return int.from_bytes(piece, "little") if piece else None
 
@@ -253,39 +257,17 @@ class Message(metaclass=MessageMeta):
         if type(other) is not type(self):
             return NotImplemented
 
-        return all(getattr(self, name) == getattr(other, name) for name in self._names())
+        return all(getattr(self, name) == getattr(other, name) for name in self._field_names())
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._names())
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._field_names())
 
         return f"{type(self).__name__}({fields})"
 
-    def _names(self) -> tuple[str, ...]:
+    def _field_names(self) -> tuple[str, ...]:
         return ("request", *self.KINDS)
-
-
-class Fixed(Message):
-    """A frame of fixed fields alone, decoded with one call."""
-
-    @classmethod
-    def decode(  # noqa: D102 - see Message
-        cls, data: bytes, at: int, stop: int, flags: int, request: int
-    ) -> Self:
-        if stop - at != cls.FIXED.size:
-            raise ProtocolError(f"{cls.NAME} body is {stop - at} bytes, not {cls.FIXED.size}")
-
-        return cls(request, *cls.FIXED.unpack_from(data, at))
-
-    @classmethod
-    def decode_grown(  # noqa: D102 - see Message
-        cls, data: bytes, at: int, stop: int, flags: int, request: int
-    ) -> Self:
-        if stop - at < cls.FIXED.size:
-            raise cls.short(stop - at)
-
-        return cls(request, *cls.FIXED.unpack_from(data, at))
 
 
 def _encode_tail(kind: str, value: str | bytes | int | None) -> bytes:

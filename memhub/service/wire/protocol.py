@@ -142,14 +142,14 @@ class Protocol:
             if self.state == CLOSED:
                 raise ProtocolError(f"{message.NAME} came after the connection's end")
 
-            if self._admit(message):
+            if self._admit_message(message):
                 admitted.append(message)
 
-    def _admit(self, message: Message) -> bool:
+    def _admit_message(self, message: Message) -> bool:
         """Check a message against the state; whether the caller has to act on it."""
         raise NotImplementedError
 
-    def _farewell(self, message: Message) -> None:
+    def _end_by_peer(self, message: Message) -> None:
         """Handle the peer's GOODBYE or ABORT."""
         if type(message) is Goodbye:
             self.state = CLOSING
@@ -162,14 +162,14 @@ class Protocol:
         """Continue after the first frame, or refuse to."""
         raise NotImplementedError
 
-    def _open(self, limits: Limits) -> None:
+    def _set_open(self, limits: Limits) -> None:
         self.state = OPEN
         self.limits = limits
         self._decoder.max_body = limits.max_body
         self._decoder.one = False
         self._decoder.drop(it for it, feature in GATED.items() if not feature & self.features)
 
-    def _fits(self, buffers: tuple[bytes, ...], name: str) -> tuple[bytes, ...]:
+    def _check_size(self, buffers: tuple[bytes, ...], name: str) -> tuple[bytes, ...]:
         size = sum(map(len, buffers)) - 12
         if size > self.limits.max_body:
             raise LocalProtocolError(

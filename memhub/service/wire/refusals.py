@@ -84,10 +84,10 @@ def error_from_wire(message: Error) -> DeviceError:
     if code is None:
         code, reason = Errno.EIO, f"{message.name} ({message.code}): {reason}"
 
-    return _leaf(message.kind)(reason, code=code, obstacles=obstacles, moved=message.moved)
+    return _find_leaf(message.kind)(reason, code=code, obstacles=obstacles, moved=message.moved)
 
 
-def _leaf(kind: str) -> type[DeviceError]:
+def _find_leaf(kind: str) -> type[DeviceError]:
     from memhub import errors
 
     leaf = getattr(errors, kind, None)
@@ -111,10 +111,10 @@ def _obstacles_from_wire(raw: bytes) -> tuple[Obstacle, ...]:
     if not isinstance(rows, list):
         raise ProtocolError("ERROR has obstacles that are not a list")
 
-    return tuple(_obstacle(row) for row in rows)
+    return tuple(_obstacle_from_row(row) for row in rows)
 
 
-def _obstacle(row: Any) -> Obstacle:  # noqa: ANN401 - whatever json brings
+def _obstacle_from_row(row: Any) -> Obstacle:  # noqa: ANN401 - whatever json brings
     from memhub.errors import Obstacle
 
     if not isinstance(row, dict) or "kind" not in row:

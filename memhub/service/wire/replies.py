@@ -1,11 +1,11 @@
-"""The other answers, and which answer belongs to which request."""
+"""The other answers."""
 
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
 
 from struct import Struct
 
-from memhub.service.wire.greeting import FEATURE_SET, check_model
+from memhub.service.wire.greeting import check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 #: One row of MAPPED's table: physical base, length, offset in the file, kind, 0.
 MAP_ROW: Final = Struct("<QQQII")
-
-#: One slot of SET_DONE's outcome: its number, and its descriptor before and after.
-OUTCOME_SLOT: Final = Struct("<I32s32s")
-#: One register of it: its number, and its value before and after.
-OUTCOME_MSR: Final = Struct("<IQQ")
-#: `slots` of a SET_DONE whose outcome is left out.
-OUTCOME_LEFT_OUT: Final = 0xFFFF
 
 #: What lies in a row of MAPPED's table, by its kind number.
 MAP_KINDS: Final = ("ram", "rom", "acpi", "nvs", "open", "device")
@@ -75,45 +68,6 @@ class Claimed(Message):
     fence: u64
     base: u64
     length: u64
-
-
-class SetDone(Message):
-    """A MEMRANGE_SET took effect.
-
-    Attributes:
-        fence: fencing number of the claim that it took or wrote under; 0 for none.
-        slots: how many slots it wrote or left different; 0xffff if `outcome` would be longer
-            than `max_body` and is left out.
-        claimed: how many slots it newly claimed.
-        released: how many slots whose claim it ended.
-        msrs: how many registers differ.
-        outcome: `slots` rows of u32 slot and its `struct mem_range_desc` before and after, in
-            LP64 layout; then `claimed` and then `released` slots, each u32; then `msrs` rows of
-            u32 number, u64 before, u64 after.
-    """
-
-    TYPE: ClassVar[int] = 0x85
-    FEATURE: ClassVar[int] = FEATURE_SET
-
-    fence: u64
-    slots: u16
-    claimed: u16
-    released: u16
-    msrs: u16
-    outcome: rest
-
-    def check(self) -> None:
-        size = len(self.outcome)
-        if self.slots == OUTCOME_LEFT_OUT:
-            if size:
-                raise ProtocolError(f"SET_DONE leaves its outcome out and has {size} bytes of it")
-
-            return
-
-        wanted = self.slots * OUTCOME_SLOT.size + (self.claimed + self.released) * 4
-        wanted += self.msrs * OUTCOME_MSR.size
-        if size != wanted:
-            raise ProtocolError(f"SET_DONE has {size} bytes of outcome where {wanted} are due")
 
 
 class Mapped(Message):

@@ -7,14 +7,14 @@ until it is released.
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
 
-from memhub.service.wire.greeting import FEATURE_SET, check_model
+from memhub.service.wire.greeting import check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Final
 
-    from memhub.service.wire.layout import late, rest, text, u16, u32, u64
+    from memhub.service.wire.layout import late, text, u16, u32, u64
 
 OPEN_READ: Final = 1
 OPEN_WRITE: Final = 2
@@ -37,7 +37,7 @@ class Open(Message):
     """Open a device; OPENED answers.
 
     Attributes:
-        flags: OPEN_READ 1, OPEN_WRITE 2, OPEN_UNDO 4 (undo on close).
+        flags: OPEN_READ 1, OPEN_WRITE 2 or both, and OPEN_UNDO 4 (undo on close).
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
         path: `/dev/mem`, `/dev/kmem`, or either after `MACHINE:`.
 
@@ -85,33 +85,6 @@ class Seek(Message):
     def check(self) -> None:
         if self.whence > SEEK_HOLE:
             raise ProtocolError(f"SEEK has whence {self.whence}, which is not 0 to 4")
-
-
-class Set(Message):
-    """MEMRANGE_SET with a lease; SET_DONE answers with what it changed.
-
-    Attributes:
-        handle: from OPENED.
-        arg: `mo_arg[0]`: MEMRANGE_SET_UPDATE 0, MEMRANGE_SET_REMOVE 1.
-        fence: the fencing number that the caller believes to hold, or 0.
-        wait_ms: how long a busy range may be waited for; 0 answers EBUSY at once, 0xffffffff
-            waits without limit.
-        lease_ms: lease of the claim that it takes, in milliseconds; 0 is until released.
-        desc: one `struct mem_range_desc` in the handle's layout.
-
-    Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENXIO,
-    EOPNOTSUPP, ETIMEDOUT.
-    """
-
-    TYPE: ClassVar[int] = 0x19
-    FEATURE: ClassVar[int] = FEATURE_SET
-
-    handle: u32
-    arg: u32
-    fence: u64
-    wait_ms: u32
-    lease_ms: u32
-    desc: rest
 
 
 class Cancel(Message):
@@ -222,7 +195,7 @@ class Subscribe(Message):
         length: bytes of it; 0 is every event, with a range or without.
         machine: one machine's name; empty is every machine that the client may look at.
         options: SUBSCRIBE_REFUSED 1, also events of requests that were refused; only with the
-            feature REFUSALS.
+            feature REFUSALS (EINVAL without it).
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
@@ -244,6 +217,8 @@ class Subscribe(Message):
 
 class Unsubscribe(Message):
     """End a subscription; DONE answers, and no EVENT of it comes after that.
+
+    Events that still wait to be sent are dropped: take what is wanted before.
 
     Errors: ENOENT.
     """
@@ -288,7 +263,7 @@ class Map(Message):
     Attributes:
         handle: from OPENED.
         rights: the machine's RAM: MAP_READ 1, MAP_WRITE 2, or both 3. What is not RAM, for
-            reading: MAP_ROM 4, only with FEATURE_MAP_ROM.
+            reading: MAP_ROM 4, only with the feature MAP_ROM (EOPNOTSUPP without it).
 
     Errors: ENOMEM, ENOSPC, EOPNOTSUPP.
     """

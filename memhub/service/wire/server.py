@@ -20,6 +20,9 @@ from memhub.service.wire.transfer import Data, Pwrite, Write
 
 _WRITES = (Write, Pwrite)
 
+#: Characters of a text that answers HELLO; the client takes a body of 4096 bytes before WELCOME.
+_WORDS_MAX = 1000
+
 
 class ServerProtocol(Protocol):
     """Reads a client's requests and frames the answers.
@@ -47,7 +50,7 @@ class ServerProtocol(Protocol):
         Raises:
             LocalProtocolError: there is no HELLO to answer, or no common version (see `version`).
         """
-        hello = self._greeted("WELCOME")
+        hello = self._require_hello("WELCOME")
         version = self.version()
         if version is None:
             raise LocalProtocolError("WELCOME cannot be sent: there is no common version")
@@ -63,9 +66,9 @@ class ServerProtocol(Protocol):
             limits.max_in_flight,
             limits.max_handles,
             limits.idle_ms,
-            clip(server),
+            clip(server[:_WORDS_MAX]),
         ).encode()
-        self._open(limits)
+        self._set_open(limits)
 
         return frame
 
@@ -80,11 +83,11 @@ class ServerProtocol(Protocol):
         Raises:
             LocalProtocolError: there is no HELLO to answer.
         """
-        self._greeted("REFUSED")
+        self._require_hello("REFUSED")
         self._decoder.kill("the connection was refused")
         self.state = CLOSED
 
-        return Refused(0, code, name, clip(reason)).encode()
+        return Refused(0, code, name, clip(reason[:_WORDS_MAX])).encode()
 
     def version(self) -> int | None:
         """The highest version that both sides speak, when HELLO has come; else None."""
@@ -114,7 +117,7 @@ class ServerProtocol(Protocol):
         if begun is None or (kind is not ANSWERS[begun] and kind is not Error):
             return self._send_other(message)
 
-        buffers = self._fits(message.buffers(), message.NAME)
+        buffers = self._check_size(message.buffers(), message.NAME)
         if not isinstance(message, Data) or message.last:
             del self._flight[request]
 
@@ -122,37 +125,37 @@ class ServerProtocol(Protocol):
 
     def _send_other(self, message: Message) -> tuple[bytes, ...]:
         if type(message) is Event and self.state in {OPEN, CLOSING}:
-            return self._fits(message.buffers(), message.NAME)
+            return self._check_size(message.buffers(), message.NAME)
 
         raise LocalProtocolError(
             f"{message.NAME} answers request {message.request}, which is not in flight "
             f"or has another kind of answer"
         )
 
-    def _greeted(self, name: str) -> Hello:
+    def _require_hello(self, name: str) -> Hello:
         if self.state != DECIDING or self.hello is None:
             raise LocalProtocolError(f"{name} cannot be sent while the connection is {self.state}")
 
         return self.hello
 
-    def _admit(self, message: Message) -> bool:
+    def _admit_message(self, message: Message) -> bool:
         kind = type(message)
         if kind is Hello or self.hello is None or self.state == DECIDING:
-            self._greet(message)
+            self._take_greeting(message)
         elif message.TYPE in ANSWERS:
-            self._begin(message)
+            self._begin_request(message)
         elif isinstance(message, Data):
-            return self._continue(message)
+            return self._continue_write(message)
         elif kind is Cancel:
             return message.request in self._flight
         else:
-            self._farewell(message)
+            self._end_by_peer(message)
 
         return True
 
-    def _greet(self, message: Message) -> None:
+    def _take_greeting(self, message: Message) -> None:
         if type(message) is Abort:
-            self._farewell(message)
+            self._end_by_peer(message)
             return
 
         if self.state != HELLO:
@@ -171,7 +174,7 @@ class ServerProtocol(Protocol):
                 "out-of-order",
             )
 
-    def _begin(self, message: Message) -> None:
+    def _begin_request(self, message: Message) -> None:
         request = message.request
         if request in self._flight or request in self._due:
             raise ProtocolError(
@@ -192,7 +195,7 @@ class ServerProtocol(Protocol):
 
         self._flight[request] = message.TYPE
 
-    def _continue(self, piece: Data) -> bool:
+    def _continue_write(self, piece: Data) -> bool:
         request = piece.request
         due = self._due.get(request)
         if due is None:

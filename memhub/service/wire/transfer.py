@@ -1,4 +1,4 @@
-"""The most frequent frames, each with a codec of its own: ioctls, reads and writes.
+"""Reads and writes, each with a codec of its own, since they are frequent.
 
 A body that is longer than one frame allows is followed by DATA frames of the same request id.
 """
@@ -8,152 +8,32 @@ from __future__ import annotations
 
 from struct import error as struct_error
 
-from memhub.service.wire.layout import LAST, Fixed, LocalProtocolError, Message, ProtocolError
+from memhub.service.wire.layout import LAST, LocalProtocolError, Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import ClassVar, Self
 
     from memhub.service.wire.layout import rest, u32, u64
 
 
-class Ioctl(Message):
-    """One ioctl on a handle.
-
-    Attributes:
-        handle: from OPENED.
-        command: the request number of the handle's data model, such as 0xc0106d32.
-        fence: the fencing number that the caller believes to hold, or 0.
-        wait_ms: how long a busy range may be waited for; 0 answers EBUSY at once, 0xffffffff
-            waits without limit.
-        room: bytes that the caller has behind `mo_desc`; the answer's `desc` is never longer.
-        op_size: bytes of `op`.
-        op: `struct mem_range_op` in the handle's layout. Its pointer is not followed: NULL is
-            a NULL pointer, anything else means the `desc` of this frame and its answer.
-        desc: the descriptors behind `mo_desc`, in the handle's layout; empty for MEMRANGE_GET.
-
-    Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTTY,
-    ENXIO, EOPNOTSUPP, ETIMEDOUT.
-    """
-
-    TYPE: ClassVar[int] = 0x18
-
-    handle: u32
-    command: u32
-    fence: u64
-    wait_ms: u32
-    room: u32
-    op_size: u32
-    op: rest
-    desc: rest
-
-    def __init__(
-        self,
-        request: int,
-        handle: int,
-        command: int,
-        op: bytes,
-        desc: bytes = b"",
-        room: int = 0,
-        wait_ms: int = 0,
-        fence: int = 0,
-    ) -> None:
-        self.request = request
-        self.handle = handle
-        self.command = command
-        self.fence = fence
-        self.wait_ms = wait_ms
-        self.room = room
-        self.op_size = len(op)
-        self.op = op
-        self.desc = desc
-
-    def encode(self) -> bytes:
-        op, desc = self.op, self.desc
-        try:
-            head = _IOCTL_FRAME(
-                28 + len(op) + len(desc),
-                0x18,
-                0,
-                self.request,
-                self.handle,
-                self.command,
-                self.fence,
-                self.wait_ms,
-                self.room,
-                len(op),
-            )
-        except struct_error as error:
-            raise LocalProtocolError(f"IOCTL cannot be sent: {error}") from None
-
-        return head + op + desc
+class Fixed(Message):
+    """A frame of fixed fields alone, decoded with one call."""
 
     @classmethod
     def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
-        if stop - at < 28:
-            raise cls.short(stop - at)
+        if stop - at != cls.FIXED.size:
+            raise ProtocolError(f"{cls.NAME} body is {stop - at} bytes, not {cls.FIXED.size}")
 
-        handle, command, fence, wait_ms, room, op_size = _IOCTL_BODY(data, at)
-        at += 28
-        end = at + op_size
-        if end > stop:
-            raise ProtocolError(f"IOCTL holds {stop - at} bytes, fewer than its op_size {op_size}")
-
-        return cls(request, handle, command, data[at:end], data[end:stop], room, wait_ms, fence)
-
-
-_IOCTL_FRAME = Ioctl.FRAME.pack
-_IOCTL_BODY = Ioctl.FIXED.unpack_from
-
-
-class IoctlDone(Message):
-    """An ioctl succeeded.
-
-    Attributes:
-        op_size: bytes of `op`.
-        op: `struct mem_range_op` as the kernel copies it out; empty for a request that has no
-            output (MEMRANGE_SET).
-        desc: what was written behind `mo_desc`.
-    """
-
-    TYPE: ClassVar[int] = 0x82
-
-    op_size: u32
-    op: rest
-    desc: rest
-
-    def __init__(self, request: int, op: bytes, desc: bytes = b"") -> None:
-        self.request = request
-        self.op_size = len(op)
-        self.op = op
-        self.desc = desc
-
-    def encode(self) -> bytes:
-        op, desc = self.op, self.desc
-        size = len(op)
-        try:
-            return _DONE_FRAME(4 + size + len(desc), 0x82, 0, self.request, size) + op + desc
-        except struct_error as error:
-            raise LocalProtocolError(f"IOCTL_DONE cannot be sent: {error}") from None
+        return cls(request, *cls.FIXED.unpack_from(data, at))
 
     @classmethod
-    def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
-        if stop - at < 4:
+    def decode_grown(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
+        if stop - at < cls.FIXED.size:
             raise cls.short(stop - at)
 
-        (op_size,) = _DONE_BODY(data, at)
-        at += 4
-        end = at + op_size
-        if end > stop:
-            raise ProtocolError(
-                f"IOCTL_DONE holds {stop - at} bytes, fewer than its op_size {op_size}"
-            )
-
-        return cls(request, data[at:end], data[end:stop])
-
-
-_DONE_FRAME = IoctlDone.FRAME.pack
-_DONE_BODY = IoctlDone.FIXED.unpack_from
+        return cls(request, *cls.FIXED.unpack_from(data, at))
 
 
 class Read(Fixed):
@@ -207,17 +87,25 @@ class _Payload(Message):
     def buffers(self) -> tuple[bytes, ...]:
         data: bytes = getattr(self, "data")  # noqa: B009 - the field is the subclass's
         head = [getattr(self, name) for name in self.HEAD]
-        flags = LAST if getattr(self, "last", False) else 0
         try:
             self.check()
             length = self.FIXED.size + len(data)
 
-            return self.FRAME.pack(length, self.TYPE, flags, self.request, *head), data
+            return self.FRAME.pack(length, self.TYPE, 0, self.request, *head), data
         except (struct_error, ProtocolError) as error:
             raise LocalProtocolError(f"{self.NAME} cannot be sent: {error}") from None
 
-    def encode(self) -> bytes:
-        return b"".join(self.buffers())
+    @classmethod
+    def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
+        size = cls.FIXED.size
+        if stop - at < size:
+            raise cls.short(stop - at)
+
+        make: Callable[..., Self] = cls  # each subclass has the fixed fields and then `data`
+        message = make(request, *cls.FIXED.unpack_from(data, at), data[at + size : stop])
+        message.check()
+
+        return message
 
 
 class Write(_Payload):
@@ -246,17 +134,6 @@ class Write(_Payload):
     def check(self) -> None:
         if len(self.data) > self.total:
             raise ProtocolError(f"WRITE holds {len(self.data)} bytes, over its total {self.total}")
-
-    @classmethod
-    def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
-        if stop - at < 12:
-            raise cls.short(stop - at)
-
-        handle, total = cls.FIXED.unpack_from(data, at)
-        message = cls(request, handle, total, data[at + 12 : stop])
-        message.check()
-
-        return message
 
 
 class Pwrite(_Payload):
@@ -289,19 +166,8 @@ class Pwrite(_Payload):
         if len(self.data) > self.total:
             raise ProtocolError(f"PWRITE holds {len(self.data)} bytes, over its total {self.total}")
 
-    @classmethod
-    def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
-        if stop - at < 20:
-            raise cls.short(stop - at)
 
-        handle, offset, total = cls.FIXED.unpack_from(data, at)
-        message = cls(request, handle, offset, total, data[at + 20 : stop])
-        message.check()
-
-        return message
-
-
-class Data(_Payload):
+class Data(Message):
     """A piece of a read's answer, of a write's payload, or of a report.
 
     Attributes:
@@ -319,9 +185,19 @@ class Data(_Payload):
         self.last = last
         self.data = data
 
+    def buffers(self) -> tuple[bytes, ...]:
+        data = self.data
+        try:
+            return _DATA_FRAME(len(data), 0x40, LAST if self.last else 0, self.request), data
+        except struct_error as error:
+            raise LocalProtocolError(f"DATA cannot be sent: {error}") from None
+
     @classmethod
     def decode(cls, data: bytes, at: int, stop: int, flags: int, request: int) -> Self:
         return cls(request, flags == LAST, data[at:stop])
+
+
+_DATA_FRAME = Data.FRAME.pack
 
 
 class Done(Fixed):
@@ -340,11 +216,11 @@ class Done(Fixed):
         self.request = request
         self.value = value
 
-    def encode(self) -> bytes:
+    def buffers(self) -> tuple[bytes, ...]:
         try:
-            return _NUMBER_FRAME(8, 0x80, 0, self.request, self.value)
+            return (_DONE_FRAME(8, 0x80, 0, self.request, self.value),)
         except struct_error as error:
             raise LocalProtocolError(f"DONE cannot be sent: {error}") from None
 
 
-_NUMBER_FRAME = Done.FRAME.pack
+_DONE_FRAME = Done.FRAME.pack

@@ -123,12 +123,12 @@ _JSON_TYPES: Final = {
 }
 
 
-def _typed(name: str, sort: str, meaning: str = "") -> Schema:
+def _typed_schema(name: str, sort: str, meaning: str = "") -> Schema:
     found: Schema
     if sort.startswith("["):
-        found = {"type": "array", "items": _typed(name, sort[1:-1])}
+        found = {"type": "array", "items": _typed_schema(name, sort[1:-1])}
     elif sort.endswith("?"):
-        found = {"anyOf": [_typed(name, sort[:-1]), {"type": "null"}]}
+        found = {"anyOf": [_typed_schema(name, sort[:-1]), {"type": "null"}]}
     elif sort in ("u64", "ns") or (sort == "int" and name in WIDE):
         found = {"$ref": "#/$defs/u64"}
     elif sort in _JSON_TYPES:
@@ -139,17 +139,17 @@ def _typed(name: str, sort: str, meaning: str = "") -> Schema:
     return {**found, "description": meaning} if meaning else found
 
 
-def _object(
+def _object_schema(
     members: Mapping[str, tuple[str, str]], required: Iterable[str] | None = None
 ) -> Schema:
     return {
         "type": "object",
         "required": list(members if required is None else required),
-        "properties": {name: _typed(name, *sort) for name, sort in members.items()},
+        "properties": {name: _typed_schema(name, *sort) for name, sort in members.items()},
     }
 
 
-def _audited(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+def _audited_names(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {
         name: (FIELDS[name].type + "?" * FIELDS[name].nullable, FIELDS[name].meaning)
         for name in names
@@ -177,13 +177,13 @@ def schema() -> Schema:
             ],
         },
         "obstacles": {"type": "array", "items": {"$ref": "#/$defs/obstacle"}},
-        "obstacle": _object(obstacle, ["kind"]),
-        "event": _object(
-            {**_audited(_event_fields()), "event": ("str", "what happened; see above")},
+        "obstacle": _object_schema(obstacle, ["kind"]),
+        "event": _object_schema(
+            {**_audited_names(_event_fields()), "event": ("str", "what happened; see above")},
             ["event", "wall_ns", "mono_ns"],
         ),
-        "explain": _object(_EXPLAIN),
-        **{name: _object(members) for name, members in _REPORT.items()},
+        "explain": _object_schema(_EXPLAIN),
+        **{name: _object_schema(members) for name, members in _REPORT.items()},
     }
     defs["obstacle"]["properties"]["kind"]["enum"] = list(OBSTACLES)
     defs["explain"]["properties"]["type"]["enum"] = list(CODE_OF_TYPE)

@@ -84,8 +84,10 @@ _ERRNO_WORDS: Final[Mapping[str, str]] = {
 ABORTS: Final[Mapping[str, str]] = {
     "unknown-frame": "a type that does not exist, or not in this direction or without its feature",
     "too-long": "a body above `max_body`",
-    "malformed": "a body or flags that break the layout, or a value that is not defined",
-    "bad-request-id": "id 0 where one is needed or another where none is, or an id in flight",
+    "malformed": "a body or flags that break the layout, a value that is not defined, or an answer "
+    "that its request does not have",
+    "bad-request-id": "id 0 where one is needed or another where none is; of a request, an id in "
+    "flight; of an answer, one that is not",
     "out-of-order": "a frame before the handshake or after the end, or a second HELLO",
     "too-many": "more requests in flight than `max_in_flight`",
     "bad-stream": "DATA that nothing expects, or that breaks the rules of its stream",
@@ -120,7 +122,7 @@ def read_text(kind: type[Message]) -> FrameText:
     """Read the docstring of a message class."""
     text, _, errors = (inspect.getdoc(kind) or "").partition("\n\nErrors: ")
     summary, _, listed = text.partition("\n\nAttributes:\n")
-    said = _members(listed)
+    said = _list_members(listed)
 
     return FrameText(
         _FOLDS.sub(" ", summary),
@@ -129,7 +131,7 @@ def read_text(kind: type[Message]) -> FrameText:
     )
 
 
-def _members(listed: str) -> dict[str, str]:
+def _list_members(listed: str) -> dict[str, str]:
     """The `Attributes` of a docstring."""
     return {
         name: " ".join(text.split()).removesuffix(".") for name, text in _MEMBERS.findall(listed)
@@ -184,17 +186,17 @@ def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
 
 def sections(low: int, high: int) -> str:
     """The sections of all frames whose numbers are in a span."""
-    return "\n\n".join(_section(kind) for kind in FRAMES if low <= kind.TYPE < high)
+    return "\n\n".join(_make_section(kind) for kind in FRAMES if low <= kind.TYPE < high)
 
 
-def _section(kind: type[Message]) -> str:
+def _make_section(kind: type[Message]) -> str:
     said = read_text(kind)
     since = f"the feature {feature_names()[kind.FEATURE]}" if kind.FEATURE else "version 1"
     parts = [
         f"### `{kind.NAME}` {kind.TYPE:#04x}",
         said.summary,
         f"From {direction(kind)}, since {since}.",
-        _fields(kind, said) if kind.KINDS else "No body.",
+        _list_fields(kind, said) if kind.KINDS else "No body.",
     ]
     if kind.TYPE in ANSWERS:
         own = ", ".join(said.errors) or "none"
@@ -203,7 +205,7 @@ def _section(kind: type[Message]) -> str:
     return "\n\n".join(parts)
 
 
-def _fields(kind: type[Message], said: FrameText) -> str:
+def _list_fields(kind: type[Message], said: FrameText) -> str:
     return table(
         ("offset", "kind", "field", "unit", "meaning"),
         (
@@ -284,7 +286,7 @@ def map_kinds() -> str:
 def tcp_keys() -> str:
     """The keys of the service's TCP listener."""
     listed = (inspect.getdoc(TcpConfig) or "").partition("Attributes:\n")[2]
-    said = _members(listed)
+    said = _list_members(listed)
     lines = ((f"`{it.name}`", f"`{it.default}`", said[it.name]) for it in fields(TcpConfig))
 
     return table(("key", "default", "meaning"), lines)

@@ -76,10 +76,10 @@ EXAMPLES: Final[tuple[Message, ...]] = (
 
 def vectors() -> list[dict[str, Any]]:
     """The examples as JSON: 64-bit numbers as strings, bytes in hex."""
-    return [_vector(it) for it in EXAMPLES]
+    return [_make_vector(it) for it in EXAMPLES]
 
 
-def _vector(it: Message) -> dict[str, Any]:
+def _make_vector(it: Message) -> dict[str, Any]:
     return {
         "frame": it.NAME,
         "type": it.TYPE,
@@ -87,11 +87,11 @@ def _vector(it: Message) -> dict[str, Any]:
         "feature": feature_names().get(it.FEATURE),
         "hex": it.encode().hex(),
         "request": it.request,
-        "fields": {name: _plain(getattr(it, name), kind) for name, kind in it.KINDS.items()},
+        "fields": {name: _plain_value(getattr(it, name), kind) for name, kind in it.KINDS.items()},
     }
 
 
-def _plain(value: Any, kind: str) -> Any:  # noqa: ANN401 - a field's value
+def _plain_value(value: Any, kind: str) -> Any:  # noqa: ANN401 - a field's value
     if isinstance(value, bytes):
         return value.hex()
 

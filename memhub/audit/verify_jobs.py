@@ -1,0 +1,194 @@
+"""Checking a large log on several cores: each line's hash needs no other line, only links do.
+
+Stretches of a log go to other processes. Each answers which of its lines are sound and follow each
+other, from which record to which. What it does not find sound, and what is about the log itself, it
+gives back, and that is checked one line after another as ever. So the verdict is the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from memhub.audit.line_batch import BATCH, SoundLines, check_batch
+from memhub.audit.merkle_check import leaf_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
+
+    from memhub.audit.chain_walk import ChainWalk
+
+#: Bytes of a stretch: large against the cost of handing it over.
+STRETCH: Final = 4 << 20
+
+
+#: What became of a stretch: lines that are sound, and bytes that are to be checked one by one.
+Piece = SoundLines | bytes
+
+
+def check_stretch(data: bytes, wanted: str | None, *, sealed: bool) -> list[Piece]:
+    """Check the lines of a stretch, in a process of its own.
+
+    Args:
+        data: whole lines, with their newlines.
+        wanted: a hash to look for.
+        sealed: whether leaf hashes are needed.
+    """
+    pieces: list[Piece] = []
+    lines = data.split(b"\n")[:-1]
+    for first in range(0, len(lines), BATCH):
+        some = lines[first : first + BATCH]
+        piece = _check_some(some, wanted, sealed=sealed)
+        last = pieces[-1] if pieces else None
+        if isinstance(piece, SoundLines) and isinstance(last, SoundLines):
+            joined = _join(last, piece)
+            if joined is not None:
+                pieces[-1] = joined
+                continue
+
+        pieces.append(piece)
+
+    return pieces
+
+
+def _check_some(lines: list[bytes], wanted: str | None, *, sealed: bool) -> Piece:
+    data = b"\n".join((*lines, b""))
+    try:
+        first = orjson.loads(lines[0])
+        seq, prev = first["seq"] - 1, first["prev"]
+    except (ValueError, KeyError, TypeError):
+        return data
+
+    if type(seq) is not int or seq < 1 or not isinstance(prev, str):
+        return data
+
+    hashes = check_batch(lines, seq, prev)
+    if hashes is None:
+        return data
+
+    leaves = b"".join(map(leaf_hash, lines)) if sealed else b""
+    found = hashes.index(wanted) if wanted in hashes else None
+
+    return SoundLines(seq, prev, len(lines), len(data), hashes[-1], leaves, found)
+
+
+def _join(one: SoundLines, other: SoundLines) -> SoundLines | None:
+    """Two pieces as one, if the second follows the first."""
+    if other.prev != one.head or other.seq != one.seq + one.lines:
+        return None
+
+    found = one.found
+    if found is None and other.found is not None:
+        found = one.lines + other.found
+
+    count, size = one.lines + other.lines, one.size + other.size
+
+    return SoundLines(one.seq, one.prev, count, size, other.head, one.leaves + other.leaves, found)
+
+
+class Jobs:
+    """Processes that check stretches of a log, in order.
+
+    Args:
+        pool: the processes.
+        count: how many there are.
+    """
+
+    def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
+        self._pool = pool
+        self._most = 2 * count
+
+    def feed(self, walk: ChainWalk, blocks: Iterable[bytes]) -> Iterator[int]:
+        """Let a pass go over the lines of a file.
+
+        Args:
+            walk: the pass.
+            blocks: the bytes of the file.
+
+        Yields:
+            bytes that it has taken; it has ended early where the chain is broken.
+        """
+        waiting: deque[tuple[bytes, Future[list[Piece]]]] = deque()
+        sealed, left = walk.seals is not None, b""
+        for stretch, rest in _stretches(blocks):
+            left = rest
+            if stretch and not walk.lines and not waiting:
+                # the first line of a file says whether the log is sealed
+                header = stretch[: stretch.index(b"\n") + 1]
+                walk.feed(header)
+                yield len(header)
+                if walk.broken is not None and not walk.is_probing():
+                    return
+
+                stretch = stretch[len(header) :]
+                sealed = walk.seals is not None
+
+            if stretch:
+                job = self._pool.submit(check_stretch, stretch, walk.wanted, sealed=sealed)
+                waiting.append((stretch, job))
+
+            while waiting and (len(waiting) > self._most or not stretch):
+                yield _take(walk, *waiting.popleft())
+                if walk.broken is not None and not walk.is_probing():
+                    return
+
+        if left:
+            walk.feed(left)
+            yield len(left)
+
+
+def _take(walk: ChainWalk, stretch: bytes, job: Future[list[Piece]]) -> int:
+    if walk.is_probing():
+        walk.feed(stretch)
+        return len(stretch)
+
+    offset = 0
+    for piece in job.result():
+        size = piece.size if isinstance(piece, SoundLines) else len(piece)
+        if not isinstance(piece, SoundLines) or not walk.pass_sound(piece):
+            walk.feed(stretch[offset : offset + size])
+
+        offset += size
+        if walk.broken is not None:
+            if walk.is_probing():
+                walk.feed(stretch[offset:])
+
+            break
+
+    return len(stretch)
+
+
+def _stretches(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Whole lines, some MiB at a time, and what is left behind them; at last nothing and that."""
+    kept: list[bytes] = []
+    size = 0
+    for block in blocks:
+        kept.append(block)
+        size += len(block)
+        if size >= STRETCH and b"\n" in block:
+            whole, _, rest = b"".join(kept).rpartition(b"\n")
+            yield whole + b"\n", rest
+            kept, size = [rest], len(rest)
+
+    whole, newline, rest = b"".join(kept).rpartition(b"\n")
+    if newline:
+        yield whole + newline, rest
+
+    yield b"", rest
+
+
+@contextmanager
+def start_processes(count: int) -> Iterator[Jobs]:
+    """Processes for as long as the block lasts."""
+    context = get_context("forkserver")
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        try:
+            yield Jobs(pool, count)
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,64 @@
+"""What machines begin with that go on where an audit log ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.cli.failures import CommandFailed
+from memhub.cli.terminal import late_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.audit.restore import Restored
+    from memhub.audit.travel import At
+    from memhub.config import HubConfig
+    from memhub.core.driver import Arch
+    from memhub.core.range_table import TableState
+
+
+def find_tables(
+    path: str, config: HubConfig, arches: Mapping[str, Arch]
+) -> Mapping[str, TableState]:
+    """The tables that the machines of a configuration had at the end of a log.
+
+    Raises:
+        DamagedLog: the chain of the log is broken.
+        AuditError: it cannot be read.
+        CommandFailed: a machine is not in the log, or was another one there.
+    """
+    found = restore(path, None, arches)
+    for name, spec in config.machines.items():
+        before = found.machines.get(name)
+        if before is None:
+            known = ", ".join(found.machines)
+            raise CommandFailed(f"--restore {path}: it has no machine {name!r} ({known})")
+
+        for what, now, then in (
+            ("architecture", spec.arch, before.spec.arch),
+            ("phys_bits", spec.cpu.phys_bits, before.spec.cpu.phys_bits),
+        ):
+            if now != then:
+                why = f"machine {name!r} had {what} {then} there, and has {now} now"
+                raise CommandFailed(f"--restore {path}: {why}")
+
+    tables = tables_of(found)
+
+    return {name: tables[name] for name in config.machines if name in tables}
+
+
+def restore(path: str, at: At, arches: Mapping[str, Arch]) -> Restored:
+    """The machines of a log at a moment, as `restore_machines` finds them."""
+    from memhub.audit import DamagedLog
+    from memhub.audit.restore import restore_machines
+
+    try:
+        with late_progress("read") as tell:
+            return restore_machines(path, at, arches=arches, progress=tell)
+    except DamagedLog as error:
+        raise CommandFailed(str(error), 1) from error
+
+
+def tables_of(found: Restored) -> dict[str, TableState]:
+    """What the machines that have ranges begin with."""
+    return {name: it.table for name, it in found.machines.items() if it.table is not None}

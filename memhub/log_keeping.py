@@ -1,0 +1,183 @@
+"""Keeping a log while a hub runs: segments end, records are sealed, machines are written down.
+
+None of this is on the road of a request. A request that makes the log long enough wakes the task
+that does it, which runs between requests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio import to_thread
+
+from memhub.audit import AuditError
+from memhub.core.instant import NEVER, SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from memhub.audit import AuditLog
+    from memhub.core.instant import Instant
+    from memhub.core.machine import Machine
+    from memhub.engine import Engine
+
+#: How long what has failed is not tried again, nanoseconds.
+_RETRY_NS: Final = SECOND
+
+#: A state is written down at most once for so many times its own records.
+_SPARSE: Final = 8
+
+
+class LogKeeper:
+    """Keeps the log of one hub as its `keeping` says.
+
+    Args:
+        engine: whose machines are written down, and whose clock is used.
+        log: the log; it is used from the event loop's thread alone.
+
+    Attributes:
+        failure: why what was due could not be done; None once it was.
+    """
+
+    def __init__(self, engine: Engine, log: AuditLog) -> None:
+        self.failure: AuditError | None = None
+        self._engine = engine
+        self._log = log
+        now = engine.clock.mono_ns()
+        self._begun_ns = self._sealed_ns = now
+        self._retry_ns = 0
+        self._next_seq = log.seq + log.keeping.snapshot_every
+
+    async def run(self) -> None:
+        """Keep the log until cancelled."""
+        while True:
+            await self._pack_ended()
+            with anyio.CancelScope() as nap:
+                if not self._watch(nap) or self._retry_ns:
+                    await self._sleep_until_due()
+
+            self.keep()
+
+    async def _sleep_until_due(self) -> None:
+        due = self._next_due()
+        if due == NEVER:
+            await anyio.sleep_forever()
+        else:
+            await self._engine.clock.sleep_until(due)
+
+    def keep(self) -> None:
+        """Do what is due; what fails is tried again a second later."""
+        now = self._engine.now()
+        if self._log.writer.sink is None or now.mono_ns < self._retry_ns:
+            return
+
+        if self._log.pending:  # a batch of looks is open, which must not be torn apart
+            self._retry_ns = now.mono_ns + _RETRY_NS // 100
+            return
+
+        self._retry_ns = 0
+        try:
+            self._do_due(now)
+        except AuditError as error:
+            self.failure = error
+            self._retry_ns = now.mono_ns + _RETRY_NS
+        else:
+            self.failure = None
+
+    def rotate(self) -> None:
+        """End the segment that is written, now.
+
+        Raises:
+            AuditError: the next one cannot be written; this one goes on.
+        """
+        now = self._engine.now()
+        rows = snapshot_rows(self._engine.machines.values(), now)
+        self._log.rotate(rows)
+        self._begun_ns = self._sealed_ns = now.mono_ns
+        self._note_snapshot(len(rows))
+
+    def _do_due(self, now: Instant) -> None:
+        log, keeping = self._log, self._log.keeping
+        if self._is_long_or_old(now):
+            self.rotate()
+        elif log.seq >= self._next_seq:
+            rows = snapshot_rows(self._engine.machines.values(), now)
+            log.writer.append(rows)
+            self._note_snapshot(len(rows))
+
+        if now.mono_ns >= self._sealed_ns + round(keeping.seal_every * SECOND):
+            log.seal()
+            self._sealed_ns = now.mono_ns
+
+    def _is_long_or_old(self, now: Instant) -> bool:
+        log, keeping = self._log, self._log.keeping
+        if log.folder is None:
+            return False
+
+        if keeping.max_bytes is not None and log.writer.require_sink().size >= keeping.max_bytes:
+            return True
+
+        age = keeping.max_age
+
+        return age is not None and now.mono_ns >= self._begun_ns + round(age * SECOND)
+
+    def _note_snapshot(self, rows: int) -> None:
+        self._next_seq = self._log.seq + max(self._log.keeping.snapshot_every, _SPARSE * rows)
+
+    def _watch(self, nap: anyio.CancelScope) -> bool:
+        """Have the nap end when the log is long enough; whether it is already."""
+        log = self._log
+        if log.writer.sink is None:  # the embedder has closed it
+            return False
+
+        size = log.keeping.max_bytes if log.folder is not None else None
+
+        return log.writer.watch(self._next_seq, size, nap.cancel)
+
+    def _next_due(self) -> int:
+        """When to look next, monotonic nanoseconds."""
+        if self._retry_ns:
+            return self._retry_ns
+
+        log, keeping, due = self._log, self._log.keeping, NEVER
+        if log.writer.sink is None:
+            return NEVER
+
+        if log.writer.sealer is not None:
+            due = self._sealed_ns + round(keeping.seal_every * SECOND)
+
+        if log.folder is not None and keeping.max_age is not None:
+            due = min(due, self._begun_ns + round(keeping.max_age * SECOND))
+
+        return due
+
+    async def _pack_ended(self) -> None:
+        """Compress the segments that have ended, beside the event loop."""
+        folder = self._log.folder
+        if folder is None:
+            return
+
+        from memhub.audit.folder import pack_segment
+
+        for path in folder.ended():
+            try:
+                await to_thread.run_sync(pack_segment, path)
+            except AuditError as error:
+                self.failure = error
+                return
+
+
+def snapshot_rows(machines: Iterable[Machine], at: Instant) -> list[dict[str, Any]]:
+    """Every machine as it is now, as rows of the log: what a reader can begin with.
+
+    Args:
+        machines: the machines.
+        at: the moment.
+    """
+    from memhub.audit.rows import held_rows
+
+    rows = [row for machine in machines for row in held_rows(machine, at)]
+    stamp = {"event": "log.snapshot", "wall_ns": at.wall_ns, "mono_ns": at.mono_ns}
+
+    return [{**stamp, "count": len(rows)}, *rows]

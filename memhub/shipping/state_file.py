@@ -1,0 +1,64 @@
+"""How far a log was sent: the last record that was acknowledged, in a small file of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from memhub.shipping.failure import ShippingFailed
+
+
+class Shipped(NamedTuple):
+    """The record that was sent last.
+
+    Attributes:
+        log_id: identity of its log.
+        seq: its number.
+        hash: its hash.
+    """
+
+    log_id: str
+    seq: int
+    hash: str
+
+
+def read_state(path: str) -> Shipped | None:
+    """What a state file says; None if there is none yet.
+
+    Raises:
+        ShippingFailed: it is not a state file.
+        OSError: it cannot be read.
+    """
+    try:
+        text = Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+
+    try:
+        found = json.loads(text)
+        shipped = Shipped(found["log_id"], found["seq"], found["hash"])
+    except (ValueError, TypeError, KeyError):
+        shipped = None
+
+    if shipped is None or tuple(map(type, shipped)) != (str, int, str):
+        raise ShippingFailed(f"{path} is not a state file: log_id, seq and hash are due", 2)
+
+    return shipped
+
+
+def write_state(path: str, shipped: Shipped) -> None:
+    """Replace a state file; at any moment the old one or the new one is there as a whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    new = Path(f"{path}.new")
+    with new.open("w", encoding="utf-8") as file:
+        json.dump(shipped._asdict(), file)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+    new.replace(path)
