@@ -56,8 +56,11 @@ def _write_csv(table: Any) -> None:  # noqa: ANN401 - likewise
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="").writerow(line)
         text = buffer.getvalue()
-        with output():
-            print(escape_controls(text) if shown else text)
+        if shown:
+            print_document(escape_controls(text))
+        else:
+            with output():
+                sys.stdout.buffer.write(text.encode() + b"\n")
 
 
 def _csv_rows(table: Any) -> Iterator[list[Any]]:  # noqa: ANN401 - likewise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,6 +110,8 @@ def _export(chosen: argparse.Namespace) -> int:
 
 
 def _open_target(chosen: argparse.Namespace) -> Target:
+    import socket
+
     from memhub.shipping.journal import Journal
     from memhub.shipping.otlp_file import OtlpFile
     from memhub.shipping.otlp_http import OtlpEndpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -108,6 +109,8 @@ class OtlpEndpoint:
         fresh = self._link is None
         try:
             answer, body = self._post(data)
+        except ssl.SSLCertVerificationError as error:
+            raise ShippingFailed(f"{self._url}: {error.verify_message}") from error
         except (OSError, http.client.HTTPException) as error:
             if not fresh:
                 # the endpoint may have closed a connection that was idle

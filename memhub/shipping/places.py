@@ -190,7 +190,8 @@ def _last_of(
 
 def _is_plain(path: str) -> bool:
     with open_source(path) as source:
-        return source.plain
+        # the path of a segment that was compressed meanwhile leads to nothing
+        return source.plain and Path(path).exists()
 
 
 def _read_forward(path: str) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from audit.conftest import Opener, event
-from memhub.audit import AuditError, read_records, summary
+from memhub.audit import AuditError, AuditLog, read_lines, read_records, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +63,21 @@ def test_a_summary_of_an_empty_file_is_empty(path: Path) -> None:
     path.touch()
 
     assert (summary(path).records, summary(path).first_ns) == (0, None)
+
+
+def test_reading_tells_how_far_it_is_over_all_files(tmp_path: Path) -> None:
+    with AuditLog.open(f"{tmp_path}/log/") as log:
+        for number in range(3):
+            log.record(event(number))
+            log.rotate()
+
+    size = sum(it.stat().st_size for it in (tmp_path / "log").iterdir())
+    for read in (
+        lambda tell: list(read_lines(tmp_path / "log", progress=tell)),
+        lambda tell: summary(tmp_path / "log", progress=tell),
+    ):
+        told: list[tuple[int, int]] = []
+        read(lambda done, total, told=told: told.append((done, total)))
+        assert told[-1] == (size, size)
+        assert told == sorted(told)
+        assert len(told) >= 4

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -144,3 +144,23 @@ def test_it_ends_as_its_reader_does_though_nothing_is_written(tmp_path: Path) ->
         running.stdout.close()
         assert running.wait() == 1
         assert running.stderr.read() == ""
+
+
+def test_show_has_a_bar_unless_it_would_be_among_the_records(
+    run: Run, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "memhub.cli.terminal.late_progress", lambda _: nullcontext(lambda *it: told.append(it))
+    )
+    size = demo.stat().st_size
+    for words, terminal, due in (
+        (("show",), False, [(size, size)]),
+        (("show",), True, []),
+        (("show", "--tail", 3), True, [(size, size)]),
+        (("summary",), True, [(size, size)]),
+    ):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda shown=terminal: shown)
+        assert run("audit", *words, demo).code == 0
+        assert told[-1:] == due
+        told.clear()

@@ -118,6 +118,8 @@ def test_other_software_reads_every_record_of_a_demo_as_it_is(demo: Path) -> Non
     request = json_format.Parse(
         encode_batch(batch, "bench-7", 5), service.ExportLogsServiceRequest()
     )
+    data = pytest.importorskip("opentelemetry.proto.logs.v1.logs_pb2").LogsData()
+    assert json_format.Parse(encode_batch(batch, "bench-7", 5), data).resource_logs
     (resource,) = request.resource_logs
     (scope,) = resource.scope_logs
     records = list(read_records(demo))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from memhub.shipping.failure import ShippingFailed
 from memhub.shipping.follow import Found
@@ -15,6 +17,7 @@ from shipping.collector import OK, Collector, collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from shipping.collector import Answer
 
@@ -184,3 +187,22 @@ def test_a_retry_after_is_a_number_of_seconds_or_a_date() -> None:
     assert parse_delay("Thu, 01 Jan 1970 00:00:10 GMT", 20) == 0
     assert parse_delay("soon", 0) is None
     assert parse_delay(None, 0) is None
+
+
+def test_a_certificate_is_checked_and_not_tried_again(
+    collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    collector.socket = context.wrap_socket(collector.socket, server_side=True)
+    sender = Sender(collector.url.replace("http:", "https:"))
+    with pytest.raises(ShippingFailed, match="unable to get local issuer certificate"):
+        sender.send(1)
+
+    assert (sender.waited, collector.asked) == ([], [])
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    sender.send(2)
+    sender.endpoint.close()
+    assert [seqs for *_, seqs in collector.asked] == [[2]]
