@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from analysis.pages import STAND_IN, Page
+from memhub.analysis.pictures.figures import VIEWS as DRAWN
 from memhub.analysis.pictures.figures import draw
 from memhub.analysis.pictures.history import History
 from memhub.analysis.pictures.plot import plot
 from memhub.audit import AuditLog
 from memhub.cli.folding import cells
+from memhub.cli.pictures import VIEWS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clirun import Run
     from memhub.analysis import Analysis
 
+ROOT = Path(__file__).parents[2]
 STARTS = {"svg": b"<svg", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-"}
 
 
@@ -128,6 +132,7 @@ def test_a_missing_extra_is_named(
     assert "pip install 'memhub[report]'" in " ".join(done.err.split())
 
 
+@pytest.mark.campaign
 def test_the_library_is_fit_for_a_script_element() -> None:
     from memhub.analysis.pictures.library import read_library
 
@@ -136,3 +141,22 @@ def test_the_library_is_fit_for_a_script_element() -> None:
     assert "vegaEmbed" in library
     assert "</script" not in library.lower()
     assert "<!--" not in library
+
+
+@pytest.mark.campaign
+def test_the_commands_of_the_page_run(
+    run: Run, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "audit.jsonl").symlink_to(demo)
+    monkeypatch.chdir(tmp_path)
+    section = (ROOT / "docs" / "analysis.md").read_text().partition("## Pictures")[2]
+    lines = section.partition("```sh\n")[2].partition("```")[0].splitlines()
+    views = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+
+    assert tuple(views) == VIEWS == DRAWN
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        out = tmp_path / arguments[arguments.index("--out") + 1]
+        assert name == "memhub"
+        assert run(*arguments).code == 0
+        assert out.stat().st_size > 10_000
