@@ -14,6 +14,7 @@ sound_lines  lines, checked on the way           line_shapes what lines look lik
 packing      records sorted into spools          spools      lines on their way into Parquet
 manifest     what a packed set holds             paths       what a question is asked of
 columns      the columns and their types         answer      an answer as Arrow or a frame
+pictures     charts and a page of a log; needs the extra `report`
 """
 
 from __future__ import annotations

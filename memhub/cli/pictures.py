@@ -10,10 +10,10 @@ from memhub.cli.terminal import complain, late_progress, print_line
 
 if TYPE_CHECKING:
     import argparse
+    from datetime import datetime
 
     from memhub.analysis import Analysis
     from memhub.analysis.pictures.history import History
-    from memhub.analysis.pictures.moments import Moments
 
 #: The verbs and their lines in the help.
 PICTURES: Final = {
@@ -68,6 +68,7 @@ def run_picture_verb(chosen: argparse.Namespace) -> int:
     from memhub.analysis.extra import require_package
     from memhub.audit import DamagedLog
 
+    _check_folder(chosen.out)
     run = {"report": _report, "plot": _plot}[chosen.verb]
     try:
         for name in ("altair", "vl_convert"):
@@ -106,28 +107,32 @@ def _report(chosen: argparse.Namespace) -> int:
 
 def _plot(chosen: argparse.Namespace) -> int:
     from memhub.analysis.pictures.figures import draw
-    from memhub.analysis.pictures.history import read_history
+    from memhub.analysis.pictures.history import History
     from memhub.analysis.pictures.limits import Limits
     from memhub.analysis.pictures.plot import FORMATS, NothingToDraw, plot
+    from memhub.cli.selecting import moment
 
     form = chosen.out.rpartition(".")[2].lower()
     if form not in FORMATS:
         known = ", ".join(f".{it}" for it in FORMATS)
         raise CommandFailed(f"--out {chosen.out!r} ends in none of {known}")
 
+    at = None if chosen.at is None else moment("--at", chosen.at)
     with late_progress("read") as tell, _opened(chosen, tell) as log:
         _check_machines(log, chosen.machine)
-        history = read_history(log, Limits(marks=chosen.marks), chosen.machine)
-        signals, caption = _signals(history, log, chosen.at)
+        point = None if at is None else _point(log, at)
+        history = History(log, Limits(marks=chosen.marks), chosen.machine)
+        if point is not None and point[0] < history.axis.first_ns:
+            raise CommandFailed(f"--at {chosen.at!r} is before the log begins")
+
+        figures = draw(history, chosen.view)
+        signals: dict[str, Any] = {}
+        caption = ""
+        if chosen.view == "map":
+            signals, caption = _moment(history, point, chosen.at)
 
     try:
-        picture = plot(
-            draw(history, chosen.view),
-            form,
-            width=chosen.width,
-            signals=signals,
-            caption=caption if chosen.view == "map" else "",
-        )
+        picture = plot(figures, form, width=chosen.width, signals=signals, caption=caption)
     except NothingToDraw as error:
         raise CommandFailed(f"there is nothing to draw: {error}") from error
 
@@ -152,6 +157,20 @@ def _check_machines(log: Analysis, names: list[str]) -> None:
         )
 
 
+def _check_folder(path: str) -> None:
+    """Refuse a file whose folder is not there before a long log is read.
+
+    Raises:
+        FileNotFoundError: its folder is not there.
+    """
+    import errno
+    import os
+    from pathlib import Path
+
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+
 def _write(path: str, content: bytes) -> None:
     """Write a file, whole or not at all."""
     import os
@@ -171,43 +190,38 @@ def _write(path: str, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, path) from error
 
 
-def _signals(history: History, log: Analysis, at: str | None) -> tuple[dict[str, Any], str]:
+def _point(log: Analysis, at: int | datetime) -> tuple[int, str, int]:
+    """A record's time, log and place, or a time behind everything of that time.
+
+    Raises:
+        CommandFailed: no record has the number.
+    """
+    if not isinstance(at, int):
+        return int(at.timestamp() * 1_000_000) * 1000, "\U0010ffff", 0
+
+    t = log.views.records
+    rows = t.filter(t.n == at).select("wall_ns", "log").to_pyarrow().to_pylist()
+    if not rows:
+        raise CommandFailed(f"--at: there is no record {at}")
+
+    return rows[0]["wall_ns"], rows[0]["log"], at
+
+
+def _moment(
+    history: History, point: tuple[int, str, int] | None, at: str
+) -> tuple[dict[str, Any], str]:
     """The signals that show a moment, and what is said of it; the end of the log if None.
 
     Raises:
-        CommandFailed: it is before the first change, or no record has the number.
+        CommandFailed: it is before the first change.
     """
     from memhub.analysis.pictures.moments import find_moments
 
     moments = find_moments(history)
-    if at is None:
-        last = len(moments.kept) - 1
-        return {"tick": last}, _caption(history, moments, last)
-
-    from memhub.cli.selecting import moment
-
-    when = moment("--at", at)
-    if isinstance(when, int):
-        t = log.views.records
-        rows = t.filter(t.n == when).select("wall_ns", "log").to_pyarrow().to_pylist()
-        if not rows:
-            raise CommandFailed(f"--at: there is no record {when}")
-
-        point = rows[0]["wall_ns"], rows[0]["log"], when
-    else:
-        point = int(when.timestamp() * 1_000_000) * 1000, "\U0010ffff", 0
-
-    tick = moments.tick(point)
-    if tick < 0:
+    tick = len(moments.kept) - 1 if point is None else moments.tick(point)
+    if point is not None and tick < 0:
         raise CommandFailed(f"--at {at!r} is before the first range of the log")
 
-    signals = {"tick": tick, "moment": history.axis.place(point[0])}
-
-    return signals, _caption(history, moments, tick)
-
-
-def _caption(history: History, moments: Moments, tick: int) -> str:
-    """What is said of the moment that a picture shows."""
     facts = moments.facts(history)
 
-    return f"as of {facts[tick]['say']}" if facts else ""
+    return {"tick": tick}, f"as of {facts[tick]['say']}" if facts else ""

@@ -1,8 +1,11 @@
 """Pictures of audit logs; needs the extra `report`.
 
-figures  all pictures        page, report  one page with them    plot  one view as a file
-history  what is asked of the log          shares  what is drawn, and what is summed up
-timeline, memory_map, occupancy_chart, contention_chart, latency_chart  one view each
-figure   a picture and its marks           records  the records behind marks
-layers, timeline_layers, time_axis, palette, words, limits  what they share
+history      what is asked of a log              shares      what is drawn, what is summed up
+machines     machines, and slots with rows       moments     changes that can be chosen
+timeline, memory_map, occupancy_chart, contention_chart, latency_chart: one view each
+timeline_layers, map_layers, layers              how marks are drawn
+figure       a picture and its marks             figures     all of them
+records      the records behind marks            report      what a page holds
+page         the page, with page.js, page.css    library     the script that draws in it
+plot         a view as a file                    limits, palette, time_axis, words: small parts
 """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import altair as alt
 
 from memhub.analysis.pictures.figure import Figure, Mark, Marks
-from memhub.analysis.pictures.layers import Sheet, picked
+from memhub.analysis.pictures.layers import Sheet, picked, spoken
 from memhub.analysis.pictures.palette import INK
 from memhub.analysis.pictures.words import length_text, name_text
 from memhub.escape import escape_controls
@@ -143,12 +143,9 @@ def _chart(sheet: Sheet, rows: list[Row]) -> alt.LayerChart:
         legend=alt.Legend(gradientLength=160, tickCount=3),
     )  # fmt: skip
     about = "which == '' || indexof(datum.machines, which) >= 0"
-    common = {"x": x, "y": y, "tooltip": "say:N"}
-    dim = alt.condition(
-        f"({about}) && (who == '' || indexof(datum.people, who) >= 0)",
-        alt.value(1),
-        alt.value(0.15),
-    )
+    common = {"x": x, "y": y, "tooltip": spoken()}
+    test = f"({about}) && (who == '' || indexof(datum.people, who) >= 0)"
+    dim = alt.OpacityValue(0.15, condition={"test": test, "value": 1})
     rows_high = len({row["process"] for row in rows})
     text = {"fontSize": 11, "color": INK}
 
@@ -156,8 +153,8 @@ def _chart(sheet: Sheet, rows: list[Row]) -> alt.LayerChart:
         chart.mark_rect(stroke="#6b7178", strokeWidth=1).encode(
             **common, color=colour, opacity=dim
         ),
-        chart.mark_text(**text, dy=-7).encode(**common, text="first:N", opacity=dim),
-        chart.mark_text(**text, dy=8).encode(**common, text="second:N", opacity=dim),
+        chart.mark_text(**text, dy=-7).encode(**common, text=alt.Text("first:N"), opacity=dim),
+        chart.mark_text(**text, dy=8).encode(**common, text=alt.Text("second:N"), opacity=dim),
         picked(chart).mark_rect(fill="transparent", stroke=INK, strokeWidth=3.5).encode(x=x, y=y),
         height=step * rows_high,
     )

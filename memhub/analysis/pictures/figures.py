@@ -28,6 +28,9 @@ def draw(history: History, view: str | None = None) -> list[Figure]:
         history: what is drawn.
         view: one of VIEWS; all if None.
     """
+    if not history.machines:
+        return []
+
     views = VIEWS if view is None else (view,)
 
     return [figure for it in views for figure in _of_view(history, it) if figure is not None]

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import altair as alt
 
 from memhub.analysis.pictures.figure import Figure, Marks, sentence
-from memhub.analysis.pictures.layers import Sheet, picked, row_axis, strong
+from memhub.analysis.pictures.layers import Sheet, picked, row_axis, spoken, strong
 from memhub.analysis.pictures.palette import BLUE, INK, VERMILION
 from memhub.analysis.pictures.shares import Share
 from memhub.analysis.pictures.words import keys_of, length_text, name_text
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
-    from memhub.analysis.pictures.history import History, Machine
+    from memhub.analysis.pictures.history import History
+    from memhub.analysis.pictures.machines import Machine
 
 Row = dict[str, Any]
 
@@ -151,7 +152,7 @@ def _chart(sheet: Sheet, rows: list[Row], ticks: list[Row]) -> alt.LayerChart:
         stroke=alt.Stroke("end:N", title=None, scale=end_scale["stroke"]),
         size=alt.Size("area:Q", scale=None, legend=None),
         opacity=strong(0.9),
-        tooltip="say:N",
+        tooltip=spoken(),
     )
     ring = picked(chart).mark_point(size=320, color=INK, strokeWidth=2.5)
 

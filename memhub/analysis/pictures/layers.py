@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from memhub.analysis.pictures.time_axis import TimeAxis
 
 #: Whether a mark is about the name and the machine that were asked for.
-_ABOUT = "(who == '' || indexof(datum.people, who) >= 0) && (which == '' || datum.machine == which)"
+ABOUT = "(who == '' || indexof(datum.people, who) >= 0) && (which == '' || datum.machine == which)"
 
 #: Pixels that labels to the left of a chart have, so that charts below one another are in line.
 LEFT: Final = 132
@@ -26,9 +26,14 @@ _BUSY: Final = "BUSY: claimed"
 SIGNALS: Mapping[str, Any] = {"pick": "", "who": "", "which": "", "moment": None, "tick": 0}
 
 
-def strong(full: float = 1.0, faint: float = 0.12) -> Any:  # noqa: ANN401 - altair's types
-    """The opacity of a mark: faint if it is not about the name that was asked for."""
-    return alt.condition(_ABOUT, alt.value(full), alt.value(faint))
+def strong(full: float = 1.0, faint: float = 0.12) -> alt.OpacityValue:
+    """The opacity of a mark: faint if it is not about what was asked for."""
+    return alt.OpacityValue(faint, condition={"test": ABOUT, "value": full})
+
+
+def spoken() -> alt.Tooltip:
+    """What a mark says, beside the pointer."""
+    return alt.Tooltip("say", type="nominal")
 
 
 class Sheet:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
 
-from memhub.analysis.pictures.layers import LEFT, busy_sign, kind_scales, picked, strong
+from memhub.analysis.pictures.layers import LEFT, busy_sign, kind_scales, picked, spoken, strong
 from memhub.analysis.pictures.palette import INK, QUIET
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def map_layers(
     across = alt.Scale(domain=[0, columns], nice=False, zero=False)
     left = alt.X("left_edge:Q", scale=across, axis=None)
     right = alt.X("right_edge:Q", scale=across, axis=None)
-    common = {"tooltip": "say:N", "opacity": strong()}
+    common = {"tooltip": spoken(), "opacity": strong()}
     fill, dash = kind_scales(bars)
     chart = sheet.chart("ranges", bars).transform_filter(_THERE)
     box = chart.mark_bar(stroke="white", strokeWidth=1)
@@ -100,17 +100,17 @@ def map_layers(
         limit=alt.ExprRef(_ROOM),
     )  # fmt: skip
     layers = [
-        box.encode(x=left, x2="right_edge", y=y, y2="high", fill=fill, **common),
-        line.encode(x=left, y=y, y2="high", strokeDash=dash, **common),
+        box.encode(x=left, x2=alt.X2("right_edge"), y=y, y2=alt.Y2("high"), fill=fill, **common),
+        line.encode(x=left, y=y, y2=alt.Y2("high"), strokeDash=dash, **common),
         text.encode(x=left, y=alt.Y("middle:Q"), **common),
     ]
     if busy:
         sign, held = busy_sign(busy)
         line = sheet.chart("busy", held).transform_filter(_THERE)
         line = line.mark_rule(strokeWidth=5, xOffset=-2)
-        layers.append(line.encode(x=right, y=y, y2="high", stroke=sign, **common))
+        layers.append(line.encode(x=right, y=y, y2=alt.Y2("high"), stroke=sign, **common))
 
     ring = picked(sheet.chart("marks", bars)).transform_filter(_THERE)
     ring = ring.mark_bar(fill="transparent", stroke=INK, strokeWidth=3)
 
-    return [*layers, ring.encode(x=left, x2="right_edge", y=y, y2="high")]
+    return [*layers, ring.encode(x=left, x2=alt.X2("right_edge"), y=y, y2=alt.Y2("high"))]

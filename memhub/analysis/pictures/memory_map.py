@@ -17,7 +17,8 @@ from memhub.escape import escape_controls
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from memhub.analysis.pictures.history import History, Machine
+    from memhub.analysis.pictures.history import History
+    from memhub.analysis.pictures.machines import Machine
     from memhub.analysis.pictures.moments import Moments
 
 Row = dict[str, Any]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from memhub.analysis.pictures.figure import Figure, Marks, sentence
-from memhub.analysis.pictures.layers import LEFT, Sheet, moment_line, picked
+from memhub.analysis.pictures.layers import LEFT, Sheet, moment_line, picked, spoken
 from memhub.analysis.pictures.palette import BLUE, INK, QUIET
 from memhub.analysis.pictures.words import keys_of
 
 if TYPE_CHECKING:
-    from memhub.analysis.pictures.history import History, Machine
+    from memhub.analysis.pictures.history import History
+    from memhub.analysis.pictures.machines import Machine
 
 Row = dict[str, Any]
 
@@ -44,12 +45,12 @@ def occupancy_chart(history: History, machine: Machine, name: str) -> Figure | N
     points = sheet.chart("points", rows)
     limit = sheet.chart("limit", [{"slots": slots, "text": f"{slots} slots"}])
     chart = alt.layer(
-        limit.mark_rule(color=INK, strokeDash=[6, 4]).encode(y="slots:Q"),
+        limit.mark_rule(color=INK, strokeDash=[6, 4]).encode(y=alt.Y("slots:Q")),
         limit.mark_text(align="right", baseline="bottom", dy=-3, dx=-6, color=QUIET, fontSize=11)
-        .encode(x=alt.value("width"), y="slots:Q", text="text:N"),
+        .encode(x=alt.value("width"), y=alt.Y("slots:Q"), text=alt.Text("text:N")),
         steps.encode(x=x, y=y, order=alt.Order("order:Q")),
         points.mark_point(filled=True, size=36, color=BLUE, opacity=1, clip=True)
-        .encode(x=x, y=y, tooltip="say:N"),
+        .encode(x=x, y=y, tooltip=spoken()),
         picked(points).mark_point(size=320, color=INK, strokeWidth=2.5, clip=True)
         .encode(x=x, y=y),
         moment_line(sheet, axis),

@@ -198,10 +198,7 @@
   const printWidth = 720;
 
   const fitPaper = () => {
-    for (const { view, figure } of shown.values()) {
-      const width = figure.name.startsWith("map") ? printWidth / 2 - 12 : printWidth;
-      view.width(width).run();
-    }
+    for (const { view } of shown.values()) view.width(printWidth).run();
   };
 
   const fitScreen = () => window.dispatchEvent(new Event("resize"));

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from memhub.analysis.pictures.figures import draw
-from memhub.analysis.pictures.history import read_history
+from memhub.analysis.pictures.history import History
 from memhub.analysis.pictures.limits import Limits
 from memhub.analysis.pictures.moments import find_moments
 from memhub.analysis.pictures.page import Contents
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from memhub.analysis import Analysis
     from memhub.analysis.pictures.figure import Figure, Key
-    from memhub.analysis.pictures.history import History
 
 #: The most names that marks can be filtered by.
 _PEOPLE = 200
@@ -37,7 +36,7 @@ def collect(
         machines: names of those that are drawn; those with most changes if there are none.
     """
     limits = limits or Limits()
-    history = read_history(log, limits, machines)
+    history = History(log, limits, machines)
     figures = draw(history)
     keys = _first_keys(figures, limits.records)
     wanted = len({key for figure in figures for mark in figure.marks for key in mark.records})
@@ -51,7 +50,7 @@ def collect(
         notes=notes,
         figures=figures,
         records=read_shown(log, keys),
-        moments=find_moments(history).facts(history),
+        moments=find_moments(history).facts(history) if figures else (),
         people=_people(figures),
         ends=history.axis.ends,
     )

@@ -42,34 +42,40 @@ def share(
     span: tuple[int, int],
     limits: Limits,
     *,
-    rank: Any = None,  # noqa: ANN401 - an Ibis expression
     all_or_none: bool = False,
 ) -> dict[Machine, Share]:
-    """The part of each machine that is drawn.
+    """The part of each machine that is drawn: the rows that lasted longest.
 
     Args:
         table: with `log`, `machine`, `n`, `since_ns`, `until_ns` and `held_ns`.
         groups: columns that sums keep apart.
         span: the first and the last nanosecond of the picture.
         limits: how many rows are drawn, and the steps of the sums.
-        rank: what the drawn rows have most of; `held_ns` if None.
         all_or_none: whether nothing is drawn one by one where not all is.
     """
     by_machine = ibis.window(group_by=("log", "machine"))
-    order = [ibis.desc(table.held_ns if rank is None else rank), table.n]
+    order = [ibis.desc(table.held_ns), table.n]
     first = ibis.window(group_by=("log", "machine"), order_by=order)
     table = table.mutate(place=ibis.row_number().over(first), all=table.count().over(by_machine))
-    drawn = table.place < limits.marks
-    if all_or_none:
-        drawn = table["all"] <= limits.marks
-
-    rows = table.filter(drawn).drop("place", "all").order_by("since_ns", "n")
+    # Each machine gives one row at least, which tells how many there are
+    some = table.filter(table.place < max(limits.marks, 1)).order_by("since_ns", "n")
     found: dict[Machine, Share] = {}
-    for key, some in _by_machine(rows).items():
-        found[key] = Share(tuple(some))
+    more = False
+    for key, rows in _by_machine(some).items():
+        too_many = rows[0]["all"] > limits.marks
+        more |= too_many
+        none = not limits.marks or (all_or_none and too_many)
+        found[key] = Share(() if none else tuple(rows))
 
-    for key, some in _by_machine(_sums(table.filter(~drawn), groups, span, limits)).items():
-        found[key] = Share(found.get(key, Share()).rows, tuple(some))
+    if not more:
+        return found
+
+    rest = table.place >= limits.marks
+    if all_or_none:
+        rest = table["all"] > limits.marks
+
+    for key, rows in _by_machine(_sums(table.filter(rest), groups, span, limits)).items():
+        found[key] = Share(found[key].rows, tuple(rows))
 
     return found
 
@@ -78,7 +84,6 @@ def _sums(rest: Table, groups: Sequence[str], span: tuple[int, int], limits: Lim
     low, high = span
     step = (high - low) // limits.steps + 1
     rest = rest.mutate(step=((rest.since_ns - low) // step).cast("int64"))
-    # A null is no group to everyone's taste, but here it is one: missing names are alike
     sums = rest.group_by("log", "machine", *groups, "step").agg(
         amount=rest.count(),
         held_ns=rest.held_ns.sum().cast("int64"),

@@ -30,7 +30,8 @@ from memhub.analysis.pictures.words import (
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
-    from memhub.analysis.pictures.history import History, Machine
+    from memhub.analysis.pictures.history import History
+    from memhub.analysis.pictures.machines import Machine
 
 Row = dict[str, Any]
 
@@ -162,7 +163,8 @@ class _Drawing:
         count = len(self.slots.still)
         kinds = [kind_of(row["flags"]) for row in rows]
         parts = [f"{kinds.count(it)} {it.name}" for it in KINDS if it in kinds]
-        say = f"{count} slots whose ranges never changed: {', '.join(parts)}"
+        say = f"{count} slots whose ranges never changed"
+        say += f": {', '.join(parts)}" if not self.still.rest else ""
         mark = self.marks.add(since, say, keys_of(rows[0], "since_n") if rows else ())
         span = {"since_ns": since, "until_ns": until}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
 
-from memhub.analysis.pictures.layers import busy_sign, kind_scales, picked, row_axis, strong
+from memhub.analysis.pictures.layers import busy_sign, kind_scales, picked, row_axis, spoken, strong
 from memhub.analysis.pictures.palette import (
     INK,
     OTHER_ERROR,
@@ -155,11 +155,11 @@ class TimelineLayers:
 
     def _spread(self, chart: Any, **channels: Any) -> alt.Chart:  # noqa: ANN401
         return chart.encode(
-            x=self._x, x2="until", y=self._y, tooltip="say:N", opacity=strong(), **channels
+            x=self._x, x2=alt.X2("until"), y=self._y, tooltip=spoken(), opacity=strong(), **channels
         )
 
     def _placed(self, chart: Any, **channels: Any) -> alt.Chart:  # noqa: ANN401
-        return chart.encode(x=self._x, y=self._y, tooltip="say:N", opacity=strong(), **channels)
+        return chart.encode(x=self._x, y=self._y, tooltip=spoken(), opacity=strong(), **channels)
 
     def _labels(self, chart: alt.Chart) -> alt.Chart:
         return (
@@ -168,5 +168,5 @@ class TimelineLayers:
                 align="left", dx=4, dy=1.5, fontSize=11, color=INK, clip=True,
                 limit=alt.ExprRef(f"max(1, {_SEEN} - 7)"), text=alt.ExprRef(_LABEL),
             )
-            .encode(x=self._shown, y=self._y, opacity=strong(), tooltip="say:N")
+            .encode(x=self._shown, y=self._y, opacity=strong(), tooltip=spoken())
         )  # fmt: skip
