@@ -15,15 +15,19 @@ from memhub.audit import AuditError
 from memhub.core.instant import NEVER, SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from memhub.audit import AuditLog
+    from memhub.audit.folder import LogFolder
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.engine import Engine
 
 #: How long what has failed is not tried again, nanoseconds.
 _RETRY_NS: Final = SECOND
+
+#: The longest time between two trials.
+_PAUSE_MAX: Final = 60 * SECOND
 
 #: A state is written down at most once for so many times its own records.
 _SPARSE: Final = 8
@@ -38,12 +42,16 @@ class LogKeeper:
 
     Attributes:
         failure: why what was due could not be done; None once it was.
+        report: takes each new failure in words, or None.
     """
 
     def __init__(self, engine: Engine, log: AuditLog) -> None:
         self.failure: AuditError | None = None
+        self.report: Callable[[str], None] | None = None
         self._engine = engine
         self._log = log
+        self._ended = anyio.Event()
+        self._pause_ns = _RETRY_NS
         now = engine.clock.mono_ns()
         self._begun_ns = self._sealed_ns = now
         self._retry_ns = 0
@@ -51,13 +59,16 @@ class LogKeeper:
 
     async def run(self) -> None:
         """Keep the log until cancelled."""
-        while True:
-            await self._pack_ended()
-            with anyio.CancelScope() as nap:
-                if not self._watch(nap) or self._retry_ns:
-                    await self._sleep_until_due()
+        async with anyio.create_task_group() as tasks:
+            if self._log.folder is not None:
+                tasks.start_soon(self._pack_ended, self._log.folder)
 
-            self.keep()
+            while True:
+                with anyio.CancelScope() as nap:
+                    if not self._watch(nap) or self._retry_ns:
+                        await self._sleep_until_due()
+
+                self.keep()
 
     async def _sleep_until_due(self) -> None:
         due = self._next_due()
@@ -67,23 +78,37 @@ class LogKeeper:
             await self._engine.clock.sleep_until(due)
 
     def keep(self) -> None:
-        """Do what is due; what fails is tried again a second later."""
+        """Do what is due; what fails is tried again a second later, then ever less often."""
         now = self._engine.now()
-        if self._log.writer.sink is None or now.mono_ns < self._retry_ns:
+        if self._log.writer.sink is None:
             return
 
         if self._log.pending:  # a batch of looks is open, which must not be torn apart
             self._retry_ns = now.mono_ns + _RETRY_NS // 100
             return
 
-        self._retry_ns = 0
-        try:
-            self._do_due(now)
-        except AuditError as error:
-            self.failure = error
-            self._retry_ns = now.mono_ns + _RETRY_NS
+        failure = None
+        if now.mono_ns >= self._retry_ns:
+            failure = self._try_to(self._go_on, now)
+            self._retry_ns = 0 if failure is None else now.mono_ns + self._pause_ns
+            self._pause_ns = _RETRY_NS if failure is None else min(2 * self._pause_ns, _PAUSE_MAX)
         else:
-            self.failure = None
+            failure = self.failure
+
+        self._note_failure(self._try_to(self._seal, now) or failure)
+
+    def _try_to(self, act: Callable[[Instant], None], now: Instant) -> AuditError | None:
+        try:
+            act(now)
+        except AuditError as error:
+            return error
+
+        return None
+
+    def _note_failure(self, failure: AuditError | None) -> None:
+        before, self.failure = self.failure, failure
+        if failure is not None and str(failure) != str(before) and self.report is not None:
+            self.report(f"the audit log is not kept as it should be: {failure}")
 
     def rotate(self) -> None:
         """End the segment that is written, now.
@@ -96,18 +121,20 @@ class LogKeeper:
         self._log.rotate(rows)
         self._begun_ns = self._sealed_ns = now.mono_ns
         self._note_snapshot(len(rows))
+        self._ended.set()
 
-    def _do_due(self, now: Instant) -> None:
-        log, keeping = self._log, self._log.keeping
+    def _go_on(self, now: Instant) -> None:
+        """Go on in another segment, or write every machine down, if that is due."""
         if self._is_long_or_old(now):
             self.rotate()
-        elif log.seq >= self._next_seq:
+        elif self._log.seq >= self._next_seq:
             rows = snapshot_rows(self._engine.machines.values(), now)
-            log.writer.append(rows)
+            self._log.writer.append(rows)
             self._note_snapshot(len(rows))
 
-        if now.mono_ns >= self._sealed_ns + round(keeping.seal_every * SECOND):
-            log.seal()
+    def _seal(self, now: Instant) -> None:
+        if now.mono_ns >= self._sealed_ns + round(self._log.keeping.seal_every * SECOND):
+            self._log.seal()
             self._sealed_ns = now.mono_ns
 
     def _is_long_or_old(self, now: Instant) -> bool:
@@ -137,35 +164,31 @@ class LogKeeper:
 
     def _next_due(self) -> int:
         """When to look next, monotonic nanoseconds."""
-        if self._retry_ns:
-            return self._retry_ns
-
-        log, keeping, due = self._log, self._log.keeping, NEVER
+        log, keeping, due = self._log, self._log.keeping, self._retry_ns or NEVER
         if log.writer.sink is None:
             return NEVER
 
         if log.writer.sealer is not None:
-            due = self._sealed_ns + round(keeping.seal_every * SECOND)
+            due = min(due, self._sealed_ns + round(keeping.seal_every * SECOND))
 
-        if log.folder is not None and keeping.max_age is not None:
+        if log.folder is not None and keeping.max_age is not None and not self._retry_ns:
             due = min(due, self._begun_ns + round(keeping.max_age * SECOND))
 
         return due
 
-    async def _pack_ended(self) -> None:
-        """Compress the segments that have ended, beside the event loop."""
-        folder = self._log.folder
-        if folder is None:
-            return
-
+    async def _pack_ended(self, folder: LogFolder) -> None:
+        """Compress the segments that have ended, beside the event loop, until cancelled."""
         from memhub.audit.folder import pack_segment
 
-        for path in folder.ended():
+        while True:
             try:
-                await to_thread.run_sync(pack_segment, path)
+                for path in folder.ended():
+                    await to_thread.run_sync(pack_segment, path)
             except AuditError as error:
-                self.failure = error
-                return
+                self._note_failure(error)
+
+            await self._ended.wait()
+            self._ended = anyio.Event()
 
 
 def snapshot_rows(machines: Iterable[Machine], at: Instant) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.chain import GENESIS, SEAL_SIZE, digest_of, seal_of
 from memhub.audit.damage import Break, Fault
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from memhub.audit.seal_check import SealCheck
 
 
+#: Why a log may be continued whose writer did not close it.
+_WHY: Final = ": the writer was killed, or the end was cut off"
+
+
 class ChainWalk:
     """The state of one pass: the position, and what the next record must say.
 
     A log may be several files, each of which goes on where the one before ended. A pass over one
-    of them takes the number and the hash before it from its first record.
+    takes the number and the hash before it from its first record.
 
     Args:
         wanted: a record's hash that has to be in the chain, or None.
@@ -45,6 +49,7 @@ class ChainWalk:
         log_id: identity that the header gives.
         closed: whether the last record, seals left out, is a `log.close`.
         seals: what is sealed; None for a log without seals.
+        goes_on_in: the segment that the last record, seals left out, says goes on.
         broken: the first break, or None.
         notes: what is not a break but should be known.
     """
@@ -60,8 +65,7 @@ class ChainWalk:
         self.wanted = wanted
         self.head = GENESIS
         self.head_seq: int | None = None
-        self.seq = 0
-        self.first_seq = 1
+        self.seq, self.first_seq = 0, 1
         self.lines = 0
         self.offset = 0
         self.taken = 0
@@ -69,11 +73,11 @@ class ChainWalk:
         self.log_id: str | None = None
         self.closed = False
         self.seals: SealCheck | None = None
+        self.goes_on_in: object = None
         self.broken: Break | None = None
         self.notes: list[str] = []
         self._keys = keys
-        self._whole = whole
-        self._anywhere = anywhere
+        self._whole, self._anywhere = whole, anywhere
         self._file: str | None = None
         self._looking: LookAhead | None = None
 
@@ -140,7 +144,7 @@ class ChainWalk:
         if self.wanted in hashes:
             self.head_seq = self.seq + 1 + hashes.index(self.wanted)
 
-        self.closed = False
+        self.closed, self.goes_on_in = False, None
         self.head = hashes[-1]
         self.seq += len(lines)
         self.lines += len(lines)
@@ -163,7 +167,7 @@ class ChainWalk:
         if lines.found is not None:
             self.head_seq = self.seq + 1 + lines.found
 
-        self.closed = False
+        self.closed, self.goes_on_in = False, None
         self.head = lines.head
         self.seq += lines.lines
         self.lines += lines.lines
@@ -178,7 +182,7 @@ class ChainWalk:
             return
 
         if not record["event"].startswith("log."):
-            self.closed = False
+            self.closed, self.goes_on_in = False, None
         elif not self._take_own(record):
             assert self.seals is not None and self.seals.fault is not None  # noqa: PT018
             self._break(self.seals.fault.as_fault(), record)
@@ -201,13 +205,13 @@ class ChainWalk:
             return self.seals is None or self.seals.take(record, self.seq)
 
         if event == "log.resume" and not self.closed:
-            self.notes.append(f"{self._place(line)}: continued without a log.close before it")
+            self.notes.append(f"{self._place(line)}: continued without a log.close before it{_WHY}")
         elif event == "log.recovered":
-            self.notes.append(
-                f"{self._place(line)}: an unfinished line was cut off before this record"
-            )
+            what = "an unfinished line was cut off before this record"
+            self.notes.append(f"{self._place(line)}: {what}")
 
         self.closed = event == "log.close"
+        self.goes_on_in = record.get("segment") if event == "log.rotate" else None
 
         return True
 
@@ -246,9 +250,8 @@ class ChainWalk:
         fits = record.get("event") == "log.segment" or self._anywhere
         if fits and is_integer(seq) and isinstance(prev, str):
             self.seq, self.head, self.first_seq = seq - 1, prev, seq
-            self.notes.append(
-                f"begins with record {seq}; the record before it has the hash {show_value(prev)}"
-            )
+            what = f"the record before it has the hash {show_value(prev)}"
+            self.notes.append(f"begins with record {seq}; {what}")
 
     def _take_header(self, record: dict[str, Any]) -> None:
         log_id = show_value(record.get("log_id"))
@@ -265,7 +268,7 @@ class ChainWalk:
             self._begin_seals(record)
 
     def _begin_seals(self, record: dict[str, Any]) -> None:
-        # few logs are sealed, and a one-shot command should not wait for what it does not need
+        # few logs are sealed, and a one-shot command should not wait for this
         from memhub.audit.seal_check import SealCheck, SealFault
 
         try:
@@ -305,7 +308,6 @@ class ChainWalk:
         self._looking = None
         if self.broken:
             return
-
         if self.rest and in_use:
             self.notes.append(f"{len(self.rest)} bytes of a record that is being written")
         elif self.rest:
@@ -333,11 +335,9 @@ class ChainWalk:
         assert self.seals is not None
         behind = self.seq - self.seals.seal_seq
         self.notes += self.seals.notes
-        if not behind:
-            return
-
-        if in_use:
-            self.notes.append(f"{behind} records behind the last seal; the log is in use")
+        if not behind or in_use:
+            if behind:
+                self.notes.append(f"{behind} records behind the last seal; the log is in use")
             return
 
         why = f"the log has {behind} records behind its last seal"

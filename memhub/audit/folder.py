@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
+from memhub.audit.line import MAX_LINE, parse_object
 from memhub.audit.sealing import Sealer, check_key
 from memhub.audit.segments import Segment, list_segments, segment_path
-from memhub.audit.source import PACKED, load_zstd, open_source
-from memhub.audit.tail import Tail
+from memhub.audit.source import PACKED, DamagedSource, load_zstd, open_source, split_lines
+from memhub.audit.tail import Tail, read_tail
 
 if TYPE_CHECKING:
     from memhub.audit.note_keys import SigningKey
@@ -59,17 +61,35 @@ class LogFolder:
         """The segment after it."""
         return segment_path(self.path, self.number + 1)
 
+    def check_follows(self, path: str) -> None:
+        """Refuse to go on in a segment that does not follow the one before it.
+
+        Raises:
+            AuditError: EINVAL; one of them is of another log, or segments are missing.
+        """
+        found = [it for it in list_segments(self.path, links=False) if it.number < self.number]
+        first = _first_record(path)
+        if first is None or not found:
+            return
+
+        before = found[-1]
+        seq, head = _end_of(before.path)
+        if (first.get("seq"), first.get("prev")) != (seq + 1, head):
+            why = f"it does not follow {before.path}; `memhub audit verify` says where it breaks"
+            raise AuditError(path, f"the log is not continued: {why}", errno.EINVAL)
+
     def last_packed(self) -> Segment | None:
         """The segment before the one that is to be written, where that one does not exist yet."""
-        found = list_segments(self.path)
+        found = list_segments(self.path, links=False)
 
         return found[-1] if found and found[-1].number < self.number else None
 
     def ended(self) -> list[str]:
         """The segments that have ended and are not compressed, oldest first."""
-        found = list_segments(self.path)
+        found = {it.number for it in list_segments(self.path, links=False)}
+        plain = [segment_path(self.path, it) for it in sorted(found) if it < self.number]
 
-        return [it.path for it in found if it.number < self.number and not it.packed]
+        return [path for path in plain if _is_plain(path)]
 
     def close(self) -> None:
         """Give the folder back."""
@@ -83,7 +103,7 @@ class LogFolder:
         for name in Path(self.path).glob(f"*{_UNFINISHED}"):
             name.unlink()
 
-        found = list_segments(self.path)
+        found = list_segments(self.path, links=False)
         if len(found) > 1 and not found[-1].packed and not _has_record(found[-1].path):
             Path(found.pop().path).unlink()
 
@@ -125,6 +145,48 @@ def _lock_folder(path: str) -> int:
 def _has_record(path: str) -> bool:
     with Path(path).open("rb") as file:
         return b"\n" in file.read(1 << 16)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a regular file is there, and not a link to one."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _first_record(path: str) -> dict[str, Any] | None:
+    with Path(path).open("rb") as file:
+        line, newline, _ = file.read(MAX_LINE).partition(b"\n")
+
+    try:
+        return parse_object(line) if newline else None
+    except ValueError:
+        return None  # `read_tail` has said what is wrong with it, or will
+
+
+def _end_of(path: str) -> tuple[int, str]:
+    """Number and hash of the last record of a segment that has ended."""
+    if not path.endswith(PACKED):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            tail = read_tail(fd, path)
+        finally:
+            os.close(fd)
+
+        return tail.seq, tail.head
+
+    last = b""
+    with open_source(path) as source:
+        try:
+            for line in split_lines(source.blocks()):
+                last = line
+
+            record = parse_object(last)
+        except ValueError as error:  # DamagedSource is one
+            raise AuditError(path, f"audit log not read: {error}", errno.EINVAL) from error
+
+    return record.get("seq", 0), record.get("hash", "")
 
 
 def continue_packed(path: str, key: SigningKey | None) -> tuple[Tail, Sealer | None]:
@@ -170,26 +232,61 @@ def pack_segment(path: str) -> str:
     Raises:
         AuditError: it cannot be read, or the compressed file cannot be written.
     """
-    zstd, packed = load_zstd(), path + PACKED
+    packed = path + PACKED
     unfinished = packed + _UNFINISHED
     try:
-        with Path(path).open("rb") as plain:
-            mode = os.fstat(plain.fileno()).st_mode & 0o777
-            with zstd.open(unfinished, "wb", level=_LEVEL) as target:
-                while block := plain.read(_BLOCK):
-                    target.write(block)
+        with _open_plain(path) as plain:
+            if Path(packed).exists():
+                _require_same(plain, packed)
+            else:
+                _write_packed(plain, unfinished)
+                Path(unfinished).replace(packed)
 
-        fd = os.open(unfinished, os.O_RDONLY)
-        try:
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-        Path(unfinished).replace(packed)
         Path(path).unlink()
+    except AuditError:
+        raise
     except OSError as error:
         Path(unfinished).unlink(missing_ok=True)
         raise AuditError.of(path, "segment not compressed", error) from error
 
     return packed
+
+
+def _open_plain(path: str) -> BinaryIO:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise AuditError(path, "segment not compressed: it is not a regular file", errno.EINVAL)
+
+    return os.fdopen(fd, "rb")
+
+
+def _write_packed(plain: BinaryIO, path: str) -> None:
+    """Write the compressed bytes of a file to a new one, on the disk when this returns."""
+    Path(path).unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    mode = os.fstat(plain.fileno()).st_mode & 0o777
+    with os.fdopen(os.open(path, flags, mode), "wb") as file:
+        with load_zstd().open(file, "wb", level=_LEVEL) as target:
+            while block := plain.read(_BLOCK):
+                target.write(block)
+
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _require_same(plain: BinaryIO, packed: str) -> None:
+    """Refuse to take a file for a segment whose compressed form is there and differs.
+
+    Raises:
+        AuditError: EEXIST.
+    """
+    why = f"segment not compressed: it differs from {packed}, which is kept"
+    with open_source(packed) as source:
+        try:
+            same = all(plain.read(len(block)) == block for block in source.blocks())
+        except DamagedSource:
+            same = False
+
+    if not same or plain.read(1):
+        raise AuditError(str(plain.name), why, errno.EEXIST)

@@ -110,7 +110,7 @@ class AuditLog:
             about = {**(header or {}), "software": software}
             log = cls(place, processors, (wall, mono), log_id, about, keeping)
             if place.new_segment and place.folder is not None:
-                log._own.begin_segment(place.folder.number)
+                log._own.begin_segment(place.folder.number, resumed=place.tail)
             else:
                 log._own.begin(place.tail)
         except BaseException:

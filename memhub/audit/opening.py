@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,6 @@ from memhub.audit.sink import Durability, FileSink
 from memhub.audit.tail import Tail, read_tail
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from memhub.audit.folder import LogFolder
@@ -84,9 +84,10 @@ def _open_folder(
         folder = LogFolder(path)
         opened.callback(folder.close)
         before = folder.last_packed()
-        sink = FileSink(folder.segment, durability, write=write)
+        sink = FileSink(folder.segment, durability, write=write, flags=os.O_NOFOLLOW)
         opened.callback(sink.close)
         if before is None:
+            folder.check_follows(sink.path)
             tail = read_tail(sink.fd, sink.path)
             sealer = _find_sealer(sink, tail, key)
         else:

@@ -53,17 +53,24 @@ class OwnRecords:
 
         self._writer.append(())
 
-    def begin_segment(self, number: int, rows: Iterable[Mapping[str, Any]] = ()) -> None:
+    def begin_segment(
+        self, number: int, rows: Iterable[Mapping[str, Any]] = (), *, resumed: Tail | None = None
+    ) -> None:
         """Begin a segment that goes on where the one before ended, and flush.
 
         Args:
             number: its number.
             rows: what follows the first record.
+            resumed: where the segment before ends, if another process wrote that.
         """
         sealer = self._writer.sealer
         tree = {} if sealer is None else {"tree": sealer.tree_hashes()}
         identity = self._identity(continued=False)
         self._record("log.segment", {**identity, "segment": number, **tree})
+        if resumed is not None:
+            again = {**self._identity(continued=True), "clean": resumed.closed}
+            self._record("log.resume", again)
+
         self._writer.append(rows)
 
     def end_segment(self, following: int) -> None:

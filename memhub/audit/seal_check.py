@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.checkpoint import Checkpoint
 from memhub.audit.damage import Fault
@@ -14,6 +14,12 @@ from memhub.audit.signed_note import open_note, split_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+#: What a seal holds, beside its place in the chain.
+_MEMBERS: Final = frozenset(
+    {"v", "seq", "prev", "event", "wall_ns", "mono_ns", "count", "checkpoint", "hash"}
+)
 
 
 class SealFault(Exception):
@@ -99,6 +105,7 @@ class SealCheck:
             whether it holds; `fault` says why not.
         """
         try:
+            self._check_members(record)
             checkpoint = self._open(record.get("checkpoint"))
             self._check(checkpoint, before)
         except SealFault as fault:
@@ -109,6 +116,13 @@ class SealCheck:
         self.size, self.seal_seq = before, before + 1
 
         return True
+
+    def _check_members(self, record: dict[str, Any]) -> None:
+        """Refuse what nobody has signed beside the checkpoint; clocks are all that may be there."""
+        others = sorted(record.keys() - _MEMBERS)
+        if others:
+            what = ", ".join(sorted(_MEMBERS))
+            raise SealFault(what, show_value(others[0]), "the seal has a member that none has")
 
     def _open(self, note: object) -> Checkpoint:
         if not isinstance(note, str):

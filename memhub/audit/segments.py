@@ -60,23 +60,30 @@ def segment_path(folder: str | os.PathLike[str], number: int) -> str:
     return str(Path(folder) / f"{number:08}.jsonl")
 
 
-def list_segments(folder: str | os.PathLike[str]) -> list[Segment]:
-    """The segments of a folder, oldest first; of two forms of one the one that is not compressed.
+def list_segments(folder: str | os.PathLike[str], *, links: bool = True) -> list[Segment]:
+    """The segments of a folder, oldest first; of two forms of one the compressed one.
+
+    Only regular files are segments.
+
+    Args:
+        folder: the folder.
+        links: whether symbolic links to such files are too.
 
     Raises:
         AuditError: the folder cannot be read.
     """
     found: dict[int, Segment] = {}
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - names are enough
+        with os.scandir(folder) as entries:
+            names = sorted(it.name for it in entries if it.is_file(follow_symlinks=links))
     except OSError as error:
         raise AuditError.of(os.fspath(folder), "audit log not read", error) from error
 
-    for name in sorted(names, reverse=True):
+    for name in names:
         parts = _NAME.fullmatch(name)
         if parts is not None:
             number = int(parts[1])
-            # in this order a name without an ending comes last
+            # in this order a name with an ending comes last
             found[number] = Segment(number, str(Path(folder) / name), parts[2] is not None)
 
     return [found[number] for number in sorted(found)]

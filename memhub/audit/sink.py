@@ -34,6 +34,7 @@ class FileSink:
         path: the file; created, readable by its group, if it does not exist.
         durability: what `append` waits for.
         write: `os.write`, or what a test puts in its place.
+        flags: of open(2), further ones.
 
     Attributes:
         size: bytes that `append` has written successfully.
@@ -48,6 +49,7 @@ class FileSink:
         durability: Durability = "os",
         *,
         write: Callable[[int, bytes], int] = os.write,
+        flags: int = 0,
     ) -> None:
         if durability not in ("os", "disk"):
             raise ValueError(f"durability {durability!r} is neither 'os' nor 'disk'")
@@ -57,7 +59,7 @@ class FileSink:
         self._disk = durability == "disk"
         self._write = write
         self._ragged = False
-        self.fd = _open(self.path)
+        self.fd = _open(self.path, flags)
         self.size = os.fstat(self.fd).st_size
         self._place = Place(self.path, self.fd, 0 if self._disk else LOOK_EVERY_NS)
         if self._disk:
@@ -127,19 +129,14 @@ class FileSink:
         return FileSink(self.path, self._durability, write=self._write)
 
     def open_beside(self, path: str) -> FileSink:
-        """Open another file in the same way, which is empty then.
+        """Begin another file in the same way, where nothing is yet.
 
         Raises:
-            AuditError: as for a new sink.
+            AuditError: as for a new sink; EEXIST: something is there.
         """
-        sink = FileSink(path, self._durability, write=self._write)
-        try:
-            sink.cut(0)
-        except AuditError:
-            sink.close()
-            raise
+        flags = os.O_EXCL | os.O_NOFOLLOW
 
-        return sink
+        return FileSink(path, self._durability, write=self._write, flags=flags)
 
     def discard(self) -> None:
         """Close the file and take it away."""
@@ -189,14 +186,14 @@ class FileSink:
             raise AuditError.of(self.path, "directory not synced", error) from error
 
 
-def _open(path: str) -> int:
+def _open(path: str, flags: int) -> int:
     """Open and lock the file that the path leads to, also after the lock was taken.
 
     Between opening and locking another process may have renamed the file and let go of it. Its
     lock says nothing about the file that is now at the path.
     """
     for _ in range(_OPENINGS):
-        fd = _open_locked(path)
+        fd = _open_locked(path, flags)
         if leads_to(path, fd):
             return fd
 
@@ -205,9 +202,9 @@ def _open(path: str) -> int:
     raise AuditError(path, "the file was replaced whenever it was opened", errno.EBUSY)
 
 
-def _open_locked(path: str) -> int:
+def _open_locked(path: str, flags: int) -> int:
     try:
-        fd = os.open(path, _FLAGS, 0o640)
+        fd = os.open(path, _FLAGS | flags, 0o640)
     except OSError as error:
         raise AuditError.of(path, "audit log not opened", error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.chain_walk import ChainWalk
@@ -106,8 +107,18 @@ class SoundLog:
             raise AuditError(source.name, f"line {number} is not a record: {error}") from error
 
     def _check(self, walk: ChainWalk) -> None:
-        if walk.broken is not None:
-            raise DamagedLog(self.name, f"broken after {walk.records} records: {walk.broken}")
+        broken = walk.broken
+        if broken is None:
+            return
+
+        first, offset = self._start.files[0], self._start.offset
+        after = f"{walk.records} records" if walk.first_seq == 1 else f"record {walk.seq}"
+        if offset and broken.file in (None, first):
+            # it was counted from where reading began
+            lines = broken.line + _count_lines(first, offset)
+            broken = replace(broken, line=lines, offset=broken.offset + offset)
+
+        raise DamagedLog(self.name, f"broken after {after}: {broken}")
 
     def _end(self, walk: ChainWalk, *, in_use: bool) -> None:
         walk.finish(in_use=in_use)
@@ -117,3 +128,16 @@ class SoundLog:
             self.torn = f"{walk.broken}; it is left out"
         else:
             self.torn = str(walk.broken)
+
+
+def _count_lines(path: str, size: int) -> int:
+    """How many lines the first bytes of a file have."""
+    count = 0
+    with open_source(path) as source:
+        for block in source.blocks():
+            count += block[:size].count(b"\n")
+            size -= len(block)
+            if size <= 0:
+                break
+
+    return count

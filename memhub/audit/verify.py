@@ -149,6 +149,9 @@ def _make_verdict(walk: ChainWalk, name: str, size: int) -> Verdict:
                 "killed, or cut back to this seal"
             )
 
+    if walk.broken is None and walk.goes_on_in is not None:
+        notes.append(f"the log goes on in segment {walk.goes_on_in}, which is not here")
+
     at = walk.head_seq
     if at is not None and at < walk.seq:
         notes.append(f"the head given is line {at}; {walk.seq} are in the chain")

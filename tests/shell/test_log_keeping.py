@@ -57,6 +57,14 @@ async def change(handle: Handle, times: int) -> None:
         await handle.set_range(0xF0000000, 1 << 20, flags, owner="x")
 
 
+def put_in_the_way(folder: Path) -> None:
+    (folder / "00000002.jsonl").write_text("in the way")
+
+
+def move(folder: Path, name: str) -> None:
+    folder.rename(folder.with_name(name))
+
+
 def is_sealed(folder: Path, times: int) -> bool:
     return events(folder).count("log.seal") == times
 
@@ -152,6 +160,41 @@ async def test_a_rotation_that_fails_is_tried_again_and_requests_go_on(folder: P
 
     assert verify(folder).ok
     assert events(folder).count("request.set") == 63
+
+
+async def test_seals_go_on_while_a_rotation_fails_and_it_is_told_once(folder: Path) -> None:
+    clock = ManualClock(wall_ns=1_700_000_000_000_000_000, mono_ns=5_000_000_000)
+    told: list[str] = []
+    keeping = Keeping(max_bytes=20_000, seal_every=5.0)
+    with AuditLog.open(f"{folder}/", keeping=keeping, key=KEY) as log:
+        async with opened(log, clock) as (hub, handle):
+            assert hub.log_keeper is not None
+            hub.log_keeper.report = told.append
+            put_in_the_way(folder)
+            await change(handle, 60)
+            await until(lambda: bool(told))
+            for seals in (1, 2, 3):
+                await change(handle, 1)
+                await anyio.wait_all_tasks_blocked()
+                clock.advance(5.0)
+                await until(partial(is_sealed, folder / "00000001.jsonl", seals))
+
+    assert len(told) == 1
+    assert "00000002.jsonl" in told[0]
+
+
+async def test_a_folder_that_is_moved_away_for_a_moment_ends_nothing(folder: Path) -> None:
+    with AuditLog.open(f"{folder}/", keeping=Keeping(max_bytes=20_000)) as log:
+        async with opened(log) as (hub, handle):
+            assert hub.log_keeper is not None
+            move(folder, "away")
+            hub.log_keeper._ended.set()
+            await anyio.wait_all_tasks_blocked()
+            assert hub.log_keeper.failure is not None
+            move(folder.with_name("away"), folder.name)
+            await change(handle, 60)
+
+    assert verify(folder).ok
 
 
 async def test_a_batch_of_looks_is_not_torn_apart(folder: Path) -> None:

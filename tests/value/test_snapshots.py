@@ -127,8 +127,12 @@ def test_what_is_read_is_checked(tmp_path: Path) -> None:
     path.write_bytes(b"".join(lines))
 
     assert state_at(path, count - 3, arches=ARCHES).seq == count - 3
-    with pytest.raises(DamagedLog):
+    with pytest.raises(DamagedLog) as caught:
         state_at(path, count, arches=ARCHES)
+
+    broken = verify(path).broken
+    assert broken is not None
+    assert str(broken) in str(caught.value)
 
 
 @pytest.mark.parametrize("form", ["gzip", "binary", "cut line"])
