@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from memhub.analysis import line_shapes
 from memhub.config import ImportRefused, import_dump
 from source_rules import Source, sources
 
@@ -46,6 +47,19 @@ def compiled() -> dict[str, re.Pattern[Any]]:
             for index, pattern in enumerate(value if isinstance(value, tuple) else (value,)):
                 if isinstance(pattern, re.Pattern):
                     found[f"{source.module}.{name}.{index}"] = pattern
+
+    # made of a record's fields; one has every kind of them
+    fields = [
+        "wall_ns",
+        "mono_ns",
+        "machine",
+        "owner",
+        "errno",
+        "slots",
+        "after_base",
+        "attributes",
+    ]
+    found["memhub.analysis.line_shapes"] = line_shapes._pattern(fields)
 
     return found
 

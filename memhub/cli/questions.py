@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,8 @@ QUESTIONS: Final = {
 }
 
 _SIDES: Final = ("machine", "owner", "process", "time")
+_MEMORY: Final = re.compile(r"[1-9]\d{0,8} ?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|min|h)")
 _UNITS: Final = {"ms": 1_000_000, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 _MOST: Final = (1 << 63) - 1
 
@@ -250,9 +253,7 @@ def _pack(chosen: argparse.Namespace) -> int:
 
 def _memory(text: str) -> str:
     """A size as DuckDB takes it."""
-    import re
-
-    if not re.fullmatch(r"[1-9]\d{0,8} ?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)", text, re.IGNORECASE):
+    if not _MEMORY.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is not a size such as 512MB or 4GB")
 
     return text
@@ -260,9 +261,7 @@ def _memory(text: str) -> str:
 
 def _duration(text: str) -> int:
     """A length of time in nanoseconds."""
-    import re
-
-    parts = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|min|h)", text)
+    parts = _DURATION.fullmatch(text)
     if parts is None or float(parts[1]) <= 0:
         raise ArgumentTypeError(f"{text!r} is not a length of time such as 500ms, 10s or 5min")
 

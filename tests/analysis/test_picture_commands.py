@@ -64,7 +64,7 @@ def test_a_report_is_one_file(
     assert done.code == 0
     # A path has no place where it could be folded
     assert [it for it in said if cells(it) > 80 and str(out) not in it] == []
-    assert f"{len(page.data['figures'])} pictures" in done.out
+    assert f"{len(page.data['figures'])} pictures" in " ".join(done.out.split())
     assert "1 of 6 machines are drawn" in " ".join(done.err.split())
     assert {it["machine"] for it in page.figure("timeline-0")["marks"]} == {"k6"}
 
