@@ -32,7 +32,7 @@ def hostile_log(write: Write) -> Path:
     """A log whose machines, processes, owners and reasons are somebody's attack."""
     records = []
     for place, text in enumerate(HOSTILE):
-        at, who = float(place), (text, place + 1)
+        at, who = 3600.0 * place, (text, place + 1)
         new = (0xD0000000, 0x1000000, WC, text[:8])
         mine = {"machine": text}
         records += [

@@ -110,7 +110,10 @@
     if (record.slots.length) {
       const list = make("ul");
       record.slots.forEach((text) => list.append(make("li", text)));
-      article.append(list);
+      const few = record.slots.length <= 8;
+      const box = few ? list : make("details");
+      if (!few) box.append(make("summary", `${record.slots.length} slots`), list);
+      article.append(box);
     }
     const details = make("details");
     details.append(make("summary", "All members"));

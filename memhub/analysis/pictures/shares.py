@@ -74,15 +74,17 @@ def share(
     if all_or_none:
         rest = table["all"] > limits.marks
 
-    for key, rows in _by_machine(_sums(table.filter(rest), groups, span, limits)).items():
+    # Signs of points in time need more room than bars
+    steps = limits.steps // 2 if all_or_none else limits.steps
+    for key, rows in _by_machine(_sums(table.filter(rest), groups, span, steps)).items():
         found[key] = Share(found[key].rows, tuple(rows))
 
     return found
 
 
-def _sums(rest: Table, groups: Sequence[str], span: tuple[int, int], limits: Limits) -> Table:
+def _sums(rest: Table, groups: Sequence[str], span: tuple[int, int], steps: int) -> Table:
     low, high = span
-    step = (high - low) // limits.steps + 1
+    step = (high - low) // steps + 1
     rest = rest.mutate(step=((rest.since_ns - low) // step).cast("int64"))
     sums = rest.group_by("log", "machine", *groups, "step").agg(
         amount=rest.count(),

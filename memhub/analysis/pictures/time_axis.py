@@ -83,9 +83,11 @@ class TimeAxis:
             tickCount=8,
             format=_FORMATS if dated else alt.Undefined,
         )
-        window = [alt.ExprRef("left"), alt.ExprRef("right")]
-        kind = {"type": "utc"} if dated else {"type": "linear"}
-        scale = alt.Scale(domain=window, nice=False, zero=False, **kind)
+        # A domain that is one expression is not read as dates by Vega-Lite
+        window = alt.ExprRef("[left, right]")
+        scale = alt.Scale(domain=window, nice=False, zero=False, type="linear")
+        if dated:
+            scale = alt.Scale(domain=window, nice=False, type="utc")
 
         return alt.X(field, type="temporal" if dated else "quantitative", axis=axis, scale=scale,
                      **more)  # fmt: skip

@@ -32,7 +32,7 @@ _HIGH: Final = 17
 _SEEN: Final = "(scale('x', min(datum.until, right)) - scale('x', max(datum.since, left)))"
 
 #: The label, cut where it does not fit; the short one where that is too narrow; or none.
-_LABEL: Final = f"{_SEEN} > 62 ? datum.label : {_SEEN} > 24 ? datum.short : ''"
+_LABEL: Final = f"{_SEEN} > 62 ? datum.label : {_SEEN} > 32 ? datum.short : ''"
 
 
 class TimelineLayers:
@@ -146,10 +146,12 @@ class TimelineLayers:
         chart = picked(
             self._sheet.chart("marks", [{name: row[name] for name in names} for row in rows])
         )
-        frame = chart.mark_bar(
+        frame = chart.transform_filter("datum.until > datum.since").mark_bar(
             height=STEP - 3, fill="transparent", stroke=INK, strokeWidth=2.5, clip=True
         )
-        ring = chart.mark_point(shape="circle", size=420, color=INK, strokeWidth=2.5, clip=True)
+        ring = chart.transform_filter("datum.until == datum.since").mark_point(
+            shape="circle", size=420, color=INK, strokeWidth=2.5, clip=True
+        )
 
         return [self._spread(frame), self._placed(ring)]
 
