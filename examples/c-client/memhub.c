@@ -282,7 +282,13 @@ struct field {
 #define NUMBER(n) ((struct field){.number = (n)})
 #define OPTION(n, there) ((struct field){.number = (n), .length = (there)})
 #define BYTES(data, count) ((struct field){.bytes = (data), .length = (count)})
-#define TEXT(text) BYTES((text), strlen(text))
+#define TEXT(text) text_field(text)
+
+/* A text without its NUL. NULL is the empty text. */
+static struct field text_field(const char *text)
+{
+    return BYTES(text, text != NULL ? strlen(text) : 0);
+}
 
 static const char *kinds_of(uint16_t type)
 {
@@ -1602,9 +1608,8 @@ const char *memhub_ending(const memhub *hub)
 /* Send HELLO, and wait for the answer. */
 static int greet(memhub *hub, const struct memhub_options *options, int64_t deadline)
 {
-    const char *label = options->label != NULL ? options->label : "";
     struct field fields[] = {NUMBER(MAGIC), NUMBER(1), NUMBER(1), NUMBER(options->model),
-        NUMBER(0), NUMBER(hub->asked), TEXT(label),
+        NUMBER(0), NUMBER(hub->asked), TEXT(options->label),
         BYTES(options->token, options->token_length)};
     int code = options->model > MEMHUB_MODEL_ILP32
         ? MEMHUB_EINVAL
@@ -1668,6 +1673,10 @@ int memhub_attach(memhub *hub, int fd, const struct memhub_options *options)
         close(fd);
         return set_last(hub, MEMHUB_EISCONN, false, "already connected");
     }
+    if (options->token == NULL && options->token_length > 0) {
+        close(fd);
+        return set_last(hub, MEMHUB_EINVAL, false, "the token is NULL, and its length is not 0");
+    }
     return attach(hub, fd, options, begin(hub, options));
 }
 
@@ -1726,23 +1735,76 @@ static int connect_unix(memhub *hub, const char *path, int64_t deadline, int *fd
     return no_connection(hub, path, host);
 }
 
-static int connect_tcp(memhub *hub, const char *address, int64_t deadline, int *fd)
-{
-    const char *colon = strrchr(address, ':');
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    char host[256];
-    size_t length = colon != NULL ? (size_t)(colon - address) : 0;
-    int code, error = EIO, one = 1;
+/* Where to connect. `host` is "" for a Unix socket. */
+struct place {
+    const char *text, *path;
+    char host[256], port[6];
+};
 
-    if (colon != NULL && length >= 2 && address[0] == '[' && colon[-1] == ']') {
-        address++;
+/* Refuse an address before anything is done with it. */
+static int refuse_address(memhub *hub, const char *address, const char *rule)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "\"%.150s\" is not an address: %s", address, rule);
+    return set_last(hub, MEMHUB_EINVAL, false, text);
+}
+
+/* Checked here, as getaddrinfo() takes a number modulo 65536, which is another service's port. */
+static bool copy_port(const char *digits, char port[6])
+{
+    size_t length = strlen(digits);
+    unsigned long number = strtoul(digits, NULL, 10);
+
+    if (length > 5 || strspn(digits, "0123456789") != length || number < 1 || number > 65535)
+        return false;
+    memcpy(port, digits, length + 1);
+    return true;
+}
+
+/* Take HOST:PORT apart. */
+static int parse_tcp(memhub *hub, struct place *place)
+{
+    const char *host = place->text + 4, *colon = strrchr(host, ':');
+    size_t length = colon != NULL ? (size_t)(colon - host) : 0;
+
+    if (length >= 2 && host[0] == '[' && colon[-1] == ']') {
+        host++;
         length -= 2;
     }
-    if (colon == NULL || length == 0 || length >= sizeof(host) || colon[1] == '\0')
-        return set_last(hub, MEMHUB_EINVAL, false, "an address of TCP is tcp:HOST:PORT");
-    memcpy(host, address, length);
-    host[length] = '\0';
-    code = getaddrinfo(host, colon + 1, &hints, &found);
+    if (length == 0)
+        return refuse_address(hub, place->text, "one of TCP is tcp:HOST:PORT");
+    if (length >= sizeof(place->host))
+        return refuse_address(hub, place->text, "a host has at most 255 bytes");
+    if (!copy_port(colon + 1, place->port))
+        return refuse_address(hub, place->text, "a port is a decimal number from 1 to 65535");
+    memcpy(place->host, host, length);
+    place->host[length] = '\0';
+    return 0;
+}
+
+static int parse_address(memhub *hub, const char *address, struct place *place)
+{
+    *place = (struct place){.text = address, .path = address};
+    if (address == NULL)
+        return set_last(hub, MEMHUB_EINVAL, false, "the address is NULL");
+    if (address[0] == '\0')
+        return set_last(hub, MEMHUB_EINVAL, false, "the address is empty");
+    if (strncmp(address, "tcp:", 4) == 0)
+        return parse_tcp(hub, place);
+    if (strncmp(address, "unix:", 5) == 0)
+        place->path += 5;
+    if (place->path[0] == '\0')
+        return refuse_address(hub, address, "the path is empty");
+    return 0;
+}
+
+static int connect_tcp(memhub *hub, const struct place *place, int64_t deadline, int *fd)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    int code, error = EIO, one = 1;
+
+    code = getaddrinfo(place->host, place->port, &hints, &found);
     if (code != 0)
         return set_last(hub, MEMHUB_EHOSTUNREACH, code == EAI_AGAIN, gai_strerror(code));
     *fd = -1;
@@ -1756,13 +1818,14 @@ static int connect_tcp(memhub *hub, const char *address, int64_t deadline, int *
     }
     freeaddrinfo(found);
     if (*fd < 0)
-        return no_connection(hub, address, error);
+        return no_connection(hub, place->text + 4, error);
     setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     return 0;
 }
 
 int memhub_connect(memhub *hub, const char *address, const struct memhub_options *options)
 {
+    struct place place;
     int64_t deadline;
     int fd = -1, code;
 
@@ -1770,12 +1833,14 @@ int memhub_connect(memhub *hub, const char *address, const struct memhub_options
         options = &no_options;
     if (hub->fd >= 0)
         return set_last(hub, MEMHUB_EISCONN, false, "already connected");
+    code = parse_address(hub, address, &place);
+    if (code != 0)
+        return code;
+    if (options->token == NULL && options->token_length > 0)
+        return set_last(hub, MEMHUB_EINVAL, false, "the token is NULL, and its length is not 0");
     deadline = begin(hub, options);
-    if (strncmp(address, "tcp:", 4) == 0)
-        code = connect_tcp(hub, address + 4, deadline, &fd);
-    else
-        code = connect_unix(
-            hub, strncmp(address, "unix:", 5) == 0 ? address + 5 : address, deadline, &fd);
+    code = place.host[0] != '\0' ? connect_tcp(hub, &place, deadline, &fd)
+                                 : connect_unix(hub, place.path, deadline, &fd);
     if (code != 0)
         return code;
     return attach(hub, fd, options, deadline);
@@ -1783,7 +1848,7 @@ int memhub_connect(memhub *hub, const char *address, const struct memhub_options
 
 int memhub_goodbye(memhub *hub, uint32_t timeout_ms, const char *reason)
 {
-    struct field fields[] = {NUMBER(timeout_ms), TEXT(reason != NULL ? reason : "")};
+    struct field fields[] = {NUMBER(timeout_ms), TEXT(reason)};
     int64_t deadline = deadline_of(timeout_ms);
     int code;
 
@@ -1854,6 +1919,8 @@ int memhub_start_open(memhub *hub, struct memhub_call *call, const char *path, u
     struct field fields[] = {NUMBER(flags), NUMBER(model), TEXT(path)};
 
     memset(handle, 0, sizeof(*handle));
+    if (path == NULL)
+        return refuse(hub, call, MEMHUB_EINVAL, "the path is NULL");
     if (flags > 7 || model > MEMHUB_MODEL_ILP32)
         return refuse(hub, call, MEMHUB_EINVAL, "flags or data model that are not defined");
     return start(hub, call, OPEN, OPENED, fields, (struct target){.result = handle});
@@ -2454,9 +2521,13 @@ static const char *skip_value(const char *at)
 /* Where the value of a member of the object begins, or NULL. */
 static const char *find_member(const char *json, const char *member)
 {
-    size_t length = strlen(member);
-    const char *at = skip_space(json);
+    size_t length;
+    const char *at;
 
+    if (json == NULL || member == NULL)
+        return NULL;
+    length = strlen(member);
+    at = skip_space(json);
     if (*at != '{')
         return NULL;
     do {

@@ -167,8 +167,9 @@ typedef struct memhub memhub;
 
 /* How to connect. All zeros (or NULL in place of it) is what is meant by "unless set". */
 struct memhub_options {
-    const char *label;    /* this program's name, for people */
-    const void *token;    /* over TCP: the bare token, without its name */
+    const char *label;    /* this program's name, for people; NULL is "" */
+    const void *token;    /* over TCP: the bare token, without its name. NULL is none: with a
+                           * `token_length` it is EINVAL */
     size_t token_length;
     uint16_t model;       /* MEMHUB_MODEL_*; the machine's own unless set */
     bool plain;           /* ask for `features` only; unless set, for all */
@@ -211,7 +212,8 @@ void memhub_free(memhub *hub);
 
 /*
  * Connect and greet. The address is "unix:PATH", a path, or "tcp:HOST:PORT" (an IPv6 HOST in
- * brackets). TLS is not built in: see memhub_attach(). EAGAIN and every error with `again` may be
+ * brackets, PORT decimal from 1 to 65535). Anything else, also "" and NULL, is EINVAL, and nothing
+ * is sent. TLS is not built in: see memhub_attach(). EAGAIN and every error with `again` may be
  * tried again later; EACCES and EOPNOTSUPP would be answered again.
  */
 int memhub_connect(memhub *hub, const char *address, const struct memhub_options *options);
@@ -224,7 +226,8 @@ int memhub_attach(memhub *hub, int fd, const struct memhub_options *options);
 
 /*
  * End in order: send GOODBYE, take the answers of what is in flight, and wait until the service
- * closes, `timeout_ms` at most (ETIMEDOUT). The descriptor is closed in any case.
+ * closes, `timeout_ms` at most (ETIMEDOUT). The descriptor is closed in any case. A `reason` of
+ * NULL is "".
  */
 int memhub_goodbye(memhub *hub, uint32_t timeout_ms, const char *reason);
 
@@ -322,7 +325,7 @@ struct memhub_handle {
     char machine[128]; /* cut to fit */
 };
 
-/* `path` is "/dev/mem" or "/dev/kmem", or "MACHINE:" and one of them. */
+/* `path` is "/dev/mem" or "/dev/kmem", or "MACHINE:" and one of them. NULL is EINVAL. */
 int memhub_open(memhub *hub, const char *path, unsigned flags, struct memhub_handle *handle);
 int memhub_start_open(memhub *hub, struct memhub_call *call, const char *path, unsigned flags,
     unsigned model, struct memhub_handle *handle);
@@ -438,7 +441,7 @@ int memhub_wait_free(memhub *hub, const struct memhub_handle *handle, uint64_t b
 int memhub_start_wait_free(memhub *hub, struct memhub_call *call,
     const struct memhub_handle *handle, uint64_t base, uint64_t length, uint32_t wait_ms);
 
-/* End other processes' claims; `*ended` (may be NULL) is how many. */
+/* End other processes' claims; `*ended` (may be NULL) is how many. A `reason` of NULL is "". */
 int memhub_break(memhub *hub, const struct memhub_handle *handle, uint64_t base, uint64_t length,
     uint64_t fence, const char *reason, uint64_t *ended);
 int memhub_start_break(memhub *hub, struct memhub_call *call, const struct memhub_handle *handle,
@@ -449,7 +452,7 @@ int memhub_explain(memhub *hub, const struct memhub_handle *handle, uint64_t add
     char **json, size_t *length);
 int memhub_start_explain(memhub *hub, struct memhub_call *call,
     const struct memhub_handle *handle, uint64_t address, char **json, size_t *length);
-/* `what` and `machine` may be "" for all. */
+/* `what` and `machine` may be "" or NULL for all. */
 int memhub_report(memhub *hub, const char *what, const char *machine, char **json,
     size_t *length);
 int memhub_start_report(memhub *hub, struct memhub_call *call, const char *what,
@@ -470,9 +473,9 @@ struct memhub_event {
 };
 
 /*
- * Ask for events of a range (`length` 0: all) of a machine ("": all). `queue` is how many the
- * service keeps for a slow reader; 0 lets it choose. `options` is 0 or MEMHUB_SUBSCRIBE_REFUSED
- * (EOPNOTSUPP without its feature).
+ * Ask for events of a range (`length` 0: all) of a machine ("" or NULL: all). `queue` is how many
+ * the service keeps for a slow reader; 0 lets it choose. `options` is 0 or
+ * MEMHUB_SUBSCRIBE_REFUSED (EOPNOTSUPP without its feature).
  */
 int memhub_subscribe(memhub *hub, const char *machine, uint64_t base, uint64_t length,
     uint32_t queue, uint32_t options, uint32_t *subscription);
@@ -490,6 +493,7 @@ bool memhub_next_event(memhub *hub, struct memhub_event *event, uint32_t timeout
 /*
  * A member of a JSON object, such as `detail` of an event: of the object itself, not of those
  * inside it. True if it is there and is a number, or a string of digits, from 0 to 2^64-1.
+ * False also if `json` or `member` is NULL, here and below.
  */
 bool memhub_json_u64(const char *json, const char *member, uint64_t *value);
 

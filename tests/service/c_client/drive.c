@@ -24,8 +24,11 @@ static struct memhub_map map = {.fd = -1};
 static char *words[16];
 static size_t word_count;
 
+/* "-" and what is missing are the empty text, "NULL" is NULL. */
 static const char *word(size_t at)
 {
+    if (at < word_count && strcmp(words[at], "NULL") == 0)
+        return NULL;
     return at < word_count && strcmp(words[at], "-") != 0 ? words[at] : "";
 }
 
@@ -163,8 +166,9 @@ static struct mem_range_desc desc_of(size_t at)
 /* connect ADDRESS LABEL TOKEN [FEATURES [MODEL]] */
 static void do_connect(void)
 {
-    struct memhub_options options = {.label = word(2), .token = word(3),
-        .token_length = strlen(word(3)), .plain = word_count > 4,
+    const char *token = word(3);
+    struct memhub_options options = {.label = word(2), .token = token,
+        .token_length = token != NULL ? strlen(token) : 1, .plain = word_count > 4,
         .features = (uint32_t)number(4), .model = (uint16_t)number(5), .timeout_ms = 20000,
         .event_limit = 8};
     const struct memhub_welcome *welcome = memhub_welcomed(hub);
@@ -454,6 +458,16 @@ static void do_pipeline(void)
     free(pairs);
 }
 
+/* json TEXT MEMBER: whether the member is there as a number and as a string */
+static void do_member(void)
+{
+    uint64_t value;
+    char text[32];
+
+    printf("{\"code\": 0, \"found\": [%d, %d]", memhub_json_u64(word(1), word(2), &value),
+        memhub_json_string(word(1), word(2), text, sizeof(text)));
+}
+
 /* start-claim CALL HANDLE BASE LENGTH LEASE WAIT */
 static void do_start_claim(void)
 {
@@ -495,7 +509,7 @@ static void do_ping(void)
 
 static void do_goodbye(void)
 {
-    say(memhub_goodbye(hub, (uint32_t)number(1), "the test is over"));
+    say(memhub_goodbye(hub, (uint32_t)number(1), word_count > 2 ? word(2) : "the test is over"));
     printf(", \"in_flight\": %" PRIu32, memhub_in_flight(hub));
 }
 
@@ -543,6 +557,7 @@ static const struct command {
     {"break", do_break},
     {"explain", do_json},
     {"report", do_json},
+    {"json", do_member},
     {"subscribe", do_subscribe},
     {"unsubscribe", do_unsubscribe},
     {"event", do_event},
