@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub serve`."""
     parser.add_argument("config", metavar="CONFIG", help="the TOML file")
-    parser.add_argument("--log", metavar="PATH", help="the audit log, likewise")
+    parser.add_argument("--log", metavar="PATH", help="the audit log, instead of the file's own")
     parser.add_argument(
         "--restore", metavar="LOG", help="begin with the tables that this audit log ends with"
     )
@@ -56,7 +56,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that `serve_machines` reads, but for the log."""
-    parser.add_argument("--socket", metavar="PATH", type=Path, help="instead of the file's own")
+    parser.add_argument(
+        "--socket", metavar="PATH", type=Path, help="the socket, instead of the file's own"
+    )
     parser.add_argument(
         "--backend", choices=BACKENDS, default="asyncio", help="the event loop (asyncio)"
     )

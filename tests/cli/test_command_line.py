@@ -61,6 +61,14 @@ def test_the_paragraphs_of_a_description_stay_apart(run: Run) -> None:
     assert "\n\nexit codes: " in run("read", "--help").out
 
 
+def test_the_options_of_serve_say_what_they_replace(run: Run) -> None:
+    text = " ".join(run("serve", "--help").out.split())
+
+    assert "the audit log, instead of the file's own" in text
+    assert "the socket, instead of the file's own" in text
+    assert "likewise" not in text
+
+
 # The demo
 
 
