@@ -21,7 +21,7 @@ Machines
   rows            facts to rows and back             rebuild      machines from records
   travel, states  the machines at a moment           blame, diff  why, and what differs
   restore         what a hub begins with that goes on where a log ended
-schema, fields, chain, failure                       what all of these share
+schema, fields, chain, failure, new_file             what all of these share
 """
 
 from __future__ import annotations

@@ -11,13 +11,12 @@ import errno
 import os
 import re
 import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.failure import AuditError
+from memhub.audit.new_file import write_new_file
 from memhub.audit.seal_text import SealError, decode_base64, encode_base64, find_control, quote
 from memhub.escape import is_visible
 
@@ -46,6 +45,11 @@ def _ed25519() -> ModuleType:
         ) from None
 
     return ed25519
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text is, or has in it, what a signing key begins with; it is not to be shown."""
+    return _PRIVATE.rstrip("+") in text
 
 
 def is_key_name(name: str) -> bool:
@@ -86,8 +90,12 @@ class VerifierKey:
         """The key that a text stands for.
 
         Raises:
-            SealError: the text is malformed, its id is another key's, or it is no Ed25519 key.
+            SealError: the text is malformed, its id is another key's, it is no Ed25519 key, or it
+                is a signing key, of which nothing is shown.
         """
+        if holds_secret(text):
+            raise SealError("this is a signing key; its verifier key is wanted")
+
         name, key_id, key = _parse_fields(text, "verifier key", shown=quote(text))
         found = cls(name, key)
         if f"{found.key_id:08x}" != key_id:
@@ -294,24 +302,4 @@ def write_signing_key(path: str | os.PathLike[str], key: SigningKey) -> None:
         AuditError: something is there already (EEXIST), or it cannot be written (errno of the
             host); nothing is left behind.
     """
-    text = f"{key.text()}\n".encode()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        fd = os.open(path, flags, 0o600)
-    except OSError as error:
-        raise AuditError.of(path, "signing key not written", error) from None
-
-    try:
-        with os.fdopen(fd, "wb") as file:
-            os.fchmod(fd, 0o600)  # a umask may have taken the owner's rights too
-            file.write(text)
-            file.flush()
-            os.fsync(fd)
-    except BaseException as error:
-        with suppress(OSError):
-            Path(path).unlink()
-
-        if isinstance(error, OSError):
-            raise AuditError.of(path, "signing key not written", error) from None
-
-        raise
+    write_new_file(path, f"{key.text()}\n".encode(), "signing key", secret=True)

@@ -36,16 +36,41 @@ def parse_verifier_keys(texts: list[str]) -> list[VerifierKey]:
 
 
 def _parse_verifier_key(text: str) -> VerifierKey:
-    from memhub.audit.note_keys import VerifierKey
+    from memhub.audit.note_keys import MAX_KEY_TEXT, VerifierKey, holds_secret
     from memhub.audit.seal_text import SealError
 
+    if not text:
+        raise CommandFailed("--key: it is empty; give a verifier key, NAME+ID+KEY, or its file")
+
+    option = "--key" if holds_secret(text) else f"--key {text}"
     given = text
     try:
         if text.count("+") < 2 or Path(text).exists():
-            given = Path(text).read_text().removesuffix("\n")
+            # a character has up to four bytes
+            data = read_at_most(text, 4 * MAX_KEY_TEXT)
+            given = data.decode().removesuffix("\n")
 
         return VerifierKey.parse(given)
     except OSError as error:
-        raise CommandFailed(f"--key {text}: {error.strerror}") from error
-    except (SealError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"--key {text}: {error}") from error
+        raise CommandFailed(f"{option}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{option}: not UTF-8, so it holds no verifier key") from None
+    except SealError as error:
+        raise CommandFailed(f"{option}: {error}") from error
+
+
+def read_at_most(path: str, most: int) -> bytes:
+    """Read a file that holds something small.
+
+    Args:
+        path: the file.
+        most: how many bytes it may have.
+
+    Returns:
+        its bytes, or the first `most + 1` of them, by which the caller sees that there are more.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return file.read(most + 1)

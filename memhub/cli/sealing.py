@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
-from memhub.cli.keys import parse_verifier_keys
+from memhub.cli.keys import parse_verifier_keys, read_at_most
 from memhub.cli.terminal import late_progress, print_document, print_json, print_line
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def add_sealing_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     prove = verbs.add_parser("prove", help="prove that one record is in a sealed log")
     prove.add_argument("file", metavar="LOG", help="the log")
     prove.add_argument("seq", metavar="SEQ", type=whole_number(1, _MOST_SEQ), help="its seq")
-    prove.add_argument("--out", metavar="FILE", help="instead of standard output")
+    prove.add_argument("--out", metavar="FILE", help="a new file, instead of standard output")
 
     check = verbs.add_parser("check", help="check such a proof, without the log")
     check.add_argument("proof", metavar="PROOF", help="the proof's file, or - for standard input")
@@ -76,6 +75,7 @@ def _keygen(chosen: argparse.Namespace) -> int:
 
 
 def _prove(chosen: argparse.Namespace) -> int:
+    from memhub.audit.new_file import write_new_file
     from memhub.audit.prove import prove_record
 
     with late_progress("read") as tell:
@@ -84,7 +84,7 @@ def _prove(chosen: argparse.Namespace) -> int:
     if chosen.out is None:
         print_document(proof.text().removesuffix("\n"))
     else:
-        Path(chosen.out).write_text(proof.text())
+        write_new_file(chosen.out, proof.text().encode(), "proof")
 
     return 0
 
@@ -93,7 +93,7 @@ def _check(chosen: argparse.Namespace) -> int:
     from memhub.audit.prove import check_proof
 
     keys, proof = parse_verifier_keys(chosen.key), _read_proof(chosen.proof)
-    line = None if chosen.record is None else Path(chosen.record).read_bytes().rstrip(b"\n")
+    line = None if chosen.record is None else _read_record(chosen.record)
     try:
         checkpoint, record = check_proof(proof, keys, line)
     except UnicodeDecodeError as error:
@@ -112,8 +112,25 @@ def _check(chosen: argparse.Namespace) -> int:
 
 
 def _read_proof(path: str) -> InclusionProof:
-    from memhub.audit.tlog_proof import InclusionProof
+    from memhub.audit.tlog_proof import MAX_PROOF, InclusionProof
 
-    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    data = sys.stdin.buffer.read(MAX_PROOF + 1) if path == "-" else _read_small(path, MAX_PROOF)
 
     return InclusionProof.parse(data)
+
+
+def _read_record(path: str) -> bytes:
+    from memhub.audit.line import MAX_LINE
+
+    data = _read_small(path, MAX_LINE)
+    if len(data) > MAX_LINE:
+        raise CommandFailed(f"{path}: a record's line has at most {MAX_LINE} bytes")
+
+    return data.rstrip(b"\n")
+
+
+def _read_small(path: str, most: int) -> bytes:
+    try:
+        return read_at_most(path, most)
+    except OSError as error:
+        raise CommandFailed(f"{path}: {error.strerror}") from error

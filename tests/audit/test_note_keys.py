@@ -109,6 +109,19 @@ def test_a_text_that_is_not_a_signing_key_is_refused_without_being_shown(text: s
     assert caught.value.__cause__ is None
 
 
+def test_a_signing_key_is_not_taken_or_shown_as_a_verifier_key() -> None:
+    for text in (
+        NEUMANN_SECRET,
+        f" {NEUMANN_SECRET}\n",
+        NEUMANN_SECRET[:-4],
+        f"x\n{NEUMANN_SECRET}",
+    ):
+        with pytest.raises(SealError, match="this is a signing key; its verifier key") as caught:
+            VerifierKey.parse(text)
+
+        assert "Neumann" not in str(caught.value)
+
+
 def test_a_secret_shows_in_no_repr_and_leaves_by_no_pickle() -> None:
     key = SigningKey.parse(NEUMANN_SECRET)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +15,6 @@ from memhub.audit import AuditLog
 from memhub.audit.note_keys import load_signing_key
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clirun import Run
 
 
@@ -148,3 +149,80 @@ def test_what_cannot_be_proved_says_why(run: Run, log: Path, tmp_path: Path) -> 
         it.record(event(1))
 
     assert "is not sealed" in run("audit", "prove", plain, "1").err
+
+
+@pytest.mark.parametrize("verb", ["verify", "check"])
+def test_a_signing_key_where_its_verifier_key_is_wanted_is_not_shown(
+    run: Run, log: Path, tmp_path: Path, public: str, verb: str
+) -> None:
+    secret = (tmp_path / "bench.key").read_text().strip()
+    proof = tmp_path / "p.tlog-proof"
+    run("audit", "prove", log, "3", "--out", proof)
+    (tmp_path / "indented.key").write_text(f"\n  {secret}\n")
+    for key in (tmp_path / "bench.key", tmp_path / "indented.key", secret, secret[:60]):
+        code, out, err = run("audit", verb, proof if verb == "check" else log, "--key", key)
+        told = "".join((out + err).split())
+        assert (code, "thisisasigningkey;itsverifierkeyiswanted" in told) == (2, True)
+        assert not any(secret[at : at + 8] in told for at in range(40, len(secret) - 8))
+
+
+def test_an_empty_key_and_one_of_other_bytes_are_named(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "binary.key").write_bytes(bytes(range(128, 256)))
+    code, _, err = run("audit", "verify", log, "--key", "")
+    assert (code, "--key: it is empty" in err) == (2, True)
+
+    code, _, err = run("audit", "verify", log, "--key", tmp_path / "binary.key")
+    assert (code, "codec" in err) == (2, False)
+    assert "binary.key: not UTF-8" in " ".join(err.split())
+
+
+@pytest.fixture
+def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file without end, of which nobody reads all."""
+    zero = Path("/dev/zero")
+    if not zero.exists():
+        pytest.skip("there is no /dev/zero")
+
+    def refuse(path: Path, *_args: object) -> None:
+        raise AssertionError(f"{path} is read without a limit")
+
+    for name in ("read_bytes", "read_text"):
+        monkeypatch.setattr(Path, name, refuse)
+
+    return zero
+
+
+def test_of_a_file_without_end_only_a_part_is_read(
+    run: Run, log: Path, tmp_path: Path, public: str, endless: Path
+) -> None:
+    proof = tmp_path / "p.tlog-proof"
+    assert run("audit", "prove", log, "3", "--out", proof).code == 0
+    for words, why in (
+        (("verify", log, "--key", endless), "a verifier key has at most 4096 characters"),
+        (("check", endless, "--key", public), "a proof has at most"),
+        (("check", proof, "--key", public, "--record", endless), "a record's line has at most"),
+    ):
+        code, _, err = run("audit", *words)
+        assert code in (1, 2)
+        assert why in " ".join(err.split())
+
+
+def test_a_proof_is_written_where_nothing_is_or_not_at_all(
+    run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = log / "00000001.jsonl"
+    kept = segment.read_bytes()
+    for path in (segment, Path(os.devnull), log):
+        code, _, err = run("audit", "prove", log, "3", "--out", path)
+        assert (code, "exists" in err, "Traceback" in err) == (2, True, False)
+
+    assert segment.read_bytes() == kept
+
+    def refuse(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    path = tmp_path / "new.tlog-proof"
+    code, _, err = run("audit", "prove", log, "3", "--out", path)
+    assert (code, "proof not written: No space left" in " ".join(err.split())) == (2, True)
+    assert not path.exists()
