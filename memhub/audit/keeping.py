@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
-from memhub.arguments import take_integers
+from memhub.arguments import show_integer, take_integers
+
+#: The longest time that a segment takes or records wait for a seal, seconds: ten years.
+LONGEST: Final = 3650 * 86400
+
+
+def wrong_time(number: float) -> str:
+    """What is wrong with a time of a log's keeping in seconds, or an empty string."""
+    return f"is longer than {LONGEST} seconds (10 years)" if number > LONGEST else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +31,7 @@ class Keeping:
 
     Raises:
         TypeError: a number has the wrong type.
-        ValueError: a number is not above zero, or not finite.
+        ValueError: a number is not above zero, or not finite, or a time is longer than ten years.
     """
 
     max_bytes: int | None = 64 << 20
@@ -42,8 +49,13 @@ class Keeping:
             if isinstance(number, bool) or not isinstance(number, (int, float)):
                 raise TypeError(f"{name} is a number, and not {number!r}")
 
-            if not 0 < number < math.inf:
-                raise ValueError(f"{name} {number} is not above zero and finite")
+            wrong = "" if 0 < number < float("inf") else "is not above zero and finite"
+            if name in ("max_age", "seal_every"):
+                wrong = wrong or wrong_time(number)
+
+            if wrong:
+                shown = show_integer(number) if isinstance(number, int) else number
+                raise ValueError(f"{name} {shown} {wrong}")
 
 
 #: What a log is kept by that says nothing else.

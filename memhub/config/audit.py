@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from memhub.audit.keeping import KEEPING, Keeping
+from memhub.audit.keeping import KEEPING, Keeping, wrong_time
 from memhub.config.values import choice, count, integer, seconds, text
 
 if TYPE_CHECKING:
@@ -71,5 +71,8 @@ def _time(value: object) -> float:
     found = seconds(value)
     if not found:
         raise ValueError("is zero")
+
+    if wrong := wrong_time(found):
+        raise ValueError(f"{found} {wrong}")
 
     return found

@@ -232,6 +232,8 @@ WRONG: list[tuple[str, str, str]] = [
     (machine("") + '[audit]\npath = "x/"\nmax_bytes = 12', "audit.max_bytes", "0xc is not"),
     (machine("") + '[audit]\npath = "x/"\nmax_age = 0', "audit.max_age", "zero"),
     (machine("") + '[audit]\npath = "x/"\nseal_every = -1', "audit.seal_every", "-1"),
+    (machine("") + '[audit]\npath = "x/"\nmax_age = 1e308', "audit.max_age", "(10 years)"),
+    (machine("") + '[audit]\npath = "x/"\nseal_every = 315360001', "audit.seal_every", "10 years"),
     (machine("") + '[audit]\npath = "x/"\nsnapshot_every = 1', "audit.snapshot_every", "1"),
     (machine("") + '[audit]\npath = "x/"\nkey = 1', "audit.key", "string"),
     (machine("") + '[service]\nmode = "0999"', "service.mode", "is not octal"),
