@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.audit.failure import AuditError
 from memhub.audit.keeping import KEEPING, Keeping
-from memhub.audit.opening import open_place
+from memhub.audit.opening import check_opening, open_place
 from memhub.audit.own_records import OwnRecords
 from memhub.audit.place import describe_fate
 from memhub.audit.tail import EndedFile, RecoveredTail, Tail, read_tail
@@ -104,7 +104,10 @@ class AuditLog:
         Raises:
             AuditError: the file cannot be opened, written or locked, is not an audit log, its
                 last record does not verify, or it is sealed with another key.
+            TypeError: the key or the keeping is of another class.
+            ValueError: the durability is another word.
         """
+        check_opening(durability, key, keeping)
         place = open_place(path, durability, key, write)
         try:
             about = {**(header or {}), "software": software}
@@ -242,7 +245,6 @@ class AuditLog:
         except AuditError:
             if self.misplaced is None:
                 raise
-
             self.writer.forget()  # a segment that was deleted or cut takes no end
         left = Tail(self.seq, self.head, self.log_id, closed=True)
         self.writer.stand_at(sink, left)
@@ -252,7 +254,6 @@ class AuditLog:
             self.writer.stand_at(old, left)
             with contextlib.suppress(AuditError):
                 self._own.begin(left)
-
             raise
 
     def reopen(self) -> EndedFile | None:
@@ -316,7 +317,6 @@ class AuditLog:
             sink.accept_size()
             self._stand_at(sink, tail)
             self._own.begin(tail)
-
             return ended
 
         closed = self._end_file()

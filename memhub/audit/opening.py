@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
+from memhub.arguments import take_kind
+from memhub.audit.keeping import Keeping
 from memhub.audit.segments import is_folder
 from memhub.audit.sink import Durability, FileSink
 from memhub.audit.tail import Tail, read_tail
@@ -40,6 +42,23 @@ class LogPlace(NamedTuple):
         self.sink.close()
         if self.folder is not None:
             self.folder.close()
+
+
+def check_opening(durability: object, key: object, keeping: object) -> None:
+    """Refuse arguments of `AuditLog.open` before anything is opened or made.
+
+    Raises:
+        TypeError: the key or the keeping is of another class.
+        ValueError: the durability is another word.
+    """
+    if durability not in get_args(Durability):
+        raise ValueError(f"durability {durability!r:.80} is neither 'os' nor 'disk'")
+
+    take_kind("keeping", keeping, Keeping)
+    if key is not None:
+        from memhub.audit.note_keys import SigningKey
+
+        take_kind("key", key, SigningKey)
 
 
 def open_place(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from audit.conftest import Disk, Opener, event
-from memhub.audit import AuditError, AuditLog, verify
+from memhub.audit import AuditError, AuditLog, Keeping, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +63,36 @@ def test_a_disk_that_is_full_at_start_fails_the_opening(opened: Opener, disk: Di
         opened(write=disk.write)
 
     opened().close()
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+@pytest.mark.parametrize(
+    ("given", "wrong", "rule"),
+    [
+        ({"key": "text"}, TypeError, "key 'text' is not a SigningKey"),
+        ({"key": b""}, TypeError, "key b'' is not a SigningKey"),
+        ({"keeping": "x"}, TypeError, "keeping 'x' is not a Keeping"),
+        ({"keeping": None}, TypeError, "keeping None is not a Keeping"),
+        ({"keeping": 5}, TypeError, "keeping 5 is not a Keeping"),
+        ({"durability": "ram"}, ValueError, "durability 'ram' is neither"),
+        ({"durability": ["os"]}, ValueError, "durability \\['os'\\] is neither"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_leave_nothing_behind(
+    tmp_path: Path, given: dict[str, Any], wrong: type[Exception], rule: str, folder: bool
+) -> None:
+    with pytest.raises(wrong, match=rule):
+        AuditLog.open(f"{tmp_path}/log{'/' if folder else ''}", **given)
+
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["max_age", "seal_every"])
+@pytest.mark.parametrize("time", [1e308, 10**400, 3650 * 86400 + 1])
+def test_a_log_is_not_kept_by_a_time_of_more_than_ten_years(name: str, time: float) -> None:
+    longest: dict[str, Any] = {name: 3650 * 86400}
+    with pytest.raises(ValueError, match=f"^{name} .* is longer than 315360000 seconds"):
+        Keeping(**(longest | {name: time}))
+
+    assert getattr(Keeping(**longest), name) == 3650 * 86400
