@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from memhub.arches import load_arches
@@ -11,16 +12,16 @@ from memhub.audit.rows.description import describe_spec
 from memhub.clock import Clock
 from memhub.core import events
 from memhub.core.machine import Machine
+from memhub.core.range_table import TableState
 from memhub.core.spec import MachineSpec
 from memhub.core.spec_rules import checked_spec, machine_name
 from memhub.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from memhub.core.driver import Arch
     from memhub.core.instant import Instant
-    from memhub.core.range_table import TableState
 
 
 def make_engine(
@@ -43,13 +44,17 @@ def make_engine(
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, a
-            machine's description contradicts itself, or a table is not one of its machine's.
+            machine's description contradicts itself, or a table is of no machine or not one
+            of its machine's.
         ArchNotInstalled: a machine names an architecture that no plugin provides.
+        TypeError: an argument has the wrong type.
         OptionError: an option of an architecture is wrong.
     """
     known = load_arches() if arches is None else arches
     machines: dict[str, Machine] = {}
     folded: dict[str, str] = {}
+    started = {} if tables is None else tables
+    _check_tables(started)
     for spec in specs:
         take_kind("machine", spec, MachineSpec)
         try:
@@ -62,11 +67,15 @@ def make_engine(
 
         arch = known[take_text(f"machine {name!r}: arch", spec.arch)]
         machines[name] = Machine.make(checked_spec(spec, arch), arch)
-        if tables and name in tables:
-            _begin_at(machines[name], tables[name])
+        if name in started:
+            _begin_at(machines[name], started[name])
 
     if not machines:
         raise ValueError("a hub needs at least one machine")
+
+    for name in started:
+        if name not in machines:
+            raise ValueError(f"the table of {name!r} is of none of the machines {sorted(machines)}")
 
     first = next(iter(machines)) if default is None else take_text("default", default)
     if first not in machines:
@@ -78,6 +87,12 @@ def make_engine(
     take_kind("clock", clock, Clock)
 
     return Engine(machines, first, clock, log)
+
+
+def _check_tables(tables: Mapping[str, TableState]) -> None:
+    take_kind("tables", tables, Mapping)
+    for name, table in tables.items():
+        take_kind(f"tables: the table of {take_text('tables: name', name)!r}", table, TableState)
 
 
 def _begin_at(machine: Machine, start: TableState) -> None:

@@ -124,6 +124,20 @@ def test_a_table_of_another_machine_is_refused() -> None:
         Hub([pc], arches=ARCHES, tables={"pc": TableState(RangeState(()), 0)})
 
 
+def test_tables_of_unknown_machines_and_other_things_are_refused() -> None:
+    pc = MachineSpec(name="pc", arch="amd64")
+    table = TableState(RangeState(()), 0)
+    for tables, wrong, rule in (
+        ({"cp": table}, ValueError, r"the table of 'cp' is of none of the machines \['pc'\]"),
+        ([1], TypeError, r"tables \[1\] is not a Mapping"),
+        ([], TypeError, r"tables \[\] is not a Mapping"),
+        ({"pc": 1}, TypeError, "the table of 'pc' 1 is not a TableState"),
+        ({1: table}, TypeError, "tables: name 1 is not text"),
+    ):
+        with pytest.raises(wrong, match=rule):
+            Hub([pc], arches=ARCHES, tables=tables)  # type: ignore[arg-type]
+
+
 async def test_a_restored_hub_answers_as_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     spec = MachineSpec(name="pc", arch="amd64")
