@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STEPS_MAX: Final = 1000
 
 #: The records that can change a type, or say that it was not changed.
-_EVENTS: Final = frozenset({"device.attach", "request.set", "undo"})
+_EVENTS: Final = frozenset({"device.attach", "held.machine", "request.set", "undo"})
 
 _EMPTY: Final = RangeDesc(0, 0, 0)
 
@@ -82,8 +82,8 @@ class Blame:
         type: the effective type; None where the machine has none for the address.
         why: which descriptor or register decides it, as `explain` says; or why there is no type.
         implementation_defined: the architecture leaves this combination to the CPU.
-        steps: what changed the address, and what was refused, from the machine's start, oldest
-            first; the latest STEPS_MAX.
+        steps: what changed the address, and what was refused, from the machine's start or the
+            snapshot with which the log begins, oldest first; the latest STEPS_MAX.
         omitted: how many older steps there are.
         note: what the log does not tell, or None.
     """
@@ -164,19 +164,23 @@ def _step(
     name = record.get("machine", "")
     machine = rebuilder.machines.get(name)
     before = None if machine is None or machine.table is None else machine.table.state
+    begins = machine is None or record["event"] == "device.attach"
     travel.apply(rebuilder, record)
     machine = rebuilder.machines.get(name)
-    if machine is None:
+    if machine is None or (record["event"] == "held.machine" and not begins):
         return
 
-    if record["event"] == "device.attach":
+    if begins:
         found[name] = Blame(name, machine.arch.name, address)
         before = None
 
-    if record.get("errno") is not None:
-        step = _refusal(record, address)
-    else:
-        step = _change(machine, before, found[name], record)
+    try:
+        if record.get("errno") is not None:
+            step = _refusal(record, address)
+        else:
+            step = _change(machine, before, found[name], record)
+    except Exception as error:
+        raise travel.misfit_of(record, error) from error
 
     if step is not None:
         found[name].add(step)

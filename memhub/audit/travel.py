@@ -201,9 +201,7 @@ class Travel:
         try:
             rebuilder.read(record)
         except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            reason = f"record {record['seq']} cannot follow those before it: {what}"
-            raise AuditError(self.name, reason) from error
+            raise self.misfit_of(record, error) from error
 
         name = record.get("machine")
         if "generation" in record and name is not None and name not in rebuilder.machines:
@@ -215,6 +213,14 @@ class Travel:
         self._last = record
         if not _is_own(record):
             self._at = Instant(record["wall_ns"], record["mono_ns"])
+
+    def misfit_of(self, record: Record, error: Exception) -> AuditError:
+        """The error of a record that cannot follow from those before it."""
+        what = f"{type(error).__name__}: {error}"
+
+        return AuditError(
+            self.name, f"record {record['seq']} cannot follow those before it: {what}"
+        )
 
     def state(self, rebuilder: Rebuilder) -> State:
         """The machines as they are after the records so far."""

@@ -192,6 +192,8 @@ def _print_step(screen: Screen, step: Step) -> None:
     old, new = step.types
     if facts["event"] == "device.attach":
         screen.line((place, "dim"), f"the machine starts: {new}", hang=8)
+    elif facts["event"] == "held.machine":
+        screen.line((place, "dim"), f"the log begins, with a snapshot: {new}", hang=8)
     else:
         owner = f" owner {facts['owner']}" if facts["owner"] else ""
         where = "" if facts["base"] is None else f" {extent(facts['base'], facts['length'])}"

@@ -13,6 +13,7 @@ from memhub import AuditLog, DeviceError, Hub
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITEBACK, MDF_WRITECOMBINE
 from memhub.audit import read_records
 from memhub.audit.blame import STEPS_MAX, blame
+from memhub.audit.rows import held_rows
 from memhub.audit.travel import Travel
 from memhub.clock import ManualClock
 from ownership.rig import ARCHES, SPECS
@@ -95,6 +96,32 @@ def test_the_steps_lead_to_the_type_in_random_histories(tmp_path: Path, arch: st
         for seq, types in seen.items():
             now = [it.types[1] for it in changes if it.record["seq"] <= seq][-1]
             assert now == types[index], (hex(page), seq)
+
+
+def test_a_file_that_begins_with_a_snapshot_is_read_from_there(run: Run, tmp_path: Path) -> None:
+    traffic, told = Traffic("amd64", 9), list[dict[str, Any]]()
+    for _ in range(100):
+        traffic.step()
+
+    path, table = tmp_path / "a.jsonl", traffic.machine.require_table()
+    before = {page: table.types.at(page) for page in traffic.kind.pages}
+    with AuditLog.open(path) as log:
+        for row in held_rows(traffic.machine, traffic.engine.now()):
+            log.record(row)
+
+        traffic.engine.listen(told.append)
+        for _ in range(100):
+            traffic.step()
+
+        for record in told:
+            log.record(record)
+
+    for page in traffic.kind.pages:
+        (answer,) = _answers(run, path, hex(page))
+        assert answer["steps"][0]["event"] == "held.machine"
+        assert answer["steps"][0]["after"] == before[page]
+        assert answer["type"] == table.types.at(page)
+        assert "the log begins, with a snapshot" in run("audit", "blame", path, hex(page)).out
 
 
 def test_a_machine_without_types_says_why(run: Run, demo: Path, end: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -13,6 +13,9 @@ from memhub.audit.schema import problems
 from ownership.rig import ARCHES, SPECS
 from value.test_rebuild import same
 from value.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 every_arch = pytest.mark.parametrize("arch", sorted(SPECS))
 every_latency = pytest.mark.parametrize("latency", [0.0, 1.0], ids=["at-once", "in-time"])
@@ -77,6 +80,56 @@ def test_a_machine_that_is_there_already_is_not_made_again() -> None:
 
     assert rebuilder.machines["amd64"] is before
     assert same(before, traffic.machine)
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of all single values in JSON."""
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from _leaves(value[key], (*path, key))
+    elif value is not None:
+        yield path
+
+
+@every_latency
+def test_each_value_of_another_type_is_refused(latency: float) -> None:
+    traffic, parts = Traffic("amd64-mtrr", 21, latency=latency), dict[str, dict[str, Any]]()
+    for _ in range(240):
+        traffic.step()
+        parts |= {row["part"]: row for row in written(traffic) if "part" in row}
+
+    assert len(parts) >= 6
+    for row in parts.values():
+        machine = begun(traffic).machines["amd64-mtrr"]
+        for *path, last in _leaves(orjson.loads(row["held"])):
+            changed = orjson.loads(row["held"])
+            place = changed
+            for key in path:
+                place = place[key]
+
+            place[last] = 7 if isinstance(place[last], str | bool) else place[last] + 0.5
+            with pytest.raises(ValueError, match=" is not "):
+                held.holdings_in({**row, "held": orjson.dumps(changed).decode()}, machine)
+
+
+@pytest.mark.parametrize(
+    ("part", "item", "rule"),
+    [
+        ("claims", '{"base":330511155999999999999999}', "is not u64"),
+        ("claims", '{"base":9,"last":7}', "base 0x9 is behind last 0x7"),
+        ("claims", '{"slots":[[64,0,1]]}', "64 is not from 0 to 5"),
+        ("claims", '{"kind":"other"}', "is not one of"),
+        ("losses", '{"by":{"process":1}}', "losses.0..by.process 1 is not str"),
+        ("notes", '{"states":[{"slots":[],"msrs":[]}]}', "a state of 0 slots"),
+        ("numbers", '{"last_fence":-1}', "-1 is not u64"),
+        ("files", "5", "files.0. 5 is not an object"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_their_place(part: str, item: str, rule: str) -> None:
+    traffic = Traffic("amd64", 3)
+    row = {**written(traffic)[-1], "part": part, "held": f"[{item}]"}
+    with pytest.raises(ValueError, match=rule):
+        held.holdings_in(row, traffic.machine)
 
 
 def test_long_lists_are_cut_into_several_rows(monkeypatch: pytest.MonkeyPatch) -> None:

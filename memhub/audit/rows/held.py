@@ -24,6 +24,7 @@ from memhub.audit.rows.columns import (
 )
 from memhub.audit.rows.description import describe_spec
 from memhub.audit.rows.files import ACCESS_FLAGS, table_columns
+from memhub.audit.rows.held_check import check_items
 from memhub.audit.rows.ranges import commit_row
 from memhub.audit.rows.read import ACCESS, caller_of, set_request_of, wait_of
 from memhub.core.claims import Claim, LostClaim
@@ -115,8 +116,10 @@ def holdings_in(row: Mapping[str, Any], machine: Machine) -> Holdings:
 
     Raises:
         KeyError: it has no such part, or a member is missing.
+        ValueError: it is not JSON, or a value has the wrong type or is out of range.
     """
-    items, at = orjson.loads(row["held"]), instant_of(row)
+    items, at, table = orjson.loads(row["held"]), instant_of(row), machine.table
+    check_items(row["part"], items, 0 if table is None else len(table.state.slots))
 
     return _READERS[row["part"]](items, machine, at)
 
@@ -323,7 +326,11 @@ def _desc_in(it: Sequence[Any]) -> RangeDesc:
 def _numbers_in(items: Sequence[Item], _machine: Machine, _at: Instant) -> Holdings:
     (numbers,) = items
 
-    return Holdings(**numbers)
+    return Holdings(
+        last_fence=numbers["last_fence"],
+        last_wait=numbers["last_wait"],
+        last_commit=numbers["last_commit"],
+    )
 
 
 _READERS: Final[Mapping[str, Callable[[Sequence[Item], Machine, Instant], Holdings]]] = {
