@@ -21,29 +21,45 @@ if TYPE_CHECKING:
 
 _RECORDS = 100_000
 
-#: What the questions ask, as somebody would write it in SQL over the same files.
+#: What the questions ask, as somebody would write it in DuckDB's SQL over the same files.
 _BARE = {
     "contention": """
-        SELECT machine, process, holder, sum(refused), sum(waited), sum(ns), max(ns), log FROM (
-          SELECT log, machine, process, holder, 1 AS refused, 0 AS waited, 0 AS ns FROM records
+        WITH ends AS (SELECT log, run, max(mono_ns) AS end_ns FROM records
+          WHERE NOT starts_with(event, 'log.') GROUP BY ALL)
+        SELECT machine, process, holder, sum(refused), sum(waited),
+          count(*) FILTER (cause = 'granted'), count(*) FILTER (cause = 'timeout'),
+          count(*) FILTER (cause = 'deadlock'), sum(ns), max(ns), arg_max(seq, n), log FROM (
+          SELECT log, machine, process, holder, 1 AS refused, 0 AS waited, NULL AS cause, 0 AS ns,
+            n, seq FROM records
           WHERE errno IN ('EBUSY', 'EDEADLK', 'ETIMEDOUT') AND event NOT IN ('wait.end', 'undo')
           UNION ALL
-          SELECT log, machine, process, holder, 0, 1, duration_ns FROM records
-          WHERE event = 'wait.end')
+          SELECT log, machine, process, holder, 0, 1, cause, duration_ns, n, seq FROM records
+          WHERE event = 'wait.end'
+          UNION ALL
+          SELECT b.log, machine, process, holder, 0, 1, NULL, end_ns - mono_ns, n, seq
+          FROM records b JOIN ends ON b.log = ends.log AND b.run = ends.run
+          ANTI JOIN (FROM records WHERE event = 'wait.end') e
+            ON b.log = e.log AND b.machine = e.machine AND b.start = e.start AND b.wait = e.wait
+          WHERE b.event = 'wait.begin')
         GROUP BY ALL ORDER BY ALL""",
     "occupancy": """
-        WITH slots AS (
-          SELECT log, machine, start, n, mono_ns, event,
+        WITH ends AS (SELECT log, run, max(mono_ns) AS end_ns FROM records
+          WHERE NOT starts_with(event, 'log.') GROUP BY ALL),
+        slots AS (
+          SELECT log, run, machine, start, n, mono_ns, begins,
             unnest(coalesce(before_flags, list_resize([]::BIGINT[], len(slots), 0)))
               & 134217728 AS b,
             unnest(after_flags) & 134217728 AS a FROM records
           WHERE begins OR (event IN ('request.set', 'undo') AND errno IS NULL)),
-        steps AS (SELECT log, machine, start, n, any_value(mono_ns) AS mono_ns,
-          sum((a > 0)::INT - (b > 0)::INT) AS d FROM slots GROUP BY ALL),
-        used AS (SELECT *, sum(d) OVER (PARTITION BY log, machine, start ORDER BY n) AS used,
-          lead(mono_ns) OVER (PARTITION BY log, machine, start ORDER BY n) - mono_ns AS lasted
-          FROM steps)
-        SELECT log, machine, start, min(used), max(used), sum(used * (lasted // 1000)), sum(lasted)
+        steps AS (SELECT log, run, machine, start, n, any_value(mono_ns) AS mono_ns,
+          sum((a > 0)::INT - (b > 0)::INT) AS d, sum(begins::INT) AS c FROM slots GROUP BY ALL),
+        used AS (SELECT *, sum(d) OVER w AS used, sum(c) OVER w AS slots,
+          coalesce(lead(mono_ns) OVER w, end_ns) - mono_ns AS lasted
+          FROM steps JOIN ends USING (log, run)
+          WINDOW w AS (PARTITION BY log, machine, start ORDER BY n))
+        SELECT log, machine, start, max(slots), min(used), max(used), arg_max(used, n),
+          sum(used * (lasted // 1000)) / sum(lasted // 1000),
+          sum(lasted) FILTER (used = slots), sum(lasted), count(*) - 1
         FROM used GROUP BY ALL ORDER BY ALL""",
     "hijacks": """
         WITH slots AS (

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ibis
 
+from memhub.analysis.columns import MACHINE
+
 if TYPE_CHECKING:
     from memhub.analysis.views import Views
 
@@ -28,21 +30,8 @@ def contention(views: Views) -> Table:
         "log", "machine", "process", "holder", "n", "seq",
         refused=one, waited=none, granted=none, timed_out=none, deadlocks=none, wait_ns=none,
     )  # fmt: skip
-    waits = views.waits
-    ended = {
-        name: (waits.cause == cause).cast("int64")
-        for name, cause in (
-            ("granted", "granted"),
-            ("timed_out", "timeout"),
-            ("deadlocks", "deadlock"),
-        )
-    }
-    waited = waits.select(
-        "log", "machine", "process", "holder", n=waits.begin_n, seq=waits.begin_seq,
-        refused=none, waited=one, **ended, wait_ns=waits.waited_ns,
-    )  # fmt: skip
-    both = ibis.union(rows, waited)
     names = ("refused", "waited", "granted", "timed_out", "deadlocks", "wait_ns")
+    both = ibis.union(rows, _ended(views).select(*rows.columns), _open(views).select(*rows.columns))
     found = both.group_by("machine", "process", "holder", "log").agg(
         **{name: both[name].sum().cast("int64") for name in names},
         longest_ns=both.wait_ns.max(),
@@ -54,4 +43,32 @@ def contention(views: Views) -> Table:
         "wait_ns", "longest_ns", "last_seq", "log",
     ).order_by(
         ibis.desc("wait_ns"), ibis.desc("refused"), "log", "machine", "process", "holder"
+    )  # fmt: skip
+
+
+def _ended(views: Views) -> Table:
+    """Waits that ended; the record of the end has all that is asked for."""
+    t = views.records
+    ended = t.filter((t.event == "wait.end") & t.start.notnull())
+    ways = {"granted": "granted", "timed_out": "timeout", "deadlocks": "deadlock"}
+
+    return ended.mutate(
+        refused=ibis.literal(0, type="int64"),
+        waited=ibis.literal(1, type="int64"),
+        wait_ns=ended.duration_ns,
+        **{name: (ended.cause == cause).cast("int64") for name, cause in ways.items()},
+    )
+
+
+def _open(views: Views) -> Table:
+    """Waits that had not ended at the end of the log."""
+    t = views.records
+    key = [*MACHINE, "wait"]
+    begun = t.filter((t.event == "wait.begin") & t.start.notnull())
+    open_ = begun.anti_join(t.filter(t.event == "wait.end"), key).join(views.ends, list(MACHINE))
+    none = ibis.literal(0, type="int64")
+
+    return open_.mutate(
+        refused=none, waited=ibis.literal(1, type="int64"), granted=none, timed_out=none,
+        deadlocks=none, wait_ns=ibis.greatest(open_.end_mono_ns - open_.mono_ns, 0),
     )  # fmt: skip

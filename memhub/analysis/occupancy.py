@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import ibis
 
 from memhub.analysis.columns import MACHINE
+from memhub.analysis.views import changes_of
 
 if TYPE_CHECKING:
     from memhub.analysis.views import Views
@@ -19,7 +20,7 @@ _US: Final = 1000
 
 def over_time(views: Views) -> Table:
     """How many slots of each machine were in use, at every record that changed it."""
-    t = views.changes
+    t = changes_of(views.records, ("length", "flags"))
     changed = t.used_after.cast("int64") - t.used_before.cast("int64")
     steps = t.group_by(*MACHINE, "n", "seq", "time", "wall_ns", "mono_ns").agg(
         change=changed.sum().cast("int64"), count=t.begins.cast("int64").sum().cast("int64")

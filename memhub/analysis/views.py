@@ -18,15 +18,15 @@ from memhub.analysis.claim_view import claims_of
 from memhub.analysis.columns import MACHINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 #: The views.
 NAMES: Final = (
     "records", "requests", "changes", "tenures", "holdings", "claims", "waits", "ends",
 )  # fmt: skip
 
-#: The sides of a change.
-_CONTENT: Final = ("base", "length", "flags", "owner")
+#: The parts of a range.
+CONTENT: Final = ("base", "length", "flags", "owner")
 
 #: Events that are the answer to a request.
 _CLAIM_REQUESTS: Final = ("claim.take", "claim.renew", "claim.release", "claim.wait")
@@ -86,24 +86,7 @@ class Views:
     @_view
     def changes(self) -> Table:
         """One row for each slot that a record changed; a start of a machine has all its slots."""
-        t = self.records
-        who = ["n", "seq", "time", "wall_ns", "mono_ns", "event", "begins", "op", "arch", "process",
-               "process_id"]  # fmt: skip
-        sets = t.filter(t.event.isin(("request.set", "undo")) & t.errno.isnull())
-        names = [f"{side}_{name}" for side in ("before", "after") for name in _CONTENT]
-        changed = _rows(sets, [*MACHINE, *who], ["slots", *names])
-        starts = t.filter(t.begins)
-        begun = _rows(starts, [*MACHINE, *who], ["slots", *names[4:]])
-        blank = {name: ibis.null(changed[name].type()) for name in names[:4]}
-        begun = begun.mutate(**blank).select(*changed.columns)
-        both = ibis.union(changed, begun)
-
-        return both.mutate(
-            before_flags=both.before_flags & _NOT_BUSY,
-            after_flags=both.after_flags & _NOT_BUSY,
-            used_before=_is_used(both, "before"),
-            used_after=_is_used(both, "after"),
-        )
+        return changes_of(self.records, CONTENT)
 
     @_view
     def ends(self) -> Table:
@@ -139,7 +122,7 @@ class Views:
         What the firmware left and what an undo put back has no process.
         """
         t = self.changes
-        same = _all_equal(t, _CONTENT) & ~t.begins
+        same = _all_equal(t, CONTENT) & ~t.begins
         real = t.filter(~same.fill_null(False))
         by_slot = ibis.window(group_by=(*MACHINE, "slot"), order_by="n")
         after = {
@@ -238,6 +221,30 @@ class Views:
     def claims(self) -> Table:
         """One row for each claim: who held which bytes, from when to when, and how it ended."""
         return claims_of(self.records, self.holdings, self.ends)
+
+
+def changes_of(records: Table, content: Sequence[str]) -> Table:
+    """The view `changes` with some of a range's parts; each that is left out saves time.
+
+    Args:
+        records: the records.
+        content: names of CONTENT; `length` and `flags` are always needed.
+    """
+    who = ["n", "seq", "time", "wall_ns", "mono_ns", "event", "begins", "op", "arch", "process",
+           "process_id"]  # fmt: skip
+    before, after = ([f"{side}_{name}" for name in content] for side in ("before", "after"))
+    is_set = records.event.isin(("request.set", "undo")) & records.errno.isnull()
+    changed = _rows(records.filter(is_set), [*MACHINE, *who], ["slots", *before, *after])
+    begun = _rows(records.filter(records.begins), [*MACHINE, *who], ["slots", *after])
+    blank = {name: ibis.null(changed[name].type()) for name in before}
+    both = ibis.union(changed, begun.mutate(**blank).select(*changed.columns))
+
+    return both.mutate(
+        before_flags=both.before_flags & _NOT_BUSY,
+        after_flags=both.after_flags & _NOT_BUSY,
+        used_before=_is_used(both, "before"),
+        used_after=_is_used(both, "after"),
+    )
 
 
 def _rows(table: Table, keep: list[str], lists: list[str]) -> Table:
