@@ -164,7 +164,7 @@ def _make_hub(
 
 
 #: Objects of the oldest generation that are few enough to look at while clients wait.
-_COLLECTED_MAX: Final = 150_000
+_COLLECTED_MAX: Final = 40_000
 
 
 async def _serve_config(
@@ -248,7 +248,7 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
 
 
 async def _collect_at_times() -> None:
-    """Collect all generations every two seconds, unless that would take some 30 ms or more."""
+    """Collect all generations every two seconds, unless that would take some 10 ms or more."""
     import gc
 
     import anyio
