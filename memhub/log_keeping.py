@@ -29,6 +29,9 @@ _RETRY_NS: Final = SECOND
 #: The longest time between two trials.
 _PAUSE_MAX: Final = 60 * SECOND
 
+#: Open files, claims, waits and commits that a snapshot between requests may have, for some 5 ms.
+_HELD_MAX: Final = 500
+
 #: A state is written down at most once for so many times its own records.
 _SPARSE: Final = 8
 
@@ -127,7 +130,12 @@ class LogKeeper:
         """Go on in another segment, or write every machine down, if that is due."""
         if self._is_long_or_old(now):
             self.rotate()
-        elif self._log.seq >= self._next_seq:
+        elif self._log.seq < self._next_seq:
+            return
+        elif sum(map(_count_held, self._engine.machines.values())) > _HELD_MAX:
+            # all clients wait while so much is written down; a later snapshot does as well
+            self._note_snapshot(0)
+        else:
             rows = snapshot_rows(self._engine.machines.values(), now)
             self._log.writer.append(rows)
             self._note_snapshot(len(rows))
@@ -189,6 +197,13 @@ class LogKeeper:
 
             await self._ended.wait()
             self._ended = anyio.Event()
+
+
+def _count_held(machine: Machine) -> int:
+    """How many things of a machine a snapshot has to write down, beside its table."""
+    claims, files = machine.claims.claims, machine.files
+
+    return len(files) + len(claims) + len(machine.waits) + len(machine.commits)
 
 
 def snapshot_rows(machines: Iterable[Machine], at: Instant) -> list[dict[str, Any]]:

@@ -164,7 +164,10 @@ def _make_hub(
 
 
 #: Objects of the oldest generation that are few enough to look at while clients wait.
-_COLLECTED_MAX: Final = 40_000
+_COLLECTED_MAX: Final = 150_000
+
+#: Open files, claims and waits with which there are more objects than that.
+_HELD_MAX: Final = 1500
 
 
 async def _serve_config(
@@ -215,7 +218,7 @@ async def _serve_hub(
             # (70 ms with 2,400 waits) is made where there is little to look at, or very seldom.
             gc.freeze()
             gc.set_threshold(*thresholds[:2], 1000)
-            tasks.start_soon(_collect_at_times)
+            tasks.start_soon(_collect_at_times, hub)
             _announce_ready(server, len(hub.machines), log)
             notify("READY=1")
             await anyio.sleep_forever()
@@ -247,15 +250,21 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
     scope.cancel()
 
 
-async def _collect_at_times() -> None:
-    """Collect all generations every two seconds, unless that would take some 10 ms or more."""
+async def _collect_at_times(hub: Hub) -> None:
+    """Collect all generations every two seconds, unless that would take some 30 ms or more.
+
+    Counting the objects takes nearly as long as collecting them, so what clients hold is looked at
+    first.
+    """
     import gc
 
     import anyio
 
     while True:
         await anyio.sleep(2)
-        if len(gc.get_objects(generation=2)) < _COLLECTED_MAX:
+        machines = hub.machines.values()
+        held = sum(len(it.files) + len(it.claims.claims) + len(it.waits) for it in machines)
+        if held < _HELD_MAX and len(gc.get_objects(generation=2)) < _COLLECTED_MAX:
             gc.collect()
 
 
