@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING
 
 from memhub.cli.amounts import seconds
 from memhub.cli.backends import BACKENDS, check_backend, run_on
@@ -163,13 +163,6 @@ def _make_hub(
         raise CommandFailed(str(error)) from error
 
 
-#: Objects of the oldest generation that are few enough to look at while clients wait.
-_COLLECTED_MAX: Final = 150_000
-
-#: Open files, claims and waits with which there are more objects than that.
-_HELD_MAX: Final = 1500
-
-
 async def _serve_config(
     hub: Hub, config: HubConfig, chosen: argparse.Namespace, log: AuditLog | None
 ) -> None:
@@ -195,6 +188,7 @@ async def _serve_hub(
     from memhub.cli.log_file import reopen_on_hangup, watch_log
     from memhub.cli.version import version
     from memhub.service.server import Server
+    from memhub.service.server.garbage import collect_garbage
     from memhub.service.server.notify import notify
     from memhub.service.settings import ServiceError
 
@@ -214,11 +208,10 @@ async def _serve_hub(
             watchdog.relay_signals()
             if log is not None:
                 tasks.start_soon(watch_log, log, _print_report)
-            # All clients wait during a collection. It need not look at all this; and a full one
-            # (70 ms with 2,400 waits) is made where there is little to look at, or very seldom.
+            # All clients wait during a collection. It need not look at what was there before them.
             gc.freeze()
             gc.set_threshold(*thresholds[:2], 1000)
-            tasks.start_soon(_collect_at_times, hub)
+            tasks.start_soon(collect_garbage, hub)
             _announce_ready(server, len(hub.machines), log)
             notify("READY=1")
             await anyio.sleep_forever()
@@ -248,24 +241,6 @@ async def _wait_for_signal(scope: CancelScope, *, task_status: TaskStatus[None])
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     _print_report(f"stopping on {signal.Signals(number).name}")
     scope.cancel()
-
-
-async def _collect_at_times(hub: Hub) -> None:
-    """Collect all generations every two seconds, unless that would take some 30 ms or more.
-
-    Counting the objects takes nearly as long as collecting them, so what clients hold is looked at
-    first.
-    """
-    import gc
-
-    import anyio
-
-    while True:
-        await anyio.sleep(2)
-        machines = hub.machines.values()
-        held = sum(len(it.files) + len(it.claims.claims) + len(it.waits) for it in machines)
-        if held < _HELD_MAX and len(gc.get_objects(generation=2)) < _COLLECTED_MAX:
-            gc.collect()
 
 
 def _ignore_signals(numbers: Iterable[int]) -> None:

@@ -75,6 +75,7 @@ def decide_waiting(
         deadlock = deadlock_error(base, end, circle)
         return refuse(machine, caller, request, now, now.mono_ns, deadlock)
 
+    refusal.__traceback__ = None  # a fact keeps no frames: they hold the machine and the fact
     number = machine.waits.last + 1
     wait = Wait(number, caller, as_kept(request), base, end, now, deadline)
     event = events.WaitBegun(wait, now, machine.generation, refusal)

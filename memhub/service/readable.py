@@ -52,7 +52,12 @@ class Readable:
             pass
 
     def close(self) -> None:
-        """Unregister the socket, before it is closed."""
+        """Unregister the socket, before it is closed; nothing comes after that.
+
+        Who takes is let go too. It is the owner of this, and nobody but a collection of garbage
+        would end the two.
+        """
+        self._take = _take_nothing
 
 
 class LoopReadable(Readable):
@@ -101,7 +106,7 @@ class LoopReadable(Readable):
     def _on_ready(self) -> None:
         waiter = self._waiter
         if waiter is None or waiter.done():
-            self.close()
+            self._unregister()
             return
 
         try:
@@ -130,6 +135,10 @@ class LoopReadable(Readable):
 
     def close(self) -> None:
         """See `Readable.close`."""
+        super().close()
+        self._unregister()
+
+    def _unregister(self) -> None:
         if self._armed:
             self._armed = False
             self._loop.remove_reader(self._fd)
@@ -140,6 +149,10 @@ def readable(sock: socket.socket, take: Callable[[], bytes]) -> Readable:
     on_asyncio = isinstance(current_token().native_token, asyncio.AbstractEventLoop)
 
     return LoopReadable(sock, take) if on_asyncio else Readable(sock, take)
+
+
+def _take_nothing() -> bytes:
+    return b""
 
 
 def _knows_loop() -> bool:

@@ -343,6 +343,7 @@ class Connection:
 
         if self._session is not None:
             yield from self._session.tasks.events.stop_each()
+            self._session = None  # its tasks lead back here: garbage in a cycle
 
     def _record_refusal(self, error: DeviceError, op: str = "connect") -> None:
         self.terms.record_refusal(self.peer, error, op, self._process)

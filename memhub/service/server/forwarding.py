@@ -90,10 +90,12 @@ class Forwarder:
         self._missed.pop(number, None)
 
     def stop_each(self) -> Iterator[None]:
-        """End all subscriptions, one in each step."""
+        """End all subscriptions for good, one in each step; who sends is let go."""
         for number in list(self._subscriptions):
             self.stop(number)
             yield
+
+        self._send = _send_nowhere
 
     def _wake_up(self, number: int) -> None:
         self._ready[number] = None
@@ -126,6 +128,10 @@ class Forwarder:
                 self._send(number, self._missed.pop(number, 0), record)
 
             yield
+
+
+def _send_nowhere(number: int, missed: int, record: dict[str, Any]) -> None:
+    """Stands for a connection that has ended."""
 
 
 def event_of(

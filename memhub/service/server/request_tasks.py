@@ -122,7 +122,13 @@ class RequestTasks:
         )
 
     def error_reply(self, request: int, error: DeviceError) -> wire.Error:
-        """An error as the answer to a request."""
+        """An error as the answer to a request.
+
+        Its traceback ends here: it holds the frames that hold the error, and only a collection of
+        garbage, during which all clients wait, would end that.
+        """
+        error.__traceback__ = None
+
         return wire.error_to_wire(request, error, self.max_body, strings=self._wants_strings)
 
     @property
