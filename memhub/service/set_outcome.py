@@ -14,19 +14,19 @@ def set_outcome(answer: wire.SetDone | wire.IoctlDone) -> SetOutcome | None:
     if not isinstance(answer, wire.SetDone) or answer.slots == wire.OUTCOME_LEFT_OUT:
         return None
 
-    from memhub.abi import LP64
+    from memhub.abi import RangeDesc
     from memhub.core.replies import SetOutcome
 
-    data, unpack = answer.outcome, LP64.unpack
+    data = answer.outcome
     numbers = answer.slots * wire.OUTCOME_SLOT.size
     registers = numbers + (answer.claimed + answer.released) * 4
     rows = [*wire.OUTCOME_SLOT.iter_unpack(data[:numbers])]
     touched = memoryview(data[numbers:registers]).cast("I").tolist()
 
     return SetOutcome(
-        tuple([slot for slot, _, _ in rows]),
-        tuple([unpack(before) for _, before, _ in rows]),
-        tuple([unpack(after) for _, _, after in rows]),
+        tuple([row[0] for row in rows]),
+        tuple([RangeDesc(*row[1:5]) for row in rows]),
+        tuple([RangeDesc(*row[5:]) for row in rows]),
         {it[0]: it[1:] for it in wire.OUTCOME_MSR.iter_unpack(data[registers:])},
         tuple(touched[: answer.claimed]),
         tuple(touched[answer.claimed :]),

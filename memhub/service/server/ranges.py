@@ -6,7 +6,6 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from memhub.abi import LP64
 from memhub.core.requests import (
     AwaitFree,
     BreakClaim,
@@ -116,11 +115,30 @@ def set_range(session: Session, entry: Entry, it: wire.Set) -> Answer:
 def _set_done(session: Session, request: int, outcome: SetOutcome) -> wire.SetDone:
     """The answer to SET."""
     slots, before, after, msrs, claimed, released, fence = outcome
-    sides = zip(map(LP64.pack, before), map(LP64.pack, after), strict=True)
-    rows = [wire.OUTCOME_SLOT.pack(slot, *side) for slot, side in zip(slots, sides, strict=True)]
-    rows += [slot.to_bytes(4, "little") for slot in (*claimed, *released)]
-    rows += [wire.OUTCOME_MSR.pack(number, *values) for number, values in msrs.items()]
-    data = b"".join(rows)
+    pack = wire.OUTCOME_SLOT.pack
+    data = b"".join(
+        [
+            pack(
+                slot,
+                was.mr_base,
+                was.mr_len,
+                was.mr_flags,
+                was.mr_owner,
+                now.mr_base,
+                now.mr_len,
+                now.mr_flags,
+                now.mr_owner,
+            )
+            for slot, was, now in zip(slots, before, after, strict=True)
+        ]
+    )
+    if claimed or released:
+        data += b"".join([slot.to_bytes(4, "little") for slot in (*claimed, *released)])
+
+    if msrs:
+        pack = wire.OUTCOME_MSR.pack
+        data += b"".join([pack(number, *values) for number, values in msrs.items()])
+
     if len(data) + 16 > session.max_body:
         return wire.SetDone(request, fence or 0, wire.OUTCOME_LEFT_OUT, 0, 0, 0, b"")
 

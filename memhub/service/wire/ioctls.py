@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from memhub.service.wire.layout import rest, u16, u32, u64
 
-#: One slot of SET_DONE's outcome: its number, and its descriptor before and after.
-OUTCOME_SLOT: Final = Struct("<I32s32s")
+#: One slot of SET_DONE's outcome: its number, and its descriptor before and after: base, length,
+#: flags, owner and padding, as LP64 has them.
+OUTCOME_SLOT: Final = Struct("<IQQI8s4xQQI8s4x")
 #: One register of it: its number, and its value before and after.
 OUTCOME_MSR: Final = Struct("<IQQ")
 #: `slots` of a SET_DONE whose outcome is left out.

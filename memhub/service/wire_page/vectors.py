@@ -22,7 +22,7 @@ _OBSTACLES: Final = (
 )
 _OUTCOME: Final = b"".join(
     (
-        wire.OUTCOME_SLOT.pack(1, bytes(LP64.desc.size), _SHOWN),
+        wire.OUTCOME_SLOT.pack(1, 0, 0, 0, b"", *LP64.desc.unpack(_SHOWN)),
         (1).to_bytes(4, "little"),
         wire.OUTCOME_MSR.pack(0x200, 0, 0xD0000001),
     )
