@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint, current_token
@@ -16,7 +16,20 @@ if TYPE_CHECKING:
     #: What a method awaits before it does its work.
     Checkpoint = Callable[[], Awaitable[None]]
 
+    #: What a process awaits before its requests; and before it goes on after a wait, or closes.
+    OwnTurns = tuple[Checkpoint, Checkpoint]
+
 R = TypeVar("R")
+
+
+class Turns(Protocol):
+    """Who decides which process goes on, so that a run can be repeated: a rig's scheduler."""
+
+    async def take_turn(self, process: int) -> None:
+        """Wait for the turn of a process, before it makes a request."""
+
+    async def take_last_turn(self, process: int) -> None:
+        """Wait for its turn, also if it is cancelled: after a wait, and before a close."""
 
 
 def find_checkpoint() -> Checkpoint:
@@ -30,8 +43,17 @@ def find_checkpoint() -> Checkpoint:
     return checkpoint if backend is None else backend.checkpoint
 
 
-async def await_answer(engine: Engine, pending: Pending[R]) -> R:
+async def go_on() -> None:
+    """Stand for a turn where none is waited for; other tasks do not run in it."""
+
+
+async def await_answer(engine: Engine, pending: Pending[R], turn: Checkpoint = go_on) -> R:
     """Wait for an answer that is still to come; a caller that is cancelled gives it up.
+
+    Args:
+        engine: who answers.
+        pending: the answer.
+        turn: awaited before the caller goes on, or gives up.
 
     Raises:
         DeviceError: the request was refused.
@@ -46,8 +68,11 @@ async def await_answer(engine: Engine, pending: Pending[R]) -> R:
                 await engine.clock.sleep_until(engine.due_of(pending))
                 engine.tick()
     except BaseException:
+        await turn()
         engine.abandon(pending)
         raise
+
+    await turn()
 
     return pending.result()
 

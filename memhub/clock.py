@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from time import monotonic_ns, time_ns
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import anyio
 from anyio.lowlevel import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @runtime_checkable
@@ -34,18 +37,36 @@ class SystemClock:
         await anyio.sleep(max(0, mono_ns - monotonic_ns()) / 1e9)
 
 
+class Alarm(NamedTuple):
+    """What a clock is to do at a moment.
+
+    Attributes:
+        mono_ns: when, monotonic nanoseconds.
+        late: whether it is done after all others of the same moment.
+        ring: what to do.
+    """
+
+    mono_ns: int
+    late: bool
+    ring: Callable[[], object]
+
+
 class ManualClock:
     """A clock that stands still until it is told otherwise, for tests and repeatable runs.
 
     Args:
         wall_ns: its first wall-clock time, nanoseconds since 1970.
         mono_ns: its first monotonic time, nanoseconds.
+
+    Attributes:
+        on_alarm: called when an alarm is set.
     """
 
     def __init__(self, wall_ns: int = 0, mono_ns: int = 0) -> None:
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
-        self._sleepers: list[tuple[int, anyio.Event]] = []
+        self._alarms: list[Alarm] = []
+        self.on_alarm: Callable[[], object] = _do_nothing
 
     def wall_ns(self) -> int:
         """Nanoseconds since 1970."""
@@ -55,30 +76,76 @@ class ManualClock:
         """Nanoseconds on the monotonic clock."""
         return self._mono_ns
 
+    @property
+    def next_ns(self) -> int | None:
+        """The moment of the first alarm, monotonic nanoseconds; None if there is no alarm."""
+        return min((it.mono_ns for it in self._alarms), default=None)
+
     def advance(self, seconds: float) -> None:
         """Let time pass, and wake those whose time has come, earliest first."""
-        step = round(seconds * 1e9)
-        self._wall_ns += step
-        self._mono_ns += step
-        due = sorted((row for row in self._sleepers if row[0] <= self._mono_ns), key=_wake_time)
-        self._sleepers = [row for row in self._sleepers if row[0] > self._mono_ns]
-        for _, event in due:
-            event.set()
+        self._move(round(seconds * 1e9))
+        due = sorted((it for it in self._alarms if it.mono_ns <= self._mono_ns), key=_alarm_order)
+        self._alarms = [it for it in self._alarms if it.mono_ns > self._mono_ns]
+        for it in due:
+            it.ring()
+
+    def advance_to_next(self) -> None:
+        """Let time pass up to the first alarm, and ring the alarms of that moment.
+
+        Of those that come last at a moment, one rings; the next call rings the next.
+        """
+        first = min(self._alarms, key=_alarm_order)
+        self._move(max(0, first.mono_ns - self._mono_ns))
+        due = [it for it in self._alarms if it.mono_ns <= self._mono_ns and not it.late] or [first]
+        for it in due:
+            self._alarms.remove(it)
+
+        for it in due:
+            it.ring()
+
+    def _move(self, step_ns: int) -> None:
+        self._wall_ns += step_ns
+        self._mono_ns += step_ns
+
+    def set_alarm(
+        self, mono_ns: int, ring: Callable[[], object], *, late: bool = False
+    ) -> Callable[[], None]:
+        """Have something done at a moment.
+
+        Args:
+            mono_ns: when, monotonic nanoseconds.
+            ring: what to do.
+            late: whether to do it after all others of that moment.
+
+        Returns:
+            takes the alarm back; once it has rung, nothing.
+        """
+        alarm = Alarm(mono_ns, late, ring)
+        self._alarms.append(alarm)
+        self.on_alarm()
+
+        def take_back() -> None:
+            self._alarms = [it for it in self._alarms if it is not alarm]
+
+        return take_back
 
     async def sleep_until(self, mono_ns: int) -> None:
-        """Wait until `advance` has reached `mono_ns`."""
+        """Wait until the clock has reached `mono_ns`."""
         if mono_ns <= self._mono_ns:
             await checkpoint()
             return
 
-        row = (mono_ns, anyio.Event())
-        self._sleepers.append(row)
+        event = anyio.Event()
+        take_back = self.set_alarm(mono_ns, event.set)
         try:
-            await row[1].wait()
+            await event.wait()
         finally:
-            if row in self._sleepers:
-                self._sleepers.remove(row)
+            take_back()
 
 
-def _wake_time(row: tuple[int, anyio.Event]) -> int:
-    return row[0]
+def _alarm_order(alarm: Alarm) -> tuple[int, bool]:
+    return alarm.mono_ns, alarm.late
+
+
+def _do_nothing() -> None:
+    """Nobody wants to know of alarms."""

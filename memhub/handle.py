@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memhub.abi import Buffer, RangeDesc
-    from memhub.async_shell import Checkpoint
+    from memhub.async_shell import OwnTurns
     from memhub.core.claims import Claim
     from memhub.core.files import OpenFile, Principal
     from memhub.core.machine import Machine
@@ -78,19 +78,18 @@ class Handle:
         machine: the machine.
     """
 
-    def __init__(self, engine: Engine, number: int, on_close: OnClose, turn: Checkpoint) -> None:
+    def __init__(self, engine: Engine, number: int, on_close: OnClose, turns: OwnTurns) -> None:
         self._engine = engine
         self._on_close = on_close
-        self._checkpoint = turn
+        self._checkpoint, self._last_turn = turns
         self.number = number
         self.file: OpenFile = engine.files.file(number)
         self.machine: Machine = engine.files.machine_of(number)
 
     def __repr__(self) -> str:
-        state = " closed" if self.closed else ""
         name = escape_controls(f"{self.path} of {self.process.name}")
 
-        return f"<Handle {self.number} on {name}{state}>"
+        return f"<Handle {self.number} on {name}{' closed' * self.closed}>"
 
     @property
     def path(self) -> str:
@@ -122,6 +121,7 @@ class Handle:
 
     async def aclose(self) -> None:
         """Close; done before the first await, so that no cancellation can prevent it."""
+        await self._last_turn()
         self.close()
         await self._checkpoint()
 
@@ -135,14 +135,14 @@ class Handle:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self._last_turn()
         self._close_file(close_cause(kind))
 
     def __del__(self) -> None:
         number = getattr(self, "number", None)
         if number is not None and self._engine.files.is_open(number):
             try:
-                text = f"{self!r} was never closed"
-                warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+                warnings.warn(f"{self!r} was never closed", ResourceWarning, 2, self)
             finally:
                 abandon_file(self._engine, number)
                 self._on_close(number)
@@ -294,9 +294,10 @@ class Handle:
         """MEMRANGE_SET with MEMRANGE_SET_REMOVE; arguments are those of `set_range`."""
         await self._checkpoint()
         model = self.file.model
-        request = remove_request(model, self.number, base, length, wait=wait, fence=fence)
 
-        return await self._set_request(request)
+        return await self._set_request(
+            remove_request(model, self.number, base, length, wait=wait, fence=fence)
+        )
 
     async def _set_request(self, request: SetRange | RefuseIoctl) -> SetOutcome:
         if isinstance(request, RefuseIoctl):
@@ -307,7 +308,6 @@ class Handle:
     async def explain(self, address: int) -> Explanation:
         """Which memory type an address has, and why."""
         await self._checkpoint()
-
         return self._engine.submit(Explain(self.number, address))
 
     async def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
@@ -344,5 +344,7 @@ class Handle:
 
     async def _answer_request(self, request: WaitingRequest[R]) -> R:
         answer = self._engine.submit(request)
+        if not isinstance(answer, Pending):
+            return answer
 
-        return await await_answer(self._engine, answer) if isinstance(answer, Pending) else answer
+        return await await_answer(self._engine, answer, self._last_turn)

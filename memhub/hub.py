@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, final
 from weakref import WeakSet
 
@@ -11,7 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from memhub.arguments import take_names, take_span, take_text
-from memhub.async_shell import find_checkpoint
+from memhub.async_shell import find_checkpoint, go_on
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.core.instant import NEVER
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from memhub.abi import DataModel
-    from memhub.async_shell import Checkpoint
+    from memhub.async_shell import Checkpoint, Turns
     from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.claims import Claim
@@ -53,6 +54,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         clock: where time comes from; None takes the system's clocks.
         tables: what machines begin with instead of what firmware left, by name; from
             `memhub.audit.restore`.
+        turns: decides which process goes on, so that a run can be repeated; None leaves it to
+            the event loop. See `memhub.rig.Simulation`.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -72,6 +75,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         log: AuditLog | None = None,
         clock: Clock | None = None,
         tables: Mapping[str, TableState] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         #: The synchronous half, for servers that answer many requests in one turn.
         self.engine = make_engine(
@@ -83,6 +87,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._entered = False
         self._checkpoint: Checkpoint = checkpoint
+        self._turns = turns
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -176,7 +181,13 @@ class Hub(anyio.AsyncContextManagerMixin):
         number = next(self._processes)
         who = Principal(number, name or f"process-{number}", pid, uid, privileged)
 
-        return Process(self.engine, who, self._checkpoint)
+        turns = self._turns
+        if turns is None:
+            return Process(self.engine, who, (self._checkpoint, go_on))
+
+        own = partial(turns.take_turn, number), partial(turns.take_last_turn, number)
+
+        return Process(self.engine, who, own)
 
     async def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None

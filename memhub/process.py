@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self, final
 
 from anyio.lowlevel import checkpoint
 
-from memhub.async_shell import close_cause
+from memhub.async_shell import close_cause, go_on
 from memhub.core.requests import Open
 from memhub.errors import BadHandle, LogFailed
 from memhub.handle import Handle
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.abi import DataModel
-    from memhub.async_shell import Checkpoint
+    from memhub.async_shell import OwnTurns
     from memhub.core.files import Principal
     from memhub.engine import Engine
 
@@ -30,10 +30,11 @@ class Process:
     """
 
     def __init__(
-        self, engine: Engine, principal: Principal, checkpoint: Checkpoint = checkpoint
+        self, engine: Engine, principal: Principal, turns: OwnTurns = (checkpoint, go_on)
     ) -> None:
         self._engine = engine
-        self._checkpoint = checkpoint
+        self._turns = turns
+        self._checkpoint, self._last_turn = turns
         self.principal = principal
         self._handles: set[int] = set()
         self.closed = False
@@ -76,7 +77,7 @@ class Process:
         number = open_file(self._engine, Open(self.principal, path, mode, undo, model))
         self._handles.add(number)
 
-        return Handle(self._engine, number, self._handles.discard, self._checkpoint)
+        return Handle(self._engine, number, self._handles.discard, self._turns)
 
     def close(self, cause: str = "close") -> None:
         """Close every handle at once, and so end every claim. Closing twice does nothing.
@@ -112,6 +113,7 @@ class Process:
 
     async def aclose(self) -> None:
         """Close; done before the first await, so that no cancellation can prevent it."""
+        await self._last_turn()
         self.close()
         await self._checkpoint()
 
@@ -119,6 +121,7 @@ class Process:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self._last_turn()
         self.close(close_cause(kind))
 
     def __enter__(self) -> Self:

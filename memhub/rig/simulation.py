@@ -1,0 +1,264 @@
+"""One seed, one run: who goes on next is decided here, and not by the event loop."""
+
+from __future__ import annotations
+
+import random
+import sys
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple, Self, final
+
+import anyio
+
+from memhub.hub import Hub
+from memhub.rig.idle import PUMP, wait_for_others
+from memhub.rig.virtual_clock import VirtualClock
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from memhub.audit import AuditLog
+    from memhub.core.driver import Arch
+    from memhub.core.spec import MachineSpec
+
+
+class Step(NamedTuple):
+    """One turn that was given.
+
+    Attributes:
+        actor: the name of the task that went on.
+        what: what it was about to do: the name of the method that asked for the turn.
+        choice: which of those that could go on it was; 0 is the one that went on last.
+        choices: how many could go on.
+    """
+
+    actor: str
+    what: str
+    choice: int
+    choices: int
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.what}"
+
+
+class SimulationError(Exception):
+    """Raised when a run cannot go on, or could not be repeated; says who is concerned."""
+
+
+class _Asking(NamedTuple):
+    actor: int
+    process: int
+    name: str
+    what: str
+    given: anyio.Event
+
+
+@final
+class Simulation(anyio.AsyncContextManagerMixin):
+    """Runs tasks one at a time, in an order that a seed decides; use it in `async with`.
+
+    Each task started with `start` waits for its turn before each request to a hub of `make_hub`,
+    and when it goes on after a wait or a sleep. A turn is given when every task waits, and time
+    passes when nobody asks for a turn. So a run, and the log it writes, depends on the seed
+    alone, on asyncio, uvloop and trio, as long as tasks meet each other in hubs of this
+    simulation, in `sleep`, and in anyio's events, locks and channels.
+
+    Args:
+        seed: decides the order, and the numbers of `random`.
+        choices: the order itself: for each turn, who goes on, by name or as a number of those
+            that can; 0, one who cannot go on, and each turn after the last of these let the one
+            go on that went on before, or the first. None lets the seed decide.
+        arches: architectures by name, for the hubs; None loads those that are installed, for
+            each hub.
+        wall_ns: the clock's first wall-clock time, nanoseconds since 1970.
+        stall: seconds of real time in which somebody must ask for a turn or set an alarm.
+
+    Attributes:
+        clock: its time.
+        random: seeded random numbers for the test; taken by one task at a time.
+        steps: the turns that were given.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        choices: Sequence[int | str] | None = None,
+        arches: Mapping[str, Arch] | None = None,
+        wall_ns: int = 1_767_225_600_000_000_000,
+        stall: float = 10.0,
+    ) -> None:
+        self.clock = VirtualClock(wall_ns)
+        self.random = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+        self.steps: list[Step] = []
+        self._order = random.Random(~seed)  # noqa: S311 - see above
+        self._log_id = f"{self._order.getrandbits(128):032x}"
+        self._choices = choices
+        self._arches = arches
+        self._stall = stall
+        self._actor: ContextVar[tuple[int, str]] = ContextVar("memhub_rig_actor")
+        self._asking: list[_Asking] = []
+        self._names = ["main"]
+        self._last = 0
+        self._news = anyio.Event()
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        self.clock.call_on_alarm(self._tell_pump)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as pump:
+            pump.start_soon(self._give_turns, name=PUMP)
+            try:
+                async with anyio.create_task_group() as self._tasks:
+                    try:
+                        yield self
+                    except Exception as error:  # noqa: BLE001 - raised below, bare
+                        failure = error
+                        self._tasks.cancel_scope.cancel()
+            finally:
+                pump.cancel_scope.cancel()
+
+        if failure is not None:
+            raise failure
+
+    def make_hub(self, specs: Iterable[MachineSpec], **more: Any) -> Hub:  # noqa: ANN401
+        """Make a hub whose clock and whose order are those of the simulation.
+
+        Args:
+            specs: the machines.
+            more: other arguments of `Hub`.
+        """
+        return Hub(specs, **{"arches": self._arches, **more}, clock=self.clock, turns=self)
+
+    def open_log(self, path: str | os.PathLike[str], **more: Any) -> AuditLog:  # noqa: ANN401
+        """Open a log whose clocks and whose identity are those of the simulation.
+
+        Args:
+            path: where.
+            more: other arguments of `AuditLog.open`.
+        """
+        from memhub.audit import AuditLog
+
+        clock = self.clock
+
+        return AuditLog.open(
+            path, wall=clock.wall_ns, mono=clock.mono_ns, log_id=self._log_id, **more
+        )
+
+    def start(
+        self, work: Callable[..., Awaitable[object]], *arguments: object, name: str | None = None
+    ) -> None:
+        """Start a task; its end is awaited at the end of the block.
+
+        Args:
+            work: an async function.
+            arguments: its arguments.
+            name: for the steps; numbered if None.
+        """
+        if self._tasks is None:
+            raise RuntimeError("the simulation is not in use: open it in `async with`")
+
+        number = len(self._names)
+        self._names.append(name or f"task {number}")
+        self._tasks.start_soon(self._run_task, number, work, arguments)
+
+    async def _run_task(
+        self, number: int, work: Callable[..., Awaitable[object]], arguments: tuple[object, ...]
+    ) -> None:
+        self._actor.set((number, self._names[number]))
+        await self._ask(0, "begins")
+        await work(*arguments)
+
+    # Time
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for so many seconds of the simulation's clock."""
+        await self.clock.sleep(seconds)
+        await self._ask(0, "wakes up")
+
+    def move_on_after(self, seconds: float) -> AbstractContextManager[anyio.CancelScope]:
+        """See `VirtualClock.move_on_after`."""
+        return self.clock.move_on_after(seconds)
+
+    def fail_after(self, seconds: float) -> AbstractContextManager[anyio.CancelScope]:
+        """See `VirtualClock.fail_after`."""
+        return self.clock.fail_after(seconds)
+
+    # Turns
+
+    async def take_turn(self, process: int) -> None:
+        """Wait for the turn of a process, before a request."""
+        await self._ask(process, sys._getframe(1).f_code.co_name)  # noqa: SLF001 - the asking method
+
+    async def take_last_turn(self, process: int) -> None:
+        """Wait for its turn after a wait or before a close, also if it is cancelled."""
+        name = sys._getframe(1).f_code.co_name  # noqa: SLF001 - the asking method
+        what = "goes on" if name == "await_answer" else "close"
+        with anyio.CancelScope(shield=True):
+            await self._ask(process, what)
+
+    async def _ask(self, process: int, what: str) -> None:
+        actor, name = self._actor.get((0, "main"))
+        asking = _Asking(actor, process, name, what, anyio.Event())
+        self._asking.append(asking)
+        self._tell_pump()
+        try:
+            await asking.given.wait()
+        finally:
+            self._asking = [it for it in self._asking if it is not asking]
+
+    def _tell_pump(self) -> None:
+        self._news.set()
+
+    async def _give_turns(self) -> None:
+        while True:
+            await wait_for_others()
+            if self._asking:
+                self._give_turn()
+            elif self.clock.next_ns is not None:
+                self.clock.advance_to_next()
+            else:
+                self._news = anyio.Event()
+                with anyio.move_on_after(self._stall) as waiting:
+                    await self._news.wait()
+
+                if waiting.cancelled_caught:
+                    raise SimulationError(
+                        f"every task has waited for {self._stall} seconds, for nothing that the "
+                        f"simulation knows; the last step was {self._last_step()}"
+                    )
+
+    def _last_step(self) -> str:
+        return str(self.steps[-1]) if self.steps else "none"
+
+    def _give_turn(self) -> None:
+        # The one that went on last is the first choice, the others follow by number.
+        ready = sorted(self._asking, key=lambda it: (it.actor != self._last, it[:2]))
+        for one, other in pairwise(ready):
+            if one[:2] == other[:2]:
+                raise SimulationError(
+                    f"two tasks of {one.name} want to go on ({one.what}, {other.what}), and only "
+                    "the event loop knows which comes first: start each with `Simulation.start`"
+                )
+
+        choice = self._choose([it.name for it in ready])
+        chosen = ready[choice]
+        self._last = chosen.actor
+        self.steps.append(Step(chosen.name, chosen.what, choice, len(ready)))
+        chosen.given.set()
+
+    def _choose(self, names: list[str]) -> int:
+        if self._choices is None:
+            return self._order.randrange(len(names))
+
+        at = len(self.steps)
+        choice = self._choices[at] if at < len(self._choices) else 0
+        if isinstance(choice, str):
+            return names.index(choice) if choice in names else 0
+
+        return min(choice, len(names) - 1)
