@@ -165,7 +165,7 @@ class RangeDesc:
         return f"{self.mr_base:#x}/{self.mr_len:#x} {escape_controls(self.owner) or '-'} {words}"
 
 
-def _fitting_descs(rows: Iterable[tuple[Any, ...]]) -> tuple[RangeDesc, ...]:
+def fitting_descs(rows: Iterable[tuple[Any, ...]]) -> tuple[RangeDesc, ...]:
     """Descriptors of fields that fit, as a structure's do: unchecked, in 0.4 of the time."""
     made, new = [], object.__new__
     set_base, set_len, set_flags, set_owner = _DESC_SETTERS
@@ -252,7 +252,7 @@ class DataModel:
                 f"of {self.desc.size} bytes"
             )
 
-        return _fitting_descs(self.desc.iter_unpack(data))
+        return fitting_descs(self.desc.iter_unpack(data))
 
     def dtype(self) -> np.dtype[np.void]:
         """The numpy structured type of one descriptor: same fields, offsets and size as in C."""

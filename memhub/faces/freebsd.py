@@ -16,6 +16,7 @@ from memhub.abi import (
     MEMRANGE_SET_REMOVE,
     MEMRANGE_SET_UPDATE,
     RangeDesc,
+    fitting_descs,
     owner_bytes,
 )
 from memhub.abi import IoctlReply as IoctlReply
@@ -111,7 +112,7 @@ def decode_set(
         return RefuseIoctl(handle, number, error, needs_driver=True)
 
     base, length, flags, owner = model.desc.unpack(packed)
-    desc = RangeDesc(base, length, flags, owner[:7] + b"\0")
+    (desc,) = fitting_descs(((base, length, flags, owner[:7] + b"\0"),))
 
     return SetRange(handle, arg, desc, fence, lease, wait)
 

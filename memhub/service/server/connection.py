@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -201,7 +201,8 @@ class Connection:
 
     def _handle_message(self, session: Session, message: wire.Message) -> wire.Message | None:
         """Answer one request, after a look at its handle and at what the client may do there."""
-        kind, asked = type(message), cast("Any", message)
+        asked: Any = message
+        kind = type(message)
         try:
             request = self._handle_requests.get(kind)
             if request is None:
