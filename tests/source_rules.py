@@ -20,7 +20,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"arguments"}),
     frozenset({"abi"}),
     frozenset({"errors"}),
-    frozenset({"core"}),
+    frozenset({"core", "planner"}),
     frozenset({"x86"}),
     frozenset({"plugin"}),
     frozenset({"arches"}),

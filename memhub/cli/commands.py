@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "hexdump": Command("hexdump", "a machine's memory as hexdump -C shows it"),
     "top": Command("top", "machines, who holds what, who waits for whom, as it changes"),
     "exec": Command("run_program", "a program whose /dev/mem and /dev/kmem are a machine's"),
+    "plan": Command("plan", "the fewest memory range registers for a wanted map of types"),
     "replay": Command("replay", "recorded answers of real drivers against what is installed"),
     "audit": Command("audit", "verify or show an audit log, or what was at a moment of it"),
 }

@@ -1,0 +1,82 @@
+"""Wanted maps as people write them, a stretch on a line."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from memhub.planner.wanted import ANY
+
+_UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_NUMBER: Final = r"(0x[0-9a-f]+|[0-9]+)([KMGT]?)"
+_LINE: Final = re.compile(rf"{_NUMBER}\s*([+-])\s*{_NUMBER}\s*[=\s]\s*(\S+)", re.IGNORECASE)
+_LONGEST: Final = 200
+
+#: What a line may call a type: its two letters, or memcontrol(8)'s word.
+TYPE_WORDS: Final = {
+    "uncacheable": "UC",
+    "write-combine": "WC",
+    "write-through": "WT",
+    "write-protect": "WP",
+    "write-back": "WB",
+    "any": ANY,
+}
+
+
+class MapError(ValueError):
+    """Raised for a line that is no stretch; says which and why."""
+
+
+def parse_type(word: str) -> str:
+    """Read a type: `WB`, `write-back`, or `any`.
+
+    Raises:
+        MapError: it is none of these.
+    """
+    found = TYPE_WORDS.get(word.lower(), word.upper())
+    if found not in TYPE_WORDS.values():
+        words = ", ".join(f"{it} ({short})" for it, short in TYPE_WORDS.items())
+        raise MapError(f"{word[:_LONGEST]!r} is no memory type: {words}")
+
+    return found
+
+
+def parse_stretch(line: str) -> tuple[int, int, str]:
+    """Read one stretch: `0-2G WB`, `0xe0000000+256M=write-combine`.
+
+    Returns:
+        first byte, one past the last byte, and the type that is wanted.
+
+    Raises:
+        MapError: the line is none.
+    """
+    found = _LINE.fullmatch(line.strip()[: _LONGEST + 1])
+    if found is None:
+        raise MapError(
+            f"{line.strip()[:_LONGEST]!r} is no stretch: give START-END or BASE+LENGTH and a type, "
+            "as 0xe0000000+256M WC; an end is the first byte behind it"
+        )
+
+    number, unit, sign, other, other_unit, word = found.groups()
+    start = int(number, 0) << _UNITS[unit.upper()]
+    more = int(other, 0) << _UNITS[other_unit.upper()]
+
+    return start, start + more if sign == "+" else more, parse_type(word)
+
+
+def parse_map(text: str) -> list[tuple[int, int, str]]:
+    """Read a map: a stretch on each line; `#` begins a comment; later lines replace earlier ones.
+
+    Raises:
+        MapError: a line is no stretch; its number is named.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        said = line.partition("#")[0]
+        if said.strip():
+            try:
+                found.append(parse_stretch(said))
+            except MapError as error:
+                raise MapError(f"line {number}: {error}") from None
+
+    return found

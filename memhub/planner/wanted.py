@@ -1,0 +1,188 @@
+"""A wanted map of memory types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from memhub.planner.mixing import CLASH, NONE, TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Any type will do, but no undefined mix.
+ANY: Final = "*"
+#: Fixed ranges decide here, and variable registers do nothing.
+FIXED: Final = "-"
+
+PAGE: Final = 4096
+_FIXED_END: Final = 1 << 20
+_FOUR_GIB: Final = 1 << 32
+_WIDTH_MAX: Final = 52
+
+
+class Want(NamedTuple):
+    """One stretch of a wanted map.
+
+    Attributes:
+        start: first byte.
+        end: one past the last byte.
+        want: a type, ANY or FIXED.
+    """
+
+    start: int
+    end: int
+    want: str
+
+
+class Stretch(NamedTuple):
+    """One stretch in which every address wants the same and has the same default.
+
+    Attributes:
+        end: one past the last byte.
+        want: a type, ANY or FIXED.
+        bare: the type of an address that no register covers; None is the map's default.
+    """
+
+    end: int
+    want: str
+    bare: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedMap:
+    """The types that a whole address space is to have.
+
+    Attributes:
+        width: physical address bits; the space is [0, 2**width).
+        wants: the stretches, in order, without gaps, over the whole space.
+        tom2: addresses from 4 GiB to here are write-back where no register covers them (AMD's
+            TOM2); None for none.
+
+    Raises:
+        ValueError: the stretches do not make one space, or one is not of whole pages.
+    """
+
+    width: int
+    wants: tuple[Want, ...]
+    tom2: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 12 <= self.width <= _WIDTH_MAX:
+            raise ValueError(f"width {self.width}: an address space has 12 to {_WIDTH_MAX} bits")
+
+        at = 0
+        for start, end, want in self.wants:
+            if start != at or end <= start:
+                raise ValueError(
+                    f"{start:#x}-{end:#x} does not go on at {at:#x}: a map has no gaps and no "
+                    "overlaps"
+                )
+
+            if end % PAGE:
+                raise ValueError(f"{start:#x}-{end:#x} is not made of whole pages of {PAGE}")
+
+            if want not in (*TYPES, ANY, FIXED):
+                raise ValueError(
+                    f"{start:#x}-{end:#x}: {want!r} is none of {', '.join(TYPES)}, {ANY}, {FIXED}"
+                )
+
+            at = end
+
+        if at != 1 << self.width:
+            raise ValueError(f"the map ends at {at:#x}, and the space at {1 << self.width:#x}")
+
+    @classmethod
+    def of_ranges(
+        cls,
+        width: int,
+        ranges: Iterable[tuple[int, int, str]],
+        *,
+        otherwise: str = ANY,
+        fixed: bool = True,
+        tom2: int | None = None,
+    ) -> Self:
+        """A map from some ranges, of which later ones replace what earlier ones said.
+
+        Args:
+            width: physical address bits.
+            ranges: first byte, one past the last byte, and what is wanted.
+            otherwise: what is wanted where no range says.
+            fixed: whether fixed ranges decide below 1 MiB.
+            tom2: see the class.
+
+        Raises:
+            ValueError: a range is empty or ends past the space; see also the class.
+        """
+        top = 1 << width
+        said = [(0, top, otherwise), *ranges]
+        if fixed:
+            said.append((0, min(_FIXED_END, top), FIXED))
+
+        for start, end, _ in said:
+            if not 0 <= start < end <= top:
+                raise ValueError(
+                    f"{start:#x}-{end:#x} is no range of a space that ends at {top:#x}"
+                )
+
+        return cls(width, _lay_over(said), tom2)
+
+    def stretches(self) -> list[Stretch]:
+        """The map, cut where the default changes too."""
+        found: list[Stretch] = []
+        for start, end, want in self.wants:
+            cuts = [it for it in (_FOUR_GIB, self.tom2 or 0) if start < it < end]
+            for stop in (*sorted(cuts), end):
+                begin = found[-1].end if found else 0
+                inside = self.tom2 is not None and _FOUR_GIB <= begin < self.tom2
+                if stop > begin:
+                    found.append(Stretch(stop, want, "WB" if inside else None))
+
+        return found
+
+
+def accepts(stretch: Stretch, covered: str, default: str) -> bool:
+    """Whether an address of a stretch has what it wants.
+
+    Args:
+        stretch: where it lies.
+        covered: the class of the registers that cover it.
+        default: the default type.
+    """
+    if stretch.want == FIXED:
+        return True
+
+    got = effective_type(stretch, covered, default)
+
+    return got != CLASH and stretch.want in (ANY, got)
+
+
+def effective_type(stretch: Stretch, covered: str, default: str) -> str:
+    """The type of an address; arguments are those of `accepts`."""
+    return (stretch.bare or default) if covered == NONE else covered
+
+
+def _lay_over(said: list[tuple[int, int, str]]) -> tuple[Want, ...]:
+    """Ranges of which later ones hide earlier ones; neighbours that want the same are one."""
+    begins = sorted((start, -number, end, want) for number, (start, end, want) in enumerate(said))
+    edges = sorted({edge for start, end, _ in said for edge in (start, end)})
+    top: list[tuple[int, int, str]] = []  # ranges that have begun, the latest said first
+    found: list[Want] = []
+    at = 0
+    for start, end in pairwise(edges):
+        while at < len(begins) and begins[at][0] <= start:
+            heappush(top, begins[at][1:])
+            at += 1
+
+        while top[0][1] <= start:
+            heappop(top)
+
+        want = top[0][2]
+        if found and found[-1].want == want:
+            start = found.pop().start
+
+        found.append(Want(start, end, want))
+
+    return tuple(found)

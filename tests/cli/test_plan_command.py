@@ -1,0 +1,83 @@
+"""`memhub plan`: requests to paste, and an exit code for scripts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clirun import Run
+
+MAP = "0-3G WB\n4G+1G WB\n0xe0000000+256M write-combine\n"
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Path:
+    path = tmp_path / "map"
+    path.write_text(MAP)
+
+    return path
+
+
+def test_it_prints_the_requests(run: Run, wanted: Path) -> None:
+    done = run("plan", wanted)
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "default UC, 4 of 8 registers; no fewer will do",
+        "memcontrol set -b 0xe0000000 -l 0x10000000 -o plan write-combine",
+        "memcontrol set -b 0x0 -l 0x80000000 -o plan write-back",
+        "memcontrol set -b 0x80000000 -l 0x40000000 -o plan write-back",
+        "memcontrol set -b 0x100000000 -l 0x40000000 -o plan write-back",
+    ]
+
+
+def test_what_does_not_fit_shows_the_least_loss(run: Run, wanted: Path) -> None:
+    done = run("plan", wanted, "--slots", "2")
+
+    assert done.code == 1
+    first, second, *rest = done.out.splitlines()
+    assert first == "does not fit: 4 registers are the fewest, and there are 2"
+    assert second == "default UC; 1280M stay uncached, no fewer can"
+    assert len(rest) == 2
+
+
+def test_json(run: Run, wanted: Path) -> None:
+    fits = json.loads(run("plan", wanted, "--json").out)
+    misfit = json.loads(run("plan", wanted, "--slots", "2", "--json").out)
+
+    assert (fits["fits"], fits["default"], len(fits["registers"])) == (True, "UC", 4)
+    assert (misfit["fits"], misfit["needs"], misfit["lost"]) == (False, 4, 1280 << 20)
+
+
+def test_a_machine_s_ram_is_write_back(run: Run) -> None:
+    done = run("plan", "--config", "configs/i386.toml", "--want", "0xd0000000+32M=WC", "--json")
+
+    registers = json.loads(done.out)["registers"]
+    assert {"base": 0xD0000000, "length": 32 << 20, "type": "WC"} in registers
+    assert "WB" in {it["type"] for it in registers}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ([], 2, "nothing is wanted: give a MAP, --config or --want"),
+        (["--want", "0-1G"], 2, "'0-1G' is no stretch"),
+        (["--want", "0-1G=WB", "--width", "20"], 2, "is no range of a space"),
+        (["--want", "2M+1=WB"], 2, "is not made of whole pages of 4096"),
+        (["--want", "0-1G=WC", "--types", "WB"], 1, "no registers of the types WB give this map"),
+        (["--want", "0-1G=WC", "--types", "WX"], 2, "'WX' is no memory type"),
+        (["--want", "0-1G=WB", "--slots", "x"], 2, "is not a whole number from 0 to 256"),
+        (["no-such-file"], 2, "no-such-file"),
+        (["--config", "configs/i386.toml", "--machine", "nix"], 2, "say which machine"),
+    ],
+)
+def test_what_is_wrong_is_named(run: Run, words: list[str], code: int, says: str) -> None:
+    done = run("plan", *words)
+
+    assert (done.code, done.out) == (code, "")
+    assert says in " ".join(done.err.split())
