@@ -1,6 +1,6 @@
 """Effective memory types, for plugins: what `RangeDriver.types` returns and how to make one.
 
-A module of its own because it loads numpy, which an architecture without ranges does not need.
+A module of its own because an architecture without ranges does not need it.
 """
 
 from __future__ import annotations

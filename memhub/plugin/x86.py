@@ -1,6 +1,6 @@
 """MTRRs and PAT, for plugins: the range driver to build on, and effective types.
 
-A module of its own because it loads numpy, which an architecture without ranges does not need.
+A module of its own because an architecture without ranges does not need it.
 """
 
 from __future__ import annotations

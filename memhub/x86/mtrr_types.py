@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from memhub.core.effective.directmap import DirectTypeMap
 from memhub.core.effective.layers import blocks, matching, next_border
 from memhub.core.effective.typemap import CODE_OF_TYPE, RESERVED, UNDEFINED, TypeMap
@@ -31,6 +29,7 @@ from memhub.x86.registers import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
     from memhub.core.effective.typemap import Codes
@@ -135,6 +134,8 @@ class MtrrRules:
 
     def codes(self, addresses: npt.NDArray[np.uint64]) -> Codes:
         """The codes of many addresses."""
+        import numpy as np
+
         registers = self._registers
         if not registers.enabled:
             return np.full(addresses.shape, CODE_OF_TYPE["UC"], dtype=np.uint8)

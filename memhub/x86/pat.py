@@ -10,8 +10,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from memhub.core.effective.directmap import DirectTypeMap
 from memhub.core.effective.layers import flatten, product
 from memhub.core.effective.typemap import CODE_OF_TYPE, MARK, TYPE_OF_CODE, TypeMap
@@ -19,6 +17,7 @@ from memhub.core.effective.typemap import CODE_OF_TYPE, MARK, TYPE_OF_CODE, Type
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
     from memhub.core.effective.typemap import Codes
@@ -196,6 +195,8 @@ class _PatRules:
         return self._pat_value(address)[0][CODE_OF_TYPE[self._under.at(address)]]
 
     def codes(self, addresses: npt.NDArray[np.uint64]) -> Codes:
+        import numpy as np
+
         table: Any = np.frombuffer(b"".join(row for row, _, _ in self._values), dtype=np.uint8)
         starts = np.array(self._starts, dtype=np.uint64)
         index = np.searchsorted(starts, addresses, side="right") - 1

@@ -19,7 +19,7 @@ OPTIONS: Final = frozenset({"slots", "palette", "ranges"}) | freebsd.AMD64.optio
 
 
 def _make_driver(cpu: Cpu, options: Mapping[str, Any]) -> RangeDriver:
-    # Here, because they load numpy, which naming the architecture does not need.
+    # Here, because naming the architecture does not need them.
     from memhub_amd64.driver import PatDriver
     from memhub_amd64.options import parse_options
 

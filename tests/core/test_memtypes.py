@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.core.effective.typemap import CHUNK, CODE_OF_TYPE, TYPE_OF_CODE, Segment, TypeMap
+from memhub.core.effective.lookup import CHUNK
+from memhub.core.effective.typemap import CODE_OF_TYPE, TYPE_OF_CODE, Segment, TypeMap
 
 SIZE = 48
 Row = tuple[int, int, str]

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
-
 from memhub.core.effective.typemap import (
     CODE_OF_TYPE,
     MARK,
@@ -23,6 +21,7 @@ from memhub.core.effective.typemap import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
     import numpy.typing as npt
 
     from memhub.core.effective.typemap import Codes
@@ -112,6 +111,8 @@ class DirectTypeMap(TypeMap):
         return self.source.code(address), min(self.source.border(address), self.end)
 
     def _make_resolver(self, count: int) -> Callable[[npt.NDArray[np.uint64], Codes], None]:
+        import numpy as np
+
         def resolve(addresses: npt.NDArray[np.uint64], out: Codes) -> None:
             last = np.uint64(min(self.end, _SPACE_END) - 1)
             np.bitwise_and(self.source.codes(addresses), np.uint8(MARK - 1), out=out)

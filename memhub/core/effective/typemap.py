@@ -14,14 +14,15 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from memhub.core.effective.layers import flatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    import numpy as np
     import numpy.typing as npt
+
+    from memhub.core.effective.lookup import Lookup
 
     Codes = npt.NDArray[np.uint8]
 
@@ -35,10 +36,6 @@ UNDEFINED: Final = CODE_OF_TYPE["undefined"]
 MARK: Final = 0x80
 _NAMES: Final = {mark | code: name for mark in (0, MARK) for code, name in enumerate(TYPE_OF_CODE)}
 
-#: Addresses resolved at a time, so that temporaries stay in the cache.
-CHUNK: Final = 1 << 15
-#: Most entries of a page table: 16 MiB, a 64 GiB window of 4 KiB pages.
-_TABLE_LIMIT: Final = 1 << 24
 _SPACE_END: Final = 1 << 64
 
 
@@ -99,8 +96,7 @@ class TypeMap:
         self._explain = explain
         self._bounds, self._codes = _merge_equal(starts, codes, end)
         self._names = [_NAMES[code] for code in self._codes]
-        self._arrays: tuple[npt.NDArray[np.uint64], Codes] | None = None
-        self._pages: _PageTable | None = None
+        self._lookup: Lookup | None = None
 
     @classmethod
     def from_ranges(
@@ -167,14 +163,9 @@ class TypeMap:
         Returns:
             codes (indexes into `TYPE_OF_CODE`), of the same shape.
         """
-        wanted: npt.NDArray[np.uint64] = np.asarray(addresses, dtype=np.uint64)
-        flat = wanted.reshape(-1)
-        codes = np.empty(flat.size, dtype=np.uint8)
-        resolve = self._make_resolver(flat.size)
-        for first in range(0, flat.size, CHUNK):
-            resolve(flat[first : first + CHUNK], codes[first : first + CHUNK])
+        from memhub.core.effective.lookup import resolve_chunks
 
-        return codes.reshape(wanted.shape)
+        return resolve_chunks(addresses, self._make_resolver)
 
     def segments(self, lo: int = 0, hi: int | None = None) -> Iterator[Segment]:
         """The stretches of `[lo, hi)` in order, neighbours of one type merged.
@@ -232,21 +223,13 @@ class TypeMap:
         return self._codes[index], end
 
     def _make_resolver(self, count: int) -> Callable[[npt.NDArray[np.uint64], Codes], Any]:
-        if self._arrays is None:
-            self._arrays = (
-                np.array(self._bounds, dtype=np.uint64),
-                np.array(self._codes, dtype=np.uint8) & np.uint8(~MARK & 0xFF),
-            )
+        from memhub.core.effective.lookup import Lookup
 
-        bounds, codes = self._arrays
-        search = _Search(bounds, codes)
-        if self._pages is None and _PageTable.pays(bounds, self.end, count):
-            self._pages = _PageTable(bounds, codes, self.end)
+        if self._lookup is None:
+            plain = [code & ~MARK for code in self._codes]
+            self._lookup = Lookup(self._bounds, plain, self.end)
 
-        if self._pages is None:
-            return search.resolve
-
-        return self._pages.resolver(search)
+        return self._lookup.make_resolver(count)
 
 
 def _merge_equal(
@@ -271,60 +254,3 @@ def _merge_equal(
         kept.append(UNDEFINED)
 
     return bounds[1:], kept
-
-
-class _Search:
-    """Addresses to codes by binary search."""
-
-    def __init__(self, bounds: npt.NDArray[np.uint64], codes: Codes) -> None:
-        self._bounds = bounds
-        self._codes = codes
-
-    def resolve(self, addresses: npt.NDArray[np.uint64], out: Codes) -> None:
-        index = np.searchsorted(self._bounds, addresses, side="right")
-        np.take(self._codes, index, out=out, mode="clip")
-
-
-class _PageTable:
-    """Addresses to codes by one table look-up, where the last border lies low enough.
-
-    Pages are as large as the alignment of the borders allows. The last entry stands for all
-    addresses from the last border to the end of the space, which clipping the index gives.
-    """
-
-    def __init__(self, bounds: npt.NDArray[np.uint64], codes: Codes, end: int) -> None:
-        inner, self._shift = self._find_geometry(bounds, end)
-        edges = np.concatenate(
-            (np.zeros(1, np.int64), (inner >> np.uint64(self._shift)).view(np.int64))
-        )
-        self._end = end
-        self._table = np.repeat(codes[: edges.size], np.diff(edges, append=edges[-1] + 1))
-
-    @staticmethod
-    def _find_geometry(
-        bounds: npt.NDArray[np.uint64], end: int
-    ) -> tuple[npt.NDArray[np.uint64], int]:
-        inner = bounds[: int(np.searchsorted(bounds, np.uint64(min(end, _SPACE_END - 1))))]
-        joined = int(np.bitwise_or.reduce(inner)) if inner.size else 1 << 62
-
-        return inner, (joined & -joined).bit_length() - 1
-
-    @classmethod
-    def pays(cls, bounds: npt.NDArray[np.uint64], end: int, count: int) -> bool:
-        """Whether the table fits, and `count` look-ups repay its making."""
-        inner, shift = cls._find_geometry(bounds, end)
-        entries = (int(inner[-1]) >> shift) + 1 if inner.size else 1
-
-        return shift > 0 and entries <= _TABLE_LIMIT and count >= max(CHUNK, entries >> 6)
-
-    def resolver(self, search: _Search) -> Callable[[npt.NDArray[np.uint64], Codes], Any]:
-        shift = np.uint64(self._shift)
-
-        def resolve(addresses: npt.NDArray[np.uint64], out: Codes) -> None:
-            if self._end < _SPACE_END and int(addresses.max()) >= self._end:
-                search.resolve(addresses, out)
-            else:
-                index = (addresses >> shift).view(np.int64)
-                np.take(self._table, index, out=out, mode="clip")
-
-        return resolve
