@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,21 +51,24 @@ KERNELS = kernels()
 LAST_PAGE = (1 << BITS) - PAGE
 PHYSICAL = [0, 0, PAGE, 2 * PAGE, 64 * M - PAGE, 64 * M, 0x8010_0000, 0x8030_0000, LAST_PAGE]
 
+#: Made once: making a strategy takes longer than drawing from it.
+RIGHTS = st.sampled_from(["rw", "rw", "rw", "rw", "r", "", None])
+FRAMES = st.sampled_from(PHYSICAL)
+WRITABLE = st.sampled_from([True, True, True, False])
+MAPPED = st.integers(0, 7)
+
 
 @st.composite
 def spaces(draw: st.DrawFn) -> tuple[list[tuple[int, int, str]], dict[int, tuple[int, bool]]]:
     """Map entries and pages of eight pages of a kernel, counted from 0."""
-    rights = [draw(st.sampled_from(["rw", "rw", "rw", "rw", "r", "", None])) for _ in range(8)]
+    rights = [draw(RIGHTS) for _ in range(8)]
     entries = [(n, n + 1, right) for n, right in enumerate(rights) if right is not None]
-    pages = {
-        n: (draw(st.sampled_from(PHYSICAL)), draw(st.sampled_from([True, True, True, False])))
-        for n in range(8)
-        if draw(st.integers(0, 7))
-    }
+    pages = {n: (draw(FRAMES), draw(WRITABLE)) for n in range(8) if draw(MAPPED)}
 
     return entries, pages
 
 
+SPACES = spaces()
 JITTER = st.sampled_from([0, 0, 0, 0, 1, -1, -8, 0x800, -0x800])
 BUFFERS = st.lists(
     st.tuples(
@@ -83,16 +86,22 @@ def map_end(kernel: Kernel) -> int:
     return layout.space_end if layout.map_max is None else layout.map_max
 
 
-def first_pages(kernel: Kernel) -> list[int]:
+@cache
+def first_pages(name: str) -> st.SearchStrategy[int]:
     """Where the kernel pages of a case begin: inside the map, or such that they reach its end."""
+    kernel, _ = KERNELS[name]
     inside = max(kernel.layout.kernel_base, 0xC0000000)
     last = map_end(kernel) // PAGE * PAGE
 
-    return [inside, inside, inside, min(last - 4 * PAGE, kernel.layout.space_end - 8 * PAGE)]
+    end = min(last - 4 * PAGE, kernel.layout.space_end - 8 * PAGE)
+
+    return st.sampled_from([inside, inside, inside, end])
 
 
-def places(kernel: Kernel, first: int) -> st.SearchStrategy[tuple[bool, int]]:
+@cache
+def places(name: str, first: int) -> st.SearchStrategy[tuple[bool, int]]:
     """Device (whether `/dev/kmem`) and offset, near what the rules tell apart."""
+    kernel, _ = KERNELS[name]
     physical = [0, PAGE, *(bound for region in RAM for bound in region), 0x8020_0000, 1 << 32]
     physical += [1 << BITS, 1 << 63, (1 << 64) - PAGE, (1 << 64) - (1 << 32) + PAGE]
     virtual = [first + n * PAGE for n in range(9)]
@@ -117,11 +126,11 @@ def places(kernel: Kernel, first: int) -> st.SearchStrategy[tuple[bool, int]]:
 @given(st.data())
 def test_a_kernels_rules_do_what_its_own_loop_does(name: str, data: st.DataObject) -> None:
     kernel, expected = KERNELS[name]
-    layout, first = kernel.layout, data.draw(st.sampled_from(first_pages(kernel)))
-    entries, pages = data.draw(spaces())
+    layout, first = kernel.layout, data.draw(first_pages(name))
+    entries, pages = data.draw(SPACES)
     spans = [(first + a * PAGE, first + b * PAGE, right) for a, b, right in entries]
     mapped = {first // PAGE + n: page for n, page in pages.items()}
-    kmem, offset = data.draw(places(kernel, first))
+    kmem, offset = data.draw(places(name, first))
     buffers = data.draw(BUFFERS)
     world = World(
         BITS, RAM, spans, mapped, layout.map_max or 1 << 64, layout.kernel_base, layout.direct_map
