@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +89,11 @@ CORE_EXCEPTIONS = {
 NAMES_THAT_SAY_NOTHING = frozenset({"utils", "util", "helpers", "helper", "common", "misc"})
 
 
+@cache
+def _parse_text(text: str, path: str) -> ast.Module:
+    return ast.parse(text, path)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One Python file: where it lies, and what it says."""
@@ -112,7 +118,7 @@ class Source:
 
     def tree(self) -> ast.Module:
         """The parsed file."""
-        return ast.parse(self.text, self.path)
+        return _parse_text(self.text, self.path)
 
     def imports(self) -> Iterator[tuple[int, str]]:
         """Line and dotted name of everything imported, wherever in the file it is written.

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from warm import start_memhub
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -37,10 +39,15 @@ class Served:
         folder: where its socket, its log and its configuration are.
         arguments: more of the command line.
         environ: more of the environment.
+        warm: whether it is forked from a process that has imported memhub, as `warm.py` says.
     """
 
     def __init__(
-        self, folder: Path, *arguments: str, environ: dict[str, str] | None = None
+        self,
+        folder: Path,
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        warm: bool = True,
     ) -> None:
         self.socket = folder / "s"
         self.log = folder / "audit.jsonl"
@@ -48,11 +55,10 @@ class Served:
         if not config.exists():
             config.write_text('default = "pc"\n' + CONFIG)
 
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "memhub", "serve", str(config)),
-                *("--socket", str(self.socket), "--log", str(self.log), *arguments),
-            ],
+        words = ["serve", str(config), "--socket", str(self.socket), "--log", str(self.log)]
+        self.process: subprocess.Popen[str] = start_memhub(
+            [*words, *arguments],
+            warm=warm,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from memhub.audit import read_records, verify
 from memhub.audit.schema import problems
 from memhub.errors import RangeBusy
 from memhub.service.blocking import BlockingClient
-from service.process_rig import Script, Served
+from service import process_rig
+from service.process_rig import Script
 from service.service_rig import MIB, WINDOW
+
+Served = partial(process_rig.Served, warm=False)
 
 HOLD = """
 import sys

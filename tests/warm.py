@@ -1,0 +1,188 @@
+"""Starts `memhub serve` as a process of its own, without the time that importing it takes.
+
+That is most of what a short run costs. One process for each worker of pytest has imported it and
+done nothing else; it forks for each run. The fork becomes a child of the test's process, with its
+streams, environment and folder, and runs the command to the end of the interpreter, so signals,
+exit codes and kills are those of a process that was started. tests/service/test_serve_process.py
+starts the interpreter itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import json
+import os
+import socket
+import subprocess
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: What `memhub serve` imports on its way to the first request.
+MODULES = (
+    "anyio._backends._asyncio",
+    "anyio._backends._trio",
+    "uvloop",
+    "memhub.cli.serve",
+    "memhub.cli.log_file",
+    "memhub.cli.version",
+    "memhub.config",
+    "memhub.arches",
+    "memhub.hub",
+    "memhub.plugin.x86",
+    "memhub.audit.writer",
+    "memhub.service.server.server",
+    "memhub.watchdog",
+    "email.message",
+)
+
+_SET_CHILD_SUBREAPER = 36
+
+
+class WarmPopen(subprocess.Popen[Any]):
+    """`subprocess.Popen` of `memhub` with arguments: its words, folder, environment, streams."""
+
+    def _execute_child(  # what Popen calls for the system's part
+        self,
+        args: Any,
+        _executable: Any,
+        _preexec_fn: Any,
+        _close_fds: Any,
+        _pass_fds: Any,
+        cwd: Any,
+        env: Any,
+        _startupinfo: Any,
+        _creationflags: Any,
+        _shell: Any,
+        *rest: int,
+    ) -> None:
+        request = {
+            "words": [os.fspath(word) for word in args],
+            "cwd": os.fspath(cwd or Path.cwd()),
+            "env": dict(os.environ if env is None else env),
+        }
+        given = enumerate((rest[0], rest[3], rest[5]))
+        self.pid = _shared_forker().request_fork(
+            request, [fd if fd >= 0 else own for own, fd in given]
+        )
+        self._child_created = True
+        for theirs, ours in ((rest[0], rest[1]), (rest[3], rest[2]), (rest[5], rest[4])):
+            if ours >= 0 and theirs >= 0:  # a pipe
+                os.close(theirs)
+
+
+def start_memhub(words: Sequence[str], *, warm: bool = True, **more: Any) -> subprocess.Popen[Any]:
+    """Start `memhub` with arguments.
+
+    Args:
+        words: the arguments.
+        warm: whether it may be a fork; otherwise, and on other systems, it is started.
+        more: for `subprocess.Popen`.
+    """
+    if warm and sys.platform == "linux":
+        return WarmPopen(words, **more)
+
+    return subprocess.Popen([sys.executable, "-m", "memhub", *words], **more)
+
+
+class Forker:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        self._asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        code = f"import sys; sys.path[:] = {sys.path!r}\nfrom warm import run_forks\nrun_forks()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, str(theirs.fileno())],
+            stdin=subprocess.PIPE,  # pipes, as the streams of the forks are
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        atexit.register(self.close)
+
+    def request_fork(self, request: dict[str, Any], streams: list[int]) -> int:
+        """Have a child forked; its process id."""
+        adopting = ctypes.CDLL(None).prctl
+        adopting(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        try:
+            socket.send_fds(self._asking, [json.dumps(request).encode()], streams)
+
+            answer = self._asking.recv(64)
+            if not answer:
+                raise RuntimeError(f"nothing was forked: {self._process.communicate()[0]!r}")
+
+            return int(answer)
+        finally:
+            adopting(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+        self._asking.close()
+
+
+@cache
+def _shared_forker() -> Forker:
+    return Forker()
+
+
+def run_forks() -> None:
+    """Fork for each request; each fork runs its command and ends."""
+    for name in MODULES:
+        import_module(name)
+
+    gc.freeze()  # no collection of a fork looks at it, which would copy its pages
+    arguments = _answer_requests(socket.socket(fileno=int(sys.argv[1])))
+    if arguments is not None:
+        sys.argv[1:] = arguments
+        sys.exit(import_module("memhub.cli").main())
+
+
+def _answer_requests(requests: socket.socket) -> list[str] | None:
+    """The arguments, in a fork; None at the end of all requests."""
+    while True:
+        data, streams, _, _ = socket.recv_fds(requests, 1 << 20, 3)
+        if not data:
+            return None
+
+        reader, writer = os.pipe()
+        between = os.fork()
+        if not between:
+            made = os.fork()
+            if made:  # the child of this process is the test's as soon as this one has ended
+                os.write(writer, b"%d" % made)
+                os._exit(0)
+
+            requests.close()
+            os.close(reader)
+            os.close(writer)
+
+            return _take_over(json.loads(data), streams)
+
+        os.waitpid(between, 0)
+        requests.send(os.read(reader, 64))
+        for fd in (reader, writer, *streams):
+            os.close(fd)
+
+
+def _take_over(request: dict[str, Any], streams: list[int]) -> list[str]:
+    for target, fd in enumerate(streams):
+        os.dup2(fd, target)
+        os.close(fd)
+
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    arguments: list[str] = request["words"]
+
+    return arguments
