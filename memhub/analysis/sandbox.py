@@ -57,7 +57,7 @@ def run_query(
         raise QueryRefused(_first_line(error)) from error
 
     try:
-        _make_views(engine, files, views)
+        _make_views(engine, files, _find_needed(query, views))
         _lock(engine, files)
         _check_statement(duckdb, engine, query)
 
@@ -66,6 +66,18 @@ def run_query(
         raise QueryRefused(_first_line(error)) from error
     finally:
         engine.close()
+
+
+def _find_needed(query: str, views: Mapping[str, str]) -> dict[str, str]:
+    """The views that a query names, and those under them, in their order."""
+    text = query.lower()
+    needed: set[str] = set()
+    for name in reversed([*views]):  # those under a view stand before it
+        if name in text:
+            needed.add(name)
+            text += views[name]
+
+    return {name: sql for name, sql in views.items() if name in needed}
 
 
 def _make_views(engine: Any, files: Sequence[str], views: Mapping[str, str]) -> None:  # noqa: ANN401
