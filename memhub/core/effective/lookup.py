@@ -1,6 +1,6 @@
 """The types of many addresses at once: from borders and codes, by search or by a table of pages.
 
-A module of its own because it loads numpy, which takes a sixth of the start of a command or a
+A module of its own because it loads numpy, which takes a fifth of the start of a command or a
 service, and which only questions about many addresses need.
 """
 
