@@ -8,8 +8,10 @@ from typing import Final
 from memhub.planner.wanted import ANY
 
 _UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_NUMBER: Final = r"(0x[0-9a-f]+|[0-9]+)([KMGT]?)"
-_LINE: Final = re.compile(rf"{_NUMBER}\s*([+-])\s*{_NUMBER}\s*[=\s]\s*(\S+)", re.IGNORECASE)
+_NUMBER: Final = r"(0x[0-9a-f]++|[0-9]++)([KMGT]?)"
+_LINE: Final = re.compile(
+    rf"\A{_NUMBER}\s*+([+-])\s*+{_NUMBER}(?:\s*+=\s*+|\s++)(\S++)", re.IGNORECASE
+)
 _LONGEST: Final = 200
 
 #: What a line may call a type: its two letters, or memcontrol(8)'s word.
