@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.audit.chain import GENESIS, SEAL_SIZE, digest_of, seal_of
 from memhub.audit.damage import Break, Fault
 from memhub.audit.line import MAX_LINE, show_value
-from memhub.audit.line_batch import BATCH, check_batch
+from memhub.audit.line_batch import BATCH, check_batch, split_lines
 from memhub.audit.line_fault import find_fault, find_header_fault, is_integer, parse_line
 from memhub.audit.look_ahead import LookAhead
 
@@ -109,17 +109,16 @@ class ChainWalk:
             self._look_ahead(block)
             return
 
-        lines = (self.rest + block).split(b"\n")
-        self.rest = lines.pop()
+        lines, self.rest = split_lines(self.rest + block)
         looked_at = self._check_lines(lines)
         if self.is_probing():
-            self._look_ahead(b"\n".join((b"", *lines[looked_at:], self.rest)))
+            self._look_ahead(b"".join((b"\n", *lines[looked_at:], self.rest)))
         elif self.broken is None and len(self.rest) >= MAX_LINE:
             most, why = f"at most {MAX_LINE} bytes", "a line has no end"
             self._break(Fault("json", most, "more", why, "altered"))
 
     def _check_lines(self, lines: list[bytes]) -> int:
-        """Check whole lines; the answer is how many were looked at."""
+        """Check whole lines, with their newlines; the answer is how many were looked at."""
         for first in range(0, len(lines), BATCH):
             some = lines[first : first + BATCH]
             hashes = check_batch(some, self.seq, self.head) if self.lines else None
@@ -128,7 +127,7 @@ class ChainWalk:
                 continue
 
             for index, line in enumerate(some):
-                self._check_line(line)
+                self._check_line(line[:-1])
                 if self.broken is not None:
                     return first + index + 1
 
@@ -139,16 +138,16 @@ class ChainWalk:
         if self.seals is not None:
             append = self.seals.tree.append
             for line in lines:
-                append(line)
+                append(line[:-1])
 
-        if self.wanted in hashes:
+        if self.wanted is not None and self.wanted in hashes:
             self.head_seq = self.seq + 1 + hashes.index(self.wanted)
 
         self.closed, self.goes_on_in = False, None
         self.head = hashes[-1]
         self.seq += len(lines)
         self.lines += len(lines)
-        self.offset += sum(map(len, lines)) + len(lines)
+        self.offset += sum(map(len, lines))
 
     def pass_sound(self, lines: SoundLines) -> bool:
         """Go past lines that were checked elsewhere, if they follow here.

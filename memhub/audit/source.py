@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from io import FileIO
     from types import ModuleType
 
-_BLOCK: Final = 1 << 18
+#: Bytes that are read at once; for more the memory comes from the kernel anew each time.
+_BLOCK: Final = 1 << 17
 
 #: The path that means standard input.
 STANDARD_INPUT: Final = "-"

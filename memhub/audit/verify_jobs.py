@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from memhub.audit.line import MAX_LINE
-from memhub.audit.line_batch import BATCH, SoundLines, check_batch
+from memhub.audit.line_batch import BATCH, SoundLines, check_batch, split_lines
 from memhub.audit.merkle_check import leaf_hash
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def check_stretch(data: bytes, wanted: str | None, *, sealed: bool) -> list[Piec
         sealed: whether leaf hashes are needed.
     """
     pieces: list[Piece] = []
-    lines = data.split(b"\n")[:-1]
+    lines, _ = split_lines(data)
     for first in range(0, len(lines), BATCH):
         some = lines[first : first + BATCH]
         piece = _check_some(some, wanted, sealed=sealed)
@@ -59,7 +59,7 @@ def check_stretch(data: bytes, wanted: str | None, *, sealed: bool) -> list[Piec
 
 
 def _check_some(lines: list[bytes], wanted: str | None, *, sealed: bool) -> Piece:
-    data = b"\n".join((*lines, b""))
+    data = b"".join(lines)
     try:
         first = orjson.loads(lines[0])
         seq, prev = first["seq"] - 1, first["prev"]
@@ -73,8 +73,8 @@ def _check_some(lines: list[bytes], wanted: str | None, *, sealed: bool) -> Piec
     if hashes is None:
         return data
 
-    leaves = b"".join(map(leaf_hash, lines)) if sealed else b""
-    found = hashes.index(wanted) if wanted in hashes else None
+    leaves = b"".join([leaf_hash(line[:-1]) for line in lines]) if sealed else b""
+    found = hashes.index(wanted) if wanted is not None and wanted in hashes else None
 
     return SoundLines(seq, prev, len(lines), len(data), hashes[-1], leaves, found)
 
