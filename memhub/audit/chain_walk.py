@@ -9,7 +9,7 @@ from memhub.audit.chain import GENESIS, SEAL_SIZE, digest_of, seal_of
 from memhub.audit.damage import Break, Fault
 from memhub.audit.line import MAX_LINE, show_value
 from memhub.audit.line_batch import BATCH, check_batch, split_lines
-from memhub.audit.line_fault import find_fault, find_header_fault, is_integer, parse_line
+from memhub.audit.line_fault import ENDLESS, find_fault, find_header_fault, is_integer, parse_line
 from memhub.audit.look_ahead import LookAhead
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class ChainWalk:
         if self.is_probing():
             self._look_ahead(b"".join((b"\n", *lines[looked_at:], self.rest)))
         elif self.broken is None and len(self.rest) >= MAX_LINE:
-            most, why = f"at most {MAX_LINE} bytes", "a line has no end"
-            self._break(Fault("json", most, "more", why, "altered"))
+            self._break(ENDLESS)
 
     def _check_lines(self, lines: list[bytes]) -> int:
         """Check whole lines, with their newlines; the answer is how many were looked at."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from memhub.audit.chain import HASH_ALGORITHM, SEAL_SIZE, digest_of, seal_of
 from memhub.audit.damage import Fault
-from memhub.audit.line import MAX_VALUES, parse_object, show_value
+from memhub.audit.line import MAX_LINE, MAX_VALUES, parse_object, show_value
 from memhub.audit.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 #: How the first record of a file that goes on with a log may be called.
 _HEADERS: Final = ("log.open", "log.segment")
 
+#: A line of which more than a line may have was read; it need not be known where it ends.
+ENDLESS: Final = Fault("json", f"at most {MAX_LINE} bytes", "more", "a line has no end", "altered")
+
 
 def parse_line(line: bytes) -> tuple[dict[str, Any] | None, Fault | None]:
     """A line as an object, or why it is none."""
+    if len(line) >= MAX_LINE:
+        return None, ENDLESS
+
     try:
         return parse_object(line), None
     except ValueError as error:

@@ -114,15 +114,27 @@ def verify(
 
 
 def _walk_file(walk: ChainWalk, source: Source, meter: Meter, jobs: Jobs | None) -> None:
-    blocks = source.blocks()
     try:
-        for _ in map(walk.feed, blocks) if jobs is None else jobs.feed(walk, blocks):
+        for _ in _feed_source(walk, source, jobs):
             meter.tell(source)
             if walk.broken is not None and not walk.is_probing():
                 return
     except DamagedSource as error:
         where = f"line {walk.lines + 1}"
         raise AuditError(source.name, f"audit log not read: {where}: {error}") from error
+
+
+def _feed_source(walk: ChainWalk, source: Source, jobs: Jobs | None) -> Iterator[object]:
+    if jobs is None:
+        yield from map(walk.feed, source.blocks())
+    elif source.path is None or source.size is None or not source.plain:
+        yield from jobs.feed(walk, source.blocks())
+    else:
+        from memhub.audit.verify_file import feed_file
+
+        for taken in feed_file(jobs, walk, source.path, source.fd, source.size):
+            source.taken = taken
+            yield taken
 
 
 @contextmanager
