@@ -60,6 +60,13 @@ def segment_path(folder: str | os.PathLike[str], number: int) -> str:
     return str(Path(folder) / f"{number:08}.jsonl")
 
 
+def number_of(path: str) -> int | None:
+    """The number in a segment's file name, or None for another name."""
+    parts = _NAME.fullmatch(Path(path).name)
+
+    return None if parts is None else int(parts[1])
+
+
 def list_segments(folder: str | os.PathLike[str], *, links: bool = True) -> list[Segment]:
     """The segments of a folder, oldest first; of two forms of one the compressed one.
 
