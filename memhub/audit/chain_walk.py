@@ -5,21 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.audit.chain import GENESIS, SEAL_SIZE, digest_of, seal_of
-from memhub.audit.damage import Break, Fault
+from memhub.audit.chain import GENESIS, digest_of
+from memhub.audit.damage import Break, Fault, count_text
 from memhub.audit.line import MAX_LINE, show_value
-from memhub.audit.line_batch import BATCH, check_batch
-from memhub.audit.line_fault import find_fault, find_header_fault, is_integer, parse_line
+from memhub.audit.line_batch import BATCH, check_batch, split_lines
+from memhub.audit.line_fault import (
+    ENDLESS,
+    find_fault,
+    find_header_fault,
+    find_name_fault,
+    find_torn_fault,
+    is_integer,
+    parse_line,
+)
 from memhub.audit.look_ahead import LookAhead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memhub.audit.damage import Damage
     from memhub.audit.line_batch import SoundLines
     from memhub.audit.note_keys import VerifierKey
     from memhub.audit.seal_check import SealCheck
-
 
 #: Why a log may be continued whose writer did not close it.
 _WHY: Final = ": the writer was killed, or the end was cut off"
@@ -98,9 +104,14 @@ class ChainWalk:
     def end_file(self) -> None:
         """End a file that another one follows; its last line has to be whole."""
         if self.broken is None and self.rest:
-            self._break_torn()
+            self._break_torn("the segment's last line is unfinished, and another one follows")
 
         self.rest = b""
+
+    def break_packed(self, reason: str) -> None:
+        """Break where the compressed data of a file do not go on."""
+        if self.broken is None:
+            self._break(Fault("packed", "whole data", "damaged data", reason, "altered"))
 
     def feed(self, block: bytes) -> None:
         """Check the lines that `block` completes."""
@@ -109,17 +120,15 @@ class ChainWalk:
             self._look_ahead(block)
             return
 
-        lines = (self.rest + block).split(b"\n")
-        self.rest = lines.pop()
+        lines, self.rest = split_lines(self.rest + block)
         looked_at = self._check_lines(lines)
         if self.is_probing():
-            self._look_ahead(b"\n".join((b"", *lines[looked_at:], self.rest)))
+            self._look_ahead(b"".join((b"\n", *lines[looked_at:], self.rest)))
         elif self.broken is None and len(self.rest) >= MAX_LINE:
-            most, why = f"at most {MAX_LINE} bytes", "a line has no end"
-            self._break(Fault("json", most, "more", why, "altered"))
+            self._break(ENDLESS)
 
     def _check_lines(self, lines: list[bytes]) -> int:
-        """Check whole lines; the answer is how many were looked at."""
+        """Check whole lines, with their newlines; the answer is how many were looked at."""
         for first in range(0, len(lines), BATCH):
             some = lines[first : first + BATCH]
             hashes = check_batch(some, self.seq, self.head) if self.lines else None
@@ -128,7 +137,7 @@ class ChainWalk:
                 continue
 
             for index, line in enumerate(some):
-                self._check_line(line)
+                self._check_line(line[:-1])
                 if self.broken is not None:
                     return first + index + 1
 
@@ -139,16 +148,16 @@ class ChainWalk:
         if self.seals is not None:
             append = self.seals.tree.append
             for line in lines:
-                append(line)
+                append(line[:-1])
 
-        if self.wanted in hashes:
+        if self.wanted is not None and self.wanted in hashes:
             self.head_seq = self.seq + 1 + hashes.index(self.wanted)
 
         self.closed, self.goes_on_in = False, None
         self.head = hashes[-1]
         self.seq += len(lines)
         self.lines += len(lines)
-        self.offset += sum(map(len, lines)) + len(lines)
+        self.offset += sum(map(len, lines))
 
     def pass_sound(self, lines: SoundLines) -> bool:
         """Go past lines that were checked elsewhere, if they follow here.
@@ -264,6 +273,11 @@ class ChainWalk:
         if self._anywhere:
             return
 
+        fault = None if self._file is None else find_name_fault(self._file, record)
+        if fault is not None:
+            self._break(fault, record)
+            return
+
         if self.seals is None and (record.get("key") is not None or self._keys):
             self._begin_seals(record)
 
@@ -279,17 +293,8 @@ class ChainWalk:
     def _break(self, fault: Fault, record: dict[str, Any] | None = None) -> None:
         seq = None if record is None else record.get("seq")
         known = seq if is_integer(seq) else None
-        self.broken = Break(
-            fault.kind,
-            self.lines + 1,
-            self.offset,
-            known,
-            fault.expected,
-            fault.found,
-            fault.reason,
-            fault.damage,
-            self._file,
-        )
+        line = self.lines + 1
+        self.broken = Break(fault.kind, line, self.offset, known, *fault[1:], self._file)
 
     def _look_ahead(self, block: bytes) -> None:
         if self._looking is not None and self._looking.feed(block):
@@ -313,8 +318,7 @@ class ChainWalk:
         elif self.rest:
             self._break_torn()
         elif not self.lines and not self.seq:
-            due = "a log.open record"
-            self._break(Fault("empty", due, "nothing", "the log is empty", "cut"))
+            self._break(Fault("empty", "a log.open record", "nothing", "the log is empty", "cut"))
 
         if self.broken is None and self.wanted and self.head_seq is None:
             why = "records are missing from the end, or the chain was rewritten"
@@ -323,13 +327,8 @@ class ChainWalk:
         if self.broken is None and self.seals is not None:
             self._finish_seals(in_use=in_use)
 
-    def _break_torn(self) -> None:
-        # a newline that became another byte leaves a whole record before it
-        whole = self.rest[:-1]
-        altered = whole[-SEAL_SIZE:] == seal_of(digest_of(whole))
-        why = "the last line is unfinished"
-        damage: Damage = "altered" if altered else "torn"
-        self._break(Fault("torn", "a newline", f"{len(self.rest)} bytes", why, damage))
+    def _break_torn(self, why: str = "the last line is unfinished") -> None:
+        self._break(find_torn_fault(self.rest, why))
 
     def _finish_seals(self, *, in_use: bool) -> None:
         assert self.seals is not None
@@ -337,10 +336,11 @@ class ChainWalk:
         self.notes += self.seals.notes
         if not behind or in_use:
             if behind:
-                self.notes.append(f"{behind} records behind the last seal; the log is in use")
+                more = count_text(behind, "record")
+                self.notes.append(f"{more} behind the last seal; the log is in use")
             return
 
-        why = f"the log has {behind} records behind its last seal"
+        why = f"the log has {count_text(behind, 'record')} behind its last seal"
         if not self.seals.seal_seq:
             why = "the log should be sealed and has no seal"
 

@@ -12,9 +12,21 @@ from memhub.escape import escape_controls
 #: another version; `hash`: the line was altered; `seq`: records lost, doubled or moved; `prev`:
 #: the record before was replaced; `seal`: what is sealed is not what is there; `unsealed`: records
 #: follow the last seal; `torn`: an unfinished last line; `head`: the hash given is not
-#: in the chain; `empty`: the file has no records.
+#: in the chain; `packed`: a segment's compressed data are damaged; `empty`: the file has no
+#: records.
 BreakKind = Literal[
-    "empty", "header", "json", "schema", "hash", "seq", "prev", "seal", "unsealed", "torn", "head"
+    "empty",
+    "header",
+    "json",
+    "schema",
+    "hash",
+    "seq",
+    "prev",
+    "seal",
+    "unsealed",
+    "torn",
+    "head",
+    "packed",
 ]
 
 #: `altered`: bytes of a record; `missing`, `doubled`, `reordered`: whole records; `torn`: the last
@@ -23,6 +35,11 @@ BreakKind = Literal[
 Damage = Literal[
     "altered", "missing", "doubled", "reordered", "torn", "cut", "rewritten", "foreign"
 ]
+
+
+def count_text(count: int, what: str) -> str:
+    """A number of things in words: `1 record`, `2 records`."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 class Fault(NamedTuple):

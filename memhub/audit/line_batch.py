@@ -1,13 +1,15 @@
 """Some lines of a log at once: whether each is sound and follows the one before.
 
-One call for many lines takes two thirds of the time of one call for each. It says yes or no; what
-is wrong with which line is found one by one.
+One call for many lines takes less time than one call for each. It says yes or no; what is wrong
+with which line is found one by one.
 """
 
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Final, NamedTuple
+from io import BytesIO
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -18,7 +20,10 @@ from memhub.audit.schema import SCHEMA_VERSION
 #: Lines that are checked at once; more of them leave the processor's caches.
 BATCH: Final = 64
 
-_BEGIN: Final = b'{"v":%d,' % SCHEMA_VERSION
+#: Where the hashed bytes of a line end that has its newline.
+_BODY: Final = -SEAL_SIZE - 1
+
+_EVENT_OF: Final = itemgetter("event")
 
 
 class SoundLines(NamedTuple):
@@ -43,11 +48,20 @@ class SoundLines(NamedTuple):
     found: int | None
 
 
+def split_lines(data: bytes) -> tuple[list[bytes], bytes]:
+    """The whole lines of some bytes, each with its newline, and the unfinished one behind them."""
+    # twice as fast as `bytes.split`, which looks at one byte after another
+    lines = BytesIO(data).readlines()
+    rest = lines.pop() if lines and lines[-1][-1:] != b"\n" else b""
+
+    return lines, rest
+
+
 def check_batch(lines: list[bytes], seq: int, head: str) -> list[str] | None:
     """Check lines that follow a record, none of which is about the log itself.
 
     Args:
-        lines: the lines, without their newlines; at least one.
+        lines: the lines, with their newlines; at least one.
         seq: number of the record before.
         head: its hash.
 
@@ -55,26 +69,34 @@ def check_batch(lines: list[bytes], seq: int, head: str) -> list[str] | None:
         the hashes of the lines; None if one is not sound or is about the log, or the lines are
         too long to be parsed without being measured.
     """
-    joined = b"[%b]" % b",".join(lines)
-    if len(joined) > MAX_VALUES:
+    data = b"".join(lines)
+    if len(data) > MAX_VALUES:
         return None
 
-    hashes = [sha256(line[:-SEAL_SIZE]).hexdigest() for line in lines]
-    count, size = len(lines), len(_BEGIN)
+    hashes = [sha256(line[:_BODY]).hexdigest() for line in lines]
     try:
-        records = orjson.loads(joined)
-        # lines that come out the same again have no member twice, and end in their hashes
-        sound = (
-            len(records) == count
-            and [record["hash"] for record in records] == hashes
-            and [record["prev"] for record in records] == [head, *hashes[:-1]]
-            and [record["seq"] for record in records] == list(range(seq + 1, seq + 1 + count))
-            and [line[:size] for line in lines].count(_BEGIN) == count
-            and not any(record["event"].startswith("log.") for record in records)
-            and orjson.dumps(records) == joined
-            and [next(reversed(record)) for record in records].count("hash") == count
-        )
+        # each by itself: a line that is no object could be completed by the next one
+        records = list(map(orjson.loads, lines))
+        if any(event.startswith("log.") for event in set(map(_EVENT_OF, records))):
+            return None
+
+        _set_places(records, hashes, seq, head)
+
+        # what has every place as it must be, and comes out the same again, is as it must be; it
+        # has no member twice, and no number beyond 64 bits
+        sound = orjson.dumps(records) == b"[%b]" % data[:-1].replace(b"\n", b",")
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
     return hashes if sound else None
+
+
+def _set_places(records: list[dict[str, Any]], hashes: list[str], seq: int, head: str) -> None:
+    """Give records the places in the chain that they must have; the hash becomes the last."""
+    for record, digest in zip(records, hashes, strict=True):
+        seq += 1
+        record["v"] = SCHEMA_VERSION
+        record["seq"] = seq
+        record["prev"] = head
+        del record["hash"]
+        record["hash"] = head = digest

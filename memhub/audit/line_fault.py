@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from memhub.audit.chain import HASH_ALGORITHM, SEAL_SIZE, digest_of, seal_of
 from memhub.audit.damage import Fault
-from memhub.audit.line import MAX_VALUES, parse_object, show_value
+from memhub.audit.line import MAX_LINE, MAX_VALUES, parse_object, show_value
 from memhub.audit.schema import SCHEMA_VERSION
+from memhub.audit.segments import number_of
 
 if TYPE_CHECKING:
     from memhub.audit.damage import Damage
@@ -15,9 +16,15 @@ if TYPE_CHECKING:
 #: How the first record of a file that goes on with a log may be called.
 _HEADERS: Final = ("log.open", "log.segment")
 
+#: A line of which more than a line may have was read; it need not be known where it ends.
+ENDLESS: Final = Fault("json", f"at most {MAX_LINE} bytes", "more", "a line has no end", "altered")
+
 
 def parse_line(line: bytes) -> tuple[dict[str, Any] | None, Fault | None]:
     """A line as an object, or why it is none."""
+    if len(line) >= MAX_LINE:
+        return None, ENDLESS
+
     try:
         return parse_object(line), None
     except ValueError as error:
@@ -45,6 +52,29 @@ def find_header_fault(
     due, what = ("log.open", "log's") if first else ("log.segment", "segment's")
 
     return Fault("header", due, show_value(event), f"the {what} beginning is missing", damage)
+
+
+def find_name_fault(path: str, record: dict[str, Any]) -> Fault | None:
+    """What is wrong with the name of a segment's file.
+
+    Args:
+        path: the file.
+        record: its first record.
+    """
+    due, found = number_of(path), record.get("segment", 1)
+    if due is None or is_integer(found, due):
+        return None
+
+    why = "the file of the segment was renamed"
+
+    return Fault("header", f"segment {due}", f"segment {show_value(found)}", why, "reordered")
+
+
+def find_torn_fault(rest: bytes, why: str) -> Fault:
+    """The fault of a last line that has no newline; a newline may have become another byte."""
+    damage: Damage = "altered" if _is_intact(rest[:-1]) else "torn"
+
+    return Fault("torn", "a newline", f"{len(rest)} bytes", why, damage)
 
 
 def find_fault(line: bytes, record: dict[str, Any], seq: int, head: str) -> Fault | None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Characters of a key's text, name included.
 MAX_KEY_TEXT: Final = 4096
 
+#: Characters of the name of a new key.
+MAX_NAME: Final = 255
+
 _ED25519: Final = b"\x01"
 _KEY_SIZE: Final = 32
 _ID: Final = re.compile("[0-9a-f]{8}")
@@ -166,6 +169,10 @@ class SigningKey:
             SealError: the name cannot be used.
             MissingCryptography: the extra `seal` is not installed.
         """
+        if len(name) > MAX_NAME:
+            why = f"the name of a new key has at most {MAX_NAME} characters"
+            raise SealError(f"{why}, and not {len(name)}")
+
         if not all(map(is_visible, name)):
             raise SealError(f"the name of a new key has only visible characters, not {quote(name)}")
 
@@ -252,7 +259,7 @@ def load_signing_key(path: str | os.PathLike[str]) -> SigningKey:
 
     Raises:
         AuditError: it cannot be read (errno of the host), is not a regular file (EINVAL), others
-            have rights to it (EPERM), or it holds no signing key (EINVAL).
+            own it or have rights to it (EPERM), or it holds no signing key (EINVAL).
         MissingCryptography: the extra `seal` is not installed.
     """
     try:
@@ -281,6 +288,10 @@ def load_signing_key(path: str | os.PathLike[str]) -> SigningKey:
 def _require_private(path: str | os.PathLike[str], state: os.stat_result) -> None:
     if not stat.S_ISREG(state.st_mode):
         raise AuditError(path, "signing key not read: it is not a regular file", errno.EINVAL)
+
+    if state.st_uid != os.geteuid():
+        why = f"it belongs to user {state.st_uid}, who could read and replace it"
+        raise AuditError(path, f"signing key not read: {why}", errno.EPERM)
 
     mode = stat.S_IMODE(state.st_mode)
     if mode & 0o077:

@@ -9,7 +9,7 @@ from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
 from memhub.audit.merkle import inclusion_path, leaf_hash
 from memhub.audit.segments import Meter, log_files, log_name
-from memhub.audit.source import DamagedSource, open_source, split_lines
+from memhub.audit.source import open_source, split_lines
 from memhub.audit.tlog_proof import InclusionProof, ProofFailed
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from memhub.audit.checkpoint import Checkpoint
     from memhub.audit.note_keys import VerifierKey
-    from memhub.audit.source import Source
 
 _SEAL = b',"event":"log.seal",'
 
@@ -77,17 +76,9 @@ def _lines(
     for file in files:
         with open_source(file) as source:
             try:
-                yield from split_lines(_told_blocks(source, meter))
-            except DamagedSource as error:
+                yield from split_lines(meter.blocks(source))
+            except ValueError as error:  # DamagedSource is one
                 raise AuditError(source.name, f"audit log not read: {error}") from error
-            except ValueError as error:
-                raise AuditError(source.name, f"audit log not read: {error}") from error
-
-
-def _told_blocks(source: Source, meter: Meter) -> Iterator[bytes]:
-    for block in source.blocks():
-        yield block
-        meter.tell(source)
 
 
 def _require_beginning(name: str, line: bytes) -> None:

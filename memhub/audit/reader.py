@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from memhub.audit.snapshots import Start
-    from memhub.audit.source import Source
 
 #: The most different names that one counter of a Summary keeps, and the longest.
 MAX_NAMES: Final = 1 << 16
@@ -91,20 +90,13 @@ def _read_file(
     number = 1
     with open_source(path) as source:
         try:
-            blocks = _tell_blocks(source, offset, meter)
-            for number, line in enumerate(split_lines(blocks), 1):
+            for number, line in enumerate(split_lines(meter.blocks(source, offset)), 1):
                 yield line, parse_record(line, typed=typed)
                 number += 1
         except DamagedSource as error:
             raise AuditError(source.name, f"audit log not read: line {number}: {error}") from error
         except ValueError as error:
             raise AuditError(source.name, f"line {number} is not a record: {error}") from error
-
-
-def _tell_blocks(source: Source, offset: int, meter: Meter) -> Iterator[bytes]:
-    for block in source.blocks(offset):
-        yield block
-        meter.tell(source)
 
 
 #: Counters of a Summary and the field that each counts.

@@ -17,7 +17,7 @@ from memhub.audit.failure import AuditError
 from memhub.audit.source import STANDARD_INPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from memhub.audit.source import Source
 
@@ -58,6 +58,13 @@ def log_name(path: str | os.PathLike[str]) -> str:
 def segment_path(folder: str | os.PathLike[str], number: int) -> str:
     """Where a segment is written."""
     return str(Path(folder) / f"{number:08}.jsonl")
+
+
+def number_of(path: str) -> int | None:
+    """The number in a segment's file name, or None for another name."""
+    parts = _NAME.fullmatch(Path(path).name)
+
+    return None if parts is None else int(parts[1])
 
 
 def list_segments(folder: str | os.PathLike[str], *, links: bool = True) -> list[Segment]:
@@ -152,6 +159,12 @@ class Meter:
         self._name: str | None = None
         self._last = 0
         self._total = sum(map(_size_of, files)) if len(files) > 1 and progress else None
+
+    def blocks(self, source: Source, offset: int = 0) -> Iterator[bytes]:
+        """The blocks of a source from an offset on; each is told once it was used."""
+        for block in source.blocks(offset):
+            yield block
+            self.tell(source)
 
     def tell(self, source: Source) -> None:
         """Tell how far a file was read; nothing is told of a pipe."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.chain_walk import ChainWalk
+from memhub.audit.damage import count_text
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
@@ -112,7 +113,7 @@ class SoundLog:
             return
 
         first, offset = self._start.files[0], self._start.offset
-        after = f"{walk.records} records" if walk.first_seq == 1 else f"record {walk.seq}"
+        after = count_text(walk.records, "record") if walk.first_seq == 1 else f"record {walk.seq}"
         if offset and broken.file in (None, first):
             # it was counted from where reading began
             lines = broken.line + _count_lines(first, offset)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from io import FileIO
     from types import ModuleType
 
-_BLOCK: Final = 1 << 18
+#: Bytes that are read at once; for more the memory comes from the kernel anew each time.
+_BLOCK: Final = 1 << 17
 
 #: The path that means standard input.
 STANDARD_INPUT: Final = "-"
@@ -49,16 +50,19 @@ class Source:
     Args:
         file: open for reading, without a buffer.
         name: for messages.
+        path: by which others can open the same file, from its beginning; None if there is none.
 
     Attributes:
         name: what the log is called in messages.
+        path: as above.
         plain: whether the bytes are the file's own, not decompressed.
         size: bytes of a regular file when it was opened, None for anything else.
         taken: bytes read of it so far, before decompression.
     """
 
-    def __init__(self, file: FileIO, name: str) -> None:
+    def __init__(self, file: FileIO, name: str, path: str | None = None) -> None:
         self.name = name
+        self.path = path
         self.fd = file.fileno()
         self.size = _size_left(self.fd)
         self.taken = 0
@@ -139,7 +143,7 @@ def open_source(path: str | os.PathLike[str]) -> Iterator[Source]:
     file: str | int = 0 if given == STANDARD_INPUT else given
     try:
         with _open_raw(file) as raw:
-            yield Source(raw, name)
+            yield Source(raw, name, None if given == STANDARD_INPUT else given)
     except AuditError:
         raise
     except OSError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from memhub.audit.chain_walk import ChainWalk
+from memhub.audit.damage import count_text
 from memhub.audit.failure import AuditError
 from memhub.audit.line import show_value
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
@@ -85,7 +86,8 @@ def verify(
             whose size is not known.
 
     Raises:
-        AuditError: a file cannot be read, or its compressed data are damaged.
+        AuditError: a file cannot be read, or, where it is no segment of a folder, its compressed
+            data are damaged.
         ValueError: `head` is not 64 hex digits.
     """
     wanted = parse_hash(head) if head is not None else None
@@ -102,7 +104,7 @@ def verify(
                 if folder:
                     walk.begin_file(source.name)
 
-                _walk_file(walk, source, meter, pool)
+                _walk_file(walk, source, meter, pool, segment=folder)
                 in_use = is_folder_in_use(path) if folder else is_in_use(source)
                 known = source.size if source.plain and not folder else None
                 if file != files[-1]:
@@ -113,16 +115,34 @@ def verify(
     return _make_verdict(walk, name, walk.taken if known is None else known)
 
 
-def _walk_file(walk: ChainWalk, source: Source, meter: Meter, jobs: Jobs | None) -> None:
-    blocks = source.blocks()
+def _walk_file(
+    walk: ChainWalk, source: Source, meter: Meter, jobs: Jobs | None, *, segment: bool
+) -> None:
     try:
-        for _ in map(walk.feed, blocks) if jobs is None else jobs.feed(walk, blocks):
+        for _ in _feed_source(walk, source, jobs):
             meter.tell(source)
             if walk.broken is not None and not walk.is_probing():
                 return
     except DamagedSource as error:
+        if segment:
+            walk.break_packed(str(error))
+            return
+
         where = f"line {walk.lines + 1}"
         raise AuditError(source.name, f"audit log not read: {where}: {error}") from error
+
+
+def _feed_source(walk: ChainWalk, source: Source, jobs: Jobs | None) -> Iterator[object]:
+    if jobs is None:
+        yield from map(walk.feed, source.blocks())
+    elif source.path is None or source.size is None or not source.plain:
+        yield from jobs.feed(walk, source.blocks())
+    else:
+        from memhub.audit.verify_file import feed_file
+
+        for taken in feed_file(jobs, walk, source.path, source.fd, source.size):
+            source.taken = taken
+            yield taken
 
 
 @contextmanager
@@ -145,8 +165,8 @@ def _make_verdict(walk: ChainWalk, name: str, size: int) -> Verdict:
         notes.append("no log.close at the end: still open, killed, or cut at a line's end")
         if seals is not None and seals.seal_seq == walk.seq:
             notes[-1] = (
-                f"ends in the seal over {seals.size} records, without a log.close: still open, "
-                "killed, or cut back to this seal"
+                f"ends in the seal over {count_text(seals.size, 'record')}, without a log.close: "
+                "still open, killed, or cut back to this seal"
             )
 
     if walk.broken is None and walk.goes_on_in is not None:

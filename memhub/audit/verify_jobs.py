@@ -8,26 +8,27 @@ gives back, and that is checked one line after another as ever. So the verdict i
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from memhub.audit.line import MAX_LINE
-from memhub.audit.line_batch import BATCH, SoundLines, check_batch
+from memhub.audit.line_batch import BATCH, SoundLines, check_batch, split_lines
 from memhub.audit.merkle_check import leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable, Iterator
 
     from memhub.audit.chain_walk import ChainWalk
 
 #: Bytes of a stretch: large against the cost of handing it over.
-STRETCH: Final = 4 << 20
+STRETCH: Final = 1 << 20
 
+#: Stretches that may wait for an earlier one, as while a process starts; they are in memory.
+_WAITING: Final = 48
 
 #: What became of a stretch: lines that are sound, and bytes that are to be checked one by one.
 Piece = SoundLines | bytes
@@ -42,7 +43,7 @@ def check_stretch(data: bytes, wanted: str | None, *, sealed: bool) -> list[Piec
         sealed: whether leaf hashes are needed.
     """
     pieces: list[Piece] = []
-    lines = data.split(b"\n")[:-1]
+    lines, _ = split_lines(data)
     for first in range(0, len(lines), BATCH):
         some = lines[first : first + BATCH]
         piece = _check_some(some, wanted, sealed=sealed)
@@ -59,7 +60,7 @@ def check_stretch(data: bytes, wanted: str | None, *, sealed: bool) -> list[Piec
 
 
 def _check_some(lines: list[bytes], wanted: str | None, *, sealed: bool) -> Piece:
-    data = b"\n".join((*lines, b""))
+    data = b"".join(lines)
     try:
         first = orjson.loads(lines[0])
         seq, prev = first["seq"] - 1, first["prev"]
@@ -73,8 +74,8 @@ def _check_some(lines: list[bytes], wanted: str | None, *, sealed: bool) -> Piec
     if hashes is None:
         return data
 
-    leaves = b"".join(map(leaf_hash, lines)) if sealed else b""
-    found = hashes.index(wanted) if wanted in hashes else None
+    leaves = b"".join([leaf_hash(line[:-1]) for line in lines]) if sealed else b""
+    found = hashes.index(wanted) if wanted is not None and wanted in hashes else None
 
     return SoundLines(seq, prev, len(lines), len(data), hashes[-1], leaves, found)
 
@@ -99,11 +100,15 @@ class Jobs:
     Args:
         pool: the processes.
         count: how many there are.
+
+    Attributes:
+        pool: as above.
+        most: how many stretches wait for an earlier one at most.
     """
 
-    def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
-        self._pool = pool
-        self._most = 2 * count
+    def __init__(self, pool: ProcessPoolExecutor | SharedPool, count: int) -> None:
+        self.pool = pool
+        self.most = max(_WAITING, 4 * count)
 
     def feed(self, walk: ChainWalk, blocks: Iterable[bytes]) -> Iterator[int]:
         """Let a pass go over the lines of a file.
@@ -131,10 +136,10 @@ class Jobs:
                 sealed = walk.seals is not None
 
             if stretch:
-                job = self._pool.submit(check_stretch, stretch, walk.wanted, sealed=sealed)
+                job = self.pool.submit(check_stretch, stretch, walk.wanted, sealed=sealed)
                 waiting.append((stretch, job))
 
-            while waiting and (len(waiting) > self._most or not stretch):
+            while waiting and (len(waiting) > self.most or not stretch):
                 yield _take(walk, *waiting.popleft())
                 if walk.broken is not None and not walk.is_probing():
                     return
@@ -144,23 +149,33 @@ class Jobs:
             yield len(left)
 
 
-def _take(walk: ChainWalk, stretch: bytes, job: Future[list[Piece]]) -> int:
-    if walk.is_probing():
-        walk.feed(stretch)
-        return len(stretch)
+def take_pieces(
+    walk: ChainWalk, read: Callable[[int, int], bytes], size: int, job: Future[list[Piece]]
+) -> None:
+    """Let a pass go over a stretch that was checked, or is not worth it any more.
 
+    Args:
+        walk: the pass.
+        read: gives the bytes of the stretch from one place to another.
+        size: the bytes of the stretch.
+        job: what was found; a stretch of which less is known is fed.
+    """
     offset = 0
-    for piece in job.result():
-        size = piece.size if isinstance(piece, SoundLines) else len(piece)
+    for piece in [] if walk.is_probing() else job.result():
+        end = offset + (piece.size if isinstance(piece, SoundLines) else len(piece))
         if not isinstance(piece, SoundLines) or not walk.pass_sound(piece):
-            walk.feed(stretch[offset : offset + size])
+            walk.feed(read(offset, end))
 
-        offset += size
+        offset = end
         if walk.broken is not None:
-            if walk.is_probing():
-                walk.feed(stretch[offset:])
-
             break
+
+    if offset < size and (walk.broken is None or walk.is_probing()):
+        walk.feed(read(offset, size))
+
+
+def _take(walk: ChainWalk, stretch: bytes, job: Future[list[Piece]]) -> int:
+    take_pieces(walk, lambda first, last: stretch[first:last], len(stretch), job)
 
     return len(stretch)
 
@@ -187,12 +202,45 @@ def _stretches(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
     yield b"", rest
 
 
+class SharedPool:
+    """A pool in whose work this process shares, where the others have enough to do.
+
+    Args:
+        pool: the other processes.
+        count: how many they are.
+    """
+
+    def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
+        self._pool = pool
+        self._enough = 2 * count
+        self._given: list[Future[Any]] = []
+
+    def submit(
+        self, work: Callable[..., list[Piece]], *args: object, **options: object
+    ) -> Future[list[Piece]]:
+        """Have some work done, by another process or at once."""
+        self._given = [job for job in self._given if not job.done()]
+        if len(self._given) < self._enough:
+            job = self._pool.submit(work, *args, **options)
+            self._given.append(job)
+            return job
+
+        done: Future[list[Piece]] = Future()
+        done.set_result(work(*args, **options))
+
+        return done
+
+
 @contextmanager
 def start_processes(count: int) -> Iterator[Jobs]:
-    """Processes for as long as the block lasts."""
+    """Processes for as long as the block lasts.
+
+    Args:
+        count: how many are to work, this one included; two at least.
+    """
     context = get_context("forkserver")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    with ProcessPoolExecutor(count - 1, mp_context=context) as pool:
         try:
-            yield Jobs(pool, count)
+            yield Jobs(SharedPool(pool, count - 1), count)
         finally:
             pool.shutdown(cancel_futures=True)

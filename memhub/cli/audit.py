@@ -112,15 +112,18 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _print_verdict(verdict: Verdict) -> None:
+    from memhub.audit.damage import count_text
     from memhub.cli.terminal import print_line
 
+    records = count_text(verdict.records, "record")
     if verdict.broken is None:
-        print_line(f"{verdict.path}: {verdict.records} records verified, head {verdict.head}")
+        print_line(f"{verdict.path}: {records} verified, head {verdict.head}")
         if verdict.sealed_by is not None:
-            sealed = f"{verdict.seals} seals hold, the last over {verdict.sealed} records"
+            seals = f"{count_text(verdict.seals, 'seal')} hold{'s' * (verdict.seals == 1)}"
+            sealed = f"{seals}, the last over {count_text(verdict.sealed, 'record')}"
             print_line(f"{verdict.path}: {sealed}")
     else:
-        print_line(f"{verdict.path}: broken after {verdict.records} records: {verdict.broken}")
+        print_line(f"{verdict.path}: broken after {records}: {verdict.broken}")
         print_line(f"{verdict.path}: damage: {verdict.broken.damage}")
 
     for note in verdict.notes:
@@ -145,10 +148,12 @@ def _summary(chosen: argparse.Namespace) -> int:
 
 
 def _print_summary(path: str, total: Summary, most: int | None) -> None:
+    from memhub.audit.damage import count_text
     from memhub.cli.terminal import print_line
 
     length = duration((total.last_ns or 0) - (total.first_ns or 0))
-    print_line(f"{path}: {total.records} records over {length}, {total.refused} refused")
+    records = count_text(total.records, "record")
+    print_line(f"{path}: {records} over {length}, {total.refused} refused")
     for title, counts in (
         ("events", total.events),
         ("errors", total.errors),

@@ -28,7 +28,7 @@ def add_restoring_verb(verbs: argparse._SubParsersAction[Any]) -> None:
         "--at", metavar="WHEN", help="after this record, or at this time, instead of the end"
     )
     parser.add_argument("--log", metavar="PATH", help="the audit log of what is served from now on")
-    add_serving_arguments(parser)
+    add_serving_arguments(parser, "the socket on which clients connect; it is needed")
 
 
 def run_restoring_verb(chosen: argparse.Namespace) -> int:

@@ -54,11 +54,16 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     return serve_machines(config, arches, chosen, tables)
 
 
-def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `serve_machines` reads, but for the log."""
-    parser.add_argument(
-        "--socket", metavar="PATH", type=Path, help="the socket, instead of the file's own"
-    )
+def add_serving_arguments(
+    parser: argparse.ArgumentParser, socket: str = "the socket, instead of the file's own"
+) -> None:
+    """Add the options that `serve_machines` reads, but for the log.
+
+    Args:
+        parser: gets them.
+        socket: what its help says of `--socket`.
+    """
+    parser.add_argument("--socket", metavar="PATH", type=Path, help=socket)
     parser.add_argument(
         "--backend", choices=BACKENDS, default="asyncio", help="the event loop (asyncio)"
     )

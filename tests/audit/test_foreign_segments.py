@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,6 @@ from memhub.audit import AuditError, AuditLog, verify
 from memhub.audit.folder import pack_segment
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from memhub.audit.note_keys import SigningKey
 
 
@@ -122,3 +121,48 @@ def test_a_seal_has_no_members_that_nobody_signed(folder: Path) -> None:
 
     assert verdict.broken is not None
     assert verdict.broken.kind == "seal"
+
+
+def test_a_damaged_compressed_segment_is_a_break_at_its_first_bad_record(folder: Path) -> None:
+    fill(folder, KEY)
+    packed = Path(pack_segment(str(folder / "00000002.jsonl")))
+    data = packed.read_bytes()
+    packed.write_bytes(data[:-9])
+    verdict = verify(folder, keys=[KEY.verifier()])
+
+    assert verdict.broken is not None
+    assert (verdict.broken.kind, verdict.broken.damage) == ("packed", "altered")
+    assert verdict.broken.file == str(packed)
+
+    packed.write_bytes(data[:40] + bytes(8) + data[48:])
+    for jobs in (1, 2):
+        verdict = verify(folder, keys=[KEY.verifier()], jobs=jobs)
+        assert verdict.broken is not None
+        assert verdict.broken.file == str(packed)
+        assert verdict.broken.line >= 1
+
+
+def test_a_segment_whose_file_was_renamed_is_named(folder: Path) -> None:
+    fill(folder, None)
+    renamed = folder / "00000007.jsonl"
+    (folder / "00000003.jsonl").rename(renamed)
+    verdict = verify(folder)
+
+    assert verdict.broken is not None
+    assert (verdict.broken.kind, verdict.broken.damage) == ("header", "reordered")
+    assert str(verdict.broken) == (
+        f"{renamed}: line 1, byte 0, seq {verdict.records + 1}: the file of the segment was "
+        "renamed (expected segment 7, found segment 3)"
+    )
+
+
+def test_a_segment_in_the_middle_that_ends_within_a_line_is_told_so(folder: Path) -> None:
+    fill(folder, None)
+    path = folder / "00000002.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    verdict = verify(folder)
+
+    assert verdict.broken is not None
+    assert verdict.broken.reason == (
+        "the segment's last line is unfinished, and another one follows"
+    )

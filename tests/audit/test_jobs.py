@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import pytest
 from audit.conftest import event
 from audit.test_damage import KEY
 from memhub.audit import AuditLog, Verdict, verify, verify_jobs
+from memhub.audit.chain import GENESIS, seal_of
 from memhub.audit.chain_walk import ChainWalk
-from memhub.audit.line_batch import SoundLines
+from memhub.audit.line_batch import SoundLines, check_batch
+from memhub.audit.verify_file import feed_file
 from memhub.audit.verify_jobs import Jobs, check_stretch
 
 if TYPE_CHECKING:
@@ -127,3 +130,102 @@ def test_real_processes_agree(sealed: bytes, tmp_path: Path) -> None:
     broken: list[Verdict] = [verify(path, jobs=jobs) for jobs in (1, 2)]
     assert broken[0] == broken[1] == replace(broken[0])
     assert broken[0].broken is not None
+
+
+@pytest.mark.parametrize("behind", [b"x", b"\n", b"\nmore\n"], ids=["no end", "an end", "more"])
+def test_a_line_that_is_too_long_is_told_in_the_same_words(
+    sealed: bytes, tmp_path: Path, behind: bytes
+) -> None:
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(sealed + b"x" * (16 << 20) + behind)
+
+    one, two = (verify(path, keys=[KEY.verifier()], jobs=jobs) for jobs in (1, 2))
+    assert one.broken is not None
+    assert one.broken == two.broken == replace(one.broken, reason="a line has no end")
+    walk = ChainWalk(None, [KEY.verifier()])
+    walk.feed(path.read_bytes())
+    assert walk.broken == one.broken
+
+
+def placed(seq: object, prev: str, more: bytes = b"") -> tuple[bytes, str]:
+    """A line with its hash, and the hash."""
+    body = b'{"v":1,"seq":%b,"prev":"%b","event":"x"%b' % (str(seq).encode(), prev.encode(), more)
+    line = body + seal_of(sha256(body).hexdigest()) + b"\n"
+
+    return line, line[-67:-3].decode()
+
+
+def test_a_line_that_the_next_one_completes_is_not_sound() -> None:
+    first, head = placed(3, GENESIS, b',"a":[{"b":1')
+    again = b'{"v":1,"seq":4,"prev":"%b","event":"x"' % head.encode()
+    second, _ = placed(4, head, b'}],"c":2,"hash":"%b"},%b' % (head.encode(), again))
+    good, third = placed(3, GENESIS), placed(4, head)
+
+    assert check_batch([good[0], placed(4, good[1])[0]], 2, GENESIS) is not None
+    assert check_batch([first, second], 2, GENESIS) is None
+    assert check_batch([good[0], third[0]], 2, GENESIS) is None
+
+
+@pytest.mark.parametrize("seq", ["3.0", "true", '"3"', "4", '3,"seq":3'])
+def test_a_place_is_the_integer_that_is_due(seq: str) -> None:
+    assert check_batch([placed(seq, GENESIS)[0]], 2, GENESIS) is None
+
+
+def test_the_hash_is_the_last_member() -> None:
+    body = b'{"v":1,"seq":3,"prev":"%b","event":"x","hash' % GENESIS.encode()
+    line = b'%b":"%b","x":1}\n' % (body, sha256(body[:-6]).hexdigest().encode())
+    digest = sha256(line[:-76]).hexdigest().encode()
+    line = b'%b":"%b","x":1}\n' % (body, digest)
+
+    assert sha256(line[:-76]).hexdigest().encode() in line
+    assert check_batch([line], 2, GENESIS) is None
+
+
+@pytest.mark.parametrize("change", ["alter", "drop", "cut", "tear", "first", "none"])
+def test_a_file_that_the_processes_read_themselves_has_the_same_verdict(
+    sealed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(verify_jobs, "STRETCH", 5000)
+    lines = sealed.splitlines(keepends=True)
+    if change == "alter":
+        lines[200] = lines[200].replace(b'"base":', b'"BASE":')
+    elif change == "drop":
+        del lines[150]
+    elif change == "cut":
+        del lines[-20:]
+    elif change == "tear":
+        lines[-1] = lines[-1][:50]
+    elif change == "first":
+        lines[0] = b"nonsense\n"
+
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(b"".join(lines))
+    one, two = ChainWalk(None, [KEY.verifier()]), ChainWalk(None, [KEY.verifier()])
+    one.feed(path.read_bytes())
+    pool: ProcessPoolExecutor = Now()  # type: ignore[assignment]
+    with path.open("rb") as file:
+        *_, last = feed_file(Jobs(pool, 2), two, str(path), file.fileno(), path.stat().st_size)
+
+    for walk in (one, two):
+        walk.finish(in_use=False)
+
+    assert (two.broken, two.seq, two.head, two.taken) == (one.broken, one.seq, one.head, last)
+    assert (one.broken is None) == (change == "none")
+
+
+def test_another_file_at_the_path_is_not_taken_for_the_one_that_is_open(
+    sealed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_jobs, "STRETCH", 5000)
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(sealed.replace(b'"base":', b'"BASE":', 1))
+    walk = ChainWalk(None, [KEY.verifier()])
+    pool: ProcessPoolExecutor = Now()  # type: ignore[assignment]
+    with path.open("rb") as file:
+        path.unlink()
+        path.write_bytes(sealed)
+        for _ in feed_file(Jobs(pool, 2), walk, str(path), file.fileno(), len(sealed)):
+            pass
+
+    assert walk.broken is not None
+    assert walk.broken.kind == "hash"

@@ -227,3 +227,21 @@ def test_what_is_not_a_regular_file_holds_no_key(tmp_path: Path) -> None:
 
     with pytest.raises(AuditError, match="No such file"):
         load_signing_key(tmp_path / "none")
+
+
+def test_a_key_file_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_signing_key(tmp_path / "key", ONE)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(AuditError, match=f"it belongs to user {owner}") as caught:
+        load_signing_key(tmp_path / "key")
+
+    assert caught.value.errno == errno.EPERM
+
+
+def test_the_name_of_a_new_key_has_a_limit() -> None:
+    assert len(SigningKey.generate("a" * 255).name) == 255
+    with pytest.raises(SealError, match="at most 255 characters, and not 256"):
+        SigningKey.generate("a" * 256)

@@ -226,3 +226,26 @@ def test_a_proof_is_written_where_nothing_is_or_not_at_all(
     code, _, err = run("audit", "prove", log, "3", "--out", path)
     assert (code, "proof not written: No space left" in " ".join(err.split())) == (2, True)
     assert not path.exists()
+
+
+def test_one_record_is_counted_in_the_singular(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    with AuditLog.open(path):
+        pass
+
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    _, out, _ = run("audit", "verify", path)
+
+    assert f"{path}: 1 record verified" in " ".join(out.split())
+    path.write_bytes(path.read_bytes() + b"nonsense\n")
+    _, out, _ = run("audit", "verify", path)
+
+    assert "broken after 1 record: line 2" in " ".join(out.split())
+
+
+def test_restore_says_what_its_own_socket_is_for(run: Run) -> None:
+    code, out, _ = run("audit", "restore", "--help")
+
+    assert code == 0
+    assert "the socket on which clients connect" in " ".join(out.split())
+    assert "the file's own" not in " ".join(out.split())
