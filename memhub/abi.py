@@ -172,7 +172,9 @@ class RangeDesc:
         words = "".join(f" {word}" for word in flag_words(self.mr_flags))
         owner = self.mr_owner.rstrip(b"\0")
 
-        return f"RangeDesc({self.mr_base:#x}/{self.mr_len:#x}, {self.mr_flags:#x}{words}, {owner!r})"
+        return (
+            f"RangeDesc({self.mr_base:#x}/{self.mr_len:#x}, {self.mr_flags:#x}{words}, {owner!r})"
+        )
 
 
 def fitting_descs(rows: Iterable[tuple[Any, ...]]) -> tuple[RangeDesc, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
-from memhub.core.spec import MachineSpec
+from memhub.core.spec import MachineSpec, UnsaidRegisters
 from memhub.escape import escape_controls, is_visible
 from memhub.x86.registers import (
     FIXED_MSRS,
@@ -150,6 +150,9 @@ def _subtable_lines(header: str, rows: Iterable[str]) -> Iterator[str]:
 
 def _register_lines(key: str, spec: MachineSpec) -> Iterator[str]:
     if not spec.msrs:
+        if not (spec.memory or isinstance(spec.msrs, UnsaidRegisters)):
+            yield from ("", f"[{key}.msr]  # every register is zero")
+
         return
 
     registers = MtrrRegisters.decode(spec.msrs, spec.cpu.phys_bits)

@@ -24,7 +24,14 @@ from memhub.config.values import (
 from memhub.core.asked_driver import AskedDriver
 from memhub.core.driver import Cpu
 from memhub.core.kernel import OptionError
-from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind
+from memhub.core.spec import (
+    KernelEntry,
+    KernelMapping,
+    MachineSpec,
+    Region,
+    RegionKind,
+    UnsaidRegisters,
+)
 from memhub.core.spec_rules import latency, region_kind, wp_rule
 from memhub.errors import DriverFailed
 
@@ -127,7 +134,7 @@ def _read_registers(table: Table, imported: Imported | None, cpu: Cpu) -> Mappin
     if msr is not None:
         return read_msr(msr)
 
-    return read_mtrr(mtrr, cpu.phys_bits) if mtrr is not None else {}
+    return read_mtrr(mtrr, cpu.phys_bits) if mtrr is not None else UnsaidRegisters()
 
 
 def _read_options(table: Table) -> Mapping[str, Any]:
