@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self, final
@@ -115,16 +115,18 @@ class BlockingRigClient:
 
     def crash(self) -> None:
         """End as a process does that is killed: no file is closed, and its claims end."""
-        self._files.clear()
         if hasattr(self._opener, "principal"):  # a process of the embedded hub
             self._opener.close("disconnect")
         else:
             self._opener.close()
 
+        self._files.clear()
+
     def close(self) -> None:
-        """Close every file in order. Closing twice does nothing."""
+        """Close every file in order. Closing twice does nothing, nor does a service's end."""
         while self._files:
-            self._files.pop().close()
+            with suppress(ConnectionError):
+                self._files.pop().close()
 
         self._opener.close()
 
