@@ -85,6 +85,9 @@ def _machine_lines(spec: MachineSpec) -> Iterator[str]:
     wp_writes = _toml_value(spec.wp_writes)
     yield f"wp_writes = {wp_writes}  # what writing to write-protected memory does"
     yield f"upages = {spec.upages}"
+    if spec.firmware == "ordinary":
+        yield 'firmware = "ordinary"  # registers and memory were made up, not described'
+
     if spec.commit_latency is not None:
         yield f"commit_latency = {float(spec.commit_latency)!r}  # seconds"
 

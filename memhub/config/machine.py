@@ -32,7 +32,7 @@ from memhub.core.spec import (
     RegionKind,
     UnsaidRegisters,
 )
-from memhub.core.spec_rules import latency, region_kind, wp_rule
+from memhub.core.spec_rules import firmware_word, latency, region_kind, wp_rule
 from memhub.errors import DriverFailed
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def read_machine(
         wp_writes=table.take("wp_writes", wp_rule, spec.wp_writes),
         upages=table.take("upages", count(1, 16), spec.upages),
         commit_latency=table.take("commit_latency", latency, None),
+        firmware=table.take("firmware", firmware_word, spec.firmware),
     )
     table.finish()
     if arches is not None and arch:

@@ -138,6 +138,7 @@ _FIRMWARE: Final[Mapping[str, Firmware]] = {word: word for word in get_args(Firm
 
 region_kind: Final = choice(_KINDS, "a kind of memory")
 wp_rule: Final = choice(_WP_WRITES, "a rule")
+firmware_word: Final = choice(_FIRMWARE, "a word for what is known of firmware")
 
 
 def machine_name(name: object, folded: dict[str, str]) -> str:
@@ -200,7 +201,7 @@ _MACHINE: Final[Mapping[str, Converter[Any]]] = {
     "upages": _whole_number(1, 16, str),
     "commit_latency": lambda value: None if value is None else latency(value),
     "kernel": lambda value: None if value is None else _check_layout(value),
-    "firmware": choice(_FIRMWARE, "a word for what is known of firmware"),
+    "firmware": firmware_word,
 }
 _REGION: Final[Mapping[str, Converter[Any]]] = {
     "base": _U64,

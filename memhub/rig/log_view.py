@@ -45,12 +45,14 @@ class Found:
         self, event: str, *, times: int | None = None, within: float = 0.0, **fields: object
     ) -> Found:
         """Expect a record behind this one; arguments are those of `LogView.expect`."""
+        __tracebackhide__ = True
         later = self._view.after(self.record["seq"])
 
         return later.expect(event, times=times, within=within, **fields)
 
     def never(self, event: str, **fields: object) -> Found:
         """Expect no such record behind this one; arguments are those of `LogView.expect_none`."""
+        __tracebackhide__ = True
         self._view.after(self.record["seq"]).expect_none(event, **fields)
 
         return self
@@ -127,6 +129,7 @@ class LogView:
             AssertionError: there is none, or another number; it says what there is instead.
             ValueError: there is no such event or field, or `times` is not at least 1.
         """
+        __tracebackhide__ = True
         if times is not None and times < 1:
             raise ValueError(f"times {times} is not at least 1: expect_none expects no record")
 
@@ -157,6 +160,7 @@ class LogView:
             AssertionError: there is one; it is shown.
             ValueError: there is no such event or field.
         """
+        __tracebackhide__ = True
         found = self.find(event, **fields)
         if found:
             self._fail(event, fields, found, "no record")

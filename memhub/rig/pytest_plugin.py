@@ -53,8 +53,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     for fixture, values in read_marker(metafunc.definition).cases.items():
         if fixture not in metafunc.fixturenames:
-            what = f"{metafunc.definition.nodeid}: the marker memhub makes a test for each of"
-            raise pytest.UsageError(f"{what} {values}, and the test uses no {fixture}")
+            what = f"{metafunc.definition.nodeid}: the marker memhub makes {len(values)} tests"
+            raise pytest.UsageError(f"{what}, and this one uses no fixture made of {fixture}")
 
         metafunc.parametrize(fixture, values, ids=map(str, values), indirect=True)
 
@@ -239,7 +239,11 @@ def memhub_over(request: pytest.FixtureRequest, memhub_settings: Settings) -> st
 
 
 @pytest.fixture
-def memhub_client(request: pytest.FixtureRequest, memhub_over: str) -> Iterator[Clients]:
+def memhub_client(
+    request: pytest.FixtureRequest,
+    memhub_over: str,
+    memhub_specs: tuple[MachineSpec, ...],  # here, as the marker's cases look for what is named
+) -> Iterator[Clients]:
     """Makes processes: `memhub_client("Xorg")`, in an async test for `async with`."""
     from memhub.rig.clients import Clients
 
@@ -259,7 +263,11 @@ def memhub_client(request: pytest.FixtureRequest, memhub_over: str) -> Iterator[
 
 
 @pytest.fixture
-def memhub_log(request: pytest.FixtureRequest, memhub_over: str) -> LogView:
+def memhub_log(
+    request: pytest.FixtureRequest,
+    memhub_over: str,
+    memhub_specs: tuple[MachineSpec, ...],  # as for memhub_client
+) -> LogView:
     """The log of the hub, or of the service where the test uses one; see `LogView.expect`."""
     request.getfixturevalue("memhub_service" if memhub_over == "service" else "memhub_hub")
     view: LogView = request.node.stash[_SHOWN]["log"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from memhub import DeviceError, Hub, MachineSpec, machines
+from memhub import DeviceError, Hub, MachineSpec, load_arches, machines
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.clock import ManualClock
 
@@ -159,7 +159,9 @@ def test_a_service_is_a_process_of_its_own_that_can_be_killed(
 
 def test_two_hundred_hubs_stay_independent() -> None:
     opened = []
-    hubs = [Hub([machines.pc()], clock=ManualClock()) for _ in range(200)]
+    arches = load_arches()
+    spec = machines.pc(arches=arches)
+    hubs = [Hub([spec], arches=arches, clock=ManualClock()) for _ in range(200)]
     for number, hub in enumerate(hubs):
         hub.begin()
         file = hub.process(f"p{number}").open_nowait("/dev/mem", "r+")
