@@ -43,7 +43,7 @@ class ServiceStarter:
         self._line, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, on itself
-                [sys.executable, "-m", "memhub.rig.service_starter", str(other.fileno())],
+                [sys.executable, "-m", "memhub.cli.service_starter", str(other.fileno())],
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the tests

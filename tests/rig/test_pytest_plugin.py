@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
 
 from memhub import Hub, load_arches, machines
 from memhub.clock import ManualClock
+from rig.inner_runs import NEITHER, run_inner
 from rounds import rounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# An inner run forgets the modules that it has imported, and some can be imported only once.
-for name in ("memhub.rig.service_process", "memhub.rig.showing", "pytest_asyncio", "pytest_trio"):
-    import_module(name)
-
-for arch in load_arches():
-    Hub([machines.pc(arch=arch)])
 
 #: A wait that ends with another's lease, which needs the hub's deadlines met beside the test.
 LEASE = """
@@ -61,12 +54,7 @@ async def opened(memhub_hub):
             yield mem
 """
 
-NEITHER = ("-p", "no:asyncio", "-p", "no:trio")
 ASYNCIO = ("-p", "no:trio", "-o", "asyncio_default_fixture_loop_scope=function")
-
-
-def run_inner(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return pytester.runpytest_inprocess("-p", "no:xdist", "-p", "no:cacheprovider", *options)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Starts services quickly: a process that has imported all of memhub and forks for each of them.
+"""Starts services quickly for rigs: it imports memhub once, and forks for each of them.
 
-Run as `python -m memhub.rig.service_starter FD`, where FD is one end of a socket pair. Each message
+Run as `python -m memhub.cli.service_starter FD`, where FD is one end of a socket pair. Each message
 on it is a JSON object. `{"start": [argument, …]}`, with two file descriptors for standard output
 and standard error, is answered with the service's process id, `{"wait": pid}` with its exit code.
 When the other end is closed, the services that still run are killed.
