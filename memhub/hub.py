@@ -174,17 +174,21 @@ class Hub(anyio.AsyncContextManagerMixin):
                 machine.close()
 
     async def _meet_deadlines(self) -> None:
-        engine = self.engine
-        while True:
-            with anyio.CancelScope() as nap:
-                engine.deadlines.on_change = nap.cancel
-                due = engine.deadlines.wake_at
-                if due == NEVER:
-                    await anyio.sleep_forever()
-                else:
-                    await engine.clock.sleep_until(due)
+        deadlines, clock = self.engine.deadlines, self.engine.clock
+        before = deadlines.on_change
+        try:
+            while True:
+                with anyio.CancelScope() as nap:
+                    deadlines.on_change = nap.cancel
+                    due = deadlines.wake_at
+                    if due == NEVER:
+                        await anyio.sleep_forever()
+                    else:
+                        await clock.sleep_until(due)
 
-            engine.tick()
+                self.engine.tick()
+        finally:
+            deadlines.on_change = before  # what ends later does so outside this event loop
 
     # Opening
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from memhub.rig.clients import AsyncClient as AsyncClient
     from memhub.rig.clients import BlockingRigClient as BlockingRigClient
     from memhub.rig.clients import Clients as Clients
-    from memhub.rig.exploring import explore as explore
-    from memhub.rig.exploring import find_failure as find_failure
     from memhub.rig.exploring import Finding as Finding
     from memhub.rig.exploring import OrderFailed as OrderFailed
+    from memhub.rig.exploring import explore as explore
+    from memhub.rig.exploring import find_failure as find_failure
     from memhub.rig.log_view import Found as Found
     from memhub.rig.log_view import LogView as LogView
     from memhub.rig.outcome import Mismatch as Mismatch
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from memhub.rig.simulation import Step as Step
     from memhub.rig.traces import DriverTrace as DriverTrace
     from memhub.rig.traces import MachineTrace as MachineTrace
-    from memhub.rig.traces import parse_trace as parse_trace
-    from memhub.rig.traces import trace_lines as trace_lines
     from memhub.rig.traces import TraceError as TraceError
     from memhub.rig.traces import TypesTrace as TypesTrace
+    from memhub.rig.traces import parse_trace as parse_trace
+    from memhub.rig.traces import trace_lines as trace_lines
     from memhub.rig.virtual_clock import VirtualClock as VirtualClock
 
 _HOMES: Final = {

@@ -68,7 +68,8 @@ class AsyncClient:
 
     async def __aenter__(self) -> Self:
         if self._hub is not None:
-            self._process = self._stack.enter_context(self._hub.process(self.name))
+            process = self._hub.process(self.name)
+            self._process = await self._stack.enter_async_context(process)
         else:
             from memhub.service.client import connect
 

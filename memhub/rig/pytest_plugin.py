@@ -10,6 +10,7 @@ synchronous, and the hub keeps time beside the test, in the test's own event loo
 from __future__ import annotations
 
 import inspect
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -133,15 +134,26 @@ def memhub_specs(
 
 
 @pytest.fixture
-def memhub_clock() -> Clock:
-    """Where the hub's time comes from: a ManualClock, which stands until it is advanced.
+def memhub_clock(request: pytest.FixtureRequest) -> Clock:
+    """Where the hub's time comes from, which is never the computer's own.
 
-    Override it for another one: SystemClock().
+    In an async test it is a VirtualClock, which goes on when everybody waits; in another one a
+    ManualClock, which stands until it is advanced. Override it for another one: SystemClock().
     """
-    from memhub.clock import ManualClock
     from memhub.rig.marker import EPOCH_NS
 
+    if _awaits(request):
+        from memhub.rig.virtual_clock import VirtualClock
+
+        return VirtualClock(wall_ns=EPOCH_NS)
+
+    from memhub.clock import ManualClock
+
     return ManualClock(wall_ns=EPOCH_NS)
+
+
+def _awaits(request: pytest.FixtureRequest) -> bool:
+    return inspect.iscoroutinefunction(getattr(request.node, "obj", None))
 
 
 @pytest.fixture
@@ -187,14 +199,19 @@ def memhub_hub(
 
 def _keep_time_beside(request: pytest.FixtureRequest, hub: Hub) -> None:
     """Have an async test run with the hub's deadlines met in its own event loop."""
-    item = request.node
-    test: Callable[..., Coroutine[Any, Any, None]] = getattr(item, "obj", None)  # type: ignore[assignment]
-    if not inspect.iscoroutinefunction(test):
+    if not _awaits(request):
         return
+
+    item, clock = request.node, hub.engine.clock
+    test: Callable[..., Coroutine[Any, Any, None]] = item.obj
 
     @wraps(test)
     async def keep_time_and_test(*args: Any, **named: Any) -> None:  # noqa: ANN401 - the test's own
-        async with hub.keep_time():
+        async with AsyncExitStack() as stack:
+            if isinstance(clock, AbstractAsyncContextManager):
+                await stack.enter_async_context(clock)
+
+            await stack.enter_async_context(hub.keep_time())
             await test(*args, **named)
 
     item.obj = keep_time_and_test
@@ -247,7 +264,7 @@ def memhub_client(
     """Makes processes: `memhub_client("Xorg")`, in an async test for `async with`."""
     from memhub.rig.clients import Clients
 
-    awaiting = inspect.iscoroutinefunction(getattr(request.node, "obj", None))
+    awaiting = _awaits(request)
     if memhub_over == "service":
         service: ServiceProcess = request.getfixturevalue("memhub_service")
         clients = Clients(None, service.address, awaiting=awaiting)

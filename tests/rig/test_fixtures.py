@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -14,7 +15,7 @@ from memhub.clock import ManualClock
 if TYPE_CHECKING:
     import random
 
-    from memhub.rig import Clients, LogView, ServiceProcess
+    from memhub.rig import Clients, LogView, ServiceProcess, VirtualClock
 
 WINDOW = (0xD0000000, 1 << 24)
 GIB = 1 << 30
@@ -59,25 +60,20 @@ async def test_a_test_that_awaits_drives_hub_and_service_alike(
     memhub_log.expect("request.close", process="driver", cause="close", within=10)
 
 
-async def test_a_wait_ends_with_a_lease_when_the_clock_is_advanced(
-    memhub_hub: Hub, memhub_clock: ManualClock, memhub_log: LogView
+async def test_time_goes_on_while_everybody_waits(
+    memhub_hub: Hub, memhub_clock: VirtualClock, memhub_log: LogView
 ) -> None:
-    done: list[Any] = []
-
-    async def wait_for_it(mem: Any) -> None:
-        done.append(await mem.claim(*WINDOW, wait=60))
-
     async with memhub_hub.process("one") as one, memhub_hub.process("two") as two:
         held = await one.open("/dev/mem")
-        await held.claim(*WINDOW, lease=5)
+        await held.claim(*WINDOW, lease=3600)
         mem = await two.open("/dev/mem")
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait_for_it, mem)
-            await anyio.wait_all_tasks_blocked()
-            assert done == []
-            memhub_clock.advance(6)
+        with anyio.fail_after(20):
+            claim = await mem.claim(*WINDOW, wait=7200)
 
-    assert done[0].fence == 2
+        assert memhub_clock.mono_ns() == 3600 * 10**9
+        await memhub_clock.sleep(1e6)
+
+    assert claim.fence == 2
     memhub_log.expect("claim.expire", process="one").then("claim.take", process="two")
 
 
@@ -115,12 +111,32 @@ class TestAMachineOfOnesOwn:
         memhub_log.expect("request.set", machine="slow", duration_ns=30 * 10**9)
 
     async def test_is_that_of_a_test_that_awaits(
-        self, memhub_client: Clients, memhub_clock: ManualClock
+        self, memhub_client: Clients, memhub_clock: VirtualClock
     ) -> None:
-        async with memhub_client() as client, anyio.create_task_group() as tasks:
-            tasks.start_soon((await client.open()).set_range, *WINDOW, 2)
-            await anyio.wait_all_tasks_blocked()
-            memhub_clock.advance(30)
+        async with memhub_client() as client:
+            await (await client.open()).set_range(*WINDOW, "write-combine")
+
+        assert memhub_clock.mono_ns() == 30 * 10**9
+
+
+class TestAClockOfOnesOwn:
+    @pytest.fixture
+    def memhub_clock(self) -> ManualClock:
+        return ManualClock(wall_ns=5)
+
+    async def test_stands_until_it_is_advanced(
+        self, memhub_client: Clients, memhub_clock: ManualClock, memhub_log: LogView
+    ) -> None:
+        async with memhub_client("one") as one, memhub_client("two") as two:
+            await (await one.open()).claim(*WINDOW, lease=5)
+            mem = await two.open()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(mem.claim, *WINDOW, wait=60))
+                await anyio.wait_all_tasks_blocked()
+                memhub_log.expect_none("claim.expire")
+                memhub_clock.advance(6)
+
+        memhub_log.expect("claim.expire", wall_ns=6 * 10**9 + 5).then("claim.take", process="two")
 
 
 @pytest.mark.memhub(machines=["acer-aspire-one", machines.pc(ram=4 * GIB)], arch="i386")
