@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,11 +12,15 @@ import pytest
 from memhub import DeviceError, Hub, MachineSpec, load_arches, machines
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.clock import ManualClock
+from memhub.rig import ServiceProcess
+from memhub.rig.service_process import ServiceFailed
+from rounds import rounds
 
 if TYPE_CHECKING:
     import random
 
-    from memhub.rig import Clients, LogView, ServiceProcess, VirtualClock
+    from memhub.rig import Clients, LogView, VirtualClock
+    from memhub.rig.service_process import ServiceStarter
 
 WINDOW = (0xD0000000, 1 << 24)
 GIB = 1 << 30
@@ -171,6 +176,26 @@ def test_a_service_is_a_process_of_its_own_that_can_be_killed(
     assert memhub_service.kill() == -9
     with pytest.raises(ConnectionError):
         mem.pread(1, 0)
+
+
+def test_a_service_is_started_and_stopped_within_150_milliseconds(
+    memhub_service_starter: ServiceStarter,
+) -> None:
+    specs = [machines.pc()]
+
+    def measure() -> float:
+        start = monotonic()
+        with ServiceProcess(memhub_service_starter, specs) as service:
+            assert service.stop() == 0
+
+        return monotonic() - start
+
+    assert min(rounds(measure, 0.150, 20)) <= 0.150
+
+
+def test_a_service_that_does_not_start_says_why(memhub_service_starter: ServiceStarter) -> None:
+    with pytest.raises(ServiceFailed, match=r"(?s)did not start: .*unrecognized arguments: --nix"):
+        ServiceProcess(memhub_service_starter, [machines.pc()], ["--nix"])
 
 
 def test_two_hundred_hubs_stay_independent() -> None:
