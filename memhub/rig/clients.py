@@ -84,8 +84,7 @@ class AsyncClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        crashed = self._process is None and self._remote is None
-        for file in () if crashed else self._files:
+        for file in self._files if self._remote is not None else ():  # a process closes its own
             file.close()
 
         self._process = self._remote = None

@@ -49,9 +49,9 @@ def draw_service(service: ServiceProcess, arches: Mapping[str, Arch]) -> Iterato
         yield from _draw_machine(machine)
 
 
-def draw_records(records: Sequence[Record]) -> Iterator[str]:
-    """The last records of a log."""
-    yield f"the log: the last {min(len(records), _RECORDS)} of {len(records)} records"
+def draw_records(face: str, records: Sequence[Record]) -> Iterator[str]:
+    """The last records of the log of a `hub` or a `service`."""
+    yield f"the log of the {face}: the last {min(len(records), _RECORDS)} of {len(records)} records"
     for it in records[-_RECORDS:]:
         yield escape_controls(f"  #{it['seq']} {record_sentence(it)}")
 

@@ -52,8 +52,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     from memhub.rig.marker import read_marker
 
+    own = any(it.name == "memhub" for it in metafunc.definition.own_markers)
     for fixture, values in read_marker(metafunc.definition).cases.items():
         if fixture not in metafunc.fixturenames:
+            if not own:  # a marker of a class or a module is for those that it concerns
+                continue
+
             what = f"{metafunc.definition.nodeid}: the marker memhub makes {len(values)} tests"
             raise pytest.UsageError(f"{what}, and this one uses no fixture made of {fixture}")
 
@@ -189,7 +193,7 @@ def memhub_hub(
         return records
 
     hub.begin()
-    _note_shown(request, hub=hub, log=LogView(read_records))
+    _note_shown(request, hub=hub, hub_log=LogView(read_records))
     _keep_time_beside(request, hub)
     yield hub
 
@@ -239,7 +243,7 @@ def memhub_service(
 
     with ServiceProcess(memhub_service_starter, memhub_specs) as service:
         log = LogView(service.read_log)
-        _note_shown(request, service=service, arches=memhub_arches, log=log)
+        _note_shown(request, service=service, arches=memhub_arches, service_log=log)
         yield service
 
 
@@ -287,6 +291,6 @@ def memhub_log(
 ) -> LogView:
     """The log of the hub, or of the service where the test uses one; see `LogView.expect`."""
     request.getfixturevalue("memhub_service" if memhub_over == "service" else "memhub_hub")
-    view: LogView = request.node.stash[_SHOWN]["log"]
+    view: LogView = request.node.stash[_SHOWN][f"{memhub_over}_log"]
 
     return view

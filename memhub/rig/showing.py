@@ -14,8 +14,8 @@ def show_rig(shown: Mapping[str, Any]) -> str:
     """The machines and the log of a test.
 
     Args:
-        shown: what its fixtures noted: `hub`, `service` with the `arches` it may have, `log` and
-            `seed`, where the test uses them.
+        shown: what its fixtures noted, where the test uses them: `hub` and `hub_log`, `service`,
+            `service_log` and the `arches` that it may have, `seed`.
     """
     parts: list[Iterator[str]] = []
     if "hub" in shown:
@@ -24,8 +24,8 @@ def show_rig(shown: Mapping[str, Any]) -> str:
     if "service" in shown:
         parts.append(draw_service(shown["service"], shown["arches"]))
 
-    if "log" in shown:
-        parts.append(draw_records(shown["log"].records))
+    faces = [face for face in ("hub", "service") if face in shown]
+    parts += [draw_records(face, shown[f"{face}_log"].records) for face in faces]
 
     if "seed" in shown:
         parts.append(seed_line(shown["seed"]))

@@ -94,7 +94,7 @@ def test_a_test_that_fails_shows_table_map_and_records(pytester: pytest.Pytester
     result = run_inner(pytester, *NEITHER)
     result.assert_outcomes(failed=2, passed=1)
 
-    for _ in ("hub", "service"):
+    for face in ("hub", "service"):
         result.stdout.fnmatch_lines(
             [
                 "E * AssertionError: expected a record of request.set with errno 'EBUSY', *",
@@ -106,7 +106,7 @@ def test_a_test_that_fails_shows_table_map_and_records(pytester: pytest.Pytester
                 "     89 0xd0000000/0x10000000 X write-combine active claimed by Xorg",
                 "    0 to 1M    B*U*P*",
                 f"    0 to 4G    p{'B' * 15}{'U' * 36}CCCC{'U' * 8}",
-                "the log: the last * records",
+                f"the log of the {face}: the last * records",
                 "  #* request.set update pc Xorg 0xd0000000+256M write-combine",
                 "seed 42",
             ]
@@ -159,6 +159,28 @@ def test_cases_that_no_fixture_takes_are_refused(pytester: pytest.Pytester) -> N
     assert (
         "the marker memhub makes 7 tests, and this one uses no fixture made of memhub_ar" in output
     )
+
+
+def test_a_markers_cases_for_a_module_are_for_the_tests_that_they_concern(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.memhub(over="each")
+
+        def test_plain(): pass
+
+        def test_rig(memhub_client): pass
+
+        def test_both(memhub_hub, memhub_service, memhub_log, memhub_over):
+            begins = {"hub": "device.attach", "service": "log.open"}
+            assert memhub_log.records[0]["event"] == begins[memhub_over]
+        """
+    )
+
+    run_inner(pytester, *NEITHER).assert_outcomes(passed=5)
 
 
 def test_cases_are_named_in_the_tests_ids(pytester: pytest.Pytester) -> None:
