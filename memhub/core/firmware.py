@@ -13,9 +13,11 @@ from memhub.core.spec import Region, UnsaidRegisters
 
 if TYPE_CHECKING:
     from memhub.core.driver import Arch
-    from memhub.core.spec import MachineSpec
+    from memhub.core.spec import MachineSpec, RegionKind
 
 MIB: Final = 1 << 20
+
+_ROM: Final[RegionKind] = "rom"
 
 #: Bytes of RAM in a machine whose memory nobody describes.
 ORDINARY_RAM: Final = 1 << 30
@@ -55,7 +57,7 @@ def ordinary_memory(arch: Arch, ram: int = ORDINARY_RAM) -> tuple[Region, ...]:
 
     return (
         Region(base=0, length=0xA0000),
-        Region(base=0xC0000, length=0x40000, kind="rom"),
+        Region(base=0xC0000, length=0x40000, kind=_ROM),
         Region(base=MIB, length=low - MIB),
         *above,
     )
