@@ -16,9 +16,23 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any
+from importlib import import_module
+from typing import Any, Final
 
-_LONGEST = 1 << 16
+_LONGEST: Final = 1 << 16
+
+#: What a service imports when it starts.
+_IMPORTED: Final = (
+    "anyio._backends._asyncio",
+    "memhub.audit.writer",
+    "memhub.cli.keys",
+    "memhub.cli.log_file",
+    "memhub.cli.serve",
+    "memhub.hub",
+    "memhub.service.server.notify",
+    "memhub.service.server.server",
+    "memhub.watchdog",
+)
 
 
 def serve_starts(line: socket.socket) -> None:
@@ -86,14 +100,9 @@ def _become_service(arguments: list[str], fds: list[int]) -> None:
 
 
 def _import_service() -> None:
+    for name in _IMPORTED:
+        import_module(name)
 
-    import memhub.audit.writer
-    import memhub.cli.log_file
-    import memhub.cli.serve
-    import memhub.hub
-    import memhub.service.server
-    import memhub.service.server.notify
-    import memhub.watchdog  # noqa: F401 - what a service imports
     from memhub.arches import load_arches
     from memhub.cli.version import version
     from memhub.core.machine import Machine

@@ -178,6 +178,8 @@ def test_a_service_is_a_process_of_its_own_that_can_be_killed(
         mem.pread(1, 0)
 
 
+@pytest.mark.campaign
+@pytest.mark.alone
 def test_a_service_is_started_and_stopped_within_150_milliseconds(
     memhub_service_starter: ServiceStarter,
 ) -> None:
