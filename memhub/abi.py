@@ -43,7 +43,9 @@ from memhub.abi_layout import OWNER_SIZE as OWNER_SIZE
 from memhub.abi_layout import PAGE_SIZE as PAGE_SIZE
 from memhub.abi_layout import U64_MAX as U64_MAX
 from memhub.abi_layout import IoctlReply as IoctlReply
+from memhub.abi_layout import flags_of_words as flags_of_words
 from memhub.abi_layout import owner_bytes as _owner_bytes
+from memhub.abi_layout import owner_field as _owner_field
 from memhub.arguments import take_integers
 from memhub.escape import escape_controls
 
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 
 #: `abi_layout.owner_bytes`; the last results are kept, since a program repeats its label.
 owner_bytes: Final = lru_cache(maxsize=64)(_owner_bytes)
+owner_field: Final = lru_cache(maxsize=64)(_owner_field)
 
 
 def flag_words(mr_flags: int, *, extra: bool = True) -> tuple[str, ...]:
@@ -163,6 +166,15 @@ class RangeDesc:
         words = " ".join(flag_words(self.mr_flags)) or "no flags"
 
         return f"{self.mr_base:#x}/{self.mr_len:#x} {escape_controls(self.owner) or '-'} {words}"
+
+    def __repr__(self) -> str:
+        """All that equality looks at: addresses in hexadecimal, flags with their words."""
+        words = "".join(f" {word}" for word in flag_words(self.mr_flags))
+        owner = self.mr_owner.rstrip(b"\0")
+
+        return (
+            f"RangeDesc({self.mr_base:#x}/{self.mr_len:#x}, {self.mr_flags:#x}{words}, {owner!r})"
+        )
 
 
 def fitting_descs(rows: Iterable[tuple[Any, ...]]) -> tuple[RangeDesc, ...]:

@@ -98,6 +98,47 @@ def owner_bytes(label: str | bytes) -> bytes:
     return label[: OWNER_SIZE - 1].ljust(OWNER_SIZE, b"\0")
 
 
+def owner_field(label: str | bytes) -> bytes:
+    """`owner_bytes` of a label that somebody chose: text is not cut, as what is lost misleads.
+
+    Args:
+        label: text (Latin-1) of at most seven characters, or bytes, which are cut at seven.
+
+    Raises:
+        ValueError: the text does not fit.
+    """
+    if isinstance(label, str) and len(label) >= OWNER_SIZE:
+        raise ValueError(
+            f"owner {label!r:.80} has {len(label)} characters; a descriptor holds "
+            f"{OWNER_SIZE - 1} (bytes are cut, as mem(4) cuts them)"
+        )
+
+    return owner_bytes(label)
+
+
+def flags_of_words(words: str) -> int:
+    """The flags that memcontrol(8)'s words stand for.
+
+    Args:
+        words: one word of `FLAG_WORDS`, or several with spaces between: `write-combine`.
+
+    Raises:
+        ValueError: it names no flag.
+    """
+    bits = {word: bit for bit, word in FLAG_WORDS}
+    flags = 0
+    for word in words.split():
+        if word not in bits:
+            raise ValueError(f"attribute {word!r:.80} is none of {', '.join(bits)}")
+
+        flags |= bits[word]
+
+    if not flags:
+        raise ValueError(f"attribute {words!r} names no flag, such as 'write-combine'")
+
+    return flags
+
+
 def misfit(mr_base: int, mr_len: int, mr_flags: int) -> str:
     """Which field of a descriptor does not fit its place, in words; empty if all do."""
     for name, value in (("mr_base", mr_base), ("mr_len", mr_len)):

@@ -143,6 +143,17 @@ def take_owner(owner: object) -> str | bytes:
         _refuse_argument("owner", owner, "text or bytes")
 
 
+def take_attribute(attribute: object) -> int | str:
+    """`mr_flags`: an integer, or the words for it, which `abi_layout.flags_of_words` reads.
+
+    Text without a letter is no word but a number of the wrong type.
+    """
+    if isinstance(attribute, str) and any(map(str.isalpha, attribute)):
+        return attribute
+
+    return take_integer("mr_flags", attribute)
+
+
 def take_opening(path: object, mode: object, model: object) -> None:
     """What every way to open a device file is given."""
     take_text("path", path)

@@ -167,9 +167,9 @@ class AsyncDeviceFile(Protocol):
         self,
         base: int,
         length: int,
-        attribute: int,
+        attribute: int | str,
         *,
-        owner: str = "user",
+        owner: str | bytes = "user",
         force: bool = False,
         wait: float | None = None,
         fence: int | None = None,
@@ -180,8 +180,8 @@ class AsyncDeviceFile(Protocol):
         Args:
             base: first byte.
             length: bytes.
-            attribute: one `MDF_*` attribute.
-            owner: the label, at most seven bytes of Latin-1.
+            attribute: one `MDF_*` attribute, or memcontrol(8)'s word for it: `write-combine`.
+            owner: the label, at most seven characters of Latin-1; bytes are cut at seven.
             force: also over a slot of unknown type (MDF_FORCE).
             wait: seconds to wait while it is BUSY; None answers EBUSY at once.
             fence: the fencing number that this process believes to hold.

@@ -91,29 +91,66 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        record_starts(self.engine)
-        self._entered = True
-        self._checkpoint = find_checkpoint()
+        self.begin()
         failure: BaseException | None = None
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._keep_time)
-                if self.log_keeper is not None:
-                    tasks.start_soon(self.log_keeper.run)
-                try:
-                    yield self
-                except anyio.get_cancelled_exc_class():
-                    raise
-                except BaseException as error:  # noqa: BLE001 - raised below, bare
-                    failure = error
-                finally:
-                    tasks.cancel_scope.cancel()
+            async with self.keep_time():
+                yield self
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below, bare
+            failure = error
         finally:
-            self._entered = False
-            self._end_block(failure)
+            self.end(failure)
 
-    def _end_block(self, failure: BaseException | None) -> None:
-        """Detach, then raise what the embedder's own code raised, in no exception group."""
+    # For test rigs, whose fixtures begin and end a hub outside any event loop
+
+    def begin(self) -> None:
+        """Record that the machines start; from now on the hub opens files.
+
+        Raises:
+            LogFailed: EIO; it cannot be recorded.
+        """
+        record_starts(self.engine)
+        self._entered = True
+
+    @asynccontextmanager
+    async def keep_time(self) -> AsyncGenerator[None]:
+        """Meet deadlines of leases, waits and commits, and keep the log, on this event loop.
+
+        Without it deadlines are met with the next request. What the block raises is raised bare,
+        in no exception group.
+        """
+        self._checkpoint = find_checkpoint()
+        failure: BaseException | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._meet_deadlines)
+            if self.log_keeper is not None:
+                tasks.start_soon(self.log_keeper.run)
+            try:
+                yield
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised below, bare
+                failure = error
+            finally:
+                tasks.cancel_scope.cancel()
+                self._checkpoint = checkpoint
+
+        if failure is not None:
+            raise failure
+
+    def end(self, failure: BaseException | None = None) -> None:
+        """Close every file and detach the machines.
+
+        Args:
+            failure: what the embedder's own code raised; it is raised again.
+
+        Raises:
+            LogFailed: EIO; all is closed, and the log does not say so. It becomes a note of
+                `failure`, if there is one.
+        """
+        self._entered = False
         try:
             self._detach_machines()
         except LogFailed as error:
@@ -136,18 +173,22 @@ class Hub(anyio.AsyncContextManagerMixin):
             for machine in self.machines.values():
                 machine.close()
 
-    async def _keep_time(self) -> None:
-        engine = self.engine
-        while True:
-            with anyio.CancelScope() as nap:
-                engine.deadlines.on_change = nap.cancel
-                due = engine.deadlines.wake_at
-                if due == NEVER:
-                    await anyio.sleep_forever()
-                else:
-                    await engine.clock.sleep_until(due)
+    async def _meet_deadlines(self) -> None:
+        deadlines, clock = self.engine.deadlines, self.engine.clock
+        before = deadlines.on_change
+        try:
+            while True:
+                with anyio.CancelScope() as nap:
+                    deadlines.on_change = nap.cancel
+                    due = deadlines.wake_at
+                    if due == NEVER:
+                        await anyio.sleep_forever()
+                    else:
+                        await clock.sleep_until(due)
 
-            engine.tick()
+                self.engine.tick()
+        finally:
+            deadlines.on_change = before  # what ends later does so outside this event loop
 
     # Opening
 

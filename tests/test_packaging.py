@@ -132,7 +132,15 @@ def test_the_wheel_carries_the_entry_points(wheel: Path) -> None:
     entries.read_string(shipped(wheel, ".dist-info/entry_points.txt"))
 
     assert dict(entries["memhub"]) == PYPROJECT["project"]["entry-points"]["memhub"]
+    assert dict(entries["pytest11"]) == PYPROJECT["project"]["entry-points"]["pytest11"]
     assert dict(entries["console_scripts"]) == PYPROJECT["project"]["scripts"]
+
+
+def test_the_wheel_carries_the_real_machines(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        rows = archive.read("memhub/machines/open.jsonl").splitlines()
+
+    assert rows == (ROOT / "memhub" / "machines" / "open.jsonl").read_bytes().splitlines()
 
 
 def test_the_architectures_load_from_the_wheel_alone(wheel: Path) -> None:

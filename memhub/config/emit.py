@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
-from memhub.core.spec import MachineSpec
+from memhub.core.spec import MachineSpec, UnsaidRegisters
 from memhub.escape import escape_controls, is_visible
 from memhub.x86.registers import (
     FIXED_MSRS,
@@ -85,6 +85,9 @@ def _machine_lines(spec: MachineSpec) -> Iterator[str]:
     wp_writes = _toml_value(spec.wp_writes)
     yield f"wp_writes = {wp_writes}  # what writing to write-protected memory does"
     yield f"upages = {spec.upages}"
+    if spec.firmware == "ordinary":
+        yield 'firmware = "ordinary"  # registers and memory were made up, not described'
+
     if spec.commit_latency is not None:
         yield f"commit_latency = {float(spec.commit_latency)!r}  # seconds"
 
@@ -150,6 +153,9 @@ def _subtable_lines(header: str, rows: Iterable[str]) -> Iterator[str]:
 
 def _register_lines(key: str, spec: MachineSpec) -> Iterator[str]:
     if not spec.msrs:
+        if not (spec.memory or isinstance(spec.msrs, UnsaidRegisters)):
+            yield from ("", f"[{key}.msr]  # every register is zero")
+
         return
 
     registers = MtrrRegisters.decode(spec.msrs, spec.cpu.phys_bits)

@@ -24,8 +24,15 @@ from memhub.config.values import (
 from memhub.core.asked_driver import AskedDriver
 from memhub.core.driver import Cpu
 from memhub.core.kernel import OptionError
-from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind
-from memhub.core.spec_rules import latency, region_kind, wp_rule
+from memhub.core.spec import (
+    KernelEntry,
+    KernelMapping,
+    MachineSpec,
+    Region,
+    RegionKind,
+    UnsaidRegisters,
+)
+from memhub.core.spec_rules import firmware_word, latency, region_kind, wp_rule
 from memhub.errors import DriverFailed
 
 if TYPE_CHECKING:
@@ -70,6 +77,7 @@ def read_machine(
         wp_writes=table.take("wp_writes", wp_rule, spec.wp_writes),
         upages=table.take("upages", count(1, 16), spec.upages),
         commit_latency=table.take("commit_latency", latency, None),
+        firmware=table.take("firmware", firmware_word, spec.firmware),
     )
     table.finish()
     if arches is not None and arch:
@@ -127,7 +135,7 @@ def _read_registers(table: Table, imported: Imported | None, cpu: Cpu) -> Mappin
     if msr is not None:
         return read_msr(msr)
 
-    return read_mtrr(mtrr, cpu.phys_bits) if mtrr is not None else {}
+    return read_mtrr(mtrr, cpu.phys_bits) if mtrr is not None else UnsaidRegisters()
 
 
 def _read_options(table: Table) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ Source: FreeBSD `sys/sys/memrange.h` (struct mem_range_ops), `sys/dev/mem/memuti
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -192,6 +192,10 @@ class RangeDriver(ABC):
 #: Makes the driver of one machine from its CPU and its options; raises OptionError.
 DriverFactory = Callable[[Cpu, Mapping[str, Any]], RangeDriver]
 
+#: Makes the registers that an ordinary firmware leaves, from the CPU and the stretches of RAM, each
+#: its first byte and its end.
+FirmwareFactory = Callable[[Cpu, Iterable[tuple[int, int]]], Mapping[int, int]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arch:
@@ -212,6 +216,8 @@ class Arch:
         no_ranges: what range ioctls answer without a driver (FreeBSD arm64 itself answers
             ENODEV or ENOTTY, depending on its version).
         commit_latency: seconds from the start of a commit to its effect.
+        firmware: makes the registers that the firmware of an ordinary PC leaves, for a machine of
+            which nobody says anything; None where machines are no PCs.
         plugin: the plugin and the distribution that it comes from, in words; the loader says it.
     """
 
@@ -227,6 +233,7 @@ class Arch:
     releases: Releases | None = None
     no_ranges: Errno = Errno.EOPNOTSUPP
     commit_latency: float = 0.0
+    firmware: FirmwareFactory | None = None
     plugin: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:

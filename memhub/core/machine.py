@@ -15,6 +15,7 @@ from memhub.core.claim_table import ClaimTable
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import CommitList
 from memhub.core.files import FileTable
+from memhub.core.firmware import settle_firmware
 from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
@@ -79,6 +80,7 @@ class Machine:
             ValueError: the memory map contradicts itself.
             OptionError: an option of the architecture is wrong.
         """
+        spec = settle_firmware(spec, arch)
         memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
         if spec.securelevel > 0:
             memory.files.seal_writes()

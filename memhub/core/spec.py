@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memhub.core.driver import Cpu
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 #: behind them (open bus); `acpi` and `nvs` are RAM that firmware uses.
 RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable"]
 WpWrites = Literal["fault", "drop", "allow"]
+
+#: What is known of the state in which firmware left a machine: that it is described, or that
+#: nobody said anything, so that it is an `ordinary` one of the architecture.
+Firmware = Literal["described", "ordinary"]
+
+#: The name of a machine that nobody gave one.
+UNNAMED: Final = "machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +77,12 @@ class KernelEntry:
     writable: bool = True
 
 
+class UnsaidRegisters(dict[int, int]):
+    """No registers, as nobody said any; `{}` says that each is zero."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
     """One machine, described.
@@ -78,7 +91,9 @@ class MachineSpec:
         name: what clients put before the colon in `NAME:/dev/mem`.
         arch: name of an installed architecture.
         cpu: the processor.
-        msrs: registers that firmware left, by number; absent ones are zero.
+        msrs: registers that firmware left, by number; absent ones are zero. Where neither these
+            nor a memory map are given, both are those of an ordinary PC (`firmware.py`), if the
+            architecture is a PC's.
         options: the architecture's own options, checked by its driver, and `release` (and
             `pae`), which choose its kernel.
         memory: the memory map; regions do not overlap. Outside it is open bus.
@@ -90,12 +105,14 @@ class MachineSpec:
         wp_writes: what a write to write-protected memory does.
         upages: pages of the per-process u-area (classic i386 layout).
         commit_latency: seconds a commit takes; None takes the architecture's.
+        firmware: `ordinary` once a hub has filled in registers and memory that nobody
+            described; the log has it.
     """
 
-    name: str
+    name: str = UNNAMED
     arch: str
     cpu: Cpu = field(default_factory=Cpu)
-    msrs: Mapping[int, int] = field(default_factory=dict)
+    msrs: Mapping[int, int] = field(default_factory=UnsaidRegisters)
     options: Mapping[str, Any] = field(default_factory=dict)
     memory: tuple[Region, ...] = ()
     kmem: tuple[KernelMapping, ...] = ()
@@ -106,3 +123,4 @@ class MachineSpec:
     wp_writes: WpWrites = "fault"
     upages: int = 2
     commit_latency: float | None = None
+    firmware: Firmware = "described"

@@ -15,7 +15,16 @@ from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
 from memhub.core.driver import Cpu
 from memhub.core.kernel import KernelLayout, OptionError
-from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region, RegionKind, WpWrites
+from memhub.core.spec import (
+    Firmware,
+    KernelEntry,
+    KernelMapping,
+    MachineSpec,
+    Region,
+    RegionKind,
+    UnsaidRegisters,
+    WpWrites,
+)
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
@@ -125,9 +134,11 @@ def choice(known: Mapping[str, T], what: str) -> Converter[T]:
 
 _KINDS: Final[Mapping[str, RegionKind]] = {kind: kind for kind in get_args(RegionKind)}
 _WP_WRITES: Final[Mapping[str, WpWrites]] = {word: word for word in get_args(WpWrites)}
+_FIRMWARE: Final[Mapping[str, Firmware]] = {word: word for word in get_args(Firmware)}
 
 region_kind: Final = choice(_KINDS, "a kind of memory")
 wp_rule: Final = choice(_WP_WRITES, "a rule")
+firmware_word: Final = choice(_FIRMWARE, "a word for what is known of firmware")
 
 
 def machine_name(name: object, folded: dict[str, str]) -> str:
@@ -190,6 +201,7 @@ _MACHINE: Final[Mapping[str, Converter[Any]]] = {
     "upages": _whole_number(1, 16, str),
     "commit_latency": lambda value: None if value is None else latency(value),
     "kernel": lambda value: None if value is None else _check_layout(value),
+    "firmware": firmware_word,
 }
 _REGION: Final[Mapping[str, Converter[Any]]] = {
     "base": _U64,
@@ -226,7 +238,9 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
     checked = replace(
         _checked_row(spec, "", _MACHINE, wrong),
         cpu=_checked_cpu(spec.cpu, wrong),
-        msrs=_checked_table(spec.msrs, "msrs", _check_register, _U64, wrong),
+        msrs=spec.msrs
+        if isinstance(spec.msrs, UnsaidRegisters)
+        else _checked_table(spec.msrs, "msrs", _check_register, _U64, wrong),
         options=_checked_table(spec.options, "options", text, lambda it: it, wrong),
         memory=_checked_rows(spec.memory, "memory", Region, _REGION, wrong),
         kmem=_checked_rows(spec.kmem, "kmem", KernelMapping, _MAPPING, wrong),

@@ -17,10 +17,12 @@ from memhub.abi import (
     MEMRANGE_SET_UPDATE,
     RangeDesc,
     fitting_descs,
-    owner_bytes,
+    flags_of_words,
+    owner_field,
 )
 from memhub.abi import IoctlReply as IoctlReply
 from memhub.arguments import (
+    take_attribute,
     take_buffer,
     take_integer,
     take_lease,
@@ -160,7 +162,7 @@ def update_request(
     handle: int,
     base: int,
     length: int,
-    attribute: int,
+    attribute: int | str,
     owner: str | bytes,
     *,
     force: bool,
@@ -173,11 +175,12 @@ def update_request(
         wait, fence, lease = _take_terms(wait, fence, lease)
 
     if type(attribute) is not int or type(owner) is not str:
-        attribute, owner = take_integer("mr_flags", attribute), take_owner(owner)
+        attribute, owner = take_attribute(attribute), take_owner(owner)
 
-    flags = attribute | MDF_FORCE if force else attribute
     try:
-        desc = RangeDesc(base, length, flags, owner_bytes(owner))
+        flags = flags_of_words(attribute) if isinstance(attribute, str) else attribute
+        flags = flags | MDF_FORCE if force else flags
+        desc = RangeDesc(base, length, flags, owner_field(owner))
     except ValueError as error:
         return RefuseIoctl(handle, model.set[0], InvalidArgument(str(error)))
 

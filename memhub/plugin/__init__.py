@@ -42,3 +42,4 @@ from memhub.core.kernel import OptionError as OptionError
 from memhub.core.kernel import Releases as Releases
 from memhub.core.kernel import TransferRules as TransferRules
 from memhub.plugin.spec import hookimpl as hookimpl
+from memhub.x86.firmware import ordinary_registers as ordinary_registers

@@ -1,26 +1,81 @@
-"""For test rigs: virtual time, runs that can be repeated, recorded behaviour replayed.
+"""For test rigs: fixtures for pytest, virtual time, runs that can be repeated, recorded behaviour.
 
+pytest_plugin   the fixtures                            log_view  assertions on the log
+clients         processes of a rig                      service_process  a service of a rig
+picture         table, map and records of a failing test
 virtual_clock   time that passes when everybody waits
-simulation      one seed, one run                       explore   a test under many orders
-traces          files of recorded answers, as values    replay    a machine run against them
+simulation      one seed, one run                       exploring  a test under many orders
+traces          files of recorded answers, as values    replaying  a machine run against them
+
+The names below are loaded when they are first used: pytest imports this package in every run, also
+for those who do not use it. A module is not named as one of them, since it would take its place.
 """
 
 from __future__ import annotations
 
-from memhub.rig.explore import Finding as Finding
-from memhub.rig.explore import OrderFailed as OrderFailed
-from memhub.rig.explore import explore as explore
-from memhub.rig.explore import find_failure as find_failure
-from memhub.rig.outcome import Mismatch as Mismatch
-from memhub.rig.outcome import Replay as Replay
-from memhub.rig.replay import replay as replay
-from memhub.rig.simulation import Simulation as Simulation
-from memhub.rig.simulation import SimulationError as SimulationError
-from memhub.rig.simulation import Step as Step
-from memhub.rig.traces import DriverTrace as DriverTrace
-from memhub.rig.traces import MachineTrace as MachineTrace
-from memhub.rig.traces import TraceError as TraceError
-from memhub.rig.traces import TypesTrace as TypesTrace
-from memhub.rig.traces import parse_trace as parse_trace
-from memhub.rig.traces import trace_lines as trace_lines
-from memhub.rig.virtual_clock import VirtualClock as VirtualClock
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from memhub.rig.clients import AsyncClient as AsyncClient
+    from memhub.rig.clients import BlockingRigClient as BlockingRigClient
+    from memhub.rig.clients import Clients as Clients
+    from memhub.rig.exploring import Finding as Finding
+    from memhub.rig.exploring import OrderFailed as OrderFailed
+    from memhub.rig.exploring import explore as explore
+    from memhub.rig.exploring import find_failure as find_failure
+    from memhub.rig.log_view import Found as Found
+    from memhub.rig.log_view import LogView as LogView
+    from memhub.rig.outcome import Mismatch as Mismatch
+    from memhub.rig.outcome import Replay as Replay
+    from memhub.rig.replaying import replay as replay
+    from memhub.rig.service_process import ServiceProcess as ServiceProcess
+    from memhub.rig.simulation import Simulation as Simulation
+    from memhub.rig.simulation import SimulationError as SimulationError
+    from memhub.rig.simulation import Step as Step
+    from memhub.rig.traces import DriverTrace as DriverTrace
+    from memhub.rig.traces import MachineTrace as MachineTrace
+    from memhub.rig.traces import TraceError as TraceError
+    from memhub.rig.traces import TypesTrace as TypesTrace
+    from memhub.rig.traces import parse_trace as parse_trace
+    from memhub.rig.traces import trace_lines as trace_lines
+    from memhub.rig.virtual_clock import VirtualClock as VirtualClock
+
+_HOMES: Final = {
+    "AsyncClient": "clients",
+    "BlockingRigClient": "clients",
+    "Clients": "clients",
+    "DriverTrace": "traces",
+    "Finding": "exploring",
+    "Found": "log_view",
+    "LogView": "log_view",
+    "MachineTrace": "traces",
+    "Mismatch": "outcome",
+    "OrderFailed": "exploring",
+    "Replay": "outcome",
+    "ServiceProcess": "service_process",
+    "Simulation": "simulation",
+    "SimulationError": "simulation",
+    "Step": "simulation",
+    "TraceError": "traces",
+    "TypesTrace": "traces",
+    "VirtualClock": "virtual_clock",
+    "explore": "exploring",
+    "find_failure": "exploring",
+    "parse_trace": "traces",
+    "replay": "replaying",
+    "trace_lines": "traces",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'memhub.rig' has no attribute {name!r}")
+
+    from importlib import import_module
+
+    value = getattr(import_module(f"memhub.rig.{home}"), name)
+    globals()[name] = value
+
+    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from array import array
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
@@ -98,6 +99,11 @@ class SocketLink:
 
         #: Descriptors that came; None lets the kernel drop them.
         self.fds: deque[int] | None = None
+
+    def hang_up(self) -> None:
+        """End the connection for both sides at once, as the end of a process does."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     async def receive(self) -> bytes:
         """See `Link.receive`."""

@@ -17,10 +17,12 @@ from memhub.abi_layout import (
     MEMRANGE_SET_UPDATE,
     U64_MAX,
     IoctlReply,
+    flags_of_words,
     misfit,
-    owner_bytes,
+    owner_field,
 )
 from memhub.arguments import (
+    take_attribute,
     take_buffer,
     take_integer,
     take_lease,
@@ -186,7 +188,7 @@ class RemoteFile:
         self,
         base: int,
         length: int,
-        attribute: int,
+        attribute: int | str,
         owner: str | bytes,
         *,
         force: bool,
@@ -196,10 +198,11 @@ class RemoteFile:
     ) -> wire.Ioctl | wire.Set:
         """MEMRANGE_SET with MEMRANGE_SET_UPDATE."""
         wait, fence, lease = take_wait(wait), take_optional("fence", fence), take_lease(lease)
-        attribute, owner = take_integer("mr_flags", attribute), take_owner(owner)
+        attribute, owner = take_attribute(attribute), take_owner(owner)
         base, length = take_integer("mr_base", base), take_integer("mr_len", length)
         self.open_number()
-        flags = attribute | MDF_FORCE if force else attribute
+        flags = _read_flags(attribute)
+        flags = flags | MDF_FORCE if force else flags
         times = wait_ms(wait), lease_ms(lease)
 
         return self._set_request(MEMRANGE_SET_UPDATE, (base, length, flags), owner, times, fence)
@@ -224,7 +227,7 @@ class RemoteFile:
     ) -> wire.Ioctl | wire.Set:
         layout, handle = self._layout, self.open_number()
         try:
-            packed = layout.desc.pack(*fields, owner_bytes(owner))
+            packed = layout.desc.pack(*fields, owner_field(owner))
         except (ValueError, struct_error) as error:
             raise invalid_argument(misfit(*fields) or str(error)) from error
 
@@ -288,6 +291,13 @@ class RemoteFile:
         fence, reason = take_optional("fence", fence), take_text("reason", reason)
 
         return wire.Break(0, self.open_number(), *_span(base, length), _fence(fence), reason)
+
+
+def _read_flags(attribute: int | str) -> int:
+    try:
+        return flags_of_words(attribute) if isinstance(attribute, str) else attribute
+    except ValueError as error:
+        raise invalid_argument(str(error)) from error
 
 
 def _point_somewhere(layout: Layout, raw: bytes) -> bytes:

@@ -16,6 +16,7 @@ unknown type and so never of the same.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from memhub import abi
@@ -78,17 +79,9 @@ class MtrrDriver(RangeDriver):
         if not self._cpu.mtrr:
             raise NotSupported("the CPU has no memory type range registers (CPUID bit MTRR)")
 
-        registers = MtrrRegisters.decode(msrs, self._cpu.phys_bits)
-        if not registers.enabled:
-            return RangeState((), msrs)
+        slots, settled = _read_firmware(self._cpu.phys_bits, frozenset(msrs.items()))
 
-        fixed = [RangeDesc(*span, FIXED_FLAGS) for span in FIXED_RANGES]
-        blank = [RangeDesc(0, 0)] * registers.variable_count
-        blank = [*fixed, *blank] if registers.fixed_active else blank
-        count = count_fixed(blank)
-        slots = tuple([_by_firmware(row) for row in self._codec.fetch(blank, count, msrs)])
-
-        return RangeState(slots, msrs, settled=not self._codec.store(slots, count, msrs))
+        return RangeState(slots, msrs, settled)
 
     def update(self, state: RangeState, desc: RangeDesc) -> Change:
         """Set a range's type: below 1 MiB in the fixed slots, else in a variable one.
@@ -313,6 +306,26 @@ def _make_change(
     slots = {slot: row for slot, row in rows.items() if not_busy(state.slots[slot]) != row}
 
     return Change(tuple(written), slots, msrs, settled=True)
+
+
+# A rig makes the same machine for each of its tests, and this takes half of making it.
+@lru_cache(maxsize=64)
+def _read_firmware(
+    phys_bits: int, values: frozenset[tuple[int, int]]
+) -> tuple[tuple[RangeDesc, ...], bool]:
+    """The slots of the registers' values, and whether storing them would change nothing."""
+    msrs, codec = dict(values), MtrrCodec(address_mask(phys_bits))
+    registers = MtrrRegisters.decode(msrs, phys_bits)
+    if not registers.enabled:
+        return (), False
+
+    fixed = [RangeDesc(*span, FIXED_FLAGS) for span in FIXED_RANGES]
+    blank = [RangeDesc(0, 0)] * registers.variable_count
+    blank = [*fixed, *blank] if registers.fixed_active else blank
+    count = count_fixed(blank)
+    slots = tuple([_by_firmware(row) for row in codec.fetch(blank, count, msrs)])
+
+    return slots, not codec.store(slots, count, msrs)
 
 
 def _by_firmware(desc: RangeDesc) -> RangeDesc:

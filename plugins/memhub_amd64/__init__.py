@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin import LP64, Arch, Cpu, RangeDriver, freebsd, hookimpl
+from memhub.plugin import LP64, Arch, Cpu, RangeDriver, freebsd, hookimpl, ordinary_registers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ AMD64 = Arch(
     driver=_make_driver,
     options=OPTIONS,
     slots="64 range descriptors (option `slots`)",
+    firmware=ordinary_registers,
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memhub.plugin import LP64, Arch, Cpu, freebsd, hookimpl
+from memhub.plugin import LP64, Arch, Cpu, freebsd, hookimpl, ordinary_registers
 from memhub.plugin.x86 import MtrrDriver
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ AMD64_MTRR = Arch(
     releases=freebsd.AMD64,
     driver=_make_driver,
     slots="88 fixed and the CPU's variable ones",
+    firmware=ordinary_registers,
 )
 
 

@@ -18,6 +18,7 @@ from memhub.plugin import (
     errors,
     freebsd,
     hookimpl,
+    ordinary_registers,
 )
 from memhub.plugin.x86 import MtrrDriver
 
@@ -67,6 +68,7 @@ I386 = Arch(
     releases=freebsd.I386,
     driver=_make_driver,
     slots="88 fixed and the CPU's variable ones",
+    firmware=ordinary_registers,
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from memhub.abi import LP64, MDF_UNCACHEABLE, RangeDesc
+from memhub.abi import FLAG_WORDS, LP64, MDF_UNCACHEABLE, RangeDesc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,6 +224,13 @@ def _openings() -> Iterator[Call]:
 def _others() -> Iterator[Call]:
     label = "owner '\u20ac' has a character that one byte cannot hold"
     yield _value(label, "set_range", BASE, LENGTH, MDF_UNCACHEABLE, owner="\u20ac")
+    cut = "has 8 characters; a descriptor holds 7 (bytes are cut, as mem(4) cuts them)"
+    yield _value(f"owner 'XFree86X' {cut}", "set_range", BASE, LENGTH, 1, owner="XFree86X")
+    for words, wrong in (("writeback", "writeback"), ("write-back fast", "fast")):
+        known = ", ".join(word for _, word in FLAG_WORDS)
+        refused = f"attribute {wrong!r} is none of {known}"
+        yield _value(refused, "set_range", BASE, LENGTH, words)
+
     yield _value("address 0.5 is not an integer", "explain_array", np.array([0.5]))
     yield _value(f"fence 0 {NO_FENCE}", "release", BASE, LENGTH, fence=0)
 
@@ -259,4 +266,7 @@ RIGHT: tuple[tuple[str, tuple[Any, ...], dict[str, Any], Any], ...] = (
     ("set_range", (BASE, LENGTH, np.int32(1)), {"force": True, "wait": 1e300}, None),
     ("set_range", (np.uint64(BASE), LENGTH, True), {"owner": bytearray(b"me")}, None),
     ("remove_range", (np.uint64(BASE), np.uint16(LENGTH)), {"wait": math.inf}, None),
+    ("set_range", (BASE, LENGTH, "write-combine"), {"owner": "XFree86"}, None),
+    ("set_range", (BASE, LENGTH, "write-back force"), {"owner": b"bytes are cut"}, None),
+    ("remove_range", (BASE, LENGTH), {}, None),
 )

@@ -68,7 +68,7 @@ while not select.select([sys.stdin], [], [], 0.001)[0]:
     for name, file in files.items():
         flags = MDF_UNCACHEABLE if turn % 2 else MDF_WRITECOMBINE
         timed("get " + name, file.ranges)
-        timed("set " + name, lambda: file.set_range(0xF0000000, 1 << 20, flags, owner="bystander"))
+        timed("set " + name, lambda: file.set_range(0xF0000000, 1 << 20, flags, owner="bystand"))
     asked += 4
 print(json.dumps({"asked": asked, "raw": raw, "net": net}), flush=True)
 """

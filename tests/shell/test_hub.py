@@ -114,11 +114,11 @@ async def test_get_counts_as_signed_and_gives_no_more_than_the_table_has(
         assert len(reply.descs) == descs * LP64.desc.size
 
 
-async def test_the_owner_is_cut_at_seven_bytes(tmp_path: Path) -> None:
+async def test_an_owner_in_bytes_is_cut_at_seven(tmp_path: Path) -> None:
     async with lab(tmp_path, PAT) as rig, await rig.hub.open("/dev/mem") as handle:
         row = desc(LP64, 0, 0x1000, MDF_WRITECOMBINE, b"ABCDEFGH")
         await handle.ioctl(LP64.set[0], op(LP64, 0), row)
-        await handle.set_range(0x1000, 0x1000, MDF_WRITECOMBINE, owner="a long label")
+        await handle.set_range(0x1000, 0x1000, MDF_WRITECOMBINE, owner=b"a long label")
 
         assert [d.mr_owner for d in (await handle.ranges())[:2]] == [b"ABCDEFG\0", b"a long \0"]
 

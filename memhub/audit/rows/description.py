@@ -47,6 +47,7 @@ def describe_spec(spec: MachineSpec) -> str:
             "wp_writes": spec.wp_writes,
             "upages": spec.upages,
             "commit_latency": spec.commit_latency,
+            "firmware": spec.firmware,
         }
     ).decode()
 
@@ -89,6 +90,7 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         wp_writes=facts["wp_writes"],
         upages=facts["upages"],
         commit_latency=facts["commit_latency"],
+        firmware=facts.get("firmware", "described"),
     )
 
 

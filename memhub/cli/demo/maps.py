@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.cli.amounts import size
 from memhub.cli.demo.words import TYPES
+from memhub.core.effective.strip import strip_cells
 
 if TYPE_CHECKING:
     from memhub.cli.demo.run import MachineSummary
@@ -39,25 +40,7 @@ def _extent_label(end: int) -> str:
 
 
 def _list_cells(types: TypeMap, end: int) -> list[Span]:
-    step = end // CELLS
-    spans: list[Span] = []
-    for cell in range(CELLS):
-        letter, style = _find_cell(types, cell * step, (cell + 1) * step)
-        spans.append((letter, style))
-
-    return spans
-
-
-def _find_cell(types: TypeMap, lo: int, hi: int) -> tuple[str, str]:
-    """The letter of a cell; for a cell of several types the second most common, in lower case."""
-    shares: dict[str, int] = {}
-    for segment in types.segments(lo, hi):
-        shares[segment.type] = shares.get(segment.type, 0) + segment.end - segment.base
-
-    ranked = sorted(shares, key=lambda name: -shares[name])
-    letter, style, _ = TYPES[ranked[min(1, len(ranked) - 1)]]
-
-    return (letter if len(ranked) == 1 else letter.lower()), style
+    return [(letter, TYPES[kind][1]) for letter, kind in strip_cells(types, end, CELLS)]
 
 
 def legend() -> list[Span]:

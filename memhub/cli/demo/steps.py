@@ -204,4 +204,6 @@ async def _make_random_requests(client: Client, device: Handle) -> None:
 
     if random.random() < 0.25:
         base = random.randrange(0x10, 0x60) << 24
-        await client.attempt(device.set_range(base, 16 * MIB, MDF_WRITECOMBINE, owner=client.name))
+        await client.attempt(
+            device.set_range(base, 16 * MIB, MDF_WRITECOMBINE, owner=client.name.encode())
+        )

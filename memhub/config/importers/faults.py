@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.x86.registers import FIXED_END, TYPE_NAMES, UC, WB, WT, address_mask
 
@@ -22,25 +22,47 @@ Pattern = tuple[int, int]
 _DEFINED: Final = frozenset({WT, WB})
 
 
+class Fault(NamedTuple):
+    """One fault of firmware.
+
+    Attributes:
+        kind: a word to look for: `holes`, `zero-mask`, `misaligned`, `reserved-type`,
+            `duplicate`, `overlap` or `disabled`.
+        text: a sentence, with slot and values.
+    """
+
+    kind: str
+    text: str
+
+
 def find_faults(registers: MtrrRegisters) -> Iterator[str]:
+    """The sentences of `name_faults`."""
+    return (fault.text for fault in name_faults(registers))
+
+
+def name_faults(registers: MtrrRegisters) -> Iterator[Fault]:
     """Name the faults of a register state.
 
     Args:
         registers: the decoded registers.
 
     Yields:
-        a sentence each, with slot and values: masks with holes or of zero, bases that their
-        mask does not cover, reserved types, equal slots, overlaps without a defined type.
+        masks with holes or of zero, bases that their mask does not cover, reserved types, equal
+        slots, overlaps without a defined type.
     """
     if not registers.enabled:
-        yield "the ranges are disabled: all memory is uncacheable, and there are no slots"
+        yield Fault(
+            "disabled", "the ranges are disabled: all memory is uncacheable, and there are no slots"
+        )
 
     if registers.default_type not in TYPE_NAMES:
-        yield f"default type {registers.default_type:#x} is a reserved encoding"
+        yield Fault(
+            "reserved-type", f"default type {registers.default_type:#x} is a reserved encoding"
+        )
 
     if registers.fixed_active:
         for byte in sorted({*registers.fixed_types} - {*TYPE_NAMES}):
-            yield f"a fixed range has type {byte:#x}, a reserved encoding"
+            yield Fault("reserved-type", f"a fixed range has type {byte:#x}, a reserved encoding")
 
     for slot, pair in enumerate(registers.variable):
         if pair.valid:
@@ -49,24 +71,26 @@ def find_faults(registers: MtrrRegisters) -> Iterator[str]:
     yield from _overlap_faults(registers)
 
 
-def _slot_faults(registers: MtrrRegisters, slot: int) -> Iterator[str]:
+def _slot_faults(registers: MtrrRegisters, slot: int) -> Iterator[Fault]:
     pair, bits = registers.variable[slot], address_mask(registers.phys_bits)
     base, mask = pair.base & ~0xFFF, pair.mask & ~0xFFF
     what = f"slot {slot} (base {base:#x}, mask {mask:#x})"
     if not mask:
-        yield f"{what}: the mask is zero, so it matches every address"
+        yield Fault("zero-mask", f"{what}: the mask is zero, so it matches every address")
 
     if holes := pair.holes(registers.phys_bits):
-        yield f"{what}: the mask has holes: bits {holes:#x} are ignored though lower ones count"
+        why = f"bits {holes:#x} are ignored though lower ones count"
+        yield Fault("holes", f"{what}: the mask has holes: {why}")
 
     if stray := base & ~mask & bits:
-        yield f"{what}: the base is misaligned: its bits {stray:#x} are not in the mask"
+        why = f"its bits {stray:#x} are not in the mask"
+        yield Fault("misaligned", f"{what}: the base is misaligned: {why}")
 
     if pair.type not in TYPE_NAMES:
-        yield f"{what}: type {pair.type:#x} is a reserved encoding"
+        yield Fault("reserved-type", f"{what}: type {pair.type:#x} is a reserved encoding")
 
 
-def _overlap_faults(registers: MtrrRegisters) -> Iterator[str]:
+def _overlap_faults(registers: MtrrRegisters) -> Iterator[Fault]:
     pairs = registers.variable
     patterns = [_slot_pattern(registers, slot) for slot in range(len(pairs))]
     valid = [slot for slot, pair in enumerate(pairs) if pair.valid]
@@ -78,7 +102,8 @@ def _overlap_faults(registers: MtrrRegisters) -> Iterator[str]:
     for one, other in combinations(valid, 2):
         kinds = {pairs[one].type, pairs[other].type}
         if patterns[one] == patterns[other]:
-            yield f"slots {one} and {other} are the same range {_show_slot(registers, one)}"
+            same = f"slots {one} and {other} are the same range {_show_slot(registers, one)}"
+            yield Fault("duplicate", same)
 
         both = _meet_patterns(patterns[one], patterns[other])
         if both is None or len(kinds) == 1 or UC in kinds or kinds == _DEFINED:
@@ -88,9 +113,10 @@ def _overlap_faults(registers: MtrrRegisters) -> Iterator[str]:
         if where is not None:
             doubt = "no type" if search.left >= 0 else "perhaps no type (too many ranges to tell)"
             first, second = _show_slot(registers, one), _show_slot(registers, other)
-            yield (
+            yield Fault(
+                "overlap",
                 f"slots {one} {first} and {other} {second} "
-                f"overlap at {where:#x}: {doubt} is defined there"
+                f"overlap at {where:#x}: {doubt} is defined there",
             )
 
 

@@ -107,6 +107,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         self._hostname = server_hostname
         self._timeout = timeout
         self._caller: Caller | None = None
+        self._link: SocketLink | StreamLink | None = None
         self._subscriptions: dict[int, RemoteSubscription] = {}
 
         #: The service's name and version.
@@ -122,6 +123,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
                     with anyio.fail_after(self._timeout):
                         link, self._caller = await self._connect_link(tasks)
 
+                    self._link = link
                     tasks.start_soon(self._caller.listen)
                     yield self
                 except Exception as error:  # noqa: BLE001 - raised below, bare
@@ -219,6 +221,17 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
             raise lost_connection("it has not been opened: use the hub in `async with`")
 
         return self._caller
+
+    def hang_up(self) -> None:
+        """End the connection in the middle of the block, as if this process were killed.
+
+        Raises:
+            NotSupported: EOPNOTSUPP; over TCP.
+        """
+        if not isinstance(self._link, SocketLink):
+            raise not_on_the_wire("a connection over TCP cannot be cut by its client")
+
+        self._link.hang_up()
 
     # The face of a hub
 

@@ -1,0 +1,77 @@
+"""An ordinary machine of an architecture, of which nothing needs to be said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.arches import load_arches
+from memhub.core.driver import Cpu
+from memhub.core.firmware import ORDINARY_RAM, ordinary_memory, ordinary_spec
+from memhub.core.spec import MachineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.core.driver import Arch
+
+#: Architectures whose drivers serve one maker's processors, with an ordinary one of them.
+_CPUS: Final = {"k6": Cpu(vendor="AMD", signature=0x58C, phys_bits=32)}
+
+#: The least memory that has the 640 KiB, the hole and the ROM of a PC, and RAM above them.
+_LEAST: Final = 2 << 20
+
+
+def pc(
+    name: str = "pc",
+    *,
+    arch: str = "i386",
+    ram: int = ORDINARY_RAM,
+    cpu: Cpu | None = None,
+    arches: Mapping[str, Arch] | None = None,
+    **more: Any,  # noqa: ANN401 - whatever else a MachineSpec takes
+) -> MachineSpec:
+    """An ordinary machine: RAM write-back, the rest uncacheable, two or more ranges free.
+
+    Args:
+        name: what clients put before the colon in `NAME:/dev/mem`.
+        arch: name of an installed architecture.
+        ram: bytes up to the end of RAM; what exceeds 3 GiB lies from 4 GiB on.
+        cpu: the processor; None takes one that the architecture's driver serves, whose addresses
+            reach the end of RAM.
+        arches: architectures by name; None loads those that are installed.
+        more: further attributes of a MachineSpec: `commit_latency=0.02`, `securelevel=1`.
+
+    Returns:
+        the description, complete: `MachineSpec(arch="i386")` is the same with 1 GiB.
+
+    Raises:
+        ArchNotInstalled: no plugin provides the architecture.
+        ValueError: the RAM is less than 2 MiB, or more than the processor addresses.
+    """
+    found = (load_arches() if arches is None else arches)[arch]
+    last = ordinary_memory(found, _check_ram(ram))[-1]
+    end = last.base + last.length
+    chosen = _choose_cpu(arch, end) if cpu is None else cpu
+    if end > 1 << chosen.phys_bits:
+        raise ValueError(
+            f"ram {ram:#x} ends at {end:#x}, past the {chosen.phys_bits} bits of physical address"
+        )
+
+    spec = ordinary_spec(MachineSpec(name=name, arch=arch, cpu=chosen), found, ram)
+
+    return replace(spec, **more)
+
+
+def _check_ram(ram: int) -> int:
+    if ram < _LEAST or ram & 0xFFF:
+        raise ValueError(f"ram {ram:#x} is not whole pages of at least {_LEAST:#x} bytes")
+
+    return ram
+
+
+def _choose_cpu(arch: str, end: int) -> Cpu:
+    if arch in _CPUS:
+        return _CPUS[arch]
+
+    return Cpu(phys_bits=max(36, min(52, (end - 1).bit_length())))

@@ -1,0 +1,200 @@
+"""The processes of a rig, embedded or over a service, that await or that block."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Self, final
+
+from anyio.lowlevel import checkpoint
+
+from memhub.service.local.handle import LocalHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from memhub.device_file import AsyncDeviceFile
+    from memhub.hub import Hub
+    from memhub.process import Process
+    from memhub.service.client import RemoteHub
+
+    Sleep = Callable[[float], None]
+
+
+@final
+class AsyncClient:
+    """A process that awaits; made by `Clients`, used in `async with`."""
+
+    def __init__(self, name: str, hub: Hub | None, address: str) -> None:
+        self.name = name
+        self._hub = hub
+        self._address = address
+        self._stack = AsyncExitStack()
+        self._process: Process | None = None
+        self._remote: RemoteHub | None = None
+        self._files: list[AsyncDeviceFile] = []
+
+    async def open(
+        self,
+        path: str = "/dev/mem",
+        mode: str = "r+",
+        **more: Any,  # noqa: ANN401 - what `Process.open` takes
+    ) -> AsyncDeviceFile:
+        """Open a device file; arguments and errors are those of `Process.open`.
+
+        Raises:
+            RuntimeError: the client is not in use.
+        """
+        opener = self._process or self._remote
+        if opener is None:
+            raise RuntimeError(f"client {self.name!r} is not in use: open it in `async with`")
+
+        file: AsyncDeviceFile = await opener.open(path, mode, **more)
+        self._files.append(file)
+
+        return file
+
+    async def crash(self) -> None:
+        """End as a process does that is killed: no file is closed, and its claims end."""
+        if self._process is not None:
+            self._process.close("disconnect")
+        elif self._remote is not None:
+            self._remote.hang_up()
+
+        self._process = self._remote = None
+        await checkpoint()
+
+    async def __aenter__(self) -> Self:
+        if self._hub is not None:
+            process = self._hub.process(self.name)
+            self._process = await self._stack.enter_async_context(process)
+        else:
+            from memhub.service.client import connect
+
+            service = connect(self._address, label=self.name)
+            self._remote = await self._stack.enter_async_context(service)
+
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for file in self._files if self._remote is not None else ():  # a process closes its own
+            file.close()
+
+        self._process = self._remote = None
+        await self._stack.__aexit__(kind, error, trace)
+
+
+@final
+class BlockingRigClient:
+    """A process that blocks; made by `Clients`. `with` ends it, and so does the end of the test."""
+
+    def __init__(self, name: str, opener: Any, open_file: Callable[..., Any]) -> None:  # noqa: ANN401
+        self.name = name
+        self._opener = opener
+        self._open_file = open_file
+        self._files: list[Any] = []
+
+    def open(
+        self,
+        path: str = "/dev/mem",
+        mode: str = "r+",
+        **more: Any,  # noqa: ANN401 - what `Process.open` takes
+    ) -> Any:  # noqa: ANN401 - a LocalHandle or a BlockingHandle
+        """Open a device file; arguments and errors are those of `Process.open`."""
+        file = self._open_file(path, mode, **more)
+        self._files.append(file)
+
+        return file
+
+    def crash(self) -> None:
+        """End as a process does that is killed: no file is closed, and its claims end."""
+        if hasattr(self._opener, "principal"):  # a process of the embedded hub
+            self._opener.close("disconnect")
+        else:
+            self._opener.close()
+
+        self._files.clear()
+
+    def close(self) -> None:
+        """Close every file in order. Closing twice does nothing, nor does a service's end."""
+        while self._files:
+            with suppress(ConnectionError):
+                self._files.pop().close()
+
+        self._opener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@final
+class Clients:
+    """Makes the processes of a rig: `memhub_client("Xorg")`.
+
+    Args:
+        hub: the embedded hub, or None.
+        address: of the service, where there is no hub.
+        awaiting: whether a call makes a client that awaits; it blocks otherwise.
+        sleep: lets seconds of the hub's clock pass, for clients that block.
+    """
+
+    def __init__(
+        self, hub: Hub | None, address: str, *, awaiting: bool, sleep: Sleep | None = None
+    ) -> None:
+        self._hub = hub
+        self._address = address
+        self._awaiting = awaiting
+        self._sleep = sleep
+        self._lock = RLock()
+        self._made: list[BlockingRigClient] = []
+
+    def __call__(self, name: str = "client") -> Any:  # noqa: ANN401 - by the kind of test
+        """A process of this name: an AsyncClient in an async test, else a BlockingRigClient."""
+        return self.awaiting(name) if self._awaiting else self.blocking(name)
+
+    def awaiting(self, name: str = "client") -> AsyncClient:
+        """A process that awaits."""
+        return AsyncClient(name, self._hub, self._address)
+
+    def blocking(self, name: str = "client") -> BlockingRigClient:
+        """A process that blocks."""
+        if self._hub is None:
+            from memhub.service.blocking import BlockingClient
+
+            remote = BlockingClient(self._address, label=name)
+            made = BlockingRigClient(name, remote, remote.open)
+        else:
+            process = self._hub.process(name)
+            made = BlockingRigClient(name, process, partial(self._open_local, process))
+
+        self._made.append(made)
+
+        return made
+
+    def _open_local(self, process: Process, path: str, mode: str, **more: Any) -> LocalHandle:  # noqa: ANN401
+        assert self._hub is not None
+        sleep = self._sleep
+        if sleep is None:
+            raise RuntimeError(
+                "a client that blocks needs a clock that can be advanced: memhub_clock is not one"
+            )
+
+        with self._lock:
+            handle = process.open_nowait(path, mode, **more)
+
+        return LocalHandle(self._hub.engine, handle, self._lock, sleep)
+
+    def close(self) -> None:
+        """Close the clients that block."""
+        for client in self._made:
+            client.close()

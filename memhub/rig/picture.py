@@ -1,0 +1,133 @@
+"""What a failing test shows of its machines: the table, the map of types, and the last records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.abi import MDF_ACTIVE
+from memhub.audit.rebuild import rebuild
+from memhub.core.effective.strip import LETTERS, strip_cells
+from memhub.escape import escape_controls
+from memhub.shipping.sentence import record_sentence, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from memhub.abi import RangeDesc
+    from memhub.core.driver import Arch
+    from memhub.core.effective.typemap import TypeMap
+    from memhub.core.machine import Machine
+    from memhub.hub import Hub
+    from memhub.rig.log_view import Record
+    from memhub.rig.service_process import ServiceProcess
+
+_CELLS: Final = 64
+_MIB: Final = 1 << 20
+_GIB: Final = 1 << 30
+
+#: Records and active ranges that are shown at most.
+_RECORDS: Final = 15
+_RANGES: Final = 24
+
+
+def draw_hub(hub: Hub) -> Iterator[str]:
+    """Each machine of a hub: ranges, claims and waits, and the map of effective types."""
+    for machine in hub.machines.values():
+        yield from _draw_machine(machine)
+
+
+def draw_service(service: ServiceProcess, arches: Mapping[str, Arch]) -> Iterator[str]:
+    """Each machine of a service, as its log tells it, and how the service ended."""
+    if service.errors:
+        yield "the service wrote on standard error:"
+        yield from (f"  {escape_controls(line)}" for line in service.errors.splitlines()[-10:])
+
+    if service.exit_code is not None:
+        yield f"the service has ended with {service.exit_code}"
+
+    for machine in rebuild(service.read_log(), arches).values():
+        yield from _draw_machine(machine)
+
+
+def draw_records(face: str, records: Sequence[Record]) -> Iterator[str]:
+    """The last records of the log of a `hub` or a `service`."""
+    yield f"the log of the {face}: the last {min(len(records), _RECORDS)} of {len(records)} records"
+    for it in records[-_RECORDS:]:
+        yield escape_controls(f"  #{it['seq']} {record_sentence(it)}")
+
+
+def _draw_machine(machine: Machine) -> Iterator[str]:
+    firmware = ", ordinary firmware" if machine.spec.firmware == "ordinary" else ""
+    yield escape_controls(f"machine {machine.name}, {machine.arch.name}{firmware}")
+    table = machine.table
+    if table is None or not table.state.slots:
+        yield "  no ranges"
+        return
+
+    holders = {slot: claim.process.name for slot, claim in machine.claims.by_slot.items()}
+    yield from _draw_ranges(table.state.slots, holders)
+    yield from _draw_waits(machine)
+    yield from draw_map(table.types, _strip_ends(table.state.slots))
+
+
+def _draw_ranges(slots: Sequence[RangeDesc], holders: Mapping[int, str]) -> Iterator[str]:
+    large = [
+        (slot, row)
+        for slot, row in enumerate(slots)
+        if row.mr_flags & MDF_ACTIVE and row.mr_end > _MIB
+    ]
+    low = sum(bool(row.mr_flags & MDF_ACTIVE) for row in slots) - len(large)
+    yield f"  ranges in {len(slots)} slots" + (f", beside {low} below 1 MiB" if low else "")
+    for slot, row in large[:_RANGES]:
+        by = f" claimed by {holders[slot]}" if slot in holders else ""
+        yield escape_controls(f"    {slot:>3} {row}{by}")
+
+    if len(large) > _RANGES:
+        yield f"    … and {len(large) - _RANGES} more"
+
+
+def _draw_waits(machine: Machine) -> Iterator[str]:
+    for commit in machine.commits.commits.values():
+        yield escape_controls(f"  commit in flight of {commit.caller.process.name}")
+
+    for wait in machine.waits.waits.values():
+        yield escape_controls(f"  {wait.caller.process.name} waits")
+
+
+def _strip_ends(slots: Sequence[RangeDesc]) -> list[int]:
+    """Where the strips end: 1 MiB where the low ranges are fixed, 4 GiB, and what lies above."""
+    ends = [_MIB] if any(0 < row.mr_len < _MIB and row.mr_base < _MIB for row in slots) else []
+    ends.append(4 * _GIB)
+    top = max((row.mr_end for row in slots if row.mr_flags & MDF_ACTIVE), default=0)
+    if top > 4 * _GIB:
+        ends.append(1 << (top - 1).bit_length())
+
+    return ends
+
+
+def draw_map(types: TypeMap, ends: Sequence[int]) -> Iterator[str]:
+    """Strips of effective types, each from address 0 to one of `ends`, and what letters mean."""
+    yield "  effective types"
+    for end in ends:
+        strip = "".join(letter for letter, _ in strip_cells(types, end, _CELLS))
+        yield f"    0 to {size(end):<5} {strip}"
+
+    legend = ", ".join(f"{letter} {kind}" for kind, letter in LETTERS.items())
+    yield f"    {legend}; lower case: a smaller part of the cell"
+
+
+def picture_text(parts: Sequence[Iterator[str]]) -> str:
+    """Parts of a picture as one text; a part that fails says so and spoils no other."""
+    lines: list[str] = []
+    for part in parts:
+        try:
+            lines += part
+        except Exception as error:  # noqa: BLE001 - the test has failed, and its error matters
+            lines.append(f"not shown: {type(error).__name__}: {error}")
+
+    return "\n".join(lines)
+
+
+def seed_line(seed: Any) -> Iterator[str]:  # noqa: ANN401 - whatever the marker holds
+    """The seed of a test, to repeat it."""
+    yield f"seed {seed}"

@@ -1,0 +1,296 @@
+"""Fixtures for pytest: machines, their hub or service, processes, the log and the clock.
+
+pytest finds this module by its entry point, in the runs of everybody who has memhub installed. So
+it imports nothing of memhub before a test asks for one of its fixtures.
+
+An async test may run under any plugin (anyio, pytest-asyncio, pytest-trio): fixtures are
+synchronous, and the hub keeps time beside the test, in the test's own event loop.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+
+    from memhub.clock import Clock, ManualClock
+    from memhub.core.driver import Arch
+    from memhub.core.spec import MachineSpec
+    from memhub.hub import Hub
+    from memhub.rig.clients import Clients
+    from memhub.rig.log_view import LogView
+    from memhub.rig.marker import Settings
+    from memhub.rig.service_process import ServiceProcess, ServiceStarter
+
+_HELP = (
+    "memhub(machines=..., arch=..., over=..., seed=...): the machines of a rig (a name of the "
+    "library, a MachineSpec, several of them, or 'each'), their architecture (a name, several or "
+    "'each', one test for each), over 'hub', 'service' or 'each', and the seed of memhub_random"
+)
+
+#: What a failing test shows, by the fixture that it used.
+_Shown = dict[str, Any]
+_SHOWN = pytest.StashKey[_Shown]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", _HELP)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test for each machine, architecture or face that the marker names."""
+    if metafunc.definition.get_closest_marker("memhub") is None:
+        return
+
+    from memhub.rig.marker import read_marker
+
+    own = any(it.name == "memhub" for it in metafunc.definition.own_markers)
+    for fixture, values in read_marker(metafunc.definition).cases.items():
+        if fixture not in metafunc.fixturenames:
+            if not own:  # a marker of a class or a module is for those that it concerns
+                continue
+
+            what = f"{metafunc.definition.nodeid}: the marker memhub makes {len(values)} tests"
+            raise pytest.UsageError(f"{what}, and this one uses no fixture made of {fixture}")
+
+        metafunc.parametrize(fixture, values, ids=map(str, values), indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the table, the map and the last records to the report of a test that failed."""
+    report = yield
+    shown = item.stash.get(_SHOWN, None)
+    if shown and report.failed and call.when == "call":
+        from memhub.rig.showing import show_rig
+
+        report.sections.append(("memhub", show_rig(shown)))
+
+    return report
+
+
+def _note_shown(request: pytest.FixtureRequest, **more: object) -> None:
+    request.node.stash.setdefault(_SHOWN, {}).update(more)
+
+
+# What the rig is made of
+
+
+@pytest.fixture(scope="session")
+def memhub_arches() -> Mapping[str, Arch]:
+    """The installed architectures, by name."""
+    from memhub.arches import load_arches
+
+    return load_arches()
+
+
+@pytest.fixture
+def memhub_settings(request: pytest.FixtureRequest) -> Settings:
+    """What the markers of the test say."""
+    from memhub.rig.marker import read_marker
+
+    return read_marker(request.node)
+
+
+@pytest.fixture
+def memhub_arch(request: pytest.FixtureRequest, memhub_settings: Settings) -> str | None:
+    """The architecture of the machines; None leaves it to each of them."""
+    return getattr(request, "param", memhub_settings.arch)
+
+
+@pytest.fixture
+def memhub_machines(
+    request: pytest.FixtureRequest,
+    memhub_settings: Settings,
+    memhub_arch: str | None,
+    memhub_arches: Mapping[str, Arch],
+) -> tuple[MachineSpec, ...]:
+    """The descriptions of the machines; the first is the default one."""
+    from memhub.rig.marker import make_specs
+
+    wanted = (request.param,) if hasattr(request, "param") else memhub_settings.machines
+
+    return make_specs(wanted, memhub_arch, memhub_arches)
+
+
+@pytest.fixture
+def memhub_machine(memhub_machines: tuple[MachineSpec, ...]) -> MachineSpec:
+    """The description of the default machine. Override it to bring a machine of your own."""
+    return memhub_machines[0]
+
+
+@pytest.fixture
+def memhub_specs(
+    memhub_machine: MachineSpec, memhub_machines: tuple[MachineSpec, ...]
+) -> tuple[MachineSpec, ...]:
+    """The descriptions that hub and service are made of: `memhub_machine` and the others."""
+    return (memhub_machine, *memhub_machines[1:])
+
+
+@pytest.fixture
+def memhub_clock(request: pytest.FixtureRequest) -> Clock:
+    """Where the hub's time comes from, which is never the computer's own.
+
+    In an async test it is a VirtualClock, which goes on when everybody waits; in another one a
+    ManualClock, which stands until it is advanced. Override it for another one: SystemClock().
+    """
+    from memhub.rig.marker import EPOCH_NS
+
+    if _awaits(request):
+        from memhub.rig.virtual_clock import VirtualClock
+
+        return VirtualClock(wall_ns=EPOCH_NS)
+
+    from memhub.clock import ManualClock
+
+    return ManualClock(wall_ns=EPOCH_NS)
+
+
+def _awaits(request: pytest.FixtureRequest) -> bool:
+    return inspect.iscoroutinefunction(getattr(request.node, "obj", None))
+
+
+@pytest.fixture
+def memhub_random(request: pytest.FixtureRequest, memhub_settings: Settings) -> random.Random:
+    """Chance that the marker's seed repeats."""
+    from random import Random
+
+    _note_shown(request, seed=memhub_settings.seed)
+
+    return Random(memhub_settings.seed)  # noqa: S311 - to repeat a test
+
+
+# What runs
+
+
+@pytest.fixture
+def memhub_hub(
+    request: pytest.FixtureRequest,
+    memhub_specs: tuple[MachineSpec, ...],
+    memhub_arches: Mapping[str, Arch],
+    memhub_clock: Clock,
+) -> Iterator[Hub]:
+    """A hub of the machines, in use, whose records `memhub_log` reads."""
+    from memhub.hub import Hub
+    from memhub.rig.log_view import LogView
+
+    records: list[Any] = []
+    hub = Hub(memhub_specs, arches=memhub_arches, clock=memhub_clock)
+    stop = hub.engine.listen(records.append)
+
+    def read_records() -> list[Any]:
+        hub.engine.tick()  # what is due by now
+        return records
+
+    hub.begin()
+    _note_shown(request, hub=hub, hub_log=LogView(read_records))
+    _keep_time_beside(request, hub)
+    yield hub
+
+    hub.end()
+    stop()
+
+
+def _keep_time_beside(request: pytest.FixtureRequest, hub: Hub) -> None:
+    """Have an async test run with the hub's deadlines met in its own event loop."""
+    if not _awaits(request):
+        return
+
+    item, clock = request.node, hub.engine.clock
+    test: Callable[..., Coroutine[Any, Any, None]] = item.obj
+
+    @wraps(test)
+    async def keep_time_and_test(*args: Any, **named: Any) -> None:  # noqa: ANN401 - the test's own
+        async with AsyncExitStack() as stack:
+            if isinstance(clock, AbstractAsyncContextManager):
+                await stack.enter_async_context(clock)
+
+            await stack.enter_async_context(hub.keep_time())
+            await test(*args, **named)
+
+    item.obj = keep_time_and_test
+
+
+@pytest.fixture(scope="session")
+def memhub_service_starter() -> Iterator[ServiceStarter]:
+    """The process that forks services; it has imported memhub once for all of them."""
+    from memhub.rig.service_process import ServiceStarter
+
+    with ServiceStarter() as starter:
+        yield starter
+
+
+@pytest.fixture
+def memhub_service(
+    request: pytest.FixtureRequest,
+    memhub_specs: tuple[MachineSpec, ...],
+    memhub_arches: Mapping[str, Arch],
+    memhub_service_starter: ServiceStarter,
+) -> Iterator[ServiceProcess]:
+    """A service of the machines: a process of its own on a private socket, on the system's time."""
+    from memhub.rig.log_view import LogView
+    from memhub.rig.service_process import ServiceProcess
+
+    with ServiceProcess(memhub_service_starter, memhub_specs) as service:
+        log = LogView(service.read_log)
+        _note_shown(request, service=service, arches=memhub_arches, service_log=log)
+        yield service
+
+
+@pytest.fixture
+def memhub_over(request: pytest.FixtureRequest, memhub_settings: Settings) -> str:
+    """Whether clients and log are those of the `hub` or of the `service`."""
+    if hasattr(request, "param"):
+        return str(request.param)
+
+    if memhub_settings.over is not None:
+        return memhub_settings.over
+
+    return "service" if "memhub_service" in request.fixturenames else "hub"
+
+
+@pytest.fixture
+def memhub_client(
+    request: pytest.FixtureRequest,
+    memhub_over: str,
+    memhub_specs: tuple[MachineSpec, ...],  # here, as the marker's cases look for what is named
+) -> Iterator[Clients]:
+    """Makes processes: `memhub_client("Xorg")`, in an async test for `async with`."""
+    from memhub.rig.clients import Clients
+
+    awaiting = _awaits(request)
+    if memhub_over == "service":
+        service: ServiceProcess = request.getfixturevalue("memhub_service")
+        clients = Clients(None, service.address, awaiting=awaiting)
+    else:
+        hub: Hub = request.getfixturevalue("memhub_hub")
+        clock: ManualClock = request.getfixturevalue("memhub_clock")
+        sleep = getattr(clock, "advance", None)
+        clients = Clients(hub, "", awaiting=awaiting, sleep=sleep)
+
+    yield clients
+
+    clients.close()
+
+
+@pytest.fixture
+def memhub_log(
+    request: pytest.FixtureRequest,
+    memhub_over: str,
+    memhub_specs: tuple[MachineSpec, ...],  # as for memhub_client
+) -> LogView:
+    """The log of the hub, or of the service where the test uses one; see `LogView.expect`."""
+    request.getfixturevalue("memhub_service" if memhub_over == "service" else "memhub_hub")
+    view: LogView = request.node.stash[_SHOWN][f"{memhub_over}_log"]
+
+    return view
