@@ -51,6 +51,16 @@ _ONLY: Final[Mapping[str, frozenset[str]]] = {
 #: The field that an action needs, and that no other may have.
 _NEEDS: Final[Mapping[str, str]] = {"delay": "delay", "short": "moved"}
 
+#: The least and the most that a number may be; counts fit every reader of JSON.
+_BOUNDS: Final = (
+    ("base", 0, U64_MAX),
+    ("length", 1, U64_MAX),
+    ("nth", 1, 1 << 53),
+    ("times", 1, 1 << 53),
+    ("seed", 0, 1 << 53),
+    ("moved", 0, U64_MAX),
+)
+
 #: Seconds that a delay may take: half of what the clocks of a log can say.
 _LONGEST: Final = (1 << 62) / 1e9
 
@@ -132,14 +142,13 @@ class FaultRule:
         return words or only or frozenset()
 
     def _take_numbers(self) -> None:
-        bounds = (("base", 0), ("length", 1), ("nth", 1), ("times", 1), ("seed", 0), ("moved", 0))
-        for name, least in bounds:
+        for name, least, most in _BOUNDS:
             value = getattr(self, name)
             if value is not None:
                 number = take_integer(name, value)
                 object.__setattr__(self, name, number)
-                if not least <= number <= U64_MAX:
-                    raise ValueError(f"{name} {number:#x} is not between {least} and {U64_MAX:#x}")
+                if not least <= number <= most:
+                    raise ValueError(f"{name} {number:#x} is not between {least} and {most:#x}")
 
         probability = take_seconds("probability", self.probability)
         object.__setattr__(self, "probability", probability)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,8 +11,9 @@ import pytest
 from memhub import FaultRule
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.clock import ManualClock
-from memhub.errors import DeviceError
-from service.service_rig import MIB, WINDOW, lab
+from memhub.errors import DeviceError, NotPermitted
+from memhub.service.settings import RightsRule
+from service.service_rig import MIB, WINDOW, lab, machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,3 +115,52 @@ async def test_a_long_transfer_is_cut_in_its_midst(tmp_path: Path) -> None:
 
         await it.settled(0)
         assert len(it.records("fault")) == 1
+
+
+async def test_clients_with_the_right_add_list_and_remove_rules(tmp_path: Path) -> None:
+    async with lab(tmp_path, machine(), machine("two")) as it, it.connect("X") as client:
+        mem = await client.open("/dev/mem")
+        rule = FaultRule(
+            "errno",
+            name="full",
+            machine="pc",
+            op=["read"],
+            base=1 << 60,
+            length=4096,
+            errno="ENOSPC",
+        )
+        added = await client.add_fault(rule)
+        assert added == {**rule.as_dict(), "seen": 0, "injected": 0}
+        numbered = await client.add_fault(FaultRule("delay", machine="two", delay=0.5))
+        assert numbered["name"] == "fault-1"
+        assert await mem.pread(1, 0) == b"\0"
+        assert [row["name"] for row in await client.list_faults()] == ["full", "fault-1"]
+        assert (await client.remove_fault("full"))["injected"] == 0
+        with pytest.raises(DeviceError, match="ENOENT: there is no fault rule 'full'"):
+            await client.remove_fault("full")
+
+        with pytest.raises(DeviceError, match="EINVAL: there is a fault rule 'fault-1' already"):
+            await client.add_fault(FaultRule("drop", name="fault-1"))
+
+        assert len(it.hub.faults) == 1
+
+
+async def test_a_client_touches_the_rules_of_its_machines_alone(tmp_path: Path) -> None:
+    rights = (
+        RightsRule(uid=os.getuid(), machine="*", allow=frozenset({"read-memory"})),
+        RightsRule(uid=os.getuid(), machine="pc", allow=frozenset({"inject-faults"})),
+    )
+    specs = machine(), machine("two")
+    async with lab(tmp_path, *specs, rights=rights) as it, it.connect("X") as client:
+        it.hub.faults.add(FaultRule("drop", machine="two", op="seek"))
+        await client.add_fault(FaultRule("drop", name="mine", machine="pc", op="seek"))
+        assert [row["name"] for row in await client.list_faults()] == ["mine"]
+        for wrong in (FaultRule("drop"), FaultRule("drop", machine="two")):
+            with pytest.raises(NotPermitted, match=r"no right to inject-faults on (every|two)"):
+                await client.add_fault(wrong)
+
+        for name in ("fault-1", "nothing"):
+            with pytest.raises(NotPermitted):
+                await client.remove_fault(name)
+
+        assert len(it.hub.faults) == 2

@@ -214,8 +214,8 @@ class Connection:
 
             return answer(session, entry, asked)
         except Delayed as late:
-            session.tasks.late.start_wait(late, message, partial(self._handle_message, session))
-            return None
+            answer_it = partial(self._handle_message, session)
+            return session.tasks.late.start_wait(session.tasks, late, message, answer_it)
         except DeviceError as error:
             return session.tasks.error_reply(message.request, error)
 

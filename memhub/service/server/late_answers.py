@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -13,10 +13,21 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from memhub.errors import DeviceError
     from memhub.faults import Delayed
     from memhub.service import wire
 
-    Answer = wire.Message | None
+    Answer = Callable[[wire.Message], wire.Message | None]
+
+
+class Answering(Protocol):
+    """How a connection answers."""
+
+    def error_reply(self, request: int, error: DeviceError) -> wire.Error:
+        """An error as the answer to a request."""
+
+    def send_reply(self, reply: wire.Message) -> None:
+        """Send an answer."""
 
 
 class LateAnswers:
@@ -24,48 +35,41 @@ class LateAnswers:
 
     Args:
         task_group: where the tasks run.
-        send: sends an answer.
-        refuse: makes an error an answer.
         on_answered: called when a request is answered.
 
     Attributes:
         scopes: by request; to cancel one answers the request with ECANCELED.
     """
 
-    def __init__(
-        self,
-        task_group: TaskGroup,
-        send: Callable[[wire.Message], None],
-        refuse: Callable[[int, Cancelled], wire.Message],
-        on_answered: Callable[[], None],
-    ) -> None:
+    def __init__(self, task_group: TaskGroup, on_answered: Callable[[], None]) -> None:
         self._task_group = task_group
-        self._send = send
-        self._refuse = refuse
         self._on_answered = on_answered
         self.scopes: dict[int, anyio.CancelScope] = {}
 
     def start_wait(
-        self, late: Delayed, message: wire.Message, answer: Callable[[wire.Message], Answer]
-    ) -> None:
+        self, tasks: Answering, late: Delayed, message: wire.Message, answer: Answer
+    ) -> wire.Message | None:
         """Answer a request when it is due, unless it is cancelled before.
 
         Args:
+            tasks: the requests of the connection; not kept, as they keep this.
             late: why it was not answered.
             message: the request.
             answer: answers it, or begins what will.
+
+        Returns:
+            None: the answer comes later.
         """
-        scope = self.scopes[message.request] = anyio.CancelScope()
-        self._task_group.start_soon(self._run_wait, scope, late, message, answer)
+        self.scopes[message.request] = anyio.CancelScope()
+        self._task_group.start_soon(self._run_wait, tasks, late, message, answer)
+
+        return None
 
     async def _run_wait(
-        self,
-        scope: anyio.CancelScope,
-        late: Delayed,
-        message: wire.Message,
-        answer: Callable[[wire.Message], Answer],
+        self, tasks: Answering, late: Delayed, message: wire.Message, answer: Answer
     ) -> None:
         request = message.request
+        scope = self.scopes[request]
         try:
             with scope:
                 await late.wait()
@@ -73,11 +77,12 @@ class LateAnswers:
             del self.scopes[request]
 
         if scope.cancelled_caught:
-            reply: Answer = self._refuse(request, Cancelled("cancelled before its effect"))
+            error = Cancelled("cancelled before its effect")
+            reply: wire.Message | None = tasks.error_reply(request, error)
         else:
             with late.passing():
                 reply = answer(message)
 
         if reply is not None:
-            self._send(reply)
+            tasks.send_reply(reply)
             self._on_answered()

@@ -101,7 +101,7 @@ class RequestTasks:
         )
         self._moved: dict[int, int] = {}  # by a transfer that has not ended, where it is not 0
         self._on_answered = on_answered
-        self.late = LateAnswers(task_group, self.send_reply, self.error_reply, on_answered)
+        self.late = LateAnswers(task_group, on_answered)
         self._bulk_lock = anyio.Lock(fast_acquire=True)
 
     def send_reply(self, reply: wire.Message) -> None:
