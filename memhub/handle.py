@@ -230,7 +230,11 @@ class Handle:
             await self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
 
-        return encode_get(self.file.model, op, await self._answer_request(asked))
+        try:
+            reply = self._engine.submit(asked)
+        except Delayed as late:
+            reply = await finish_late(self._engine, asked, late, self._last_turn)
+        return encode_get(self.file.model, op, reply)
 
     def ioctl_nowait(
         self, request: int, op: Buffer, descs: Buffer | None = None, *, fence: int | None = None
@@ -251,14 +255,12 @@ class Handle:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
         await self._checkpoint()
         _, image = await self._answer_request(GetRanges(self.number, EVERY_SLOT))
-
         return self.file.model.unpack_table(image)
 
     async def range_array(self) -> npt.NDArray[np.void]:
         """The whole table as a structured array of shape `(slots,)`; see `DataModel.dtype`."""
         await self._checkpoint()
         _, image = await self._answer_request(GetRanges(self.number, EVERY_SLOT))
-
         return self.file.model.array(image)
 
     async def set_range(
