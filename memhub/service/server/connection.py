@@ -16,7 +16,7 @@ from memhub.errors import AccessDenied, BadHandle, DeviceError, LogFailed, NotSu
 from memhub.escape import escape_controls
 from memhub.faults import Delayed
 from memhub.service import wire
-from memhub.service.server.ending import record_gone
+from memhub.service.server.ending import log_end
 from memhub.service.server.handlers import DRAINING_REQUESTS, HANDLE_REQUESTS, OTHER_REQUESTS
 from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import clean_label
@@ -341,8 +341,7 @@ class Connection:
         with suppress(LogFailed):  # the closes are owed, and the record below stands behind them
             yield from process.close_each("stop" if cause == "stop" else "disconnect")
 
-        engine, began = self.terms.hub.engine, self._began_ns
-        record_gone(engine, process.principal, self.peer, began, cause, reason)
+        log_end(self.terms.hub.engine, process.principal, self.peer, self._began_ns, cause, reason)
         if self._session is not None:
             yield from self._session.tasks.events.stop_each()
             self._session = None  # its tasks lead back here: garbage in a cycle

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("memhub.service")
 
 
-def record_gone(
+def log_end(
     engine: Engine, who: Principal, peer: Peer, began_ns: int, cause: str, reason: str | None
 ) -> None:
     """Record that a client is gone, behind the closes of its files.
