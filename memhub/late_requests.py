@@ -28,15 +28,18 @@ async def finish_late(
         engine: who answers.
         request: what was submitted.
         late: why it was not answered.
-        turn: awaited before it goes on after a delay.
+        turn: awaited before it goes on after a delay, or gives up.
 
     Raises:
         DeviceError: the request is refused.
     """
     answer: Any
     if isinstance(late, Delayed):
-        await late.wait()
-        await turn()
+        try:
+            await late.wait()
+        finally:
+            await turn()
+
         try:
             with late.passing():
                 answer = engine.submit(request)
