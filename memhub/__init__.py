@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memhub.clock import SystemClock as SystemClock
     from memhub.config import load_config as load_config
     from memhub.core.driver import Cpu as Cpu
+    from memhub.core.fault_rules import FaultRule as FaultRule
     from memhub.core.spec import KernelMapping as KernelMapping
     from memhub.core.spec import MachineSpec as MachineSpec
     from memhub.core.spec import Region as Region
@@ -40,6 +41,7 @@ _HOMES: Final = {
     "Cpu": "memhub.core.driver",
     "DeviceError": "memhub.errors",
     "DeviceFile": "memhub.blocking_device_file",
+    "FaultRule": "memhub.core.fault_rules",
     "Handle": "memhub.handle",
     "Hub": "memhub.hub",
     "KernelMapping": "memhub.core.spec",
@@ -59,6 +61,7 @@ __all__ = (
     "Cpu",
     "DeviceError",
     "DeviceFile",
+    "FaultRule",
     "Handle",
     "Hub",
     "KernelMapping",

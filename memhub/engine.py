@@ -60,6 +60,7 @@ class Engine:
         files: the open files.
         deadlines: when `tick` is due.
         recording: whether anybody reads the records.
+        deciders: who decides; fault rules put themselves in front.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Engine:
         self._owed: list[Fact] = []
         self._pending = PendingTable()
         self.backlog = Backlog()
+        self.deciders = DECIDERS
         self._wall_ns = clock.wall_ns
         self._mono_ns = clock.mono_ns
         self._machine_of = self.files.machines
@@ -120,7 +122,7 @@ class Engine:
         else:
             now = _NO_MOMENT  # nothing is due, and nothing that is said has a time
 
-        decision = DECIDERS[kind](machine, request, now)
+        decision = self.deciders[kind](machine, request, now)
         reply, error, events, changes, stage = decision
         # `_make_true`, without the call: every request pays for what stands here.
         if changes:
@@ -145,7 +147,6 @@ class Engine:
 
         if error is not None:
             raise error
-
         return reply
 
     def perform(self, machine: Machine, decision: Decision) -> None:

@@ -10,7 +10,8 @@ DeviceError (OSError)
 ├── RangeBusy         EBUSY       ├── UnknownIoctl    ENOTTY
 │   └── StaleClaim    EBUSY       ├── DriverFailed    EIO
 ├── InvalidRange      EINVAL      ├── NotSupported    EOPNOTSUPP
-├── InvalidArgument   EINVAL      └── NoRanges        ENXIO
+├── InvalidArgument   EINVAL      ├── NoRanges        ENXIO
+│                                 └── ConnectionCut   EIO
 
 Only a DeviceError becomes a reply. Anything else is a bug and ends what runs.
 """
@@ -239,6 +240,12 @@ class NotSupported(DeviceError):
     """Raised when an architecture has no range operations, or no such operation."""
 
     default = Errno.EOPNOTSUPP
+
+
+class ConnectionCut(DeviceError):
+    """Raised when a fault rule cuts the connection of a process; all its files are closed."""
+
+    default = Errno.EIO
 
 
 class NoRanges(DeviceError):

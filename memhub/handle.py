@@ -24,14 +24,12 @@ from memhub.core.requests import (
     Pread,
     Pwrite,
     Read,
-    RefuseIoctl,
     ReleaseRange,
     RenewClaim,
     Seek,
     SetRange,
     Write,
 )
-from memhub.devices import read_devices, write_devices
 from memhub.escape import escape_controls
 from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
@@ -42,6 +40,8 @@ from memhub.faces.freebsd import (
     remove_request,
     update_request,
 )
+from memhub.faults import Delayed
+from memhub.late_requests import finish_late
 from memhub.lifecycle import abandon_file, close_file
 from memhub.pending import Pending
 
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from memhub.core.files import OpenFile, Principal
     from memhub.core.machine import Machine
     from memhub.core.replies import Explanation, SetOutcome
-    from memhub.core.requests import Request, WaitingRequest
+    from memhub.core.requests import Request
     from memhub.engine import Engine
 
     OnClose = Callable[[int], None]
@@ -150,34 +150,38 @@ class Handle:
     async def read(self, length: int) -> bytes:
         """Read at the handle's offset, and move it on."""
         await self._checkpoint()
+        request = Read(self.number, length)
         try:
-            return self._engine.submit(Read(self.number, length))
-        except NeedsDevice:
-            return await read_devices(self._engine, self.number, length, None)
+            return self._engine.submit(request)
+        except (NeedsDevice, Delayed) as late:
+            return await finish_late(self._engine, request, late, self._last_turn)
 
     async def pread(self, length: int, offset: int) -> bytes:
         """Read at `offset`, an unsigned 64-bit number; the handle's own does not move."""
         await self._checkpoint()
+        request = Pread(self.number, length, offset)
         try:
-            return self._engine.submit(Pread(self.number, length, offset))
-        except NeedsDevice:
-            return await read_devices(self._engine, self.number, length, offset)
+            return self._engine.submit(request)
+        except (NeedsDevice, Delayed) as late:
+            return await finish_late(self._engine, request, late, self._last_turn)
 
     async def write(self, data: Buffer) -> int:
         """Write at the handle's offset, and move it on."""
         await self._checkpoint()
+        request = Write(self.number, data)
         try:
-            return self._engine.submit(Write(self.number, data))
-        except NeedsDevice:
-            return await write_devices(self._engine, self.number, data, None)
+            return self._engine.submit(request)
+        except (NeedsDevice, Delayed) as late:
+            return await finish_late(self._engine, request, late, self._last_turn)
 
     async def pwrite(self, data: Buffer, offset: int) -> int:
         """Write at `offset`, an unsigned 64-bit number; the handle's own does not move."""
         await self._checkpoint()
+        request = Pwrite(self.number, data, offset)
         try:
-            return self._engine.submit(Pwrite(self.number, data, offset))
-        except NeedsDevice:
-            return await write_devices(self._engine, self.number, data, offset)
+            return self._engine.submit(request)
+        except (NeedsDevice, Delayed) as late:
+            return await finish_late(self._engine, request, late, self._last_turn)
 
     def read_nowait(self, length: int) -> bytes:
         """`read` without a checkpoint; `anyio.WouldBlock` where a device model takes part."""
@@ -204,8 +208,7 @@ class Handle:
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the handle's offset."""
         await self._checkpoint()
-
-        return self._engine.submit(Seek(self.number, offset, whence))
+        return await self._answer_request(Seek(self.number, offset, whence))
 
     def seek_nowait(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """`seek` without a checkpoint."""
@@ -227,7 +230,11 @@ class Handle:
             await self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
 
-        return encode_get(self.file.model, op, self._engine.submit(asked))
+        try:
+            reply = self._engine.submit(asked)
+        except Delayed as late:
+            reply = await finish_late(self._engine, asked, late, self._last_turn)
+        return encode_get(self.file.model, op, reply)
 
     def ioctl_nowait(
         self, request: int, op: Buffer, descs: Buffer | None = None, *, fence: int | None = None
@@ -247,17 +254,14 @@ class Handle:
     async def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
         await self._checkpoint()
-
-        return self.file.model.unpack_table(self._read_image())
+        _, image = await self._answer_request(GetRanges(self.number, EVERY_SLOT))
+        return self.file.model.unpack_table(image)
 
     async def range_array(self) -> npt.NDArray[np.void]:
         """The whole table as a structured array of shape `(slots,)`; see `DataModel.dtype`."""
         await self._checkpoint()
-
-        return self.file.model.array(self._read_image())
-
-    def _read_image(self) -> bytes:
-        return self._engine.submit(GetRanges(self.number, EVERY_SLOT))[1]
+        _, image = await self._answer_request(GetRanges(self.number, EVERY_SLOT))
+        return self.file.model.array(image)
 
     async def set_range(
         self,
@@ -286,7 +290,7 @@ class Handle:
             lease=lease,
         )
 
-        return await self._set_request(request)
+        return await self._answer_request(request)
 
     async def remove_range(
         self, base: int, length: int, *, wait: float | None = None, fence: int | None = None
@@ -295,20 +299,14 @@ class Handle:
         await self._checkpoint()
         model = self.file.model
 
-        return await self._set_request(
+        return await self._answer_request(
             remove_request(model, self.number, base, length, wait=wait, fence=fence)
         )
-
-    async def _set_request(self, request: SetRange | RefuseIoctl) -> SetOutcome:
-        if isinstance(request, RefuseIoctl):
-            return self._engine.submit(request)
-
-        return await self._answer_request(request)
 
     async def explain(self, address: int) -> Explanation:
         """Which memory type an address has, and why."""
         await self._checkpoint()
-        return self._engine.submit(Explain(self.number, address))
+        return await self._answer_request(Explain(self.number, address))
 
     async def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Which memory types many addresses have, in one look-up."""
@@ -323,27 +321,29 @@ class Handle:
     ) -> Claim:
         """Claim a stretch of addresses for this process, without changing an attribute."""
         await self._checkpoint()
-
         return await self._answer_request(ClaimRange(self.number, base, length, lease, wait))
 
     async def release(self, base: int, length: int, *, fence: int | None = None) -> None:
         """Give back this process's claims inside a range; the ranges stay programmed."""
         await self._checkpoint()
-        self._engine.submit(ReleaseRange(self.number, base, length, fence))
+        await self._answer_request(ReleaseRange(self.number, base, length, fence))
 
     async def renew(self, fence: int, lease: float | None) -> Claim:
         """Let a claim run for `lease` more seconds from now; None lets it last."""
         await self._checkpoint()
-
-        return self._engine.submit(RenewClaim(self.number, fence, lease))
+        return await self._answer_request(RenewClaim(self.number, fence, lease))
 
     async def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
         await self._checkpoint()
         await self._answer_request(AwaitFree(self.number, base, length, take_seconds("wait", wait)))
 
-    async def _answer_request(self, request: WaitingRequest[R]) -> R:
-        answer = self._engine.submit(request)
+    async def _answer_request(self, request: Request[R]) -> R:
+        try:
+            answer: R | Pending[R] = self._engine.submit(request)
+        except Delayed as late:
+            return await finish_late(self._engine, request, late, self._last_turn)
+
         if not isinstance(answer, Pending):
             return answer
 

@@ -18,6 +18,7 @@ from memhub.core.files import Principal
 from memhub.core.instant import NEVER
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
+from memhub.faults import FaultRules
 from memhub.lifecycle import close_all_files
 from memhub.log_keeping import LogKeeper
 from memhub.process import Process
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from memhub.clock import Clock
     from memhub.core.claims import Claim
     from memhub.core.driver import Arch
+    from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.range_table import TableState
@@ -56,6 +58,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             `memhub.audit.restore`.
         turns: decides which process goes on, so that a run can be repeated; None leaves it to
             the event loop. See `memhub.rig.Simulation`.
+        faults: fault rules to begin with; from a configuration, or see `Hub.faults`.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -76,6 +79,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         clock: Clock | None = None,
         tables: Mapping[str, TableState] | None = None,
         turns: Turns | None = None,
+        faults: Iterable[FaultRule] = (),
     ) -> None:
         #: The synchronous half, for servers that answer many requests in one turn.
         self.engine = make_engine(
@@ -83,6 +87,11 @@ class Hub(anyio.AsyncContextManagerMixin):
         )
         #: Rotates and seals the log; None where there is no log.
         self.log_keeper = None if log is None else LogKeeper(self.engine, log)
+        #: Faults on demand: see `FaultRules.add`.
+        self.faults = FaultRules(self.engine)
+        for rule in faults:
+            self.faults.add(rule)
+
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._entered = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memhub.core.commits import Commit
 from memhub.core.events import RangesSet, SetRefused, WaitEnded
+from memhub.core.instant import NEVER
 from memhub.core.requests import Abandon
 from memhub.core.waits import Wait
 
@@ -46,8 +47,11 @@ class Pending(Generic[R]):
 
     @property
     def due_ns(self) -> int | None:
-        """When its commit takes effect, monotonic nanoseconds; None while it waits."""
-        return self.stage.due_ns if isinstance(self.stage, Commit) else None
+        """When its commit takes effect, monotonic nanoseconds; None while it waits or hangs."""
+        if not isinstance(self.stage, Commit) or self.stage.due_ns == NEVER:
+            return None
+
+        return self.stage.due_ns
 
     def abandon_request(self) -> Abandon:
         """The request that ends it without effect."""

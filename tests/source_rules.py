@@ -34,6 +34,8 @@ ORDER: tuple[frozenset[str], ...] = (
             "devices",
             "explaining",
             "faces",
+            "faults",
+            "late_requests",
             "lifecycle",
             "log_keeping",
             "report",

@@ -83,7 +83,14 @@ FIELDS: Final[dict[str, Field]] = {
     "digest": Field(
         "str", "SHA-256 of the bytes that were written, in hex; null where a device took part", True
     ),
-    "count": Field("int", "descriptors asked for or returned; records, in `log.close`"),
+    "count": Field(
+        "int",
+        "descriptors asked for or returned; records, in `log.close`; which of its rule's, "
+        "in `fault`",
+    ),
+    "rule": Field("str", "name of the fault rule"),
+    "action": Field("str", "what it did: `errno`, `delay`, `drop`, `short`, `cut` or `hang`"),
+    "delay_ns": Field("ns", "by how much a fault rule delayed the request"),
     "slots": Field("[int]", "slots written, ascending; the lists below are parallel to it"),
     "before_base": Field("[u64]", "`mr_base` of each of `slots` before"),
     "before_length": Field("[u64]", "`mr_len` before"),

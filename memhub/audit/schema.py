@@ -147,6 +147,12 @@ EVENTS: Final[dict[str, Event]] = {
         (*_WAITING, "wait", "errno", "reason", "cause", *_BY, "duration_ns", "generation"),
         ("handle",),
     ),
+    "fault": Event(
+        "a fault rule met a request; with an `errno` the request is refused and has no other "
+        "record, else its own record follows if it comes to one",
+        (*_WHERE, "device", *_WHO, "op", "rule", "action", "count", "errno", "reason"),
+        ("handle", "base", "length", "delay_ns", "moved"),
+    ),
     "memory.map": Event(
         "a client of the service was handed a machine's memory to map, or was not; what it does "
         "there is not logged",

@@ -161,9 +161,16 @@ def _make_hub(
     from memhub.errors import DriverFailed
     from memhub.hub import Hub
 
-    specs, default = config.machines.values(), config.default
+    specs = config.machines.values()
     try:
-        return Hub(specs, default=default, arches=arches, log=log, tables=tables)
+        return Hub(
+            specs,
+            default=config.default,
+            arches=arches,
+            log=log,
+            tables=tables,
+            faults=config.faults,
+        )
     except DriverFailed as error:
         raise CommandFailed(str(error)) from error
 

@@ -143,6 +143,13 @@ def _local_target(config: str, machine: str | None, label: str, log: AuditLog | 
     if name not in loaded.machines:
         raise CommandFailed(f"{config}: there is no machine {name!r} (there are {known})")
 
-    client = LocalClient(loaded.machines.values(), default=name, arches=arches, log=log, name=label)
+    client = LocalClient(
+        loaded.machines.values(),
+        default=name,
+        arches=arches,
+        log=log,
+        name=label,
+        faults=loaded.faults,
+    )
 
     return Target(client, name, local=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memhub.config.audit import AuditConfig as AuditConfig
 from memhub.config.audit import read_audit
 from memhub.config.errors import ConfigError, Problem
+from memhub.config.faults import read_faults
 from memhub.config.machine import read_machine
 from memhub.config.reader import Problems, Table
 from memhub.config.service import ServiceConfig, read_service
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.core.driver import Arch
+    from memhub.core.fault_rules import FaultRule
     from memhub.core.spec import MachineSpec
 
 
@@ -34,6 +36,7 @@ class HubConfig:
             the file names, or None.
         audit: the audit log, or None for no log.
         service: how the service runs.
+        faults: the fault rules that the hub begins with.
         oddities: what imported dumps hold that is faulty or had to be assumed, by machine.
     """
 
@@ -42,6 +45,7 @@ class HubConfig:
     default: str | None = None
     audit: AuditConfig | None = None
     service: ServiceConfig = field(default_factory=ServiceConfig)
+    faults: tuple[FaultRule, ...] = ()
     oddities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -88,6 +92,7 @@ def _read_tables(path: Path, table: Table, arches: Mapping[str, Arch] | None) ->
         default=_read_default(table, machines),
         audit=None if audit is None else read_audit(audit),
         service=ServiceConfig() if service is None else read_service(service, machines),
+        faults=read_faults(table, machines),
         oddities=oddities,
     )
     table.finish()

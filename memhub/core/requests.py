@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from memhub.core.files import Principal
     from memhub.errors import DeviceError
 
-R = TypeVar("R")
+#: Only in replies: a request that is always refused is a request for anything.
+R = TypeVar("R", covariant=True)
 
 ReadOp = Literal["read", "pread"]
 WriteOp = Literal["write", "pwrite"]

@@ -1,8 +1,10 @@
-"""What becomes true of a service and its clients; it changes no machine."""
+"""What becomes true of a service and its clients, and of faults; it changes no machine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memhub.core.fault_rules import FaultInjected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +53,7 @@ class MemoryMapped(NamedTuple):
     error: DeviceError | None
 
 
-ServiceEvent = ClientConnected | ClientGone | ClientRefused | MemoryMapped
+ServiceEvent = ClientConnected | ClientGone | ClientRefused | MemoryMapped | FaultInjected
 
 #: The facts whose records may share a write with those that follow.
 SERVICE_LOOKS: Final[frozenset[type]] = frozenset({ClientConnected, ClientGone, ClientRefused})

@@ -198,7 +198,7 @@ class Simulation(anyio.AsyncContextManagerMixin):
     async def take_last_turn(self, process: int) -> None:
         """Wait for its turn after a wait or before a close, also if it is cancelled."""
         name = sys._getframe(1).f_code.co_name  # noqa: SLF001 - the asking method
-        what = "goes on" if name == "await_answer" else "close"
+        what = "goes on" if name in ("await_answer", "finish_late") else "close"
         with anyio.CancelScope(shield=True):
             await self._ask(process, what)
 

@@ -62,6 +62,9 @@ class Link(Protocol):
     async def room(self, limit: int) -> None:
         """Return once at most `limit` bytes wait, or the stream is broken."""
 
+    def cut(self) -> None:
+        """Let the peer find its end now; what waits, and what is sent after this, is lost."""
+
     async def aclose(self) -> None:
         """Close; what waits is lost."""
 
@@ -235,6 +238,12 @@ class SocketLink:
             self._news = self._news or anyio.Event()
             await self._news.wait()
 
+    def cut(self) -> None:
+        """See `Link.cut`."""
+        self._drop_queue()
+        with suppress(OSError):  # the peer may be gone
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     async def aclose(self) -> None:
         """See `Link.aclose`; nothing is awaited."""
         self._drop_queue()
@@ -309,6 +318,10 @@ class StreamLink:
         while self.queued > limit:
             self._news = self._news or anyio.Event()
             await self._news.wait()
+
+    def cut(self) -> None:
+        """See `Link.cut`; what is queued after it goes nowhere, as its task ends first."""
+        self._queue.clear()
 
     async def aclose(self) -> None:
         """See `Link.aclose`; TLS is not shut down in order."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from memhub.arguments import has_limit, take_model, take_opening, take_seconds, take_text
 from memhub.service import wire
-from memhub.service.client_errors import invalid_argument
+from memhub.service.client_errors import invalid_argument, not_on_the_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
     from memhub.abi import DataModel
+    from memhub.core.fault_rules import FaultRule
 
 _MODES: Final = {"r": wire.OPEN_READ, "w": wire.OPEN_WRITE, "r+": 3}
 _MODELS: Final = {None: 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}
@@ -67,6 +68,25 @@ def open_request(path: str, mode: str, *, undo: bool, model: DataModel | None) -
     flags = _MODES[mode] | (wire.OPEN_UNDO if undo else 0)
 
     return wire.Open(0, flags, _MODELS[take_model(model)], path)
+
+
+def faults_request(features: int, what: str, rule: str) -> wire.Faults:
+    """FAULTS.
+
+    Raises:
+        NotSupported: EOPNOTSUPP; the service is of a version without fault rules.
+    """
+    if not features & wire.FEATURE_FAULTS:
+        raise not_on_the_wire("the service is of a version without fault rules")
+
+    return wire.Faults(0, what, take_text("rule", rule))
+
+
+def rule_text(rule: FaultRule) -> str:
+    """A fault rule as JSON."""
+    import json
+
+    return json.dumps(rule.as_dict())
 
 
 def report_request(what: str, machine: str) -> wire.Report:

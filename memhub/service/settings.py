@@ -11,7 +11,9 @@ from memhub.service.subject import CommonName, Subject, parse_subject
 if TYPE_CHECKING:
     from pathlib import Path
 
-Right = Literal["read-memory", "write-memory", "read-ranges", "set-ranges", "break-claims"]
+Right = Literal[
+    "read-memory", "write-memory", "read-ranges", "set-ranges", "break-claims", "inject-faults"
+]
 
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 

@@ -40,6 +40,9 @@ def record_words(record: Mapping[str, Any]) -> Iterator[tuple[str, Style]]:
     if record.get("base") is not None and record.get("length") is not None:
         where.append(extent(record["base"], record["length"]))
 
+    if record.get("rule") is not None:
+        where.append(f"{record.get('action')} by rule {record['rule']}")
+
     yield " ".join((f"{what:<6}", *where, *record.get("attributes", ()))), ""
 
     if record.get("errno") is not None:

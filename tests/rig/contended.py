@@ -12,8 +12,10 @@ from memhub.core.spec import MachineSpec, Region
 from memhub.rig.simulation import Simulation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from memhub.core.fault_rules import FaultRule
     from memhub.hub import Hub
 
 MIB = 1 << 20
@@ -53,11 +55,11 @@ async def use_hub(sim: Simulation, hub: Hub, name: str) -> None:
                             pass
 
 
-async def run_contended(seed: int, path: Path) -> None:
-    """Make one run, with its log at `path`."""
+async def run_contended(seed: int, path: Path, faults: Iterable[FaultRule] = ()) -> None:
+    """Make one run, with its log at `path`, under fault rules."""
     async with Simulation(seed) as sim:
         with sim.open_log(path) as log:
-            async with sim.make_hub(SPECS, log=log) as hub:
+            async with sim.make_hub(SPECS, log=log, faults=faults) as hub:
                 done = [anyio.Event() for _ in range(4)]
 
                 async def work(number: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from memhub import FaultRule
 from memhub.rig import Simulation, SimulationError
 from rig.contended import SPECS, run_contended
 
@@ -18,11 +19,22 @@ if TYPE_CHECKING:
 LOOPS = [("asyncio", {}), ("asyncio", {"use_uvloop": True}), ("trio", {})]
 
 
-def logs_of(seed: int, folder: Path) -> list[bytes]:
+#: Of every kind; a request that is dropped ends with the time limit around it.
+FAULTS = (
+    FaultRule("delay", probability=0.2, delay=0.02, seed=1),
+    FaultRule("errno", probability=0.1, errno="ENOSPC", seed=2),
+    FaultRule("drop", probability=0.1, seed=3),
+    FaultRule("hang", probability=0.3, seed=4),
+    FaultRule("short", moved=3),
+    FaultRule("cut", nth=9),
+)
+
+
+def logs_of(seed: int, folder: Path, faults: tuple[FaultRule, ...] = ()) -> list[bytes]:
     logs = []
     for number, (backend, options) in enumerate(LOOPS):
         path = folder / f"{seed}-{number}"
-        anyio.run(run_contended, seed, path, backend=backend, backend_options=options)
+        anyio.run(run_contended, seed, path, faults, backend=backend, backend_options=options)
         logs.append(path.read_bytes())
 
     return logs
@@ -37,6 +49,16 @@ def test_one_seed_gives_one_log_on_every_loop(tmp_path: Path) -> None:
 
     for it in ("claim.expire", None), ("request.set", "EBUSY"), ("wait.end", "ECANCELED"):
         assert seen[it], "the rig is not contended enough to prove anything"
+
+
+def test_one_seed_gives_one_log_under_faults(tmp_path: Path) -> None:
+    seen = set[str | None]()
+    for seed in range(6):
+        asyncio, uvloop, trio = logs_of(seed, tmp_path, FAULTS)
+        assert asyncio == uvloop == trio
+        seen.update(it.get("action") for it in map(json.loads, trio.splitlines()))
+
+    assert {"delay", "errno", "drop", "hang", "short", "cut"} <= seen
 
 
 @pytest.mark.campaign

@@ -18,6 +18,10 @@ COMMON = {"ECANCELED", "EIO", "EBADF", "EPERM"}
 DECLARED = {kind: {*read_text(kind).errors, *COMMON} for kind in FRAMES}
 
 
+#: Rules that are wrong, or never met; and a name.
+FAULTS = ("", "[]", '{"action":"x"}', '{"action":"errno","nth":1099511627776}', "fault-1", "{")
+
+
 def requests(chance: random.Random) -> list[wire.Message]:
     """One request of each kind, with values that are often wrong."""
     places = (0, 4096, 3 * MIB, WINDOW, WINDOW + 7, (1 << 36) - 4096, (1 << 64) - 4096)
@@ -57,6 +61,7 @@ def requests(chance: random.Random) -> list[wire.Message]:
         wire.Explain(0, handle, base),
         wire.Map(0, handle, chance.choice((1, 2, 3, 4))),
         wire.Ping(0, 1),
+        wire.Faults(0, chance.choice(("list", "add", "remove")), chance.choice(FAULTS)),
     ]
 
 
@@ -80,5 +85,5 @@ async def test_each_request_is_answered_with_its_own_errors(tmp_path: Path) -> N
         for client in clients:
             client.close()
 
-    assert len({name for name, _ in seen}) == 19
+    assert len({name for name, _ in seen}) == 20
     assert len(seen) > 45

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memhub import FaultRule
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.core.requests import ClaimRange
 from memhub.errors import DeviceError, NoSuchDevice, NotPermitted
@@ -49,7 +50,12 @@ async def test_each_right_lets_through_its_own_requests_alone(tmp_path: Path, ri
         other = await it.hub.open("/dev/mem")
         await other.claim(0, 4096)
         handle = await hub.open("/dev/mem", "r+")
-        for name, call in CALLS.items():
+        rule = FaultRule("errno", machine="pc", nth=1000)
+        calls: dict[str, Callable[[RemoteHandle], Awaitable[object]]] = {
+            **CALLS,
+            "inject-faults": lambda _: hub.add_fault(rule),
+        }
+        for name, call in calls.items():
             if name in (right, "write-memory"):
                 await call(handle)
             else:

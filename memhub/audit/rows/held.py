@@ -32,6 +32,7 @@ from memhub.core.commits import Commit
 from memhub.core.driver import RangeState
 from memhub.core.files import OpenFile, Principal
 from memhub.core.holdings import Holdings, holdings_of
+from memhub.core.instant import NEVER
 from memhub.core.undo import UndoNotes
 
 if TYPE_CHECKING:
@@ -258,7 +259,6 @@ def _commits_in(items: Sequence[Item], machine: Machine, _at: Instant) -> Holdin
 def _commit_in(it: Item, machine: Machine) -> Commit:
     caller, since, (lo, last) = caller_of(it, machine), instant_of(it), it["bounds"]
     due = mono_time(it["expires_ns"], since)
-    assert due is not None
 
     return Commit(
         it["commit"],
@@ -269,7 +269,7 @@ def _commit_in(it: Item, machine: Machine) -> Commit:
         (lo, last + 1),
         since,
         it["asked_ns"],
-        due,
+        NEVER if due is None else due,
     )
 
 

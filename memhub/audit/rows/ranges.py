@@ -22,6 +22,7 @@ from memhub.audit.rows.columns import (
     wall_time,
 )
 from memhub.core import events
+from memhub.core.instant import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -195,7 +196,7 @@ def commit_row(commit: Commit, generation: int) -> Row:
         "lease_ns": lease_ns(request.lease),
         "slots": commit.wrote,
         "commit": commit.number,
-        "expires_ns": wall_time(commit.due_ns, since),
+        "expires_ns": wall_time(commit.due_ns if commit.due_ns < NEVER else None, since),
         "generation": generation,
         "duration_ns": since.mono_ns - commit.asked_ns,
     }

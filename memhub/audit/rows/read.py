@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno, RangeDesc
@@ -13,6 +14,7 @@ from memhub.core.claim_requests import claim_event, ended_event, lost_event
 from memhub.core.claims import ClaimChange
 from memhub.core.driver import Change, RangeState
 from memhub.core.files import DEVICES, Caller, OpenFile, Principal
+from memhub.core.instant import NEVER
 from memhub.core.machine import Machine
 from memhub.core.open_close import closed_event
 from memhub.core.ownership import release_inside
@@ -187,11 +189,11 @@ def set_request_of(row: Row, caller: Caller) -> SetRange:
 
 def _commit(row: Row, machine: Machine) -> events.Event:
     caller, at = caller_of(row, machine), instant_of(row)
-    request = set_request_of(row, caller)
+    commit = make_commit(machine, caller, set_request_of(row, caller), at, _began(row))
+    if row["expires_ns"] is None:  # a fault rule let it hang
+        commit = replace(commit, due_ns=NEVER)
 
-    return events.CommitBegun(
-        make_commit(machine, caller, request, at, _began(row)), at, row["generation"]
-    )
+    return events.CommitBegun(commit, at, row["generation"])
 
 
 def _seconds(lease_ns: int | None) -> float | None:

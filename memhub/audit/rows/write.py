@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.rows.claims import CLAIM_WRITERS
+from memhub.audit.rows.faults import FAULT_WRITERS
 from memhub.audit.rows.files import FILE_WRITERS
 from memhub.audit.rows.memory import MEMORY_WRITERS
 from memhub.audit.rows.ranges import RANGE_WRITERS
@@ -25,6 +26,7 @@ WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     **RANGE_WRITERS,
     **CLAIM_WRITERS,
     **SERVICE_WRITERS,
+    **FAULT_WRITERS,
 }
 
 

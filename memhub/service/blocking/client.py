@@ -22,7 +22,14 @@ from memhub.service.client_errors import (
     name_place,
     refused_connection,
 )
-from memhub.service.remote_hub import hello_frame, open_request, report_request, take_greeting
+from memhub.service.remote_hub import (
+    faults_request,
+    hello_frame,
+    open_request,
+    report_request,
+    rule_text,
+    take_greeting,
+)
 from memhub.service.wire.wide import narrow
 
 TYPE_CHECKING = False
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Any, Final, Self
 
     from memhub.abi import DataModel
+    from memhub.core.fault_rules import FaultRule
 
 _CHUNK: Final = 1 << 16
 
@@ -164,6 +172,26 @@ class BlockingClient(Line):
 
         answer = self.ask(report_request(what, machine))
         found: dict[str, Any] = json.loads(answer, object_hook=narrow)
+
+        return found
+
+    def add_fault(self, rule: FaultRule) -> dict[str, Any]:
+        """Add a fault rule to the hub; what the hub has of it."""
+        return self._ask_faults("add", rule_text(rule))[0]
+
+    def remove_fault(self, name: str) -> dict[str, Any]:
+        """End a fault rule; what the hub had of it, with its counts."""
+        return self._ask_faults("remove", name)[0]
+
+    def list_faults(self) -> list[dict[str, Any]]:
+        """The fault rules of the hub that this client may touch, with their counts."""
+        return self._ask_faults("list", "")
+
+    def _ask_faults(self, what: str, rule: str) -> list[dict[str, Any]]:
+        import json
+
+        answer = self.ask(faults_request(self._protocol.features, what, rule))
+        found: list[dict[str, Any]] = json.loads(answer, object_hook=narrow)
 
         return found
 

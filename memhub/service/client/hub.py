@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections import deque
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, final
@@ -14,10 +13,10 @@ from memhub.arguments import take_names, take_text
 from memhub.service import wire
 from memhub.service.address import parse_address
 from memhub.service.client.caller import Caller, Waiter
+from memhub.service.client.dialing import dial_unix
 from memhub.service.client.events import RemoteSubscription
 from memhub.service.client.handle import RemoteHandle
 from memhub.service.client_errors import (
-    BUSY_PAUSE,
     UNANSWERED_PAUSES,
     ClosedUnanswered,
     closed_unanswered,
@@ -27,7 +26,14 @@ from memhub.service.client_errors import (
     refused_connection,
 )
 from memhub.service.link import SocketLink, StreamLink
-from memhub.service.remote_hub import hello_frame, open_request, report_request, take_greeting
+from memhub.service.remote_hub import (
+    faults_request,
+    hello_frame,
+    open_request,
+    report_request,
+    rule_text,
+    take_greeting,
+)
 from memhub.service.wire.wide import narrow
 from memhub.subscriptions import CHANGES, take_span_of_interest
 
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from memhub.abi import DataModel
+    from memhub.core.fault_rules import FaultRule
     from memhub.service.mapped import MappedMemory
 
 
@@ -177,7 +184,7 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
     async def _dial_place(self, tasks: TaskGroup) -> SocketLink | StreamLink:
         kind, place, port = self._where
         if kind == "unix":
-            link = SocketLink(await _dial_unix(place), tasks.start_soon)
+            link = SocketLink(await dial_unix(place), tasks.start_soon)
             link.fds = deque()
 
             return link
@@ -256,6 +263,25 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
 
         return found
 
+    async def add_fault(self, rule: FaultRule) -> dict[str, Any]:
+        """Add a fault rule to the hub; what the hub has of it."""
+        return (await self._ask_faults("add", rule_text(rule)))[0]
+
+    async def remove_fault(self, name: str) -> dict[str, Any]:
+        """End a fault rule; what the hub had of it, with its counts."""
+        return (await self._ask_faults("remove", name))[0]
+
+    async def list_faults(self) -> list[dict[str, Any]]:
+        """The fault rules of the hub that this client may touch, with their counts."""
+        return await self._ask_faults("list", "")
+
+    async def _ask_faults(self, what: str, rule: str) -> list[dict[str, Any]]:
+        caller = self._greeted()
+        answer = await caller.ask(faults_request(caller.features, what, rule))
+        found: list[dict[str, Any]] = json.loads(answer, object_hook=narrow)
+
+        return found
+
     def subscribe(
         self,
         *,
@@ -324,19 +350,3 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
     async def ping(self) -> None:
         """Return once the service has answered."""
         await self._greeted().ask(wire.Ping(0, 0))
-
-
-async def _dial_unix(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    try:
-        while True:
-            try:
-                sock.connect(path)
-            except BlockingIOError:
-                await anyio.sleep(BUSY_PAUSE)  # the service has not taken those before
-            else:
-                return sock
-    except BaseException:
-        sock.close()
-        raise

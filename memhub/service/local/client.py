@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
+from memhub.faults import FaultRules
 from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.driver import Arch
+    from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
     from memhub.core.spec import MachineSpec
 
@@ -41,6 +43,7 @@ class LocalClient:
         name: what the process is called.
         clock: where time comes from; None takes the system's clocks.
         sleep: lets so many seconds of that clock pass.
+        faults: fault rules, as of `Hub`.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is none of them, or a
@@ -59,8 +62,14 @@ class LocalClient:
         name: str = "local",
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        faults: Iterable[FaultRule] = (),
     ) -> None:
         self._engine = make_engine(specs, default, arches, log, clock or SystemClock())
+        #: Faults on demand: see `FaultRules.add`.
+        self.faults = FaultRules(self._engine)
+        for rule in faults:
+            self.faults.add(rule)
+
         self._process = Process(self._engine, Principal(1, name))
         self._lock = threading.RLock()
         self._sleep = sleep

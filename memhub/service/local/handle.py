@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Self, TypeVar, final
+from typing import TYPE_CHECKING, Final, Self, TypeVar, final
 
 from memhub.arguments import take_seconds
 from memhub.core.instant import NEVER
@@ -34,6 +34,7 @@ from memhub.faces.freebsd import (
     remove_request,
     update_request,
 )
+from memhub.faults import Delayed
 from memhub.pending import Pending
 from memhub.service import wire
 from memhub.service.mapped import MappedMemory
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from memhub.handle import Handle
 
 R = TypeVar("R")
+
+#: Seconds of one sleep of a caller who is never answered.
+_LONG_SLEEP: Final = 3600.0
 
 
 @final
@@ -126,16 +130,14 @@ class LocalHandle:
         return self._move_bytes(Pwrite(self._number, data, offset))
 
     def _move_bytes(self, request: Request[R]) -> R:
-        with self._lock:
-            try:
-                return self._engine.submit(request)
-            except NeedsDevice as error:
-                raise NotSupported(f"a device model cannot be awaited here: {error}") from error
+        try:
+            return self._submit(request)
+        except NeedsDevice as error:
+            raise NotSupported(f"a device model cannot be awaited here: {error}") from error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the handle's offset; the new one."""
-        with self._lock:
-            return self._engine.submit(Seek(self._number, offset, whence))
+        return self._submit(Seek(self._number, offset, whence))
 
     def map(self, *, write: bool = False) -> MappedMemory:
         """The machine's RAM, mapped; it is closed with the handle."""
@@ -181,8 +183,7 @@ class LocalHandle:
             self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
 
-        with self._lock:
-            return encode_get(model, op, self._engine.submit(asked))
+        return encode_get(model, op, self._submit(asked))
 
     def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""
@@ -193,8 +194,7 @@ class LocalHandle:
         return self._handle.file.model.array(self._read_image())
 
     def _read_image(self) -> bytes:
-        with self._lock:
-            return self._engine.submit(GetRanges(self._number, EVERY_SLOT))[1]
+        return self._submit(GetRanges(self._number, EVERY_SLOT))[1]
 
     def set_range(
         self,
@@ -236,15 +236,13 @@ class LocalHandle:
 
     def _set_request(self, request: SetRange | RefuseIoctl) -> SetOutcome:
         if isinstance(request, RefuseIoctl):
-            with self._lock:
-                return self._engine.submit(request)
+            return self._submit(request)
 
         return self._answer_request(request)
 
     def explain(self, address: int) -> Explanation:
         """Which memory type an address has, and why."""
-        with self._lock:
-            return self._engine.submit(Explain(self._number, address))
+        return self._submit(Explain(self._number, address))
 
     def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Which memory types many addresses have, in one look-up."""
@@ -261,13 +259,11 @@ class LocalHandle:
 
     def release(self, base: int, length: int, *, fence: int | None = None) -> None:
         """Give back this process's claims inside a range."""
-        with self._lock:
-            self._engine.submit(ReleaseRange(self._number, base, length, fence))
+        self._submit(ReleaseRange(self._number, base, length, fence))
 
     def renew(self, fence: int, lease: float | None) -> Claim:
         """Let a claim run for `lease` more seconds from now; None lets it last."""
-        with self._lock:
-            return self._engine.submit(RenewClaim(self._number, fence, lease))
+        return self._submit(RenewClaim(self._number, fence, lease))
 
     def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
@@ -275,9 +271,22 @@ class LocalHandle:
 
     # Waiting
 
+    def _submit(self, request: Request[R]) -> R:
+        try:
+            with self._lock:
+                return self._engine.submit(request)
+        except Delayed as late:
+            self._sleep_for(late)
+            with self._lock, late.passing():
+                return self._engine.submit(request)
+
+    def _sleep_for(self, late: Delayed) -> None:
+        """Let the time of a request pass; one that was dropped is never answered."""
+        while (left := late.seconds_left()) != 0:
+            self._sleep(_LONG_SLEEP if left is None else left)
+
     def _answer_request(self, request: WaitingRequest[R]) -> R:
-        with self._lock:
-            answer = self._engine.submit(request)
+        answer: R | Pending[R] = self._submit(request)
 
         return self._wait_pending(answer) if isinstance(answer, Pending) else answer
 

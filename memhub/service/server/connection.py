@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from memhub.abi import Errno
-from memhub.core.service_events import ClientConnected, ClientGone
+from memhub.core.service_events import ClientConnected
 from memhub.errors import AccessDenied, BadHandle, DeviceError, LogFailed, NotSupported
 from memhub.escape import escape_controls
+from memhub.faults import Delayed
 from memhub.service import wire
-from memhub.service.server.handlers import (
-    DRAINING_REQUESTS,
-    HANDLE_REQUESTS,
-    OTHER_REQUESTS,
-)
+from memhub.service.server.ending import log_end
+from memhub.service.server.handlers import DRAINING_REQUESTS, HANDLE_REQUESTS, OTHER_REQUESTS
 from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import clean_label
 from memhub.service.server.session import Session
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from memhub.core.files import Principal
     from memhub.process import Process
     from memhub.service.link import Link
     from memhub.service.server.rights import Peer
@@ -67,8 +67,7 @@ class Connection:
         self.terms = terms
         self.link = link
         self.peer = peer
-        self.receives = 0
-        self.answered = 0
+        self.receives = self.answered = 0
         self._task_group = task_group
         self._admit = admit
         self._left: Sequence[wire.Message] = ()
@@ -78,11 +77,8 @@ class Connection:
         self._began_ns = terms.hub.engine.now().mono_ns
         self._queue_high = terms.settings.limits.queued_bytes // 2
         self._end_cause: tuple[str, str | None] = ("disconnect", None)
-        self._draining = False
-        self._closed = False
-        self._stopped = False
-        self._handle_requests = HANDLE_REQUESTS
-        self._other_requests = OTHER_REQUESTS
+        self._draining = self._closed = self._stopped = False
+        self._handle_requests, self._other_requests = HANDLE_REQUESTS, OTHER_REQUESTS
         self._serve_scope = anyio.CancelScope()
 
     @property
@@ -217,6 +213,9 @@ class Connection:
                 session.require_rights(entry, rights, op)
 
             return answer(session, entry, asked)
+        except Delayed as late:
+            answer_it = partial(self._handle_message, session)
+            return session.tasks.late.start_wait(session.tasks, late, message, answer_it)
         except DeviceError as error:
             return session.tasks.error_reply(message.request, error)
 
@@ -301,6 +300,13 @@ class Connection:
 
         self._task_group.cancel_scope.cancel()
 
+    def cut_off(self, process: Principal, reason: str) -> None:
+        """End the connection without a word, if it is that of `process`."""
+        if self._process is not None and self._process.principal == process:
+            self._end_cause = ("disconnect", reason)
+            self.link.cut()
+            self._task_group.cancel_scope.cancel()
+
     def _end_on_protocol_error(self, error: wire.ProtocolError) -> None:
         """Answer what came before the broken rule, tell the client which rule it is, and end."""
         self._left = () if self._session is None else error.messages
@@ -335,13 +341,7 @@ class Connection:
         with suppress(LogFailed):  # the closes are owed, and the record below stands behind them
             yield from process.close_each("stop" if cause == "stop" else "disconnect")
 
-        engine, peer = self.terms.hub.engine, str(self.peer)
-        gone = ClientGone(process.principal, peer, engine.now(), self._began_ns, cause, reason)
-        try:
-            engine.note_in_turn(gone)
-        except LogFailed as error:
-            log.error("the end of %s is not logged yet: %s", escape_controls(str(self.peer)), error)
-
+        log_end(self.terms.hub.engine, process.principal, self.peer, self._began_ns, cause, reason)
         if self._session is not None:
             yield from self._session.tasks.events.stop_each()
             self._session = None  # its tasks lead back here: garbage in a cycle

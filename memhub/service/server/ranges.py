@@ -103,7 +103,7 @@ def set_range(session: Session, entry: Entry, it: wire.Set) -> Answer:
         fence=it.fence or None,
         lease=it.lease_ms / 1000 or None,
     )
-    answer = session.engine.submit(asked)
+    answer: SetOutcome | Pending[SetOutcome] = session.engine.submit(asked)
     if isinstance(answer, Pending):
         return session.tasks.await_answer(
             it.request, answer, lambda outcome: _set_done(session, it.request, outcome)

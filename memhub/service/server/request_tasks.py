@@ -20,6 +20,7 @@ from memhub.errors import Cancelled, DeviceError, NotSupported
 from memhub.service import wire
 from memhub.service.server.forwarding import Forwarder
 from memhub.service.server.forwarding import event_of as event_of
+from memhub.service.server.late_answers import LateAnswers
 from memhub.service.server.mapping import map_memory
 from memhub.service.server.stream import WriteStream, finish_write, write_piece
 from memhub.service.server.turns import Turns, run_slice
@@ -64,6 +65,7 @@ class RequestTasks:
 
     Attributes:
         waiting: the requests that wait for a range or for their commit.
+        late: the requests that fault rules delay.
         reporting: the reports that are being made.
         events: the subscriptions.
     """
@@ -99,6 +101,7 @@ class RequestTasks:
         )
         self._moved: dict[int, int] = {}  # by a transfer that has not ended, where it is not 0
         self._on_answered = on_answered
+        self.late = LateAnswers(task_group, on_answered)
         self._bulk_lock = anyio.Lock(fast_acquire=True)
 
     def send_reply(self, reply: wire.Message) -> None:
@@ -108,7 +111,7 @@ class RequestTasks:
 
     def cancel_request(self, request: int) -> Answer:
         """Cancel a request that has begun."""
-        scope = self._scopes.get(request)
+        scope = self._scopes.get(request) or self.late.scopes.get(request)
         if scope is not None:
             scope.cancel()
             return None
@@ -278,7 +281,7 @@ class RequestTasks:
         del self.streams[request]
         if stream.held is not None:
             self._moved[request] = stream.moved
-            return self._start_task(request, partial(finish_write, request, stream))
+            return self._start_task(request, partial(finish_write, self._engine, request, stream))
 
         return wire.Done(request, stream.moved)
 

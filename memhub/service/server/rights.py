@@ -20,7 +20,8 @@ WRITE_MEMORY: Final = 2
 READ_RANGES: Final = 4
 SET_RANGES: Final = 8
 BREAK_CLAIMS: Final = 16
-EVERYTHING: Final = 31
+INJECT_FAULTS: Final = 32
+EVERYTHING: Final = 63
 
 #: Characters of the name that a client gives itself.
 _LABEL_MAX: Final = 64
@@ -31,6 +32,7 @@ _BITS: Final[Mapping[Right, int]] = {
     "read-ranges": READ_RANGES,
     "set-ranges": SET_RANGES,
     "break-claims": BREAK_CLAIMS,
+    "inject-faults": INJECT_FAULTS,
 }
 _WORDS: Final = {bit: word for word, bit in _BITS.items()}
 

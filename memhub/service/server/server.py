@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from memhub.core.files import Principal
     from memhub.hub import Hub
     from memhub.service.server.rights import Peer
 
@@ -114,6 +115,8 @@ class Server(anyio.AsyncContextManagerMixin):
         seal_machines(self._hub.machines.values(), self._settings.rights)
         raise_descriptor_limit()
         failure: Exception | None = None
+        on_cut = self._hub.faults.on_cut
+        on_cut.append(self._cut_client)
         try:
             async with anyio.create_task_group() as clients, anyio.create_task_group() as listeners:
                 if unix is not None:
@@ -135,6 +138,7 @@ class Server(anyio.AsyncContextManagerMixin):
                     with anyio.CancelScope(shield=True):
                         await self._drain_clients(clients)
         finally:
+            on_cut.remove(self._cut_client)
             if unix is not None:
                 unix.close()
             if inet is not None:
@@ -221,6 +225,11 @@ class Server(anyio.AsyncContextManagerMixin):
             sock.close()
             if place.evicted is not None and (connection is None or connection.silent):
                 terms.record_denial(peer, place.evicted)
+
+    def _cut_client(self, process: Principal, reason: str) -> None:
+        """A fault rule ends the connection of a process."""
+        for connection in self._connections:
+            connection.cut_off(process, reason)
 
     async def _remove_connection(self, connection: Connection) -> None:
         await connection.close()

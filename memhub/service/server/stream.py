@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memhub.async_shell import go_on
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import Write
 from memhub.errors import DeviceError, InvalidArgument
+from memhub.faults import Delayed
+from memhub.late_requests import finish_late
 from memhub.service import wire
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ class WriteStream:
         total: bytes announced.
     """
 
-    __slots__ = ("handle", "held", "moved", "offset", "total")
+    __slots__ = ("handle", "held", "late", "moved", "offset", "total")
 
     def __init__(self, handle: Handle, offset: int | None, total: int) -> None:
         self.handle = handle
@@ -33,6 +36,9 @@ class WriteStream:
 
         #: What goes to a device, kept until all of it has come; None while only memory is written.
         self.held: bytearray | None = None
+
+        #: Why what is kept was not written at once, where a fault rule delays it.
+        self.late: Delayed | None = None
 
     @property
     def held_total(self) -> int:
@@ -62,7 +68,8 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
     at = None if stream.offset is None else stream.offset + stream.moved
     try:
         moved = engine.submit(Write(stream.handle.number, data, at))
-    except NeedsDevice:
+    except (NeedsDevice, Delayed) as late:
+        stream.late = late if isinstance(late, Delayed) else None
         left = stream.total - stream.moved
         if left > most:
             raise InvalidArgument(
@@ -77,12 +84,16 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
     return moved == len(data)
 
 
-async def finish_write(request: int, stream: WriteStream) -> wire.Message:
-    """Write what was kept for a device."""
+async def finish_write(engine: Engine, request: int, stream: WriteStream) -> wire.Message:
+    """Write what was kept for a device, or because a fault rule delays it."""
     held, before = bytes(stream.held or b""), stream.moved
     handle = stream.handle
     try:
-        if stream.offset is None:
+        if stream.late is not None:
+            at = None if stream.offset is None else stream.offset + before
+            asked = Write(handle.number, held, at)
+            moved = await finish_late(engine, asked, stream.late, go_on)
+        elif stream.offset is None:
             moved = await handle.write(held)
         else:
             moved = await handle.pwrite(held, stream.offset + before)

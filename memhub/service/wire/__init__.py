@@ -12,6 +12,7 @@
 from memhub.service.wire.client import ClientProtocol as ClientProtocol
 from memhub.service.wire.decoder import Decoder as Decoder
 from memhub.service.wire.greeting import ALPN as ALPN
+from memhub.service.wire.greeting import FEATURE_FAULTS as FEATURE_FAULTS
 from memhub.service.wire.greeting import FEATURE_MAP as FEATURE_MAP
 from memhub.service.wire.greeting import FEATURE_MAP_ROM as FEATURE_MAP_ROM
 from memhub.service.wire.greeting import FEATURE_REFUSALS as FEATURE_REFUSALS
@@ -69,6 +70,7 @@ from memhub.service.wire.requests import Cancel as Cancel
 from memhub.service.wire.requests import Claim as Claim
 from memhub.service.wire.requests import Close as Close
 from memhub.service.wire.requests import Explain as Explain
+from memhub.service.wire.requests import Faults as Faults
 from memhub.service.wire.requests import Map as Map
 from memhub.service.wire.requests import Open as Open
 from memhub.service.wire.requests import Ping as Ping

@@ -42,6 +42,7 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     requests.Explain.TYPE: transfer.Data,
     requests.Map.TYPE: replies.Mapped,
     requests.Ping.TYPE: transfer.Done,
+    requests.Faults.TYPE: transfer.Data,
 }
 
 #: Every frame that a client may send.
@@ -70,6 +71,7 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     requests.Explain,
     requests.Map,
     requests.Ping,
+    requests.Faults,
     transfer.Data,
 )
 

@@ -29,9 +29,10 @@ FEATURE_MAP_ROM: Final = 2
 FEATURE_STRINGS: Final = 4
 FEATURE_SET: Final = 8
 FEATURE_REFUSALS: Final = 16
+FEATURE_FAULTS: Final = 32
 
 #: What every connection may have, and what a local one may have beside it.
-FEATURES: Final = FEATURE_STRINGS | FEATURE_SET | FEATURE_REFUSALS
+FEATURES: Final = FEATURE_STRINGS | FEATURE_SET | FEATURE_REFUSALS | FEATURE_FAULTS
 MAP_FEATURES: Final = FEATURE_MAP | FEATURE_MAP_ROM
 
 #: The smallest `max_body` that a server may set, and the largest body of HELLO.

@@ -7,7 +7,7 @@ until it is released.
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
 
-from memhub.service.wire.greeting import check_model
+from memhub.service.wire.greeting import FEATURE_FAULTS, check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
@@ -284,3 +284,28 @@ class Ping(Message):
     TYPE: ClassVar[int] = 0x2D
 
     cookie: u64
+
+
+class Faults(Message):
+    """List, add or remove fault rules; DATA answers with a JSON array of those concerned.
+
+    It needs the right `inject-faults`: on the rule's machine, or for every machine where the rule
+    names none. A list has the rules that the client may touch.
+
+    Attributes:
+        what: `list`, `add` or `remove`.
+        rule: to add, the rule as a JSON object, with the fields of docs/faults.md; to remove, its
+            name; to list, empty.
+
+    Errors: EINVAL, ENOENT, EPERM.
+    """
+
+    TYPE: ClassVar[int] = 0x2E
+    FEATURE: ClassVar[int] = FEATURE_FAULTS
+
+    what: text
+    rule: text
+
+    def check(self) -> None:
+        if self.what not in ("list", "add", "remove"):
+            raise ProtocolError(f"FAULTS asks to {self.what!r:.80}, not to list, add or remove")

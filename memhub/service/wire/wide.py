@@ -23,6 +23,7 @@ WIDE: Final = frozenset(
         "claim",
         "cut_length",
         "cut_offset",
+        "delay_ns",
         "duration_ns",
         "expires_ns",
         "fence",

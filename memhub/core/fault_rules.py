@@ -1,0 +1,306 @@
+"""Fault rules: which requests a rule is for, and what it does to them. Plain values.
+
+`memhub.faults` counts, draws and injects; here is what a rule says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+
+from memhub.abi import U64_MAX, Errno
+from memhub.arguments import take_integer, take_names, take_seconds, take_text
+from memhub.core import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from memhub.core.files import Caller
+    from memhub.core.instant import Instant
+    from memhub.core.machine import Machine
+    from memhub.errors import DeviceError
+
+Action = Literal["errno", "delay", "drop", "short", "cut", "hang"]
+
+ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+
+#: The operation that each request is, for rules.
+OPERATIONS: Final[Mapping[type, str]] = {
+    requests.Read: "read",
+    requests.Pread: "read",
+    requests.Write: "write",
+    requests.Pwrite: "write",
+    requests.Seek: "seek",
+    requests.GetRanges: "get",
+    requests.SetRange: "set",
+    requests.RefuseIoctl: "ioctl",
+    requests.ClaimRange: "claim",
+    requests.AwaitFree: "wait",
+    requests.ReleaseRange: "release",
+    requests.RenewClaim: "renew",
+    requests.Explain: "explain",
+}
+OPERATION_WORDS: Final = tuple(dict.fromkeys(OPERATIONS.values()))
+
+#: The operations that an action can be done to, where it is not all of them.
+_ONLY: Final[Mapping[str, frozenset[str]]] = {
+    "short": frozenset({"read", "write"}),
+    "hang": frozenset({"set"}),
+}
+
+#: The field that an action needs, and that no other may have.
+_NEEDS: Final[Mapping[str, str]] = {"delay": "delay", "short": "moved"}
+
+#: The least and the most that a number may be; counts fit every reader of JSON.
+_BOUNDS: Final = (
+    ("base", 0, U64_MAX),
+    ("length", 1, U64_MAX),
+    ("nth", 1, 1 << 53),
+    ("times", 1, 1 << 53),
+    ("seed", 0, 1 << 53),
+    ("moved", 0, U64_MAX),
+)
+
+#: Seconds that a delay may take: half of what the clocks of a log can say.
+_LONGEST: Final = (1 << 62) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRule:
+    """What happens to which requests. A field that is None, or empty, restricts nothing.
+
+    Attributes:
+        action: `errno` refuses the request; `delay` lets it take effect later; `drop` gives it
+            neither effect nor answer; `short` lets a transfer move fewer bytes; `cut` ends the
+            caller's connection in place of an answer; `hang` begins the commit of a SET, which
+            then never ends.
+        name: what the rule is called in the log; numbered when it is added if empty.
+        machine: a machine's name.
+        op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one), `claim`, `wait`,
+            `release`, `renew`, `explain`; one or several.
+        base: first byte of a window; requests that touch a byte of it, on the addresses that they
+            name themselves. A request without an address is in no window.
+        length: bytes of the window.
+        process: the name of a process.
+        nth: only the nth request that matches all of the above, from 1.
+        times: at most so many faults.
+        probability: of a fault for each request that matches, above 0 and up to 1.
+        seed: decides which; one seed gives one sequence.
+        errno: for `errno`: which, by FreeBSD's name; EIO if None.
+        delay: for `delay`: seconds on the hub's clock.
+        moved: for `short`: the most bytes that move.
+
+    Raises:
+        ValueError: a field is out of its bounds, does not fit the action, or is missing.
+        TypeError: a field has the wrong type.
+    """
+
+    action: Action
+    name: str = ""
+    machine: str | None = None
+    op: Collection[str] = frozenset()
+    base: int | None = None
+    length: int | None = None
+    process: str | None = None
+    nth: int | None = None
+    times: int | None = None
+    probability: float = 1.0
+    seed: int = 0
+    errno: Errno | str | None = None
+    delay: float | None = None
+    moved: int | None = None
+
+    def __post_init__(self) -> None:
+        if take_text("action", self.action) not in ACTIONS:
+            raise ValueError(f"action {self.action!r:.80} is none of {', '.join(ACTIONS)}")
+
+        take_text("name", self.name)
+        for name in ("machine", "process"):
+            if getattr(self, name) is not None:
+                take_text(name, getattr(self, name))
+
+        object.__setattr__(self, "op", self._take_operations())
+        self._take_numbers()
+        if (self.base is None) != (self.length is None):
+            raise ValueError("base and length go together")
+
+        object.__setattr__(self, "errno", _take_errno(self.errno, self.action))
+        for action, name in _NEEDS.items():
+            if (getattr(self, name) is not None) != (self.action == action):
+                raise ValueError(f"action {action} needs {name}, and no other has it")
+
+    def _take_operations(self) -> frozenset[str]:
+        words = frozenset({self.op}) if isinstance(self.op, str) else take_names("op", self.op)
+        unknown = sorted(words.difference(OPERATION_WORDS))
+        if unknown:
+            raise ValueError(f"op {unknown[0]!r:.80} is none of {', '.join(OPERATION_WORDS)}")
+
+        only = _ONLY.get(self.action)
+        if only is not None and not words <= only:
+            raise ValueError(f"action {self.action} is for {' and '.join(sorted(only))} only")
+
+        return words or only or frozenset()
+
+    def _take_numbers(self) -> None:
+        for name, least, most in _BOUNDS:
+            value = getattr(self, name)
+            if value is not None:
+                number = take_integer(name, value)
+                object.__setattr__(self, name, number)
+                if not least <= number <= most:
+                    raise ValueError(f"{name} {number:#x} is not between {least} and {most:#x}")
+
+        probability = take_seconds("probability", self.probability)
+        object.__setattr__(self, "probability", probability)
+        if not 0 < probability <= 1:
+            raise ValueError(f"probability {probability} is not above 0 and up to 1")
+
+        if self.delay is not None:
+            delay = take_seconds("delay", self.delay)
+            object.__setattr__(self, "delay", delay)
+            if not 0 < delay <= _LONGEST:
+                raise ValueError(f"delay {delay} is not above 0 and up to {_LONGEST:.0f} seconds")
+
+    @property
+    def error_code(self) -> Errno:
+        """The errno of what it refuses."""
+        return self.errno if isinstance(self.errno, Errno) else Errno.EIO
+
+    def matches(self, caller: Caller, op: str, span: tuple[int, int] | None) -> bool:
+        """Whether the rule is for a request; without its count and its probability.
+
+        Args:
+            caller: who asks.
+            op: the operation.
+            span: first byte and length of what the request names, or None.
+        """
+        if (
+            (self.op and op not in self.op)
+            or (self.machine is not None and self.machine != caller.machine)
+            or (self.process is not None and self.process != caller.process.name)
+        ):
+            return False
+
+        if self.moved is not None and (span is None or span[1] <= self.moved):
+            return False  # it moves no fewer bytes
+
+        if self.base is None or self.length is None:
+            return True
+
+        return (
+            span is not None and span[0] < self.base + self.length and self.base < span[0] + span[1]
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that say something, for JSON and TOML."""
+        found: dict[str, Any] = {}
+        for it in fields(self):
+            value = getattr(self, it.name)
+            if value != it.default:
+                found[it.name] = value
+
+        if self.op:
+            found["op"] = sorted(self.op)
+
+        if isinstance(self.errno, Errno):
+            found["errno"] = self.errno.name
+
+        return found
+
+
+def rule_of_dict(found: Mapping[str, Any]) -> FaultRule:
+    """The rule of what `FaultRule.as_dict` gives.
+
+    Raises:
+        ValueError: a key is unknown, or `action` is missing; and as `FaultRule`.
+        TypeError: a value has the wrong type.
+    """
+    known = [it.name for it in fields(FaultRule)]
+    for name in found:
+        if name not in known:
+            raise ValueError(f"{name!r:.80} is none of a fault rule's {', '.join(known)}")
+
+    if "action" not in found:
+        raise ValueError("action is missing")
+
+    return FaultRule(**found)
+
+
+def _take_errno(errno: object, action: str) -> Errno | None:
+    if errno is None:
+        return Errno.EIO if action == "errno" else None
+
+    if action != "errno":
+        raise ValueError(f"action {action} has no errno")
+
+    if isinstance(errno, Errno):
+        return errno
+
+    try:
+        return Errno[take_text("errno", errno)]
+    except KeyError:
+        names = ", ".join(it.name for it in Errno)
+        raise ValueError(f"errno {errno!r:.80} is none of {names}") from None
+
+
+class FaultInjected(NamedTuple):
+    """A rule met a request; it changes no machine.
+
+    Attributes:
+        caller: who asked.
+        at: when.
+        rule: the rule.
+        number: which fault of the rule it is, from 1.
+        op: the operation.
+        span: first byte and length of what the request names, or None.
+        error: with what the request is refused, or None.
+    """
+
+    caller: Caller
+    at: Instant
+    rule: FaultRule
+    number: int
+    op: str
+    span: tuple[int, int] | None
+    error: DeviceError | None
+
+
+def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa: ANN401
+    """First byte and length of what a request names; None where it names nothing that fits."""
+    if isinstance(request, requests.Read):
+        return _whole_span(_start_of(machine, request), request.length)
+
+    if isinstance(request, requests.Write):
+        try:
+            return _whole_span(_start_of(machine, request), memoryview(request.data).nbytes)
+        except TypeError:
+            return None  # what is no buffer is refused by the request itself
+
+    if isinstance(request, requests.SetRange):
+        return request.desc.mr_base, request.desc.mr_len
+
+    if isinstance(request, requests.Explain):
+        return _whole_span(request.address, 1)
+
+    if isinstance(request, requests.RenewClaim):
+        claim = machine.claims.claims.get(request.fence)
+        return None if claim is None else (claim.base, claim.end - claim.base)
+
+    if isinstance(request, requests.ClaimRange | requests.AwaitFree | requests.ReleaseRange):
+        return _whole_span(request.base, request.length)
+
+    return None
+
+
+def _start_of(machine: Machine, request: requests.Read | requests.Write) -> object:
+    file = machine.files.files[request.handle]
+
+    return file.offset if request.offset is None else request.offset
+
+
+def _whole_span(base: object, length: object) -> tuple[int, int] | None:
+    """A span of two integers that a log can hold."""
+    if not (isinstance(base, int) and isinstance(length, int)):
+        return None
+
+    return (base, length) if 0 <= base <= U64_MAX and 0 <= length <= U64_MAX else None
