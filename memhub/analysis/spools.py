@@ -41,7 +41,7 @@ class Spool:
         last: `seq` of the last line.
         starts: which start of each machine that the lines name.
         begun: `seq` of each record here that such a start begins with.
-        lines: what is not yet in the file.
+        lines: what is not yet in the file, with newlines.
         size: bytes so far.
         rows: lines so far.
     """
@@ -71,9 +71,8 @@ class Spool:
             self.file = self.path.open("wb", buffering=0)  # type: ignore[assignment]
             assert self.file is not None
 
-        self.lines.append(b"")
-        text = b"\n".join(self.lines)
-        self.rows += len(self.lines) - 1
+        text = b"".join(self.lines)
+        self.rows += len(self.lines)
         self.size += len(text)
         self.lines.clear()
         self.file.write(text)
