@@ -8,7 +8,6 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from hashlib import sha256
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -18,7 +17,7 @@ from memhub.analysis.manifest import Chain, LogState, Manifest, PackedFile
 from memhub.analysis.spools import Converter, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from memhub.analysis.sound_lines import Block
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 #: A spool becomes a file at this many bytes, and the largest at this many of all.
 SPOOL_SIZE: Final = 64 << 20
 ALL_SPOOLS: Final = 512 << 20
+
+#: Bytes of a spool that are written at once: many short writes take twice the time.
+STORED_AT: Final = 256 << 10
 
 #: Files that are open at most.
 MAX_SPOOLS: Final = 128
@@ -124,20 +126,20 @@ class Packing:
         lines, seqs = block.lines[begin:end], block.seqs[begin:end]
         walls, machines = block.walls[begin:end], block.machines[begin:end]
         day = min(walls) // _DAY_NS
+        places: Sequence[Any] = machines
         one = max(walls) // _DAY_NS == day
-        days = repeat(day, end - begin) if one else [wall // _DAY_NS for wall in walls]
-        places = [*zip(machines, days, strict=True)]
+        if not one:
+            places = [*zip(machines, (wall // _DAY_NS for wall in walls), strict=True)]
+
         # the places in the order in which they come
         last = dict(zip(places, seqs, strict=True))
-        first = dict(zip(reversed(places), reversed(seqs), strict=True))
-        adders: dict[tuple[bytes | None, int], Callable[[bytes], None]] = {}
+        parts = _part_lines(places, lines) if self._divided else {places[-1]: lines}
         for place, seq in last.items():
-            spool = self._spool((self._name_of(place[0]), place[1]), first[place], chain)
+            machine, number = (place, day) if one else place
+            key = (self._name_of(machine), number)
+            spool = self._spool(key, seqs[places.index(place)], chain)
             spool.last = max(spool.last, seq)
-            adders[place] = spool.lines.append
-
-        for place, line in zip(places, lines, strict=True):
-            adders[place](line)
+            spool.add(parts.get(place, ()))
 
         self._log.n += end - begin
         chain.seq, chain.hash = seqs[-1], block.digests[end - 1]
@@ -237,7 +239,8 @@ class Packing:
     def _store(self) -> None:
         """Write what waits, and convert what has become large."""
         for key, spool in [*self._spools.items()]:
-            spool.store()
+            if spool.waiting >= STORED_AT:
+                spool.store()
             if spool.size >= SPOOL_SIZE:
                 self._convert(key)
 
@@ -257,6 +260,15 @@ class Packing:
 
         into = self._folder / "made" / spool.target
         self._waiting.append(self._worker.submit(self._engine.convert, spool, into))
+
+
+def _part_lines(places: Sequence[Any], lines: Sequence[bytes]) -> dict[Any, list[bytes]]:
+    """The lines of each place."""
+    parts: dict[Any, list[bytes]] = {place: [] for place in places}
+    for place, line in zip(places, lines, strict=True):
+        parts[place].append(line)
+
+    return parts
 
 
 def _short(log: str) -> str:
