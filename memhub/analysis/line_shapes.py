@@ -44,12 +44,13 @@ _BEHIND_SEQ: Final = len(b',"prev":"","event":"') + 64
 
 _PLAIN: Final = rb'[^\x00-\x1f"\\\x7f]*+'
 _ESCAPE: Final = rb'\\(?:["\\bfnrt]|u00[01][0-9a-f])'
+# alternatives of which the first byte tells: a possessive repeat of a group costs more
 _VALUES: Final[Mapping[str, bytes]] = {
-    "int": rb"-?+(?:0|[1-9][0-9]{0,18}+)",
-    "ns": rb"(?:0|[1-9][0-9]{0,18}+)",
-    "u64": rb"(?:0|[1-9][0-9]{0,19}+)",
+    "int": rb"(?:[1-9][0-9]{0,18}+|0|-[1-9][0-9]{0,18}+)",
+    "ns": rb"(?:[1-9][0-9]{0,18}+|0)",
+    "u64": rb"(?:[1-9][0-9]{0,19}+|0)",
     "bool": rb"(?:true|false)",
-    "str": rb'"%b(?:%b%b)*+"' % (_PLAIN, _ESCAPE, _PLAIN),
+    "str": rb'"%b(?:"|(?:%b%b)++")' % (_PLAIN, _ESCAPE, _PLAIN),
 }
 
 #: What stands before the members that a shape has, and behind them.
@@ -134,7 +135,7 @@ def _value(field: Field) -> bytes:
     if field.type.startswith("["):
         item = _VALUES[field.type[1:-1]]
 
-        return rb"\[(?:%b(?:,%b)*+)?+\]" % (item, item)
+        return rb"\[(?:\]|%b(?:\]|(?:,%b)++\]))" % (item, item)
 
     kind = _VALUES[field.type]
 
