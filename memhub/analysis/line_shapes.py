@@ -2,10 +2,10 @@
 
 The writer makes few shapes of lines: an event with names in one order. The first line of a shape
 is parsed and checked against the schema. Which shape a line may have is told by its event and the
-number of its colons, which is that of its members unless its strings have some. From its names comes a pattern of bytes: the same names,
-each with a value of its type as the schema has it. A line that has the pattern is one flat JSON
-object with no member twice and with every member of its type. Whether a number fits its column is
-left to DuckDB, which refuses one that does not.
+number of its colons, which is that of its members unless its strings have some. From the names of
+a shape comes a pattern of bytes: the same names, each with a value of its type as the schema has
+it. A line that has the pattern is one flat JSON object with no member twice and with every member
+of its type. Whether a number fits its column is left to DuckDB, which refuses one that does not.
 """
 
 from __future__ import annotations
