@@ -98,6 +98,7 @@ class SoundLines:
         self._shapes = LineShapes()
         self._number = 0
         self._rest = b""
+        self._ascii = False
 
     def blocks(self) -> Iterator[Block]:
         """The log in blocks; memory is bounded by the longest line that is allowed.
@@ -128,6 +129,7 @@ class SoundLines:
         try:
             for block in source.blocks():
                 data = self._rest + block
+                self._ascii = data.isascii()
                 # twice as fast as `bytes.split`, which looks at one byte after another
                 lines = BytesIO(data).readlines()
                 self._rest = b"" if not lines or lines[-1].endswith(b"\n") else lines.pop()
@@ -188,7 +190,7 @@ class SoundLines:
             [*map(int, seqs)] != [*after]
             or [*marks] != "\n".join(hashes).encode().split(b"\n")
             or prevs != (walk.head.encode(), *marks[:-1])
-            or not _are_text(lines)
+            or not (self._ascii or _are_text(lines))
         ):
             return 0
 
@@ -279,12 +281,8 @@ class SoundLines:
 
 def _are_text(lines: list[bytes]) -> bool:
     """Whether lines are UTF-8."""
-    text = b"".join(lines)
-    if text.isascii():
-        return True
-
     try:
-        text.decode()
+        b"".join(lines).decode()
     except UnicodeDecodeError:
         return False
 
