@@ -138,7 +138,6 @@ def rows(plan: Plan) -> Iterator[Row]:
     yield from _packing(log, plan)
     yield from _telling(log, records, plan)
     verified = _audit("verify", str(log))
-    yield amount("scale: verify, CPU", [verified.cpu], "s")
     yield amount("scale: verify, peak memory of a process", [verified.peak], "MiB")
     # last: the memory of this process counts as that of each command until it begins
     yield from _asking(plan)
