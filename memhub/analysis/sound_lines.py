@@ -9,7 +9,6 @@ that is not as it should be are left to ChainWalk.
 from __future__ import annotations
 
 from hashlib import sha256
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -20,6 +19,7 @@ from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE, parse_record
 from memhub.audit.line_batch import SoundLines as Passed
+from memhub.audit.line_batch import split_lines
 from memhub.audit.merkle import leaf_hash
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.sound import DamagedLog
@@ -130,9 +130,7 @@ class SoundLines:
             for block in source.blocks():
                 data = self._rest + block
                 self._ascii = data.isascii()
-                # twice as fast as `bytes.split`, which looks at one byte after another
-                lines = BytesIO(data).readlines()
-                self._rest = b"" if not lines or lines[-1].endswith(b"\n") else lines.pop()
+                lines, self._rest = split_lines(data)
                 if lines:
                     yield read(lines)
 
