@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _RECORDS = 100_000
 
 #: What the questions ask, as somebody would write it in DuckDB's SQL over the same files.
-_BARE = {
+BARE = {
     "contention": """
         WITH ends AS (SELECT log, run, max(mono_ns) AS end_ns FROM records
           WHERE NOT starts_with(event, 'log.') GROUP BY ALL)
@@ -83,7 +83,8 @@ _BARE = {
 }
 
 
-def _convert(path: Path, out: Path) -> None:
+def convert(path: str | Path, out: str | Path) -> None:
+    """What DuckDB makes of a log by itself: JSON to Parquet, nothing verified."""
     import duckdb
 
     from memhub.analysis.columns import duckdb_type
@@ -110,7 +111,7 @@ def _packing(path: Path, plan: Plan) -> Iterator[Row]:
 
     cases = {
         "pack": once(packed),
-        "DuckDB": once(lambda: _convert(path, plan.folder / "bare.parquet")),
+        "DuckDB": once(lambda: convert(path, plan.folder / "bare.parquet")),
     }
     few = plan.with_rounds(3)
     for words, clock in (("wall", time.perf_counter), ("CPU", time.process_time)):
@@ -119,7 +120,8 @@ def _packing(path: Path, plan: Plan) -> Iterator[Row]:
         yield samples.row(f"pack: {words} against JSON to Parquet", "pack", "DuckDB", goal)
 
 
-def _run(engine: Any, query: str) -> Any:  # noqa: ANN401 - duckdb's connection
+def run_query(engine: Any, query: str) -> Any:  # noqa: ANN401 - duckdb's connection
+    """The whole answer of a query."""
     return engine.sql(query).to_arrow_table()
 
 
@@ -128,18 +130,18 @@ def _asking(plan: Plan) -> Iterator[Row]:
 
     with Analysis([plan.folder / "set"]) as log:
         engine = log._store.backend.con  # noqa: SLF001 - the same engine for both
-        for name, bare in _BARE.items():
+        for name, bare in BARE.items():
             query = getattr(log, name)().sql
             cases = {
-                "question": once(partial(_run, engine, query)),
-                "SQL by hand": once(partial(_run, engine, bare)),
+                "question": once(partial(run_query, engine, query)),
+                "SQL by hand": once(partial(run_query, engine, bare)),
             }
             samples = measure_sync(cases, plan.with_rounds(7), time.perf_counter)
             yield samples.row(f"question: {name}", "question", "SQL by hand", Goal(3, 2))
 
         for name in ("leaks", "flapping", "slots"):
             query = getattr(log, name)().sql
-            case = {name: once(partial(_run, engine, query))}
+            case = {name: once(partial(run_query, engine, query))}
             samples = measure_sync(case, plan.with_rounds(3), time.perf_counter)
             yield samples.figure(f"question: {name}", name)
 

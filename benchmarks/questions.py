@@ -29,6 +29,7 @@ QUESTIONS = (
     "imports",
     "lifecycle",
     "analysis",
+    "scale",
 )
 
 

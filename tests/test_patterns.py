@@ -59,7 +59,7 @@ def compiled() -> dict[str, re.Pattern[Any]]:
         "after_base",
         "attributes",
     ]
-    found["memhub.analysis.line_shapes"] = line_shapes._pattern(fields)
+    found["memhub.analysis.line_shapes"] = line_shapes._pattern("request.set", fields)
 
     return found
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from hashlib import sha256
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from memhub.analysis.manifest import Chain, LogState, Manifest, PackedFile
 from memhub.analysis.spools import Converter, Spool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from memhub.analysis.sound_lines import Block
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: A spool becomes a file at this many bytes, and the largest at this many of all.
 SPOOL_SIZE: Final = 64 << 20
 ALL_SPOOLS: Final = 512 << 20
+
+#: Bytes of a spool that are written at once: many short writes take twice the time.
+STORED_AT: Final = 256 << 10
 
 #: Files that are open at most.
 MAX_SPOOLS: Final = 128
@@ -105,34 +108,41 @@ class Packing:
             chain: which chain of the log they belong to.
             start: the index of the first that is taken.
         """
-        places = zip(block.machines, block.walls, strict=True)
-        spool: Spool | None = None
-        name, begins, ends = b"", 0, 0
-        lines, seqs, parsed = block.lines, block.seqs, block.records
-        for index, (machine, wall) in enumerate(islice(places, start, None), start):
-            if index in parsed and parsed[index]["event"] in _CHANGES_START:
-                if spool is not None:
-                    spool.last = seqs[index - 1]
-                self._note_start(parsed[index])
-                spool = None
+        begin = start
+        for index, record in block.records.items():
+            if index >= start and record["event"] in _CHANGES_START:
+                self._add_lines(block, chain, begin, index)
+                self._note_start(record)
+                begin = index
 
-            if spool is None or machine != name or not begins <= wall < ends:
-                if spool is not None:
-                    spool.last = seqs[index - 1]
-
-                name, begins = machine, wall - wall % _DAY_NS
-                ends = begins + _DAY_NS
-                spool = self._spool((self._name_of(machine), wall // _DAY_NS), seqs[index], chain)
-                add = spool.lines.append
-
-            add(lines[index])
-
-        if spool is not None:
-            spool.last = seqs[-1]
-            self._log.n += len(lines) - start
-            chain.seq, chain.hash = seqs[-1], block.digests[-1]
-
+        self._add_lines(block, chain, begin, len(block.lines))
         self._store()
+
+    def _add_lines(self, block: Block, chain: Chain, begin: int, end: int) -> None:
+        """Take some records between which nothing starts."""
+        if begin == end:
+            return
+
+        lines, seqs = block.lines[begin:end], block.seqs[begin:end]
+        walls, machines = block.walls[begin:end], block.machines[begin:end]
+        day = min(walls) // _DAY_NS
+        places: Sequence[Any] = machines
+        one = max(walls) // _DAY_NS == day
+        if not one:
+            places = [*zip(machines, (wall // _DAY_NS for wall in walls), strict=True)]
+
+        # the places in the order in which they come
+        last = dict(zip(places, seqs, strict=True))
+        parts = _part_lines(places, lines) if self._divided else {places[-1]: lines}
+        for place, seq in last.items():
+            machine, number = (place, day) if one else place
+            key = (self._name_of(machine), number)
+            spool = self._spool(key, seqs[places.index(place)], chain)
+            spool.last = max(spool.last, seq)
+            spool.add(parts.get(place, ()))
+
+        self._log.n += end - begin
+        chain.seq, chain.hash = seqs[-1], block.digests[end - 1]
 
     def end(self) -> None:
         """Close the log; what follows is another."""
@@ -154,9 +164,9 @@ class Packing:
             spool.close()
         self._engine.close()
 
-    def _name_of(self, quoted: bytes) -> str | None:
+    def _name_of(self, quoted: bytes | None) -> str | None:
         """A machine's name, given as JSON."""
-        if not quoted:
+        if quoted is None:
             return None
 
         name = self._names.get(quoted)
@@ -229,7 +239,8 @@ class Packing:
     def _store(self) -> None:
         """Write what waits, and convert what has become large."""
         for key, spool in [*self._spools.items()]:
-            spool.store()
+            if spool.waiting >= STORED_AT:
+                spool.store()
             if spool.size >= SPOOL_SIZE:
                 self._convert(key)
 
@@ -249,6 +260,15 @@ class Packing:
 
         into = self._folder / "made" / spool.target
         self._waiting.append(self._worker.submit(self._engine.convert, spool, into))
+
+
+def _part_lines(places: Sequence[Any], lines: Sequence[bytes]) -> dict[Any, list[bytes]]:
+    """The lines of each place."""
+    parts: dict[Any, list[bytes]] = {place: [] for place in places}
+    for place, line in zip(places, lines, strict=True):
+        parts[place].append(line)
+
+    return parts
 
 
 def _short(log: str) -> str:

@@ -1,8 +1,9 @@
 """The lines of a log with their records, checked on the way, in blocks.
 
 This does what `memhub.audit.sound` does in less than half the time, since most lines are not
-parsed: a line of a known shape is compared with the pattern of that. The log's own records, a
-file's first record, and every line that is not as it should be are left to ChainWalk.
+parsed: a line of a known shape is compared with the pattern of that, and the hashes of many lines
+at once with what they have to be. The log's own records, a file's first record, and every line
+that is not as it should be are left to ChainWalk.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from memhub.analysis.line_shapes import LineShapes
+from memhub.analysis.line_shapes import EVENT_BYTES, LineShapes, place_of_event
 from memhub.audit.chain import SEAL_SIZE
 from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE, parse_record
-from memhub.audit.schema import SCHEMA_VERSION
+from memhub.audit.line_batch import SoundLines as Passed
+from memhub.audit.line_batch import split_lines
+from memhub.audit.merkle import leaf_hash
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.sound import DamagedLog
 from memhub.audit.source import DamagedSource, Source, open_source
@@ -29,9 +32,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-#: How a sound line begins, given its `seq` and the hash before it, and ends, given its own.
-_START: Final = b'{"v":%d,"seq":%%d,"prev":"%%b","event":"' % SCHEMA_VERSION
-_END: Final = b',"hash":"%b"}'
+#: Where the hashed part of a line ends that has its newline.
+_BODY: Final = -SEAL_SIZE - 1
 
 #: What may be wrong with the end of a log while its records so far are sound.
 _ENDS: Final = ("torn", "unsealed")
@@ -41,9 +43,9 @@ class Block(NamedTuple):
     """Some lines of a log.
 
     Attributes:
-        lines: without their newlines.
+        lines: with their newlines.
         seqs: the `seq` of each.
-        machines: the machine of each record as JSON, or nothing.
+        machines: the machine of each record as JSON; None for none.
         walls: `wall_ns` of each record.
         digests: the hash of each.
         records: the records that were parsed, by their index: the first of a file, the log's own,
@@ -52,7 +54,7 @@ class Block(NamedTuple):
 
     lines: list[bytes]
     seqs: Sequence[int]
-    machines: list[bytes]
+    machines: list[bytes | None]
     walls: list[int]
     digests: list[str]
     records: dict[int, dict[str, Any]]
@@ -96,6 +98,7 @@ class SoundLines:
         self._shapes = LineShapes()
         self._number = 0
         self._rest = b""
+        self._ascii = False
 
     def blocks(self) -> Iterator[Block]:
         """The log in blocks; memory is bounded by the longest line that is allowed.
@@ -125,8 +128,9 @@ class SoundLines:
         self._number, self._rest = 0, b""
         try:
             for block in source.blocks():
-                lines = (self._rest + block).split(b"\n")
-                self._rest = lines.pop()
+                data = self._rest + block
+                self._ascii = data.isascii()
+                lines, self._rest = split_lines(data)
                 if lines:
                     yield read(lines)
 
@@ -143,58 +147,97 @@ class SoundLines:
             raise AuditError(source.name, str(error)) from error
 
     def _check(self, lines: list[bytes]) -> Block:
-        walk, match, seal = self._walk, self._shapes.match, SEAL_SIZE
         block = Block(lines, [], [], [], [], {})
-        machine, wall, add_digest = block.machines.append, block.walls.append, block.digests.append
-        head, seq, first = walk.head.encode(), walk.seq, 0
-        tree = None if walk.seals is None else walk.seals.tree
-        for index, line in enumerate(lines):
-            digest = sha256(line[:-seal]).hexdigest()
-            mark = digest.encode()
-            start = _START % (seq + 1, head)
-            found = None
+        first, index = self._walk.seq + 1, 0
+        while index < len(lines):
             # a file's first line says more than its record
-            if line.startswith(start) and line.endswith(_END % mark) and (index or self._number):
-                found = match(line, len(start), len(line) - seal)
+            taken = self._pass_known(lines[index:], block) if self._number else 0
+            if not taken:
+                self._check_one(lines[index], index, block)
+                taken = 1
+                if not index:
+                    first = self._walk.seq
 
-            if found is not None:
-                moment, name = found.groups(b"")
-                wall(int(moment))
-                machine(name)
-                seq += 1
-                if tree is not None:
-                    tree.append(line)
-            else:
-                walk.head, walk.seq, walk.lines = head.decode(), seq, self._number + index
-                self._have_looked_at(line + b"\n")
-                self._parse_line(line, index, block)
-                seq = walk.seq
-                tree = None if walk.seals is None else walk.seals.tree
+            index += taken
 
-            if not index:
-                first = seq
+        return block._replace(seqs=range(first, self._walk.seq + 1))
 
-            head = mark
-            add_digest(digest)
+    def _check_one(self, line: bytes, index: int, block: Block) -> None:
+        """Have ChainWalk check a line, and parse it."""
+        self._have_looked_at(line)
+        self._parse_line(line, index, block)
+        block.digests.append(self._walk.head)
 
-        last = block.records.get(len(lines) - 1)
-        walk.closed = walk.closed and last is not None and last["event"].startswith("log.")
+    def _pass_known(self, lines: list[bytes], block: Block) -> int:
+        """Go past lines that have known shapes and follow each other.
+
+        Returns:
+            how many; 0 if ChainWalk has to look at the first.
+        """
+        walk, rows = self._walk, self._match_lines(lines)
+        if not rows:
+            return 0
+
+        if len(rows) < len(lines):
+            lines = lines[: len(rows)]
+
+        seqs, prevs, walls, machines, marks = zip(*rows, strict=True)
+        hashes = [sha256(line[:_BODY]).hexdigest() for line in lines]
+        after = range(walk.seq + 1, walk.seq + 1 + len(lines))
+        if (
+            [*map(int, seqs)] != [*after]
+            or [*marks] != "\n".join(hashes).encode().split(b"\n")
+            or prevs != (walk.head.encode(), *marks[:-1])
+            or not (self._ascii or _are_text(lines))
+        ):
+            return 0
+
+        leaves = b"" if walk.seals is None else b"".join(leaf_hash(line[:-1]) for line in lines)
+        size = sum(map(len, lines))
+        if not walk.pass_sound(
+            Passed(walk.seq, walk.head, len(lines), size, hashes[-1], leaves, None)
+        ):
+            return 0
+
         self._number += len(lines)
-        walk.head, walk.seq, walk.lines = head.decode(), seq, self._number
+        block.digests.extend(hashes)
+        block.walls.extend(map(int, walls))
+        block.machines.extend(machines)
 
-        return block._replace(seqs=range(first, seq + 1))
+        return len(lines)
+
+    def _match_lines(self, lines: list[bytes]) -> list[tuple[bytes | None, ...]]:
+        """The groups of lines that have known shapes, up to the first that has none."""
+        known, find = self._shapes.known, self._shapes.find_shape
+        begin = place_of_event(self._walk.seq + 1)
+        end = begin + EVENT_BYTES
+        rows: list[tuple[bytes | None, ...]] = []
+        add = rows.append
+        for line in lines:
+            key = (line[begin:end], line.count(b":"))
+            matches = known.get(key)
+            found = None if matches is None else matches(line)
+            if found is None:
+                found = find(line, key)
+                if found is None:
+                    break
+
+            add(found.groups())
+
+        return rows
 
     def _parse_line(self, line: bytes, index: int, block: Block) -> None:
         """Parse a line that has no known shape, and learn that."""
+        self._number += 1
         try:
-            record = parse_record(line, typed=True)
+            record = parse_record(line[:-1], typed=True)
         except ValueError as error:
-            raise _NoRecord(self._number + index + 1, error) from error
+            raise _NoRecord(self._number, error) from error
 
-        self._shapes.learn(record)
+        self._shapes.learn_shape(record)
         block.records[index] = record
         name = record.get("machine")
-        block.machines.append(b"" if name is None else orjson.dumps(name))
+        block.machines.append(None if name is None else orjson.dumps(name))
         block.walls.append(record["wall_ns"])
 
     def _have_looked_at(self, text: bytes) -> None:
@@ -213,7 +256,6 @@ class SoundLines:
         for index, line in enumerate(lines):
             self._parse_line(line, index, block)
 
-        self._number += len(lines)
         records = block.records.values()
         block.digests.extend(it["hash"] for it in records)
 
@@ -233,3 +275,13 @@ class SoundLines:
             self.torn = f"{walk.broken}; it is left out"
         else:
             self.torn = str(walk.broken)
+
+
+def _are_text(lines: list[bytes]) -> bool:
+    """Whether lines are UTF-8."""
+    try:
+        b"".join(lines).decode()
+    except UnicodeDecodeError:
+        return False
+
+    return True

@@ -18,6 +18,7 @@ from memhub.audit.fields import FIELDS
 from memhub.audit.line import MAX_LINE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from io import BufferedWriter
     from pathlib import Path
 
@@ -41,7 +42,8 @@ class Spool:
         last: `seq` of the last line.
         starts: which start of each machine that the lines name.
         begun: `seq` of each record here that such a start begins with.
-        lines: what is not yet in the file.
+        parts: what is not yet in the file.
+        waiting: bytes of that.
         size: bytes so far.
         rows: lines so far.
     """
@@ -57,25 +59,32 @@ class Spool:
     last: int = 0
     starts: dict[str, int] = field(default_factory=dict)
     begun: list[int] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=list)
+    waiting: int = 0
     size: int = 0
     rows: int = 0
     file: BufferedWriter | None = None
 
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Take lines, with their newlines."""
+        part = b"".join(lines)
+        self.parts.append(part)
+        self.waiting += len(part)
+        self.size += len(part)
+        self.rows += len(lines)
+
     def store(self) -> None:
-        """Write the lines that wait into the file."""
-        if not self.lines:
+        """Write what waits into the file."""
+        if not self.waiting:
             return
 
         if self.file is None:
             self.file = self.path.open("wb", buffering=0)  # type: ignore[assignment]
             assert self.file is not None
 
-        self.lines.append(b"")
-        text = b"\n".join(self.lines)
-        self.rows += len(self.lines) - 1
-        self.size += len(text)
-        self.lines.clear()
+        text = b"".join(self.parts)
+        self.parts.clear()
+        self.waiting = 0
         self.file.write(text)
 
     def close(self) -> None:

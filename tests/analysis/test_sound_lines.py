@@ -1,0 +1,114 @@
+"""Lines that are compared with shapes are held to the same as lines that are parsed."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.analysis_log import make_log
+from memhub.analysis.line_shapes import EVENT_BYTES, LineShapes, place_of_event
+from memhub.analysis.sound_lines import SoundLines
+from memhub.audit import AuditError, read_records
+from memhub.audit.chain import SEAL_SIZE
+from memhub.audit.line import parse_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORDS = 120
+#: A line in the middle of a run of known shapes, from 0.
+PLACE = 100
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jsonl"
+    make_log(path, RECORDS)
+
+    return path
+
+
+def chained(lines: list[bytes]) -> bytes:
+    """The lines with the hashes that they have to have."""
+    head, done = b"0" * 64, []
+    for line in lines:
+        begin = line.index(b'"prev":"') + 8
+        text = line[:begin] + head + line[begin + 64 : -SEAL_SIZE]
+        head = sha256(text).hexdigest().encode()
+        done.append(b'%b,"hash":"%b"}\n' % (text, head))
+
+    return b"".join(done)
+
+
+def test_most_lines_are_not_parsed_and_all_are_told_as_they_are(log: Path) -> None:
+    due = list(read_records(log))
+    (block,) = SoundLines(log).blocks()
+
+    assert len(block.records) < RECORDS // 3
+    assert [*block.seqs] == [it["seq"] for it in due]
+    assert block.digests == [it["hash"] for it in due]
+    assert block.walls == [it["wall_ns"] for it in due]
+    assert block.machines == [
+        b'"%b"' % it["machine"].encode() if "machine" in it else None for it in due
+    ]
+
+
+def test_no_byte_of_a_line_can_be_another(log: Path) -> None:
+    lines = log.read_bytes().splitlines()
+    (whole,) = SoundLines(log).blocks()
+    assert PLACE not in whole.records
+    for place in range(len(lines[PLACE])):
+        changed = bytearray(lines[PLACE])
+        changed[place] ^= 1
+        log.write_bytes(b"\n".join((*lines[:PLACE], changed, *lines[PLACE + 1 :], b"")))
+        with pytest.raises(AuditError, match=f"after {PLACE} records|line {PLACE + 1}"):
+            list(SoundLines(log).blocks())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"process":"', b'"process":"\xff'),
+        (b'"pid":', b'"pid":"1",'),
+        (b'"pid":', b'"pid":0'),
+        (b'"pid":', b'"pid":-0'),
+        (b'"pid":', b'"pid":1.'),
+        (b'"pid":', b'"pid":1,"pid":'),
+        (b'"arch":"', b'"arch":"\n'),
+        (b'"arch":"', b'"arch":"\\u00zz'),
+        (b'"arch":"', b'"arch":null,"x":"'),
+    ],
+)
+def test_what_is_no_record_is_refused_although_its_hash_is_right(
+    log: Path, old: bytes, new: bytes
+) -> None:
+    lines = log.read_bytes().splitlines()
+    lines[PLACE] = lines[PLACE].replace(old, new, 1)
+    log.write_bytes(chained(lines))
+
+    with pytest.raises(AuditError):
+        list(SoundLines(log).blocks())
+
+
+def test_a_file_without_changes_is_chained_as_the_writer_does(log: Path) -> None:
+    text = log.read_bytes()
+
+    assert chained(text.splitlines()) == text
+
+
+def test_shapes_of_an_event_with_as_many_colons_are_told_apart(log: Path) -> None:
+    """A member less, and a colon more in a string, make the same key."""
+    lines = log.read_bytes().splitlines(keepends=True)
+    line = next(it for it in lines if b'"event":"request.set"' in it and b'"reason":null' in it)
+    other = line.replace(b',"arch":"amd64"', b"").replace(b'"reason":null', b'"reason":"a:b"')
+    shapes, begin = LineShapes(), place_of_event(int(line.split(b",")[1][6:]))
+    key = (line[begin : begin + EVENT_BYTES], line.count(b":"))
+    assert other.count(b":") == line.count(b":")
+    for it in (line, other):
+        shapes.learn_shape(parse_record(it[:-1], typed=True))
+
+    for it in (line, other, line):
+        assert shapes.find_shape(it, key) is not None
+        assert shapes.known[key](it) is not None
