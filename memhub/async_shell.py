@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
+from memhub.core.instant import NEVER
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -75,6 +77,25 @@ async def await_answer(engine: Engine, pending: Pending[R], turn: Checkpoint = g
     await turn()
 
     return pending.result()
+
+
+async def meet_deadlines(engine: Engine) -> None:
+    """End leases, waits and commits when they are due, until cancelled."""
+    deadlines, clock = engine.deadlines, engine.clock
+    before = deadlines.on_change
+    try:
+        while True:
+            with anyio.CancelScope() as nap:
+                deadlines.on_change = nap.cancel
+                due = deadlines.wake_at
+                if due == NEVER:
+                    await anyio.sleep_forever()
+                else:
+                    await clock.sleep_until(due)
+
+            engine.tick()
+    finally:
+        deadlines.on_change = before  # what ends later does so outside this event loop
 
 
 def close_cause(kind: type[BaseException] | None) -> str:

@@ -12,10 +12,9 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from memhub.arguments import take_names, take_span, take_text
-from memhub.async_shell import find_checkpoint, go_on
+from memhub.async_shell import find_checkpoint, go_on, meet_deadlines
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
-from memhub.core.instant import NEVER
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
 from memhub.faults import FaultRules
@@ -133,7 +132,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         self._checkpoint = find_checkpoint()
         failure: BaseException | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._meet_deadlines)
+            tasks.start_soon(meet_deadlines, self.engine)
             if self.log_keeper is not None:
                 tasks.start_soon(self.log_keeper.run)
             try:
@@ -181,23 +180,6 @@ class Hub(anyio.AsyncContextManagerMixin):
 
             for machine in self.machines.values():
                 machine.close()
-
-    async def _meet_deadlines(self) -> None:
-        deadlines, clock = self.engine.deadlines, self.engine.clock
-        before = deadlines.on_change
-        try:
-            while True:
-                with anyio.CancelScope() as nap:
-                    deadlines.on_change = nap.cancel
-                    due = deadlines.wake_at
-                    if due == NEVER:
-                        await anyio.sleep_forever()
-                    else:
-                        await clock.sleep_until(due)
-
-                self.engine.tick()
-        finally:
-            deadlines.on_change = before  # what ends later does so outside this event loop
 
     # Opening
 

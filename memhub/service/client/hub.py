@@ -138,17 +138,15 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
                 finally:
                     tasks.cancel_scope.cancel()
         finally:
-            self._leave_block()
+            if self._caller is not None:
+                self._caller.lose("this client closed it")
+
             if link is not None:
                 with anyio.CancelScope(shield=True):
                     await link.aclose()
 
         if failure is not None:
             raise failure
-
-    def _leave_block(self) -> None:
-        if self._caller is not None:
-            self._caller.lose("this client closed it")
 
     def _end_subscriptions(self) -> None:
         for subscription in self._subscriptions.values():
