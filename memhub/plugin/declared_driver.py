@@ -17,7 +17,7 @@ from memhub.core import range_refusals as refusals
 from memhub.core.driver import Change, Cpu, RangeState
 from memhub.core.effective.typemap import TypeMap
 from memhub.errors import DeviceError
-from memhub.plugin.declared import (
+from memhub.plugin.declaration import (
     BIT_OF_WORD,
     ERRNO_OF_CHECK,
     REQUEST_CHECKS,

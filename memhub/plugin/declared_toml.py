@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from memhub.abi import DATA_MODELS, data_model
 from memhub.core.kernel import KernelLayout, Releases
 from memhub.plugin import freebsd
-from memhub.plugin.declared import CpuRule, DeclaredArch, FirmwareSlot, SignatureRule
+from memhub.plugin.declaration import CpuRule, DeclaredArch, FirmwareSlot, SignatureRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

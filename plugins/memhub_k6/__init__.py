@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from memhub.plugin import ILP32, Arch, freebsd, hookimpl
-from memhub.plugin.declared import CpuRule, DeclaredArch, FirmwareSlot, SignatureRule
+from memhub.plugin.declared import CpuRule, DeclaredArch, FirmwareSlot, SignatureRule, make_arch
 
 #: Write-combining and uncacheable control: two 32-bit halves of base, mask, WC and UC bits.
 MSR_UWCCR: Final = 0xC0000085
@@ -55,7 +55,7 @@ DECLARED = DeclaredArch(
     ),
     firmware=(_LOW_HALF, replace(_LOW_HALF, shift=32)),
 )
-K6 = DECLARED.make_arch()
+K6 = make_arch(DECLARED)
 
 
 @hookimpl

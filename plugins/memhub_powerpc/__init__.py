@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from memhub.plugin import ILP32, LP64, Arch, freebsd, hookimpl
-from memhub.plugin.declared import DeclaredArch
+from memhub.plugin.declared import DeclaredArch, make_arch
 
 DECLARED = DeclaredArch(
     name="powerpc",
@@ -40,8 +40,8 @@ DECLARED64 = replace(
     model=LP64,
     releases=freebsd.POWERPC64,
 )
-POWERPC = DECLARED.make_arch()
-POWERPC64 = DECLARED64.make_arch()
+POWERPC = make_arch(DECLARED)
+POWERPC64 = make_arch(DECLARED64)
 
 
 @hookimpl

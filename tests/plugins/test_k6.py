@@ -8,6 +8,7 @@ import memhub_k6
 from memhub import abi, errors
 from memhub.abi import RangeDesc, owner_bytes
 from memhub.core.driver import Cpu, RangeDriver, RangeState
+from memhub.plugin.declared import make_driver
 
 UC, WC = abi.MDF_UNCACHEABLE, abi.MDF_WRITECOMBINE
 K128 = 0x20000
@@ -16,7 +17,7 @@ K6_3 = Cpu(vendor="AMD", signature=0x58C, phys_bits=32, mtrr=False)
 
 
 def driver(cpu: Cpu = K6_3) -> RangeDriver:
-    return memhub_k6.DECLARED.make_driver(cpu, {})
+    return make_driver(memhub_k6.DECLARED, cpu, {})
 
 
 def held(*descs: RangeDesc) -> RangeState:
