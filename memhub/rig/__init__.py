@@ -3,10 +3,13 @@
 virtual_clock   time that passes when everybody waits
 simulation      one seed, one run                       explore   a test under many orders
 traces          files of recorded answers, as values    replay    a machine run against them
+arch_check      what every architecture keeps to, and `check_arch`
 """
 
 from __future__ import annotations
 
+from memhub.rig.arch_check import ArchReport as ArchReport
+from memhub.rig.arch_check import check_arch as check_arch
 from memhub.rig.explore import Finding as Finding
 from memhub.rig.explore import OrderFailed as OrderFailed
 from memhub.rig.explore import explore as explore

@@ -1,0 +1,34 @@
+"""The conformance kit finds each planted fault, names it, and shows it in few requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from arch_check.planted import SHARED, WRONG, Sound, make_arch
+from memhub.rig import check_arch
+from memhub.rig.arch_check import RULES, NotSound
+
+
+@pytest.mark.parametrize("kind", WRONG, ids=lambda it: it.__name__)
+def test_each_planted_fault_is_found_and_named(kind: type[Sound]) -> None:
+    SHARED.clear()
+    rule, words = WRONG[kind]
+    report = check_arch(make_arch(kind), sequences=12, limit=0.3)
+
+    found = {it.rule: it for it in report.findings}
+    assert rule in found, str(report)
+    assert any(words in it.message for it in report.findings if it.rule == rule), str(report)
+    assert found[rule].why == RULES[rule]
+    assert kind.__name__ in found[rule].where or "architecture planted" in found[rule].where
+
+
+def test_the_sound_driver_that_they_are_made_of_is_sound() -> None:
+    check_arch(make_arch(Sound)).require_sound()
+
+
+def test_every_planted_fault_is_raised_as_a_report() -> None:
+    kind = next(iter(WRONG))
+    with pytest.raises(NotSound, match="planted: .* found") as raised:
+        check_arch(make_arch(kind), sequences=4).require_sound()
+
+    assert "why: only a DeviceError refuses a request" in str(raised.value)
