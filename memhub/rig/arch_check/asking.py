@@ -50,7 +50,7 @@ class Request(NamedTuple):
 
 
 class StoppedHere(Exception):
-    """Raised where a method hung before and is not asked again."""
+    """Raised where a method hung before and is not asked again, or the time is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,9 @@ def ask_driver(ground: Ground, driver: AskedDriver, state: RangeState, it: Reque
     """What a driver answers to a request.
 
     Raises:
-        StoppedHere: the method hung before.
+        StoppedHere: the method hung before, or the time is over.
     """
-    if it.op in ground.hung:
+    if it.op in ground.hung or ground.is_over:
         raise StoppedHere
 
     ground.requests += 1
@@ -147,7 +147,7 @@ def ask_types(ground: Ground, driver: AskedDriver, state: RangeState) -> TypeMap
     """The types of a state, or what is wrong with the answer.
 
     Raises:
-        StoppedHere: the method hung before.
+        StoppedHere: the method hung before, or the time is over.
     """
     if "types" in ground.hung:
         raise StoppedHere

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
@@ -43,6 +44,7 @@ def check_arch(
     seed: int = 0,
     sequences: int = 40,
     limit: float = 1.0,
+    seconds: float = 60.0,
 ) -> ArchReport:
     """Check an architecture against the rules of `RULES`.
 
@@ -59,12 +61,13 @@ def check_arch(
         seed: chooses the random sequences; one seed gives one report.
         sequences: how many random sequences are asked.
         limit: seconds after which a call of the driver is stopped.
+        seconds: how long to ask at most.
 
     Returns:
         the report: each rule that does not hold, with the shortest sequence of requests that was
         found to show it.
     """
-    check = _Check(arch, seed, sequences)
+    check = _Check(arch, seed, sequences, time.monotonic() + seconds)
     watched: AbstractContextManager[Any] = nullcontext()
     if threading.current_thread() is threading.main_thread():
         watchdog = DriverWatchdog(None, limit, lambda _: None)
@@ -73,7 +76,7 @@ def check_arch(
     with watched:
         check.run(cpu, dict(options or {}), msrs, requests)
 
-    return ArchReport(arch.name, tuple(check.findings), check.requests)
+    return ArchReport(arch.name, tuple(check.findings), check.requests, check.is_complete)
 
 
 @dataclass(slots=True)
@@ -81,9 +84,11 @@ class _Check:
     arch: Arch
     seed: int
     sequences: int
+    until: float
     mark: CallMark = field(default_factory=CallMark)
     findings: list[Finding] = field(default_factory=list)
     requests: int = 0
+    is_complete: bool = True
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def run(
@@ -111,7 +116,7 @@ class _Check:
         except DeviceError as error:
             self._tell(ground, [Fault("raises", "", f"{type(error).__name__}: {error}")])
         finally:
-            self.requests = ground.requests
+            self.requests, self.is_complete = ground.requests, not ground.is_over
 
     # Where to check
 
@@ -122,7 +127,7 @@ class _Check:
         faults: list[tuple[Ground, Fault]] = []
         for chosen in (cpu,) if cpu is not None else CPUS:
             for registers in (msrs,) if msrs is not None else FIRMWARES:
-                ground = Ground(self.arch, chosen, options, registers, self.mark)
+                ground = Ground(self.arch, chosen, options, registers, self.mark, until=self.until)
                 fault = self._start(ground)
                 if fault is None and ground.start is not None and ground.start.slots:
                     ground.clean = msrs is None

@@ -134,11 +134,13 @@ class ArchReport:
         arch: the architecture's name.
         findings: the rules that do not hold, each once for each method.
         requests: how many requests the driver was asked.
+        is_complete: whether all was asked that there is; not, if the time was over before.
     """
 
     arch: str
     findings: tuple[Finding, ...]
     requests: int
+    is_complete: bool = True
 
     @property
     def rules(self) -> frozenset[str]:
@@ -154,10 +156,14 @@ class ArchReport:
         if self.findings:
             raise NotSound(str(self))
 
+    @property
+    def _asked(self) -> str:
+        return f"{self.requests} requests" + ("" if self.is_complete else "; the time was over")
+
     def __str__(self) -> str:
         if not self.findings:
-            return f"{self.arch}: sound, by {self.requests} requests"
+            return f"{self.arch}: sound, by {self._asked}"
 
-        head = f"{self.arch}: {len(self.findings)} found, by {self.requests} requests"
+        head = f"{self.arch}: {len(self.findings)} found, by {self._asked}"
 
         return "\n".join([head, *[textwrap.indent(str(it), "  ") for it in self.findings]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +37,8 @@ _CLEAN: Final[Mapping[int, int]] = {
 }
 FIRMWARES: Final[tuple[Mapping[int, int], ...]] = (_CLEAN, {})
 MACHINE_NAME: Final = "check"
+#: Seconds for which a slow driver is asked on.
+_SLOW_LASTS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class Ground:
         clean: the registers are those that types are compared with.
         requests: how many requests were asked.
         hung: methods that hung once; they are not asked again.
+        until: when to ask no more, on the clock `time.monotonic`.
     """
 
     arch: Arch
@@ -62,6 +67,7 @@ class Ground:
     clean: bool = True
     requests: int = 0
     hung: set[str] = field(default_factory=set)
+    until: float = math.inf
 
     def new_driver(self) -> AskedDriver:
         """A driver that was asked nothing yet.
@@ -82,6 +88,15 @@ class Ground:
     def attach(self, driver: AskedDriver) -> RangeState | None:
         """The first state of a driver; the registers are given as a copy."""
         return driver.attach(dict(self.msrs))
+
+    def hurry(self) -> None:
+        """Ask no more after a few seconds: the driver is slow."""
+        self.until = min(self.until, time.monotonic() + _SLOW_LASTS)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() > self.until
 
     @property
     def end(self) -> int:

@@ -72,7 +72,7 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
         if state is None or not state.slots:
             return done
 
-        runner = _Runner(ground, driver, ground.new_driver(), state, deep)
+        runner = _Runner(ground, driver, state, deep)
         done.states.append(state)
         for number, request in enumerate(requests):
             answer = None
@@ -102,14 +102,12 @@ class _Runner:
         self,
         ground: Ground,
         driver: AskedDriver,
-        fresh: AskedDriver,
         state: RangeState,
         deep: bool,
     ) -> None:
         self.ground = ground
         self.state = state
         self._driver = driver
-        self._fresh = fresh
         self._deep = deep
         self._kept: list[KeptAnswer] = []
         self._copied = 0
@@ -141,6 +139,7 @@ class _Runner:
                 ground, before, lambda: ask_driver(ground, driver, before, request)
             )
             if seconds:
+                ground.hurry()
                 yield step.say("slow", f"took {seconds * 1000:.0f} ms, three times")
 
         yield from check_inputs(step, inputs)
@@ -148,7 +147,7 @@ class _Runner:
             yield step.say("changes-its-input", "changed the request's descriptor")
 
         if self._deep:
-            yield from check_again(step, answer, self._fresh)
+            yield from check_again(step, answer, self._new_driver())
             yield from check_variants(step, answer)
             if self._copied < _COPIES:
                 self._copied += 1
@@ -159,6 +158,12 @@ class _Runner:
 
         if answer.plan is not None:
             yield from self._take_effect(step, answer)
+
+    def _new_driver(self) -> AskedDriver:
+        driver = self.ground.new_driver()
+        self.ground.attach(driver)
+
+        return driver
 
     def _take_effect(self, step: Step, answer: Answer) -> Iterator[Fault]:
         plan = answer.plan
@@ -186,7 +191,7 @@ class _Runner:
         self._changed = True
 
     def _check_types_again(self, step: Step, state: RangeState, types: TypeMap) -> Iterable[Fault]:
-        other = ask_types(self.ground, self._fresh, copy_state(state))
+        other = ask_types(self.ground, self._new_driver(), copy_state(state))
         if isinstance(other, Fault):
             return [other]
 
