@@ -9,13 +9,13 @@ import pickle
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from memhub.abi import MDF_SETTABLE
-from memhub.core.asked_driver import AskedDriver
 from memhub.core.driver import Arch, Cpu, RangeDriver
 from memhub.core.kernel import OptionError
 from memhub.core.spec import MachineSpec
 from memhub.errors import DeviceError, DriverFailed
+from memhub.rig.arch_check.asking import time_call
 from memhub.rig.arch_check.finding import Fault
-from memhub.rig.arch_check.ground import CPUS, MACHINE_NAME, Ground, fault_of
+from memhub.rig.arch_check.ground import CPUS, MACHINE_NAME, Ground, fault_of, make_watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +41,8 @@ _ODD_VALUES: Final[tuple[object, ...]] = (
 )
 _METHODS: Final = ("attach", "update", "remove", "restore", "types", "extent")
 _WILD_MACHINES: Final = 24
+#: Seconds that `attach` may take; a table may have 65536 slots.
+_START_MOST: Final = 0.5
 
 
 def check_arch_values(arch: Arch) -> Iterator[Fault]:
@@ -92,9 +94,7 @@ def check_options(ground: Ground) -> Iterator[Fault]:
         for value in _ODD_VALUES:
             spec = _make_spec(ground, {key: value})
             try:
-                driver = AskedDriver.make(spec, ground.arch)
-                assert driver is not None
-                driver.mark = ground.mark
+                driver = make_watched(spec, ground.arch, ground.mark)
                 driver.attach(dict(ground.msrs))
             except OptionError:
                 continue
@@ -163,8 +163,12 @@ def check_start(ground: Ground) -> list[Fault]:
     given = dict(ground.msrs)
     try:
         driver = ground.new_driver()
-        first = driver.attach(given)
+        first, slow = time_call(_START_MOST, lambda: driver.attach(given))
+        if slow:
+            return [Fault("slow", "attach", f"took {slow * 1000:.0f} ms, three times")]
+
         again = ground.new_driver().attach(dict(ground.msrs))
+        driver.no_slots()
         if first is not None:
             driver.types(first)
     except OptionError:

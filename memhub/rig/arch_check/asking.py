@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from memhub.abi import (
     MDF_ACTIVE,
@@ -28,10 +28,15 @@ if TYPE_CHECKING:
     from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.core.effective.typemap import TypeMap
 
+T = TypeVar("T")
+
 FIXED: Final = MDF_FIXBASE | MDF_FIXLEN | MDF_FIXACTIVE
 #: Seconds that a call may take, and that each slot adds to them.
 _CALL_MOST: Final = 0.01
 _SLOT_ADDS: Final = 20e-6
+#: The same for `types`.
+_TYPES_MOST: Final = 0.05
+_TYPES_SLOT_ADDS: Final = 100e-6
 
 
 class Request(NamedTuple):
@@ -124,10 +129,15 @@ def ask_driver(ground: Ground, driver: AskedDriver, state: RangeState, it: Reque
     return Answer(plan, slow=_took_too_long(began, state))
 
 
+def call_limit(state: RangeState) -> float:
+    """Seconds that a call may take that is not of `types`."""
+    return _CALL_MOST + _SLOT_ADDS * len(state.slots)
+
+
 def _took_too_long(began: float, state: RangeState) -> float:
     took = time.perf_counter() - began
 
-    return took if took > _CALL_MOST + _SLOT_ADDS * len(state.slots) else 0.0
+    return took if took > call_limit(state) else 0.0
 
 
 def confirm_slow(ground: Ground, state: RangeState, ask: Callable[[], Answer]) -> float:
@@ -143,6 +153,22 @@ def confirm_slow(ground: Ground, state: RangeState, ask: Callable[[], Answer]) -
     return least
 
 
+def time_call(most: float, call: Callable[[], T]) -> tuple[T, float]:
+    """A call's answer, and its seconds if they are more than `most`, also the least of three."""
+    began = time.perf_counter()
+    answer = call()
+    least = time.perf_counter() - began
+    for _ in range(2):
+        if least <= most:
+            return answer, 0.0
+
+        began = time.perf_counter()
+        call()
+        least = min(least, time.perf_counter() - began)
+
+    return answer, least if least > most else 0.0
+
+
 def ask_types(ground: Ground, driver: AskedDriver, state: RangeState) -> TypeMap | Fault:
     """The types of a state, or what is wrong with the answer.
 
@@ -152,8 +178,14 @@ def ask_types(ground: Ground, driver: AskedDriver, state: RangeState) -> TypeMap
     if "types" in ground.hung:
         raise StoppedHere
 
+    most = _TYPES_MOST + _TYPES_SLOT_ADDS * len(state.slots)
     try:
-        return driver.types(state)
+        answer, slow = time_call(most, lambda: driver.types(state))
+        if slow:
+            ground.hurry()
+            return Fault("slow", "types", f"took {slow * 1000:.0f} ms, three times")
+
+        return answer
     except DriverFailed as error:
         fault = fault_of(error)
         if fault.rule == "hangs":

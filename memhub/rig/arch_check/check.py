@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from memhub.core.asked_driver import CallMark
 from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check import arch_rules
-from memhub.rig.arch_check.asking import Request, StoppedHere
+from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
 from memhub.rig.arch_check.finding import RULES, ArchReport, Fault, Finding
 from memhub.rig.arch_check.ground import CPUS, FIRMWARES, Ground, fault_of
 from memhub.rig.arch_check.machine_rules import check_machine
@@ -136,10 +136,11 @@ class _Check:
                 if fault is not None:
                     faults.append((ground, fault))
                     if fault.rule == "hangs":
-                        break
+                        self._tell(ground, [fault])
+                        return None
 
         if faults:
-            self._tell(*_as_told(faults[0]))
+            self._tell(faults[0][0], [faults[0][1]])
         else:
             words = "no CPU and no registers that the kit knows give it any slot"
             self._tell(ground, [Fault("no-slots", "attach", words)])
@@ -194,6 +195,8 @@ class _Check:
         self._tell(ground, arch_rules.check_options(ground))
         for other, fault in arch_rules.check_starts(ground, random):
             self._tell(other, [fault])
+            if fault.rule == "hangs":
+                break
 
     def _take(self, ground: Ground, requests: Sequence[Request]) -> Outcome:
         done = run_steps(ground, requests)
@@ -202,7 +205,7 @@ class _Check:
                 continue
 
             shown = list(requests[: number + 1])
-            if fault.rule not in ("hangs", "slow"):
+            if fault.rule != "slow":
                 shown = shrink_requests(shown, self._shower(ground, fault))
 
             told = self._find_fault(ground, shown, fault) or fault
@@ -218,10 +221,13 @@ class _Check:
 
     @staticmethod
     def _find_fault(ground: Ground, requests: Sequence[Request], fault: Fault) -> Fault | None:
-        if fault.rule in ("hangs", "slow"):
+        if fault.rule == "slow":
             return None
 
-        for _, it in run_steps(ground, requests).faults:
+        if fault.rule == "hangs":
+            ground = replace(ground, hung=set())
+
+        for _, it in run_steps(ground, requests, deep=fault.rule != "hangs").faults:
             if (it.rule, it.method) == (fault.rule, fault.method):
                 return it
 
@@ -242,12 +248,15 @@ class _Check:
                     self._tell(ground, [Fault("remembers", request.op, words)], requests)
                     return
 
-    def _tell_nothing_granted(self, ground: Ground, answers: list[Any]) -> None:
-        faults = {(it.fault.rule, it.fault.method): it.fault for it in answers if it.fault}
-        if faults:
-            self._tell(ground, faults.values())
+    def _tell_nothing_granted(self, ground: Ground, asked: list[tuple[Request, Answer]]) -> None:
+        failed = [(request, it.fault) for request, it in asked if it.fault is not None]
+        for request, fault in failed:
+            self._tell(ground, [fault], [request])
+
+        if failed:
             return
 
+        answers = [it for _, it in asked]
         reasons = sorted({str(it.refusal) for it in answers if it.refusal is not None})
         words = f"each of {len(answers)} ranges is refused, for example: {'; '.join(reasons[:3])}"
         self._tell(ground, [Fault("nothing-granted", "update", words[:1000])])
@@ -284,10 +293,6 @@ class _Check:
             return ground.new_driver().named(method)
         except (DeviceError, OptionError):
             return f"{method} of architecture {ground.arch.name}"
-
-
-def _as_told(found: tuple[Ground, Fault]) -> tuple[Ground, list[Fault]]:
-    return found[0], [found[1]]
 
 
 def _steps_in_words(ground: Ground, requests: Sequence[Request], fault: Fault) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.asked_driver import AskedDriver, CallMark
-from memhub.core.driver import Cpu
+from memhub.core.driver import Cpu, RangeDriver
 from memhub.core.spec import MachineSpec
 from memhub.rig.arch_check.finding import Fault
 from memhub.x86.registers import FIXED_MSRS, MSR_MTRR_DEF_TYPE, MSR_MTRRCAP
@@ -79,9 +79,7 @@ class Ground:
         spec = MachineSpec(
             name=MACHINE_NAME, arch=self.arch.name, cpu=self.cpu, options=dict(self.options)
         )
-        driver = AskedDriver.make(spec, self.arch)
-        assert driver is not None
-        driver.mark = self.mark
+        driver = make_watched(spec, self.arch, self.mark)
 
         return driver
 
@@ -115,6 +113,31 @@ class Ground:
             known = "registers " + ", ".join(f"{k:#x}={v:#x}" for k, v in self.msrs.items())
 
         return f"{words}, {known[:400]}"
+
+
+class Making(RangeDriver):
+    """Stands for a driver that is being made, where a watchdog looks."""
+
+    attach = update = remove = restore = types = None  # type: ignore[assignment]
+
+
+def make_watched(spec: MachineSpec, arch: Arch, mark: CallMark) -> AskedDriver:
+    """Make a driver, where a watchdog can stop it.
+
+    Raises:
+        DriverFailed: it cannot be made.
+        OptionError: an option is wrong.
+    """
+    mark.call = (AskedDriver(Making(), arch, spec.name), "driver")
+    try:
+        driver = AskedDriver.make(spec, arch)
+    finally:
+        mark.call = None
+
+    assert driver is not None
+    driver.mark = mark
+
+    return driver
 
 
 def fault_of(error: DriverFailed) -> Fault:

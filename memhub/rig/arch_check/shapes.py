@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.abi import (
     FLAG_WORDS,
+    MDF_ACTIVE,
     MDF_SETTABLE,
     PAGE_SIZE,
     U64_MAX,
@@ -42,6 +43,8 @@ class Shapes:
         overlaps: pairs of different ranges that overlap.
         apart: pairs that touch or lie apart.
         free_slots: how many slots a range can take at the start.
+        fixed: ranges in and over fixed slots.
+        firmware: ranges that slots hold at the start and that can be removed.
     """
 
     unit: int
@@ -51,6 +54,8 @@ class Shapes:
     overlaps: tuple[tuple[Span, Span], ...]
     apart: tuple[tuple[Span, Span], ...]
     free_slots: int
+    fixed: tuple[Span, ...] = ()
+    firmware: tuple[Span, ...] = ()
 
     @staticmethod
     def make(where: Span, attribute: int, owner: str = "one") -> Request:
@@ -76,7 +81,7 @@ class Shapes:
 
 def find_shapes(
     ground: Ground, free_slots: int, given: Sequence[RangeDesc]
-) -> Shapes | list[Answer]:
+) -> Shapes | list[tuple[Request, Answer]]:
     """Ask for ranges until one is granted; the answers if none is.
 
     Args:
@@ -107,14 +112,15 @@ def find_shapes(
         tuple(_one_of_each(over)),
         tuple([it for it in pairs if not _overlap(*it)][:4]),
         free_slots,
+        tuple([it for it in _fixed_spans(ground) if granted and prober.is_granted(it, granted[0])]),
+        _firmware_spans(ground),
     )
 
 
 class _Prober:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._driver = ground.new_driver()
-        self.answers: list[Answer] = []
+        self.answers: list[tuple[Request, Answer]] = []
 
     def is_granted(self, where: Span, attribute: int) -> bool:
         assert self._ground.start is not None
@@ -123,8 +129,8 @@ class _Prober:
             return False
 
         request = Shapes.make(where, attribute)
-        answer = ask_driver(self._ground, self._driver, self._ground.start, request)
-        self.answers.append(answer)
+        answer = ask_driver(self._ground, self._ground.new_driver(), self._ground.start, request)
+        self.answers.append((request, answer))
 
         return answer.plan is not None
 
@@ -141,6 +147,31 @@ class _Prober:
                         return base, length, attribute
 
         return None
+
+
+def _fixed_spans(ground: Ground) -> list[Span]:
+    """Ranges that begin in a fixed slot: part of it, all of it, and the next one too."""
+    assert ground.start is not None
+    rows = [it for it in ground.start.slots if it.mr_flags & FIXED and it.mr_len]
+    chosen = [*rows[:1], *rows[len(rows) // 2 : len(rows) // 2 + 1], *rows[-2:-1]]
+
+    return [
+        span
+        for row in chosen
+        for span in (
+            (row.mr_base, row.mr_len),
+            (row.mr_base, 2 * row.mr_len),
+            (row.mr_base, row.mr_len // 2),
+        )
+        if span[1]
+    ]
+
+
+def _firmware_spans(ground: Ground) -> tuple[Span, ...]:
+    assert ground.start is not None
+    rows = [it for it in ground.start.slots if it.mr_flags & MDF_ACTIVE]
+
+    return tuple([(it.mr_base, it.mr_len) for it in rows if not it.mr_flags & FIXED][:3])
 
 
 def _overlap(one: Span, other: Span) -> bool:
@@ -170,7 +201,8 @@ def short_sequences(shapes: Shapes) -> list[list[Request]]:
     first, *others = shapes.ranges
     singles = [shapes.make(it, a) for a in shapes.attributes for it in shapes.ranges[:4]]
     far = (1 << 30, first[1])
-    removals = [_removal(it) for it in (first, far)]
+    singles += [shapes.make(it, a) for a in shapes.attributes for it in shapes.fixed]
+    removals = [_removal(it) for it in (first, far, *shapes.firmware, *shapes.fixed[:1])]
     found = [[it] for it in (*singles, *removals)]
     for one in singles:
         span = (one.desc.mr_base, one.desc.mr_len)
@@ -196,7 +228,8 @@ def _removal(where: Span, owner: str = "one") -> Request:
 
 
 def _random_request(ground: Ground, shapes: Shapes, random: Random) -> Request:
-    where, owner = random.choice(shapes.ranges), random.choice(("one", "two", "a b"))
+    near = (*shapes.ranges, *shapes.fixed[:4], *shapes.firmware)
+    where, owner = random.choice(near), random.choice(("one", "two", "a b"))
     if random.random() < 0.3:
         return _removal(where, owner)
 

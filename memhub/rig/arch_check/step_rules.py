@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 from memhub.abi import MDF_ACTIVE, MDF_ATTRMASK, MDF_BUSY, MDF_SETTABLE, Errno, flag_words
 from memhub.core.range_refusals import span, type_words
 from memhub.errors import DeviceError, DriverFailed, RangeBusy
-from memhub.rig.arch_check.asking import FIXED, Request, is_held, is_plain, is_same_range
+from memhub.rig.arch_check.asking import (
+    FIXED,
+    Request,
+    call_limit,
+    is_held,
+    is_plain,
+    is_same_range,
+    time_call,
+)
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import Ground, fault_of
 
@@ -59,10 +67,20 @@ def check_granted(step: Step, plan: Plan) -> Iterator[Fault]:
         yield from _check_removal(step, plan)
 
     try:
+        _, slow = time_call(
+            call_limit(step.before) * (1 + len(plan.change.slots)),
+            lambda: plan.reach(step.driver),
+        )
         plan.bounds(step.driver)
-        plan.reach(step.driver)
+        if slow:
+            step.ground.hurry()
+            yield step.say("slow", f"took {slow * 1000:.0f} ms, three times", "extent")
     except DriverFailed as error:
-        yield fault_of(error)
+        fault = fault_of(error)
+        if fault.rule == "hangs":
+            step.ground.hung |= {"update", "remove"}
+
+        yield fault
 
     if not step.unsettled:
         changed = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.errors import DeviceError, DriverFailed
-from memhub.rig.arch_check.asking import StoppedHere, ask_types
+from memhub.rig.arch_check.asking import StoppedHere, ask_types, call_limit, time_call
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import fault_of
 
@@ -56,7 +56,9 @@ def _put_back(
     given, earlier = {slot: before.slots[slot] for slot in slots}, dict(before.msrs)
     kept = dict(given)
     try:
-        plan = step.driver.restore(state, given, earlier)
+        plan, slow = time_call(
+            call_limit(state), lambda: step.driver.restore(state, given, earlier)
+        )
     except DriverFailed as error:
         fault = fault_of(error)
         if fault.rule == "hangs":
@@ -68,6 +70,10 @@ def _put_back(
 
     if given != kept or earlier != dict(before.msrs):
         return step.say("changes-its-input", "restore changed what it was given", "restore")
+
+    if slow:
+        step.ground.hurry()
+        return step.say("slow", f"undo took {slow * 1000:.0f} ms, three times", "restore")
 
     return plan.after
 
