@@ -17,7 +17,7 @@ from memhub.plugin.software import EMPTY, SoftwareRangeDriver
 from memhub.plugin.types import TypeMap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from memhub.core.driver import Cpu, RangeDriver
 
@@ -528,7 +528,7 @@ class FailsFarUp(Sound):
 
 
 #: The rules of which the kit tells at least one; words of the message.
-WRONG: dict[type[Sound], tuple[str, str]] = {
+WRONG: dict[type[RangeDriver], tuple[str, str]] = {
     Raises: ("raises", "failed with KeyError"),
     ReturnsNone: ("nonsense", "answered None, which is not a Change"),
     Hangs: ("hangs", "did not answer within"),
@@ -589,11 +589,13 @@ WRONG: dict[type[Sound], tuple[str, str]] = {
 }
 
 
-def make_driver(kind: type[Sound], _cpu: Cpu, _options: Mapping[str, Any]) -> RangeDriver:
+def make_driver(
+    kind: Callable[[], RangeDriver], _cpu: Cpu, _options: Mapping[str, Any]
+) -> RangeDriver:
     return kind()
 
 
-def make_arch(kind: type[Sound], **fields: Any) -> Arch:
+def make_arch(kind: Callable[[], RangeDriver], **fields: Any) -> Arch:
     """The architecture of a driver."""
     known: dict[str, Any] = {
         "name": "planted",

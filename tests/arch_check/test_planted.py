@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from arch_check.planted import SHARED, WRONG, Sound, make_arch
+from arch_check.planted import SHARED, UC, WC, WRONG, Sound, make_arch
+from arch_check.planted_registers import WRONG_REGISTERS, SoundRegisters
 from memhub.rig import check_arch
 from memhub.rig.arch_check import RULES, NotSound
 
+if TYPE_CHECKING:
+    from memhub.plugin import RangeDriver
 
-@pytest.mark.parametrize("kind", WRONG, ids=lambda it: it.__name__)
-def test_each_planted_fault_is_found_and_named(kind: type[Sound]) -> None:
+PLANTED: dict[type[RangeDriver], tuple[str, str]] = {**WRONG, **WRONG_REGISTERS}
+
+
+@pytest.mark.parametrize("kind", PLANTED, ids=lambda it: it.__name__)
+def test_each_planted_fault_is_found_and_named(kind: type[RangeDriver]) -> None:
     SHARED.clear()
-    rule, words = WRONG[kind]
-    report = check_arch(make_arch(kind), sequences=12, limit=0.3)
+    rule, words = PLANTED[kind]
+    fields = {} if issubclass(kind, Sound) else {"attributes": UC | WC}
+    report = check_arch(make_arch(kind, **fields), sequences=12, limit=0.3)
 
     found = {it.rule: it for it in report.findings}
     assert rule in found, str(report)
@@ -23,7 +32,8 @@ def test_each_planted_fault_is_found_and_named(kind: type[Sound]) -> None:
 
 
 def test_the_sound_driver_that_they_are_made_of_is_sound() -> None:
-    check_arch(make_arch(Sound)).require_sound()
+    check_arch(make_arch(Sound), sequences=12).require_sound()
+    check_arch(make_arch(SoundRegisters, attributes=UC | WC), sequences=12).require_sound()
 
 
 def test_every_planted_fault_is_raised_as_a_report() -> None:

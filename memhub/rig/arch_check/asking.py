@@ -17,6 +17,7 @@ from memhub.abi import (
     RangeDesc,
 )
 from memhub.core.driver import RangeState
+from memhub.core.driver_answers import DriverStopped
 from memhub.core.requests import SetRange
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.finding import Fault
@@ -175,7 +176,7 @@ def ask_types(ground: Ground, driver: AskedDriver, state: RangeState) -> TypeMap
     Raises:
         StoppedHere: the method hung before, or the time is over.
     """
-    if "types" in ground.hung:
+    if "types" in ground.hung or ground.is_over:
         raise StoppedHere
 
     most = _TYPES_MOST + _TYPES_SLOT_ADDS * len(state.slots)
@@ -197,11 +198,21 @@ def ask_types(ground: Ground, driver: AskedDriver, state: RangeState) -> TypeMap
 
 
 def find_extent(driver: AskedDriver, state: RangeState, slot: int) -> tuple[int, int]:
-    """What `extent` says of a slot, without a check: (0, 0) if it fails."""
+    """What `extent` says of a slot, without a check: (0, 0) if it fails.
+
+    Raises:
+        DriverFailed: it hangs.
+    """
+    mark = driver.mark
+    mark.call = (driver, "extent")
     try:
         lo, hi = driver.raw.extent(state, slot)
+    except DriverStopped as error:
+        raise DriverFailed(f"{driver.named('extent')}, {error}") from error
     except Exception:  # noqa: BLE001 - told where the bounds of a plan are asked for
         return 0, 0
+    finally:
+        mark.call = None
 
     return (lo, hi) if type(lo) is type(hi) is int else (0, 0)
 

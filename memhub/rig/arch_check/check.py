@@ -16,6 +16,7 @@ from memhub.rig.arch_check import arch_rules
 from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
 from memhub.rig.arch_check.finding import RULES, ArchReport, Fault, Finding
 from memhub.rig.arch_check.ground import CPUS, FIRMWARES, Ground, fault_of
+from memhub.rig.arch_check.last_resort import LastResort
 from memhub.rig.arch_check.machine_rules import check_machine
 from memhub.rig.arch_check.pair_rules import PairChecker, count_free, fill_requests
 from memhub.rig.arch_check.running import Outcome, run_steps
@@ -48,8 +49,9 @@ def check_arch(
 ) -> ArchReport:
     """Check an architecture against the rules of `RULES`.
 
-    On the main thread of a process, a call of the driver that hangs is stopped and told; on
-    another thread it would hang the check.
+    On the main thread of a process, a call of the driver that hangs is stopped and told.
+    What cannot be stopped, and a call that hangs on another thread, ends the process after ten
+    limits, with a message.
 
     Args:
         arch: the architecture.
@@ -73,7 +75,7 @@ def check_arch(
         watchdog = DriverWatchdog(None, limit, lambda _: None)
         watched, check.mark = watchdog, watchdog.mark
 
-    with watched:
+    with watched, LastResort(check.mark, limit):
         check.run(cpu, dict(options or {}), msrs, requests)
 
     return ArchReport(arch.name, tuple(check.findings), check.requests, check.is_complete)
@@ -191,6 +193,9 @@ class _Check:
             for fault in check_machine(ground, it):
                 self._tell(ground, [fault], it)
 
+        if ground.is_over:
+            return
+
         self._check_memory(ground, first[:_REPEATED], outcomes[:_REPEATED])
         self._tell(ground, arch_rules.check_options(ground))
         for other, fault in arch_rules.check_starts(ground, random):
@@ -205,7 +210,7 @@ class _Check:
                 continue
 
             shown = list(requests[: number + 1])
-            if fault.rule != "slow":
+            if fault.rule != "slow" and (fault.rule != "hangs" or len(shown) > 1):
                 shown = shrink_requests(shown, self._shower(ground, fault))
 
             told = self._find_fault(ground, shown, fault) or fault

@@ -79,9 +79,7 @@ class Ground:
         spec = MachineSpec(
             name=MACHINE_NAME, arch=self.arch.name, cpu=self.cpu, options=dict(self.options)
         )
-        driver = make_watched(spec, self.arch, self.mark)
-
-        return driver
+        return make_watched(spec, self.arch, self.mark)
 
     def attach(self, driver: AskedDriver) -> RangeState | None:
         """The first state of a driver; the registers are given as a copy."""

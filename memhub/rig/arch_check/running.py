@@ -66,6 +66,7 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
         every fault that was seen. A method that hung before ends the sequence.
     """
     done = Outcome([], [], [])
+    number = -1
     try:
         driver = ground.new_driver()
         state = ground.attach(driver)
@@ -90,9 +91,13 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
     except StoppedHere:
         pass
     except DriverFailed as error:
-        done.faults.append((-1, fault_of(error)))
+        fault = fault_of(error)
+        if fault.rule == "hangs":
+            ground.hung |= {"update", "remove"}
+
+        done.faults.append((number, fault))
     except DeviceError as error:
-        done.faults.append((-1, Fault("raises", "", f"{type(error).__name__}: {error}")))
+        done.faults.append((number, Fault("raises", "", f"{type(error).__name__}: {error}")))
 
     return done
 

@@ -201,9 +201,9 @@ def short_sequences(shapes: Shapes) -> list[list[Request]]:
     first, *others = shapes.ranges
     singles = [shapes.make(it, a) for a in shapes.attributes for it in shapes.ranges[:4]]
     far = (1 << 30, first[1])
-    singles += [shapes.make(it, a) for a in shapes.attributes for it in shapes.fixed]
+    fixed = [shapes.make(it, a) for a in shapes.attributes for it in shapes.fixed]
     removals = [_removal(it) for it in (first, far, *shapes.firmware, *shapes.fixed[:1])]
-    found = [[it] for it in (*singles, *removals)]
+    found = [[it] for it in (*singles, *fixed, *removals)]
     for one in singles:
         span = (one.desc.mr_base, one.desc.mr_len)
         found.append([one, _removal(span)])
