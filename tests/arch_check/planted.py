@@ -527,6 +527,31 @@ class FailsFarUp(Sound):
         return super().stored(desc)
 
 
+class CannotBeStopped(Sound):
+    """Catches even what stops it."""
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        while True:
+            try:
+                time.sleep(1000)
+            except BaseException:  # noqa: BLE001 - the point
+                continue
+
+
+class ServesNobody(Sound):
+    def attach(self, msrs: Mapping[int, int]) -> RangeState:
+        raise errors.NotSupported("only on a VAX")
+
+
+class NeedsOneRange(Sound):
+    """Takes one range, which nobody would guess, and parts of it."""
+
+    def stored(self, desc: RangeDesc) -> RangeDesc:
+        if not 0x123000 <= desc.mr_base < desc.mr_end <= 0x12A000:
+            raise errors.InvalidRange("elsewhere")
+        return super().stored(desc)
+
+
 #: The rules of which the kit tells at least one; words of the message.
 WRONG: dict[type[RangeDriver], tuple[str, str]] = {
     Raises: ("raises", "failed with KeyError"),

@@ -143,9 +143,10 @@ def _took_too_long(began: float, state: RangeState) -> float:
 
 def confirm_slow(ground: Ground, state: RangeState, ask: Callable[[], Answer]) -> float:
     """The least seconds of three calls, if even they are too many: a host may be busy."""
-    least = float("inf")
+    least, counted = float("inf"), ground.requests
     for _ in range(3):
         answer = ask()
+        ground.requests = counted
         if not answer.slow:
             return 0.0
 
