@@ -12,7 +12,7 @@ from memhub.core.kernel import OptionError
 from memhub.core.range_table import with_busy
 from memhub.errors import DriverFailed
 from memhub.rig.arch_check.arch_rules import pickle_copy
-from memhub.rig.arch_check.asking import Answer, Request, ask_driver, copy_state
+from memhub.rig.arch_check.asking import Answer, Request, ask_driver, copy_state, rows_of
 from memhub.rig.arch_check.finding import Fault
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.rig.arch_check.step_rules import Step
+
+    Row = tuple[int, int, int, bytes]
 
 
 def check_again(step: Step, answer: Answer, fresh: AskedDriver) -> Iterator[Fault]:
@@ -132,19 +134,17 @@ class KeptAnswer:
     plan: Plan
     slots: dict[int, RangeDesc]
     msrs: dict[int, int]
-    before: tuple[tuple[RangeDesc, ...], dict[int, int]]
 
     @classmethod
     def keep(cls, step: Step, plan: Plan) -> KeptAnswer:
         """Copy what an answer says now."""
-        change, before = plan.change, step.before
+        change = plan.change
 
         return cls(
             step,
             plan,
             {slot: replace(it) for slot, it in change.slots.items()},
             dict(change.msrs),
-            (tuple([replace(it) for it in before.slots]), dict(before.msrs)),
         )
 
     def check(self) -> Iterator[Fault]:
@@ -158,10 +158,10 @@ class KeptAnswer:
             )
 
 
-def check_inputs(step: Step, before: tuple[tuple[RangeDesc, ...], dict[int, int]]) -> list[Fault]:
+def check_inputs(step: Step, before: tuple[tuple[Row, ...], dict[int, int]]) -> list[Fault]:
     """Whether a driver has changed the state or the request that it was given."""
     slots, msrs = before
-    if step.before.slots != slots:
+    if rows_of(step.before.slots) != slots:
         return [step.say("changes-its-input", "changed a descriptor of the state it was given")]
 
     if dict(step.before.msrs) != msrs:

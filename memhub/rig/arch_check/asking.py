@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from memhub.abi import (
@@ -24,7 +24,7 @@ from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import Ground, fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.core.effective.typemap import TypeMap
@@ -249,7 +249,10 @@ def is_plain(ground: Ground, it: Request) -> bool:
 
 
 def copy_state(state: RangeState) -> RangeState:
-    """An equal state that shares nothing that can change."""
-    slots = tuple([replace(row) for row in state.slots])
+    """An equal state, with registers of its own."""
+    return RangeState(state.slots, dict(state.msrs), state.settled)
 
-    return RangeState(slots, dict(state.msrs), state.settled)
+
+def rows_of(slots: Iterable[RangeDesc]) -> tuple[tuple[int, int, int, bytes], ...]:
+    """What descriptors hold now: one that is changed in place is still equal to itself."""
+    return tuple([(it.mr_base, it.mr_len, it.mr_flags, it.mr_owner) for it in slots])

@@ -21,6 +21,7 @@ from memhub.rig.arch_check.asking import (
     ask_types,
     confirm_slow,
     copy_state,
+    rows_of,
 )
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import Ground, fault_of
@@ -131,7 +132,7 @@ class _Runner:
         ground, driver, before = self.ground, self._driver, self.state
         unsettled = driver.raw.rereads is True and not before.settled and not self._changed
         step = Step(ground, driver, before, request, unsettled)
-        inputs = (tuple([replace(it) for it in before.slots]), dict(before.msrs))
+        inputs = (rows_of(before.slots), dict(before.msrs))
         request = Request(request.op, replace(request.desc))
         answer = ask_driver(ground, driver, before, request)
         yield answer

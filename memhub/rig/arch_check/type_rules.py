@@ -71,9 +71,10 @@ def check_types(step: Step, plan: Plan, base: TypeMap, after: TypeMap) -> Iterat
     assert start is not None
     held = [slot for slot in range(len(state.slots)) if is_held(step.driver, state, slot)]
     first = {slot for slot in range(len(start.slots)) if is_held(step.driver, start, slot)}
+    odd = _odd_extents(step, plan, held)
     for at in _points(step, plan, held):
         rows = [slot for slot in held if _holds(state.slots[slot], at)]
-        if not rows and any(_reaches(step, plan, slot, at) for slot in held):
+        if not rows and any(lo <= at < hi for lo, hi in odd):
             continue
 
         found = after.at(at)
@@ -169,13 +170,13 @@ def _holds(row: RangeDesc, at: int) -> bool:
     return row.mr_base <= at < row.mr_end
 
 
-def _reaches(step: Step, plan: Plan, slot: int, at: int) -> bool:
-    """Whether firmware left a slot whose range is odd, such as a mask with holes."""
-    row = plan.after.slots[slot]
-    lo, hi = find_extent(step.driver, plan.after, slot)
+def _odd_extents(step: Step, plan: Plan, held: list[int]) -> list[tuple[int, int]]:
+    """Where firmware left a slot that decides more than its range, such as a mask with holes."""
+    found = []
+    for slot in held:
+        row = plan.after.slots[slot]
+        lo, hi = find_extent(step.driver, plan.after, slot)
+        if slot not in plan.change.wrote and not (row.mr_base <= lo and hi <= row.mr_end):
+            found.append((lo, hi))
 
-    return slot not in plan.change.wrote and not _inside(row, lo, hi) and lo <= at < hi
-
-
-def _inside(row: RangeDesc, lo: int, hi: int) -> bool:
-    return row.mr_base <= lo and hi <= row.mr_end
+    return found
