@@ -14,12 +14,12 @@ import pytest
 from arch_check.planted import (
     UC,
     NeedsOneRange,
-    OverwritesTheLast,
     ServesNobody,
     Sound,
-    UndoForgetsOwner,
     make_arch,
 )
+from arch_check.planted_ranges import OverwritesTheLast
+from arch_check.planted_types import UndoForgetsOwner
 from memhub.abi import RangeDesc, owner_bytes
 from memhub.plugin import KernelLayout
 from memhub.rig import check_arch
@@ -57,7 +57,7 @@ def test_a_finding_names_plugin_class_method_architecture_and_machine() -> None:
     (finding,) = check_arch(arch, sequences=8).findings
 
     assert finding.where == (
-        "arch_check.planted.UndoForgetsOwner.restore, the driver of planted on check"
+        "arch_check.planted_types.UndoForgetsOwner.restore, the driver of planted on check"
     )
     assert finding.machine == "Intel 0x6f0, 36 address bits, clean MTRRs"
     assert "to see it, from a new machine:\n    1. update" in str(finding)

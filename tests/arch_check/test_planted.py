@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from arch_check.planted import SHARED, UC, WC, WRONG, Sound, make_arch
+from arch_check import planted_answers, planted_ranges, planted_types
+from arch_check.planted import UC, WC, Sound, make_arch
+from arch_check.planted_answers import SHARED
 from arch_check.planted_registers import WRONG_REGISTERS, SoundRegisters
 from memhub.rig import check_arch
 from memhub.rig.arch_check import RULES, NotSound
@@ -14,7 +16,12 @@ from memhub.rig.arch_check import RULES, NotSound
 if TYPE_CHECKING:
     from memhub.plugin import RangeDriver
 
-PLANTED: dict[type[RangeDriver], tuple[str, str]] = {**WRONG, **WRONG_REGISTERS}
+PLANTED: dict[type[RangeDriver], tuple[str, str]] = {
+    **planted_answers.WRONG,
+    **planted_ranges.WRONG,
+    **planted_types.WRONG,
+    **WRONG_REGISTERS,
+}
 
 
 @pytest.mark.parametrize("kind", PLANTED, ids=lambda it: it.__name__)
@@ -37,7 +44,7 @@ def test_the_sound_driver_that_they_are_made_of_is_sound() -> None:
 
 
 def test_every_planted_fault_is_raised_as_a_report() -> None:
-    kind = next(iter(WRONG))
+    kind = planted_answers.Raises
     with pytest.raises(NotSound, match=r"planted: .* found") as raised:
         check_arch(make_arch(kind), sequences=4).require_sound()
 

@@ -302,7 +302,7 @@ class _Check:
 
 def _steps_in_words(ground: Ground, requests: Sequence[Request], fault: Fault) -> tuple[str, ...]:
     """Each request with its answer."""
-    if fault.rule in ("hangs", "slow"):
+    if fault.rule in ("hangs", "slow") or not requests:
         return tuple([str(it) for it in requests])
 
     answers = run_steps(ground, requests, deep=False).answers
