@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "demo": Command("demo", "a lab of machines and contending clients, in a few seconds"),
     "serve": Command("serve", "serve a file's machines to clients on sockets"),
     "arches": Command("arches", "the installed architectures"),
+    "plugins": Command("plugins", "what other distributions add, by kind, and what fails"),
     "new-arch": Command("new_arch", "a package that adds an architecture, ready to install"),
     "check-arch": Command("check_arch", "whether an architecture keeps to the rules, or where not"),
     "memcontrol": Command("memcontrol", "memcontrol(8) on a machine of a service or a file"),

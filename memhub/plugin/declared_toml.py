@@ -55,7 +55,11 @@ def read_package(package: str) -> list[DeclaredArch]:
         DeclarationError: there is no such file, or what it says is wrong.
         ImportError: there is no such package.
     """
-    file = resources.files(import_module(package)) / FILE_NAME
+    module = import_module(package)
+    if not hasattr(module, "__path__"):
+        raise DeclarationError(f"{package} is a module, not a package with a file {FILE_NAME}")
+
+    file = resources.files(module) / FILE_NAME
     if not file.is_file():
         raise DeclarationError(f"package {package} has no file {FILE_NAME}")
 
