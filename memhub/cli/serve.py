@@ -158,7 +158,14 @@ def _make_hub(
 
     specs, default = config.machines.values(), config.default
     try:
-        return Hub(specs, default=default, arches=arches, log=log, tables=tables)
+        return Hub(
+            specs,
+            default=default,
+            arches=arches,
+            log=log,
+            tables=tables,
+            driver_failures=config.service.limits.driver_failures,
+        )
     except DriverFailed as error:
         raise CommandFailed(str(error)) from error
 
