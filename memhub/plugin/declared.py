@@ -15,7 +15,7 @@ are the same. `make_arch` makes the Arch that a plugin registers::
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import ILP32
@@ -46,12 +46,27 @@ def make_arch(declared: DeclaredArch) -> Arch:
         model=declared.model,
         kernel=None if declared.releases is not None else kernel,
         releases=declared.releases,
-        driver=partial(make_driver, declared),
+        driver=DeclaredFactory(declared),
         attributes=declared.attribute_mask,
         untyped=sum(BIT_OF_WORD[word] for word, it in declared.types.items() if not it),
         slots=f"{declared.slots} ranges",
         commit_latency=declared.commit_latency,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredFactory:
+    """Makes the drivers of a declared architecture; a value, as an Arch and a machine are.
+
+    Attributes:
+        declared: the architecture.
+    """
+
+    declared: DeclaredArch
+
+    def __call__(self, cpu: Cpu, options: Mapping[str, Any]) -> RangeDriver:
+        """The range driver of one machine."""
+        return make_driver(self.declared, cpu, options)
 
 
 def make_driver(declared: DeclaredArch, cpu: Cpu, _options: Mapping[str, Any]) -> RangeDriver:

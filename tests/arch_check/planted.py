@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from memhub.plugin import Arch, Change, KernelLayout, RangeDesc, RangeState, abi, errors
@@ -86,10 +86,14 @@ class NeedsOneRange(Sound):
         return super().stored(desc)
 
 
-def make_driver(
-    kind: Callable[[], RangeDriver], _cpu: Cpu, _options: Mapping[str, Any]
-) -> RangeDriver:
-    return kind()
+@dataclass(frozen=True)
+class Factory:
+    """Makes drivers of a class, and is a value."""
+
+    kind: Callable[[], RangeDriver]
+
+    def __call__(self, _cpu: Cpu, _options: Mapping[str, Any]) -> RangeDriver:
+        return self.kind()
 
 
 def make_arch(kind: Callable[[], RangeDriver], **fields: Any) -> Arch:
@@ -98,7 +102,7 @@ def make_arch(kind: Callable[[], RangeDriver], **fields: Any) -> Arch:
         "name": "planted",
         "summary": "one fault",
         "kernel": KernelLayout(kernel_base=0xF0000000),
-        "driver": partial(make_driver, kind),
+        "driver": Factory(kind),
         "attributes": UC | WC | WB,
         "slots": "4 ranges",
     }

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from memhub.rig.arch_check.asking import Request
 from memhub.rig.arch_check.shrink import shrink_requests
 
 ROOT = Path(__file__).parents[2]
+
+
+def make_sound(*_: object) -> Sound:
+    return Sound()
 
 
 def test_the_page_has_every_rule_and_its_reason() -> None:
@@ -72,6 +77,7 @@ def test_a_finding_names_plugin_class_method_architecture_and_machine() -> None:
         ({"options": ["slots"]}, "`options` is ['slots'], no frozenset of keys"),
         ({"commit_latency": float("nan")}, "`commit_latency` is nan, not seconds"),
         ({"driver": lambda _cpu, _options: Sound()}, "has to be a function of a module"),
+        ({"driver": partial(make_sound, 1)}, "a copy of the Arch is not equal to it"),
         ({"kernel": KernelLayout(kernel_base=0), "attributes": 0}, "`attributes` is 0, but"),
     ],
 )

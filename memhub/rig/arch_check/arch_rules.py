@@ -74,10 +74,15 @@ def check_arch_values(arch: Arch) -> Iterator[Fault]:
         yield Fault("arch-values", "", f"`options` is {arch.options!r:.60}, no frozenset of keys")
 
     try:
-        pickle_copy(arch)
+        same = pickle_copy(arch) == arch == copy.deepcopy(arch)
     except Exception as error:  # noqa: BLE001 - a stranger's class
         words = f"the Arch cannot be copied: {type(error).__name__}: {error}"
         yield Fault("not-picklable", "", f"{words}; `driver` has to be a function of a module")
+        return
+
+    if not same:
+        words = "a copy of the Arch is not equal to it"
+        yield Fault("copy-differs", "", f"{words}; `driver` has to be a function of a module")
 
 
 def check_methods(driver: RangeDriver) -> Iterator[Fault]:
