@@ -67,7 +67,7 @@ async def await_answer(engine: Engine, pending: Pending[R], turn: Checkpoint = g
                 pending.wake = event.set
                 await event.wait()
             else:
-                await engine.clock.sleep_until(engine.due_of(pending))
+                await engine.clock.sleep_until(engine.deadlines.due_of(pending.due_ns))
                 engine.tick()
     except BaseException:
         await turn()

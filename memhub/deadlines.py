@@ -34,6 +34,10 @@ class Deadlines:
         """Monotonic nanoseconds at which `Engine.tick` is due."""
         return max(self.next_due, self.retry_at)
 
+    def due_of(self, due_ns: int | None) -> int:
+        """When to call `Engine.tick` for a commit; later while the log fails."""
+        return max(due_ns or 0, self.retry_at)
+
     def note(self, mono_ns: int) -> None:
         """Something is due at a moment."""
         if mono_ns < self.next_due:

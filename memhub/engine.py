@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from memhub.audit.rows import WRITERS
 from memhub.backlog import ALL, Backlog
 from memhub.core.decide import DECIDERS, TIMELESS
+from memhub.core.decision import take_back
 from memhub.core.events import LOOKS
+from memhub.core.failing import decide_failure, is_failing, refuse_failed
 from memhub.core.instant import NEVER, Instant, make_tuple
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
 from memhub.core.service_events import SERVICE_LOOKS
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from memhub.core.events import Event
     from memhub.core.machine import Machine
     from memhub.core.service_events import ServiceEvent
+    from memhub.errors import DeviceError
     from memhub.pending import Pending
     from memhub.records import Listener
 
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-#: The facts whose records may share a write.
 _LOOKS: Final = LOOKS | SERVICE_LOOKS
 
 _NO_MOMENT: Final = Instant(0, 0)
@@ -61,6 +63,7 @@ class Engine:
         deadlines: when `tick` is due.
         recording: whether anybody reads the records.
         deciders: who decides; fault rules put themselves in front.
+        failures_most: failures of a driver after which its machine is marked failed; 0 is never.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Engine:
         self.clock = clock
         self.files = OpenFiles()
         self.deadlines = Deadlines()
+        self.failures_most = 0
         self._log = log
         self._writer = None if log is None else log.writer
         self._listeners = Listeners()
@@ -114,6 +118,9 @@ class Engine:
         if machine is None:
             raise BadHandle(f"handle {request.handle} is closed")
 
+        if machine.failed is not None and (no := refuse_failed(machine, request, self.now())):
+            self.perform(machine, no)
+
         deadlines, pending, kind = self.deadlines, self._pending, type(request)
         if self.recording or deadlines.next_due < NEVER or kind not in TIMELESS:
             now = make_tuple(Instant, (self._wall_ns(), self._mono_ns()))
@@ -133,7 +140,7 @@ class Engine:
             try:
                 self._write(events)
             except BaseException:
-                _take_back(machine, decision)
+                take_back(machine, decision)
                 raise
 
         if stage is not None:
@@ -146,6 +153,7 @@ class Engine:
             self._follow_up(machine, decision)
 
         if error is not None:
+            self._contain(machine, error)
             raise error
         return reply
 
@@ -155,8 +163,15 @@ class Engine:
         if decision.changes:
             self._follow_up(machine, decision)
 
+        self._contain(machine, decision.error)
         if decision.error is not None:
             raise decision.error
+
+    def _contain(self, machine: Machine, error: DeviceError | None) -> None:
+        """Mark a machine failed whose driver has failed too often."""
+        if is_failing(machine, self.failures_most):
+            with suppress(LogFailed):
+                self._make_true(machine, decide_failure(machine, error, self.now()))
 
     def break_claim(self, request: BreakClaim) -> None:
         """Take a claim from its holder; ENOENT where there is no such machine or claim."""
@@ -173,12 +188,6 @@ class Engine:
             self._owe_facts(machine, decision)
             self.serve(machine, self.now())
 
-    # Time
-
-    def due_of(self, pending: Pending[Any]) -> int:
-        """When to call `tick` for a commit, monotonic nanoseconds; later while the log fails."""
-        return max(pending.due_ns or 0, self.deadlines.retry_at)
-
     def tick(self) -> None:
         """End what is due; what a failing log prevents is tried again at `deadlines.wake_at`."""
         with suppress(LogFailed):
@@ -186,8 +195,7 @@ class Engine:
 
     def catch_up(self) -> Instant:
         """End what is due, or LogFailed (EIO); the answer is the present moment."""
-        now = self.now()
-        if now.mono_ns >= self.deadlines.next_due:
+        if (now := self.now()).mono_ns >= self.deadlines.next_due:
             self._catch_up(now)
 
         return now
@@ -249,7 +257,7 @@ class Engine:
             try:
                 self._write(decision.events)
             except BaseException:
-                _take_back(machine, decision)
+                take_back(machine, decision)
                 raise
 
     def _write(self, events: tuple[Fact, ...]) -> None:
@@ -306,8 +314,8 @@ class Engine:
     def _perform_later(self, machine: Machine, decision: Decision, now: Instant) -> None:
         """Make the end of waits, commits or leases true.
 
-        A wait or a commit whose end cannot be logged ends with EIO, and the log gets it later.
-        Leases whose end cannot be logged stay overdue: LogFailed (EIO).
+        A wait or a commit whose end cannot be logged ends with EIO, and the log gets it later;
+        leases stay overdue: LogFailed (EIO).
         """
         try:
             self._make_true(machine, decision)
@@ -328,8 +336,6 @@ class Engine:
         self._owed += decision.events
         self._pending.answer(machine, decision)
 
-    # Subscribers and batches
-
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hand every later row to `listener` too, until the function returned is called."""
         return self._listeners.add(listener, self._set_recording)
@@ -342,9 +348,3 @@ class Engine:
     def batch(self) -> AbstractContextManager[None]:
         """Let the looks inside share one write; see `Batches.open`."""
         return self._batches.open(self._log)
-
-
-def _take_back(machine: Machine, decision: Decision) -> None:
-    if decision.changes:
-        for event in reversed(decision.events):
-            machine.unapply(event)

@@ -11,7 +11,7 @@ from weakref import WeakSet
 import anyio
 from anyio.lowlevel import checkpoint
 
-from memhub.arguments import take_names, take_span, take_text
+from memhub.arguments import take_integer, take_names, take_span, take_text
 from memhub.async_shell import find_checkpoint, go_on, meet_deadlines
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
@@ -58,6 +58,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         turns: decides which process goes on, so that a run can be repeated; None leaves it to
             the event loop. See `memhub.rig.Simulation`.
         faults: fault rules to begin with; from a configuration, or see `Hub.faults`.
+        driver_failures: failures of a range driver after which its machine is marked failed, and
+            what is asked of it is refused with EIO; 0 is never.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -79,11 +81,16 @@ class Hub(anyio.AsyncContextManagerMixin):
         tables: Mapping[str, TableState] | None = None,
         turns: Turns | None = None,
         faults: Iterable[FaultRule] = (),
+        driver_failures: int = 100,
     ) -> None:
         #: The synchronous half, for servers that answer many requests in one turn.
         self.engine = make_engine(
             specs, default, arches, log, SystemClock() if clock is None else clock, tables
         )
+        if take_integer("driver_failures", driver_failures) < 0:
+            raise ValueError(f"driver_failures {driver_failures} is below 0")
+
+        self.engine.failures_most = driver_failures
         #: Rotates and seals the log; None where there is no log.
         self.log_keeper = None if log is None else LogKeeper(self.engine, log)
         #: Faults on demand: see `FaultRules.add`.

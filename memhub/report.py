@@ -30,8 +30,9 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
 
     Returns:
         `{"wall": seconds, "machines": [...]}`; each machine with its `slots`, how many of them
-        are active (`used`), `processes`, `claims` (with the labels in their slots as `owners`),
-        `commits`, `waits` and the wait-for graph as `waits_for`: pairs of process ids.
+        are active (`used`), why it is marked `failed` or None, `processes`, `claims` (with the
+        labels in their slots as `owners`), `commits`, `waits` and the wait-for graph as
+        `waits_for`: pairs of process ids.
     """
     views = [view_machine(machine, now) for machine in machines]
 
@@ -61,12 +62,23 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "slots": len(slots),
         "used": sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE),
         "generation": machine.generation,
+        "failed": _failure_row(machine, now),
         "processes": map(partial(_machine_process, machine), tuple(files.processes())),
         "claims": map(partial(_claim_row, slots, now), tuple(machine.claims.claims.values())),
         "commits": map(partial(_commit_row, now), tuple(machine.commits)),
         "waits": map(partial(_wait_row, machine, now), waits),
         "waits_for": map(list, chain.from_iterable(map(machine.waits.edges, waits))),
     }
+
+
+def _failure_row(machine: Machine, now: Instant) -> dict[str, Any] | None:
+    failure = machine.failed
+    if failure is None:
+        return None
+
+    times = _since_columns(failure.since_ns, now)
+
+    return {"reason": failure.reason, "failures": failure.failures, **times}
 
 
 def _process_row(process: Principal) -> dict[str, Any]:

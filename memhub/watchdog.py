@@ -50,18 +50,21 @@ class DriverWatchdog:
     """Looks after the driver calls of one hub; use it in `with`, on the main thread.
 
     Args:
-        engine: the machines.
+        engine: the machines; None for drivers that are given `mark` by hand.
         limit: seconds that one call may last.
         say: takes what is to be reported, a line or more; called on another thread.
+
+    Attributes:
+        mark: where the calls that it looks after are noted.
     """
 
-    def __init__(self, engine: Engine, limit: float, say: Callable[[str], None]) -> None:
+    def __init__(self, engine: Engine | None, limit: float, say: Callable[[str], None]) -> None:
         self._limit = limit
         self._say = say
-        self._mark = CallMark()
-        for machine in engine.machines.values():
+        self.mark = CallMark()
+        for machine in engine.machines.values() if engine is not None else ():
             if machine.table is not None:
-                machine.table.driver.mark = self._mark
+                machine.table.driver.mark = self.mark
 
         self._tick = min(_TICK, limit / _LOOKS)
         self._overdue = max(_LOOKS, math.ceil(limit / self._tick))
@@ -89,7 +92,7 @@ class DriverWatchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended = self._mark.interrupts = True
+        self._ended = self.mark.interrupts = True
         now = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(self._loop_fd if now == self._write.fileno() else now)
         self._write.send(b"\0")
@@ -107,7 +110,7 @@ class DriverWatchdog:
 
         From then on a KeyboardInterrupt in a driver's call is the driver's own.
         """
-        self._mark.interrupts = False
+        self.mark.interrupts = False
         self._loop_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
 
     def _stop_call(self, _number: int, _frame: object) -> None:
@@ -116,12 +119,12 @@ class DriverWatchdog:
         Handlers run on the main thread as calls do, so the call cannot end in between.
         """
         call, self._to_stop = self._to_stop, None
-        if call is not None and call is self._mark.call:
+        if call is not None and call is self.mark.call:
             raise DriverStopped(f"did not answer within {self._limit:g} s and was stopped")
 
     def _stop_held_call(self, number: int, frame: object) -> None:
         """The same for a call that kept the thread from looking for the whole limit."""
-        call = self._mark.call
+        call = self.mark.call
         if call is not None and time.monotonic() - self._looked >= self._limit:
             self._report_lines(self._describe_call(call, self._overdue_words))
             self._to_stop = call
@@ -139,7 +142,7 @@ class DriverWatchdog:
             if self._ended:
                 return
 
-            call = self._mark.call
+            call = self.mark.call
             if call is None or call is not seen:
                 seen, looks = call, 0
                 continue

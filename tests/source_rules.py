@@ -23,7 +23,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"core", "planner"}),
     frozenset({"x86"}),
-    frozenset({"plugin"}),
+    frozenset({"plugin", "hooks"}),
     frozenset({"arches"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from memhub.cli.new_arch import write_package
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -75,6 +77,31 @@ def test_the_plugin_of_the_readme_is_found_and_serves_a_machine(tmp_path: Path) 
         "2 0x1000/0x1000 tty uncacheable active",
         "EINVAL: flags 0x2: uncacheable or write-back only",
     ]
+
+
+def test_the_declared_plugin_of_the_readme_serves_a_machine_without_code(tmp_path: Path) -> None:
+    package = tmp_path / "memhub_sparc"
+    package.mkdir()
+    (package / "arch.toml").write_text(block("plugin declared: arch.toml"))
+    info = tmp_path / "memhub_sparc-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: memhub-sparc\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[memhub.declared]\nsparc = memhub_sparc\n")
+
+    printed = run(USE_PLUGIN, tmp_path, tmp_path)
+
+    assert printed.splitlines() == [
+        "2 0x1000/0x1000 tty uncacheable active",
+        "EINVAL: attributes 0x2 (write-combine) are not exactly one of uncacheable, write-back",
+    ]
+
+
+def test_the_plugin_of_the_readme_is_what_new_arch_writes_and_is_short(tmp_path: Path) -> None:
+    write_package("sparc", tmp_path / "it", declared=False)
+    module = block("plugin module: memhub_sparc.py")
+
+    assert (tmp_path / "it" / "memhub_sparc.py").read_text() == module
+    assert len(module.splitlines()) <= 40
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,8 @@ named and costs the other rules nothing.
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+import sys
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
@@ -26,7 +24,7 @@ from memhub.analysis.rule import LEVELS as LEVELS
 from memhub.analysis.rule import Level as Level
 from memhub.analysis.rule import Rule as Rule
 from memhub.analysis.rules import OWN_RULES
-from memhub.arches import PluginFailure
+from memhub.hooks import HookKind, PluginFailure, load_hook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,6 +92,10 @@ def memhub_lint_rules() -> Iterable[Rule]:  # type: ignore[empty-body]
     """
 
 
+#: Lint rules: a module with the hook `memhub_lint_rules`.
+LINT_HOOK: Final = HookKind("lint rules", GROUP, sys.modules[__name__], "memhub_lint_rules", Rule)
+
+
 @dataclass(frozen=True, slots=True)
 class RuleBook:
     """The rules by name, and the plugins that failed.
@@ -115,58 +117,17 @@ def load_rules(*, plugins: Iterable[tuple[str, object]] = (), installed: bool = 
         installed: also load the entry points of the group `memhub.lint`.
     """
     found: dict[str, Rule] = {rule.name: rule for rule in OWN_RULES}
-    failures: list[PluginFailure] = []
-    given = [(name, "the caller", plugin) for name, plugin in plugins]
-    points = sorted(entry_points(group=GROUP), key=lambda it: (it.name, it.value))
-    for point in points if installed else ():
-        source = point.dist.name if point.dist is not None else "an unknown distribution"
-        try:
-            given.append((point.name, source, _load(point)))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module
-            reason = f"does not import: {type(error).__name__}: {error}"
-            failures.append(PluginFailure(point.name, source, reason))
+    loaded = load_hook(LINT_HOOK, plugins=plugins, installed=installed)
+    failures = [*loaded.failures]
+    for given in loaded.provided:
+        for rule in given.values:
+            if rule.name in found:
+                failures.append(given.fail(f"ValueError: rule {rule.name!r} is there already"))
+                break
 
-    for name, source, plugin in given:
-        try:
-            for rule in _rules_of(name, plugin):
-                if rule.name in found:
-                    raise ValueError(f"rule {rule.name!r} is there already")
-
-                found[rule.name] = _from(rule, name)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code
-            failures.append(PluginFailure(name, source, f"{type(error).__name__}: {error}"))
+            found[rule.name] = replace(rule, source=given.plugin)
 
     return RuleBook(found, tuple(failures))
-
-
-def _load(point: EntryPoint) -> object:
-    return point.load()
-
-
-def _from(rule: Rule, plugin: str) -> Rule:
-    return Rule(rule.name, rule.level, rule.summary, rule.find, rule.say, plugin)
-
-
-def _rules_of(name: str, plugin: object) -> list[Rule]:
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(import_module(__name__))
-    manager.register(plugin, name)
-    manager.check_pending()
-    hook = manager.hook.memhub_lint_rules
-    for implementation in hook.get_hookimpls():
-        if inspect.iscoroutinefunction(implementation.function):
-            raise TypeError("memhub_lint_rules is a coroutine function; hooks are synchronous")
-
-    answers = hook()
-    if not answers:
-        raise TypeError("it has no hook memhub_lint_rules that is marked with hookimpl")
-
-    rules = [rule for answer in answers for rule in answer]
-    for rule in rules:
-        if not isinstance(rule, Rule):
-            raise TypeError(f"memhub_lint_rules returned {rule!r}, which is not a Rule")
-
-    return rules
 
 
 def run_rules(analysis: Analysis, book: RuleBook, *, most: int = 100) -> LintReport:

@@ -105,7 +105,7 @@ class Rebuilder:
         self._parts.pop(name, None)
 
     def _change(self, machine: Machine, record: Mapping[str, Any]) -> None:
-        if machine.name not in self.partial:
+        if machine.name not in self.partial or record["event"] == "device.fail":
             event = event_of(record, machine)
             if event is not None:
                 machine.apply(event)

@@ -99,6 +99,11 @@ EVENTS: Final[dict[str, Event]] = {
         ("msrs", "after_msr", "phys_bits", "config", "count", "device", "cause", "errno", "reason"),
     ),
     "device.detach": Event("a machine is taken away", (*_WHERE, "generation"), ("cause",)),
+    "device.fail": Event(
+        "a machine is marked failed, since its driver failed `count` times; what is asked of it is "
+        "refused from now on",
+        (*_WHERE, "count", "errno", "reason", "generation"),
+    ),
     "request.open": Event("a device was opened", (*_CALL, "flags"), ("handle", "undo", "model")),
     "request.close": Event("a handle was closed", _CALL, ("handle", "cause")),
     "request.get": Event(

@@ -169,6 +169,7 @@ def _make_hub(
             arches=arches,
             log=log,
             tables=tables,
+            driver_failures=config.service.limits.driver_failures,
             faults=config.faults,
         )
     except DriverFailed as error:

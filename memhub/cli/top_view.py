@@ -80,6 +80,10 @@ def sheets(report: Report) -> Iterator[Sheet]:
     )
     yield Sheet("", head, [_escape_cells(_machine_row(row)) for row in machines])
 
+    failed = [_escape_cells(_failure_cells(row)) for row in machines if row.get("failed")]
+    if failed:
+        yield Sheet("marked failed", ("MACHINE", "FAILURES", "FOR", "LAST"), failed)
+
     for key, title, columns, details in _DETAILS:
         rows = [
             _escape_cells((row["machine"], *_process_cells(it), *details(it, _process_names(row))))
@@ -151,6 +155,12 @@ def _machine_row(row: Mapping[str, Any]) -> Row:
         f"{len(row['processes'])} ({handles} open)" if handles else "0",
         *(str(len(row[key])) for key in ("claims", "commits", "waits")),
     )
+
+
+def _failure_cells(row: Mapping[str, Any]) -> Row:
+    it = row["failed"]
+
+    return row["machine"], str(it["failures"]), _show_seconds(it["seconds"]), it["reason"]
 
 
 def _process_names(row: Mapping[str, Any]) -> dict[int, str]:

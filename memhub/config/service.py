@@ -79,6 +79,7 @@ def _read_limits(table: Table) -> Limits:
         idle_timeout=table.take("idle_timeout", seconds, default.idle_timeout),
         stall_timeout=table.take("stall_timeout", seconds, default.stall_timeout),
         driver_timeout=table.take("driver_timeout", seconds, default.driver_timeout),
+        driver_failures=table.take("driver_failures", count(0, 1 << 31), default.driver_failures),
     )
     table.finish()
     if not limits.handshake_timeout:

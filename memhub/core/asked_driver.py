@@ -28,7 +28,7 @@ from memhub.core.driver_answers import (
 )
 from memhub.core.driver_refusals import take_error
 from memhub.core.instant import make_tuple
-from memhub.errors import DeviceError, NotSupported
+from memhub.errors import DeviceError, DriverFailed, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -92,15 +92,17 @@ class AskedDriver:
 
     Attributes:
         mark: where a watchdog sees the call that is under way.
+        failures: how often it has failed.
     """
 
-    __slots__ = ("_name", "_odd", "arch", "machine", "mark", "raw")
+    __slots__ = ("_name", "_odd", "arch", "failures", "machine", "mark", "raw")
 
     def __init__(self, raw: RangeDriver, arch: Arch, machine: str) -> None:
         self.raw = raw
         self.arch = arch
         self.machine = machine
         self.mark = CallMark()
+        self.failures = 0
         self._name = name_class(type(raw))
         self._odd = ~(arch.attributes | SLOT_FLAGS)
 
@@ -229,15 +231,13 @@ class AskedDriver:
             mark.call = (self, method)
             return ask(*arguments)
         except BaseException as error:
-            told = take_error(
-                error,
-                self.named(method),
-                count,
-                starts=method == "attach",
-                interrupts=mark.interrupts,
-            )
+            who, starts = self.named(method), method == "attach"
+            told = take_error(error, who, count, starts=starts, interrupts=mark.interrupts)
             if told is error:
                 raise
+
+            if type(told) is DriverFailed:
+                self.failures += 1
 
             raise told from error
         finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from memhub.core.commits import Commit
     from memhub.core.events import Event
+    from memhub.core.machine import Machine
     from memhub.core.waits import Wait
     from memhub.errors import DeviceError
 
@@ -27,3 +28,10 @@ class Decision(NamedTuple):
     events: tuple[Event, ...] = ()
     changes: bool = True
     pending: Wait | Commit | None = None
+
+
+def take_back(machine: Machine, decision: Decision) -> None:
+    """Take back what a decision has made true, the last fact first."""
+    if decision.changes:
+        for event in reversed(decision.events):
+            machine.unapply(event)

@@ -209,6 +209,7 @@ class Arch:
         driver: makes the range driver, or None where there are no range operations.
         options: the keys of `[machine.options]` that the driver takes.
         attributes: the `MDF_*` attributes that a client can ask for, at most.
+        untyped: those of them that a range may have without an effect on the memory type.
         slots: how many slots there are, in words, for `memhub arches`.
         transfer: how transfers decide, for an architecture without releases.
         releases: the kernels that the option `release` chooses from; they replace `kernel` and
@@ -228,6 +229,7 @@ class Arch:
     driver: DriverFactory | None = None
     options: frozenset[str] = frozenset()
     attributes: int = MDF_SETTABLE
+    untyped: int = 0
     slots: str = "none"
     transfer: TransferRules = DEFAULT_RULES
     releases: Releases | None = None

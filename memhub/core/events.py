@@ -1,14 +1,14 @@
 """What can become true: one frozen class for each kind of fact.
 
-A fact says all that it changes, before and after, so that `Machine.apply` makes it true and
-`Machine.unapply` takes it back. A fact of the log's schema is one row of it (`memhub.audit.rows`).
-
-`at` is the moment of the effect; `began_ns` is when it was asked for, on the monotonic clock.
+A fact says all that it changes, before and after, for `Machine.apply` and `Machine.unapply`. `at`
+is the moment of the effect; `began_ns` is when it was asked for, on the monotonic clock.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from memhub.core.failure import MachineFailed
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, RangeDesc
@@ -312,6 +312,7 @@ class WaitEnded(NamedTuple):
 Event = (
     Attached
     | Detached
+    | MachineFailed
     | Opened
     | OpenRefused
     | Closed

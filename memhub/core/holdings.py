@@ -13,6 +13,7 @@ from memhub.core.claims import ClaimChange
 if TYPE_CHECKING:
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.commits import Commit
+    from memhub.core.failure import Failure
     from memhub.core.files import OpenFile
     from memhub.core.machine import Machine
     from memhub.core.undo import UndoNotes
@@ -33,6 +34,7 @@ class Holdings(NamedTuple):
         last_fence: the highest fencing number given out.
         last_wait: the highest number of a wait.
         last_commit: the highest number of a commit.
+        failed: why the machine is marked failed, or None.
     """
 
     files: tuple[OpenFile, ...] = ()
@@ -44,6 +46,7 @@ class Holdings(NamedTuple):
     last_fence: int = 0
     last_wait: int = 0
     last_commit: int = 0
+    failed: Failure | None = None
 
 
 def holdings_of(machine: Machine) -> Holdings:
@@ -60,6 +63,7 @@ def holdings_of(machine: Machine) -> Holdings:
         claims.last_fence,
         waits.last,
         commits.last,
+        machine.failed,
     )
 
 
@@ -80,6 +84,8 @@ def give_holdings(machine: Machine, held: Holdings) -> None:
 
     if held.notes is not None:
         machine.notes = held.notes
+
+    machine.failed = held.failed or machine.failed
 
     machine.claims.last_fence = max(machine.claims.last_fence, held.last_fence)
     machine.waits.last = max(machine.waits.last, held.last_wait)

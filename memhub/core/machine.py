@@ -14,6 +14,7 @@ from memhub.core import events
 from memhub.core.claim_table import ClaimTable
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import CommitList
+from memhub.core.failure import Failure, MachineFailed
 from memhub.core.files import FileTable
 from memhub.core.firmware import settle_firmware
 from memhub.core.instant import SECOND
@@ -53,8 +54,8 @@ class Machine:
         transfer: how `read` and `write` reach both.
         commit_ns: nanoseconds from the start of a commit to its effect; 0 where there is none.
         views: the packed table as each process sees it.
-        recorded: whether anybody reads the records: then looks are facts too, and a write keeps
-            what it replaces.
+        recorded: whether anybody reads the records: then looks are facts, and writes keep the old.
+        failed: why it is marked failed, or None.
     """
 
     spec: MachineSpec
@@ -70,6 +71,7 @@ class Machine:
     notes: UndoNotes = field(default_factory=UndoNotes)
     commit_ns: int = field(default=0, compare=False)
     recorded: bool = field(default=True, compare=False, repr=False)
+    failed: Failure | None = None
     views: TableViews = field(default_factory=TableViews, compare=False, repr=False)
 
     @classmethod
@@ -88,13 +90,9 @@ class Machine:
         chosen = arch.kernel_of(spec.options)
         kernel = KernelMemory.make(spec, chosen, memory)
         transfer = Transfer(memory, kernel, chosen.rules, spec.wp_writes)
-
         latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
         table = RangeTable.attach(spec, arch)
-
         return cls(spec, arch, table, memory, kernel, transfer, commit_ns=round(latency * SECOND))
-
-    # Looking
 
     @property
     def name(self) -> str:
@@ -104,7 +102,7 @@ class Machine:
     @property
     def generation(self) -> int:
         """How many times the range table has changed."""
-        return self.table.generation if self.table is not None else 0
+        return 0 if self.table is None else self.table.generation
 
     @property
     def due_ns(self) -> int:
@@ -120,9 +118,8 @@ class Machine:
         """
         table = self.table
         if table is None:
-            raise NotSupported(
-                "this architecture has no range operations", code=self.arch.no_ranges
-            )
+            why = "this architecture has no range operations"
+            raise NotSupported(why, code=self.arch.no_ranges)
 
         if not table.state.slots:
             why = table.driver.no_slots()
@@ -137,8 +134,6 @@ class Machine:
 
         return self.table.protection()
 
-    # Changing
-
     def apply(self, event: events.Event) -> None:
         """Make a fact true."""
         change = self._CHANGES.get(type(event))
@@ -149,8 +144,7 @@ class Machine:
 
     def unapply(self, event: events.Event) -> None:
         """Take back the fact that was applied last."""
-        change = self._CHANGES.get(type(event))
-        if change is not None:
+        if (change := self._CHANGES.get(type(event))) is not None:
             change[1](self, event)
 
     def recount_due(self) -> None:
@@ -161,6 +155,12 @@ class Machine:
     def close(self) -> None:
         """Release the memory."""
         self.memory.close()
+
+    def _mark_failed(self, it: MachineFailed) -> None:
+        self.failed = it.failure
+
+    def _unmark_failed(self, _: MachineFailed) -> None:
+        self.failed = None
 
     # Files
 
@@ -332,6 +332,7 @@ class Machine:
 
     #: What makes each kind of fact true, and what takes it back.
     _CHANGES: ClassVar[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
+        MachineFailed: (_mark_failed, _unmark_failed),
         events.Opened: (_add_file, _drop_file),
         events.Closed: (_close_file, _reopen_file),
         events.Sought: (_move_offset, _restore_offset),

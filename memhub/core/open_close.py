@@ -9,6 +9,7 @@ from memhub.core.claim_requests import ended_event
 from memhub.core.claims import ClaimChange
 from memhub.core.conflicts import check_commit_slots, check_commits, check_plan_types
 from memhub.core.decision import Decision
+from memhub.core.failing import failed_error
 from memhub.core.files import DEVICES, Caller, OpenFile
 from memhub.core.ownership import check_slots
 from memhub.core.replies import SetOutcome
@@ -50,6 +51,9 @@ def decide_open(machine: Machine, request: Open, now: Instant, number: int) -> D
         number: the number of the new file.
     """
     try:
+        if machine.failed is not None:
+            raise failed_error(machine)
+
         file = _make_file(machine, request, number)
     except DeviceError as error:
         return refuse_open(request, machine.name, machine.arch.name, now, error)
@@ -195,6 +199,9 @@ def _undo_slot(
     caller, driver = file.caller, machine.require_table().driver
     commits = machine.commits.others(None, leaving=caller.handle)
     try:
+        if machine.failed is not None:
+            raise failed_error(machine)
+
         plan = driver.restore(state, {slot: then.slots[slot]}, then.msrs)
         check_slots(machine.claims, caller.process, (slot,), state.slots)
         check_commit_slots(commits, (slot,))

@@ -16,6 +16,7 @@ and, in its pyproject.toml::
 Flags, layouts and errors come as modules (`abi.MDF_BUSY`, `errors.RangeBusy`), so that their
 names read as they do in the kernel. `range_refusals` holds the words of refusals.
 
+declared   architectures without code
 software   slots without registers behind them
 types      effective memory types: `TypeMap`
 x86        MTRRs and PAT: `MtrrDriver`, page attribute tables, types from registers

@@ -6,6 +6,7 @@ picture         table, map and records of a failing test
 virtual_clock   time that passes when everybody waits
 simulation      one seed, one run                       exploring  a test under many orders
 traces          files of recorded answers, as values    replaying  a machine run against them
+arch_check      what every architecture keeps to, and `check_arch`
 
 The names below are loaded when they are first used: pytest imports this package in every run, also
 for those who do not use it. A module is not named as one of them, since it would take its place.
@@ -17,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from memhub.rig.arch_check import ArchReport as ArchReport
+    from memhub.rig.arch_check import check_arch as check_arch
     from memhub.rig.clients import AsyncClient as AsyncClient
     from memhub.rig.clients import BlockingRigClient as BlockingRigClient
     from memhub.rig.clients import Clients as Clients
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from memhub.rig.virtual_clock import VirtualClock as VirtualClock
 
 _HOMES: Final = {
+    "ArchReport": "arch_check",
     "AsyncClient": "clients",
     "BlockingRigClient": "clients",
     "Clients": "clients",
@@ -60,6 +64,7 @@ _HOMES: Final = {
     "TraceError": "traces",
     "TypesTrace": "traces",
     "VirtualClock": "virtual_clock",
+    "check_arch": "arch_check",
     "explore": "exploring",
     "find_failure": "exploring",
     "parse_trace": "traces",

@@ -42,6 +42,8 @@ class Limits:
         idle_timeout: seconds without a request until a connection is closed; 0 is never.
         stall_timeout: seconds in which a client must read some of what waits for it.
         driver_timeout: seconds in which a range driver must answer (`memhub serve`).
+        driver_failures: failures of a range driver after which its machine is marked failed, and
+            what is asked of it is refused (`memhub serve`); 0 is never.
     """
 
     frame_size: int = 1 << 20
@@ -60,6 +62,7 @@ class Limits:
     idle_timeout: float = 0.0
     stall_timeout: float = 30.0
     driver_timeout: float = 2.0
+    driver_failures: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

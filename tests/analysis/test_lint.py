@@ -262,7 +262,7 @@ def test_a_plugin_adds_a_rule(log: Analysis) -> None:
     [
         (plugin(rule("deadlock")), "rule 'deadlock' is there already"),
         (plugin(3), "returned 3, which is not a Rule"),
-        (SimpleNamespace(), "no hook memhub_lint_rules"),
+        (SimpleNamespace(), "it has no memhub_lint_rules hook"),
     ],
 )
 def test_a_broken_plugin_is_named_and_costs_the_others_nothing(broken: Any, says: str) -> None:

@@ -7,7 +7,8 @@ import pytest
 import memhub_k6
 from memhub import abi, errors
 from memhub.abi import RangeDesc, owner_bytes
-from memhub.core.driver import Cpu, RangeState
+from memhub.core.driver import Cpu, RangeDriver, RangeState
+from memhub.plugin.declared import make_driver
 
 UC, WC = abi.MDF_UNCACHEABLE, abi.MDF_WRITECOMBINE
 K128 = 0x20000
@@ -15,8 +16,8 @@ LABEL = owner_bytes("test")
 K6_3 = Cpu(vendor="AMD", signature=0x58C, phys_bits=32, mtrr=False)
 
 
-def driver(cpu: Cpu = K6_3) -> memhub_k6.K6Driver:
-    return memhub_k6.K6Driver(cpu)
+def driver(cpu: Cpu = K6_3) -> RangeDriver:
+    return make_driver(memhub_k6.DECLARED, cpu, {})
 
 
 def held(*descs: RangeDesc) -> RangeState:

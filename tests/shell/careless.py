@@ -70,14 +70,18 @@ def careless(faults: Mapping[str, Callable[[Any], Any]]) -> dict[str, Arch]:
 
 @asynccontextmanager
 async def lab(
-    folder: Path, faults: Mapping[str, Callable[[Any], Any]], latency: float = 0
+    folder: Path,
+    faults: Mapping[str, Callable[[Any], Any]],
+    latency: float = 0,
+    driver_failures: int = 0,
 ) -> AsyncIterator[Hub]:
     """Two machines of that kind behind a hub with a log, which is left in order."""
     specs = [
         MachineSpec(name=name, arch="careless", commit_latency=latency) for name in ("one", "two")
     ]
     with AuditLog.open(folder / "a.jsonl") as log:
-        async with Hub(specs, arches=careless(faults), log=log) as hub:
+        arches = careless(faults)
+        async with Hub(specs, arches=arches, log=log, driver_failures=driver_failures) as hub:
             with anyio.fail_after(20):
                 yield hub
 

@@ -11,6 +11,7 @@ from memhub.audit.rows.columns import (
 )
 from memhub.audit.rows.ranges import desc_columns
 from memhub.core import events
+from memhub.core.failure import MachineFailed
 from memhub.core.open_close import MODES
 
 if TYPE_CHECKING:
@@ -59,6 +60,18 @@ def _detached(it: events.Detached, _ended: int) -> Row:
     }
 
 
+def _failed(it: MachineFailed, _ended: int) -> Row:
+    return {
+        **stamp_columns("device.fail", it.at),
+        "machine": it.machine,
+        "arch": it.arch,
+        "count": it.failure.failures,
+        "errno": "EIO",
+        "reason": it.failure.reason,
+        "generation": it.generation,
+    }
+
+
 def _opened(it: events.Opened, ended: int) -> Row:
     file = it.file
 
@@ -103,6 +116,7 @@ def _closed(it: events.Closed, ended: int) -> Row:
 FILE_WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     events.Attached: _attached,
     events.Detached: _detached,
+    MachineFailed: _failed,
     events.Opened: _opened,
     events.OpenRefused: _open_refused,
     events.Closed: _closed,

@@ -30,6 +30,7 @@ from memhub.audit.rows.read import ACCESS, caller_of, set_request_of, wait_of
 from memhub.core.claims import Claim, LostClaim
 from memhub.core.commits import Commit
 from memhub.core.driver import RangeState
+from memhub.core.failure import Failure
 from memhub.core.files import OpenFile, Principal
 from memhub.core.holdings import Holdings, holdings_of
 from memhub.core.instant import NEVER
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 #: Things that one row holds at most.
 PART_MAX: Final = 1000
 
+_NUMBERS: Final = ("last_fence", "last_wait", "last_commit")
 _MODELS: Final = {model.name: model for model in DATA_MODELS}
 
 
@@ -75,11 +77,7 @@ def held_rows(machine: Machine, at: Instant) -> list[Row]:
 def part_rows(machine: Machine, at: Instant) -> list[Row]:
     """What a machine holds beside its table, as `held.part` rows; the numbers are in the last."""
     held = holdings_of(machine)
-    numbers = {
-        "last_fence": held.last_fence,
-        "last_wait": held.last_wait,
-        "last_commit": held.last_commit,
-    }
+    numbers = {key: getattr(held, key) for key in _NUMBERS}
     lists: list[tuple[str, list[Row]]] = [
         ("files", [_file_item(it) for it in held.files]),
         ("claims", [_claim_item(it, at) for it in held.claims]),
@@ -87,6 +85,7 @@ def part_rows(machine: Machine, at: Instant) -> list[Row]:
         ("waits", [wait_begun_row(wait, refusal) for wait, refusal in held.waits]),
         ("commits", [_commit_item(it) for it in held.commits]),
         ("notes", _note_items(held.notes)),
+        ("failed", [] if held.failed is None else [held.failed._asdict()]),
         ("numbers", [numbers]),
     ]
 
@@ -326,11 +325,13 @@ def _desc_in(it: Sequence[Any]) -> RangeDesc:
 def _numbers_in(items: Sequence[Item], _machine: Machine, _at: Instant) -> Holdings:
     (numbers,) = items
 
-    return Holdings(
-        last_fence=numbers["last_fence"],
-        last_wait=numbers["last_wait"],
-        last_commit=numbers["last_commit"],
-    )
+    return Holdings(**{key: numbers[key] for key in _NUMBERS})
+
+
+def _failed_in(items: Sequence[Item], _machine: Machine, _at: Instant) -> Holdings:
+    (it,) = items
+
+    return Holdings(failed=Failure(it["reason"], it["failures"], it["since_ns"]))
 
 
 _READERS: Final[Mapping[str, Callable[[Sequence[Item], Machine, Instant], Holdings]]] = {
@@ -340,5 +341,6 @@ _READERS: Final[Mapping[str, Callable[[Sequence[Item], Machine, Instant], Holdin
     "waits": _waits_in,
     "commits": _commits_in,
     "notes": _notes_in,
+    "failed": _failed_in,
     "numbers": _numbers_in,
 }

@@ -56,6 +56,7 @@ def _shapes(slot: range) -> dict[str, Shape]:
             "bounds": (_U64, _LAST),
         },
         "notes": {**_PROCESS, "slots": [(slot, range(1 << 63))], "states": [state]},
+        "failed": {"reason": _TEXT, "failures": _INT, "since_ns": _NS},
         "numbers": dict.fromkeys(("last_fence", "last_wait", "last_commit"), _U64),
     }
 

@@ -13,6 +13,7 @@ from memhub.core.asked_driver import Plan
 from memhub.core.claim_requests import claim_event, ended_event, lost_event
 from memhub.core.claims import ClaimChange
 from memhub.core.driver import Change, RangeState
+from memhub.core.failure import Failure, MachineFailed
 from memhub.core.files import DEVICES, Caller, OpenFile, Principal
 from memhub.core.instant import NEVER
 from memhub.core.machine import Machine
@@ -101,6 +102,13 @@ def _began(row: Row) -> int:
     began: int = row["mono_ns"] - row["duration_ns"]
 
     return began
+
+
+def _failed(row: Row, machine: Machine) -> events.Event:
+    at = instant_of(row)
+    failure = Failure(row["reason"], row["count"], at.wall_ns)
+
+    return MachineFailed(machine.name, machine.arch.name, at, row["generation"], failure)
 
 
 # Files
@@ -321,6 +329,7 @@ def _wait_ended(row: Row, machine: Machine) -> events.Event:
 
 
 _READERS: Final[Mapping[str, Callable[[Row, Machine], events.Event | None]]] = {
+    "device.fail": _failed,
     "request.open": _opened,
     "request.close": _closed,
     "request.read": _read,

@@ -310,7 +310,7 @@ class LocalHandle:
     def _wait_once(self, pending: Pending[R], woken: threading.Event) -> bool:
         """Wait once; whether the answer is there."""
         if pending.due_ns is not None:
-            due = self._engine.due_of(pending)
+            due = self._engine.deadlines.due_of(pending.due_ns)
             self._sleep(max(0, due - self._engine.clock.mono_ns()) / 1e9)
         elif not pending.done:
             woken.wait(self._until_due())

@@ -1,0 +1,199 @@
+"""Hooks: what other distributions add to memhub, found by entry points.
+
+Each kind of hook is one `HookKind`. pluggy skips the second of two entry points with one name
+without a word, and one broken plugin ends the load of all; both are handled here, so pluggy only
+relays the hook.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pluggy
+
+from memhub.escape import escape_controls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFailure:
+    """A plugin that could not be used.
+
+    Attributes:
+        plugin: the entry point's name.
+        source: the distribution that ships it, or where it was registered.
+        reason: what went wrong.
+        version: the distribution's version, where there is one.
+        entry: what the entry point names.
+    """
+
+    plugin: str
+    source: str
+    reason: str
+    version: str = ""
+    entry: str = ""
+
+    def __str__(self) -> str:
+        return escape_controls(f"plugin {self.plugin!r} of {self.source}: {self.reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class HookKind(Generic[T]):
+    """One kind of hook.
+
+    Attributes:
+        name: what it adds, in words.
+        group: pluggy's project name, and the entry-point group.
+        spec: the module or object with the hook's specification.
+        hook: the name of the hook; it is synchronous and returns an iterable of values.
+        value: the class of those values.
+        load: makes values of what an entry point names, for a kind whose plugins have no code; in
+            place of the hook. It takes the entry point.
+    """
+
+    name: str
+    group: str
+    spec: ModuleType | type
+    hook: str
+    value: type[T]
+    load: Callable[[EntryPoint], Iterable[T]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provided(Generic[T]):
+    """What one plugin adds.
+
+    Attributes:
+        plugin: the entry point's name.
+        source: the distribution that ships it, or where it was registered.
+        values: what its hook returned.
+        version: the distribution's version, where there is one.
+        entry: what the entry point names.
+    """
+
+    plugin: str
+    source: str
+    values: tuple[T, ...]
+    version: str = ""
+    entry: str = ""
+
+    def fail(self, reason: str) -> PluginFailure:
+        """The failure of this plugin, after it was loaded."""
+        return PluginFailure(self.plugin, self.source, reason, self.version, self.entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """The plugins of one kind of hook.
+
+    Attributes:
+        provided: those that work, the caller's first, then by name.
+        failures: those that do not.
+    """
+
+    provided: tuple[Provided[T], ...]
+    failures: tuple[PluginFailure, ...]
+
+
+def load_hook(
+    kind: HookKind[T], *, plugins: Iterable[tuple[str, object]] = (), installed: bool = True
+) -> Loaded[T]:
+    """Load the plugins of one kind; one that does not work costs the others nothing.
+
+    Args:
+        kind: the kind.
+        plugins: more plugins, as `(name, module or object)`, for tests and embedders.
+        installed: also load the entry points of the kind's group.
+    """
+    provided: list[Provided[T]] = []
+    failures: list[PluginFailure] = []
+    for name, plugin in plugins:
+        given: Provided[T] = Provided(name, "the caller", ())
+        try:
+            values = _call_hook(kind, name, plugin)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code
+            failures.append(given.fail(f"{type(error).__name__}: {error}"))
+        else:
+            provided.append(Provided(name, "the caller", values))
+
+    points = entry_points(group=kind.group) if installed else ()
+    for point in sorted(points, key=lambda it: (it.name, it.value)):
+        found = _load_point(kind, point)
+        if isinstance(found, PluginFailure):
+            failures.append(found)
+        else:
+            provided.append(found)
+
+    return Loaded(tuple(provided), tuple(failures))
+
+
+def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFailure:
+    dist = point.dist
+    source = dist.name if dist is not None else "an unknown distribution"
+    version = dist.version if dist is not None else ""
+    given: Provided[T] = Provided(point.name, source, (), version, point.value)
+    try:
+        plugin = point.load() if kind.load is None else None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
+        return given.fail(f"does not import: {type(error).__name__}: {error}")
+
+    try:
+        if kind.load is None:
+            values = _call_hook(kind, point.name, plugin)
+        else:
+            values = _check_values(kind, [kind.load(point)])
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code too
+        return given.fail(f"{type(error).__name__}: {error}")
+
+    return Provided(point.name, source, values, version, point.value)
+
+
+def _call_hook(kind: HookKind[T], name: str, plugin: object) -> tuple[T, ...]:
+    manager = pluggy.PluginManager(kind.group)
+    manager.add_hookspecs(kind.spec)
+    manager.register(plugin, name)
+    manager.check_pending()
+    hook = getattr(manager.hook, kind.hook)
+    for implementation in hook.get_hookimpls():
+        if inspect.iscoroutinefunction(implementation.function):
+            raise TypeError(f"{kind.hook} is a coroutine function; hooks are synchronous")
+
+    answers = hook()
+    if not answers:
+        raise TypeError(_no_answer(kind, plugin, hook))
+
+    return _check_values(kind, answers)
+
+
+def _no_answer(kind: HookKind[Any], plugin: object, hook: pluggy.HookCaller) -> str:
+    """Say why pluggy has no result; it skips an unmarked hook and a None without a word."""
+    if hook.get_hookimpls():
+        return f"{kind.hook} returned None"
+
+    if hasattr(plugin, kind.hook):
+        return f"{kind.hook} is not marked with hookimpl"
+
+    return f"it has no {kind.hook} hook"
+
+
+def _check_values(kind: HookKind[T], answers: Iterable[Iterable[object]]) -> tuple[T, ...]:
+    values: list[T] = []
+    for answer in answers:
+        for it in answer:
+            if not isinstance(it, kind.value):
+                article = "an" if kind.value.__name__[0] in "AEIOU" else "a"
+                raise TypeError(
+                    f"{kind.hook} returned {it!r}, which is not {article} {kind.value.__name__}"
+                )
+
+            values.append(it)
+
+    return tuple(values)

@@ -1,0 +1,311 @@
+"""Check an architecture: `check_arch` runs every rule and tells what does not hold."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.core.asked_driver import CallMark
+from memhub.core.kernel import OptionError
+from memhub.errors import DeviceError, DriverFailed
+from memhub.rig.arch_check import arch_rules
+from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
+from memhub.rig.arch_check.finding import RULES, ArchReport, Fault, Finding
+from memhub.rig.arch_check.ground import CPUS, FIRMWARES, Ground, fault_of
+from memhub.rig.arch_check.last_resort import LastResort
+from memhub.rig.arch_check.machine_rules import check_machine
+from memhub.rig.arch_check.pair_rules import PairChecker, count_free, fill_requests
+from memhub.rig.arch_check.running import Outcome, run_steps
+from memhub.rig.arch_check.shapes import Shapes, find_shapes, random_sequences, short_sequences
+from memhub.rig.arch_check.shrink import shrink_requests
+from memhub.watchdog import DriverWatchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from memhub.abi import RangeDesc
+    from memhub.core.driver import Arch, Cpu
+
+#: Sequences that are asked a second time at the end, to find what drivers share.
+_REPEATED: Final = 6
+
+
+def check_arch(
+    arch: Arch,
+    *,
+    cpu: Cpu | None = None,
+    options: Mapping[str, Any] | None = None,
+    msrs: Mapping[int, int] | None = None,
+    requests: Sequence[RangeDesc] = (),
+    seed: int = 0,
+    sequences: int = 40,
+    limit: float = 1.0,
+    seconds: float = 60.0,
+) -> ArchReport:
+    """Check an architecture against the rules of `RULES`.
+
+    On the main thread of a process, a call of the driver that hangs is stopped and told.
+    What cannot be stopped, and a call that hangs on another thread, ends the process after ten
+    limits, with a message.
+
+    Args:
+        arch: the architecture.
+        cpu: the processor; None takes the first of a few usual ones that the driver serves.
+        options: the machine's options.
+        msrs: registers as firmware leaves them; None takes MTRRs that are on and free, which
+            other architectures do not read.
+        requests: ranges that the driver is known to take; by default the check looks for one.
+        seed: chooses the random sequences; one seed gives one report.
+        sequences: how many random sequences are asked.
+        limit: seconds after which a call of the driver is stopped.
+        seconds: how long to ask at most.
+
+    Returns:
+        the report: each rule that does not hold, with the shortest sequence of requests that was
+        found to show it.
+    """
+    check = _Check(arch, seed, sequences, time.monotonic() + seconds)
+    watched: AbstractContextManager[Any] = nullcontext()
+    if threading.current_thread() is threading.main_thread():
+        watchdog = DriverWatchdog(None, limit, lambda _: None)
+        watched, check.mark = watchdog, watchdog.mark
+
+    with watched, LastResort(check.mark, limit):
+        check.run(cpu, dict(options or {}), msrs, requests)
+
+    return ArchReport(arch.name, tuple(check.findings), check.requests, check.is_complete)
+
+
+@dataclass(slots=True)
+class _Check:
+    arch: Arch
+    seed: int
+    sequences: int
+    until: float
+    mark: CallMark = field(default_factory=CallMark)
+    findings: list[Finding] = field(default_factory=list)
+    requests: int = 0
+    is_complete: bool = True
+    _seen: set[tuple[str, str]] = field(default_factory=set)
+
+    def run(
+        self,
+        cpu: Cpu | None,
+        options: dict[str, Any],
+        msrs: Mapping[int, int] | None,
+        given: Sequence[RangeDesc],
+    ) -> None:
+        values = list(arch_rules.check_arch_values(self.arch))
+        self._tell(None, values)
+        if self.arch.driver is None or any(it.rule == "arch-values" for it in values):
+            return
+
+        ground = self._find_ground(cpu, options, msrs)
+        if ground is None:
+            return
+
+        try:
+            self._check_ground(ground, given)
+        except StoppedHere:
+            pass
+        except DriverFailed as error:
+            self._tell(ground, [fault_of(error)])
+        except DeviceError as error:
+            self._tell(ground, [Fault("raises", "", f"{type(error).__name__}: {error}")])
+        finally:
+            self.requests, self.is_complete = ground.requests, not ground.is_over
+
+    # Where to check
+
+    def _find_ground(
+        self, cpu: Cpu | None, options: dict[str, Any], msrs: Mapping[int, int] | None
+    ) -> Ground | None:
+        """A machine that has slots; what keeps one from being made is told."""
+        faults: list[tuple[Ground, Fault]] = []
+        for chosen in (cpu,) if cpu is not None else CPUS:
+            for registers in (msrs,) if msrs is not None else FIRMWARES:
+                ground = Ground(self.arch, chosen, options, registers, self.mark, until=self.until)
+                fault = self._start(ground)
+                if fault is None and ground.start is not None and ground.start.slots:
+                    ground.clean = msrs is None
+                    return ground
+
+                if fault is not None:
+                    faults.append((ground, fault))
+                    if fault.rule == "hangs":
+                        self._tell(ground, [fault])
+                        return None
+
+        if faults:
+            self._tell(faults[0][0], [faults[0][1]])
+        else:
+            words = "no CPU and no registers that the kit knows give it any slot"
+            self._tell(ground, [Fault("no-slots", "attach", words)])
+
+        return None
+
+    @staticmethod
+    def _start(ground: Ground) -> Fault | None:
+        try:
+            driver = ground.new_driver()
+            faults = list(arch_rules.check_methods(driver.raw))
+            if faults:
+                return faults[0]
+
+            ground.start = ground.attach(driver)
+        except DriverFailed as error:
+            fault = fault_of(error)
+            rule = "hangs" if fault.rule == "hangs" else "attach-fails"
+            return Fault(rule, fault.method, fault.words)
+        except OptionError as error:
+            return Fault("attach-fails", "", f"the options are refused: {error}")
+        except DeviceError as error:
+            return Fault("attach-fails", "attach", f"{type(error).__name__}: {error}")
+
+        return None
+
+    # What is checked
+
+    def _check_ground(self, ground: Ground, given: Sequence[RangeDesc]) -> None:
+        random = Random(self.seed)  # noqa: S311 - choices for a test
+        self._tell(ground, arch_rules.check_start(ground))
+        shapes = find_shapes(ground, count_free(ground), given)
+        if not isinstance(shapes, Shapes):
+            self._tell_nothing_granted(ground, shapes)
+            return
+
+        first = short_sequences(shapes)
+        outcomes = [self._take(ground, it) for it in first]
+        self._take(ground, fill_requests(shapes))
+        for requests, fault in PairChecker(ground, shapes).check_pairs():
+            self._tell(ground, [fault], requests)
+
+        later = random_sequences(ground, shapes, random, self.sequences)
+        for it in later:
+            self._take(ground, it)
+
+        for it in (first[-1], *later[:3]):
+            for fault in check_machine(ground, it):
+                self._tell(ground, [fault], it)
+
+        if ground.is_over:
+            return
+
+        self._check_memory(ground, first[:_REPEATED], outcomes[:_REPEATED])
+        self._tell(ground, arch_rules.check_options(ground))
+        for other, fault in arch_rules.check_starts(ground, random):
+            self._tell(other, [fault])
+            if fault.rule == "hangs":
+                break
+
+    def _take(self, ground: Ground, requests: Sequence[Request]) -> Outcome:
+        done = run_steps(ground, requests)
+        for number, fault in done.faults:
+            if (fault.rule, fault.method) in self._seen:
+                continue
+
+            shown = list(requests[: number + 1])
+            if fault.rule != "slow" and (fault.rule != "hangs" or len(shown) > 1):
+                shown = shrink_requests(shown, self._shower(ground, fault))
+
+            told = self._find_fault(ground, shown, fault) or fault
+            self._tell(ground, [told], shown)
+
+        return done
+
+    def _shower(self, ground: Ground, fault: Fault) -> Any:  # noqa: ANN401 - a function
+        def shows(candidate: Sequence[Request]) -> bool:
+            return self._find_fault(ground, candidate, fault) is not None
+
+        return shows
+
+    @staticmethod
+    def _find_fault(ground: Ground, requests: Sequence[Request], fault: Fault) -> Fault | None:
+        if fault.rule == "slow":
+            return None
+
+        if fault.rule == "hangs":
+            ground = replace(ground, hung=set())
+
+        for _, it in run_steps(ground, requests, deep=fault.rule != "hangs").faults:
+            if (it.rule, it.method) == (fault.rule, fault.method):
+                return it
+
+        return None
+
+    def _check_memory(
+        self, ground: Ground, sequences: list[list[Request]], outcomes: list[Outcome]
+    ) -> None:
+        """Ask the first sequences again, of new drivers: what has changed, drivers share."""
+        for requests, before in zip(sequences, outcomes, strict=True):
+            again = run_steps(ground, requests, deep=False)
+            for request, one, other in zip(requests, before.answers, again.answers, strict=False):
+                if not one.same_as(other):
+                    words = (
+                        f"{request}: a new machine answers ({other.in_words()}) after other "
+                        f"machines were used; at first, one answered ({one.in_words()})"
+                    )
+                    self._tell(ground, [Fault("remembers", request.op, words)], requests)
+                    return
+
+    def _tell_nothing_granted(self, ground: Ground, asked: list[tuple[Request, Answer]]) -> None:
+        failed = [(request, it.fault) for request, it in asked if it.fault is not None]
+        for request, fault in failed:
+            self._tell(ground, [fault], [request])
+
+        if failed:
+            return
+
+        answers = [it for _, it in asked]
+        reasons = sorted({str(it.refusal) for it in answers if it.refusal is not None})
+        words = f"each of {len(answers)} ranges is refused, for example: {'; '.join(reasons[:3])}"
+        self._tell(ground, [Fault("nothing-granted", "update", words[:1000])])
+
+    # Telling
+
+    def _tell(
+        self, ground: Ground | None, faults: Iterable[Fault], requests: Sequence[Request] = ()
+    ) -> None:
+        for fault in faults:
+            if (fault.rule, fault.method) in self._seen:
+                continue
+
+            self._seen.add((fault.rule, fault.method))
+            where = f"architecture {self.arch.name}"
+            if self.arch.plugin:
+                where = f"{self.arch.plugin}, {where}"
+
+            machine = ""
+            steps: tuple[str, ...] = tuple([str(it) for it in requests])
+            if ground is not None:
+                machine = ground.in_words()
+                steps = _steps_in_words(ground, requests, fault)
+                if fault.method:
+                    where = self._name_method(ground, fault.method)
+
+            self.findings.append(
+                Finding(fault.rule, where, fault.words, RULES[fault.rule], machine, steps)
+            )
+
+    @staticmethod
+    def _name_method(ground: Ground, method: str) -> str:
+        try:
+            return ground.new_driver().named(method)
+        except (DeviceError, OptionError):
+            return f"{method} of architecture {ground.arch.name}"
+
+
+def _steps_in_words(ground: Ground, requests: Sequence[Request], fault: Fault) -> tuple[str, ...]:
+    """Each request with its answer."""
+    if fault.rule in ("hangs", "slow") or not requests:
+        return tuple([str(it) for it in requests])
+
+    answers = run_steps(ground, requests, deep=False).answers
+    words = [it.in_words() for it in answers] + ["not asked"] * (len(requests) - len(answers))
+
+    return tuple([f"{it}  ({said})" for it, said in zip(requests, words, strict=True)])

@@ -1,0 +1,181 @@
+"""What has to hold of two requests: overlaps, order, duplicates; and of a full table."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Final
+
+from memhub.abi import Errno, RangeDesc, flag_words, owner_bytes
+from memhub.core.range_refusals import span, type_words
+from memhub.rig.arch_check.asking import FIXED, Answer, Request
+from memhub.rig.arch_check.finding import Fault
+from memhub.rig.arch_check.running import run_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from memhub.rig.arch_check.ground import Ground
+    from memhub.rig.arch_check.shapes import Shapes
+
+Pair = tuple[list[Request], Fault]
+#: Overlaps that count as one rule: the later range inside the first, around it, or across an end.
+_SHAPES_MOST: Final = 10
+
+
+class PairChecker:
+    """Asks for one range and then another, on a new machine each time.
+
+    Args:
+        ground: the machine.
+        shapes: ranges that the driver takes.
+    """
+
+    def __init__(self, ground: Ground, shapes: Shapes) -> None:
+        self._ground = ground
+        self._shapes = shapes
+        self._known: dict[tuple[Request, ...], list[Answer]] = {}
+
+    def check_pairs(self) -> Iterator[Pair]:
+        """The rules of two requests; each fault with the requests that show it."""
+        yield from self._check_attributes()
+        yield from self._check_duplicates()
+        for one, other in product(self._shapes.attributes, repeat=2):
+            yield from self._check_overlaps(one, other)
+            yield from self._check_apart(one, other)
+
+    def _ask(self, *requests: Request) -> list[Answer]:
+        if requests not in self._known:
+            self._known[requests] = run_steps(self._ground, requests, deep=False).answers
+
+        return self._known[requests]
+
+    def _granted(self, *requests: Request) -> bool:
+        answers = self._ask(*requests)
+
+        return len(answers) == len(requests) and all(it.plan is not None for it in answers)
+
+    def _check_attributes(self) -> Iterator[Pair]:
+        ground, shapes = self._ground, self._shapes
+        for attribute in shapes.refused:
+            request = shapes.make(shapes.ranges[0], attribute)
+            (answer, *_) = self._ask(request)
+            words = " ".join(flag_words(attribute))
+            if not ground.options and answer.fault is None:
+                yield (
+                    [request],
+                    Fault(
+                        "attribute-refused",
+                        "update",
+                        f"`Arch.attributes` has {words}, but each range of it is refused: "
+                        f"{answer.in_words()}",
+                    ),
+                )
+
+    def _check_duplicates(self) -> Iterator[Pair]:
+        for attribute in self._shapes.attributes:
+            request = self._shapes.make(self._shapes.ranges[0], attribute)
+            answers = self._ask(request, request)
+            if len(answers) < 2 or answers[0].plan is None or answers[1].plan is None:
+                continue
+
+            first, second = answers[0].plan.change.wrote, answers[1].plan.change.wrote
+            if set(first) != set(second):
+                words = f"{request}: asked twice, it takes {first}, and then {second} as well"
+                yield [request, request], Fault("duplicate-range", "update", words)
+
+    def _check_overlaps(self, one: int, other: int) -> Iterator[Pair]:
+        shapes = self._shapes
+        seen: dict[bool, tuple[Request, Request]] = {}
+        for first, second in shapes.overlaps[:_SHAPES_MOST]:
+            pair = (shapes.make(first, one), shapes.make(second, other, "two"))
+            answers = self._ask(*pair)
+            if len(answers) < 2 or answers[0].plan is None or answers[1].fault is not None:
+                continue
+
+            if not shapes.is_free_of_fixed(answers):
+                continue
+
+            yield from self._check_undefined(pair, answers[1])
+            if self._is_about_overlap(answers[1]):
+                seen.setdefault(answers[1].plan is not None, pair)
+                yield from self._check_order(pair, answers[1])
+
+        if len(seen) == 2:
+            yield from self._tell_difference(seen)
+
+    @staticmethod
+    def _is_about_overlap(answer: Answer) -> bool:
+        return answer.refusal is None or answer.refusal.code is not Errno.ENOSPC
+
+    @staticmethod
+    def _tell_difference(seen: dict[bool, tuple[Request, Request]]) -> Iterator[Pair]:
+        granted, refused = seen[True], seen[False]
+        words = (
+            f"{granted[1]} over {span(granted[0].desc)} is granted, but {refused[1]} over "
+            f"{span(refused[0].desc)} ({type_words(refused[0].desc.mr_flags)}) is refused"
+        )
+        yield list(granted), Fault("refuses-some-overlaps", "update", words)
+
+    def _check_undefined(self, pair: Sequence[Request], answer: Answer) -> Iterator[Pair]:
+        plan = answer.plan
+        if plan is None or not self._ground.clean or "types" in self._ground.hung:
+            return
+
+        found = self._ground.new_driver().types(plan.after)
+        lo = max(it.desc.mr_base for it in pair)
+        if found.at(lo) in ("undefined", "reserved"):
+            words = f"{pair[1]}: was granted, and leaves the type of {lo:#x} {found.at(lo)}"
+            yield list(pair), Fault("type-undefined", "types", words)
+
+    def _check_order(self, pair: tuple[Request, Request], answer: Answer) -> Iterator[Pair]:
+        turned = (pair[1], pair[0])
+        answers = self._ask(*turned)
+        if len(answers) < 2 or answers[0].plan is None or answers[1].fault is not None:
+            return
+
+        if (answers[1].plan is None) != (answer.plan is None):
+            words = (
+                f"{pair[1]} after {pair[0]} ({answer.in_words()}); the other way round "
+                f"({answers[1].in_words()})"
+            )
+            yield list(pair), Fault("refuses-order", "update", words)
+
+    def _check_apart(self, one: int, other: int) -> Iterator[Pair]:
+        shapes = self._shapes
+        if self._ground.start is None or shapes.free_slots < 2:
+            return
+
+        for first, second in shapes.apart:
+            pair = (shapes.make(first, one), shapes.make(second, other, "two"))
+            answers = self._ask(*pair)
+            if len(answers) < 2 or answers[0].plan is None or answers[1].refusal is None:
+                continue
+
+            if self._granted(pair[1]):
+                words = f"{pair[1]}: was refused beside {pair[0].desc} ({answers[1].in_words()})"
+                yield list(pair), Fault("refuses-apart", "update", words)
+                return
+
+
+def fill_requests(shapes: Shapes) -> list[Request]:
+    """Fill the table with ranges that touch none, one too many; remove them; fill it again."""
+    attribute = shapes.attributes[0]
+    rows = shapes.row(min(shapes.free_slots, 16) + 1)
+    updates = [shapes.make(it, attribute) for it in rows]
+    removes = [Request("remove", RangeDesc(b, n, 0, owner_bytes("one"))) for b, n in rows[:-1]]
+
+    return [*updates, *removes, *updates[:2]]
+
+
+def count_free(ground: Ground) -> int:
+    """Slots of the first state that a range can take."""
+    start = ground.start
+    assert start is not None
+    driver = ground.new_driver()
+    from memhub.rig.arch_check.asking import is_held
+
+    return sum(
+        1
+        for slot, row in enumerate(start.slots)
+        if not row.mr_flags & FIXED and not is_held(driver, start, slot)
+    )

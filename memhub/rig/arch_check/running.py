@@ -1,0 +1,243 @@
+"""Run a sequence of requests from a new machine, with every rule of a step after each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from memhub.errors import DeviceError, DriverFailed
+from memhub.rig.arch_check.again_rules import (
+    KeptAnswer,
+    check_again,
+    check_copy,
+    check_inputs,
+    check_variants,
+)
+from memhub.rig.arch_check.asking import (
+    Answer,
+    Request,
+    StoppedHere,
+    ask_driver,
+    ask_types,
+    confirm_slow,
+    copy_state,
+    rows_of,
+)
+from memhub.rig.arch_check.finding import Fault
+from memhub.rig.arch_check.ground import Ground, fault_of
+from memhub.rig.arch_check.step_rules import Step, check_granted, check_refused
+from memhub.rig.arch_check.type_rules import check_extent, check_types
+from memhub.rig.arch_check.undo_rules import check_undo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from memhub.core.asked_driver import AskedDriver
+    from memhub.core.driver import RangeState
+    from memhub.core.effective.typemap import TypeMap
+
+#: Answers of which copies are made; copying a driver takes long.
+_COPIES: Final = 3
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a sequence came to.
+
+    Attributes:
+        faults: the rules that do not hold, with the step, from 0.
+        answers: what the driver answered.
+        states: the state before each step, and the last.
+    """
+
+    faults: list[tuple[int, Fault]]
+    answers: list[Answer]
+    states: list[RangeState]
+
+
+def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True) -> Outcome:
+    """Ask for one request after the other, from a new machine on.
+
+    Args:
+        ground: the machine.
+        requests: what is asked.
+        deep: also ask each question again, in other ways.
+
+    Returns:
+        every fault that was seen. A method that hung before ends the sequence.
+    """
+    done = Outcome([], [], [])
+    number = -1
+    try:
+        driver = ground.new_driver()
+        state = ground.attach(driver)
+        if state is None or not state.slots:
+            return done
+
+        runner = _Runner(ground, driver, state, deep)
+        done.states.append(state)
+        for number, request in enumerate(requests):
+            answer = None
+            for found in runner.take_step(request):
+                if isinstance(found, Fault):
+                    done.faults.append((number, found))
+                else:
+                    answer = found
+
+            assert answer is not None
+            done.answers.append(answer)
+            done.states.append(runner.state)
+
+        done.faults += [(len(requests) - 1, it) for it in runner.check_kept()]
+    except StoppedHere:
+        pass
+    except DriverFailed as error:
+        fault = fault_of(error)
+        if fault.rule == "hangs":
+            ground.hung |= {"update", "remove"}
+
+        done.faults.append((number, fault))
+    except DeviceError as error:
+        done.faults.append((number, Fault("raises", "", f"{type(error).__name__}: {error}")))
+
+    return done
+
+
+class _Runner:
+    def __init__(
+        self,
+        ground: Ground,
+        driver: AskedDriver,
+        state: RangeState,
+        deep: bool,
+    ) -> None:
+        self.ground = ground
+        self.state = state
+        self._driver = driver
+        self._deep = deep
+        self._kept: list[KeptAnswer] = []
+        self._copied = 0
+        types = ask_types(ground, driver, state)
+        self._base: TypeMap | None = None if isinstance(types, Fault) else types
+        self._types = self._base
+        self._fault = types if isinstance(types, Fault) else None
+        self._changed = False
+
+    def take_step(self, request: Request) -> Iterator[Fault | Answer]:
+        """Ask for a request, and look at the answer; the answer is among what is told."""
+        if self._fault is not None:
+            yield self._fault
+            self._fault = None
+
+        ground, driver, before = self.ground, self._driver, self.state
+        unsettled = driver.raw.rereads is True and not before.settled and not self._changed
+        step = Step(ground, driver, before, request, unsettled)
+        inputs = (rows_of(before.slots), dict(before.msrs))
+        request = Request(request.op, replace(request.desc))
+        answer = ask_driver(ground, driver, before, request)
+        yield answer
+        if answer.fault is not None:
+            yield answer.fault
+            return
+
+        if answer.slow:
+            seconds = confirm_slow(
+                ground, before, lambda: ask_driver(ground, driver, before, request)
+            )
+            if seconds:
+                ground.hurry()
+                yield step.say("slow", f"took {seconds * 1000:.0f} ms, three times")
+
+        yield from check_inputs(step, inputs)
+        if request.desc != step.request.desc:
+            yield step.say("changes-its-input", "changed the request's descriptor")
+
+        if self._deep:
+            yield from check_again(step, answer, self._new_driver())
+            yield from check_variants(step, answer)
+            if self._copied < _COPIES:
+                self._copied += 1
+                yield from check_copy(step, answer)
+
+        if answer.refusal is not None:
+            yield from check_refused(step, answer.refusal)
+
+        if answer.plan is not None:
+            yield from self._take_effect(step, answer)
+
+    def _new_driver(self) -> AskedDriver:
+        driver = self.ground.new_driver()
+        self.ground.attach(driver)
+
+        return driver
+
+    def _take_effect(self, step: Step, answer: Answer) -> Iterator[Fault]:
+        plan = answer.plan
+        assert plan is not None
+        self._kept.append(KeptAnswer.keep(step, plan))
+        yield from check_granted(step, plan)
+        types = self._types
+        after = ask_types(self.ground, step.driver, plan.after)
+        if isinstance(after, Fault):
+            yield after
+        elif types is not None and self._base is not None:
+            if not step.unsettled:
+                yield from check_extent(step, plan, types, after)
+
+            if self.ground.clean:
+                yield from check_types(step, plan, self._base, after)
+
+            yield from check_undo(step, plan, types)
+            if self._deep:
+                yield from self._check_types_again(step, plan.after, after)
+                yield from self._check_registers(step, answer, after)
+
+        self._types = None if isinstance(after, Fault) else after
+        self.state = plan.after
+        self._changed = True
+
+    def _check_types_again(self, step: Step, state: RangeState, types: TypeMap) -> Iterable[Fault]:
+        other = ask_types(self.ground, self._new_driver(), copy_state(state))
+        if isinstance(other, Fault):
+            return [other]
+
+        at = types.first_difference(other)
+        if at is None:
+            return []
+
+        words = f"for one state, the type of {at:#x} is {types.at(at)}, then {other.at(at)}"
+
+        return [step.say("remembers", words, "types")]
+
+    def _check_registers(self, step: Step, answer: Answer, types: TypeMap) -> Iterable[Fault]:
+        """A driver that writes registers reads the same ranges from them."""
+        plan = answer.plan
+        assert plan is not None
+        if not plan.change.msrs:
+            return []
+
+        again = step.driver.attach(dict(plan.after.msrs))
+        if again is None:
+            return [step.say("registers-disagree", "the registers are not served any more")]
+
+        for slot, (held, read) in enumerate(zip(plan.after.slots, again.slots, strict=False)):
+            if (held.mr_base, held.mr_len) != (read.mr_base, read.mr_len):
+                words = f"slot {slot} holds {held}; from the registers it is {read}"
+                return [step.say("registers-disagree", words)]
+
+        found = ask_types(self.ground, step.driver, again)
+        if isinstance(found, Fault):
+            return [found]
+
+        at = types.first_difference(found, 0, self.ground.end)
+        if at is None:
+            return []
+
+        words = f"the type of {at:#x} is {types.at(at)}; from the registers it is {found.at(at)}"
+
+        return [step.say("registers-disagree", words, "types")]
+
+    def check_kept(self) -> Iterator[Fault]:
+        """Whether an answer has changed since it was given."""
+        for it in self._kept:
+            yield from it.check()

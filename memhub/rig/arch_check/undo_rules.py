@@ -1,0 +1,117 @@
+"""Undo: putting back what a request changed leaves what was there before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memhub.errors import DeviceError, DriverFailed
+from memhub.rig.arch_check.asking import StoppedHere, ask_types, call_limit, time_call
+from memhub.rig.arch_check.finding import Fault
+from memhub.rig.arch_check.ground import fault_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memhub.core.asked_driver import Plan
+    from memhub.core.driver import RangeState
+    from memhub.core.effective.typemap import TypeMap
+    from memhub.rig.arch_check.step_rules import Step
+
+#: Slots that are put back one at a time, as a hub does; more are put back at once.
+_ONE_BY_ONE: Final = 4
+
+
+def check_undo(step: Step, plan: Plan, types: TypeMap | None) -> Iterator[Fault]:
+    """Put back what a request changed.
+
+    Args:
+        step: the request.
+        plan: what it changed.
+        types: the types before it; None if they are not known.
+    """
+    before, after = step.before, plan.after
+    wrote = [it for it in plan.change.wrote if before.slots[it] != after.slots[it]]
+    if not wrote:
+        return
+
+    groups = [[it] for it in wrote] if len(wrote) <= _ONE_BY_ONE else [wrote]
+    state = after
+    for group in groups:
+        found = _put_back(step, state, before, group)
+        if isinstance(found, Fault):
+            yield found
+            return
+
+        state = found
+
+    yield from _compare(step, state, types)
+
+
+def _put_back(
+    step: Step, state: RangeState, before: RangeState, slots: list[int]
+) -> RangeState | Fault:
+    if "restore" in step.ground.hung:
+        raise StoppedHere
+
+    given, earlier = {slot: before.slots[slot] for slot in slots}, dict(before.msrs)
+    kept = dict(given)
+    try:
+        plan, slow = time_call(
+            call_limit(state), lambda: step.driver.restore(state, given, earlier)
+        )
+    except DriverFailed as error:
+        fault = fault_of(error)
+        if fault.rule == "hangs":
+            step.ground.hung.add("restore")
+
+        return fault
+    except DeviceError as error:
+        return step.say("undo-fails", f"cannot be undone: {error}", "restore")
+
+    if given != kept or earlier != dict(before.msrs):
+        return step.say("changes-its-input", "restore changed what it was given", "restore")
+
+    if slow:
+        step.ground.hurry()
+        return step.say("slow", f"undo took {slow * 1000:.0f} ms, three times", "restore")
+
+    return plan.after
+
+
+def _compare(step: Step, state: RangeState, types: TypeMap | None) -> Iterator[Fault]:
+    before = step.before
+    if not step.unsettled:
+        for slot, (was, now) in enumerate(zip(before.slots, state.slots, strict=True)):
+            if was != now:
+                yield step.say(
+                    "undo-leaves",
+                    f"after undo, slot {slot} holds {now}; before, it held {was}",
+                    "restore",
+                )
+                return
+
+        for number in sorted({*before.msrs, *state.msrs}):
+            value, due = state.msrs.get(number, 0), before.msrs.get(number, 0)
+            if value != due:
+                yield step.say(
+                    "undo-leaves",
+                    f"after undo, register {number:#x} is {value:#x}; before, it was {due:#x}",
+                    "restore",
+                )
+                return
+
+    if types is None:
+        return
+
+    found = ask_types(step.ground, step.driver, state)
+    if isinstance(found, Fault):
+        yield found
+        return
+
+    at = types.first_difference(found, 0, step.ground.end)
+    if at is not None:
+        yield step.say(
+            "undo-leaves",
+            f"after undo, the type of {at:#x} is {found.at(at)}; before, it was {types.at(at)}",
+            "restore",
+        )

@@ -1,0 +1,142 @@
+"""The kit's own promises: its report, its limits, its minimiser, its page."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arch_check.planted import (
+    UC,
+    NeedsOneRange,
+    ServesNobody,
+    Sound,
+    make_arch,
+)
+from arch_check.planted_ranges import OverwritesTheLast
+from arch_check.planted_types import UndoForgetsOwner
+from memhub.abi import RangeDesc, owner_bytes
+from memhub.plugin import KernelLayout
+from memhub.rig import check_arch
+from memhub.rig.arch_check import RULES
+from memhub.rig.arch_check.asking import Request
+from memhub.rig.arch_check.shrink import shrink_requests
+
+ROOT = Path(__file__).parents[2]
+
+
+def make_sound(*_: object) -> Sound:
+    return Sound()
+
+
+def test_the_page_has_every_rule_and_its_reason() -> None:
+    page = (ROOT / "docs" / "architectures.md").read_text()
+    told = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", page.partition("| rule |")[2], re.M))
+
+    assert told == dict(RULES)
+
+
+def test_one_seed_gives_one_report() -> None:
+    reports = [check_arch(make_arch(OverwritesTheLast), sequences=8, seed=5) for _ in range(2)]
+
+    assert reports[0] == reports[1]
+
+
+def test_a_full_table_is_shown_with_as_many_requests_as_it_takes() -> None:
+    (finding,) = check_arch(make_arch(OverwritesTheLast), sequences=8).findings
+
+    assert finding.rule == "overwrites-range"
+    assert len(finding.steps) == 5
+    assert finding.steps[-1].startswith("update 0x")
+    assert "granted: slot 3" in finding.steps[-1]
+
+
+def test_a_finding_names_plugin_class_method_architecture_and_machine() -> None:
+    arch = make_arch(UndoForgetsOwner)
+    (finding,) = check_arch(arch, sequences=8).findings
+
+    assert finding.where == (
+        "arch_check.planted_types.UndoForgetsOwner.restore, the driver of planted on check"
+    )
+    assert finding.machine == "Intel 0x6f0, 36 address bits, clean MTRRs"
+    assert "to see it, from a new machine:\n    1. update" in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"attributes": 1 << 27}, "`attributes` is 134217728, not attributes"),
+        ({"untyped": 1 << 4}, "`untyped` 0x10 is not part of `attributes`"),
+        ({"summary": None}, "`summary` is None, not a text"),
+        ({"options": ["slots"]}, "`options` is ['slots'], no frozenset of keys"),
+        ({"commit_latency": float("nan")}, "`commit_latency` is nan, not seconds"),
+        ({"driver": lambda _cpu, _options: Sound()}, "has to be a function of a module"),
+        ({"driver": partial(make_sound, 1)}, "a copy of the Arch is not equal to it"),
+        ({"kernel": KernelLayout(kernel_base=0), "attributes": 0}, "`attributes` is 0, but"),
+    ],
+)
+def test_a_wrong_value_of_an_architecture_is_told(fields: dict[str, Any], words: str) -> None:
+    report = check_arch(make_arch(Sound, **fields), sequences=1)
+
+    assert words in str(report)
+
+
+def test_a_driver_that_serves_no_cpu_that_is_known_is_told() -> None:
+    (finding,) = check_arch(make_arch(ServesNobody), sequences=1).findings
+
+    assert finding.rule == "no-slots"
+    assert "give `cpu`, `msrs` or `options`" in finding.why
+
+
+def test_a_range_that_is_given_is_where_the_check_begins() -> None:
+    arch = make_arch(NeedsOneRange)
+    assert check_arch(arch, sequences=1).rules == {"nothing-granted"}
+
+    given = RangeDesc(0x123000, 0x7000, UC, owner_bytes("x"))
+    assert "nothing-granted" not in check_arch(arch, requests=[given], sequences=1).rules
+
+
+def test_on_another_thread_the_check_runs_too() -> None:
+    found: list[object] = []
+    arch = make_arch(OverwritesTheLast)
+    thread = threading.Thread(target=lambda: found.append(check_arch(arch, sequences=4).rules))
+    thread.start()
+    thread.join(60)
+
+    assert found == [{"overwrites-range"}]
+
+
+def test_what_cannot_be_stopped_ends_the_process_with_a_message() -> None:
+    code = (
+        "from arch_check.planted import CannotBeStopped, make_arch\n"
+        "from memhub.rig import check_arch\n"
+        "check_arch(make_arch(CannotBeStopped), limit=0.05)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "tests",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "CannotBeStopped.update, the driver of planted on check, cannot be st" in done.stderr
+
+
+def test_a_sequence_is_cut_to_the_requests_that_matter() -> None:
+    rows = [Request("update", RangeDesc(it << 12, 4096, UC, owner_bytes("x"))) for it in range(12)]
+
+    def shows(candidate: object) -> bool:
+        bases = [it.desc.mr_base >> 12 for it in candidate]  # type: ignore[attr-defined]
+        return 3 in bases and 9 in bases[bases.index(3) :]
+
+    shown = shrink_requests(rows, shows)
+    assert [(it.desc.mr_base >> 12, it.desc.owner) for it in shown] == [(3, "one"), (9, "one")]

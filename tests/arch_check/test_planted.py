@@ -1,0 +1,51 @@
+"""The conformance kit finds each planted fault, names it, and shows it in few requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from arch_check import planted_answers, planted_ranges, planted_types
+from arch_check.planted import UC, WC, Sound, make_arch
+from arch_check.planted_answers import SHARED
+from arch_check.planted_registers import WRONG_REGISTERS, SoundRegisters
+from memhub.rig import check_arch
+from memhub.rig.arch_check import RULES, NotSound
+
+if TYPE_CHECKING:
+    from memhub.plugin import RangeDriver
+
+PLANTED: dict[type[RangeDriver], tuple[str, str]] = {
+    **planted_answers.WRONG,
+    **planted_ranges.WRONG,
+    **planted_types.WRONG,
+    **WRONG_REGISTERS,
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED, ids=lambda it: it.__name__)
+def test_each_planted_fault_is_found_and_named(kind: type[RangeDriver]) -> None:
+    SHARED.clear()
+    rule, words = PLANTED[kind]
+    fields = {} if issubclass(kind, Sound) else {"attributes": UC | WC}
+    report = check_arch(make_arch(kind, **fields), sequences=12, limit=0.3)
+
+    found = {it.rule: it for it in report.findings}
+    assert rule in found, str(report)
+    assert any(words in it.message for it in report.findings if it.rule == rule), str(report)
+    assert found[rule].why == RULES[rule]
+    assert kind.__name__ in found[rule].where or "architecture planted" in found[rule].where
+
+
+def test_the_sound_driver_that_they_are_made_of_is_sound() -> None:
+    check_arch(make_arch(Sound), sequences=12).require_sound()
+    check_arch(make_arch(SoundRegisters, attributes=UC | WC), sequences=12).require_sound()
+
+
+def test_every_planted_fault_is_raised_as_a_report() -> None:
+    kind = planted_answers.Raises
+    with pytest.raises(NotSound, match=r"planted: .* found") as raised:
+        check_arch(make_arch(kind), sequences=4).require_sound()
+
+    assert "why: only a DeviceError refuses a request" in str(raised.value)

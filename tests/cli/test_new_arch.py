@@ -1,0 +1,129 @@
+"""`memhub new-arch` and `memhub check-arch`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from clirun import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Both kinds of package, written and installed as they are; where from, and where to."""
+    from memhub.cli.new_arch import write_package
+
+    folder = tmp_path_factory.mktemp("new")
+    packages = [folder / "coded", folder / "declared"]
+    write_package("sparc-v9", packages[0], declared=False)
+    write_package("vax", packages[1], declared=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    target = folder / "site"
+    command = [*pip, "--no-index", "--target", str(target), *map(str, packages)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    return folder, target
+
+
+def test_what_is_written_installs_loads_and_passes(site: tuple[Path, Path]) -> None:
+    folder, target = site
+    tests = [str(folder / it) for it in ("coded", "declared")]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
+
+
+def test_the_files_are_told_with_the_next_commands(run: Run, tmp_path: Path) -> None:
+    done = run("new-arch", "vax-11", "--declared", "--folder", tmp_path / "it")
+
+    assert (done.code, done.err) == (0, "")
+    assert {it.relative_to(tmp_path).as_posix() for it in (tmp_path / "it").rglob("*.*")} >= {
+        "it/pyproject.toml",
+        "it/README.md",
+        "it/memhub_vax_11/arch.toml",
+        "it/tests/test_vax_11.py",
+    }
+    assert done.out.splitlines()[-1] == "check it:    memhub check-arch vax-11"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("k6", "architecture 'k6' is there already, of memhub"),
+        ("K 6", "'K 6' is not a name: lower-case letters, digits, - and _"),
+        ("../x", "'../x' is not a name"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(run: Run, tmp_path: Path, name: str, words: str) -> None:
+    done = run("new-arch", name, "--folder", tmp_path / "it")
+
+    assert done.code == 2
+    assert words in done.err
+    assert not (tmp_path / "it").exists()
+
+
+def test_a_folder_that_is_there_is_left_alone(run: Run, tmp_path: Path) -> None:
+    done = run("new-arch", "vax", "--folder", tmp_path)
+
+    assert (done.code, done.err) == (2, f"memhub: {tmp_path} is there already\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sound_architecture_is_told_and_exits_with_0(run: Run) -> None:
+    done = run("check-arch", "k6", "--sequences", "2")
+
+    assert done.code == 0
+    assert done.out.startswith("k6: sound, by ")
+
+
+def test_a_file_is_checked_before_it_is_installed(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "arch.toml"
+    path.write_text(
+        '[arch]\nname = "x"\nsummary = "x"\nslots = 2\norder = ["same"]\n'
+        'search = "first free slot"\nkeep_flags = true\ntypes = { uncacheable = "UC" }\n'
+    )
+    done = run("check-arch", path, "--sequences", "2", "--json")
+    (report,) = json.loads(done.out)
+
+    assert done.code == 1
+    assert "undeclared-attribute" in [it["rule"] for it in report["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["vax"], "architecture 'vax' is not installed"),
+        (["amd64", "--option", "slots"], "--option slots: not KEY=VALUE as in TOML"),
+        (["nowhere.toml"], "nowhere.toml: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_checked_is_told(run: Run, words: list[str], said: str) -> None:
+    done = run("check-arch", *words)
+
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_an_option_that_is_refused_is_a_finding(run: Run) -> None:
+    done = run("check-arch", "amd64", "--option", "slots=0")
+
+    assert done.code == 1
+    assert "attach-fails: the options are refused: slots: 0x0 is not between" in done.out
