@@ -87,7 +87,7 @@ def write_package(name: str, folder: Path, *, declared: bool) -> list[Path]:
         "name": name,
         "module": module,
         "package": f"memhub_{module}",
-        "kind": "".join(it.capitalize() for it in re.split("[-_]", name)),
+        "kind": "".join(it.capitalize() for it in name.replace("_", "-").split("-")),
         "rules": "`arch.toml`" if declared else f"`memhub_{module}.py`",
     }
     chosen = {**_COMMON, **(_DECLARED if declared else _CODED)}

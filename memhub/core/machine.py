@@ -1,8 +1,7 @@
 """One machine as a value, and the only code that changes it.
 
 `apply` makes a fact true and `unapply` takes it back; nothing else changes a machine. What may
-become true is decided in `memhub.core.decide`. A machine holds data alone, so that it can be
-copied, compared and pickled.
+become true is decided in `memhub.core.decide`. A machine is data: copied, compared, pickled.
 """
 
 from __future__ import annotations

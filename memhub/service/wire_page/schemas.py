@@ -66,11 +66,17 @@ _REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "slots": ("int", "how many slots its table has"),
         "used": ("int", "how many of them are active"),
         "generation": ("int", "rises with every change of the table or the claims"),
+        "failed": ("failure?", "why what is asked of its range driver is refused with EIO"),
         "processes": ("[process]", "who has it open"),
         "claims": ("[claim]", "who holds what, oldest first"),
         "commits": ("[commit]", "MEMRANGE_SETs that are on their way to all CPUs"),
         "waits": ("[wait]", "who waits for what, in order"),
         "waits_for": ("[[int]]", "pairs: the number of a process, and of one it waits for"),
+    },
+    "failure": {
+        "reason": ("str", "the failure after which it was marked failed"),
+        "failures": ("int", "how many failures of its driver there were"),
+        **_SINCE,
     },
     "process": {
         **_WHO,
