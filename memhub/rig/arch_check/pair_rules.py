@@ -5,7 +5,14 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
-from memhub.abi import Errno, RangeDesc, flag_words, owner_bytes
+from memhub.abi import (
+    MDF_ACTIVE,
+    MDF_ATTRMASK,
+    Errno,
+    RangeDesc,
+    flag_words,
+    owner_bytes,
+)
 from memhub.core.range_refusals import span, type_words
 from memhub.rig.arch_check.asking import FIXED, Answer, Request
 from memhub.rig.arch_check.finding import Fault
@@ -60,7 +67,7 @@ class PairChecker:
             request = shapes.make(shapes.ranges[0], attribute)
             (answer, *_) = self._ask(request)
             words = " ".join(flag_words(attribute))
-            if not ground.options and answer.fault is None:
+            if not ground.options and answer.fault is None and not self._is_taken(request.desc):
                 yield (
                     [request],
                     Fault(
@@ -70,6 +77,18 @@ class PairChecker:
                         f"{answer.in_words()}",
                     ),
                 )
+
+    def _is_taken(self, desc: RangeDesc) -> bool:
+        """Whether a slot that firmware left gives this range another attribute already."""
+        start = self._ground.start
+
+        return start is not None and any(
+            it.mr_flags & MDF_ACTIVE
+            and (it.mr_flags ^ desc.mr_flags) & MDF_ATTRMASK
+            and it.mr_base < desc.mr_end
+            and it.mr_end > desc.mr_base
+            for it in start.slots
+        )
 
     def _check_duplicates(self) -> Iterator[Pair]:
         for attribute in self._shapes.attributes:
