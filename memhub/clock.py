@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from math import isnan
 from time import monotonic_ns, time_ns
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from memhub.arguments import take_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: Seconds that 64-bit nanoseconds cannot hold, 292 years: as long as for ever.
+_FOR_EVER: Final = 2**63 / 1e9
 
 
 @runtime_checkable
@@ -82,7 +88,19 @@ class ManualClock:
         return min((it.mono_ns for it in self._alarms), default=None)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and wake those whose time has come, earliest first."""
+        """Let time pass, and wake those whose time has come, earliest first.
+
+        Args:
+            seconds: how long, 0 to less than 292 years.
+
+        Raises:
+            TypeError: it is not a number.
+            ValueError: it is negative, NaN, or too long.
+        """
+        seconds = take_seconds("seconds", seconds)
+        if not 0 <= seconds < _FOR_EVER:
+            raise ValueError(f"a clock advances by 0 to {_FOR_EVER:.0f} seconds, not {seconds!r}")
+
         self._move(round(seconds * 1e9))
         due = sorted((it for it in self._alarms if it.mono_ns <= self._mono_ns), key=_alarm_order)
         self._alarms = [it for it in self._alarms if it.mono_ns > self._mono_ns]
@@ -141,6 +159,30 @@ class ManualClock:
             await event.wait()
         finally:
             take_back()
+
+
+def moment_after(seconds: float | None, mono_ns: int) -> int | None:
+    """The moment so many seconds after another.
+
+    Args:
+        seconds: how long; a negative number is in the past.
+        mono_ns: the other moment, monotonic nanoseconds.
+
+    Returns:
+        monotonic nanoseconds; None, which is never, for None, infinity and more than 292 years.
+
+    Raises:
+        TypeError: `seconds` is not a number.
+        ValueError: `seconds` is NaN.
+    """
+    if seconds is None:
+        return None
+
+    seconds = take_seconds("seconds", seconds)
+    if isnan(seconds):
+        raise ValueError("nan is not a number of seconds")
+
+    return None if seconds >= _FOR_EVER else mono_ns + round(max(seconds, -_FOR_EVER) * 1e9)
 
 
 def _alarm_order(alarm: Alarm) -> tuple[int, bool]:

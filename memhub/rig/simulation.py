@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, final
 
 import anyio
 
+from memhub.arguments import take_integer, take_seconds, take_text
 from memhub.hub import Hub
 from memhub.rig.idle import PUMP, wait_for_others
 from memhub.rig.virtual_clock import VirtualClock
@@ -71,11 +72,18 @@ class Simulation(anyio.AsyncContextManagerMixin):
         seed: decides the order, and the numbers of `random`.
         choices: the order itself: for each turn, who goes on, by name or as a number of those
             that can; 0, one who cannot go on, and each turn after the last of these let the one
-            go on that went on before, or the first. None lets the seed decide.
+            go on that went on before, or the first; a number beyond them lets the last one. None
+            lets the seed decide.
         arches: architectures by name, for the hubs; None loads those that are installed, for
             each hub.
         wall_ns: the clock's first wall-clock time, nanoseconds since 1970.
-        stall: seconds of real time in which somebody must ask for a turn or set an alarm.
+        stall: seconds of real time in which somebody must ask for a turn or set an alarm, when
+            every task waits; else the run ends with `SimulationError`. A task that runs without
+            end stops turns and time, and is not noticed.
+
+    Raises:
+        TypeError: `seed`, a choice or `stall` is not of its type.
+        ValueError: a choice is negative, or `stall` is not more than 0.
 
     Attributes:
         clock: its time.
@@ -92,27 +100,33 @@ class Simulation(anyio.AsyncContextManagerMixin):
         wall_ns: int = 1_767_225_600_000_000_000,
         stall: float = 10.0,
     ) -> None:
+        seed = take_integer("seed", seed)
+        self._choices = None if choices is None else [_take_choice(it) for it in choices]
+        self._stall = _take_stall(stall)
         self.clock = VirtualClock(wall_ns)
         self.random = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self.steps: list[Step] = []
         self._order = random.Random(~seed)  # noqa: S311 - see above
         self._log_id = f"{self._order.getrandbits(128):032x}"
-        self._choices = choices
         self._arches = arches
-        self._stall = stall
         self._actor: ContextVar[tuple[int, str]] = ContextVar("memhub_rig_actor")
         self._asking: list[_Asking] = []
         self._names = ["main"]
+        self._running = {"main": True}
         self._last = 0
+        self._error: SimulationError | None = None
         self._news = anyio.Event()
         self._tasks: anyio.abc.TaskGroup | None = None
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         self.clock.call_on_alarm(self._tell_pump)
-        failure: Exception | None = None
+        failure: BaseException | None = None
+        # Tasks that are cancelled still ask for last turns, and may wait for a commit: turns and
+        # time are given until the last task has ended, however the block ends.
+        giving = anyio.CancelScope(shield=True)
         async with anyio.create_task_group() as pump:
-            pump.start_soon(self._give_turns, name=PUMP)
+            pump.start_soon(self._give_turns, giving, name=PUMP)
             try:
                 async with anyio.create_task_group() as self._tasks:
                     try:
@@ -120,8 +134,15 @@ class Simulation(anyio.AsyncContextManagerMixin):
                     except Exception as error:  # noqa: BLE001 - raised below, bare
                         failure = error
                         self._tasks.cancel_scope.cancel()
+                    finally:
+                        del self._running["main"]
+            except BaseExceptionGroup as tasks_failed:
+                failure = _join_failures(failure, tasks_failed)
             finally:
-                pump.cancel_scope.cancel()
+                giving.cancel()
+
+        if self._error is not None:
+            raise self._error from failure
 
         if failure is not None:
             raise failure
@@ -159,33 +180,47 @@ class Simulation(anyio.AsyncContextManagerMixin):
             work: an async function.
             arguments: its arguments.
             name: for the steps; numbered if None.
+
+        Raises:
+            RuntimeError: the simulation is not in use.
+            TypeError: the name is not text.
+            ValueError: the name is empty, or is that of another task.
         """
         if self._tasks is None:
             raise RuntimeError("the simulation is not in use: open it in `async with`")
 
         number = len(self._names)
-        self._names.append(name or f"task {number}")
+        name = f"task {number}" if name is None else take_text("name", name)
+        if not name or name in self._names:
+            rule = "is the name of another task" if name else "cannot name a task"
+            raise ValueError(f"{name!r} {rule}")
+
+        self._names.append(name)
+        self._running[name] = True
         self._tasks.start_soon(self._run_task, number, work, arguments)
 
     async def _run_task(
         self, number: int, work: Callable[..., Awaitable[object]], arguments: tuple[object, ...]
     ) -> None:
         self._actor.set((number, self._names[number]))
-        await self._ask(0, "begins")
-        await work(*arguments)
+        try:
+            await self._ask(0, "begins")
+            await work(*arguments)
+        finally:
+            del self._running[self._names[number]]
 
     # Time
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for so many seconds of the simulation's clock."""
+        """Sleep for so many seconds of the simulation's clock; see `VirtualClock.sleep`."""
         await self.clock.sleep(seconds)
         await self._ask(0, "wakes up")
 
-    def move_on_after(self, seconds: float) -> AbstractContextManager[anyio.CancelScope]:
+    def move_on_after(self, seconds: float | None) -> AbstractContextManager[anyio.CancelScope]:
         """See `VirtualClock.move_on_after`."""
         return self.clock.move_on_after(seconds)
 
-    def fail_after(self, seconds: float) -> AbstractContextManager[anyio.CancelScope]:
+    def fail_after(self, seconds: float | None) -> AbstractContextManager[anyio.CancelScope]:
         """See `VirtualClock.fail_after`."""
         return self.clock.fail_after(seconds)
 
@@ -215,33 +250,42 @@ class Simulation(anyio.AsyncContextManagerMixin):
     def _tell_pump(self) -> None:
         self._news.set()
 
-    async def _give_turns(self) -> None:
-        while True:
-            await wait_for_others()
-            if self._asking:
-                self._give_turn()
-            elif self.clock.next_ns is not None:
-                self.clock.advance_to_next()
-            else:
-                self._news = anyio.Event()
-                with anyio.move_on_after(self._stall) as waiting:
-                    await self._news.wait()
+    async def _give_turns(self, giving: anyio.CancelScope) -> None:
+        with giving:
+            while True:
+                await wait_for_others()
+                if self._asking:
+                    self._give_turn()
+                elif self.clock.next_ns is not None:
+                    self.clock.advance_to_next()
+                else:
+                    await self._wait_for_news()
 
-                if waiting.cancelled_caught:
-                    raise SimulationError(
-                        f"every task has waited for {self._stall} seconds, for nothing that the "
-                        f"simulation knows; the last step was {self._last_step()}"
-                    )
+    async def _wait_for_news(self) -> None:
+        self._news = anyio.Event()
+        with anyio.move_on_after(self._stall if self._error is None else None) as waiting:
+            await self._news.wait()
 
-    def _last_step(self) -> str:
-        return str(self.steps[-1]) if self.steps else "none"
+        if waiting.cancelled_caught:
+            self._end_run(
+                f"every task has waited for {self._stall} seconds, for nothing that the "
+                f"simulation knows; still waiting: {', '.join(self._running)}; the last step "
+                f"was {self.steps[-1] if self.steps else 'none'}"
+            )
+
+    def _end_run(self, reason: str) -> None:
+        """Cancel every task, as the run cannot go on; turns are given until all have ended."""
+        assert self._tasks is not None
+        if self._error is None:
+            self._error = SimulationError(reason)
+            self._tasks.cancel_scope.cancel()
 
     def _give_turn(self) -> None:
         # The one that went on last is the first choice, the others follow by number.
         ready = sorted(self._asking, key=lambda it: (it.actor != self._last, it[:2]))
         for one, other in pairwise(ready):
             if one[:2] == other[:2]:
-                raise SimulationError(
+                self._end_run(
                     f"two tasks of {one.name} want to go on ({one.what}, {other.what}), and only "
                     "the event loop knows which comes first: start each with `Simulation.start`"
                 )
@@ -262,3 +306,34 @@ class Simulation(anyio.AsyncContextManagerMixin):
             return names.index(choice) if choice in names else 0
 
         return min(choice, len(names) - 1)
+
+
+def _join_failures(
+    failure: BaseException | None, tasks_failed: BaseExceptionGroup[BaseException]
+) -> BaseException:
+    """What is raised: the tasks' errors, after that of the block."""
+    if failure is None:
+        return tasks_failed
+
+    return BaseExceptionGroup(
+        "the block and tasks of the simulation failed", [failure, *tasks_failed.exceptions]
+    )
+
+
+def _take_choice(choice: object) -> int | str:
+    if isinstance(choice, str):
+        return choice
+
+    number = take_integer("a choice", choice)
+    if number < 0:
+        raise ValueError(f"a choice is a name or a number from 0, not {number}")
+
+    return number
+
+
+def _take_stall(stall: object) -> float:
+    seconds = take_seconds("stall", stall)
+    if not seconds > 0:
+        raise ValueError(f"stall is more than 0 seconds, not {seconds!r}")
+
+    return seconds

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self, final
 
 import anyio
 
-from memhub.clock import ManualClock
+from memhub.clock import ManualClock, moment_after
 from memhub.rig.idle import PUMP, wait_for_others
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ class VirtualClock(anyio.AsyncContextManagerMixin):
     Give it to a `Hub`: latencies, leases and time limits then take no real time. Around it, a
     test sleeps with `sleep` and bounds with `move_on_after` and `fail_after`. A task that waits
     for something outside of the event loop, such as a socket, waits too: time goes on past it.
+    Time stands still for good while a task runs without end. Outside of its block, the clock is
+    moved by `advance` only.
 
     Args:
         wall_ns: its first wall-clock time, nanoseconds since 1970.
@@ -50,14 +52,16 @@ class VirtualClock(anyio.AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         failure: Exception | None = None
+        # A block that is cancelled from outside may have to wait for a commit: time goes on.
+        going = anyio.CancelScope(shield=True)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._go_on, name=PUMP)
+            tasks.start_soon(self._go_on, going, name=PUMP)
             try:
                 yield self
             except Exception as error:  # noqa: BLE001 - raised below, bare
                 failure = error
             finally:
-                tasks.cancel_scope.cancel()
+                going.cancel()
 
         if failure is not None:
             raise failure
@@ -65,33 +69,49 @@ class VirtualClock(anyio.AsyncContextManagerMixin):
     def _ring(self) -> None:
         self._news.set()
 
-    async def _go_on(self) -> None:
-        while True:
-            await wait_for_others()
-            if self.next_ns is None:
-                self._news = anyio.Event()
-                await self._news.wait()
-            else:
-                self.advance_to_next()
+    async def _go_on(self, going: anyio.CancelScope) -> None:
+        with going:
+            while True:
+                await wait_for_others()
+                if self.next_ns is None:
+                    self._news = anyio.Event()
+                    await self._news.wait()
+                else:
+                    self.advance_to_next()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for so many seconds of this clock."""
-        await self.sleep_until(self.mono_ns() + round(seconds * 1e9))
+        """Sleep for so many seconds of this clock; for ever, if they are infinite.
+
+        Raises:
+            TypeError: `seconds` is not a number.
+            ValueError: `seconds` is NaN.
+        """
+        due = moment_after(seconds, self.mono_ns())
+        await (anyio.sleep_forever() if due is None else self.sleep_until(due))
 
     @contextmanager
-    def move_on_after(self, seconds: float) -> Iterator[anyio.CancelScope]:
-        """Cancel a block after so many seconds of this clock; see `anyio.move_on_after`."""
+    def move_on_after(self, seconds: float | None) -> Iterator[anyio.CancelScope]:
+        """Cancel a block after so many seconds of this clock; see `anyio.move_on_after`.
+
+        Args:
+            seconds: how long; None and infinity are no limit.
+
+        Raises:
+            TypeError: `seconds` is not a number.
+            ValueError: `seconds` is NaN.
+        """
+        due = moment_after(seconds, self.mono_ns())
         with anyio.CancelScope() as scope:
-            due = self.mono_ns() + round(seconds * 1e9)
-            take_back = self.set_alarm(due, scope.cancel, late=True)
+            take_back = None if due is None else self.set_alarm(due, scope.cancel, late=True)
             try:
                 yield scope
             finally:
-                take_back()
+                if take_back is not None:
+                    take_back()
 
     @contextmanager
-    def fail_after(self, seconds: float) -> Iterator[anyio.CancelScope]:
-        """Cancel a block after so many seconds of this clock.
+    def fail_after(self, seconds: float | None) -> Iterator[anyio.CancelScope]:
+        """Cancel a block after so many seconds of this clock; see `move_on_after`.
 
         Raises:
             TimeoutError: the block was cancelled.

@@ -134,22 +134,13 @@ async def test_steps_say_who_did_what() -> None:
 
 
 async def test_two_tasks_of_one_name_cannot_be_told_apart() -> None:
-    with pytest.RaisesGroup(
-        pytest.RaisesExc(SimulationError, match="two tasks of main want to go on"),
-        flatten_subgroups=True,
-    ):
+    async def run() -> None:
         async with Simulation() as sim, anyio.create_task_group() as tasks:
             tasks.start_soon(sim.sleep, 1)
             tasks.start_soon(sim.sleep, 1)
 
-
-async def test_a_run_in_which_everybody_waits_for_ever_ends() -> None:
-    with pytest.RaisesGroup(
-        pytest.RaisesExc(SimulationError, match="every task has waited for 0.01 seconds"),
-        flatten_subgroups=True,
-    ):
-        async with Simulation(stall=0.01):
-            await anyio.sleep_forever()
+    with pytest.raises(SimulationError, match="two tasks of main want to go on"):
+        await run()
 
 
 async def test_an_error_of_the_block_comes_bare() -> None:

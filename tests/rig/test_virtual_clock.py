@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
 from memhub import Hub
+from memhub.clock import ManualClock
 from memhub.core.driver import Cpu
 from memhub.core.spec import MachineSpec
 from memhub.errors import TimedOut
@@ -89,6 +92,54 @@ async def test_what_happens_at_the_moment_of_the_bound_happens_before_it() -> No
             await clock.sleep(5)
 
         assert not scope.cancelled_caught
+
+
+async def test_no_limit_and_infinity_are_no_alarm() -> None:
+    clock = VirtualClock()
+    for seconds in (None, float("inf"), 1e300):
+        with clock.move_on_after(seconds), clock.fail_after(seconds):
+            assert clock.next_ns is None
+
+
+async def test_who_sleeps_for_ever_sleeps_past_every_moment() -> None:
+    async with VirtualClock() as clock:
+        with clock.move_on_after(3600) as scope:
+            await clock.sleep(float("inf"))
+
+        assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "message"),
+    [
+        (-1, ValueError, "advances by 0 to 9223372037 seconds, not -1"),
+        (float("inf"), ValueError, "seconds, not inf"),
+        (1e300, ValueError, "seconds, not 1e"),
+        (float("nan"), ValueError, "seconds, not nan"),
+        (None, TypeError, "seconds None is not a number of seconds"),
+    ],
+)
+@pytest.mark.parametrize("make", [VirtualClock, ManualClock])
+def test_time_does_not_go_back_or_end(
+    make: Any, seconds: Any, error: type[Exception], message: str
+) -> None:
+    clock = make()
+    with pytest.raises(error, match=message):
+        clock.advance(seconds)
+
+    assert clock.mono_ns() == 0
+
+
+async def test_a_time_is_a_number() -> None:
+    clock = VirtualClock()
+    with pytest.raises(ValueError, match="nan is not a number of seconds"):
+        await clock.sleep(float("nan"))
+
+    with pytest.raises(ValueError, match="nan is"), clock.move_on_after(float("nan")):
+        pytest.fail("the block is entered")
+
+    with pytest.raises(TypeError, match="seconds 'x' is not a number"), clock.fail_after("x"):  # type: ignore[arg-type]
+        pytest.fail("the block is entered")
 
 
 async def test_time_can_be_moved_by_hand_too() -> None:
