@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib.util import find_spec
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 
 from memhub.arches import load_arches
+from memhub.arguments import take_integer
 from memhub.rig.simulation import Simulation
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from memhub.rig.simulation import Step
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Runs in which a failing order is shrunk.
 _SHRINKS: Final = 500
+#: What `backend` can be.
+_LOOPS: Final = ("asyncio", "uvloop", "trio")
 #: Seconds of real time after which a run in which everybody waits has failed.
 _STALL: Final = 2.0
 
@@ -30,7 +35,7 @@ class Finding(NamedTuple):
         error: what the test raised.
         seed: the seed of the run.
         choices: the order; with the seed, it repeats the run: `Simulation(seed, choices=choices)`.
-        steps: the turns of the run.
+        steps: the turns up to the error; what tasks that are cancelled did afterwards is left out.
         runs: how many runs it took to find the first failing one.
         shrinks: how many it took to shrink that.
     """
@@ -50,11 +55,30 @@ class Finding(NamedTuple):
             for actor, steps in groupby(self.steps, key=lambda it: it.actor)
         ]
 
+    def _split_later(self) -> tuple[list[tuple[str, list[str]]], list[str]]:
+        """The stretches that tell the story, and the tasks of which each began after it."""
+        stretches = self.stretches
+        end = len(stretches)
+        while end and stretches[end - 1][1][0] == "begins" and self._starts_late(end - 1):
+            end -= 1
+
+        later = [actor for actor, _ in stretches[end:]]
+
+        return (stretches[:end], later) if len(later) > 1 else (stretches, [])
+
+    def _starts_late(self, at: int) -> bool:
+        """Whether a stretch begins after the last choice that is not 0."""
+        return sum(len(steps) for _, steps in self.stretches[:at]) >= len(self.choices)
+
     def __str__(self) -> str:
+        stretches, later = self._split_later()
         rows = [
             f"  {number}. {actor}: {', '.join(steps)}"
-            for number, (actor, steps) in enumerate(self.stretches, 1)
+            for number, (actor, steps) in enumerate(stretches, 1)
         ]
+        if later:
+            rows.append(f"  {len(rows) + 1}. each to its end: {', '.join(later)}")
+
         told = f"{type(self.error).__name__}: {self.error}" if str(self.error) else ""
 
         return "\n".join(
@@ -86,11 +110,13 @@ def explore(
 
     Args:
         test: an async function; it is handed the `Simulation`, which it has entered.
-        seeds: the seeds, or how many from 0.
-        backend: the event loop, `asyncio` or `trio`.
+        seeds: the seeds, or how many from 0; at least one.
+        backend: the event loop: `asyncio`, `uvloop` or `trio`.
         shrink: whether to shrink the first order that fails.
 
     Raises:
+        TypeError: a seed is not an integer.
+        ValueError: there are no seeds, or the event loop is unknown or not installed.
         OrderFailed: the test fails under some order; from what the test raised.
     """
     finding = find_failure(test, seeds=seeds, backend=backend, shrink=shrink)
@@ -103,7 +129,7 @@ def find_failure(
 ) -> Finding | None:
     """The first order under which a test fails, or None; arguments are those of `explore`."""
     runner = _Runner(test, backend)
-    for runs, seed in enumerate(range(seeds) if isinstance(seeds, int) else seeds, 1):
+    for runs, seed in enumerate(_take_seeds(seeds), 1):
         steps, error = runner.run(seed, None)
         if error is not None:
             choices = tuple(it.choice for it in steps)
@@ -114,12 +140,34 @@ def find_failure(
     return None
 
 
+def _take_seeds(seeds: int | Iterable[int]) -> Iterator[int]:
+    """The seeds, one after the other: there may be more than a list can hold."""
+    numbers = seeds if isinstance(seeds, Iterable) else range(take_integer("seeds", seeds))
+    one = None
+    for one in numbers:
+        yield take_integer("a seed", one)
+
+    if one is None:
+        raise ValueError(f"seeds={seeds!r} names no seed: a test that is not run proves nothing")
+
+
+def _find_loop(backend: str) -> tuple[str, dict[str, bool]]:
+    """The backend of anyio and its options for an event loop."""
+    if backend not in _LOOPS:
+        raise ValueError(f"backend {backend!r} is not {', '.join(_LOOPS)}")
+
+    if backend != "asyncio" and find_spec(backend) is None:
+        raise ValueError(f"backend {backend!r} is not installed")
+
+    return ("asyncio", {"use_uvloop": True}) if backend == "uvloop" else (backend, {})
+
+
 class _Runner:
     """Runs a test in simulations that share their architectures."""
 
     def __init__(self, test: Test, backend: str) -> None:
         self._test = test
-        self._backend = backend
+        self._backend, self._options = _find_loop(backend)
         self._arches = load_arches()
 
     def run(
@@ -134,11 +182,13 @@ class _Runner:
 
         error: Exception | None = None
         try:
-            anyio.run(simulate, backend=self._backend)
+            anyio.run(simulate, backend=self._backend, backend_options=self._options)
         except Exception as raised:  # noqa: BLE001 - whatever the test raises is its failure
             error = _first_leaf(raised)
 
-        return tuple(simulation.steps), error
+        end = None if error is None else simulation.count_steps_before(error)
+
+        return tuple(simulation.steps[:end]), error
 
 
 def _first_leaf(error: Exception) -> Exception:
@@ -161,7 +211,7 @@ class _Shrinker:
     def shrink(self) -> Finding:
         """The shortest order that was found."""
         self._take_out_changes()
-        while self._join_stretches():
+        while self._join_stretches() or self._postpone_task():
             pass
 
         return self.found._replace(shrinks=self.runs)
@@ -195,6 +245,15 @@ class _Shrinker:
 
         return False
 
+    def _postpone_task(self) -> bool:
+        """Let a task make all its steps after the last choice; it may not matter."""
+        head = self.found.steps[: len(self.found.choices)]
+        for actor in sorted({it.actor for it in head}):
+            if self._try_order([it.actor for it in head if it.actor != actor]):
+                return True
+
+        return False
+
     def _try_order(self, choices: Sequence[int | str]) -> bool:
         """Run the test in another order; keep the order if it fails and is shorter."""
         if self.runs == _SHRINKS:
@@ -221,6 +280,9 @@ def _cut_zeros(choices: Sequence[int]) -> tuple[int, ...]:
     return tuple(choices[: last + 1])
 
 
-def _measure(found: Finding) -> tuple[int, int]:
-    """What is to become less: the stretches, then the choices that are not 0."""
-    return len(found.stretches), sum(map(bool, found.choices))
+def _measure(found: Finding) -> tuple[int, int, int]:
+    """What is to become less: stretches up to the last choice, then all, then choices."""
+    head = found.steps[: len(found.choices)]
+    stretches = sum(1 for _ in groupby(head, key=lambda it: it.actor))
+
+    return stretches, len(found.stretches), sum(map(bool, found.choices))

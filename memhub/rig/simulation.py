@@ -115,6 +115,7 @@ class Simulation(anyio.AsyncContextManagerMixin):
         self._running = {"main": True}
         self._last = 0
         self._error: SimulationError | None = None
+        self._raised: list[tuple[BaseException, int]] = []
         self._news = anyio.Event()
         self._tasks: anyio.abc.TaskGroup | None = None
 
@@ -132,6 +133,7 @@ class Simulation(anyio.AsyncContextManagerMixin):
                     try:
                         yield self
                     except Exception as error:  # noqa: BLE001 - raised below, bare
+                        self._note_error(error)
                         failure = error
                         self._tasks.cancel_scope.cancel()
                     finally:
@@ -206,6 +208,9 @@ class Simulation(anyio.AsyncContextManagerMixin):
         try:
             await self._ask(0, "begins")
             await work(*arguments)
+        except Exception as error:
+            self._note_error(error)
+            raise
         finally:
             del self._running[self._names[number]]
 
@@ -234,6 +239,7 @@ class Simulation(anyio.AsyncContextManagerMixin):
         """Wait for its turn after a wait or before a close, also if it is cancelled."""
         name = sys._getframe(1).f_code.co_name  # noqa: SLF001 - the asking method
         what = "goes on" if name in ("await_answer", "finish_late") else "close"
+        self._note_error(sys.exception())  # a block that an error ends closes what it holds
         with anyio.CancelScope(shield=True):
             await self._ask(process, what)
 
@@ -246,6 +252,14 @@ class Simulation(anyio.AsyncContextManagerMixin):
             await asking.given.wait()
         finally:
             self._asking = [it for it in self._asking if it is not asking]
+
+    def _note_error(self, error: BaseException | None) -> None:
+        if error is not None and all(it is not error for it, _ in self._raised):
+            self._raised.append((error, len(self.steps)))
+
+    def count_steps_before(self, error: BaseException) -> int:
+        """How many turns were given before an error that ended the run."""
+        return next((steps for it, steps in self._raised if it is error), len(self.steps))
 
     def _tell_pump(self) -> None:
         self._news.set()

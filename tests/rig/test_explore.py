@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 BASE = 0xD0000000
-BACKENDS = ["asyncio", "trio"]
+BACKENDS = ["asyncio", "uvloop", "trio"]
 
 
 async def run_together(sim: Simulation, **tasks: Callable[[], Awaitable[object]]) -> None:
@@ -147,3 +147,69 @@ def test_the_seeds_can_be_named() -> None:
     assert found is not None
     assert found.seed in {3, 4}
     assert found.shrinks == 0
+
+
+async def race_among_bystanders(sim: Simulation) -> None:
+    """Two clients race; four others do nothing that matters, and fail nothing."""
+    async with sim.make_hub(SPECS) as hub:
+
+        async def look() -> None:
+            async with hub.process() as process, await process.open("old:/dev/mem") as file:
+                await file.ranges()
+
+        async def take(number: int) -> None:
+            async with hub.process() as process, await process.open("old:/dev/mem") as file:
+                free = not any(it.mr_len for it in await file.ranges())
+                await file.set_range(BASE + number * MIB, MIB, 1)
+                assert free or number, "another client was first"
+
+        others = {f"look{number}": look for number in range(4)}
+        await run_together(sim, a=lambda: take(0), b=lambda: take(1), **others)
+
+
+def test_steps_after_the_error_and_bystanders_are_left_out() -> None:
+    found = find_failure(race_among_bystanders)
+
+    assert found is not None
+    assert found.steps[-1].what == "set_range"
+    assert {it.actor for it in found.steps} <= {"a", "b", "main"}
+    assert len(found.stretches) <= 3
+
+
+async def fail_at_the_end(sim: Simulation) -> None:
+    """A race that shows when all have ended."""
+    order = []
+
+    async def note(name: str) -> None:
+        order.append(name)
+
+    await run_together(sim, **{name: lambda name=name: note(name) for name in "abcdef"})
+    assert order.index("b") < order.index("a"), "a was first"
+
+
+def test_tasks_that_follow_one_after_the_other_are_told_in_one_line() -> None:
+    found = find_failure(fail_at_the_end)
+
+    assert found is not None
+    assert "order:\n  1. each to its end: a, b, c, d, e, f\nrepeat" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"backend": "twisted"}, ValueError, "backend 'twisted' is not asyncio, uvloop, trio"),
+        ({"seeds": 0}, ValueError, "seeds=0 names no seed"),
+        ({"seeds": -1}, ValueError, "seeds=-1 names no seed"),
+        ({"seeds": ()}, ValueError, "seeds=.. names no seed"),
+        ({"seeds": ["1"]}, TypeError, "a seed '1' is not an integer"),
+        ({"seeds": 1.5}, TypeError, "seeds 1.5 is not an integer"),
+    ],
+)
+def test_wrong_arguments_are_not_failures_of_the_test(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    async def never(sim: Simulation) -> None:
+        pytest.fail("the test is run")
+
+    with pytest.raises(error, match=message):
+        explore(never, **arguments)
