@@ -35,18 +35,25 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if chosen.map is None and chosen.config is None and not chosen.want:
         raise CommandFailed("nothing is wanted: give a MAP, --config or --want")
 
+    if chosen.machine is not None and chosen.config is None:
+        raise CommandFailed(f"--machine {chosen.machine}: say with --config where it is described")
+
     from memhub.planner import NoPlan, plan_least_loss, plan_registers
-    from memhub.planner.map_text import parse_type
+    from memhub.planner.map_text import parse_types
 
     wanted = _read_wanted(chosen)
     default = None if chosen.default == _FREE else chosen.default
     try:
-        types = [parse_type(it) for it in chosen.types.split(",")]
+        types = parse_types(chosen.types)
         plan = plan_registers(wanted, default=default, types=types)
     except ValueError as error:
         raise CommandFailed(str(error)) from error
     except NoPlan as error:
-        raise CommandFailed(str(error), 1) from error
+        if not chosen.json:
+            raise CommandFailed(str(error), 1) from error
+
+        print_json({"fits": False, "needs": None, "lost": None, "reason": str(error)})
+        return 1
 
     if len(plan.registers) <= chosen.slots:
         _show_plan(plan, chosen)
@@ -141,8 +148,11 @@ def _ram_of(config: str, machine: str | None) -> tuple[int, list[tuple[int, int,
     loaded = load_config(config, arches=load_arches())
     known = ", ".join(loaded.machines)
     name = machine or loaded.default
-    if name is None or name not in loaded.machines:
+    if name is None:
         raise CommandFailed(f"{config}: say which machine with --machine (there are {known})")
+
+    if name not in loaded.machines:
+        raise CommandFailed(f"{config}: there is no machine {name!r} (there are {known})")
 
     spec, page = loaded.machines[name], 4096
     ram = [

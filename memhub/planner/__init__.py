@@ -11,6 +11,7 @@ from __future__ import annotations
 from memhub.planner.check import find_difference as find_difference
 from memhub.planner.fewest import NoPlan as NoPlan
 from memhub.planner.fewest import Plan as Plan
+from memhub.planner.fewest import Register as Register
 from memhub.planner.fewest import plan_registers as plan_registers
 from memhub.planner.least_loss import LossyPlan as LossyPlan
 from memhub.planner.least_loss import plan_least_loss as plan_least_loss

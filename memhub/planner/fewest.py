@@ -93,7 +93,7 @@ def check_types(types: Iterable[str]) -> tuple[str, ...]:
     """
     given = set(types)
     if given - set(TYPES):
-        raise ValueError(f"type {min(given - set(TYPES))!r} is none of {', '.join(TYPES)}")
+        raise ValueError(f"type {min(given - set(TYPES))!r} is not one of {', '.join(TYPES)}")
 
     return tuple(it for it in TYPES if it in given)
 

@@ -26,7 +26,7 @@ TYPE_WORDS: Final = {
 
 
 class MapError(ValueError):
-    """Raised for a line that is no stretch; says which and why."""
+    """Raised for a line that is not a stretch; says which and why."""
 
 
 def parse_type(word: str) -> str:
@@ -38,7 +38,20 @@ def parse_type(word: str) -> str:
     found = TYPE_WORDS.get(word.lower(), word.upper())
     if found not in TYPE_WORDS.values():
         words = ", ".join(f"{it} ({short})" for it, short in TYPE_WORDS.items())
-        raise MapError(f"{word[:_LONGEST]!r} is no memory type: {words}")
+        raise MapError(f"{word[:_LONGEST]!r} is not a memory type: {words}")
+
+    return found
+
+
+def parse_types(words: str) -> list[str]:
+    """Read the types that a register may have: `UC,write-back`.
+
+    Raises:
+        MapError: one is not a type, or is `any`, which a register cannot have.
+    """
+    found = [parse_type(it) for it in words.split(",")]
+    if ANY in found:
+        raise MapError("a register has a type, and 'any' is not one: name those that it may have")
 
     return found
 
@@ -55,8 +68,8 @@ def parse_stretch(line: str) -> tuple[int, int, str]:
     found = _LINE.fullmatch(line.strip()[: _LONGEST + 1])
     if found is None:
         raise MapError(
-            f"{line.strip()[:_LONGEST]!r} is no stretch: give START-END or BASE+LENGTH and a type, "
-            "as 0xe0000000+256M WC; an end is the first byte behind it"
+            f"{line.strip()[:_LONGEST]!r} is not a stretch: give START-END or BASE+LENGTH and a "
+            "type, as 0xe0000000+256M WC; an end is the first byte behind it"
         )
 
     number, unit, sign, other, other_unit, word = found.groups()
@@ -70,7 +83,7 @@ def parse_map(text: str) -> list[tuple[int, int, str]]:
     """Read a map: a stretch on each line; `#` begins a comment; later lines replace earlier ones.
 
     Raises:
-        MapError: a line is no stretch; its number is named.
+        MapError: a line is not a stretch; its number is named.
     """
     found = []
     for number, line in enumerate(text.splitlines(), 1):

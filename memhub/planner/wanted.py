@@ -59,10 +59,11 @@ class WantedMap:
         width: physical address bits; the space is [0, 2**width).
         wants: the stretches, in order, without gaps, over the whole space.
         tom2: addresses from 4 GiB to here are write-back where no register covers them (AMD's
-            TOM2); None for none.
+            TOM2), a whole page from 4 GiB to the end of the space; None for none.
 
     Raises:
-        ValueError: the stretches do not make one space, or one is not of whole pages.
+        ValueError: the stretches do not make one space, one is not of whole pages, or `tom2` is
+            wrong.
     """
 
     width: int
@@ -85,14 +86,19 @@ class WantedMap:
                 raise ValueError(f"{start:#x}-{end:#x} is not made of whole pages of {PAGE}")
 
             if want not in (*TYPES, ANY, FIXED):
-                raise ValueError(
-                    f"{start:#x}-{end:#x}: {want!r} is none of {', '.join(TYPES)}, {ANY}, {FIXED}"
-                )
+                known = ", ".join((*TYPES, ANY, FIXED))
+                raise ValueError(f"{start:#x}-{end:#x}: {want!r} is not one of {known}")
 
             at = end
 
         if at != 1 << self.width:
             raise ValueError(f"the map ends at {at:#x}, and the space at {1 << self.width:#x}")
+
+        if self.tom2 is not None and (self.tom2 % PAGE or not _FOUR_GIB <= self.tom2 <= at):
+            raise ValueError(
+                f"tom2 {self.tom2:#x} is not a page from {_FOUR_GIB:#x} to {at:#x}, the end of the "
+                "space"
+            )
 
     @classmethod
     def of_ranges(
@@ -109,12 +115,14 @@ class WantedMap:
         Args:
             width: physical address bits.
             ranges: first byte, one past the last byte, and what is wanted.
-            otherwise: what is wanted where no range says.
+            otherwise: what is wanted where no range says; anything is right by default
+                (`memhub plan` wants uncacheable there).
             fixed: whether fixed ranges decide below 1 MiB.
             tom2: see the class.
 
         Raises:
-            ValueError: a range is empty or ends past the space; see also the class.
+            ValueError: a range is empty, ends past the space or is not of whole pages; see also
+                the class.
         """
         top = 1 << width
         said = [(0, top, otherwise), *ranges]
@@ -124,8 +132,11 @@ class WantedMap:
         for start, end, _ in said:
             if not 0 <= start < end <= top:
                 raise ValueError(
-                    f"{start:#x}-{end:#x} is no range of a space that ends at {top:#x}"
+                    f"{start:#x}-{end:#x} is not a range of a space that ends at {top:#x}"
                 )
+
+            if (start | end) % PAGE:
+                raise ValueError(f"{start:#x}-{end:#x} is not made of whole pages of {PAGE}")
 
         return cls(width, _lay_over(said), tom2)
 

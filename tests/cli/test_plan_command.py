@@ -54,6 +54,18 @@ def test_json(run: Run, wanted: Path) -> None:
     assert (misfit["fits"], misfit["needs"], misfit["lost"]) == (False, 4, 1280 << 20)
 
 
+def test_json_without_a_plan(run: Run) -> None:
+    done = run("plan", "--want", "0-1G=WC", "--types", "WB", "--json")
+
+    assert done.code == 1
+    assert json.loads(done.out) == {
+        "fits": False,
+        "needs": None,
+        "lost": None,
+        "reason": "no registers of the types WB give this map, however many there are",
+    }
+
+
 def test_a_machine_s_ram_is_write_back(run: Run) -> None:
     done = run("plan", "--config", "configs/i386.toml", "--want", "0xd0000000+32M=WC", "--json")
 
@@ -66,14 +78,19 @@ def test_a_machine_s_ram_is_write_back(run: Run) -> None:
     ("words", "code", "says"),
     [
         ([], 2, "nothing is wanted: give a MAP, --config or --want"),
-        (["--want", "0-1G"], 2, "'0-1G' is no stretch"),
-        (["--want", "0-1G=WB", "--width", "20"], 2, "is no range of a space"),
+        (["--want", "0-1G"], 2, "'0-1G' is not a stretch"),
+        (["--want", "0-1G=WB", "--width", "20"], 2, "is not a range of a space"),
         (["--want", "2M+1=WB"], 2, "is not made of whole pages of 4096"),
         (["--want", "0-1G=WC", "--types", "WB"], 1, "no registers of the types WB give this map"),
-        (["--want", "0-1G=WC", "--types", "WX"], 2, "'WX' is no memory type"),
+        (["--want", "0-1G=WC", "--types", "WX"], 2, "'WX' is not a memory type"),
         (["--want", "0-1G=WB", "--slots", "x"], 2, "is not a whole number from 0 to 256"),
         (["no-such-file"], 2, "no-such-file"),
-        (["--config", "configs/i386.toml", "--machine", "nix"], 2, "say which machine"),
+        (["--config", "configs/i386.toml", "--machine", "nix"], 2, "no machine 'nix' (there"),
+        (["--want", "0-1G=WB", "--machine", "i386"], 2, "--machine i386: say with --config"),
+        (["--want", "0-1G=WB", "--types", "WB,any"], 2, "'any' is not one"),
+        (["--want", "0-100=WB"], 2, "0x0-0x64 is not made of whole pages"),
+        (["--want", "0x200800-4M=WB"], 2, "0x200800-0x400000 is not made of whole pages"),
+        (["--want", "1G-2G=WB", "--tom2", "5"], 2, "tom2 0x5 is not a page from 0x100000000"),
     ],
 )
 def test_what_is_wrong_is_named(run: Run, words: list[str], code: int, says: str) -> None:

@@ -30,11 +30,11 @@ def test_a_stretch(line: str, stretch: tuple[int, int, str]) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("0-2G", "is no stretch: give START-END or BASE+LENGTH and a type"),
-        ("0..2G WB", "is no stretch"),
-        ("0-2G WX", "'WX' is no memory type"),
-        ("-1-2G WB", "is no stretch"),
-        ("9" * 300 + "-1 WB", "is no stretch"),
+        ("0-2G", "is not a stretch: give START-END or BASE+LENGTH and a type"),
+        ("0..2G WB", "is not a stretch"),
+        ("0-2G WX", "'WX' is not a memory type"),
+        ("-1-2G WB", "is not a stretch"),
+        ("9" * 300 + "-1 WB", "is not a stretch"),
     ],
 )
 def test_what_is_no_stretch_is_named(line: str, says: str) -> None:
@@ -71,7 +71,7 @@ def test_later_ranges_replace_earlier_ones() -> None:
     [
         ([(0, 1 << 31, "WB")], "the map ends at 0x80000000, and the space at 0x100000000"),
         ([(4096, 1 << 32, "WB")], "does not go on at 0x0"),
-        ([(0, 1 << 32, "XX")], "'XX' is none of UC, WC"),
+        ([(0, 1 << 32, "XX")], "'XX' is not one of UC, WC"),
         ([(0, 100, "WB"), (100, 1 << 32, "UC")], "not made of whole pages"),
     ],
 )
@@ -82,15 +82,21 @@ def test_a_map_that_is_none_is_refused(wants: list[tuple[int, int, str]], says: 
 
 @pytest.mark.parametrize("bounds", [(GIB, GIB), (0, 1 << 40), (-1, GIB)])
 def test_a_range_outside_of_the_space_is_refused(bounds: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="is no range of a space that ends at 0x100000000"):
+    with pytest.raises(ValueError, match="is not a range of a space that ends at 0x100000000"):
         WantedMap.of_ranges(32, [(*bounds, "WB")])
+
+
+@pytest.mark.parametrize("tom2", [GIB, 4 * GIB + 1, 32 * GIB, -1])
+def test_tom2_lies_in_the_space_above_4_gib(tom2: int) -> None:
+    with pytest.raises(ValueError, match=r"is not a page from 0x100000000 to 0x200000000"):
+        WantedMap.of_ranges(33, [(GIB, 2 * GIB, "WB")], tom2=tom2)
 
 
 def test_a_type_that_no_register_may_have_cannot_be_planned() -> None:
     wanted = WantedMap.of_ranges(32, [(0, GIB, "WC")], fixed=False)
     with pytest.raises(NoPlan, match="no registers of the types WB give this map"):
         plan_registers(wanted, types=["WB"])
-    with pytest.raises(ValueError, match="type 'ZZ' is none of"):
+    with pytest.raises(ValueError, match="type 'ZZ' is not one of"):
         plan_registers(wanted, types=["ZZ"])
 
 
