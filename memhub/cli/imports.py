@@ -27,6 +27,12 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--phys-bits", type=int, metavar="N", help="physical address width")
     parser.add_argument("--name", default="imported", help="the machine's name (%(default)s)")
     parser.add_argument("--arch", default="amd64-mtrr", help="its architecture (%(default)s)")
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="what the text is: dmesg, proc_mtrr, memcontrol, msr, or what a plugin reads "
+        "(recognised)",
+    )
     parser.add_argument("--json", action="store_true", help="one object instead of TOML")
     parser.add_argument(
         "-o", dest="output", metavar="FILE", help="write here, once the whole import has succeeded"
@@ -129,7 +135,9 @@ def _import_dumps(chosen: argparse.Namespace) -> Imported:
     data = read_input() if chosen.file == "-" else Path(chosen.file).read_bytes()
     text = data.decode("utf-8", "replace")
     try:
-        return import_dump(text, phys_bits=chosen.phys_bits, name=chosen.name, arch=arch)
+        return import_dump(
+            text, phys_bits=chosen.phys_bits, name=chosen.name, arch=arch, form=chosen.format
+        )
     except ImportRefused as error:
         raise CommandFailed(f"{chosen.file}: {error}", 1) from error
     except ValueError as error:

@@ -36,6 +36,7 @@ HOOKS: Final = (
     HookRow("memhub.arches", "ARCH_HOOK", "load_arches"),
     HookRow("memhub.arches", "DECLARED_HOOK", "load_arches"),
     HookRow("memhub.analysis.lint", "LINT_HOOK", "load_rules"),
+    HookRow("memhub.config.importers.added", "IMPORTER_HOOK", "load_importers"),
 )
 
 

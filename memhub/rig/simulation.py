@@ -14,6 +14,7 @@ import anyio
 from memhub.arguments import take_integer, take_seconds, take_text
 from memhub.hub import Hub
 from memhub.rig.idle import PUMP, wait_for_others
+from memhub.rig.turn_order import TurnOrder
 from memhub.rig.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -101,13 +102,13 @@ class Simulation(anyio.AsyncContextManagerMixin):
         stall: float = 10.0,
     ) -> None:
         seed = take_integer("seed", seed)
-        self._choices = None if choices is None else [_take_choice(it) for it in choices]
         self._stall = _take_stall(stall)
         self.clock = VirtualClock(wall_ns)
         self.random = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self.steps: list[Step] = []
-        self._order = random.Random(~seed)  # noqa: S311 - see above
-        self._log_id = f"{self._order.getrandbits(128):032x}"
+        order = random.Random(~seed)  # noqa: S311 - see above
+        self._log_id = f"{order.getrandbits(128):032x}"
+        self._order = TurnOrder(order, choices)
         self._arches = arches
         self._actor: ContextVar[tuple[int, str]] = ContextVar("memhub_rig_actor")
         self._asking: list[_Asking] = []
@@ -304,22 +305,11 @@ class Simulation(anyio.AsyncContextManagerMixin):
                     "the event loop knows which comes first: start each with `Simulation.start`"
                 )
 
-        choice = self._choose([it.name for it in ready])
+        choice = self._order.choose(len(self.steps), [it.name for it in ready])
         chosen = ready[choice]
         self._last = chosen.actor
         self.steps.append(Step(chosen.name, chosen.what, choice, len(ready)))
         chosen.given.set()
-
-    def _choose(self, names: list[str]) -> int:
-        if self._choices is None:
-            return self._order.randrange(len(names))
-
-        at = len(self.steps)
-        choice = self._choices[at] if at < len(self._choices) else 0
-        if isinstance(choice, str):
-            return names.index(choice) if choice in names else 0
-
-        return min(choice, len(names) - 1)
 
 
 def _join_failures(
@@ -332,17 +322,6 @@ def _join_failures(
     return BaseExceptionGroup(
         "the block and tasks of the simulation failed", [failure, *tasks_failed.exceptions]
     )
-
-
-def _take_choice(choice: object) -> int | str:
-    if isinstance(choice, str):
-        return choice
-
-    number = take_integer("a choice", choice)
-    if number < 0:
-        raise ValueError(f"a choice is a name or a number from 0, not {number}")
-
-    return number
 
 
 def _take_stall(stall: object) -> float:

@@ -32,6 +32,14 @@ def memhub_lint_rules():
     return [Rule("{name}", "info", "x", find=None, say=None)]
 """
 
+IMPORTER = """
+from memhub.config.importers.added import Importer, hookimpl
+
+@hookimpl
+def memhub_importers():
+    return [Importer("{name}", "", read=None)]
+"""
+
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -42,6 +50,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     install(tmp_path, "rival-arch", "arm64", ARCH.format(name="arm64"))
     install(tmp_path, "good-rule", "mine", RULE.format(name="mine"), "memhub.lint")
     install(tmp_path, "rival-rule", "theirs", RULE.format(name="deadlock"), "memhub.lint")
+    install(tmp_path, "reader", "hob", IMPORTER.format(name="hob"), "memhub.importers")
+    install(tmp_path, "rival-reader", "msr", IMPORTER.format(name="msr"), "memhub.importers")
     install(tmp_path, "no-file", "declared", "", "memhub.declared")
     yield tmp_path
     for name in [name for name in sys.modules if name.startswith("loader_")]:
@@ -68,6 +78,7 @@ def test_each_kind_is_listed_with_its_origin(run: Run, site: Path) -> None:
         "failures": [],
     }
     assert (rows["good-rule"]["kind"], rows["good-rule"]["provides"]) == ("lint rules", ["mine"])
+    assert (rows["reader"]["kind"], rows["reader"]["provides"]) == ("importers", ["hob"])
 
 
 def test_what_fails_is_listed_with_its_reason_and_costs_the_others_nothing(
@@ -78,6 +89,7 @@ def test_what_fails_is_listed_with_its_reason_and_costs_the_others_nothing(
     assert rows["bad-arch"]["failures"] == ["does not import: RuntimeError: no vax"]
     assert "'arm64' is provided twice" in rows["rival-arch"]["failures"][0]
     assert "'deadlock' is there already" in rows["rival-rule"]["failures"][0]
+    assert "format 'msr' is there already" in rows["rival-reader"]["failures"][0]
     assert "loader_no_file is a module, not a package with" in rows["no-file"]["failures"][0]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from memhub.config.importers.added import ImporterBook, ImportSource, load_importers, read_added
 from memhub.config.importers.checks import find_differences, find_slow_memory
 from memhub.config.importers.cpu import is_k6, parse_cpu
 from memhub.config.importers.dmesg import parse_dmesg, parse_map, parse_pat
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def import_dump(
-    text: str, *, phys_bits: int | None = None, name: str = "imported", arch: str = "amd64-mtrr"
+    text: str,
+    *,
+    phys_bits: int | None = None,
+    name: str = "imported",
+    arch: str = "amd64-mtrr",
+    form: str | None = None,
+    added: ImporterBook | None = None,
 ) -> Imported:
     """Make a machine from a text, whose format is recognised.
 
@@ -39,6 +46,10 @@ def import_dump(
         phys_bits: physical address width, 32 to 52; None infers it from the text.
         name: the machine's name.
         arch: its architecture.
+        form: the format that the text must have: one of `DumpFormat`, or that of an importer which
+            another distribution adds. None takes whatever the text has most of; added importers
+            are shown what memhub's own refuse.
+        added: the added importers; None loads those that are installed, where they are needed.
 
     Returns:
         the machine, and what is odd about the text.
@@ -50,11 +61,35 @@ def import_dump(
     if phys_bits is not None and not 32 <= phys_bits <= 52:
         raise ValueError(f"phys_bits {phys_bits} is not between 32 and 52")
 
+    source = ImportSource(text, name, arch, phys_bits)
+    if form not in (None, *get_args(DumpFormat)):
+        imported = read_added(load_importers() if added is None else added, source, form)
+        if imported is None:
+            raise ImportRefused(f"the text is not of the format {form!r}")
+
+        return imported
+
+    try:
+        return _read_own(source, form)
+    except ImportRefused:
+        imported = None
+        if form is None:
+            imported = read_added(load_importers() if added is None else added, source)
+
+        if imported is None:
+            raise
+
+        return imported
+
+
+def _read_own(source: ImportSource, form: str | None) -> Imported:
+    """Make a machine of a text of memhub's own formats; arguments as for `import_dump`."""
+    text, name, arch, phys_bits = source
     lines = clean_lines(text)
     map_oddities: list[str] = []
     memory = parse_e820(lines, map_oddities)
     hint = WidthHint(phys_bits, _used_bits(memory), is_k6(lines) or arch == "k6")
-    form, found = _find_registers(lines, hint)
+    had, found = _find_registers(lines, hint, form)
     oddities = [*found.oddities, *map_oddities]
     registers = found.registers
     if registers is None:
@@ -82,18 +117,25 @@ def import_dump(
         memory=regions,
     )
 
-    return Imported(spec=spec, oddities=tuple(oddities), format=form, pat=pat)
+    return Imported(spec=spec, oddities=tuple(oddities), format=had, pat=pat)
 
 
-def _find_registers(lines: Sequence[str], hint: WidthHint) -> tuple[DumpFormat, Findings]:
-    """The most complete description of the registers in the text."""
+def _find_registers(
+    lines: Sequence[str], hint: WidthHint, form: str | None
+) -> tuple[DumpFormat, Findings]:
+    """The most complete description of the registers in the text, or that of one format."""
     readers: dict[DumpFormat, Findings] = {
         "dmesg": parse_dmesg(lines, hint),
         "msr": parse_msrs(lines, hint),
         "proc_mtrr": parse_proc_mtrr(lines, hint),
         "memcontrol": parse_memcontrol(lines, hint),
     }
-    usable = [form for form, found in readers.items() if found.registers is not None]
+    usable = [it for it, found in readers.items() if found.registers is not None]
+    if form is not None and form not in usable and not (form == "dmesg" and not usable):
+        has = f"has {', '.join(usable)} lines" if usable else "has no registers"
+        raise ImportRefused(f"the text has no {form} lines; it {has}")
+
+    usable.sort(key=lambda it: it != form)
     if not usable:
         described = parse_map(lines, hint)
         rest = [odd for found in readers.values() for odd in found.oddities]
@@ -101,7 +143,7 @@ def _find_registers(lines: Sequence[str], hint: WidthHint) -> tuple[DumpFormat, 
         return "dmesg", Findings(described.registers, [*described.oddities, *rest])
 
     best, *others = usable
-    readers[best].oddities.extend(f"the text also has {form} lines: unused" for form in others)
+    readers[best].oddities.extend(f"the text also has {it} lines: unused" for it in others)
 
     return best, readers[best]
 

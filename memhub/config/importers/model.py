@@ -32,14 +32,15 @@ class Imported:
         spec: the machine, exactly as the text describes it, faults included.
         oddities: what is faulty in the text or had to be assumed, a sentence each, with slot
             and values.
-        format: the format that was recognised.
+        format: the format that was recognised: one of `DumpFormat`, or that of an importer
+            which another distribution adds.
         pat: the eight page attribute table entries that the text names (`WB`, `UC-`, …), as
             the operating system set them; empty where it names none.
     """
 
     spec: MachineSpec
     oddities: tuple[str, ...]
-    format: DumpFormat
+    format: str
     pat: tuple[str, ...] = ()
 
 
