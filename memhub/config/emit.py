@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
+from memhub.core.driver import UNSAID_CPU
 from memhub.core.spec import MachineSpec, UnsaidRegisters
 from memhub.escape import escape_controls, is_visible
 from memhub.x86.registers import (
@@ -80,7 +81,9 @@ def _header_lines(imported: Imported) -> Iterator[str]:
 
 def _machine_lines(spec: MachineSpec) -> Iterator[str]:
     yield f"arch = {_toml_value(spec.arch)}"
-    yield f"phys_bits = {spec.cpu.phys_bits}"
+    if spec.cpu is not UNSAID_CPU:
+        yield f"phys_bits = {spec.cpu.phys_bits}"
+
     yield f"securelevel = {spec.securelevel}  # above 0, opening for write fails"
     wp_writes = _toml_value(spec.wp_writes)
     yield f"wp_writes = {wp_writes}  # what writing to write-protected memory does"
@@ -132,6 +135,9 @@ def _kmem_entries(spec: MachineSpec) -> Iterator[str]:
 
 
 def _cpu_lines(spec: MachineSpec) -> Iterator[str]:
+    if spec.cpu is UNSAID_CPU:
+        return
+
     yield f"vendor = {_toml_value(spec.cpu.vendor)}"
     yield f"signature = {spec.cpu.signature:#x}  # CPUID leaf 1, EAX"
     yield f"mtrr = {_toml_value(spec.cpu.mtrr)}"

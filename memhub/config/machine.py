@@ -22,7 +22,7 @@ from memhub.config.values import (
     u64,
 )
 from memhub.core.asked_driver import AskedDriver
-from memhub.core.driver import Cpu
+from memhub.core.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import OptionError
 from memhub.core.spec import (
     KernelEntry,
@@ -63,6 +63,10 @@ def read_machine(
     wanted = table.take("phys_bits", count(32, 52), None)
     imported = _read_import(table, name, arch, wanted)
     spec = imported.spec if imported else MachineSpec(name=name, arch=arch)
+    known = arches.get(arch) if arches is not None else None
+    if spec.cpu is UNSAID_CPU and known is not None and known.cpu is not None:
+        spec = replace(spec, cpu=known.cpu)
+
     cpu = _read_cpu(table, spec.cpu, wanted)
     spec = replace(
         spec,

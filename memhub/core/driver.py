@@ -58,6 +58,11 @@ class Cpu:
             raise ValueError(f"phys_bits {self.phys_bits} is not between 32 and 52")
 
 
+#: The processor of a machine of which nobody says it, told from an equal one by identity: the
+#: architecture may have another (`Arch.cpu`).
+UNSAID_CPU: Final = Cpu()
+
+
 @dataclass(frozen=True, slots=True)
 class RangeState:
     """Everything that range operations read and write, as one value.
@@ -219,6 +224,8 @@ class Arch:
         commit_latency: seconds from the start of a commit to its effect.
         firmware: makes the registers that the firmware of an ordinary PC leaves, for a machine of
             which nobody says anything; None where machines are no PCs.
+        cpu: the processor of a machine of which nobody says it, where the driver does not serve
+            `Cpu()`; None for that one.
         plugin: the plugin and the distribution that it comes from, in words; the loader says it.
     """
 
@@ -236,6 +243,7 @@ class Arch:
     no_ranges: Errno = Errno.EOPNOTSUPP
     commit_latency: float = 0.0
     firmware: FirmwareFactory | None = None
+    cpu: Cpu | None = None
     plugin: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:

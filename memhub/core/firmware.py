@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from memhub.core.driver import UNSAID_CPU
 from memhub.core.spec import Region, UnsaidRegisters
 
 if TYPE_CHECKING:
@@ -67,9 +68,13 @@ def settle_firmware(spec: MachineSpec, arch: Arch) -> MachineSpec:
     """A description in which registers and memory are said, if need be as an ordinary firmware's.
 
     Args:
-        spec: the description. It stays as it is if it says registers, even `{}`, or memory.
+        spec: the description. Where it does not say the processor, it is that of the architecture.
+            Registers and memory stay as they are if it says registers, even `{}`, or memory.
         arch: its architecture. One that knows no firmware has machines without memory, too.
     """
+    if spec.cpu is UNSAID_CPU and arch.cpu is not None:
+        spec = replace(spec, cpu=arch.cpu)
+
     if arch.firmware is None or spec.memory or not isinstance(spec.msrs, UnsaidRegisters):
         return spec
 

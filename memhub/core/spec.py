@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from memhub.core.driver import Cpu
+from memhub.core.driver import UNSAID_CPU, Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ class MachineSpec:
     Attributes:
         name: what clients put before the colon in `NAME:/dev/mem`.
         arch: name of an installed architecture.
-        cpu: the processor.
+        cpu: the processor; where it is not given, that of the architecture.
         msrs: registers that firmware left, by number; absent ones are zero. Where neither these
             nor a memory map are given, both are those of an ordinary PC (`firmware.py`), if the
             architecture is a PC's.
@@ -111,7 +111,7 @@ class MachineSpec:
 
     name: str = UNNAMED
     arch: str
-    cpu: Cpu = field(default_factory=Cpu)
+    cpu: Cpu = UNSAID_CPU
     msrs: Mapping[int, int] = field(default_factory=UnsaidRegisters)
     options: Mapping[str, Any] = field(default_factory=dict)
     memory: tuple[Region, ...] = ()

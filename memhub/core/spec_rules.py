@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
-from memhub.core.driver import Cpu
+from memhub.core.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import KernelLayout, OptionError
 from memhub.core.spec import (
     Firmware,
@@ -278,6 +278,9 @@ def _checked_row(row: Row, key: str, fields: Mapping[str, Converter[Any]], wrong
 
 
 def _checked_cpu(cpu: object, wrong: list[str]) -> Any:  # noqa: ANN401 - refused in the end
+    if cpu is UNSAID_CPU:
+        return cpu
+
     if isinstance(cpu, Cpu):
         return _checked_row(cpu, "cpu.", _CPU, wrong)
 

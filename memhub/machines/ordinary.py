@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch
 
-#: Architectures whose drivers serve one maker's processors, with an ordinary one of them.
-_CPUS: Final = {"k6": Cpu(vendor="AMD", signature=0x58C, phys_bits=32)}
-
 #: The least memory that has the 640 KiB, the hole and the ROM of a PC, and RAM above them.
 _LEAST: Final = 2 << 20
 
@@ -52,7 +49,7 @@ def pc(
     found = (load_arches() if arches is None else arches)[arch]
     last = ordinary_memory(found, _check_ram(ram))[-1]
     end = last.base + last.length
-    chosen = _choose_cpu(arch, end) if cpu is None else cpu
+    chosen = _choose_cpu(found, end) if cpu is None else cpu
     if end > 1 << chosen.phys_bits:
         raise ValueError(
             f"ram {ram:#x} ends at {end:#x}, past the {chosen.phys_bits} bits of physical address"
@@ -70,8 +67,8 @@ def _check_ram(ram: int) -> int:
     return ram
 
 
-def _choose_cpu(arch: str, end: int) -> Cpu:
-    if arch in _CPUS:
-        return _CPUS[arch]
+def _choose_cpu(arch: Arch, end: int) -> Cpu:
+    if arch.cpu is not None:
+        return arch.cpu
 
     return Cpu(phys_bits=max(36, min(52, (end - 1).bit_length())))

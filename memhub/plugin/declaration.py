@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Final, Literal
 
 from memhub.abi import (
@@ -73,12 +75,25 @@ class CpuRule:
         vendors: the vendors; empty for any.
         signature: what the signature must be.
         mtrr: whether the CPUID bit for MTRRs must be set.
+        phys_bits: physical address width of an ordinary one of them.
     """
 
     wants: str
     vendors: tuple[str, ...] = ()
     signature: tuple[SignatureRule, ...] = ()
     mtrr: bool = False
+    phys_bits: int = 36
+
+    def ordinary_cpu(self) -> Cpu | None:
+        """A CPU that is served: of the first vendor, with the least signature; None if none is."""
+        signature = reduce(or_, [it.first & it.mask for it in self.signature], 0)
+        cpu = Cpu(
+            vendor=self.vendors[0] if self.vendors else "Intel",
+            signature=signature if self.signature else Cpu().signature,
+            phys_bits=self.phys_bits,
+        )
+
+        return cpu if self.serves(cpu) else None
 
     def serves(self, cpu: Cpu) -> bool:
         """Whether a CPU is one of them."""

@@ -51,6 +51,7 @@ def make_arch(declared: DeclaredArch) -> Arch:
         untyped=sum(BIT_OF_WORD[word] for word, it in declared.types.items() if not it),
         slots=f"{declared.slots} ranges",
         commit_latency=declared.commit_latency,
+        cpu=None if declared.cpus is None else declared.cpus.ordinary_cpu(),
     )
 
 

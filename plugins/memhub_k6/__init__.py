@@ -48,6 +48,7 @@ DECLARED = DeclaredArch(
     cpus=CpuRule(
         wants="an AMD K6-2 or later, of signature 0x588 to 0x5ff",
         vendors=("AMD",),
+        phys_bits=32,
         signature=(
             SignatureRule(mask=0xF00, first=0x500, last=0x500),
             SignatureRule(mask=0xFF, first=0x88, last=0xFF),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,30 @@ async def test_an_architecture_alone_is_a_machine_with_ram_and_free_ranges(arch:
         found = [await mem.explain(it) for it in (0x100000, 0xA0000, 0xD0000000, 0xFEC00000)]
 
         assert [it.type for it in found] == ["WB", "UC", "WC", "UC"]
+
+
+async def test_a_machine_that_names_no_cpu_has_one_that_its_driver_serves(tmp_path: Path) -> None:
+    (tmp_path / "hub.toml").write_text('[machines.old]\narch = "k6"\n')
+    (tmp_path / "wide.toml").write_text('[machines.old]\narch = "k6"\nphys_bits = 36\n')
+    (tmp_path / "told.toml").write_text(to_toml(MachineSpec(name="old", arch="k6")))
+    said = Cpu(vendor="AMD", signature=0x588, phys_bits=32)
+    for specs, bits in (
+        ([MachineSpec(name="old", arch="k6")], 32),
+        ([machines.pc("old", arch="k6")], 32),
+        (load_config(tmp_path / "hub.toml").machines.values(), 32),
+        (load_config(tmp_path / "told.toml").machines.values(), 32),
+        (load_config(tmp_path / "hub.toml", arches=ARCHES).machines.values(), 32),
+        (load_config(tmp_path / "wide.toml", arches=ARCHES).machines.values(), 36),
+    ):
+        async with Hub(specs) as hub, await hub.open("old:/dev/mem", "r+") as mem:
+            assert hub.machines["old"].spec.cpu == replace(said, phys_bits=bits)
+            await mem.set_range(0xD0000000, 1 << 24, "write-combine")
+
+
+async def test_a_cpu_that_is_named_stays(tmp_path: Path) -> None:
+    async with Hub([MachineSpec(arch="k6", cpu=Cpu())]) as hub, await hub.open("/dev/mem") as mem:
+        with pytest.raises(NotSupported):
+            await mem.ranges()
 
 
 @pytest.mark.parametrize("arch", ["powerpc", "powerpc64"])
