@@ -24,7 +24,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"core", "planner"}),
     frozenset({"x86"}),
     frozenset({"plugin", "hooks"}),
-    frozenset({"arches"}),
+    frozenset({"arches", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),
     frozenset({"engine"}),

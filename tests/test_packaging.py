@@ -62,7 +62,8 @@ def shipped(wheel: Path, ending: str) -> str:
 def test_every_architecture_in_the_tree_is_declared() -> None:
     """A package that hatchling is not told of is left out of the wheel without a word."""
     packages = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    modules = PYPROJECT["project"]["entry-points"]["memhub"].values()
+    groups = PYPROJECT["project"]["entry-points"]
+    modules = [*groups["memhub"].values(), *groups["memhub.kernels"].values()]
 
     assert sorted(packages) == sorted(["memhub", *(f"plugins/{name}" for name in PLUGINS)])
     assert sorted(modules) == PLUGINS

@@ -13,7 +13,7 @@ import pytest
 from memhub.abi import MDF_ACTIVE
 from memhub.arches import ArchNotInstalled, load_arches
 from memhub.config import import_dump
-from memhub.rig import TraceError, parse_trace, replay, trace_lines
+from memhub.rig import DriverTrace, TraceError, parse_trace, replay, trace_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -215,8 +215,10 @@ def test_plain_files_and_gzip_are_told_apart_by_their_first_bytes(tmp_path: Path
 
 
 def test_the_architecture_is_that_of_the_id_unless_one_is_named() -> None:
-    assert parse_trace(X86[0]).arch == "amd64-mtrr"
-    assert parse_trace(X86[0], "i386").arch == "i386"
+    told, named = parse_trace(X86[0]), parse_trace(X86[0], "i386")
+    assert isinstance(told, DriverTrace)
+    assert isinstance(named, DriverTrace)
+    assert (told.arch, named.arch) == ("amd64-mtrr", "i386")
     with pytest.raises(ArchNotInstalled):
         replay(parse_trace(X86[0], "vax"), ARCHES)
 

@@ -1,4 +1,4 @@
-"""Replay recorded answers through the installed architectures.
+"""Replay recorded answers through the installed architectures and kernels.
 
 FILEs are conformance traces or machines' texts, plain or gzip. Every mismatch is printed; the last
 line has the counts. A machine's text counts one step for its table, one for its registers and one
@@ -21,21 +21,23 @@ if TYPE_CHECKING:
     from memhub.arches import Registry
     from memhub.cli.terminal import Progress
     from memhub.core.spec import MachineSpec
+    from memhub.kernels import KernelBook
     from memhub.rig import Mismatch
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub replay`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="a trace file")
-    parser.add_argument("--arch", help="replay on this architecture (default: by scenario)")
+    parser.add_argument("--arch", help="replay on this architecture (by scenario)")
     parser.add_argument("--json", action="store_true", help="one object")
     chosen = parser.parse_args(arguments)
 
     from memhub.arches import load_arches
     from memhub.cli.terminal import complain, print_json, print_line, progress
+    from memhub.kernels import load_kernels
 
     arches = load_arches()
-    run = _Run(arches, chosen.arch)
+    run = _Run(arches, load_kernels(), chosen.arch)
     if chosen.arch is not None:
         arches[chosen.arch]
 
@@ -68,6 +70,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 @dataclass
 class _Run:
     arches: Registry
+    kernels: KernelBook
     arch: str | None
     scenarios: int = 0
     steps: int = 0
@@ -108,7 +111,7 @@ class _Run:
     def _print_line(self, line: bytes) -> None:
         from memhub.rig import parse_trace, replay
 
-        done = replay(parse_trace(line, self.arch), self.arches, _machine_of)
+        done = replay(parse_trace(line, self.arch), self.arches, _machine_of, self.kernels)
         self.scenarios += 1
         self.steps += done.steps
         self.by_arch[done.arch] = self.by_arch.get(done.arch, 0) + 1

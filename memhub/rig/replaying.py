@@ -21,7 +21,15 @@ from memhub.errors import DeviceError
 from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, decode_ioctl, encode_get
 from memhub.lifecycle import open_file
 from memhub.rig.outcome import Replay
-from memhub.rig.traces import DriverTrace, GetStep, MachineTrace, SetStep, TypesTrace
+from memhub.rig.traces import (
+    DriverTrace,
+    GetStep,
+    KernelTrace,
+    MachineTrace,
+    SetStep,
+    TraceError,
+    TypesTrace,
+)
 from memhub.rig.transfer_replay import replay_transfers
 from memhub.rig.transfer_traces import TransferTrace
 
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.core.driver import Arch
+    from memhub.kernels import KernelBook
     from memhub.rig.traces import Row, Trace
 
     #: Makes a machine from a text: text, address width, architecture; ValueError if it cannot.
@@ -37,13 +46,19 @@ if TYPE_CHECKING:
     Raw = tuple[int, int, int, bytes]
 
 
-def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None = None) -> Replay:
+def replay(
+    trace: Trace,
+    arches: Mapping[str, Arch],
+    importer: Importer | None = None,
+    kernels: KernelBook | None = None,
+) -> Replay:
     """Replay one trace.
 
     Args:
         trace: the recorded answers.
         arches: the installed architectures.
         importer: makes machines of texts; a MachineTrace needs it.
+        kernels: the installed kernels; a KernelTrace needs them.
 
     Returns:
         the steps compared, and every difference. An architecture that raises something other
@@ -51,7 +66,11 @@ def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None =
 
     Raises:
         ArchNotInstalled: the trace's architecture is not installed.
+        TraceError: no installed kernel is the one that was recorded.
     """
+    if isinstance(trace, KernelTrace):
+        return _replay_kernel(trace, kernels)
+
     arch = arches[trace.arch]
     done = Replay(trace.id, arch.name)
     try:
@@ -68,6 +87,22 @@ def replay(trace: Trace, arches: Mapping[str, Arch], importer: Importer | None =
 
     except Exception as error:  # noqa: BLE001 - a stranger's architecture may raise anything
         done.differ(None, "answer", "one of mem(4)'s", f"{type(error).__name__}: {error}")
+
+    return done
+
+
+def _replay_kernel(trace: KernelTrace, kernels: KernelBook | None) -> Replay:
+    profile = None if kernels is None else kernels.find_recorded(trace.kernel)
+    if profile is None:
+        profiles = () if kernels is None else kernels.kernels.values()
+        known = ", ".join([it for known in profiles for it in known.recorded]) or "none"
+        raise TraceError(f"scenario {trace.id}: no kernel answers as {trace.kernel!r} ({known})")
+
+    done = Replay(trace.id, profile.name)
+    try:
+        profile.replay(trace.raw, done)
+    except Exception as error:  # noqa: BLE001 - a stranger's kernel, or a damaged line
+        done.differ(None, "answer", "the kernel's", f"{type(error).__name__}: {error}")
 
     return done
 

@@ -1,9 +1,10 @@
 """Files of recorded answers: JSON lines, plain or gzip, as checked values.
 
-Four kinds of line, told apart by their keys: what a driver answered step by step (`steps`), what
+Five kinds of line, told apart by their keys: what a driver answered step by step (`steps`), what
 a kernel's read, write and lseek answered (`steps` and `machine`, see
-`memhub.rig.transfer_traces`), the type of addresses under some registers (`types`), and a text
-that a real machine printed (`text`) with the table and the types that belong to it.
+`memhub.rig.transfer_traces`), what another kernel answered (`kernel`), the type of addresses under
+some registers (`types`), and a text that a real machine printed (`text`) with the table and the
+types that belong to it.
 """
 
 from __future__ import annotations
@@ -125,7 +126,22 @@ class MachineTrace:
     types: tuple[tuple[int, str], ...]
 
 
-Trace = DriverTrace | TypesTrace | MachineTrace | TransferTrace
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelTrace:
+    """What another kernel than FreeBSD answered; its profile knows what is in it.
+
+    Attributes:
+        id: the scenario's name.
+        kernel: the kernel's name and version.
+        raw: the line.
+    """
+
+    id: str
+    kernel: str
+    raw: Json
+
+
+Trace = DriverTrace | TypesTrace | MachineTrace | TransferTrace | KernelTrace
 
 
 def trace_lines(path: Path) -> list[bytes]:
@@ -153,7 +169,7 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
         arch: the architecture to replay it on; None deduces it from the scenario.
 
     Raises:
-        TraceError: it is not one of the four kinds, or a value is missing or of the wrong type.
+        TraceError: it is not one of the five kinds, or a value is missing or of the wrong type.
     """
     try:
         raw = json.loads(line)
@@ -164,6 +180,9 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
         raise TraceError(f"not a JSON object but {type(raw).__name__}")
 
     try:
+        if isinstance(raw.get("kernel"), str) and arch is None:
+            return KernelTrace(id=needed(raw, "id", str), kernel=raw["kernel"], raw=raw)
+
         if "steps" in raw and "machine" in raw:
             return parse_transfers(raw, arch)
 

@@ -1,0 +1,56 @@
+"""Find the kernels that are installed: what others than FreeBSD do with a machine's registers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from memhub.hooks import HookKind, PluginFailure, load_hook
+from memhub.plugin import kernels
+from memhub.plugin.kernels import KernelProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Kernels: a module with the hook `memhub_kernels`.
+KERNEL_HOOK: Final = HookKind("kernels", kernels.GROUP, kernels, "memhub_kernels", KernelProfile)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelBook:
+    """The kernels by name, and the plugins that failed.
+
+    Attributes:
+        kernels: by name.
+        failures: what could not be loaded.
+    """
+
+    kernels: Mapping[str, KernelProfile]
+    failures: tuple[PluginFailure, ...] = ()
+
+    def find_recorded(self, kernel: str) -> KernelProfile | None:
+        """The kernel that recorded answers are of, or None."""
+        return next((it for it in self.kernels.values() if kernel in it.recorded), None)
+
+
+def load_kernels(
+    *, plugins: Iterable[tuple[str, object]] = (), installed: bool = True
+) -> KernelBook:
+    """The kernels that are installed.
+
+    Args:
+        plugins: more plugins, as `(name, module or object)`, for tests and embedders.
+        installed: also load the entry points of the group `memhub.kernels`.
+    """
+    found: dict[str, KernelProfile] = {}
+    loaded = load_hook(KERNEL_HOOK, plugins=plugins, installed=installed)
+    failures = [*loaded.failures]
+    for given in loaded.provided:
+        for it in given.values:
+            if it.name in found:
+                failures.append(given.fail(f"ValueError: kernel {it.name!r} is there already"))
+                break
+
+            found[it.name] = it
+
+    return KernelBook(found, tuple(failures))

@@ -1,0 +1,68 @@
+"""What a plugin of another kernel imports: the rules of Linux, NetBSD and others over a machine.
+
+A plugin is a module with one hook, found through the `memhub.kernels` entry-point group::
+
+    from memhub.plugin.kernels import KernelProfile, hookimpl
+
+    @hookimpl
+    def memhub_kernels():
+        return [KernelProfile(name="plan9", summary="…", recorded=("plan9-4",), replay=replay)]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+#: pluggy's project name, and the entry-point group.
+GROUP: Final = "memhub.kernels"
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+class Comparison(Protocol):
+    """What a replay tells its differences to.
+
+    Attributes:
+        steps: how many steps were compared.
+    """
+
+    steps: int
+
+    def differ(self, step: int | None, what: str, expected: object, found: object) -> None:
+        """Note a difference, if it is one; step None is the start."""
+
+    def skip(self, reason: str) -> None:
+        """Count a step that is not judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelProfile:
+    """One kernel: its rules over the registers of a machine.
+
+    Attributes:
+        name: what it is called, as `linux-6.18`.
+        summary: one line about it.
+        recorded: what recorded answers of it have as `kernel`.
+        replay: runs one recorded scenario, a line of a trace file, and tells each difference.
+    """
+
+    name: str
+    summary: str
+    recorded: tuple[str, ...]
+    replay: Callable[[Mapping[str, Any], Comparison], None]
+
+
+@hookspec
+def memhub_kernels() -> Iterable[KernelProfile]:  # type: ignore[empty-body]
+    """Name the kernels that a plugin adds.
+
+    Returns:
+        kernels; a name may be taken by one plugin only.
+    """

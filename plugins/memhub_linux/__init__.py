@@ -1,0 +1,29 @@
+"""linux: the memory type range registers as Linux 6.18 manages them.
+
+mtrr        the layer: `LinuxMtrr`, with use counts, conflicts, sleep and look-up
+boot        what the kernel does at boot
+generic     Intel's MTRRs            legacy      AMD K6, Centaur MCR, Cyrix ARR
+proc_mtrr   `/proc/mtrr`: text, writes, ioctls and what a descriptor holds
+replaying   recorded answers
+
+Sources: Linux 6.18 `arch/x86/kernel/cpu/mtrr`; each module names its files. The rules are checked
+against answers recorded from the kernel's own code over simulated registers.
+"""
+
+from __future__ import annotations
+
+from memhub.plugin.kernels import KernelProfile, hookimpl
+from memhub_linux.replaying import replay_mtrr
+
+LINUX = KernelProfile(
+    name="linux-6.18",
+    summary="Linux 6.18: mtrr_add and mtrr_del, /proc/mtrr and its ioctls",
+    recorded=("linux-6.18.2",),
+    replay=replay_mtrr,
+)
+
+
+@hookimpl
+def memhub_kernels() -> list[KernelProfile]:
+    """Register Linux."""
+    return [LINUX]

@@ -1,0 +1,117 @@
+"""What the kernel does at boot: it finds its back end, reads the registers and aligns the CPUs.
+
+Source: Linux 6.18 `arch/x86/kernel/cpu/mtrr/mtrr.c` (mtrr_bp_init), `generic.c`
+(mtrr_overwrite_state, mtrr_state_warn) and `legacy.c` (mtrr_set_if).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
+from memhub_linux.legacy import CentaurRanges, CyrixRanges, K6Ranges
+
+if TYPE_CHECKING:
+    from memhub_linux.cpus import Cpus
+    from memhub_linux.machine import KernelLog, LinuxMachine
+    from memhub_linux.ranges import BackEnd
+
+_GUEST_RANGES_MAX: Final = 256
+
+
+class Booted(NamedTuple):
+    """What the kernel has after boot.
+
+    Attributes:
+        back: its back end, or None where there is none.
+        state: its state of Intel's MTRRs, for look-ups; None where there are no such registers.
+        has_file: whether there is a `/proc/mtrr`.
+    """
+
+    back: BackEnd | None
+    state: GenericMtrrs | None
+    has_file: bool
+
+
+def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
+    """Boot.
+
+    Args:
+        machine: the machine.
+        cpus: its registers, which are aligned.
+        log: takes what is printed.
+    """
+    guest = _take_guest_state(machine, cpus, log)
+    if guest is not None:
+        guest.build_map()
+        log.add("info", "MTRRs set to read-only")
+        return Booted(None, guest, bool(machine.features - {"mtrr"}))
+
+    has_file = bool(machine.features)
+    if "mtrr" in machine.features:
+        generic = GenericMtrrs(machine, cpus, log)
+        if generic.read_state():
+            generic.build_map()
+            _align_cpus(generic, cpus, log)
+            return Booted(generic, generic, has_file)
+
+        log.add("info", "MTRRs disabled by BIOS")
+        return Booted(None, generic, has_file)
+
+    legacy = _find_legacy(machine, cpus)
+    if legacy is None:
+        log.add("info", "MTRRs disabled (not available)")
+
+    return Booted(legacy, None, has_file)
+
+
+def _take_guest_state(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> GenericMtrrs | None:
+    given = machine.guest
+    if given is None or given.kind == "none" or not given.hypervisor:
+        return None
+
+    state = GenericMtrrs(machine, cpus, log)
+    ranges = given.variable or ()
+    if len(ranges) > _GUEST_RANGES_MAX:
+        log.add("warn", f"Trying to overwrite MTRR state with {len(ranges)} variable entries")
+        ranges = ranges[:_GUEST_RANGES_MAX]
+
+    state.variable = [[*it] for it in ranges]
+    state.count = len(ranges)
+    state.default = given.default
+    state.enabled = MTRR_ENABLED
+
+    return state
+
+
+def _align_cpus(back: GenericMtrrs, cpus: Cpus, log: KernelLog) -> None:
+    """Store the state of the first CPU on every CPU, and tell if one differed."""
+    for cpu in range(len(cpus.files)):
+        back.set_state(cpu)
+
+    if not back.changes:
+        return
+
+    for kind, words in (
+        ("fixed", "fixed MTRR"),
+        ("variable", "variable MTRR"),
+        ("default", "MTRRdefType"),
+    ):
+        if kind in back.changes:
+            log.add("warn", f"mtrr: your CPUs had inconsistent {words} settings")
+
+    log.add("info", "mtrr: probably your BIOS does not setup all CPUs.")
+    log.add("info", "mtrr: corrected configuration.")
+
+
+def _find_legacy(machine: LinuxMachine, cpus: Cpus) -> BackEnd | None:
+    if machine.vendor == "AMD" and "k6_mtrr" in machine.features:
+        return K6Ranges(cpus)
+
+    if machine.vendor == "Centaur" and "centaur_mcr" in machine.features:
+        return CentaurRanges(cpus, dict(machine.mcr))
+
+    if machine.vendor == "Cyrix" and "cyrix_arr" in machine.features:
+        return CyrixRanges(machine, cpus)
+
+    return None

@@ -1,0 +1,91 @@
+"""The machine that the kernel runs on, and what the kernel prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Level = Literal["err", "warn", "info", "debug", "WARN", "trace"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """The state of MTRRs that a hypervisor gives.
+
+    Attributes:
+        kind: `hyperv`, `xenpv`, `snp`, `tdx`, or `none` for one that may not give any.
+        hypervisor: whether the CPU says that there is a hypervisor.
+        default: the default type.
+        variable: base and mask register of each variable range; None for none.
+    """
+
+    kind: str
+    hypervisor: bool
+    default: int
+    variable: tuple[tuple[int, int], ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinuxMachine:
+    """What the kernel asks of the machine.
+
+    Attributes:
+        bits: of a long: 64 or 32.
+        vendor: of the CPU; with `family`, `model` and `stepping`.
+        phys_bits: physical address width in bits.
+        features: `mtrr`, `k6_mtrr`, `cyrix_arr`, `centaur_mcr`.
+        debug: whether the option `mtrr=debug` was given.
+        pat: whether page attributes are in use, so that drivers need no ranges.
+        bridge: vendor, device and revision of the host bridge, or None.
+        guest: what a hypervisor gives, or None.
+        mcr: of a Centaur, the ranges that firmware left: index, then low and high half.
+    """
+
+    bits: int
+    vendor: str
+    family: int
+    model: int
+    stepping: int
+    phys_bits: int
+    features: frozenset[str]
+    debug: bool = False
+    pat: bool = True
+    bridge: tuple[int, int, int] | None = None
+    guest: Guest | None = None
+    mcr: tuple[tuple[int, tuple[int, int]], ...] = ()
+
+    @property
+    def long_mask(self) -> int:
+        """The bits of an unsigned long."""
+        return (1 << self.bits) - 1
+
+    @property
+    def is_amd(self) -> bool:
+        """Whether the CPU is AMD's or Hygon's."""
+        return self.vendor in ("AMD", "Hygon")
+
+    @property
+    def guest_kind(self) -> str:
+        """The kind of guest, or nothing."""
+        return self.guest.kind if self.guest is not None else ""
+
+
+@dataclass(slots=True)
+class KernelLog:
+    """What the kernel printed.
+
+    Attributes:
+        lines: level and text of each line.
+    """
+
+    lines: list[tuple[Level, str]] = field(default_factory=list)
+
+    def add(self, level: Level, text: str) -> None:
+        """Print a line."""
+        self.lines.append((level, text))
+
+    def take(self) -> list[tuple[Level, str]]:
+        """What was printed since the last call."""
+        lines, self.lines = self.lines, []
+
+        return lines

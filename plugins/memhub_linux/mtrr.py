@@ -1,0 +1,334 @@
+"""Linux's memory type range registers: what drivers and `/proc/mtrr` share.
+
+Each call answers a register's number, or a refusal with the errno; what the kernel prints goes to
+its log. The state is plain data: a copy of the object is a copy of the kernel.
+
+Source: Linux 6.18 `arch/x86/kernel/cpu/mtrr/mtrr.c`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memhub_linux.boot import boot_kernel
+from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
+from memhub_linux.machine import KernelLog, LinuxMachine
+from memhub_linux.ranges import BackEnd, Range
+from memhub_linux.texts import TYPE_NAMES, type_name
+from memhub_linux.type_map import INVALID, UC, WB, WC, WT, look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub_linux.cpus import Cpus
+
+_PAGE: Final = 4096
+_WC_HANDLE: Final = 1000
+_SERVERWORKS_LE: Final = (0x1166, 0x0009)
+_INTEL_450NX: Final = (0x8086, 0x84CA)
+
+
+class Refused(Exception):
+    """Raised when the kernel answers an error.
+
+    Attributes:
+        errno: its name.
+    """
+
+    def __init__(self, errno: str) -> None:
+        self.errno = errno
+        super().__init__(errno)
+
+
+class LinuxMtrr:
+    """The MTRR layer of one kernel.
+
+    Args:
+        machine: the machine.
+        cpus: its registers.
+
+    Attributes:
+        log: what the kernel prints.
+        back: the back end, or None where there is none.
+        has_file: whether there is a `/proc/mtrr`.
+        count: how many registers there are.
+        counts: the use count of each.
+    """
+
+    def __init__(self, machine: LinuxMachine, cpus: Cpus) -> None:
+        self.machine = machine
+        self.cpus = cpus
+        self.log = KernelLog()
+        booted = boot_kernel(machine, cpus, self.log)
+        self.back: BackEnd | None = booted.back
+        self.has_file = booted.has_file
+        self.count = 0 if booted.back is None else booted.back.count
+        self.counts = [1] * self.count
+        self._state = booted.state
+
+    # Sleep
+
+    def save_fixed(self) -> None:
+        """Save the fixed registers, as before a processor starts."""
+        if self._state is not None and self._state.have_fixed:
+            self._state.save_fixed(0)
+
+    def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
+        """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
+        if isinstance(self.back, GenericMtrrs):
+            self.cpus.reset(msrs, conf)
+            for cpu in range(len(self.cpus.files)):
+                self.back.set_state(cpu)
+
+            return
+
+        kept = [self.back.get(it) for it in range(self.count)] if self.back is not None else []
+        self.cpus.reset(msrs, conf)
+        for index, it in enumerate(kept):
+            if it.size and self.back is not None:
+                self.back.set(index, it)
+
+    # Ranges
+
+    def table(self) -> list[list[int]]:
+        """Base, size, type and use count of each register, in pages; the kernel prints nothing."""
+        if self.back is None:
+            return []
+
+        kept = self.log.lines
+        self.log.lines = []
+        rows = [[*self.back.get(it), self.counts[it]] for it in range(self.count)]
+        self.log.lines = kept
+
+        return rows
+
+    def add_page(self, base: int, size: int, type_: int, *, increment: bool) -> int:
+        """Add a range, in pages (mtrr_add_page).
+
+        Args:
+            base: first page.
+            size: pages.
+            type_: the type.
+            increment: whether the use of an existing register is counted.
+
+        Returns:
+            the register.
+
+        Raises:
+            Refused: the kernel answers an error.
+        """
+        if self.back is None:
+            raise Refused("ENXIO")
+
+        base, size = base & self.machine.long_mask, size & self.machine.long_mask
+        new = Range(base, size, type_)
+        self._check(new)
+        replace = -1
+        for index in range(self.count):
+            old = self.back.get(index)
+            if not old.size or base > old.base + old.size - 1 or base + size - 1 < old.base:
+                continue
+
+            if base < old.base or base + size - 1 > old.base + old.size - 1:
+                if base <= old.base and base + size - 1 >= old.base + old.size - 1:
+                    if type_ == old.type:
+                        replace = index if replace == -1 else -2
+                        continue
+
+                    if _compatible(type_, old.type):
+                        continue
+
+                self._refuse(
+                    f"0x{base:x}000,0x{size:x}000 overlaps existing "
+                    f"0x{old.base:x}000,0x{old.size:x}000"
+                )
+
+            if old.type != type_:
+                if _compatible(type_, old.type):
+                    continue
+
+                self._refuse(
+                    f"type mismatch for {base:x}000,{size:x}000 old: {type_name(old.type)} "
+                    f"new: {type_name(type_)}"
+                )
+
+            self.counts[index] += increment
+
+            return index
+
+        return self._take_register(new, replace, increment=increment)
+
+    def _check(self, new: Range) -> None:
+        assert self.back is not None
+        reason = self.back.check(new)
+        if reason is not None:
+            self._refuse(reason)
+
+        if new.type >= len(TYPE_NAMES):
+            self._refuse(f"type: {new.type} invalid")
+
+        if new.type == WC and not self._has_write_combining():
+            self._refuse("your processor doesn't support write-combining", "ENOSYS")
+
+        if not new.size:
+            self._refuse("zero sized request")
+
+        last = new.base + new.size - 1 & self.machine.long_mask
+        if (new.base | last) >> self.machine.phys_bits - 12:
+            self._refuse("base or size exceeds the MTRR width")
+
+    def _take_register(self, new: Range, replace: int, *, increment: bool) -> int:
+        assert self.back is not None
+        index = self.back.find_free(new.base, new.size, replace)
+        if index is None:
+            self.log.add("info", "no more MTRRs available")
+            raise Refused("ENOSPC")
+
+        self.back.set(index, new)
+        if replace < 0:
+            self.counts[index] = 1
+            return index
+
+        self.counts[index] = self.counts[replace] + increment
+        if replace != index:
+            self.back.set(replace, Range(0, 0, 0))
+            self.counts[replace] = 0
+
+        return index
+
+    def _has_write_combining(self) -> bool:
+        bridge = self.machine.bridge
+        if bridge is not None:
+            if bridge[:2] == _SERVERWORKS_LE and bridge[2] <= 5:
+                self.log.add("info", "Serverworks LE rev < 6 detected. Write-combining disabled.")
+                return False
+
+            if bridge[:2] == _INTEL_450NX:
+                self.log.add("info", "Intel 450NX MMC detected. Write-combining disabled.")
+                return False
+
+        assert self.back is not None
+
+        return self.back.has_write_combining()
+
+    def _refuse(self, line: str, errno: str = "EINVAL") -> None:
+        if line:
+            self.log.add("warn", line)
+
+        raise Refused(errno)
+
+    def add(self, base: int, size: int, type_: int, *, increment: bool) -> int:
+        """Add a range, in bytes (mtrr_add); see `add_page`."""
+        if self.back is None:
+            raise Refused("ENODEV")
+
+        self._check_pages(base, size)
+
+        return self.add_page(base >> 12, size >> 12, type_, increment=increment)
+
+    def _check_pages(self, base: int, size: int) -> None:
+        if (base | size) & _PAGE - 1:
+            self.log.add("warn", "size and base must be multiples of 4 kiB")
+            if self.machine.debug:
+                self.log.add("info", f"size: 0x{size:x}  base: 0x{base:x}")
+
+            self.log.add("trace", "(stack trace)")
+            raise Refused("EINVAL")
+
+    def delete_page(self, register: int, base: int, size: int) -> int:
+        """Give a use of a register back, in pages (mtrr_del_page).
+
+        Args:
+            register: its number; -1 finds it by base and size.
+            base: first page.
+            size: pages.
+
+        Raises:
+            Refused: the kernel answers an error.
+        """
+        if self.back is None:
+            raise Refused("ENODEV")
+
+        if register < 0:
+            for index in range(self.count):
+                if self.back.get(index)[:2] == (base, size):
+                    register = index
+                    break
+            else:
+                if self.machine.debug:
+                    self.log.add("info", f"no MTRR for {base:x}000,{size:x}000 found")
+
+                raise Refused("EINVAL")
+
+        if register >= self.count:
+            self._refuse(f"register: {register} too big")
+
+        if self.back.get(register).size < 1:
+            self._refuse(f"MTRR {register} not used")
+
+        if self.counts[register] < 1:
+            self._refuse(f"reg: {register} has count=0")
+
+        self.counts[register] -= 1
+        if self.counts[register] < 1:
+            self.back.set(register, Range(0, 0, 0))
+
+        return register
+
+    def delete(self, register: int, base: int, size: int) -> int:
+        """Give a use of a register back, in bytes (mtrr_del); see `delete_page`."""
+        if self.back is None:
+            raise Refused("ENODEV")
+
+        self._check_pages(base, size)
+
+        return self.delete_page(register, base >> 12, size >> 12)
+
+    # What drivers use
+
+    def add_write_combining(self, base: int, size: int) -> int:
+        """A driver's write-combining range (arch_phys_wc_add): a handle, 0 if none is needed."""
+        if self.machine.pat or self.back is None:
+            return 0
+
+        try:
+            return self.add(base, size, WC, increment=True) + _WC_HANDLE
+        except Refused:
+            self.log.add("warn", "Failed to add WC MTRR for [<ptr>-<ptr>]; performance may suffer.")
+            raise
+
+    def delete_write_combining(self, handle: int) -> None:
+        """Give a handle back (arch_phys_wc_del)."""
+        if handle < 1:
+            return
+
+        if handle < _WC_HANDLE:
+            self.log.add("WARN", "handle < MTRR_TO_PHYS_WC_OFFSET")
+
+        try:
+            self.delete(handle - _WC_HANDLE, 0, 0)
+        except Refused:
+            return
+
+    def look_up(self, start: int, end: int) -> tuple[int, bool]:
+        """The type of a range of bytes, and whether it is uniform (mtrr_type_lookup)."""
+        state = self._state
+        if state is None:
+            return UC, False
+
+        if not state.enabled & MTRR_ENABLED:
+            return UC, True
+
+        return look_up(state.map, state.default, start, end)
+
+
+def index_of(handle: int) -> int:
+    """The register of a driver's handle, or -1 (arch_phys_wc_index)."""
+    return handle - _WC_HANDLE if handle >= _WC_HANDLE else -1
+
+
+def _compatible(one: int, other: int) -> bool:
+    return UC in (one, other) or {one, other} == {WT, WB}
+
+
+__all__ = ["INVALID", "LinuxMtrr", "Refused", "index_of"]

@@ -1,0 +1,269 @@
+"""The file `/proc/mtrr`: its text, what may be written to it, and its ioctls.
+
+Source: Linux 6.18 `arch/x86/kernel/cpu/mtrr/if.c`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memhub_linux.mtrr import Refused
+from memhub_linux.texts import TYPE_NAMES, type_name
+
+if TYPE_CHECKING:
+    from memhub_linux.mtrr import LinuxMtrr
+
+_LINE_MAX: Final = 79
+_SPACES: Final = b"\t\n\v\f\r \xa0"
+_U64: Final = (1 << 64) - 1
+#: Pages from which an entry does not fit the structure of a GET.
+_GET_END: Final = 1 << 20
+
+
+class Entry(NamedTuple):
+    """What an ioctl carries: `struct mtrr_sentry`, or `struct mtrr_gentry` for a GET.
+
+    Attributes:
+        base: bytes, or pages for the commands with `_PAGE`.
+        size: likewise, 32 bits.
+        type: the type, 32 bits; of a GET, which it returns.
+        register: of a GET.
+    """
+
+    base: int = 0
+    size: int = 0
+    type: int = 0
+    register: int = 0
+
+
+@dataclass(slots=True)
+class OpenMtrr:
+    """An open `/proc/mtrr`.
+
+    Attributes:
+        held: how often this descriptor added each register; None until it adds the first.
+    """
+
+    held: list[int] | None = None
+
+
+class ProcMtrr:
+    """The file.
+
+    Args:
+        mtrr: the kernel's MTRR layer.
+    """
+
+    def __init__(self, mtrr: LinuxMtrr) -> None:
+        self.mtrr = mtrr
+
+    def open(self, *, admin: bool) -> OpenMtrr:
+        """Open it.
+
+        Args:
+            admin: whether the process has CAP_SYS_ADMIN.
+
+        Raises:
+            Refused: ENOENT, EIO or EPERM.
+        """
+        if not self.mtrr.has_file:
+            raise Refused("ENOENT")
+
+        if self.mtrr.back is None:
+            raise Refused("EIO")
+
+        if not admin:
+            raise Refused("EPERM")
+
+        return OpenMtrr()
+
+    def close(self, file: OpenMtrr) -> None:
+        """Close it: each count that the descriptor holds is given back, by register number."""
+        for register, many in enumerate(file.held or ()):
+            for _ in range(many):
+                try:
+                    self.mtrr.delete(register, 0, 0)
+                except Refused:
+                    continue
+
+        file.held = None
+
+    def read_text(self) -> str:
+        """The whole text. Reading it sets the use count of free registers to 0."""
+        back, lines = self.mtrr.back, []
+        assert back is not None
+        for index in range(self.mtrr.count):
+            base, size, type_ = back.get(index)
+            if not size:
+                self.mtrr.counts[index] = 0
+                continue
+
+            amount, unit = (size << 2, "K") if size < 0x100 else (size >> 8, "M")
+            lines.append(
+                f"reg{index:02}: base=0x{base:06x}000 ({base >> 8:5}MB), size={amount:5}{unit}B, "
+                f"count={self.mtrr.counts[index]}: {type_name(type_)}\n"
+            )
+
+        return "".join(lines)
+
+    def write(self, data: bytes) -> int:
+        """Write one line.
+
+        Returns:
+            bytes taken: at most 79, of a longer line.
+
+        Raises:
+            Refused: the line is not understood, or the kernel refuses the request.
+        """
+        taken = min(len(data), _LINE_MAX)
+        line = data[:taken].split(b"\0", 1)[0]
+        if line.endswith(b"\n"):
+            line = line[:-1]
+
+        if line.startswith(b"disable="):
+            number, _ = parse_number(line[8:])
+            register = number & 0xFFFFFFFF
+            self.mtrr.delete_page(register - ((register >> 31) << 32), 0, 0)
+
+            return taken
+
+        base, size, type_ = parse_line(line)
+        self.mtrr.add_page(base >> 12, size >> 12, type_, increment=True)
+
+        return taken
+
+    def ioctl(self, file: OpenMtrr, command: str, entry: Entry) -> tuple[int, Entry | None]:
+        """An ioctl whose command and structure are known.
+
+        Args:
+            file: the descriptor.
+            command: ADD, SET, DEL, KILL or GET, and the same with `_PAGE`.
+            entry: the structure.
+
+        Returns:
+            the register, or 0 for a GET; and the structure that a GET fills.
+
+        Raises:
+            Refused: the kernel answers an error.
+        """
+        word, _, page = command.partition("_")
+        if word == "GET":
+            return 0, self._get(entry.register, pages=bool(page))
+
+        base, size, type_, _ = entry
+        mtrr = self.mtrr
+        if word == "ADD":
+            return self._add(file, entry, pages=bool(page)), None
+
+        if word == "DEL":
+            return self._delete(file, entry, pages=bool(page)), None
+
+        if word == "SET":
+            add = mtrr.add_page if page else mtrr.add
+            return add(base, size, type_, increment=False), None
+
+        delete = mtrr.delete_page if page else mtrr.delete
+
+        return delete(-1, base, size), None
+
+    def _get(self, register: int, *, pages: bool) -> Entry:
+        if register >= self.mtrr.count:
+            raise Refused("EINVAL")
+
+        assert self.mtrr.back is not None
+        base, size, type_ = self.mtrr.back.get(register)
+        if pages:
+            hidden = size > 0xFFFFFFFF
+            shown = Entry(base, size, type_, register)
+        else:
+            last = base + size - 1 & self.mtrr.machine.long_mask
+            hidden = last >= _GET_END or size >= _GET_END
+            shown = Entry(base << 12, size << 12, type_, register)
+
+        return Entry(register=register) if hidden else shown
+
+    def _add(self, file: OpenMtrr, entry: Entry, *, pages: bool) -> int:
+        if file.held is None:
+            file.held = [0] * self.mtrr.count
+
+        base, size = _pages(entry, pages=pages)
+        register = self.mtrr.add_page(base, size, entry.type, increment=True)
+        file.held[register] += 1
+
+        return register
+
+    def _delete(self, file: OpenMtrr, entry: Entry, *, pages: bool) -> int:
+        base, size = _pages(entry, pages=pages)
+        register = self.mtrr.delete_page(-1, base, size)
+        if file.held is None:
+            return register
+
+        if file.held[register] < 1:
+            raise Refused("EINVAL")
+
+        file.held[register] -= 1
+
+        return register
+
+
+def _pages(entry: Entry, *, pages: bool) -> tuple[int, int]:
+    if pages:
+        return entry.base, entry.size
+
+    if (entry.base | entry.size) & 0xFFF:
+        raise Refused("EINVAL")
+
+    return entry.base >> 12, entry.size >> 12
+
+
+def parse_line(line: bytes) -> tuple[int, int, int]:
+    """Read `base=N size=N type=NAME`.
+
+    Returns:
+        base and size in bytes, and the type.
+
+    Raises:
+        Refused: the line is another one.
+    """
+    if not line.startswith(b"base="):
+        raise Refused("EINVAL")
+
+    base, rest = parse_number(line[5:])
+    rest = rest.lstrip(_SPACES)
+    if not rest.startswith(b"size="):
+        raise Refused("EINVAL")
+
+    size, rest = parse_number(rest[5:])
+    if (base | size) & 0xFFF:
+        raise Refused("EINVAL")
+
+    rest = rest.lstrip(_SPACES)
+    if not rest.startswith(b"type="):
+        raise Refused("EINVAL")
+
+    name = rest[5:].lstrip(_SPACES).decode("latin-1")
+    if name not in TYPE_NAMES:
+        raise Refused("EINVAL")
+
+    return base, size, TYPE_NAMES.index(name)
+
+
+def parse_number(text: bytes) -> tuple[int, bytes]:
+    """Read a number as the kernel's simple_strtoull does: it wraps, and ends at a bad character.
+
+    Returns:
+        the number, and what follows it.
+    """
+    base, at, digits = 10, 0, b"0123456789"
+    if text[:1] == b"0":
+        base, digits = 8, b"01234567"
+        if text[1:2] in (b"x", b"X") and text[2:3].lower() in b"0123456789abcdef" and text[2:3]:
+            base, at, digits = 16, 2, b"0123456789abcdef"
+
+    number = 0
+    while at < len(text) and text[at : at + 1].lower() in digits:
+        number = number * base + digits.index(text[at : at + 1].lower()) & _U64
+        at += 1
+
+    return number, text[at:]

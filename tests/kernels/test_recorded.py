@@ -1,0 +1,103 @@
+"""Answers recorded from other kernels: each step is answered alike, and a planted fault shows."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memhub.arches import load_arches
+from memhub.kernels import load_kernels
+from memhub.rig import Replay, TraceError, parse_trace, replay, trace_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = Path(__file__).parents[1] / "data" / "kernels"
+KERNELS = load_kernels()
+ARCHES = load_arches()
+
+
+def replay_line(line: bytes) -> Replay:
+    return replay(parse_trace(line), ARCHES, None, KERNELS)
+
+
+@pytest.mark.parametrize(
+    ("name", "scenarios", "steps"),
+    [
+        ("linux-mtrr-6.18.2-x86_64.open.jsonl.gz", 300, 8502),
+        ("linux-mtrr-6.18.2-i386.open.jsonl.gz", 300, 8508),
+    ],
+)
+def test_every_recorded_step_is_answered_alike(name: str, scenarios: int, steps: int) -> None:
+    done = [replay_line(line) for line in trace_lines(DATA / name)]
+
+    assert [str(mismatch) for it in done for mismatch in it.mismatches] == []
+    assert [it.unjudged for it in done if it.unjudged] == []
+    assert (len(done), sum(it.steps for it in done)) == (scenarios, steps)
+
+
+def scenario_with(*ops: str) -> dict[str, Any]:
+    for line in trace_lines(DATA / "linux-mtrr-6.18.2-x86_64.open.jsonl.gz"):
+        raw: dict[str, Any] = json.loads(line)
+        if {*ops} <= {step["op"] for step in raw["steps"] if step.get("changed")}:
+            return raw
+
+    pytest.fail(f"no scenario with {ops}")
+
+
+def altered(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Copies of a scenario, each with one answer that is not the kernel's."""
+    for number, step in enumerate(raw["steps"]):
+        for what, wrong in {
+            "errno": "EXDEV",
+            "ret": 77,
+            "text": "reg00\n",
+            "changed": [[0, 1, 2, 3, 4]],
+            "msr": {"0x200": 1},
+            "msr_other": {"1": {"0x200": 1}},
+            "log": [["warn", "a line that no kernel prints"]],
+            "held": [[0, 9]],
+            "out": {"base": 1, "size": 1, "type": 1},
+            "uniform": 7,
+            "index": 99,
+        }.items():
+            if what in step:
+                other = copy.deepcopy(raw)
+                other["steps"][number][what] = wrong
+                yield f"{number} {what}", other
+
+
+def test_each_altered_answer_is_a_mismatch() -> None:
+    raw = scenario_with("write", "ioctl")
+    missed = [
+        where
+        for where, other in altered(raw)
+        if not replay_line(json.dumps(other).encode()).mismatches
+    ]
+
+    assert missed == []
+
+
+@pytest.mark.parametrize("what", ["enabled", "proc", "count", "log", "table", "after"])
+def test_each_altered_state_after_boot_is_a_mismatch(what: str) -> None:
+    raw = scenario_with("write")
+    raw[what] = "another"
+
+    assert [it.what for it in replay_line(json.dumps(raw).encode()).mismatches] == [what]
+
+
+def test_a_damaged_scenario_is_a_mismatch() -> None:
+    raw = scenario_with("write")
+    del raw["cpu"]["vendor"]
+
+    assert "KeyError" in replay_line(json.dumps(raw).encode()).mismatches[0].found
+
+
+def test_a_kernel_that_nobody_has_is_named() -> None:
+    raw = {**scenario_with("write"), "kernel": "plan9-4"}
+    with pytest.raises(TraceError, match=r"no kernel answers as 'plan9-4' \(linux-6.18.2"):
+        replay_line(json.dumps(raw).encode())
