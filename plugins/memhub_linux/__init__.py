@@ -2,6 +2,7 @@
 
 mtrr        the layer: `LinuxMtrr`, with use counts, conflicts, sleep and look-up
 boot        what the kernel does at boot
+cleanup     the planner of ranges at boot, and trimming of RAM
 generic     Intel's MTRRs            legacy      AMD K6, Centaur MCR, Cyrix ARR
 proc_mtrr   `/proc/mtrr`: text, writes, ioctls and what a descriptor holds
 replaying   recorded answers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
 from memhub_linux.legacy import CentaurRanges, CyrixRanges, K6Ranges
 
@@ -26,11 +27,13 @@ class Booted(NamedTuple):
         back: its back end, or None where there is none.
         state: its state of Intel's MTRRs, for look-ups; None where there are no such registers.
         has_file: whether there is a `/proc/mtrr`.
+        changed: whether the planner changed the registers.
     """
 
     back: BackEnd | None
     state: GenericMtrrs | None
     has_file: bool
+    changed: bool = False
 
 
 def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
@@ -51,9 +54,12 @@ def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
     if "mtrr" in machine.features:
         generic = GenericMtrrs(machine, cpus, log)
         if generic.read_state():
+            changed = Cleanup(machine, generic, cpus, log).clean()
             generic.build_map()
-            _align_cpus(generic, cpus, log)
-            return Booted(generic, generic, has_file)
+            for cpu in range(len(cpus.files)):
+                generic.set_state(cpu)
+
+            return Booted(generic, generic, has_file, changed)
 
         log.add("info", "MTRRs disabled by BIOS")
         return Booted(None, generic, has_file)
@@ -84,11 +90,8 @@ def _take_guest_state(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Gene
     return state
 
 
-def _align_cpus(back: GenericMtrrs, cpus: Cpus, log: KernelLog) -> None:
-    """Store the state of the first CPU on every CPU, and tell if one differed."""
-    for cpu in range(len(cpus.files)):
-        back.set_state(cpu)
-
+def warn_of_differences(back: GenericMtrrs, log: KernelLog) -> None:
+    """Tell, late in boot, if a CPU held something else than the kernel (mtrr_state_warn)."""
     if not back.changes:
         return
 

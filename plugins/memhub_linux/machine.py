@@ -34,7 +34,7 @@ class LinuxMachine:
         vendor: of the CPU; with `family`, `model` and `stepping`.
         phys_bits: physical address width in bits.
         features: `mtrr`, `k6_mtrr`, `cyrix_arr`, `centaur_mcr`.
-        debug: whether the option `mtrr=debug` was given.
+        options: the kernel's parameters, name and value, in order.
         pat: whether page attributes are in use, so that drivers need no ranges.
         bridge: vendor, device and revision of the host bridge, or None.
         guest: what a hypervisor gives, or None.
@@ -48,11 +48,16 @@ class LinuxMachine:
     stepping: int
     phys_bits: int
     features: frozenset[str]
-    debug: bool = False
+    options: tuple[tuple[str, str], ...] = ()
     pat: bool = True
     bridge: tuple[int, int, int] | None = None
     guest: Guest | None = None
     mcr: tuple[tuple[int, tuple[int, int]], ...] = ()
+
+    @property
+    def debug(self) -> bool:
+        """Whether the kernel was asked to print more: `mtrr=debug`."""
+        return ("mtrr", "debug") in self.options
 
     @property
     def long_mask(self) -> int:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memhub_linux.boot import boot_kernel
+from memhub_linux.boot import boot_kernel, warn_of_differences
+from memhub_linux.cleanup import Cleanup, Trim, trim_memory
 from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
 from memhub_linux.machine import KernelLog, LinuxMachine
 from memhub_linux.ranges import BackEnd, Range
@@ -18,7 +19,7 @@ from memhub_linux.texts import TYPE_NAMES, type_name
 from memhub_linux.type_map import INVALID, UC, WB, WC, WT, look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from memhub_linux.cpus import Cpus
 
@@ -46,6 +47,7 @@ class LinuxMtrr:
     Args:
         machine: the machine.
         cpus: its registers.
+        early: stop before the end of boot, where the kernel tells of CPUs that differed.
 
     Attributes:
         log: what the kernel prints.
@@ -55,7 +57,7 @@ class LinuxMtrr:
         counts: the use count of each.
     """
 
-    def __init__(self, machine: LinuxMachine, cpus: Cpus) -> None:
+    def __init__(self, machine: LinuxMachine, cpus: Cpus, *, early: bool = False) -> None:
         self.machine = machine
         self.cpus = cpus
         self.log = KernelLog()
@@ -65,6 +67,22 @@ class LinuxMtrr:
         self.count = 0 if booted.back is None else booted.back.count
         self.counts = [1] * self.count
         self._state = booted.state
+        self._changed = booted.changed
+        if isinstance(self.back, GenericMtrrs) and not early:
+            warn_of_differences(self.back, self.log)
+
+    def trim(self, ram: Sequence[tuple[int, int]]) -> Trim:
+        """Reserve RAM that no write-back range covers, as late in boot.
+
+        Args:
+            ram: the RAM, first byte and one past the last, in order.
+        """
+        if not isinstance(self.back, GenericMtrrs):
+            return Trim(max((end for _, end in ram), default=0) >> 12, trimmed=False, reserved=[])
+
+        cleanup = Cleanup(self.machine, self.back, self.cpus, self.log)
+
+        return trim_memory(cleanup, ram, changed=self._changed)
 
     # Sleep
 

@@ -32,7 +32,11 @@ def replay_mtrr(raw: Json, done: Comparison) -> None:
     Raises:
         KeyError, TypeError, ValueError: the scenario lacks something.
     """
-    if "steps" not in raw or "boot" not in raw:
+    if "trim" in raw:
+        _replay_cleanup(raw, done)
+        return
+
+    if "boot" not in raw:
         done.skip("a trace of Linux that is not of its MTRR layer")
         return
 
@@ -41,6 +45,36 @@ def replay_mtrr(raw: Json, done: Comparison) -> None:
     for number, step in enumerate(raw["steps"]):
         done.steps += 1
         scene.replay_step(number, step, done)
+
+
+def _replay_cleanup(raw: Json, done: Comparison) -> None:
+    """Boot once, with the planner of ranges and the trimming of RAM: two steps."""
+    cpu, msrs = raw["cpu"], _numbers(raw["msr"])
+    machine = LinuxMachine(
+        bits=64,
+        vendor=cpu["vendor"],
+        family=cpu["family"],
+        model=0,
+        stepping=0,
+        phys_bits=cpu["phys_bits"],
+        features=frozenset({"mtrr"}),
+        options=tuple((name, value) for name, value in raw["options"]),
+    )
+    cpus = Cpus(1, machine.phys_bits, strict=False, msrs=msrs)
+    kernel = LinuxMtrr(machine, cpus, early=True)
+    done.steps += 2
+    done.differ(0, "log", raw["log"], _joined(kernel.log))
+    done.differ(0, "table", raw["table"], [row[:3] for row in kernel.table()])
+    done.differ(0, "after", raw["after"], _differing(msrs, cpus.files[0]))
+    trim = kernel.trim([(start, end) for start, end in raw["ram"]])
+    found = {
+        "end_pfn": trim.end_page,
+        "trimmed": trim.trimmed,
+        "reserved": [[*it] for it in trim.reserved],
+        "log": _joined(kernel.log),
+    }
+    for what, value in found.items():
+        done.differ(1, what, raw["trim"].get(what, []), value)
 
 
 class _Scene:
@@ -216,7 +250,7 @@ def _make_machine(raw: Json) -> LinuxMachine:
         stepping=cpu["stepping"],
         phys_bits=cpu["phys_bits"],
         features=frozenset(cpu["features"]),
-        debug=["mtrr", "debug"] in boot["options"],
+        options=tuple((name, value) for name, value in boot["options"]),
         pat=boot["pat"],
         bridge=None if bridge is None else (bridge[0], bridge[1], bridge[2]),
         guest=None if guest is None else _make_guest(guest),

@@ -1,4 +1,4 @@
-"""What the kernel calls memory types."""
+"""What the kernel calls memory types, and how it prints sizes."""
 
 from __future__ import annotations
 
@@ -19,3 +19,14 @@ TYPE_NAMES: Final = (
 def type_name(type_: int) -> str:
     """The name of a type; `?` for what has none."""
     return TYPE_NAMES[type_] if type_ < len(TYPE_NAMES) else "?"
+
+
+def in_units(amount_k: int) -> str:
+    """KiB in the greatest unit that divides them, as the kernel prints them."""
+    if amount_k & 0x3FF:
+        return f"{amount_k}K"
+
+    if amount_k & 0xFFFFF:
+        return f"{amount_k >> 10}M"
+
+    return f"{amount_k >> 20}G"

@@ -30,6 +30,7 @@ def replay_line(line: bytes) -> Replay:
     [
         ("linux-mtrr-6.18.2-x86_64.open.jsonl.gz", 300, 8502),
         ("linux-mtrr-6.18.2-i386.open.jsonl.gz", 300, 8508),
+        ("linux-mtrr-cleanup-6.18.2.open.jsonl.gz", 300, 600),
     ],
 )
 def test_every_recorded_step_is_answered_alike(name: str, scenarios: int, steps: int) -> None:
@@ -88,6 +89,20 @@ def test_each_altered_state_after_boot_is_a_mismatch(what: str) -> None:
     raw[what] = "another"
 
     assert [it.what for it in replay_line(json.dumps(raw).encode()).mismatches] == [what]
+
+
+@pytest.mark.parametrize("what", ["log", "table", "after", "trim"])
+def test_each_altered_plan_of_the_boot_is_a_mismatch(what: str) -> None:
+    lines = trace_lines(DATA / "linux-mtrr-cleanup-6.18.2.open.jsonl.gz")
+    raw = next(raw for raw in map(json.loads, lines) if raw["trim"]["trimmed"])
+    if what == "trim":
+        raw[what]["reserved"] = [[0, 4096]]
+    else:
+        raw[what] = "another"
+
+    assert [it.what for it in replay_line(json.dumps(raw).encode()).mismatches] == [
+        "reserved" if what == "trim" else what
+    ]
 
 
 def test_a_damaged_scenario_is_a_mismatch() -> None:
