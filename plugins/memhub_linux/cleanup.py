@@ -1,4 +1,4 @@
-"""The boot-time planner of variable ranges (`enable_mtrr_cleanup`), and the trimming of RAM.
+"""The boot-time planner of variable ranges (`enable_mtrr_cleanup`).
 
 The planner wants every range write-back except the holes that firmware cut out with uncachable
 ones, and tries to say the same with fewer registers. What it tries, and in which order, is the
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Pages up to 1 MiB, and up to 4 GiB.
 _LOW: Final = 0x100
-_FOUR_GIB: Final = 1 << 20
+FOUR_GIB: Final = 1 << 20
 _LEAST_GRAIN: Final = 1 << 16
 _GRAIN_END: Final = 1 << 32
 
@@ -166,7 +166,7 @@ class Cleanup:
 
     def _collect(self, extents: Extents, rows: Sequence[Range]) -> None:
         """What rows make write-back, without the part that AMD's TOM2 does."""
-        self.collect(extents, rows, _tom2_pages(self.back.tom2))
+        self.collect(extents, rows, tom2_pages(self.back.tom2))
 
     def collect(
         self, extents: Extents, rows: Sequence[Range], removed: tuple[int, int] | None
@@ -241,87 +241,9 @@ class Cleanup:
                 )
 
 
-class Trim(NamedTuple):
-    """What became of RAM that no write-back range covers.
-
-    Attributes:
-        end_page: one past the last page of RAM.
-        trimmed: whether RAM was lost.
-        reserved: the spans that were reserved, first byte and length; they may have no RAM.
-    """
-
-    end_page: int
-    trimmed: bool
-    reserved: list[tuple[int, int]]
-
-
-def trim_memory(cleanup: Cleanup, ram: Sequence[tuple[int, int]], *, changed: bool) -> Trim:
-    """Reserve RAM that no write-back range covers (mtrr_trim_uncached_memory).
-
-    Args:
-        cleanup: the planner, after boot.
-        ram: the RAM, first byte and one past the last.
-        changed: whether the planner changed the registers.
-    """
-    end_page = max((end for _, end in ram), default=0) >> 12
-    nothing = Trim(end_page, trimmed=False, reserved=[])
-    back, log = cleanup.back, cleanup.log
-    if "disable_mtrr_trim" in dict(cleanup.machine.options):
-        return nothing
-
-    if cleanup.cpus.read(0, DEF_TYPE) & 0xFF != UC:
-        return nothing
-
-    rows = [back.get(it) for it in range(back.count)]
-    if not any(it.type == WB and it.base + it.size for it in rows):
-        log.add("info", "CPU MTRRs all blank - virtualized system.")
-        return nothing
-
-    counts = _count_types(rows)
-    if not counts[WB] or counts[WB] + counts[UC] != len(rows) - counts[len(TYPE_NAMES)]:
-        return nothing
-
-    covered = Extents()
-    tom2 = _tom2_pages(back.tom2)
-    if tom2 is not None:
-        covered.append(_FOUR_GIB, back.tom2 >> 12)
-
-    cleanup.collect(covered, rows, None)
-    reserved = [(start << 12, end - start << 12) for start, end in _gaps(covered, end_page)]
-    lost = sum(
-        max(0, min(end, start + length) - max(begin, start))
-        for start, length in reserved
-        for begin, end in ram
-    )
-    if lost:
-        log.add(
-            "warn",
-            "WARNING: BIOS bug: CPU MTRRs don't cover all of memory, losing "
-            f"{lost >> 20}MB of RAM.",
-        )
-        if not changed:
-            log.add("WARN", "1")
-
-        log.add("info", "update e820 for mtrr")
-
-    return Trim(end_page, bool(lost), reserved)
-
-
-def _gaps(covered: Extents, end_page: int) -> Iterator[tuple[int, int]]:
-    """Head, holes and top that are not covered, in pages."""
-    at = 0
-    for start, end in covered.rows():
-        if at < start:
-            yield at, start
-
-        at = end
-
-    if at < end_page:
-        yield at, end_page
-
-
-def _tom2_pages(tom2: int) -> tuple[int, int] | None:
-    return (_FOUR_GIB, tom2 >> 12) if tom2 else None
+def tom2_pages(tom2: int) -> tuple[int, int] | None:
+    """The pages that AMD's TOM2 makes write-back, or None."""
+    return (FOUR_GIB, tom2 >> 12) if tom2 else None
 
 
 def _tries() -> Iterator[Try]:
@@ -346,12 +268,12 @@ def _is_enabled(options: Sequence[tuple[str, str]]) -> bool:
 
 def _needs_cleanup(rows: Sequence[Range]) -> bool:
     """Whether there are uncachable ranges, and nothing but them and write-back ones."""
-    counts = _count_types(rows)
+    counts = count_types(rows)
 
     return bool(counts[UC]) and counts[WB] + counts[UC] == len(rows) - counts[len(TYPE_NAMES)]
 
 
-def _count_types(rows: Sequence[Range]) -> list[int]:
+def count_types(rows: Sequence[Range]) -> list[int]:
     """How many ranges have each type; the last number counts free ones."""
     counts = [0] * (len(TYPE_NAMES) + 1)
     for it in rows:

@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub_linux.boot import boot_kernel, warn_of_differences
-from memhub_linux.cleanup import Cleanup, Trim, trim_memory
+from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
 from memhub_linux.machine import KernelLog, LinuxMachine
 from memhub_linux.ranges import BackEnd, Range
+from memhub_linux.refused import Refused as Refused
 from memhub_linux.texts import TYPE_NAMES, type_name
-from memhub_linux.type_map import INVALID, UC, WB, WC, WT, look_up
+from memhub_linux.trimming import Trim, trim_memory
+from memhub_linux.type_map import UC, WB, WC, WT, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,18 +29,6 @@ _PAGE: Final = 4096
 _WC_HANDLE: Final = 1000
 _SERVERWORKS_LE: Final = (0x1166, 0x0009)
 _INTEL_450NX: Final = (0x8086, 0x84CA)
-
-
-class Refused(Exception):
-    """Raised when the kernel answers an error.
-
-    Attributes:
-        errno: its name.
-    """
-
-    def __init__(self, errno: str) -> None:
-        self.errno = errno
-        super().__init__(errno)
 
 
 class LinuxMtrr:
@@ -347,6 +337,3 @@ def index_of(handle: int) -> int:
 
 def _compatible(one: int, other: int) -> bool:
     return UC in (one, other) or {one, other} == {WT, WB}
-
-
-__all__ = ["INVALID", "LinuxMtrr", "Refused", "index_of"]

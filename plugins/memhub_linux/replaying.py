@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub_linux.cpus import Cpus
-from memhub_linux.machine import Guest, KernelLog, LinuxMachine
+from memhub_linux.machine import KernelLog, LinuxMachine
 from memhub_linux.mtrr import LinuxMtrr, Refused, index_of
 from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
+from memhub_linux.recorded import make_cpus, make_machine, read_registers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +50,7 @@ def replay_mtrr(raw: Json, done: Comparison) -> None:
 
 def _replay_cleanup(raw: Json, done: Comparison) -> None:
     """Boot once, with the planner of ranges and the trimming of RAM: two steps."""
-    cpu, msrs = raw["cpu"], _numbers(raw["msr"])
+    cpu, msrs = raw["cpu"], read_registers(raw["msr"])
     machine = LinuxMachine(
         bits=64,
         vendor=cpu["vendor"],
@@ -81,9 +82,9 @@ class _Scene:
     """One kernel, and the files that are open."""
 
     def __init__(self, raw: Json) -> None:
-        self._msrs, self._conf = _numbers(raw["msr"]), _numbers(raw.get("conf", {}))
-        self._cpus = _make_cpus(raw, self._msrs, self._conf)
-        self._kernel = LinuxMtrr(_make_machine(raw), self._cpus)
+        self._msrs, self._conf = read_registers(raw["msr"]), read_registers(raw.get("conf", {}))
+        self._cpus = make_cpus(raw, self._msrs, self._conf)
+        self._kernel = LinuxMtrr(make_machine(raw), self._cpus)
         self._proc = ProcMtrr(self._kernel)
         self._files: dict[int, OpenMtrr] = {}
         self._do: Mapping[str, Callable[[Json], Answer]] = {
@@ -236,55 +237,6 @@ class _Scene:
         self._kernel.resume(self._msrs, self._conf)
 
         return {}
-
-
-def _make_machine(raw: Json) -> LinuxMachine:
-    cpu, boot = raw["cpu"], raw["boot"]
-    guest, bridge = boot.get("guest"), boot.get("bridge")
-
-    return LinuxMachine(
-        bits=64 if raw["arch"] == "x86_64" else 32,
-        vendor=cpu["vendor"],
-        family=cpu["family"],
-        model=cpu["model"],
-        stepping=cpu["stepping"],
-        phys_bits=cpu["phys_bits"],
-        features=frozenset(cpu["features"]),
-        options=tuple((name, value) for name, value in boot["options"]),
-        pat=boot["pat"],
-        bridge=None if bridge is None else (bridge[0], bridge[1], bridge[2]),
-        guest=None if guest is None else _make_guest(guest),
-        mcr=tuple((index, (low, high)) for index, low, high in boot.get("mcr", ())),
-    )
-
-
-def _make_guest(raw: Json) -> Guest:
-    variable = raw["variable"]
-
-    return Guest(
-        kind=raw["kind"],
-        hypervisor=raw["hypervisor"],
-        default=raw["default"],
-        variable=None if variable is None else tuple((base, mask) for base, mask in variable),
-    )
-
-
-def _make_cpus(raw: Json, msrs: Mapping[int, int], conf: Mapping[int, int]) -> Cpus:
-    cpu = raw["cpu"]
-    differences = {int(it): _numbers(own) for it, own in raw.get("ap_msr", {}).items()}
-
-    return Cpus(
-        cpu["cpus"],
-        cpu["phys_bits"],
-        strict=cpu["strict"],
-        msrs=msrs,
-        differences=differences,
-        conf=conf,
-    )
-
-
-def _numbers(raw: Json) -> dict[int, int]:
-    return {int(number, 16): value for number, value in raw.items()}
 
 
 def _differing(before: Mapping[int, int], now: Mapping[int, int]) -> dict[str, int]:

@@ -1,0 +1,65 @@
+"""The machines of recorded scenarios."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memhub_linux.cpus import Cpus
+from memhub_linux.machine import Guest, LinuxMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Json = Mapping[str, Any]
+
+
+def make_machine(raw: Json) -> LinuxMachine:
+    """The machine of a recorded scenario."""
+    cpu, boot = raw["cpu"], raw["boot"]
+    guest, bridge = boot.get("guest"), boot.get("bridge")
+
+    return LinuxMachine(
+        bits=64 if raw["arch"] == "x86_64" else 32,
+        vendor=cpu["vendor"],
+        family=cpu["family"],
+        model=cpu["model"],
+        stepping=cpu["stepping"],
+        phys_bits=cpu["phys_bits"],
+        features=frozenset(cpu["features"]),
+        options=tuple((name, value) for name, value in boot["options"]),
+        pat=boot["pat"],
+        bridge=None if bridge is None else (bridge[0], bridge[1], bridge[2]),
+        guest=None if guest is None else _make_guest(guest),
+        mcr=tuple((index, (low, high)) for index, low, high in boot.get("mcr", ())),
+    )
+
+
+def _make_guest(raw: Json) -> Guest:
+    variable = raw["variable"]
+
+    return Guest(
+        kind=raw["kind"],
+        hypervisor=raw["hypervisor"],
+        default=raw["default"],
+        variable=None if variable is None else tuple((base, mask) for base, mask in variable),
+    )
+
+
+def make_cpus(raw: Json, msrs: Mapping[int, int], conf: Mapping[int, int]) -> Cpus:
+    """Its registers, as firmware left them."""
+    cpu = raw["cpu"]
+    differences = {int(it): read_registers(own) for it, own in raw.get("ap_msr", {}).items()}
+
+    return Cpus(
+        cpu["cpus"],
+        cpu["phys_bits"],
+        strict=cpu["strict"],
+        msrs=msrs,
+        differences=differences,
+        conf=conf,
+    )
+
+
+def read_registers(raw: Json) -> dict[int, int]:
+    """Registers by number, of a map whose keys are in hexadecimal."""
+    return {int(number, 16): value for number, value in raw.items()}
