@@ -5,6 +5,7 @@ boot        what the kernel does at boot
 cleanup     the planner of ranges at boot, and trimming of RAM
 generic     Intel's MTRRs            legacy      AMD K6, Centaur MCR, Cyrix ARR
 proc_mtrr   `/proc/mtrr`: text, writes, ioctls and what a descriptor holds
+memtype     page-attribute reservations       mappings    what maps with them
 replaying   recorded answers
 
 Sources: Linux 6.18 `arch/x86/kernel/cpu/mtrr`; each module names its files. The rules are checked
@@ -14,13 +15,13 @@ against answers recorded from the kernel's own code over simulated registers.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
-from memhub_linux.replaying import replay_mtrr
+from memhub_linux.replaying import replay
 
 LINUX = KernelProfile(
     name="linux-6.18",
-    summary="Linux 6.18: mtrr_add and mtrr_del, /proc/mtrr and its ioctls",
+    summary="Linux 6.18: MTRRs, /proc/mtrr and its ioctls, page-attribute reservations",
     recorded=("linux-6.18.2",),
-    replay=replay_mtrr,
+    replay=replay,
 )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
 from memhub_linux.legacy import CentaurRanges, CyrixRanges, K6Ranges
+from memhub_linux.page_modes import DISABLED_LINE
 
 if TYPE_CHECKING:
     from memhub_linux.cpus import Cpus
@@ -44,6 +45,9 @@ def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
         cpus: its registers, which are aligned.
         log: takes what is printed.
     """
+    if machine.no_pat:
+        log.add("info", f"x86/PAT: {DISABLED_LINE}")
+
     guest = _take_guest_state(machine, cpus, log)
     if guest is not None:
         guest.build_map()

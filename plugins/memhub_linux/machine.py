@@ -60,6 +60,11 @@ class LinuxMachine:
         return ("mtrr", "debug") in self.options
 
     @property
+    def no_pat(self) -> bool:
+        """Whether page attributes were switched off: `nopat`."""
+        return any(name == "nopat" for name, _ in self.options)
+
+    @property
     def long_mask(self) -> int:
         """The bits of an unsigned long."""
         return (1 << self.bits) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub_linux.cpus import Cpus
-from memhub_linux.machine import Guest, LinuxMachine
+from memhub_linux.machine import Guest, KernelLog, LinuxMachine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,3 +63,17 @@ def make_cpus(raw: Json, msrs: Mapping[int, int], conf: Mapping[int, int]) -> Cp
 def read_registers(raw: Json) -> dict[int, int]:
     """Registers by number, of a map whose keys are in hexadecimal."""
     return {int(number, 16): value for number, value in raw.items()}
+
+
+def joined(log: KernelLog) -> list[list[object]]:
+    """What was printed; equal neighbours are one row with their number."""
+    rows: list[list[object]] = []
+    counts: list[int] = []
+    for level, text in log.take():
+        if rows and rows[-1] == [level, text]:
+            counts[-1] += 1
+        else:
+            rows.append([level, text])
+            counts.append(1)
+
+    return [row if many == 1 else [*row, many] for row, many in zip(rows, counts, strict=True)]

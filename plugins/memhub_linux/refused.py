@@ -8,8 +8,10 @@ class Refused(Exception):
 
     Attributes:
         errno: its name.
+        got: the mode that a reservation tells nevertheless, or None.
     """
 
-    def __init__(self, errno: str) -> None:
+    def __init__(self, errno: str, *, got: str | None = None) -> None:
         self.errno = errno
+        self.got = got
         super().__init__(errno)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub_linux.cpus import Cpus
-from memhub_linux.machine import KernelLog, LinuxMachine
+from memhub_linux.machine import LinuxMachine
 from memhub_linux.mtrr import LinuxMtrr, Refused, index_of
 from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
-from memhub_linux.recorded import make_cpus, make_machine, read_registers
+from memhub_linux.recorded import joined, make_cpus, make_machine, read_registers
+from memhub_linux.replaying_pat import replay_pat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ _U32 = 0xFFFFFFFF
 _FIELDS = ("ret", "text", "out", "type", "uniform", "index")
 
 
-def replay_mtrr(raw: Json, done: Comparison) -> None:
+def replay(raw: Json, done: Comparison) -> None:
     """Replay one scenario; see `KernelProfile.replay`.
 
     Raises:
@@ -37,8 +38,8 @@ def replay_mtrr(raw: Json, done: Comparison) -> None:
         _replay_cleanup(raw, done)
         return
 
-    if "boot" not in raw:
-        done.skip("a trace of Linux that is not of its MTRR layer")
+    if "nopat" in raw:
+        replay_pat(raw, done)
         return
 
     scene = _Scene(raw)
@@ -64,7 +65,7 @@ def _replay_cleanup(raw: Json, done: Comparison) -> None:
     cpus = Cpus(1, machine.phys_bits, strict=False, msrs=msrs)
     kernel = LinuxMtrr(machine, cpus, early=True)
     done.steps += 2
-    done.differ(0, "log", raw["log"], _joined(kernel.log))
+    done.differ(0, "log", raw["log"], joined(kernel.log))
     done.differ(0, "table", raw["table"], [row[:3] for row in kernel.table()])
     done.differ(0, "after", raw["after"], _differing(msrs, cpus.files[0]))
     trim = kernel.trim([(start, end) for start, end in raw["ram"]])
@@ -72,7 +73,7 @@ def _replay_cleanup(raw: Json, done: Comparison) -> None:
         "end_pfn": trim.end_page,
         "trimmed": trim.trimmed,
         "reserved": [[*it] for it in trim.reserved],
-        "log": _joined(kernel.log),
+        "log": joined(kernel.log),
     }
     for what, value in found.items():
         done.differ(1, what, raw["trim"].get(what, []), value)
@@ -114,7 +115,7 @@ class _Scene:
             "enabled": kernel.back is not None,
             "proc": kernel.has_file,
             "count": kernel.count,
-            "log": _joined(kernel.log),
+            "log": joined(kernel.log),
             "table": kernel.table(),
             "after": after,
             "after_other": _others(cpus),
@@ -153,7 +154,7 @@ class _Scene:
         done.differ(number, "msr", step.get("msr", {}), _differing(msrs, cpus.files[0]))
         done.differ(number, "conf", step.get("conf", {}), _differing(conf, cpus.conf))
         done.differ(number, "msr_other", step.get("msr_other", {}), _others(cpus))
-        done.differ(number, "log", step.get("log", []), _joined(kernel.log))
+        done.differ(number, "log", step.get("log", []), joined(kernel.log))
 
     # Steps
 
@@ -261,17 +262,3 @@ def _counts(file: OpenMtrr | None) -> list[list[int]]:
     held = None if file is None else file.held
 
     return [[register, many] for register, many in enumerate(held or ()) if many]
-
-
-def _joined(log: KernelLog) -> list[list[object]]:
-    """What was printed; equal neighbours are one row with their number."""
-    rows: list[list[object]] = []
-    counts: list[int] = []
-    for level, text in log.take():
-        if rows and rows[-1] == [level, text]:
-            counts[-1] += 1
-        else:
-            rows.append([level, text])
-            counts.append(1)
-
-    return [row if many == 1 else [*row, many] for row, many in zip(rows, counts, strict=True)]

@@ -31,6 +31,7 @@ def replay_line(line: bytes) -> Replay:
         ("linux-mtrr-6.18.2-x86_64.open.jsonl.gz", 300, 8502),
         ("linux-mtrr-6.18.2-i386.open.jsonl.gz", 300, 8508),
         ("linux-mtrr-cleanup-6.18.2.open.jsonl.gz", 300, 600),
+        ("linux-pat-6.18.2.open.jsonl.gz", 300, 7784),
     ],
 )
 def test_every_recorded_step_is_answered_alike(name: str, scenarios: int, steps: int) -> None:
@@ -103,6 +104,24 @@ def test_each_altered_plan_of_the_boot_is_a_mismatch(what: str) -> None:
     assert [it.what for it in replay_line(json.dumps(raw).encode()).mismatches] == [
         "reserved" if what == "trim" else what
     ]
+
+
+def test_each_altered_answer_of_page_attributes_is_a_mismatch() -> None:
+    lines = trace_lines(DATA / "linux-pat-6.18.2.open.jsonl.gz")
+    raw = next(raw for raw in map(json.loads, lines) if raw["enabled"] and raw["ram"])
+    missed = []
+    for number, step in enumerate(raw["steps"]):
+        for what in {"errno", "got", "tracked", "pages", "log", "answer", "allowed"} & {*step}:
+            other = copy.deepcopy(raw)
+            other["steps"][number][what] = "another"
+            if not replay_line(json.dumps(other).encode()).mismatches:
+                missed.append((number, what))
+
+    for what in ("enabled", "pat_msr", "modes", "log", "list"):
+        if not replay_line(json.dumps({**raw, what: "another"}).encode()).mismatches:
+            missed.append((-1, what))
+
+    assert missed == []
 
 
 def test_a_damaged_scenario_is_a_mismatch() -> None:

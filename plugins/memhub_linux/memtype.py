@@ -1,0 +1,358 @@
+"""Linux's page-attribute reservations: which memory type each stretch of addresses is mapped with.
+
+Source: Linux 6.18 `arch/x86/mm/pat/memtype.c` and `memtype_interval.c`.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memhub_linux.page_modes import (
+    DISABLED_LINE,
+    FULL_PAT,
+    HALF_PAT,
+    MODE_NAMES,
+    MODES,
+    NO_PAT,
+    pack_palette,
+    real_modes,
+    unpack_palette,
+)
+from memhub_linux.refused import Refused
+from memhub_linux.type_map import WB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from memhub_linux.mtrr import LinuxMtrr
+
+_PAGE: Final = 4096
+_ISA_START: Final = 0xA0000
+_ISA_END: Final = 0x100000
+#: Bits of an address that count.
+_PHYSICAL: Final = (1 << 52) - 1
+_U64: Final = (1 << 64) - 1
+_PAT_REGISTER: Final = 0x277
+#: What a request must not become when it is mapped for input and output.
+_FORBIDDEN: Final = frozenset({("UC-", "WB"), ("WC", "WB"), ("WT", "WB"), ("WT", "WC")})
+
+
+class Task(NamedTuple):
+    """Who asks, as the log names it."""
+
+    command: str = "swapper"
+    pid: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.command}:{self.pid}"
+
+
+class Reservation(NamedTuple):
+    """A stretch of addresses that is no RAM, and its mode."""
+
+    start: int
+    end: int
+    mode: str
+
+
+@dataclass(slots=True)
+class Memtype:
+    """The reservations of one kernel.
+
+    Attributes:
+        mtrr: the MTRR layer, for its map and the log.
+        ram: the RAM, first and last byte, in order.
+        enabled: whether page attributes are in use.
+        palette: the eight entries.
+        debug: whether the kernel was asked to print more (`debugpat`).
+        reservations: in the order of their starts; of equal starts, the first made first.
+        pages: RAM pages that are not write-back, and their mode.
+    """
+
+    mtrr: LinuxMtrr
+    ram: Sequence[tuple[int, int]]
+    enabled: bool
+    palette: tuple[str, ...]
+    debug: bool = False
+    reservations: list[Reservation] = field(default_factory=list)
+    pages: dict[int, str] = field(default_factory=dict)
+    _warned: bool = False
+
+    @classmethod
+    def boot(
+        cls,
+        mtrr: LinuxMtrr,
+        ram: Sequence[tuple[int, int]],
+        *,
+        debug: bool = False,
+    ) -> Memtype:
+        """Set page attributes up, after MTRRs.
+
+        Args:
+            mtrr: the MTRR layer; its machine has the feature `pat` or not, and perhaps the option
+                `nopat`.
+            ram: the RAM, first and last byte, in order.
+            debug: the kernel's parameter `debugpat`.
+        """
+        machine, cpus, log = mtrr.machine, mtrr.cpus, mtrr.log
+        value = cpus.read(0, _PAT_REGISTER)
+        why = DISABLED_LINE if machine.no_pat else None
+        if "pat" not in machine.features:
+            value = 0
+            if why is None:
+                why = "PAT not supported by the CPU."
+                log.add("info", f"x86/PAT: {why}")
+
+        if not value:
+            if why is None:
+                why = "PAT support disabled by the firmware."
+                log.add("info", f"x86/PAT: {why}")
+
+            value = pack_palette(NO_PAT)
+
+        palette = unpack_palette(value)
+        if why is None and "xenpv" not in machine.features:
+            old = machine.vendor == "Intel" and (
+                (machine.family == 6 and 1 <= machine.model <= 0xD)
+                or (machine.family == 0xF and 1 <= machine.model <= 6)
+            )
+            palette = HALF_PAT if old else FULL_PAT
+            for cpu in range(len(cpus.files)):
+                cpus.write(cpu, _PAT_REGISTER, pack_palette(palette))
+
+        words = "".join(f"{mode:<4}" for mode in palette)
+        log.add("info", f"x86/PAT: Configuration [0-7]: {words}")
+
+        return cls(mtrr, ram, why is None, palette, debug)
+
+    def real_mode(self, mode: str) -> str:
+        """What a mapping of a mode really gets."""
+        return real_modes(self.palette)[mode]
+
+    # Reservations
+
+    def reserve(
+        self,
+        start: int,
+        end: int,
+        want: str,
+        *,
+        substitute: bool = True,
+        no_memory: bool = False,
+        task: Task = Task(),  # noqa: B008 - a value
+    ) -> str:
+        """Reserve a stretch (memtype_reserve).
+
+        Args:
+            start: first byte.
+            end: one past the last byte.
+            want: the mode that is wanted.
+            substitute: whether the caller takes another mode.
+            no_memory: the kernel's allocation fails.
+            task: who asks.
+
+        Returns:
+            the mode.
+
+        Raises:
+            Refused: the kernel answers an error; `got` is the mode that it tells nevertheless.
+        """
+        start, end = start & _PHYSICAL, (end - 1 & _PHYSICAL) + 1
+        if start >= end:
+            self._warn(
+                f"memtype_reserve failed: [mem {start:#010x}-{end - 1:#010x}], "
+                f"req {MODE_NAMES[want]}"
+            )
+            raise Refused("EINVAL")
+
+        if not self.enabled:
+            return want
+
+        if _is_isa(start, end):
+            return "WB"
+
+        actual = self._hint(start, end, want)
+        is_ram = self.is_ram(start, end)
+        if is_ram == 1:
+            return self._reserve_ram(start, end, want)
+
+        if is_ram < 0:
+            raise Refused("EINVAL", got=actual)
+
+        if no_memory:
+            raise Refused("ENOMEM", got=actual)
+
+        new = Reservation(start, end, actual)
+        mode = self._find_mode(new, want, task, substitute=substitute)
+        insort(self.reservations, new._replace(mode=mode), key=lambda it: it.start)
+        shown = MODE_NAMES[mode] if substitute else "-"
+        self._debug(
+            f"memtype_reserve added [mem {start:#010x}-{end - 1:#010x}], "
+            f"track {MODE_NAMES[mode]}, req {MODE_NAMES[want]}, ret {shown}"
+        )
+
+        return mode
+
+    def _find_mode(self, new: Reservation, want: str, task: Task, *, substitute: bool) -> str:
+        """The mode of a new reservation among those that it overlaps.
+
+        Raises:
+            Refused: EBUSY; they have another one.
+        """
+        mode = new.mode
+        overlaps = self._overlaps(new.start, new.end)
+        first = next(overlaps, None)
+        other = first if first is not None and first.mode != mode and not substitute else None
+        if first is not None and other is None:
+            self._debug(f"Overlap at {first.start:#x}-{first.end:#x}")
+            mode = first.mode
+            other = next((it for it in overlaps if it.mode != mode), None)
+
+        if other is None:
+            return mode
+
+        self._info(
+            f"{task} conflicting memory types {new.start:x}-{new.end:x} "
+            f"{MODE_NAMES[mode]}<->{MODE_NAMES[other.mode]}"
+        )
+        self._info(
+            f"memtype_reserve failed [mem {new.start:#010x}-{new.end - 1:#010x}], "
+            f"track {MODE_NAMES[new.mode]}, req {MODE_NAMES[want]}"
+        )
+        raise Refused("EBUSY", got=new.mode)
+
+    def free(self, start: int, end: int, *, task: Task = Task()) -> None:  # noqa: B008 - a value
+        """Free a stretch (memtype_free): one reservation with exactly this start and end.
+
+        Raises:
+            Refused: EINVAL; there is none, or the stretch is RAM in part.
+        """
+        if not self.enabled:
+            return
+
+        start, end = start & _PHYSICAL, end & _PHYSICAL
+        if _is_isa(start, end):
+            return
+
+        is_ram = self.is_ram(start, end)
+        if is_ram == 1:
+            for page in range(start >> 12, end >> 12):
+                self.pages.pop(page, None)
+
+            return
+
+        if is_ram < 0:
+            raise Refused("EINVAL")
+
+        found = next((it for it in self.reservations if it[:2] == (start, end)), None)
+        if found is None:
+            self._info(f"{task} freeing invalid memtype [mem {start:#010x}-{end - 1 & _U64:#010x}]")
+            raise Refused("EINVAL")
+
+        self.reservations.remove(found)
+        self._debug(f"memtype_free request [mem {start:#010x}-{end - 1:#010x}]")
+
+    def _overlaps(self, start: int, end: int) -> Iterator[Reservation]:
+        return (it for it in self.reservations if it.start < end and start < it.end)
+
+    def _hint(self, start: int, end: int, want: str) -> str:
+        """Write-back only where every byte is so by MTRR; else UC-."""
+        if want != "WB" or self.mtrr.look_up(start, end)[0] == WB:
+            return want
+
+        return "UC-"
+
+    # RAM
+
+    def is_ram(self, start: int, end: int) -> int:
+        """1 for RAM, 0 for none, -1 for a hole before RAM (pat_pagerange_is_ram)."""
+        at, hole, found = start >> 12, False, False
+        low, high = max(start >> 12, _ISA_END >> 12) << 12, -(-end // _PAGE) << 12
+        for begin, last in self.ram:
+            if last < low or begin >= high:
+                continue
+
+            page, stop = -(-max(begin, low) // _PAGE), min(last + 1, high) >> 12
+            if stop > page:
+                hole, found, at = hole or page > at, True, stop
+                if hole:
+                    return -1
+
+            if not found:  # the kernel's walk ends at a first piece of less than a page
+                return 0
+
+        return int(found)
+
+    def _reserve_ram(self, start: int, end: int, want: str) -> str:
+        if want == "WP":
+            raise Refused("EINVAL", got="UC-")
+
+        if want == "UC":
+            if not self._warned:
+                self._warned = True
+                self._warn("1")
+
+            want = "UC-"
+
+        pages = range(start >> 12, end >> 12)
+        for page in pages:
+            mode = self.pages.get(page, "WB")
+            if mode != "WB":
+                self._info(
+                    f"reserve_ram_pages_type failed [mem {start:#010x}-{end - 1:#010x}], "
+                    f"track {MODES.index(mode):#x}, req {MODES.index(want):#x}"
+                )
+                raise Refused("EBUSY", got=mode)
+
+        if want != "WB":
+            self.pages.update(dict.fromkeys(pages, want))
+
+        return want
+
+    def mode_of(self, address: int) -> str:
+        """The mode of a page (lookup_memtype)."""
+        if _is_isa(address, address + _PAGE):
+            return "WB"
+
+        if self.is_ram(address, address + _PAGE):
+            return self.pages.get(address >> 12, "WB")
+
+        found = next(self._overlaps(address, address + _PAGE), None)
+
+        return "UC-" if found is None else found.mode
+
+    # What is printed
+
+    def list_text(self) -> str:
+        """The list of reservations as debugfs shows it; empty without page attributes."""
+        if not self.enabled:
+            return ""
+
+        rows = [
+            f"PAT: [mem {it.start:#018x}-{it.end:#018x}] {MODE_NAMES[it.mode]}\n"
+            for it in self.reservations
+        ]
+
+        return "".join(["PAT memtype list:\n", *rows])
+
+    def _info(self, text: str) -> None:
+        self.mtrr.log.add("info", f"x86/PAT: {text}")
+
+    def _warn(self, text: str) -> None:
+        self.mtrr.log.add("WARN", text)
+
+    def _debug(self, text: str) -> None:
+        if self.debug:
+            self._info(text)
+
+
+def _is_isa(start: int, end: int) -> bool:
+    """Whether a stretch lies in the ISA hole, which is always mapped write-back."""
+    return start >= _ISA_START and end <= _ISA_END
+
+
+def is_allowed(want: str, got: str) -> bool:
+    """Whether a mapping for input and output may have another mode than was wanted."""
+    return (want, got) not in _FORBIDDEN
