@@ -9,17 +9,7 @@ from bisect import insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memhub_linux.page_modes import (
-    DISABLED_LINE,
-    FULL_PAT,
-    HALF_PAT,
-    MODE_NAMES,
-    MODES,
-    NO_PAT,
-    pack_palette,
-    real_modes,
-    unpack_palette,
-)
+from memhub_linux.page_modes import MODE_NAMES, MODES, real_modes
 from memhub_linux.refused import Refused
 from memhub_linux.type_map import WB
 
@@ -34,7 +24,6 @@ _ISA_END: Final = 0x100000
 #: Bits of an address that count.
 _PHYSICAL: Final = (1 << 52) - 1
 _U64: Final = (1 << 64) - 1
-_PAT_REGISTER: Final = 0x277
 #: What a request must not become when it is mapped for input and output.
 _FORBIDDEN: Final = frozenset({("UC-", "WB"), ("WC", "WB"), ("WT", "WB"), ("WT", "WC")})
 
@@ -79,53 +68,6 @@ class Memtype:
     reservations: list[Reservation] = field(default_factory=list)
     pages: dict[int, str] = field(default_factory=dict)
     _warned: bool = False
-
-    @classmethod
-    def boot(
-        cls,
-        mtrr: LinuxMtrr,
-        ram: Sequence[tuple[int, int]],
-        *,
-        debug: bool = False,
-    ) -> Memtype:
-        """Set page attributes up, after MTRRs.
-
-        Args:
-            mtrr: the MTRR layer; its machine has the feature `pat` or not, and perhaps the option
-                `nopat`.
-            ram: the RAM, first and last byte, in order.
-            debug: the kernel's parameter `debugpat`.
-        """
-        machine, cpus, log = mtrr.machine, mtrr.cpus, mtrr.log
-        value = cpus.read(0, _PAT_REGISTER)
-        why = DISABLED_LINE if machine.no_pat else None
-        if "pat" not in machine.features:
-            value = 0
-            if why is None:
-                why = "PAT not supported by the CPU."
-                log.add("info", f"x86/PAT: {why}")
-
-        if not value:
-            if why is None:
-                why = "PAT support disabled by the firmware."
-                log.add("info", f"x86/PAT: {why}")
-
-            value = pack_palette(NO_PAT)
-
-        palette = unpack_palette(value)
-        if why is None and "xenpv" not in machine.features:
-            old = machine.vendor == "Intel" and (
-                (machine.family == 6 and 1 <= machine.model <= 0xD)
-                or (machine.family == 0xF and 1 <= machine.model <= 6)
-            )
-            palette = HALF_PAT if old else FULL_PAT
-            for cpu in range(len(cpus.files)):
-                cpus.write(cpu, _PAT_REGISTER, pack_palette(palette))
-
-        words = "".join(f"{mode:<4}" for mode in palette)
-        log.add("info", f"x86/PAT: Configuration [0-7]: {words}")
-
-        return cls(mtrr, ram, why is None, palette, debug)
 
     def real_mode(self, mode: str) -> str:
         """What a mapping of a mode really gets."""

@@ -13,9 +13,10 @@ from memhub_linux.mappings import (
     track_pages,
     untrack_pages,
 )
-from memhub_linux.memtype import Memtype, Task
+from memhub_linux.memtype import Task
 from memhub_linux.mtrr import LinuxMtrr
 from memhub_linux.page_modes import MODE_NAMES, real_modes
+from memhub_linux.pat_boot import PAT_REGISTER, boot_page_attributes
 from memhub_linux.recorded import joined, read_registers
 from memhub_linux.refused import Refused
 
@@ -58,7 +59,7 @@ class _Scene:
         )
         self._cpus = Cpus(1, machine.phys_bits, strict=False, msrs=read_registers(raw["msr"]))
         mtrr = LinuxMtrr(machine, self._cpus, early=True)
-        self._memtype = Memtype.boot(
+        self._memtype = boot_page_attributes(
             mtrr,
             [(start, last) for start, last in raw["ram"]],
             debug=raw["debug"],
@@ -84,7 +85,7 @@ class _Scene:
         memtype = self._memtype
         found = {
             "enabled": memtype.enabled,
-            "pat_msr": self._cpus.read(0, 0x277),
+            "pat_msr": self._cpus.read(0, PAT_REGISTER),
             "modes": real_modes(memtype.palette),
             "log": joined(memtype.mtrr.log),
         }

@@ -117,11 +117,13 @@ def test_each_altered_answer_of_page_attributes_is_a_mismatch() -> None:
             if not replay_line(json.dumps(other).encode()).mismatches:
                 missed.append((number, what))
 
-    for what in ("enabled", "pat_msr", "modes", "log", "list"):
-        if not replay_line(json.dumps({**raw, what: "another"}).encode()).mismatches:
-            missed.append((-1, what))
+    heads = [
+        what
+        for what in ("enabled", "pat_msr", "modes", "log", "list")
+        if not replay_line(json.dumps({**raw, what: "another"}).encode()).mismatches
+    ]
 
-    assert missed == []
+    assert (missed, heads) == ([], [])
 
 
 def test_a_damaged_scenario_is_a_mismatch() -> None:
