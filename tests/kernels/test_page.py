@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text()
 
 
-def test_the_example_prints_what_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
-    ((code, printed),) = re.findall(
-        r"```python\n(.*?)```\n\n<!-- output -->\n```text\n(.*?)```", PAGE, re.DOTALL
-    )
+EXAMPLES = re.findall(
+    r"<!-- (\w+) -->\n```python\n(.*?)```\n\n<!-- output -->\n```text\n(.*?)```", PAGE, re.DOTALL
+)
+
+
+def test_both_kernels_have_an_example() -> None:
+    assert [name for name, _, _ in EXAMPLES] == ["linux", "netbsd"]
+
+
+@pytest.mark.parametrize(("code", "printed"), [it[1:] for it in EXAMPLES], ids=lambda it: it[:20])
+def test_an_example_prints_what_the_page_shows(
+    code: str, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     exec(compile(code, "example", "exec"), {"__name__": "example"})
 
     assert capsys.readouterr().out == printed

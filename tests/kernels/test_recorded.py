@@ -32,6 +32,8 @@ def replay_line(line: bytes) -> Replay:
         ("linux-mtrr-6.18.2-i386.open.jsonl.gz", 300, 8508),
         ("linux-mtrr-cleanup-6.18.2.open.jsonl.gz", 300, 600),
         ("linux-pat-6.18.2.open.jsonl.gz", 300, 7784),
+        ("netbsd-i686.open.jsonl.gz", 300, 5457),
+        ("netbsd-k6.open.jsonl.gz", 120, 2566),
     ],
 )
 def test_every_recorded_step_is_answered_alike(name: str, scenarios: int, steps: int) -> None:
@@ -124,6 +126,21 @@ def test_each_altered_answer_of_page_attributes_is_a_mismatch() -> None:
     ]
 
     assert (missed, heads) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["netbsd-i686", "netbsd-k6"])
+def test_each_altered_answer_of_netbsd_is_a_mismatch(name: str) -> None:
+    lines = trace_lines(DATA / f"{name}.open.jsonl.gz")
+    raw = next(raw for raw in map(json.loads, lines) if any("msr" in it for it in raw["steps"]))
+    missed = []
+    for number, step in enumerate(raw["steps"]):
+        for what in {"errno", "done", "changed", "msr", "cleaned"} & {*step}:
+            other = copy.deepcopy(raw)
+            other["steps"][number][what] = "another"
+            if not replay_line(json.dumps(other).encode()).mismatches:
+                missed.append((number, what))
+
+    assert missed == []
 
 
 def test_a_damaged_scenario_is_a_mismatch() -> None:

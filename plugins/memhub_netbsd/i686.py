@@ -1,0 +1,183 @@
+"""NetBSD's driver of Intel's MTRRs.
+
+Source: NetBSD `sys/arch/x86/x86/mtrr_i686.c`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from memhub_netbsd.table import (
+    FIXED,
+    PRIVATE,
+    VALID,
+    WB,
+    WC,
+    Mtrr,
+    Panicked,
+    Refused,
+    place_variable,
+    stored,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memhub_netbsd.registers import Registers
+
+_CAP: Final = 0xFE
+_DEF_TYPE: Final = 0x2FF
+_BASE: Final = 0x200
+_FIXED_MSRS: Final = (0x250, 0x258, 0x259, *range(0x268, 0x270))
+_FIXED_SIZES: Final = (0x10000,) * 8 + (0x4000,) * 16 + (0x1000,) * 64
+_FIXED_COUNT: Final = 88
+_MIB: Final = 1 << 20
+#: A register holds 36 bits of an address, whatever the processor has.
+_ADDRESS: Final = 0xFFFFFF000
+_MASK_VALID: Final = 0x800
+_ENABLE: Final = 0x800
+_VARIABLE_MAX: Final = 16
+
+
+class I686Mtrrs:
+    """The table and its registers.
+
+    Args:
+        registers: the registers, as firmware left them; ranges are enabled at once.
+    """
+
+    most = _FIXED_COUNT + _VARIABLE_MAX
+    listed = most
+
+    def __init__(self, registers: Registers) -> None:
+        self._registers = registers
+        cap = registers.read(_CAP)
+        self._write_combining = bool(cap & 0x400)
+        self._count = min(cap & 0xFF, _VARIABLE_MAX)
+        self._default = registers.read(_DEF_TYPE)
+        self.table = [*self._fixed_rows(), *map(self._variable_row, range(self._count))]
+        registers.write(_DEF_TYPE, self._default | _ENABLE)
+
+    def _fixed_rows(self) -> Iterator[Mtrr]:
+        base = 0
+        for index, size in enumerate(_FIXED_SIZES):
+            value = self._registers.read(_FIXED_MSRS[index // 8])
+            yield Mtrr(base, size, value >> 8 * (index % 8) & 0xFF, FIXED | VALID)
+            base += size
+
+    def _variable_row(self, index: int) -> Mtrr:
+        mask = self._registers.read(_BASE + 2 * index + 1)
+        if not mask & _MASK_VALID:
+            return Mtrr()
+
+        base = self._registers.read(_BASE + 2 * index)
+
+        return Mtrr(base & _ADDRESS, (~(mask & _ADDRESS) + 1) & _ADDRESS, base & 0xFF, VALID)
+
+    def check(self, it: Mtrr, process: int | None) -> None:
+        """Refuse what no range can be.
+
+        Raises:
+            Refused: EINVAL; ENODEV where write-combining is not supported.
+        """
+        if it.base & 0xFFF or it.len & 0xFFF or not it.len:
+            raise Refused("EINVAL")
+
+        if it.flags & PRIVATE and process is None:
+            raise Refused("EINVAL")
+
+        if it.flags & VALID and (it.type in (2, 3) or it.type > WB):
+            raise Refused("EINVAL")
+
+        if it.type == WC and not self._write_combining:
+            raise Refused("ENODEV")
+
+        if it.flags & FIXED and (
+            it.end > _MIB or not _on_granule(it.base) or not _on_granule(it.end)
+        ):
+            raise Refused("EINVAL")
+
+    def set_one(self, it: Mtrr, process: int | None) -> None:
+        """Put one range into the table.
+
+        Raises:
+            Refused: EBUSY.
+            Panicked: no fixed entry begins where a range below 1 MiB does.
+        """
+        if (it.flags & FIXED or it.end <= _MIB) and self._set_fixed(it, process):
+            return
+
+        rows = self.table[_FIXED_COUNT:]
+        place = place_variable(rows, it, process)
+        self.table[_FIXED_COUNT + place] = stored(it, process)
+
+    def _set_fixed(self, it: Mtrr, process: int | None) -> bool:
+        """Set fixed entries; False where they are another's and the range may go elsewhere."""
+        first = last = None
+        for index, row in enumerate(self.table[:_FIXED_COUNT]):
+            if row.base == it.base:
+                first, last = index, index + 1
+
+            if row.end == it.end:
+                last = index + 1
+                break
+
+        if first is None or last is None:
+            raise Panicked("mtrr: fixed register screwup")
+
+        for index in range(first, last):
+            old = self.table[index]
+            if old.flags & PRIVATE and process is not None and old.owner != process:
+                if it.flags & FIXED:
+                    raise Refused("EBUSY")
+
+                return False
+
+        for index in range(first, last):
+            old = self.table[index]
+            if not it.flags & VALID:
+                self.table[index] = replace(old, flags=old.flags & ~PRIVATE)
+            elif it.flags & PRIVATE and process is not None:
+                flags = old.flags | PRIVATE
+                self.table[index] = replace(old, type=it.type, flags=flags, owner=process)
+            else:
+                self.table[index] = replace(old, type=it.type)
+
+        return True
+
+    def commit(self) -> None:
+        """Write every register, with ranges enabled.
+
+        Raises:
+            Panicked: the processor faults.
+        """
+        write = self._registers.write
+        for index, row in enumerate(self.table[_FIXED_COUNT:]):
+            number = _BASE + 2 * index
+            mask = ~(row.len - 1) & _ADDRESS
+            write(number, row.base & ~0xFFF | row.type)
+            write(number + 1, mask | (_MASK_VALID if row.flags & VALID else 0))
+
+        for at, number in enumerate(_FIXED_MSRS):
+            types = bytes(row.type for row in self.table[8 * at : 8 * at + 8])
+            write(number, int.from_bytes(types, "little"))
+
+        write(_DEF_TYPE, self._default | _ENABLE)
+
+    def release(self, process: int) -> None:
+        """End the private ranges of a process, and write the registers."""
+        for index, row in enumerate(self.table):
+            if row.flags & PRIVATE and row.owner == process:
+                gone = PRIVATE if index < _FIXED_COUNT else PRIVATE | VALID
+                self.table[index] = replace(row, flags=row.flags & ~gone)
+
+        self.commit()
+
+
+def _on_granule(address: int) -> bool:
+    """Whether an address is a border of the fixed entries there."""
+    if address < 0x80000:
+        return not address & 0xFFFF
+
+    return not address & (0x3FFF if address < 0xC0000 else 0xFFF)
