@@ -41,7 +41,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 #: Distributions whose module has another name.
-MODULES = {"ibis-framework": "ibis", "vl-convert-python": "vl_convert"}
+MODULES = {
+    "argparse-manpage": "argparse_manpage",
+    "ibis-framework": "ibis",
+    "vl-convert-python": "vl_convert",
+}
 
 
 def distribution(requirement: str) -> str:

@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO, cast
 
-from memhub.cli.commands import COMMANDS
+from memhub.cli.commands import ABOUT, COMMANDS
 from memhub.cli.terminal import OutputFailed, complain, drop, output, print_line
 from memhub.cli.usage import CommandParser
 
@@ -109,7 +109,7 @@ def _print_overview(arguments: list[str]) -> int:
     rows = "\n".join(f"  {name:<{width}}  {it.summary}" for name, it in COMMANDS.items())
     parser = CommandParser(
         "memhub",
-        description="FreeBSD's /dev/mem and /dev/kmem as an async multiplexer.",
+        description=ABOUT,
         epilog=f"commands:\n\n{rows}\n\n'memhub COMMAND --help' says more.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+#: What memhub is, as its help and its manual page say it.
+ABOUT: Final = "FreeBSD's /dev/mem and /dev/kmem as an async multiplexer."
+
 
 class Command(NamedTuple):
     """One command: the module that runs it, and its line in `memhub --help`."""
@@ -32,4 +35,6 @@ COMMANDS: Final = {
     "plan": Command("plan", "the fewest memory range registers for a wanted map of types"),
     "replay": Command("replay", "recorded answers of real drivers against what is installed"),
     "audit": Command("audit", "verify or show an audit log, or what was at a moment of it"),
+    "completion": Command("completion", "a script with which a shell completes all of these"),
+    "man": Command("man", "manual pages of all of these"),
 }
