@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
 #: `abi_layout.owner_bytes`; the last results are kept, since a program repeats its label.
 owner_bytes: Final = lru_cache(maxsize=64)(_owner_bytes)
+#: `abi_layout.owner_field`; the last results are kept.
 owner_field: Final = lru_cache(maxsize=64)(_owner_field)
 
 
@@ -309,9 +310,12 @@ class DataModel:
         return packed.tobytes()
 
 
+#: 64-bit kernels: `struct mem_range_op` has 16 bytes, a descriptor 32.
 LP64: Final = DataModel(LP64_LAYOUT)
+#: i386 and powerpc: 12 bytes, and 28.
 ILP32: Final = DataModel(ILP32_LAYOUT)
 
+#: The data models that a kernel may have.
 DATA_MODELS: Final[tuple[DataModel, ...]] = (LP64, ILP32)
 
 

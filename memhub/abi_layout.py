@@ -17,20 +17,35 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
+#: The region is not cached.
 MDF_UNCACHEABLE: Final = 1 << 0
+#: Writes to it are combined.
 MDF_WRITECOMBINE: Final = 1 << 1
+#: Reads are cached, writes go through to memory.
 MDF_WRITETHROUGH: Final = 1 << 2
+#: It is cached.
 MDF_WRITEBACK: Final = 1 << 3
+#: It is cached for reading and cannot be written.
 MDF_WRITEPROTECT: Final = 1 << 4
+#: Its attribute has no word in mem(4).
 MDF_UNKNOWN: Final = 1 << 5
+#: The bits that say what kind of memory it is.
 MDF_ATTRMASK: Final = 0x00FFFFFF
+#: Its base cannot be changed.
 MDF_FIXBASE: Final = 1 << 24
+#: Its length cannot be changed.
 MDF_FIXLEN: Final = 1 << 25
+#: Firmware has set it.
 MDF_FIRMWARE: Final = 1 << 26
+#: It is in effect.
 MDF_ACTIVE: Final = 1 << 27
+#: The hardware holds something that is not a region.
 MDF_BOGUS: Final = 1 << 28
+#: Whether it is in effect cannot be changed.
 MDF_FIXACTIVE: Final = 1 << 29
+#: Somebody else holds a claim on it.
 MDF_BUSY: Final = 1 << 30
+#: Asks for a change that takes effect where the driver would refuse it.
 MDF_FORCE: Final = 1 << 31
 
 #: The five attributes that a client can ask for.
@@ -41,11 +56,16 @@ MDF_SETTABLE: Final = (
 #: Bits of `mr_flags` that no FreeBSD header defines: a descriptor with one of them is malformed.
 MDF_RESERVED: Final = MDF_ATTRMASK & ~(MDF_SETTABLE | MDF_UNKNOWN)
 
+#: `mo_arg[0]` of MEMRANGE_SET: add or change a range.
 MEMRANGE_SET_UPDATE: Final = 0
+#: `mo_arg[0]` of MEMRANGE_SET: remove a range.
 MEMRANGE_SET_REMOVE: Final = 1
 
+#: Bytes of `mr_owner`, a zero at its end included.
 OWNER_SIZE: Final = 8
+#: The highest physical address.
 U64_MAX: Final = (1 << 64) - 1
+#: Bytes of a page, on every architecture that FreeBSD's mem(4) knows.
 PAGE_SIZE: Final = 4096
 
 #: More slots than any machine has: INT_MAX in `mo_arg[0]`.

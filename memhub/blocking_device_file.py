@@ -24,7 +24,7 @@ class DeviceFile(Protocol):
 
     @property
     def path(self) -> str:
-        """`NAME:/dev/mem`."""
+        """The name of the machine and of its device, as `NAME:/dev/mem`."""
 
     @property
     def closed(self) -> bool:

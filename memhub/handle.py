@@ -93,7 +93,7 @@ class Handle:
 
     @property
     def path(self) -> str:
-        """`NAME:/dev/mem`."""
+        """The name of the machine and of its device, as `NAME:/dev/mem`."""
         return self.file.caller.path
 
     @property

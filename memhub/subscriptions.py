@@ -19,7 +19,7 @@ from memhub.arguments import show_integer, take_integer, take_span
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-U32_MAX: Final = 0xFFFFFFFF
+_U32_MAX: Final = 0xFFFFFFFF
 
 #: What counts as a change, when no events are named.
 CHANGES: Final = frozenset(
@@ -50,8 +50,8 @@ def take_span_of_interest(
         TypeError: one of them is not an integer.
     """
     size = take_integer("size", size)
-    if not 0 < size <= U32_MAX:
-        raise ValueError(f"a subscription cannot hold {show_integer(size)} events: 1 to {U32_MAX}")
+    if not 0 < size <= _U32_MAX:
+        raise ValueError(f"a subscription cannot hold {show_integer(size)} events: 1 to {_U32_MAX}")
 
     if base is None and length is None:
         return None, size

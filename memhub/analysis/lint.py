@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 #: pluggy's project name, and the entry-point group.
 GROUP: Final = "memhub.lint"
 
+#: Marks the hook itself.
 hookspec = pluggy.HookspecMarker(GROUP)
+#: Marks the function that gives `memhub audit lint` the rules of a module.
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from memhub.analysis.analysis import Analysis
 
+#: How much a finding matters.
 Level = Literal["info", "warning", "error"]
 
 #: The levels, the least first.

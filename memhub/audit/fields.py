@@ -53,6 +53,7 @@ def _is(kind: str, value: object) -> bool:
     return low <= value < _TOP[kind]
 
 
+#: The fields of records: their types and meanings.
 FIELDS: Final[dict[str, Field]] = {
     "v": Field("int", "schema version"),
     "seq": Field("int", "place in the chain, from 1, without a gap"),

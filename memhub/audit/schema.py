@@ -16,6 +16,7 @@ from memhub.audit.fields import Field as Field
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: The version of the schema that records follow, their field `v`.
 SCHEMA_VERSION: Final = 1
 
 
@@ -34,6 +35,7 @@ class Event:
     optional: tuple[str, ...] = ()
 
 
+#: The fields that every record has.
 ALWAYS: Final = ("v", "seq", "prev", "event", "wall_ns", "mono_ns", "hash")
 _WHERE: Final = ("machine", "arch")
 _WHO: Final = ("process", "process_id", "pid", "uid")
@@ -70,6 +72,7 @@ _TIMES: Final = ("expires_ns", "generation", "duration_ns")
 _LOG: Final = ("log_id", "software", "hash_algorithm", "continued")
 _HOST: Final = ("pid", "uid", "config", "key")
 
+#: The kinds of records, by the name in their field `event`.
 EVENTS: Final[dict[str, Event]] = {
     "log.open": Event("a log is begun; always the first record", _LOG, _HOST),
     "log.resume": Event("a log is continued by a new process", (*_LOG, "clean"), _HOST),

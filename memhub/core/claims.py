@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memhub.abi import RangeDesc
     from memhub.core.files import Principal
 
+#: Why a process lost a claim that it did not release.
 LossCause = Literal["expire", "break"]
 
 #: How many of those in the way a refusal describes; the others are counted.

@@ -84,7 +84,7 @@ class Caller:
 
     @property
     def path(self) -> str:
-        """`NAME:/dev/mem`."""
+        """The name of the machine and of its device, as `NAME:/dev/mem`."""
         return f"{self.machine}:/dev/{self.device}"
 
 

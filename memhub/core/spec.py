@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: What lies behind a stretch of physical addresses. `reserved` and `unusable` have nothing
 #: behind them (open bus); `acpi` and `nvs` are RAM that firmware uses.
 RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable"]
+#: What a write to write-protected memory does.
 WpWrites = Literal["fault", "drop", "allow"]
 
 #: What is known of the state in which firmware left a machine: that it is described, or that

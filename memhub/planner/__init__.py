@@ -18,5 +18,6 @@ from memhub.planner.least_loss import plan_least_loss as plan_least_loss
 from memhub.planner.mixing import TYPES as TYPES
 from memhub.planner.wanted import ANY as ANY
 from memhub.planner.wanted import FIXED as FIXED
+from memhub.planner.wanted import Stretch as Stretch
 from memhub.planner.wanted import Want as Want
 from memhub.planner.wanted import WantedMap as WantedMap

@@ -18,6 +18,7 @@ from memhub.errors import RangeExists
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: What a slot without a range holds.
 EMPTY: Final = RangeDesc(0, 0)
 
 

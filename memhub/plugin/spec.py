@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GROUP: Final = "memhub"
 
 hookspec = pluggy.HookspecMarker(GROUP)
+#: Marks the function that gives memhub the architectures of a module.
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 

@@ -11,10 +11,12 @@ from memhub.service.subject import CommonName, Subject, parse_subject
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: One of RIGHTS.
 Right = Literal[
     "read-memory", "write-memory", "read-ranges", "set-ranges", "break-claims", "inject-faults"
 ]
 
+#: What a client may be allowed to do.
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 
 

@@ -26,6 +26,7 @@ ENTRIES: Final = 8
 
 #: PAT entry byte to name; 2, 3 and everything above 7 are reserved.
 PAT_NAMES: Final[Mapping[int, str]] = {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB", 7: "UC-"}
+#: The same, name to byte.
 PAT_BYTES: Final[Mapping[str, int]] = {name: byte for byte, name in PAT_NAMES.items()}
 
 #: The columns of `_TABLE`.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MSR_MTRRCAP: Final = 0xFE
+#: The number of the register that holds the page attribute table.
 MSR_PAT: Final = 0x277
 MSR_MTRR_DEF_TYPE: Final = 0x2FF
 MSR_MTRR_VARIABLE_BASE: Final = 0x200

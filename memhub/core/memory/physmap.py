@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from memhub.core.spec import Region, RegionKind
 
+#: What lies behind a stretch of addresses.
 SegmentKind = Literal["ram", "rom", "open", "mmio"]
 
 #: Kinds of region with memory behind them; the others are open bus.

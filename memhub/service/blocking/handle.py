@@ -40,7 +40,7 @@ class BlockingHandle:
 
     @property
     def path(self) -> str:
-        """`NAME:/dev/mem`."""
+        """The name of the machine and of its device, as `NAME:/dev/mem`."""
         return self._file.path
 
     @property

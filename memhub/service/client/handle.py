@@ -42,7 +42,7 @@ class RemoteHandle:
 
     @property
     def path(self) -> str:
-        """`NAME:/dev/mem`."""
+        """The name of the machine and of its device, as `NAME:/dev/mem`."""
         return self._file.path
 
     @property

@@ -89,7 +89,7 @@ class LocalHandle:
 
     @property
     def path(self) -> str:
-        """`NAME:/dev/mem`."""
+        """The name of the machine and of its device, as `NAME:/dev/mem`."""
         return self._handle.path
 
     @property
