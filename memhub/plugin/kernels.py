@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 #: pluggy's project name, and the entry-point group.
 GROUP: Final = "memhub.kernels"
 
+#: Marks the hook itself.
 hookspec = pluggy.HookspecMarker(GROUP)
+#: Marks the function that gives memhub the kernels of a module.
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 

@@ -56,6 +56,10 @@ TESTED: dict[str, dict[str, str]] = {
         "toml": "tests/config/test_faults_page.py",
         "sh": COMMANDS,
     },
+    "docs/kernels.md": {
+        "sh": COMMANDS,
+        **dict.fromkeys(("python", "text"), "tests/kernels/test_page.py"),
+    },
     "docs/ownership.md": dict.fromkeys(("python", "text"), "tests/ownership/test_docs.py"),
     "docs/performance.md": {"sh": HERE},
     "docs/planner.md": dict.fromkeys(("sh", "text", "python"), "tests/cli/test_planner_page.py"),

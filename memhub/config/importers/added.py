@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 #: pluggy's project name, and the entry-point group.
 GROUP: Final = "memhub.importers"
 
+#: Marks the hook itself.
 hookspec = pluggy.HookspecMarker(GROUP)
+#: Marks the function that gives memhub the importers of a module.
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
