@@ -150,7 +150,7 @@ class Engine:
         if changes and (
             pending.open or machine.waits.waits or machine.claims.first_expiry < deadlines.next_due
         ):
-            self._follow_up(machine, decision)
+            self.follow_up(machine, decision)
 
         if error is not None:
             self._contain(machine, error)
@@ -161,7 +161,7 @@ class Engine:
         """Make a decision true, have it logged, serve those who can go on, and raise its error."""
         self._make_true(machine, decision)
         if decision.changes:
-            self._follow_up(machine, decision)
+            self.follow_up(machine, decision)
 
         self._contain(machine, decision.error)
         if decision.error is not None:
@@ -286,7 +286,7 @@ class Engine:
 
     # What follows
 
-    def _follow_up(self, machine: Machine, decision: Decision) -> None:
+    def follow_up(self, machine: Machine, decision: Decision) -> None:
         """Answer those whose waits and commits ended, and serve those who can go on."""
         if self._pending.open:
             self._pending.answer(machine, decision)

@@ -6,31 +6,30 @@ import itertools
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, final
-from weakref import WeakSet
 
 import anyio
-from anyio.lowlevel import checkpoint
 
-from memhub.arguments import take_integer, take_names, take_span, take_text
-from memhub.async_shell import find_checkpoint, go_on, meet_deadlines
+from memhub.arguments import take_integer, take_span, take_text
+from memhub.async_shell import go_on
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
-from memhub.errors import LogFailed
 from memhub.faults import FaultRules
-from memhub.lifecycle import close_all_files
+from memhub.handle import Handle
+from memhub.hub_lifetime import HubLifetime
 from memhub.log_keeping import LogKeeper
 from memhub.process import Process
 from memhub.report import report
-from memhub.startup import make_engine, record_ends, record_starts
-from memhub.subscriptions import CHANGES, Subscription, take_span_of_interest
+from memhub.snapshots import fork_engine, reset_machines, restore_machines, take_machines
+from memhub.startup import make_engine
+from memhub.subscriptions import CHANGES, make_subscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from memhub.abi import DataModel
-    from memhub.async_shell import Checkpoint, Turns
+    from memhub.async_shell import OwnTurns, Turns
     from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.claims import Claim
@@ -40,7 +39,9 @@ if TYPE_CHECKING:
     from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.range_table import TableState
     from memhub.core.spec import MachineSpec
-    from memhub.handle import Handle
+    from memhub.engine import Engine
+    from memhub.snapshots import Snapshot
+    from memhub.subscriptions import Subscription
 
 
 @final
@@ -83,40 +84,31 @@ class Hub(anyio.AsyncContextManagerMixin):
         faults: Iterable[FaultRule] = (),
         driver_failures: int = 100,
     ) -> None:
-        #: The synchronous half, for servers that answer many requests in one turn.
-        self.engine = make_engine(
-            specs, default, arches, log, SystemClock() if clock is None else clock, tables
-        )
+        taken = SystemClock() if clock is None else clock
+        engine = make_engine(specs, default, arches, log, taken, tables)
         if take_integer("driver_failures", driver_failures) < 0:
             raise ValueError(f"driver_failures {driver_failures} is below 0")
 
-        self.engine.failures_most = driver_failures
-        #: Rotates and seals the log; None where there is no log.
-        self.log_keeper = None if log is None else LogKeeper(self.engine, log)
-        #: Faults on demand: see `FaultRules.add`.
-        self.faults = FaultRules(self.engine)
+        engine.failures_most = driver_failures
+        self._compose(engine, log, turns)
         for rule in faults:
             self.faults.add(rule)
 
-        self._processes = itertools.count(1)
-        self._subscriptions: WeakSet[Subscription] = WeakSet()
-        self._entered = False
-        self._checkpoint: Checkpoint = checkpoint
+    def _compose(self, engine: Engine, log: AuditLog | None, turns: Turns | None = None) -> None:
+        #: The synchronous half, for servers that answer many requests in one turn.
+        self.engine = engine
+        #: Rotates and seals the log; None where there is no log.
+        self.log_keeper = None if log is None else LogKeeper(engine, log)
+        #: Faults on demand: see `FaultRules.add`.
+        self.faults = FaultRules(engine)
+        self._processes = itertools.count(1 + engine.files.last_process())
+        self._lifetime = HubLifetime(engine, self.log_keeper)
         self._turns = turns
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        self.begin()
-        failure: BaseException | None = None
-        try:
-            async with self.keep_time():
-                yield self
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised below, bare
-            failure = error
-        finally:
-            self.end(failure)
+        async with self._lifetime.last():
+            yield self
 
     # For test rigs, whose fixtures begin and end a hub outside any event loop
 
@@ -126,34 +118,15 @@ class Hub(anyio.AsyncContextManagerMixin):
         Raises:
             LogFailed: EIO; it cannot be recorded.
         """
-        record_starts(self.engine)
-        self._entered = True
+        self._lifetime.begin()
 
-    @asynccontextmanager
-    async def keep_time(self) -> AsyncGenerator[None]:
+    def keep_time(self) -> AbstractAsyncContextManager[None]:
         """Meet deadlines of leases, waits and commits, and keep the log, on this event loop.
 
         Without it deadlines are met with the next request. What the block raises is raised bare,
         in no exception group.
         """
-        self._checkpoint = find_checkpoint()
-        failure: BaseException | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(meet_deadlines, self.engine)
-            if self.log_keeper is not None:
-                tasks.start_soon(self.log_keeper.run)
-            try:
-                yield
-            except anyio.get_cancelled_exc_class():
-                raise
-            except BaseException as error:  # noqa: BLE001 - raised below, bare
-                failure = error
-            finally:
-                tasks.cancel_scope.cancel()
-                self._checkpoint = checkpoint
-
-        if failure is not None:
-            raise failure
+        return self._lifetime.keep_time()
 
     def end(self, failure: BaseException | None = None) -> None:
         """Close every file and detach the machines.
@@ -165,28 +138,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             LogFailed: EIO; all is closed, and the log does not say so. It becomes a note of
                 `failure`, if there is one.
         """
-        self._entered = False
-        try:
-            self._detach_machines()
-        except LogFailed as error:
-            if failure is None:
-                raise
-
-            failure.add_note(f"on its way out the hub met {error}")
-
-        if failure is not None:
-            raise failure
-
-    def _detach_machines(self) -> None:
-        try:
-            close_all_files(self.engine, "stop")
-            record_ends(self.engine)
-        finally:
-            for subscription in list(self._subscriptions):
-                subscription.close()
-
-            for machine in self.machines.values():
-                machine.close()
+        self._lifetime.end(failure)
 
     # Opening
 
@@ -211,7 +163,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             RuntimeError: the hub was never entered, so that neither its log nor its deadlines
                 would work.
         """
-        if not self._entered:
+        if not self._lifetime.entered:
             raise RuntimeError("the hub is not in use: open it in `async with Hub(...) as hub`")
 
         if name is not None:
@@ -220,19 +172,30 @@ class Hub(anyio.AsyncContextManagerMixin):
         number = next(self._processes)
         who = Principal(number, name or f"process-{number}", pid, uid, privileged)
 
+        return Process(self.engine, who, self._turns_of(number))
+
+    def _turns_of(self, process: int) -> OwnTurns:
         turns = self._turns
         if turns is None:
-            return Process(self.engine, who, (self._checkpoint, go_on))
+            return self._lifetime.checkpoint, go_on
 
-        own = partial(turns.take_turn, number), partial(turns.take_last_turn, number)
-
-        return Process(self.engine, who, own)
+        return partial(turns.take_turn, process), partial(turns.take_last_turn, process)
 
     async def open(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
     ) -> Handle:
         """Open a device file as a process of its own; see `Process.open`."""
         return await self.process().open(path, mode, undo=undo, model=model)
+
+    def adopt(self, handle: Handle) -> Handle:
+        """A handle of this hub for the file that a handle of the hub it was forked from means.
+
+        Raises:
+            BadHandle: EBADF; that file was not open when this hub was forked, or is closed.
+        """
+        turns = self._turns_of(handle.process.id)
+
+        return Handle(self.engine, handle.number, lambda _: None, turns)
 
     # Looking
 
@@ -247,11 +210,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         return self.engine.default
 
     def report(self) -> dict[str, Any]:
-        """Who has what open, who holds what, who waits for what, and since when.
-
-        Returns:
-            plain data (`memhub.report`), fit for JSON.
-        """
+        """Who has what open, who holds what, who waits for what: plain data, fit for JSON."""
         return report(self.machines.values(), self.engine.now())
 
     def subscribe(
@@ -281,21 +240,17 @@ class Hub(anyio.AsyncContextManagerMixin):
             ValueError: one of `base` and `length` without the other, no range, or no size.
             TypeError: an argument has the wrong type.
         """
-        span, size = take_span_of_interest(base, length, size)
-        wanted = None if machines is None else take_names("machines", machines)
-        if machine is not None:
-            take_text("machine", machine)
-            wanted = frozenset({machine}) if wanted is None else wanted & {machine}
-
-        subscription = Subscription(
+        subscription = make_subscription(
             self.engine.listen,
-            machines=wanted,
-            span=span,
-            events=take_names("events", events),
+            machine=machine,
+            machines=machines,
+            base=base,
+            length=length,
+            events=events,
             failures=failures,
             size=size,
         )
-        self._subscriptions.add(subscription)
+        self._lifetime.subscriptions.add(subscription)
 
         return subscription
 
@@ -339,6 +294,54 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def _find_machine(self, name: str | None) -> Machine:
         return self.engine.machine("" if name is None else take_text("machine", name))
+
+    def snapshot(self, machine: str | None = None) -> Snapshot:
+        """The machines as they are now, or one of them: a value that `restore` goes back to.
+
+        Args:
+            machine: the machine's name; None takes all.
+
+        Raises:
+            NoSuchDevice: ENOENT; no such machine.
+            DeviceError: ENOMEM, EIO; see `memhub.snapshots.take_machines`.
+        """
+        return take_machines(self.engine, machine)
+
+    def restore(self, snapshot: Snapshot, machine: str | None = None) -> None:
+        """Go back to a snapshot, while files stay open; see docs/snapshots.md.
+
+        Args:
+            snapshot: from `snapshot`, of this hub or another, or from `Snapshot.load`.
+            machine: the one machine that goes back; None takes all that the snapshot has.
+
+        Raises:
+            NoSuchDevice: ENOENT; no such machine.
+            InvalidArgument: EINVAL; the snapshot does not fit the machine.
+            LogFailed: EIO; it cannot be recorded. Nothing has changed, as with all errors.
+        """
+        restore_machines(self.engine, snapshot, machine)
+
+    def reset(self, machine: str | None = None) -> None:
+        """Let the machines, or one, be as they were at their start; errors as for `restore`."""
+        reset_machines(self.engine, machine)
+
+    def fork(self, *, log: AuditLog | None = None, clock: Clock | None = None) -> Hub:
+        """Another hub whose machines are as they are here now; use it in `async with` too.
+
+        Files are open and claims held there as here; `adopt` gives handles to them. Nothing waits
+        there and no commit is on its way. Fault rules and subscriptions are not taken over.
+
+        Args:
+            log: an open audit log for the new hub.
+            clock: where its time comes from; None takes the clock of this hub.
+
+        Raises:
+            DeviceError: ENOMEM, EIO; see `memhub.core.snapshots.fork_machine`.
+        """
+        twin = Hub.__new__(Hub)
+        twin._compose(fork_engine(self.engine, log, clock), log)  # noqa: SLF001 - of this class
+
+        return twin
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the records of many looks share one write; see `Engine.batch`."""

@@ -48,6 +48,20 @@ class OpenFiles:
 
         return self._last
 
+    def take_over(self, machines: Iterable[Machine]) -> None:
+        """Have the files open that are open on some machines."""
+        for machine in machines:
+            for file in machine.files:
+                self.machines[file.caller.handle] = machine
+
+        self._last = max(self.machines, default=0)
+
+    def last_process(self) -> int:
+        """The highest number of a process that has a file open; 0 where none has."""
+        open_now = (machine.files[number] for number, machine in self.machines.items())
+
+        return max((file.caller.process.id for file in open_now), default=0)
+
     def machine_of(self, handle: int) -> Machine:
         """The machine of an open file.
 

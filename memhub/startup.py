@@ -13,6 +13,7 @@ from memhub.clock import Clock
 from memhub.core import events
 from memhub.core.machine import Machine
 from memhub.core.range_table import TableState
+from memhub.core.restoring import tell_fork
 from memhub.core.spec import MachineSpec
 from memhub.core.spec_rules import checked_spec, machine_name
 from memhub.engine import Engine
@@ -109,6 +110,9 @@ def record_starts(engine: Engine) -> None:
     """Record every machine's whole table and registers, from which the log can rebuild them."""
     now = engine.now()
     engine.note(*(attached_event(machine, now) for machine in engine.machines.values()))
+    for machine in engine.machines.values():
+        if machine.files.files:  # it was forked
+            engine.note(*tell_fork(machine, now))
 
 
 def record_ends(engine: Engine) -> None:

@@ -14,10 +14,12 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from memhub.abi import U64_MAX
-from memhub.arguments import show_integer, take_integer, take_span
+from memhub.arguments import show_integer, take_integer, take_names, take_span, take_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    Listen = Callable[[Callable[[dict[str, Any]], None]], Callable[[], None]]
 
 _U32_MAX: Final = 0xFFFFFFFF
 
@@ -33,6 +35,7 @@ CHANGES: Final = frozenset(
         "claim.break",
         "device.attach",
         "device.detach",
+        "device.restore",
     }
 )
 
@@ -80,7 +83,7 @@ class Subscription:
 
     def __init__(
         self,
-        listen: Callable[[Callable[[dict[str, Any]], None]], Callable[[], None]],
+        listen: Listen,
         *,
         machines: frozenset[str] | None,
         span: tuple[int, int] | None,
@@ -185,3 +188,31 @@ class Subscription:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def make_subscription(
+    listen: Listen,
+    *,
+    machine: str | None,
+    machines: Iterable[str] | None,
+    base: int | None,
+    length: int | None,
+    events: Iterable[str],
+    failures: bool,
+    size: int,
+) -> Subscription:
+    """A subscription; arguments and errors are those of `Hub.subscribe`."""
+    span, size = take_span_of_interest(base, length, size)
+    wanted = None if machines is None else take_names("machines", machines)
+    if machine is not None:
+        take_text("machine", machine)
+        wanted = frozenset({machine}) if wanted is None else wanted & {machine}
+
+    return Subscription(
+        listen,
+        machines=wanted,
+        span=span,
+        events=take_names("events", events),
+        failures=failures,
+        size=size,
+    )

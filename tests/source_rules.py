@@ -39,6 +39,8 @@ ORDER: tuple[frozenset[str], ...] = (
             "lifecycle",
             "log_keeping",
             "report",
+            "snapshot_file",
+            "snapshots",
             "startup",
             "subscriptions",
             "watchdog",
@@ -46,7 +48,7 @@ ORDER: tuple[frozenset[str], ...] = (
     ),
     frozenset({"device_file"}),
     frozenset({"blocking_device_file", "handle"}),
-    frozenset({"process"}),
+    frozenset({"process", "hub_lifetime"}),
     frozenset({"hub"}),
     frozenset({"service", "shipping", "analysis"}),
     frozenset({"exec"}),
@@ -87,6 +89,7 @@ IMPURE = frozenset(
 #: The store behind a large memory may be a file: the one place that touches one.
 CORE_EXCEPTIONS = {
     "memhub/core/memory/backing.py": frozenset({"os"}),
+    "memhub/core/memory/memfile.py": frozenset({"os"}),
     "memhub/core/memory/pages.py": frozenset({"os"}),
 }
 

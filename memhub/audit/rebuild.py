@@ -56,6 +56,11 @@ class Rebuilder:
             self._remove(record["machine"])
         elif event == "log.resume":
             self._resumed = True
+        elif event == "device.restore":
+            if name in self.machines:
+                self._remove(record["machine"])
+
+            self._begin(record, "its restore is not whole")
         elif event == "held.machine":
             if name not in self.machines:
                 self._begin(record, "its snapshot is not whole")

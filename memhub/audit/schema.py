@@ -107,6 +107,12 @@ EVENTS: Final[dict[str, Event]] = {
         "refused from now on",
         (*_WHERE, "count", "errno", "reason", "generation"),
     ),
+    "device.restore": Event(
+        "a machine went back to a snapshot, or to its start: its whole table, followed by `count` "
+        "of `held.part`; nothing waits and no commit is on its way",
+        (*_WHERE, *_AFTER, "generation", "count", "cause", "reason"),
+        ("msrs", "after_msr", "phys_bits", "config"),
+    ),
     "request.open": Event("a device was opened", (*_CALL, "flags"), ("handle", "undo", "model")),
     "request.close": Event("a handle was closed", _CALL, ("handle", "cause")),
     "request.get": Event(

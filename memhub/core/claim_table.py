@@ -120,6 +120,22 @@ class ClaimTable:
             if before is None and after is not None:
                 self.last_fence = after.fence - 1
 
+    def replace(
+        self, claims: Iterable[Claim], losses: Iterable[LostClaim], last_fence: int
+    ) -> None:
+        """Hold these claims and losses, and no others."""
+        for claim in list(self.claims.values()):
+            self._replace_claim(claim, None)
+
+        self.last_fence, self.lost, self.epoch = last_fence, {}, self.epoch + 1
+        for claim in claims:
+            self._replace_claim(None, claim)
+
+        for lost in losses:
+            self.add_lost(lost)
+
+        self.recount_leases()
+
     def add_lost(self, lost: LostClaim) -> None:
         """Remember what a process is to be told."""
         mine = self.lost.setdefault(lost.process.id, {})

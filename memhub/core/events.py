@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memhub.core.failure import MachineFailed
+from memhub.core.restored import HeldPart, Restored
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, RangeDesc
@@ -313,6 +314,8 @@ Event = (
     Attached
     | Detached
     | MachineFailed
+    | Restored
+    | HeldPart
     | Opened
     | OpenRefused
     | Closed
@@ -337,14 +340,5 @@ Event = (
 
 #: The facts that change no range and no claim: their records may share a write.
 LOOKS: Final[frozenset[type]] = frozenset(
-    {
-        Attached,
-        Detached,
-        OpenRefused,
-        Sought,
-        MemoryRead,
-        RangesRead,
-        IoctlRefused,
-        RangeFree,
-    }
+    {Attached, Detached, OpenRefused, Sought, MemoryRead, RangesRead, IoctlRefused, RangeFree}
 )

@@ -21,6 +21,7 @@ from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.transfer import Transfer
 from memhub.core.range_table import RangeTable
+from memhub.core.restored import Restored, put_after, put_before
 from memhub.core.touched import touch_waits
 from memhub.core.undo import UndoNotes
 from memhub.core.views import TableViews
@@ -109,11 +110,8 @@ class Machine:
         return min(self.claims.first_expiry, self.waits.first_deadline, self.commits.first_due)
 
     def require_table(self) -> RangeTable:
-        """The table.
-
-        Raises:
-            NotSupported: EOPNOTSUPP (or what the architecture answers): no range operations.
-            NoRanges: ENXIO: the driver found no descriptors.
+        """The table; without range operations NotSupported: EOPNOTSUPP, or what the architecture
+        answers; NoRanges (ENXIO) if the driver found no descriptors.
         """
         table = self.table
         if table is None:
@@ -332,6 +330,7 @@ class Machine:
     #: What makes each kind of fact true, and what takes it back.
     _CHANGES: ClassVar[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
         MachineFailed: (_mark_failed, _unmark_failed),
+        Restored: (put_after, put_before),
         events.Opened: (_add_file, _drop_file),
         events.Closed: (_close_file, _reopen_file),
         events.Sought: (_move_offset, _restore_offset),

@@ -47,12 +47,14 @@ class RangeTable:
         driver: the architecture's driver for this machine.
         state: the present state; replace it through `swap` only.
         generation: rises with each change of the state.
+        first: what it began with.
         derived: something that follows from the state is kept, and needs a `refresh`.
     """
 
     driver: AskedDriver = field(compare=False)
     state: RangeState
     generation: int = 0
+    first: TableState | None = field(default=None, compare=False, repr=False)
     derived: bool = field(default=False, compare=False)
     _images: dict[str, tuple[DataModel, bytes]] = field(
         default_factory=dict, compare=False, repr=False
@@ -78,7 +80,10 @@ class RangeTable:
         driver = AskedDriver.make(spec, arch)
         state = None if driver is None else driver.attach(spec.msrs)
 
-        return None if driver is None or state is None else cls(driver, state)
+        if driver is None or state is None:
+            return None
+
+        return cls(driver, state, first=TableState(state, 0))
 
     def begin_at(self, start: TableState) -> None:
         """Begin with another state than the one that firmware left.
@@ -91,12 +96,14 @@ class RangeTable:
             raise ValueError(f"the state has {slots} slots, and the machine has {due}")
 
         self.swap(start.state, start.generation, range(due))
+        self.first = start
 
-    def __getstate__(self) -> tuple[AskedDriver, RangeState, int]:
-        return self.driver, self.state, self.generation  # what is derived is made anew
+    def __getstate__(self) -> tuple[AskedDriver, RangeState, int, TableState | None]:
+        # what is derived is made anew
+        return self.driver, self.state, self.generation, self.first
 
-    def __setstate__(self, kept: tuple[AskedDriver, RangeState, int]) -> None:
-        self.driver, self.state, self.generation = kept
+    def __setstate__(self, kept: tuple[AskedDriver, RangeState, int, TableState | None]) -> None:
+        self.driver, self.state, self.generation, self.first = kept
         self.derived, self._images, self._types, self._protected = False, {}, None, None
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from memhub import Hub, MachineSpec
 from memhub.abi import MDF_WRITEBACK
 from memhub.audit import read_records
 from memhub.audit.rebuild import rebuild
-from memhub.audit.rows.held import held_rows, holdings_in
+from memhub.audit.rows import held_rows, holdings_in
 from memhub.cli.top_view import sheets, text
 from memhub.core.failure import Failure
 from memhub.core.holdings import holdings_of

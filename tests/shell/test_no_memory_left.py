@@ -36,7 +36,7 @@ async def test_a_first_touch_without_a_descriptor_is_refused_and_recorded(
         claim = await handle.claim(0, 0x1000)
         rig.news()
         with monkeypatch.context() as full:
-            full.setattr(backing, "_memfd", no_descriptor)
+            full.setattr(backing, "make_memfd", no_descriptor)
             with pytest.raises(DeviceError, match=r"the host cannot hold the .*open files") as told:
                 await touch(handle)
 
@@ -55,7 +55,7 @@ async def test_a_client_that_touches_first_keeps_its_connection_and_claims(
             handle = await client.open("/dev/mem", "r+")
             claim = await handle.claim(0, 0x1000)
             with monkeypatch.context() as full:
-                full.setattr(backing, "_memfd", no_descriptor)
+                full.setattr(backing, "make_memfd", no_descriptor)
                 for touch in (handle.pread(1, 0x100000), handle.pwrite(b"x", 0x100000)):
                     with pytest.raises(DeviceError, match="the host cannot hold") as told:
                         await touch

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from memhub.audit.rebuild import Rebuilder
-from memhub.audit.rows import held
+from memhub.audit.rows import held, holdings_in
 from memhub.audit.schema import problems
 from ownership.rig import ARCHES, SPECS
 from value.test_rebuild import same
@@ -109,7 +109,7 @@ def test_each_value_of_another_type_is_refused(latency: float) -> None:
 
             place[last] = 7 if isinstance(place[last], str | bool) else place[last] + 0.5
             with pytest.raises(ValueError, match=" is not "):
-                held.holdings_in({**row, "held": orjson.dumps(changed).decode()}, machine)
+                holdings_in({**row, "held": orjson.dumps(changed).decode()}, machine)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_values_out_of_range_are_refused_by_their_place(part: str, item: str, ru
     traffic = Traffic("amd64", 3)
     row = {**written(traffic)[-1], "part": part, "held": f"[{item}]"}
     with pytest.raises(ValueError, match=rule):
-        held.holdings_in(row, traffic.machine)
+        holdings_in(row, traffic.machine)
 
 
 def test_long_lists_are_cut_into_several_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What machines hold, as rows, both ways: a file of the log that has them can be read by itself.
+"""What machines hold, as rows: a file of the log that has them can be read by itself.
 
 A `held.machine` row has the machine's table and how many `held.part` rows follow with the rest.
 Each of those has a list of one kind as JSON text, of bounded length. A stretch of addresses is
@@ -14,35 +14,26 @@ import orjson
 from memhub.abi import DATA_MODELS, RangeDesc
 from memhub.audit.rows.claims import wait_begun_row
 from memhub.audit.rows.columns import (
-    instant_of,
     label_of,
-    mono_time,
-    owner_of,
     process_columns,
     stamp_columns,
     wall_time,
 )
 from memhub.audit.rows.description import describe_spec
 from memhub.audit.rows.files import ACCESS_FLAGS, table_columns
-from memhub.audit.rows.held_check import check_items
 from memhub.audit.rows.ranges import commit_row
-from memhub.audit.rows.read import ACCESS, caller_of, set_request_of, wait_of
-from memhub.core.claims import Claim, LostClaim
-from memhub.core.commits import Commit
-from memhub.core.driver import RangeState
-from memhub.core.failure import Failure
-from memhub.core.files import OpenFile, Principal
-from memhub.core.holdings import Holdings, holdings_of
-from memhub.core.instant import NEVER
-from memhub.core.undo import UndoNotes
+from memhub.core.holdings import holdings_of
+from memhub.core.restored import HeldPart, Restored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from memhub.core.claims import Claim, LostClaim
+    from memhub.core.commits import Commit
+    from memhub.core.driver import RangeState
+    from memhub.core.files import OpenFile
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
-    from memhub.core.waits import Wait
-    from memhub.errors import RangeBusy
 
     Row = dict[str, Any]
     Item = Mapping[str, Any]
@@ -76,58 +67,67 @@ def held_rows(machine: Machine, at: Instant) -> list[Row]:
 
 def part_rows(machine: Machine, at: Instant) -> list[Row]:
     """What a machine holds beside its table, as `held.part` rows; the numbers are in the last."""
-    held = holdings_of(machine)
-    numbers = {key: getattr(held, key) for key in _NUMBERS}
-    lists: list[tuple[str, list[Row]]] = [
-        ("files", [_file_item(it) for it in held.files]),
-        ("claims", [_claim_item(it, at) for it in held.claims]),
-        ("losses", [_loss_item(it, at) for it in held.losses]),
-        ("waits", [wait_begun_row(wait, refusal) for wait, refusal in held.waits]),
-        ("commits", [_commit_item(it) for it in held.commits]),
-        ("notes", _note_items(held.notes)),
-        ("failed", [] if held.failed is None else [held.failed._asdict()]),
-        ("numbers", [numbers]),
+    held, name, arch = holdings_of(machine), machine.name, machine.arch.name
+    notes = held.notes.before.items() if held.notes is not None else ()
+    lists: list[tuple[str, Iterable[Any]]] = [
+        ("files", held.files),
+        ("claims", held.claims),
+        ("losses", held.losses),
+        ("waits", held.waits),
+        ("commits", held.commits),
+        ("notes", notes),
+        ("failed", [] if held.failed is None else [held.failed]),
+        ("numbers", [(held.last_fence, held.last_wait, held.last_commit)]),
     ]
 
     return [
-        {
-            **stamp_columns("held.part", at),
-            "machine": machine.name,
-            "arch": machine.arch.name,
-            "part": part,
-            "held": orjson.dumps(some).decode(),
-        }
+        part_row(HeldPart(name, arch, at, part, some))
         for part, items in lists
-        for some in _slices(items)
+        for some in _slices(tuple(items))
     ]
 
 
-def _slices(items: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def part_row(it: HeldPart, _ended: int = 0) -> Row:
+    """Things of one kind that a machine holds, as a `held.part` row."""
+    make, at = _WRITERS[it.part], it.at
+
+    return {
+        **stamp_columns("held.part", at),
+        "machine": it.machine,
+        "arch": it.arch,
+        "part": it.part,
+        "held": orjson.dumps([make(item, at) for item in it.items]).decode(),
+    }
+
+
+def _slices(items: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     for first in range(0, len(items), PART_MAX):
         yield items[first : first + PART_MAX]
 
 
-def holdings_in(row: Mapping[str, Any], machine: Machine) -> Holdings:
-    """What a `held.part` row says that a machine holds.
+def restored_row(it: Restored, _ended: int) -> Row:
+    """A machine that went back to a snapshot: its whole table; what it holds follows."""
+    spec, after = it.spec, it.after
 
-    Args:
-        row: the row.
-        machine: the machine with what the rows before gave it.
-
-    Raises:
-        KeyError: it has no such part, or a member is missing.
-        ValueError: it is not JSON, or a value has the wrong type or is out of range.
-    """
-    items, at, table = orjson.loads(row["held"]), instant_of(row), machine.table
-    check_items(row["part"], items, 0 if table is None else len(table.state.slots))
-
-    return _READERS[row["part"]](items, machine, at)
+    return {
+        **stamp_columns("device.restore", it.at),
+        **table_columns(spec.name, it.arch, spec.cpu.phys_bits, after.state),
+        "config": describe_spec(spec),
+        "generation": after.generation,
+        "cause": it.cause,
+        "reason": it.reason,
+        "count": it.parts,
+    }
 
 
-# Files
+#: Writers of these rows, by the kind of fact.
+HELD_WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
+    Restored: restored_row,
+    HeldPart: part_row,
+}
 
 
-def _file_item(file: OpenFile) -> Row:
+def _file_item(file: OpenFile, _at: Instant) -> Row:
     caller = file.caller
 
     return {
@@ -141,30 +141,6 @@ def _file_item(file: OpenFile) -> Row:
     }
 
 
-def _files_in(items: Sequence[Item], machine: Machine, _at: Instant) -> Holdings:
-    whose = {"machine": machine.name, "arch": machine.arch.name}
-
-    return Holdings(
-        files=tuple(
-            OpenFile(
-                caller_of({**whose, **it}, machine),
-                *ACCESS[it["flags"]],
-                it["undo"],
-                _MODELS[it["model"]],
-                it["offset"],
-            )
-            for it in items
-        )
-    )
-
-
-# Claims
-
-
-def _principal_in(it: Item) -> Principal:
-    return Principal(it["process_id"], it["process"], it["pid"], it["uid"])
-
-
 def _claim_item(claim: Claim, at: Instant) -> Row:
     return {
         "fence": claim.fence,
@@ -176,24 +152,6 @@ def _claim_item(claim: Claim, at: Instant) -> Row:
         "expires_ns": wall_time(claim.expires_ns, at),
         "slots": [[slot, base, end - 1] for slot, (base, end) in claim.slots.items()],
     }
-
-
-def _claims_in(items: Sequence[Item], _machine: Machine, at: Instant) -> Holdings:
-    return Holdings(
-        claims=tuple(
-            Claim(
-                it["fence"],
-                _principal_in(it),
-                it["kind"],
-                it["base"],
-                it["last"] + 1,
-                it["since_ns"],
-                mono_time(it["expires_ns"], at),
-                {slot: (base, last + 1) for slot, base, last in it["slots"]},
-            )
-            for it in items
-        )
-    )
 
 
 def _loss_item(lost: LostClaim, at: Instant) -> Row:
@@ -211,36 +169,7 @@ def _loss_item(lost: LostClaim, at: Instant) -> Row:
     }
 
 
-def _losses_in(items: Sequence[Item], _machine: Machine, at: Instant) -> Holdings:
-    return Holdings(
-        losses=tuple(
-            LostClaim(
-                it["fence"],
-                _principal_in(it),
-                it["base"],
-                it["last"] + 1,
-                it["since_ns"],
-                at.mono_ns + it["lost_ns"] - at.wall_ns,
-                it["cause"],
-                it["reason"],
-                None if it["by"] is None else _principal_in(it["by"]),
-                it["order"],
-            )
-            for it in items
-        )
-    )
-
-
-# Waits and commits
-
-
-def _waits_in(items: Sequence[Item], machine: Machine, _at: Instant) -> Holdings:
-    found: list[tuple[Wait, RangeBusy | None]] = [wait_of(it, machine) for it in items]
-
-    return Holdings(waits=tuple(found))
-
-
-def _commit_item(commit: Commit) -> Row:
+def _commit_item(commit: Commit, _at: Instant) -> Row:
     lo, hi = commit.bounds
 
     return {
@@ -251,54 +180,17 @@ def _commit_item(commit: Commit) -> Row:
     }
 
 
-def _commits_in(items: Sequence[Item], machine: Machine, _at: Instant) -> Holdings:
-    return Holdings(commits=tuple(_commit_in(it, machine) for it in items))
+def _note_item(noted: tuple[int, Mapping[int, RangeState]], _at: Instant) -> Row:
+    """A process's notes; a state that several slots share is written once."""
+    process, kept = noted
+    states: dict[int, RangeState] = {id(state): state for state in kept.values()}
+    index = {key: number for number, key in enumerate(states)}
 
-
-def _commit_in(it: Item, machine: Machine) -> Commit:
-    caller, since, (lo, last) = caller_of(it, machine), instant_of(it), it["bounds"]
-    due = mono_time(it["expires_ns"], since)
-
-    return Commit(
-        it["commit"],
-        caller,
-        set_request_of(it, caller),
-        tuple(it["slots"]),
-        {slot: _desc_in(desc) for slot, *desc in it["after"]},
-        (lo, last + 1),
-        since,
-        it["asked_ns"],
-        NEVER if due is None else due,
-    )
-
-
-# Undo notes
-
-
-def _note_items(notes: UndoNotes | None) -> list[Row]:
-    """Each process's notes; a state that several slots share is written once."""
-    items = []
-    for process, kept in (notes.before if notes is not None else {}).items():
-        states: dict[int, RangeState] = {id(state): state for state in kept.values()}
-        index = {key: number for number, key in enumerate(states)}
-        items.append(
-            {
-                "process_id": process,
-                "slots": [[slot, index[id(state)]] for slot, state in kept.items()],
-                "states": [_state_item(state) for state in states.values()],
-            }
-        )
-
-    return items
-
-
-def _notes_in(items: Sequence[Item], machine: Machine, _at: Instant) -> Holdings:
-    before = dict(machine.notes.before)
-    for it in items:
-        states = [_state_in(state) for state in it["states"]]
-        before[it["process_id"]] = {slot: states[number] for slot, number in it["slots"]}
-
-    return Holdings(notes=UndoNotes(before))
+    return {
+        "process_id": process,
+        "slots": [[slot, index[id(state)]] for slot, state in kept.items()],
+        "states": [_state_item(state) for state in states.values()],
+    }
 
 
 def _state_item(state: RangeState) -> Row:
@@ -308,39 +200,17 @@ def _state_item(state: RangeState) -> Row:
     }
 
 
-def _state_in(it: Item) -> RangeState:
-    return RangeState(tuple(map(_desc_in, it["slots"])), dict(it["msrs"]))
-
-
 def _desc_item(desc: RangeDesc) -> list[Any]:
     return [desc.mr_base, desc.mr_len, desc.mr_flags, label_of(desc.mr_owner)]
 
 
-def _desc_in(it: Sequence[Any]) -> RangeDesc:
-    base, length, flags, owner = it
-
-    return RangeDesc(base, length, flags, owner_of(owner))
-
-
-def _numbers_in(items: Sequence[Item], _machine: Machine, _at: Instant) -> Holdings:
-    (numbers,) = items
-
-    return Holdings(**{key: numbers[key] for key in _NUMBERS})
-
-
-def _failed_in(items: Sequence[Item], _machine: Machine, _at: Instant) -> Holdings:
-    (it,) = items
-
-    return Holdings(failed=Failure(it["reason"], it["failures"], it["since_ns"]))
-
-
-_READERS: Final[Mapping[str, Callable[[Sequence[Item], Machine, Instant], Holdings]]] = {
-    "files": _files_in,
-    "claims": _claims_in,
-    "losses": _losses_in,
-    "waits": _waits_in,
-    "commits": _commits_in,
-    "notes": _notes_in,
-    "failed": _failed_in,
-    "numbers": _numbers_in,
+_WRITERS: Final[Mapping[str, Callable[[Any, Instant], Row]]] = {
+    "files": _file_item,
+    "claims": _claim_item,
+    "losses": _loss_item,
+    "waits": lambda it, _at: wait_begun_row(*it),
+    "commits": _commit_item,
+    "notes": _note_item,
+    "failed": lambda it, _at: it._asdict(),
+    "numbers": lambda it, _at: dict(zip(_NUMBERS, it, strict=True)),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.audit.rows.claims import CLAIM_WRITERS
 from memhub.audit.rows.faults import FAULT_WRITERS
 from memhub.audit.rows.files import FILE_WRITERS
+from memhub.audit.rows.held import HELD_WRITERS
 from memhub.audit.rows.memory import MEMORY_WRITERS
 from memhub.audit.rows.ranges import RANGE_WRITERS
 from memhub.audit.rows.service import SERVICE_WRITERS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: Writers by the kind of fact: fact and moment of the record in, row out.
 WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     **FILE_WRITERS,
+    **HELD_WRITERS,
     **MEMORY_WRITERS,
     **RANGE_WRITERS,
     **CLAIM_WRITERS,

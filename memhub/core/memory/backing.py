@@ -13,33 +13,51 @@ A descriptor of the memfd that only reads must stay so with whoever gets it. Two
 that. The file has no permission bits, so that nobody of another user can open it again through
 `/proc/self/fd`; and where nobody is ever to write, a seal keeps every later descriptor and
 mapping from writing, the owner's and root's too.
+
+A store that was never handed out can be *frozen*: its file takes no write any more, and the store
+goes on as a private mapping of it, in which the first write of a page copies that page. Others go
+on from the same file likewise, so that a copy of a store costs what was written since, and not
+what it holds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import sys
-from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any, Final
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
 
 from memhub.abi import PAGE_SIZE
+from memhub.core.memory.borders import count_pages, note_stretch, pages_in
+from memhub.core.memory.memfile import (
+    F_SEAL_FUTURE_WRITE,
+    NO_MODE,
+    Frozen,
+    add_seals,
+    make_memfd,
+    map_anonymous,
+    map_file,
+)
 
 if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Iterator
+
     from memhub.abi import Buffer
 
 #: The most that one process can map with room to spare: half of a 47-bit address space.
 STORE_MAX: Final = 1 << 46
 
-_MAP_NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0)
-
-_F_SEAL_FUTURE_WRITE: Final = 0x10  # Linux 5.1; the fcntl module has no name for it
 _OWNER_MODE: Final = 0o600
-_NO_MODE: Final = 0
 #: What pages that nobody wrote are copied from; the system allocates none of its pages either.
 _ZEROS: Final = bytes(64 << 20)
+
+#: A store is frozen anew, with a copy of all pages, where more than this many were written since
+#: the last time, and more than this part of all: fewer are copied for each that goes on from it.
+_DIRTY_MIN: Final = 256
+_DIRTY_PART: Final = 8
 
 
 #: First place in the store, one past the last, what holds the bytes, and the distance from a place
@@ -58,33 +76,42 @@ class Store:
             the pages away under this process), or -1 where the system has none.
         map: the mapping; slices of it are copies. Write through `write`.
         sealed: whether every later descriptor and mapping is for reading only.
+        base: the frozen pages that it goes on from, or None; then it has no file of its own.
 
     Args:
         size: bytes, positive.
+        base: frozen pages of that size to go on from.
 
     Raises:
         OSError: the system cannot map that much, or has no descriptor left.
     """
 
-    __slots__ = ("_borders", "_final", "fd", "map", "sealed", "size")
+    __slots__ = ("_borders", "_dirty", "_final", "base", "fd", "map", "sealed", "size")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, base: Frozen | None = None) -> None:
         self.size = size
         self.sealed = False
         self._final = False
         self.fd = -1
+        self.base = base
+        if base is not None:
+            self.map = base.map_privately()
+            self._borders, self._dirty = [*base.borders], list[int]()
+            return
+
         if sys.platform == "linux":
-            self.fd = _memfd(size)
+            self.fd = make_memfd(size)
 
         try:
-            self.map = _map_file(self.fd, size) if self.fd >= 0 else _map_anonymous(size)
+            self.map = map_file(self.fd, size) if self.fd >= 0 else map_anonymous(size)
         except BaseException:
             self._close_fd()
             raise
 
-        # Where pages that were written here begin and end, in turn. Without a file all of them
-        # count as written: a private mapping is read without allocating.
+        # Where pages that were written begin and end, in turn. Without a file all of them count
+        # as written: a private mapping is read without allocating.
         self._borders = [] if self.fd >= 0 else [0, size]
+        self._dirty = self._borders  # of these, what was written here, and not before a freeze
 
     def stretch(self, place: int) -> Stretch | None:
         """The bytes around `place` that are all written, or all zeros; None where neither holds.
@@ -107,12 +134,15 @@ class Store:
 
     def written(self, place: int) -> tuple[int, int]:
         """The stretch around `place` that was written here; (1, 0) if `place` was not."""
-        index = bisect_right(self._borders, place)
+        index = bisect_right(self._dirty, place)
 
-        return (self._borders[index - 1], self._borders[index]) if index % 2 else (1, 0)
+        return (self._dirty[index - 1], self._dirty[index]) if index % 2 else (1, 0)
 
     def read(self, place: int, length: int) -> bytes:
         """Copy bytes out; allocates no page."""
+        if self.base is not None:
+            return b"".join(self._read_stretches(place, place + length))
+
         if self.fd < 0:
             return self.map[place : place + length]
 
@@ -126,16 +156,80 @@ class Store:
         """Copy bytes in; whether some of their pages are written for the first time."""
         end = place + len(data)
         self.map[place:end] = data  # type: ignore[assignment,unused-ignore]
-        first = place - place % PAGE_SIZE
-        last = end + -end % PAGE_SIZE
-        borders = self._borders
-        low, high = bisect_left(borders, first), bisect_right(borders, last)
-        if place == end or (low == high and low % 2):
+        if place == end:
             return False
 
-        borders[low:high] = [first] * (low % 2 == 0) + [last] * (high % 2 == 0)
+        first = place - place % PAGE_SIZE
+        last = end + -end % PAGE_SIZE
+        new = note_stretch(self._dirty, first, last)
+        if new and self.base is not None:
+            note_stretch(self._borders, first, last)
 
-        return True
+        return new
+
+    def _read_stretches(self, place: int, end: int) -> Iterator[bytes]:
+        while place < end:
+            found = self.stretch(place)
+            assert found is not None  # nobody else writes over frozen pages
+            stop = min(end, found[1])
+            yield found[2][place + found[3] : stop + found[3]]
+            place = stop
+
+    def pages(self) -> Iterator[int]:
+        """The places of the pages that were written, of a store that was never handed out."""
+        return pages_in(self._borders)
+
+    def freeze(self) -> tuple[Frozen, dict[int, bytes]] | None:
+        """Let others go on from the pages as they are now.
+
+        Returns:
+            the frozen pages, and those that were written since; None where the file was handed
+            out, or the system has no memfd.
+
+        Raises:
+            OSError: the system cannot map that much, or has no descriptor left.
+        """
+        if self._final or (self.fd < 0 and self.base is None):
+            return None
+
+        if self.base is not None and count_pages(self._dirty) > max(
+            _DIRTY_MIN, count_pages(self._borders) // _DIRTY_PART
+        ):
+            self.own_file()
+
+        if self.base is None:
+            base = Frozen(self.fd, self.size, [*self._borders])
+            mapped = base.map_privately()
+            self.map.close()
+            self.map, self.base, self.fd = mapped, base, -1
+            self._dirty = []
+            with contextlib.suppress(OSError):
+                import fcntl
+
+                add_seals(base.fd, fcntl.F_SEAL_WRITE)
+
+        page = PAGE_SIZE
+
+        return self.base, {at: self.map[at : at + page] for at in pages_in(self._dirty)}
+
+    def own_file(self) -> None:
+        """Copy the pages into a file of its own, if it goes on from frozen ones.
+
+        Raises:
+            OSError: the system has no memory or no descriptor left; nothing has changed.
+        """
+        if self.base is None:
+            return
+
+        copy = Store(self.size)
+        with memoryview(self.map) as held:
+            for low, high in zip(self._borders[::2], self._borders[1::2], strict=True):
+                copy.write(low, held[low : min(high, self.size)])
+
+        self.map.close()
+        self.map, self.fd, self.base = copy.map, copy.fd, None
+        self._borders = self._dirty = copy._borders
+        copy.fd = -1
 
     def seal_writes(self) -> None:
         """Keep every later descriptor and mapping from writing; `map` goes on writing.
@@ -149,7 +243,7 @@ class Store:
             return
 
         try:
-            _add_seals(self.fd, _F_SEAL_FUTURE_WRITE)
+            add_seals(self.fd, F_SEAL_FUTURE_WRITE)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -175,7 +269,7 @@ class Store:
         import fcntl
 
         if not self._final:
-            _add_seals(self.fd, fcntl.F_SEAL_SEAL)
+            add_seals(self.fd, fcntl.F_SEAL_SEAL)
             self._final = True
 
         mode = os.O_RDWR if writable else os.O_RDONLY
@@ -183,7 +277,7 @@ class Store:
         try:
             return os.open(f"/proc/self/fd/{self.fd}", mode | os.O_CLOEXEC)
         finally:
-            os.fchmod(self.fd, _NO_MODE)
+            os.fchmod(self.fd, NO_MODE)
 
     def close(self) -> None:
         """Give the pages and the descriptor back; twice is once."""
@@ -198,44 +292,3 @@ class Store:
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             self._close_fd()
-
-
-def _memfd(size: int) -> int:
-    import fcntl
-
-    fd = os.memfd_create("memhub", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.fchmod(fd, _NO_MODE)  # a memfd begins with all permissions for everybody
-        os.ftruncate(fd, size)
-        _add_seals(fd, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-    except BaseException:
-        os.close(fd)
-        raise
-
-    return fd
-
-
-def _add_seals(fd: int, seals: int) -> None:
-    import fcntl
-
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-
-
-def _map_file(fd: int, size: int) -> mmap.mmap:
-    # Before 3.13 the mapping keeps a descriptor of its own beside ours.
-    once: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-
-    return mmap.mmap(fd, size, flags=mmap.MAP_SHARED | _MAP_NORESERVE, **once)
-
-
-def _map_anonymous(size: int) -> mmap.mmap:
-    if sys.platform == "win32":
-        return mmap.mmap(-1, size)
-
-    area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        # one touched byte must not cost two megabytes
-        with contextlib.suppress(OSError):
-            area.madvise(mmap.MADV_NOHUGEPAGE)
-
-    return area

@@ -6,14 +6,26 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from memhub.abi import PAGE_SIZE
-from memhub.core.memory.pages import filled_pages, make_rom_file, make_store, page_edges
+from memhub.core.memory.backing import Store
+from memhub.core.memory.image import MemoryImage
+from memhub.core.memory.pages import (
+    filled_pages,
+    first_pages,
+    make_rom_file,
+    make_store,
+    memory_size,
+    no_memory,
+    page_edges,
+)
 from memhub.errors import BadHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from memhub.core.memory.backing import Store
     from memhub.core.memory.physmap import Extent, Segment
+
+    #: A store, or none yet, in place of the one that is there; or pages to write into it.
+    Content = Store | Mapping[int, bytes] | None
 
 
 class MemoryFiles:
@@ -79,6 +91,79 @@ class MemoryFiles:
 
         return found
 
+    def capture(self) -> MemoryImage:
+        """What the RAM holds now.
+
+        Where descriptors of it were handed out, what others write meanwhile may be in it or not.
+
+        Raises:
+            BadHandle: the memory is closed (EBADF).
+            DeviceError: ENOMEM; the host has no memory or no descriptor left.
+        """
+        self.check()
+        if self.store is None:
+            return MemoryImage(first_pages(self._extents))
+
+        try:
+            found = None if self.shared else MemoryImage.of_store(self.store)
+        except OSError as error:
+            raise no_memory(self.store.size, error) from error
+
+        return found or MemoryImage(self.pages())
+
+    def plan_replace(self, image: MemoryImage) -> tuple[Content, Content]:
+        """What `put` is to be given so that the RAM holds an image, and what takes that back.
+
+        Args:
+            image: what it is to hold; it has no page outside of the RAM.
+
+        Returns:
+            the content before and after.
+
+        Raises:
+            BadHandle: the memory is closed (EBADF).
+            DeviceError: ENOMEM; the host has no memory or no descriptor left.
+        """
+        self.check()
+        size = memory_size(self._extents)
+        if not size or (self.store is None and image == self.capture()):
+            return self.store, self.store
+
+        if self.shared:
+            return _plan_pages(self.pages(), image.pages())
+
+        try:
+            store = image.make_store(size)
+            if self.sealed:
+                store.seal_writes()
+        except OSError as error:
+            raise no_memory(size, error) from error
+
+        return self.store, store
+
+    def put(self, content: Content) -> None:
+        """Let the RAM be what `plan_replace` answered; where it was handed out, page by page."""
+        if content is None or isinstance(content, Store):
+            self.store = content
+            return
+
+        store = self.ram()
+        for at, page in content.items():
+            store.write(at, page)
+
+        for place, data in page_edges(self._extents, self._ground):
+            store.write(place, data)
+
+    def own_file(self) -> Store:
+        """The store of the RAM, in a file of its own; errors are those of `ram`."""
+        store = self.ram()
+        if store.base is not None:
+            store.own_file()
+            if self.sealed:
+                self.seal_writes()
+
+        return store
+
     def open_ram(self, *, writable: bool) -> int:
         """A new descriptor of the RAM's memfd, the caller's; -1 where the system has no memfd.
 
@@ -88,7 +173,7 @@ class MemoryFiles:
             OSError: the system cannot open the memfd again.
             BadHandle: as `ram`, whose other errors it has too.
         """
-        store = self.ram()
+        store = self.own_file()
         if not self.shared:
             for place, data in page_edges(self._extents, self._ground):
                 store.write(place, data)
@@ -123,3 +208,16 @@ class MemoryFiles:
                 store.close()
 
         self.store = self._rom = None
+
+
+def _plan_pages(
+    before: Mapping[int, bytes], after: Mapping[int, bytes]
+) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """The pages that differ, before and after."""
+    places = [at for at in sorted({*before, *after}) if before.get(at) != after.get(at)]
+    zeros = bytes(PAGE_SIZE)
+
+    return (
+        {at: before.get(at, zeros) for at in places},
+        {at: after.get(at, zeros) for at in places},
+    )

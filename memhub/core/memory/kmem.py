@@ -7,6 +7,7 @@ Sources: FreeBSD `sys/vm/vm_glue.c` (kernacc), `sys/amd64/amd64/mem.c`, `sys/i38
 from __future__ import annotations
 
 from bisect import bisect_right
+from copy import copy
 from typing import TYPE_CHECKING, Self
 
 from memhub.abi import PAGE_SIZE
@@ -15,7 +16,7 @@ from memhub.core.memory.areas import build_areas
 from memhub.errors import BadAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Mapping
 
     from memhub.core.kernel import Kernel, KernelLayout, TransferRules
     from memhub.core.memory.areas import Area
@@ -199,6 +200,21 @@ class KernelMemory:
     def release(self, process: Hashable) -> None:
         """Give the u-area of a process back, if it had one."""
         self._uareas.pop(process, None)
+
+    def fork(self) -> KernelMemory:
+        """Another address space like this, with copies of the u-areas."""
+        twin = copy(self)
+        twin.replace_uareas(self.held_uareas())
+
+        return twin
+
+    def held_uareas(self) -> dict[int, bytes]:
+        """The u-areas by process id."""
+        return {who: bytes(held) for who, held in self._uareas.items() if isinstance(who, int)}
+
+    def replace_uareas(self, held: Mapping[int, bytes]) -> None:
+        """Let processes have these u-areas, and no others."""
+        self._uareas = {who: bytearray(it) for who, it in held.items()}
 
     @property
     def uareas(self) -> int:

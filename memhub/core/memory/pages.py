@@ -30,16 +30,21 @@ def make_store(extents: Sequence[Extent], *, sealed: bool) -> Store:
         ValueError: there is no RAM.
         DeviceError: ENOMEM; the host has no memory or no descriptor left.
     """
-    ram = [extent for extent in extents if extent.kind != "rom"]
-    if not ram:
+    size = memory_size(extents)
+    if not size:
         raise ValueError("the machine has no RAM")
 
-    store = _new_store(store_size(ram))
-    _fill_extents(store, ram)
+    store = _new_store(size)
+    _fill_extents(store, [extent for extent in extents if extent.kind != "rom"])
     if sealed:
         store.seal_writes()
 
     return store
+
+
+def memory_size(extents: Sequence[Extent]) -> int:
+    """Bytes of `make_store`, in whole pages; 0 where there is no RAM."""
+    return store_size([extent for extent in extents if extent.kind != "rom"])
 
 
 def make_rom_file(extents: Sequence[Extent]) -> Store:
@@ -64,10 +69,15 @@ def _new_store(size: int) -> Store:
     try:
         return Store(size)
     except (OSError, ValueError, OverflowError) as error:
-        raise DeviceError(
-            f"the host cannot hold the {size} bytes of the machine's memory: {error}",
-            code=Errno.ENOMEM,
-        ) from error
+        raise no_memory(size, error) from error
+
+
+def no_memory(size: int, error: Exception) -> DeviceError:
+    """ENOMEM: the host has no memory or no descriptor left for a store of `size` bytes."""
+    return DeviceError(
+        f"the host cannot hold the {size} bytes of the machine's memory: {error}",
+        code=Errno.ENOMEM,
+    )
 
 
 def _fill_extents(store: Store, extents: Iterable[Extent]) -> None:
@@ -135,6 +145,24 @@ def _page_rank(segment: Segment) -> int:
     return 2 if segment.kind == "ram" else int(bool(segment.content))
 
 
+def first_pages(extents: Iterable[Extent]) -> dict[int, bytes]:
+    """The pages of `make_store` that hold something: place in the store to their bytes."""
+    found = dict[int, bytearray]()
+    for extent in extents:
+        if extent.kind == "rom":
+            continue
+
+        at, data = extent.offset, extent.data
+        while data:
+            page = at - at % PAGE_SIZE
+            part, data = data[: page + PAGE_SIZE - at], data[page + PAGE_SIZE - at :]
+            held = found.setdefault(page, bytearray(PAGE_SIZE))
+            held[at - page : at - page + len(part)] = part
+            at += len(part)
+
+    return {at: bytes(held) for at, held in sorted(found.items()) if any(held)}
+
+
 def filled_pages(store: Store | None) -> dict[int, bytes]:
     """The pages that hold something other than zeros.
 
@@ -166,7 +194,7 @@ def fill_pages(store: Store, pages: Mapping[int, bytes]) -> None:
 def _data_ranges(store: Store) -> Iterator[tuple[int, int]]:
     """The stretches of a store that may hold something other than zeros."""
     if store.fd < 0:
-        yield 0, store.size
+        yield from ((page, page + PAGE_SIZE) for page in store.pages())
         return
 
     at = 0

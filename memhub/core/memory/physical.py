@@ -10,7 +10,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
+from memhub.core.memory.device_states import copy_windows, save_device
 from memhub.core.memory.files import MemoryFiles
+from memhub.core.memory.needs_device import NeedsDevice as NeedsDevice
 from memhub.core.memory.pages import fill_pages
 from memhub.core.memory.physmap import (
     Extent,
@@ -31,21 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from memhub.abi import Buffer
+    from memhub.core.memory.files import Content
+    from memhub.core.memory.image import MemoryImage
     from memhub.core.spec import Region
-
-
-class NeedsDevice(Exception):
-    """Raised when a span reaches a device window and the caller cannot wait; nothing moved.
-
-    The caller starts again with the steps of `memhub.core.memory.transfer`.
-
-    Attributes:
-        window: the first device window in the span.
-    """
-
-    def __init__(self, window: Window) -> None:
-        self.window = window
-        super().__init__(f"device window {window.base:#x}/{window.length:#x} is in the span")
 
 
 class PhysicalMemory:
@@ -146,21 +136,13 @@ class PhysicalMemory:
         return self._write_segments(address, data)
 
     def segment(self, address: int) -> Segment:
-        """What lies at `address`.
-
-        Raises:
-            BadAddress: no physical address (EFAULT).
-        """
+        """What lies at `address`; BadAddress (EFAULT) if it is no physical address."""
         self._check_span(address, 1)
 
         return self._segments[bisect_right(self._starts, address) - 1]
 
     def segments(self, address: int, length: int) -> Iterator[Segment]:
-        """The segments that a span touches, in order, not cut to the span.
-
-        Raises:
-            BadAddress: part of the span lies outside the physical address space (EFAULT).
-        """
+        """The segments that a span touches, in order, not cut to it; errors are those of `read`."""
         self._check_span(address, length)
         index = bisect_right(self._starts, address) - 1
         while index < len(self._segments) and self._segments[index].base < address + length:
@@ -179,7 +161,7 @@ class PhysicalMemory:
             ValueError: the window is empty, leaves the physical address space, or overlaps
                 another window.
         """
-        window = Window(base, length, device)
+        window = Window(base, length, device, save_device(device))
         self.windows = with_window(self.windows, window, self.phys_bits)
         self._rebuild_segments()
 
@@ -196,7 +178,20 @@ class PhysicalMemory:
 
     def fileno(self) -> int:
         """The memfd of the RAM, or -1; to hand one out, and for its errors, see `files`."""
-        return self.files.ram().fd
+        self._forget_hits()
+
+        return self.files.own_file().fd
+
+    def capture(self) -> MemoryImage:
+        """What the RAM holds now; see `MemoryFiles.capture`."""
+        self._forget_hits()  # the store may go on in another mapping
+
+        return self.files.capture()
+
+    def put(self, content: Content) -> None:
+        """Let the RAM be what `MemoryFiles.plan_replace` answered."""
+        self._forget_hits()
+        self.files.put(content)
 
     def open_ram(self, *, writable: bool) -> int:
         """Hand out the RAM; see `MemoryFiles.open_ram`."""
@@ -222,10 +217,20 @@ class PhysicalMemory:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        place = (self.phys_bits, self.ram_top, self.extents, self._ground, self.files.sealed)
+    def fork(self) -> PhysicalMemory:
+        """Another memory that holds the same; for its devices and errors see `copy_windows`."""
+        twin, files = PhysicalMemory.__new__(PhysicalMemory), self.files
+        twin.__setstate__((*self._layout(), copy_windows(self.windows), {}))
+        if files.store is not None or files.closed:
+            twin.put(twin.files.plan_replace(self.capture())[1])
 
-        return (*place, self.windows, self.files.pages())
+        return twin
+
+    def _layout(self) -> tuple[Any, ...]:
+        return self.phys_bits, self.ram_top, self.extents, self._ground, self.files.sealed
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (*self._layout(), self.windows, self.files.pages())
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.phys_bits, self.ram_top, self.extents, self._ground, sealed = state[:5]

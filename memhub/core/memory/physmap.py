@@ -8,7 +8,7 @@ hid comes back when it goes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -48,11 +48,13 @@ class Window:
         base: first physical byte.
         length: bytes.
         device: what answers there.
+        first: its state when it was mapped; None where it cannot say it.
     """
 
     base: int
     length: int
     device: MmioDevice
+    first: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def end(self) -> int:

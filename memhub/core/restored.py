@@ -1,0 +1,132 @@
+"""The fact that a machine went back to an earlier state, and how that becomes true."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.core.claim_table import ClaimTable
+    from memhub.core.claims import Claim, LostClaim
+    from memhub.core.driver import RangeState
+    from memhub.core.failure import Failure
+    from memhub.core.files import FileTable
+    from memhub.core.instant import Instant
+    from memhub.core.memory.files import Content
+    from memhub.core.memory.kmem import KernelMemory
+    from memhub.core.memory.physical import PhysicalMemory
+    from memhub.core.range_table import RangeTable
+    from memhub.core.spec import MachineSpec
+    from memhub.core.undo import UndoNotes
+
+RestoreCause = Literal["restore", "reset", "fork"]
+
+
+class Kept(NamedTuple):
+    """What a restore replaces, or puts in its place.
+
+    Attributes:
+        state: the slots and registers; None where there are no range operations.
+        generation: of the table.
+        offsets: the offset of each open file, by its number.
+        claims: the claims, oldest first.
+        losses: the claims whose holders do not know yet that they lost them.
+        last_fence: the highest fencing number given out.
+        notes: what is to be put back as files are closed.
+        failed: why the machine is marked failed, or None.
+        memory: the RAM.
+        uareas: the u-areas by process id.
+    """
+
+    state: RangeState | None
+    generation: int
+    offsets: Mapping[int, int]
+    claims: tuple[Claim, ...]
+    losses: tuple[LostClaim, ...]
+    last_fence: int
+    notes: UndoNotes
+    failed: Failure | None
+    memory: Content
+    uareas: Mapping[int, bytes]
+
+
+class Restored(NamedTuple):
+    """A machine is as a snapshot has it; nothing waits and no commit is on its way.
+
+    Attributes:
+        spec: the machine.
+        arch: its architecture's name.
+        at: the moment.
+        cause: `restore`; `reset` to what it was at its start; or `fork`, where it began as another
+            hub's machine was.
+        reason: what the snapshot is, in words, or None.
+        parts: how many of `HeldPart` follow.
+        before: what it replaces.
+        after: what it puts in its place.
+    """
+
+    spec: MachineSpec
+    arch: str
+    at: Instant
+    cause: RestoreCause
+    reason: str | None
+    parts: int
+    before: Kept
+    after: Kept
+
+
+class HeldPart(NamedTuple):
+    """What a machine holds after the `Restored` before: things of one kind. It changes nothing.
+
+    Attributes:
+        machine: its name.
+        arch: its architecture's name.
+        at: the moment.
+        part: the kind, as in `Holdings`.
+        items: the things.
+    """
+
+    machine: str
+    arch: str
+    at: Instant
+    part: str
+    items: tuple[Any, ...]
+
+
+class Restorable(Protocol):
+    """What of a machine goes back."""
+
+    table: RangeTable | None
+    files: FileTable
+    claims: ClaimTable
+    notes: UndoNotes
+    failed: Failure | None
+    memory: PhysicalMemory
+    kernel: KernelMemory
+
+
+def put_after(machine: Restorable, it: Restored) -> None:
+    """Make the fact true."""
+    _put_kept(machine, it.after)
+
+
+def put_before(machine: Restorable, it: Restored) -> None:
+    """Take the fact back."""
+    _put_kept(machine, it.before)
+
+
+def _put_kept(machine: Restorable, kept: Kept) -> None:
+    table = machine.table
+    if table is not None and kept.state is not None:
+        table.swap(kept.state, kept.generation, range(len(table)))
+        if kept.failed is None:
+            table.driver.failures = 0
+
+    for handle, offset in kept.offsets.items():
+        machine.files[handle].offset = offset
+
+    machine.claims.replace(kept.claims, kept.losses, kept.last_fence)
+    machine.notes, machine.failed = kept.notes, kept.failed
+    machine.memory.put(kept.memory)
+    machine.kernel.replace_uareas(kept.uareas)

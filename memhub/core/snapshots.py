@@ -1,0 +1,157 @@
+"""A machine at a moment, as a value that can be gone back to; and another machine like one.
+
+What is on its way is not part of it: waits, and commits that have not taken effect. Times of
+leases are those that were left, so that a lease runs as long after a restore as it would have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from memhub.core.asked_driver import AskedDriver
+from memhub.core.holdings import give_holdings, holdings_of
+from memhub.core.machine import Machine
+from memhub.core.memory.device_states import first_states, save_devices
+from memhub.core.memory.image import MemoryImage
+from memhub.core.memory.pages import first_pages
+from memhub.core.memory.transfer import Transfer
+from memhub.core.range_table import RangeTable, TableState
+from memhub.core.undo import UndoNotes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.core.claims import Claim, LostClaim
+    from memhub.core.failure import Failure
+    from memhub.core.files import OpenFile
+    from memhub.core.instant import Instant
+    from memhub.core.memory.device_states import DeviceState
+    from memhub.core.spec import MachineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSnapshot:
+    """One machine at a moment.
+
+    Attributes:
+        spec: what it is made of.
+        table: its slots, registers and generation; None where it has no range operations. The
+            generation does not count where two snapshots are compared.
+        memory: what its RAM holds.
+        files: the open files, oldest first.
+        claims: the claims, oldest first; `expires_ns` is how long their leases have left.
+        losses: the claims whose holders did not know that they had lost them; `lost_ns` is how
+            long ago that was, as a negative number.
+        notes: what was to be put back as files are closed.
+        failed: why it was marked failed, or None.
+        uareas: the u-areas by process id.
+        devices: what device models kept.
+    """
+
+    spec: MachineSpec
+    table: TableState | None
+    memory: MemoryImage = field(repr=False)
+    files: tuple[OpenFile, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    losses: tuple[LostClaim, ...] = ()
+    notes: UndoNotes = field(default_factory=UndoNotes, repr=False)
+    failed: Failure | None = None
+    uareas: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    devices: tuple[DeviceState, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MachineSnapshot):
+            return NotImplemented
+
+        return self._compared() == other._compared()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _compared(self) -> tuple[object, ...]:
+        state = None if self.table is None else self.table.state
+        held = (self.files, self.claims, self.losses, self.notes, self.failed)
+
+        return (self.spec, state, *held, dict(self.uareas), self.devices, self.memory)
+
+
+def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
+    """A machine as it is now.
+
+    Args:
+        machine: the machine.
+        now: the present moment.
+
+    Raises:
+        BadHandle: EBADF; its memory is closed.
+        DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
+            could not say what it keeps.
+    """
+    table, held = machine.table, holdings_of(machine)
+
+    return MachineSnapshot(
+        machine.spec,
+        None if table is None else TableState(table.state, table.generation),
+        machine.memory.capture(),
+        tuple(replace(file) for file in held.files),
+        tuple(shift_claim(claim, -now.mono_ns) for claim in held.claims),
+        tuple(shift_loss(lost, -now.mono_ns) for lost in held.losses),
+        machine.notes,
+        machine.failed,
+        machine.kernel.held_uareas(),
+        save_devices(machine.memory.windows),
+    )
+
+
+def first_snapshot(machine: Machine) -> MachineSnapshot:
+    """A machine as it was at its start, without anybody who uses it."""
+    table = None if machine.table is None else machine.table.first
+    memory = MemoryImage(first_pages(machine.memory.extents))
+
+    return MachineSnapshot(
+        machine.spec, table, memory, devices=first_states(machine.memory.windows)
+    )
+
+
+def shift_claim(claim: Claim, by_ns: int) -> Claim:
+    """A claim whose lease ends later by `by_ns` nanoseconds."""
+    expires = claim.expires_ns
+
+    return claim if expires is None else replace(claim, expires_ns=expires + by_ns)
+
+
+def shift_loss(lost: LostClaim, by_ns: int) -> LostClaim:
+    """A loss that was later by `by_ns` nanoseconds."""
+    return replace(lost, lost_ns=lost.lost_ns + by_ns)
+
+
+def fork_machine(machine: Machine) -> Machine:
+    """Another machine like this one; what happens to one does not happen to the other.
+
+    Open files, claims, waits and commits are there too, without anybody who waits for an answer.
+    Memory that was not handed out is shared until one of both writes it. Device models are copied
+    by `copy.deepcopy`.
+
+    Args:
+        machine: the machine.
+
+    Raises:
+        BadHandle: EBADF; its memory is closed.
+        DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
+            cannot be copied.
+    """
+    memory, kernel, old = machine.memory.fork(), machine.kernel.fork(), machine.table
+    transfer = Transfer(memory, kernel, machine.transfer.rules, machine.spec.wp_writes)
+    table = None
+    if old is not None:
+        driver = AskedDriver(old.driver.raw, old.driver.arch, old.driver.machine)
+        driver.failures = old.driver.failures
+        table = RangeTable(driver, old.state, old.generation, old.first)
+
+    twin = Machine(
+        machine.spec, machine.arch, table, memory, kernel, transfer, commit_ns=machine.commit_ns
+    )
+    held = holdings_of(machine)
+    give_holdings(twin, held._replace(files=tuple(replace(file) for file in held.files)))
+
+    return twin

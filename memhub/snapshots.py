@@ -1,0 +1,211 @@
+"""Snapshots of a hub's machines: taken, gone back to, kept in files.
+
+What becomes of clients that stay connected is decided in `memhub.core.restoring`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memhub.arguments import take_kind, take_text
+from memhub.audit import AuditLog
+from memhub.clock import Clock
+from memhub.core.decision import take_back
+from memhub.core.memory.device_states import load_devices, save_devices
+from memhub.core.restoring import decide_restore, settle_fork
+from memhub.core.snapshots import MachineSnapshot, first_snapshot, fork_machine, take_snapshot
+from memhub.engine import Engine
+from memhub.errors import InvalidArgument
+from memhub.snapshot_file import decode_machines, encode_machines, write_whole
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from memhub.core.decision import Decision
+    from memhub.core.driver import Arch
+    from memhub.core.machine import Machine
+    from memhub.core.restored import RestoreCause
+
+    Step = tuple[Machine, MachineSnapshot, Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Machines at a moment; a value, which is compared and pickled.
+
+    Attributes:
+        machines: the machines by name.
+    """
+
+    machines: Mapping[str, MachineSnapshot]
+
+    def __post_init__(self) -> None:
+        take_kind("machines", self.machines, Mapping)
+        for name, machine in self.machines.items():
+            take_kind(f"machines: {take_text('machines: name', name)!r}", machine, MachineSnapshot)
+
+        object.__setattr__(self, "machines", dict(self.machines))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file, in place of one that is there; the file appears whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        write_whole(Path(path), self.to_bytes())
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, arches: Mapping[str, Arch] | None = None
+    ) -> Snapshot:
+        """Read a file that `save` has written. Nothing that it says is executed.
+
+        Args:
+            path: the file.
+            arches: architectures by name; None loads those that are installed.
+
+        Raises:
+            OSError: the file cannot be read.
+            SnapshotError: it is no snapshot, is damaged, or of a newer format.
+            ArchNotInstalled: a machine's architecture is not installed.
+        """
+        return cls.from_bytes(Path(path).read_bytes(), arches=arches)
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes."""
+        return encode_machines(self.machines)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, arches: Mapping[str, Arch] | None = None) -> Snapshot:
+        """The opposite of `to_bytes`; errors are those of `load`."""
+        if arches is None:
+            from memhub.arches import load_arches
+
+            arches = load_arches()
+
+        return cls(decode_machines(data, arches))
+
+
+def fork_engine(engine: Engine, log: AuditLog | None, clock: Clock | None) -> Engine:
+    """Another engine whose machines are as they are here now; arguments are those of `Hub.fork`."""
+    then = engine.catch_up()
+    if log is not None:
+        take_kind("log", log, AuditLog)
+
+    clock = engine.clock if clock is None else clock
+    take_kind("clock", clock, Clock)
+    machines = {it.name: fork_machine(it) for it in engine.machines.values()}
+    twin = Engine(machines, engine.default, clock, log)
+    twin.failures_most = engine.failures_most
+    now = twin.now()
+    for machine in machines.values():
+        settle_fork(machine, now, now.mono_ns - then.mono_ns)
+        twin.deadlines.note(machine.due_ns)
+
+    twin.files.take_over(machines.values())
+
+    return twin
+
+
+def take_machines(engine: Engine, machine: str | None = None) -> Snapshot:
+    """The machines of an engine, or one of them, as they are now.
+
+    Raises:
+        NoSuchDevice: ENOENT; no such machine.
+        LogFailed: EIO; what is due cannot be recorded.
+        DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
+            could not say what it keeps.
+    """
+    now = engine.catch_up()
+    chosen = engine.machines.values() if machine is None else [engine.machine(machine)]
+
+    return Snapshot({it.name: take_snapshot(it, now) for it in chosen})
+
+
+def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = None) -> None:
+    """Let machines be as a snapshot has them: all of them or, with an error, none.
+
+    Args:
+        engine: the machines.
+        snapshot: where to go back to.
+        machine: the one machine that goes back; the snapshot has it by this name, or has one
+            machine alone. None takes all that the snapshot has.
+
+    Raises:
+        NoSuchDevice: ENOENT; no such machine.
+        InvalidArgument: EINVAL; the snapshot does not have the machine, or does not fit it.
+        LogFailed: EIO; it cannot be recorded.
+        DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
+            failed.
+    """
+    take_kind("snapshot", snapshot, Snapshot)
+    if machine is None:
+        pairs = [(engine.machine(name), it) for name, it in snapshot.machines.items()]
+    else:
+        target = engine.machine(machine)
+        pairs = [(target, _machine_in(snapshot, target.name))]
+
+    _restore_all(engine, pairs, "restore")
+
+
+def reset_machines(engine: Engine, machine: str | None = None) -> None:
+    """Let machines, or one of them, be as they were at their start; errors as for a restore."""
+    chosen = engine.machines.values() if machine is None else [engine.machine(machine)]
+    _restore_all(engine, [(it, first_snapshot(it)) for it in chosen], "reset")
+
+
+def _machine_in(snapshot: Snapshot, name: str) -> MachineSnapshot:
+    machines = snapshot.machines
+    if name in machines:
+        return machines[name]
+
+    if len(machines) == 1:
+        return next(iter(machines.values()))
+
+    raise InvalidArgument(f"the snapshot has no machine {name!r}, but {sorted(machines)}")
+
+
+def _restore_all(
+    engine: Engine, pairs: Sequence[tuple[Machine, MachineSnapshot]], cause: RestoreCause
+) -> None:
+    now = engine.catch_up()
+    steps = [(it, to, decide_restore(it, to, now, cause, _name_it(to, cause))) for it, to in pairs]
+    kept = [(it.memory.windows, save_devices(it.memory.windows)) for it, _ in pairs]
+    try:
+        for machine, to, _ in steps:
+            load_devices(machine.memory.windows, to.devices)
+
+        _make_true(engine, steps)
+    except BaseException:
+        for windows, states in kept:
+            load_devices(windows, states)
+
+        raise
+
+    for machine, _, decision in steps:
+        engine.follow_up(machine, decision)
+
+
+def _name_it(snapshot: MachineSnapshot, cause: RestoreCause) -> str | None:
+    return None if cause == "reset" else f"a snapshot of {snapshot.spec.name}"
+
+
+def _make_true(engine: Engine, steps: Sequence[Step]) -> None:
+    """Apply the facts and record them in one write."""
+    for machine, _, decision in steps:
+        for event in decision.events:
+            machine.apply(event)
+
+    try:
+        engine.note(*(event for _, _, decision in steps for event in decision.events))
+    except BaseException:
+        for machine, _, decision in reversed(steps):
+            take_back(machine, decision)
+
+        raise
