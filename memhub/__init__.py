@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from memhub.hub import Hub as Hub
     from memhub.process import Process as Process
     from memhub.service.client import connect as connect
+    from memhub.snapshots import Snapshot as Snapshot
 
 _HOMES: Final = {
     "AsyncDeviceFile": "memhub.device_file",
@@ -49,6 +50,7 @@ _HOMES: Final = {
     "ManualClock": "memhub.clock",
     "Process": "memhub.process",
     "Region": "memhub.core.spec",
+    "Snapshot": "memhub.snapshots",
     "SystemClock": "memhub.clock",
     "connect": "memhub.service.client",
     "load_config": "memhub.config",
@@ -69,6 +71,7 @@ __all__ = (
     "ManualClock",
     "Process",
     "Region",
+    "Snapshot",
     "SystemClock",
     "connect",
     "load_arches",

@@ -51,6 +51,8 @@ MAGIC: Final = b"memhub-snapshot"
 FORMAT: Final = 1
 
 _WORDS: Final = 3
+#: What a wrong value in the JSON is met with.
+_UNSOUND: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 _HASH: Final = "0" * 64
 
 #: The moment from which times count.
@@ -98,7 +100,7 @@ def decode_machines(data: bytes, arches: Mapping[str, Arch]) -> dict[str, Machin
             found[it["name"]] = _machine_in(it, arches[it["arch"]], pages)
     except ArchNotInstalled:
         raise
-    except (KeyError, TypeError, ValueError, OverflowError, DeviceError, zlib.error) as error:
+    except (*_UNSOUND, DeviceError, zlib.error) as error:
         raise SnapshotError(f"the snapshot is not sound: {_say(error)}") from error
 
     return found

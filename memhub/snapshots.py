@@ -19,7 +19,6 @@ from memhub.core.restoring import decide_restore, settle_fork
 from memhub.core.snapshots import MachineSnapshot, first_snapshot, fork_machine, take_snapshot
 from memhub.engine import Engine
 from memhub.errors import InvalidArgument
-from memhub.snapshot_file import decode_machines, encode_machines, write_whole
 
 if TYPE_CHECKING:
     import os
@@ -58,6 +57,8 @@ class Snapshot:
         Raises:
             OSError: the file cannot be written.
         """
+        from memhub.snapshot_file import write_whole
+
         write_whole(Path(path), self.to_bytes())
 
     @classmethod
@@ -79,6 +80,8 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """What `save` writes."""
+        from memhub.snapshot_file import encode_machines
+
         return encode_machines(self.machines)
 
     @classmethod
@@ -88,6 +91,8 @@ class Snapshot:
             from memhub.arches import load_arches
 
             arches = load_arches()
+
+        from memhub.snapshot_file import decode_machines
 
         return cls(decode_machines(data, arches))
 

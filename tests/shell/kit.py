@@ -164,7 +164,7 @@ def rebuilt(records: Iterable[dict[str, Any]]) -> dict[str, tuple[list[RangeDesc
     """Every machine's table and registers, from the log and nothing else."""
     machines: dict[str, tuple[list[RangeDesc], dict[int, int]]] = {}
     for record in records:
-        if record["event"] == "device.attach":
+        if record["event"] in ("device.attach", "device.restore"):
             machines[record["machine"]] = ([RangeDesc(0, 0)] * len(record["slots"]), {})
 
         if record.get("errno") is None and "after_base" in record:

@@ -198,15 +198,9 @@ class Store:
             self.own_file()
 
         if self.base is None:
-            base = Frozen(self.fd, self.size, [*self._borders])
-            mapped = base.map_privately()
-            self.map.close()
-            self.map, self.base, self.fd = mapped, base, -1
-            self._dirty = []
-            with contextlib.suppress(OSError):
-                import fcntl
-
-                add_seals(base.fd, fcntl.F_SEAL_WRITE)
+            base = Frozen(self.fd, self.size, [*self._borders], self.map)
+            self.map = base.map_privately()
+            self.base, self.fd, self._dirty = base, -1, []
 
         page = PAGE_SIZE
 
@@ -224,11 +218,11 @@ class Store:
         copy = Store(self.size)
         with memoryview(self.map) as held:
             for low, high in zip(self._borders[::2], self._borders[1::2], strict=True):
-                copy.write(low, held[low : min(high, self.size)])
+                copy.map[low:high] = held[low:high]  # type: ignore[assignment,unused-ignore]
 
         self.map.close()
         self.map, self.fd, self.base = copy.map, copy.fd, None
-        self._borders = self._dirty = copy._borders
+        self._dirty = self._borders
         copy.fd = -1
 
     def seal_writes(self) -> None:

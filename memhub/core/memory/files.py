@@ -125,13 +125,22 @@ class MemoryFiles:
             DeviceError: ENOMEM; the host has no memory or no descriptor left.
         """
         self.check()
-        size = memory_size(self._extents)
-        if not size or (self.store is None and image == self.capture()):
+        untouched = self.store is None and image.base is None and image == self.capture()
+        if untouched or not memory_size(self._extents):
             return self.store, self.store
 
         if self.shared:
             return _plan_pages(self.pages(), image.pages())
 
+        return self.store, self.make_store(image)
+
+    def make_store(self, image: MemoryImage) -> Store:
+        """A store for this memory that holds an image.
+
+        Raises:
+            DeviceError: ENOMEM; the host has no memory or no descriptor left.
+        """
+        size = memory_size(self._extents)
         try:
             store = image.make_store(size)
             if self.sealed:
@@ -139,7 +148,7 @@ class MemoryFiles:
         except OSError as error:
             raise no_memory(size, error) from error
 
-        return self.store, store
+        return store
 
     def put(self, content: Content) -> None:
         """Let the RAM be what `plan_replace` answered; where it was handed out, page by page."""

@@ -26,13 +26,16 @@ class MemoryImage:
     Args:
         pages: place in the store to the bytes of a page; a page that is not there is zeros.
         base: the pages below, where `pages` has only what differs from them.
+
+    Attributes:
+        base: the pages below, or None.
     """
 
-    __slots__ = ("_base", "_layer")
+    __slots__ = ("_layer", "base")
 
     def __init__(self, pages: Mapping[int, bytes], base: Frozen | None = None) -> None:
         self._layer = dict(pages)
-        self._base = base
+        self.base = base
 
     @classmethod
     def of_store(cls, store: Store) -> MemoryImage | None:
@@ -47,7 +50,7 @@ class MemoryImage:
 
     def pages(self) -> dict[int, bytes]:
         """The pages that hold something other than zeros, in order."""
-        base, found = self._base, dict[int, bytes]()
+        base, found = self.base, dict[int, bytes]()
         if base is not None:
             for at in pages_in(base.borders):
                 found[at] = base.read(at, PAGE_SIZE)
@@ -65,7 +68,7 @@ class MemoryImage:
         Raises:
             OSError: the system cannot map that much, or has no descriptor left.
         """
-        store = Store(size, self._base)
+        store = Store(size, self.base)
         for at, page in self._layer.items():
             store.write(at, page)
 
@@ -75,7 +78,7 @@ class MemoryImage:
         if not isinstance(other, MemoryImage):
             return NotImplemented
 
-        same = self._base is other._base and self._layer == other._layer
+        same = self.base is other.base and self._layer == other._layer
 
         return same or self.pages() == other.pages()
 

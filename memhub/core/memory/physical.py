@@ -222,7 +222,7 @@ class PhysicalMemory:
         twin, files = PhysicalMemory.__new__(PhysicalMemory), self.files
         twin.__setstate__((*self._layout(), copy_windows(self.windows), {}))
         if files.store is not None or files.closed:
-            twin.put(twin.files.plan_replace(self.capture())[1])
+            twin.put(twin.files.make_store(self.capture()))
 
         return twin
 

@@ -1,0 +1,162 @@
+"""Snapshots in files: what comes back, and what is refused."""
+
+from __future__ import annotations
+
+import zlib
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memhub import Hub, MachineSpec, Snapshot
+from memhub.arches import ArchNotInstalled
+from memhub.core.files import Principal
+from memhub.core.requests import ClaimRange, Open
+from memhub.lifecycle import open_file
+from memhub.snapshot_file import SnapshotError
+from ownership.rig import ARCHES, SPECS
+from shell.kit import SPECS as KINDS
+from value.traffic import Traffic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def snapshot_of(arch: str, seed: int, steps: int = 150) -> tuple[Traffic, Snapshot]:
+    traffic = Traffic(arch, seed)
+    for _ in range(steps):
+        traffic.step()
+
+    traffic.engine.end_due()
+
+    return traffic, traffic.hub.snapshot()
+
+
+@pytest.mark.parametrize("arch", sorted(SPECS))
+@pytest.mark.parametrize("seed", range(4))
+def test_a_file_leads_to_an_equal_snapshot(tmp_path: Path, arch: str, seed: int) -> None:
+    traffic, found = snapshot_of(arch, seed)
+    path = tmp_path / "a.snapshot"
+    found.save(path)
+    again = Snapshot.load(path, arches=ARCHES)
+    assert again == found
+    assert again.to_bytes() == found.to_bytes()
+    for _ in range(50):
+        traffic.step()
+
+    traffic.hub.restore(found)
+    by_value = traffic.hub.snapshot()
+    traffic.hub.restore(again)
+    assert traffic.hub.snapshot() == by_value
+
+
+def test_every_kind_of_machine_comes_back_also_in_a_hub_that_never_saw_it(tmp_path: Path) -> None:
+    hub = Hub(KINDS, arches=ARCHES)
+    hub.begin()
+    for spec in KINDS:
+        hub.machines[spec.name].memory.write(0x2000, spec.name.encode() * 999)
+
+    who = Principal(1, "holder", pid=7)
+    claimed = open_file(hub.engine, Open(who, "/dev/mem", "r+"))
+    hub.engine.submit(ClaimRange(claimed, 0x1000, 0x1000))
+    found = hub.snapshot()
+    found.save(tmp_path / "all")
+    other = Hub(KINDS, arches=ARCHES)
+    other.begin()
+    other.restore(Snapshot.load(tmp_path / "all", arches=ARCHES))
+    for name, machine in other.snapshot().machines.items():
+        assert machine.table is None or machine.table.state == found.machines[name].table.state  # type: ignore[union-attr]
+        assert machine.memory == found.machines[name].memory
+        assert not machine.claims
+        assert not machine.files
+
+    for it in (hub, other):
+        it.end()
+
+
+def framed(rest: bytes, number: int = 1) -> bytes:
+    return b"memhub-snapshot %d %s\n%s" % (number, sha256(rest).hexdigest().encode(), rest)
+
+
+def changed(data: bytes, **members: Any) -> bytes:
+    """The file with other members of its first machine, and the right digest."""
+    text, _, pages = data.partition(b"\n")[2].partition(b"\n")
+    facts = orjson.loads(text)
+    facts["machines"][0].update(members)
+
+    return framed(orjson.dumps(facts) + b"\n" + pages)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda _: b"", "no snapshot of memhub"),
+        (lambda _: b"\x80\x05cos\nsystem\n", "no snapshot of memhub"),
+        (lambda data: framed(data.partition(b"\n")[2], 2), "has format 2, and this version of"),
+        (lambda data: data[:-1], "is damaged: its SHA-256"),
+        (lambda data: data.replace(b"amd64", b"amd46"), "is damaged: its SHA-256"),
+        (lambda _: framed(b"[]"), "not sound: TypeError"),
+        (lambda _: framed(b"nothing"), "not sound: JSONDecodeError"),
+        (lambda data: changed(data, uareas=None), "not sound: TypeError"),
+        (lambda data: changed(data, pages=[[0, 1 << 40]]), "of a memory of 0x100000 bytes"),
+        (lambda data: changed(data, pages=[[1, 1]]), "pages at 0x1 of a memory"),
+        (lambda data: changed(data, pages=[[0, 1], [0, 1]]), "pages at 0x0 of a memory"),
+        (lambda data: changed(data, pages=[[0, 256]]), "its pages are not all there"),
+        (lambda data: changed(data, held=[{"part": "x", "held": "[1]"}]), "wall_ns is missing"),
+        (lambda data: changed(data, table={}), "machine is missing"),
+        (lambda data: changed(data, config="{}"), "there is no 'cpu'"),
+        (lambda data: changed(data, contents=[[99, ""]]), "not sound: IndexError"),
+    ],
+)
+def test_what_is_no_sound_snapshot_is_refused(make: Any, says: str) -> None:
+    _, found = snapshot_of("amd64", 1, 30)
+    with pytest.raises(SnapshotError, match=says):
+        Snapshot.from_bytes(make(found.to_bytes()), arches=ARCHES)
+
+
+def test_an_architecture_that_is_not_installed_is_named() -> None:
+    _, found = snapshot_of("amd64", 1, 30)
+    with pytest.raises(ArchNotInstalled, match="vax"):
+        Snapshot.from_bytes(changed(found.to_bytes(), arch="vax"), arches=ARCHES)
+
+
+def test_a_file_that_unpacks_to_more_than_it_says_takes_no_more_memory() -> None:
+    _, found = snapshot_of("amd64", 1, 0)
+    text, _, _ = found.to_bytes().partition(b"\n")[2].partition(b"\n")
+    facts = orjson.loads(text)
+    facts["machines"][0]["pages"] = [[0, 1]]
+    bomb = framed(orjson.dumps(facts) + b"\n" + zlib.compress(bytes(1 << 28)))
+    assert Snapshot.from_bytes(bomb, arches=ARCHES) == found
+
+
+@given(data=st.data())
+def test_no_damage_goes_unnoticed(data: st.DataObject) -> None:
+    _, found = snapshot_of("k6", 2, 20)
+    text = bytearray(found.to_bytes())
+    place = data.draw(st.integers(0, len(text) - 1))
+    text[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(SnapshotError):
+        Snapshot.from_bytes(bytes(text), arches=ARCHES)
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    _, found = snapshot_of("amd64", 1, 30)
+    path = tmp_path / "a"
+    found.save(path)
+    with pytest.raises(OSError, match="directory"):
+        found.save(tmp_path / "nowhere" / "a")
+
+    found.save(path)
+    assert [it.name for it in tmp_path.iterdir()] == ["a"]
+
+
+def test_wrong_machines_are_refused() -> None:
+    for wrong in (1, {"pc": 1}, {1: 1}):
+        with pytest.raises(TypeError, match="machines"):
+            Snapshot(wrong)  # type: ignore[arg-type]
+
+    assert Snapshot({}) == Snapshot({})
+    assert MachineSpec(name="a", arch="amd64") == MachineSpec(name="a", arch="amd64")
