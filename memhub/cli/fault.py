@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import address, amount
 from memhub.cli.failures import CommandFailed
-from memhub.cli.target import add_target_arguments, open_target
+from memhub.cli.target import add_target_arguments, open_service
 from memhub.cli.terminal import print_json, print_line
-from memhub.service.blocking import BlockingClient
 
 if TYPE_CHECKING:
     import argparse
 
     from memhub.core.fault_rules import FaultRule
+    from memhub.service.blocking import BlockingClient
 
 _ACTIONS = "errno, delay, drop, short, cut or hang"
 _TEXTS = ("name", "process", "errno")
@@ -40,7 +40,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     chosen = parser.parse_args(arguments)
     rule = _make_rule(chosen) if chosen.verb == "add" else None
-    with _open_client(chosen) as client:
+    why = "rules are added to a running service; a file has its own [[faults]]"
+    with open_service(chosen, "memhub fault", why) as client:
         found = _ask_service(client, chosen, rule)
 
     if chosen.json:
@@ -106,16 +107,6 @@ def _parse_number(name: str, text: str | None, kind: type[int] | type[float]) ->
         return int(text, 0) if kind is int else float(text)
     except ValueError:
         raise CommandFailed(f"--{name} {text!r} is not a number") from None
-
-
-def _open_client(chosen: argparse.Namespace) -> BlockingClient:
-    if chosen.config is not None:
-        raise CommandFailed("rules are added to a running service; a file has its own [[faults]]")
-
-    client = open_target(chosen, "memhub fault").client
-    assert isinstance(client, BlockingClient)
-
-    return client
 
 
 def _ask_service(

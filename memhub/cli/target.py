@@ -83,6 +83,28 @@ def open_target(chosen: argparse.Namespace, label: str, *, log: AuditLog | None 
     return Target(_connect_client(where, label, chosen), chosen.machine, local=False)
 
 
+def open_service(chosen: argparse.Namespace, label: str, why: str) -> BlockingClient:
+    """Open the service that the arguments of `add_target_arguments` name.
+
+    Args:
+        chosen: the parsed arguments.
+        label: what the process is called.
+        why: why a file of machines will not do, for the refusal.
+
+    Raises:
+        CommandFailed: as `open_target`, or a file of machines is named.
+    """
+    from memhub.service.blocking import BlockingClient
+
+    if chosen.config is not None:
+        raise CommandFailed(why)
+
+    client = open_target(chosen, label).client
+    assert isinstance(client, BlockingClient)
+
+    return client
+
+
 def _connect_client(where: str, label: str, chosen: argparse.Namespace) -> BlockingClient:
     from memhub.service.blocking import BlockingClient
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from memhub.abi import DataModel
     from memhub.core.fault_rules import FaultRule
 
+#: Bytes that a SNAPSHOT with a piece of a file has beside it, at most.
+_PUT_HEAD: Final = 64
 _MODES: Final = {"r": wire.OPEN_READ, "w": wire.OPEN_WRITE, "r+": 3}
 _MODELS: Final = {None: 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}
 
@@ -80,6 +82,27 @@ def faults_request(features: int, what: str, rule: str) -> wire.Faults:
         raise not_on_the_wire("the service is of a version without fault rules")
 
     return wire.Faults(0, what, take_text("rule", rule))
+
+
+def snapshot_request(
+    features: int, what: str, machine: str | None, data: bytes = b""
+) -> wire.Snapshot:
+    """SNAPSHOT.
+
+    Raises:
+        NotSupported: EOPNOTSUPP; the service is of a version without snapshots.
+    """
+    if not features & wire.FEATURE_SNAPSHOTS:
+        raise not_on_the_wire("the service is of a version without snapshots")
+
+    return wire.Snapshot(0, what, take_text("machine", machine or ""), data)
+
+
+def file_pieces(data: bytes, max_body: int) -> list[bytes]:
+    """The pieces of a snapshot's file, each for one SNAPSHOT; at least one."""
+    size = max_body - _PUT_HEAD
+
+    return [data[at : at + size] for at in range(0, max(len(data), 1), size)]
 
 
 def rule_text(rule: FaultRule) -> str:

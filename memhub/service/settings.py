@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 #: One of RIGHTS.
 Right = Literal[
-    "read-memory", "write-memory", "read-ranges", "set-ranges", "break-claims", "inject-faults"
+    "read-memory",
+    "write-memory",
+    "read-ranges",
+    "set-ranges",
+    "break-claims",
+    "inject-faults",
+    "restore-machines",
 ]
 
 #: What a client may be allowed to do.

@@ -50,10 +50,12 @@ async def test_each_right_lets_through_its_own_requests_alone(tmp_path: Path, ri
         other = await it.hub.open("/dev/mem")
         await other.claim(0, 4096)
         handle = await hub.open("/dev/mem", "r+")
+        file = it.hub.snapshot().to_bytes()
         rule = FaultRule("errno", machine="pc", nth=1000)
         calls: dict[str, Callable[[RemoteHandle], Awaitable[object]]] = {
             **CALLS,
             "inject-faults": lambda _: hub.add_fault(rule),
+            "restore-machines": lambda _: hub.restore_snapshot(file, "pc"),
         }
         for name, call in calls.items():
             if name in (right, "write-memory"):

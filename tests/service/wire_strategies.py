@@ -42,6 +42,7 @@ NARROW = {
     "OPENED.model": st.integers(1, 2),
     "SEEK.whence": st.integers(0, 4),
     "MAP.rights": st.integers(1, 3),
+    "SNAPSHOT.what": st.sampled_from(["take", "put", "restore", "reset"]),
     "FAULTS.what": st.sampled_from(["list", "add", "remove"]),
     "SUBSCRIBE.options": st.none() | st.integers(0, 1),
     "WELCOME.max_body": st.integers(4096, 1 << 30),

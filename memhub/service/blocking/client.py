@@ -24,10 +24,12 @@ from memhub.service.client_errors import (
 )
 from memhub.service.remote_hub import (
     faults_request,
+    file_pieces,
     hello_frame,
     open_request,
     report_request,
     rule_text,
+    snapshot_request,
     take_greeting,
 )
 from memhub.service.wire.wide import narrow
@@ -168,10 +170,7 @@ class BlockingClient(Line):
                 empty is all.
             machine: one machine's name; empty is all.
         """
-        import json
-
-        answer = self.ask(report_request(what, machine))
-        found: dict[str, Any] = json.loads(answer, object_hook=narrow)
+        found: dict[str, Any] = self._ask_json(report_request(what, machine))
 
         return found
 
@@ -188,12 +187,40 @@ class BlockingClient(Line):
         return self._ask_faults("list", "")
 
     def _ask_faults(self, what: str, rule: str) -> list[dict[str, Any]]:
-        import json
-
-        answer = self.ask(faults_request(self._protocol.features, what, rule))
-        found: list[dict[str, Any]] = json.loads(answer, object_hook=narrow)
+        request = faults_request(self._protocol.features, what, rule)
+        found: list[dict[str, Any]] = self._ask_json(request)
 
         return found
+
+    def _ask_json(self, request: wire.Message) -> Any:  # noqa: ANN401 - what JSON holds
+        import json
+
+        return json.loads(self.ask(request), object_hook=narrow)
+
+    def take_snapshot(self, machine: str | None = None) -> bytes:
+        """The machines, or one, as they are now: a file for `memhub.Snapshot`."""
+        answer: bytes = self.ask(self._snapshot_request("take", machine))
+
+        return answer
+
+    def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]:
+        """Let machines be as a file has them, and all clients go on; the names of the machines."""
+        for piece in file_pieces(file, self._protocol.limits.max_body):
+            self.ask(self._snapshot_request("put", machine, piece))
+
+        return self._go_back("restore", machine)
+
+    def reset(self, machine: str | None = None) -> list[str]:
+        """Let the machines, or one, be as they were at the start of the service; their names."""
+        return self._go_back("reset", machine)
+
+    def _go_back(self, what: str, machine: str | None) -> list[str]:
+        found = self._ask_json(self._snapshot_request(what, machine))
+
+        return list(found["machines"])
+
+    def _snapshot_request(self, what: str, machine: str | None, data: bytes = b"") -> wire.Snapshot:
+        return snapshot_request(self._protocol.features, what, machine, data)
 
     def ping(self) -> None:
         """Return once the service has answered."""

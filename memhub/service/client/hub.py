@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Self, final
 
 import anyio
 
 from memhub.arguments import take_names, take_text
 from memhub.service import wire
 from memhub.service.address import parse_address
+from memhub.service.client.administration import HubRequests
 from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.dialing import dial_unix
 from memhub.service.client.events import RemoteSubscription
@@ -27,14 +27,10 @@ from memhub.service.client_errors import (
 )
 from memhub.service.link import SocketLink, StreamLink
 from memhub.service.remote_hub import (
-    faults_request,
     hello_frame,
     open_request,
-    report_request,
-    rule_text,
     take_greeting,
 )
-from memhub.service.wire.wide import narrow
 from memhub.subscriptions import CHANGES, take_span_of_interest
 
 if TYPE_CHECKING:
@@ -45,7 +41,6 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from memhub.abi import DataModel
-    from memhub.core.fault_rules import FaultRule
     from memhub.service.mapped import MappedMemory
 
 
@@ -90,7 +85,7 @@ def connect(
 
 
 @final
-class RemoteHub(anyio.AsyncContextManagerMixin):
+class RemoteHub(HubRequests, anyio.AsyncContextManagerMixin):
     """A service's machines; made by `connect`, used in `async with`.
 
     Raises:
@@ -248,37 +243,6 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
         opened = await caller.ask(open_request(path, mode, undo=undo, model=model))
 
         return RemoteHandle(caller, opened, path)
-
-    async def report(self, what: str = "", machine: str = "") -> dict[str, Any]:
-        """Who has what open, who holds what, who waits for what, and since when.
-
-        Args:
-            what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
-            machine: only this machine's; empty is all.
-        """
-        answer = await self._greeted().ask(report_request(what, machine))
-        found: dict[str, Any] = json.loads(answer, object_hook=narrow)
-
-        return found
-
-    async def add_fault(self, rule: FaultRule) -> dict[str, Any]:
-        """Add a fault rule to the hub; what the hub has of it."""
-        return (await self._ask_faults("add", rule_text(rule)))[0]
-
-    async def remove_fault(self, name: str) -> dict[str, Any]:
-        """End a fault rule; what the hub had of it, with its counts."""
-        return (await self._ask_faults("remove", name))[0]
-
-    async def list_faults(self) -> list[dict[str, Any]]:
-        """The fault rules of the hub that this client may touch, with their counts."""
-        return await self._ask_faults("list", "")
-
-    async def _ask_faults(self, what: str, rule: str) -> list[dict[str, Any]]:
-        caller = self._greeted()
-        answer = await caller.ask(faults_request(caller.features, what, rule))
-        found: list[dict[str, Any]] = json.loads(answer, object_hook=narrow)
-
-        return found
 
     def subscribe(
         self,

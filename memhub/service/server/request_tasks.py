@@ -155,7 +155,8 @@ class RequestTasks:
 
         return reply
 
-    def _start_task(self, request: int, work: Work, among: set[int] | None = None) -> Answer:
+    def start_task(self, request: int, work: Work, among: set[int] | None = None) -> Answer:
+        """Start the work of a request, whose result is its answer."""
         if among is not None:
             among.add(request)
 
@@ -197,7 +198,7 @@ class RequestTasks:
         async def work() -> wire.Message:
             return reply(await await_answer(self._engine, pending))
 
-        return self._start_task(request, work, self.waiting)
+        return self.start_task(request, work, self.waiting)
 
     def start_break(self, request: int, steps: Iterator[int]) -> Answer:
         """End claims of others, one in each step, which gives how many have ended."""
@@ -214,7 +215,7 @@ class RequestTasks:
 
             return wire.Done(request, ended[0])
 
-        return self._start_task(request, work)
+        return self.start_task(request, work)
 
     # Memory
 
@@ -222,7 +223,7 @@ class RequestTasks:
         self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
     ) -> Answer:
         """Start a read that is long, reaches a device, or goes to a client that reads slowly."""
-        return self._start_task(
+        return self.start_task(
             it.request, partial(self._read_memory, it.request, handle, count, offset)
         )
 
@@ -260,7 +261,7 @@ class RequestTasks:
 
             return wire.Done(request, await handle.pwrite(data, offset))
 
-        return self._start_task(request, work)
+        return self.start_task(request, work)
 
     def take_piece(self, request: int, stream: WriteStream, data: bytes, *, last: bool) -> Answer:
         """Take a piece of a streamed write.
@@ -281,7 +282,7 @@ class RequestTasks:
         del self.streams[request]
         if stream.held is not None:
             self._moved[request] = stream.moved
-            return self._start_task(request, partial(finish_write, self._engine, request, stream))
+            return self.start_task(request, partial(finish_write, self._engine, request, stream))
 
         return wire.Done(request, stream.moved)
 
@@ -317,9 +318,10 @@ class RequestTasks:
 
     def start_report(self, request: int, text: Iterator[bytes]) -> Answer:
         """Send a long text as it is made; `text` gives a little of it in each step."""
-        return self._start_task(request, partial(self._send_report, request, text), self.reporting)
+        return self.start_task(request, partial(self.send_report, request, text), self.reporting)
 
-    async def _send_report(self, request: int, text: Iterator[bytes]) -> Answer:
+    async def send_report(self, request: int, text: Iterator[bytes]) -> Answer:
+        """Send a long answer as it is made; the answer is its last piece."""
         made, most = bytearray(), min(_TEXT_PIECE, self.max_body - 64)
         keep = map(made.extend, text)
         async with self._bulk_lock:

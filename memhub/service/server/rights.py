@@ -21,7 +21,8 @@ READ_RANGES: Final = 4
 SET_RANGES: Final = 8
 BREAK_CLAIMS: Final = 16
 INJECT_FAULTS: Final = 32
-EVERYTHING: Final = 63
+RESTORE_MACHINES: Final = 64
+EVERYTHING: Final = 127
 
 #: Characters of the name that a client gives itself.
 _LABEL_MAX: Final = 64
@@ -33,6 +34,7 @@ _BITS: Final[Mapping[Right, int]] = {
     "set-ranges": SET_RANGES,
     "break-claims": BREAK_CLAIMS,
     "inject-faults": INJECT_FAULTS,
+    "restore-machines": RESTORE_MACHINES,
 }
 _WORDS: Final = {bit: word for word, bit in _BITS.items()}
 

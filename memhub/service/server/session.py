@@ -79,6 +79,9 @@ class Session:
         self.model = model
         self.describe_service = terms.describe_service
         self.last_handle = 0
+
+        #: What the client has put of a snapshot's file.
+        self.put = bytearray()
         self.maps = 0
 
     # Checks
@@ -131,9 +134,13 @@ class Session:
         most = getattr(self.limits, limit)
         if used + more > most:
             asked = "" if more == 1 else f" ({used} and {more} more were asked for)"
-            error = NoSpace(f"{most} {what}, which is the limit{asked}")
-            self.record_refusal(op, error)
-            raise error
+            self.refuse_space(op, f"{most} {what}, which is the limit{asked}")
+
+    def refuse_space(self, op: str, reason: str) -> NoReturn:
+        """Record and raise ENOSPC."""
+        error = NoSpace(reason)
+        self.record_refusal(op, error)
+        raise error
 
     def check_wait(self, op: str) -> None:
         """Refuse a request that may wait where too many wait; see `check_limit`."""

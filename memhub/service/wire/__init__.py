@@ -17,6 +17,7 @@ from memhub.service.wire.greeting import FEATURE_MAP as FEATURE_MAP
 from memhub.service.wire.greeting import FEATURE_MAP_ROM as FEATURE_MAP_ROM
 from memhub.service.wire.greeting import FEATURE_REFUSALS as FEATURE_REFUSALS
 from memhub.service.wire.greeting import FEATURE_SET as FEATURE_SET
+from memhub.service.wire.greeting import FEATURE_SNAPSHOTS as FEATURE_SNAPSHOTS
 from memhub.service.wire.greeting import FEATURE_STRINGS as FEATURE_STRINGS
 from memhub.service.wire.greeting import FEATURES as FEATURES
 from memhub.service.wire.greeting import MAP_FEATURES as MAP_FEATURES
@@ -78,6 +79,7 @@ from memhub.service.wire.requests import Release as Release
 from memhub.service.wire.requests import Renew as Renew
 from memhub.service.wire.requests import Report as Report
 from memhub.service.wire.requests import Seek as Seek
+from memhub.service.wire.requests import Snapshot as Snapshot
 from memhub.service.wire.requests import Subscribe as Subscribe
 from memhub.service.wire.requests import Unsubscribe as Unsubscribe
 from memhub.service.wire.requests import Wait as Wait

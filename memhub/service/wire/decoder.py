@@ -43,6 +43,7 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     requests.Map.TYPE: replies.Mapped,
     requests.Ping.TYPE: transfer.Done,
     requests.Faults.TYPE: transfer.Data,
+    requests.Snapshot.TYPE: transfer.Data,
 }
 
 #: Every frame that a client may send.
@@ -72,6 +73,7 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     requests.Map,
     requests.Ping,
     requests.Faults,
+    requests.Snapshot,
     transfer.Data,
 )
 

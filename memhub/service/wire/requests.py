@@ -7,14 +7,14 @@ until it is released.
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
 
-from memhub.service.wire.greeting import FEATURE_FAULTS, check_model
+from memhub.service.wire.greeting import FEATURE_FAULTS, FEATURE_SNAPSHOTS, check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Final
 
-    from memhub.service.wire.layout import late, text, u16, u32, u64
+    from memhub.service.wire.layout import late, rest, text, u16, u32, u64
 
 OPEN_READ: Final = 1
 OPEN_WRITE: Final = 2
@@ -309,3 +309,33 @@ class Faults(Message):
     def check(self) -> None:
         if self.what not in ("list", "add", "remove"):
             raise ProtocolError(f"FAULTS asks to {self.what!r:.80}, not to list, add or remove")
+
+
+class Snapshot(Message):
+    """Take machines as they are, let them go back to that, or to their start; DATA answers.
+
+    `take` is answered with a file (docs/snapshots.md), and needs `read-memory` and `read-ranges`.
+    `put` brings the next piece of such a file, and is answered with JSON: how many `bytes` have
+    come. `restore` goes back to the file that was put, and forgets it; `reset` goes back to the
+    start. Both need `restore-machines`, and are answered with JSON: the `machines` by name.
+
+    Attributes:
+        what: `take`, `put`, `restore` or `reset`.
+        machine: one machine's name; empty is every machine, or all that the file has.
+        data: to put, a piece of the file; else empty.
+
+    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM.
+    """
+
+    TYPE: ClassVar[int] = 0x2F
+    FEATURE: ClassVar[int] = FEATURE_SNAPSHOTS
+
+    what: text
+    machine: text
+    data: rest
+
+    def check(self) -> None:
+        if self.what not in ("take", "put", "restore", "reset"):
+            raise ProtocolError(
+                f"SNAPSHOT asks to {self.what!r:.80}, not to take, put, restore or reset"
+            )

@@ -1,0 +1,87 @@
+"""What a client asks of the whole hub behind a service: reports, fault rules, snapshots."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from memhub.service.remote_hub import (
+    faults_request,
+    file_pieces,
+    report_request,
+    rule_text,
+    snapshot_request,
+)
+from memhub.service.wire.wide import narrow
+
+if TYPE_CHECKING:
+    from memhub.core.fault_rules import FaultRule
+    from memhub.service import wire
+    from memhub.service.client.caller import Caller
+
+
+class HubRequests(ABC):
+    """The requests of `RemoteHub` that are about no open file."""
+
+    @abstractmethod
+    def _greeted(self) -> Caller:
+        """The connection, after its handshake."""
+
+    async def report(self, what: str = "", machine: str = "") -> dict[str, Any]:
+        """Who has what open, who holds what, who waits for what, and since when.
+
+        Args:
+            what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
+            machine: only this machine's; empty is all.
+        """
+        found: dict[str, Any] = await self._ask_json(report_request(what, machine))
+
+        return found
+
+    async def add_fault(self, rule: FaultRule) -> dict[str, Any]:
+        """Add a fault rule to the hub; what the hub has of it."""
+        return (await self._ask_faults("add", rule_text(rule)))[0]
+
+    async def remove_fault(self, name: str) -> dict[str, Any]:
+        """End a fault rule; what the hub had of it, with its counts."""
+        return (await self._ask_faults("remove", name))[0]
+
+    async def list_faults(self) -> list[dict[str, Any]]:
+        """The fault rules of the hub that this client may touch, with their counts."""
+        return await self._ask_faults("list", "")
+
+    async def _ask_faults(self, what: str, rule: str) -> list[dict[str, Any]]:
+        request = faults_request(self._greeted().features, what, rule)
+        found: list[dict[str, Any]] = await self._ask_json(request)
+
+        return found
+
+    async def _ask_json(self, request: wire.Message) -> Any:  # noqa: ANN401 - what JSON holds
+        return json.loads(await self._greeted().ask(request), object_hook=narrow)
+
+    async def take_snapshot(self, machine: str | None = None) -> bytes:
+        """The machines, or one, as they are now: a file for `memhub.Snapshot`."""
+        answer: bytes = await self._greeted().ask(self._snapshot_request("take", machine))
+
+        return answer
+
+    async def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]:
+        """Let machines be as a file has them, and all clients go on; the names of the machines."""
+        caller = self._greeted()
+        for piece in file_pieces(file, caller.limits.max_body):
+            await caller.ask(self._snapshot_request("put", machine, piece))
+
+        return await self._go_back("restore", machine)
+
+    async def reset(self, machine: str | None = None) -> list[str]:
+        """Let the machines, or one, be as they were at the start of the service; their names."""
+        return await self._go_back("reset", machine)
+
+    async def _go_back(self, what: str, machine: str | None) -> list[str]:
+        found = await self._ask_json(self._snapshot_request(what, machine))
+
+        return list(found["machines"])
+
+    def _snapshot_request(self, what: str, machine: str | None, data: bytes = b"") -> wire.Snapshot:
+        return snapshot_request(self._greeted().features, what, machine, data)

@@ -1,0 +1,102 @@
+"""SNAPSHOT: machines as they are, sent to a client; and machines that go back to such a file.
+
+Files are made and read on another thread, so that the others are served meanwhile. The machines
+themselves are taken, and go back, between two requests.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from anyio import to_thread
+
+from memhub.arches import ArchNotInstalled
+from memhub.errors import InvalidArgument
+from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
+from memhub.snapshot_file import SnapshotError
+from memhub.snapshots import Snapshot, reset_machines, restore_machines, take_machines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from memhub.service import wire
+    from memhub.service.server.session import Session
+
+    Answer = wire.Message | None
+
+#: Bytes of a file that a client may put.
+FILE_MAX: Final = 1 << 28
+_PIECE: Final = 1 << 16
+
+
+def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
+    """SNAPSHOT."""
+    if it.what == "put":
+        return _put_piece(session, it)
+
+    if it.what == "restore":
+        return session.tasks.start_task(it.request, partial(_restore, session, it))
+
+    names = [it.machine] if it.machine else list(session.hub.machines)
+    if it.what == "take":
+        _check_rights(session, it, names, READ_MEMORY | READ_RANGES)
+        snapshot = take_machines(session.engine, it.machine or None)
+
+        return session.tasks.start_task(it.request, partial(_send_file, session, it, snapshot))
+
+    _check_rights(session, it, names, RESTORE_MACHINES)
+    reset_machines(session.engine, it.machine or None)
+
+    return _say_machines(session, it, names)
+
+
+def _check_rights(session: Session, it: wire.Snapshot, names: Iterable[str], rights: int) -> None:
+    for name in names:
+        missing = rights & ~session.rights_on(name)
+        if missing:
+            session.raise_missing_right(it.what, name, missing)
+
+
+def _say_machines(session: Session, it: wire.Snapshot, names: Iterable[str]) -> Answer:
+    return session.tasks.send_text(it, session.tasks.to_json({"machines": list(names)}))
+
+
+def _put_piece(session: Session, it: wire.Snapshot) -> Answer:
+    if not any(session.rights_on(name) & RESTORE_MACHINES for name in session.hub.machines):
+        session.raise_missing_right(it.what, it.machine or "every machine", RESTORE_MACHINES)
+
+    if len(session.put) + len(it.data) > FILE_MAX:
+        session.put.clear()
+        session.refuse_space(it.what, f"{FILE_MAX} bytes of a file are put, which is the limit")
+
+    session.put += it.data
+
+    return session.tasks.send_text(it, session.tasks.to_json({"bytes": len(session.put)}))
+
+
+async def _send_file(session: Session, it: wire.Snapshot, snapshot: Snapshot) -> Answer:
+    data = await to_thread.run_sync(snapshot.to_bytes)
+
+    return await session.tasks.send_report(it.request, _pieces(data))
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), _PIECE):
+        yield data[at : at + _PIECE]
+
+
+async def _restore(session: Session, it: wire.Snapshot) -> Answer:
+    data = bytes(session.put)
+    session.put.clear()
+    arches = {machine.arch.name: machine.arch for machine in session.hub.machines.values()}
+    try:
+        snapshot = await to_thread.run_sync(partial(Snapshot.from_bytes, data, arches=arches))
+    except (SnapshotError, ArchNotInstalled) as error:
+        raise InvalidArgument(str(error)) from None
+
+    names = [it.machine] if it.machine else list(snapshot.machines)
+    _check_rights(session, it, names, RESTORE_MACHINES)
+    restore_machines(session.engine, snapshot, it.machine or None)
+
+    return _say_machines(session, it, names)
