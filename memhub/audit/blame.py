@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 STEPS_MAX: Final = 1000
 
 #: The records that can change a type, or say that it was not changed.
-_EVENTS: Final = frozenset({"device.attach", "held.machine", "request.set", "undo"})
+_EVENTS: Final = frozenset(
+    {"device.attach", "device.restore", "held.machine", "request.set", "undo"}
+)
 
 _EMPTY: Final = RangeDesc(0, 0, 0)
 

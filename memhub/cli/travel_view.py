@@ -192,6 +192,9 @@ def _print_step(screen: Screen, step: Step) -> None:
     old, new = step.types
     if facts["event"] == "device.attach":
         screen.line((place, "dim"), f"the machine starts: {new}", hang=8)
+    elif facts["event"] == "device.restore":
+        how = "is reset" if step.record["cause"] == "reset" else "goes back to a snapshot"
+        screen.line((place, "dim"), f"the machine {how}: {old} -> {new}", hang=8)
     elif facts["event"] == "held.machine":
         screen.line((place, "dim"), f"the log begins, with a snapshot: {new}", hang=8)
     else:

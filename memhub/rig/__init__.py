@@ -6,6 +6,7 @@ picture         table, map and records of a failing test
 virtual_clock   time that passes when everybody waits
 simulation      one seed, one run                       exploring  a test under many orders
 traces          files of recorded answers, as values    replaying  a machine run against them
+log_replay      audit logs replayed, and shrunk to the fewest requests that still fail
 arch_check      what every architecture keeps to, and `check_arch`
 
 The names below are loaded when they are first used: pytest imports this package in every run, also
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from memhub.rig.exploring import OrderFailed as OrderFailed
     from memhub.rig.exploring import explore as explore
     from memhub.rig.exploring import find_failure as find_failure
+    from memhub.rig.log_replay import LogDifference as LogDifference
+    from memhub.rig.log_replay import LogReplay as LogReplay
+    from memhub.rig.log_replay import Shrunk as Shrunk
+    from memhub.rig.log_replay import replay_log as replay_log
+    from memhub.rig.log_replay import shrink_log as shrink_log
     from memhub.rig.log_view import Found as Found
     from memhub.rig.log_view import LogView as LogView
     from memhub.rig.outcome import Mismatch as Mismatch
@@ -52,12 +58,15 @@ _HOMES: Final = {
     "DriverTrace": "traces",
     "Finding": "exploring",
     "Found": "log_view",
+    "LogDifference": "log_replay",
+    "LogReplay": "log_replay",
     "LogView": "log_view",
     "MachineTrace": "traces",
     "Mismatch": "outcome",
     "OrderFailed": "exploring",
     "Replay": "outcome",
     "ServiceProcess": "service_process",
+    "Shrunk": "log_replay",
     "Simulation": "simulation",
     "SimulationError": "simulation",
     "Step": "simulation",
@@ -69,6 +78,8 @@ _HOMES: Final = {
     "find_failure": "exploring",
     "parse_trace": "traces",
     "replay": "replaying",
+    "replay_log": "log_replay",
+    "shrink_log": "log_replay",
     "trace_lines": "traces",
 }
 

@@ -1,0 +1,182 @@
+"""What a log says, against what came when its requests were put again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from memhub.escape import escape_controls
+from memhub.rig.log_replay.steps import OUTCOMES, say_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from memhub.rig.log_replay.player import Told
+    from memhub.rig.log_replay.steps import LogRun, LogStep
+
+    Row = Mapping[str, Any]
+
+#: Fields that are compared. Numbers of waits and claims, generations and reasons are not: one
+#: difference would change them all from there on.
+_ANSWERS: Final = ("errno", "moved")
+_TABLES: Final = (
+    "slots",
+    "after_base",
+    "after_length",
+    "after_flags",
+    "after_owner",
+    "msrs",
+    "after_msr",
+    "cause",
+)
+#: What names a record that follows by itself.
+_KEY: Final = ("event", "machine", "process_id", "base", "length", "op", "cause")
+_SHOWN_MAX: Final = 8
+
+
+class LogDifference(NamedTuple):
+    """One difference between a log and its replay.
+
+    Attributes:
+        seq: the record of the log; for what the log does not have, the one at whose time it came.
+        request: what was asked or has followed, in words.
+        what: `errno`, `slots`, `register 0x200`, `moved`, `missing`, `more`, …
+        expected: what the log says.
+        found: what came now.
+    """
+
+    seq: int
+    request: str
+    what: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        told = f"{self.what}: the log says {self.expected}, now {self.found}"
+
+        return escape_controls(f"{self.seq} {self.request}: {told}")
+
+
+def compare(
+    run: LogRun, told: Sequence[Told], skipped: set[int], *, alike: bool
+) -> Iterator[LogDifference]:
+    """Compare what a log says with the records of its replay.
+
+    Args:
+        run: the log.
+        told: the records of the replay.
+        skipped: the numbers of the steps that were not put.
+        alike: whether slots and registers can be compared: it is the same architecture.
+    """
+    by_seq = defaultdict[int, list["Row"]](list)
+    for it in told:
+        by_seq[it.seq].append(it.row)
+
+    fields = (*_ANSWERS, *_TABLES) if alike else _ANSWERS
+    for step in run.steps:
+        if step.seq not in skipped and not step.framing:
+            yield from _compare_step(step, by_seq[step.seq], fields)
+
+    yield from _compare_followed(run, by_seq, skipped, alike=alike)
+
+
+def _compare_step(step: LogStep, rows: list[Row], fields: Iterable[str]) -> Iterator[LogDifference]:
+    """Compare a step with the record that it led to, which is taken out of `rows`."""
+    own = _find_own(step.row, rows)
+    if own is None:
+        yield LogDifference(step.seq, str(step), "answer", _say(step.row), "nothing")
+        return
+
+    rows.remove(own)
+    if own["event"] != step.row["event"]:
+        yield LogDifference(step.seq, str(step), "answer", _say(step.row), _say(own))
+        return
+
+    for name in fields:
+        before, now = _value(step.row, name), _value(own, name)
+        if before != now:
+            yield LogDifference(step.seq, str(step), name, _show(step.row, name), _show(own, name))
+
+
+def _find_own(row: Row, rows: list[Row]) -> Row | None:
+    """The record of the replay that answers the same request."""
+    process = row.get("process_id")
+    mine = [it for it in rows if it.get("process_id") == process]
+    same = next((it for it in mine if it["event"] == row["event"]), None)
+    if same is not None or row["event"] not in {*OUTCOMES, "wait.begin"}:
+        return same
+
+    return next((it for it in mine if it["event"] in {*OUTCOMES, "wait.begin"}), None)
+
+
+def _compare_followed(
+    run: LogRun, by_seq: Mapping[int, list[Row]], skipped: set[int], *, alike: bool
+) -> Iterator[LogDifference]:
+    """Compare what followed by itself: each record once on both sides, whenever it came."""
+    due = defaultdict[tuple[Any, ...], list["Row"]](list)
+    for row in run.followed:
+        due[_key(row)].append(row)
+
+    steps = {step.seq: step for step in run.steps}
+    for seq, rows in by_seq.items():
+        step = steps.get(seq)
+        if step is not None and (step.framing or seq in skipped):
+            continue
+
+        for row in rows:
+            waiting = due[_key(row)]
+            if not waiting:
+                yield LogDifference(seq, say_request(row), "more", "nothing", _say(row))
+                continue
+
+            before = waiting.pop(0)
+            for name in _ANSWERS if not alike else (*_ANSWERS, *_TABLES):
+                if _value(before, name) != _value(row, name):
+                    yield LogDifference(
+                        before["seq"], say_request(row), name, _show(before, name), _show(row, name)
+                    )
+
+    for rows in due.values():
+        for row in rows:
+            yield LogDifference(row["seq"], say_request(row), "missing", _say(row), "nothing")
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in _KEY)
+
+
+def _value(row: Row, name: str) -> Any:  # noqa: ANN401 - as a log has it
+    value = row.get(name)
+
+    return (list(value) or None) if isinstance(value, list | tuple) else value
+
+
+def _say(row: Row) -> str:
+    """What a record came to, in a few words."""
+    if row.get("errno") is not None:
+        return f"{row['errno']} ({row['reason']})"
+
+    if row["event"] == "wait.begin":
+        return "it waits"
+
+    if row["event"] == "commit.begin":
+        return "it is on its way to all CPUs"
+
+    if row["event"] in OUTCOMES:
+        return "ok"
+
+    return f"{row['event']} ({row['cause']})" if row.get("cause") else str(row["event"])
+
+
+def _show(row: Row, name: str) -> str:
+    if name == "errno":
+        return _say(row) if row.get("errno") is not None else "ok"
+
+    value = row.get(name)
+    if not isinstance(value, list | tuple):
+        return "nothing" if value is None else str(value)
+
+    shown = [hex(it) if isinstance(it, int) and name != "slots" else str(it) for it in value]
+    more = len(shown) - _SHOWN_MAX
+
+    return f"[{', '.join(shown[:_SHOWN_MAX])}{f', {more} more' if more > 0 else ''}]"

@@ -1,0 +1,152 @@
+"""A log replayed: its requests are put to the same or other machines, and the answers compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from memhub.arches import load_arches
+from memhub.audit.rows import machine_of
+from memhub.core.machine import Machine
+from memhub.rig.log_replay.comparing import LogDifference, compare
+from memhub.rig.log_replay.player import LogPlayer
+from memhub.rig.log_replay.steps import LogRun, read_run
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from memhub.audit import AuditLog
+    from memhub.core.driver import Arch
+    from memhub.core.spec import MachineSpec
+    from memhub.rig.log_replay.player import MakeMachine
+
+    Row = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class LogReplay:
+    """What a replay of a log came to.
+
+    Attributes:
+        steps: how many requests were put and compared.
+        differences: the differences, in the order of the log.
+        unplayed: how many requests were not put, by the reason.
+    """
+
+    steps: int = 0
+    differences: list[LogDifference] = field(default_factory=list)
+    unplayed: Counter[str] = field(default_factory=Counter)
+
+    def facts(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {
+            "steps": self.steps,
+            "differences": [it._asdict() for it in self.differences],
+            "not_put": dict(self.unplayed),
+        }
+
+
+def replay_log(
+    path: str | os.PathLike[str],
+    *,
+    arch: str | None = None,
+    machine: str | None = None,
+    specs: Mapping[str, MachineSpec] | None = None,
+    arches: Mapping[str, Arch] | None = None,
+) -> LogReplay:
+    """Put the requests of an audit log again, at the times of the log, and compare the answers.
+
+    The machines are those that the log describes. Their memory begins as zeros, since a log does
+    not keep it, and a write writes zeros.
+
+    Args:
+        path: a file or a folder of segments.
+        arch: machines of this architecture instead; then slots and registers are not compared.
+        machine: only the requests to this machine.
+        specs: machines to take instead, by name; from a configuration, for another kernel or CPU.
+        arches: architectures by name; None loads those that are installed.
+
+    Raises:
+        AuditError: the log cannot be read.
+        ArchNotInstalled: an architecture is not installed.
+        ValueError: a machine cannot be of that architecture.
+    """
+    known = load_arches() if arches is None else arches
+    make, alike = choose_machines(known, arch, specs)
+
+    return replay_run(read_run(path, machine), make, alike=alike)
+
+
+def choose_machines(
+    arches: Mapping[str, Arch], arch: str | None, specs: Mapping[str, MachineSpec] | None
+) -> tuple[MakeMachine, bool]:
+    """What makes the machines of a replay; arguments are those of `replay_log`.
+
+    Returns:
+        that, and whether slots and registers can be compared with those of the log.
+    """
+    if arch is not None:
+        chosen = arches[arch]
+
+        return lambda row: _of_another_arch(machine_of(row, arches).spec, chosen), False
+
+    if specs is not None:
+        return lambda row: _of_specs(row, specs, arches), True
+
+    return lambda row: machine_of(row, arches), True
+
+
+def _of_another_arch(spec: MachineSpec, arch: Arch) -> Machine:
+    if spec.arch == arch.name:
+        return Machine.make(spec, arch)
+
+    plain = replace(
+        spec, arch=arch.name, options={}, kmem=(), kmem_entries=None, kernel=None, symbols={}
+    )
+
+    return Machine.make(plain, arch)
+
+
+def _of_specs(
+    row: Row, specs: Mapping[str, MachineSpec], arches: Mapping[str, Arch]
+) -> Machine | None:
+    spec = specs.get(row["machine"])
+
+    return None if spec is None else Machine.make(spec, arches[spec.arch])
+
+
+def replay_run(
+    run: LogRun, make: MakeMachine, *, alike: bool, log: AuditLog | None = None
+) -> LogReplay:
+    """Replay what was read of a log.
+
+    Args:
+        run: the steps, and what followed.
+        make: makes each machine.
+        alike: whether slots and registers can be compared.
+        log: an open audit log for what comes of it, or None.
+    """
+    player = play_run(run, make, log)
+    found = compare(run, player.told, player.skipped, alike=alike)
+    asked = sum(not step.framing for step in run.steps)
+    put = asked - sum(player.unplayed.values())
+
+    return LogReplay(put, sorted(found, key=lambda it: it.seq), player.unplayed)
+
+
+def play_run(run: LogRun, make: MakeMachine, log: AuditLog | None = None) -> LogPlayer:
+    """Put the steps of a run, and let time pass as it says; arguments are those of `replay_run`."""
+    player = LogPlayer(make, log)
+    steps = {step.seq: step for step in run.steps}
+    rows = [*(step.row for step in run.steps), *run.followed]
+    for row in sorted(rows, key=lambda it: int(it["seq"])):
+        if row["seq"] in steps:
+            player.play(steps[row["seq"]])
+        else:
+            player.follow(row)
+
+    player.end()
+
+    return player

@@ -1,0 +1,172 @@
+"""The records of a log, divided: what somebody asked, and what followed from it or from time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from memhub.audit.reader import read_records
+from memhub.audit.rows.columns import instant_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from memhub.core.instant import Instant
+
+    Row = Mapping[str, Any]
+
+#: What a wait or a commit comes to, and so is no request of its own.
+OUTCOMES: Final = frozenset({"request.set", "claim.take", "claim.wait", "commit.begin"})
+#: What is asked, where nothing else in the record says that it followed by itself.
+_ASKED: Final = frozenset(
+    {
+        "device.attach",
+        "device.detach",
+        "device.restore",
+        "request.open",
+        "request.close",
+        "request.get",
+        "request.read",
+        "request.write",
+        "request.ioctl",
+        "claim.renew",
+        "claim.break",
+        "wait.begin",
+        *OUTCOMES,
+    }
+)
+#: What follows by itself.
+_FOLLOWS: Final = frozenset({"undo", "claim.release", "claim.expire", "wait.end", "device.fail"})
+#: Why a wait ended whose caller has gone.
+_GONE: Final = frozenset({"cancelled", "log"})
+
+
+class LogStep(NamedTuple):
+    """One record that says what somebody asked.
+
+    Attributes:
+        row: the record.
+    """
+
+    row: Row
+
+    @property
+    def seq(self) -> int:
+        """The record's number."""
+        return int(self.row["seq"])
+
+    @property
+    def at(self) -> Instant:
+        """When it took effect."""
+        return instant_of(self.row)
+
+    @property
+    def machine(self) -> str:
+        """The machine's name."""
+        return str(self.row["machine"])
+
+    @property
+    def framing(self) -> bool:
+        """Whether it starts or ends a machine, and so belongs to every part of the log."""
+        return self.row["event"] in ("device.attach", "device.detach")
+
+    def __str__(self) -> str:
+        return say_request(self.row)
+
+
+@dataclass(slots=True)
+class LogRun:
+    """What a log says.
+
+    Attributes:
+        steps: what was asked, in order.
+        followed: the records of what followed, in order.
+    """
+
+    steps: list[LogStep] = field(default_factory=list)
+    followed: list[Row] = field(default_factory=list)
+
+
+def read_run(path: str | os.PathLike[str], machine: str | None = None) -> LogRun:
+    """Divide the records of a log.
+
+    Args:
+        path: a file or a folder of segments.
+        machine: of this machine alone; None takes all.
+
+    Raises:
+        AuditError: it cannot be read.
+    """
+    return divide(it for it in read_records(path, typed=True) if _is_of(it, machine))
+
+
+def _is_of(row: Row, machine: str | None) -> bool:
+    name = row.get("machine")
+
+    return bool(name) and machine in (None, name)
+
+
+def divide(rows: Iterable[Row]) -> LogRun:
+    """Divide records, in order."""
+    run, ending = LogRun(), set[tuple[str, int]]()
+    for row in rows:
+        asked = _is_asked(row, ending)
+        if asked:
+            run.steps.append(LogStep(row))
+        elif asked is False:
+            run.followed.append(row)
+
+    return run
+
+
+def _is_asked(row: Row, ending: set[tuple[str, int]]) -> bool | None:
+    """Whether somebody asked it; None where it says nothing of machines.
+
+    Args:
+        row: the record.
+        ending: the files of which a wait has ended, and whose record of what it came to follows.
+    """
+    event, key = row["event"], (row["machine"], row.get("handle", -1))
+    if event == "wait.end":
+        ending.add(key)
+        return row["cause"] in _GONE
+
+    if event in OUTCOMES and key in ending:
+        ending.discard(key)
+        return False
+
+    if event == "request.set" and row.get("commit") is not None:
+        return bool(row["errno"] == "ECANCELED")
+
+    if event == "claim.release" and row["cause"] == "request":
+        return True
+
+    if event == "device.attach" and row.get("cause") is not None:
+        return None  # a file of the log begins; nothing happened
+
+    return True if event in _ASKED else False if event in _FOLLOWS else None
+
+
+def say_request(row: Row) -> str:
+    """A record's request in words: who asked what."""
+    event = row["event"]
+    words = [row.get("process") or "", row.get("op") or event.rpartition(".")[2]]
+    if event in ("device.attach", "device.detach", "device.restore"):
+        words = [row.get("cause") or {"device.attach": "start", "device.detach": "end"}[event]]
+    elif event == "wait.begin":
+        words[1] += ", waiting,"
+    elif event == "wait.end":
+        words[1:] = ["gives up", words[1]]
+
+    if row.get("base") is not None:
+        words.append(f"{row['base']:#x}+{row.get('length') or 0:#x}")
+
+    words += row.get("attributes") or ()
+
+    return f"{row['machine']}: {' '.join(filter(None, words))}"
+
+
+def machines_in(steps: Iterable[LogStep]) -> Iterator[str]:
+    """The names of the machines that steps are about, each once."""
+    yield from dict.fromkeys(step.machine for step in steps)
