@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "exec": Command("run_program", "a program whose /dev/mem and /dev/kmem are a machine's"),
     "plan": Command("plan", "the fewest memory range registers for a wanted map of types"),
     "replay": Command("replay", "recorded answers of real drivers against what is installed"),
+    "rig": Command("rig", "an audit log replayed elsewhere, or shrunk to what still fails"),
     "audit": Command("audit", "verify or show an audit log, or what was at a moment of it"),
     "completion": Command("completion", "a script with which a shell completes all of these"),
     "man": Command("man", "manual pages of all of these"),

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from memhub import Hub
+from memhub.abi import (
+    MDF_UNCACHEABLE,
+    MDF_WRITECOMBINE,
+    MDF_WRITETHROUGH,
+    MEMRANGE_SET_UPDATE,
+    RangeDesc,
+)
 from memhub.audit import AuditLog
+from memhub.cli.demo.run import run_demo
+from memhub.core.files import Principal
+from memhub.core.requests import Open, SetRange
+from memhub.errors import InvalidRange
+from memhub.lifecycle import open_file
 from memhub.rig import replay_log
+from memhub.rig.log_replay.player import machine_again
+from memhub.rig.log_replay.replaying import replay_run
+from memhub.rig.log_replay.steps import LogStep, read_run
 from ownership.rig import ARCHES, SPECS
 from value.traffic import Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from memhub.core.driver import Arch
 
 every_arch = pytest.mark.parametrize("arch", sorted(SPECS))
 every_latency = pytest.mark.parametrize("latency", [0.0, 1.0], ids=["at-once", "in-time"])
@@ -37,3 +56,103 @@ def test_the_same_machine_answers_as_the_log_says(
         assert [str(it) for it in done.differences] == []
         assert done.steps > 100
         assert set(done.unplayed) <= {"the log does not keep all that was asked"}
+
+
+def test_a_multi_machine_log_of_a_demo_is_answered_alike(tmp_path: Path) -> None:
+    run_demo(5, tmp_path / "a.jsonl")
+    done = replay_log(tmp_path / "a.jsonl", arches=ARCHES)
+    assert done.differences == []
+    assert done.steps > 100
+    one = replay_log(tmp_path / "a.jsonl", machine="desk", arches=ARCHES)
+    assert 0 < one.steps < done.steps
+
+
+def test_a_log_with_resets_and_a_second_start_is_answered_alike(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for seed in range(2):
+        with AuditLog.open(path) as log:
+            traffic = Traffic("amd64", seed, log=log)
+            for number in range(90):
+                traffic.step()
+                if number % 30 == 20:
+                    traffic.hub.reset()
+
+    done = replay_log(path, arches=ARCHES)
+    assert [str(it) for it in done.differences] == []
+
+
+def stricter(arch: Arch) -> Arch:
+    """The architecture as a later version of its plugin might have it: write-through is gone."""
+
+    def make(cpu: Any, options: Any) -> Any:
+        driver = arch.driver(cpu, options)  # type: ignore[misc]
+        plan = driver.update
+
+        def update(state: Any, desc: RangeDesc, *rest: Any, **named: Any) -> Any:
+            if desc.mr_flags & MDF_WRITETHROUGH:
+                raise InvalidRange("no write-through any more")
+
+            return plan(state, desc, *rest, **named)
+
+        driver.update = update  # type: ignore[method-assign]
+        return driver
+
+    return replace(arch, driver=make)
+
+
+def test_another_version_of_a_plugin_differs_where_it_answers_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        hub = Hub([SPECS["i386"]], arches=ARCHES, log=log)
+        hub.begin()
+        handle = open_file(hub.engine, Open(Principal(1, "x"), "/dev/mem", "r+"))
+        for number, flags in enumerate((MDF_UNCACHEABLE, MDF_WRITETHROUGH, MDF_WRITECOMBINE), 1):
+            desc = RangeDesc(number << 24, 1 << 20, flags)
+            hub.engine.submit(SetRange(handle, MEMRANGE_SET_UPDATE, desc))
+
+        hub.end()
+
+    newer = {**ARCHES, "i386": stricter(ARCHES["i386"])}
+    done = replay_log(path, arches=newer)
+    first = done.differences[0]
+    assert (first.what, first.expected) == ("errno", "ok")
+    assert first.request == "i386: x update 0x2000000+0x100000 write-through"
+    assert first.found == "EINVAL (no write-through any more)"
+    assert min(it.seq for it in done.differences) == first.seq
+
+
+def test_the_machines_of_a_configuration_take_the_place_of_those_of_the_log(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.jsonl"
+    write_log(path, "amd64", 3, 200)
+    same = replay_log(path, specs={"amd64": Traffic("amd64", 3).machine.spec}, arches=ARCHES)
+    assert same.differences == []
+    fewer = replace(Traffic("amd64", 3).machine.spec, options={"slots": 1})
+    done = replay_log(path, specs={"amd64": fewer}, arches=ARCHES)
+    assert any(it.found.startswith("ENOSPC") for it in done.differences)
+    none = replay_log(path, specs={}, arches=ARCHES)
+    assert (none.steps, none.differences) == (0, [])
+
+
+def test_a_record_that_was_changed_is_a_difference(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write_log(path, "powerpc", 4, 150)
+    run = read_run(path)
+    for number, step in enumerate(run.steps):
+        if step.row["event"] == "request.set" and step.row["errno"] is None:
+            run.steps[number] = LogStep({**step.row, "errno": "ENOSPC", "reason": "planted"})
+            break
+
+    done = replay_run(run, machine_again(ARCHES), alike=True)
+    (difference,) = done.differences
+    assert difference.seq == run.steps[number].seq
+    assert (difference.expected, difference.found) == ("ENOSPC (planted)", "ok")
+
+    missing = read_run(path)
+    gone = missing.followed.pop()
+    (difference,) = replay_run(missing, machine_again(ARCHES), alike=True).differences
+    assert (difference.what, difference.expected) == ("more", "nothing")
+    missing.followed.append({**gone, "base": 1})
+    both = replay_run(missing, machine_again(ARCHES), alike=True).differences
+    assert {it.what for it in both} == {"more", "missing"}

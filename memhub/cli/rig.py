@@ -1,0 +1,121 @@
+"""Put the requests of an audit log to machines again, and find the fewest that still fail.
+
+replay compares the answers with those of the log: on the machines that the log describes, on
+another architecture (answers alone, not slots and registers), or on the machines of a file. shrink
+leaves requests out while the log still fails: by a command whose exit code is not 0, or where
+another architecture or a file's machines answer otherwise. It writes what is left as a log.
+
+exit codes: 0 no difference, or the log was shrunk; 1 differences, or nothing fails
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from memhub.cli.failures import CommandFailed
+from memhub.cli.terminal import print_json, print_line, print_text
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from memhub.core.spec import MachineSpec
+
+
+def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Run `memhub rig`."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    replay = verbs.add_parser("replay", help="what is answered otherwise than in the log")
+    replay.add_argument("--arch", help="on machines of this architecture")
+    shrink = verbs.add_parser("shrink", help="the fewest requests of the log that still fail")
+    shrink.add_argument("--against", metavar="ARCH", help="fail: this architecture differs")
+    shrink.add_argument(
+        "--check", metavar="COMMAND", help="fail: its exit code is not 0; {} is a log"
+    )
+    shrink.add_argument("--out", metavar="FILE", help="write a log of what is left")
+    for verb in (replay, shrink):
+        verb.add_argument("log", metavar="LOG", help="a file or a folder of segments")
+        verb.add_argument("--config", metavar="FILE", help="on the machines of a TOML file")
+        verb.add_argument("--machine", metavar="NAME", help="only this machine (default: all)")
+        verb.add_argument("--json", action="store_true", help="one object")
+
+    chosen = parser.parse_args(arguments)
+
+    return _replay(chosen) if chosen.verb == "replay" else _shrink(chosen)
+
+
+def _replay(chosen: argparse.Namespace) -> int:
+    from memhub.rig import replay_log
+
+    if chosen.arch is not None and chosen.config is not None:
+        raise CommandFailed("--arch and --config: one of both says on which machines")
+
+    try:
+        done = replay_log(
+            chosen.log, arch=chosen.arch, machine=chosen.machine, specs=_machines_of(chosen)
+        )
+    except ValueError as error:
+        raise CommandFailed(f"the machines cannot be made: {error}") from error
+
+    if chosen.json:
+        print_json(done.facts())
+    else:
+        for difference in done.differences:
+            print_line(str(difference))
+
+        for reason, count in sorted(done.unplayed.items()):
+            print_line(f"not put: {reason}: {count}")
+
+        print_line(f"requests={done.steps} differences={len(done.differences)}")
+
+    return int(bool(done.differences))
+
+
+def _shrink(chosen: argparse.Namespace) -> int:
+    from memhub.rig import shrink_log
+    from memhub.rig.log_replay.shrinking import NothingFails, command_check
+
+    given = [chosen.against, chosen.check, chosen.config]
+    if sum(it is not None for it in given) != 1:
+        raise CommandFailed("one of --check, --against and --config says what fails")
+
+    check = None if chosen.check is None else command_check(shlex.split(chosen.check))
+    try:
+        found = shrink_log(
+            chosen.log,
+            against=chosen.against,
+            specs=_machines_of(chosen),
+            check=check,
+            machine=chosen.machine,
+            out=chosen.out,
+        )
+    except NothingFails as error:
+        print_line(f"memhub: {error}")
+        return 1
+    except OSError as error:
+        raise CommandFailed(f"the check cannot be run: {error}") from error
+
+    if chosen.json:
+        print_json(_facts(found))
+    else:
+        print_text(f"{found}\n")
+        if chosen.out is not None:
+            print_line(f"written to {chosen.out}")
+
+    return 0
+
+
+def _facts(found: Any) -> dict[str, Any]:  # noqa: ANN401 - memhub.rig is not imported here
+    steps = [{"seq": it.seq, "request": str(it), "record": dict(it.row)} for it in found.steps]
+
+    return {"steps": steps, "of": found.of, "runs": found.runs}
+
+
+def _machines_of(chosen: argparse.Namespace) -> Mapping[str, MachineSpec] | None:
+    if chosen.config is None:
+        return None
+
+    from memhub.config import load_config
+
+    return load_config(chosen.config).machines
