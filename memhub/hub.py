@@ -339,7 +339,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             DeviceError: ENOMEM, EIO; see `memhub.core.snapshots.fork_machine`.
         """
         twin = Hub.__new__(Hub)
-        twin._compose(fork_engine(self.engine, log, clock), log)  # noqa: SLF001 - of this class
+        twin._compose(fork_engine(self.engine, log, clock), log, self._turns)  # noqa: SLF001 - of this class
 
         return twin
 

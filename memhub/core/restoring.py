@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.claim_requests import lost_event
 from memhub.core.decision import Decision
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from memhub.core.restored import RestoreCause
     from memhub.core.snapshots import MachineSnapshot
 
+#: Why what a machine held has ended: it went back to a snapshot, or was reset.
+GONE_BACK: Final = ("went back to a snapshot", "was reset")
 #: Things that one `HeldPart` has at most.
-PART_MAX = 1000
+PART_MAX: Final = 1000
 
 
 def tell_fork(machine: Machine, now: Instant) -> tuple[Event, ...]:
@@ -117,8 +119,7 @@ def decide_restore(
         DeviceError: ENOMEM; the host has no memory or no descriptor left.
     """
     check_fit(machine, snapshot)
-    done = "was reset" if cause == "reset" else "went back to a snapshot"
-    why = f"{machine.name} {done}"
+    why = f"{machine.name} {GONE_BACK[cause == 'reset']}"
     claims = _claims_after(machine, snapshot, now)
     broken = tuple(_break_others(machine, {it.fence for it in claims}, now, why))
     memory = machine.memory.files.plan_replace(snapshot.memory)

@@ -67,18 +67,28 @@ def test_a_multi_machine_log_of_a_demo_is_answered_alike(tmp_path: Path) -> None
     assert 0 < one.steps < done.steps
 
 
-def test_a_log_with_resets_and_a_second_start_is_answered_alike(tmp_path: Path) -> None:
+@every_arch
+@every_latency
+def test_a_log_with_restores_resets_and_a_second_start_is_answered_alike(
+    tmp_path: Path, arch: str, latency: float
+) -> None:
     path = tmp_path / "a.jsonl"
     for seed in range(2):
         with AuditLog.open(path) as log:
-            traffic = Traffic("amd64", seed, log=log)
-            for number in range(90):
+            traffic = Traffic(arch, seed, latency=latency, log=log)
+            then = traffic.hub.snapshot()
+            for number in range(160):
                 traffic.step()
-                if number % 30 == 20:
+                if number % 30 == 10:
+                    then = traffic.hub.snapshot()
+                elif number % 60 == 25:
+                    traffic.hub.restore(then)
+                elif number % 60 == 55:
                     traffic.hub.reset()
 
     done = replay_log(path, arches=ARCHES)
     assert [str(it) for it in done.differences] == []
+    assert done.steps > 150
 
 
 def stricter(arch: Arch) -> Arch:

@@ -1,6 +1,7 @@
 """An audit log's requests put to machines again: the same ones, or others, and fewer of them.
 
 steps      what was asked, and what followed by itself       player  puts steps to machines
+asking     requests of each kind of record                   going_back  returns to a snapshot
 comparing  what a log says against what came of a replay     replaying  `replay_log`
 ddmin      the fewest items that still fail                  shrinking  `shrink_log`
 """

@@ -16,7 +16,6 @@ from memhub.core.memory.physical import NeedsDevice
 from memhub.errors import DeviceError
 from memhub.lifecycle import close_file, open_file
 from memhub.pending import Pending
-from memhub.snapshots import reset_machines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -250,13 +249,6 @@ def _put_break(life: Life, row: Row) -> None:
         raise Unplayable("its claim is not there") from None
 
 
-def _put_restore(life: Life, row: Row) -> None:
-    if row["cause"] != "reset":
-        raise Unplayable("the log does not keep the memory of a snapshot")
-
-    reset_machines(life.engine)
-
-
 #: What puts the request of each kind of record.
 PUTS: Final[Mapping[str, Callable[[Life, Row], None]]] = {
     "request.open": _put_open,
@@ -274,5 +266,4 @@ PUTS: Final[Mapping[str, Callable[[Life, Row], None]]] = {
     "claim.release": _put_release,
     "claim.renew": _put_renew,
     "claim.break": _put_break,
-    "device.restore": _put_restore,
 }

@@ -10,6 +10,7 @@ from memhub.core.instant import Instant
 from memhub.engine import Engine
 from memhub.lifecycle import close_file
 from memhub.rig.log_replay.asking import PUTS, Life, Unplayable
+from memhub.rig.log_replay.going_back import go_back
 from memhub.startup import record_ends, record_starts
 
 if TYPE_CHECKING:
@@ -128,7 +129,10 @@ class LogPlayer:
         if life is None:
             raise Unplayable("its machine was not started")
 
-        PUTS[event](life, row)
+        if event == "device.restore":
+            go_back(life, step)
+        else:
+            PUTS[event](life, row)
 
     def _start(self, row: Row) -> None:
         self._end(row["machine"])

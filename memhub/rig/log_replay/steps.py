@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.audit.reader import read_records
 from memhub.audit.rows.columns import instant_of
+from memhub.core.restoring import GONE_BACK
 
 if TYPE_CHECKING:
     import os
@@ -47,9 +48,11 @@ class LogStep(NamedTuple):
 
     Attributes:
         row: the record.
+        parts: of a return to a snapshot, the records that say what the machine then holds.
     """
 
     row: Row
+    parts: tuple[Row, ...] = ()
 
     @property
     def seq(self) -> int:
@@ -112,12 +115,35 @@ def divide(rows: Iterable[Row]) -> LogRun:
     run, ending = LogRun(), set[tuple[str, int]]()
     for row in rows:
         asked = _is_asked(row, ending)
-        if asked:
+        if row["event"] == "held.part":
+            _add_part(run, row)
+        elif asked:
+            if row["event"] == "device.restore":
+                _move_ended(run, row)
+
             run.steps.append(LogStep(row))
         elif asked is False:
             run.followed.append(row)
 
     return run
+
+
+def _move_ended(run: LogRun, row: Row) -> None:
+    """Let what a return to a snapshot has ended, which the log has before it, follow from it."""
+    why, count = f"{row['machine']} {GONE_BACK[row['cause'] == 'reset']}", len(run.steps)
+    while count and run.steps[count - 1].row.get("reason") == why:
+        count -= 1
+
+    run.followed += (step.row for step in run.steps[count:])
+    del run.steps[count:]
+
+
+def _add_part(run: LogRun, row: Row) -> None:
+    """Add what a machine holds to the step before, if that is its return to a snapshot."""
+    if run.steps and run.steps[-1].row["event"] == "device.restore":
+        last = run.steps[-1]
+        if len(last.parts) < last.row["count"] and last.machine == row["machine"]:
+            run.steps[-1] = LogStep(last.row, (*last.parts, row))
 
 
 def _is_asked(row: Row, ending: set[tuple[str, int]]) -> bool | None:
