@@ -87,7 +87,7 @@ FIELDS: Final[dict[str, Field]] = {
     "count": Field(
         "int",
         "descriptors asked for or returned; records, in `log.close`; which of its rule's, "
-        "in `fault`",
+        "in `fault`; records that follow, in `device.restore`",
     ),
     "rule": Field("str", "name of the fault rule"),
     "action": Field("str", "what it did: `errno`, `delay`, `drop`, `short`, `cut` or `hang`"),
@@ -128,7 +128,7 @@ FIELDS: Final[dict[str, Field]] = {
         "`error`, `garbage` or `stop`; of a claim `request`, `expire` or `break`; of a wait's end "
         "`granted`, `refused`, `timeout`, `deadlock`, `cancelled`, `close` or `log`; `undo`; of a "
         "client's end `goodbye`, `disconnect`, `handshake`, `slow`, `idle`, `protocol`, `error` or "
-        "`stop`; `reopen`",
+        "`stop`; `reopen`; of a machine that went back `restore`, `reset` or `fork`",
         True,
     ),
     "holder": Field("str", "process that a break, refusal or wait is about", True),

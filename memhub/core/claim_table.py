@@ -127,10 +127,12 @@ class ClaimTable:
         for claim in list(self.claims.values()):
             self._replace_claim(claim, None)
 
-        self.last_fence, self.lost, self.epoch = last_fence, {}, self.epoch + 1
-        for claim in claims:
+        # in their order, none comes back to a place before others
+        self.last_fence, self.lost, self.epoch = 0, {}, self.epoch + 1
+        for claim in sorted(claims, key=lambda it: it.fence):
             self._replace_claim(None, claim)
 
+        self.last_fence = last_fence
         for lost in losses:
             self.add_lost(lost)
 
