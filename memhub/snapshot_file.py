@@ -222,6 +222,8 @@ def _machine_in(it: Mapping[str, Any], arch: Arch, pages: _Pages) -> MachineSnap
         if len(table.state.slots) != len(machine.table):
             raise ValueError(f"{len(table.state.slots)} slots, where {len(machine.table)} are due")
 
+        machine.table.driver.types(table.state)  # or its driver cannot make sense of it
+
     for row in it["held"]:
         if row["held"] != "[]":
             _check_record({**row, "event": "held.part"})

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from memhub import Hub, MachineSpec, Snapshot
 from memhub.arches import ArchNotInstalled
+from memhub.core.asked_driver import AskedDriver
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open
+from memhub.errors import DriverFailed
 from memhub.lifecycle import open_file
 from memhub.snapshot_file import SnapshotError
 from ownership.rig import ARCHES, SPECS
@@ -115,6 +117,21 @@ def test_what_is_no_sound_snapshot_is_refused(make: Any, says: str) -> None:
     _, found = snapshot_of("amd64", 1, 30)
     with pytest.raises(SnapshotError, match=says):
         Snapshot.from_bytes(make(found.to_bytes()), arches=ARCHES)
+
+
+def test_a_state_that_its_driver_cannot_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, found = snapshot_of("amd64-mtrr", 1, 30)
+    data = found.to_bytes()
+
+    def types(_self: object, _state: object) -> None:
+        raise DriverFailed("it makes no sense")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AskedDriver, "types", types)
+        with pytest.raises(SnapshotError, match="not sound: DriverFailed: EIO: it makes no sense"):
+            Snapshot.from_bytes(data, arches=ARCHES)
+
+    assert Snapshot.from_bytes(data, arches=ARCHES) == found
 
 
 def test_an_architecture_that_is_not_installed_is_named() -> None:
