@@ -9,7 +9,7 @@ from memhub.escape import escape_controls
 from memhub.rig.log_replay.steps import OUTCOMES, say_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from memhub.rig.log_replay.player import Told
     from memhub.rig.log_replay.steps import LogRun, LogStep
@@ -57,31 +57,27 @@ class LogDifference(NamedTuple):
         return escape_controls(f"{self.seq} {self.request}: {told}")
 
 
-def compare(
-    run: LogRun, told: Sequence[Told], skipped: set[int], *, alike: bool
-) -> Iterator[LogDifference]:
-    """Compare what a log says with the records of its replay.
+def compare(run: LogRun, told: Sequence[Told], skipped: set[int]) -> Iterator[LogDifference]:
+    """Compare what a log says with the records of its replay; slots where the architecture is one.
 
     Args:
         run: the log.
         told: the records of the replay.
         skipped: the numbers of the steps that were not put.
-        alike: whether slots and registers can be compared: it is the same architecture.
     """
     by_seq = defaultdict[int, list["Row"]](list)
     for it in told:
         if it.row["event"] != "held.part":
             by_seq[it.seq].append(it.row)
 
-    fields = (*_ANSWERS, *_TABLES) if alike else _ANSWERS
     for step in run.steps:
         if step.seq not in skipped and not step.framing:
-            yield from _compare_step(step, by_seq[step.seq], fields)
+            yield from _compare_step(step, by_seq[step.seq])
 
-    yield from _compare_followed(run, by_seq, skipped, alike=alike)
+    yield from _compare_followed(run, by_seq, skipped)
 
 
-def _compare_step(step: LogStep, rows: list[Row], fields: Iterable[str]) -> Iterator[LogDifference]:
+def _compare_step(step: LogStep, rows: list[Row]) -> Iterator[LogDifference]:
     """Compare a step with the record that it led to, which is taken out of `rows`."""
     own = _find_own(step.row, rows)
     if own is None:
@@ -93,10 +89,14 @@ def _compare_step(step: LogStep, rows: list[Row], fields: Iterable[str]) -> Iter
         yield LogDifference(step.seq, str(step), "answer", _say(step.row), _say(own))
         return
 
-    for name in fields:
-        before, now = _value(step.row, name), _value(own, name)
-        if before != now:
-            yield LogDifference(step.seq, str(step), name, _show(step.row, name), _show(own, name))
+    yield from _compare_rows(step.row, own, str(step))
+
+
+def _compare_rows(before: Row, now: Row, request: str) -> Iterator[LogDifference]:
+    """Compare the same record of both sides."""
+    for name in (*_ANSWERS, *_TABLES) if before["arch"] == now["arch"] else _ANSWERS:
+        if _value(before, name) != _value(now, name):
+            yield LogDifference(before["seq"], request, name, _show(before, name), _show(now, name))
 
 
 def _find_own(row: Row, rows: list[Row]) -> Row | None:
@@ -111,7 +111,7 @@ def _find_own(row: Row, rows: list[Row]) -> Row | None:
 
 
 def _compare_followed(
-    run: LogRun, by_seq: Mapping[int, list[Row]], skipped: set[int], *, alike: bool
+    run: LogRun, by_seq: Mapping[int, list[Row]], skipped: set[int]
 ) -> Iterator[LogDifference]:
     """Compare what followed by itself: each record once on both sides, whenever it came."""
     due = defaultdict[tuple[Any, ...], list["Row"]](list)
@@ -130,12 +130,7 @@ def _compare_followed(
                 yield LogDifference(seq, say_request(row), "more", "nothing", _say(row))
                 continue
 
-            before = waiting.pop(0)
-            for name in _ANSWERS if not alike else (*_ANSWERS, *_TABLES):
-                if _value(before, name) != _value(row, name):
-                    yield LogDifference(
-                        before["seq"], say_request(row), name, _show(before, name), _show(row, name)
-                    )
+            yield from _compare_rows(waiting.pop(0), row, say_request(row))
 
     for rows in due.values():
         for row in rows:

@@ -74,36 +74,37 @@ def replay_log(
         ValueError: a machine cannot be of that architecture.
     """
     known = load_arches() if arches is None else arches
-    make, alike = choose_machines(known, arch, specs)
-
-    return replay_run(read_run(path, machine), make, alike=alike)
+    return replay_run(read_run(path, machine), choose_machines(known, arch, specs))
 
 
 def choose_machines(
     arches: Mapping[str, Arch], arch: str | None, specs: Mapping[str, MachineSpec] | None
-) -> tuple[MakeMachine, bool]:
-    """What makes the machines of a replay; arguments are those of `replay_log`.
-
-    Returns:
-        that, and whether slots and registers can be compared with those of the log.
-    """
+) -> MakeMachine:
+    """What makes the machines of a replay; arguments are those of `replay_log`."""
     if arch is not None:
         chosen = arches[arch]
 
-        return lambda row: _of_another_arch(machine_of(row, arches).spec, chosen), False
+        return lambda row: _of_another_arch(machine_of(row, arches), chosen)
 
     if specs is not None:
-        return lambda row: _of_specs(row, specs, arches), True
+        return lambda row: _of_specs(row, specs, arches)
 
-    return lambda row: machine_of(row, arches), True
+    return lambda row: machine_of(row, arches)
 
 
-def _of_another_arch(spec: MachineSpec, arch: Arch) -> Machine:
-    if spec.arch == arch.name:
-        return Machine.make(spec, arch)
+def _of_another_arch(machine: Machine, arch: Arch) -> Machine:
+    if machine.arch.name == arch.name:
+        return machine
 
+    machine.close()
     plain = replace(
-        spec, arch=arch.name, options={}, kmem=(), kmem_entries=None, kernel=None, symbols={}
+        machine.spec,
+        arch=arch.name,
+        options={},
+        kmem=(),
+        kmem_entries=None,
+        kernel=None,
+        symbols={},
     )
 
     return Machine.make(plain, arch)
@@ -117,15 +118,12 @@ def _of_specs(
     return None if spec is None else Machine.make(spec, arches[spec.arch])
 
 
-def replay_run(
-    run: LogRun, make: MakeMachine, *, alike: bool, log: AuditLog | None = None
-) -> LogReplay:
+def replay_run(run: LogRun, make: MakeMachine, log: AuditLog | None = None) -> LogReplay:
     """Replay what was read of a log.
 
     Args:
         run: the steps, and what followed.
         make: makes each machine.
-        alike: whether slots and registers can be compared.
         log: an open audit log for what comes of it, or None.
     """
     player = play_run(run, make, log)
@@ -133,7 +131,7 @@ def replay_run(
         [it for it in run.steps if it.machine not in player.left_out],
         [it for it in run.followed if it["machine"] not in player.left_out],
     )
-    found = compare(made, player.told, player.skipped, alike=alike)
+    found = compare(made, player.told, player.skipped)
     asked = sum(not step.framing for step in made.steps)
     put = asked - sum(player.unplayed.values())
 

@@ -138,14 +138,14 @@ def _differs(
     against: str | None,
     specs: Mapping[str, MachineSpec] | None,
 ) -> Callable[[Sequence[LogStep]], bool]:
-    make, alike = choose_machines(arches, against, specs)
+    make = choose_machines(arches, against, specs)
 
     def fails(some: Sequence[LogStep]) -> bool:
         part = _part_of(whole, some)
         rows = [it.row for it in play_run(part, machine_again(arches)).told]
         numbered = ({**row, "seq": seq} for seq, row in enumerate(rows, 1))
 
-        return bool(replay_run(divide(numbered), make, alike=alike).differences)
+        return bool(replay_run(divide(numbered), make).differences)
 
     return fails
 
