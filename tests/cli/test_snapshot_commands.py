@@ -1,4 +1,4 @@
-"""`memhub snapshot`, `restore` and `reset` on a running service in a process of its own."""
+"""`memhub snapshot`, `restore` and `reset` on a running service; see docs/snapshots.md."""
 
 from __future__ import annotations
 

@@ -74,6 +74,10 @@ TESTED: dict[str, dict[str, str]] = {
     },
     "docs/shipping.md": {"sh": "tests/cli/test_shipping_page.py"},
     "docs/simulation.md": dict.fromkeys(("python", "text"), "tests/rig/test_simulation_page.py"),
+    "docs/snapshots.md": {
+        "python": "tests/snapshots/test_page.py",
+        "sh": "tests/cli/test_snapshot_commands.py",
+    },
     "docs/start-architecture.md": dict.fromkeys(("sh", "text", "toml"), START),
     "docs/start-log.md": dict.fromkeys(("sh", "text", "python"), START),
     "docs/start-rig.md": dict.fromkeys(("sh", "text", "python"), START),
