@@ -15,7 +15,7 @@ from memhub.backlog import ALL, Backlog
 from memhub.core.decide import DECIDERS, TIMELESS
 from memhub.core.decision import take_back
 from memhub.core.events import LOOKS
-from memhub.core.failing import decide_failure, is_failing, refuse_failed
+from memhub.core.failing import decide_failure, is_failing, refuse_request
 from memhub.core.instant import NEVER, Instant, make_tuple
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
 from memhub.core.service_events import SERVICE_LOOKS
@@ -118,7 +118,7 @@ class Engine:
         if machine is None:
             raise BadHandle(f"handle {request.handle} is closed")
 
-        if machine.failed is not None and (no := refuse_failed(machine, request, self.now())):
+        if machine.refusing and (no := refuse_request(machine, request, self.now())):
             self.perform(machine, no)
 
         deadlines, pending, kind = self.deadlines, self._pending, type(request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memhub.core.failure import MachineFailed
+from memhub.core.hardware_events import CpusChecked, HardwareChanged
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, RangeDesc
@@ -149,7 +150,7 @@ class RangesSet(NamedTuple):
         outcome: what it changed.
         wrote: the slots that the request itself wrote.
         states: the range states before and after.
-        generations: the generations before and after.
+        generation: the generation after it.
         claims: what became of the claims.
         notes: the undo notes before and after, or None where they are the same.
         commit: the commit that it ends, or None.
@@ -266,8 +267,8 @@ class ClaimRefused(NamedTuple):
 class ClaimEnded(NamedTuple):
     """A claim ended beside a request: by the close of its holder's last file, a lease, a break.
 
-    `cause` is why the file was closed, `expire` or `break`; `lost` is what the holder of an expired
-    or broken claim is to be told, and `by` the process that broke it.
+    `cause` is why the file was closed, `expire` or `break`; `lost` is what its holder is to be told
+    of an expired or broken claim, and `by` the process that broke it.
     """
 
     machine: str
@@ -292,13 +293,8 @@ class WaitBegun(NamedTuple):
 class WaitEnded(NamedTuple):
     """A request waits no longer; the fact behind this one says what it came to.
 
-    Attributes:
-        wait: the wait.
-        at: when it ended.
-        generation: the table's generation.
-        cause: how it ended, in one word.
-        error: what the request is answered with, or None.
-        holder: name and number of the process that it waited for last, where that is known.
+    `cause` is how it ended, `error` what the request is answered with, or None, and `holder` name
+    and number of the process that it waited for last, where that is known.
     """
 
     wait: Wait
@@ -313,6 +309,8 @@ Event = (
     Attached
     | Detached
     | MachineFailed
+    | HardwareChanged
+    | CpusChecked
     | Opened
     | OpenRefused
     | Closed
@@ -339,6 +337,7 @@ Event = (
 LOOKS: Final[frozenset[type]] = frozenset(
     {
         Attached,
+        CpusChecked,
         Detached,
         OpenRefused,
         Sought,

@@ -32,6 +32,7 @@ from memhub.core.ownership import (
     require_claim,
 )
 from memhub.core.replies import SetOutcome
+from memhub.core.sick_plans import follow_plan, meant_slots, suffer_plan
 from memhub.core.views import busy_slots
 from memhub.core.waiting import decide_waiting, set_as_kept
 from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
@@ -75,10 +76,12 @@ def attempt_set(
 
         plan = plan_set(machine, caller.process, request)
         event = set_event(machine, caller, request, plan, now, began_ns, expires)
+        health = machine.health
+        follows = () if health is None else follow_plan(machine, health, plan, event)
     except DeviceError as error:
         return refuse_set(machine, caller, request, now, began_ns, error)
 
-    return Decision(event.outcome, None, (event,))
+    return Decision(event.outcome, None, (event, *follows))
 
 
 def plan_set(
@@ -108,6 +111,9 @@ def plan_set(
         plan = ask_driver_busy(machine, state, request, busy)
     else:
         plan = table.driver.plan_set(state, request)
+
+    if machine.health is not None:
+        plan = suffer_plan(machine, machine.health, plan)
 
     if request.fence is not None:
         require_claim(claims, process, request.fence)
@@ -154,14 +160,14 @@ def make_commit(
         DeviceError: the request is refused.
     """
     plan = plan_set(machine, caller.process, request)
-    wrote = plan.change.wrote
+    wrote, meant = plan.change.wrote, meant_slots(plan)
 
     return Commit(
         number=machine.commits.last + 1,
         caller=caller,
         request=set_as_kept(request),
         wrote=wrote,
-        after={slot: plan.after.slots[slot] for slot in wrote},
+        after={slot: meant[slot] for slot in wrote},
         bounds=plan.reach(machine.require_table().driver),
         since=now,
         asked_ns=began_ns,
@@ -183,10 +189,12 @@ def decide_commit(machine: Machine, commit: Commit, now: Instant) -> Decision:
         expires = lease_end(request.lease, now)
         asked = commit.asked_ns
         event = set_event(machine, caller, request, plan, now, asked, expires, commit)
+        health = machine.health
+        follows = () if health is None else follow_plan(machine, health, plan, event)
     except DeviceError as error:
         return refuse_set(machine, caller, request, now, commit.asked_ns, error, commit)
 
-    return Decision(event.outcome, None, (event,))
+    return Decision(event.outcome, None, (event, *follows))
 
 
 def end_commit(machine: Machine, commit: Commit, now: Instant, error: DeviceError) -> Decision:
