@@ -18,11 +18,12 @@ from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
 from memhub.faults import FaultRules
-from memhub.lifecycle import close_all_files
+from memhub.hardware import Hardware, add_faults
+from memhub.lifecycle import detach_machines
 from memhub.log_keeping import LogKeeper
 from memhub.process import Process
 from memhub.report import report
-from memhub.startup import make_engine, record_ends, record_starts
+from memhub.startup import make_engine, record_starts
 from memhub.subscriptions import CHANGES, Subscription, take_span_of_interest
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.range_table import TableState
+    from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
     from memhub.handle import Handle
 
@@ -57,7 +59,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             `memhub.audit.restore`.
         turns: decides which process goes on, so that a run can be repeated; None leaves it to
             the event loop. See `memhub.rig.Simulation`.
-        faults: fault rules to begin with; from a configuration, or see `Hub.faults`.
+        faults: fault rules and sicknesses to begin with, as a configuration has them.
         driver_failures: failures of a range driver after which its machine is marked failed, and
             what is asked of it is refused with EIO; 0 is never.
 
@@ -80,7 +82,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         clock: Clock | None = None,
         tables: Mapping[str, TableState] | None = None,
         turns: Turns | None = None,
-        faults: Iterable[FaultRule] = (),
+        faults: Iterable[FaultRule | Sickness] = (),
         driver_failures: int = 100,
     ) -> None:
         #: The synchronous half, for servers that answer many requests in one turn.
@@ -95,8 +97,9 @@ class Hub(anyio.AsyncContextManagerMixin):
         self.log_keeper = None if log is None else LogKeeper(self.engine, log)
         #: Faults on demand: see `FaultRules.add`.
         self.faults = FaultRules(self.engine)
-        for rule in faults:
-            self.faults.add(rule)
+        #: Sick hardware, suspend and resume: see `Hardware.add`.
+        self.hardware = Hardware(self.engine)
+        add_faults(faults, self.faults, self.hardware)
 
         self._processes = itertools.count(1)
         self._subscriptions: WeakSet[Subscription] = WeakSet()
@@ -127,6 +130,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             LogFailed: EIO; it cannot be recorded.
         """
         record_starts(self.engine)
+        self.hardware.begin()
         self._entered = True
 
     @asynccontextmanager
@@ -167,7 +171,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         """
         self._entered = False
         try:
-            self._detach_machines()
+            detach_machines(self.engine, list(self._subscriptions))
         except LogFailed as error:
             if failure is None:
                 raise
@@ -176,17 +180,6 @@ class Hub(anyio.AsyncContextManagerMixin):
 
         if failure is not None:
             raise failure
-
-    def _detach_machines(self) -> None:
-        try:
-            close_all_files(self.engine, "stop")
-            record_ends(self.engine)
-        finally:
-            for subscription in list(self._subscriptions):
-                subscription.close()
-
-            for machine in self.machines.values():
-                machine.close()
 
     # Opening
 
@@ -339,6 +332,16 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def _find_machine(self, name: str | None) -> Machine:
         return self.engine.machine("" if name is None else take_text("machine", name))
+
+    async def suspend(self, machine: str | None = None) -> None:
+        """Suspend a machine (the default one if None); see `Hardware.suspend`."""
+        await self._checkpoint()
+        self.hardware.suspend(machine)
+
+    async def resume(self, machine: str | None = None) -> None:
+        """Resume a machine (the default one if None); see `Hardware.resume`."""
+        await self._checkpoint()
+        self.hardware.resume(machine)
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the records of many looks share one write; see `Engine.batch`."""

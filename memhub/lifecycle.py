@@ -9,12 +9,14 @@ from memhub.core.claim_requests import ended_event
 from memhub.core.decision import Decision
 from memhub.core.open_close import decide_open, refuse_open
 from memhub.errors import NoSuchDevice
+from memhub.startup import record_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from memhub.core.requests import Open
     from memhub.engine import Engine
+    from memhub.subscriptions import Subscription
 
 #: Claims that end in one step of a close in steps.
 _CLAIMS_AT_ONCE: Final = 4
@@ -112,3 +114,24 @@ def abandon_file(engine: Engine, handle: int) -> None:
     """
     if engine.files.owe_close(handle, "garbage"):
         engine.deadlines.look_soon()
+
+
+def detach_machines(engine: Engine, subscriptions: Iterable[Subscription]) -> None:
+    """Close every file, record that the machines are taken away, and release them.
+
+    Args:
+        engine: the machines.
+        subscriptions: those to them, which end.
+
+    Raises:
+        LogFailed: EIO; all is closed, and the log does not say so.
+    """
+    try:
+        close_all_files(engine, "stop")
+        record_ends(engine)
+    finally:
+        for subscription in subscriptions:
+            subscription.close()
+
+        for machine in engine.machines.values():
+            machine.close()

@@ -35,6 +35,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "explaining",
             "faces",
             "faults",
+            "hardware",
             "late_requests",
             "lifecycle",
             "log_keeping",

@@ -7,6 +7,7 @@ Linux `arch/x86/kernel/cpu/mtrr/generic.c` (mtrr_state_warn).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ from memhub.core.sick_plans import Was, make_change
 from memhub.errors import DriverFailed, InvalidArgument, NoSuchRange, RangeBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from memhub.core.asked_driver import AskedDriver
     from memhub.core.files import Principal
     from memhub.core.hardware_events import HardwareOp
@@ -37,6 +40,23 @@ _WELL = Health()
 
 
 # Sicknesses
+
+
+def named_for(machine: Machine, sickness: Sickness, taken: Collection[str]) -> Sickness:
+    """A sickness with its machine, and a name that no other has.
+
+    Raises:
+        InvalidArgument: EINVAL; its own name is another's.
+    """
+    name = sickness.name
+    if name in taken:
+        raise InvalidArgument(f"there is a sickness {name!r} already")
+
+    numbers = itertools.count(1)
+    while not name or name in taken:
+        name = f"sick-{next(numbers)}"
+
+    return replace(sickness, name=name, machine=machine.name)
 
 
 def decide_sicken(

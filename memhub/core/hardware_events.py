@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from memhub.core.failure import Marked, note_refusing
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from memhub.core.health import Health
     from memhub.core.instant import Instant
     from memhub.core.range_table import RangeTable
+
+#: Registers that a message names of one CPU.
+_NAMED: Final = 4
 
 HardwareOp = Literal["sicken", "cure", "store", "reinit", "suspend", "resume"]
 
@@ -76,6 +79,20 @@ class CpusChecked(NamedTuple):
     found: tuple[CpuDifference, ...]
 
 
+def describe_differences(found: tuple[CpuDifference, ...]) -> str:
+    """What a comparison found, in words as Linux's; empty where nothing is out of step."""
+    parts = []
+    for it in found:
+        kinds = " and ".join(it.kinds)
+        where = "the table" if not it.cpu else "CPU 0"
+        numbers = ", ".join(f"{number:#x}" for number in list(it.registers)[:_NAMED])
+        more = len(it.registers) - _NAMED
+        numbers += f" and {more} more" if more > 0 else ""
+        parts.append(f"CPU {it.cpu} has other {kinds} settings than {where}: {numbers}")
+
+    return "; ".join(parts)
+
+
 class Sickened(Marked, Protocol):
     """The part of a machine that a change of its hardware changes; see `Machine`."""
 
@@ -89,7 +106,7 @@ def apply_change(machine: Sickened, it: HardwareChanged) -> None:
 
 def unapply_change(machine: Sickened, it: HardwareChanged) -> None:
     """Take it back."""
-    changed = it.states is not None and it.states[0] is not it.states[1]
+    changed = it.states is not None and it.states[0].msrs != it.states[1].msrs
     _take_over(machine, it, 0, it.generation - changed)
 
 

@@ -40,6 +40,7 @@ def same(rebuilt: Machine, live: Machine) -> bool:
         and rebuilt.commits == live.commits
         and rebuilt.files == live.files
         and rebuilt.notes == live.notes
+        and rebuilt.health == live.health
     )
 
 

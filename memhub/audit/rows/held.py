@@ -24,6 +24,7 @@ from memhub.audit.rows.columns import (
 )
 from memhub.audit.rows.description import describe_spec
 from memhub.audit.rows.files import ACCESS_FLAGS, table_columns
+from memhub.audit.rows.hardware import health_in, health_item
 from memhub.audit.rows.held_check import check_items
 from memhub.audit.rows.ranges import commit_row
 from memhub.audit.rows.read import ACCESS, caller_of, set_request_of, wait_of
@@ -86,6 +87,7 @@ def part_rows(machine: Machine, at: Instant) -> list[Row]:
         ("commits", [_commit_item(it) for it in held.commits]),
         ("notes", _note_items(held.notes)),
         ("failed", [] if held.failed is None else [held.failed._asdict()]),
+        ("health", [] if held.health is None else [health_item(held.health)]),
         ("numbers", [numbers]),
     ]
 
@@ -342,5 +344,6 @@ _READERS: Final[Mapping[str, Callable[[Sequence[Item], Machine, Instant], Holdin
     "commits": _commits_in,
     "notes": _notes_in,
     "failed": _failed_in,
+    "health": health_in,
     "numbers": _numbers_in,
 }

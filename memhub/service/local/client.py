@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.faults import FaultRules
+from memhub.hardware import Hardware, add_faults
 from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
+    from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
 
 
@@ -62,18 +64,19 @@ class LocalClient:
         name: str = "local",
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        faults: Iterable[FaultRule] = (),
+        faults: Iterable[FaultRule | Sickness] = (),
     ) -> None:
         self._engine = make_engine(specs, default, arches, log, clock or SystemClock())
         #: Faults on demand: see `FaultRules.add`.
         self.faults = FaultRules(self._engine)
-        for rule in faults:
-            self.faults.add(rule)
-
+        #: Sick hardware, suspend and resume: see `Hardware.add`.
+        self.hardware = Hardware(self._engine)
+        add_faults(faults, self.faults, self.hardware)
         self._process = Process(self._engine, Principal(1, name))
         self._lock = threading.RLock()
         self._sleep = sleep
         record_starts(self._engine)
+        self.hardware.begin()
 
     @property
     def machines(self) -> Mapping[str, Machine]:
