@@ -17,6 +17,7 @@ from memhub.core.driver import RangeState
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from memhub.abi import RangeDesc
     from memhub.core.asked_driver import AskedDriver
     from memhub.core.sickness import Moment, Sickness
 
@@ -255,8 +256,8 @@ def rewrite_by_firmware(health: Health, moment: Moment, old: CpuFiles) -> CpuFil
 
 def read_back(
     health: Health, driver: AskedDriver, before: RangeState, meant: RangeState, msrs: Registers
-) -> RangeState:
-    """The table after a MEMRANGE_SET on a machine with something wrong.
+) -> tuple[RangeDesc, ...]:
+    """The slots after a MEMRANGE_SET on a machine with something wrong.
 
     Args:
         health: what is wrong.
@@ -275,4 +276,4 @@ def read_back(
         if stuck is not None and not it.bits:  # no register holds it
             slots[stuck] = before.slots[stuck]
 
-    return RangeState(tuple(slots), msrs)
+    return tuple(slots)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.core.asked_driver import Plan
-from memhub.core.driver import Change, RangeState
+from memhub.core.driver import Change
 from memhub.core.hardware_events import HardwareChanged
 from memhub.core.health import (
     CpuFiles,
@@ -23,7 +23,10 @@ from memhub.core.health import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from memhub.abi import RangeDesc
+    from memhub.core.driver import RangeState
     from memhub.core.events import RangesSet, SlotUndone
     from memhub.core.files import Principal
     from memhub.core.hardware_events import HardwareOp
@@ -77,10 +80,10 @@ def suffer_plan(machine: Machine, health: Health, plan: Plan) -> Plan:
     driver, before, meant = machine.require_table().driver, plan.before, plan.after
     old = files_of(health, before.msrs, machine.spec.cpu.count)
     files = store_everywhere(health, driver, old, meant)
-    after = read_back(health, driver, before, meant, files.first)
-    slots = {slot: row for slot, row in enumerate(after.slots) if row != before.slots[slot]}
-    msrs = {it: new for it, new in after.msrs.items() if before.msrs.get(it, 0) != new}
-    suffered = SickPlan(Change(plan.change.wrote, slots, msrs), before, after)
+    rows = read_back(health, driver, before, meant, files.first)
+    slots = {slot: row for slot, row in enumerate(rows) if row != before.slots[slot]}
+    change = Change(plan.change.wrote, slots, _changed_registers(before.msrs, files.first))
+    suffered = SickPlan(change, before, before.apply(change))
     suffered.meant, suffered.files = meant, files
 
     return suffered
@@ -117,6 +120,13 @@ def follow_plan(
     return (change,)
 
 
+def _changed_registers(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:
+    """The registers that have another value; one that is absent reads as zero."""
+    numbers = {**before, **after}
+
+    return {it: after.get(it, 0) for it in numbers if before.get(it, 0) != after.get(it, 0)}
+
+
 def make_change(
     machine: Machine,
     op: HardwareOp,
@@ -141,13 +151,15 @@ def make_change(
     """
     driver, state = machine.require_table().driver, was.state
     after, generation = state, was.generation
-    if files.first != state.msrs:
-        after, generation = RangeState(state.slots, files.first), generation + 1
+    if changed := _changed_registers(state.msrs, files.first):
+        after, generation = state.apply(Change((), {}, changed)), generation + 1
 
     first = CpuFiles({0: files.first})
     proper = reinit_everywhere(_WELL, driver, first, after, machine.spec.msrs).first
     found = replace(
-        health.counted(files.struck), cpus=files.differences(), strayed=proper != files.first
+        health.counted(files.struck),
+        cpus=files.differences(),
+        strayed=bool(_changed_registers(files.first, proper)),
     ).settled()
     concerned = names or tuple(sorted(files.struck))
     who = (machine.name, machine.arch.name, now)

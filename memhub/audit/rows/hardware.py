@@ -36,7 +36,7 @@ def health_item(health: Health) -> Row:
     return {
         "sicknesses": [
             {
-                "sickness": it.sickness.as_dict(),
+                "what": it.sickness.as_dict(),
                 "bits": [list(pair) for pair in it.bits],
                 "count": it.count,
             }
@@ -62,7 +62,7 @@ def health_of(item: Mapping[str, Any]) -> Health:
     return Health(
         tuple(
             ActiveSickness(
-                sickness_of_dict(it["sickness"]),
+                sickness_of_dict(it["what"]),
                 tuple((number, bits) for number, bits in it["bits"]),
                 it["count"],
             )
