@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "write": Command("write", "bytes into a machine's memory"),
     "hexdump": Command("hexdump", "a machine's memory as hexdump -C shows it"),
     "top": Command("top", "machines, who holds what, who waits for whom, as it changes"),
-    "fault": Command("fault", "faults on demand in a running service: add, list, remove"),
+    "fault": Command("fault", "faults and sick hardware in a running service; suspend, resume"),
     "exec": Command("run_program", "a program whose /dev/mem and /dev/kmem are a machine's"),
     "plan": Command("plan", "the fewest memory range registers for a wanted map of types"),
     "replay": Command("replay", "recorded answers of real drivers against what is installed"),

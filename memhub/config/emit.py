@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
-from memhub.core.driver import UNSAID_CPU
+from memhub.core.driver import UNSAID_CPU, Cpu
 from memhub.core.spec import MachineSpec, UnsaidRegisters
 from memhub.escape import escape_controls, is_visible
 from memhub.x86.registers import (
@@ -141,6 +141,9 @@ def _cpu_lines(spec: MachineSpec) -> Iterator[str]:
     yield f"vendor = {_toml_value(spec.cpu.vendor)}"
     yield f"signature = {spec.cpu.signature:#x}  # CPUID leaf 1, EAX"
     yield f"mtrr = {_toml_value(spec.cpu.mtrr)}"
+    if spec.cpu.count != Cpu().count:
+        yield f"count = {spec.cpu.count}"
+
     if spec.cpu.tom2:
         tom2 = _toml_number(spec.cpu.tom2)
         yield f"tom2 = {tom2}  # AMD: write-back by default from 4 GiB to here"

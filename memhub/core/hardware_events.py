@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from memhub.core.failure import Marked, note_refusing
 
@@ -66,6 +66,41 @@ class CpuDifference(NamedTuple):
     registers: Mapping[int, tuple[int, int]]
     kinds: tuple[str, ...]
     stretches: tuple[tuple[int, int, str, str], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for JSON; 64-bit numbers are texts."""
+        return {
+            "cpu": self.cpu,
+            "registers": {
+                f"{number:#x}": [f"{it:#x}" for it in pair]
+                for number, pair in self.registers.items()
+            },
+            "kinds": list(self.kinds),
+            "stretches": [
+                [f"{base:#x}", f"{length:#x}", *types] for base, length, *types in self.stretches
+            ],
+        }
+
+
+def difference_of_dict(found: Mapping[str, Any]) -> CpuDifference:
+    """The opposite of `as_dict`.
+
+    Raises:
+        KeyError: a member is missing.
+        TypeError, ValueError, AttributeError: one has another form.
+    """
+    return CpuDifference(
+        found["cpu"],
+        {
+            int(number, 0): (int(expected, 0), int(has, 0))
+            for number, (expected, has) in found["registers"].items()
+        },
+        tuple(found["kinds"]),
+        tuple(
+            (int(base, 0), int(length, 0), one, other)
+            for base, length, one, other in found["stretches"]
+        ),
+    )
 
 
 class CpusChecked(NamedTuple):

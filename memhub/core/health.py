@@ -9,7 +9,7 @@ no Health at all.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memhub.core.asked_hardware import ask_fetch, ask_reinit, ask_store
 from memhub.core.driver import RangeState
@@ -44,6 +44,10 @@ class ActiveSickness:
         times = self.sickness.times
 
         return times is not None and self.count >= times
+
+    def as_dict(self) -> dict[str, Any]:
+        """The sickness and its count, for JSON."""
+        return {**self.sickness.as_dict(), "count": self.count}
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Sickness:
         for name, least, most in _BOUNDS:
             value = getattr(self, name)
             if value is not None:
-                number = take_integer(name, value)
+                number = _take_number(name, value)
                 object.__setattr__(self, name, number)
                 if not least <= number <= most:
                     raise ValueError(f"{name} {number:#x} is not between {least} and {most:#x}")
@@ -157,14 +157,17 @@ class Sickness:
         return self.cpu is None or self.cpu == cpu
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that say something, for JSON and TOML; numbers of registers are texts."""
+        """The fields that say something, for JSON and TOML; 64-bit numbers are texts."""
         found: dict[str, Any] = {}
         for it in fields(self):
             if self._says(it):
                 found[it.name] = getattr(self, it.name)
 
         if self.registers:
-            found["registers"] = {f"{number:#x}": it for number, it in self.registers.items()}
+            found["registers"] = {f"{it:#x}": f"{value:#x}" for it, value in self.registers.items()}
+
+        if self.holes is not None:
+            found["holes"] = f"{self.holes:#x}"
 
         return found
 
@@ -192,21 +195,27 @@ def sickness_of_dict(found: Mapping[str, Any]) -> Sickness:
     return Sickness(**found)
 
 
+def _take_number(name: str, value: object) -> int:
+    """An integer, or a text that says one, as JSON and TOML have it."""
+    if not isinstance(value, str):
+        return take_integer(name, value)
+
+    try:
+        return int(value, 0)
+    except ValueError:
+        raise ValueError(f"{name} {value!r:.80} is not a number") from None
+
+
 def _take_registers(given: object) -> Mapping[int, int]:
-    """Values by register number; a number may be a text, as JSON and TOML have it."""
+    """Values by register number."""
     items = getattr(given, "items", None)
     if items is None:
         raise TypeError(f"registers {given!r:.80} is not a mapping")
 
     found: dict[int, int] = {}
     for key, value in items():
-        if isinstance(key, str):
-            try:
-                key = int(key, 0)
-            except ValueError:
-                raise ValueError(f"register {key!r:.80} is not a number") from None
-
-        number, what = take_integer("register", key), take_integer("a register's value", value)
+        number = _take_number("register", key)
+        what = _take_number(f"register {number:#x}", value)
         if not 0 <= number <= _REGISTER_MAX:
             raise ValueError(f"register {number:#x} is not between 0 and {_REGISTER_MAX:#x}")
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from memhub.arguments import has_limit, take_model, take_opening, take_seconds, take_text
 from memhub.service import wire
-from memhub.service.client_errors import invalid_argument, not_on_the_wire
+from memhub.service.client_errors import invalid_argument, malformed_answer, not_on_the_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Any, Final
 
     from memhub.abi import DataModel
     from memhub.core.fault_rules import FaultRule
+    from memhub.core.hardware_events import CpuDifference
+    from memhub.core.sickness import Sickness
 
 _MODES: Final = {"r": wire.OPEN_READ, "w": wire.OPEN_WRITE, "r+": 3}
 _MODELS: Final = {None: 0, "LP64": wire.MODEL_LP64, "ILP32": wire.MODEL_ILP32}
@@ -82,11 +84,25 @@ def faults_request(features: int, what: str, rule: str) -> wire.Faults:
     return wire.Faults(0, what, take_text("rule", rule))
 
 
-def rule_text(rule: FaultRule) -> str:
-    """A fault rule as JSON."""
+def rule_text(rule: FaultRule | Sickness) -> str:
+    """A fault rule or a sickness as JSON."""
     import json
 
     return json.dumps(rule.as_dict())
+
+
+def differences_of(found: list[dict[str, Any]]) -> tuple[CpuDifference, ...]:
+    """What a check of CPUs was answered with.
+
+    Raises:
+        DeviceError: EPROTO; it is no such answer.
+    """
+    from memhub.core.hardware_events import difference_of_dict
+
+    try:
+        return tuple(difference_of_dict(it) for it in found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise malformed_answer(f"FAULTS was answered with {found!r:.80}: {error!r}") from error
 
 
 def report_request(what: str, machine: str) -> wire.Report:

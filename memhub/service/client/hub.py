@@ -16,6 +16,7 @@ from memhub.service.client.caller import Caller, Waiter
 from memhub.service.client.dialing import dial_unix
 from memhub.service.client.events import RemoteSubscription
 from memhub.service.client.handle import RemoteHandle
+from memhub.service.client.hardware import RemoteHardware
 from memhub.service.client_errors import (
     UNANSWERED_PAUSES,
     ClosedUnanswered,
@@ -27,7 +28,6 @@ from memhub.service.client_errors import (
 )
 from memhub.service.link import SocketLink, StreamLink
 from memhub.service.remote_hub import (
-    faults_request,
     hello_frame,
     open_request,
     report_request,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from memhub.abi import DataModel
     from memhub.core.fault_rules import FaultRule
+    from memhub.core.sickness import Sickness
     from memhub.service.mapped import MappedMemory
 
 
@@ -261,24 +262,22 @@ class RemoteHub(anyio.AsyncContextManagerMixin):
 
         return found
 
-    async def add_fault(self, rule: FaultRule) -> dict[str, Any]:
-        """Add a fault rule to the hub; what the hub has of it."""
-        return (await self._ask_faults("add", rule_text(rule)))[0]
+    async def add_fault(self, rule: FaultRule | Sickness) -> dict[str, Any]:
+        """Add a fault rule or a sickness to the hub; what the hub has of it."""
+        return (await self.hardware.ask("add", rule_text(rule)))[0]
 
     async def remove_fault(self, name: str) -> dict[str, Any]:
-        """End a fault rule; what the hub had of it, with its counts."""
-        return (await self._ask_faults("remove", name))[0]
+        """End a fault rule or sickness; what the hub had of it, with its counts."""
+        return (await self.hardware.ask("remove", name))[0]
 
     async def list_faults(self) -> list[dict[str, Any]]:
-        """The fault rules of the hub that this client may touch, with their counts."""
-        return await self._ask_faults("list", "")
+        """The fault rules and sicknesses that this client may touch, with their counts."""
+        return await self.hardware.ask("list", "")
 
-    async def _ask_faults(self, what: str, rule: str) -> list[dict[str, Any]]:
-        caller = self._greeted()
-        answer = await caller.ask(faults_request(caller.features, what, rule))
-        found: list[dict[str, Any]] = json.loads(answer, object_hook=narrow)
-
-        return found
+    @property
+    def hardware(self) -> RemoteHardware:
+        """Suspend, resume and check of machines."""
+        return RemoteHardware(self._greeted())
 
     def subscribe(
         self,

@@ -286,18 +286,23 @@ class Ping(Message):
     cookie: u64
 
 
-class Faults(Message):
-    """List, add or remove fault rules; DATA answers with a JSON array of those concerned.
+#: What FAULTS can ask for.
+FAULT_WORDS = ("list", "add", "remove", "check", "reinit", "suspend", "resume")
 
-    It needs the right `inject-faults`: on the rule's machine, or for every machine where the rule
-    names none. A list has the rules that the client may touch.
+
+class Faults(Message):
+    """List, add or remove fault rules and sicknesses; DATA answers with a JSON array of them.
+
+    Or suspend or resume a machine, or check or re-initialise the registers of its CPUs: DATA has
+    the CPUs that a check found out of step, else nothing. It needs the right `inject-faults`: on
+    the machine, or for every machine where a rule names none. A list has what the client may touch.
 
     Attributes:
-        what: `list`, `add` or `remove`.
-        rule: to add, the rule as a JSON object, with the fields of docs/faults.md; to remove, its
-            name; to list, empty.
+        what: `list`, `add`, `remove`, `check`, `reinit`, `suspend` or `resume`.
+        rule: to add, the rule or sickness as a JSON object, with the fields of docs/faults.md; to
+            remove, its name; to list, empty; else the machine's name, empty for the default one.
 
-    Errors: EINVAL, ENOENT, EPERM.
+    Errors: EBUSY, EINVAL, ENOENT, ENXIO, EOPNOTSUPP, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x2E
@@ -307,5 +312,5 @@ class Faults(Message):
     rule: text
 
     def check(self) -> None:
-        if self.what not in ("list", "add", "remove"):
-            raise ProtocolError(f"FAULTS asks to {self.what!r:.80}, not to list, add or remove")
+        if self.what not in FAULT_WORDS:
+            raise ProtocolError(f"FAULTS asks to {self.what!r:.80}: {', '.join(FAULT_WORDS)}")
