@@ -86,7 +86,7 @@ def decide_sicken(
     state = table.state
     active = ActiveSickness(sickness, _bits_of(table.driver, state, sickness))
     health = replace(health, sicknesses=(*health.sicknesses, active))
-    files = _begin(health, active, files_of(health, state.msrs, count))
+    files = _begin(active, files_of(health, state.msrs, count))
     _check_types(table.driver, state, files)
     unproved = RangeState(state.slots, state.msrs)  # each SET stores and reads every register
     was = Was(machine.health, unproved, machine.generation)
@@ -125,7 +125,7 @@ def _bits_of(
     return held
 
 
-def _begin(health: Health, active: ActiveSickness, old: CpuFiles) -> CpuFiles:
+def _begin(active: ActiveSickness, old: CpuFiles) -> CpuFiles:
     """The registers as a sickness begins."""
     sickness, files = active.sickness, dict(old.files)
     for cpu, before in old.files.items():
@@ -133,7 +133,8 @@ def _begin(health: Health, active: ActiveSickness, old: CpuFiles) -> CpuFiles:
             continue
 
         if sickness.action == "mask_holes":
-            files[cpu] = health.keep(cpu, before, before)[0]
+            ((number, bits),) = active.bits
+            files[cpu] = {**before, number: before.get(number, 0) & ~bits}
         elif sickness.registers and sickness.moment == "now":
             files[cpu] = {**before, **sickness.registers}
 

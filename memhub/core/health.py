@@ -259,7 +259,12 @@ def rewrite_by_firmware(health: Health, moment: Moment, old: CpuFiles) -> CpuFil
 
 
 def read_back(
-    health: Health, driver: AskedDriver, before: RangeState, meant: RangeState, msrs: Registers
+    health: Health,
+    driver: AskedDriver,
+    before: RangeState,
+    meant: RangeState,
+    msrs: Registers,
+    labels: Mapping[int, bytes],
 ) -> tuple[RangeDesc, ...]:
     """The slots after a MEMRANGE_SET on a machine with something wrong.
 
@@ -267,12 +272,19 @@ def read_back(
         health: what is wrong.
         driver: the machine's driver.
         before: the state before.
-        meant: the table that was stored.
+        meant: the table that was stored, as it would have been read back.
         msrs: what CPU 0 has of it.
+        labels: `mr_owner` of the slots that were written, as it was before reading back; a driver
+            that reads back may label what it finds.
     """
     slots = list(meant.slots)
-    if msrs != meant.msrs:
-        for slot, row in ask_fetch(driver, RangeState(meant.slots, msrs)).items():
+    if msrs != meant.msrs and driver.raw.rereads:
+        for slot, row in enumerate(slots):
+            label = labels.get(slot, before.slots[slot].mr_owner)
+            if label != row.mr_owner:
+                slots[slot] = replace(row, mr_owner=label)
+
+        for slot, row in ask_fetch(driver, RangeState(tuple(slots), msrs)).items():
             slots[slot] = row
 
     for it in health.live("stuck_slot", 0):

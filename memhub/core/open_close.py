@@ -211,7 +211,7 @@ def _undo_slot(
 
         plan = driver.restore(state, {slot: then.slots[slot]}, then.msrs)
         if health is not None:
-            plan = suffer_plan(machine, health, plan)
+            plan = suffer_plan(machine, health, plan, {slot: then.slots[slot].mr_owner})
 
         check_slots(machine.claims, caller.process, (slot,), state.slots)
         check_commit_slots(commits, (slot,))

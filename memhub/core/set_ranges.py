@@ -32,7 +32,7 @@ from memhub.core.ownership import (
     require_claim,
 )
 from memhub.core.replies import SetOutcome
-from memhub.core.sick_plans import follow_plan, meant_slots, suffer_plan
+from memhub.core.sick_plans import follow_plan, meant_slots, set_labels, suffer_plan
 from memhub.core.views import busy_slots
 from memhub.core.waiting import decide_waiting, set_as_kept
 from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
@@ -113,7 +113,8 @@ def plan_set(
         plan = table.driver.plan_set(state, request)
 
     if machine.health is not None:
-        plan = suffer_plan(machine, machine.health, plan)
+        labels = set_labels(plan, desc, remove=arg == MEMRANGE_SET_REMOVE)
+        plan = suffer_plan(machine, machine.health, plan, labels)
 
     if request.fence is not None:
         require_claim(claims, process, request.fence)

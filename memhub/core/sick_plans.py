@@ -69,18 +69,32 @@ class Was(NamedTuple):
         return cls(change.health[1], change.states[1], change.generation)
 
 
-def suffer_plan(machine: Machine, health: Health, plan: Plan) -> Plan:
+def set_labels(plan: Plan, desc: RangeDesc, *, remove: bool) -> dict[int, bytes]:
+    """`mr_owner` of the slots that a MEMRANGE_SET writes, before they are read back.
+
+    Args:
+        plan: what it makes of the table.
+        desc: the descriptor asked for.
+        remove: whether it is a REMOVE, whose slots are not labelled as they are read back.
+    """
+    slots = plan.after.slots
+
+    return {it: slots[it].mr_owner if remove else desc.mr_owner for it in plan.change.wrote}
+
+
+def suffer_plan(machine: Machine, health: Health, plan: Plan, labels: Mapping[int, bytes]) -> Plan:
     """What a plan comes to on a machine with something wrong: what is stored, and read back.
 
     Args:
         machine: the machine.
         health: what is wrong with it.
         plan: what the driver would make of its table.
+        labels: `mr_owner` of the slots that it writes, as asked for.
     """
     driver, before, meant = machine.require_table().driver, plan.before, plan.after
     old = files_of(health, before.msrs, machine.spec.cpu.count)
     files = store_everywhere(health, driver, old, meant)
-    rows = read_back(health, driver, before, meant, files.first)
+    rows = read_back(health, driver, before, meant, files.first, labels)
     slots = {slot: row for slot, row in enumerate(rows) if row != before.slots[slot]}
     change = Change(plan.change.wrote, slots, _changed_registers(before.msrs, files.first))
     suffered = SickPlan(change, before, before.apply(change))
