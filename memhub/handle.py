@@ -15,6 +15,7 @@ import anyio
 
 from memhub.arguments import take_seconds
 from memhub.async_shell import await_answer, close_cause
+from memhub.core.explain_many import ExplainMany
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
     AwaitFree,
@@ -31,7 +32,6 @@ from memhub.core.requests import (
     Write,
 )
 from memhub.escape import escape_controls
-from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
@@ -311,8 +311,7 @@ class Handle:
     async def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Which memory types many addresses have, in one look-up."""
         await self._checkpoint()
-
-        return explain_addresses(self._engine, self.number, addresses)
+        return await self._answer_request(ExplainMany(self.number, addresses))
 
     # Claims
 

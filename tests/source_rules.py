@@ -32,7 +32,6 @@ ORDER: tuple[frozenset[str], ...] = (
         {
             "async_shell",
             "devices",
-            "explaining",
             "faces",
             "faults",
             "hardware",

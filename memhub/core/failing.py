@@ -13,6 +13,7 @@ from memhub.abi import Errno
 from memhub.core import events, requests
 from memhub.core.claim_requests import refuse_claim, refuse_free
 from memhub.core.decision import Decision
+from memhub.core.explain_many import ExplainMany
 from memhub.core.failure import Failure, MachineFailed
 from memhub.core.set_ranges import refuse_set
 from memhub.errors import DeviceError, DriverFailed
@@ -143,4 +144,5 @@ _REFUSALS: Final[Mapping[type, Callable[[Machine, Any, Instant, DeviceError], De
     requests.Write: _refuse_write,
     requests.Pwrite: _refuse_write,
     requests.Explain: _refuse_look,
+    ExplainMany: _refuse_look,
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 from memhub.abi import U64_MAX, Errno
 from memhub.arguments import take_integer, take_names, take_seconds, take_text
 from memhub.core import requests
+from memhub.core.explain_many import ExplainMany, span_of_many
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -39,8 +40,11 @@ OPERATIONS: Final[Mapping[type, str]] = {
     requests.ReleaseRange: "release",
     requests.RenewClaim: "renew",
     requests.Explain: "explain",
+    ExplainMany: "explain",
 }
-OPERATION_WORDS: Final = tuple(dict.fromkeys(OPERATIONS.values()))
+#: What is not a request to an open file: opening one, and mapping its memory over a service.
+OTHER_OPERATIONS: Final = ("open", "map")
+OPERATION_WORDS: Final = (*dict.fromkeys(OPERATIONS.values()), *OTHER_OPERATIONS)
 
 #: The operations that an action can be done to, where it is not all of them.
 _ONLY: Final[Mapping[str, frozenset[str]]] = {
@@ -77,7 +81,7 @@ class FaultRule:
         name: what the rule is called in the log; numbered when it is added if empty.
         machine: a machine's name.
         op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one), `claim`, `wait`,
-            `release`, `renew`, `explain`; one or several.
+            `release`, `renew`, `explain`, `open`, `map`; one or several.
         base: first byte of a window; requests that touch a byte of it, on the addresses that they
             name themselves. A request without an address is in no window.
         length: bytes of the window.
@@ -281,6 +285,9 @@ def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa
 
     if isinstance(request, requests.Explain):
         return _whole_span(request.address, 1)
+
+    if isinstance(request, ExplainMany):
+        return span_of_many(request)
 
     if isinstance(request, requests.RenewClaim):
         claim = machine.claims.claims.get(request.fence)

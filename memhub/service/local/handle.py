@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Self, TypeVar, final
 
 from memhub.arguments import take_seconds
+from memhub.core.explain_many import ExplainMany
 from memhub.core.instant import NEVER
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
@@ -25,7 +26,6 @@ from memhub.core.requests import (
     Write,
 )
 from memhub.errors import NotSupported
-from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
@@ -246,8 +246,7 @@ class LocalHandle:
 
     def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Which memory types many addresses have, in one look-up."""
-        with self._lock:
-            return explain_addresses(self._engine, self._number, addresses)
+        return self._submit(ExplainMany(self._number, addresses))
 
     # Claims
 
