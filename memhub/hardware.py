@@ -88,11 +88,10 @@ class Hardware:
 
     def begin(self) -> None:
         """Make the machines sick that were to be so from the start; their records begin now."""
+        later, self._later = self._later, []
         self._begun = True
-        for sickness in self._later:
+        for sickness in later:
             self.add(sickness)
-
-        self._later.clear()
 
     def __iter__(self) -> Iterator[ActiveSickness]:
         for machine in self._engine.machines.values():
@@ -129,6 +128,7 @@ class Hardware:
             now = self._engine.catch_up()
             self._engine.perform(machine, decide_sicken(machine, named, now, by))
         else:
+            decide_sicken(machine, named, self._engine.now(), by)  # refuses what does not fit
             self._later.append(named)
 
         return MachineSickness(self, named)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.claim_requests import ended_event
 from memhub.core.decision import Decision
 from memhub.core.open_close import decide_open, refuse_open
+from memhub.core.requests import Open
 from memhub.errors import NoSuchDevice
 from memhub.startup import record_ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from memhub.core.requests import Open
     from memhub.engine import Engine
     from memhub.subscriptions import Subscription
 
@@ -47,7 +47,8 @@ def open_file(engine: Engine, request: Open) -> int:
         raise
 
     number = engine.files.next_number()
-    engine.perform(machine, decide_open(machine, request, now, number))
+    decide: Any = engine.deciders.get(Open, decide_open)  # fault rules put themselves in front
+    engine.perform(machine, decide(machine, request, now, number))
     engine.files.machines[number] = machine
 
     return number

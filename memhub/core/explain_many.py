@@ -9,14 +9,17 @@ from memhub.core.decision import Decision
 from memhub.core.requests import Request
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
 
+    TypeCodes = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExplainMany(Request["npt.NDArray[np.uint8]"]):
+class ExplainMany(Request["TypeCodes"]):
     """Which types addresses have: codes, in the shape of the addresses.
 
     Attributes:

@@ -81,7 +81,8 @@ class FaultRule:
         name: what the rule is called in the log; numbered when it is added if empty.
         machine: a machine's name.
         op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one), `claim`, `wait`,
-            `release`, `renew`, `explain`, `open`, `map`; one or several.
+            `release`, `renew`, `explain`; one or several. `open` and
+            `map` are met by the rules that name them.
         base: first byte of a window; requests that touch a byte of it, on the addresses that they
             name themselves. A request without an address is in no window.
         length: bytes of the window.
@@ -179,7 +180,7 @@ class FaultRule:
             span: first byte and length of what the request names, or None.
         """
         if (
-            (self.op and op not in self.op)
+            ((self.op or op in OTHER_OPERATIONS) and op not in self.op)
             or (self.machine is not None and self.machine != caller.machine)
             or (self.process is not None and self.process != caller.process.name)
         ):

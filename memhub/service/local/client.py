@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
-from memhub.faults import FaultRules
+from memhub.faults import Delayed, FaultRules
 from memhub.hardware import Hardware, add_faults
 from memhub.process import Process
 from memhub.report import report
-from memhub.service.local.handle import LocalHandle
+from memhub.service.local.handle import LocalHandle, sleep_for
 from memhub.startup import make_engine, record_ends, record_starts
 
 if TYPE_CHECKING:
@@ -92,8 +92,13 @@ class LocalClient:
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
     ) -> LocalHandle:
         """Open a device file; arguments and errors are those of `Process.open`."""
-        with self._lock:
-            handle = self._process.open_nowait(path, mode, undo=undo, model=model)
+        try:
+            with self._lock:
+                handle = self._process.open_nowait(path, mode, undo=undo, model=model)
+        except Delayed as late:  # by a fault rule
+            sleep_for(late, self._sleep)
+            with self._lock, late.passing():
+                handle = self._process.open_nowait(path, mode, undo=undo, model=model)
 
         return LocalHandle(self._engine, handle, self._lock, self._sleep)
 

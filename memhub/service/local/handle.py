@@ -275,14 +275,9 @@ class LocalHandle:
             with self._lock:
                 return self._engine.submit(request)
         except Delayed as late:
-            self._sleep_for(late)
+            sleep_for(late, self._sleep)
             with self._lock, late.passing():
                 return self._engine.submit(request)
-
-    def _sleep_for(self, late: Delayed) -> None:
-        """Let the time of a request pass; one that was dropped is never answered."""
-        while (left := late.seconds_left()) != 0:
-            self._sleep(_LONG_SLEEP if left is None else left)
 
     def _answer_request(self, request: WaitingRequest[R]) -> R:
         answer: R | Pending[R] = self._submit(request)
@@ -323,3 +318,9 @@ class LocalHandle:
         with self._lock:
             due = self._engine.deadlines.wake_at
             return None if due == NEVER else max(0, due - self._engine.clock.mono_ns()) / 1e9
+
+
+def sleep_for(late: Delayed, sleep: Callable[[float], None]) -> None:
+    """Let the time of a request pass; one that was dropped is never answered."""
+    while (left := late.seconds_left()) != 0:
+        sleep(_LONG_SLEEP if left is None else left)

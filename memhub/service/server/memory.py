@@ -96,6 +96,8 @@ def map_file(session: Session, entry: Entry, it: wire.Map) -> Answer:
         session.require_rights(entry, READ_MEMORY | WRITE_MEMORY, "map")
 
     session.check_limit("map", "maps", session.maps, "mappings were made through open handles")
+    caller = entry.machine.files[entry.handle.number].caller
+    session.hub.faults.meet(caller, "map", session.engine.now())
     answer = session.tasks.send_map(it, entry.handle, session.peer)
     entry.maps += 1
     session.maps += 1
