@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.importers.model import Imported
-from memhub.core.driver import UNSAID_CPU, Cpu
+from memhub.core.driver import UNSAID_CPU
 from memhub.core.spec import MachineSpec, UnsaidRegisters
 from memhub.escape import escape_controls, is_visible
 from memhub.x86.registers import (
@@ -141,7 +141,7 @@ def _cpu_lines(spec: MachineSpec) -> Iterator[str]:
     yield f"vendor = {_toml_value(spec.cpu.vendor)}"
     yield f"signature = {spec.cpu.signature:#x}  # CPUID leaf 1, EAX"
     yield f"mtrr = {_toml_value(spec.cpu.mtrr)}"
-    if spec.cpu.count != Cpu().count:
+    if spec.cpu.count != UNSAID_CPU.count:
         yield f"count = {spec.cpu.count}"
 
     if spec.cpu.tom2:

@@ -201,6 +201,9 @@ async def test_a_client_makes_hardware_sick_checks_it_and_suspends_a_machine(
         with pytest.raises(DeviceError, match="EAGAIN: machine pc is suspended"):
             await mem.ranges()
 
+        with pytest.raises(DeviceError, match="EAGAIN"):
+            await mem.map()
+
         with pytest.raises(DeviceError, match="EINVAL: pc is suspended already"):
             await client.hardware.suspend("pc")
 

@@ -67,7 +67,7 @@ _FEATURES: Final[Mapping[str, str]] = {
 
 #: Errors without a class of their own, or for which the class says too little.
 _ERRNO_WORDS: Final[Mapping[str, str]] = {
-    "EAGAIN": "REFUSED only: too many clients are connected; try again later",
+    "EAGAIN": "the machine is suspended; in REFUSED: too many clients are connected",
     "EIO": "the audit log cannot take the record, and nothing was changed; or a device failed",
     "ENODEV": "the machine has no range driver (arm64)",
     "ENOMEM": "the host has no memory or no descriptor left",
