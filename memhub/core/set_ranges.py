@@ -32,7 +32,7 @@ from memhub.core.ownership import (
     require_claim,
 )
 from memhub.core.replies import SetOutcome
-from memhub.core.sick_plans import follow_plan, meant_slots, set_labels, suffer_plan
+from memhub.core.sick_plans import asked_row, follow_plan, meant_slots, set_labels, suffer_plan
 from memhub.core.views import busy_slots
 from memhub.core.waiting import decide_waiting, set_as_kept
 from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
@@ -255,7 +255,7 @@ def set_event(
     if request.arg == MEMRANGE_SET_REMOVE:
         released, claims = drop_slots(machine.claims, change.wrote)
     else:
-        claimed, claims, fence = _claim_written(machine, caller, change, after, now, expires_ns)
+        claimed, claims, fence = _claim_written(machine, caller, request, plan, now, expires_ns)
 
     notes = None
     if machine.notes.before:
@@ -283,17 +283,17 @@ def set_event(
 def _claim_written(
     machine: Machine,
     caller: Caller,
-    change: Change,
-    after: RangeState,
+    request: SetRange,
+    plan: Plan,
     now: Instant,
     expires_ns: int | None,
 ) -> tuple[tuple[int, ...], tuple[ClaimChange, ...], int | None]:
     """What an UPDATE claims: the slots, what becomes of the claims, the fencing number."""
-    slots, fence = after.slots, None
+    slots, fence = plan.after.slots, None
     spans = {}
-    for slot in change.wrote:
+    for slot in plan.change.wrote:
         held = machine.claims.by_slot.get(slot)
-        row = slots[slot]
+        row = slots[slot] if machine.health is None else asked_row(slots[slot], request.desc)
         if held is not None:
             fence = held.fence
         elif row.mr_len:  # powerpc takes a length of 0 and leaves the slot free

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memhub.abi import MDF_FIXBASE
 from memhub.core.asked_driver import Plan
 from memhub.core.driver import Change
 from memhub.core.hardware_events import HardwareChanged
@@ -67,6 +68,18 @@ class Was(NamedTuple):
         assert change.states is not None
 
         return cls(change.health[1], change.states[1], change.generation)
+
+
+def asked_row(row: RangeDesc, asked: RangeDesc) -> RangeDesc:
+    """What an UPDATE claims of a slot that it wrote: what it asked for, whatever came of it.
+
+    A slot that lost its registers may read back as all memory.
+
+    Args:
+        row: what the slot holds after it.
+        asked: the descriptor asked for.
+    """
+    return row if row.mr_flags & MDF_FIXBASE else asked
 
 
 def set_labels(plan: Plan, desc: RangeDesc, *, remove: bool) -> dict[int, bytes]:

@@ -91,6 +91,8 @@ async def test_a_lost_store_succeeds_and_shows_in_what_is_read_back(tmp_path: Pa
         assert (await slot_of(mem)).mr_len == before.mr_len
         assert (await mem.explain(SCREEN[0])).type == "WB"
         assert lost.count == 1
+        (claim,) = it.hub.claims()
+        assert (claim.base, claim.end - claim.base) == SCREEN
         await mem.set_range(*SCREEN, MDF_WRITECOMBINE, owner="X")
         assert ((await slot_of(mem)).mr_base, (await slot_of(mem)).mr_len) == SCREEN
         assert (await mem.explain(SCREEN[0])).type == "WC"

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
-from memhub.audit.rebuild import Rebuilder
+from memhub.audit import AuditLog, read_records, verify
+from memhub.audit.rebuild import Rebuilder, rebuild
 from memhub.audit.rows import held_rows
 from memhub.audit.schema import problems
+from memhub.lifecycle import close_all_files
 from memhub.startup import record_starts
 from ownership.rig import ARCHES, SPECS
 from value.sick_traffic import SickTraffic
-from value.test_rebuild import same
+from value.test_rebuild import Disk, same
 from value.test_value import Tape
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 every_arch = pytest.mark.parametrize("arch", sorted(SPECS))
 every_latency = pytest.mark.parametrize("latency", [0.0, 1.0], ids=["at-once", "in-time"])
@@ -113,3 +119,26 @@ def test_a_sick_machine_can_be_pickled_copied_and_written_down_whole(arch: str) 
 
         assert same(rebuilder.machines[machine.name], machine)
         assert rebuilder.machines[machine.name].refusing == machine.refusing
+
+
+@every_arch
+def test_what_happens_to_hardware_is_logged_or_has_not_happened(tmp_path: Path, arch: str) -> None:
+    path, disk = tmp_path / "a.jsonl", Disk(Random(7))
+    with AuditLog.open(path, write=disk.write) as log:
+        traffic = SickTraffic(arch, 11, log=log)
+        disk.rate = 0.2
+        checked = 0
+        for _ in range(200):
+            traffic.step()
+            if not traffic.engine._owed:
+                checked += 1
+                if checked % 10 == 0:
+                    rebuilt = rebuild(read_records(path), ARCHES)[traffic.machine.name]
+                    assert same(rebuilt, traffic.machine), checked
+
+        disk.rate = 0.0
+        close_all_files(traffic.engine, "stop")
+
+    assert verify(path).ok
+    assert same(rebuild(read_records(path), ARCHES)[traffic.machine.name], traffic.machine)
+    assert checked > 50
