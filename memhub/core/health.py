@@ -197,13 +197,16 @@ def store_everywhere(
     """
     files: dict[int, Registers] = {}
     struck: set[str] = set()
+    alike = ask_store(driver, meant)  # of each CPU that is in step
     for cpu, before in old.files.items():
         if health.misses_stores(cpu):
             files[cpu] = before
             continue
 
-        base = meant.msrs if before is old.first else before
-        stored = ask_store(driver, RangeState(meant.slots, base))
+        stored = alike
+        if before is not old.first:
+            stored = ask_store(driver, RangeState(meant.slots, before))
+
         files[cpu], names = health.keep(cpu, before, stored)
         struck |= names
 
@@ -232,12 +235,16 @@ def reinit_everywhere(
     """
     files: dict[int, Registers] = {}
     struck: set[str] = set()
+    alike = ask_reinit(driver, RangeState(slots.slots, old.first), attached)
     for cpu, before in old.files.items():
         if cpu in missed or health.misses_stores(cpu):
             files[cpu] = before
             continue
 
-        after = ask_reinit(driver, RangeState(slots.slots, before), attached)
+        after = alike
+        if before is not old.first:
+            after = ask_reinit(driver, RangeState(slots.slots, before), attached)
+
         files[cpu], names = health.keep(cpu, before, after)
         struck |= names
 
