@@ -66,6 +66,8 @@ MODULES: Final = {
     "memhub.service.client": "the client of a service, awaited",
     "memhub.service.client.handle": "its open files",
     "memhub.service.client.events": "its subscriptions",
+    "memhub.service.client.hardware": "sick hardware of its machines, awaited",
+    "memhub.service.blocking.hardware": "the same, blocking",
     "memhub.service.mapped": "memory of a machine, mapped",
     "memhub.service.local": "the blocking client's methods on machines in this process",
     "memhub.service.subject": "whom a certificate names",
