@@ -10,21 +10,19 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from memhub.audit.rows import WRITERS
 from memhub.backlog import ALL, Backlog
 from memhub.core.decide import DECIDERS, TIMELESS
 from memhub.core.decision import take_back
-from memhub.core.events import LOOKS
 from memhub.core.failing import decide_failure, is_failing, refuse_request
 from memhub.core.instant import NEVER, Instant, make_tuple
 from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
-from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
 from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
+from memhub.group_commit import settle_commits
 from memhub.open_files import OpenFiles, OwedClose
 from memhub.pending import PendingTable
-from memhub.records import Batches, Listeners
+from memhub.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_LOOKS: Final = LOOKS | SERVICE_LOOKS
-
 _NO_MOMENT: Final = Instant(0, 0)
 
 
@@ -64,6 +60,7 @@ class Engine:
         recording: whether anybody reads the records.
         deciders: who decides; fault rules put themselves in front.
         failures_most: failures of a driver after which its machine is marked failed; 0 is never.
+        commit: lets requests share a sync, where the log waits for the disk; None elsewhere.
     """
 
     def __init__(
@@ -75,11 +72,9 @@ class Engine:
         self.files = OpenFiles()
         self.deadlines = Deadlines()
         self.failures_most = 0
-        self._log = log
-        self._writer = None if log is None else log.writer
-        self._listeners = Listeners()
-        self._batches = Batches()
-        self._owed: list[Fact] = []
+        self._recorder = Recorder(log, clock)
+        self._write = self._recorder.write
+        self.commit = self._recorder.group_commits(self.submit, self.deadlines.note)
         self._pending = PendingTable()
         self.backlog = Backlog()
         self.deciders = DECIDERS
@@ -131,6 +126,9 @@ class Engine:
 
         decision = self.deciders[kind](machine, request, now)
         reply, error, events, changes, stage = decision
+        if (commit := self.commit) is not None:
+            commit.begin(machine, decision, alone=bool(self._recorder.owed))
+
         # `_make_true`, without the call: every request pays for what stands here.
         if changes:
             for event in events:
@@ -142,6 +140,9 @@ class Engine:
             except BaseException:
                 take_back(machine, decision)
                 raise
+
+            if commit is not None:
+                commit.add(machine, decision)
 
         if stage is not None:
             deadlines.note(machine.due_ns)
@@ -181,6 +182,7 @@ class Engine:
     def abandon(self, pending: Pending[Any]) -> None:
         """End a request that is pending, without effect: its caller is gone."""
         machine = pending.machine
+        settle_commits(self.commit)
         decision = DECIDERS[Abandon](machine, pending.abandon_request(), self.now())
         try:
             self.perform(machine, decision)
@@ -206,6 +208,7 @@ class Engine:
 
     def _catch_up(self, now: Instant) -> None:
         try:
+            self._settle()
             for owed in self.files.owed():
                 if isinstance(owed, OwedClose):
                     self.perform(owed.machine, DECIDERS[Close](*owed, now))
@@ -241,6 +244,7 @@ class Engine:
             LogFailed: EIO; they are not recorded.
         """
         if self.recording:
+            self._settle()
             self._write(events)
 
     def note_in_turn(self, fact: ServiceEvent) -> None:
@@ -248,7 +252,12 @@ class Engine:
         self.files.owe_note(fact)
         self.end_due()
 
+    def _settle(self) -> None:
+        if self.commit is not None:
+            self.commit.settle()
+
     def _make_true(self, machine: Machine, decision: Decision) -> None:
+        self._settle()
         if decision.changes:
             for event in decision.events:
                 machine.apply(event)
@@ -259,30 +268,6 @@ class Engine:
             except BaseException:
                 take_back(machine, decision)
                 raise
-
-    def _write(self, events: tuple[Fact, ...]) -> None:
-        """Hand the rows of some facts to the log, then to the subscribers."""
-        writer, ended = self._writer, self._mono_ns()
-        if self._owed:
-            events = (*self._owed, *events)
-
-        rows = []
-        for event in events:
-            make_row = WRITERS.get(type(event))
-            if make_row is not None:
-                rows.append(make_row(event, ended))
-
-        if writer is not None:
-            try:
-                writer.append(rows, flush=not (self._batches.depth and type(events[-1]) in _LOOKS))
-            except OSError as error:
-                self._batches.tear()
-                reason = f"nothing was changed, since the audit log failed: {error}"
-                raise LogFailed(reason) from error
-
-        self._owed.clear()
-        if self._listeners.listeners:
-            self._listeners.tell(rows, self._log)
 
     # What follows
 
@@ -333,18 +318,19 @@ class Engine:
         for event in decision.events:
             machine.apply(event)
 
-        self._owed += decision.events
+        self._recorder.owed += decision.events
         self._pending.answer(machine, decision)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hand every later row to `listener` too, until the function returned is called."""
-        return self._listeners.add(listener, self._set_recording)
+        settle_commits(self.commit)
+        return self._recorder.listeners.add(listener, self._set_recording)
 
     def _set_recording(self) -> None:
-        self.recording: bool = self._log is not None or bool(self._listeners.listeners)
+        self.recording: bool = self._recorder.wanted
         for machine in self.machines.values():
             machine.recorded = self.recording
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the looks inside share one write; see `Batches.open`."""
-        return self._batches.open(self._log)
+        return self._recorder.batches.open(self._recorder.log)

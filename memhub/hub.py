@@ -18,6 +18,7 @@ from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
 from memhub.faults import FaultRules
+from memhub.group_commit import settle_commits
 from memhub.hardware import Hardware, add_faults
 from memhub.lifecycle import detach_machines
 from memhub.log_keeping import LogKeeper
@@ -245,6 +246,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         Returns:
             plain data (`memhub.report`), fit for JSON.
         """
+        settle_commits(self.engine.commit)
+
         return report(self.machines.values(), self.engine.now())
 
     def subscribe(

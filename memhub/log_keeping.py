@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from memhub.audit import AuditError
 from memhub.core.instant import NEVER, SECOND
+from memhub.group_commit import settle_commits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,7 +87,9 @@ class LogKeeper:
         if self._log.writer.sink is None:
             return
 
-        if self._log.pending:  # a batch of looks is open, which must not be torn apart
+        if (
+            not settle_commits(self._engine.commit) or self._log.pending
+        ):  # a batch of looks is open, which must not be torn apart
             self._retry_ns = now.mono_ns + _RETRY_NS // 100
             return
 
@@ -119,6 +122,7 @@ class LogKeeper:
         Raises:
             AuditError: the next one cannot be written; this one goes on.
         """
+        settle_commits(self._engine.commit)
         now = self._engine.now()
         rows = snapshot_rows(self._engine.machines.values(), now)
         self._log.rotate(rows)

@@ -27,6 +27,8 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"arches", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),
+    frozenset({"group_commit"}),
+    frozenset({"recorder"}),
     frozenset({"engine"}),
     frozenset(
         {

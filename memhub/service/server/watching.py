@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from memhub.errors import InvalidArgument
+from memhub.group_commit import settle_commits
 from memhub.report import view_machine
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES
@@ -69,6 +70,7 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
 
     tasks = session.tasks
     session.check_limit("report", "reports", len(tasks.reporting), "reports are being made")
+    settle_commits(session.engine.commit)
     now, visible = session.engine.now(), _visible_machines(session)
     views = [
         _wanted_part(view_machine(machine, now), wanted)
