@@ -72,15 +72,19 @@ class Engine:
         self.files = OpenFiles()
         self.deadlines = Deadlines()
         self.failures_most = 0
-        self._recorder = Recorder(log, clock)
-        self._write = self._recorder.write
-        self.commit = self._recorder.group_commits(self.submit, self.deadlines.note)
         self._pending = PendingTable()
         self.backlog = Backlog()
         self.deciders = DECIDERS
         self._wall_ns = clock.wall_ns
         self._mono_ns = clock.mono_ns
         self._machine_of = self.files.machines
+        self.keep_log(log)
+
+    def keep_log(self, log: AuditLog | None) -> None:
+        """Record all in a log from now on; only before anything was recorded."""
+        self._recorder = Recorder(log, self.clock)
+        self._write = self._recorder.write
+        self.commit = self._recorder.group_commits(self.submit, self.deadlines.note)
         self._set_recording()
 
     def now(self) -> Instant:

@@ -122,6 +122,11 @@ class Hub(anyio.AsyncContextManagerMixin):
         finally:
             self.end(failure)
 
+    def keep_log(self, log: AuditLog) -> None:
+        """Keep a log that was opened after the hub was made, and before it is entered."""
+        self.engine.keep_log(log)
+        self.log_keeper = LogKeeper(self.engine, log)
+
     # For test rigs, whose fixtures begin and end a hub outside any event loop
 
     def begin(self) -> None:
@@ -213,13 +218,11 @@ class Hub(anyio.AsyncContextManagerMixin):
 
         number = next(self._processes)
         who = Principal(number, name or f"process-{number}", pid, uid, privileged)
-
         turns = self._turns
         if turns is None:
             return Process(self.engine, who, (self._checkpoint, go_on))
 
         own = partial(turns.take_turn, number), partial(turns.take_last_turn, number)
-
         return Process(self.engine, who, own)
 
     async def open(
@@ -247,7 +250,6 @@ class Hub(anyio.AsyncContextManagerMixin):
             plain data (`memhub.report`), fit for JSON.
         """
         settle_commits(self.engine.commit)
-
         return report(self.machines.values(), self.engine.now())
 
     def subscribe(

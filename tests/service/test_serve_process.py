@@ -7,6 +7,7 @@ import signal
 import socket
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,8 +17,11 @@ from memhub.audit.schema import problems
 from memhub.errors import RangeBusy
 from memhub.service.blocking import BlockingClient
 from service import process_rig
-from service.process_rig import Script
+from service.process_rig import CONFIG, Script
 from service.service_rig import MIB, WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Served = partial(process_rig.Served, warm=False)
 
@@ -120,6 +124,54 @@ def test_a_stale_socket_is_reported_and_replaced_if_asked(tmp_path: Path) -> Non
             assert (code, "a service answers there" in errors) == (2, True)
 
         assert service.stop()[0] == 0
+
+
+def _leave_a_file(folder: Path, _port: int) -> None:
+    (folder / "s").write_text("precious")
+
+
+def _leave_a_stale_socket(folder: Path, _port: int) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(folder / "s"))
+
+
+def _want_tokens_that_are_not_there(folder: Path, _port: int) -> None:
+    _listen(folder, 'port = 0\ntoken_file = "none"')
+
+
+def _want_a_port_in_use(folder: Path, port: int) -> None:
+    _listen(folder, f"port = {port}")
+
+
+def _listen(folder: Path, settings: str) -> None:
+    config = folder / "lab.toml"
+    config.write_text(f"{config.read_text()}[service.tcp]\n{settings}\n")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [_leave_a_file, _leave_a_stale_socket, _want_tokens_that_are_not_there, _want_a_port_in_use],
+    ids=["a file", "a stale socket", "tokens", "a port"],
+)
+@pytest.mark.parametrize("old", [False, True], ids=["no log", "a log"])
+def test_a_start_that_is_refused_leaves_the_log_as_it_was(
+    tmp_path: Path, spoil: Callable[[Path, int], None], *, old: bool
+) -> None:
+    (tmp_path / "lab.toml").write_text('default = "pc"\n' + CONFIG)
+    log = tmp_path / "audit.jsonl"
+    if old:
+        with Served(tmp_path) as service:
+            service.ready()
+            service.stop()
+
+    before = log.read_bytes() if old else None
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        spoil(tmp_path, taken.getsockname()[1])
+        with Served(tmp_path) as service:
+            code, errors = service.ended()
+
+    assert (code, errors[:8]) == (2, "memhub: ")
+    assert (log.read_bytes() if log.exists() else None) == before
 
 
 def test_a_restart_continues_the_chain_and_reports_a_torn_tail(tmp_path: Path) -> None:
