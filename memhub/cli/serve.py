@@ -101,8 +101,9 @@ def serve_machines(
     from contextlib import ExitStack
 
     from memhub.cli.log_file import hangups_ignored
+    from memhub.cli.logged import report_logged
 
-    with hangups_ignored(), ExitStack() as stack:
+    with hangups_ignored(), report_logged(_print_report), ExitStack() as stack:
         # What can refuse a start does so before the log is opened, which would take records of it.
         # No event loop runs yet, so SIGINT ends a driver that does not return from its start.
         hub = _make_hub(config, arches, tables)
@@ -302,7 +303,9 @@ def _print_report(text: str) -> None:
 
 
 def _print_text(text: str, stream: IO[str]) -> None:
-    # a supervisor keeps one line an event
-    print_line(f"memhub: {text}", stream, whole=not stream.isatty())
+    # what waits for the service reads one line, and the journal keeps one line an event
+    program = stream is sys.stdout and not stream.isatty()
+    whole = program or bool(os.environ.get("JOURNAL_STREAM"))
+    print_line(f"memhub: {text}", stream, hang=8, whole=whole)
     with output():
         stream.flush()

@@ -126,6 +126,41 @@ def test_a_stale_socket_is_reported_and_replaced_if_asked(tmp_path: Path) -> Non
         assert service.stop()[0] == 0
 
 
+def test_what_a_service_says_fits_80_columns_and_names_it(tmp_path: Path) -> None:
+    """Told of: a torn tail, SIGHUP before and behind a rename, a deleted log, the end."""
+    folder = tmp_path / ("d" * 24)
+    folder.mkdir()
+    with Served(folder) as service:
+        service.ready()
+        service.stop()
+
+    with service.log.open("ab") as log:
+        log.write(b'{"v":1,"seq":')
+
+    with Served(folder, environ={"COLUMNS": "", "JOURNAL_STREAM": ""}) as service:
+        service.ready()
+        service.process.send_signal(signal.SIGHUP)
+        service.log.rename(folder / "old")
+        service.process.send_signal(signal.SIGHUP)
+        code, errors = service.stop()
+
+    lines = errors.splitlines()
+    assert code == 0
+    assert "unfinished last line" in " ".join(errors.split())
+    assert "stopping on SIGTERM" in errors
+    assert [line for line in lines if len(line) > 80] == []
+    assert [line for line in lines if not line.startswith(("memhub: ", " " * 8))] == []
+
+
+def test_the_journal_keeps_one_line_an_event(tmp_path: Path) -> None:
+    with Served(tmp_path, environ={"COLUMNS": "", "JOURNAL_STREAM": "8:1"}) as service:
+        service.ready()
+        service.process.send_signal(signal.SIGHUP)
+        _, errors = service.stop()
+
+    assert [line for line in errors.splitlines() if not line.startswith("memhub: ")] == []
+
+
 def _leave_a_file(folder: Path, _port: int) -> None:
     (folder / "s").write_text("precious")
 
