@@ -21,7 +21,7 @@ from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
 from memhub.group_commit import settle_commits
 from memhub.open_files import OpenFiles, OwedClose
-from memhub.pending import PendingTable
+from memhub.pending import PendingTable, do_nothing
 from memhub.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Engine:
         deciders: who decides; fault rules put themselves in front.
         failures_most: failures of a driver after which its machine is marked failed; 0 is never.
         commit: lets requests share a sync, where the log waits for the disk; None elsewhere.
+        keep_up: does between requests what the log is due for.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Engine:
         self.files = OpenFiles()
         self.deadlines = Deadlines()
         self.failures_most = 0
+        self.keep_up: Callable[[], None] = do_nothing
         self._pending = PendingTable()
         self.backlog = Backlog()
         self.deciders = DECIDERS
@@ -213,6 +215,7 @@ class Engine:
     def _catch_up(self, now: Instant) -> None:
         try:
             self._settle()
+            self.keep_up()
             for owed in self.files.owed():
                 if isinstance(owed, OwedClose):
                     self.perform(owed.machine, DECIDERS[Close](*owed, now))
