@@ -91,6 +91,7 @@ class GroupCommit:
         submit: `Engine.submit`.
         tell: tells subscribers of rows, the last of which has the number given.
         note_due: is told when something of a machine is due, after its changes were undone.
+        note_lost: is told that all that was not on the disk is lost, also what was buffered.
 
     Attributes:
         open: the group whose sync has not begun, or None.
@@ -104,6 +105,7 @@ class GroupCommit:
         submit: Callable[[Any], Any],
         tell: Tell,
         note_due: Callable[[int], None],
+        note_lost: Callable[[], None],
     ) -> None:
         self.open: Group | None = None
         self.deferring = 0
@@ -112,6 +114,7 @@ class GroupCommit:
         self._submit = submit
         self._tell = tell
         self._note_due = note_due
+        self._note_lost = note_lost
         self._journal: list[tuple[Machine, Decision]] = []
         self._untold: list[tuple[list[dict[str, Any]], int]] = []
         writer.on_sync = self._end
@@ -198,6 +201,7 @@ class GroupCommit:
         journal, self._journal = self._journal, []
         untold, self._untold = self._untold, []
         if failure is not None:
+            self._note_lost()
             for machine, decision in reversed(journal):
                 take_back(machine, decision)
                 machine.recount_due()

@@ -62,7 +62,8 @@ class Recorder:
             note_due: is told when something is due.
         """
         if self._writer is not None and self._writer.waits_for_disk:
-            self._commit = GroupCommit(self._writer, submit, self.listeners.tell, note_due)
+            tell, tear = self.listeners.tell, self.batches.tear
+            self._commit = GroupCommit(self._writer, submit, tell, note_due, tear)
 
         return self._commit
 

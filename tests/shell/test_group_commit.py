@@ -210,6 +210,21 @@ async def test_a_decision_on_what_a_failed_sync_takes_back_is_not_made_true(
             held.result()
 
 
+async def test_a_batch_of_looks_is_refused_where_a_failed_sync_takes_what_it_had_buffered(
+    tmp_path: Path, syncs: Syncs
+) -> None:
+    async with rig(tmp_path, syncs) as lab:
+        mine, other = await open_files(lab, 2)
+        with pytest.raises(LogFailed, match="in no log"), lab.hub.batch():  # noqa: PT012
+            other.pread_nowait(8, 0)
+            hold(lab, ClaimRange(mine.number, 8 * M, 4 * K, None, None))
+            syncs.failing = [True]
+            lab.hub.report()
+
+        events = [record["event"] for record in read_records(lab.path)]
+        assert "request.read" not in events
+
+
 async def test_a_waiter_is_served_by_a_release_whose_record_is_on_the_disk(
     tmp_path: Path, syncs: Syncs
 ) -> None:
