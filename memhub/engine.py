@@ -10,12 +10,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
+from memhub.audit.rows import WRITERS
 from memhub.backlog import ALL, Backlog
 from memhub.core.decide import DECIDERS, TIMELESS
 from memhub.core.decision import take_back
+from memhub.core.events import LOOKS
 from memhub.core.failing import decide_failure, is_failing, refuse_request
 from memhub.core.instant import NEVER, Instant, make_tuple
-from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
+from memhub.core.requests import Abandon, Close, Request, Tick, WaitingRequest
+from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
 from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _NO_MOMENT: Final = Instant(0, 0)
+_LOOKS: Final = LOOKS | SERVICE_LOOKS
 
 
 class Engine:
@@ -84,8 +88,7 @@ class Engine:
 
     def keep_log(self, log: AuditLog | None) -> None:
         """Record all in a log from now on; only before anything was recorded."""
-        self._recorder = Recorder(log, self.clock)
-        self._write = self._recorder.write
+        self._recorder = Recorder(log)
         self.commit = self._recorder.group_commits(self.submit, self.deadlines.note)
         self._set_recording()
 
@@ -126,7 +129,7 @@ class Engine:
         if self.recording or deadlines.next_due < NEVER or kind not in TIMELESS:
             now = make_tuple(Instant, (self._wall_ns(), self._mono_ns()))
             if now.mono_ns >= deadlines.next_due:
-                self._catch_up(now)
+                self.end_due(now)
         else:
             now = _NO_MOMENT  # nothing is due, and nothing that is said has a time
 
@@ -180,11 +183,6 @@ class Engine:
             with suppress(LogFailed):
                 self._make_true(machine, decide_failure(machine, error, self.now()))
 
-    def break_claim(self, request: BreakClaim) -> None:
-        """Take a claim from its holder; ENOENT where there is no such machine or claim."""
-        machine = self.machine(request.machine)
-        self.perform(machine, DECIDERS[BreakClaim](machine, request, self.now()))
-
     def abandon(self, pending: Pending[Any]) -> None:
         """End a request that is pending, without effect: its caller is gone."""
         machine = pending.machine
@@ -204,17 +202,15 @@ class Engine:
     def catch_up(self) -> Instant:
         """End what is due, or LogFailed (EIO); the answer is the present moment."""
         if (now := self.now()).mono_ns >= self.deadlines.next_due:
-            self._catch_up(now)
+            self.end_due(now)
 
         return now
 
-    def end_due(self) -> None:
+    def end_due(self, now: Instant | None = None) -> None:
         """End what is due, and do the closes that are owed; errors are those of `catch_up`."""
-        self._catch_up(self.now())
-
-    def _catch_up(self, now: Instant) -> None:
+        now = now or self.now()
         try:
-            self._settle()
+            settle_commits(self.commit)
             self.keep_up()
             for owed in self.files.owed():
                 if isinstance(owed, OwedClose):
@@ -251,20 +247,31 @@ class Engine:
             LogFailed: EIO; they are not recorded.
         """
         if self.recording:
-            self._settle()
+            settle_commits(self.commit)
             self._write(events)
 
-    def note_in_turn(self, fact: ServiceEvent) -> None:
-        """Record a fact behind the closes that are owed, now or when the log works again."""
-        self.files.owe_note(fact)
-        self.end_due()
+    def _write(self, events: tuple[Fact, ...]) -> None:
+        """Hand the rows of some facts to the log, then to who listens; LogFailed (EIO)."""
+        recorder, ended, rows = self._recorder, self._mono_ns(), list[dict[str, Any]]()
+        if recorder.owed:
+            events = (*recorder.owed, *events)
 
-    def _settle(self) -> None:
-        if self.commit is not None:
-            self.commit.settle()
+        for event in events:
+            if (make_row := WRITERS.get(type(event))) is not None:
+                rows.append(make_row(event, ended))
+        if recorder.append is not None:
+            flush = not (recorder.batches.depth and type(events[-1]) in _LOOKS)
+            try:
+                recorder.append(rows, flush=flush)
+            except OSError as error:
+                recorder.refuse(error)
+
+        recorder.owed.clear()
+        if recorder.listeners.listeners:
+            recorder.tell(rows)
 
     def _make_true(self, machine: Machine, decision: Decision) -> None:
-        self._settle()
+        settle_commits(self.commit)
         if decision.changes:
             for event in decision.events:
                 machine.apply(event)

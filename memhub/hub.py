@@ -20,7 +20,7 @@ from memhub.errors import LogFailed
 from memhub.faults import FaultRules
 from memhub.group_commit import settle_commits
 from memhub.hardware import Hardware, add_faults
-from memhub.lifecycle import detach_machines
+from memhub.lifecycle import break_claim, detach_machines
 from memhub.log_keeping import LogKeeper
 from memhub.process import Process
 from memhub.report import report
@@ -244,11 +244,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         return self.engine.default
 
     def report(self) -> dict[str, Any]:
-        """Who has what open, who holds what, who waits for what, and since when.
-
-        Returns:
-            plain data (`memhub.report`), fit for JSON.
-        """
+        """Who has what open, holds and waits for what, and since when; data fit for JSON."""
         settle_commits(self.engine.commit)
         return report(self.machines.values(), self.engine.now())
 
@@ -311,7 +307,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             NoSuchDevice: ENOENT; no such machine.
             NoSuchRange: ENOENT; no such claim.
         """
-        self.engine.break_claim(BreakClaim(machine, fence, reason))
+        break_claim(self.engine, BreakClaim(machine, fence, reason))
 
     def claims(self, machine: str | None = None) -> list[Claim]:
         """The live claims on a machine (the default one if None), oldest first."""

@@ -1,4 +1,4 @@
-"""Opening and closing device files on an engine."""
+"""Opening and closing device files on an engine, and what ends otherwise."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.claim_requests import ended_event
+from memhub.core.decide import DECIDERS
 from memhub.core.decision import Decision
 from memhub.core.open_close import decide_open, refuse_open
-from memhub.core.requests import Open
+from memhub.core.requests import BreakClaim, Open
 from memhub.errors import NoSuchDevice
 from memhub.startup import record_ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from memhub.core.service_events import ServiceEvent
     from memhub.engine import Engine
     from memhub.subscriptions import Subscription
 
@@ -136,3 +138,15 @@ def detach_machines(engine: Engine, subscriptions: Iterable[Subscription]) -> No
 
         for machine in engine.machines.values():
             machine.close()
+
+
+def break_claim(engine: Engine, request: BreakClaim) -> None:
+    """Take a claim from its holder; ENOENT where there is no such machine or claim."""
+    machine = engine.machine(request.machine)
+    engine.perform(machine, DECIDERS[BreakClaim](machine, request, engine.now()))
+
+
+def note_in_turn(engine: Engine, fact: ServiceEvent) -> None:
+    """Record a fact behind the closes that are owed, now or when the log works again."""
+    engine.files.owe_note(fact)
+    engine.end_due()

@@ -130,7 +130,7 @@ def test_what_happens_to_hardware_is_logged_or_has_not_happened(tmp_path: Path, 
         checked = 0
         for _ in range(200):
             traffic.step()
-            if not traffic.engine._owed:
+            if not traffic.engine._recorder.owed:
                 checked += 1
                 if checked % 10 == 0:
                     rebuilt = rebuild(read_records(path), ARCHES)[traffic.machine.name]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.core.service_events import ClientGone
 from memhub.errors import LogFailed
 from memhub.escape import escape_controls
+from memhub.lifecycle import note_in_turn
 
 if TYPE_CHECKING:
     from memhub.core.files import Principal
@@ -31,6 +32,6 @@ def log_end(
         reason: for the log.
     """
     try:
-        engine.note_in_turn(ClientGone(who, str(peer), engine.now(), began_ns, cause, reason))
+        note_in_turn(engine, ClientGone(who, str(peer), engine.now(), began_ns, cause, reason))
     except LogFailed as error:
         log.error("the end of %s is not logged yet: %s", escape_controls(str(peer)), error)

@@ -17,6 +17,7 @@ from memhub.core.requests import (
 )
 from memhub.errors import NoSuchRange
 from memhub.faces.freebsd import decode_ioctl, decode_set, encode_get
+from memhub.lifecycle import break_claim
 from memhub.pending import Pending
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES, SET_RANGES
@@ -228,7 +229,7 @@ def _break_each(session: Session, machine: str, found: list[Claim], reason: str)
     own, broken = session.process.principal, 0
     for claim in found:
         with suppress(NoSuchRange):
-            session.engine.break_claim(BreakClaim(machine, claim.fence, reason, own))
+            break_claim(session.engine, BreakClaim(machine, claim.fence, reason, own))
             broken += 1
 
         yield broken
