@@ -65,6 +65,10 @@ _BOUNDS: Final = (
     ("moved", 0, U64_MAX),
 )
 
+#: What no device answers: the service refuses connections with EAGAIN, and EPROTO is what a client
+#: makes of a malformed answer.
+NO_ANSWERS: Final = frozenset({Errno.EAGAIN, Errno.EPROTO})
+
 #: Seconds that a delay may take: half of what the clocks of a log can say.
 _LONGEST: Final = (1 << 62) / 1e9
 
@@ -238,14 +242,12 @@ def _take_errno(errno: object, action: str) -> Errno | None:
     if action != "errno":
         raise ValueError(f"action {action} has no errno")
 
-    if isinstance(errno, Errno):
-        return errno
+    name = errno.name if isinstance(errno, Errno) else take_text("errno", errno)
+    names = [it.name for it in Errno if it not in NO_ANSWERS]
+    if name not in names:
+        raise ValueError(f"errno {name!r:.80} is none of {', '.join(names)}")
 
-    try:
-        return Errno[take_text("errno", errno)]
-    except KeyError:
-        names = ", ".join(it.name for it in Errno)
-        raise ValueError(f"errno {errno!r:.80} is none of {names}") from None
+    return Errno[name]
 
 
 class FaultInjected(NamedTuple):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from memhub.core.fault_rules import rule_of_dict
 from memhub.core.sickness import is_sickness, sickness_of_dict
 from memhub.errors import InvalidArgument, NoSuchRange
 from memhub.service.server.rights import INJECT_FAULTS
+from memhub.service.server.rule_texts import read_rule_text
+from memhub.service.wire.requests import FAULT_WORDS
 
 if TYPE_CHECKING:
     from memhub.core.health import ActiveSickness
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 def answer_faults(session: Session, it: wire.Faults) -> Answer:
     """FAULTS."""
+    if it.what not in FAULT_WORDS:
+        known = ", ".join(FAULT_WORDS)
+        raise InvalidArgument(f"FAULTS asks to {it.what!r:.80}, not to {known}")
+
     if it.what == "list":
+        if it.rule:
+            raise InvalidArgument(f"FAULTS lists all rules, and {it.rule!r:.80} is given beside")
+
         found = _list_rules(session)
     elif it.what == "add":
         found = [_add_rule(session, it.rule)]
@@ -58,14 +65,11 @@ def _list_rules(session: Session) -> Found:
 
 def _add_rule(session: Session, text: str) -> dict[str, Any]:
     try:
-        found: Any = orjson.loads(text)
-        if not isinstance(found, dict):
-            raise ValueError("a fault rule is a JSON object")
+        given = read_rule_text(text, strings=session.tasks.wants_strings)
+        if is_sickness(given):
+            return _sicken(session, sickness_of_dict(given))
 
-        if is_sickness(found):
-            return _sicken(session, sickness_of_dict(found))
-
-        rule = rule_of_dict(found)
+        rule = rule_of_dict(given)
         _require_right(session, rule.machine)
         if session.hub.hardware.find(rule.name) is not None:
             raise ValueError(f"there is a sickness {rule.name!r} already")

@@ -132,15 +132,16 @@ class RequestTasks:
         """
         error.__traceback__ = None
 
-        return wire.error_to_wire(request, error, self.max_body, strings=self._wants_strings)
+        return wire.error_to_wire(request, error, self.max_body, strings=self.wants_strings)
 
     @property
-    def _wants_strings(self) -> bool:
+    def wants_strings(self) -> bool:
+        """Whether 64-bit numbers of JSON bodies are strings."""
         return bool(self.features & wire.FEATURE_STRINGS)
 
     def to_json(self, value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
         """A JSON body, as the client wants its 64-bit numbers."""
-        return orjson.dumps(widen(value) if self._wants_strings else value)
+        return orjson.dumps(widen(value) if self.wants_strings else value)
 
     def replace_unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
         """The answer in place of one whose record may be lost.

@@ -301,6 +301,7 @@ class Faults(Message):
         what: `list`, `add`, `remove`, `check`, `reinit`, `suspend` or `resume`.
         rule: to add, the rule or sickness as a JSON object, with the fields of docs/faults.md; to
             remove, its name; to list, empty; else the machine's name, empty for the default one.
+            See "FAULTS" among the JSON bodies.
 
     Errors: EBUSY, EINVAL, ENOENT, ENXIO, EOPNOTSUPP, EPERM.
     """
@@ -310,7 +311,3 @@ class Faults(Message):
 
     what: text
     rule: text
-
-    def check(self) -> None:
-        if self.what not in FAULT_WORDS:
-            raise ProtocolError(f"FAULTS asks to {self.what!r:.80}: {', '.join(FAULT_WORDS)}")

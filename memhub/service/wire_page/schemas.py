@@ -1,4 +1,4 @@
-"""The JSON bodies: of obstacles, REPORT, EXPLAIN and EVENT, as a JSON schema."""
+"""The JSON bodies: of obstacles, REPORT, EXPLAIN, FAULTS and EVENT, as a JSON schema."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from memhub.audit.schema import EVENTS, FIELDS
 from memhub.core.effective.typemap import CODE_OF_TYPE
 from memhub.service.wire.refusals import OBSTACLE_TYPES
 from memhub.service.wire.wide import WIDE
+from memhub.service.wire_page.fault_members import COUNTS, ENUMS, RULE
 from memhub.service.wire_page.tables import table
 from memhub.subscriptions import CHANGES
 
@@ -190,7 +191,15 @@ def schema() -> Schema:
         ),
         "explain": _object_schema(_EXPLAIN),
         **{name: _object_schema(members) for name, members in _REPORT.items()},
+        "fault_rule": _object_schema(RULE, ["action"]),
+        "fault": _object_schema({**RULE, **COUNTS}, ["action", "name", *COUNTS]),
+        "faults": {"type": "array", "items": {"$ref": "#/$defs/fault"}},
     }
+    for name in ("fault_rule", "fault"):
+        for member, words in ENUMS.items():
+            found = defs[name]["properties"][member]
+            found.get("items", found)["enum"] = words
+
     defs["obstacle"]["properties"]["kind"]["enum"] = list(OBSTACLES)
     defs["explain"]["properties"]["type"]["enum"] = list(CODE_OF_TYPE)
     defs["event"]["properties"]["event"]["enum"] = sorted(CHANGES)
@@ -257,4 +266,11 @@ def field_table() -> str:
 
 def wide_list() -> str:
     """The members that hold 64-bit numbers."""
-    return ", ".join(f"`{name}`" for name in sorted(WIDE))
+    found = {
+        name
+        for it in schema()["$defs"].values()
+        for name, sort in it.get("properties", {}).items()
+        if "#/$defs/u64" in str(sort)
+    }
+
+    return ", ".join(f"`{name}`" for name in sorted(found))
