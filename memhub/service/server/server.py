@@ -163,7 +163,7 @@ class Server(anyio.AsyncContextManagerMixin):
         def start(place: Place, sock: socket.socket, peer: Peer) -> None:
             clients.start_soon(serve, gate, place, sock, peer)
 
-        await accept_clients(listener, gate, start, terms.record_denial)
+        await accept_clients(listener, gate, start)
 
     async def _serve_client(
         self,
