@@ -219,7 +219,7 @@ class Cancelled(DeviceError):
 
 
 class LogFailed(DeviceError):
-    """Raised when the audit log cannot take the record; the request changed nothing."""
+    """Raised when the audit log cannot take the record; only a close changed something."""
 
     default = Errno.EIO
 

@@ -10,7 +10,7 @@ from memhub.core.decide import DECIDERS
 from memhub.core.decision import Decision
 from memhub.core.open_close import decide_open, refuse_open
 from memhub.core.requests import BreakClaim, Open
-from memhub.errors import NoSuchDevice
+from memhub.errors import LogFailed, NoSuchDevice
 from memhub.startup import record_ends
 
 if TYPE_CHECKING:
@@ -69,7 +69,21 @@ def close_file(engine: Engine, handle: int, cause: str = "close") -> None:
             works, at the next request or after a moment.
     """
     if engine.files.owe_close(handle, cause):
+        _end_due(engine, "the file is closed, and what it held ends")
+
+
+def _end_due(engine: Engine, what: str) -> None:
+    """Do the closes that are owed.
+
+    Raises:
+        LogFailed: EIO; in the words of a close, which stands.
+    """
+    try:
         engine.end_due()
+    except LogFailed as error:
+        cause = error.__cause__ or error
+        reason = f"{what} once that can be recorded, since the audit log failed: {cause}"
+        raise LogFailed(reason) from cause
 
 
 def end_claims(engine: Engine, handle: int, cause: str) -> Iterator[None]:
@@ -106,7 +120,7 @@ def end_claims(engine: Engine, handle: int, cause: str) -> Iterator[None]:
 def close_all_files(engine: Engine, cause: str) -> None:
     """Close every file of every machine; errors are those of `close_file`."""
     engine.files.owe_all(engine.machines.values(), cause)
-    engine.end_due()
+    _end_due(engine, "the files are closed, and what they held ends")
 
 
 def abandon_file(engine: Engine, handle: int) -> None:
