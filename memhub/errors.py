@@ -82,9 +82,11 @@ class DeviceError(OSError):
         reason: what was wrong, with the offending values.
         obstacles: what stood in the way, most important first.
         moved: bytes that a transfer had moved before it failed (i386 reports both).
+        arrived: those bytes, where it was a read on this hub.
     """
 
     default: ClassVar[Errno] = Errno.EIO
+    arrived: bytes = b""
 
     def __init__(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +10,12 @@ import anyio
 
 from memhub.abi import Errno
 from memhub.core.service_events import ClientConnected
-from memhub.errors import AccessDenied, DeviceError, LogFailed, NotSupported
+from memhub.errors import AccessDenied, DeviceError, NotSupported
 from memhub.escape import escape_controls
 from memhub.group_commit import settle_commits
 from memhub.service import wire
 from memhub.service.server.answering import Dispatch, HeldAnswers, answer_in_batch
-from memhub.service.server.ending import log_end
+from memhub.service.server.ending import end_process
 from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import clean_label
 from memhub.service.server.session import Session
@@ -243,14 +242,9 @@ class Connection:
         self._process = process
         features = wire.FEATURES | (wire.MAP_FEATURES if self.peer.uid is not None else 0)
         self.link.send((self._protocol.accept(terms.software, features),))
+        link, group, limits = self.link, self._task_group, terms.settings.limits
         tasks = RequestTasks(
-            engine,
-            self.link,
-            self._protocol,
-            self._task_group,
-            terms.settings.limits,
-            self._end_if_idle,
-            terms.turns,
+            engine, link, self._protocol, group, limits, self._end_if_idle, terms.turns
         )
         self._session = Session(terms, self.peer, process, hello.model, tasks)
 
@@ -264,8 +258,15 @@ class Connection:
         self._draining = True
         self._end_cause = ("stop", reason)
         self._dispatch.drain()
-        if self.greeted and self._protocol.state in ("open", "closing"):
+        if self._protocol.state == "open":
             self.link.send((self._protocol.goodbye(reason, round(grace * 1000)),))
+
+        self._end_if_idle()
+
+    def cancel_requests(self) -> None:
+        """Answer what is not answered with ECANCELED, and end."""
+        if self._session is not None:
+            self._session.tasks.cancel_all()
 
         self._end_if_idle()
 
@@ -328,10 +329,8 @@ class Connection:
         if cause == "disconnect" and self._protocol.peer_left:
             cause = "goodbye"
 
-        with suppress(LogFailed):  # the closes are owed, and the record below stands behind them
-            yield from process.close_each("stop" if cause == "stop" else "disconnect")
-
-        log_end(self.terms.hub.engine, process.principal, self.peer, self._began_ns, cause, reason)
+        engine, began_ns = self.terms.hub.engine, self._began_ns
+        yield from end_process(engine, process, self.peer, began_ns, cause, reason)
         if self._session is not None:
             yield from self._session.tasks.events.stop_each()
             self._session = None  # its tasks lead back here: garbage in a cycle

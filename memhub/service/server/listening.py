@@ -127,7 +127,10 @@ class UnixListener:
         return f"unix:{self.path}"
 
     def close(self) -> None:
-        """Stop listening, and remove the path if it still is this socket."""
+        """Stop listening, and remove the path if it still is this socket. Twice is once."""
+        if self.socket.fileno() < 0:
+            return
+
         self.socket.close()
         try:
             if self.path.lstat().st_ino == self._inode:

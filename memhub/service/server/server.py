@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 
     from memhub.core.files import Principal
     from memhub.hub import Hub
+    from memhub.service.server.listening import UnixListener
     from memhub.service.server.rights import Peer
+
+#: Seconds in which clients may take the last answers, after the grace of a service that stops.
+_LAST_ANSWERS_SECONDS: Final = 1.0
 
 log: Final = logging.getLogger("memhub.service")
 
@@ -124,13 +128,11 @@ class Server(anyio.AsyncContextManagerMixin):
             async with anyio.create_task_group() as clients, anyio.create_task_group() as listeners:
                 if unix is not None:
                     serve = partial(self._serve_client, terms, self._link_local)
-                    listeners.start_soon(
-                        self._accept_clients, terms, unix.socket, 0, clients, serve
-                    )
+                    listeners.start_soon(self._accept_clients, unix.socket, unix, 0, clients, serve)
                 if inet is not None:
                     link = self._link_remote(terms, endpoints.context)
                     serve = partial(self._serve_client, terms, link)
-                    listeners.start_soon(self._accept_clients, terms, inet, -1, clients, serve)
+                    listeners.start_soon(self._accept_clients, inet, inet, -1, clients, serve)
                 listeners.start_soon(self._enforce_time_limits)
                 listeners.start_soon(work_off_backlog, self._hub.engine)
                 try:
@@ -152,8 +154,8 @@ class Server(anyio.AsyncContextManagerMixin):
 
     async def _accept_clients(
         self,
-        terms: ServiceTerms,
         listener: socket.socket,
+        owner: UnixListener | socket.socket,
         which: int,
         clients: TaskGroup,
         serve: Callable[[Gate, Place, socket.socket, Peer], Coroutine[Any, Any, None]],
@@ -163,7 +165,10 @@ class Server(anyio.AsyncContextManagerMixin):
         def start(place: Place, sock: socket.socket, peer: Peer) -> None:
             clients.start_soon(serve, gate, place, sock, peer)
 
-        await accept_clients(listener, gate, start)
+        try:
+            await accept_clients(listener, gate, start)
+        finally:
+            owner.close()  # while the others are still answered, nobody waits in its backlog
 
     async def _serve_client(
         self,
@@ -288,6 +293,13 @@ class Server(anyio.AsyncContextManagerMixin):
 
         if self._connections:
             with anyio.move_on_after(self._grace):
+                await self._await_no_connections()
+
+        for connection in tuple(self._connections):
+            connection.cancel_requests()
+
+        if self._connections:
+            with anyio.move_on_after(_LAST_ANSWERS_SECONDS):
                 await self._await_no_connections()
 
         for connection in tuple(self._connections):

@@ -98,7 +98,7 @@ class Goodbye(Message):
     """No new requests follow; those in flight are still answered. Either side may send it.
 
     Attributes:
-        grace_ms: milliseconds until the sender closes the connection in any case.
+        grace_ms: of the server: until it cancels what is in flight. Of a client: not looked at.
         reason: why, for people.
     """
 

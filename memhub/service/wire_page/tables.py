@@ -68,7 +68,8 @@ _FEATURES: Final[Mapping[str, str]] = {
 #: Errors without a class of their own, or for which the class says too little.
 _ERRNO_WORDS: Final[Mapping[str, str]] = {
     "EAGAIN": "the machine is suspended; in REFUSED: too many clients are connected",
-    "EIO": "the audit log cannot take the record, and nothing was changed; or a device failed",
+    "EIO": "the audit log cannot take the record, and only a CLOSE changed something; or a range "
+    "driver or a device failed",
     "ENODEV": "the machine has no range driver (arm64)",
     "ENOMEM": "the host has no memory or no descriptor left",
     "ENOSPC": "no slot is free, or a limit of the service is reached, such as too many handles",
