@@ -63,10 +63,11 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
     if it.machine:
         session.check_machine(it.machine, "report")
 
-    wanted = {word for word in it.what.split(",") if word}
-    unknown = wanted - {"machines", "claims", "waits", "rates"}
+    wanted = set(it.what.split(",")) if it.what else set()
+    unknown = sorted(wanted - {"machines", "claims", "waits", "rates"})
     if unknown:
-        raise InvalidArgument(f"REPORT has no part {', '.join(sorted(unknown))}")
+        named = f"part {unknown[0]!r:.80}" if unknown[0] else "part without a name"
+        raise InvalidArgument(f"REPORT has no {named} ({it.what!r:.80})")
 
     tasks = session.tasks
     session.check_limit("report", "reports", len(tasks.reporting), "reports are being made")
