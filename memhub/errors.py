@@ -162,7 +162,7 @@ class BadAddress(DeviceError):
 
 
 class RangeBusy(DeviceError):
-    """Raised when another process's claim, commit or lease forbids the change."""
+    """Raised when another process's claim or lease, or a commit on its way, forbids the change."""
 
     default = Errno.EBUSY
 

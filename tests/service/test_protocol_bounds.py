@@ -31,7 +31,7 @@ SPANS: dict[str, Callable[[int, int, int], wire.Message]] = {
 async def name_of(client: RawClient, asked: wire.Message) -> str:
     answer: Any = await client.ask(asked)
 
-    return getattr(answer, "name", answer.NAME)
+    return str(getattr(answer, "name", answer.NAME))
 
 
 @pytest.mark.parametrize("ask", SPANS.values(), ids=SPANS)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: What an obstacle can be.
 OBSTACLES: Final[Mapping[str, str]] = {
     "claim": "another process's claim",
-    "commit": "another process's MEMRANGE_SET that is on its way to all CPUs",
+    "commit": "a MEMRANGE_SET that is on its way to all CPUs; the process's own, too",
     "overlap": "a range in another slot, with which the new one conflicts",
     "unknown": "a slot of unknown type, which only MDF_FORCE overwrites",
     "slot": "a slot that is in use, where none is free",
