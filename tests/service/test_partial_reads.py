@@ -67,5 +67,6 @@ async def test_what_came_before_the_error_is_sent_and_counted(
                 await face.pread(size, TOP - before)
 
             assert caught.value.moved == before
+            assert caught.value.arrived == (text if face is here else b"")
 
         client.close()
