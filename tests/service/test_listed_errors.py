@@ -43,6 +43,7 @@ SPECS = (
     SECURE,
     OFF,
     replace(BOARD, name="bare", arch="bare"),
+    replace(MTRR, name="slow", commit_latency=1000.0),
 )
 TOP = (1 << 64) - 4096
 
@@ -190,6 +191,13 @@ async def ask_hub(it: Asker, strict: RawClient) -> None:
         await it.ask(wire.Faults(0, what, rule))
 
     await it.ask(wire.Faults(0, "remove", "none"), strict)
+    desc = LP64.desc.pack(1 << 26, 4096, WC, b"raw")
+    commit = wire.Set(91, await it.two.open("slow:/dev/mem"), 0, 0, 0, 0, desc)
+    it.two.send(*it.two.protocol.send(commit))
+    await it.two.ask(wire.Ping(0, 1))
+    for what, name in (("suspend", "slow"), ("check", "off"), ("reinit", "board")):
+        await it.ask(wire.Faults(0, what, name))
+
     for _ in range(2):
         await it.ask(wire.Subscribe(0, 0, 0, 0, ""))
 

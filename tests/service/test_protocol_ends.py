@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.service_rig import Lab
 
 
-def refuse_records(_: object, records: Sequence[object], **__: Any) -> None:
+def refuse_records(records: Sequence[object], **_: Any) -> None:
     if records:
         raise OSError(28, "no space left")
 
@@ -37,7 +37,7 @@ async def test_a_close_that_cannot_be_logged_says_that_it_closed(
         client = await RawClient.dial(it.address)
         handle, other = await client.open(), await client.open()
         with monkeypatch.context() as patch:
-            patch.setattr(type(it.log.writer), "append", refuse_records)
+            patch.setattr(it.hub.engine._recorder, "append", refuse_records)
             for asked in (
                 wire.Seek(0, handle, 0, 5),
                 wire.Ping(0, 1),

@@ -68,6 +68,7 @@ _REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "used": ("int", "how many of them are active"),
         "generation": ("int", "rises with every change of the table or the claims"),
         "failed": ("failure?", "why what is asked of its range driver is refused with EIO"),
+        "sick": ("health?", "what is wrong with its hardware, or that it sleeps"),
         "processes": ("[process]", "who has it open"),
         "claims": ("[claim]", "who holds what, oldest first"),
         "commits": ("[commit]", "MEMRANGE_SETs that are on their way to all CPUs"),
@@ -79,6 +80,12 @@ _REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "failures": ("int", "how many failures of its driver there were"),
         **_SINCE,
     },
+    "health": {
+        "sicknesses": ("[str]", "the names of its sicknesses"),
+        "cpus": ("[int]", "the CPUs whose registers are not what the kernel stored"),
+        "suspended": ("moment?", "since when it is suspended"),
+    },
+    "moment": _SINCE,
     "process": {
         **_WHO,
         "uid": ("int?", "its user id, where known"),
