@@ -45,8 +45,9 @@ class Delayed(anyio.WouldBlock):
         due_ns: when it is to be submitted, monotonic nanoseconds; None for never.
     """
 
-    def __init__(self, rules: FaultRules, due_ns: int | None) -> None:
-        super().__init__("a fault rule delays the request")
+    def __init__(self, rules: FaultRules, name: str, due_ns: int | None) -> None:
+        does = "drops this request, which is never answered" if due_ns is None else "delays this"
+        super().__init__(f"fault rule {name!r} {does}")
         self.due_ns = due_ns
         self._rules = rules
 
@@ -304,10 +305,9 @@ class FaultRules:
         active.injected = count
 
     def _delay(self, rule: FaultRule) -> Delayed:
-        if rule.delay is None:
-            return Delayed(self, None)
+        due = None if rule.delay is None else self.clock.mono_ns() + round(rule.delay * 1e9)
 
-        return Delayed(self, self.clock.mono_ns() + round(rule.delay * 1e9))
+        return Delayed(self, rule.name, due)
 
     def _cut_off(self, process: Principal, reason: str) -> None:
         """Close all files of a process for their user; what they held ends before others' turn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from threading import RLock
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 from anyio.lowlevel import checkpoint
 
 from memhub.service.local.handle import LocalHandle
+from memhub.service.local.passing_time import PassingTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,13 +151,13 @@ class Clients:
     """
 
     def __init__(
-        self, hub: Hub | None, address: str, *, awaiting: bool, sleep: Sleep | None = None
+        self, hub: Hub | None, address: str, *, awaiting: bool, sleep: Sleep = time.sleep
     ) -> None:
         self._hub = hub
         self._address = address
         self._awaiting = awaiting
-        self._sleep = sleep
         self._lock = RLock()
+        self._time = None if hub is None else PassingTime(hub.engine, self._lock, sleep)
         self._made: list[BlockingRigClient] = []
 
     def __call__(self, name: str = "client") -> Any:  # noqa: ANN401 - by the kind of test
@@ -183,16 +185,11 @@ class Clients:
 
     def _open_local(self, process: Process, path: str, mode: str, **more: Any) -> LocalHandle:  # noqa: ANN401
         assert self._hub is not None
-        sleep = self._sleep
-        if sleep is None:
-            raise RuntimeError(
-                "a client that blocks needs a clock that can be advanced: memhub_clock is not one"
-            )
-
+        assert self._time is not None
         with self._lock:
             handle = process.open_nowait(path, mode, **more)
 
-        return LocalHandle(self._hub.engine, handle, self._lock, sleep)
+        return LocalHandle(self._hub.engine, handle, self._lock, self._time)
 
     def close(self) -> None:
         """Close the clients that block."""

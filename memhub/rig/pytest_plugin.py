@@ -10,6 +10,7 @@ synchronous, and the hub keeps time beside the test, in the test's own event loo
 from __future__ import annotations
 
 import inspect
+import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 
-    from memhub.clock import Clock, ManualClock
+    from memhub.clock import Clock
     from memhub.core.driver import Arch
     from memhub.core.spec import MachineSpec
     from memhub.hub import Hub
@@ -274,8 +275,7 @@ def memhub_client(
         clients = Clients(None, service.address, awaiting=awaiting)
     else:
         hub: Hub = request.getfixturevalue("memhub_hub")
-        clock: ManualClock = request.getfixturevalue("memhub_clock")
-        sleep = getattr(clock, "advance", None)
+        sleep = getattr(hub.engine.clock, "advance", time.sleep)
         clients = Clients(hub, "", awaiting=awaiting, sleep=sleep)
 
     yield clients

@@ -17,7 +17,8 @@ from memhub.faults import Delayed, FaultRules
 from memhub.hardware import Hardware, add_faults
 from memhub.process import Process
 from memhub.report import report
-from memhub.service.local.handle import LocalHandle, sleep_for
+from memhub.service.local.handle import LocalHandle
+from memhub.service.local.passing_time import PassingTime
 from memhub.startup import make_engine, record_ends, record_starts
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class LocalClient:
         log: an open audit log, which the caller closes; None keeps no log.
         name: what the process is called.
         clock: where time comes from; None takes the system's clocks.
-        sleep: lets so many seconds of that clock pass.
+        sleep: lets so many seconds of that clock pass; a clock that stands still until it is told
+            otherwise needs its own `advance`.
         faults: fault rules, as of `Hub`.
 
     Raises:
@@ -74,7 +76,7 @@ class LocalClient:
         add_faults(faults, self.faults, self.hardware)
         self._process = Process(self._engine, Principal(1, name))
         self._lock = threading.RLock()
-        self._sleep = sleep
+        self._time = PassingTime(self._engine, self._lock, sleep)
         record_starts(self._engine)
         self.hardware.begin()
 
@@ -96,11 +98,11 @@ class LocalClient:
             with self._lock:
                 handle = self._process.open_nowait(path, mode, undo=undo, model=model)
         except Delayed as late:  # by a fault rule
-            sleep_for(late, self._sleep)
+            self._time.sleep_for(late)
             with self._lock, late.passing():
                 handle = self._process.open_nowait(path, mode, undo=undo, model=model)
 
-        return LocalHandle(self._engine, handle, self._lock, self._sleep)
+        return LocalHandle(self._engine, handle, self._lock, self._time)
 
     def report(self) -> dict[str, Any]:
         """Who has what open, who holds what, who waits for what, and since when.
