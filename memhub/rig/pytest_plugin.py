@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import inspect
 import time
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from memhub.clock import Clock
     from memhub.core.driver import Arch
@@ -142,23 +140,52 @@ def memhub_specs(
 def memhub_clock(request: pytest.FixtureRequest) -> Clock:
     """Where the hub's time comes from, which is never the computer's own.
 
-    In an async test it is a VirtualClock, which goes on when everybody waits; in another one a
-    ManualClock, which stands until it is advanced. Override it for another one: SystemClock().
+    Where a test or a fixture awaits, it is a VirtualClock, which goes on when everybody waits; else
+    a ManualClock, which stands until it is advanced. Over a service alone it is the computer's, as
+    the service's is. Override it for another one: SystemClock().
     """
+    from memhub.rig.async_tests import awaits, has_async_fixture, time_beside
     from memhub.rig.marker import EPOCH_NS
 
-    if _awaits(request):
+    if "memhub_hub" not in request.fixturenames and _over_service(request):
+        from memhub.rig.computer_clock import ComputerClock
+
+        return ComputerClock()
+
+    if awaits(request) or has_async_fixture(request):
         from memhub.rig.virtual_clock import VirtualClock
 
-        return VirtualClock(wall_ns=EPOCH_NS)
+        clock = VirtualClock(wall_ns=EPOCH_NS)
+        time_beside(request).add_clock(clock)
+        return clock
 
     from memhub.clock import ManualClock
 
     return ManualClock(wall_ns=EPOCH_NS)
 
 
-def _awaits(request: pytest.FixtureRequest) -> bool:
-    return inspect.iscoroutinefunction(getattr(request.node, "obj", None))
+def _over_service(request: pytest.FixtureRequest) -> bool:
+    if "memhub_over" in request.fixturenames:
+        return bool(request.getfixturevalue("memhub_over") == "service")
+
+    return "memhub_service" in request.fixturenames
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Have time kept while an async fixture of a test that uses memhub's is set up."""
+    function, names = fixturedef.func, request.fixturenames
+    is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    if not is_async or not any(it.startswith("memhub_") for it in names):
+        return (yield)
+
+    from memhub.rig.async_tests import keep_time_in_fixture
+
+    with pytest.MonkeyPatch.context() as patch:  # as the plugins of async tests do
+        patch.setattr(fixturedef, "func", keep_time_in_fixture(request, function))
+        return (yield)
 
 
 @pytest.fixture
@@ -183,6 +210,7 @@ def memhub_hub(
 ) -> Iterator[Hub]:
     """A hub of the machines, in use, whose records `memhub_log` reads."""
     from memhub.hub import Hub
+    from memhub.rig.async_tests import awaits, has_async_fixture, time_beside
     from memhub.rig.log_view import LogView
 
     records: list[Any] = []
@@ -195,31 +223,14 @@ def memhub_hub(
 
     hub.begin()
     _note_shown(request, hub=hub, hub_log=LogView(read_records))
-    _keep_time_beside(request, hub)
+    if awaits(request) or has_async_fixture(request):
+        time_beside(request).add_clock(memhub_clock)
+        time_beside(request).add(hub, hub.keep_time)
+
     yield hub
 
     hub.end()
     stop()
-
-
-def _keep_time_beside(request: pytest.FixtureRequest, hub: Hub) -> None:
-    """Have an async test run with the hub's deadlines met in its own event loop."""
-    if not _awaits(request):
-        return
-
-    item, clock = request.node, hub.engine.clock
-    test: Callable[..., Coroutine[Any, Any, None]] = item.obj
-
-    @wraps(test)
-    async def keep_time_and_test(*args: Any, **named: Any) -> None:  # noqa: ANN401 - the test's own
-        async with AsyncExitStack() as stack:
-            if isinstance(clock, AbstractAsyncContextManager):
-                await stack.enter_async_context(clock)
-
-            await stack.enter_async_context(hub.keep_time())
-            await test(*args, **named)
-
-    item.obj = keep_time_and_test
 
 
 @pytest.fixture(scope="session")
@@ -267,9 +278,10 @@ def memhub_client(
     memhub_specs: tuple[MachineSpec, ...],  # here, as the marker's cases look for what is named
 ) -> Iterator[Clients]:
     """Makes processes: `memhub_client("Xorg")`, in an async test for `async with`."""
+    from memhub.rig.async_tests import awaits
     from memhub.rig.clients import Clients
 
-    awaiting = _awaits(request)
+    awaiting = awaits(request)
     if memhub_over == "service":
         service: ServiceProcess = request.getfixturevalue("memhub_service")
         clients = Clients(None, service.address, awaiting=awaiting)
