@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from memhub.rig.pauses import ClockPauses, NoPauses, RealPauses
 from memhub.rig.time_beside import TimeBeside, keep_time_beside, keep_time_inside
+from memhub.service.local.passing_time import PassingTime
 
 if TYPE_CHECKING:
+    from memhub.hub import Hub
+    from memhub.rig.pauses import Pauses
     from memhub.rig.time_beside import Function
 
 #: What keeps time beside a test.
@@ -67,3 +72,16 @@ def keep_time_in_fixture(request: pytest.FixtureRequest, fixture: Function) -> F
         fixture = fixture.__func__.__get__(instance)
 
     return keep_time_beside(partial(request.node.stash.get, _TIME, None), fixture)
+
+
+def find_pauses(request: pytest.FixtureRequest, hub: Hub) -> Pauses:
+    """What an assertion on the log of an embedded hub waits with."""
+    clock = hub.engine.clock
+    if awaits(request):
+        return NoPauses()
+
+    advance = getattr(clock, "advance", None)
+    if advance is None:
+        return RealPauses()
+
+    return ClockPauses(PassingTime(hub.engine, RLock(), advance))

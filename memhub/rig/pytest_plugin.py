@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,7 +74,7 @@ def pytest_runtest_makereport(
     if shown and report.failed and call.when == "call":
         from memhub.rig.showing import show_rig
 
-        report.sections.append(("memhub", show_rig(shown)))
+        report.sections.append(("memhub", show_rig(shown, call.excinfo and call.excinfo.value)))
 
     return report
 
@@ -210,7 +211,7 @@ def memhub_hub(
 ) -> Iterator[Hub]:
     """A hub of the machines, in use, whose records `memhub_log` reads."""
     from memhub.hub import Hub
-    from memhub.rig.async_tests import awaits, has_async_fixture, time_beside
+    from memhub.rig.async_tests import awaits, find_pauses, has_async_fixture, time_beside
     from memhub.rig.log_view import LogView
 
     records: list[Any] = []
@@ -222,7 +223,7 @@ def memhub_hub(
         return records
 
     hub.begin()
-    _note_shown(request, hub=hub, hub_log=LogView(read_records))
+    _note_shown(request, hub=hub, hub_log=LogView(read_records, pauses=find_pauses(request, hub)))
     if awaits(request) or has_async_fixture(request):
         time_beside(request).add_clock(memhub_clock)
         time_beside(request).add(hub, hub.keep_time)
@@ -280,15 +281,19 @@ def memhub_client(
     """Makes processes: `memhub_client("Xorg")`, in an async test for `async with`."""
     from memhub.rig.async_tests import awaits
     from memhub.rig.clients import Clients
+    from memhub.rig.showing import note_state
 
-    awaiting = awaits(request)
+    awaiting, on_error = (
+        awaits(request),
+        partial(note_state, request.node.stash.setdefault(_SHOWN, {})),
+    )
     if memhub_over == "service":
         service: ServiceProcess = request.getfixturevalue("memhub_service")
-        clients = Clients(None, service.address, awaiting=awaiting)
+        clients = Clients(None, service.address, awaiting=awaiting, on_error=on_error)
     else:
         hub: Hub = request.getfixturevalue("memhub_hub")
         sleep = getattr(hub.engine.clock, "advance", time.sleep)
-        clients = Clients(hub, "", awaiting=awaiting, sleep=sleep)
+        clients = Clients(hub, "", awaiting=awaiting, sleep=sleep, on_error=on_error)
 
     yield clients
 

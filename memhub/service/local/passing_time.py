@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final, final
 
+from memhub.clock import moment_after
 from memhub.core.commits import Commit
 from memhub.core.instant import NEVER
 from memhub.core.requests import ClaimRange, SetRange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from memhub.core.waits import Wait
     from memhub.engine import Engine
@@ -74,6 +75,17 @@ class PassingTime:
 
         with self._lock:
             self._sleep(self._seconds_to(mono_ns))
+
+    def deadlines_within(self, seconds: float) -> Iterator[None]:
+        """Let so many seconds pass from deadline to deadline of the hub; yields behind each."""
+        now = self._engine.clock.mono_ns()
+        end = moment_after(seconds, now)
+        while (due := self._next_due()) != NEVER and (end is None or due <= end):
+            self.sleep_until(due)
+            with self._lock:
+                self._engine.tick()
+
+            yield
 
     def sleep_for(self, late: Delayed) -> None:
         """Let the time of a request pass that a fault rule delays; dropped is never answered.
