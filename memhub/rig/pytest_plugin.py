@@ -35,6 +35,9 @@ _HELP = (
     "'each', one test for each), over 'hub', 'service' or 'each', and the seed of memhub_random"
 )
 
+#: Raised for a marker that cannot be: pytest shows the message alone.
+_WRONG = pytest.Collector.CollectError
+
 #: What a failing test shows, by the fixture that it used.
 _Shown = dict[str, Any]
 _SHOWN = pytest.StashKey[_Shown]()
@@ -50,16 +53,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("memhub") is None:
         return
 
-    from memhub.rig.marker import read_marker
+    from memhub.rig.marker import WrongMarker, read_marker
+
+    try:
+        cases = read_marker(metafunc.definition).cases
+    except WrongMarker as error:
+        raise _WRONG(f"{metafunc.definition.nodeid}: {error}") from None
 
     own = any(it.name == "memhub" for it in metafunc.definition.own_markers)
-    for fixture, values in read_marker(metafunc.definition).cases.items():
+    for fixture, values in cases.items():
         if fixture not in metafunc.fixturenames:
             if not own:  # a marker of a class or a module is for those that it concerns
                 continue
 
             what = f"{metafunc.definition.nodeid}: the marker memhub makes {len(values)} tests"
-            raise pytest.UsageError(f"{what}, and this one uses no fixture made of {fixture}")
+            raise _WRONG(f"{what}, and this one uses no fixture made of {fixture}")
 
         metafunc.parametrize(fixture, values, ids=map(str, values), indirect=True)
 
@@ -120,7 +128,10 @@ def memhub_machines(
 
     wanted = (request.param,) if hasattr(request, "param") else memhub_settings.machines
 
-    return make_specs(wanted, memhub_arch, memhub_arches)
+    try:
+        return make_specs(wanted, memhub_arch, memhub_arches)
+    except (ValueError, KeyError, TypeError) as error:
+        pytest.fail(f"marker memhub: {error}", pytrace=False)
 
 
 @pytest.fixture
@@ -131,9 +142,19 @@ def memhub_machine(memhub_machines: tuple[MachineSpec, ...]) -> MachineSpec:
 
 @pytest.fixture
 def memhub_specs(
-    memhub_machine: MachineSpec, memhub_machines: tuple[MachineSpec, ...]
+    memhub_machine: MachineSpec,
+    memhub_machines: tuple[MachineSpec, ...],
+    memhub_settings: Settings,
+    memhub_arch: str | None,
 ) -> tuple[MachineSpec, ...]:
     """The descriptions that hub and service are made of: `memhub_machine` and the others."""
+    from memhub.rig.marker import WrongMarker, check_machine
+
+    try:
+        check_machine(memhub_machine, memhub_machines, memhub_settings, memhub_arch)
+    except WrongMarker as error:
+        pytest.fail(str(error), pytrace=False)
+
     return (memhub_machine, *memhub_machines[1:])
 
 
