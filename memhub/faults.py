@@ -15,14 +15,13 @@ import anyio
 from memhub.arguments import take_kind
 from memhub.core.decide import DECIDERS
 from memhub.core.events import CommitBegun
-from memhub.core.fault_effects import attempt_hang, shorten_transfer
+from memhub.core.fault_effects import attempt_hang, refusal_of, shorten_transfer
 from memhub.core.fault_rules import OPERATIONS, FaultInjected, FaultRule, find_span
 from memhub.core.files import DEVICES, Caller
 from memhub.core.open_close import decide_open
 from memhub.core.requests import Open
 from memhub.core.set_ranges import refuse_set
 from memhub.core.waiting import decide_waiting
-from memhub.errors import ConnectionCut, DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
     from memhub.core.requests import SetRange
     from memhub.engine import Engine
+    from memhub.errors import DeviceError
 
     Span = tuple[int, int] | None
 
@@ -201,6 +201,10 @@ class FaultRules:
         Raises:
             KeyError: there is no such rule.
         """
+        if name not in self._active:
+            known = ", ".join(self._active) or "none"
+            raise KeyError(f"there is no fault rule {name!r} (rules: {known})")
+
         del self._active[name]
         if not self._active:
             self._engine.deciders = DECIDERS
@@ -261,7 +265,7 @@ class FaultRules:
         self, active: ActiveRule, caller: Caller, op: str, span: Span, now: Instant
     ) -> DeviceError | Delayed:
         """Record a fault that ends a request or holds it up; what is to be raised."""
-        error = _refusal(active.rule, caller)
+        error = refusal_of(active.rule, caller)
         self._note(active, caller, op, span, now, error)
         if error is None:
             return self._delay(active.rule)
@@ -337,14 +341,3 @@ class FaultRules:
             self._note(active, caller, "set", find_span(machine, request), now)
 
         return decision
-
-
-def _refusal(rule: FaultRule, caller: Caller) -> DeviceError | None:
-    if rule.action == "errno":
-        return DeviceError(f"fault rule {rule.name!r} refuses this", code=rule.error_code)
-
-    if rule.action == "cut":
-        who = caller.process.name
-        return ConnectionCut(f"fault rule {rule.name!r} cut the connection of {who}")
-
-    return None

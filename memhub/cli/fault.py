@@ -85,7 +85,8 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
         ("holes", "BITS", "mask_holes: the bits that are zero"),
         ("moment", "WHEN", "firmware_rewrite: now, set or resume"),
     ):
-        parser.add_argument(f"--{name}", metavar=metavar, help=text)
+        action = "append" if name == "op" else "store"
+        parser.add_argument(f"--{name}", metavar=metavar, help=text, action=action)
 
     for name, text in (
         ("misses-stores", "cpu_out_of_step: what is stored does not reach the CPU"),
@@ -109,12 +110,12 @@ def _make_rule(chosen: argparse.Namespace) -> FaultRule | Sickness:
         found[name] = _parse_number(name, getattr(chosen, name), float)
 
     if chosen.op is not None:
-        found["op"] = [word for word in chosen.op.split(",") if word]
+        found["op"] = [word for words in chosen.op for word in words.split(",") if word]
 
     if chosen.window is not None:
         base, plus, length = chosen.window.partition("+")
         if not plus:
-            raise CommandFailed(f"--window {chosen.window!r} is not BASE+LENGTH")
+            raise CommandFailed(f"--window {chosen.window!r} is not BASE+LENGTH, as 0xd0000000+32M")
 
         found["base"], found["length"] = address(base), amount(length)
 

@@ -1,4 +1,4 @@
-"""What faults do to requests: a commit that has no end, a transfer that is shorter."""
+"""What faults do to requests: a refusal, a commit that has no end, a shorter transfer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from memhub.core.events import CommitBegun
 from memhub.core.instant import NEVER
 from memhub.core.requests import Read
 from memhub.core.set_ranges import make_commit, refuse_set
-from memhub.errors import DeviceError
+from memhub.errors import ConnectionCut, DeviceError
 
 if TYPE_CHECKING:
+    from memhub.core.fault_rules import FaultRule
     from memhub.core.files import Caller
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
@@ -39,3 +40,15 @@ def shorten_transfer(request: Read | Write, most: int) -> Read | Write:
         return replace(request, length=most)
 
     return replace(request, data=bytes(memoryview(request.data).cast("B")[:most]))
+
+
+def refusal_of(rule: FaultRule, caller: Caller) -> DeviceError | None:
+    """What a rule refuses a request with; None where it does not refuse it."""
+    if rule.action == "errno":
+        return DeviceError(f"fault rule {rule.name!r} refuses this", code=rule.error_code)
+
+    if rule.action == "cut":
+        who = caller.process.name
+        return ConnectionCut(f"fault rule {rule.name!r} cut the connection of {who}")
+
+    return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from memhub.abi import U64_MAX, Errno
-from memhub.arguments import take_integer, take_names, take_seconds, take_text
+from memhub.arguments import show_integer, take_integer, take_names, take_seconds, take_text
 from memhub.core import requests
 from memhub.core.explain_many import ExplainMany, span_of_many
 
@@ -52,6 +52,9 @@ _ONLY: Final[Mapping[str, frozenset[str]]] = {
     "hang": frozenset({"set"}),
 }
 
+#: The operations that name no address.
+_WITHOUT_ADDRESS: Final = frozenset({"get", "seek", "ioctl", *OTHER_OPERATIONS})
+
 #: The field that an action needs, and that no other may have.
 _NEEDS: Final[Mapping[str, str]] = {"delay": "delay", "short": "moved"}
 
@@ -91,7 +94,8 @@ class FaultRule:
             name themselves. A request without an address is in no window.
         length: bytes of the window.
         process: the name of a process.
-        nth: only the nth request that matches all of the above, from 1.
+        nth: only the nth request that matches all of the above, from 1, of those that no earlier
+            rule decided.
         times: at most so many faults.
         probability: of a fault for each request that matches, above 0 and up to 1.
         seed: decides which; one seed gives one sequence.
@@ -135,8 +139,18 @@ class FaultRule:
 
         object.__setattr__(self, "errno", _take_errno(self.errno, self.action))
         for action, name in _NEEDS.items():
-            if (getattr(self, name) is not None) != (self.action == action):
-                raise ValueError(f"action {action} needs {name}, and no other has it")
+            given = getattr(self, name) is not None
+            if given and self.action != action:
+                raise ValueError(
+                    f"action {self.action} has no {name}: only action {action} needs {name}"
+                )
+
+            if not given and self.action == action:
+                raise ValueError(f"action {action} needs {name}")
+
+        if self.base is not None and self.op and not frozenset(self.op) - _WITHOUT_ADDRESS:
+            words = ", ".join(sorted(self.op))
+            raise ValueError(f"op {words} names no address: no window of base and length fits it")
 
     def _take_operations(self) -> frozenset[str]:
         words = frozenset({self.op}) if isinstance(self.op, str) else take_names("op", self.op)
@@ -157,9 +171,13 @@ class FaultRule:
                 number = take_integer(name, value)
                 object.__setattr__(self, name, number)
                 if not least <= number <= most:
-                    raise ValueError(f"{name} {number:#x} is not between {least} and {most:#x}")
+                    shown = f"{number:#x}", f"{most:#x}"
+                    if name not in ("base", "length"):
+                        shown = show_integer(number), str(most)
 
-        probability = take_seconds("probability", self.probability)
+                    raise ValueError(f"{name} {shown[0]} is not between {least} and {shown[1]}")
+
+        probability = take_seconds("probability", self.probability, "a number")
         object.__setattr__(self, "probability", probability)
         if not 0 < probability <= 1:
             raise ValueError(f"probability {probability} is not above 0 and up to 1")

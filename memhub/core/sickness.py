@@ -40,6 +40,9 @@ _BOUNDS: Final = (
     ("times", 1, 1 << 53),
 )
 
+#: The numbers that a message shows in hexadecimal.
+_HEX: Final = frozenset({"register", "holes"})
+
 #: The fields that each action needs, and those that it may have beside `name` and `machine`.
 _FIELDS: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
     "cpu_out_of_step": (frozenset({"cpu"}), frozenset({"registers", "misses_stores"})),
@@ -117,7 +120,8 @@ class Sickness:
                 number = _take_number(name, value)
                 object.__setattr__(self, name, number)
                 if not least <= number <= most:
-                    raise ValueError(f"{name} {number:#x} is not between {least} and {most:#x}")
+                    shown = (hex(number), hex(most)) if name in _HEX else (number, most)
+                    raise ValueError(f"{name} {shown[0]} is not between {least} and {shown[1]}")
 
     def _check_fields(self) -> None:
         needed, more = _FIELDS[self.action]

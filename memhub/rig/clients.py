@@ -12,6 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from memhub.arguments import take_text
+from memhub.faults import Delayed
 from memhub.service.local.handle import LocalHandle
 from memhub.service.local.passing_time import PassingTime
 
@@ -225,8 +226,13 @@ class Clients:
     def _open_local(self, process: Process, path: str, mode: str, **more: Any) -> LocalHandle:  # noqa: ANN401
         assert self._hub is not None
         assert self._time is not None
-        with self._lock:
-            handle = process.open_nowait(path, mode, **more)
+        try:
+            with self._lock:
+                handle = process.open_nowait(path, mode, **more)
+        except Delayed as late:  # by a fault rule
+            self._time.sleep_for(late)
+            with self._lock, late.passing():
+                handle = process.open_nowait(path, mode, **more)
 
         return LocalHandle(self._hub.engine, handle, self._lock, self._time)
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from memhub.arguments import has_limit, take_model, take_opening, take_seconds, take_text
+from memhub.arguments import (
+    has_limit,
+    take_model,
+    take_opening,
+    take_seconds,
+    take_text,
+)
 from memhub.service import wire
 from memhub.service.client_errors import invalid_argument, malformed_answer, not_on_the_wire
 
@@ -87,6 +93,12 @@ def faults_request(features: int, what: str, rule: str) -> wire.Faults:
 def rule_text(rule: FaultRule | Sickness) -> str:
     """A fault rule or a sickness as JSON."""
     import json
+
+    from memhub.core.fault_rules import FaultRule
+    from memhub.core.sickness import Sickness
+
+    if not isinstance(rule, FaultRule | Sickness):
+        raise TypeError(f"rule {rule!r:.80} is not a FaultRule or a Sickness")
 
     return json.dumps(rule.as_dict())
 

@@ -46,6 +46,12 @@ def test_a_rule_is_added_listed_and_removed(run: Run, socket: Path) -> None:
     assert run("fault", "list").out == ""
 
 
+def test_operations_may_be_given_one_by_one(run: Run, socket: Path) -> None:
+    done = run("fault", "add", "drop", "--op", "set", "--op", "read,get")
+
+    assert done.out.startswith("fault-1: drop op=get,read,set; ")
+
+
 def test_rules_are_listed_by_machine(run: Run, socket: Path) -> None:
     run("fault", "add", "drop", "--machine", "mtrr", "--op", "seek", "--name", "here")
     run("fault", "add", "delay", "--delay", "0.5", "--op", "seek", "--name", "anywhere")

@@ -97,6 +97,18 @@ def test_a_request_that_a_rule_drops_is_given_up_at_once(
     assert memhub_clock.mono_ns() == 0
 
 
+def test_an_open_is_delayed_and_dropped_too(
+    memhub_client: Clients, memhub_hub: Hub, memhub_clock: ManualClock
+) -> None:
+    with memhub_hub.faults.add(FaultRule("delay", op="open", delay=2)):
+        memhub_client("Xorg").open().ranges()
+
+    assert memhub_clock.mono_ns() == 2 * SECOND
+    memhub_hub.faults.add(FaultRule("drop", op="open"))
+    with pytest.raises(NeverAnswered, match="fault rule 'fault-2' drops this request"):
+        memhub_client("Xorg").open()
+
+
 def test_a_client_of_its_own_on_a_clock_that_stands_gives_up_too() -> None:
     clock, rule = ManualClock(), FaultRule("drop", op="get")
     with (

@@ -96,8 +96,11 @@ class PassingTime:
         if late.due_ns is None and self._stands:
             raise NeverAnswered(f"{late}: it would block for ever")
 
-        while (left := late.seconds_left()) != 0:
-            self._sleep(_LONG_SLEEP if left is None else left)
+        while late.seconds_left() != 0:
+            if late.due_ns is None:
+                self._sleep(_LONG_SLEEP)
+            else:
+                self.sleep_until(late.due_ns)
 
     def wait_for(self, pending: Pending[Any], woken: threading.Event) -> None:
         """Let an answer come nearer: by what another thread does, or by the clock.
