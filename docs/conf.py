@@ -48,13 +48,16 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!memhub\b).*"),
     (r"py:class", r"memhub\.core\.(commits|files|machine|range_table|waits)\.\w+"),
     (r"py:class", r"memhub\.(abi_layout\.Layout|engine\.Engine|escape\.EscapedMessage)"),
-    (r"py:class", r"memhub\.async_shell\.Turns"),
+    (r"py:class", r"memhub\.(async_shell\.Turns|log_keeping\.LogKeeper)"),
+    (r"py:class", r"memhub\.core\.(failure|hardware_events|health|memory\.\w+|undo)\.\w+"),
     (r"py:class", r"memhub\.audit\.(opening\.LogPlace|seal_text\.SealError|snapshots\.Start)"),
     (r"py:(class|obj)", r"memhub\.hooks\.T"),
     (r"py:class", r"memhub\.rig\.(service_process\.ServiceStarter|traces\.(\w+Step|KernelTrace))"),
-    (r"py:class", r"memhub\.rig\.transfer_traces\.TransferTrace"),
+    (r"py:class", r"memhub\.rig\.(transfer_traces\.TransferTrace|pauses\.Pauses)"),
+    (r"py:class", r"memhub\.rig\.log_replay\.steps\.LogStep"),
     (r"py:class", r"memhub\.service\.(blocking\.line\.Line|remote_replies\.HeldClaim)"),
     (r"py:class", r"memhub\.service\.(client\.caller\.Caller|wire\.\w+\.\w+)"),
+    (r"py:class", r"memhub\.service\.(local\.passing_time|server\.listening)\.\w+"),
 ]
 
 # `type` is Python's own where a type is meant, and DuckDB's SQL has literals that others do not.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from memhub.config import load_config as load_config
     from memhub.core.driver import Cpu as Cpu
     from memhub.core.fault_rules import FaultRule as FaultRule
+    from memhub.core.sickness import Sickness as Sickness
     from memhub.core.spec import KernelMapping as KernelMapping
     from memhub.core.spec import MachineSpec as MachineSpec
     from memhub.core.spec import Region as Region
@@ -50,6 +51,7 @@ _HOMES: Final = {
     "ManualClock": "memhub.clock",
     "Process": "memhub.process",
     "Region": "memhub.core.spec",
+    "Sickness": "memhub.core.sickness",
     "Snapshot": "memhub.snapshots",
     "SystemClock": "memhub.clock",
     "connect": "memhub.service.client",
@@ -71,6 +73,7 @@ __all__ = (
     "ManualClock",
     "Process",
     "Region",
+    "Sickness",
     "Snapshot",
     "SystemClock",
     "connect",

@@ -125,8 +125,11 @@ def owner_field(label: str | bytes) -> bytes:
         label: text (Latin-1) of at most seven characters, or bytes, which are cut at seven.
 
     Raises:
-        ValueError: the text does not fit.
+        ValueError: the text does not fit, or has a NUL, which ends a label.
     """
+    if isinstance(label, str) and "\0" in label:
+        raise ValueError(f"owner {label!r:.80} has a NUL, which ends a label")
+
     if isinstance(label, str) and len(label) >= OWNER_SIZE:
         raise ValueError(
             f"owner {label!r:.80} has {len(label)} characters; a descriptor holds "
@@ -149,7 +152,7 @@ def flags_of_words(words: str) -> int:
     flags = 0
     for word in words.split():
         if word not in bits:
-            raise ValueError(f"attribute {word!r:.80} is none of {', '.join(bits)}")
+            raise ValueError(_unknown_word(word, bits))
 
         flags |= bits[word]
 
@@ -157,6 +160,18 @@ def flags_of_words(words: str) -> int:
         raise ValueError(f"attribute {words!r} names no flag, such as 'write-combine'")
 
     return flags
+
+
+def _unknown_word(word: str, bits: dict[str, int]) -> str:
+    """Why a word is refused; those that a request cannot set are not offered."""
+    from difflib import get_close_matches  # here, since few words are wrong
+
+    offered = [it for it, bit in bits.items() if bit & (MDF_SETTABLE | MDF_FORCE)]
+    short = {"uc": 0, "wc": 1, "wt": 2, "wb": 3, "wp": 4}.get(word.lower())
+    near = get_close_matches(word.lower(), offered, n=1) if short is None else [offered[short]]
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+
+    return f"attribute {word!r:.80} is none of {', '.join(offered)}{hint}"
 
 
 def misfit(mr_base: int, mr_len: int, mr_flags: int) -> str:

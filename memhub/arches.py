@@ -68,9 +68,12 @@ class Registry(Mapping[str, Arch]):
     def __len__(self) -> int:
         return len(self.arches)
 
-    def _describe_missing(self, name: str) -> str:
+    def _describe_missing(self, name: object) -> str:
+        from memhub.core.spec_rules import suggest  # here, since few names are wrong
+
         have = ", ".join(sorted(self.arches)) or "none"
-        message = f"architecture {name!r} is not installed (installed: {have})"
+        hint = suggest(name, self.arches) if isinstance(name, str) else ""
+        message = f"architecture {name!r} is not installed (installed: {have}){hint}"
         failed = [str(failure) for failure in self.failures]
 
         return "; ".join([message, *failed])

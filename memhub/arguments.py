@@ -69,16 +69,16 @@ def take_span(base: object, length: object) -> tuple[int, int]:
     return take_integer("base", base), take_integer("length", length)
 
 
-def take_seconds(name: str, value: object) -> float:
+def take_seconds(name: str, value: object, rule: str = "a number of seconds") -> float:
     """A number of seconds, which may be infinite or no number; `wrong_wait` and others say."""
     kind = type(value)
     if not (hasattr(kind, "__float__") or hasattr(kind, "__index__")):
-        _refuse_argument(name, value, "a number of seconds")
+        _refuse_argument(name, value, rule)
 
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        _refuse_argument(name, value, "a number of seconds")
+        _refuse_argument(name, value, rule)
     except OverflowError:  # an integer beyond what a float holds
         return float("inf") if value > 0 else float("-inf")  # type: ignore[operator]
 
@@ -150,6 +150,11 @@ def take_attribute(attribute: object) -> int | str:
     """
     if isinstance(attribute, str) and any(map(str.isalpha, attribute)):
         return attribute
+
+    several = attribute if isinstance(attribute, list | tuple | set | frozenset) else ()
+    if attribute == "" or any(isinstance(it, str) for it in several):
+        rule = "an integer, or words in one text, such as 'write-combine force'"
+        _refuse_argument("mr_flags", attribute, rule)
 
     return take_integer("mr_flags", attribute)
 

@@ -14,6 +14,9 @@ from memhub.arguments import take_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: Nanoseconds that neither clock reaches: the log's numbers of 64 bits end here.
+_END_NS: Final = 2**63
+
 #: Seconds that 64-bit nanoseconds cannot hold, 292 years: as long as for ever.
 _FOR_EVER: Final = 2**63 / 1e9
 
@@ -95,7 +98,7 @@ class ManualClock:
 
         Raises:
             TypeError: it is not a number.
-            ValueError: it is negative, NaN, or too long.
+            ValueError: it is negative, NaN, or leads past 2^63 nanoseconds; no time has passed.
         """
         seconds = take_seconds("seconds", seconds)
         if not 0 <= seconds < _FOR_EVER:
@@ -122,6 +125,13 @@ class ManualClock:
             it.ring()
 
     def _move(self, step_ns: int) -> None:
+        for clock, now_ns in (("monotonic", self._mono_ns), ("wall", self._wall_ns)):
+            if now_ns + step_ns >= _END_NS:
+                raise ValueError(
+                    f"the {clock} clock would advance from {now_ns} to {now_ns + step_ns} ns, "
+                    "past its end of 2^63 ns"
+                )
+
         self._wall_ns += step_ns
         self._mono_ns += step_ns
 
@@ -169,7 +179,8 @@ def moment_after(seconds: float | None, mono_ns: int) -> int | None:
         mono_ns: the other moment, monotonic nanoseconds.
 
     Returns:
-        monotonic nanoseconds; None, which is never, for None, infinity and more than 292 years.
+        monotonic nanoseconds; None, which is never, for None, infinity, and what no clock reaches:
+        2^63 nanoseconds, 292 years.
 
     Raises:
         TypeError: `seconds` is not a number.
@@ -182,7 +193,12 @@ def moment_after(seconds: float | None, mono_ns: int) -> int | None:
     if isnan(seconds):
         raise ValueError("nan is not a number of seconds")
 
-    return None if seconds >= _FOR_EVER else mono_ns + round(max(seconds, -_FOR_EVER) * 1e9)
+    if seconds >= _FOR_EVER:
+        return None
+
+    moment_ns = mono_ns + round(max(seconds, -_FOR_EVER) * 1e9)
+
+    return moment_ns if moment_ns < _END_NS else None
 
 
 def _alarm_order(alarm: Alarm) -> tuple[int, bool]:

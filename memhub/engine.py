@@ -15,16 +15,17 @@ from memhub.backlog import ALL, Backlog
 from memhub.core.decide import DECIDERS, TIMELESS
 from memhub.core.decision import take_back
 from memhub.core.events import LOOKS
-from memhub.core.failing import decide_failure, is_failing, refuse_failed
+from memhub.core.failing import decide_failure, is_failing, refuse_request
 from memhub.core.instant import NEVER, Instant, make_tuple
-from memhub.core.requests import Abandon, BreakClaim, Close, Request, Tick, WaitingRequest
+from memhub.core.requests import Abandon, Close, Request, Tick, WaitingRequest
 from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
 from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
+from memhub.group_commit import settle_commits
 from memhub.open_files import OpenFiles, OwedClose
-from memhub.pending import PendingTable
-from memhub.records import Batches, Listeners
+from memhub.pending import PendingTable, do_nothing
+from memhub.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,9 +45,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_LOOKS: Final = LOOKS | SERVICE_LOOKS
-
 _NO_MOMENT: Final = Instant(0, 0)
+_LOOKS: Final = LOOKS | SERVICE_LOOKS
 
 
 class Engine:
@@ -64,6 +64,8 @@ class Engine:
         recording: whether anybody reads the records.
         deciders: who decides; fault rules put themselves in front.
         failures_most: failures of a driver after which its machine is marked failed; 0 is never.
+        commit: lets requests share a sync, where the log waits for the disk; None elsewhere.
+        keep_up: does between requests what the log is due for.
     """
 
     def __init__(
@@ -75,17 +77,19 @@ class Engine:
         self.files = OpenFiles()
         self.deadlines = Deadlines()
         self.failures_most = 0
-        self._log = log
-        self._writer = None if log is None else log.writer
-        self._listeners = Listeners()
-        self._batches = Batches()
-        self._owed: list[Fact] = []
+        self.keep_up: Callable[[], None] = do_nothing
         self._pending = PendingTable()
         self.backlog = Backlog()
         self.deciders = DECIDERS
         self._wall_ns = clock.wall_ns
         self._mono_ns = clock.mono_ns
         self._machine_of = self.files.machines
+        self.keep_log(log)
+
+    def keep_log(self, log: AuditLog | None) -> None:
+        """Record all in a log from now on; only before anything was recorded."""
+        self._recorder = Recorder(log)
+        self.commit = self._recorder.group_commits(self.submit, self.deadlines.note)
         self._set_recording()
 
     def now(self) -> Instant:
@@ -118,19 +122,22 @@ class Engine:
         if machine is None:
             raise BadHandle(f"handle {request.handle} is closed")
 
-        if machine.failed is not None and (no := refuse_failed(machine, request, self.now())):
+        if machine.refusing and (no := refuse_request(machine, request, self.now())):
             self.perform(machine, no)
 
         deadlines, pending, kind = self.deadlines, self._pending, type(request)
         if self.recording or deadlines.next_due < NEVER or kind not in TIMELESS:
             now = make_tuple(Instant, (self._wall_ns(), self._mono_ns()))
             if now.mono_ns >= deadlines.next_due:
-                self._catch_up(now)
+                self.end_due(now)
         else:
             now = _NO_MOMENT  # nothing is due, and nothing that is said has a time
 
         decision = self.deciders[kind](machine, request, now)
         reply, error, events, changes, stage = decision
+        if (commit := self.commit) is not None:
+            commit.begin(machine, decision, alone=bool(self._recorder.owed))
+
         # `_make_true`, without the call: every request pays for what stands here.
         if changes:
             for event in events:
@@ -142,6 +149,9 @@ class Engine:
             except BaseException:
                 take_back(machine, decision)
                 raise
+
+            if commit is not None:
+                commit.add(machine, decision)
 
         if stage is not None:
             deadlines.note(machine.due_ns)
@@ -173,14 +183,10 @@ class Engine:
             with suppress(LogFailed):
                 self._make_true(machine, decide_failure(machine, error, self.now()))
 
-    def break_claim(self, request: BreakClaim) -> None:
-        """Take a claim from its holder; ENOENT where there is no such machine or claim."""
-        machine = self.machine(request.machine)
-        self.perform(machine, DECIDERS[BreakClaim](machine, request, self.now()))
-
     def abandon(self, pending: Pending[Any]) -> None:
         """End a request that is pending, without effect: its caller is gone."""
         machine = pending.machine
+        settle_commits(self.commit)
         decision = DECIDERS[Abandon](machine, pending.abandon_request(), self.now())
         try:
             self.perform(machine, decision)
@@ -196,16 +202,16 @@ class Engine:
     def catch_up(self) -> Instant:
         """End what is due, or LogFailed (EIO); the answer is the present moment."""
         if (now := self.now()).mono_ns >= self.deadlines.next_due:
-            self._catch_up(now)
+            self.end_due(now)
 
         return now
 
-    def end_due(self) -> None:
+    def end_due(self, now: Instant | None = None) -> None:
         """End what is due, and do the closes that are owed; errors are those of `catch_up`."""
-        self._catch_up(self.now())
-
-    def _catch_up(self, now: Instant) -> None:
+        now = now or self.now()
         try:
+            settle_commits(self.commit)
+            self.keep_up()
             for owed in self.files.owed():
                 if isinstance(owed, OwedClose):
                     self.perform(owed.machine, DECIDERS[Close](*owed, now))
@@ -241,14 +247,31 @@ class Engine:
             LogFailed: EIO; they are not recorded.
         """
         if self.recording:
+            settle_commits(self.commit)
             self._write(events)
 
-    def note_in_turn(self, fact: ServiceEvent) -> None:
-        """Record a fact behind the closes that are owed, now or when the log works again."""
-        self.files.owe_note(fact)
-        self.end_due()
+    def _write(self, events: tuple[Fact, ...]) -> None:
+        """Hand the rows of some facts to the log, then to who listens; LogFailed (EIO)."""
+        recorder, ended, rows = self._recorder, self._mono_ns(), list[dict[str, Any]]()
+        if recorder.owed:
+            events = (*recorder.owed, *events)
+
+        for event in events:
+            if (make_row := WRITERS.get(type(event))) is not None:
+                rows.append(make_row(event, ended))
+        if recorder.append is not None:
+            flush = not (recorder.batches.depth and type(events[-1]) in _LOOKS)
+            try:
+                recorder.append(rows, flush=flush)
+            except OSError as error:
+                recorder.refuse(error)
+
+        recorder.owed.clear()
+        if recorder.listeners.listeners:
+            recorder.tell(rows)
 
     def _make_true(self, machine: Machine, decision: Decision) -> None:
+        settle_commits(self.commit)
         if decision.changes:
             for event in decision.events:
                 machine.apply(event)
@@ -259,30 +282,6 @@ class Engine:
             except BaseException:
                 take_back(machine, decision)
                 raise
-
-    def _write(self, events: tuple[Fact, ...]) -> None:
-        """Hand the rows of some facts to the log, then to the subscribers."""
-        writer, ended = self._writer, self._mono_ns()
-        if self._owed:
-            events = (*self._owed, *events)
-
-        rows = []
-        for event in events:
-            make_row = WRITERS.get(type(event))
-            if make_row is not None:
-                rows.append(make_row(event, ended))
-
-        if writer is not None:
-            try:
-                writer.append(rows, flush=not (self._batches.depth and type(events[-1]) in _LOOKS))
-            except OSError as error:
-                self._batches.tear()
-                reason = f"nothing was changed, since the audit log failed: {error}"
-                raise LogFailed(reason) from error
-
-        self._owed.clear()
-        if self._listeners.listeners:
-            self._listeners.tell(rows, self._log)
 
     # What follows
 
@@ -333,18 +332,19 @@ class Engine:
         for event in decision.events:
             machine.apply(event)
 
-        self._owed += decision.events
+        self._recorder.owed += decision.events
         self._pending.answer(machine, decision)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hand every later row to `listener` too, until the function returned is called."""
-        return self._listeners.add(listener, self._set_recording)
+        settle_commits(self.commit)
+        return self._recorder.listeners.add(listener, self._set_recording)
 
     def _set_recording(self) -> None:
-        self.recording: bool = self._log is not None or bool(self._listeners.listeners)
+        self.recording: bool = self._recorder.wanted
         for machine in self.machines.values():
             machine.recorded = self.recording
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the looks inside share one write; see `Batches.open`."""
-        return self._batches.open(self._log)
+        return self._recorder.batches.open(self._recorder.log)

@@ -82,9 +82,11 @@ class DeviceError(OSError):
         reason: what was wrong, with the offending values.
         obstacles: what stood in the way, most important first.
         moved: bytes that a transfer had moved before it failed (i386 reports both).
+        arrived: those bytes, where it was a read on this hub.
     """
 
     default: ClassVar[Errno] = Errno.EIO
+    arrived: bytes = b""
 
     def __init__(
         self,
@@ -160,7 +162,7 @@ class BadAddress(DeviceError):
 
 
 class RangeBusy(DeviceError):
-    """Raised when another process's claim, commit or lease forbids the change."""
+    """Raised when another process's claim or lease, or a commit on its way, forbids the change."""
 
     default = Errno.EBUSY
 
@@ -219,7 +221,7 @@ class Cancelled(DeviceError):
 
 
 class LogFailed(DeviceError):
-    """Raised when the audit log cannot take the record; the request changed nothing."""
+    """Raised when the audit log cannot take the record; only a close changed something."""
 
     default = Errno.EIO
 

@@ -14,24 +14,28 @@ import anyio
 
 from memhub.arguments import take_kind
 from memhub.core.decide import DECIDERS
-from memhub.core.decision import Decision
 from memhub.core.events import CommitBegun
+from memhub.core.fault_effects import attempt_hang, refusal_of, shorten_transfer
 from memhub.core.fault_rules import OPERATIONS, FaultInjected, FaultRule, find_span
-from memhub.core.instant import NEVER
-from memhub.core.requests import Read
-from memhub.core.set_ranges import make_commit, refuse_set
+from memhub.core.files import DEVICES, Caller
+from memhub.core.open_close import decide_open
+from memhub.core.requests import Open
+from memhub.core.set_ranges import refuse_set
 from memhub.core.waiting import decide_waiting
-from memhub.errors import ConnectionCut, DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from memhub.clock import Clock
-    from memhub.core.files import Caller, Principal
+    from memhub.core.decision import Decision
+    from memhub.core.files import Principal
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
-    from memhub.core.requests import SetRange, Write
+    from memhub.core.requests import SetRange
     from memhub.engine import Engine
+    from memhub.errors import DeviceError
+
+    Span = tuple[int, int] | None
 
 
 class Delayed(anyio.WouldBlock):
@@ -41,8 +45,9 @@ class Delayed(anyio.WouldBlock):
         due_ns: when it is to be submitted, monotonic nanoseconds; None for never.
     """
 
-    def __init__(self, rules: FaultRules, due_ns: int | None) -> None:
-        super().__init__("a fault rule delays the request")
+    def __init__(self, rules: FaultRules, name: str, due_ns: int | None) -> None:
+        does = "drops this request, which is never answered" if due_ns is None else "delays this"
+        super().__init__(f"fault rule {name!r} {does}")
         self.due_ns = due_ns
         self._rules = rules
 
@@ -185,7 +190,8 @@ class FaultRules:
             rule = rule if name in self._active else replace(rule, name=name)
 
         active = self._active[rule.name] = ActiveRule(self, rule)
-        self._engine.deciders = {**DECIDERS, **dict.fromkeys(OPERATIONS, self._decide)}
+        ours: dict[type, Any] = {**dict.fromkeys(OPERATIONS, self._decide), Open: self._decide_open}
+        self._engine.deciders = {**DECIDERS, **ours}
 
         return active
 
@@ -195,6 +201,10 @@ class FaultRules:
         Raises:
             KeyError: there is no such rule.
         """
+        if name not in self._active:
+            known = ", ".join(self._active) or "none"
+            raise KeyError(f"there is no fault rule {name!r} (rules: {known})")
+
         del self._active[name]
         if not self._active:
             self._engine.deciders = DECIDERS
@@ -223,6 +233,48 @@ class FaultRules:
 
         return DECIDERS[type(request)](machine, request, now)
 
+    def _decide_open(self, machine: Machine, request: Open, now: Instant, number: int) -> Decision:
+        """Say what an open comes to, after the rules have seen it; errors are as of `_decide`."""
+        device = DEVICES.get(request.path.rpartition(":")[2])
+        if device is not None:
+            who = request.process
+            caller = Caller(machine.name, machine.arch.name, device, who, number)
+            self.meet(caller, "open", now)
+
+        return decide_open(machine, request, now, number)
+
+    def meet(self, caller: Caller, op: str, now: Instant) -> None:
+        """Let the rules see what is no request to an open file.
+
+        Args:
+            caller: who asks.
+            op: `open` or `map`.
+            now: the present moment.
+
+        Raises:
+            DeviceError, Delayed, LogFailed: as `_decide`.
+        """
+        if self.passed:
+            return
+
+        for active in self._active.values():
+            if active.meets(caller, op, None):
+                raise self._strike(active, caller, op, None, now)
+
+    def _strike(
+        self, active: ActiveRule, caller: Caller, op: str, span: Span, now: Instant
+    ) -> DeviceError | Delayed:
+        """Record a fault that ends a request or holds it up; what is to be raised."""
+        error = refusal_of(active.rule, caller)
+        self._note(active, caller, op, span, now, error)
+        if error is None:
+            return self._delay(active.rule)
+
+        if active.rule.action == "cut":
+            self._cut_off(caller.process, error.reason)
+
+        return error
+
     def _inject(
         self,
         active: ActiveRule,
@@ -234,38 +286,32 @@ class FaultRules:
         if rule.action == "hang":
             return self._begin_hang(active, machine, request, now)
 
-        error = _refusal(rule, caller)
-        self._note(active, machine, request, now, error)
-        if error is not None:
-            if rule.action == "cut":
-                self._cut_off(caller.process, error.reason)
+        op, span = OPERATIONS[type(request)], find_span(machine, request)
+        if rule.moved is None:
+            raise self._strike(active, caller, op, span, now)
 
-            raise error
+        self._note(active, caller, op, span, now)
 
-        if rule.moved is not None:
-            return DECIDERS[type(request)](machine, _shorten(request, rule.moved), now)
-
-        raise self._delay(rule)
+        return DECIDERS[type(request)](machine, shorten_transfer(request, rule.moved), now)
 
     def _note(
         self,
         active: ActiveRule,
-        machine: Machine,
-        request: Any,  # noqa: ANN401 - of any kind
+        caller: Caller,
+        op: str,
+        span: Span,
         now: Instant,
         error: DeviceError | None = None,
     ) -> None:
         """Record a fault, and count it."""
-        caller, op = machine.files.files[request.handle].caller, OPERATIONS[type(request)]
-        count, span = active.injected + 1, find_span(machine, request)
+        count = active.injected + 1
         self._engine.note(FaultInjected(caller, now, active.rule, count, op, span, error))
         active.injected = count
 
     def _delay(self, rule: FaultRule) -> Delayed:
-        if rule.delay is None:
-            return Delayed(self, None)
+        due = None if rule.delay is None else self.clock.mono_ns() + round(rule.delay * 1e9)
 
-        return Delayed(self, self.clock.mono_ns() + round(rule.delay * 1e9))
+        return Delayed(self, rule.name, due)
 
     def _cut_off(self, process: Principal, reason: str) -> None:
         """Close all files of a process for their user; what they held ends before others' turn."""
@@ -284,45 +330,14 @@ class FaultRules:
         """Begin a commit that has no end; a SET that is refused or waits has no fault."""
         caller = machine.files.files[request.handle].caller
         if request.wait is None:
-            decision = _attempt_hang(machine, caller, request, now, now.mono_ns)
+            decision = attempt_hang(machine, caller, request, now, now.mono_ns)
         else:
             bounds = request.desc.mr_base, request.desc.mr_end
             decision = decide_waiting(
-                machine, caller, request, bounds, now, _attempt_hang, refuse_set
+                machine, caller, request, bounds, now, attempt_hang, refuse_set
             )
 
         if decision.error is None and isinstance(decision.events[0], CommitBegun):
-            self._note(active, machine, request, now)
+            self._note(active, caller, "set", find_span(machine, request), now)
 
         return decision
-
-
-def _attempt_hang(
-    machine: Machine, caller: Caller, request: SetRange, now: Instant, began_ns: int
-) -> Decision:
-    try:
-        commit = make_commit(machine, caller, request, now, began_ns)
-    except DeviceError as error:
-        return refuse_set(machine, caller, request, now, began_ns, error)
-
-    commit = replace(commit, due_ns=NEVER)
-
-    return Decision(None, None, (CommitBegun(commit, now, machine.generation),), pending=commit)
-
-
-def _refusal(rule: FaultRule, caller: Caller) -> DeviceError | None:
-    if rule.action == "errno":
-        return DeviceError(f"fault rule {rule.name!r} refuses this", code=rule.error_code)
-
-    if rule.action == "cut":
-        who = caller.process.name
-        return ConnectionCut(f"fault rule {rule.name!r} cut the connection of {who}")
-
-    return None
-
-
-def _shorten(request: Read | Write, most: int) -> Read | Write:
-    if isinstance(request, Read):
-        return replace(request, length=most)
-
-    return replace(request, data=bytes(memoryview(request.data).cast("B")[:most]))

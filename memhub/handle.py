@@ -15,6 +15,7 @@ import anyio
 
 from memhub.arguments import take_seconds
 from memhub.async_shell import await_answer, close_cause
+from memhub.core.explain_many import ExplainMany
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
     AwaitFree,
@@ -31,7 +32,6 @@ from memhub.core.requests import (
     Write,
 )
 from memhub.escape import escape_controls
-from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
@@ -40,8 +40,7 @@ from memhub.faces.freebsd import (
     remove_request,
     update_request,
 )
-from memhub.faults import Delayed
-from memhub.late_requests import finish_late
+from memhub.late_requests import LATE, find_submit, finish_late
 from memhub.lifecycle import abandon_file, close_file
 from memhub.pending import Pending
 
@@ -80,6 +79,7 @@ class Handle:
 
     def __init__(self, engine: Engine, number: int, on_close: OnClose, turns: OwnTurns) -> None:
         self._engine = engine
+        self._submit = find_submit(engine)
         self._on_close = on_close
         self._checkpoint, self._last_turn = turns
         self.number = number
@@ -152,8 +152,8 @@ class Handle:
         await self._checkpoint()
         request = Read(self.number, length)
         try:
-            return self._engine.submit(request)
-        except (NeedsDevice, Delayed) as late:
+            return self._submit(request)
+        except LATE as late:
             return await finish_late(self._engine, request, late, self._last_turn)
 
     async def pread(self, length: int, offset: int) -> bytes:
@@ -161,8 +161,8 @@ class Handle:
         await self._checkpoint()
         request = Pread(self.number, length, offset)
         try:
-            return self._engine.submit(request)
-        except (NeedsDevice, Delayed) as late:
+            return self._submit(request)
+        except LATE as late:
             return await finish_late(self._engine, request, late, self._last_turn)
 
     async def write(self, data: Buffer) -> int:
@@ -170,8 +170,8 @@ class Handle:
         await self._checkpoint()
         request = Write(self.number, data)
         try:
-            return self._engine.submit(request)
-        except (NeedsDevice, Delayed) as late:
+            return self._submit(request)
+        except LATE as late:
             return await finish_late(self._engine, request, late, self._last_turn)
 
     async def pwrite(self, data: Buffer, offset: int) -> int:
@@ -179,8 +179,8 @@ class Handle:
         await self._checkpoint()
         request = Pwrite(self.number, data, offset)
         try:
-            return self._engine.submit(request)
-        except (NeedsDevice, Delayed) as late:
+            return self._submit(request)
+        except LATE as late:
             return await finish_late(self._engine, request, late, self._last_turn)
 
     def read_nowait(self, length: int) -> bytes:
@@ -231,8 +231,8 @@ class Handle:
             return IoctlReply(bytes(op), b"")
 
         try:
-            reply = self._engine.submit(asked)
-        except Delayed as late:
+            reply = self._submit(asked)
+        except LATE as late:
             reply = await finish_late(self._engine, asked, late, self._last_turn)
         return encode_get(self.file.model, op, reply)
 
@@ -311,8 +311,7 @@ class Handle:
     async def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Which memory types many addresses have, in one look-up."""
         await self._checkpoint()
-
-        return explain_addresses(self._engine, self.number, addresses)
+        return await self._answer_request(ExplainMany(self.number, addresses))
 
     # Claims
 
@@ -340,11 +339,10 @@ class Handle:
 
     async def _answer_request(self, request: Request[R]) -> R:
         try:
-            answer: R | Pending[R] = self._engine.submit(request)
-        except Delayed as late:
+            answer: R | Pending[R] = self._submit(request)
+        except LATE as late:
             return await finish_late(self._engine, request, late, self._last_turn)
 
         if not isinstance(answer, Pending):
             return answer
-
         return await await_answer(self._engine, answer, self._last_turn)

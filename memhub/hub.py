@@ -15,8 +15,11 @@ from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
 from memhub.faults import FaultRules
+from memhub.group_commit import settle_commits
 from memhub.handle import Handle
+from memhub.hardware import Hardware, add_faults
 from memhub.hub_lifetime import HubLifetime
+from memhub.lifecycle import break_claim
 from memhub.log_keeping import LogKeeper
 from memhub.process import Process
 from memhub.report import report
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.range_table import TableState
+    from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
     from memhub.engine import Engine
     from memhub.snapshots import Snapshot
@@ -58,7 +62,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             `memhub.audit.restore`.
         turns: decides which process goes on, so that a run can be repeated; None leaves it to
             the event loop. See `memhub.rig.Simulation`.
-        faults: fault rules to begin with; from a configuration, or see `Hub.faults`.
+        faults: fault rules and sicknesses to begin with, as a configuration has them.
         driver_failures: failures of a range driver after which its machine is marked failed, and
             what is asked of it is refused with EIO; 0 is never.
 
@@ -81,7 +85,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         clock: Clock | None = None,
         tables: Mapping[str, TableState] | None = None,
         turns: Turns | None = None,
-        faults: Iterable[FaultRule] = (),
+        faults: Iterable[FaultRule | Sickness] = (),
         driver_failures: int = 100,
     ) -> None:
         taken = SystemClock() if clock is None else clock
@@ -91,24 +95,33 @@ class Hub(anyio.AsyncContextManagerMixin):
 
         engine.failures_most = driver_failures
         self._compose(engine, log, turns)
-        for rule in faults:
-            self.faults.add(rule)
+        add_faults(faults, self.faults, self.hardware)
 
     def _compose(self, engine: Engine, log: AuditLog | None, turns: Turns | None = None) -> None:
         #: The synchronous half, for servers that answer many requests in one turn.
         self.engine = engine
-        #: Rotates and seals the log; None where there is no log.
-        self.log_keeper = None if log is None else LogKeeper(engine, log)
         #: Faults on demand: see `FaultRules.add`.
         self.faults = FaultRules(engine)
+        #: Sick hardware, suspend and resume: see `Hardware.add`.
+        self.hardware = Hardware(engine)
         self._processes = itertools.count(1 + engine.files.last_process())
-        self._lifetime = HubLifetime(engine, self.log_keeper)
+        self._lifetime = HubLifetime(engine, self.hardware, log)
         self._turns = turns
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         async with self._lifetime.last():
             yield self
+
+    def keep_log(self, log: AuditLog) -> None:
+        """Keep a log that was opened after the hub was made, and before it is entered."""
+        self.engine.keep_log(log)
+        self._lifetime.log_keeper = LogKeeper(self.engine, log)
+
+    @property
+    def log_keeper(self) -> LogKeeper | None:
+        """Rotates and seals the log; None where there is no log."""
+        return self._lifetime.log_keeper
 
     # For test rigs, whose fixtures begin and end a hub outside any event loop
 
@@ -210,7 +223,8 @@ class Hub(anyio.AsyncContextManagerMixin):
         return self.engine.default
 
     def report(self) -> dict[str, Any]:
-        """Who has what open, who holds what, who waits for what: plain data, fit for JSON."""
+        """Who has what open, holds and waits for what, and since when; data fit for JSON."""
+        settle_commits(self.engine.commit)
         return report(self.machines.values(), self.engine.now())
 
     def subscribe(
@@ -268,7 +282,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             NoSuchDevice: ENOENT; no such machine.
             NoSuchRange: ENOENT; no such claim.
         """
-        self.engine.break_claim(BreakClaim(machine, fence, reason))
+        break_claim(self.engine, BreakClaim(machine, fence, reason))
 
     def claims(self, machine: str | None = None) -> list[Claim]:
         """The live claims on a machine (the default one if None), oldest first."""
@@ -295,30 +309,22 @@ class Hub(anyio.AsyncContextManagerMixin):
     def _find_machine(self, name: str | None) -> Machine:
         return self.engine.machine("" if name is None else take_text("machine", name))
 
+    async def suspend(self, machine: str | None = None) -> None:
+        """Suspend a machine (the default one if None); see `Hardware.suspend`."""
+        await self._lifetime.checkpoint()
+        self.hardware.suspend(machine)
+
+    async def resume(self, machine: str | None = None) -> None:
+        """Resume a machine (the default one if None); see `Hardware.resume`."""
+        await self._lifetime.checkpoint()
+        self.hardware.resume(machine)
+
     def snapshot(self, machine: str | None = None) -> Snapshot:
-        """The machines as they are now, or one of them: a value that `restore` goes back to.
-
-        Args:
-            machine: the machine's name; None takes all.
-
-        Raises:
-            NoSuchDevice: ENOENT; no such machine.
-            DeviceError: ENOMEM, EIO; see `memhub.snapshots.take_machines`.
-        """
+        """The machines as they are now, or one; see `memhub.snapshots.take_machines`."""
         return take_machines(self.engine, machine)
 
     def restore(self, snapshot: Snapshot, machine: str | None = None) -> None:
-        """Go back to a snapshot, while files stay open; see docs/snapshots.md.
-
-        Args:
-            snapshot: from `snapshot`, of this hub or another, or from `Snapshot.load`.
-            machine: the one machine that goes back; None takes all that the snapshot has.
-
-        Raises:
-            NoSuchDevice: ENOENT; no such machine.
-            InvalidArgument: EINVAL; the snapshot does not fit the machine.
-            LogFailed: EIO; it cannot be recorded. Nothing has changed, as with all errors.
-        """
+        """Go back while files stay open; see `memhub.snapshots.restore_machines`."""
         restore_machines(self.engine, snapshot, machine)
 
     def reset(self, machine: str | None = None) -> None:
@@ -331,12 +337,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         Files are open and claims held there as here; `adopt` gives handles to them. Nothing waits
         there and no commit is on its way. Fault rules and subscriptions are not taken over.
 
-        Args:
-            log: an open audit log for the new hub.
-            clock: where its time comes from; None takes the clock of this hub.
-
-        Raises:
-            DeviceError: ENOMEM, EIO; see `memhub.core.snapshots.fork_machine`.
+        Arguments and errors are those of `memhub.snapshots.fork_engine`.
         """
         twin = Hub.__new__(Hub)
         twin._compose(fork_engine(self.engine, log, clock), log, self._turns)  # noqa: SLF001 - of this class

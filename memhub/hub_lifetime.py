@@ -11,15 +11,17 @@ from anyio.lowlevel import checkpoint
 
 from memhub.async_shell import find_checkpoint, meet_deadlines
 from memhub.errors import LogFailed
-from memhub.lifecycle import close_all_files
-from memhub.startup import record_ends, record_starts
+from memhub.lifecycle import detach_machines
+from memhub.log_keeping import LogKeeper
+from memhub.startup import record_starts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from memhub.async_shell import Checkpoint
+    from memhub.audit import AuditLog
     from memhub.engine import Engine
-    from memhub.log_keeping import LogKeeper
+    from memhub.hardware import Hardware
     from memhub.subscriptions import Subscription
 
 
@@ -28,17 +30,20 @@ class HubLifetime:
 
     Args:
         engine: the machines.
-        log_keeper: rotates and seals the log, or None.
+        hardware: what is wrong with them.
+        log: an open audit log, or None.
 
     Attributes:
         entered: whether the hub is in use.
         checkpoint: what its requests await first.
+        log_keeper: rotates and seals the log; None where there is none.
         subscriptions: closed at the end.
     """
 
-    def __init__(self, engine: Engine, log_keeper: LogKeeper | None) -> None:
+    def __init__(self, engine: Engine, hardware: Hardware, log: AuditLog | None) -> None:
         self._engine = engine
-        self._log_keeper = log_keeper
+        self._hardware = hardware
+        self.log_keeper = None if log is None else LogKeeper(engine, log)
         self.entered = False
         self.checkpoint: Checkpoint = checkpoint
         self.subscriptions: WeakSet[Subscription] = WeakSet()
@@ -61,6 +66,7 @@ class HubLifetime:
     def begin(self) -> None:
         """Record that the machines start."""
         record_starts(self._engine)
+        self._hardware.begin()
         self.entered = True
 
     @asynccontextmanager
@@ -70,8 +76,8 @@ class HubLifetime:
         failure: BaseException | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(meet_deadlines, self._engine)
-            if self._log_keeper is not None:
-                tasks.start_soon(self._log_keeper.run)
+            if self.log_keeper is not None:
+                tasks.start_soon(self.log_keeper.run)
             try:
                 yield
             except anyio.get_cancelled_exc_class():
@@ -89,7 +95,7 @@ class HubLifetime:
         """Close every file and detach the machines."""
         self.entered = False
         try:
-            self._detach_machines()
+            detach_machines(self._engine, list(self.subscriptions))
         except LogFailed as error:
             if failure is None:
                 raise
@@ -98,14 +104,3 @@ class HubLifetime:
 
         if failure is not None:
             raise failure
-
-    def _detach_machines(self) -> None:
-        try:
-            close_all_files(self._engine, "stop")
-            record_ends(self._engine)
-        finally:
-            for subscription in list(self.subscriptions):
-                subscription.close()
-
-            for machine in self._engine.machines.values():
-                machine.close()

@@ -1,20 +1,24 @@
-"""Opening and closing device files on an engine."""
+"""Opening and closing device files on an engine, and what ends otherwise."""
 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.claim_requests import ended_event
+from memhub.core.decide import DECIDERS
 from memhub.core.decision import Decision
 from memhub.core.open_close import decide_open, refuse_open
-from memhub.errors import NoSuchDevice
+from memhub.core.requests import BreakClaim, Open
+from memhub.errors import LogFailed, NoSuchDevice
+from memhub.startup import record_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from memhub.core.requests import Open
+    from memhub.core.service_events import ServiceEvent
     from memhub.engine import Engine
+    from memhub.subscriptions import Subscription
 
 #: Claims that end in one step of a close in steps.
 _CLAIMS_AT_ONCE: Final = 4
@@ -45,7 +49,8 @@ def open_file(engine: Engine, request: Open) -> int:
         raise
 
     number = engine.files.next_number()
-    engine.perform(machine, decide_open(machine, request, now, number))
+    decide: Any = engine.deciders.get(Open, decide_open)  # fault rules put themselves in front
+    engine.perform(machine, decide(machine, request, now, number))
     engine.files.machines[number] = machine
 
     return number
@@ -64,7 +69,21 @@ def close_file(engine: Engine, handle: int, cause: str = "close") -> None:
             works, at the next request or after a moment.
     """
     if engine.files.owe_close(handle, cause):
+        _end_due(engine, "the file is closed, and what it held ends")
+
+
+def _end_due(engine: Engine, what: str) -> None:
+    """Do the closes that are owed.
+
+    Raises:
+        LogFailed: EIO; in the words of a close, which stands.
+    """
+    try:
         engine.end_due()
+    except LogFailed as error:
+        cause = error.__cause__ or error
+        reason = f"{what} once that can be recorded, since the audit log failed: {cause}"
+        raise LogFailed(reason) from cause
 
 
 def end_claims(engine: Engine, handle: int, cause: str) -> Iterator[None]:
@@ -101,7 +120,7 @@ def end_claims(engine: Engine, handle: int, cause: str) -> Iterator[None]:
 def close_all_files(engine: Engine, cause: str) -> None:
     """Close every file of every machine; errors are those of `close_file`."""
     engine.files.owe_all(engine.machines.values(), cause)
-    engine.end_due()
+    _end_due(engine, "the files are closed, and what they held ends")
 
 
 def abandon_file(engine: Engine, handle: int) -> None:
@@ -112,3 +131,36 @@ def abandon_file(engine: Engine, handle: int) -> None:
     """
     if engine.files.owe_close(handle, "garbage"):
         engine.deadlines.look_soon()
+
+
+def detach_machines(engine: Engine, subscriptions: Iterable[Subscription]) -> None:
+    """Close every file, record that the machines are taken away, and release them.
+
+    Args:
+        engine: the machines.
+        subscriptions: those to them, which end.
+
+    Raises:
+        LogFailed: EIO; all is closed, and the log does not say so.
+    """
+    try:
+        close_all_files(engine, "stop")
+        record_ends(engine)
+    finally:
+        for subscription in subscriptions:
+            subscription.close()
+
+        for machine in engine.machines.values():
+            machine.close()
+
+
+def break_claim(engine: Engine, request: BreakClaim) -> None:
+    """Take a claim from its holder; ENOENT where there is no such machine or claim."""
+    machine = engine.machine(request.machine)
+    engine.perform(machine, DECIDERS[BreakClaim](machine, request, engine.now()))
+
+
+def note_in_turn(engine: Engine, fact: ServiceEvent) -> None:
+    """Record a fact behind the closes that are owed, now or when the log works again."""
+    engine.files.owe_note(fact)
+    engine.end_due()

@@ -1,7 +1,7 @@
 """Keeping a log while a hub runs: segments end, records are sealed, machines are written down.
 
-None of this is on the road of a request. A request that makes the log long enough wakes the task
-that does it, which runs between requests.
+None of this is on the road of a request. A request that makes the log long enough has it done
+before the next one is decided, or by a task if none comes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from memhub.audit import AuditError
 from memhub.core.instant import NEVER, SECOND
+from memhub.group_commit import settle_commits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,10 +56,16 @@ class LogKeeper:
         self._log = log
         self._ended = anyio.Event()
         self._pause_ns = _RETRY_NS
+        self._due = False
+        self._nap: anyio.CancelScope | None = None
+        self._begun_size = 0
         now = engine.clock.mono_ns()
         self._begun_ns = self._sealed_ns = now
         self._retry_ns = 0
         self._next_seq = log.seq + log.keeping.snapshot_every
+        engine.keep_up = self._keep_up
+        if self._watch():
+            self._wake()
 
     async def run(self) -> None:
         """Keep the log until cancelled."""
@@ -67,11 +74,25 @@ class LogKeeper:
                 tasks.start_soon(self._pack_ended, self._log.folder)
 
             while True:
-                with anyio.CancelScope() as nap:
-                    if not self._watch(nap) or self._retry_ns:
+                with anyio.CancelScope() as self._nap:
+                    if not self._watch() or self._retry_ns:
                         await self._sleep_until_due()
 
+                self._nap = None
                 self.keep()
+
+    def _wake(self) -> None:
+        """Have what is due done before the next request."""
+        self._due = True
+        self._engine.deadlines.look_soon()
+        if self._nap is not None:
+            self._nap.cancel()
+
+    def _keep_up(self) -> None:
+        """Do what has become due since it was looked at last, between two requests."""
+        if self._due:
+            self.keep()
+            self._watch()
 
     async def _sleep_until_due(self) -> None:
         due = self._next_due()
@@ -83,10 +104,13 @@ class LogKeeper:
     def keep(self) -> None:
         """Do what is due; what fails is tried again a second later, then ever less often."""
         now = self._engine.now()
+        self._due = False
         if self._log.writer.sink is None:
             return
 
-        if self._log.pending:  # a batch of looks is open, which must not be torn apart
+        if (
+            not settle_commits(self._engine.commit) or self._log.pending
+        ):  # a batch of looks is open, which must not be torn apart
             self._retry_ns = now.mono_ns + _RETRY_NS // 100
             return
 
@@ -119,11 +143,13 @@ class LogKeeper:
         Raises:
             AuditError: the next one cannot be written; this one goes on.
         """
+        settle_commits(self._engine.commit)
         now = self._engine.now()
         rows = snapshot_rows(self._engine.machines.values(), now)
         self._log.rotate(rows)
         self._begun_ns = self._sealed_ns = now.mono_ns
         self._note_snapshot(len(rows))
+        self._begun_size = self._log.writer.require_sink().size
         self._ended.set()
 
     def _go_on(self, now: Instant) -> None:
@@ -150,7 +176,8 @@ class LogKeeper:
         if log.folder is None:
             return False
 
-        if keeping.max_bytes is not None and log.writer.require_sink().size >= keeping.max_bytes:
+        most = self._size_due()
+        if most is not None and log.writer.require_sink().size >= most:
             return True
 
         age = keeping.max_age
@@ -160,15 +187,21 @@ class LogKeeper:
     def _note_snapshot(self, rows: int) -> None:
         self._next_seq = self._log.seq + max(self._log.keeping.snapshot_every, _SPARSE * rows)
 
-    def _watch(self, nap: anyio.CancelScope) -> bool:
-        """Have the nap end when the log is long enough; whether it is already."""
+    def _size_due(self) -> int | None:
+        """The bytes with which a segment ends: more than the machines take at its beginning."""
+        most = self._log.keeping.max_bytes
+
+        return None if most is None else max(most, 2 * self._begun_size)
+
+    def _watch(self) -> bool:
+        """Have `_wake` called when the log is long enough; whether it is already."""
         log = self._log
         if log.writer.sink is None:  # the embedder has closed it
             return False
 
-        size = log.keeping.max_bytes if log.folder is not None else None
+        size = self._size_due() if log.folder is not None else None
 
-        return log.writer.watch(self._next_seq, size, nap.cancel)
+        return log.writer.watch(self._next_seq, size, self._wake)
 
     def _next_due(self) -> int:
         """When to look next, monotonic nanoseconds."""

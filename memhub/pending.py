@@ -36,7 +36,7 @@ class Pending(Generic[R]):
         self.machine = machine
         self.handle = stage.caller.handle
         self.stage: Wait | Commit | None = stage
-        self.wake: Callable[[], None] = _do_nothing
+        self.wake: Callable[[], None] = do_nothing
         self._reply: Any = None
         self._error: DeviceError | None = None
 
@@ -132,5 +132,5 @@ class PendingTable:
             pending.resolve(reply, error)
 
 
-def _do_nothing() -> None:
-    """What is called before somebody waits."""
+def do_nothing() -> None:
+    """What is called where nobody waits for the call."""

@@ -10,6 +10,7 @@ from anyio.lowlevel import checkpoint
 from memhub.async_shell import close_cause, go_on
 from memhub.core.requests import Open
 from memhub.errors import BadHandle, LogFailed
+from memhub.faults import Delayed
 from memhub.handle import Handle
 from memhub.lifecycle import close_file, end_claims, open_file
 
@@ -64,8 +65,16 @@ class Process:
             BadHandle: EBADF; the process is closed.
         """
         await self._checkpoint()
+        try:
+            return self.open_nowait(path, mode, undo=undo, model=model)
+        except Delayed as late:  # by a fault rule
+            try:
+                await late.wait()
+            finally:
+                await self._last_turn()
 
-        return self.open_nowait(path, mode, undo=undo, model=model)
+            with late.passing():
+                return self.open_nowait(path, mode, undo=undo, model=model)
 
     def open_nowait(
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None

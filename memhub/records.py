@@ -45,16 +45,15 @@ class Listeners:
 
         return stop
 
-    def tell(self, rows: list[dict[str, Any]], log: AuditLog | None) -> None:
-        """Hand on the rows that were written last, with their `seq`.
+    def tell(self, rows: list[dict[str, Any]], last: int) -> None:
+        """Hand on rows, with their `seq`.
 
-        Without a log they are counted while there are listeners.
+        Args:
+            rows: the rows.
+            last: that of the last one; 0 without a log, where they are counted while there are
+                listeners.
         """
-        if log is not None:
-            self._seq = log.seq
-        else:
-            self._seq += len(rows)
-
+        self._seq = last or self._seq + len(rows)
         first = self._seq - len(rows) + 1
         rows = [{"seq": number, **row} for number, row in enumerate(rows, first)]
 

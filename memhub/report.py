@@ -30,7 +30,9 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
 
     Returns:
         `{"wall": seconds, "machines": [...]}`; each machine with its `slots`, how many of them
-        are active (`used`), why it is marked `failed` or None, `processes`, `claims` (with the
+        are active (`used`), why it is marked `failed` or None, whether it is `sick` or None (with
+        the names of its `sicknesses`, the `cpus` that are out of step, and since when it is
+        `suspended` or None), `processes`, `claims` (with the
         labels in their slots as `owners`), `commits`, `waits` and the wait-for graph as
         `waits_for`: pairs of process ids.
     """
@@ -63,6 +65,7 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "used": sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE),
         "generation": machine.generation,
         "failed": _failure_row(machine, now),
+        "sick": _health_row(machine, now),
         "processes": map(partial(_machine_process, machine), tuple(files.processes())),
         "claims": map(partial(_claim_row, slots, now), tuple(machine.claims.claims.values())),
         "commits": map(partial(_commit_row, now), tuple(machine.commits)),
@@ -79,6 +82,20 @@ def _failure_row(machine: Machine, now: Instant) -> dict[str, Any] | None:
     times = _since_columns(failure.since_ns, now)
 
     return {"reason": failure.reason, "failures": failure.failures, **times}
+
+
+def _health_row(machine: Machine, now: Instant) -> dict[str, Any] | None:
+    health = machine.health
+    if health is None:
+        return None
+
+    since = health.suspended_ns
+
+    return {
+        "sicknesses": [it.sickness.name for it in health.sicknesses],
+        "cpus": [*([0] if health.strayed else ()), *health.cpus],
+        "suspended": None if since is None else _since_columns(since, now),
+    }
 
 
 def _process_row(process: Principal) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from memhub.core.memory.image import MemoryImage
 from memhub.core.memory.pages import memory_size
 from memhub.core.range_table import TableState
 from memhub.core.restored import HeldPart
+from memhub.core.restoring import check_health
 from memhub.core.snapshots import MachineSnapshot
 from memhub.errors import DeviceError
 
@@ -203,6 +204,7 @@ def _describe_machine(it: MachineSnapshot) -> dict[str, Any]:
                 ("losses", it.losses),
                 ("notes", tuple(it.notes.before.items())),
                 ("failed", () if it.failed is None else (it.failed,)),
+                ("health", () if it.health is None else (it.health,)),
             )
         ],
         "uareas": [[who, b64encode(held).decode()] for who, held in it.uareas.items()],
@@ -230,6 +232,9 @@ def _machine_in(it: Mapping[str, Any], arch: Arch, pages: _Pages) -> MachineSnap
             give_holdings(machine, holdings_in(row, machine))
 
     held = holdings_of(machine)
+    if held.health is not None:
+        check_health(machine, held.health)
+
     places = list(_places_in(it["pages"], memory_size(machine.memory.extents)))
 
     return MachineSnapshot(
@@ -241,6 +246,7 @@ def _machine_in(it: Mapping[str, Any], arch: Arch, pages: _Pages) -> MachineSnap
         held.losses,
         machine.notes,
         held.failed,
+        held.health,
         {take_integer("a process", who): b64decode(data) for who, data in it["uareas"]},
         tuple(_device_in(*row) for row in it["devices"]),
     )

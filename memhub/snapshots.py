@@ -19,6 +19,7 @@ from memhub.core.restoring import decide_restore, settle_fork
 from memhub.core.snapshots import MachineSnapshot, first_snapshot, fork_machine, take_snapshot
 from memhub.engine import Engine
 from memhub.errors import InvalidArgument
+from memhub.group_commit import settle_commits
 
 if TYPE_CHECKING:
     import os
@@ -98,7 +99,18 @@ class Snapshot:
 
 
 def fork_engine(engine: Engine, log: AuditLog | None, clock: Clock | None) -> Engine:
-    """Another engine whose machines are as they are here now; arguments are those of `Hub.fork`."""
+    """Another engine whose machines are as they are here now.
+
+    Args:
+        engine: the machines.
+        log: an open audit log for the new engine, or None.
+        clock: where its time comes from; None takes the clock of this one.
+
+    Raises:
+        LogFailed: EIO; what is due cannot be recorded.
+        DeviceError: ENOMEM, EIO; see `memhub.core.snapshots.fork_machine`.
+    """
+    settle_commits(engine.commit)
     then = engine.catch_up()
     if log is not None:
         take_kind("log", log, AuditLog)
@@ -119,7 +131,11 @@ def fork_engine(engine: Engine, log: AuditLog | None, clock: Clock | None) -> En
 
 
 def take_machines(engine: Engine, machine: str | None = None) -> Snapshot:
-    """The machines of an engine, or one of them, as they are now.
+    """The machines of an engine, or one of them, as they are now; `restore_machines` goes back.
+
+    Args:
+        engine: the machines.
+        machine: one machine's name; None takes all.
 
     Raises:
         NoSuchDevice: ENOENT; no such machine.
@@ -127,6 +143,7 @@ def take_machines(engine: Engine, machine: str | None = None) -> Snapshot:
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             could not say what it keeps.
     """
+    settle_commits(engine.commit)
     now = engine.catch_up()
     chosen = engine.machines.values() if machine is None else [engine.machine(machine)]
 
@@ -179,7 +196,9 @@ def _machine_in(snapshot: Snapshot, name: str) -> MachineSnapshot:
 def _restore_all(
     engine: Engine, pairs: Sequence[tuple[Machine, MachineSnapshot]], cause: RestoreCause
 ) -> None:
+    settle_commits(engine.commit)
     now = engine.catch_up()
+    _check_names(engine, pairs)
     steps = [(it, to, decide_restore(it, to, now, cause, _name_it(to, cause))) for it, to in pairs]
     kept = [(it.memory.windows, save_devices(it.memory.windows)) for it, _ in pairs]
     try:
@@ -195,6 +214,20 @@ def _restore_all(
 
     for machine, _, decision in steps:
         engine.follow_up(machine, decision)
+
+
+def _check_names(engine: Engine, pairs: Sequence[tuple[Machine, MachineSnapshot]]) -> None:
+    """Refuse to bring back a sickness whose name another has on a machine that does not go back."""
+    back = {machine.name for machine, _ in pairs}
+    healths = [(it.name, it.health) for it in engine.machines.values() if it.name not in back]
+    taken = dict[str, str]()
+    for name, health in (*healths, *((machine.name, to.health) for machine, to in pairs)):
+        for active in () if health is None else health.sicknesses:
+            called = active.sickness.name
+            if taken.setdefault(called, name) != name:
+                raise InvalidArgument(
+                    f"{name} cannot have a sickness {called!r}, since {taken[called]} has one"
+                )
 
 
 def _name_it(snapshot: MachineSnapshot, cause: RestoreCause) -> str | None:

@@ -111,7 +111,7 @@ def record_starts(engine: Engine) -> None:
     now = engine.now()
     engine.note(*(attached_event(machine, now) for machine in engine.machines.values()))
     for machine in engine.machines.values():
-        if machine.files.files:  # it was forked
+        if machine.files.files or machine.failed or machine.health:  # it was forked
             engine.note(*tell_fork(machine, now))
 
 

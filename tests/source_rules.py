@@ -27,14 +27,16 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"arches", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),
+    frozenset({"group_commit"}),
+    frozenset({"recorder"}),
     frozenset({"engine"}),
     frozenset(
         {
             "async_shell",
             "devices",
-            "explaining",
             "faces",
             "faults",
+            "hardware",
             "late_requests",
             "lifecycle",
             "log_keeping",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from memhub.audit.failure import AuditError
-from memhub.audit.reader import read_records
+from memhub.audit.reader import first_record
 from memhub.audit.segments import list_segments
 
 if TYPE_CHECKING:
@@ -54,12 +54,3 @@ def _logs_inside(folder: Path) -> list[str]:
         raise AuditError(folder, f"no audit log is in it: {', '.join(PATTERNS)}")
 
     return [path for _, _, path in sorted(logs)]
-
-
-def first_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The first record of a log; None for one without a whole line.
-
-    Raises:
-        AuditError: it cannot be read, or its first line is not a record.
-    """
-    return next(read_records(path, typed=True), None)

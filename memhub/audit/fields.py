@@ -90,7 +90,14 @@ FIELDS: Final[dict[str, Field]] = {
         "in `fault`; records that follow, in `device.restore`",
     ),
     "rule": Field("str", "name of the fault rule"),
-    "action": Field("str", "what it did: `errno`, `delay`, `drop`, `short`, `cut` or `hang`"),
+    "action": Field(
+        "str", "what it did: `errno`, `delay`, `drop`, `short`, `cut` or `hang`; or the sickness's"
+    ),
+    "sickness": Field("[str]", "names of the sicknesses that began, ended or struck"),
+    "cpus": Field("[int]", "the CPUs whose registers are not those of CPU 0, after it"),
+    "health": Field(
+        "str", "what is wrong with the registers after it, as JSON text; null for nothing", True
+    ),
     "delay_ns": Field("ns", "by how much a fault rule delayed the request"),
     "slots": Field("[int]", "slots written, ascending; the lists below are parallel to it"),
     "before_base": Field("[u64]", "`mr_base` of each of `slots` before"),
@@ -138,7 +145,8 @@ FIELDS: Final[dict[str, Field]] = {
     "phys_bits": Field("int", "physical address width in bits"),
     "part": Field(
         "str",
-        "`files`, `claims`, `losses`, `waits`, `commits`, `notes` or `numbers`: what `held` is",
+        "`files`, `claims`, `losses`, `waits`, `commits`, `notes`, `failed`, `health` or "
+        "`numbers`: what `held` is",
     ),
     "held": Field("str", "a list of what the machine holds, as JSON text"),
     "segment": Field("int", "number of the segment that begins, from 1"),

@@ -7,11 +7,12 @@ import fcntl
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
-from memhub.audit.line import MAX_LINE, parse_object
+from memhub.audit.line import parse_object
+from memhub.audit.reader import first_record
 from memhub.audit.sealing import Sealer, check_key
 from memhub.audit.segments import Segment, list_segments, segment_path
 from memhub.audit.source import PACKED, DamagedSource, load_zstd, open_source, split_lines
@@ -68,7 +69,11 @@ class LogFolder:
             AuditError: EINVAL; one of them is of another log, or segments are missing.
         """
         found = [it for it in list_segments(self.path, links=False) if it.number < self.number]
-        first = _first_record(path)
+        try:
+            first = first_record(path)
+        except AuditError:
+            return  # `read_tail` has said what is wrong with it, or will
+
         if first is None or not found:
             return
 
@@ -153,16 +158,6 @@ def _is_plain(path: str) -> bool:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return False
-
-
-def _first_record(path: str) -> dict[str, Any] | None:
-    with Path(path).open("rb") as file:
-        line, newline, _ = file.read(MAX_LINE).partition(b"\n")
-
-    try:
-        return parse_object(line) if newline else None
-    except ValueError:
-        return None  # `read_tail` has said what is wrong with it, or will
 
 
 def _end_of(path: str) -> tuple[int, str]:

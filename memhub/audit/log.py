@@ -171,7 +171,7 @@ class AuditLog:
             AuditError: they could not be written. The file and the chain are as the last flush left
                 them, and the lines are dropped; a later flush may succeed.
         """
-        if self.writer.chain.pending:
+        if self.writer.chain.pending or self.writer.unsynced:
             self.writer.append(())
 
     def mark(self) -> Mark:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
 from memhub.audit.merkle import inclusion_path, leaf_hash
+from memhub.audit.reader import lines_of
 from memhub.audit.segments import Meter, log_files, log_name
-from memhub.audit.source import open_source, split_lines
+from memhub.audit.source import open_source
 from memhub.audit.tlog_proof import InclusionProof, ProofFailed
 
 if TYPE_CHECKING:
@@ -75,10 +76,7 @@ def _lines(
     meter = Meter(files, progress)
     for file in files:
         with open_source(file) as source:
-            try:
-                yield from split_lines(meter.blocks(source))
-            except ValueError as error:  # DamagedSource is one
-                raise AuditError(source.name, f"audit log not read: {error}") from error
+            yield from lines_of(source, meter)
 
 
 def _require_beginning(name: str, line: bytes) -> None:

@@ -10,7 +10,7 @@ from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
 from memhub.audit.segments import Meter, log_files
 from memhub.audit.select import EVERYTHING, Selection
-from memhub.audit.source import DamagedSource, open_source, split_lines
+from memhub.audit.source import DamagedSource, Source, open_source, split_lines
 
 if TYPE_CHECKING:
     import os
@@ -87,16 +87,50 @@ def _read_files(
 def _read_file(
     path: str, offset: int, meter: Meter, *, typed: bool
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    number = 1
     with open_source(path) as source:
-        try:
-            for number, line in enumerate(split_lines(meter.blocks(source, offset)), 1):
-                yield line, parse_record(line, typed=typed)
-                number += 1
-        except DamagedSource as error:
-            raise AuditError(source.name, f"audit log not read: line {number}: {error}") from error
-        except ValueError as error:
-            raise AuditError(source.name, f"line {number} is not a record: {error}") from error
+        for number, line in enumerate(lines_of(source, meter, offset), 1):
+            try:
+                record = parse_record(line, typed=typed)
+            except ValueError as error:
+                raise _no_record(source, number, error) from error
+
+            yield line, record
+
+
+def lines_of(source: Source, meter: Meter, offset: int = 0) -> Iterator[bytes]:
+    """The whole lines of a file, without their ends.
+
+    Args:
+        source: the file.
+        meter: is told how much was read.
+        offset: where to begin, in bytes.
+
+    Raises:
+        AuditError: it cannot be read, or a line is too long.
+    """
+    number = 0
+    try:
+        for line in split_lines(meter.blocks(source, offset)):
+            yield line
+            number += 1
+    except DamagedSource as error:
+        where = f"line {number + 1}"
+        raise AuditError(source.name, f"audit log not read: {where}: {error}") from error
+    except ValueError as error:
+        raise _no_record(source, number + 1, error) from error
+
+
+def _no_record(source: Source, number: int, error: ValueError) -> AuditError:
+    return AuditError(source.name, f"line {number} is not a record: {error}")
+
+
+def first_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The first record of a log; None for one without a whole line.
+
+    Raises:
+        AuditError: it cannot be read, or its first line is not a record.
+    """
+    return next(read_records(path, typed=True), None)
 
 
 #: Counters of a Summary and the field that each counts.

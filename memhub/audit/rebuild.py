@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.rows import event_of, holdings_in, machine_of, plan_of
 from memhub.core.holdings import give_holdings
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch
     from memhub.core.machine import Machine
+
+
+#: The events that say all that they change, also of a machine of which only the table is known.
+_WHOLE: Final = ("device.fail", "hardware.")
 
 
 class Rebuilder:
@@ -110,7 +114,7 @@ class Rebuilder:
         self._parts.pop(name, None)
 
     def _change(self, machine: Machine, record: Mapping[str, Any]) -> None:
-        if machine.name not in self.partial or record["event"] == "device.fail":
+        if machine.name not in self.partial or record["event"].startswith(_WHOLE):
             event = event_of(record, machine)
             if event is not None:
                 machine.apply(event)

@@ -13,8 +13,9 @@ from memhub.core.requests import Close
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from memhub.audit.note_keys import VerifierKey
     from memhub.audit.travel import At
     from memhub.core.driver import Arch
     from memhub.core.machine import Machine
@@ -39,10 +40,12 @@ class Restored(NamedTuple):
     Attributes:
         seq: the last record before the moment.
         machines: the machines by name.
+        notes: what should be known of the log, in words.
     """
 
     seq: int
     machines: Mapping[str, RestoredMachine]
+    notes: tuple[str, ...] = ()
 
 
 def restore_machines(
@@ -51,6 +54,7 @@ def restore_machines(
     *,
     arches: Mapping[str, Arch] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    keys: Sequence[VerifierKey] = (),
 ) -> Restored:
     """Find what each machine of a log is to begin with, to go on where the log ended.
 
@@ -63,6 +67,7 @@ def restore_machines(
         at: the moment; None for the end of the log.
         arches: architectures by name; None loads those that are installed.
         progress: called with the bytes done and the bytes in all.
+        keys: as of `Travel`.
 
     Returns:
         the machines.
@@ -71,7 +76,7 @@ def restore_machines(
         DamagedLog: the chain breaks before the moment.
         AuditError: the log cannot be read up to there, or has no machine there.
     """
-    travel = Travel(path, arches, progress=progress)
+    travel = Travel(path, arches, progress=progress, keys=keys)
     ended: dict[str, Machine] = {}
     seq, now = 0, Instant(0, 0)
     with travel.rebuilder() as rebuilder:
@@ -97,7 +102,7 @@ def restore_machines(
     if not found:
         raise AuditError(travel.name, f"there is no machine up to record {seq}")
 
-    return Restored(seq, found)
+    return Restored(seq, found, travel.notes)
 
 
 def _without_users(machine: Machine, now: Instant) -> RestoredMachine:

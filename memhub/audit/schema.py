@@ -69,6 +69,7 @@ _SET_MORE: Final = (
 )
 _WAITING: Final = (*_WHERE, "device", *_WHO, "op", *_RANGE)
 _TIMES: Final = ("expires_ns", "generation", "duration_ns")
+_HARDWARE: Final = (*_WHERE, *_WHO, "sickness", "cpus", "health", "generation")
 _LOG: Final = ("log_id", "software", "hash_algorithm", "continued")
 _HOST: Final = ("pid", "uid", "config", "key")
 
@@ -166,6 +167,27 @@ EVENTS: Final[dict[str, Event]] = {
         "record, else its own record follows if it comes to one",
         (*_WHERE, "device", *_WHO, "op", "rule", "action", "count", "errno", "reason"),
         ("handle", "base", "length", "delay_ns", "moved"),
+    ),
+    "hardware.sicken": Event(
+        "something became wrong with a machine's registers", _HARDWARE, ("action", *_MSRS)
+    ),
+    "hardware.cure": Event("a sickness ended; the registers stay as they are", _HARDWARE),
+    "hardware.store": Event(
+        "what a MEMRANGE_SET or an undo, whose record is the one before, has made of other CPUs' "
+        "registers, or firmware then",
+        _HARDWARE,
+        _MSRS,
+    ),
+    "hardware.reinit": Event(
+        "every CPU has written the table into its registers", _HARDWARE, _MSRS
+    ),
+    "hardware.suspend": Event("a machine was suspended", _HARDWARE),
+    "hardware.resume": Event(
+        "a machine was resumed, and its registers re-initialised", _HARDWARE, _MSRS
+    ),
+    "hardware.check": Event(
+        "the registers of a machine's CPUs were compared; `cpus` are those out of step",
+        (*_WHERE, *_WHO, "count", "cpus", "reason", "generation"),
     ),
     "memory.map": Event(
         "a client of the service was handed a machine's memory to map, or was not; what it does "

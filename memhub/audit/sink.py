@@ -37,6 +37,7 @@ class FileSink:
         flags: of open(2), further ones.
 
     Attributes:
+        durability: what `append` waits for.
         size: bytes that `append` has written successfully.
 
     Raises:
@@ -55,18 +56,22 @@ class FileSink:
             raise ValueError(f"durability {durability!r} is neither 'os' nor 'disk'")
 
         self.path = os.fspath(path)
-        self._durability: Durability = durability
+        self.durability: Durability = durability
         self._disk = durability == "disk"
         self._write = write
         self._ragged = False
         self.fd = _open(self.path, flags)
-        self.size = os.fstat(self.fd).st_size
+        self.size = self._synced = os.fstat(self.fd).st_size
         self._place = Place(self.path, self.fd, 0 if self._disk else LOOK_EVERY_NS)
         if self._disk:
             self._keep_name()
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes, *, sync: bool = True) -> None:
         """Hand `data` to the operating system, or to the disk: all of it or none.
+
+        Args:
+            data: whole lines.
+            sync: where `durability` is `disk`, also wait for the disk; without it, `sync` does.
 
         Raises:
             AuditError: a write or sync failed; the file is cut back to what it held before.
@@ -82,8 +87,6 @@ class FileSink:
             written = self._write(self.fd, data)
             if written < len(data):
                 self._write_rest(data, written)
-            if self._disk:
-                os.fdatasync(self.fd)
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._cut()
@@ -91,6 +94,27 @@ class FileSink:
 
         self._ragged = False
         self.size += len(data)
+        if sync and self._disk:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until the disk has the file, where `durability` is `disk`.
+
+        Raises:
+            AuditError: it may not have what was appended since the last sync, which is cut off.
+        """
+        if not self._disk:
+            return
+
+        try:
+            os.fdatasync(self.fd)
+        except OSError as error:
+            self.size, self._ragged = self._synced, True
+            with contextlib.suppress(OSError):
+                self._cut()
+            raise AuditError.of(self.path, "record not written", error) from error
+
+        self._synced = self.size
 
     def cut(self, size: int) -> None:
         """Drop what follows the first `size` bytes.
@@ -98,7 +122,7 @@ class FileSink:
         Raises:
             AuditError: the file cannot be shortened.
         """
-        self.size = size
+        self.size = self._synced = size
         try:
             self._cut()
         except OSError as error:
@@ -126,7 +150,7 @@ class FileSink:
         if fate == "cut":
             return self
 
-        return FileSink(self.path, self._durability, write=self._write)
+        return FileSink(self.path, self.durability, write=self._write)
 
     def open_beside(self, path: str) -> FileSink:
         """Begin another file in the same way, where nothing is yet.
@@ -136,7 +160,7 @@ class FileSink:
         """
         flags = os.O_EXCL | os.O_NOFOLLOW
 
-        return FileSink(path, self._durability, write=self._write, flags=flags)
+        return FileSink(path, self.durability, write=self._write, flags=flags)
 
     def discard(self) -> None:
         """Close the file and take it away."""
@@ -147,7 +171,7 @@ class FileSink:
 
     def accept_size(self) -> None:
         """Take the file as it is now, after another program cut it."""
-        self.size = os.fstat(self.fd).st_size
+        self.size = self._synced = os.fstat(self.fd).st_size
         self._ragged = False
 
     def close(self) -> None:

@@ -16,8 +16,9 @@ from memhub.audit.verify import is_in_use
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from memhub.audit.note_keys import VerifierKey
     from memhub.audit.source import Source
 
 
@@ -37,6 +38,8 @@ class SoundLog:
             input; it may be compressed, as for `read_records`.
         progress: called with the bytes done and the bytes in all, once a block; not for a pipe.
         start: where to begin; None for the beginning. The chain is checked from there on.
+        keys: the log has to be sealed with one of these; none takes the key that it names itself,
+            and no seals where `start` is not the beginning of a file.
 
     Attributes:
         name: what the log is called in messages.
@@ -49,13 +52,23 @@ class SoundLog:
         path: str | os.PathLike[str],
         progress: Callable[[int, int], None] | None = None,
         start: Start | None = None,
+        keys: Sequence[VerifierKey] = (),
     ) -> None:
         self.torn: str | None = None
         self.name = log_name(path)
         self._path = path
         self._start = Start(tuple(log_files(path)), 0) if start is None else start
         self._whole = start is None
+        self._keys = keys
+        self._walk: ChainWalk | None = None
         self._progress = progress
+
+    @property
+    def seal_notes(self) -> list[str]:
+        """What should be known of the seals that were met, where keys were given."""
+        seals = None if self._walk is None or not self._keys else self._walk.seals
+
+        return [] if seals is None else seals.notes
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Each record that verifies, in order; memory is bounded as for `read_records`.
@@ -67,7 +80,9 @@ class SoundLog:
             AuditError: it cannot be read, or a member of a record is not of its type.
         """
         files, folder, offset = self._start.files, is_folder(self._path), self._start.offset
-        walk = ChainWalk(whole=folder and self._whole, anywhere=not self._whole)
+        anywhere = not self._whole and not (self._keys and not offset)
+        walk = ChainWalk(None, self._keys, whole=folder and self._whole, anywhere=anywhere)
+        self._walk = walk
         meter, in_use = Meter(files, self._progress), False
         for file in files:
             with open_source(file) as source:

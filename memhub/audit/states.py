@@ -112,7 +112,7 @@ class State:
         return tuple(
             note
             for note in self.notes
-            if name is None or note.startswith((f"machine {name}: ", "line "))
+            if name is None or note.startswith((f"machine {name}: ", "line ", "record "))
         )
 
 

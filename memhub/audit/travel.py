@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.audit.failure import AuditError
 from memhub.audit.reader import read_records
+from memhub.audit.segments import is_folder
 from memhub.audit.snapshots import find_start
 from memhub.audit.sound import SoundLog
 from memhub.audit.source import STANDARD_INPUT
@@ -24,6 +25,7 @@ from memhub.core.instant import Instant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from memhub.audit.note_keys import VerifierKey
     from memhub.audit.rebuild import Rebuilder
     from memhub.audit.snapshots import Start
     from memhub.core.driver import Arch
@@ -88,6 +90,8 @@ class Travel:
         verified: whether the chain is checked. Without that, what a log says is taken as it is.
         progress: called with the bytes done and the bytes in all; not for a pipe.
         start: where reading begins; None for the beginning.
+        keys: the records up to a moment have to be sealed with one of these. The log is read from
+            its start, or that of the segment, up to the seal behind the moment.
     """
 
     path: str | os.PathLike[str]
@@ -95,11 +99,14 @@ class Travel:
     verified: bool = True
     progress: Callable[[int, int], None] | None = None
     start: Start | None = None
+    keys: Sequence[VerifierKey] = ()
     _last: Record | None = None
     _at: Instant | None = None
     _orphans: dict[str, int] | None = None
     _ended: dict[str, int] = field(default_factory=dict)
     _sound: SoundLog | None = None
+    _unsealed: str | None = None
+    _sealed: bool = False
 
     @property
     def name(self) -> str:
@@ -125,10 +132,18 @@ class Travel:
 
     def _travel_to(self, moment: _Moment) -> State:
         """The machines at a moment, by the shortest way."""
-        start = find_start(self.path, moment.is_before)
-        near = Travel(self.path, self.arches, self.verified, self.progress, start)
+        start = self._find_start(moment)
+        near = Travel(self.path, self.arches, self.verified, self.progress, start, self.keys)
 
         return near._pass([moment])[0]
+
+    def _find_start(self, moment: _Moment) -> Start | None:
+        start = find_start(self.path, moment.is_before)
+        if start is None or not self.keys:
+            return start
+
+        # the first record of a segment holds the tree that a seal in it covers; a file has no such
+        return start._replace(offset=0) if is_folder(self.path) else None
 
     def _pass(self, moments: Sequence[_Moment]) -> list[State]:
         pending, found = dict(enumerate(moments)), dict[int, State]()
@@ -143,6 +158,7 @@ class Travel:
                         del pending[index]
 
                 if record is None or not pending:
+                    self._read_to_seal(records, record)
                     break
 
                 self.apply(rebuilder, record)
@@ -150,7 +166,14 @@ class Travel:
                     found[index] = self.state(rebuilder)
                     del pending[index]
 
-        return [found[index] for index in range(len(moments))]
+                if not pending:
+                    self._read_to_seal(records, record)
+
+        states = [found[index] for index in range(len(moments))]
+        if not self.keys:
+            return states
+
+        return [replace(it, notes=tuple(dict.fromkeys((*it.notes, *self.notes)))) for it in states]
 
     def records_until(self, at: At, *, shortly: bool = False) -> Iterator[Record]:
         """The records up to a moment; each is to be given to `apply`.
@@ -165,18 +188,40 @@ class Travel:
         """
         moment = _Moment.of(at)
         if shortly and self.start is None and _can_be_read_again(self.path):
-            self.start = find_start(self.path, moment.is_before)
+            self.start = self._find_start(moment)
 
-        for record in self._records():
+        records = self._records()
+        for record in records:
             if moment.is_before(record):
                 self._check(moment, record)
+                self._read_to_seal(records, record)
                 return
 
             yield record
             if moment.is_at(record):
+                self._read_to_seal(records, record)
                 return
 
         self._check(moment, None)
+        self._read_to_seal(records, None)
+
+    def _read_to_seal(self, records: Iterator[Record], record: Record | None) -> None:
+        """Go on to the seal that covers the moment, or note that there is none.
+
+        Args:
+            records: those that follow.
+            record: the one that was read last; None at the end of the log.
+        """
+        if not self.keys:
+            return
+
+        while record is not None and record["event"] != "log.seal":
+            self._sealed = False
+            record = next(records, None)
+
+        if record is None and not self._sealed:
+            seq = 0 if self._last is None else self._last["seq"]
+            self._unsealed = f"record {seq} is behind the last seal: nobody has signed it"
 
     @contextmanager
     def rebuilder(self) -> Iterator[Rebuilder]:
@@ -211,6 +256,7 @@ class Travel:
             self._ended[name] = record["seq"]
 
         self._last = record
+        self._sealed = record["event"] == "log.seal"
         if not _is_own(record):
             self._at = Instant(record["wall_ns"], record["mono_ns"])
 
@@ -225,17 +271,23 @@ class Travel:
     def state(self, rebuilder: Rebuilder) -> State:
         """The machines as they are after the records so far."""
         assert self._last is not None
-        torn = None if self._sound is None else self._sound.torn
         orphans = (
             f"machine {name}: record {seq} is the first about it, and its device.attach is not "
             f"in the log: nothing of it is known"
             for name, seq in (self._orphans or {}).items()
         )
 
-        notes = (*orphans, *([torn] if torn else ()))
         ended = {name: seq for name, seq in self._ended.items() if name not in rebuilder.machines}
 
-        return state_of(rebuilder, self._last, self._at, notes, ended)
+        return state_of(rebuilder, self._last, self._at, (*orphans, *self.notes), ended)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known of the log itself, as far as it was read."""
+        sound = self._sound
+        found = [] if sound is None else [sound.torn, *sound.seal_notes]
+
+        return tuple(it for it in (*found, self._unsealed) if it)
 
     def _note_orphan(self, name: str, record: Record) -> None:
         self._orphans = {} if self._orphans is None else self._orphans
@@ -254,7 +306,7 @@ class Travel:
         if not self.verified:
             return read_records(self.path, typed=True, start=self.start)
 
-        self._sound = SoundLog(self.path, self.progress, self.start)
+        self._sound = SoundLog(self.path, self.progress, self.start, self.keys)
 
         return self._sound.records()
 
@@ -275,16 +327,17 @@ def state_at(
     *,
     arches: Mapping[str, Arch] | None = None,
     verified: bool = True,
+    keys: Sequence[VerifierKey] = (),
 ) -> State:
     """What every machine of a log was at a moment: slots, registers, claims, waits, commits.
 
     Args:
-        path: a file, which may be in use, a pipe, or `-` for standard input; it may be
-            compressed.
+        path: a file, which may be in use, a pipe, or `-`; it may be compressed.
         at: after the record with this `seq`; or a time (UTC without a zone), to the microsecond:
             before the first record of the hub that is later. None is the end of the log.
         arches: architectures by name; None loads those that are installed.
         verified: whether the chain is checked up to the moment.
+        keys: as of `Travel`.
 
     Returns:
         the state. A lease that had run out while no record said so is still there.
@@ -294,4 +347,4 @@ def state_at(
         AuditError: the log cannot be read up to there, does not reach there, or needs an
             architecture that is not installed.
     """
-    return Travel(path=path, arches=arches, verified=verified).states([at])[0]
+    return Travel(path=path, arches=arches, verified=verified, keys=keys).states([at])[0]

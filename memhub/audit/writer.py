@@ -99,8 +99,10 @@ class RecordWriter:
         path: the file's path.
         chain: where the chain stands, flushed or not.
         sink: the file; None once the log is closed.
-        flushed_seq: sequence number of the last record that a flush has handed over.
+        flushed_seq: sequence number of the last record that a flush has handed over, or a sync.
         flushed_head: that record's hash.
+        unsynced: the lines that were written without waiting for the disk.
+        on_sync: called when `unsynced` is on the disk, or with the error that has dropped it.
         sealer: takes the lines that were written, where the log is sealed.
     """
 
@@ -108,21 +110,27 @@ class RecordWriter:
         self.path = sink.path
         self.sink: FileSink | None = sink
         self.chain = Chain(tail.seq, tail.head)
-        self.flushed_seq = tail.seq
-        self.flushed_head = tail.head
+        self.flushed_seq = self._written_seq = tail.seq
+        self.flushed_head = self._written_head = tail.head
+        self.unsynced = bytearray()
+        self.on_sync: Callable[[AuditError | None], None] = lambda _error: None
         self._epoch = 0
-        self._flushed_epoch = 0
+        self._written_epoch = 0
         self._record = wrap(self.chain, processors).record
         self.sealer: Sealer | None = None
         self._due_seq = self._due_size = _NEVER
         self._on_due: Callable[[], None] | None = None
 
-    def append(self, rows: Iterable[Mapping[str, Any]], *, flush: bool = True) -> None:
+    def append(
+        self, rows: Iterable[Mapping[str, Any]], *, flush: bool = True, sync: bool = True
+    ) -> None:
         """Chain some events and buffer their lines: all of them, or none.
 
         Args:
             rows: the events; they are not changed.
             flush: also hand the lines over, and those that were buffered before.
+            sync: without it, they are written, and `sync` brings them to the disk. What was
+                written so before is brought there first.
 
         Raises:
             AuditError: the log is closed (EBADF), cannot take them, or one of them cannot be a
@@ -131,6 +139,9 @@ class RecordWriter:
         sink, chain = self.sink, self.chain
         if sink is None:
             raise self._closed()
+
+        if self.unsynced and sync and flush:
+            self.sync()
 
         seq, head, pending = chain.seq, chain.head, len(chain.pending)
         try:
@@ -146,19 +157,53 @@ class RecordWriter:
         self._epoch += 1
         data = bytes(chain.pending)
         try:
-            sink.append(data)
+            sink.append(data, sync=sync)
         except AuditError:
             self.forget()
             raise
 
         chain.pending.clear()
-        self.flushed_seq, self.flushed_head = chain.seq, chain.head
-        self._flushed_epoch = self._epoch
-        if self.sealer is not None:
-            self.sealer.add(data)
+        self._written_seq, self._written_head = chain.seq, chain.head
+        self._written_epoch = self._epoch
+        if sync:
+            self._note_flushed(data)
+        else:
+            self.unsynced += data
 
         if chain.seq >= self._due_seq or sink.size >= self._due_size:
             self._tell_due()
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether records count when the disk has them."""
+        return self.sink is not None and self.sink.durability == "disk"
+
+    def sync(self) -> None:
+        """Bring to the disk what was written without waiting for it.
+
+        Raises:
+            AuditError: that failed; none of it is in the file or the chain.
+        """
+        if not self.unsynced:
+            return
+
+        try:
+            self.require_sink().sync()
+        except AuditError as error:
+            self._written_seq, self._written_head = self.flushed_seq, self.flushed_head
+            self.forget()
+            self.unsynced.clear()
+            self.on_sync(error)
+            raise
+
+        self._note_flushed(bytes(self.unsynced))
+        self.unsynced.clear()
+        self.on_sync(None)
+
+    def _note_flushed(self, data: bytes) -> None:
+        self.flushed_seq, self.flushed_head = self._written_seq, self._written_head
+        if self.sealer is not None:
+            self.sealer.add(data)
 
     def watch(self, due_seq: int | None, due_size: int | None, on_due: Callable[[], None]) -> bool:
         """Call `on_due` once, after the write that makes the log so long.
@@ -198,21 +243,22 @@ class RecordWriter:
         """
         if mark.epoch == self._epoch:
             self.chain.back_to(mark)
-        elif mark.epoch >= self._flushed_epoch or mark.head == self.flushed_head:
+        elif mark.epoch >= self._written_epoch or mark.head == self._written_head:
             self.forget()
         else:
             raise ValueError(f"record {mark.seq + 1} is written and cannot be taken back")
 
     def forget(self) -> None:
         """Drop all that is pending."""
-        self.chain.back_to(Mark(self.flushed_seq, self.flushed_head, 0, self._epoch))
+        self.chain.back_to(Mark(self._written_seq, self._written_head, 0, self._epoch))
 
     def stand_at(self, sink: FileSink, tail: Tail) -> None:
         """Let the chain go on in a file from where that ends."""
         self.sink = sink
         self._epoch += 1
-        self.flushed_seq, self.flushed_head = tail.seq, tail.head
-        self._flushed_epoch = self._epoch
+        self.flushed_seq = self._written_seq = tail.seq
+        self.flushed_head = self._written_head = tail.head
+        self._written_epoch = self._epoch
         self.forget()
 
     def require_sink(self) -> FileSink:

@@ -1,7 +1,8 @@
-"""Faults on demand in a running service: add, list and remove rules.
+"""Faults on demand in a running service: add, list and remove rules; sick hardware.
 
 A rule refuses, delays, drops, shortens or cuts off requests of its machine, operations, addresses
-and process. It needs the right inject-faults. Every fault is a record of the audit log.
+and process; a sickness makes the registers of a machine's CPUs other than they should be. It needs
+the right inject-faults. Every fault is a record of the audit log.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
     import argparse
 
     from memhub.core.fault_rules import FaultRule
+    from memhub.core.sickness import Sickness
     from memhub.service.blocking import BlockingClient
 
-_ACTIONS = "errno, delay, drop, short, cut or hang"
-_TEXTS = ("name", "process", "errno")
-_INTEGERS = ("nth", "times", "seed", "moved")
+_ACTIONS = (
+    "errno, delay, drop, short, cut or hang; or cpu_out_of_step, lost_store, mask_holes, "
+    "firmware_rewrite, forgetful_resume or stuck_slot"
+)
+_TEXTS = ("name", "process", "errno", "moment")
+_INTEGERS = ("nth", "times", "seed", "moved", "cpu", "slot", "register", "holes")
+_SWITCHES = ("misses_stores", "reinit")
 _FLOATS = ("probability", "delay")
 
 
@@ -34,7 +40,13 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     show = verbs.add_parser("list", help="the rules, with how often each was met")
     remove = verbs.add_parser("remove", help="end rules")
     remove.add_argument("names", nargs="+", metavar="NAME", help="the name of a rule")
-    for verb in (add, show, remove):
+    hardware = [
+        verbs.add_parser("check", help="compare the registers of a machine's CPUs"),
+        verbs.add_parser("reinit", help="let every CPU write the table into its registers"),
+        verbs.add_parser("suspend", help="suspend a machine: requests are refused with EAGAIN"),
+        verbs.add_parser("resume", help="resume a machine"),
+    ]
+    for verb in (add, show, remove, *hardware):
         add_target_arguments(verb)
         verb.add_argument("--json", action="store_true", help="the rules as a list of objects")
 
@@ -48,7 +60,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         print_json(found)
     else:
         for row in found:
-            print_line(_rule_line(row))
+            for line in _difference_lines(row) if chosen.verb == "check" else (_rule_line(row),):
+                print_line(line)
 
     return 0
 
@@ -66,12 +79,26 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
         ("errno", "NAME", "errno: with which error (EIO)"),
         ("delay", "SECONDS", "delay: by how long"),
         ("moved", "BYTES", "short: how many bytes move at most"),
+        ("cpu", "N", "sick hardware: which CPU (all)"),
+        ("slot", "N", "lost_store, mask_holes, stuck_slot: which slot"),
+        ("register", "N", "lost_store: which register, in place of a slot"),
+        ("registers", "N=V,N=V", "cpu_out_of_step, firmware_rewrite: values by register"),
+        ("holes", "BITS", "mask_holes: the bits that are zero"),
+        ("moment", "WHEN", "firmware_rewrite: now, set or resume"),
     ):
-        parser.add_argument(f"--{name}", metavar=metavar, help=text)
+        action = "append" if name == "op" else "store"
+        parser.add_argument(f"--{name}", metavar=metavar, help=text, action=action)
+
+    for name, text in (
+        ("misses-stores", "cpu_out_of_step: what is stored does not reach the CPU"),
+        ("reinit", "forgetful_resume: re-initialisation reaches the CPU"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", default=None, help=text)
 
 
-def _make_rule(chosen: argparse.Namespace) -> FaultRule:
+def _make_rule(chosen: argparse.Namespace) -> FaultRule | Sickness:
     from memhub.core.fault_rules import rule_of_dict
+    from memhub.core.sickness import is_sickness, sickness_of_dict
 
     found: dict[str, Any] = {"action": chosen.action}
     for name in ("machine", *_TEXTS):
@@ -84,19 +111,39 @@ def _make_rule(chosen: argparse.Namespace) -> FaultRule:
         found[name] = _parse_number(name, getattr(chosen, name), float)
 
     if chosen.op is not None:
-        found["op"] = [word for word in chosen.op.split(",") if word]
+        found["op"] = [word for words in chosen.op for word in words.split(",") if word]
 
     if chosen.window is not None:
         base, plus, length = chosen.window.partition("+")
         if not plus:
-            raise CommandFailed(f"--window {chosen.window!r} is not BASE+LENGTH")
+            raise CommandFailed(f"--window {chosen.window!r} is not BASE+LENGTH, as 0xd0000000+32M")
 
         found["base"], found["length"] = address(base), amount(length)
 
+    if chosen.registers is not None:
+        found["registers"] = _parse_registers(chosen.registers)
+
+    for name in _SWITCHES:
+        found[name] = getattr(chosen, name)
+
+    make = sickness_of_dict if is_sickness(found) else rule_of_dict
     try:
-        return rule_of_dict({name: it for name, it in found.items() if it is not None})
+        return make({name: it for name, it in found.items() if it is not None})
     except (ValueError, TypeError) as error:
         raise CommandFailed(str(error)) from error
+
+
+def _parse_registers(text: str) -> dict[str, str]:
+    """`0x2ff=0xc00,0x200=6` as texts by texts."""
+    found = {}
+    for word in text.split(","):
+        number, equals, value = word.partition("=")
+        if not equals:
+            raise CommandFailed(f"--registers {word!r} is not NUMBER=VALUE")
+
+        found[number] = value
+
+    return found
 
 
 def _parse_number(name: str, text: str | None, kind: type[int] | type[float]) -> float | None:
@@ -110,13 +157,16 @@ def _parse_number(name: str, text: str | None, kind: type[int] | type[float]) ->
 
 
 def _ask_service(
-    client: BlockingClient, chosen: argparse.Namespace, rule: FaultRule | None
+    client: BlockingClient, chosen: argparse.Namespace, rule: FaultRule | Sickness | None
 ) -> list[dict[str, Any]]:
     if rule is not None:
         return [client.add_fault(rule)]
 
     if chosen.verb == "remove":
         return [client.remove_fault(name) for name in chosen.names]
+
+    if chosen.verb != "list":
+        return client.hardware.ask(chosen.verb, chosen.machine or "")
 
     return [it for it in client.list_faults() if chosen.machine in (None, it.get("machine"))]
 
@@ -125,10 +175,32 @@ def _rule_line(row: dict[str, Any]) -> str:
     """A rule as one line: `NAME: ACTION KEY=VALUE …; N faults of M requests`."""
     words = [f"{row['name']}: {row['action']}"]
     for key, value in row.items():
-        if key in ("name", "action", "seen", "injected"):
-            continue
+        if key not in ("name", "action", "seen", "injected", "count"):
+            words.append(f"{key}={_show_value(key, value)}")
 
-        shown = ",".join(value) if key == "op" else value
-        words.append(f"{key}={shown:#x}" if key in ("base", "length") else f"{key}={shown}")
+    if "count" in row:
+        return f"{' '.join(words)}; struck {row['count']} times"
 
     return f"{' '.join(words)}; {row['injected']} faults of {row['seen']} requests"
+
+
+def _show_value(key: str, value: Any) -> str:  # noqa: ANN401 - as JSON has it
+    if key == "op":
+        return ",".join(value)
+
+    if key == "registers":
+        return ",".join(f"{number}={it}" for number, it in value.items())
+
+    return f"{value:#x}" if key in ("base", "length", "register") else f"{value}"
+
+
+def _difference_lines(row: dict[str, Any]) -> list[str]:
+    """A CPU that is out of step, as lines: its registers, and where the types differ."""
+    lines = [f"CPU {row['cpu']}: inconsistent {', '.join(row['kinds'])} settings"]
+    for number, (expected, found) in row["registers"].items():
+        lines.append(f"  register {number}: {found}, not {expected}")
+
+    for base, length, expected, found in row["stretches"]:
+        lines.append(f"  {base}+{length}: {found}, not {expected}")
+
+    return lines

@@ -102,8 +102,12 @@ def _list_machines(words: Sequence[str], *, as_json: bool) -> int:
 
     found = search(*words)
     if not found:
-        wanted = " and ".join(map(repr, words))
-        raise CommandFailed(f"nothing is said of {wanted}; kinds: {', '.join(KINDS)}", 1)
+        unknown = [word for word in words if not search(word)]
+        said = " or ".join(map(repr, unknown))
+        if not unknown:
+            said = f"one machine with all of {', '.join(map(repr, words))}"
+
+        raise CommandFailed(f"nothing is said of {said}; kinds: {', '.join(KINDS)}", 1)
 
     if as_json:
         print_json([_machine_facts(it) for it in found])

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memhub.cli.failures import CommandFailed
+from memhub.cli.keys import parse_verifier_keys
+from memhub.cli.sealing import add_key_argument
 from memhub.cli.selecting import moment
 from memhub.cli.serve import add_serving_arguments, serve_machines
 from memhub.cli.start_tables import restore, tables_of
@@ -27,6 +29,7 @@ def add_restoring_verb(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--at", metavar="WHEN", help="after this record, or at this time, instead of the end"
     )
+    add_key_argument(parser)
     parser.add_argument("--log", metavar="PATH", help="the audit log of what is served from now on")
     add_serving_arguments(parser, "the socket on which clients connect; it is needed")
 
@@ -41,7 +44,7 @@ def run_restoring_verb(chosen: argparse.Namespace) -> int:
 
     arches = load_arches()
     at = None if chosen.at is None else moment("--at", chosen.at)
-    found = restore(chosen.file, at, arches)
+    found = restore(chosen.file, at, arches, parse_verifier_keys(chosen.key))
     machines = {name: it.spec for name, it in found.machines.items()}
     config = HubConfig(path=Path(chosen.file), machines=machines, default=next(iter(machines)))
     names = ", ".join(machines)

@@ -10,11 +10,13 @@ if it was not found; 2 if this system cannot run programs in this way, or no suc
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from memhub.cli.failures import CommandFailed
 from memhub.cli.target import OPTIONS, add_target_arguments, open_target
+from memhub.cli.terminal import print_line
 
 if TYPE_CHECKING:
     import argparse
@@ -110,9 +112,14 @@ def _run_program(chosen: argparse.Namespace, program: list[str]) -> int:
                 device_names=paths,
                 every_descriptor=chosen.every_descriptor,
                 allow_host=chosen.allow_host,
+                complain=_complain,
             )
         except ShimUnavailable as error:
             raise CommandFailed(str(error)) from error
+
+
+def _complain(line: str) -> None:
+    print_line(f"memhub exec: {line}", sys.stderr, hang=13)
 
 
 def _check_machine(target: Target) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from memhub.core.range_table import TableState
     from memhub.hub import Hub
     from memhub.service.server import Server
+    from memhub.service.server.listening import Endpoints
     from memhub.watchdog import DriverWatchdog
 
 
@@ -100,12 +101,18 @@ def serve_machines(
     from contextlib import ExitStack
 
     from memhub.cli.log_file import hangups_ignored
+    from memhub.cli.logged import report_logged
 
-    with hangups_ignored(), ExitStack() as stack:
-        log = _open_log(config, chosen.log, stack)
+    with hangups_ignored(), report_logged(_print_report), ExitStack() as stack:
+        # What can refuse a start does so before the log is opened, which would take records of it.
         # No event loop runs yet, so SIGINT ends a driver that does not return from its start.
-        hub = _make_hub(config, arches, log, tables)
-        run_on(chosen.backend, _serve_config, hub, config, chosen, log)
+        hub = _make_hub(config, arches, tables)
+        endpoints = _open_endpoints(config, chosen, stack)
+        log = _open_log(config, chosen.log, stack)
+        if log is not None:
+            hub.keep_log(log)
+
+        run_on(chosen.backend, _serve_config, hub, config, chosen, log, endpoints)
 
     return 0
 
@@ -155,7 +162,6 @@ def _open_log(config: HubConfig, override: str | None, stack: ExitStack) -> Audi
 def _make_hub(
     config: HubConfig,
     arches: Mapping[str, Arch],
-    log: AuditLog | None,
     tables: Mapping[str, TableState] | None,
 ) -> Hub:
     from memhub.errors import DriverFailed
@@ -167,7 +173,6 @@ def _make_hub(
             specs,
             default=config.default,
             arches=arches,
-            log=log,
             tables=tables,
             driver_failures=config.service.limits.driver_failures,
             faults=config.faults,
@@ -176,15 +181,33 @@ def _make_hub(
         raise CommandFailed(str(error)) from error
 
 
+def _open_endpoints(config: HubConfig, chosen: argparse.Namespace, stack: ExitStack) -> Endpoints:
+    from memhub.service.server.listening import Endpoints
+    from memhub.service.settings import ServiceError
+
+    try:
+        opened = Endpoints(config.service, chosen.socket, replace_stale=chosen.replace_stale)
+    except ServiceError as error:
+        raise CommandFailed(str(error)) from error
+
+    stack.callback(opened.close)
+
+    return opened
+
+
 async def _serve_config(
-    hub: Hub, config: HubConfig, chosen: argparse.Namespace, log: AuditLog | None
+    hub: Hub,
+    config: HubConfig,
+    chosen: argparse.Namespace,
+    log: AuditLog | None,
+    endpoints: Endpoints,
 ) -> None:
     from memhub.watchdog import DriverWatchdog
 
     limit = config.service.limits.driver_timeout
     with DriverWatchdog(hub.engine, limit, _print_report) as watchdog:
         async with hub:
-            await _serve_hub(hub, watchdog, config, chosen, log)
+            await _serve_hub(hub, watchdog, config, chosen, log, endpoints)
 
 
 async def _serve_hub(
@@ -193,6 +216,7 @@ async def _serve_hub(
     config: HubConfig,
     chosen: argparse.Namespace,
     log: AuditLog | None,
+    endpoints: Endpoints,
 ) -> None:
     import gc
 
@@ -203,13 +227,11 @@ async def _serve_hub(
     from memhub.service.server import Server
     from memhub.service.server.garbage import collect_garbage
     from memhub.service.server.notify import notify
-    from memhub.service.settings import ServiceError
 
     server = Server(
         hub,
         config.service,
-        socket_path=chosen.socket,
-        replace_stale=chosen.replace_stale,
+        endpoints=endpoints,
         software=f"memhub {version()}",
         grace=chosen.grace,
     )
@@ -228,8 +250,6 @@ async def _serve_hub(
             _announce_ready(server, len(hub.machines), log)
             notify("READY=1")
             await anyio.sleep_forever()
-    except ServiceError as error:
-        raise CommandFailed(str(error)) from error
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
@@ -283,7 +303,9 @@ def _print_report(text: str) -> None:
 
 
 def _print_text(text: str, stream: IO[str]) -> None:
-    # a supervisor keeps one line an event
-    print_line(f"memhub: {text}", stream, whole=not stream.isatty())
+    # what waits for the service reads one line, and the journal keeps one line an event
+    program = stream is sys.stdout and not stream.isatty()
+    whole = program or bool(os.environ.get("JOURNAL_STREAM"))
+    print_line(f"memhub: {text}", stream, hang=8, whole=whole)
     with output():
         stream.flush()

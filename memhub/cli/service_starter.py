@@ -1,9 +1,10 @@
 """Starts services quickly for rigs: it imports memhub once, and forks for each of them.
 
 Run as `python -m memhub.cli.service_starter FD`, where FD is one end of a socket pair. Each message
-on it is a JSON object. `{"start": [argument, …]}`, with two file descriptors for standard output
-and standard error, is answered with the service's process id, `{"wait": pid}` with its exit code.
-When the other end is closed, the services that still run are killed.
+on it is a JSON object. `{"start": [argument, …], "folder": path}`, with two file descriptors for
+standard output and standard error, is answered with the service's process id, `{"wait": pid}` with
+its exit code. When the other end is closed, the services that still run are killed, and folders
+that are left are removed: pytest may have been killed itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -42,21 +44,32 @@ def serve_starts(line: socket.socket) -> None:
     gc.freeze()
     line.send(b"{}")
     running: set[int] = set()
+    folders: list[str] = []
     try:
         while True:
             data, fds, _, _ = socket.recv_fds(line, _LONGEST, 2)
             if not data:
                 break
 
-            line.send(json.dumps(_answer_message(json.loads(data), fds, line, running)).encode())
+            line.send(
+                json.dumps(_answer_message(json.loads(data), fds, line, running, folders)).encode()
+            )
     finally:
         for pid in running:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _answer_message(
-    message: dict[str, Any], fds: list[int], line: socket.socket, running: set[int]
+    message: dict[str, Any],
+    fds: list[int],
+    line: socket.socket,
+    running: set[int],
+    folders: list[str],
 ) -> int:
     if "wait" in message:
         _, status = os.waitpid(message["wait"], 0)
@@ -73,6 +86,7 @@ def _answer_message(
         os.close(fd)
 
     running.add(pid)
+    folders.append(message["folder"])
 
     return pid
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.cli.failures import CommandFailed
-from memhub.cli.terminal import late_progress
+from memhub.cli.terminal import complain, late_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from memhub.audit.note_keys import VerifierKey
     from memhub.audit.restore import Restored
     from memhub.audit.travel import At
     from memhub.config import HubConfig
@@ -47,16 +48,23 @@ def find_tables(
     return {name: tables[name] for name in config.machines if name in tables}
 
 
-def restore(path: str, at: At, arches: Mapping[str, Arch]) -> Restored:
-    """The machines of a log at a moment, as `restore_machines` finds them."""
+def restore(
+    path: str, at: At, arches: Mapping[str, Arch], keys: Sequence[VerifierKey] = ()
+) -> Restored:
+    """The machines of a log at a moment, as `restore_machines` finds them; notes are printed."""
     from memhub.audit import DamagedLog
     from memhub.audit.restore import restore_machines
 
     try:
         with late_progress("read") as tell:
-            return restore_machines(path, at, arches=arches, progress=tell)
+            found = restore_machines(path, at, arches=arches, progress=tell, keys=keys)
     except DamagedLog as error:
         raise CommandFailed(str(error), 1) from error
+
+    for note in found.notes:
+        complain(f"{path}: {note}")
+
+    return found
 
 
 def tables_of(found: Restored) -> dict[str, TableState]:

@@ -84,6 +84,10 @@ def sheets(report: Report) -> Iterator[Sheet]:
     if failed:
         yield Sheet("marked failed", ("MACHINE", "FAILURES", "FOR", "LAST"), failed)
 
+    sick = [_escape_cells(_sick_cells(row)) for row in machines if row.get("sick")]
+    if sick:
+        yield Sheet("sick hardware", ("MACHINE", "SUSPENDED", "CPUS", "SICKNESSES"), sick)
+
     for key, title, columns, details in _DETAILS:
         rows = [
             _escape_cells((row["machine"], *_process_cells(it), *details(it, _process_names(row))))
@@ -161,6 +165,14 @@ def _failure_cells(row: Mapping[str, Any]) -> Row:
     it = row["failed"]
 
     return row["machine"], str(it["failures"]), _show_seconds(it["seconds"]), it["reason"]
+
+
+def _sick_cells(row: Mapping[str, Any]) -> Row:
+    it = row["sick"]
+    suspended = _NONE if it["suspended"] is None else _show_seconds(it["suspended"]["seconds"])
+    cpus, names = ",".join(map(str, it["cpus"])), ",".join(it["sicknesses"])
+
+    return row["machine"], suspended, cpus or _NONE, names or _NONE
 
 
 def _process_names(row: Mapping[str, Any]) -> dict[int, str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import address
 from memhub.cli.failures import CommandFailed
+from memhub.cli.keys import parse_verifier_keys
+from memhub.cli.sealing import add_key_argument
 from memhub.cli.selecting import moment
 from memhub.cli.terminal import late_progress, print_json
 from memhub.cli.travel_view import print_blame, print_diff, print_state
@@ -39,6 +41,7 @@ def add_travel_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         verb.add_argument(
             "--unverified", action="store_true", help="do not check the chain of the log"
         )
+        add_key_argument(verb)
 
     diff.add_argument("others", nargs="+", metavar="A B|LOG2", help="two moments, or a log")
     why.add_argument("address", metavar="ADDRESS", help="a physical address, as 0xf0000")
@@ -61,8 +64,12 @@ def run_travel_verb(chosen: argparse.Namespace) -> int:
 def _open_travel(chosen: argparse.Namespace, path: str) -> Iterator[Travel]:
     from memhub.audit.travel import Travel
 
+    if chosen.key and chosen.unverified:
+        raise CommandFailed("--key checks the log, and --unverified does not: give one of them")
+
+    keys = parse_verifier_keys(chosen.key)
     with late_progress("read") as tell:
-        yield Travel(path=path, verified=not chosen.unverified, progress=tell)
+        yield Travel(path=path, verified=not chosen.unverified, progress=tell, keys=keys)
 
 
 def _load_states(

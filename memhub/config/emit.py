@@ -141,6 +141,9 @@ def _cpu_lines(spec: MachineSpec) -> Iterator[str]:
     yield f"vendor = {_toml_value(spec.cpu.vendor)}"
     yield f"signature = {spec.cpu.signature:#x}  # CPUID leaf 1, EAX"
     yield f"mtrr = {_toml_value(spec.cpu.mtrr)}"
+    if spec.cpu.count != UNSAID_CPU.count:
+        yield f"count = {spec.cpu.count}"
+
     if spec.cpu.tom2:
         tom2 = _toml_number(spec.cpu.tom2)
         yield f"tom2 = {tom2}  # AMD: write-back by default from 4 GiB to here"

@@ -1,11 +1,13 @@
-"""The `[[faults]]` tables: the fault rules that a hub begins with."""
+"""The `[[faults]]` tables: the fault rules and sicknesses that a hub begins with."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.config.sickness import read_sickness
 from memhub.config.values import choice, count, integer, length_above_zero, seconds, text, u64
 from memhub.core.fault_rules import ACTIONS, OPERATION_WORDS, FaultRule
+from memhub.core.sickness import SICK_ACTIONS, Sickness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -13,14 +15,16 @@ if TYPE_CHECKING:
     from memhub.config.reader import Table
 
 _OPERATIONS: Final = choice({it: it for it in OPERATION_WORDS}, "an operation")
+_ACTION: Final = choice({it: it for it in (*ACTIONS, *SICK_ACTIONS)}, "an action")
 _COUNT: Final = count(1, 1 << 53)
 
 
-def read_faults(table: Table, machines: Collection[str]) -> tuple[FaultRule, ...]:
+def read_faults(table: Table, machines: Collection[str]) -> tuple[FaultRule | Sickness, ...]:
     """Read `[[faults]]`; `machines` are the names that the rules may use."""
-    rules: list[FaultRule] = []
+    rules: list[FaultRule | Sickness] = []
     for row in table.tables("faults"):
-        rule = _read_rule(row)
+        action = row.need("action", _ACTION, "errno")
+        rule = read_sickness(row, action) if action in SICK_ACTIONS else _read_rule(row, action)
         if rule is None:
             continue
 
@@ -36,10 +40,10 @@ def read_faults(table: Table, machines: Collection[str]) -> tuple[FaultRule, ...
     return tuple(rules)
 
 
-def _read_rule(row: Table) -> FaultRule | None:
+def _read_rule(row: Table, action: str) -> FaultRule | None:
     """One rule; None where a value of it is wrong, which has been reported."""
     found: dict[str, Any] = {name: row.take(name, it, None) for name, it in _FIELDS.items()}
-    found["action"] = row.need("action", choice({it: it for it in ACTIONS}, "an action"), "errno")
+    found["action"] = action
     found["op"] = row.array("op", _OPERATIONS)
     row.finish()
     if not row.sound:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
+    from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
 
 
@@ -36,7 +37,7 @@ class HubConfig:
             the file names, or None.
         audit: the audit log, or None for no log.
         service: how the service runs.
-        faults: the fault rules that the hub begins with.
+        faults: the fault rules and sicknesses that the hub begins with.
         oddities: what imported dumps hold that is faulty or had to be assumed, by machine.
     """
 
@@ -45,7 +46,7 @@ class HubConfig:
     default: str | None = None
     audit: AuditConfig | None = None
     service: ServiceConfig = field(default_factory=ServiceConfig)
-    faults: tuple[FaultRule, ...] = ()
+    faults: tuple[FaultRule | Sickness, ...] = ()
     oddities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -122,6 +122,7 @@ def _read_cpu(table: Table, default: Cpu, phys_bits: int | None) -> Cpu:
         phys_bits=cpu.phys_bits,
         mtrr=row.take("mtrr", boolean, cpu.mtrr),
         tom2=row.take("tom2", u64, cpu.tom2),
+        count=row.take("count", count(1, 1024), cpu.count),
     )
     row.finish()
 

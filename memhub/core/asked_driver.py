@@ -154,13 +154,13 @@ class AskedDriver:
 
             return driver_answers.check_state(state, self.arch.attributes, len(msrs))
 
-        return self._guard("attach", 0, ask)
+        return self.guard("attach", 0, ask)
 
     def plan_set(self, state: RangeState, request: SetRange) -> Plan:
         """What a MEMRANGE_SET makes of a state; DeviceError if the driver refuses it."""
         method = "remove" if request.arg else "update"
 
-        return self._guard(method, len(state.slots), self._take_change, method, state, request.desc)
+        return self.guard(method, len(state.slots), self._take_change, method, state, request.desc)
 
     def restore(
         self, state: RangeState, slots: Mapping[int, RangeDesc], earlier: Mapping[int, int]
@@ -168,7 +168,7 @@ class AskedDriver:
         """What putting back earlier descriptors makes of a state."""
         count = len(state.slots)
 
-        return self._guard("restore", count, self._take_change, "restore", state, slots, earlier)
+        return self.guard("restore", count, self._take_change, "restore", state, slots, earlier)
 
     def types(self, state: RangeState) -> TypeMap:
         """The effective type of every address."""
@@ -176,7 +176,7 @@ class AskedDriver:
         def ask() -> TypeMap:
             return driver_answers.check_types(self.raw.types(state))
 
-        return self._guard("types", len(state.slots), ask)
+        return self.guard("types", len(state.slots), ask)
 
     def explain(self, types: TypeMap, address: int) -> TypeAnswer:
         """The type of one address; the reason comes from a function of the driver's."""
@@ -184,7 +184,7 @@ class AskedDriver:
         def ask() -> TypeAnswer:
             return driver_answers.check_reason(types.lookup(address))
 
-        return self._guard("types", 0, ask)
+        return self.guard("types", 0, ask)
 
     def no_slots(self) -> str:
         """Why there are no slots."""
@@ -192,7 +192,7 @@ class AskedDriver:
         def ask() -> str:
             return driver_answers.check_text("`no_slots`", self.raw.no_slots)
 
-        return self._guard("no_slots", 0, ask)
+        return self.guard("no_slots", 0, ask)
 
     def bounds(self, plan: Plan, slots: Iterable[int]) -> tuple[int, int]:
         """Bounds `[lo, hi)` outside which no byte's type differs before and after a change.
@@ -213,9 +213,9 @@ class AskedDriver:
 
             return (first, end) if first < end else (0, 0)
 
-        return self._guard("extent", len(plan.before.slots), ask)
+        return self.guard("extent", len(plan.before.slots), ask)
 
-    def _guard(self, method: str, count: int, ask: Callable[..., T], *arguments: object) -> T:
+    def guard(self, method: str, count: int, ask: Callable[..., T], *arguments: object) -> T:
         """Let a function ask the driver and check the answer; all that goes wrong is one error.
 
         Args:

@@ -209,6 +209,9 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
 
 def _check_covers(claim: Claim, span: tuple[int, int] | None) -> None:
     """Refuse to renew a claim that does not cover the range which is named with it."""
+    if span is not None:
+        check_span(*span)
+
     base, length = span or (claim.base, 0)
     if not claim.base <= base <= base + length <= claim.end:
         raise NoSuchRange(

@@ -16,6 +16,7 @@ from memhub.core.claim_requests import (
     decide_release,
     decide_renew,
 )
+from memhub.core.explain_many import ExplainMany, decide_explain_many
 from memhub.core.get_ranges import decide_get, decide_refuse_ioctl
 from memhub.core.open_close import decide_close
 from memhub.core.serving import decide_abandon, decide_tick
@@ -52,6 +53,7 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
     requests.BreakClaim: decide_break,
     requests.Abandon: decide_abandon,
     requests.Explain: decide_explain,
+    ExplainMany: decide_explain_many,
     requests.Tick: decide_tick,
 }
 

@@ -40,10 +40,12 @@ class Cpu:
         mtrr: the CPUID feature bit for MTRRs.
         tom2: AMD: end of the memory from 4 GiB on that is write-back where no range says
             otherwise (TOP_MEM2, with the force bit of SYSCFG); 0 for none.
+        count: how many of it the machine has; number 0 answers requests.
 
     Raises:
-        TypeError: `phys_bits` is not an integer.
-        ValueError: `phys_bits` is not a width that a CPU has.
+        TypeError: `phys_bits` or `count` is not an integer.
+        ValueError: `phys_bits` is not a width that a CPU has, or there is no CPU, or more than
+            1024.
     """
 
     vendor: str = "Intel"
@@ -51,11 +53,15 @@ class Cpu:
     phys_bits: int = 36
     mtrr: bool = True
     tom2: int = 0
+    count: int = 4
 
     def __post_init__(self) -> None:
-        take_integers(self, ("phys_bits",))
+        take_integers(self, ("phys_bits", "count"))
         if not 32 <= self.phys_bits <= 52:
             raise ValueError(f"phys_bits {self.phys_bits} is not between 32 and 52")
+
+        if not 1 <= self.count <= 1024:
+            raise ValueError(f"count {self.count} is not between 1 and 1024")
 
 
 #: The processor of a machine of which nobody says it, told from an equal one by identity: the
@@ -192,6 +198,55 @@ class RangeDriver(ABC):
         desc = state.slots[slot]
 
         return (desc.mr_base, desc.mr_end) if desc.mr_flags & MDF_ACTIVE else (0, 0)
+
+    # Sick hardware (docs/faults.md); what is here serves a driver without registers, and one whose
+    # `restore` writes the registers of each descriptor that it puts back.
+
+    def store_on_cpu(self, state: RangeState) -> Mapping[int, int]:
+        """The registers that become different where a CPU stores the whole table.
+
+        Every CPU does so at each successful MEMRANGE_SET (FreeBSD `x86_mrstoreone`).
+
+        Args:
+            state: the table, and the registers of the CPU.
+        """
+        return self.restore(state, dict(enumerate(state.slots))).msrs
+
+    def fetch_from_cpu(self, state: RangeState) -> Mapping[int, RangeDesc]:
+        """The slots that become different where the registers are read (`x86_mrfetch`)."""
+        return {}
+
+    def reinit_cpu(self, state: RangeState, attached: Mapping[int, int]) -> Mapping[int, int]:
+        """What `mem_range_ops.reinit` leaves different on a CPU, as at a resume.
+
+        Args:
+            state: the table, and the registers of the CPU.
+            attached: the registers that the driver attached to.
+        """
+        return self.store_on_cpu(state)
+
+    def power_on_cpu(self, attached: Mapping[int, int]) -> Mapping[int, int]:
+        """The registers of a CPU after power-on; those that are absent read as zero.
+
+        Args:
+            attached: the registers that the driver attached to.
+        """
+        return {}
+
+    def slot_registers(self, state: RangeState, slot: int) -> Iterable[tuple[int, int]]:
+        """The registers that hold a slot and their bits that do; a mask register is the last."""
+        return ()
+
+    def compare_cpus(self, mine: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, str]:
+        """The registers in which two CPUs differ so that it matters, each with its kind in words.
+
+        Args:
+            mine: the registers of one.
+            other: those of the other.
+        """
+        numbers = sorted({**mine, **other})
+
+        return {it: "register" for it in numbers if mine.get(it, 0) != other.get(it, 0)}
 
 
 #: Makes the driver of one machine from its CPU and its options; raises OptionError.

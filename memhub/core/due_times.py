@@ -45,7 +45,7 @@ class DueTimes:
     def passed(self, mono_ns: int) -> list[int]:
         """The numbers that are due at a moment, lowest first; they stay due."""
         found = {}
-        while self.first() <= mono_ns:
+        while NEVER != self.first() <= mono_ns:
             due, number = heappop(self._heap)
             found[number] = due
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memhub.core.failure import MachineFailed
-from memhub.core.restored import HeldPart, Restored
+from memhub.core.hardware_events import CpusChecked, HardwareFact
+from memhub.core.restored import RestoreFact
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, RangeDesc
@@ -150,7 +151,7 @@ class RangesSet(NamedTuple):
         outcome: what it changed.
         wrote: the slots that the request itself wrote.
         states: the range states before and after.
-        generations: the generations before and after.
+        generation: the generation after it.
         claims: what became of the claims.
         notes: the undo notes before and after, or None where they are the same.
         commit: the commit that it ends, or None.
@@ -267,8 +268,8 @@ class ClaimRefused(NamedTuple):
 class ClaimEnded(NamedTuple):
     """A claim ended beside a request: by the close of its holder's last file, a lease, a break.
 
-    `cause` is why the file was closed, `expire` or `break`; `lost` is what the holder of an expired
-    or broken claim is to be told, and `by` the process that broke it.
+    `cause` is why the file was closed, `expire` or `break`; `lost` is what its holder is to be told
+    of an expired or broken claim, and `by` the process that broke it.
     """
 
     machine: str
@@ -293,13 +294,8 @@ class WaitBegun(NamedTuple):
 class WaitEnded(NamedTuple):
     """A request waits no longer; the fact behind this one says what it came to.
 
-    Attributes:
-        wait: the wait.
-        at: when it ended.
-        generation: the table's generation.
-        cause: how it ended, in one word.
-        error: what the request is answered with, or None.
-        holder: name and number of the process that it waited for last, where that is known.
+    `cause` is how it ended, `error` what the request is answered with, or None, and `holder` name
+    and number of the process that it waited for last, where that is known.
     """
 
     wait: Wait
@@ -314,8 +310,8 @@ Event = (
     Attached
     | Detached
     | MachineFailed
-    | Restored
-    | HeldPart
+    | RestoreFact
+    | HardwareFact
     | Opened
     | OpenRefused
     | Closed
@@ -340,5 +336,15 @@ Event = (
 
 #: The facts that change no range and no claim: their records may share a write.
 LOOKS: Final[frozenset[type]] = frozenset(
-    {Attached, Detached, OpenRefused, Sought, MemoryRead, RangesRead, IoctlRefused, RangeFree}
+    {
+        Attached,
+        CpusChecked,
+        Detached,
+        OpenRefused,
+        Sought,
+        MemoryRead,
+        RangesRead,
+        IoctlRefused,
+        RangeFree,
+    }
 )

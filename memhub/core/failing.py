@@ -1,26 +1,28 @@
 """A machine whose driver fails again and again is marked failed: nothing is asked of it any more.
 
 What its clients hold stays theirs until they close their files, and its table stays as it was
-before the failures, none of which has changed it.
+before the failures, none of which has changed it. So it is with a suspended machine, until it is
+resumed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.abi import Errno
 from memhub.core import events, requests
 from memhub.core.claim_requests import refuse_claim, refuse_free
 from memhub.core.decision import Decision
+from memhub.core.explain_many import ExplainMany
 from memhub.core.failure import Failure, MachineFailed
 from memhub.core.set_ranges import refuse_set
-from memhub.errors import DriverFailed
+from memhub.errors import DeviceError, DriverFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
-    from memhub.errors import DeviceError
 
 
 def is_failing(machine: Machine, most: int) -> bool:
@@ -58,8 +60,18 @@ def failed_error(machine: Machine) -> DriverFailed:
     )
 
 
-def refuse_failed(machine: Machine, request: Any, now: Instant) -> Decision | None:  # noqa: ANN401 - any request
-    """The refusal of a request to a machine that is marked failed; None where it may go on.
+def suspended_error(machine: Machine) -> DeviceError:
+    """What is answered to requests to a machine that is suspended: EAGAIN, try again."""
+    return DeviceError(f"machine {machine.name} is suspended", code=Errno.EAGAIN)
+
+
+def refusing_error(machine: Machine) -> DeviceError:
+    """Why a machine is refusing requests."""
+    return suspended_error(machine) if machine.failed is None else failed_error(machine)
+
+
+def refuse_request(machine: Machine, request: Any, now: Instant) -> Decision | None:  # noqa: ANN401 - any request
+    """The refusal of a request to a machine that is failed or suspended; None where it may go on.
 
     Files can be closed and claims ended.
 
@@ -70,7 +82,7 @@ def refuse_failed(machine: Machine, request: Any, now: Instant) -> Decision | No
     """
     refuse = _REFUSALS.get(type(request))
 
-    return None if refuse is None else refuse(machine, request, now, failed_error(machine))
+    return None if refuse is None else refuse(machine, request, now, refusing_error(machine))
 
 
 def _refuse_set(machine: Machine, it: Any, now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
@@ -132,4 +144,5 @@ _REFUSALS: Final[Mapping[type, Callable[[Machine, Any, Instant, DeviceError], De
     requests.Write: _refuse_write,
     requests.Pwrite: _refuse_write,
     requests.Explain: _refuse_look,
+    ExplainMany: _refuse_look,
 }

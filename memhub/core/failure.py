@@ -1,10 +1,11 @@
-"""The fact that a machine is marked failed, since its driver has failed too often."""
+"""The fact that a machine is marked failed, and why a machine refuses requests."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from memhub.core.health import Health
     from memhub.core.instant import Instant
 
 
@@ -30,3 +31,30 @@ class MachineFailed(NamedTuple):
     at: Instant
     generation: int
     failure: Failure
+
+
+class Marked(Protocol):
+    """The part of a machine that says whether it refuses requests; see `Machine`."""
+
+    failed: Failure | None
+    health: Health | None
+    refusing: bool
+
+
+def mark_failed(machine: Marked, it: MachineFailed) -> None:
+    """Make it true."""
+    machine.failed = it.failure
+    note_refusing(machine)
+
+
+def unmark_failed(machine: Marked, _: MachineFailed) -> None:
+    """Take it back."""
+    machine.failed = None
+    note_refusing(machine)
+
+
+def note_refusing(machine: Marked) -> None:
+    """Note whether requests are refused: the machine is marked failed, or suspended."""
+    health = machine.health
+    suspended = health is not None and health.suspended_ns is not None
+    machine.refusing = suspended or machine.failed is not None

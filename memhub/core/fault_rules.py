@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from memhub.abi import U64_MAX, Errno
-from memhub.arguments import take_integer, take_names, take_seconds, take_text
+from memhub.arguments import show_integer, take_integer, take_names, take_seconds, take_text
 from memhub.core import requests
+from memhub.core.explain_many import ExplainMany, span_of_many
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -39,14 +40,20 @@ OPERATIONS: Final[Mapping[type, str]] = {
     requests.ReleaseRange: "release",
     requests.RenewClaim: "renew",
     requests.Explain: "explain",
+    ExplainMany: "explain",
 }
-OPERATION_WORDS: Final = tuple(dict.fromkeys(OPERATIONS.values()))
+#: What is not a request to an open file: opening one, and mapping its memory over a service.
+OTHER_OPERATIONS: Final = ("open", "map")
+OPERATION_WORDS: Final = (*dict.fromkeys(OPERATIONS.values()), *OTHER_OPERATIONS)
 
 #: The operations that an action can be done to, where it is not all of them.
 _ONLY: Final[Mapping[str, frozenset[str]]] = {
     "short": frozenset({"read", "write"}),
     "hang": frozenset({"set"}),
 }
+
+#: The operations that name no address.
+_WITHOUT_ADDRESS: Final = frozenset({"get", "seek", "ioctl", *OTHER_OPERATIONS})
 
 #: The field that an action needs, and that no other may have.
 _NEEDS: Final[Mapping[str, str]] = {"delay": "delay", "short": "moved"}
@@ -60,6 +67,10 @@ _BOUNDS: Final = (
     ("seed", 0, 1 << 53),
     ("moved", 0, U64_MAX),
 )
+
+#: What no device answers: the service refuses connections with EAGAIN, and EPROTO is what a client
+#: makes of a malformed answer.
+NO_ANSWERS: Final = frozenset({Errno.EAGAIN, Errno.EPROTO})
 
 #: Seconds that a delay may take: half of what the clocks of a log can say.
 _LONGEST: Final = (1 << 62) / 1e9
@@ -77,12 +88,14 @@ class FaultRule:
         name: what the rule is called in the log; numbered when it is added if empty.
         machine: a machine's name.
         op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one), `claim`, `wait`,
-            `release`, `renew`, `explain`; one or several.
+            `release`, `renew`, `explain`; one or several. `open` and
+            `map` are met by the rules that name them.
         base: first byte of a window; requests that touch a byte of it, on the addresses that they
             name themselves. A request without an address is in no window.
         length: bytes of the window.
         process: the name of a process.
-        nth: only the nth request that matches all of the above, from 1.
+        nth: only the nth request that matches all of the above, from 1, of those that no earlier
+            rule decided.
         times: at most so many faults.
         probability: of a fault for each request that matches, above 0 and up to 1.
         seed: decides which; one seed gives one sequence.
@@ -126,8 +139,18 @@ class FaultRule:
 
         object.__setattr__(self, "errno", _take_errno(self.errno, self.action))
         for action, name in _NEEDS.items():
-            if (getattr(self, name) is not None) != (self.action == action):
-                raise ValueError(f"action {action} needs {name}, and no other has it")
+            given = getattr(self, name) is not None
+            if given and self.action != action:
+                raise ValueError(
+                    f"action {self.action} has no {name}: only action {action} needs {name}"
+                )
+
+            if not given and self.action == action:
+                raise ValueError(f"action {action} needs {name}")
+
+        if self.base is not None and self.op and not frozenset(self.op) - _WITHOUT_ADDRESS:
+            words = ", ".join(sorted(self.op))
+            raise ValueError(f"op {words} names no address: no window of base and length fits it")
 
     def _take_operations(self) -> frozenset[str]:
         words = frozenset({self.op}) if isinstance(self.op, str) else take_names("op", self.op)
@@ -148,9 +171,13 @@ class FaultRule:
                 number = take_integer(name, value)
                 object.__setattr__(self, name, number)
                 if not least <= number <= most:
-                    raise ValueError(f"{name} {number:#x} is not between {least} and {most:#x}")
+                    shown = f"{number:#x}", f"{most:#x}"
+                    if name not in ("base", "length"):
+                        shown = show_integer(number), str(most)
 
-        probability = take_seconds("probability", self.probability)
+                    raise ValueError(f"{name} {shown[0]} is not between {least} and {shown[1]}")
+
+        probability = take_seconds("probability", self.probability, "a number")
         object.__setattr__(self, "probability", probability)
         if not 0 < probability <= 1:
             raise ValueError(f"probability {probability} is not above 0 and up to 1")
@@ -175,7 +202,7 @@ class FaultRule:
             span: first byte and length of what the request names, or None.
         """
         if (
-            (self.op and op not in self.op)
+            ((self.op or op in OTHER_OPERATIONS) and op not in self.op)
             or (self.machine is not None and self.machine != caller.machine)
             or (self.process is not None and self.process != caller.process.name)
         ):
@@ -233,14 +260,12 @@ def _take_errno(errno: object, action: str) -> Errno | None:
     if action != "errno":
         raise ValueError(f"action {action} has no errno")
 
-    if isinstance(errno, Errno):
-        return errno
+    name = errno.name if isinstance(errno, Errno) else take_text("errno", errno)
+    names = [it.name for it in Errno if it not in NO_ANSWERS]
+    if name not in names:
+        raise ValueError(f"errno {name!r:.80} is none of {', '.join(names)}")
 
-    try:
-        return Errno[take_text("errno", errno)]
-    except KeyError:
-        names = ", ".join(it.name for it in Errno)
-        raise ValueError(f"errno {errno!r:.80} is none of {names}") from None
+    return Errno[name]
 
 
 class FaultInjected(NamedTuple):
@@ -281,6 +306,9 @@ def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa
 
     if isinstance(request, requests.Explain):
         return _whole_span(request.address, 1)
+
+    if isinstance(request, ExplainMany):
+        return span_of_many(request)
 
     if isinstance(request, requests.RenewClaim):
         claim = machine.claims.claims.get(request.fence)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.core.claims import ClaimChange
+from memhub.core.failure import note_refusing
 
 if TYPE_CHECKING:
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.commits import Commit
     from memhub.core.failure import Failure
     from memhub.core.files import OpenFile
+    from memhub.core.health import Health
     from memhub.core.machine import Machine
     from memhub.core.undo import UndoNotes
     from memhub.core.waits import Wait
@@ -35,6 +37,7 @@ class Holdings(NamedTuple):
         last_wait: the highest number of a wait.
         last_commit: the highest number of a commit.
         failed: why the machine is marked failed, or None.
+        health: what is wrong with its registers, or None.
     """
 
     files: tuple[OpenFile, ...] = ()
@@ -47,6 +50,7 @@ class Holdings(NamedTuple):
     last_wait: int = 0
     last_commit: int = 0
     failed: Failure | None = None
+    health: Health | None = None
 
 
 def holdings_of(machine: Machine) -> Holdings:
@@ -64,6 +68,7 @@ def holdings_of(machine: Machine) -> Holdings:
         waits.last,
         commits.last,
         machine.failed,
+        machine.health,
     )
 
 
@@ -86,6 +91,8 @@ def give_holdings(machine: Machine, held: Holdings) -> None:
         machine.notes = held.notes
 
     machine.failed = held.failed or machine.failed
+    machine.health = held.health or machine.health
+    note_refusing(machine)
 
     machine.claims.last_fence = max(machine.claims.last_fence, held.last_fence)
     machine.waits.last = max(machine.waits.last, held.last_wait)

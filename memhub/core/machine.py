@@ -13,9 +13,10 @@ from memhub.core import events
 from memhub.core.claim_table import ClaimTable
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import CommitList
-from memhub.core.failure import Failure, MachineFailed
+from memhub.core.failure import Failure, MachineFailed, mark_failed, unmark_failed
 from memhub.core.files import FileTable
 from memhub.core.firmware import settle_firmware
+from memhub.core.hardware_events import HardwareChanged, apply_change, unapply_change
 from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
+    from memhub.core.health import Health
     from memhub.core.spec import MachineSpec
 
 
@@ -56,6 +58,8 @@ class Machine:
         views: the packed table as each process sees it.
         recorded: whether anybody reads the records: then looks are facts, and writes keep the old.
         failed: why it is marked failed, or None.
+        health: what is wrong with its registers, or that it is suspended; None for nothing.
+        refusing: whether requests are refused: it is marked failed, or suspended.
     """
 
     spec: MachineSpec
@@ -72,6 +76,8 @@ class Machine:
     commit_ns: int = field(default=0, compare=False)
     recorded: bool = field(default=True, compare=False, repr=False)
     failed: Failure | None = None
+    health: Health | None = None
+    refusing: bool = field(default=False, compare=False, repr=False)
     views: TableViews = field(default_factory=TableViews, compare=False, repr=False)
 
     @classmethod
@@ -152,14 +158,6 @@ class Machine:
     def close(self) -> None:
         """Release the memory."""
         self.memory.close()
-
-    def _mark_failed(self, it: MachineFailed) -> None:
-        self.failed = it.failure
-
-    def _unmark_failed(self, _: MachineFailed) -> None:
-        self.failed = None
-
-    # Files
 
     def _add_file(self, it: events.Opened) -> None:
         self.files.add(it.file)
@@ -329,8 +327,9 @@ class Machine:
 
     #: What makes each kind of fact true, and what takes it back.
     _CHANGES: ClassVar[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
-        MachineFailed: (_mark_failed, _unmark_failed),
         Restored: (put_after, put_before),
+        MachineFailed: (mark_failed, unmark_failed),
+        HardwareChanged: (apply_change, unapply_change),
         events.Opened: (_add_file, _drop_file),
         events.Closed: (_close_file, _reopen_file),
         events.Sought: (_move_offset, _restore_offset),

@@ -9,12 +9,13 @@ from memhub.core.claim_requests import ended_event
 from memhub.core.claims import ClaimChange
 from memhub.core.conflicts import check_commit_slots, check_commits, check_plan_types
 from memhub.core.decision import Decision
-from memhub.core.failing import failed_error
+from memhub.core.failing import failed_error, refusing_error
 from memhub.core.files import DEVICES, Caller, OpenFile
 from memhub.core.ownership import check_slots
 from memhub.core.replies import SetOutcome
 from memhub.core.serving import fail_wait
 from memhub.core.set_ranges import end_commit, outcome_of
+from memhub.core.sick_plans import Was, follow_plan, suffer_plan
 from memhub.errors import (
     BadHandle,
     DeviceError,
@@ -26,9 +27,11 @@ from memhub.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from memhub.core.asked_driver import Plan
     from memhub.core.claims import Claim
     from memhub.core.driver import RangeState
     from memhub.core.files import Principal
+    from memhub.core.hardware_events import HardwareChanged
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.core.requests import Close, Open
@@ -51,8 +54,8 @@ def decide_open(machine: Machine, request: Open, now: Instant, number: int) -> D
         number: the number of the new file.
     """
     try:
-        if machine.failed is not None:
-            raise failed_error(machine)
+        if machine.refusing:
+            raise refusing_error(machine)
 
         file = _make_file(machine, request, number)
     except DeviceError as error:
@@ -114,7 +117,7 @@ def decide_close(machine: Machine, request: Close, now: Instant) -> Decision:
     file = machine.files[request.handle]
     process = file.caller.process
     others = [it for it in machine.files.of(process) if it is not file]
-    undone: list[events.SlotUndone] = []
+    undone: list[events.SlotUndone | HardwareChanged] = []
     claims = {claim.fence: claim for claim in machine.claims.held_by(process)}
     if file.undo and not any(it.undo for it in others):
         undone = _undo_slots(machine, file, claims, now)
@@ -160,7 +163,7 @@ def _ended_waits(machine: Machine, file: OpenFile, now: Instant) -> tuple[events
 
 def _undo_slots(
     machine: Machine, file: OpenFile, claims: dict[int, Claim], now: Instant
-) -> list[events.SlotUndone]:
+) -> list[events.SlotUndone | HardwareChanged]:
     """Put back what the file's process changed and nobody else has changed since.
 
     A slot whose return would change a type inside another's claim stays as it is; its fact
@@ -170,13 +173,18 @@ def _undo_slots(
     if table is None or not table.state.slots:
         return []
 
-    state, generation = table.state, table.generation
-    undone = []
+    was = Was(machine.health, table.state, table.generation)
+    undone: list[events.SlotUndone | HardwareChanged] = []
     for slot, then in machine.notes.of(file.caller.process.id):
-        fact = _undo_slot(machine, file, (slot, then), state, generation, claims, now)
+        fact, plan = _undo_slot(machine, file, (slot, then), was, claims, now)
         undone.append(fact)
-        if fact.error is None:
-            state, generation = fact.states[1], fact.generation
+        if plan is not None:
+            was = Was(was.health, fact.states[1], fact.generation)
+            if was.health is not None:
+                follows = follow_plan(machine, was.health, plan, fact)
+                undone += follows
+                was = Was.left_by(follows[0]) if follows else was
+
             for before, after in fact.claims:
                 assert before is not None
                 claims.pop(before.fence)
@@ -190,12 +198,11 @@ def _undo_slot(
     machine: Machine,
     file: OpenFile,
     note: tuple[int, RangeState],
-    state: RangeState,
-    generation: int,
+    was: Was,
     claims: Mapping[int, Claim],
     now: Instant,
-) -> events.SlotUndone:
-    slot, then = note
+) -> tuple[events.SlotUndone, Plan | None]:
+    (slot, then), (health, state, generation) = note, was
     caller, driver = file.caller, machine.require_table().driver
     commits = machine.commits.others(None, leaving=caller.handle)
     try:
@@ -203,6 +210,9 @@ def _undo_slot(
             raise failed_error(machine)
 
         plan = driver.restore(state, {slot: then.slots[slot]}, then.msrs)
+        if health is not None:
+            plan = suffer_plan(machine, health, plan, {slot: then.slots[slot].mr_owner})
+
         check_slots(machine.claims, caller.process, (slot,), state.slots)
         check_commit_slots(commits, (slot,))
         check_plan_types(machine, caller.process, plan)
@@ -210,12 +220,15 @@ def _undo_slot(
     except DeviceError as error:
         row = (state.slots[slot],)
         kept = SetOutcome((slot,), row, row, {})
-        return events.SlotUndone(caller, now, slot, kept, (state, state), generation, (), error)
+        return (
+            events.SlotUndone(caller, now, slot, kept, (state, state), generation, (), error),
+            None,
+        )
 
     losing = [claim for claim in claims.values() if slot in claim.slots]
     changes = tuple(ClaimChange(claim, claim.without_slots((slot,))) for claim in losing)
     outcome = outcome_of(plan.change, state, plan.after)
 
-    return events.SlotUndone(
-        caller, now, slot, outcome, (state, plan.after), generation + 1, changes, None
-    )
+    states, after = (state, plan.after), generation + 1
+
+    return events.SlotUndone(caller, now, slot, outcome, states, after, changes, None), plan

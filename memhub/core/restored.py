@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+
+from memhub.core.failure import Marked, note_refusing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import RangeState
     from memhub.core.failure import Failure
     from memhub.core.files import FileTable
+    from memhub.core.health import Health
     from memhub.core.instant import Instant
     from memhub.core.memory.files import Content
     from memhub.core.memory.kmem import KernelMemory
@@ -35,6 +38,7 @@ class Kept(NamedTuple):
         last_fence: the highest fencing number given out.
         notes: what is to be put back as files are closed.
         failed: why the machine is marked failed, or None.
+        health: what is wrong with its registers, or that it is suspended; None for nothing.
         memory: the RAM.
         uareas: the u-areas by process id.
     """
@@ -47,6 +51,7 @@ class Kept(NamedTuple):
     last_fence: int
     notes: UndoNotes
     failed: Failure | None
+    health: Health | None
     memory: Content
     uareas: Mapping[int, bytes]
 
@@ -94,14 +99,17 @@ class HeldPart(NamedTuple):
     items: tuple[Any, ...]
 
 
-class Restorable(Protocol):
+#: The facts of a restore.
+RestoreFact: TypeAlias = Restored | HeldPart
+
+
+class Restorable(Marked, Protocol):
     """What of a machine goes back."""
 
     table: RangeTable | None
     files: FileTable
     claims: ClaimTable
     notes: UndoNotes
-    failed: Failure | None
     memory: PhysicalMemory
     kernel: KernelMemory
 
@@ -127,6 +135,7 @@ def _put_kept(machine: Restorable, kept: Kept) -> None:
         machine.files[handle].offset = offset
 
     machine.claims.replace(kept.claims, kept.losses, kept.last_fence)
-    machine.notes, machine.failed = kept.notes, kept.failed
+    machine.notes, machine.failed, machine.health = kept.notes, kept.failed, kept.health
+    note_refusing(machine)
     machine.memory.put(kept.memory)
     machine.kernel.replace_uareas(kept.uareas)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.events import ClaimEnded, Event
     from memhub.core.files import Caller
+    from memhub.core.health import Health
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.core.restored import RestoreCause
@@ -91,6 +92,38 @@ def check_fit(machine: Machine, snapshot: MachineSnapshot) -> None:
             )
 
     check_devices(machine.memory.windows, snapshot.devices)
+    if snapshot.health is not None:
+        check_health(machine, snapshot.health)
+
+
+def check_health(machine: Machine, health: Health) -> None:
+    """Refuse what cannot be wrong with a machine.
+
+    Args:
+        machine: the machine.
+        health: what is wrong, of another machine or read from a file.
+
+    Raises:
+        InvalidArgument: EINVAL; it has no such slot or CPU, or no ranges, or a sickness has no
+            name or that of another.
+    """
+    name, count = machine.name, machine.spec.cpu.count
+    slots = 0 if machine.table is None else len(machine.table)
+    if not slots and (health.sicknesses or health.cpus):
+        raise InvalidArgument(f"{name} has no ranges, and nothing can be wrong with them")
+
+    sick = [it.sickness for it in health.sicknesses]
+    for cpu in (*health.cpus, *(it.cpu for it in sick if it.cpu is not None)):
+        if not 0 <= cpu < count:
+            raise InvalidArgument(f"{name} has {count} CPUs, and none of number {cpu}")
+
+    for it in sick:
+        if it.slot is not None and it.slot >= slots:
+            raise InvalidArgument(f"{name} has {slots} slots, and none of number {it.slot}")
+
+    for called, times in Counter(it.name for it in sick).items():
+        if not called or times > 1:
+            raise InvalidArgument(f"{times} sicknesses of {name} are called {called!r}")
 
 
 def _memory_map(regions: Iterable[Any]) -> str:
@@ -190,6 +223,7 @@ def _kept_before(machine: Machine, broken: tuple[ClaimEnded, ...]) -> Kept:
         held.last_fence,
         machine.notes,
         machine.failed,
+        machine.health,
         None,
         machine.kernel.held_uareas(),
     )
@@ -221,9 +255,22 @@ def _kept_after(
         max([before.last_fence, *fences]),
         UndoNotes(notes),
         snapshot.failed,
+        _health_after(machine, snapshot),
         None,
         {who: it for who, it in snapshot.uareas.items() if who in there},
     )
+
+
+def _health_after(machine: Machine, snapshot: MachineSnapshot) -> Health | None:
+    """What was wrong then; its sicknesses are of this machine, whatever its name was."""
+    health = snapshot.health
+    if health is None:
+        return None
+
+    sick = (replace(it.sickness, machine=machine.name) for it in health.sicknesses)
+    renamed = zip(health.sicknesses, sick, strict=True)
+
+    return replace(health, sicknesses=tuple(replace(it, sickness=to) for it, to in renamed))
 
 
 def _merge_losses(losses: Iterable[LostClaim], but: set[int]) -> tuple[LostClaim, ...]:
@@ -250,6 +297,7 @@ def _parts_of(machine: Machine, after: Kept, now: Instant) -> Iterator[HeldPart]
         ("losses", after.losses),
         ("notes", tuple(after.notes.before.items())),
         ("failed", () if after.failed is None else (after.failed,)),
+        ("health", () if after.health is None else (after.health,)),
         ("numbers", (numbers,)),
     ):
         for first in range(0, len(items), PART_MAX):

@@ -57,8 +57,12 @@ def decide_next(machine: Machine, now: Instant) -> Decision | None:
     """Try the waits in turn until one is done.
 
     Returns:
-        the end of that wait and what it came to; None when all wait on.
+        the end of that wait and what it came to; None when all wait on, and while the machine is
+        suspended.
     """
+    if machine.health is not None and machine.health.suspended_ns is not None:
+        return None
+
     for wait in machine.waits.in_turn():
         decision = _attempt_wait(machine, wait, now)
         refusal = passing_refusal(decision.error)

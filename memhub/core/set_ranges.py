@@ -32,6 +32,7 @@ from memhub.core.ownership import (
     require_claim,
 )
 from memhub.core.replies import SetOutcome
+from memhub.core.sick_plans import asked_row, follow_plan, meant_slots, set_labels, suffer_plan
 from memhub.core.views import busy_slots
 from memhub.core.waiting import decide_waiting, set_as_kept
 from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
@@ -75,10 +76,12 @@ def attempt_set(
 
         plan = plan_set(machine, caller.process, request)
         event = set_event(machine, caller, request, plan, now, began_ns, expires)
+        health = machine.health
+        follows = () if health is None else follow_plan(machine, health, plan, event)
     except DeviceError as error:
         return refuse_set(machine, caller, request, now, began_ns, error)
 
-    return Decision(event.outcome, None, (event,))
+    return Decision(event.outcome, None, (event, *follows))
 
 
 def plan_set(
@@ -108,6 +111,10 @@ def plan_set(
         plan = ask_driver_busy(machine, state, request, busy)
     else:
         plan = table.driver.plan_set(state, request)
+
+    if machine.health is not None:
+        labels = set_labels(plan, desc, remove=arg == MEMRANGE_SET_REMOVE)
+        plan = suffer_plan(machine, machine.health, plan, labels)
 
     if request.fence is not None:
         require_claim(claims, process, request.fence)
@@ -154,14 +161,14 @@ def make_commit(
         DeviceError: the request is refused.
     """
     plan = plan_set(machine, caller.process, request)
-    wrote = plan.change.wrote
+    wrote, meant = plan.change.wrote, meant_slots(plan)
 
     return Commit(
         number=machine.commits.last + 1,
         caller=caller,
         request=set_as_kept(request),
         wrote=wrote,
-        after={slot: plan.after.slots[slot] for slot in wrote},
+        after={slot: meant[slot] for slot in wrote},
         bounds=plan.reach(machine.require_table().driver),
         since=now,
         asked_ns=began_ns,
@@ -183,10 +190,12 @@ def decide_commit(machine: Machine, commit: Commit, now: Instant) -> Decision:
         expires = lease_end(request.lease, now)
         asked = commit.asked_ns
         event = set_event(machine, caller, request, plan, now, asked, expires, commit)
+        health = machine.health
+        follows = () if health is None else follow_plan(machine, health, plan, event)
     except DeviceError as error:
         return refuse_set(machine, caller, request, now, commit.asked_ns, error, commit)
 
-    return Decision(event.outcome, None, (event,))
+    return Decision(event.outcome, None, (event, *follows))
 
 
 def end_commit(machine: Machine, commit: Commit, now: Instant, error: DeviceError) -> Decision:
@@ -246,7 +255,7 @@ def set_event(
     if request.arg == MEMRANGE_SET_REMOVE:
         released, claims = drop_slots(machine.claims, change.wrote)
     else:
-        claimed, claims, fence = _claim_written(machine, caller, change, after, now, expires_ns)
+        claimed, claims, fence = _claim_written(machine, caller, request, plan, now, expires_ns)
 
     notes = None
     if machine.notes.before:
@@ -274,17 +283,17 @@ def set_event(
 def _claim_written(
     machine: Machine,
     caller: Caller,
-    change: Change,
-    after: RangeState,
+    request: SetRange,
+    plan: Plan,
     now: Instant,
     expires_ns: int | None,
 ) -> tuple[tuple[int, ...], tuple[ClaimChange, ...], int | None]:
     """What an UPDATE claims: the slots, what becomes of the claims, the fencing number."""
-    slots, fence = after.slots, None
+    slots, fence = plan.after.slots, None
     spans = {}
-    for slot in change.wrote:
+    for slot in plan.change.wrote:
         held = machine.claims.by_slot.get(slot)
-        row = slots[slot]
+        row = slots[slot] if machine.health is None else asked_row(slots[slot], request.desc)
         if held is not None:
             fence = held.fence
         elif row.mr_len:  # powerpc takes a length of 0 and leaves the slot free

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.failure import Failure
     from memhub.core.files import OpenFile
+    from memhub.core.health import Health
     from memhub.core.instant import Instant
     from memhub.core.memory.device_states import DeviceState
     from memhub.core.spec import MachineSpec
@@ -45,6 +46,7 @@ class MachineSnapshot:
             long ago that was, as a negative number.
         notes: what was to be put back as files are closed.
         failed: why it was marked failed, or None.
+        health: what was wrong with its registers, or that it was suspended; None for nothing.
         uareas: the u-areas by process id.
         devices: what device models kept.
     """
@@ -57,6 +59,7 @@ class MachineSnapshot:
     losses: tuple[LostClaim, ...] = ()
     notes: UndoNotes = field(default_factory=UndoNotes, repr=False)
     failed: Failure | None = None
+    health: Health | None = None
     uareas: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     devices: tuple[DeviceState, ...] = ()
 
@@ -70,7 +73,7 @@ class MachineSnapshot:
 
     def _compared(self) -> tuple[object, ...]:
         state = None if self.table is None else self.table.state
-        held = (self.files, self.claims, self.losses, self.notes, self.failed)
+        held = (self.files, self.claims, self.losses, self.notes, self.failed, self.health)
 
         return (self.spec, state, *held, dict(self.uareas), self.devices, self.memory)
 
@@ -98,6 +101,7 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
         tuple(shift_loss(lost, -now.mono_ns) for lost in held.losses),
         machine.notes,
         machine.failed,
+        machine.health,
         machine.kernel.held_uareas(),
         save_devices(machine.memory.windows),
     )

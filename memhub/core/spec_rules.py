@@ -193,6 +193,7 @@ _CPU: Final[Mapping[str, Converter[Any]]] = {
     "phys_bits": _whole_number(32, 52, str),
     "mtrr": boolean,
     "tom2": _U64,
+    "count": _whole_number(1, 1024, str),
 }
 _MACHINE: Final[Mapping[str, Converter[Any]]] = {
     "arch": text,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from memhub.abi import MDF_ACTIVE
 from memhub.core import events
 from memhub.core.claims import ClaimChange
+from memhub.core.hardware_events import HardwareChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,8 @@ def touch_waits(waits: WaitQueue, table: RangeTable | None, event: Event) -> Non
         _touch_claims(waits, table, (ClaimChange(event.claim, None),))
     elif isinstance(event, (events.SetRefused, events.CommitBegun)) and event.commit is not None:
         waits.touch(*event.commit.bounds)
+    elif isinstance(event, HardwareChanged):  # a resume, or registers that others decide by
+        waits.touch(0, 1 << 65)
     else:
         return
 

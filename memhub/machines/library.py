@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from memhub.arguments import take_text
 from memhub.config import Imported, import_dump
 from memhub.core.spec_rules import suggest
 from memhub.escape import EscapedMessage
@@ -98,7 +99,7 @@ def load(
     """A real machine, exactly as its firmware left it, faults included.
 
     Args:
-        name: its name, or a beginning of it that no other machine's name has.
+        name: its name, or a beginning of it that no other machine's name has, in any case.
         arch: the architecture that drives it.
         rename: what clients call it; its own name if None.
         more: further attributes of a MachineSpec: `commit_latency=0.02`, `securelevel=1`.
@@ -107,6 +108,7 @@ def load(
         UnknownMachine: there is none, or there are several, of that name.
     """
     row = _find_row(name)
+    arch = take_text("arch", arch)
 
     return replace(_import_row(row, arch).spec, name=rename or row.name, **more)
 
@@ -149,20 +151,29 @@ def search(*words: str) -> tuple[RealMachine, ...]:
 
 
 def _is_said_of(machine: RealMachine, word: str) -> bool:
+    word = _fold("word", word)
     if word in KINDS:
         return word in machine.kinds
 
     said = [machine.name, machine.computer, *machine.notes, *(it.text for it in machine.oddities)]
 
-    return any(word.lower() in text.lower() for text in said)
+    return any(word in text.lower() for text in said)
+
+
+def _fold(what: str, given: object) -> str:
+    """A name or a word in lower case, whatever its characters are."""
+    if not isinstance(given, str):
+        raise TypeError(f"{what} {given!r:.80} is not text")
+
+    return given.lower()
 
 
 def _find_row(name: str) -> _Row:
-    rows = _read_rows()
-    if name in rows:
-        return rows[name]
+    rows, wanted = _read_rows(), _fold("name", name)
+    if wanted in rows:
+        return rows[wanted]
 
-    begun = [it for it in rows if name and it.startswith(name)]
+    begun = [it for it in rows if wanted and it.startswith(wanted)]
     if len(begun) == 1:
         return rows[begun[0]]
 

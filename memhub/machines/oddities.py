@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.config.importers.checks import find_slow_memory
 from memhub.config.importers.faults import name_faults
-from memhub.x86.registers import TYPE_NAMES, WB, WC, WP, WT, MtrrRegisters
+from memhub.x86.registers import FIXED_RANGES, TYPE_NAMES, WB, WC, WP, WT, MtrrRegisters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,9 @@ KINDS: Final = {
     "write-combine": "firmware has set a write-combining range",
     "write-through": "firmware has set a write-through range",
     "write-protect": "firmware has set a write-protected range",
+    "fixed-write-combine": "firmware has write-combining memory below 1 MiB",
+    "fixed-write-through": "firmware has write-through memory below 1 MiB",
+    "fixed-write-protect": "firmware has write-protected memory below 1 MiB",
     "slow-ram": "some of the RAM is not write-back",
     "tom2": "AMD's TOM2 makes memory above 4 GiB write-back",
     "cpus-differ": "the kernel found different settings on the CPUs",
@@ -57,6 +61,9 @@ def find_oddities(imported: Imported) -> Iterator[Oddity]:
     if registers.enabled:
         yield from _find_slot_oddities(registers)
 
+    if registers.fixed_active:  # a text that does not tell them has them off
+        yield from _find_fixed_oddities(registers)
+
     for text in find_slow_memory(spec.memory, registers, spec.cpu.tom2):
         yield Oddity("slow-ram", text)
 
@@ -82,3 +89,16 @@ def _find_slot_oddities(registers: MtrrRegisters) -> Iterator[Oddity]:
             base, mask = pair.base & ~0xFFF, pair.mask & ~0xFFF
             where = f"slot {slot} (base {base:#x}, mask {mask:#x})"
             yield Oddity(_TYPE_KINDS[pair.type], f"{where} is {TYPE_NAMES[pair.type]}")
+
+
+def _find_fixed_oddities(registers: MtrrRegisters) -> Iterator[Oddity]:
+    for kind, ranges in groupby(zip(registers.fixed_types, FIXED_RANGES, strict=True), _type_of):
+        if kind in _TYPE_KINDS:
+            spans = [span for _, span in ranges]
+            first, last = spans[0][0], sum(spans[-1]) - 1
+            where = f"memory from {first:#x} to {last:#x} (fixed ranges)"
+            yield Oddity(f"fixed-{_TYPE_KINDS[kind]}", f"{where} is {TYPE_NAMES[kind]}")
+
+
+def _type_of(fixed: tuple[int, tuple[int, int]]) -> int:
+    return fixed[0]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.arches import load_arches
+from memhub.arguments import take_integer, take_kind, take_text
 from memhub.core.driver import Cpu
 from memhub.core.firmware import ORDINARY_RAM, ordinary_memory, ordinary_spec
 from memhub.core.spec import MachineSpec
@@ -44,10 +45,16 @@ def pc(
 
     Raises:
         ArchNotInstalled: no plugin provides the architecture.
+        TypeError: an argument has the wrong type.
         ValueError: the RAM is less than 2 MiB, or more than the processor addresses.
     """
-    found = (load_arches() if arches is None else arches)[arch]
-    last = ordinary_memory(found, _check_ram(ram))[-1]
+    take_text("name", name)
+    if cpu is not None:
+        take_kind("cpu", cpu, Cpu)
+
+    found = (load_arches() if arches is None else arches)[take_text("arch", arch)]
+    ram = _check_ram(take_integer("ram", ram))
+    last = ordinary_memory(found, ram)[-1]
     end = last.base + last.length
     chosen = _choose_cpu(found, end) if cpu is None else cpu
     if end > 1 << chosen.phys_bits:

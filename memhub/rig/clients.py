@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self, final
 
+import anyio
 from anyio.lowlevel import checkpoint
 
+from memhub.arguments import take_text
+from memhub.faults import Delayed
 from memhub.service.local.handle import LocalHandle
+from memhub.service.local.passing_time import PassingTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +26,28 @@ if TYPE_CHECKING:
     from memhub.service.client import RemoteHub
 
     Sleep = Callable[[float], None]
+    OnError = Callable[[BaseException], None]
+
+
+def _take_name(name: object) -> str:
+    """The name of a process; over a service, an unnamed one would get another name."""
+    if not take_text("name", name):
+        raise ValueError("the name of a process is empty")
+
+    return str(name)
+
+
+def _ignore_error(_: BaseException) -> None:
+    """Nobody wants to know."""
 
 
 @final
 class AsyncClient:
     """A process that awaits; made by `Clients`, used in `async with`."""
 
-    def __init__(self, name: str, hub: Hub | None, address: str) -> None:
+    def __init__(self, name: str, hub: Hub | None, address: str, on_error: OnError) -> None:
         self.name = name
+        self._on_error = on_error
         self._hub = hub
         self._address = address
         self._stack = AsyncExitStack()
@@ -84,6 +103,9 @@ class AsyncClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and not isinstance(error, anyio.get_cancelled_exc_class()):
+            self._on_error(error)
+
         for file in self._files if self._remote is not None else ():  # a process closes its own
             file.close()
 
@@ -95,8 +117,15 @@ class AsyncClient:
 class BlockingRigClient:
     """A process that blocks; made by `Clients`. `with` ends it, and so does the end of the test."""
 
-    def __init__(self, name: str, opener: Any, open_file: Callable[..., Any]) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        name: str,
+        opener: Any,  # noqa: ANN401 - a Process or a BlockingClient
+        open_file: Callable[..., Any],
+        on_error: OnError,
+    ) -> None:
         self.name = name
+        self._on_error = on_error
         self._opener = opener
         self._open_file = open_file
         self._files: list[Any] = []
@@ -133,7 +162,10 @@ class BlockingRigClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            self._on_error(error)
+
         self.close()
 
 
@@ -146,16 +178,24 @@ class Clients:
         address: of the service, where there is no hub.
         awaiting: whether a call makes a client that awaits; it blocks otherwise.
         sleep: lets seconds of the hub's clock pass, for clients that block.
+        on_error: told of an error that leaves the block of a client, before the client ends.
     """
 
     def __init__(
-        self, hub: Hub | None, address: str, *, awaiting: bool, sleep: Sleep | None = None
+        self,
+        hub: Hub | None,
+        address: str,
+        *,
+        awaiting: bool,
+        sleep: Sleep = time.sleep,
+        on_error: OnError = _ignore_error,
     ) -> None:
         self._hub = hub
         self._address = address
         self._awaiting = awaiting
-        self._sleep = sleep
+        self._on_error = on_error
         self._lock = RLock()
+        self._time = None if hub is None else PassingTime(hub.engine, self._lock, sleep)
         self._made: list[BlockingRigClient] = []
 
     def __call__(self, name: str = "client") -> Any:  # noqa: ANN401 - by the kind of test
@@ -164,18 +204,20 @@ class Clients:
 
     def awaiting(self, name: str = "client") -> AsyncClient:
         """A process that awaits."""
-        return AsyncClient(name, self._hub, self._address)
+        return AsyncClient(_take_name(name), self._hub, self._address, self._on_error)
 
     def blocking(self, name: str = "client") -> BlockingRigClient:
         """A process that blocks."""
+        _take_name(name)
         if self._hub is None:
             from memhub.service.blocking import BlockingClient
 
             remote = BlockingClient(self._address, label=name)
-            made = BlockingRigClient(name, remote, remote.open)
+            made = BlockingRigClient(name, remote, remote.open, self._on_error)
         else:
             process = self._hub.process(name)
-            made = BlockingRigClient(name, process, partial(self._open_local, process))
+            open_file = partial(self._open_local, process)
+            made = BlockingRigClient(name, process, open_file, self._on_error)
 
         self._made.append(made)
 
@@ -183,16 +225,16 @@ class Clients:
 
     def _open_local(self, process: Process, path: str, mode: str, **more: Any) -> LocalHandle:  # noqa: ANN401
         assert self._hub is not None
-        sleep = self._sleep
-        if sleep is None:
-            raise RuntimeError(
-                "a client that blocks needs a clock that can be advanced: memhub_clock is not one"
-            )
+        assert self._time is not None
+        try:
+            with self._lock:
+                handle = process.open_nowait(path, mode, **more)
+        except Delayed as late:  # by a fault rule
+            self._time.sleep_for(late)
+            with self._lock, late.passing():
+                handle = process.open_nowait(path, mode, **more)
 
-        with self._lock:
-            handle = process.open_nowait(path, mode, **more)
-
-        return LocalHandle(self._hub.engine, handle, self._lock, sleep)
+        return LocalHandle(self._hub.engine, handle, self._lock, self._time)
 
     def close(self) -> None:
         """Close the clients that block."""

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
+from memhub.arguments import take_optional, take_seconds, take_text, wrong_wait
 from memhub.audit.fields import FIELDS
 from memhub.audit.schema import ALWAYS, EVENTS
 from memhub.core.spec_rules import suggest
 from memhub.escape import escape_controls
+from memhub.rig.pauses import RealPauses
 from memhub.shipping.sentence import record_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from memhub.rig.pauses import Pauses
 
     Record = Mapping[str, Any]
 
 #: Records that a failing assertion shows.
 _SHOWN = 12
 
-#: Seconds between two looks at the log of another process.
-_PAUSE = 0.002
+
+class UnknownField(KeyError):
+    """Raised for a field that no record of the event has."""
+
+    def __str__(self) -> str:
+        return escape_controls(str(self.args[0]))
 
 
 @final
@@ -36,7 +43,14 @@ class Found:
         self.record = record
 
     def __getitem__(self, field: str) -> Any:  # noqa: ANN401 - whatever the record holds
-        return self.record[field]
+        """What a field holds; None where it is empty, and UnknownField (KeyError) if none is."""
+        if field not in self.record:
+            try:
+                _check_names(self.record["event"], [field])
+            except ValueError as error:
+                raise UnknownField(str(error)) from None
+
+        return self.record.get(field)
 
     def __repr__(self) -> str:
         return f"<Found {_show_record(self.record)}>"
@@ -46,14 +60,14 @@ class Found:
     ) -> Found:
         """Expect a record behind this one; arguments are those of `LogView.expect`."""
         __tracebackhide__ = True
-        later = self._view.after(self.record["seq"])
+        later = self._view.behind_record(self.record)
 
         return later.expect(event, times=times, within=within, **fields)
 
     def never(self, event: str, **fields: object) -> Found:
         """Expect no such record behind this one; arguments are those of `LogView.expect_none`."""
         __tracebackhide__ = True
-        self._view.after(self.record["seq"]).expect_none(event, **fields)
+        self._view.behind_record(self.record).expect_none(event, **fields)
 
         return self
 
@@ -65,11 +79,21 @@ class LogView:
     Args:
         read: returns all records so far, oldest first, each with its `seq`.
         behind: the sequence number behind which the view begins.
+        pauses: what `expect` waits with.
+        place: where the view begins, for messages; empty for the whole log.
     """
 
-    def __init__(self, read: Callable[[], Sequence[Record]], behind: int = 0) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Sequence[Record]],
+        behind: int = 0,
+        pauses: Pauses | None = None,
+        place: str = "",
+    ) -> None:
         self._read = read
         self._behind = behind
+        self._pauses = RealPauses() if pauses is None else pauses
+        self._place = place
 
     @property
     def records(self) -> list[Record]:
@@ -87,7 +111,15 @@ class LogView:
 
     def after(self, seq: int) -> LogView:
         """The records behind the one of this sequence number."""
-        return LogView(self._read, max(seq, self._behind))
+        behind = max(seq, self._behind)
+
+        return LogView(self._read, behind, self._pauses, f"behind #{behind}" if behind else "")
+
+    def behind_record(self, record: Record) -> LogView:
+        """The records behind one."""
+        place = f"behind {_show_record(record)}"
+
+        return LogView(self._read, max(record["seq"], self._behind), self._pauses, place)
 
     def from_now(self) -> LogView:
         """The records that are still to come."""
@@ -105,7 +137,7 @@ class LogView:
         Raises:
             ValueError: there is no such event or field.
         """
-        _check_names(event, fields)
+        _check_names(take_text("event", event), fields)
 
         return [it for it in self.records if _agrees(it, event, fields)]
 
@@ -117,35 +149,40 @@ class LogView:
         Args:
             event: its name, as in docs/audit.md: `request.set`.
             times: how many there are; None is one or more.
-            within: seconds to wait for it, where another process writes the log.
+            within: seconds to wait for it: real ones for a service, which writes its log by itself;
+                of the clock for the embedded hub of a test that does not await. In one that
+                awaits, nothing else would run meanwhile: it does not wait there.
             fields: what its fields hold: a value, None for a field that is empty or absent, or a
-                function that takes the value and returns whether it is right. A list that has one
-                item is also equal to that item.
+                function that takes the value and returns whether it is right; one that fails with
+                None says no of a field that is empty. A list that has one item is also equal to
+                that item.
 
         Returns:
             the first such record; its `then` expects one behind it.
 
         Raises:
             AssertionError: there is none, or another number; it says what there is instead.
-            ValueError: there is no such event or field, or `times` is not at least 1.
+            ValueError: there is no such event or field, `times` is not at least 1, or `within`
+                is no time to come.
+            TypeError: an argument has the wrong type.
         """
         __tracebackhide__ = True
+        times = take_optional("times", times)
         if times is not None and times < 1:
             raise ValueError(f"times {times} is not at least 1: expect_none expects no record")
 
-        end = monotonic() + within
-        while True:
+        if wrong := wrong_wait(take_seconds("within", within)):
+            raise ValueError(f"within: {wrong}")
+
+        found: list[Record] = []
+        for _ in self._pauses.within(within):
             found = self.find(event, **fields)
             if found and (times is None or len(found) >= times):
                 break
 
-            if monotonic() >= end:
-                break
-
-            sleep(_PAUSE)
-
         if not found or (times is not None and len(found) != times):
-            self._fail(event, fields, found, "a record" if times is None else f"{times} records")
+            wanted = "a record" if times is None else _count(times, "record")
+            self._fail(event, fields, found, wanted, self._pauses.note if within else "")
 
         return Found(self, found[0])
 
@@ -166,33 +203,46 @@ class LogView:
             self._fail(event, fields, found, "no record")
 
     def _fail(
-        self, event: str, fields: Mapping[str, object], found: Sequence[Record], wanted: str
+        self,
+        event: str,
+        fields: Mapping[str, object],
+        found: Sequence[Record],
+        wanted: str,
+        note: str = "",
     ) -> NoReturn:
         __tracebackhide__ = True
-        number = len(found) or "none"
-        lines = [f"expected {wanted} {_name_wanted(event, fields)}; there are {number}"]
+        number = f"{'is' if len(found) == 1 else 'are'} {len(found) or 'none'}"
+        place = f" {self._place}" if self._place else ""
+        lines = [f"expected {wanted} {_name_wanted(event, fields)}; there {number}{place}"]
         if found:
             lines += _list_records("these", found)
         else:
             lines += self._explain_nearest(event, fields)
 
-        raise AssertionError("\n".join(lines))
+        raise AssertionError("\n".join([*lines, note] if note else lines))
 
     def _explain_nearest(self, event: str, fields: Mapping[str, object]) -> Iterator[str]:
         records = self.records
         same = [it for it in records if it["event"] == event]
-        nearest = max(same, key=lambda it: -len(_differences(it, fields)), default=None)
-        if nearest is not None:
+        if same:
+            nearest = min(reversed(same), key=lambda it: _distance(it, fields))
             yield f"nearest: {_show_record(nearest)}"
             for name, value in _differences(nearest, fields):
                 yield f"  {name} is {_show_value(name, value)}"
 
             yield from _list_records(f"all of {event}", same)
         else:
-            yield from _list_records("the log", records)
+            yield from _list_records("what came there" if self._place else "the log", records)
 
 
-def _check_names(event: str, fields: Mapping[str, object]) -> None:
+def _distance(record: Record, fields: Mapping[str, object]) -> tuple[int, int]:
+    """How many fields are wrong, and how many of them are empty or are to be."""
+    wrong = _differences(record, fields)
+
+    return len(wrong), sum((value is None) != (fields[name] is None) for name, value in wrong)
+
+
+def _check_names(event: str, fields: Iterable[str]) -> None:
     if event not in EVENTS:
         hint = suggest(event, EVENTS) or f"; events: {', '.join(EVENTS)}"
         raise ValueError(f"there is no event {event!r} in the log{hint}")
@@ -216,13 +266,27 @@ def _differences(record: Record, fields: Mapping[str, object]) -> list[tuple[str
 
 def _is_right(value: Any, wanted: object) -> bool:  # noqa: ANN401 - whatever the record holds
     if callable(wanted):
-        return value is not None and bool(wanted(value))
+        return _judge(wanted, value)
 
     if isinstance(value, list | tuple):
         items = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
         return list(value) == items
 
     return bool(value == wanted)
+
+
+def _judge(is_right: Callable[[Any], object], value: Any) -> bool:  # noqa: ANN401 - as above
+    try:
+        return bool(is_right(value))
+    except Exception:
+        if value is None:
+            return False  # it judges values only
+
+        raise
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _name_wanted(event: str, fields: Mapping[str, object]) -> str:

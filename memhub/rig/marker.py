@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub import machines
+from memhub.arguments import take_integer
 from memhub.core.spec import MachineSpec
 from memhub.core.spec_rules import suggest
+from memhub.escape import EscapedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +24,8 @@ EPOCH_NS: Final = 1_767_225_600 * 10**9
 _KEYS: Final = ("machines", "arch", "over", "seed")
 _OVER: Final = ("hub", "service")
 _EACH: Final = "each"
+_MACHINES: Final = "a name of the library, a MachineSpec, several of them, or 'each'"
+_ARCHES: Final = "the name of an architecture, several of them, or 'each'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +47,25 @@ class Settings:
     cases: Mapping[str, list[Any]] = field(default_factory=dict)
 
 
+class WrongMarker(EscapedMessage, ValueError):
+    """Raised for a marker that says what cannot be."""
+
+
 def read_marker(node: pytest.Item | pytest.Function) -> Settings:
-    """What the markers of a test say; the nearest one that says a thing decides it.
+    """What the markers of a test say; of several, the nearest one that has an argument decides it.
 
     Raises:
-        ValueError: an argument is unknown, or says what cannot be.
+        WrongMarker: an argument is unknown, or says what cannot be.
     """
     said: dict[str, Any] = {}
     for marker in node.iter_markers("memhub"):
         if marker.args:
-            raise ValueError(f"marker memhub takes arguments by name alone, not {marker.args!r}")
+            raise WrongMarker(f"marker memhub takes arguments by name alone, not {marker.args!r}")
 
         for key, value in marker.kwargs.items():
             if key not in _KEYS:
                 hint = suggest(key, _KEYS) or f" (known: {', '.join(_KEYS)})"
-                raise ValueError(f"marker memhub has no argument {key!r}{hint}")
+                raise WrongMarker(f"marker memhub has no argument {key!r}{hint}")
 
             said.setdefault(key, value)
 
@@ -66,24 +74,60 @@ def read_marker(node: pytest.Item | pytest.Function) -> Settings:
 
 def _make_settings(said: Mapping[str, Any]) -> Settings:
     cases: dict[str, list[Any]] = {}
-    wanted, arch, over = said.get("machines", ()), said.get("arch"), said.get("over")
-    if wanted == _EACH:
+    wanted = _take_several("machines", said, str | MachineSpec, _MACHINES)
+    if wanted == (_EACH,):
         cases["memhub_machines"] = list(machines.names())
         wanted = ()
-    elif isinstance(wanted, str | MachineSpec):
-        wanted = (wanted,)
 
-    if arch is not None and (arch == _EACH or not isinstance(arch, str)):
-        cases["memhub_arch"] = _list_arches() if arch == _EACH else list(arch)
-        arch = None
+    arches = _take_several("arch", said, str, _ARCHES)
+    if arches == (_EACH,):
+        cases["memhub_arch"] = _list_arches()
+    elif arches and not isinstance(said["arch"], str):
+        cases["memhub_arch"] = list(arches)
+
+    arch = arches[0] if arches and "memhub_arch" not in cases else None
+    over = said.get("over")
+    if "over" in said and over not in (*_OVER, _EACH):
+        raise WrongMarker(f"marker memhub: over {over!r} is none of {', '.join((*_OVER, _EACH))}")
 
     if over == _EACH:
         cases["memhub_over"] = list(_OVER)
         over = None
-    elif over is not None and over not in _OVER:
-        raise ValueError(f"marker memhub: over {over!r} is none of hub, service, each")
 
-    return Settings(tuple(wanted), arch, over, said.get("seed", 0), cases)
+    return Settings(wanted, arch, over, _take_seed(said.get("seed", 0)), cases)
+
+
+def _take_several(key: str, said: Mapping[str, Any], kind: Any, rule: str) -> tuple[Any, ...]:  # noqa: ANN401 - a class or several
+    """One value or several, different ones; empty where nothing is said."""
+    if key not in said:
+        return ()
+
+    value = said[key]
+    several = value if isinstance(value, list | tuple) else (value,)
+    if not several or not all(isinstance(it, kind) and it != "" for it in several):
+        raise WrongMarker(f"marker memhub: {key} {value!r:.200} is not {rule}")
+
+    names = [it if isinstance(it, str) else it.name for it in several]
+    if _EACH in names and len(names) > 1:
+        raise WrongMarker(f"marker memhub: {key} {names!r:.200} has {_EACH!r} beside others")
+
+    for name in names:
+        if names.count(name) > 1:
+            raise WrongMarker(f"marker memhub: {key} {names!r:.200} has {name!r} twice")
+
+    return tuple(several)
+
+
+def _take_seed(seed: object) -> int:
+    try:
+        number = take_integer("seed", seed)
+    except TypeError as error:
+        raise WrongMarker(f"marker memhub: {error}") from None
+
+    if number < 0:
+        raise WrongMarker(f"marker memhub: seed {number} is negative")
+
+    return number
 
 
 def _list_arches() -> list[str]:
@@ -106,6 +150,9 @@ def make_specs(
         ValueError: there is no such machine.
         ArchNotInstalled: there is no such architecture.
     """
+    if arch is not None:
+        _ = arches[arch]  # raises, and says which there are
+
     found = tuple(_make_spec(it, arch) for it in wanted)
 
     return found or (machines.pc(arch=arch or "i386", arches=arches),)
@@ -116,3 +163,26 @@ def _make_spec(it: str | MachineSpec, arch: str | None) -> MachineSpec:
         return it if arch is None else replace(it, arch=arch)
 
     return machines.load(it) if arch is None else machines.load(it, arch=arch)
+
+
+def check_machine(
+    machine: MachineSpec, wanted: Iterable[MachineSpec], said: Settings, arch: str | None
+) -> None:
+    """Hold a `memhub_machine` that replaces memhub's own to what the marker says.
+
+    Args:
+        machine: the description that the fixture gives.
+        wanted: the machines that the marker names.
+        said: what the marker says.
+        arch: the architecture that the marker names, or None.
+
+    Raises:
+        WrongMarker: it is another machine, or of another architecture.
+    """
+    named = [it.name for it in wanted]
+    gives = f"but the fixture memhub_machine gives {machine.name!r}, {machine.arch}"
+    if (said.machines or "memhub_machines" in said.cases) and machine.name != named[0]:
+        raise WrongMarker(f"marker memhub: machines says {named[0]!r}, {gives}")
+
+    if arch is not None and machine.arch != arch:
+        raise WrongMarker(f"marker memhub: arch says {arch!r}, {gives}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import MDF_ACTIVE
 from memhub.audit.rebuild import rebuild
 from memhub.core.effective.strip import LETTERS, strip_cells
 from memhub.escape import escape_controls
-from memhub.shipping.sentence import record_sentence, size
+from memhub.shipping.sentence import extent, record_sentence, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +19,20 @@ if TYPE_CHECKING:
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.machine import Machine
     from memhub.hub import Hub
-    from memhub.rig.log_view import Record
+    from memhub.rig.log_view import LogView
     from memhub.rig.service_process import ServiceProcess
 
 _CELLS: Final = 64
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
 
-#: Records and active ranges that are shown at most.
+#: Records, active ranges and claims that are shown at most.
 _RECORDS: Final = 15
 _RANGES: Final = 24
+_CLAIMS: Final = 24
+
+#: Columns of a picture.
+_WIDTH: Final = 80
 
 
 def draw_hub(hub: Hub) -> Iterator[str]:
@@ -49,8 +54,9 @@ def draw_service(service: ServiceProcess, arches: Mapping[str, Arch]) -> Iterato
         yield from _draw_machine(machine)
 
 
-def draw_records(face: str, records: Sequence[Record]) -> Iterator[str]:
+def draw_records(face: str, log: LogView) -> Iterator[str]:
     """The last records of the log of a `hub` or a `service`."""
+    records = log.records
     yield f"the log of the {face}: the last {min(len(records), _RECORDS)} of {len(records)} records"
     for it in records[-_RECORDS:]:
         yield escape_controls(f"  #{it['seq']} {record_sentence(it)}")
@@ -60,14 +66,17 @@ def _draw_machine(machine: Machine) -> Iterator[str]:
     firmware = ", ordinary firmware" if machine.spec.firmware == "ordinary" else ""
     yield escape_controls(f"machine {machine.name}, {machine.arch.name}{firmware}")
     table = machine.table
-    if table is None or not table.state.slots:
+    slots = () if table is None else table.state.slots
+    if slots:
+        holders = {slot: claim.process.name for slot, claim in machine.claims.by_slot.items()}
+        yield from _draw_ranges(slots, holders)
+    else:
         yield "  no ranges"
-        return
 
-    holders = {slot: claim.process.name for slot, claim in machine.claims.by_slot.items()}
-    yield from _draw_ranges(table.state.slots, holders)
+    yield from _draw_claims(machine)
     yield from _draw_waits(machine)
-    yield from draw_map(table.types, _strip_ends(table.state.slots))
+    if table is not None and slots:
+        yield from draw_map(table.types, _strip_ends(slots))
 
 
 def _draw_ranges(slots: Sequence[RangeDesc], holders: Mapping[int, str]) -> Iterator[str]:
@@ -86,12 +95,30 @@ def _draw_ranges(slots: Sequence[RangeDesc], holders: Mapping[int, str]) -> Iter
         yield f"    … and {len(large) - _RANGES} more"
 
 
+def _draw_claims(machine: Machine) -> Iterator[str]:
+    """Claims of addresses; those of slots alone stand at the ranges."""
+    claims = [it for it in machine.claims.claims.values() if it.kind == "range" or not it.slots]
+    if claims:
+        yield "  claims of addresses"
+
+    for claim in claims[:_CLAIMS]:
+        where = extent(claim.base, claim.end - claim.base)
+        lease = "" if claim.expires_ns is None else ", with a lease"
+        yield escape_controls(f"    {where} of {claim.process.name}, fence {claim.fence}{lease}")
+
+    if len(claims) > _CLAIMS:
+        yield f"    … and {len(claims) - _CLAIMS} more"
+
+
 def _draw_waits(machine: Machine) -> Iterator[str]:
     for commit in machine.commits.commits.values():
-        yield escape_controls(f"  commit in flight of {commit.caller.process.name}")
+        desc, who = commit.request.desc, commit.caller.process.name
+        where = extent(desc.mr_base, desc.mr_len)
+        yield escape_controls(f"  commit in flight of {who} for {where}")
 
     for wait in machine.waits.waits.values():
-        yield escape_controls(f"  {wait.caller.process.name} waits")
+        where = extent(wait.base, wait.end - wait.base)
+        yield escape_controls(f"  {wait.caller.process.name} waits for {where}")
 
 
 def _strip_ends(slots: Sequence[RangeDesc]) -> list[int]:
@@ -121,11 +148,22 @@ def picture_text(parts: Sequence[Iterator[str]]) -> str:
     lines: list[str] = []
     for part in parts:
         try:
-            lines += part
+            for line in part:
+                lines += _fold(line)
         except Exception as error:  # noqa: BLE001 - the test has failed, and its error matters
-            lines.append(f"not shown: {type(error).__name__}: {error}")
+            lines += _fold(escape_controls(f"not shown: {type(error).__name__}: {error}"))
 
     return "\n".join(lines)
+
+
+def _fold(line: str) -> list[str]:
+    """A line as several of 80 columns, the further ones indented by four more."""
+    if len(line) <= _WIDTH:
+        return [line]
+
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+
+    return wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def seed_line(seed: Any) -> Iterator[str]:  # noqa: ANN401 - whatever the marker holds

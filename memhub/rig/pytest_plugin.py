@@ -10,17 +10,17 @@ synchronous, and the hub keeps time beside the test, in the test's own event loo
 from __future__ import annotations
 
 import inspect
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import wraps
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
-    from memhub.clock import Clock, ManualClock
+    from memhub.clock import Clock
     from memhub.core.driver import Arch
     from memhub.core.spec import MachineSpec
     from memhub.hub import Hub
@@ -34,6 +34,9 @@ _HELP = (
     "library, a MachineSpec, several of them, or 'each'), their architecture (a name, several or "
     "'each', one test for each), over 'hub', 'service' or 'each', and the seed of memhub_random"
 )
+
+#: Raised for a marker that cannot be: pytest shows the message alone.
+_WRONG = pytest.Collector.CollectError
 
 #: What a failing test shows, by the fixture that it used.
 _Shown = dict[str, Any]
@@ -50,16 +53,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("memhub") is None:
         return
 
-    from memhub.rig.marker import read_marker
+    from memhub.rig.marker import WrongMarker, read_marker
+
+    try:
+        cases = read_marker(metafunc.definition).cases
+    except WrongMarker as error:
+        raise _WRONG(f"{metafunc.definition.nodeid}: {error}") from None
 
     own = any(it.name == "memhub" for it in metafunc.definition.own_markers)
-    for fixture, values in read_marker(metafunc.definition).cases.items():
+    for fixture, values in cases.items():
         if fixture not in metafunc.fixturenames:
             if not own:  # a marker of a class or a module is for those that it concerns
                 continue
 
             what = f"{metafunc.definition.nodeid}: the marker memhub makes {len(values)} tests"
-            raise pytest.UsageError(f"{what}, and this one uses no fixture made of {fixture}")
+            raise _WRONG(f"{what}, and this one uses no fixture made of {fixture}")
 
         metafunc.parametrize(fixture, values, ids=map(str, values), indirect=True)
 
@@ -74,7 +82,7 @@ def pytest_runtest_makereport(
     if shown and report.failed and call.when == "call":
         from memhub.rig.showing import show_rig
 
-        report.sections.append(("memhub", show_rig(shown)))
+        report.sections.append(("memhub", show_rig(shown, call.excinfo and call.excinfo.value)))
 
     return report
 
@@ -120,7 +128,10 @@ def memhub_machines(
 
     wanted = (request.param,) if hasattr(request, "param") else memhub_settings.machines
 
-    return make_specs(wanted, memhub_arch, memhub_arches)
+    try:
+        return make_specs(wanted, memhub_arch, memhub_arches)
+    except (ValueError, KeyError, TypeError) as error:
+        pytest.fail(f"marker memhub: {error}", pytrace=False)
 
 
 @pytest.fixture
@@ -131,9 +142,19 @@ def memhub_machine(memhub_machines: tuple[MachineSpec, ...]) -> MachineSpec:
 
 @pytest.fixture
 def memhub_specs(
-    memhub_machine: MachineSpec, memhub_machines: tuple[MachineSpec, ...]
+    memhub_machine: MachineSpec,
+    memhub_machines: tuple[MachineSpec, ...],
+    memhub_settings: Settings,
+    memhub_arch: str | None,
 ) -> tuple[MachineSpec, ...]:
     """The descriptions that hub and service are made of: `memhub_machine` and the others."""
+    from memhub.rig.marker import WrongMarker, check_machine
+
+    try:
+        check_machine(memhub_machine, memhub_machines, memhub_settings, memhub_arch)
+    except WrongMarker as error:
+        pytest.fail(str(error), pytrace=False)
+
     return (memhub_machine, *memhub_machines[1:])
 
 
@@ -141,23 +162,52 @@ def memhub_specs(
 def memhub_clock(request: pytest.FixtureRequest) -> Clock:
     """Where the hub's time comes from, which is never the computer's own.
 
-    In an async test it is a VirtualClock, which goes on when everybody waits; in another one a
-    ManualClock, which stands until it is advanced. Override it for another one: SystemClock().
+    Where a test or a fixture awaits, it is a VirtualClock, which goes on when everybody waits; else
+    a ManualClock, which stands until it is advanced. Over a service alone it is the computer's, as
+    the service's is. Override it for another one: SystemClock().
     """
+    from memhub.rig.async_tests import awaits, has_async_fixture, time_beside
     from memhub.rig.marker import EPOCH_NS
 
-    if _awaits(request):
+    if "memhub_hub" not in request.fixturenames and _over_service(request):
+        from memhub.rig.computer_clock import ComputerClock
+
+        return ComputerClock()
+
+    if awaits(request) or has_async_fixture(request):
         from memhub.rig.virtual_clock import VirtualClock
 
-        return VirtualClock(wall_ns=EPOCH_NS)
+        clock = VirtualClock(wall_ns=EPOCH_NS)
+        time_beside(request).add_clock(clock)
+        return clock
 
     from memhub.clock import ManualClock
 
     return ManualClock(wall_ns=EPOCH_NS)
 
 
-def _awaits(request: pytest.FixtureRequest) -> bool:
-    return inspect.iscoroutinefunction(getattr(request.node, "obj", None))
+def _over_service(request: pytest.FixtureRequest) -> bool:
+    if "memhub_over" in request.fixturenames:
+        return bool(request.getfixturevalue("memhub_over") == "service")
+
+    return "memhub_service" in request.fixturenames
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Have time kept while an async fixture of a test that uses memhub's is set up."""
+    function, names = fixturedef.func, request.fixturenames
+    is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    if not is_async or not any(it.startswith("memhub_") for it in names):
+        return (yield)
+
+    from memhub.rig.async_tests import keep_time_in_fixture
+
+    with pytest.MonkeyPatch.context() as patch:  # as the plugins of async tests do
+        patch.setattr(fixturedef, "func", keep_time_in_fixture(request, function))
+        return (yield)
 
 
 @pytest.fixture
@@ -182,6 +232,7 @@ def memhub_hub(
 ) -> Iterator[Hub]:
     """A hub of the machines, in use, whose records `memhub_log` reads."""
     from memhub.hub import Hub
+    from memhub.rig.async_tests import awaits, find_pauses, has_async_fixture, time_beside
     from memhub.rig.log_view import LogView
 
     records: list[Any] = []
@@ -193,32 +244,15 @@ def memhub_hub(
         return records
 
     hub.begin()
-    _note_shown(request, hub=hub, hub_log=LogView(read_records))
-    _keep_time_beside(request, hub)
+    _note_shown(request, hub=hub, hub_log=LogView(read_records, pauses=find_pauses(request, hub)))
+    if awaits(request) or has_async_fixture(request):
+        time_beside(request).add_clock(memhub_clock)
+        time_beside(request).add(hub, hub.keep_time)
+
     yield hub
 
     hub.end()
     stop()
-
-
-def _keep_time_beside(request: pytest.FixtureRequest, hub: Hub) -> None:
-    """Have an async test run with the hub's deadlines met in its own event loop."""
-    if not _awaits(request):
-        return
-
-    item, clock = request.node, hub.engine.clock
-    test: Callable[..., Coroutine[Any, Any, None]] = item.obj
-
-    @wraps(test)
-    async def keep_time_and_test(*args: Any, **named: Any) -> None:  # noqa: ANN401 - the test's own
-        async with AsyncExitStack() as stack:
-            if isinstance(clock, AbstractAsyncContextManager):
-                await stack.enter_async_context(clock)
-
-            await stack.enter_async_context(hub.keep_time())
-            await test(*args, **named)
-
-    item.obj = keep_time_and_test
 
 
 @pytest.fixture(scope="session")
@@ -266,17 +300,21 @@ def memhub_client(
     memhub_specs: tuple[MachineSpec, ...],  # here, as the marker's cases look for what is named
 ) -> Iterator[Clients]:
     """Makes processes: `memhub_client("Xorg")`, in an async test for `async with`."""
+    from memhub.rig.async_tests import awaits
     from memhub.rig.clients import Clients
+    from memhub.rig.showing import note_state
 
-    awaiting = _awaits(request)
+    awaiting, on_error = (
+        awaits(request),
+        partial(note_state, request.node.stash.setdefault(_SHOWN, {})),
+    )
     if memhub_over == "service":
         service: ServiceProcess = request.getfixturevalue("memhub_service")
-        clients = Clients(None, service.address, awaiting=awaiting)
+        clients = Clients(None, service.address, awaiting=awaiting, on_error=on_error)
     else:
         hub: Hub = request.getfixturevalue("memhub_hub")
-        clock: ManualClock = request.getfixturevalue("memhub_clock")
-        sleep = getattr(clock, "advance", None)
-        clients = Clients(hub, "", awaiting=awaiting, sleep=sleep)
+        sleep = getattr(hub.engine.clock, "advance", time.sleep)
+        clients = Clients(hub, "", awaiting=awaiting, sleep=sleep, on_error=on_error)
 
     yield clients
 

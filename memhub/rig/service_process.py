@@ -51,15 +51,16 @@ class ServiceStarter:
 
         self._receive()
 
-    def start_service(self, arguments: list[str], out: int, err: int) -> int:
+    def start_service(self, arguments: list[str], folder: Path, out: int, err: int) -> int:
         """Run `memhub` with some arguments; its process id.
 
         Args:
             arguments: as on the command line.
+            folder: removed when the starter ends, if it is still there.
             out: a file descriptor for its standard output.
             err: one for its standard error.
         """
-        message = json.dumps({"start": arguments}).encode()
+        message = json.dumps({"start": arguments, "folder": str(folder)}).encode()
         socket.send_fds(self._line, [message], [out, err])
 
         return int(self._receive())
@@ -131,7 +132,7 @@ class ServiceProcess:
         self._out, out = os.pipe()
         try:
             with (self._folder / "stderr").open("wb") as err:
-                self.pid = self._starter.start_service(words, out, err.fileno())
+                self.pid = self._starter.start_service(words, self._folder, out, err.fileno())
         finally:
             os.close(out)
 

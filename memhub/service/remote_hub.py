@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from memhub.arguments import has_limit, take_model, take_opening, take_seconds, take_text
+from memhub.arguments import (
+    has_limit,
+    take_model,
+    take_opening,
+    take_seconds,
+    take_text,
+)
 from memhub.service import wire
-from memhub.service.client_errors import invalid_argument, not_on_the_wire
+from memhub.service.client_errors import invalid_argument, malformed_answer, not_on_the_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Any, Final
 
     from memhub.abi import DataModel
     from memhub.core.fault_rules import FaultRule
+    from memhub.core.hardware_events import CpuDifference
+    from memhub.core.sickness import Sickness
 
 #: Bytes that a SNAPSHOT with a piece of a file has beside it, at most.
 _PUT_HEAD: Final = 64
@@ -105,11 +113,31 @@ def file_pieces(data: bytes, max_body: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, max(len(data), 1), size)]
 
 
-def rule_text(rule: FaultRule) -> str:
-    """A fault rule as JSON."""
+def rule_text(rule: FaultRule | Sickness) -> str:
+    """A fault rule or a sickness as JSON."""
     import json
 
+    from memhub.core.fault_rules import FaultRule
+    from memhub.core.sickness import Sickness
+
+    if not isinstance(rule, FaultRule | Sickness):
+        raise TypeError(f"rule {rule!r:.80} is not a FaultRule or a Sickness")
+
     return json.dumps(rule.as_dict())
+
+
+def differences_of(found: list[dict[str, Any]]) -> tuple[CpuDifference, ...]:
+    """What a check of CPUs was answered with.
+
+    Raises:
+        DeviceError: EPROTO; it is no such answer.
+    """
+    from memhub.core.hardware_events import difference_of_dict
+
+    try:
+        return tuple(difference_of_dict(it) for it in found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise malformed_answer(f"FAULTS was answered with {found!r:.80}: {error!r}") from error
 
 
 def report_request(what: str, machine: str) -> wire.Report:

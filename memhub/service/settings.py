@@ -45,7 +45,7 @@ class Limits:
             writes that may be kept for devices.
         connections: clients of one listener.
         ungreeted: connections of one listener that have not sent HELLO; when more come, one of
-            the peer with most of them is closed.
+            the peer with most of them is closed, the oldest.
         handshake_timeout: seconds in which a new connection must send HELLO.
         idle_timeout: seconds without a request until a connection is closed; 0 is never.
         stall_timeout: seconds in which a client must read some of what waits for it.

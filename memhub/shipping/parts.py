@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.audit.failure import AuditError
-from memhub.audit.line import parse_record
+from memhub.audit.reader import first_record
 from memhub.audit.segments import is_folder, list_segments
-from memhub.audit.source import PACKED, DamagedSource, open_source, split_lines
+from memhub.audit.source import PACKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,16 +71,8 @@ def read_header(path: str) -> Header | None:
     Raises:
         AuditError: the file cannot be read, or its first line is not a record.
     """
-    with open_source(path) as source:
-        try:
-            line = next(split_lines(source.blocks()), None)
-            record: dict[str, Any] = {} if line is None else parse_record(line, typed=True)
-        except DamagedSource as error:
-            raise AuditError(source.name, f"audit log not read: line 1: {error}") from error
-        except ValueError as error:
-            raise AuditError(source.name, f"line 1 is not a record: {error}") from error
-
-    if line is None:
+    record = first_record(path)
+    if record is None:
         return None
 
     return Header(record["seq"], record["wall_ns"], record.get("log_id", ""), record["hash"])

@@ -16,7 +16,6 @@ unknown type and so never of the same.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from memhub import abi
@@ -25,29 +24,30 @@ from memhub.core import range_refusals
 from memhub.core.driver import NO_REGISTERS, Change, Cpu, RangeDriver, RangeState
 from memhub.errors import NotSupported
 from memhub.x86 import mtrr_refusals as refusals
+from memhub.x86.mtrr_attach import read_firmware
 from memhub.x86.mtrr_codec import (
-    FIXED_FLAGS,
     TYPE_OF,
     MtrrCodec,
     not_busy,
     unknown_types,
 )
 from memhub.x86.mtrr_fixed import FIXED_SLOTS, retype_fixed
+from memhub.x86.mtrr_registers import compare_registers, power_on, registers_of_slot, store_one
 from memhub.x86.mtrr_types import types_from_mtrrs
 from memhub.x86.registers import (
     FIXED_COUNT,
     FIXED_END,
-    FIXED_RANGES,
     MASK_VALID,
+    MSR_MTRR_DEF_TYPE,
     VARIABLE_MSRS,
-    MtrrRegisters,
     address_mask,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from memhub.core.effective.typemap import TypeMap
+
 
 #: The one pair of types that may overlap.
 _COMPATIBLE: Final = abi.MDF_WRITEBACK | abi.MDF_UNCACHEABLE
@@ -79,7 +79,7 @@ class MtrrDriver(RangeDriver):
         if not self._cpu.mtrr:
             raise NotSupported("the CPU has no memory type range registers (CPUID bit MTRR)")
 
-        slots, settled = _read_firmware(self._cpu.phys_bits, frozenset(msrs.items()))
+        slots, settled = read_firmware(self._cpu.phys_bits, frozenset(msrs.items()))
 
         return RangeState(slots, msrs, settled)
 
@@ -176,6 +176,35 @@ class MtrrDriver(RangeDriver):
         first = state.msrs.get(number, 0) & mask & bits
 
         return (first, (first | ~mask & bits | 0xFFF) + 1)
+
+    def store_on_cpu(self, state: RangeState) -> Mapping[int, int]:
+        """`x86_mrstoreone`; it enables the MTRRs in the end, whether they were so or not."""
+        return store_one(self._codec, state, count_fixed(state.slots))
+
+    def fetch_from_cpu(self, state: RangeState) -> Mapping[int, RangeDesc]:
+        """`x86_mrfetch`."""
+        rows = self._codec.fetch(state.slots, count_fixed(state.slots), state.msrs)
+
+        return {slot: row for slot, row in enumerate(rows) if row != state.slots[slot]}
+
+    def reinit_cpu(self, state: RangeState, attached: Mapping[int, int]) -> Mapping[int, int]:
+        """`x86_mrAPinit`: the table, and the default type as it was at attach."""
+        default = attached.get(MSR_MTRR_DEF_TYPE, 0)
+        msrs = {**self.store_on_cpu(state), MSR_MTRR_DEF_TYPE: default}
+
+        return {number: it for number, it in msrs.items() if state.msrs.get(number, 0) != it}
+
+    def power_on_cpu(self, attached: Mapping[int, int]) -> Mapping[int, int]:
+        """No range is valid and the MTRRs are off (SDM vol. 3A 12.11.5)."""
+        return power_on(attached)
+
+    def slot_registers(self, state: RangeState, slot: int) -> Iterable[tuple[int, int]]:
+        """The byte of a fixed range, or both registers of a variable pair."""
+        return registers_of_slot(slot, count_fixed(state.slots))
+
+    def compare_cpus(self, mine: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, str]:
+        """As Linux compares: a pair that is valid on neither CPU does not count."""
+        return compare_registers(mine, other)
 
     def _write_variable(self, state: RangeState, fixed: int, slot: int, desc: RangeDesc) -> Change:
         """Store and fetch one variable slot, which is all that most requests touch.
@@ -306,33 +335,6 @@ def _make_change(
     slots = {slot: row for slot, row in rows.items() if not_busy(state.slots[slot]) != row}
 
     return Change(tuple(written), slots, msrs, settled=True)
-
-
-# A rig makes the same machine for each of its tests, and this takes half of making it.
-@lru_cache(maxsize=64)
-def _read_firmware(
-    phys_bits: int, values: frozenset[tuple[int, int]]
-) -> tuple[tuple[RangeDesc, ...], bool]:
-    """The slots of the registers' values, and whether storing them would change nothing."""
-    msrs, codec = dict(values), MtrrCodec(address_mask(phys_bits))
-    registers = MtrrRegisters.decode(msrs, phys_bits)
-    if not registers.enabled:
-        return (), False
-
-    fixed = [RangeDesc(*span, FIXED_FLAGS) for span in FIXED_RANGES]
-    blank = [RangeDesc(0, 0)] * registers.variable_count
-    blank = [*fixed, *blank] if registers.fixed_active else blank
-    count = count_fixed(blank)
-    slots = tuple([_by_firmware(row) for row in codec.fetch(blank, count, msrs)])
-
-    return slots, not codec.store(slots, count, msrs)
-
-
-def _by_firmware(desc: RangeDesc) -> RangeDesc:
-    if not desc.mr_flags & abi.MDF_ACTIVE:
-        return desc
-
-    return RangeDesc(desc.mr_base, desc.mr_len, desc.mr_flags | abi.MDF_FIRMWARE, desc.mr_owner)
 
 
 def _inactive_desc(desc: RangeDesc) -> RangeDesc:

@@ -22,7 +22,15 @@ from memhub.plugin import (
     abi,
     errors,
 )
-from memhub.plugin.x86 import MSR_PAT, PALETTES, Palette, types_from_mtrrs, types_from_pat
+from memhub.plugin.x86 import (
+    MSR_PAT,
+    PALETTES,
+    Palette,
+    compare_registers,
+    power_on,
+    types_from_mtrrs,
+    types_from_pat,
+)
 from memhub_amd64.options import Options, attributes_of
 from memhub_amd64.refusals import (
     attribute_reason,
@@ -168,6 +176,21 @@ class PatDriver(RangeDriver):
         return types_from_pat(
             self._mtrr_types(state.msrs), _palette_of(state.msrs).names[0], ranges
         )
+
+    def reinit_cpu(self, state: RangeState, attached: Mapping[int, int]) -> Mapping[int, int]:
+        """At a resume: MTRRs as at attach (`x86_mrreinit`) and the palette (`pmap_init_pat`)."""
+        palette = self._options.palette or _palette_of(attached)
+        msrs = {**attached, MSR_PAT: palette.encode()}
+
+        return {number: it for number, it in msrs.items() if state.msrs.get(number, 0) != it}
+
+    def power_on_cpu(self, attached: Mapping[int, int]) -> Mapping[int, int]:
+        """The MTRRs are off, and the palette is the one of power-on."""
+        return power_on({**attached, MSR_PAT: 0})
+
+    def compare_cpus(self, mine: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, str]:
+        """The MTRRs as Linux compares them, and the palette."""
+        return compare_registers(mine, other)
 
     def _mtrr_types(self, msrs: Mapping[int, int]) -> TypeMap:
         """No range ioctl writes a register, so one map of the MTRRs serves all states."""

@@ -46,6 +46,12 @@ def test_a_rule_is_added_listed_and_removed(run: Run, socket: Path) -> None:
     assert run("fault", "list").out == ""
 
 
+def test_operations_may_be_given_one_by_one(run: Run, socket: Path) -> None:
+    done = run("fault", "add", "drop", "--op", "set", "--op", "read,get")
+
+    assert done.out.startswith("fault-1: drop op=get,read,set; ")
+
+
 def test_rules_are_listed_by_machine(run: Run, socket: Path) -> None:
     run("fault", "add", "drop", "--machine", "mtrr", "--op", "seek", "--name", "here")
     run("fault", "add", "delay", "--delay", "0.5", "--op", "seek", "--name", "anywhere")
@@ -74,3 +80,34 @@ def test_what_is_wrong_is_named(run: Run, socket: Path, words: str, code: int, s
 
     assert done.code == code
     assert says in done.err
+
+
+def test_hardware_is_made_sick_checked_and_made_well(run: Run, socket: Path) -> None:
+    words = "add cpu_out_of_step --cpu 1 --registers 0x2ff=0xc00,0x203=0xFFF000800 --times 1"
+    refused = run("fault", *words.split())
+    assert (refused.code, refused.err) == (2, "memhub: action cpu_out_of_step has no times\n")
+    assert run("fault", *words.split()[:-2]).out == (
+        "sick-1: cpu_out_of_step machine=mtrr cpu=1 registers=0x2ff=0xc00,0x203=0xfff000800; "
+        "struck 1 times\n"
+    )
+    assert run("fault", "check").out.splitlines()[:3] == [
+        "CPU 1: inconsistent variable MTRR, MTRRdefType settings",
+        "  register 0x203: 0xfff000800, not 0x0",
+        "  register 0x2ff: 0xc00, not 0xc06",
+    ]
+    assert run("fault", "reinit", "--machine", "mtrr").out == ""
+    assert run("fault", "check").out == ""
+    assert json.loads(run("fault", "list", "--json").out)[0]["name"] == "sick-1"
+    assert run("fault", "remove", "sick-1").code == 0
+
+
+def test_a_machine_is_suspended_and_resumed(run: Run, socket: Path) -> None:
+    with BlockingClient(socket) as client, client.open("/dev/mem") as mem:
+        assert run("fault", "suspend").code == 0
+        with pytest.raises(DeviceError, match="EAGAIN: machine mtrr is suspended"):
+            mem.ranges()
+
+        twice = run("fault", "suspend", "--machine", "mtrr")
+        assert (twice.code, twice.err) == (1, "memhub: EINVAL: mtrr is suspended already\n")
+        assert run("fault", "resume").code == 0
+        mem.ranges()

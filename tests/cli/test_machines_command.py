@@ -36,6 +36,8 @@ def test_the_command_lists_shows_and_writes_machines(run: Run, tmp_path: Path) -
     ("words", "code", "says"),
     [
         (("--with", "flies"), 1, "nothing is said of 'flies'; kinds: holes"),
+        (("--with", "holes", "--with", "flies"), 1, "nothing is said of 'flies'; kinds: holes"),
+        (("--with", "holes", "--with", "tom2"), 1, "of one machine with all of 'holes', 'tom2'; "),
         (("nowhere",), 1, "there is no real machine 'nowhere'"),
         (("--toml",), 2, "--toml writes one machine: give its NAME"),
         (("acer", "--with", "holes"), 2, "NAME shows one machine"),

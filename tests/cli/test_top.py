@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from memhub import Sickness
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.cli.top_view import headline, requests_per_second, sheets, text
 from memhub.errors import DeviceError
@@ -223,3 +224,14 @@ def test_a_rate_needs_two_reports_of_one_service() -> None:
     )
     for before in (None, {}, report(10, 1, pid=2), report(10, 3)):
         assert requests_per_second(report(30, 3), before) is None
+
+
+def test_top_shows_what_is_sick_and_suspended(run: Run, socket: Path) -> None:
+    assert "sick hardware" not in run("top", "--once").out
+    with BlockingClient(socket) as client:
+        client.add_fault(Sickness(action="stuck_slot", slot=0, name="stuck"))
+        client.hardware.suspend()
+        shown = run("top", "--once").out.partition("sick hardware")[2]
+        head, row = (line.split() for line in shown.splitlines()[1:3])
+        assert head == ["MACHINE", "SUSPENDED", "CPUS", "SICKNESSES"]
+        assert (row[0], row[-2:]) == ("pat", ["-", "stuck"])

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from machines import one_machine
-from memhub import FaultRule
+from memhub import AuditLog, FaultRule, Hub, Sickness
+from memhub.audit import read_records
 from memhub.config import ConfigError, load_config
+from memhub.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,3 +101,82 @@ def test_two_rules_do_not_have_one_name(tmp_path: Path) -> None:
     rule = '[[faults]]\naction = "drop"\nname = "a"\n'
     with pytest.raises(ConfigError, match="'a' is the name of an earlier rule"):
         load(tmp_path, rule * 2)
+
+
+def test_a_file_has_sicknesses_of_every_kind(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        """
+        [[faults]]
+        action = "cpu_out_of_step"
+        machine = "pc"
+        cpu = 1
+        misses_stores = true
+        registers = { 0x200 = "0x40000001", "0x201" = 0 }
+        [[faults]]
+        action = "lost_store"
+        slot = 3
+        cpu = 0
+        times = 2
+        [[faults]]
+        action = "mask_holes"
+        slot = 1
+        holes = "0x10000000"
+        [[faults]]
+        action = "forgetful_resume"
+        reinit = true
+        [[faults]]
+        action = "drop"
+        """,
+    ).faults
+
+    assert found == (
+        Sickness(
+            action="cpu_out_of_step",
+            machine="pc",
+            cpu=1,
+            misses_stores=True,
+            registers={0x200: 0x40000001, 0x201: 0},
+        ),
+        Sickness(action="lost_store", slot=3, cpu=0, times=2),
+        Sickness(action="mask_holes", slot=1, holes=1 << 28),
+        Sickness(action="forgetful_resume", reinit=True),
+        FaultRule("drop"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('action = "stuck_slot"', "faults[0]: action stuck_slot needs slot"),
+        ('action = "stuck_slot"\nslot = "x"', "faults[0].slot: "),
+        ('action = "stuck_slot"\nslot = 1\nop = ["set"]', "faults[0].op: is not a key"),
+        ('action = "stuck_slot"\nslot = 1\nmachine = "x"', "faults[0].machine: 'x' is not a"),
+        ('action = "firmware_rewrite"\nregisters = { a = 1 }', "faults[0].registers.a: "),
+    ],
+)
+def test_a_wrong_sickness_is_named(tmp_path: Path, row: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, f"[[faults]]\n{row}\n")
+
+    assert reason in str(refusal.value)
+
+
+async def test_a_hub_begins_with_its_sicknesses_behind_the_start_of_its_machines(
+    tmp_path: Path,
+) -> None:
+    found = load(tmp_path, '[[faults]]\naction = "stuck_slot"\nslot = 1\n')
+    with AuditLog.open(tmp_path / "a.jsonl") as log:
+        async with Hub(found.machines.values(), faults=found.faults, log=log) as hub:
+            assert [it.sickness.name for it in hub.hardware] == ["sick-1"]
+
+    events = [record["event"] for record in read_records(tmp_path / "a.jsonl")]
+    assert events[1:3] == ["device.attach", "hardware.sicken"]
+
+
+def test_a_sickness_that_its_machine_cannot_have_is_refused_before_anything_begins(
+    tmp_path: Path,
+) -> None:
+    found = load(tmp_path, '[[faults]]\naction = "stuck_slot"\nslot = 999\n')
+    with pytest.raises(InvalidArgument, match="none of number 999"):
+        Hub(found.machines.values(), faults=found.faults)

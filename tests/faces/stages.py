@@ -114,7 +114,7 @@ async def local(folder: Path) -> AsyncIterator[Stage]:
             """A client has one process; the second one is made beside it."""
             handle = other.open_nowait(*given, **named)
 
-            return LocalHandle(client._engine, handle, client._lock, client._sleep)
+            return LocalHandle(client._engine, handle, client._lock, client._time)
 
         yield Stage({"first": client.open, "second": open_second}, clock.advance, log)
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from memhub.abi import FLAG_WORDS, LP64, MDF_UNCACHEABLE, RangeDesc
+from memhub.abi import (
+    FLAG_WORDS,
+    LP64,
+    MDF_FORCE,
+    MDF_SETTABLE,
+    MDF_UNCACHEABLE,
+    RangeDesc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,9 +233,10 @@ def _others() -> Iterator[Call]:
     yield _value(label, "set_range", BASE, LENGTH, MDF_UNCACHEABLE, owner="\u20ac")
     cut = "has 8 characters; a descriptor holds 7 (bytes are cut, as mem(4) cuts them)"
     yield _value(f"owner 'XFree86X' {cut}", "set_range", BASE, LENGTH, 1, owner="XFree86X")
-    for words, wrong in (("writeback", "writeback"), ("write-back fast", "fast")):
-        known = ", ".join(word for _, word in FLAG_WORDS)
-        refused = f"attribute {wrong!r} is none of {known}"
+    hint = "; did you mean 'write-back'?"
+    known = ", ".join(word for bit, word in FLAG_WORDS if bit & (MDF_SETTABLE | MDF_FORCE))
+    for words, wrong, near in (("writeback", "writeback", hint), ("write-back fast", "fast", "")):
+        refused = f"attribute {wrong!r} is none of {known}{near}"
         yield _value(refused, "set_range", BASE, LENGTH, words)
 
     yield _value("address 0.5 is not an integer", "explain_array", np.array([0.5]))

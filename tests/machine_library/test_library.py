@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from machines import MACHINES, imported, rows, table_of
 from memhub import Hub, machines
 from memhub.machines.library import UnknownMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_what_ships_is_what_was_recorded() -> None:
@@ -32,6 +36,29 @@ async def test_a_beginning_of_a_name_is_enough_and_a_machine_can_be_renamed() ->
 
     assert (spec.arch, spec.securelevel) == ("i386", 1)
     assert spec.msrs == machines.load("acer-aspire-one-8-slots-full").msrs
+
+
+def test_names_and_words_count_in_any_case() -> None:
+    assert machines.load("ACER-Aspire") == machines.load("acer-aspire")
+    assert machines.search("HOLES") == machines.search("holes") != ()
+
+
+def test_types_of_the_fixed_ranges_are_told_where_the_text_tells_them() -> None:
+    award = machines.describe("award-2g-wt")
+
+    assert "fixed-write-through" in award.kinds
+    assert "memory from 0xf0000 to 0xfffff (fixed ranges) is WT" in [
+        it.text for it in award.oddities
+    ]
+    assert award in machines.search("fixed-write-through", "fixed-write-protect")
+    assert machines.describe("acer").kinds == ("full", "write-protect")
+
+
+@pytest.mark.parametrize("ask", [machines.load, machines.describe, machines.search])
+@pytest.mark.parametrize("name", [5, None, b"acer"])
+def test_what_is_no_text_is_refused(ask: Callable[[Any], object], name: Any) -> None:
+    with pytest.raises(TypeError, match=f"^(name|word) {name!r} is not text$"):
+        ask(name)
 
 
 @pytest.mark.parametrize(

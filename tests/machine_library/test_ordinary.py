@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -149,3 +149,18 @@ def test_ram_that_no_machine_has_is_refused() -> None:
 
     with pytest.raises(ValueError, match="past the 32 bits of physical address"):
         machines.pc(ram=4 * GIB, cpu=Cpu(phys_bits=32))
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"ram": 1.5}, "ram 1.5 is not an integer"),
+        ({"ram": "1G"}, "ram '1G' is not an integer"),
+        ({"arch": 3}, "arch 3 is not text"),
+        ({"cpu": "k6"}, "cpu 'k6' is not a Cpu"),
+        ({"name": None}, "name None is not text"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_refused(more: dict[str, Any], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        machines.pc(**more)

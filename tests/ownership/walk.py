@@ -21,7 +21,7 @@ from memhub.core.requests import (
 )
 from memhub.core.waits import Wait
 from memhub.errors import DeviceError
-from memhub.lifecycle import close_file, open_file
+from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
 from memhub.startup import record_starts
 from ownership.asks import Ask, Flight, told
@@ -183,7 +183,7 @@ class Walk:
 
         fence = self._fence(rng)
         return self._both(
-            lambda: self.engine.break_claim(BreakClaim(self.machine.name, fence, "why not")),
+            lambda: break_claim(self.engine, BreakClaim(self.machine.name, fence, "why not")),
             self.model.break_claim(fence),
         )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -18,6 +21,7 @@ from rounds import rounds
 
 if TYPE_CHECKING:
     import random
+    from pathlib import Path
 
     from memhub.rig import Clients, LogView, VirtualClock
     from memhub.rig.service_process import ServiceStarter
@@ -198,6 +202,43 @@ def test_a_service_is_started_and_stopped_within_150_milliseconds(
 def test_a_service_that_does_not_start_says_why(memhub_service_starter: ServiceStarter) -> None:
     with pytest.raises(ServiceFailed, match=r"(?s)did not start: .*unrecognized arguments: --nix"):
         ServiceProcess(memhub_service_starter, [machines.pc()], ["--nix"])
+
+
+@pytest.mark.parametrize("name", [None, 5, ""])
+@pytest.mark.memhub(over="each")
+def test_a_client_without_a_name_is_refused(memhub_client: Clients, name: Any) -> None:
+    for make in (memhub_client, memhub_client.blocking, memhub_client.awaiting):
+        with pytest.raises((TypeError, ValueError), match="name"):
+            make(name)
+
+
+KILLED = """
+import os, signal
+
+def test_is_killed(memhub_service, tmp_path):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_is_left_when_pytest_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "test_killed.py").write_text(KILLED)
+    left = tmp_path / "tmp"
+    left.mkdir()
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:xdist"]  # -s: no capture
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as ends:
+        done = subprocess.run(
+            [*command, "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)],
+            env={**os.environ, "TMPDIR": str(left)},
+            stdout=write,
+            stderr=write,
+            check=False,
+        )
+        os.close(write)
+        assert done.returncode == -9
+        ends.read()  # until the last process that has the pipe, the starter, has ended
+
+    assert [it for it in left.iterdir() if it.name.startswith("memhub-rig-")] == []
 
 
 def test_two_hundred_hubs_stay_independent() -> None:

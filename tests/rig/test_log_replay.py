@@ -26,6 +26,7 @@ from memhub.rig.log_replay.player import machine_again
 from memhub.rig.log_replay.replaying import replay_run
 from memhub.rig.log_replay.steps import LogStep, read_run
 from ownership.rig import ARCHES, SPECS
+from value.sick_traffic import SickTraffic
 from value.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -89,6 +90,29 @@ def test_a_log_with_restores_resets_and_a_second_start_is_answered_alike(
     done = replay_log(path, arches=ARCHES)
     assert [str(it) for it in done.differences] == []
     assert done.steps > 150
+
+
+@every_arch
+@every_latency
+def test_a_log_of_sick_hardware_and_restores_is_answered_alike(
+    tmp_path: Path, arch: str, latency: float
+) -> None:
+    for seed in range(3):
+        path = tmp_path / f"{seed}.jsonl"
+        with AuditLog.open(path) as log:
+            traffic = SickTraffic(arch, seed, latency=latency, log=log)
+            then = traffic.hub.snapshot()
+            for number in range(200):
+                traffic.step()
+                if number % 30 == 10:
+                    then = traffic.hub.snapshot()
+                elif number % 60 == 25:
+                    traffic.hub.restore(then)
+
+        done = replay_log(path, arches=ARCHES)
+        assert [str(it) for it in done.differences] == []
+        assert done.steps > 100
+        assert set(done.unplayed) <= {"the log does not keep all that was asked"}
 
 
 def stricter(arch: Arch) -> Arch:

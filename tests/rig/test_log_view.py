@@ -9,6 +9,7 @@ import pytest
 from memhub.rig import LogView
 
 if TYPE_CHECKING:
+    from memhub.clock import ManualClock
     from memhub.rig import Clients
 
 WINDOW = (0xD0000000, 1 << 24)
@@ -81,6 +82,100 @@ def test_a_refusal_names_the_nearest_record_and_what_differs(log: LogView) -> No
         "  #3 request.set driver EBUSY:\n"
         "  #4 request.set driver EBUSY:"
     )
+
+
+def test_of_records_as_near_the_one_whose_fields_are_filled_is_named(log: LogView) -> None:
+    rows = [
+        record(1, "request.set", process="a", errno=None),
+        record(2, "request.set", process="a", errno="ENOSPC"),
+        record(3, "request.set", process="b", errno="ENOSPC"),
+        record(4, "request.set", process="a", errno=None),
+    ]
+    view = LogView(lambda: rows)
+
+    assert "nearest: #2 " in refusal(view, "request.set", process="a", errno="EBUSY")
+    assert "nearest: #3 " in refusal(view, "request.set", errno="EBUSY")
+    assert "nearest: #3 " in refusal(view, "request.set", process="c", errno="ENOSPC")
+
+
+def test_what_is_expected_behind_a_record_says_behind_which(log: LogView) -> None:
+    last = log.expect("request.close")
+    with pytest.raises(AssertionError) as caught:
+        last.then("request.set", errno=None)
+
+    assert str(caught.value) == (
+        "expected a record of request.set with errno None; "
+        "there are none behind #5 request.close Xorg\n"
+        "what came there: no record"
+    )
+    with pytest.raises(AssertionError, match=r"request.close; there is 1 behind #1 request.open X"):
+        log.expect("request.open").never("request.close")
+
+    with pytest.raises(AssertionError, match=r"there are none behind #5\nwhat came there: no rec"):
+        log.from_now().expect("request.set")
+
+    with pytest.raises(AssertionError, match=r"expected 1 record of request.set; there are 3\n"):
+        log.expect("request.set", times=1)
+
+
+def test_a_function_judges_empty_fields_too(log: LogView) -> None:
+    assert log.expect("request.set", errno=lambda it: it is None)["seq"] == 2
+    assert log.expect("request.set", errno=lambda it: "BUSY" in it)["seq"] == 3
+    with pytest.raises(ZeroDivisionError):
+        log.expect("request.set", process=lambda it: 1 / 0 if it else 0)
+
+
+def test_a_field_is_read_by_its_name_alone(log: LogView) -> None:
+    found = log.expect("request.set", errno="EBUSY")
+
+    assert found["reason"] is None
+    with pytest.raises(KeyError) as caught:
+        found["ernno"]
+
+    says = "a record of request.set has no field 'ernno'; did you mean 'errno'?"
+    assert str(caught.value) == says
+
+
+@pytest.mark.parametrize(
+    ("event", "more", "says"),
+    [
+        (5, {}, "event 5 is not text"),
+        ("request.set", {"times": "2"}, "times '2' is not an integer"),
+        ("request.set", {"within": "x"}, "within 'x' is not a number of seconds"),
+        ("request.set", {"within": -1}, "within: a wait of -1 seconds is not a time to come"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_refused(
+    log: LogView, event: Any, more: dict[str, Any], says: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=says):
+        log.expect(event, **more)
+
+
+def test_within_lets_the_time_of_an_embedded_hub_pass(
+    memhub_client: Clients, memhub_log: LogView, memhub_clock: ManualClock
+) -> None:
+    mem = memhub_client("Xorg").open()
+    mem.claim(*WINDOW, lease=5)
+    mem.claim(WINDOW[0] + (1 << 28), 4096, lease=50)
+    with pytest.raises(AssertionError, match="there are none"):
+        memhub_log.expect("claim.expire", within=4)
+
+    memhub_log.expect("claim.expire", within=10)
+    assert memhub_clock.mono_ns() == 5 * 10**9
+    memhub_log.expect("claim.expire", times=2, within=3600)
+    assert memhub_clock.mono_ns() == 50 * 10**9
+
+
+async def test_within_does_not_keep_the_loop_of_an_embedded_hub(
+    memhub_client: Clients, memhub_log: LogView
+) -> None:
+    async with memhub_client("Xorg") as xorg:
+        await (await xorg.open()).claim(*WINDOW, lease=5)
+        with pytest.raises(AssertionError, match=r"(?s)there are none.*within= waits for nothing"):
+            memhub_log.expect("claim.expire", within=3600)
+
+        memhub_log.expect("claim.take", within=3600)
 
 
 def test_a_refusal_without_a_record_of_the_event_shows_the_log(log: LogView) -> None:

@@ -127,26 +127,101 @@ def test_a_failure_after_the_service_died_says_how_it_died(pytester: pytest.Pyte
     result.stdout.fnmatch_lines(["the service has ended with -9", "machine pc, i386, *"])
 
 
+SEVERAL = "is not a name of the library, a MachineSpec, several of them, or 'each'"
+ARCHES = "is not the name of an architecture, several of them, or 'each'"
+
+
 @pytest.mark.parametrize(
     ("marker", "says"),
     [
-        ("machine='x'", "*marker memhub has no argument 'machine'; did you mean 'machines'?"),
-        ("'x'", "*marker memhub takes arguments by name alone, not ('x',)"),
-        ("over='moon'", "*marker memhub: over 'moon' is none of hub, service, each"),
-        ("machines='acer-aspyre-one'", "*there is no real machine 'acer-aspyre-one'*"),
-        ("arch='i387'", "*architecture 'i387' is not installed*"),
+        ("machine='x'", "marker memhub has no argument 'machine'; did you mean 'machines'?"),
+        ("'x'", "marker memhub takes arguments by name alone, not ('x',)"),
+        ("over='moon'", "marker memhub: over 'moon' is none of hub, service, each"),
+        ("over=None", "marker memhub: over None is none of hub, service, each"),
+        ("over=['hub']", "marker memhub: over ['hub'] is none of hub, service, each"),
+        ("machines='acer-aspyre-one'", "marker memhub: there is no real machine 'acer-aspyre-one'"),
+        ("machines=['pc']", "marker memhub: there is no real machine 'pc'"),
+        ("machines=5", f"marker memhub: machines 5 {SEVERAL}"),
+        ("machines=None", f"marker memhub: machines None {SEVERAL}"),
+        ("machines=MachineSpec", "MachineSpec'> is not a name of the library"),
+        ("machines=[]", f"marker memhub: machines [] {SEVERAL}"),
+        ("machines=''", f"marker memhub: machines '' {SEVERAL}"),
+        ("machines=['pc', 'each']", "machines ['pc', 'each'] has 'each' beside others"),
+        ("machines=[pc(), pc()]", "marker memhub: machines ['pc', 'pc'] has 'pc' twice"),
+        ("arch='i387'", "marker memhub: architecture 'i387' is not installed"),
+        ("arch='i368'", "did you mean 'i386'?"),
+        ("machines='acer-aspire', arch='i368'", "did you mean 'i386'?"),
+        ("arch=3", f"marker memhub: arch 3 {ARCHES}"),
+        ("arch=''", f"marker memhub: arch '' {ARCHES}"),
+        ("arch=[]", f"marker memhub: arch [] {ARCHES}"),
+        ("arch=None", f"marker memhub: arch None {ARCHES}"),
+        ("arch=['i386', 5]", f"marker memhub: arch ['i386', 5] {ARCHES}"),
+        ("arch=['i386', 'each']", "marker memhub: arch ['i386', 'each'] has 'each' beside others"),
+        ("arch=['i386', 'i386']", "marker memhub: arch ['i386', 'i386'] has 'i386' twice"),
+        ("seed=1.5", "marker memhub: seed 1.5 is not an integer"),
+        ("seed='x'", "marker memhub: seed 'x' is not an integer"),
+        ("seed=None", "marker memhub: seed None is not an integer"),
+        ("seed=-1", "marker memhub: seed -1 is negative"),
     ],
 )
-def test_a_wrong_marker_is_refused_with_the_reason(
+def test_a_wrong_marker_is_refused_with_the_reason_alone(
     pytester: pytest.Pytester, marker: str, says: str
 ) -> None:
+    imports = "import pytest\nfrom memhub import MachineSpec\nfrom memhub.machines import pc\n"
     pytester.makepyfile(
-        f"import pytest\n@pytest.mark.memhub({marker})\ndef test_it(memhub_hub): pass\n"
+        f"{imports}@pytest.mark.memhub({marker})\ndef test_it(memhub_hub, memhub_random): pass\n"
     )
     result = run_inner(pytester, *NEITHER)
 
     assert result.ret != 0
-    result.stdout.fnmatch_lines([says])
+    assert says in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+    assert ".py:" not in result.stdout.str().replace(".py::", "")
+
+
+def test_a_machine_of_ones_own_and_a_marker_that_names_another_are_refused(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        from dataclasses import replace
+
+        import pytest
+        from memhub import machines
+
+        @pytest.mark.memhub(arch="powerpc")
+        class TestOther:
+            @pytest.fixture
+            def memhub_machine(self):
+                return machines.pc("bench")
+
+            def test_arch(self, memhub_hub): pass
+
+            @pytest.mark.memhub(arch="i386", machines="acer-aspire-one")
+            def test_machines(self, memhub_hub): pass
+
+            @pytest.mark.memhub(arch="i386")
+            def test_same(self, memhub_hub): pass
+
+        class TestChanged:
+            @pytest.fixture
+            def memhub_machine(self, memhub_machine):
+                return replace(memhub_machine, commit_latency=1.0)
+
+            @pytest.mark.memhub(machines="acer-aspire-one", arch=["i386", "amd64-mtrr"])
+            def test_it(self, memhub_hub): pass
+        """
+    )
+    result = run_inner(pytester, *NEITHER)
+
+    result.assert_outcomes(passed=3, errors=2)
+    gives = "but the fixture memhub_machine gives 'bench', i386"
+    result.stdout.fnmatch_lines(
+        [
+            f"marker memhub: arch says 'powerpc', {gives}",
+            f"marker memhub: machines says 'acer-aspire-one-8-slots-full', {gives}",
+        ]
+    )
 
 
 def test_cases_that_no_fixture_takes_are_refused(pytester: pytest.Pytester) -> None:

@@ -18,6 +18,7 @@ from memhub.service.server.admission import Gate
 from memhub.service.server.rights import Peer
 from memhub.service.settings import Limits
 from service.process_rig import Script, Served
+from service.service_rig import RawClient, lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ class Door:
         self.gate = Gate("unix:s", Limits(ungreeted=3))
         self.stack = stack
 
-    def come(self, peer: Peer, said: bytes = b"") -> Place | None:
+    def come(self, peer: Peer, said: bytes = b"") -> Place:
         near, far = socket.socketpair()
         self.stack.enter_context(near)
         self.stack.enter_context(far).send(said)
@@ -51,10 +52,8 @@ def local(pid: int, uid: int = 1000) -> Peer:
     return Peer(pid=pid, uid=uid)
 
 
-def evicted(*places: Place | None) -> list[bool]:
-    assert None not in places
-
-    return [place is not None and place.evicted is not None for place in places]
+def evicted(*places: Place) -> list[bool]:
+    return [place.evicted is not None for place in places]
 
 
 def test_one_whose_hello_is_not_read_yet_stays(door: Door) -> None:
@@ -78,11 +77,30 @@ def test_the_host_with_most_makes_room(door: Door) -> None:
     assert evicted(*places) == [False, True, False, False]
 
 
-def test_a_silent_one_of_the_process_with_most_finds_no_place(door: Door) -> None:
+def test_a_process_that_has_most_makes_room_for_itself(door: Door) -> None:
     first = [door.come(local(1)), door.come(local(2)), door.come(local(2))]
-    assert door.come(local(2)) is None
-    assert evicted(*first) == [False, False, False]
-    assert evicted(*first, door.come(local(2), b"memhub")) == [False, True, False, False]
+    newest = door.come(local(2))
+    assert evicted(*first, newest) == [False, True, False, False]
+    greeting = door.come(local(2), b"memhub")
+    assert evicted(*first, newest, greeting) == [False, True, True, False, False]
+
+
+def test_of_five_silent_ones_of_a_process_the_newest_stay(door: Door) -> None:
+    assert evicted(*[door.come(local(1)) for _ in range(5)]) == [True, True, False, False, False]
+
+
+def test_no_process_pushes_out_one_that_has_fewer(door: Door) -> None:
+    """With one each, the second of a process takes the place of its first."""
+    first = [door.come(local(1)), door.come(local(2)), door.come(local(3))]
+    assert evicted(*first, *[door.come(local(3)) for _ in range(4)]) == [
+        *(False, False, True),
+        *(True, True, True, False),
+    ]
+
+
+def test_no_user_pushes_out_one_that_has_fewer(door: Door) -> None:
+    first = [door.come(local(1, 7)), door.come(local(2, 8)), door.come(local(3, 9))]
+    assert evicted(*first, door.come(local(4, 9))) == [False, False, True, False]
 
 
 def test_the_oldest_goes_if_something_has_come_from_all(door: Door) -> None:
@@ -92,10 +110,46 @@ def test_the_oldest_goes_if_something_has_come_from_all(door: Door) -> None:
 
 def test_a_place_that_is_given_back_can_be_taken(door: Door) -> None:
     first = [door.come(local(1)) for _ in range(3)]
-    assert first[0] is not None
     door.gate.leave(first[0])
     door.gate.leave(first[0])
     assert evicted(*first, door.come(local(1))) == [False] * 4
+
+
+async def test_the_newest_silent_connections_of_a_process_stay(tmp_path: Path) -> None:
+    async with lab(tmp_path, limits=Limits(ungreeted=3)) as it:
+        clients = [await RawClient.dial(it.address, greet=False) for _ in range(5)]
+        with anyio.fail_after(20):
+            for client in clients[:2]:
+                await anyio.wait_readable(client.socket)
+                assert client.socket.recv(1) == b""
+
+        for client in clients[2:]:
+            client.send(client.protocol.hello("late"))
+            await client.receive()
+            assert client.protocol.welcome is not None
+
+        for client in clients:
+            client.close()
+
+
+async def test_who_greets_at_once_gets_in_beside_its_own_silent_connections(
+    tmp_path: Path,
+) -> None:
+    async with lab(tmp_path, limits=Limits(ungreeted=3)) as it:
+        silent = [await RawClient.dial(it.address, greet=False) for _ in range(5)]
+        for _ in range(20):
+            (await RawClient.dial(it.address)).close()
+
+        clients = [await RawClient.dial(it.address, greet=False) for _ in range(12)]
+        for client in clients:
+            client.send(client.protocol.hello("one of many"))
+
+        for client in clients:
+            await client.receive()
+            assert client.protocol.welcome is not None
+
+        for client in [*silent, *clients]:
+            client.close()
 
 
 # Clients

@@ -92,7 +92,7 @@ async def test_subscriptions(tmp_path: Path) -> None:
         assert refused(it, "subscribe") == {full.reason}
         client.close()
         await it.settled(0)
-        assert not it.hub.engine._listeners.listeners
+        assert not it.hub.engine._recorder.listeners.listeners
 
 
 async def test_unread_events(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from memhub import FaultRule
+from memhub import FaultRule, Sickness
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.clock import ManualClock
 from memhub.errors import DeviceError, NotPermitted
@@ -164,3 +164,66 @@ async def test_a_client_touches_the_rules_of_its_machines_alone(tmp_path: Path) 
                 await client.remove_fault(name)
 
         assert len(it.hub.faults) == 2
+
+
+async def test_a_mapping_is_refused_and_memory_that_is_mapped_is_not_met(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it, it.connect("X") as client:
+        mem = await client.open("/dev/mem", "r+")
+        mapped = await mem.map(write=True)
+        it.hub.faults.add(FaultRule("errno", op=["map", "read", "write"], errno="EACCES"))
+        with pytest.raises(DeviceError, match="EACCES: fault rule 'fault-1' refuses this"):
+            await mem.map()
+
+        with mapped:
+            mapped.write(MIB, b"abc")
+            assert bytes(mapped.read(MIB, 3)) == b"abc"
+
+        (record,) = it.records("fault")
+        assert (record["op"], record["errno"]) == ("map", "EACCES")
+
+
+async def test_a_client_makes_hardware_sick_checks_it_and_suspends_a_machine(
+    tmp_path: Path,
+) -> None:
+    spec = machine(arch="amd64-mtrr", msrs={0xFE: 0x504, 0x2FF: 0x806})
+    async with lab(tmp_path, spec) as it, it.connect("X") as client:
+        mem = await client.open("/dev/mem")
+        sickness = Sickness(action="cpu_out_of_step", cpu=1, misses_stores=True)
+        assert (await client.add_fault(sickness))["name"] == "sick-1"
+        await client.add_fault(FaultRule("drop", op="seek"))
+        await mem.set_range(WINDOW, MIB, MDF_WRITECOMBINE)
+        assert await client.hardware.check_cpus() == it.hub.hardware.check_cpus() != ()
+        assert [it["name"] for it in await client.list_faults()] == ["fault-1", "sick-1"]
+        assert (await client.remove_fault("sick-1"))["action"] == "cpu_out_of_step"
+        await client.hardware.reinit("pc")
+        assert await client.hardware.check_cpus() == ()
+        await client.hardware.suspend()
+        with pytest.raises(DeviceError, match="EAGAIN: machine pc is suspended"):
+            await mem.ranges()
+
+        with pytest.raises(DeviceError, match="EAGAIN"):
+            await mem.map()
+
+        with pytest.raises(DeviceError, match="EINVAL: pc is suspended already"):
+            await client.hardware.suspend("pc")
+
+        await client.hardware.resume()
+        await mem.ranges()
+        assert [r["process"] for r in it.records("hardware.suspend")] == ["X"]
+
+
+async def test_hardware_needs_the_right_on_its_machine(tmp_path: Path) -> None:
+    rights = (RightsRule(uid=os.getuid(), machine="*", allow=frozenset({"read-ranges"})),)
+    async with lab(tmp_path, rights=rights) as it, it.connect("X") as client:
+        for ask in (
+            lambda: client.add_fault(Sickness(action="stuck_slot", slot=0)),
+            client.hardware.suspend,
+            client.hardware.check_cpus,
+        ):
+            with pytest.raises(NotPermitted, match="inject-faults"):
+                await ask()
+
+        it.hub.hardware.add(Sickness(action="stuck_slot", slot=0))
+        assert await client.list_faults() == []
+        with pytest.raises(NotPermitted):
+            await client.remove_fault("sick-1")

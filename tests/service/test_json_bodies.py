@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from memhub import FaultRule
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit.schema import FIELDS
 from memhub.service import wire
@@ -142,7 +144,7 @@ def wide_types(value: Any) -> set[type]:
     }
 
 
-@pytest.mark.parametrize("name", ["report", "explain"])
+@pytest.mark.parametrize("name", ["report", "explain", "faults"])
 def test_the_examples_of_the_page_fit_the_schema(name: str) -> None:
     found = re.search(
         rf"^```json {name}\n(.*?)^```", (DOCS / "protocol.md").read_text(), re.M | re.S
@@ -167,6 +169,47 @@ def test_the_schema_refuses_what_is_not_so() -> None:
 def test_the_wide_members_are_those_of_the_log_and_two_more() -> None:
     wide = {name for name, it in FIELDS.items() if it.type.strip("[]") in ("u64", "ns")}
     assert {*wide, "seq", "address", "physical"} == WIDE
+
+
+def test_every_member_that_the_page_calls_64_bits_wide_is_one_of_a_body() -> None:
+    page = (DOCS / "protocol.md").read_text()
+    listed = re.search(r"They are called `u64` in the tables: (.*)\.", page)
+    assert listed is not None
+    used = {
+        member
+        for it in SCHEMA["$defs"].values()
+        for member, sort in it.get("properties", {}).items()
+        if "$defs/u64" in json.dumps(sort)
+    }
+    assert set(re.findall(r"`(\w+)`", listed[1])) == used <= WIDE
+
+
+def test_a_fault_rule_has_the_members_that_the_schema_lists() -> None:
+    members = set(SCHEMA["$defs"]["fault_rule"]["properties"])
+    assert members == {it.name for it in dataclasses.fields(FaultRule)}
+
+
+@pytest.mark.parametrize("features", [wire.FEATURE_FAULTS, wire.FEATURES])
+async def test_live_fault_rules_are_as_the_schema_says(tmp_path: Path, features: int) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=features)
+        for rule in (
+            FaultRule("short", op="read", base=1 << 60, length=1, moved=5, nth=2, times=1),
+            FaultRule("delay", machine="pc", process="X", delay=0.5, probability=0.5, seed=4),
+            FaultRule("errno", op=["set", "get"], errno="ENOSPC"),
+        ):
+            text = json.dumps(rule.as_dict())
+            assert faults(json.loads(text), body("fault_rule")) == []
+            added: Any = await client.ask(wire.Faults(0, "add", text))
+            assert faults(json.loads(added.data), body("faults")) == []
+
+        listed: Any = await client.ask(wire.Faults(0, "list", ""))
+        assert len(json.loads(listed.data)) == 3
+        assert faults(json.loads(listed.data), body("faults")) == []
+        assert wide_types(json.loads(listed.data)) == {
+            str if features & wire.FEATURE_STRINGS else int
+        }
+        client.close()
 
 
 def test_every_word_for_what_stood_in_the_way_is_on_the_page() -> None:

@@ -235,7 +235,7 @@ async def test_a_range_subscription_gets_what_touches_it_and_what_has_no_range(
         for base in (WINDOW - MIB, WINDOW + MIB - 4096, WINDOW + MIB):
             await here.claim(base, MIB)
 
-        it.hub.engine._listeners.tell([{"event": "device.detach", "machine": "pc"}], None)
+        it.hub.engine._recorder.listeners.tell([{"event": "device.detach", "machine": "pc"}], 0)
         events = await events_of(client, 2)
         assert [(it.event, it.base) for it in events] == [
             ("claim.take", WINDOW + MIB - 4096),

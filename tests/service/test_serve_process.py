@@ -7,6 +7,7 @@ import signal
 import socket
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,8 +17,11 @@ from memhub.audit.schema import problems
 from memhub.errors import RangeBusy
 from memhub.service.blocking import BlockingClient
 from service import process_rig
-from service.process_rig import Script
+from service.process_rig import CONFIG, Script
 from service.service_rig import MIB, WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Served = partial(process_rig.Served, warm=False)
 
@@ -120,6 +124,89 @@ def test_a_stale_socket_is_reported_and_replaced_if_asked(tmp_path: Path) -> Non
             assert (code, "a service answers there" in errors) == (2, True)
 
         assert service.stop()[0] == 0
+
+
+def test_what_a_service_says_fits_80_columns_and_names_it(tmp_path: Path) -> None:
+    """Told of: a torn tail, SIGHUP before and behind a rename, a deleted log, the end."""
+    folder = tmp_path / ("d" * 24)
+    folder.mkdir()
+    with Served(folder) as service:
+        service.ready()
+        service.stop()
+
+    with service.log.open("ab") as log:
+        log.write(b'{"v":1,"seq":')
+
+    with Served(folder, environ={"COLUMNS": "", "JOURNAL_STREAM": ""}) as service:
+        service.ready()
+        service.process.send_signal(signal.SIGHUP)
+        service.log.rename(folder / "old")
+        service.process.send_signal(signal.SIGHUP)
+        code, errors = service.stop()
+
+    lines = errors.splitlines()
+    assert code == 0
+    assert "unfinished last line" in " ".join(errors.split())
+    assert "stopping on SIGTERM" in errors
+    assert [line for line in lines if len(line) > 80] == []
+    assert [line for line in lines if not line.startswith(("memhub: ", " " * 8))] == []
+
+
+def test_the_journal_keeps_one_line_an_event(tmp_path: Path) -> None:
+    with Served(tmp_path, environ={"COLUMNS": "", "JOURNAL_STREAM": "8:1"}) as service:
+        service.ready()
+        service.process.send_signal(signal.SIGHUP)
+        _, errors = service.stop()
+
+    assert [line for line in errors.splitlines() if not line.startswith("memhub: ")] == []
+
+
+def _leave_a_file(folder: Path, _port: int) -> None:
+    (folder / "s").write_text("precious")
+
+
+def _leave_a_stale_socket(folder: Path, _port: int) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(folder / "s"))
+
+
+def _want_tokens_that_are_not_there(folder: Path, _port: int) -> None:
+    _listen(folder, 'port = 0\ntoken_file = "none"')
+
+
+def _want_a_port_in_use(folder: Path, port: int) -> None:
+    _listen(folder, f"port = {port}")
+
+
+def _listen(folder: Path, settings: str) -> None:
+    config = folder / "lab.toml"
+    config.write_text(f"{config.read_text()}[service.tcp]\n{settings}\n")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [_leave_a_file, _leave_a_stale_socket, _want_tokens_that_are_not_there, _want_a_port_in_use],
+    ids=["a file", "a stale socket", "tokens", "a port"],
+)
+@pytest.mark.parametrize("old", [False, True], ids=["no log", "a log"])
+def test_a_start_that_is_refused_leaves_the_log_as_it_was(
+    tmp_path: Path, spoil: Callable[[Path, int], None], *, old: bool
+) -> None:
+    (tmp_path / "lab.toml").write_text('default = "pc"\n' + CONFIG)
+    log = tmp_path / "audit.jsonl"
+    if old:
+        with Served(tmp_path) as service:
+            service.ready()
+            service.stop()
+
+    before = log.read_bytes() if old else None
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        spoil(tmp_path, taken.getsockname()[1])
+        with Served(tmp_path) as service:
+            code, errors = service.ended()
+
+    assert (code, errors[:8]) == (2, "memhub: ")
+    assert (log.read_bytes() if log.exists() else None) == before
 
 
 def test_a_restart_continues_the_chain_and_reports_a_torn_tail(tmp_path: Path) -> None:

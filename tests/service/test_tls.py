@@ -224,7 +224,7 @@ async def test_a_client_may_name_the_protocol_in_its_tls_handshake(
 ) -> None:
     async with lab(tmp_path, tcp=TcpConfig(**files)) as it:
         host, port = tcp_address(it.server.addresses).split(":")[1:]
-        for offered, chosen in (([ALPN, "http/1.1"], ALPN), ([], None)):
+        for offered, chosen in (([ALPN, "http/1.1"], ALPN), (["h2"], None), ([], None)):
             context = client_context(authority, "rig-a")
             if offered:
                 context.set_alpn_protocols(offered)

@@ -167,14 +167,16 @@ def rebuilt(records: Iterable[dict[str, Any]]) -> dict[str, tuple[list[RangeDesc
         if record["event"] in ("device.attach", "device.restore"):
             machines[record["machine"]] = ([RangeDesc(0, 0)] * len(record["slots"]), {})
 
+        if record.get("errno") is None and "after_msr" in record:
+            _, msrs = machines[record["machine"]]
+            msrs.update(zip(record["msrs"], record["after_msr"], strict=True))
+
         if record.get("errno") is None and "after_base" in record:
-            slots, msrs = machines[record["machine"]]
+            slots, _ = machines[record["machine"]]
             columns = (record[f"after_{name}"] for name in ("base", "length", "flags", "owner"))
             for slot, base, length, flags, owner in zip(record["slots"], *columns, strict=True):
                 label = owner.encode("latin-1").ljust(8, b"\0")
                 slots[slot] = RangeDesc(base, length, flags, label)
-
-            msrs.update(zip(record.get("msrs", ()), record.get("after_msr", ()), strict=True))
 
     return machines
 

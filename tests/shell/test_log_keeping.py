@@ -223,3 +223,35 @@ async def _end_after(log: AuditLog) -> None:
     async with Hub([SPEC], arches=ARCHES, log=log):
         log.close()
         await anyio.wait_all_tasks_blocked()
+
+
+async def test_a_burst_of_requests_rotates_in_time(folder: Path) -> None:
+    """No task has its turn between `nowait` requests."""
+    keeping = Keeping(max_bytes=20_000)
+    with AuditLog.open(f"{folder}/", keeping=keeping) as log:
+        async with opened(log) as (_, handle):
+            sizes = []
+            for _ in range(1000):
+                handle.pread_nowait(8, 0)
+                sizes.append(log.writer.require_sink().size)
+
+    assert max(sizes) < 24_000
+    assert verify(folder).ok
+    assert events(folder).count("log.rotate") > 10
+
+
+async def test_machines_larger_than_a_segment_do_not_rotate_for_ever(folder: Path) -> None:
+    """A segment holds at least as much of its own as what it begins with."""
+    keeping = Keeping(max_bytes=4096)
+    with AuditLog.open(f"{folder}/", keeping=keeping) as log:
+        hub = Hub(
+            [MachineSpec(name=f"pc{n}", arch="amd64") for n in range(8)], arches=ARCHES, log=log
+        )
+        async with hub, await hub.open("/dev/mem", "r+") as handle:
+            with anyio.fail_after(20):
+                for _ in range(300):
+                    await handle.pread(8, 0)
+
+    read = events(folder).count("request.read")
+    assert read == 300
+    assert events(folder).count("log.rotate") < 60

@@ -10,7 +10,7 @@ import pytest
 
 import memhub
 from memhub.abi import Errno
-from memhub.core.memory import backing
+from memhub.core.memory import backing, memfile
 from memhub.errors import DeviceError
 from service.service_rig import lab as service_lab
 from shell.kit import PAT, lab
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memhub import Handle
 
 
-def no_descriptor(_size: int) -> int:
+def no_descriptor(*_: object) -> int:
     raise OSError(errno.EMFILE, "Too many open files")
 
 
@@ -64,3 +64,18 @@ async def test_a_client_that_touches_first_keeps_its_connection_and_claims(
 
             assert await handle.pread(1, 0x100000)
             await handle.release(0, 0x1000, fence=claim.fence)
+
+
+async def test_a_snapshot_that_the_host_cannot_map_leaves_the_memory_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with lab(tmp_path, PAT) as rig, await rig.hub.open("/dev/mem", "r+") as handle:
+        await handle.pwrite(b"kept", 0x100000)
+        with monkeypatch.context() as full:
+            full.setattr(memfile, "map_file", no_descriptor)
+            with pytest.raises(DeviceError, match=r"the host cannot hold .*open files") as told:
+                rig.hub.snapshot()
+
+        assert told.value.code is Errno.ENOMEM
+        assert await handle.pread(4, 0x100000) == b"kept"
+        assert rig.hub.snapshot() == rig.hub.snapshot()

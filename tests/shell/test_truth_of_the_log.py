@@ -12,6 +12,7 @@ from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import read_records, summary
 from memhub.clock import ManualClock
 from memhub.errors import RangeBusy, StaleClaim, TimedOut
+from memhub.lifecycle import break_claim
 from shell.kit import PAT, lab
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def test_a_break_says_who_broke_the_claim_and_the_holder_is_told(tmp_path:
         claim = await handle.claim(0, PAGE)
         root = rig.hub.process("root").principal
         rig.news()
-        rig.hub.engine.break_claim(BreakClaim("pat", claim.fence, "it is needed", root))
+        break_claim(rig.hub.engine, BreakClaim("pat", claim.fence, "it is needed", root))
         (broken,) = rig.news()
         with pytest.raises(StaleClaim) as told:
             await handle.set_range(0, PAGE, MDF_WRITECOMBINE)

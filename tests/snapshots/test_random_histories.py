@@ -17,6 +17,7 @@ from memhub.lifecycle import close_file
 from memhub.pending import Pending
 from memhub.startup import record_starts
 from ownership.rig import ARCHES, SPECS
+from value.sick_traffic import SickTraffic
 from value.test_rebuild import same
 from value.traffic import Traffic
 
@@ -147,6 +148,40 @@ def test_the_log_leads_to_the_live_machine_after_each_restore(arch: str, latency
         told.clear()
         assert not rebuilder.partial
         assert same(rebuilder.machines[traffic.machine.name], traffic.machine), number
+
+
+@every_arch
+@every_latency
+def test_the_log_leads_to_a_sick_machine_after_each_restore(arch: str, latency: float) -> None:
+    sick = 0
+    for seed in range(3):
+        traffic, rebuilder = SickTraffic(arch, seed, latency=latency), Rebuilder(ARCHES)
+        told, kept = list[dict[str, Any]](), [traffic.hub.snapshot()]
+        traffic.engine.listen(told.append)
+        record_starts(traffic.engine)
+        for number in range(200):
+            traffic.step()
+            if number % 15 == 3:
+                kept.append(traffic.hub.snapshot())
+
+            if number % 15 == 12:
+                then = traffic.rng.choice(kept)
+                traffic.hub.restore(then)
+                sick += only(then).health is not None
+                assert traffic.machine.health == only(then).health
+            elif number % 60 == 50:
+                traffic.hub.reset()
+                assert (traffic.machine.health, traffic.machine.refusing) == (None, False)
+
+            for record in told:
+                rebuilder.read(orjson.loads(orjson.dumps(record)))
+
+            told.clear()
+            rebuilt = rebuilder.machines[traffic.machine.name]
+            assert same(rebuilt, traffic.machine), (seed, number)
+            assert rebuilt.refusing == traffic.machine.refusing
+
+    assert sick > 10
 
 
 @every_arch

@@ -40,6 +40,7 @@ def same(rebuilt: Machine, live: Machine) -> bool:
         and rebuilt.commits == live.commits
         and rebuilt.files == live.files
         and rebuilt.notes == live.notes
+        and rebuilt.health == live.health
     )
 
 
@@ -133,7 +134,7 @@ def test_rebuild_equals_the_live_machine_where_the_log_fails_now_and_then(
         checked = 0
         for _ in range(300):
             traffic.step()
-            if not traffic.engine._owed:
+            if not traffic.engine._recorder.owed:
                 checked += 1
                 log_now = list(read_records(tmp_path / "a.jsonl")) if checked % 10 == 0 else None
                 if log_now is not None:

@@ -42,7 +42,7 @@ class Witness:
 
     def look(self) -> None:
         machine, engine, log = self._of
-        if not engine._owed:
+        if not engine._recorder.owed:
             self.seen[log.seq] = machine_state(machine, engine.now())
 
 

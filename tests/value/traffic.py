@@ -24,7 +24,7 @@ from memhub.core.requests import (
 )
 from memhub.core.spec import MachineSpec
 from memhub.errors import DeviceError
-from memhub.lifecycle import close_file, open_file
+from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
 from memhub.startup import record_starts
 from ownership.kinds import KINDS
@@ -178,7 +178,7 @@ class Traffic:
 
     def _break(self) -> None:
         by = self.rng.choice([None, Principal(9, "root")])
-        self.engine.break_claim(BreakClaim(self.machine.name, self._fence(), "why not", by))
+        break_claim(self.engine, BreakClaim(self.machine.name, self._fence(), "why not", by))
 
     def _look(self) -> None:
         self.engine.submit(GetRanges(self._handle(), self.rng.choice([0, 1, 1 << 20])))

@@ -31,6 +31,7 @@ def describe_spec(spec: MachineSpec) -> str:
                 "phys_bits": cpu.phys_bits,
                 "mtrr": cpu.mtrr,
                 "tom2": cpu.tom2,
+                **({} if cpu.count == Cpu().count else {"count": cpu.count}),
             },
             "options": dict(spec.options),
             "memory": [[r.base, r.length, r.kind] for r in spec.memory],

@@ -21,6 +21,7 @@ from memhub.audit.rows.columns import (
 )
 from memhub.audit.rows.description import describe_spec
 from memhub.audit.rows.files import ACCESS_FLAGS, table_columns
+from memhub.audit.rows.hardware import health_item
 from memhub.audit.rows.ranges import commit_row
 from memhub.core.holdings import holdings_of
 from memhub.core.restored import HeldPart, Restored
@@ -77,6 +78,7 @@ def part_rows(machine: Machine, at: Instant) -> list[Row]:
         ("commits", held.commits),
         ("notes", notes),
         ("failed", [] if held.failed is None else [held.failed]),
+        ("health", [] if held.health is None else [held.health]),
         ("numbers", [(held.last_fence, held.last_wait, held.last_commit)]),
     ]
 
@@ -212,5 +214,6 @@ _WRITERS: Final[Mapping[str, Callable[[Any, Instant], Row]]] = {
     "commits": _commit_item,
     "notes": _note_item,
     "failed": lambda it, _at: it._asdict(),
+    "health": lambda it, _at: health_item(it),
     "numbers": lambda it, _at: dict(zip(_NUMBERS, it, strict=True)),
 }

@@ -57,6 +57,12 @@ def _shapes(slot: range) -> dict[str, Shape]:
         },
         "notes": {**_PROCESS, "slots": [(slot, range(1 << 63))], "states": [state]},
         "failed": {"reason": _TEXT, "failures": _INT, "since_ns": _NS},
+        "health": {
+            "sicknesses": [{"bits": [(_INT, _U64)], "count": _INT}],
+            "cpus": [(_INT, [(_INT, _U64)])],
+            "suspended_ns": Field("ns", "", nullable=True),
+            "strayed": Field("bool", ""),
+        },
         "numbers": dict.fromkeys(("last_fence", "last_wait", "last_commit"), _U64),
     }
 

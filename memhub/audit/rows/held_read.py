@@ -8,6 +8,7 @@ import orjson
 
 from memhub.abi import DATA_MODELS, RangeDesc
 from memhub.audit.rows.columns import instant_of, mono_time, owner_of
+from memhub.audit.rows.hardware import health_in
 from memhub.audit.rows.held_check import check_items
 from memhub.audit.rows.read import ACCESS, caller_of, set_request_of, wait_of
 from memhub.core.claims import Claim, LostClaim
@@ -175,5 +176,6 @@ _READERS: Final[Mapping[str, Callable[[Sequence[Item], Machine, Instant], Holdin
     "commits": _commits_in,
     "notes": _notes_in,
     "failed": _failed_in,
+    "health": health_in,
     "numbers": _numbers_in,
 }

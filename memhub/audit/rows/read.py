@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno, RangeDesc
 from memhub.audit.rows.columns import descs_of, instant_of, mono_time, msrs_of, owner_of
 from memhub.audit.rows.description import spec_of
+from memhub.audit.rows.hardware import HARDWARE_READERS
 from memhub.core import events
 from memhub.core.asked_driver import Plan
 from memhub.core.claim_requests import claim_event, ended_event, lost_event
@@ -330,6 +331,7 @@ def _wait_ended(row: Row, machine: Machine) -> events.Event:
 
 _READERS: Final[Mapping[str, Callable[[Row, Machine], events.Event | None]]] = {
     "device.fail": _failed,
+    **HARDWARE_READERS,
     "request.open": _opened,
     "request.close": _closed,
     "request.read": _read,

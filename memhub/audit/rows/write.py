@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.audit.rows.claims import CLAIM_WRITERS
 from memhub.audit.rows.faults import FAULT_WRITERS
 from memhub.audit.rows.files import FILE_WRITERS
+from memhub.audit.rows.hardware import HARDWARE_WRITERS
 from memhub.audit.rows.held import HELD_WRITERS
 from memhub.audit.rows.memory import MEMORY_WRITERS
 from memhub.audit.rows.ranges import RANGE_WRITERS
@@ -29,6 +30,7 @@ WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     **CLAIM_WRITERS,
     **SERVICE_WRITERS,
     **FAULT_WRITERS,
+    **HARDWARE_WRITERS,
 }
 
 

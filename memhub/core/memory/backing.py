@@ -199,7 +199,12 @@ class Store:
 
         if self.base is None:
             base = Frozen(self.fd, self.size, [*self._borders], self.map)
-            self.map = base.map_privately()
+            try:
+                self.map = base.map_privately()
+            except BaseException:
+                base.fd = -1  # it stays this store's
+                raise
+
             self.base, self.fd, self._dirty = base, -1, []
 
         page = PAGE_SIZE

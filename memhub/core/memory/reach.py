@@ -135,10 +135,11 @@ class Reach:
         rules, last = self._rules, self.last
         signed = offset - _U64_END if rules.mem_signed and offset >> 63 else offset
         if signed > last:
-            raise BadAddress(
-                f"address {offset:#x} is past the last physical address {last:#x} "
-                f"({self._memory.phys_bits} bits) that /dev/mem reaches"
-            )
+            why = f"the last physical address {last:#x} ({self._memory.phys_bits} bits)"
+            if rules.mem_last is not None:
+                why = f"{last:#x}, the last address"
+
+            raise BadAddress(f"address {offset:#x} is past {why} that /dev/mem reaches")
 
         if signed >= 0:
             length = min(length, last + 1 - offset)

@@ -277,6 +277,7 @@ class Transfer:
                 yield from fetch(self._memory, piece, parts, progress)
 
         except DeviceError as error:
+            error.arrived = b"".join(parts)
             self._end_short(error, progress)
 
         return b"".join(parts)

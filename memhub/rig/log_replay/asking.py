@@ -14,7 +14,7 @@ from memhub.core.files import Principal
 from memhub.core.instant import SECOND
 from memhub.core.memory.physical import NeedsDevice
 from memhub.errors import DeviceError
-from memhub.lifecycle import close_file, open_file
+from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _put_break(life: Life, row: Row) -> None:
         by = Principal(row["holder_id"], row["holder"])
 
     try:
-        life.engine.break_claim(requests.BreakClaim(row["machine"], fence, row["reason"], by))
+        break_claim(life.engine, requests.BreakClaim(row["machine"], fence, row["reason"], by))
     except DeviceError:
         raise Unplayable("its claim is not there") from None
 

@@ -11,6 +11,8 @@ from memhub.engine import Engine
 from memhub.lifecycle import close_file
 from memhub.rig.log_replay.asking import PUTS, Life, Unplayable
 from memhub.rig.log_replay.going_back import go_back
+from memhub.rig.log_replay.hardware import put_hardware
+from memhub.rig.log_replay.steps import HARDWARE
 from memhub.startup import record_ends, record_starts
 
 if TYPE_CHECKING:
@@ -131,6 +133,8 @@ class LogPlayer:
 
         if event == "device.restore":
             go_back(life, step)
+        elif event in HARDWARE:
+            put_hardware(life, row)
         else:
             PUTS[event](life, row)
 

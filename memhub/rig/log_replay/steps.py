@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: What a wait or a commit comes to, and so is no request of its own.
 OUTCOMES: Final = frozenset({"request.set", "claim.take", "claim.wait", "commit.begin"})
+#: What is asked of the hardware of a machine.
+HARDWARE: Final = frozenset(
+    f"hardware.{op}" for op in ("sicken", "cure", "reinit", "suspend", "resume", "check")
+)
 #: What is asked, where nothing else in the record says that it followed by itself.
 _ASKED: Final = frozenset(
     {
@@ -35,10 +39,13 @@ _ASKED: Final = frozenset(
         "claim.break",
         "wait.begin",
         *OUTCOMES,
+        *HARDWARE,
     }
 )
 #: What follows by itself.
-_FOLLOWS: Final = frozenset({"undo", "claim.release", "claim.expire", "wait.end", "device.fail"})
+_FOLLOWS: Final = frozenset(
+    {"undo", "claim.release", "claim.expire", "wait.end", "device.fail", "hardware.store"}
+)
 #: Why a wait ended whose caller has gone.
 _GONE: Final = frozenset({"cancelled", "log"})
 
@@ -184,6 +191,9 @@ def say_request(row: Row) -> str:
         words[1] += ", waiting,"
     elif event == "wait.end":
         words[1:] = ["gives up", words[1]]
+
+    if row.get("sickness"):
+        words += row["sickness"]
 
     if row.get("base") is not None:
         words.append(f"{row['base']:#x}+{row.get('length') or 0:#x}")

@@ -23,7 +23,6 @@ from memhub.service.client_errors import (
     refused_connection,
 )
 from memhub.service.remote_hub import (
-    faults_request,
     file_pieces,
     hello_frame,
     open_request,
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
 
     from memhub.abi import DataModel
     from memhub.core.fault_rules import FaultRule
+    from memhub.core.sickness import Sickness
+    from memhub.service.blocking.hardware import BlockingHardware
 
 _CHUNK: Final = 1 << 16
 
@@ -174,23 +175,24 @@ class BlockingClient(Line):
 
         return found
 
-    def add_fault(self, rule: FaultRule) -> dict[str, Any]:
-        """Add a fault rule to the hub; what the hub has of it."""
-        return self._ask_faults("add", rule_text(rule))[0]
+    def add_fault(self, rule: FaultRule | Sickness) -> dict[str, Any]:
+        """Add a fault rule or a sickness to the hub; what the hub has of it."""
+        return self.hardware.ask("add", rule_text(rule))[0]
 
     def remove_fault(self, name: str) -> dict[str, Any]:
-        """End a fault rule; what the hub had of it, with its counts."""
-        return self._ask_faults("remove", name)[0]
+        """End a fault rule or sickness; what the hub had of it, with its counts."""
+        return self.hardware.ask("remove", name)[0]
 
     def list_faults(self) -> list[dict[str, Any]]:
-        """The fault rules of the hub that this client may touch, with their counts."""
-        return self._ask_faults("list", "")
+        """The fault rules and sicknesses that this client may touch, with their counts."""
+        return self.hardware.ask("list", "")
 
-    def _ask_faults(self, what: str, rule: str) -> list[dict[str, Any]]:
-        request = faults_request(self._protocol.features, what, rule)
-        found: list[dict[str, Any]] = self._ask_json(request)
+    @property
+    def hardware(self) -> BlockingHardware:
+        """Suspend, resume and check of machines."""
+        from memhub.service.blocking.hardware import BlockingHardware
 
-        return found
+        return BlockingHardware(self.ask, self._protocol.features)
 
     def _ask_json(self, request: wire.Message) -> Any:  # noqa: ANN401 - what JSON holds
         import json

@@ -6,8 +6,8 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from memhub.service.client.hardware import RemoteHardware
 from memhub.service.remote_hub import (
-    faults_request,
     file_pieces,
     report_request,
     rule_text,
@@ -17,6 +17,7 @@ from memhub.service.wire.wide import narrow
 
 if TYPE_CHECKING:
     from memhub.core.fault_rules import FaultRule
+    from memhub.core.sickness import Sickness
     from memhub.service import wire
     from memhub.service.client.caller import Caller
 
@@ -39,23 +40,22 @@ class HubRequests(ABC):
 
         return found
 
-    async def add_fault(self, rule: FaultRule) -> dict[str, Any]:
-        """Add a fault rule to the hub; what the hub has of it."""
-        return (await self._ask_faults("add", rule_text(rule)))[0]
+    async def add_fault(self, rule: FaultRule | Sickness) -> dict[str, Any]:
+        """Add a fault rule or a sickness to the hub; what the hub has of it."""
+        return (await self.hardware.ask("add", rule_text(rule)))[0]
 
     async def remove_fault(self, name: str) -> dict[str, Any]:
-        """End a fault rule; what the hub had of it, with its counts."""
-        return (await self._ask_faults("remove", name))[0]
+        """End a fault rule or sickness; what the hub had of it, with its counts."""
+        return (await self.hardware.ask("remove", name))[0]
 
     async def list_faults(self) -> list[dict[str, Any]]:
-        """The fault rules of the hub that this client may touch, with their counts."""
-        return await self._ask_faults("list", "")
+        """The fault rules and sicknesses that this client may touch, with their counts."""
+        return await self.hardware.ask("list", "")
 
-    async def _ask_faults(self, what: str, rule: str) -> list[dict[str, Any]]:
-        request = faults_request(self._greeted().features, what, rule)
-        found: list[dict[str, Any]] = await self._ask_json(request)
-
-        return found
+    @property
+    def hardware(self) -> RemoteHardware:
+        """Suspend, resume and check of machines."""
+        return RemoteHardware(self._greeted())
 
     async def _ask_json(self, request: wire.Message) -> Any:  # noqa: ANN401 - what JSON holds
         return json.loads(await self._greeted().ask(request), object_hook=narrow)

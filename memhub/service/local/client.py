@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
-from memhub.faults import FaultRules
+from memhub.faults import Delayed, FaultRules
+from memhub.hardware import Hardware, add_faults
 from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
+from memhub.service.local.passing_time import PassingTime
 from memhub.startup import make_engine, record_ends, record_starts
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
+    from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
 
 
@@ -42,7 +45,8 @@ class LocalClient:
         log: an open audit log, which the caller closes; None keeps no log.
         name: what the process is called.
         clock: where time comes from; None takes the system's clocks.
-        sleep: lets so many seconds of that clock pass.
+        sleep: lets so many seconds of that clock pass; a clock that stands still until it is told
+            otherwise needs its own `advance`.
         faults: fault rules, as of `Hub`.
 
     Raises:
@@ -62,18 +66,19 @@ class LocalClient:
         name: str = "local",
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        faults: Iterable[FaultRule] = (),
+        faults: Iterable[FaultRule | Sickness] = (),
     ) -> None:
         self._engine = make_engine(specs, default, arches, log, clock or SystemClock())
         #: Faults on demand: see `FaultRules.add`.
         self.faults = FaultRules(self._engine)
-        for rule in faults:
-            self.faults.add(rule)
-
+        #: Sick hardware, suspend and resume: see `Hardware.add`.
+        self.hardware = Hardware(self._engine)
+        add_faults(faults, self.faults, self.hardware)
         self._process = Process(self._engine, Principal(1, name))
         self._lock = threading.RLock()
-        self._sleep = sleep
+        self._time = PassingTime(self._engine, self._lock, sleep)
         record_starts(self._engine)
+        self.hardware.begin()
 
     @property
     def machines(self) -> Mapping[str, Machine]:
@@ -89,10 +94,15 @@ class LocalClient:
         self, path: str, mode: str = "r", *, undo: bool = False, model: DataModel | None = None
     ) -> LocalHandle:
         """Open a device file; arguments and errors are those of `Process.open`."""
-        with self._lock:
-            handle = self._process.open_nowait(path, mode, undo=undo, model=model)
+        try:
+            with self._lock:
+                handle = self._process.open_nowait(path, mode, undo=undo, model=model)
+        except Delayed as late:  # by a fault rule
+            self._time.sleep_for(late)
+            with self._lock, late.passing():
+                handle = self._process.open_nowait(path, mode, undo=undo, model=model)
 
-        return LocalHandle(self._engine, handle, self._lock, self._sleep)
+        return LocalHandle(self._engine, handle, self._lock, self._time)
 
     def report(self) -> dict[str, Any]:
         """Who has what open, who holds what, who waits for what, and since when.

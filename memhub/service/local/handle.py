@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Final, Self, TypeVar, final
+from typing import TYPE_CHECKING, Self, TypeVar, final
 
 from memhub.arguments import take_seconds
-from memhub.core.instant import NEVER
+from memhub.core.explain_many import ExplainMany
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
     AwaitFree,
@@ -25,7 +25,6 @@ from memhub.core.requests import (
     Write,
 )
 from memhub.errors import NotSupported
-from memhub.explaining import explain_addresses
 from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
@@ -44,7 +43,6 @@ from memhub.service.spans import find_pieces, map_pieces
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Callable
 
     import numpy as np
     import numpy.typing as npt
@@ -55,11 +53,9 @@ if TYPE_CHECKING:
     from memhub.core.requests import Request, WaitingRequest
     from memhub.engine import Engine
     from memhub.handle import Handle
+    from memhub.service.local.passing_time import PassingTime
 
 R = TypeVar("R")
-
-#: Seconds of one sleep of a caller who is never answered.
-_LONG_SLEEP: Final = 3600.0
 
 
 @final
@@ -75,13 +71,13 @@ class LocalHandle:
         engine: Engine,
         handle: Handle,
         lock: threading.RLock,
-        sleep: Callable[[float], None],
+        time: PassingTime,
     ) -> None:
         self._engine = engine
         self._handle = handle
         self._number = handle.number
         self._lock = lock
-        self._sleep = sleep
+        self._time = time
         self._maps: dict[int, MappedMemory] = {}
 
     def __repr__(self) -> str:
@@ -246,8 +242,7 @@ class LocalHandle:
 
     def explain_array(self, addresses: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Which memory types many addresses have, in one look-up."""
-        with self._lock:
-            return explain_addresses(self._engine, self._number, addresses)
+        return self._submit(ExplainMany(self._number, addresses))
 
     # Claims
 
@@ -276,14 +271,9 @@ class LocalHandle:
             with self._lock:
                 return self._engine.submit(request)
         except Delayed as late:
-            self._sleep_for(late)
+            self._time.sleep_for(late)
             with self._lock, late.passing():
                 return self._engine.submit(request)
-
-    def _sleep_for(self, late: Delayed) -> None:
-        """Let the time of a request pass; one that was dropped is never answered."""
-        while (left := late.seconds_left()) != 0:
-            self._sleep(_LONG_SLEEP if left is None else left)
 
     def _answer_request(self, request: WaitingRequest[R]) -> R:
         answer: R | Pending[R] = self._submit(request)
@@ -309,18 +299,7 @@ class LocalHandle:
 
     def _wait_once(self, pending: Pending[R], woken: threading.Event) -> bool:
         """Wait once; whether the answer is there."""
-        if pending.due_ns is not None:
-            due = self._engine.deadlines.due_of(pending.due_ns)
-            self._sleep(max(0, due - self._engine.clock.mono_ns()) / 1e9)
-        elif not pending.done:
-            woken.wait(self._until_due())
-            woken.clear()
-
+        self._time.wait_for(pending, woken)
         with self._lock:
             self._engine.tick()
             return pending.done
-
-    def _until_due(self) -> float | None:
-        with self._lock:
-            due = self._engine.deadlines.wake_at
-            return None if due == NEVER else max(0, due - self._engine.clock.mono_ns()) / 1e9

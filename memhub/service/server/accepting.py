@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from memhub.service.server.admission import Gate, Place
     from memhub.service.server.rights import Peer
 
-#: Connections taken before other tasks have their turn, and how many of them are kept: few of
-#: `Limits.ungreeted`, so that a HELLO is read before its connection is among the oldest.
+#: Connections taken before other tasks have their turn, and how many of them are kept.
 _ACCEPTS_AT_ONCE: Final = 256
 _KEPT_AT_ONCE: Final = 16
 _PAUSE_SECONDS: Final = 0.1
@@ -30,7 +29,6 @@ async def accept_clients(
     listener: socket.socket,
     gate: Gate,
     start: Callable[[Place, socket.socket, Peer], object],
-    refuse: Callable[[Peer, str], None],
 ) -> None:
     """Take connections until cancelled.
 
@@ -38,8 +36,8 @@ async def accept_clients(
         listener: where they come, non-blocking.
         gate: finds them a place.
         start: serves a connection in its place.
-        refuse: records a connection that found none, and why.
     """
+    most = min(_KEPT_AT_ONCE, gate.at_once)
     while True:
         await anyio.wait_readable(listener)
         kept = 0
@@ -53,26 +51,12 @@ async def accept_clients(
                 await anyio.sleep(_PAUSE_SECONDS)
                 break
 
+            if peek(sock) == b"":  # it has ended: a task for each would hold up the others
+                sock.close()
+                continue
+
             peer = peer_at(sock, address)
-            place = _enter_gate(gate, sock, peer, refuse)
-            if place is not None:
-                start(place, sock, peer)
-                kept += 1
-                if kept == _KEPT_AT_ONCE:
-                    break
-
-
-def _enter_gate(
-    gate: Gate, sock: socket.socket, peer: Peer, refuse: Callable[[Peer, str], None]
-) -> Place | None:
-    """Take in a connection, or close it here: a task for each would hold up the others."""
-    if peek(sock) == b"":
-        sock.close()
-        return None
-
-    place = gate.enter(sock, peer)
-    if place is None:
-        sock.close()
-        refuse(peer, gate.full)
-
-    return place
+            start(gate.enter(sock, peer), sock, peer)
+            kept += 1
+            if kept == most:
+                break

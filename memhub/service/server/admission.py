@@ -2,8 +2,9 @@
 
 Each listener has its own budgets, so that connections of one keep nobody out of another. Those
 that have not sent HELLO have a budget apart. When it is full, one of them makes room: of the peer
-that has most of them, and none whose HELLO has come and is still to be read. So whoever greets at
-once gets in, however many others are silent.
+that has most of them the oldest, and none whose HELLO has come and is still to be read. A peer that
+would then have more than the other loses one of its own. So whoever greets at once gets in, however
+many others are silent, and nobody's silent connections push out those of who has fewer.
 """
 
 from __future__ import annotations
@@ -91,7 +92,16 @@ class Gate:
             "which is the limit"
         )
 
-    def enter(self, sock: socket.socket, peer: Peer) -> Place | None:
+    @property
+    def at_once(self) -> int:
+        """Connections that may be taken before those that came last have had a turn to be read.
+
+        They are few of those that may be silent, so that a HELLO is read before its connection is
+        among the oldest.
+        """
+        return max(1, self._limits.ungreeted // 4)
+
+    def enter(self, sock: socket.socket, peer: Peer) -> Place:
         """Take in a connection that has not greeted; another of these may have to go.
 
         Args:
@@ -99,16 +109,12 @@ class Gate:
             peer: who opened it, as far as it is known before HELLO.
 
         Returns:
-            its place, or None if this one has to go: it is silent too, and of the process that
-            has most.
+            its place.
         """
         host = None if peer.address is None else peer.address.rpartition(":")[0]
         place = Place(sock, (peer.uid if host is None else host, peer.pid))
         if self._silent_count >= self._limits.ungreeted:
-            evicted = self._choose_evicted()
-            if peer.pid is not None and evicted.origin == place.origin and not place.has_unread():
-                return None
-
+            evicted = self._choose_evicted(place.origin)
             self.leave(evicted)
             evicted.evict(self.full)
 
@@ -117,15 +123,22 @@ class Gate:
 
         return place
 
-    def _choose_evicted(self) -> Place:
-        """The oldest with nothing unread, of the user or host and then the process with most."""
+    def _choose_evicted(self, newcomer: Origin) -> Place:
+        """The oldest with nothing unread, of the user or host and then the process with most.
+
+        Of several that have most, it is the newcomer's own.
+        """
         users: dict[int | str | None, int] = {}
         for (user, _), places in self._silent.items():
             users[user] = users.get(user, 0) + len(places)
 
-        most_first = sorted(
-            self._silent.items(), key=lambda it: (users[it[0][0]], len(it[1])), reverse=True
-        )
+        def rank(it: tuple[Origin, dict[Place, None]]) -> tuple[int, bool, int, bool]:
+            origin, places = it
+            user = origin[0]
+
+            return users[user], user == newcomer[0], len(places), origin == newcomer
+
+        most_first = sorted(self._silent.items(), key=rank, reverse=True)
         for _, places in most_first:
             for place in places:
                 if not place.has_unread():

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from functools import partial
-from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from memhub.abi import Errno
 from memhub.core.service_events import ClientConnected
-from memhub.errors import AccessDenied, BadHandle, DeviceError, LogFailed, NotSupported
+from memhub.errors import AccessDenied, DeviceError, NotSupported
 from memhub.escape import escape_controls
-from memhub.faults import Delayed
+from memhub.group_commit import settle_commits
 from memhub.service import wire
-from memhub.service.server.ending import log_end
-from memhub.service.server.handlers import DRAINING_REQUESTS, HANDLE_REQUESTS, OTHER_REQUESTS
+from memhub.service.server.answering import Dispatch, HeldAnswers, answer_in_batch
+from memhub.service.server.ending import end_process
 from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import clean_label
 from memhub.service.server.session import Session
-from memhub.service.server.turns import AT_ONCE, SLICE_NS
 from memhub.service.wire.protocol import CLOSED
 
 if TYPE_CHECKING:
@@ -77,8 +74,10 @@ class Connection:
         self._began_ns = terms.hub.engine.now().mono_ns
         self._queue_high = terms.settings.limits.queued_bytes // 2
         self._end_cause: tuple[str, str | None] = ("disconnect", None)
+        commit = terms.hub.engine.commit
+        self._held = None if commit is None else HeldAnswers(commit)
         self._draining = self._closed = self._stopped = False
-        self._handle_requests, self._other_requests = HANDLE_REQUESTS, OTHER_REQUESTS
+        self._dispatch = Dispatch()
         self._serve_scope = anyio.CancelScope()
 
     @property
@@ -113,10 +112,12 @@ class Connection:
         link = self.link
         while not self._stopped:
             await link.feed(self._take_received)
+            await self._send_held()
             while self._left:
                 async with self.terms.turns.lock:
                     self._answer_messages(self._left)
 
+                await self._send_held()
                 self._stop_if_done()
 
             if not self._stopped:
@@ -148,7 +149,10 @@ class Connection:
         self._answer_messages(messages)
         self._stop_if_done()
 
-        return not self._stopped and not self._left and self.link.queued <= self._queue_high
+        if self._left or (self._held is not None and self._held.waiting):
+            return False
+
+        return not self._stopped and self.link.queued <= self._queue_high
 
     def _stop_if_done(self) -> None:
         if self._protocol.state == CLOSED or (self._takes_no_more and not self.busy):
@@ -167,57 +171,38 @@ class Connection:
         assert session is not None
         session.tasks.turn_room = self._queue_high - self.link.queued
         self._left = ()
+        handle = partial(self._dispatch.answer, session)
+        if self._held is not None:
+            self._left = messages[self._held.answer(messages, handle) :]
+            return
+
         if len(messages) == 1:
-            reply = self._handle_message(session, messages[0])
+            reply = self._dispatch.answer(session, messages[0])
             if reply is not None:
                 self.answered += 1
                 self.link.send(self._protocol.send(reply))
 
             return
 
-        replies: list[wire.Message] = []
-        try:
-            with self.terms.hub.batch():
-                end = perf_counter_ns() + SLICE_NS
-                for place, message in enumerate(messages, 1):
-                    reply = self._handle_message(session, message)
-                    if reply is not None:
-                        replies.append(reply)
+        replies, done = answer_in_batch(self.terms.hub, session.tasks, messages, handle)
+        self._left = messages[done:]
+        self._send_replies(replies)
 
-                    if place >= AT_ONCE and perf_counter_ns() > end:
-                        self._left = messages[place:]
-                        break
-        except LogFailed as error:
-            replies = [session.tasks.replace_unlogged(reply, error) for reply in replies]
-
+    def _send_replies(self, replies: Sequence[wire.Message]) -> None:
         if replies:
             self.answered += len(replies)
             send = self._protocol.send
             self.link.send([frame for reply in replies for frame in send(reply)])
 
-    def _handle_message(self, session: Session, message: wire.Message) -> wire.Message | None:
-        """Answer one request, after a look at its handle and at what the client may do there."""
-        asked: Any = message
-        kind = type(message)
-        try:
-            request = self._handle_requests.get(kind)
-            if request is None:
-                return self._other_requests[kind](session, asked)
-
-            entry = session.entries.get(asked.handle)
-            if entry is None:
-                raise BadHandle(f"handle {asked.handle} is not open on this connection")
-
-            answer, rights, op = request
-            if rights & ~entry.rights:
-                session.require_rights(entry, rights, op)
-
-            return answer(session, entry, asked)
-        except Delayed as late:
-            answer_it = partial(self._handle_message, session)
-            return session.tasks.late.start_wait(session.tasks, late, message, answer_it)
-        except DeviceError as error:
-            return session.tasks.error_reply(message.request, error)
+    async def _send_held(self) -> None:
+        """Send the answers that wait for the disk, once it has their records."""
+        held = self._held
+        if held is not None and held.waiting:
+            await held.settle()
+            session = self._session
+            assert session is not None
+            self._send_replies(held.take(session.tasks))
+            self._stop_if_done()
 
     # The handshake
 
@@ -257,14 +242,9 @@ class Connection:
         self._process = process
         features = wire.FEATURES | (wire.MAP_FEATURES if self.peer.uid is not None else 0)
         self.link.send((self._protocol.accept(terms.software, features),))
+        link, group, limits = self.link, self._task_group, terms.settings.limits
         tasks = RequestTasks(
-            engine,
-            self.link,
-            self._protocol,
-            self._task_group,
-            terms.settings.limits,
-            self._end_if_idle,
-            terms.turns,
+            engine, link, self._protocol, group, limits, self._end_if_idle, terms.turns
         )
         self._session = Session(terms, self.peer, process, hello.model, tasks)
 
@@ -277,9 +257,16 @@ class Connection:
 
         self._draining = True
         self._end_cause = ("stop", reason)
-        self._handle_requests, self._other_requests = {}, DRAINING_REQUESTS
-        if self.greeted and self._protocol.state in ("open", "closing"):
+        self._dispatch.drain()
+        if self._protocol.state == "open":
             self.link.send((self._protocol.goodbye(reason, round(grace * 1000)),))
+
+        self._end_if_idle()
+
+    def cancel_requests(self) -> None:
+        """Answer what is not answered with ECANCELED, and end."""
+        if self._session is not None:
+            self._session.tasks.cancel_all()
 
         self._end_if_idle()
 
@@ -313,6 +300,10 @@ class Connection:
         while self._left:
             self._answer_messages(self._left)
 
+        if self._session is not None and self._held is not None:
+            settle_commits(self.terms.hub.engine.commit)
+            self._send_replies(self._held.take(self._session.tasks))
+
         self._end_cause = ("protocol", error.reason)
         self._record_refusal(DeviceError(error.reason, code=Errno.EPROTO), "protocol")
         self.link.send((self._protocol.abort(error),))
@@ -338,10 +329,8 @@ class Connection:
         if cause == "disconnect" and self._protocol.peer_left:
             cause = "goodbye"
 
-        with suppress(LogFailed):  # the closes are owed, and the record below stands behind them
-            yield from process.close_each("stop" if cause == "stop" else "disconnect")
-
-        log_end(self.terms.hub.engine, process.principal, self.peer, self._began_ns, cause, reason)
+        engine, began_ns = self.terms.hub.engine, self._began_ns
+        yield from end_process(engine, process, self.peer, began_ns, cause, reason)
         if self._session is not None:
             yield from self._session.tasks.events.stop_each()
             self._session = None  # its tasks lead back here: garbage in a cycle

@@ -1,35 +1,48 @@
-"""FAULTS: the hub's fault rules, listed, added and removed by clients with the right to."""
+"""FAULTS: fault rules and sicknesses of the hub, and what becomes of the hardware of its machines.
+
+They are listed, added, removed and so on by clients with the right to.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from memhub.core.fault_rules import rule_of_dict
+from memhub.core.sickness import is_sickness, sickness_of_dict
 from memhub.errors import InvalidArgument, NoSuchRange
 from memhub.service.server.rights import INJECT_FAULTS
+from memhub.service.server.rule_texts import read_rule_text
+from memhub.service.wire.requests import FAULT_WORDS
 
 if TYPE_CHECKING:
-    from memhub.faults import ActiveRule
+    from memhub.core.health import ActiveSickness
+    from memhub.core.sickness import Sickness
     from memhub.service import wire
     from memhub.service.server.session import Session
 
     Answer = wire.Message | None
+    Found = list[dict[str, Any]]
 
 
 def answer_faults(session: Session, it: wire.Faults) -> Answer:
     """FAULTS."""
+    if it.what not in FAULT_WORDS:
+        known = ", ".join(FAULT_WORDS)
+        raise InvalidArgument(f"FAULTS asks to {it.what!r:.80}, not to {known}")
+
     if it.what == "list":
-        found = [rule for rule in session.hub.faults if _may_touch(session, rule.rule.machine)]
+        if it.rule:
+            raise InvalidArgument(f"FAULTS lists all rules, and {it.rule!r:.80} is given beside")
+
+        found = _list_rules(session)
     elif it.what == "add":
         found = [_add_rule(session, it.rule)]
-    else:
+    elif it.what == "remove":
         found = [_remove_rule(session, it.rule)]
+    else:
+        found = _ask_hardware(session, it.what, it.rule)
 
-    text = session.tasks.to_json([rule.as_dict() for rule in found])
-
-    return session.tasks.send_text(it, text)
+    return session.tasks.send_text(it, session.tasks.to_json(found))
 
 
 def _may_touch(session: Session, machine: str | None) -> bool:
@@ -42,21 +55,49 @@ def _require_right(session: Session, machine: str | None) -> None:
         session.raise_missing_right("fault", machine or "every machine", INJECT_FAULTS)
 
 
-def _add_rule(session: Session, text: str) -> ActiveRule:
+def _list_rules(session: Session) -> Found:
+    hub = session.hub
+    rules = [it.as_dict() for it in hub.faults if _may_touch(session, it.rule.machine)]
+    sick = [it.as_dict() for it in hub.hardware if _may_touch(session, it.sickness.machine)]
+
+    return [*rules, *sick]
+
+
+def _add_rule(session: Session, text: str) -> dict[str, Any]:
     try:
-        found: Any = orjson.loads(text)
-        if not isinstance(found, dict):
-            raise ValueError("a fault rule is a JSON object")
+        given = read_rule_text(text, strings=session.tasks.wants_strings)
+        if is_sickness(given):
+            return _sicken(session, sickness_of_dict(given))
 
-        rule = rule_of_dict(found)
+        rule = rule_of_dict(given)
         _require_right(session, rule.machine)
+        if session.hub.hardware.find(rule.name) is not None:
+            raise ValueError(f"there is a sickness {rule.name!r} already")
 
-        return session.hub.faults.add(rule)
+        return session.hub.faults.add(rule).as_dict()
     except (ValueError, TypeError) as error:
         raise InvalidArgument(str(error)) from None
 
 
-def _remove_rule(session: Session, name: str) -> ActiveRule:
+def _sicken(session: Session, sickness: Sickness) -> dict[str, Any]:
+    hub, who = session.hub, session.process.principal
+    machine = sickness.machine or hub.default
+    _require_right(session, machine)
+    if sickness.name in {it.rule.name for it in hub.faults}:
+        raise ValueError(f"there is a fault rule {sickness.name!r} already")
+
+    name = hub.hardware.add(sickness, by=who).sickness.name
+    active = hub.hardware.find(name)
+    assert active is not None
+
+    return active.as_dict()
+
+
+def _remove_rule(session: Session, name: str) -> dict[str, Any]:
+    sick = session.hub.hardware.find(name)
+    if sick is not None:
+        return _cure(session, sick)
+
     found = next((rule for rule in session.hub.faults if rule.rule.name == name), None)
     if found is None or not _may_touch(session, found.rule.machine):
         _require_right(session, None if found is None else found.rule.machine)
@@ -64,4 +105,23 @@ def _remove_rule(session: Session, name: str) -> ActiveRule:
 
     found.remove()
 
-    return found
+    return found.as_dict()
+
+
+def _cure(session: Session, active: ActiveSickness) -> dict[str, Any]:
+    _require_right(session, active.sickness.machine)
+    removed = session.hub.hardware.remove(active.sickness.name, by=session.process.principal)
+
+    return removed.as_dict()
+
+
+def _ask_hardware(session: Session, what: str, machine: str) -> Found:
+    hardware, who = session.hub.hardware, session.process.principal
+    _require_right(session, machine or session.hub.default)
+    if what == "check":
+        return [it.as_dict() for it in hardware.check_cpus(machine, by=who)]
+
+    act = {"reinit": hardware.reinit, "suspend": hardware.suspend, "resume": hardware.resume}
+    act[what](machine, by=who)
+
+    return []

@@ -9,6 +9,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Final
 
+from memhub.service.server.tls import Tokens, server_context
 from memhub.service.settings import ServiceError
 
 if TYPE_CHECKING:
@@ -18,6 +19,66 @@ if TYPE_CHECKING:
 
 _BACKLOG: Final = 4096
 _PATH_MAX: Final = 107
+
+
+class Endpoints:
+    """Where a service listens, and what it needs for it; nothing is accepted yet.
+
+    Args:
+        settings: where to listen, and with which certificates and tokens.
+        socket_path: path of the Unix socket, in place of the settings' own.
+        replace_stale: remove a socket at that path on which no service answers.
+
+    Attributes:
+        unix: the Unix socket, or None.
+        inet: the TCP socket, or None.
+        context: how TCP connections are encrypted, or None.
+        tokens: who may use TCP, or None.
+        addresses: the addresses, as clients give them to `connect`.
+
+    Raises:
+        ServiceError: it cannot listen; the message says why.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceConfig,
+        socket_path: Path | None = None,
+        *,
+        replace_stale: bool = False,
+    ) -> None:
+        path, tcp = socket_path or settings.socket, settings.tcp
+        if path is None and tcp is None:
+            raise ServiceError(
+                "the service has no address to listen on: give it a socket path or a TCP address"
+            )
+
+        self.context = None if tcp is None else server_context(tcp)
+        self.tokens = None if tcp is None or tcp.token_file is None else Tokens(tcp.token_file)
+        self.unix = (
+            None if path is None else UnixListener(path, settings, replace_stale=replace_stale)
+        )
+        self.addresses: tuple[str, ...] = () if self.unix is None else (self.unix.address,)
+        self.inet: socket.socket | None = None
+        try:
+            self.inet = None if tcp is None else tcp_listener(tcp)
+        except ServiceError:
+            self.close()
+            raise
+
+        if self.inet is not None:
+            host, port = self.inet.getsockname()[:2]
+            self.addresses += (f"tcp:{host}:{port}",)
+
+    def close(self) -> None:
+        """Stop listening. Twice is once."""
+        unix, self.unix = self.unix, None
+        inet, self.inet = self.inet, None
+        if unix is not None:
+            unix.close()
+
+        if inet is not None:
+            inet.close()
 
 
 class UnixListener:
@@ -66,7 +127,10 @@ class UnixListener:
         return f"unix:{self.path}"
 
     def close(self) -> None:
-        """Stop listening, and remove the path if it still is this socket."""
+        """Stop listening, and remove the path if it still is this socket. Twice is once."""
+        if self.socket.fileno() < 0:
+            return
+
         self.socket.close()
         try:
             if self.path.lstat().st_ino == self._inode:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from memhub.core.failing import refusing_error
 from memhub.core.memory.pages import page_segments
 from memhub.core.memory.pieces import protected
 from memhub.core.open_close import check_open
@@ -51,6 +52,8 @@ def map_memory(engine: Engine, handle: Handle, peer: Peer, it: wire.Map) -> tupl
     Raises:
         NotSupported: EOPNOTSUPP; not over a Unix socket, on `/dev/kmem`, or without RAM.
         NotPermitted: EPERM; the handle or the machine does not allow it.
+        DriverFailed: EIO; the machine is marked failed.
+        DeviceError: EAGAIN; the machine is suspended.
         LogFailed: EIO; nothing is handed out.
     """
     machine = handle.machine
@@ -80,6 +83,9 @@ def map_memory(engine: Engine, handle: Handle, peer: Peer, it: wire.Map) -> tupl
 
 def check_map(file: OpenFile, machine: Machine, rights: int, *, local: bool) -> None:
     """Refuse a mapping that the handle or the machine does not allow; see `map_memory`."""
+    if machine.refusing:
+        raise refusing_error(machine)
+
     if not local:
         raise NotSupported("memory can be mapped over a Unix socket only")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.requests import Read, Write
+from memhub.errors import DeviceError, InvalidArgument
 from memhub.service import wire
 from memhub.service.server.rights import READ_MEMORY, WRITE_MEMORY
 from memhub.service.server.stream import WriteStream
@@ -40,6 +41,11 @@ def _read_memory(
         data = session.engine.submit(Read(entry.number, count, offset))
     except NeedsDevice:
         return session.tasks.start_read(it, entry.handle, count, offset)
+    except DeviceError as error:
+        if not error.arrived:
+            raise
+
+        return session.tasks.start_partial(it.request, error)
 
     session.tasks.turn_room -= len(data)
 
@@ -59,6 +65,9 @@ def pwrite_file(session: Session, entry: Entry, it: wire.Pwrite) -> Answer:
 def _write_memory(
     session: Session, entry: Entry, it: wire.Write | wire.Pwrite, offset: int | None
 ) -> Answer:
+    if it.total > IOSIZE_MAX:
+        raise InvalidArgument(f"length {it.total:#x} is not between 0 and {IOSIZE_MAX:#x}")
+
     if it.total > len(it.data):
         stream = WriteStream(entry.handle, offset, it.total)
         session.tasks.streams[it.request] = stream
@@ -96,6 +105,8 @@ def map_file(session: Session, entry: Entry, it: wire.Map) -> Answer:
         session.require_rights(entry, READ_MEMORY | WRITE_MEMORY, "map")
 
     session.check_limit("map", "maps", session.maps, "mappings were made through open handles")
+    caller = entry.machine.files[entry.handle.number].caller
+    session.hub.faults.meet(caller, "map", session.engine.now())
     answer = session.tasks.send_map(it, entry.handle, session.peer)
     entry.maps += 1
     session.maps += 1

@@ -6,6 +6,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from memhub.core.claim_requests import check_span
 from memhub.core.requests import (
     AwaitFree,
     BreakClaim,
@@ -15,8 +16,9 @@ from memhub.core.requests import (
     RenewClaim,
     SetRange,
 )
-from memhub.errors import NoSuchRange
+from memhub.errors import BadAddress, NoSuchRange
 from memhub.faces.freebsd import decode_ioctl, decode_set, encode_get
+from memhub.lifecycle import break_claim
 from memhub.pending import Pending
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES, SET_RANGES
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.core.claims import Claim
+    from memhub.core.machine import Machine
     from memhub.core.replies import SetOutcome
     from memhub.service.server.session import Entry, Session
 
@@ -52,7 +55,16 @@ def answer_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
 
     asked = decode_ioctl(model, entry.number, command, it.op, b"", room)
     assert not isinstance(asked, SetRange)
-    op, descs = encode_get(model, it.op, session.engine.submit(asked))
+    try:
+        reply = session.engine.submit(asked)
+    except BadAddress as error:
+        if room != most:
+            raise
+
+        limit = f"{error.reason}: an answer of max_body {session.max_body} bytes holds no more"
+        raise BadAddress(limit) from None
+
+    op, descs = encode_get(model, it.op, reply)
 
     return wire.IoctlDone(it.request, op, descs)
 
@@ -204,17 +216,11 @@ def await_free(session: Session, entry: Entry, it: wire.Wait) -> Answer:
 def break_claims(session: Session, entry: Entry, it: wire.Break) -> Answer:
     """BREAK."""
     machine = entry.machine
-    claims, own = machine.claims, session.process.principal
-    if it.fence:
-        claim = claims.claims.get(it.fence)
-        found = [claim] if claim is not None and claim.process.id != own.id else []
-    else:
-        near = {c.fence: c for c in claims.foreign(own, it.base, it.base + it.length)}
-        found = [near[fence] for fence in sorted(near)]
-
+    found = _find_foreign(session, machine, it)
     if not found:
-        what = f"fence {it.fence}" if it.fence else f"{it.base:#x}/{it.length:#x}"
-        raise NoSuchRange(f"no other process has a claim with {what} on {machine.name}")
+        named = f" with fence {it.fence}" * bool(it.fence)
+        where = f" in {it.base:#x}/{it.length:#x}" * bool(it.length)
+        raise NoSuchRange(f"no other process has a claim{named}{where} on {machine.name}")
 
     steps = _break_each(session, machine.name, found, it.reason)
     if len(found) > _BREAKS_AT_ONCE:
@@ -223,12 +229,24 @@ def break_claims(session: Session, entry: Entry, it: wire.Break) -> Answer:
     return wire.Done(it.request, [*steps][-1])
 
 
+def _find_foreign(session: Session, machine: Machine, it: wire.Break) -> list[Claim]:
+    """The claims of others that BREAK names, oldest first; a fence alone names one anywhere."""
+    own = session.process.principal
+    if it.fence and not it.length:
+        claim = machine.claims.claims.get(it.fence)
+        return [claim] if claim is not None and claim.process.id != own.id else []
+
+    found = {it.fence: it for it in machine.claims.foreign(own, *check_span(it.base, it.length))}
+
+    return [found[fence] for fence in sorted(found) if it.fence in (0, fence)]
+
+
 def _break_each(session: Session, machine: str, found: list[Claim], reason: str) -> Iterator[int]:
     """Break claims, one in each step, which gives how many were; some may have ended before."""
     own, broken = session.process.principal, 0
     for claim in found:
         with suppress(NoSuchRange):
-            session.engine.break_claim(BreakClaim(machine, claim.fence, reason, own))
+            break_claim(session.engine, BreakClaim(machine, claim.fence, reason, own))
             broken += 1
 
         yield broken

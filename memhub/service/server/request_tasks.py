@@ -8,12 +8,12 @@ it had not been cancelled.
 from __future__ import annotations
 
 import os
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import orjson
-from anyio.lowlevel import checkpoint
 
 from memhub.async_shell import await_answer
 from memhub.errors import Cancelled, DeviceError, NotSupported
@@ -22,13 +22,14 @@ from memhub.service.server.forwarding import Forwarder
 from memhub.service.server.forwarding import event_of as event_of
 from memhub.service.server.late_answers import LateAnswers
 from memhub.service.server.mapping import map_memory
+from memhub.service.server.reading import read_in_pieces
 from memhub.service.server.stream import WriteStream, finish_write, write_piece
 from memhub.service.server.turns import Turns, run_slice
 from memhub.service.wire.protocol import CLOSED
 from memhub.service.wire.wide import widen
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from anyio.abc import TaskGroup
 
@@ -99,7 +100,9 @@ class RequestTasks:
         self.events = Forwarder(
             link, self._send_event, self._turns, self._queue_high, task_group.start_soon
         )
-        self._moved: dict[int, int] = {}  # by a transfer that has not ended, where it is not 0
+
+        #: Bytes moved by transfers that have not ended, where it is not 0.
+        self.moved: dict[int, int] = {}
         self._on_answered = on_answered
         self.late = LateAnswers(task_group, on_answered)
         self._bulk_lock = anyio.Lock(fast_acquire=True)
@@ -124,6 +127,13 @@ class RequestTasks:
             request, Cancelled("cancelled before all of it was written", moved=stream.moved)
         )
 
+    def cancel_all(self) -> None:
+        """Cancel each request that has begun."""
+        for request in (*self._scopes, *self.late.scopes, *self.streams):
+            reply = self.cancel_request(request)
+            if reply is not None:
+                self.send_reply(reply)
+
     def error_reply(self, request: int, error: DeviceError) -> wire.Error:
         """An error as the answer to a request.
 
@@ -132,15 +142,16 @@ class RequestTasks:
         """
         error.__traceback__ = None
 
-        return wire.error_to_wire(request, error, self.max_body, strings=self._wants_strings)
+        return wire.error_to_wire(request, error, self.max_body, strings=self.wants_strings)
 
     @property
-    def _wants_strings(self) -> bool:
+    def wants_strings(self) -> bool:
+        """Whether 64-bit numbers of JSON bodies are strings."""
         return bool(self.features & wire.FEATURE_STRINGS)
 
     def to_json(self, value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
         """A JSON body, as the client wants its 64-bit numbers."""
-        return orjson.dumps(widen(value) if self._wants_strings else value)
+        return orjson.dumps(widen(value) if self.wants_strings else value)
 
     def replace_unlogged(self, reply: wire.Message, error: LogFailed) -> wire.Message:
         """The answer in place of one whose record may be lost.
@@ -177,7 +188,7 @@ class RequestTasks:
             del self._scopes[request]
             self.waiting.discard(request)
             self.reporting.discard(request)
-            moved = self._moved.pop(request, 0)
+            moved = self.moved.pop(request, 0)
 
         if scope.cancelled_caught:
             when = f"after {moved} bytes" if moved else "before its effect"
@@ -223,34 +234,25 @@ class RequestTasks:
         self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
     ) -> Answer:
         """Start a read that is long, reaches a device, or goes to a client that reads slowly."""
-        return self.start_task(
-            it.request, partial(self._read_memory, it.request, handle, count, offset)
-        )
+        work = partial(read_in_pieces, self, it.request, handle, count, offset)
 
-    async def _read_memory(
-        self, request: int, handle: Handle, count: int, offset: int | None
-    ) -> Answer:
-        moved, size = 0, self.max_body
-        while True:
-            step = min(count - moved, size)
-            async with self._bulk_lock:
-                await self._link.room(self._queue_high)
-                try:
-                    at = None if offset is None else offset + moved
-                    data = await _read_some(handle, step, at)
-                except DeviceError as error:
-                    error.moved += moved
-                    raise
+        return self.start_task(it.request, work)
 
-                moved += len(data)
-                if moved < count and len(data) == step:
-                    self._moved[request] = moved
-                    self.send_reply(wire.Data(request, False, data))
-                    continue
+    def start_partial(self, request: int, error: DeviceError) -> Answer:
+        """Send what a read moved before its error, and then the error."""
 
-                self.send_reply(wire.Data(request, True, data))
+        async def work() -> Answer:
+            self.send_reply(wire.Data(request, False, error.arrived))
+            raise error
 
-            return None
+        return self.start_task(request, work)
+
+    @asynccontextmanager
+    async def bulk_turn(self) -> AsyncIterator[None]:
+        """One piece of a long answer: when the client has read most of what was sent."""
+        async with self._bulk_lock:
+            await self._link.room(self._queue_high)
+            yield
 
     def start_write(self, request: int, handle: Handle, data: bytes, offset: int | None) -> Answer:
         """Start a write that goes to a device."""
@@ -281,7 +283,7 @@ class RequestTasks:
 
         del self.streams[request]
         if stream.held is not None:
-            self._moved[request] = stream.moved
+            self.moved[request] = stream.moved
             return self.start_task(request, partial(finish_write, self._engine, request, stream))
 
         return wire.Done(request, stream.moved)
@@ -339,12 +341,3 @@ class RequestTasks:
 
     def _send_event(self, number: int, missed: int, record: dict[str, Any]) -> None:
         self.send_reply(event_of(number, missed, record, self.to_json(record), self.max_body))
-
-
-async def _read_some(handle: Handle, count: int, offset: int | None) -> bytes:
-    """One piece of a read, after other tasks have run."""
-    await checkpoint()
-    if offset is None:
-        return await handle.read(count)
-
-    return await handle.pread(count, offset)

@@ -17,12 +17,12 @@ from memhub.service.link import Link, SocketLink, StreamLink
 from memhub.service.server.accepting import accept_clients
 from memhub.service.server.admission import Gate, Place
 from memhub.service.server.connection import Connection
-from memhub.service.server.listening import UnixListener, tcp_listener
+from memhub.service.server.listening import Endpoints
 from memhub.service.server.mapping import seal_machines
 from memhub.service.server.terms import ServiceTerms
-from memhub.service.server.tls import TlsFailed, Tokens, accept_tls, server_context
+from memhub.service.server.tls import TlsFailed, accept_tls
 from memhub.service.server.turns import work_off_backlog
-from memhub.service.settings import ServiceConfig, ServiceError
+from memhub.service.settings import ServiceConfig
 from memhub.service.subject import Subject
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 
     from memhub.core.files import Principal
     from memhub.hub import Hub
+    from memhub.service.server.listening import UnixListener
     from memhub.service.server.rights import Peer
+
+#: Seconds in which clients may take the last answers, after the grace of a service that stops.
+_LAST_ANSWERS_SECONDS: Final = 1.0
 
 log: Final = logging.getLogger("memhub.service")
 
@@ -54,6 +58,7 @@ class Server(anyio.AsyncContextManagerMixin):
         replace_stale: remove a socket at that path on which no service answers.
         software: the service's name and version, for clients.
         grace: seconds in which requests that have begun may end when the service stops.
+        endpoints: where it listens already; the server closes them. None listens on entering.
 
     Raises:
         ServiceError: on entering the block, if it cannot listen; the message says why.
@@ -71,10 +76,12 @@ class Server(anyio.AsyncContextManagerMixin):
         replace_stale: bool = False,
         software: str = "memhub",
         grace: float = 5.0,
+        endpoints: Endpoints | None = None,
     ) -> None:
         self._hub = hub
         self._settings = settings or ServiceConfig()
-        self._path = socket_path or self._settings.socket
+        self._path = socket_path
+        self._endpoints = endpoints
         self._replace_stale = replace_stale
         self._grace = grace
         self._software = software
@@ -101,17 +108,17 @@ class Server(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        tcp = self._settings.tcp
-        context = None if tcp is None else server_context(tcp)
-        tokens = None if tcp is None or tcp.token_file is None else Tokens(tcp.token_file)
+        endpoints = self._endpoints or Endpoints(
+            self._settings, self._path, replace_stale=self._replace_stale
+        )
+        unix, inet, self.addresses = endpoints.unix, endpoints.inet, endpoints.addresses
         terms = ServiceTerms(
             self._hub,
             self._settings,
             self._software,
             self.describe_service,
-            tokens,
+            endpoints.tokens,
         )
-        unix, inet = self._open_listeners()
         seal_machines(self._hub.machines.values(), self._settings.rights)
         raise_descriptor_limit()
         failure: Exception | None = None
@@ -121,12 +128,11 @@ class Server(anyio.AsyncContextManagerMixin):
             async with anyio.create_task_group() as clients, anyio.create_task_group() as listeners:
                 if unix is not None:
                     serve = partial(self._serve_client, terms, self._link_local)
-                    listeners.start_soon(
-                        self._accept_clients, terms, unix.socket, 0, clients, serve
-                    )
+                    listeners.start_soon(self._accept_clients, unix.socket, unix, 0, clients, serve)
                 if inet is not None:
-                    serve = partial(self._serve_client, terms, self._link_remote(terms, context))
-                    listeners.start_soon(self._accept_clients, terms, inet, -1, clients, serve)
+                    link = self._link_remote(terms, endpoints.context)
+                    serve = partial(self._serve_client, terms, link)
+                    listeners.start_soon(self._accept_clients, inet, inet, -1, clients, serve)
                 listeners.start_soon(self._enforce_time_limits)
                 listeners.start_soon(work_off_backlog, self._hub.engine)
                 try:
@@ -139,46 +145,17 @@ class Server(anyio.AsyncContextManagerMixin):
                         await self._drain_clients(clients)
         finally:
             on_cut.remove(self._cut_client)
-            if unix is not None:
-                unix.close()
-            if inet is not None:
-                inet.close()
+            endpoints.close()
 
         if failure is not None:
             raise failure
-
-    def _open_listeners(self) -> tuple[UnixListener | None, socket.socket | None]:
-        path, tcp = self._path, self._settings.tcp
-        if path is None and tcp is None:
-            raise ServiceError(
-                "the service has no address to listen on: give it a socket path or a TCP address"
-            )
-
-        unix = None
-        if path is not None:
-            unix = UnixListener(path, self._settings, replace_stale=self._replace_stale)
-
-        try:
-            inet = None if tcp is None else tcp_listener(tcp)
-        except ServiceError:
-            if unix is not None:
-                unix.close()
-
-            raise
-
-        self.addresses = () if unix is None else (unix.address,)
-        if inet is not None:
-            host, port = inet.getsockname()[:2]
-            self.addresses += (f"tcp:{host}:{port}",)
-
-        return unix, inet
 
     # Accepting clients
 
     async def _accept_clients(
         self,
-        terms: ServiceTerms,
         listener: socket.socket,
+        owner: UnixListener | socket.socket,
         which: int,
         clients: TaskGroup,
         serve: Callable[[Gate, Place, socket.socket, Peer], Coroutine[Any, Any, None]],
@@ -188,7 +165,10 @@ class Server(anyio.AsyncContextManagerMixin):
         def start(place: Place, sock: socket.socket, peer: Peer) -> None:
             clients.start_soon(serve, gate, place, sock, peer)
 
-        await accept_clients(listener, gate, start, terms.record_denial)
+        try:
+            await accept_clients(listener, gate, start)
+        finally:
+            owner.close()  # while the others are still answered, nobody waits in its backlog
 
     async def _serve_client(
         self,
@@ -313,6 +293,13 @@ class Server(anyio.AsyncContextManagerMixin):
 
         if self._connections:
             with anyio.move_on_after(self._grace):
+                await self._await_no_connections()
+
+        for connection in tuple(self._connections):
+            connection.cancel_requests()
+
+        if self._connections:
+            with anyio.move_on_after(_LAST_ANSWERS_SECONDS):
                 await self._await_no_connections()
 
         for connection in tuple(self._connections):

@@ -14,6 +14,7 @@ from anyio import to_thread
 from memhub.arches import ArchNotInstalled
 from memhub.errors import InvalidArgument
 from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
+from memhub.service.wire.requests import SNAPSHOT_WORDS
 from memhub.snapshot_file import SnapshotError
 from memhub.snapshots import Snapshot, reset_machines, restore_machines, take_machines
 
@@ -32,6 +33,10 @@ _PIECE: Final = 1 << 16
 
 def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
     """SNAPSHOT."""
+    if it.what not in SNAPSHOT_WORDS:
+        known = ", ".join(SNAPSHOT_WORDS)
+        raise InvalidArgument(f"SNAPSHOT asks to {it.what!r:.80}, not to {known}")
+
     if it.what == "put":
         return _put_piece(session, it)
 

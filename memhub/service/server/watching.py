@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from memhub.errors import InvalidArgument
+from memhub.group_commit import settle_commits
 from memhub.report import view_machine
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES
@@ -62,13 +63,15 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
     if it.machine:
         session.check_machine(it.machine, "report")
 
-    wanted = {word for word in it.what.split(",") if word}
-    unknown = wanted - {"machines", "claims", "waits", "rates"}
+    wanted = set(it.what.split(",")) if it.what else set()
+    unknown = sorted(wanted - {"machines", "claims", "waits", "rates"})
     if unknown:
-        raise InvalidArgument(f"REPORT has no part {', '.join(sorted(unknown))}")
+        named = f"part {unknown[0]!r:.80}" if unknown[0] else "part without a name"
+        raise InvalidArgument(f"REPORT has no {named} ({it.what!r:.80})")
 
     tasks = session.tasks
     session.check_limit("report", "reports", len(tasks.reporting), "reports are being made")
+    settle_commits(session.engine.commit)
     now, visible = session.engine.now(), _visible_machines(session)
     views = [
         _wanted_part(view_machine(machine, now), wanted)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: The first field of HELLO: the bytes `memhub\r\n`, which a text-mode transport would change.
 MAGIC: Final = int.from_bytes(b"memhub\r\n", "little")
-#: What a client may name in ALPN; one that names nothing is served too.
+#: What a client may name in ALPN; one that names nothing, or others, is served too.
 ALPN: Final = "memhub/1"
 
 VERSION_MIN: Final = 1
@@ -61,13 +61,14 @@ class Hello(Message):
     """The first frame a client sends; its layout is the same in every version.
 
     Attributes:
-        magic: `MAGIC`.
+        magic: the bytes 6d 65 6d 68 75 62 0d 0a, which are `memhub`, CR and LF.
         version_min: the lowest version that the client speaks.
         version_max: the highest.
         model: the data model that handles have unless OPEN says otherwise.
         reserved: 0.
         features: `FEATURE_*` bits that the client asks for; unknown bits are ignored.
-        label: the client's name for itself, for people.
+        label: the client's name for itself, for people. It becomes the process's name: the first 64
+            characters, with `?` for each that is not printable, without blanks around it.
         token: what TCP clients show instead of a certificate or beside it; empty otherwise.
     """
 
@@ -101,7 +102,7 @@ class Goodbye(Message):
     """No new requests follow; those in flight are still answered. Either side may send it.
 
     Attributes:
-        grace_ms: milliseconds until the sender closes the connection in any case.
+        grace_ms: of the server: until it cancels what is in flight. Of a client: not looked at.
         reason: why, for people.
     """
 

@@ -119,7 +119,7 @@ class Error(Message):
 
     Attributes:
         code: FreeBSD's errno number.
-        moved: bytes that a transfer had moved before it failed.
+        moved: bytes that a transfer had moved before it failed; those of a read have come as DATA.
         name: the errno's name, such as `EBUSY`.
         kind: memhub's name for the error, such as `RangeBusy`; it tells two meanings of one
             errno apart.

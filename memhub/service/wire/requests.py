@@ -41,7 +41,7 @@ class Open(Message):
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
         path: `/dev/mem`, `/dev/kmem`, or either after `MACHINE:`.
 
-    Errors: EACCES, EINVAL, ENOENT, ENOSPC, ENXIO, EPERM.
+    Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x10
@@ -73,7 +73,7 @@ class Seek(Message):
             or SEEK_HOLE 4 (both ENOTTY).
         offset: 64 bits, in two's complement where it is negative; sums are taken modulo 2^64.
 
-    Errors: EINVAL, ENOTTY.
+    Errors: ENOTTY.
     """
 
     TYPE: ClassVar[int] = 0x16
@@ -169,7 +169,7 @@ class Break(Message):
     Attributes:
         handle: from OPENED.
         base: first byte.
-        length: bytes.
+        length: bytes; 0 with a fence is wherever its claim is.
         fence: only the claim with this fencing number, or 0 for all.
         reason: why; it is logged, and the process that loses the claim is told.
 
@@ -233,7 +233,7 @@ class Report(Message):
 
     Attributes:
         what: `machines`, `claims`, `waits`, `rates`, or several with commas between;
-            empty is all.
+            empty is all, and an empty part is EINVAL.
         machine: one machine's name; empty is every machine that the client may look at.
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
@@ -248,7 +248,7 @@ class Report(Message):
 class Explain(Message):
     """Ask for the effective type of an address, and why; DATA answers with one JSON object.
 
-    Errors: EFAULT, EINVAL, ENODEV, ENXIO, EOPNOTSUPP.
+    Errors: EFAULT, EINVAL, EOPNOTSUPP.
     """
 
     TYPE: ClassVar[int] = 0x2B
@@ -263,7 +263,8 @@ class Map(Message):
     Attributes:
         handle: from OPENED.
         rights: the machine's RAM: MAP_READ 1, MAP_WRITE 2, or both 3. What is not RAM, for
-            reading: MAP_ROM 4, only with the feature MAP_ROM (EOPNOTSUPP without it).
+            reading: MAP_ROM 4, only with the feature MAP_ROM (EOPNOTSUPP without it). The
+            handle has to be open for reading, and with MAP_WRITE for writing too (EPERM).
 
     Errors: ENOMEM, ENOSPC, EOPNOTSUPP.
     """
@@ -286,18 +287,24 @@ class Ping(Message):
     cookie: u64
 
 
-class Faults(Message):
-    """List, add or remove fault rules; DATA answers with a JSON array of those concerned.
+#: What FAULTS can ask for.
+FAULT_WORDS = ("list", "add", "remove", "check", "reinit", "suspend", "resume")
 
-    It needs the right `inject-faults`: on the rule's machine, or for every machine where the rule
-    names none. A list has the rules that the client may touch.
+
+class Faults(Message):
+    """List, add or remove fault rules and sicknesses; DATA answers with a JSON array of them.
+
+    Or suspend or resume a machine, or check or re-initialise the registers of its CPUs: DATA has
+    the CPUs that a check found out of step, else nothing. It needs the right `inject-faults`: on
+    the machine, or for every machine where a rule names none. A list has what the client may touch.
 
     Attributes:
-        what: `list`, `add` or `remove`.
-        rule: to add, the rule as a JSON object, with the fields of docs/faults.md; to remove, its
-            name; to list, empty.
+        what: `list`, `add`, `remove`, `check`, `reinit`, `suspend` or `resume`.
+        rule: to add, the rule or sickness as a JSON object, with the fields of docs/faults.md; to
+            remove, its name; to list, empty; else the machine's name, empty for the default one.
+            See "FAULTS" among the JSON bodies.
 
-    Errors: EINVAL, ENOENT, EPERM.
+    Errors: EBUSY, EINVAL, ENOENT, ENXIO, EOPNOTSUPP, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x2E
@@ -306,9 +313,9 @@ class Faults(Message):
     what: text
     rule: text
 
-    def check(self) -> None:
-        if self.what not in ("list", "add", "remove"):
-            raise ProtocolError(f"FAULTS asks to {self.what!r:.80}, not to list, add or remove")
+
+#: What SNAPSHOT can ask for.
+SNAPSHOT_WORDS = ("take", "put", "restore", "reset")
 
 
 class Snapshot(Message):
@@ -333,9 +340,3 @@ class Snapshot(Message):
     what: text
     machine: text
     data: rest
-
-    def check(self) -> None:
-        if self.what not in ("take", "put", "restore", "reset"):
-            raise ProtocolError(
-                f"SNAPSHOT asks to {self.what!r:.80}, not to take, put, restore or reset"
-            )

@@ -8,6 +8,7 @@ from memhub.service.wire.greeting import (
     VERSION_MIN,
     Abort,
     Event,
+    Goodbye,
     Hello,
     Refused,
     Welcome,
@@ -148,6 +149,8 @@ class ServerProtocol(Protocol):
             return self._continue_write(message)
         elif kind is Cancel:
             return message.request in self._flight
+        elif kind is Goodbye and self.peer_left:
+            raise ProtocolError("GOODBYE came twice on one connection", "out-of-order")
         else:
             self._end_by_peer(message)
 

@@ -41,9 +41,9 @@ class Read(Fixed):
 
     Attributes:
         handle: from OPENED.
-        count: the most bytes to read.
+        count: the most bytes to read, up to 2^31-1.
 
-    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
+    Errors: EFAULT, EINVAL, ENOMEM.
     """
 
     TYPE: ClassVar[int] = 0x12
@@ -63,9 +63,9 @@ class Pread(Fixed):
     Attributes:
         handle: from OPENED.
         offset: where, unsigned.
-        count: the most bytes to read.
+        count: the most bytes to read, up to 2^31-1.
 
-    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
+    Errors: EFAULT, EINVAL, ENOMEM.
     """
 
     TYPE: ClassVar[int] = 0x13
@@ -113,10 +113,10 @@ class Write(_Payload):
 
     Attributes:
         handle: from OPENED.
-        total: bytes to write, in this frame and the DATA frames that follow it.
+        total: bytes to write, in this frame and the DATA frames that follow it; up to 2^31-1.
         data: the first of them.
 
-    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
+    Errors: EFAULT, EINVAL, ENOMEM.
     """
 
     TYPE: ClassVar[int] = 0x14
@@ -142,10 +142,10 @@ class Pwrite(_Payload):
     Attributes:
         handle: from OPENED.
         offset: where, unsigned.
-        total: bytes to write, in this frame and the DATA frames that follow it.
+        total: bytes to write, in this frame and the DATA frames that follow it; up to 2^31-1.
         data: the first of them.
 
-    Errors: EFAULT, EINVAL, ENOMEM, ENXIO.
+    Errors: EFAULT, EINVAL, ENOMEM.
     """
 
     TYPE: ClassVar[int] = 0x15
@@ -205,7 +205,7 @@ class Done(Fixed):
 
     Attributes:
         value: bytes moved, the new offset, the subscription's number, the count of claims that
-            a BREAK ended, PING's cookie; 0 for every other request.
+            a BREAK ended, PING's cookie; 0 for a CLOSE, RELEASE, WAIT or UNSUBSCRIBE.
     """
 
     TYPE: ClassVar[int] = 0x80

@@ -28,6 +28,7 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "event fields": schemas.field_table,
     "report": schemas.report_table,
     "explain": lambda: schemas.member_table("explain"),
+    "faults": lambda: schemas.member_table("fault"),
     "strings": schemas.wide_list,
     "tcp": tables.tcp_keys,
 }

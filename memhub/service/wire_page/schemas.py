@@ -1,4 +1,4 @@
-"""The JSON bodies: of obstacles, REPORT, EXPLAIN and EVENT, as a JSON schema."""
+"""The JSON bodies: of obstacles, REPORT, EXPLAIN, FAULTS and EVENT, as a JSON schema."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from memhub.audit.schema import EVENTS, FIELDS
 from memhub.core.effective.typemap import CODE_OF_TYPE
 from memhub.service.wire.refusals import OBSTACLE_TYPES
 from memhub.service.wire.wide import WIDE
+from memhub.service.wire_page.fault_members import COUNTS, ENUMS, RULE
 from memhub.service.wire_page.tables import table
 from memhub.subscriptions import CHANGES
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: What an obstacle can be.
 OBSTACLES: Final[Mapping[str, str]] = {
     "claim": "another process's claim",
-    "commit": "another process's MEMRANGE_SET that is on its way to all CPUs",
+    "commit": "a MEMRANGE_SET that is on its way to all CPUs; the process's own, too",
     "overlap": "a range in another slot, with which the new one conflicts",
     "unknown": "a slot of unknown type, which only MDF_FORCE overwrites",
     "slot": "a slot that is in use, where none is free",
@@ -67,6 +68,7 @@ _REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "used": ("int", "how many of them are active"),
         "generation": ("int", "rises with every change of the table or the claims"),
         "failed": ("failure?", "why what is asked of its range driver is refused with EIO"),
+        "sick": ("health?", "what is wrong with its hardware, or that it sleeps"),
         "processes": ("[process]", "who has it open"),
         "claims": ("[claim]", "who holds what, oldest first"),
         "commits": ("[commit]", "MEMRANGE_SETs that are on their way to all CPUs"),
@@ -78,6 +80,12 @@ _REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "failures": ("int", "how many failures of its driver there were"),
         **_SINCE,
     },
+    "health": {
+        "sicknesses": ("[str]", "the names of its sicknesses"),
+        "cpus": ("[int]", "the CPUs whose registers are not what the kernel stored"),
+        "suspended": ("moment?", "since when it is suspended"),
+    },
+    "moment": _SINCE,
     "process": {
         **_WHO,
         "uid": ("int?", "its user id, where known"),
@@ -190,7 +198,15 @@ def schema() -> Schema:
         ),
         "explain": _object_schema(_EXPLAIN),
         **{name: _object_schema(members) for name, members in _REPORT.items()},
+        "fault_rule": _object_schema(RULE, ["action"]),
+        "fault": _object_schema({**RULE, **COUNTS}, ["action", "name", *COUNTS]),
+        "faults": {"type": "array", "items": {"$ref": "#/$defs/fault"}},
     }
+    for name in ("fault_rule", "fault"):
+        for member, words in ENUMS.items():
+            found = defs[name]["properties"][member]
+            found.get("items", found)["enum"] = words
+
     defs["obstacle"]["properties"]["kind"]["enum"] = list(OBSTACLES)
     defs["explain"]["properties"]["type"]["enum"] = list(CODE_OF_TYPE)
     defs["event"]["properties"]["event"]["enum"] = sorted(CHANGES)
@@ -257,4 +273,11 @@ def field_table() -> str:
 
 def wide_list() -> str:
     """The members that hold 64-bit numbers."""
-    return ", ".join(f"`{name}`" for name in sorted(WIDE))
+    found = {
+        name
+        for it in schema()["$defs"].values()
+        for name, sort in it.get("properties", {}).items()
+        if "#/$defs/u64" in str(sort)
+    }
+
+    return ", ".join(f"`{name}`" for name in sorted(found))

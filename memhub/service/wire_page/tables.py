@@ -68,29 +68,51 @@ _FEATURES: Final[Mapping[str, str]] = {
 
 #: Errors without a class of their own, or for which the class says too little.
 _ERRNO_WORDS: Final[Mapping[str, str]] = {
-    "EAGAIN": "REFUSED only: too many clients are connected; try again later",
-    "EIO": "the audit log cannot take the record, and nothing was changed; or a device failed",
-    "ENODEV": "the machine has no range driver (arm64)",
+    "EAGAIN": "the machine is suspended; in REFUSED: too many clients are connected",
+    "EBADF": "a handle is closed, or was not opened for the READ or WRITE that is asked of it",
+    "EBUSY": "another process's claim or lease, or a commit on its way, forbids the change: wait, "
+    "or try again; or the request relies on a claim that its own process has lost, where waiting "
+    "cannot help (`StaleClaim`)",
+    "EIO": "the audit log cannot take the record, and only a CLOSE changed something; or a range "
+    "driver or a device failed",
+    "ENODEV": "the machine has no range driver, and its architecture says so with this errno; "
+    "memhub's own say EOPNOTSUPP",
+    "ENOENT": "a path names no device or machine of the hub; REMOVE names a range that no slot "
+    "holds; there is no such claim, subscription or fault rule",
     "ENOMEM": "the host has no memory or no descriptor left",
     "ENOSPC": "no slot is free, or a limit of the service is reached, such as too many handles",
-    "ENOSYS": "the kernel has no such operation",
+    "ENOSYS": "only where a fault rule says so",
+    "ENOTTY": "an ioctl number is none of mem(4)'s; SEEK to data or a hole",
     "EACCES": "a slot of unknown type, without MDF_FORCE; in REFUSED: the client may not connect",
     "EPROTO": "never on the wire: what a client makes of a malformed answer",
-    "EPERM": "a right is missing, the securelevel is raised, or a slot is fixed",
+    "EPERM": "a right is missing, the securelevel is raised, a slot is fixed, or a MAP asks for "
+    "more than its handle was opened for",
     "ECANCELED": "the request was cancelled, or the service stops",
-    "EOPNOTSUPP": "no such operation here; in REFUSED: no common version",
+    "EOPNOTSUPP": "no such operation here, such as a range ioctl on arm64; in REFUSED: no common "
+    "version",
     "ETIMEDOUT": "a bounded wait reached its limit; with `wait_ms` 0 it is EBUSY",
 }
 
+#: Kinds of an errno beside the classes whose own it is.
+_MORE_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ENODEV": ("NotSupported",),
+    "ENOTTY": ("NotSupported",),
+    "EIO": ("DeviceError",),
+}
+#: Kinds that no client sees: its connection is closed in place of an answer.
+_UNSEEN: Final = frozenset({error_classes.DeviceError, error_classes.ConnectionCut})
+
 #: The words with which the text of ABORT begins.
 ABORTS: Final[Mapping[str, str]] = {
-    "unknown-frame": "a type that does not exist, or not in this direction or without its feature",
+    "unknown-frame": "a type that does not exist, that this side does not send, or whose feature "
+    "was not granted",
     "too-long": "a body above `max_body`",
     "malformed": "a body or flags that break the layout, a value that is not defined, or an answer "
     "that its request does not have",
     "bad-request-id": "id 0 where one is needed or another where none is; of a request, an id in "
     "flight; of an answer, one that is not",
-    "out-of-order": "a frame before the handshake or after the end, or a second HELLO",
+    "out-of-order": "a frame before the handshake or after the end, a second HELLO or GOODBYE, or "
+    "a request after GOODBYE",
     "too-many": "more requests in flight than `max_in_flight`",
     "bad-stream": "DATA that nothing expects, or that breaks the rules of its stream",
 }
@@ -249,12 +271,13 @@ def errors() -> str:
     ]
     lines = []
     for code in Errno:
-        own = [it for it in leaves if it.default is code and it is not error_classes.DeviceError]
+        own = [it for it in leaves if it.default is code and it not in _UNSEEN]
         words = "; ".join(
             " ".join((inspect.getdoc(it) or "").split()).split(". ")[0].rstrip(".") for it in own
         )
         words = _ERRNO_WORDS.get(code.name) or words.replace("Raised when ", "")
-        kinds = ", ".join(f"`{it.__name__}`" for it in own) or "`DeviceError`"
+        names = [it.__name__ for it in own] + [*_MORE_KINDS.get(code.name, ())]
+        kinds = ", ".join(f"`{it}`" for it in names or ["DeviceError"])
         lines.append((str(code.value), f"`{code.name}`", kinds, words))
 
     return table(("code", "name", "kind", "when"), lines)

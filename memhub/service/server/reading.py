@@ -1,0 +1,82 @@
+"""A read that is sent in pieces, as it goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from anyio.lowlevel import checkpoint
+
+from memhub.errors import DeviceError
+from memhub.service import wire
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from memhub.handle import Handle
+
+
+class Sending(Protocol):
+    """How a connection sends long answers.
+
+    Attributes:
+        max_body: the most bytes in one piece.
+        moved: how many bytes of each request were sent.
+    """
+
+    max_body: int
+    moved: dict[int, int]
+
+    def bulk_turn(self) -> AbstractAsyncContextManager[None]:
+        """Waits until a piece may be sent; held while it is made."""
+
+    def send_reply(self, reply: wire.Message) -> None:
+        """Send an answer or a piece of one."""
+
+
+async def read_in_pieces(
+    to: Sending, request: int, handle: Handle, count: int, offset: int | None
+) -> None:
+    """Read, and send what was read, also what an error left.
+
+    Args:
+        to: the connection.
+        request: which it answers.
+        handle: the open file.
+        count: bytes.
+        offset: first byte; None is where the file stands.
+
+    Raises:
+        DeviceError: the read ended so; its `moved` is how many bytes were sent.
+    """
+    moved, size = 0, to.max_body
+    while True:
+        step = min(count - moved, size)
+        async with to.bulk_turn():
+            try:
+                at = None if offset is None else offset + moved
+                data = await _read_some(handle, step, at)
+            except DeviceError as error:
+                if error.arrived:
+                    to.send_reply(wire.Data(request, False, error.arrived))
+
+                error.moved = moved + len(error.arrived)
+                raise
+
+            moved += len(data)
+            if moved < count and len(data) == step:
+                to.moved[request] = moved
+                to.send_reply(wire.Data(request, False, data))
+                continue
+
+            to.send_reply(wire.Data(request, True, data))
+
+        return
+
+
+async def _read_some(handle: Handle, count: int, offset: int | None) -> bytes:
+    """One piece of a read, after other tasks have run."""
+    await checkpoint()
+    if offset is None:
+        return await handle.read(count)
+
+    return await handle.pread(count, offset)

@@ -1,0 +1,96 @@
+"""What FAULTS takes and gives: its JSON bodies, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memhub import FaultRule
+from memhub.service import wire
+from service.service_rig import RawClient, lab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXACT = wire.FEATURE_FAULTS | wire.FEATURE_STRINGS
+
+
+async def ask(client: RawClient, what: str, rule: str = "") -> Any:
+    """The JSON of the answer, or the error's name and reason."""
+    answer = await client.ask(wire.Faults(0, what, rule))
+    if isinstance(answer, wire.Error):
+        return answer.name, answer.reason
+
+    assert isinstance(answer, wire.Data)
+
+    return json.loads(answer.data)
+
+
+@pytest.mark.parametrize("what", ["LIST", "", "lists", "add "])
+async def test_an_unknown_word_is_refused_and_the_connection_goes_on(
+    tmp_path: Path, what: str
+) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURES)
+        name, reason = await ask(client, what)
+        assert (name, repr(what) in reason) == ("EINVAL", True)
+        assert await ask(client, "list") == []
+        client.close()
+
+
+@pytest.mark.parametrize("features", [wire.FEATURE_FAULTS, EXACT])
+async def test_a_client_can_give_back_the_rule_that_it_got(tmp_path: Path, features: int) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=features)
+        rule = FaultRule("short", "few", op="read", base=1 << 63, length=4096, moved=(1 << 64) - 1)
+        it.hub.faults.add(rule)
+        (shown,) = await ask(client, "list")
+        assert shown["seen"] == shown["injected"] == 0
+        assert isinstance(shown["base"], str) == (features == EXACT)
+        (removed,) = await ask(client, "remove", "few")
+        assert await ask(client, "add", json.dumps(removed)) == [shown]
+        assert [active.rule for active in it.hub.faults] == [rule]
+        client.close()
+
+
+async def test_numbers_as_strings_need_their_feature(tmp_path: Path) -> None:
+    text = '{"action":"drop","base":"4096","length":"1"}'
+    async with lab(tmp_path) as it:
+        for features, refused in ((EXACT, False), (wire.FEATURE_FAULTS, True)):
+            client = await RawClient.dial(it.address, features=features)
+            answer = await ask(client, "add", text)
+            assert (answer[0] == "EINVAL") is refused
+            client.close()
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ('{"action":"drop","base":18446744073709551616,"length":1}', "base 0x10000000000000000 is"),
+        ('{"action":"drop","base":"18446744073709551616","length":"1"}', "base 0x1000000000000000"),
+        ('{"action":"drop","action":"cut"}', "has 'action' twice"),
+        ('{"action":"delay","delay":NaN}', "NaN is not a number of JSON"),
+        ('{"action":"errno","errno":"EPROTO"}', "errno 'EPROTO' is none of"),
+        ('{"action":"errno","errno":"EAGAIN"}', "errno 'EAGAIN' is none of"),
+        ("[" * 20000, "without others inside"),
+    ],
+)
+async def test_a_rule_that_is_wrong_is_refused_by_its_value(
+    tmp_path: Path, rule: str, words: str
+) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=EXACT)
+        name, reason = await ask(client, "add", rule)
+        assert (name, words in reason, reason) == ("EINVAL", True, reason)
+        assert len(it.hub.faults) == 0
+        client.close()
+
+
+async def test_a_list_takes_no_rule(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=EXACT)
+        name, reason = await ask(client, "list", "fault-1")
+        assert (name, "'fault-1' is given beside" in reason) == ("EINVAL", True)
+        client.close()
