@@ -53,6 +53,27 @@ def test_what_is_written_installs_loads_and_passes(site: tuple[Path, Path]) -> N
     assert "4 passed" in done.stdout
 
 
+@pytest.mark.parametrize("declared", [False, True])
+def test_what_is_installed_editable_is_found(tmp_path: Path, declared: bool) -> None:
+    from memhub.cli.new_arch import write_package
+
+    write_package("vax", tmp_path / "it", declared=declared)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    target = tmp_path / "site"
+    command = [*pip, "--no-index", "--target", str(target), "-e", str(tmp_path / "it")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    # an editable install is a .pth file, which only a folder of the site reads
+    code = (
+        "import site, sys; site.addsitedir(sys.argv[1])\nimport memhub; memhub.load_arches()['vax']"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_files_are_told_with_the_next_commands(run: Run, tmp_path: Path) -> None:
     done = run("new-arch", "vax-11", "--declared", "--folder", tmp_path / "it")
 
@@ -70,7 +91,10 @@ def test_the_files_are_told_with_the_next_commands(run: Run, tmp_path: Path) -> 
     ("name", "words"),
     [
         ("k6", "architecture 'k6' is there already, of memhub"),
-        ("K 6", "'K 6' is not a name: lower-case letters, digits, - and _"),
+        ("amd64_mtrr", "architecture 'amd64-mtrr' is there already, of memhub"),
+        ("K 6", "'K 6' is not a name: it begins with a lower-case letter"),
+        ("6k", "'6k' is not a name: it begins with a lower-case letter"),
+        ("a--b", "with single - or _ between them"),
         ("../x", "'../x' is not a name"),
     ],
 )
