@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from arch_check import planted_answers, planted_ranges, planted_types
+from arch_check import planted_answers, planted_crowds, planted_ranges, planted_types
 from arch_check.planted import UC, WC, Sound, make_arch
 from arch_check.planted_answers import SHARED
 from arch_check.planted_registers import WRONG_REGISTERS, SoundRegisters
@@ -20,6 +20,7 @@ PLANTED: dict[type[RangeDriver], tuple[str, str]] = {
     **planted_answers.WRONG,
     **planted_ranges.WRONG,
     **planted_types.WRONG,
+    **planted_crowds.WRONG,
     **WRONG_REGISTERS,
 }
 
@@ -39,7 +40,9 @@ def test_each_planted_fault_is_found_and_named(kind: type[RangeDriver]) -> None:
 
 
 def test_the_sound_driver_that_they_are_made_of_is_sound() -> None:
-    check_arch(make_arch(Sound), sequences=12).require_sound()
+    for kind in (Sound, planted_crowds.Walks):
+        check_arch(make_arch(kind), sequences=12).require_sound()
+
     check_arch(make_arch(SoundRegisters, attributes=UC | WC), sequences=12).require_sound()
 
 

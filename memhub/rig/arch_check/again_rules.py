@@ -6,13 +6,13 @@ import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from memhub.abi import MDF_BUSY, Errno, RangeDesc, owner_bytes
+from memhub.abi import RangeDesc, owner_bytes
 from memhub.core.driver import RangeState
 from memhub.core.kernel import OptionError
-from memhub.core.range_table import with_busy
 from memhub.errors import DriverFailed
 from memhub.rig.arch_check.arch_rules import pickle_copy
-from memhub.rig.arch_check.asking import Answer, Request, ask_driver, copy_state, rows_of
+from memhub.rig.arch_check.asking import Answer, Request, ask_driver, copy_state
+from memhub.rig.arch_check.busy_rules import check_busy
 from memhub.rig.arch_check.finding import Fault
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.rig.arch_check.step_rules import Step
-
-    Row = tuple[int, int, int, bytes]
 
 
 def check_again(step: Step, answer: Answer, fresh: AskedDriver) -> Iterator[Fault]:
@@ -48,7 +46,7 @@ def check_again(step: Step, answer: Answer, fresh: AskedDriver) -> Iterator[Faul
 def check_variants(step: Step, answer: Answer) -> Iterator[Fault]:
     """The question with another owner, with slots that are BUSY, and with registers re-read."""
     yield from _check_owner(step, answer)
-    yield from _check_busy(step, answer)
+    yield from check_busy(step, answer)
     if step.before.settled:
         state = copy_state(step.before)
         unsettled = RangeState(state.slots, state.msrs, settled=False)
@@ -94,38 +92,6 @@ def _without_owner(answer: Answer) -> tuple[object, ...]:
     return "granted", tuple(sorted(answer.plan.change.wrote)), rows
 
 
-def _check_busy(step: Step, answer: Answer) -> Iterator[Fault]:
-    used = [slot for slot, row in enumerate(step.before.slots) if row.mr_len]
-    if not used or step.request.desc.mr_flags & MDF_BUSY:
-        return
-
-    marked = with_busy(copy_state(step.before), used)
-    shown = ask_driver(step.ground, step.driver, marked, step.request)
-    refused = shown.refusal
-    if refused is not None and refused.code is Errno.EBUSY:
-        return
-
-    if _without_busy(shown) != _without_busy(answer):
-        yield step.say(
-            "busy-changes-answer",
-            f"({answer.in_words()}); where slots are BUSY ({shown.in_words()})",
-        )
-
-
-def _without_busy(answer: Answer) -> tuple[object, ...]:
-    if answer.plan is None:
-        return answer.essence()[:2]
-
-    rows = tuple(
-        [
-            (it.mr_base, it.mr_len, it.mr_flags & ~MDF_BUSY, it.mr_owner)
-            for it in answer.plan.after.slots
-        ]
-    )
-
-    return "granted", tuple(sorted(answer.plan.change.wrote)), rows
-
-
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
     """An answer as it was, to compare with what has become of it."""
@@ -156,18 +122,6 @@ class KeptAnswer:
                 f"answered with slots {self.slots} and registers {self.msrs}; later the same "
                 f"answer says {dict(change.slots)} and {dict(change.msrs)}",
             )
-
-
-def check_inputs(step: Step, before: tuple[tuple[Row, ...], dict[int, int]]) -> list[Fault]:
-    """Whether a driver has changed the state or the request that it was given."""
-    slots, msrs = before
-    if rows_of(step.before.slots) != slots:
-        return [step.say("changes-its-input", "changed a descriptor of the state it was given")]
-
-    if dict(step.before.msrs) != msrs:
-        return [step.say("changes-its-input", "changed the registers of the state it was given")]
-
-    return []
 
 
 def check_copy(step: Step, answer: Answer) -> Iterator[Fault]:

@@ -14,8 +14,10 @@ from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check import arch_rules
 from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
+from memhub.rig.arch_check.crowd_rules import CrowdChecker
 from memhub.rig.arch_check.finding import RULES, ArchReport, Fault, Finding
 from memhub.rig.arch_check.ground import CPUS, FIRMWARES, Ground, fault_of
+from memhub.rig.arch_check.known_answers import KnownAnswers
 from memhub.rig.arch_check.last_resort import LastResort
 from memhub.rig.arch_check.machine_rules import check_machine
 from memhub.rig.arch_check.pair_rules import PairChecker, count_free, fill_requests
@@ -92,6 +94,7 @@ class _Check:
     requests: int = 0
     is_complete: bool = True
     _seen: set[tuple[str, str]] = field(default_factory=set)
+    _crowd: CrowdChecker | None = None
 
     def run(
         self,
@@ -182,9 +185,15 @@ class _Check:
         first = short_sequences(shapes)
         outcomes = [self._take(ground, it) for it in first]
         self._take(ground, fill_requests(shapes))
-        for requests, fault in PairChecker(ground, shapes).check_pairs():
+        known = KnownAnswers(ground)
+        for requests, fault in PairChecker(ground, shapes, known).check_pairs():
             self._tell(ground, [fault], requests)
 
+        crowd = CrowdChecker(ground, shapes, known)
+        for requests, fault in crowd.check_pairs():
+            self._tell(ground, [fault], requests)
+
+        self._crowd = crowd
         later = random_sequences(ground, shapes, random, self.sequences)
         for it in later:
             self._take(ground, it)
@@ -205,7 +214,7 @@ class _Check:
 
     def _take(self, ground: Ground, requests: Sequence[Request]) -> Outcome:
         done = run_steps(ground, requests)
-        for number, fault in done.faults:
+        for number, fault in [*done.faults, *self._check_crowd(requests, done)]:
             if (fault.rule, fault.method) in self._seen:
                 continue
 
@@ -224,15 +233,22 @@ class _Check:
 
         return shows
 
-    @staticmethod
-    def _find_fault(ground: Ground, requests: Sequence[Request], fault: Fault) -> Fault | None:
+    def _check_crowd(
+        self, requests: Sequence[Request], done: Outcome
+    ) -> Iterable[tuple[int, Fault]]:
+        return () if self._crowd is None else self._crowd.check_outcome(requests, done)
+
+    def _find_fault(
+        self, ground: Ground, requests: Sequence[Request], fault: Fault
+    ) -> Fault | None:
         if fault.rule == "slow":
             return None
 
         if fault.rule == "hangs":
             ground = replace(ground, hung=set())
 
-        for _, it in run_steps(ground, requests, deep=fault.rule != "hangs").faults:
+        done = run_steps(ground, requests, deep=fault.rule != "hangs")
+        for _, it in [*done.faults, *self._check_crowd(requests, done)]:
             if (it.rule, it.method) == (fault.rule, fault.method):
                 return it
 

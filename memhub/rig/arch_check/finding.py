@@ -56,6 +56,7 @@ RULES: Final[Mapping[str, str]] = {
     "refuses-removal": "a range that is neither fixed nor busy can be removed",
     "refuses-apart": "a range that touches no other one does not conflict with it",
     "refuses-order": "two ranges conflict or do not, whichever was first",
+    "other-ranges-decide": "whether two ranges conflict cannot depend on ranges that touch neither",
     "refuses-some-overlaps": "whether two attributes may overlap cannot depend on how they overlap",
     "full-too-early": "ENOSPC says that no slot is free",
     "busy-without-claim": "EBUSY is for slots that are shown with MDF_BUSY",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.again_rules import (
     KeptAnswer,
     check_again,
     check_copy,
-    check_inputs,
     check_variants,
 )
 from memhub.rig.arch_check.asking import (
@@ -23,9 +22,10 @@ from memhub.rig.arch_check.asking import (
     copy_state,
     rows_of,
 )
+from memhub.rig.arch_check.busy_rules import check_busy_types
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import Ground, fault_of
-from memhub.rig.arch_check.step_rules import Step, check_granted, check_refused
+from memhub.rig.arch_check.step_rules import Step, check_granted, check_inputs, check_refused
 from memhub.rig.arch_check.type_rules import check_extent, check_types
 from memhub.rig.arch_check.undo_rules import check_undo
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from memhub.core.asked_driver import AskedDriver
     from memhub.core.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
-
-#: Answers of which copies are made; copying a driver takes long.
-_COPIES: Final = 3
 
 
 @dataclass(slots=True)
@@ -74,7 +71,7 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
         if state is None or not state.slots:
             return done
 
-        runner = _Runner(ground, driver, state, deep)
+        runner = _Runner(ground, driver, state, deep, len(requests) // 2)
         done.states.append(state)
         for number, request in enumerate(requests):
             answer = None
@@ -110,13 +107,14 @@ class _Runner:
         driver: AskedDriver,
         state: RangeState,
         deep: bool,
+        copied_at: int,
     ) -> None:
         self.ground = ground
         self.state = state
         self._driver = driver
         self._deep = deep
         self._kept: list[KeptAnswer] = []
-        self._copied = 0
+        self._taken, self._copied_at = 0, copied_at
         types = ask_types(ground, driver, state)
         self._base: TypeMap | None = None if isinstance(types, Fault) else types
         self._types = self._base
@@ -155,9 +153,10 @@ class _Runner:
         if self._deep:
             yield from check_again(step, answer, self._new_driver())
             yield from check_variants(step, answer)
-            if self._copied < _COPIES:
-                self._copied += 1
+            if self._taken == self._copied_at:
                 yield from check_copy(step, answer)
+
+        self._taken += 1
 
         if answer.refusal is not None:
             yield from check_refused(step, answer.refusal)
@@ -189,6 +188,7 @@ class _Runner:
 
             yield from check_undo(step, plan, types)
             if self._deep:
+                yield from check_busy_types(step, plan, after)
                 yield from self._check_types_again(step, plan.after, after)
                 yield from self._check_registers(step, answer, after)
 

@@ -45,6 +45,7 @@ class Shapes:
         free_slots: how many slots a range can take at the start.
         fixed: ranges in and over fixed slots.
         firmware: ranges that slots hold at the start and that can be removed.
+        force: MDF_FORCE where no range is granted without it; it is part of each of `attributes`.
     """
 
     unit: int
@@ -56,6 +57,7 @@ class Shapes:
     free_slots: int
     fixed: tuple[Span, ...] = ()
     firmware: tuple[Span, ...] = ()
+    force: int = 0
 
     @staticmethod
     def make(where: Span, attribute: int, owner: str = "one") -> Request:
@@ -202,11 +204,11 @@ def short_sequences(shapes: Shapes) -> list[list[Request]]:
     singles = [shapes.make(it, a) for a in shapes.attributes for it in shapes.ranges[:4]]
     far = (1 << 30, first[1])
     fixed = [shapes.make(it, a) for a in shapes.attributes for it in shapes.fixed]
-    removals = [_removal(it) for it in (first, far, *shapes.firmware, *shapes.fixed[:1])]
+    removals = [make_removal(it) for it in (first, far, *shapes.firmware, *shapes.fixed[:1])]
     found = [[it] for it in (*singles, *fixed, *removals)]
     for one in singles:
         span = (one.desc.mr_base, one.desc.mr_len)
-        found.append([one, _removal(span)])
+        found.append([one, make_removal(span)])
         found.append([one, one])
         found += [[one, shapes.make(it, a)] for it in others[:2] for a in shapes.attributes]
 
@@ -223,7 +225,8 @@ def random_sequences(
     ]
 
 
-def _removal(where: Span, owner: str = "one") -> Request:
+def make_removal(where: Span, owner: str = "one") -> Request:
+    """A REMOVE of a range."""
     return Request("remove", RangeDesc(*where, 0, owner_bytes(owner)))
 
 
@@ -231,7 +234,7 @@ def _random_request(ground: Ground, shapes: Shapes, random: Random) -> Request:
     near = (*shapes.ranges, *shapes.fixed[:4], *shapes.firmware)
     where, owner = random.choice(near), random.choice(("one", "two", "a b"))
     if random.random() < 0.3:
-        return _removal(where, owner)
+        return make_removal(where, owner)
 
     if random.random() < 0.75:
         return shapes.make(where, random.choice(shapes.attributes), owner)

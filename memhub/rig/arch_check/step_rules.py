@@ -15,6 +15,7 @@ from memhub.rig.arch_check.asking import (
     is_held,
     is_plain,
     is_same_range,
+    rows_of,
     time_call,
 )
 from memhub.rig.arch_check.finding import Fault
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from memhub.abi import RangeDesc
     from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.core.driver import RangeState
+
+    Rows = tuple[tuple[int, int, int, bytes], ...]
 
 _UPDATE_ERRNOS: Final = frozenset(
     {"EINVAL", "EOPNOTSUPP", "ENOSPC", "EEXIST", "EBUSY", "EACCES", "EPERM", "ENXIO"}
@@ -54,6 +57,18 @@ class Step:
     def say(self, rule: str, words: str, method: str = "") -> Fault:
         """A fault of this request."""
         return Fault(rule, method or self.request.op, f"{self.request}: {words}")
+
+
+def check_inputs(step: Step, before: tuple[Rows, dict[int, int]]) -> list[Fault]:
+    """Whether a driver has changed the state that it was given."""
+    slots, msrs = before
+    if rows_of(step.before.slots) != slots:
+        return [step.say("changes-its-input", "changed a descriptor of the state it was given")]
+
+    if dict(step.before.msrs) != msrs:
+        return [step.say("changes-its-input", "changed the registers of the state it was given")]
+
+    return []
 
 
 def check_granted(step: Step, plan: Plan) -> Iterator[Fault]:
@@ -191,7 +206,8 @@ def check_refused(step: Step, refusal: DeviceError) -> Iterator[Fault]:
     if not refusal.reason.strip():
         yield step.say("refusal-without-reason", f"{refusal.code.name} says nothing more")
 
-    if isinstance(refusal, RangeBusy) or refusal.code is Errno.EBUSY:
+    is_busy = isinstance(refusal, RangeBusy) or refusal.code is Errno.EBUSY
+    if is_busy and not any(it.mr_flags & MDF_BUSY for it in step.before.slots):
         yield step.say("busy-without-claim", f"was refused with {refusal}, but no slot is BUSY")
 
     yield from _check_obstacles(step, refusal)
