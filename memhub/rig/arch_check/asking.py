@@ -210,8 +210,11 @@ def find_extent(driver: AskedDriver, state: RangeState, slot: int) -> tuple[int,
         lo, hi = driver.raw.extent(state, slot)
     except DriverStopped as error:
         raise DriverFailed(f"{driver.named('extent')}, {error}") from error
-    except Exception:  # noqa: BLE001 - told where the bounds of a plan are asked for
-        return 0, 0
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and mark.interrupts:
+            raise
+
+        return 0, 0  # told where the bounds of a plan are asked for
     finally:
         mark.call = None
 

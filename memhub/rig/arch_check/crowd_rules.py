@@ -11,6 +11,7 @@ from memhub.rig.arch_check.asking import (
     FIXED,
     Answer,
     Request,
+    is_held,
     is_plain,
     is_same_range,
 )
@@ -32,7 +33,8 @@ Told = tuple[list[Request], Fault]
 _BESIDE_MOST: Final = 30
 #: Units between the first range and those that are unrelated to all that are near it.
 _PLACES_OFF: Final = 4
-_SAME_MOST: Final = 4
+_SAME_MOST: Final = 2
+_PAIRS_MOST: Final = 4
 
 
 class Beside(NamedTuple):
@@ -55,17 +57,19 @@ class CrowdChecker:
         self._ground = ground
         self._shapes = shapes
         self._known = known
-        self._stops = known.driver.raw.stops_at_free is True
+        self._stops = ground.stops_at_free
 
     def check_pairs(self) -> Iterator[Told]:
         """Each pair again with others beside it; each fault with the requests that show it."""
         shapes = self._shapes
         besides = list(self._make_besides())
-        pairs = [*shapes.overlaps, *((it, it) for it in shapes.ranges[:_SAME_MOST])]
+        overlaps = [*shapes.overlaps[:_PAIRS_MOST], *shapes.overlaps[_PAIRS_MOST:][-1:]]
+        pairs = [*overlaps, *((it, it) for it in shapes.ranges[:_SAME_MOST])]
         for (first, second), one, other in product(pairs, shapes.attributes, shapes.attributes):
             pair = (shapes.make(first, one), shapes.make(second, other, "two"))
             for it in besides:
-                yield from self._check_beside(pair, it)
+                if not _touches(it, pair):
+                    yield from self._check_beside(pair, it)
 
     def _make_besides(self) -> Iterator[Beside]:
         """Other ranges: one of each attribute, two, as many as there are slots, and a hole."""
@@ -157,13 +161,14 @@ class CrowdChecker:
         self, request: Request, answer: Answer, before: RangeState, after: RangeState
     ) -> Fault | None:
         same = [it for it in before.slots if it.mr_len and is_same_range(it, request.desc)]
+        free_of_fixed = [it for it in same if not it.mr_flags & FIXED]
         if answer.plan is not None and not self._stops:
             held = [
                 slot
                 for slot, it in enumerate(after.slots)
                 if is_same_range(it, request.desc) and not it.mr_flags & FIXED
             ]
-            if len(held) > len([it for it in same if not it.mr_flags & FIXED]) and len(held) > 1:
+            if len(held) > max(len(free_of_fixed), 1):
                 return Fault("duplicate-range", "update", f"{request}: slots {held} hold it now")
 
         if same or self._stops:
@@ -190,8 +195,8 @@ class CrowdChecker:
         start = self._ground.start
         assert start is not None
         found = []
-        for was, row in zip(start.slots, state.slots, strict=True):
-            if was == row or not row.mr_len:
+        for slot, (was, row) in enumerate(zip(start.slots, state.slots, strict=True)):
+            if was == row or not is_held(self._known.driver, state, slot):
                 continue
 
             asked = Request("update", self._as_asked(row))
@@ -219,6 +224,14 @@ def _is_comparable(answer: Answer) -> bool:
     code = answer.refusal.code if answer.refusal is not None else None
 
     return answer.fault is None and code not in (Errno.ENOSPC, Errno.EBUSY)
+
+
+def _touches(beside: Beside, pair: tuple[Request, Request]) -> bool:
+    return any(
+        it.desc.mr_base < other.desc.mr_end and other.desc.mr_base < it.desc.mr_end
+        for it in (*beside.before, *beside.between)
+        for other in pair
+    )
 
 
 def _is_full(answer: Answer) -> bool:

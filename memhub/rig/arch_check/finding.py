@@ -36,6 +36,7 @@ RULES: Final[Mapping[str, str]] = {
     "again, and a log is replayed",
     "changes-its-input": "the state before is what a refusal, an undo and the log go back to",
     "changes-its-answer": "an answer that has been given is in the log, and part of the state",
+    "side-effects": "a driver only answers: what it changes elsewhere in the process stays",
     "settled-wrongly": "`settled` says that re-reading every register would change nothing",
     "owner-decides": "`mr_owner` is a label; who owns a range is the hub's to decide",
     "busy-changes-answer": "MDF_BUSY on a slot may lead to EBUSY, and to no other difference",
@@ -148,23 +149,29 @@ class ArchReport:
         """The names of the rules that do not hold."""
         return frozenset(it.rule for it in self.findings)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether all was asked, and nothing found."""
+        return self.is_complete and not self.findings
+
     def require_sound(self) -> None:
         """Raise what was found.
 
         Raises:
-            NotSound: something was.
+            NotSound: something was, or the check did not end.
         """
-        if self.findings:
+        if not self.is_sound:
             raise NotSound(str(self))
 
-    @property
-    def _asked(self) -> str:
-        return f"{self.requests} requests" + ("" if self.is_complete else "; the time was over")
-
     def __str__(self) -> str:
-        if not self.findings:
-            return f"{self.arch}: sound, by {self._asked}"
+        asked = f"by {self.requests} requests"
+        if not self.is_complete:
+            asked += "; the check did not end: the time was over (`seconds`)"
 
-        head = f"{self.arch}: {len(self.findings)} found, by {self._asked}"
+        if not self.findings:
+            words = "sound" if self.is_complete else "nothing found"
+            return f"{self.arch}: {words}, {asked}"
+
+        head = f"{self.arch}: {len(self.findings)} found, {asked}"
 
         return "\n".join([head, *[textwrap.indent(str(it), "  ") for it in self.findings]])

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from memhub.rig.arch_check.shapes import Shapes
 
 Pair = tuple[list[Request], Fault]
-#: Overlaps that count as one rule: the later range inside the first, around it, or across an end.
-_SHAPES_MOST: Final = 10
+#: Slots that are filled one by one, with every rule.
+_FILLED_MOST: Final = 64
 
 
 class PairChecker:
@@ -95,7 +95,7 @@ class PairChecker:
     def _check_overlaps(self, one: int, other: int) -> Iterator[Pair]:
         shapes = self._shapes
         seen: dict[bool, tuple[Request, Request]] = {}
-        for first, second in shapes.overlaps[:_SHAPES_MOST]:
+        for first, second in shapes.overlaps:
             pair = (shapes.make(first, one), shapes.make(second, other, "two"))
             answers = self._known.each(*pair)
             if len(answers) < 2 or answers[0].plan is None or answers[1].fault is not None:
@@ -169,7 +169,7 @@ class PairChecker:
 def fill_requests(shapes: Shapes) -> list[Request]:
     """Fill the table with ranges that touch none, one too many; remove them; fill it again."""
     attribute = shapes.attributes[0]
-    rows = shapes.row(min(shapes.free_slots, 16) + 1)
+    rows = shapes.row(min(shapes.free_slots, _FILLED_MOST) + 1)
     updates = [shapes.make(it, attribute) for it in rows]
     removes = [Request("remove", RangeDesc(b, n, 0, owner_bytes("one"))) for b, n in rows[:-1]]
 

@@ -10,6 +10,7 @@ from memhub.rig.arch_check.again_rules import (
     KeptAnswer,
     check_again,
     check_copy,
+    check_kept_nothing,
     check_variants,
 )
 from memhub.rig.arch_check.asking import (
@@ -128,7 +129,7 @@ class _Runner:
             self._fault = None
 
         ground, driver, before = self.ground, self._driver, self.state
-        unsettled = driver.raw.rereads is True and not before.settled and not self._changed
+        unsettled = ground.rereads and not before.settled and not self._changed
         step = Step(ground, driver, before, request, unsettled)
         inputs = (rows_of(before.slots), dict(before.msrs))
         request = Request(request.op, replace(request.desc))
@@ -152,9 +153,10 @@ class _Runner:
 
         if self._deep:
             yield from check_again(step, answer, self._new_driver())
-            yield from check_variants(step, answer)
+            yield from check_variants(step, answer, every=self._taken == self._copied_at)
             if self._taken == self._copied_at:
                 yield from check_copy(step, answer)
+                yield from check_kept_nothing(step)
 
         self._taken += 1
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.abi import (
     FLAG_WORDS,
     MDF_ACTIVE,
+    MDF_FORCE,
     MDF_SETTABLE,
     PAGE_SIZE,
     U64_MAX,
@@ -15,6 +16,14 @@ from memhub.abi import (
     owner_bytes,
 )
 from memhub.rig.arch_check.asking import FIXED, Answer, Request, ask_driver
+from memhub.rig.arch_check.far_shapes import (
+    choose_far,
+    far_overlaps,
+    far_spans,
+    fine_overlaps,
+    finest_step,
+    unusual_spans,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +37,8 @@ _LENGTHS: Final = (
     *(PAGE_SIZE >> it for it in range(1, 13)),
 )
 _BASES: Final = (0x10000000, 0x80000000, 0x1000000, 0x40000000, 0xE0000000, 0x100000, 0x80000, 0)
+#: Overlaps of ranges near each other: the later one inside the first, around it, across an end.
+_OVERLAPS_MOST: Final = 10
 _ATTRIBUTES: Final = tuple(bit for bit, _ in FLAG_WORDS if bit & MDF_SETTABLE)
 
 
@@ -45,6 +56,8 @@ class Shapes:
         free_slots: how many slots a range can take at the start.
         fixed: ranges in and over fixed slots.
         firmware: ranges that slots hold at the start and that can be removed.
+        far: long ranges, and ranges near 4 GiB, above it and at the CPU's end; also those for which
+            the driver has no answer.
         force: MDF_FORCE where no range is granted without it; it is part of each of `attributes`.
     """
 
@@ -57,6 +70,7 @@ class Shapes:
     free_slots: int
     fixed: tuple[Span, ...] = ()
     firmware: tuple[Span, ...] = ()
+    far: tuple[Span, ...] = ()
     force: int = 0
 
     @staticmethod
@@ -100,22 +114,33 @@ def find_shapes(
     spans = [(base + it * unit, count * unit) for count in (1, 2, 3, 4) for it in range(4)]
     ranges = [it for it in spans if prober.is_granted(it, first)]
     ranges = ranges or [(base, unit)]
-    declared = [it for it in _ATTRIBUTES if it & ground.arch.attributes]
+    force = first & MDF_FORCE
+    declared = [it | force for it in _ATTRIBUTES if it & ground.arch.attributes]
     granted = [it for it in declared if prober.is_granted(ranges[0], it)]
+    # a driver that gives two answers to one question is told later
+    granted = granted or [first]
     pairs = [(one, other) for one in ranges for other in ranges if one != other]
     over = [it for it in pairs if _overlap(*it)]
     over.sort(key=lambda it: (_kind_of_overlap(*it), it))
+    far, far_granted = prober.find_far(unit, first)
+    step = finest_step(base, unit, lambda it: prober.is_granted(it, first))
 
     return Shapes(
         unit,
         tuple(ranges),
         tuple(granted),
         tuple([it for it in declared if it not in granted]),
-        tuple(_one_of_each(over)),
-        tuple([it for it in pairs if not _overlap(*it)][:4]),
+        (
+            *fine_overlaps(base, unit, step),
+            *_one_of_each(over)[:_OVERLAPS_MOST],
+            *far_overlaps(far_granted),
+        ),
+        tuple(_touching_first([it for it in pairs if not _overlap(*it)])),
         free_slots,
         tuple([it for it in _fixed_spans(ground) if granted and prober.is_granted(it, granted[0])]),
         _firmware_spans(ground),
+        tuple(choose_far(far)),
+        force,
     )
 
 
@@ -142,13 +167,28 @@ class _Prober:
                 return it.mr_base, it.mr_len, it.mr_flags
 
         declared = [it for it in _ATTRIBUTES if it & self._ground.arch.attributes]
-        for length in _LENGTHS:
-            for base in _BASES:
-                for attribute in declared:
-                    if self.is_granted((base, length), attribute):
-                        return base, length, attribute
+        usual = [(base, length) for length in _LENGTHS for base in _BASES]
+        forced = [it | MDF_FORCE for it in declared]
+        spans = (usual, unusual_spans(self._ground.end), usual)
+        for searched, flags in zip(spans, (declared, declared, forced), strict=True):
+            for where in searched:
+                for attribute in flags:
+                    if self.is_granted(where, attribute):
+                        return *where, attribute
 
         return None
+
+    def find_far(self, unit: int, attribute: int) -> tuple[list[Span], list[Span]]:
+        """Far and long ranges: those that are granted or get no answer, and those granted."""
+        shown, granted = [], []
+        for it in far_spans(unit, self._ground.end):
+            if self.is_granted(it, attribute):
+                granted.append(it)
+                shown.append(it)
+            elif self.answers[-1][1].fault is not None:
+                shown.append(it)
+
+        return shown, granted
 
 
 def _fixed_spans(ground: Ground) -> list[Span]:
@@ -178,6 +218,15 @@ def _firmware_spans(ground: Ground) -> tuple[Span, ...]:
 
 def _overlap(one: Span, other: Span) -> bool:
     return one[0] < other[0] + other[1] and other[0] < one[0] + one[1]
+
+
+def _touching_first(pairs: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
+    """Two pairs whose later range begins where the first ends, two the other way, and one more."""
+    after = [it for it in pairs if sum(it[0]) == it[1][0]][:2]
+    before = [it for it in pairs if sum(it[1]) == it[0][0]][:2]
+    others = [it for it in pairs if it not in after and it not in before]
+
+    return [*after, *before, *others[: max(1, 4 - len(after) - len(before))]]
 
 
 def _kind_of_overlap(one: Span, other: Span) -> tuple[bool, bool, bool, bool]:
@@ -215,6 +264,36 @@ def short_sequences(shapes: Shapes) -> list[list[Request]]:
     return found
 
 
+def script_sequence(shapes: Shapes) -> list[Request]:
+    """Two ranges apart, taken over, removed by a base or a length alone, and removed."""
+    first, other = shapes.ranges[0], shapes.row(3)[2]
+    one, last = shapes.attributes[0], shapes.attributes[-1]
+
+    return [
+        shapes.make(first, one),
+        shapes.make(other, one, "two"),
+        shapes.make(other, last),
+        shapes.make(first, last, "two"),
+        make_removal((first[0], 2 * first[1])),
+        make_removal((first[0] + first[1], first[1])),
+        make_removal(other),
+        shapes.make(other, last),
+        make_removal(first),
+        shapes.make(other, one),
+    ]
+
+
+def far_sequence(shapes: Shapes) -> list[Request]:
+    """Each far range set and removed."""
+    count = len(shapes.attributes)
+
+    return [
+        it
+        for number, span in enumerate(shapes.far)
+        for it in (shapes.make(span, shapes.attributes[number % count]), make_removal(span))
+    ]
+
+
 def random_sequences(
     ground: Ground, shapes: Shapes, random: Random, count: int
 ) -> list[list[Request]]:
@@ -232,7 +311,10 @@ def make_removal(where: Span, owner: str = "one") -> Request:
 
 def _random_request(ground: Ground, shapes: Shapes, random: Random) -> Request:
     near = (*shapes.ranges, *shapes.fixed[:4], *shapes.firmware)
-    where, owner = random.choice(near), random.choice(("one", "two", "a b"))
+    where, owner = random.choice(near), random.choice(("one", "two", "a b", "eight888"))
+    if shapes.far and random.random() < 0.1:
+        where = random.choice(shapes.far)
+
     if random.random() < 0.3:
         return make_removal(where, owner)
 
@@ -246,9 +328,28 @@ def _random_request(ground: Ground, shapes: Shapes, random: Random) -> Request:
     return Request(op, RangeDesc(base, length, flags, owner_bytes(random.choice((owner, "")))))
 
 
-def _odd_span(ground: Ground, shapes: Shapes, random: Random) -> Span:
+def odd_sequence(ground: Ground, shapes: Shapes) -> list[Request]:
+    """Each base and length that may be wrong, and each attribute, also those that are none here."""
+    bases, lengths = _odd_values(ground, shapes)
+    spans = [(base, length) for base in bases for length in lengths]
+    attribute = shapes.attributes[0]
+    others = [shapes.make(shapes.ranges[0], it | shapes.force) for it in _ATTRIBUTES]
+
+    return [
+        *others,
+        *[it for span in spans for it in (shapes.make(span, attribute), make_removal(span))],
+    ]
+
+
+def _odd_values(ground: Ground, shapes: Shapes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     unit = shapes.unit
     bases = (0, 1, unit // 2, PAGE_SIZE, 0xA0000, ground.end - unit, ground.end, U64_MAX - unit + 1)
     lengths = (0, 1, unit - 1, unit + 1, unit, 3 * unit, PAGE_SIZE, ground.end, U64_MAX, 1 << 63)
+
+    return bases, lengths
+
+
+def _odd_span(ground: Ground, shapes: Shapes, random: Random) -> Span:
+    bases, lengths = _odd_values(ground, shapes)
 
     return random.choice(bases), random.choice(lengths)
