@@ -9,6 +9,7 @@ import pytest
 from arch_check import (
     planted_answers,
     planted_crowds,
+    planted_effects,
     planted_far,
     planted_ranges,
     planted_types,
@@ -28,6 +29,7 @@ PLANTED: dict[type[RangeDriver], tuple[str, str]] = {
     **planted_types.WRONG,
     **planted_crowds.WRONG,
     **planted_far.WRONG,
+    **planted_effects.WRONG,
     **WRONG_REGISTERS,
 }
 

@@ -230,8 +230,6 @@ def check_kept_nothing(step: Step) -> Iterator[Fault]:
         return  # told where copies are looked at
 
     if before != after:
-        yield step.say(
-            "remembers",
-            f"asked once more, the driver is not what it was: pickled, it has {len(before)} bytes, "
-            f"then {len(after)}",
-        )
+        words = f"pickled, it has {len(before)} bytes, then {len(after)}"
+        said = f"{request}: asked once more, the driver is not what it was: {words}"
+        yield Fault("remembers", "", said)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from memhub.core.asked_driver import CallMark
     from memhub.core.driver import RangeState
+    from memhub.rig.arch_check.asking import Request
 
 T = TypeVar("T")
 
@@ -52,6 +53,8 @@ _ODD_VALUES: Final[tuple[object, ...]] = (
     b"x",
 )
 _METHODS: Final = ("attach", "update", "remove", "restore", "types", "extent")
+#: Rules of requests that hold on every CPU.
+_NO_ANSWER: Final = frozenset({"raises", "nonsense", "hangs"})
 _WILD_MACHINES: Final = 24
 #: Seconds that `attach` may take; a table may have 65536 slots.
 _START_MOST: Final = 0.5
@@ -173,14 +176,22 @@ def find_registers(ground: Ground) -> list[int]:
     return sorted(watched.seen | set(ground.msrs))
 
 
-def check_starts(ground: Ground, random: Random) -> Iterator[tuple[Ground, Fault]]:
+def check_starts(
+    ground: Ground, random: Random, requests: Sequence[Request]
+) -> Iterator[tuple[Ground, Fault]]:
     """Other CPUs and odd registers: the driver serves them, or says that it does not."""
+    from memhub.rig.arch_check.running import run_steps
+
     for cpu in (*CPUS, Cpu(phys_bits=52), Cpu(mtrr=False)):
         if ground.is_over:
             return
 
         other = _make_other(ground, cpu, ground.msrs)
-        yield from ((other, it) for it in check_start(other))
+        faults = check_start(other)
+        yield from ((other, it) for it in faults)
+        if not faults:
+            asked = run_steps(other, requests, deep=False).faults
+            yield from ((other, it) for _, it in asked if it.rule in _NO_ANSWER)
 
     registers = find_registers(ground)
     for _ in range(_WILD_MACHINES if registers else 0):

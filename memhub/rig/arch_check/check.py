@@ -31,6 +31,7 @@ from memhub.rig.arch_check.shapes import (
     random_sequences,
     script_sequence,
     short_sequences,
+    undo_sequences,
 )
 from memhub.rig.arch_check.shrink import shrink_requests
 from memhub.rig.arch_check.side_effects import Surroundings, tell_side_effects
@@ -241,7 +242,7 @@ class _Check:
 
         first = short_sequences(shapes)
         outcomes = [self._take(ground, it) for it in first]
-        for it in (script_sequence(shapes), far_sequence(shapes)):
+        for it in (script_sequence(shapes), far_sequence(shapes), *undo_sequences(shapes)):
             self._take(ground, it)
 
         self._take(ground, odd_sequence(ground, shapes), deep=False)
@@ -269,7 +270,7 @@ class _Check:
 
         self._check_memory(ground, first[:_REPEATED], outcomes[:_REPEATED])
         self.teller.tell(ground, arch_rules.check_options(ground))
-        for other, fault in arch_rules.check_starts(ground, random):
+        for other, fault in arch_rules.check_starts(ground, random, first[-1]):
             self.teller.tell(other, [fault])
             if fault.rule == "hangs":
                 break

@@ -45,6 +45,7 @@ RULES: Final[Mapping[str, str]] = {
     "stores-other-range": "MEMRANGE_GET and REMOVE find a range by the base and length asked for",
     "stores-other-attribute": "MEMRANGE_GET has to show the attribute that was granted",
     "stores-other-owner": "`mr_owner` is the client's label for its range",
+    "sets-odd-flags": "FIX*, FIRMWARE and BOGUS say what firmware or the hardware has done",
     "overwrites-range": "a range is lost, without a word to the client that set it",
     "claims-too-much": "a client claims the slots that `wrote` names: each has to be part of what "
     "it asked for",
@@ -72,6 +73,7 @@ RULES: Final[Mapping[str, str]] = {
     "type-outside-ranges": "a range must not change the type of memory outside it",
     "type-undefined": "requests that were all granted must not leave a type undefined",
     "types-outside-extent": "a claim is protected only within what `extent` says",
+    "extent-too-wide": "a claim would keep other clients from memory that its range has no say in",
     "undo-fails": "closing a file that was opened for undo puts back what it changed",
     "undo-leaves": "undo has to leave what was there before: slots, registers and types",
 }

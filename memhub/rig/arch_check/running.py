@@ -28,7 +28,7 @@ from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import Ground, fault_of
 from memhub.rig.arch_check.step_rules import Step, check_granted, check_inputs, check_refused
 from memhub.rig.arch_check.type_rules import check_extent, check_types
-from memhub.rig.arch_check.undo_rules import check_undo
+from memhub.rig.arch_check.undo_rules import check_return, check_undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -86,7 +86,11 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
             done.answers.append(answer)
             done.states.append(runner.state)
 
-        done.faults += [(len(requests) - 1, it) for it in runner.check_kept()]
+        number = len(requests) - 1
+        done.faults += [(number, it) for it in runner.check_kept()]
+        if deep and number > 0:
+            back = check_return(ground, driver, done.states, requests[-1])
+            done.faults += [(number, it) for it in back]
     except StoppedHere:
         pass
     except DriverFailed as error:

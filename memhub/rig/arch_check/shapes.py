@@ -280,6 +280,24 @@ def script_sequence(shapes: Shapes) -> list[Request]:
         shapes.make(other, last),
         make_removal(first),
         shapes.make(other, one),
+        shapes.make(first, last | MDF_FORCE),
+        shapes.make(other, one | MDF_FORCE),
+    ]
+
+
+def undo_sequences(shapes: Shapes) -> list[list[Request]]:
+    """A range is removed, another one takes its slot, and a third one its place."""
+    one, last = shapes.attributes[0], shapes.attributes[-1]
+    apart = shapes.row(3)[2]
+
+    return [
+        [
+            shapes.make(first, one),
+            make_removal(first),
+            shapes.make(apart, one, "two"),
+            shapes.make(second, last, "two"),
+        ]
+        for first, second in shapes.overlaps[:2]
     ]
 
 
