@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.core.driver import RangeState
 from memhub.errors import DriverFailed
-from memhub.rig.arch_check.arch_rules import pickle_copy
 from memhub.rig.arch_check.asking import Answer, Request, ask_driver, ask_types, copy_state
 from memhub.rig.arch_check.busy_rules import check_busy
-from memhub.rig.arch_check.containing import call_guarded
+from memhub.rig.arch_check.containing import call_guarded, pickle_copy
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import fault_of
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import pickle
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from memhub.abi import MDF_SETTABLE
 from memhub.core.asked_driver import AskedDriver
@@ -17,7 +16,7 @@ from memhub.core.kernel import OptionError
 from memhub.core.spec import MachineSpec
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.asking import time_call
-from memhub.rig.arch_check.containing import call_guarded
+from memhub.rig.arch_check.containing import call_guarded, pickle_copy
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import (
     CPUS,
@@ -27,6 +26,7 @@ from memhub.rig.arch_check.ground import (
     fault_of,
     make_watched,
 )
+from memhub.rig.arch_check.running import run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,8 +180,6 @@ def check_starts(
     ground: Ground, random: Random, requests: Sequence[Request]
 ) -> Iterator[tuple[Ground, Fault]]:
     """Other CPUs and odd registers: the driver serves them, or says that it does not."""
-    from memhub.rig.arch_check.running import run_steps
-
     for cpu in (*CPUS, Cpu(phys_bits=52), Cpu(mtrr=False)):
         if ground.is_over:
             return
@@ -249,11 +247,6 @@ def _same_state(one: RangeState | None, other: RangeState | None) -> bool:
         return one is other
 
     return one.slots == other.slots and dict(one.msrs) == dict(other.msrs)
-
-
-def pickle_copy(value: T) -> T:
-    """A copy of a value, by pickling it."""
-    return cast("T", pickle.loads(pickle.dumps(value)))  # noqa: S301 - our own
 
 
 def check_copies(arch: Arch, machine: object, driver: AskedDriver) -> Sequence[Fault]:

@@ -23,16 +23,15 @@ from memhub.rig.arch_check.last_resort import LastResort
 from memhub.rig.arch_check.machine_rules import check_machine
 from memhub.rig.arch_check.pair_rules import PairChecker, count_free, fill_requests
 from memhub.rig.arch_check.running import Outcome, run_steps
-from memhub.rig.arch_check.shapes import (
-    Shapes,
+from memhub.rig.arch_check.sequences import (
     far_sequence,
-    find_shapes,
     odd_sequence,
     random_sequences,
     script_sequence,
     short_sequences,
     undo_sequences,
 )
+from memhub.rig.arch_check.shapes import Shapes, find_shapes
 from memhub.rig.arch_check.shrink import shrink_requests
 from memhub.rig.arch_check.side_effects import Surroundings, tell_side_effects
 from memhub.rig.arch_check.telling import Teller
@@ -185,7 +184,8 @@ class _Check:
     ) -> Ground | None:
         """A machine that has slots; what keeps one from being made is told."""
         faults: list[tuple[Ground, Fault]] = []
-        for chosen in (cpu,) if cpu is not None else CPUS:
+        usual = CPUS if self.arch.cpu is None else (self.arch.cpu, *CPUS)
+        for chosen in (cpu,) if cpu is not None else usual:
             for registers in (msrs,) if msrs is not None else FIRMWARES:
                 ground = Ground(self.arch, chosen, options, registers, self.mark, until=self.until)
                 fault = self._start(ground)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pickle
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, cast
 
 from memhub.core.driver_answers import DriverStopped, kind_of, say
 from memhub.errors import DriverFailed
@@ -106,3 +107,8 @@ def call_guarded(mark: CallMark, driver: AskedDriver, method: str, call: Callabl
         raise DriverFailed(f"{driver.named(method)}, {words}") from error
     finally:
         mark.call = None
+
+
+def pickle_copy(value: T) -> T:
+    """A copy of a value, by pickling it."""
+    return cast("T", pickle.loads(pickle.dumps(value)))  # noqa: S301 - our own
