@@ -101,8 +101,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def _run_checks(arches: list[Arch], asked: dict[str, Any]) -> list[ArchReport]:
     from memhub.cli.failures import CommandFailed
-    from memhub.rig.arch_check.check import check_numbers
     from memhub.rig.arch_check.child import check_in_child
+    from memhub.rig.arch_check.numbers import check_numbers
 
     try:
         check_numbers(asked["sequences"], seconds=asked["seconds"])

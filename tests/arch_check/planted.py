@@ -80,6 +80,27 @@ class KillsTheProcess(Sound):
         return super().update(state, desc)
 
 
+class DependsOnHashes(Sound):
+    """Takes whichever free slot the hash of a text says."""
+
+    def number(self, desc: RangeDesc) -> int:
+        return hash(f"{desc.mr_base:#x}/{desc.mr_len:#x}")
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        change = super().update(state, desc)
+        free = [slot for slot, row in enumerate(state.slots) if not row.mr_len]
+        if change.wrote[0] not in free:
+            return change
+
+        slot = free[self.number(desc) % len(free)]
+        return Change((slot,), {slot: self.stored(desc)})
+
+
+class DependsOnTheProcess(DependsOnHashes):
+    def number(self, desc: RangeDesc) -> int:
+        return os.getpid()
+
+
 class TakesItsTime(Sound):
     """Drivers that are slow to make."""
 

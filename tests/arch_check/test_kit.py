@@ -14,6 +14,8 @@ import pytest
 
 from arch_check.planted import (
     UC,
+    DependsOnHashes,
+    DependsOnTheProcess,
     KillsTheProcess,
     NeedsForce,
     NeedsOneRange,
@@ -125,6 +127,15 @@ def test_what_kills_the_process_is_found_in_a_child() -> None:
     (finding,) = report.findings
     assert (finding.rule, finding.message) == ("raises", "ended the process with signal 9")
     assert finding.where == "update of architecture planted"
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", [DependsOnHashes, DependsOnTheProcess])
+def test_what_another_process_answers_differently_is_found(kind: type[Sound]) -> None:
+    report = check_arch(make_arch(kind), sequences=20)
+
+    assert report.rules == {"not-deterministic"}
+    assert "another process answers" in str(report)
 
 
 def test_the_report_of_a_child_is_that_of_the_check() -> None:

@@ -21,6 +21,8 @@ from memhub.rig.arch_check.ground import CPUS, FIRMWARES, Ground, fault_of
 from memhub.rig.arch_check.known_answers import KnownAnswers
 from memhub.rig.arch_check.last_resort import LastResort
 from memhub.rig.arch_check.machine_rules import check_machine
+from memhub.rig.arch_check.numbers import check_numbers
+from memhub.rig.arch_check.other_process import check_other_process
 from memhub.rig.arch_check.pair_rules import PairChecker, count_free, fill_requests
 from memhub.rig.arch_check.running import Outcome, run_steps
 from memhub.rig.arch_check.sequences import (
@@ -44,12 +46,12 @@ if TYPE_CHECKING:
     from memhub.abi import RangeDesc
     from memhub.core.driver import Arch, Cpu
 
-#: Seconds that a call has at least before it is stopped.
-_LEAST_LIMIT: Final = 0.01
 #: The thread that asks, and those of a watchdog and of the last resort.
 _OWN_THREADS: Final = 3
 #: Sequences that are asked a second time at the end, to find what drivers share.
 _REPEATED: Final = 6
+#: Random sequences from which on other processes are asked too, which takes about a second.
+_ELSEWHERE_LEAST: Final = 20
 #: Requests of a sequence, each of which is asked again in other ways.
 _DEEP_MOST: Final = 40
 
@@ -82,7 +84,8 @@ def check_arch(
             other architectures do not read.
         requests: ranges that the driver is known to take; by default the check looks for one.
         seed: chooses the random sequences; one seed gives one report.
-        sequences: how many random sequences are asked.
+        sequences: how many random sequences are asked; from 20 on a sound driver is also asked in
+            processes with another seed of hashes.
         limit: seconds after which a call of the driver is stopped.
         seconds: how long to ask at most.
         most: how many findings end the check.
@@ -117,21 +120,6 @@ def check_arch(
             check.tell_side_effects(before, printed=contained.printed)
 
     return ArchReport(arch.name, tuple(check.teller.findings), check.requests, check.is_complete)
-
-
-def check_numbers(sequences: int, limit: float = 1.0, seconds: float = 60.0) -> None:
-    """Refuse numbers with which nothing could be asked.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-    for name, number, least in (
-        ("sequences", sequences, 0),
-        ("limit", limit, _LEAST_LIMIT),
-        ("seconds", seconds, 0),
-    ):
-        if not number >= least:
-            raise ValueError(f"{name} {number!r} is not at least {least}")
 
 
 @dataclass(slots=True)
@@ -274,6 +262,10 @@ class _Check:
             self.teller.tell(other, [fault])
             if fault.rule == "hangs":
                 break
+
+        if self.sequences >= _ELSEWHERE_LEAST and not self.teller.findings:
+            for shown, fault in check_other_process(ground, [first[-1], *later[:3]]):
+                self.teller.tell(ground, [fault], shown)
 
     def _take(self, ground: Ground, requests: Sequence[Request], *, deep: bool = True) -> Outcome:
         done = run_steps(ground, requests, deep=deep)
