@@ -52,6 +52,9 @@ _OWN_THREADS: Final = 3
 _REPEATED: Final = 6
 #: Random sequences from which on other processes are asked too, which takes about a second.
 _ELSEWHERE_LEAST: Final = 20
+#: Slots from which on a part of the sequences is asked, and which part.
+_LARGE: Final = 1024
+_LARGE_SHARE: Final = 5
 #: Requests of a sequence, each of which is asked again in other ways.
 _DEEP_MOST: Final = 40
 
@@ -221,6 +224,7 @@ class _Check:
     # What is checked
 
     def _check_ground(self, ground: Ground, given: Sequence[RangeDesc]) -> None:
+        assert ground.start is not None
         random = Random(self.seed)  # noqa: S311 - choices for a test
         self.teller.tell(ground, arch_rules.check_start(ground))
         shapes = find_shapes(ground, count_free(ground), given)
@@ -228,7 +232,10 @@ class _Check:
             self._tell_nothing_granted(ground, shapes)
             return
 
+        # what is asked grows with the table, and so does each answer
+        share = 1 if len(ground.start.slots) < _LARGE else _LARGE_SHARE
         first = short_sequences(shapes)
+        first = [*first[:-1:share], first[-1]]
         outcomes = [self._take(ground, it) for it in first]
         for it in (script_sequence(shapes), far_sequence(shapes), *undo_sequences(shapes)):
             self._take(ground, it)
@@ -245,7 +252,7 @@ class _Check:
             self.teller.tell(ground, [fault], requests)
 
         self._crowd = crowd
-        later = random_sequences(ground, shapes, random, self.sequences)
+        later = random_sequences(ground, shapes, random, -(-self.sequences // share))
         for it in later:
             self._take(ground, it)
 
