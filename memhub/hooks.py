@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
 T = TypeVar("T")
-V = TypeVar("V")
+_Answer = TypeVar("_Answer")
 
 #: What the names of hooks begin with.
 _PREFIX: Final = "memhub_"
@@ -163,7 +163,7 @@ def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFai
     return Provided(point.name, source, values, version, point.value)
 
 
-def _run_strange(call: Callable[[], V]) -> V:
+def _run_strange(call: Callable[[], _Answer]) -> _Answer:
     """Run a stranger's code; a KeyboardInterrupt of its own is an error, that of Ctrl-C passes.
 
     Raises:
