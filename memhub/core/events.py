@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from memhub.core.caches.facts import CacheFact
 from memhub.core.failure import MachineFailed
 from memhub.core.hardware_events import CpusChecked, HardwareChanged
 
@@ -331,6 +332,7 @@ Event = (
     | ClaimEnded
     | WaitBegun
     | WaitEnded
+    | CacheFact
 )
 
 #: The facts that change no range and no claim: their records may share a write.

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
+from memhub.core.caches.limits import checked_limits
 from memhub.core.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import KernelLayout, OptionError
 from memhub.core.spec import (
+    BusKind,
     Firmware,
     KernelEntry,
     KernelMapping,
@@ -137,6 +139,8 @@ _WP_WRITES: Final[Mapping[str, WpWrites]] = {word: word for word in get_args(WpW
 _FIRMWARE: Final[Mapping[str, Firmware]] = {word: word for word in get_args(Firmware)}
 
 region_kind: Final = choice(_KINDS, "a kind of memory")
+_BUSES: Final[Mapping[str, BusKind]] = {word: word for word in get_args(BusKind)}
+bus_kind: Final = choice(_BUSES, "a kind of bus")
 wp_rule: Final = choice(_WP_WRITES, "a rule")
 firmware_word: Final = choice(_FIRMWARE, "a word for what is known of firmware")
 
@@ -202,6 +206,9 @@ _MACHINE: Final[Mapping[str, Converter[Any]]] = {
     "upages": _whole_number(1, 16, str),
     "commit_latency": lambda value: None if value is None else latency(value),
     "kernel": lambda value: None if value is None else _check_layout(value),
+    "coherent": boolean,
+    "bus": bus_kind,
+    "caches": checked_limits,
     "firmware": firmware_word,
 }
 _REGION: Final[Mapping[str, Converter[Any]]] = {
