@@ -13,7 +13,9 @@ from anyio.lowlevel import checkpoint
 
 from memhub.arguments import take_integer, take_names, take_span, take_text
 from memhub.async_shell import find_checkpoint, go_on, meet_deadlines
+from memhub.bus import Bus
 from memhub.clock import SystemClock
+from memhub.core.caches.report import hazards_of
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from memhub.async_shell import Checkpoint, Turns
     from memhub.audit import AuditLog
     from memhub.clock import Clock
+    from memhub.core.caches.hazards import Hazard
     from memhub.core.claims import Claim
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
@@ -172,8 +175,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             failure: what the embedder's own code raised; it is raised again.
 
         Raises:
-            LogFailed: EIO; all is closed, and the log does not say so. It becomes a note of
-                `failure`, if there is one.
+            LogFailed: EIO; all is closed, unlogged. It becomes a note of a `failure`.
         """
         self._entered = False
         try:
@@ -290,7 +292,6 @@ class Hub(anyio.AsyncContextManagerMixin):
             size=size,
         )
         self._subscriptions.add(subscription)
-
         return subscription
 
     # For the embedder
@@ -328,8 +329,10 @@ class Hub(anyio.AsyncContextManagerMixin):
             ValueError: out of bounds, or another device is there.
         """
         base, length = take_span(base, length)
-
-        return self._find_machine(machine).memory.map_mmio(base, length, device)
+        found = self._find_machine(machine)
+        if found.caches is not None:
+            self.bus(machine).flush_all()  # what is cached there, the device would hide
+        return found.memory.map_mmio(base, length, device)
 
     def _find_machine(self, name: str | None) -> Machine:
         return self.engine.machine("" if name is None else take_text("machine", name))
@@ -343,6 +346,14 @@ class Hub(anyio.AsyncContextManagerMixin):
         """Resume a machine (the default one if None); see `Hardware.resume`."""
         await self._checkpoint()
         self.hardware.resume(machine)
+
+    def bus(self, machine: str | None = None) -> Bus:
+        """The bus of a machine (the default one if None), as a DMA device uses it."""
+        return Bus(self.engine, self._find_machine(machine))
+
+    def hazards(self, machine: str | None = None) -> list[Hazard]:
+        """What would go wrong on hardware, on a machine that is not coherent: docs/memory.md."""
+        return hazards_of(self._find_machine(machine))
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the records of many looks share one write; see `Engine.batch`."""

@@ -33,6 +33,8 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "async_shell",
+            "bus",
+            "cache_calls",
             "devices",
             "faces",
             "faults",

@@ -88,8 +88,13 @@ def _load_lines(work: Work, who: Principal, low: int, high: int, code: int) -> b
     shift = limits.shift
     first, last = low >> shift, high - 1 >> shift
     base = first << shift
-    data = work.read_bus(base, (last + 1 << shift) - base)
     cached = work.lines_between(first, last)
+    if last - first >= limits.lines and cached:  # what is read pushes out what is older
+        work.drop_lines([it for it, line in cached if line.dirty or line.under], "evicted")
+        cached = work.lines_between(first, last)
+
+    data = work.read_bus(base, (last + 1 << shift) - base)
+
     parts: list[bytes | memoryview] = []
     view, at = memoryview(data), 0
     for number, line in cached:
@@ -125,11 +130,11 @@ def _load_lines(work: Work, who: Principal, low: int, high: int, code: int) -> b
 def _count_kept(work: Work, count: int) -> int:
     """How many of so many lines that are accessed at once stay in the cache.
 
-    Of more than it holds, the last quarter of what it holds; nobody is promised more.
+    Of more than it holds, the last few; nobody is promised more.
     """
     most = work.caches.limits.lines
 
-    return count if count <= most else max(1, most // 4)
+    return count if count <= most else max(1, most // 16)
 
 
 # Stores

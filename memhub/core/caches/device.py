@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def read_as_device(work: Work, address: int, length: int) -> bytes:
     """What the bus reads: on a snooping bus, dirty lines are written back first."""
     _tell_order(work, address, length)
-    _tell_undrained(work, address, length)
+    _tell_read(work, address, length)
     for number, line, mask in _lines_in(work, address, length):
         if not line.dirty & mask:
             continue
@@ -95,13 +95,17 @@ def flush_everything(work: Work) -> None:
 
 def end_process(work: Work, who: Principal) -> None:
     """Drain the buffers of a process that ends, as the switch to another does."""
+    tell_undrained(work, who, "ended without a fence")
+    work.drain_buffers(who.id, "fence")
+
+
+def tell_undrained(work: Work, who: Principal, what: str) -> None:
+    """Note the buffers of a process that are not drained; `what` says what it has done."""
     for number, buffer in sorted(work.look_at_buffers(who.id).items()):
         low, high = next(runs_of(buffer.mask))
-        at = (number << work.caches.limits.shift) + low
-        what = f"{who.name} ended without a fence"
-        tell_hazard(work, "undrained-buffers", at, high - low, who, buffer.since, what)
-
-    work.drain_buffers(who.id, "fence")
+        at, since = (number << work.caches.limits.shift) + low, buffer.since
+        told = f"{who.name} {what}"
+        tell_hazard(work, "undrained-buffers", at, high - low, who, since, told)
 
 
 def tell_forgotten(work: Work, base: int, length: int) -> None:
@@ -140,7 +144,7 @@ def _lines_in(work: Work, address: int, length: int) -> Iterator[tuple[int, Line
         yield number, line, mask_of(low, min(address + length - base, limits.line_size))
 
 
-def _tell_undrained(work: Work, address: int, length: int) -> None:
+def _tell_read(work: Work, address: int, length: int) -> None:
     shift = work.caches.limits.shift
     for buffers in work.all_buffers().values():
         for number, buffer in sorted(buffers.items()):

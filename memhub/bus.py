@@ -1,0 +1,73 @@
+"""What a DMA device, or the platform, does on the bus of a machine, for the embedder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.arguments import take_buffer, take_integer
+from memhub.core.caches.decide import decide_bus_read, decide_bus_write, decide_flush_all
+
+if TYPE_CHECKING:
+    from memhub.abi import Buffer
+    from memhub.core.machine import Machine
+    from memhub.engine import Engine
+
+
+class Bus:
+    """The bus of one machine; made by `Hub.bus`.
+
+    Nothing here waits, and each access has its record (`bus.access`) as a request has.
+
+    Args:
+        engine: who performs.
+        machine: the machine.
+    """
+
+    def __init__(self, engine: Engine, machine: Machine) -> None:
+        self._engine = engine
+        self._machine = machine
+
+    def read(self, address: int, length: int) -> bytes:
+        """What a device reads.
+
+        Args:
+            address: physical.
+            length: bytes.
+
+        Raises:
+            BadAddress: EFAULT; part of it is no physical address, or a device model answers there.
+            InvalidArgument: EINVAL; a length below 0.
+            LogFailed: EIO; it cannot be recorded, and nothing has changed.
+        """
+        address, length = take_integer("address", address), take_integer("length", length)
+        now = self._engine.now()
+        decision = decide_bus_read(self._machine, address, length, now)
+        self._engine.perform(self._machine, decision)
+        data: bytes = decision.reply
+
+        return data
+
+    def write(self, address: int, data: Buffer) -> int:
+        """Write as a device does; errors are those of `read`.
+
+        Args:
+            address: physical.
+            data: the bytes.
+
+        Returns:
+            how many bytes were written, always all of them.
+        """
+        address, given = take_integer("address", address), bytes(take_buffer("data", data))
+        decision = decide_bus_write(self._machine, address, given, self._engine.now())
+        self._engine.perform(self._machine, decision)
+
+        return len(given)
+
+    def flush_all(self) -> None:
+        """Let the bus see every line and every buffer, and keep none: wbinvd on every CPU.
+
+        Raises:
+            LogFailed: EIO; it cannot be recorded, and nothing has changed.
+        """
+        decision = decide_flush_all(self._machine, self._engine.now())
+        self._engine.perform(self._machine, decision)
