@@ -86,16 +86,7 @@ def make_engine(
 
     take_kind("clock", clock, Clock)
 
-    _number_hazards(machines.values(), log)
-
     return Engine(machines, first, clock, log)
-
-
-def _number_hazards(machines: Iterable[Machine], log: AuditLog | None) -> None:
-    """Let caches know which record of the log is next, for their hazards."""
-    for machine in machines:
-        if machine.caches is not None and log is not None:
-            machine.caches.next_record = lambda: log.seq + 1
 
 
 def _check_tables(tables: Mapping[str, TableState]) -> None:

@@ -113,10 +113,11 @@ def _load_lines(work: Work, who: Principal, low: int, high: int, code: int) -> b
         {it for it, _ in cached},
         range(last + 1 - _count_kept(work, last + 1 - first), last + 1),
     )
+    since = work.record
     if len(known) <= last - first:
         work.put_lines(
             {
-                it: clean_line(data[(it << shift) - base : (it + 1 << shift) - base], code)
+                it: clean_line(data[(it << shift) - base : (it + 1 << shift) - base], code, since)
                 for it in kept
                 if it not in known
             }
@@ -257,7 +258,7 @@ def _store_part(work: Work, who: Principal, low: int, data: Bytes, code: int) ->
     mask = mask_of(start, stop)
     dirty = dirty & ~mask if code == WT else dirty | mask
     merged = b"".join((old[:start], data, old[stop:]))
-    since = (since if line.dirty else work.record) if dirty else None
+    since = since if line.dirty and dirty else work.record
     work.put_line(
         number, make_tuple(Line, (merged, dirty, under & ~mask, code, who, work.order, since))
     )
@@ -280,7 +281,7 @@ def _store_whole(work: Work, who: Principal, first: int, data: Bytes, code: int)
         work.tell_arrivals(first << shift, passed << shift, "evicted")
 
     kept = bytes(data[passed << shift :])
-    dirty, since = (0, None) if code == WT else ((1 << size) - 1, work.record)
+    dirty, since = 0 if code == WT else (1 << size) - 1, work.record
     order, new = work.order, first + passed
     work.put_lines(
         {

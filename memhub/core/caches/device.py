@@ -46,7 +46,7 @@ def write_as_device(work: Work, address: int, data: Bytes) -> None:
             part = data[low - address : high - address]
             merged = b"".join((line.data[: low - base], part, line.data[high - base :]))
             dirty = line.dirty & ~mask
-            since = line.since if dirty else None
+            since = line.since if dirty else work.record
             work.lines[number] = line._replace(data=merged, dirty=dirty, since=since)
             continue
 
@@ -67,9 +67,8 @@ def clean_lines(work: Work, numbers: list[int], cause: Cause) -> None:
     for number in numbers:
         line = work.line(number)
         if line is not None and line.dirty:
-            since = work.record if line.under else None
             under = line.under & ~line.dirty  # the bus has these bytes from the line now
-            work.lines[number] = line._replace(dirty=0, under=under, since=since if under else None)
+            work.lines[number] = line._replace(dirty=0, under=under, since=work.record)
 
 
 def flush_span(work: Work, address: int, length: int, *, keep: bool) -> None:

@@ -22,7 +22,8 @@ class Line(NamedTuple):
         code: the memory type with which it was cached.
         who: who wrote to it last, or None.
         order: the number of the last store in it.
-        since: the log's record of the first store that the bus has not seen, or None.
+        since: the log's record of the first store that the bus has not seen, or of what the bus
+            has written since; where neither is, of its last access of the bus. None without log.
     """
 
     data: bytes
@@ -69,6 +70,6 @@ def runs_of(mask: int) -> Iterator[tuple[int, int]]:
         mask >>= length
 
 
-def clean_line(data: bytes, code: int) -> Line:
+def clean_line(data: bytes, code: int, since: int | None) -> Line:
     """A line as it was read from the bus."""
-    return make_tuple(Line, (data, 0, 0, code, None, 0, None))
+    return make_tuple(Line, (data, 0, 0, code, None, 0, since))

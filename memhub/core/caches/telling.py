@@ -84,7 +84,7 @@ def tell_cached(
         tell_line(work, who, low, high, number, line._replace(under=0), code)
         if store:  # which the line does not have
             mask = mask_of(max(low - base, 0), min(high - base, limits.line_size))
-            since = line.since if line.since is not None else work.record
+            since = line.since if line.dirty else work.record
             work.lines[number] = line._replace(under=line.under | mask, since=since)
 
 

@@ -200,7 +200,9 @@ class Work:
         """A line as the bus has it; it is not kept yet."""
         limits = self.caches.limits
 
-        return clean_line(self.read_bus(number << limits.shift, limits.line_size), code)
+        data = self.read_bus(number << limits.shift, limits.line_size)
+
+        return clean_line(data, code, self.record)
 
     def evict_lines(self, count: int) -> None:
         """Evict lines that this access has not touched, or where there are none, others."""
