@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
-from memhub.core.caches.limits import checked_limits
+from memhub.core.caches.limits import wrong_limits
 from memhub.core.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import KernelLayout, OptionError
 from memhub.core.spec import (
@@ -208,7 +208,6 @@ _MACHINE: Final[Mapping[str, Converter[Any]]] = {
     "kernel": lambda value: None if value is None else _check_layout(value),
     "coherent": boolean,
     "bus": bus_kind,
-    "caches": checked_limits,
     "firmware": firmware_word,
 }
 _REGION: Final[Mapping[str, Converter[Any]]] = {
@@ -254,6 +253,7 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         kmem=_checked_rows(spec.kmem, "kmem", KernelMapping, _MAPPING, wrong),
         symbols=_checked_table(spec.symbols, "symbols", text, _U64, wrong),
     )
+    wrong += wrong_limits(spec.caches)
     if spec.kmem_entries is not None:
         entries = _checked_rows(spec.kmem_entries, "kmem_entries", KernelEntry, _ENTRY, wrong)
         checked = replace(checked, kmem_entries=entries)

@@ -44,23 +44,19 @@ class CacheLimits:
         return self.line_size.bit_length() - 1
 
 
-def checked_limits(given: object) -> CacheLimits:
-    """Limits whose values all hold.
-
-    Raises:
-        ValueError: names the value and the rule that it breaks.
-    """
+def wrong_limits(given: object) -> list[str]:
+    """What is wrong with a machine's `caches`: each value with the rule that it breaks."""
     if not isinstance(given, CacheLimits):
-        reason = f"is a {type(given).__name__}, not CacheLimits"
-        raise ValueError(reason)
+        return [f"caches: is a {type(given).__name__}, not CacheLimits"]
 
+    found = []
     for field in fields(CacheLimits):
         try:
             check_limit(field.name, getattr(given, field.name))
         except ValueError as error:
-            raise ValueError(f"{field.name}: {error}") from None
+            found.append(f"caches.{field.name}: {error}")
 
-    return given
+    return found
 
 
 def check_limit(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever the embedder gave
