@@ -48,6 +48,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "watchdog",
         }
     ),
+    frozenset({"device_caches"}),
     frozenset({"device_file"}),
     frozenset({"blocking_device_file", "handle"}),
     frozenset({"process"}),

@@ -30,9 +30,10 @@ FEATURE_STRINGS: Final = 4
 FEATURE_SET: Final = 8
 FEATURE_REFUSALS: Final = 16
 FEATURE_FAULTS: Final = 32
+FEATURE_CACHES: Final = 64
 
 #: What every connection may have, and what a local one may have beside it.
-FEATURES: Final = FEATURE_STRINGS | FEATURE_SET | FEATURE_REFUSALS | FEATURE_FAULTS
+FEATURES: Final = FEATURE_STRINGS | FEATURE_SET | FEATURE_REFUSALS | FEATURE_FAULTS | FEATURE_CACHES
 MAP_FEATURES: Final = FEATURE_MAP | FEATURE_MAP_ROM
 
 #: The smallest `max_body` that a server may set, and the largest body of HELLO.

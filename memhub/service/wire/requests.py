@@ -232,7 +232,7 @@ class Report(Message):
     """Ask for the state of the hub; DATA answers with one JSON object.
 
     Attributes:
-        what: `machines`, `claims`, `waits`, `rates`, or several with commas between;
+        what: `machines`, `claims`, `waits`, `rates`, `hazards`, or several with commas between;
             empty is all, and an empty part is EINVAL.
         machine: one machine's name; empty is every machine that the client may look at.
 

@@ -62,6 +62,7 @@ EXAMPLES: Final[tuple[Message, ...]] = (
     wire.Map(19, 1, wire.MAP_READ | wire.MAP_WRITE),
     wire.Ping(20, 0x1122334455667788),
     wire.Faults(21, "add", '{"action":"errno","op":["set"],"errno":"ENOSPC"}'),
+    wire.Flush(22, 1, wire.FLUSH_KEEP, _BASE, _MIB),
     wire.Data(3, True, b"the last bytes"),
     wire.Done(5, 6),
     wire.Opened(1, 1, wire.MODEL_LP64, 0, "amd64", "lab"),
