@@ -28,7 +28,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     target = open_target(chosen, "memhub hazards")
     with target.client as client:
-        machines = _report_machines(client, target.machine)
+        machines = _report_machines(client, chosen.machine)
 
     found = [
         {"machine": row["machine"], **it}

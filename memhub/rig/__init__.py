@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from memhub.rig.exploring import OrderFailed as OrderFailed
     from memhub.rig.exploring import explore as explore
     from memhub.rig.exploring import find_failure as find_failure
+    from memhub.rig.hazard_view import HazardView as HazardView
     from memhub.rig.log_view import Found as Found
     from memhub.rig.log_view import LogView as LogView
     from memhub.rig.outcome import Mismatch as Mismatch
@@ -52,6 +53,7 @@ _HOMES: Final = {
     "DriverTrace": "traces",
     "Finding": "exploring",
     "Found": "log_view",
+    "HazardView": "hazard_view",
     "LogView": "log_view",
     "MachineTrace": "traces",
     "Mismatch": "outcome",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memhub.config import load_config
 from memhub.core.caches.hazards import HAZARDS
 from memhub.core.caches.limits import CacheLimits
+from rig.inner_runs import NEITHER, run_inner
 
 if TYPE_CHECKING:
     import pytest
@@ -31,7 +32,7 @@ async def test_the_rig_passes_where_memory_is_coherent_and_is_caught_where_it_is
 
 def test_the_example_of_a_test_passes(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(snippet("test"))
-    pytester.runpytest_inprocess("-n", "0", "-p", "no:cacheprovider").assert_outcomes(passed=1)
+    run_inner(pytester, *NEITHER).assert_outcomes(passed=1)
 
 
 def test_the_example_of_a_file_loads(tmp_path: Path) -> None:
