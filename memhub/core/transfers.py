@@ -130,7 +130,9 @@ def _decide_cached_read(
     """
     transfer = machine.transfer
     assert isinstance(transfer, CachedTransfer)
-    data, change = transfer.plan_load(caller.device, *span, caller.process)
+    data, change = transfer.plan_load(
+        caller.device, *span, caller.process, recorded=machine.recorded
+    )
     op: ReadOp = "read" if request.offset is None else "pread"
     fact = MemoryRead(caller, now, now.mono_ns, op, *span, len(data), None)
     facts = facts_of(machine, change, fact, caller.process, now)

@@ -88,16 +88,16 @@ def _load_lines(work: Work, who: Principal, low: int, high: int, code: int) -> b
     shift = limits.shift
     first, last = low >> shift, high - 1 >> shift
     base = first << shift
-    cached = work.lines_between(first, last)
-    if last - first >= limits.lines and cached:  # what is read pushes out what is older
-        work.drop_lines([it for it, line in cached if line.dirty or line.under], "evicted")
-        cached = work.lines_between(first, last)
+    marked = work.marked_between(first, last, code)
+    if last - first >= limits.lines and marked:  # what is read pushes out what is older
+        work.drop_lines([it for it, line in marked if line.dirty or line.under], "evicted")
+        marked = work.marked_between(first, last, code)
 
     data = work.read_bus(base, (last + 1 << shift) - base)
-
+    _keep_lines(work, first, last, data, code)
     parts: list[bytes | memoryview] = []
     view, at = memoryview(data), 0
-    for number, line in cached:
+    for number, line in marked:
         if line.under or line.code != code:
             tell_line(work, who, low, high, number, line, code)
 
@@ -109,23 +109,24 @@ def _load_lines(work: Work, who: Principal, low: int, high: int, code: int) -> b
             parts.append(line.data)
             at = place + limits.line_size
 
-    known, kept = (
-        {it for it, _ in cached},
-        range(last + 1 - _count_kept(work, last + 1 - first), last + 1),
-    )
-    since = work.record
-    if len(known) <= last - first:
-        work.put_lines(
-            {
-                it: clean_line(data[(it << shift) - base : (it + 1 << shift) - base], code, since)
-                for it in kept
-                if it not in known
-            }
-        )
-
     found = b"".join([*parts, view[at:]]) if parts else data
 
     return found if len(found) == high - low else found[low - base : high - base]
+
+
+def _keep_lines(work: Work, first: int, last: int, data: bytes, code: int) -> None:
+    """Keep the lines from `first` to `last` that are not kept yet, or the last of them."""
+    size, since = work.caches.limits.line_size, work.record
+    start = last + 1 - _count_kept(work, last + 1 - first)
+    known = set(work.numbers_between(start, last))
+    if len(known) <= last - start:
+        work.put_lines(
+            {
+                it: clean_line(data[(it - first) * size : (it + 1 - first) * size], code, since)
+                for it in range(start, last + 1)
+                if it not in known
+            }
+        )
 
 
 def _count_kept(work: Work, count: int) -> int:

@@ -69,10 +69,13 @@ class CachedTransfer(Transfer):
         return run_steps(self._load_steps(work, device, offset, length, _who(process), buffers))
 
     def plan_load(
-        self, device: DeviceName, offset: int, length: int, who: Principal
+        self, device: DeviceName, offset: int, length: int, who: Principal, *, recorded: bool
     ) -> tuple[bytes, CacheChange | None]:
-        """What a read gets, and what it changes; arguments and errors are those of `read`."""
-        work = Work(self.caches, recorded=True)
+        """What a read gets, and what it changes; arguments and errors are those of `read`.
+
+        `recorded` says whether the change may be taken back.
+        """
+        work = Work(self.caches, recorded=recorded)
         data = run_steps(self._load_steps(work, device, offset, length, who, None))
 
         return data, work.finish()
