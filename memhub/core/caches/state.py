@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.caches.change import Turn
+from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.memory.physical import NeedsDevice
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Caches:
     Attributes:
         lines: the lines by number, that is, by address divided by their size.
         numbers: those numbers, ascending.
+        marked: the numbers of those that the bus differs from.
+        codes: how many lines were cached with each type.
         buffers: by process and line.
         turn: the counters.
         overtakings: what the bus saw too early, the newest last.
@@ -50,9 +53,11 @@ class Caches:
 
     __slots__ = (
         "buffers",
+        "codes",
         "hazards",
         "limits",
         "lines",
+        "marked",
         "memory",
         "next_record",
         "numbers",
@@ -76,6 +81,8 @@ class Caches:
         self.snoops = snoops
         self.lines: dict[int, Line] = {}
         self.numbers: list[int] = []
+        self.marked: set[int] = set()
+        self.codes = [0] * len(TYPE_OF_CODE)
         self.buffers: Buffers = {}
         self.turn = Turn(limits.seed, 0)
         self.overtakings: tuple[Overtaking, ...] = ()
@@ -115,10 +122,19 @@ class Caches:
             self.memory.write(address, data)
 
     def _set_lines(self, lines: Any) -> None:  # noqa: ANN401 - a mapping of lines
-        held = self.lines
+        held, marked, codes = self.lines, self.marked, self.codes
         few = len(lines) < _MANY
         for number, line in lines.items():
+            old = held.get(number)
+            if old is not None:
+                codes[old[3]] -= 1
+                marked.discard(number)
+
             if line is not None:
+                codes[line[3]] += 1
+                if line[1] or line[2]:  # dirty, under
+                    marked.add(number)
+
                 if few and number not in held:
                     insort(self.numbers, number)
 
@@ -162,6 +178,11 @@ class Caches:
         self.limits, self.snoops, self.lines, self.buffers = state[:4]
         self.turn, self.overtakings, self.hazards, self.memory, self.table = state[4:]
         self.numbers = sorted(self.lines)
+        self.marked = {it for it, line in self.lines.items() if line.dirty or line.under}
+        self.codes = [0] * len(TYPE_OF_CODE)
+        for line in self.lines.values():
+            self.codes[line.code] += 1
+
         self.next_record = _no_record
 
 

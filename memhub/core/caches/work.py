@@ -179,16 +179,14 @@ class Work:
 
     def marked_between(self, first: int, last: int, code: int) -> list[tuple[int, Line]]:
         """Of the lines of `lines_between`, those that the bus differs from or has another type."""
-        if self.lines:
+        caches = self.caches
+        if self.lines or caches.codes[code] < len(caches.lines):
             found = self.lines_between(first, last)
             return [it for it in found if it[1].dirty or it[1].under or it[1].code != code]
 
-        held = self.caches.lines
-        return [
-            (number, line)
-            for number in self.caches.numbers_between(first, last)
-            if (line := held[number])[1] or line[2] or line[3] != code  # dirty, under, code
-        ]
+        held = caches.lines
+
+        return [(it, held[it]) for it in sorted(caches.marked) if first <= it <= last]
 
     def put_line(self, number: int, line: Line) -> None:
         """Keep a line; another is evicted where the cache is full."""
