@@ -14,6 +14,7 @@ from cli.conftest import run as run
 from memhub import CacheLimits, Hub
 from memhub.audit.verify import verify
 from memhub.core.caches.hazards import HAZARDS
+from memhub.core.caches.telling import HAZARDS_MOST
 from memhub.errors import (
     BadAddress,
     BadHandle,
@@ -306,3 +307,18 @@ async def test_a_raised_error_of_a_write_has_no_hazard_of_protection() -> None:
         assert await mem.pwrite(b"12345678", AT - 4) == 4
         (hazard,) = hub.hazards()
         assert (hazard.name, hazard.address) == ("protected-write", AT)
+
+
+async def test_a_machine_tells_so_many_hazards_apart_and_counts_the_rest() -> None:
+    lines = 3 * HAZARDS_MOST // 2
+    async with (
+        Hub([pc(caches=CacheLimits(lines=4096))]) as hub,
+        await hub.open("/dev/mem", "w") as mem,
+    ):
+        for line in range(lines):
+            await mem.pwrite(b"dirty", AT + 64 * line)
+
+        hub.bus().read(AT, 64 * lines)
+        found = hub.hazards()
+        assert len(found) == HAZARDS_MOST + 1
+        assert sum(it.times for it in found) == lines

@@ -167,6 +167,28 @@ async def test_a_flush_of_everything_leaves_nothing_behind() -> None:
         assert it.bus.read(AT + 17 * PAGE, 5) == b"dirty"
 
 
+async def test_an_access_to_an_uncacheable_device_drains_what_its_process_has_combined() -> None:
+    rung = []
+
+    class Doorbell:
+        async def read(self, offset: int, size: int) -> bytes:
+            return bytes(size)
+
+        async def write(self, offset: int, data: bytes) -> None:
+            rung.append(it.bus.read(AT, 8))
+
+    async with machine("write-combine") as it:
+        it.hub.map_device(AT + 16 * PAGE, PAGE, Doorbell())
+        await it.one.set_range(AT + 16 * PAGE, PAGE, "write-combine")
+        await it.one.pwrite(DATA, AT)
+        await it.one.pwrite(b"go", AT + 16 * PAGE)
+        await it.one.remove_range(AT + 16 * PAGE, PAGE)
+        await it.one.set_range(AT + 16 * PAGE, PAGE, "uncacheable")
+        await it.one.pwrite(DATA, AT)
+        await it.one.pwrite(b"go", AT + 16 * PAGE)
+        assert rung == [bytes(8), DATA]
+
+
 async def test_a_device_that_is_mapped_over_cached_memory_finds_it_flushed() -> None:
     class Silent:
         async def read(self, offset: int, size: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memhub.core.caches.hazards import Hazard
 from memhub.core.caches.lines import mask_of, runs_of
@@ -10,9 +10,13 @@ from memhub.core.caches.slots import slot_of
 from memhub.core.effective.typemap import TYPE_OF_CODE
 
 if TYPE_CHECKING:
+    from memhub.core.caches.change import HazardKey
     from memhub.core.caches.lines import Line
     from memhub.core.caches.work import Work
     from memhub.core.files import Principal
+
+#: Different hazards that a machine tells apart; of more, one of each name and process is counted.
+HAZARDS_MOST: Final = 1024
 
 
 def tell_hazard(
@@ -37,7 +41,11 @@ def tell_hazard(
     """
     number = None if who is None else who.id
     caches = work.caches
-    key = (name, address >> caches.limits.shift, number)
+    key: HazardKey = (name, address >> caches.limits.shift, number)
+    many = len(caches.hazards) + len(work.hazards) >= HAZARDS_MOST
+    if many and key not in caches.hazards and key not in work.hazards:
+        key = (name, -1, number)
+
     before = caches.hazards.get(key)
     known = work.hazards[key][1] if key in work.hazards else before
     if known is not None:

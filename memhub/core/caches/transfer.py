@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.core.caches.cpu import load_bytes, store_bytes
+from memhub.core.caches.stretches import UC, stretches_of
 from memhub.core.caches.telling import tell_hazard
 from memhub.core.caches.work import Work
 from memhub.core.files import Principal
@@ -205,6 +206,17 @@ class _ActingView(_View):
     def __init__(self, caches: Caches, who: Principal) -> None:
         super().__init__(caches.memory, who)
         self._caches = caches
+
+    def segment(self, address: int) -> Segment:
+        found = self._memory.segment(address)
+        if found.window is not None:  # which is accessed next
+            work = Work(self._caches, recorded=False)
+            _, _, code = next(stretches_of(work, address, address + 1))
+            if code == UC:
+                work.drain_buffers(self._who.id, "uncached")
+                self._act(work)
+
+        return found
 
     def read(self, address: int, length: int) -> bytes:
         check_inside(self._memory, address, length)
