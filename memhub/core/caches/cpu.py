@@ -136,7 +136,7 @@ def _count_kept(work: Work, count: int) -> int:
     """
     most = work.caches.limits.lines
 
-    return count if count <= most else max(1, most // 16)
+    return count if count <= most else max(1, most // 64)
 
 
 # Stores
