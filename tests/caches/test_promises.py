@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from caches.cache_rig import LIMITS, pc
 from memhub import CacheLimits, Hub
 from memhub.errors import BadAddress
+from shell.kit import BOARD, OLD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -288,3 +289,38 @@ async def test_open_bus_is_never_cached() -> None:
         await it.one.pwrite(DATA, hole)
         assert await it.one.pread(8, hole) == it.bus.read(hole, 8) == b"\xff" * 8
         assert it.hub.machines["pc"].caches.lines == {}  # type: ignore[union-attr]
+
+
+async def test_a_machine_without_ranges_has_write_back_memory() -> None:
+    spec = replace(BOARD, coherent=False, bus="blind")
+    async with Hub([spec]) as hub, await hub.open("/dev/mem", "r+") as mem:
+        await mem.pwrite(DATA, 1 << 20)
+        assert hub.bus().read(1 << 20, 8) == bytes(8)
+        (hazard,) = hub.hazards()
+        assert (hazard.name, hazard.slot, hazard.type) == ("stale-bus-read", None, "WB")
+
+
+async def test_a_u_area_is_no_memory_that_a_bus_sees() -> None:
+    uarea = 0xF0000000 - 2 * PAGE
+    spec = replace(OLD, coherent=False, bus="blind")
+    async with Hub([spec]) as hub, await hub.open("/dev/kmem", "r+") as kmem:
+        await kmem.pwrite(b"own", uarea)
+        await kmem.flush(uarea, 3)
+        assert await kmem.pread(3, uarea) == b"own"
+        await kmem.pwrite(b"kernel", 0xC0002000)
+        assert hub.bus().read(0x2000, 6) == bytes(6)
+        await kmem.writeback(0xC0002000, 6)
+        assert hub.bus().read(0x2000, 6) == b"kernel"
+
+
+async def test_a_transfer_that_ends_short_stores_what_it_moved() -> None:
+    async with machine() as it:
+        assert await it.one.pwrite(bytes(range(16)), (1 << 36) - 8) == 8
+        assert len(await it.one.pread(16, (1 << 36) - 8)) == 8
+
+    spec = replace(OLD, coherent=False, bus="blind")
+    async with Hub([spec]) as hub, await hub.open("/dev/mem", "r+") as mem:
+        with pytest.raises(BadAddress) as caught:
+            await mem.pwrite(bytes(20), (1 << 32) - 4)
+
+        assert caught.value.moved == 4
