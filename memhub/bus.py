@@ -10,6 +10,7 @@ from memhub.core.caches.decide import decide_bus_read, decide_bus_write, decide_
 if TYPE_CHECKING:
     from memhub.abi import Buffer
     from memhub.core.machine import Machine
+    from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.engine import Engine
 
 
@@ -71,3 +72,15 @@ class Bus:
         """
         decision = decide_flush_all(self._machine, self._engine.now())
         self._engine.perform(self._machine, decision)
+
+    def map_device(self, base: int, length: int, device: MmioDevice) -> Window:
+        """Let a device model answer for a stretch of addresses; see `Hub.map_device`.
+
+        Raises:
+            ValueError: out of bounds, or another device is there.
+            LogFailed: EIO; it cannot be recorded that all was flushed before.
+        """
+        if self._machine.caches is not None:
+            self.flush_all()  # what is cached there, the device would hide
+
+        return self._machine.memory.map_mmio(base, length, device)

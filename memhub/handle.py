@@ -15,8 +15,8 @@ import anyio
 
 from memhub.arguments import take_seconds
 from memhub.async_shell import await_answer, close_cause
-from memhub.core.explain_many import ExplainMany
 from memhub.cache_calls import CacheCalls
+from memhub.core.explain_many import ExplainMany
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
     AwaitFree,

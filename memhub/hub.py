@@ -328,11 +328,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         Raises:
             ValueError: out of bounds, or another device is there.
         """
-        base, length = take_span(base, length)
-        found = self._find_machine(machine)
-        if found.caches is not None:
-            self.bus(machine).flush_all()  # what is cached there, the device would hide
-        return found.memory.map_mmio(base, length, device)
+        return self.bus(machine).map_device(*take_span(base, length), device)
 
     def _find_machine(self, name: str | None) -> Machine:
         return self.engine.machine("" if name is None else take_text("machine", name))

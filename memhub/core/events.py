@@ -143,11 +143,8 @@ class RangesSet(NamedTuple):
     """A MEMRANGE_SET took effect.
 
     Attributes:
-        caller: who asked.
-        at: when it took effect.
-        began_ns: when it was asked for.
-        arg: `mo_arg[0]`.
-        desc: the descriptor asked for.
+        caller: who asked; `at` and `began_ns` are when it took effect and was asked for.
+        arg, desc: `mo_arg[0]`, and the descriptor asked for.
         outcome: what it changed.
         wrote: the slots that the request itself wrote.
         states: the range states before and after.
