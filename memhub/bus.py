@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.arguments import take_buffer, take_integer
+from memhub.arguments import take_buffer, take_integer, take_span, take_text
 from memhub.core.caches.decide import decide_bus_read, decide_bus_write, decide_flush_all
+from memhub.core.caches.report import hazards_of
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer
+    from memhub.core.caches.hazards import Hazard
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.engine import Engine
@@ -84,3 +86,36 @@ class Bus:
             self.flush_all()  # what is cached there, the device would hide
 
         return self._machine.memory.map_mmio(base, length, device)
+
+
+class BusCalls:
+    """What a hub does with the buses of its machines."""
+
+    engine: Engine
+
+    def bus(self, machine: str | None = None) -> Bus:
+        """The bus of a machine (the default one if None), as a DMA device uses it."""
+        return Bus(self.engine, self._find_machine(machine))
+
+    def hazards(self, machine: str | None = None) -> list[Hazard]:
+        """What would go wrong on hardware, on a machine that is not coherent: docs/memory.md."""
+        return hazards_of(self._find_machine(machine))
+
+    def map_device(
+        self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
+    ) -> Window:
+        """Let a device model answer for a stretch of physical addresses.
+
+        Args:
+            base: first byte.
+            length: bytes.
+            device: an object with async `read(offset, size)` and `write(offset, data)`.
+            machine: the machine's name, or None for the default one.
+
+        Raises:
+            ValueError: out of bounds, or another device is there.
+        """
+        return self.bus(machine).map_device(*take_span(base, length), device)
+
+    def _find_machine(self, name: str | None) -> Machine:
+        return self.engine.machine("" if name is None else take_text("machine", name))

@@ -11,11 +11,10 @@ from weakref import WeakSet
 import anyio
 from anyio.lowlevel import checkpoint
 
-from memhub.arguments import take_integer, take_names, take_span, take_text
+from memhub.arguments import take_integer, take_names, take_text
 from memhub.async_shell import find_checkpoint, go_on, meet_deadlines
-from memhub.bus import Bus
+from memhub.bus import BusCalls
 from memhub.clock import SystemClock
-from memhub.core.caches.report import hazards_of
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
 from memhub.errors import LogFailed
@@ -37,12 +36,10 @@ if TYPE_CHECKING:
     from memhub.async_shell import Checkpoint, Turns
     from memhub.audit import AuditLog
     from memhub.clock import Clock
-    from memhub.core.caches.hazards import Hazard
     from memhub.core.claims import Claim
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
-    from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.range_table import TableState
     from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
@@ -50,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Hub(anyio.AsyncContextManagerMixin):
+class Hub(BusCalls, anyio.AsyncContextManagerMixin):
     """Serves `/dev/mem` and `/dev/kmem` of its machines; use it in `async with`.
 
     Args:
@@ -314,25 +311,6 @@ class Hub(anyio.AsyncContextManagerMixin):
         """The live claims on a machine (the default one if None), oldest first."""
         return list(self._find_machine(machine).claims.claims.values())
 
-    def map_device(
-        self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
-    ) -> Window:
-        """Let a device model answer for a stretch of physical addresses.
-
-        Args:
-            base: first byte.
-            length: bytes.
-            device: an object with async `read(offset, size)` and `write(offset, data)`.
-            machine: the machine's name, or None for the default one.
-
-        Raises:
-            ValueError: out of bounds, or another device is there.
-        """
-        return self.bus(machine).map_device(*take_span(base, length), device)
-
-    def _find_machine(self, name: str | None) -> Machine:
-        return self.engine.machine("" if name is None else take_text("machine", name))
-
     async def suspend(self, machine: str | None = None) -> None:
         """Suspend a machine (the default one if None); see `Hardware.suspend`."""
         await self._checkpoint()
@@ -342,14 +320,6 @@ class Hub(anyio.AsyncContextManagerMixin):
         """Resume a machine (the default one if None); see `Hardware.resume`."""
         await self._checkpoint()
         self.hardware.resume(machine)
-
-    def bus(self, machine: str | None = None) -> Bus:
-        """The bus of a machine (the default one if None), as a DMA device uses it."""
-        return Bus(self.engine, self._find_machine(machine))
-
-    def hazards(self, machine: str | None = None) -> list[Hazard]:
-        """What would go wrong on hardware, on a machine that is not coherent: docs/memory.md."""
-        return hazards_of(self._find_machine(machine))
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the records of many looks share one write; see `Engine.batch`."""

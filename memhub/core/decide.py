@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core import requests
-from memhub.core.caches.decide import decide_fence, decide_flush, flushing
+from memhub.core.caches.decide import decide_fence, decide_flush
 from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.claim_requests import (
     decide_break,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 #: Who decides: one function for each request to an open file or a machine.
 DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
-    requests.Close: flushing(decide_close),
+    requests.Close: decide_close,
     requests.Seek: decide_seek,
     requests.Read: decide_read,
     requests.Pread: decide_read,
@@ -47,16 +47,16 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
     requests.Pwrite: decide_write,
     requests.GetRanges: decide_get,
     requests.RefuseIoctl: decide_refuse_ioctl,
-    requests.SetRange: flushing(decide_set),
+    requests.SetRange: decide_set,
     requests.ClaimRange: decide_claim,
     requests.AwaitFree: decide_free,
     requests.ReleaseRange: decide_release,
     requests.RenewClaim: decide_renew,
     requests.BreakClaim: decide_break,
-    requests.Abandon: flushing(decide_abandon),
+    requests.Abandon: decide_abandon,
     requests.Explain: decide_explain,
     ExplainMany: decide_explain_many,
-    requests.Tick: flushing(decide_tick),
+    requests.Tick: decide_tick,
     FlushLines: decide_flush,
     Fence: decide_fence,
 }

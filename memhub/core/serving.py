@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core import events
-from memhub.core.caches.decide import flush_before
 from memhub.core.claim_requests import (
     attempt_claim,
     attempt_free,
@@ -68,7 +67,7 @@ def decide_next(machine: Machine, now: Instant) -> Decision | None:
         decision = _attempt_wait(machine, wait, now)
         refusal = passing_refusal(decision.error)
         if refusal is None:
-            return flush_before(machine, end_wait(machine, wait, now, decision), now)
+            return end_wait(machine, wait, now, decision)
 
         machine.waits.note_trial(wait, refusal)
 

@@ -21,8 +21,7 @@ from memhub.core.memory.physical import NeedsDevice
 from memhub.errors import BadAddress, DeviceError, InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
+    from collections.abc import Iterator
 
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.change import CacheChange
@@ -212,24 +211,12 @@ def _refuse_access(
 # What other requests do to caches
 
 
-def flushing(
-    decider: Callable[[Machine, Any, Instant], Decision],
-) -> Callable[[Machine, Any, Instant], Decision]:
-    """A decider whose changes of types flush first, and whose ends of processes drain.
-
-    A kernel flushes the caches of all CPUs before it changes a type (FreeBSD `x86_mrstore`).
-    """
-
-    def decide(machine: Machine, request: Any, now: Instant) -> Decision:  # noqa: ANN401
-        decision = decider(machine, request, now)
-
-        return decision if machine.caches is None else flush_before(machine, decision, now)
-
-    return decide
-
-
 def flush_before(machine: Machine, decision: Decision, now: Instant) -> Decision:
-    """A decision with what it does to caches before it takes effect."""
+    """A decision with what it does to caches before it takes effect.
+
+    A kernel flushes the caches of all CPUs before it changes a type (FreeBSD `x86_mrstore`), and
+    the end of a process drains its buffers.
+    """
     caches = machine.caches
     if caches is None or not decision.changes:
         return decision
