@@ -10,8 +10,8 @@ from memhub.audit.rebuild import rebuild
 from memhub.core.caches.report import hazards_of
 from memhub.core.effective.strip import LETTERS, strip_cells
 from memhub.escape import escape_controls
-from memhub.shipping.sentence import extent, record_sentence, size
 from memhub.rig.hazard_view import show_hazards
+from memhub.shipping.sentence import extent, record_sentence, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
