@@ -17,6 +17,7 @@ QUESTIONS = (
     "crowd",
     "read",
     "memory",
+    "coherence",
     "sparse",
     "effective",
     "record",

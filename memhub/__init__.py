@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from memhub.clock import ManualClock as ManualClock
     from memhub.clock import SystemClock as SystemClock
     from memhub.config import load_config as load_config
+    from memhub.core.caches.hazards import Hazard as Hazard
+    from memhub.core.caches.limits import CacheLimits as CacheLimits
     from memhub.core.driver import Cpu as Cpu
     from memhub.core.fault_rules import FaultRule as FaultRule
     from memhub.core.sickness import Sickness as Sickness
@@ -40,11 +42,13 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "AsyncDeviceFile": "memhub.device_file",
     "AuditLog": "memhub.audit",
+    "CacheLimits": "memhub.core.caches.limits",
     "Cpu": "memhub.core.driver",
     "DeviceError": "memhub.errors",
     "DeviceFile": "memhub.blocking_device_file",
     "FaultRule": "memhub.core.fault_rules",
     "Handle": "memhub.handle",
+    "Hazard": "memhub.core.caches.hazards",
     "Hub": "memhub.hub",
     "KernelMapping": "memhub.core.spec",
     "MachineSpec": "memhub.core.spec",
@@ -62,11 +66,13 @@ _HOMES: Final = {
 __all__ = (
     "AsyncDeviceFile",
     "AuditLog",
+    "CacheLimits",
     "Cpu",
     "DeviceError",
     "DeviceFile",
     "FaultRule",
     "Handle",
+    "Hazard",
     "Hub",
     "KernelMapping",
     "MachineSpec",

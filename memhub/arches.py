@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,8 @@ ARCH_HOOK: Final = HookKind("architectures", spec.GROUP, spec, "memhub_arches", 
 DECLARED_HOOK: Final = HookKind(
     "declared architectures", "memhub.declared", spec, "memhub_arches", Arch, _read_declared
 )
+#: Failures that are told in full where an architecture is missing.
+_SHOWN_MOST: Final = 2
 
 
 class ArchNotInstalled(KeyError):
@@ -74,9 +76,16 @@ class Registry(Mapping[str, Arch]):
         have = ", ".join(sorted(self.arches)) or "none"
         hint = suggest(name, self.arches) if isinstance(name, str) else ""
         message = f"architecture {name!r} is not installed (installed: {have}){hint}"
-        failed = [str(failure) for failure in self.failures]
+        near: Sequence[PluginFailure] = self.failures
+        if len(near) > _SHOWN_MOST:
+            word = str(name)
+            near = [it for it in near if word in (it.plugin, it.entry) or word in it.reason]
 
-        return "; ".join([message, *failed])
+        parts = [message, *map(str, near)]
+        if others := len(self.failures) - len(near):
+            parts.append(f"plugins that fail: {others} more, which `memhub plugins` lists")
+
+        return "; ".join(parts)
 
 
 def load_arches(*, plugins: Iterable[tuple[str, object]] = (), installed: bool = True) -> Registry:

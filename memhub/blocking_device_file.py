@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol, Self
 
+from memhub.device_caches import CacheFile
+
 if TYPE_CHECKING:
     import mmap
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from memhub.core.replies import ClaimReply, Explanation, SetOutcome, SharedMemory
 
 
-class DeviceFile(Protocol):
+class DeviceFile(CacheFile, Protocol):
     """An open device file for callers that block; see `AsyncDeviceFile` for each method."""
 
     @property

@@ -17,6 +17,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol, Self
 
+from memhub.device_caches import AsyncCacheFile
+
 if TYPE_CHECKING:
     import mmap
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from memhub.core.replies import ClaimReply, Explanation, SetOutcome, SharedMemory
 
 
-class AsyncDeviceFile(Protocol):
+class AsyncDeviceFile(AsyncCacheFile, Protocol):
     """An open device file; every method but `close` raises BadHandle (EBADF) once it is closed."""
 
     @property

@@ -342,8 +342,7 @@ class Engine:
 
     def _set_recording(self) -> None:
         self.recording: bool = self._recorder.wanted
-        for machine in self.machines.values():
-            machine.recorded = self.recording
+        self._recorder.note_wanted(self.machines.values())
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the looks inside share one write; see `Batches.open`."""

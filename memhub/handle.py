@@ -15,6 +15,7 @@ import anyio
 
 from memhub.arguments import take_seconds
 from memhub.async_shell import await_answer, close_cause
+from memhub.cache_calls import CacheCalls
 from memhub.core.explain_many import ExplainMany
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
@@ -65,7 +66,7 @@ R = TypeVar("R")
 
 
 @final
-class Handle:
+class Handle(CacheCalls):
     """An open `/dev/mem` or `/dev/kmem`; made by `Hub.open` and `Process.open`.
 
     Arguments, replies and errors of its methods are those of `AsyncDeviceFile`. A handle that
@@ -229,7 +230,6 @@ class Handle:
         if isinstance(asked, SetRange):
             await self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
-
         try:
             reply = self._submit(asked)
         except LATE as late:

@@ -8,9 +8,12 @@ relays the hook.
 from __future__ import annotations
 
 import inspect
+import signal
+import threading
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import pluggy
 
@@ -18,9 +21,13 @@ from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
 T = TypeVar("T")
+_Answer = TypeVar("_Answer")
+
+#: What the names of hooks begin with.
+_PREFIX: Final = "memhub_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,7 @@ def load_hook(
     for name, plugin in plugins:
         given: Provided[T] = Provided(name, "the caller", ())
         try:
-            values = _call_hook(kind, name, plugin)
+            values = _run_strange(partial(_call_hook, kind, name, plugin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code
             failures.append(given.fail(f"{type(error).__name__}: {error}"))
         else:
@@ -141,26 +148,65 @@ def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFai
     version = dist.version if dist is not None else ""
     given: Provided[T] = Provided(point.name, source, (), version, point.value)
     try:
-        plugin = point.load() if kind.load is None else None
+        plugin = _run_strange(point.load) if kind.load is None else None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
         return given.fail(f"does not import: {type(error).__name__}: {error}")
 
     try:
         if kind.load is None:
-            values = _call_hook(kind, point.name, plugin)
+            values = _run_strange(partial(_call_hook, kind, point.name, plugin))
         else:
-            values = _check_values(kind, [kind.load(point)])
+            values = _check_values(kind, [_run_strange(partial(kind.load, point))])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code too
         return given.fail(f"{type(error).__name__}: {error}")
 
     return Provided(point.name, source, values, version, point.value)
 
 
+def _run_strange(call: Callable[[], _Answer]) -> _Answer:
+    """Run a stranger's code; a KeyboardInterrupt of its own is an error, that of Ctrl-C passes.
+
+    Raises:
+        RuntimeError: it raised KeyboardInterrupt.
+    """
+    pressed: list[int] = []
+
+    def note_interrupt(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    watched = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if watched:
+        signal.signal(signal.SIGINT, note_interrupt)
+
+    try:
+        return call()
+    except KeyboardInterrupt as error:
+        if pressed or is_main != watched:
+            raise
+
+        raise RuntimeError("it raised KeyboardInterrupt") from error
+    finally:
+        if watched and signal.getsignal(signal.SIGINT) is note_interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _call_hook(kind: HookKind[T], name: str, plugin: object) -> tuple[T, ...]:
     manager = pluggy.PluginManager(kind.group)
     manager.add_hookspecs(kind.spec)
-    manager.register(plugin, name)
-    manager.check_pending()
+    try:
+        manager.register(plugin, name)
+    except pluggy.PluginValidationError as error:
+        raise TypeError(" ".join(str(error).split())) from None
+
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = ", ".join(it for it in sorted(dir(kind.spec)) if it.startswith(_PREFIX))
+        word = str(error).partition("'")[2].partition("'")[0]
+        raise TypeError(f"unknown hook {word!r}; there are {known}") from None
+
     hook = getattr(manager.hook, kind.hook)
     for implementation in hook.get_hookimpls():
         if inspect.iscoroutinefunction(implementation.function):

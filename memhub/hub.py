@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 import anyio
 
-from memhub.arguments import take_integer, take_span, take_text
+from memhub.arguments import take_integer, take_text
 from memhub.async_shell import go_on
+from memhub.bus import BusCalls
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
-    from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.range_table import TableState
     from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Hub(anyio.AsyncContextManagerMixin):
+class Hub(BusCalls, anyio.AsyncContextManagerMixin):
     """Serves `/dev/mem` and `/dev/kmem` of its machines; use it in `async with`.
 
     Args:
@@ -148,8 +148,7 @@ class Hub(anyio.AsyncContextManagerMixin):
             failure: what the embedder's own code raised; it is raised again.
 
         Raises:
-            LogFailed: EIO; all is closed, and the log does not say so. It becomes a note of
-                `failure`, if there is one.
+            LogFailed: EIO; all is closed, unlogged. It becomes a note of a `failure`.
         """
         self._lifetime.end(failure)
 
@@ -287,27 +286,6 @@ class Hub(anyio.AsyncContextManagerMixin):
     def claims(self, machine: str | None = None) -> list[Claim]:
         """The live claims on a machine (the default one if None), oldest first."""
         return list(self._find_machine(machine).claims.claims.values())
-
-    def map_device(
-        self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
-    ) -> Window:
-        """Let a device model answer for a stretch of physical addresses.
-
-        Args:
-            base: first byte.
-            length: bytes.
-            device: an object with async `read(offset, size)` and `write(offset, data)`.
-            machine: the machine's name, or None for the default one.
-
-        Raises:
-            ValueError: out of bounds, or another device is there.
-        """
-        base, length = take_span(base, length)
-
-        return self._find_machine(machine).memory.map_mmio(base, length, device)
-
-    def _find_machine(self, name: str | None) -> Machine:
-        return self.engine.machine("" if name is None else take_text("machine", name))
 
     async def suspend(self, machine: str | None = None) -> None:
         """Suspend a machine (the default one if None); see `Hardware.suspend`."""

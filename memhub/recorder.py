@@ -9,10 +9,11 @@ from memhub.group_commit import GroupCommit
 from memhub.records import Batches, Listeners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from memhub.audit import AuditLog
     from memhub.core.events import Event
+    from memhub.core.machine import Machine
     from memhub.core.service_events import ServiceEvent
 
 
@@ -45,6 +46,20 @@ class Recorder:
     def wanted(self) -> bool:
         """Whether anybody reads the records."""
         return self.log is not None or bool(self.listeners.listeners)
+
+    def next_record(self) -> int | None:
+        """The number of the next record; None where nobody reads it."""
+        if self.log is not None:
+            return self.log.seq + 1
+
+        return self.listeners.seq + 1 if self.listeners.listeners else None
+
+    def note_wanted(self, machines: Iterable[Machine]) -> None:
+        """Let machines know whether anybody reads the records, and caches which one is next."""
+        for machine in machines:
+            machine.recorded = self.wanted
+            if machine.caches is not None:
+                machine.caches.next_record = self.next_record
 
     def group_commits(
         self, submit: Callable[[Any], Any], note_due: Callable[[int], None]

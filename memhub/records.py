@@ -21,11 +21,12 @@ class Listeners:
 
     Attributes:
         listeners: what is called with each record, oldest first, under a key of its own.
+        seq: the number of the last record that they were told.
     """
 
     def __init__(self) -> None:
         self.listeners: dict[object, Listener] = {}
-        self._seq = 0
+        self.seq = 0
 
     def add(self, listener: Listener, on_change: Callable[[], None]) -> Callable[[], None]:
         """Tell `listener` too, until the function returned is called.
@@ -53,8 +54,8 @@ class Listeners:
             last: that of the last one; 0 without a log, where they are counted while there are
                 listeners.
         """
-        self._seq = last or self._seq + len(rows)
-        first = self._seq - len(rows) + 1
+        self.seq = last or self.seq + len(rows)
+        first = self.seq - len(rows) + 1
         rows = [{"seq": number, **row} for number, row in enumerate(rows, first)]
 
         for listener in self.listeners.values():

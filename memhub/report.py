@@ -7,12 +7,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_ACTIVE
+from memhub.core.caches.report import hazards_of
 from memhub.core.requests import ClaimRange, SetRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from memhub.abi import RangeDesc
+    from memhub.core.caches.hazards import Hazard
     from memhub.core.claims import Claim
     from memhub.core.commits import Commit
     from memhub.core.files import Principal
@@ -34,7 +36,7 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
         the names of its `sicknesses`, the `cpus` that are out of step, and since when it is
         `suspended` or None), `processes`, `claims` (with the
         labels in their slots as `owners`), `commits`, `waits` and the wait-for graph as
-        `waits_for`: pairs of process ids.
+        `waits_for`: pairs of process ids. A machine that is not coherent has its `hazards` too.
     """
     views = [view_machine(machine, now) for machine in machines]
 
@@ -71,7 +73,13 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "commits": map(partial(_commit_row, now), tuple(machine.commits)),
         "waits": map(partial(_wait_row, machine, now), waits),
         "waits_for": map(list, chain.from_iterable(map(machine.waits.edges, waits))),
+        **({} if machine.caches is None else {"hazards": map(hazard_row, hazards_of(machine))}),
     }
+
+
+def hazard_row(hazard: Hazard) -> dict[str, Any]:
+    """A hazard with its level and cure, as plain data."""
+    return {**hazard._asdict(), "level": hazard.level, "cure": hazard.cure}
 
 
 def _failure_row(machine: Machine, now: Instant) -> dict[str, Any] | None:

@@ -33,6 +33,8 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "async_shell",
+            "bus",
+            "cache_calls",
             "devices",
             "faces",
             "faults",
@@ -48,6 +50,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "watchdog",
         }
     ),
+    frozenset({"device_caches"}),
     frozenset({"device_file"}),
     frozenset({"blocking_device_file", "handle"}),
     frozenset({"process", "hub_lifetime"}),

@@ -245,7 +245,7 @@ def _with_step(**fields: object) -> dict[str, Any]:
         ({**lively(), "msr": {"0x2ff": "3072"}}, "'0x2ff' is '3072', not int"),
         ({**lively(), "id": "mystery"}, "its id does not tell the architecture"),
         ({**lively(), "table": [[1, 2, 3]]}, "row [1, 2, 3] is not [base, length, flags, owner]"),
-        (_with_step(op="put"), "step 'put' is neither 'get' nor 'set'"),
+        (_with_step(op="put"), "step 'put' is none of 'get', 'set', 'ioctl' and 'resume'"),
         (_with_step(base=True), "'base' is True, not int"),
         (_with_step(errno=None), "'errno' is None, not str"),
         (_with_step(changed=[[]]), "changed row [] does not name a slot"),

@@ -84,6 +84,13 @@ FIELDS: Final[dict[str, Field]] = {
     "digest": Field(
         "str", "SHA-256 of the bytes that were written, in hex; null where a device took part", True
     ),
+    "line_bases": Field("[u64]", "first byte of each line or buffer that reached the bus"),
+    "line_lengths": Field("[u64]", "bytes of each, up to the last that was written"),
+    "line_causes": Field(
+        "[str]",
+        "why: `evicted`, `flushed`, `written back`, `snooped`, `full`, `fence`, `uncached` or "
+        "`read`",
+    ),
     "count": Field(
         "int",
         "descriptors asked for or returned; records, in `log.close`; which of its rule's, "

@@ -135,6 +135,19 @@ EVENTS: Final[dict[str, Event]] = {
     "request.write": Event(
         "write or pwrite", (*_CALL, "base", "length", "moved", "digest"), ("handle",)
     ),
+    "request.flush": Event(
+        "lines were flushed or written back, or the process made a fence",
+        (*_CALL, "base", "length"),
+        ("handle",),
+    ),
+    "bus.access": Event(
+        "a device read or wrote memory over the bus, or every cache was flushed",
+        (*_WHERE, "op", "base", "length", "errno", "reason"),
+    ),
+    "bus.lines": Event(
+        "lines and combining buffers reached the bus, in this order",
+        (*_WHERE, *_WHO, "line_bases", "line_lengths", "line_causes"),
+    ),
     "request.ioctl": Event(
         "an ioctl that is malformed, or is not one of mem(4)'s", _CALL, ("handle", "ioctl", "cause")
     ),

@@ -42,7 +42,10 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     name = chosen.name
     if not _NAME.fullmatch(name):
-        raise CommandFailed(f"{name!r} is not a name: lower-case letters, digits, - and _")
+        raise CommandFailed(
+            f"{name!r} is not a name: it begins with a lower-case letter; lower-case letters and "
+            "digits follow, with single - or _ between them"
+        )
 
     folder = chosen.folder or Path(f"memhub-{name}")
     _check_free(name, folder)
@@ -61,8 +64,11 @@ def _check_free(name: str, folder: Path) -> None:
     from memhub.cli.failures import CommandFailed
 
     registry = load_arches()
-    if name in registry:
-        raise CommandFailed(f"architecture {name!r} is there already, of {registry.sources[name]}")
+    for other in registry:
+        # both would be one module
+        if other.replace("-", "_") == name.replace("-", "_"):
+            source = registry.sources[other]
+            raise CommandFailed(f"architecture {other!r} is there already, of {source}")
 
     if folder.exists():
         raise CommandFailed(f"{folder} is there already")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
+from memhub.config.caches import read_caches
 from memhub.config.importers import Imported, ImportRefused, import_dump
 from memhub.config.registers import read_msr, read_mtrr
 from memhub.config.values import (
@@ -82,6 +83,7 @@ def read_machine(
         upages=table.take("upages", count(1, 16), spec.upages),
         commit_latency=table.take("commit_latency", latency, None),
         firmware=table.take("firmware", firmware_word, spec.firmware),
+        **read_caches(table),
     )
     table.finish()
     if arches is not None and arch:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core import requests
+from memhub.core.caches.decide import decide_fence, decide_flush
+from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.claim_requests import (
     decide_break,
     decide_claim,
@@ -55,6 +57,8 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
     requests.Explain: decide_explain,
     ExplainMany: decide_explain_many,
     requests.Tick: decide_tick,
+    FlushLines: decide_flush,
+    Fence: decide_fence,
 }
 
 #: The requests whose answer does not depend on the present moment; only their facts have it.

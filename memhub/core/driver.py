@@ -134,10 +134,13 @@ class RangeDriver(ABC):
     Attributes:
         rereads: a change of a state that is not `settled` re-reads every register, so that slots
             may change which `wrote` does not name. Others may change only what they name.
+        stops_at_free: `update` looks no further than the first free slot, as some kernels do; a
+            hole then lets one range into two slots, and hides what conflicts.
         no_slots: why there are no slots, for the ENXIO of a machine that has none.
     """
 
     rereads: ClassVar[bool] = False
+    stops_at_free: bool = False
     no_slots: ClassVar[str] = "the hardware has none"
 
     @abstractmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from memhub.core.caches.facts import CacheFact
 from memhub.core.failure import MachineFailed
 from memhub.core.hardware_events import CpusChecked, HardwareFact
 from memhub.core.restored import RestoreFact
@@ -143,11 +144,8 @@ class RangesSet(NamedTuple):
     """A MEMRANGE_SET took effect.
 
     Attributes:
-        caller: who asked.
-        at: when it took effect.
-        began_ns: when it was asked for.
-        arg: `mo_arg[0]`.
-        desc: the descriptor asked for.
+        caller: who asked; `at` and `began_ns` are when it took effect and was asked for.
+        arg, desc: `mo_arg[0]`, and the descriptor asked for.
         outcome: what it changed.
         wrote: the slots that the request itself wrote.
         states: the range states before and after.
@@ -332,6 +330,7 @@ Event = (
     | ClaimEnded
     | WaitBegun
     | WaitEnded
+    | CacheFact
 )
 
 #: The facts that change no range and no claim: their records may share a write.

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from memhub.core import events
+from memhub.core import events, memory_changes
+from memhub.core.caches.make import make_caches, make_transfer
 from memhub.core.claim_table import ClaimTable
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import CommitList
@@ -20,7 +21,6 @@ from memhub.core.hardware_events import HardwareChanged, apply_change, unapply_c
 from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
-from memhub.core.memory.transfer import Transfer
 from memhub.core.range_table import RangeTable
 from memhub.core.restored import Restored, put_after, put_before
 from memhub.core.touched import touch_waits
@@ -32,9 +32,11 @@ from memhub.errors import NoRanges, NotSupported
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memhub.core.caches.state import Caches
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.health import Health
+    from memhub.core.memory.transfer import Transfer
     from memhub.core.spec import MachineSpec
 
 
@@ -60,6 +62,7 @@ class Machine:
         failed: why it is marked failed, or None.
         health: what is wrong with its registers, or that it is suspended; None for nothing.
         refusing: whether requests are refused: it is marked failed, or suspended.
+        caches: what CPUs see; None where memory is coherent.
     """
 
     spec: MachineSpec
@@ -78,6 +81,7 @@ class Machine:
     failed: Failure | None = None
     health: Health | None = None
     refusing: bool = field(default=False, compare=False, repr=False)
+    caches: Caches | None = None
     views: TableViews = field(default_factory=TableViews, compare=False, repr=False)
 
     @classmethod
@@ -95,10 +99,13 @@ class Machine:
 
         chosen = arch.kernel_of(spec.options)
         kernel = KernelMemory.make(spec, chosen, memory)
-        transfer = Transfer(memory, kernel, chosen.rules, spec.wp_writes)
-        latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
         table = RangeTable.attach(spec, arch)
-        return cls(spec, arch, table, memory, kernel, transfer, commit_ns=round(latency * SECOND))
+        caches = make_caches(spec, memory, table)
+        transfer = make_transfer(spec, memory, kernel, chosen.rules, caches)
+        latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
+        commit_ns = round(latency * SECOND)
+
+        return cls(spec, arch, table, memory, kernel, transfer, commit_ns=commit_ns, caches=caches)
 
     @property
     def name(self) -> str:
@@ -189,36 +196,6 @@ class Machine:
 
         if it.notes is not None:
             self.notes = it.notes[0]
-
-    # Memory
-
-    def _move_offset(self, it: events.Sought) -> None:
-        self.files[it.caller.handle].offset = it.after
-
-    def _restore_offset(self, it: events.Sought) -> None:
-        self.files[it.caller.handle].offset = it.before
-
-    def _count_read(self, it: events.MemoryRead) -> None:
-        if it.op == "read":
-            self.files[it.caller.handle].move(it.moved)
-
-    def _uncount_read(self, it: events.MemoryRead) -> None:
-        if it.op == "read":
-            self.files[it.caller.handle].move(-it.moved)
-
-    def _write_memory(self, it: events.MemoryWritten) -> None:
-        if it.pieces:
-            self.transfer.store(it.pieces, it.data)
-
-        if it.op == "write":
-            self.files[it.caller.handle].move(it.moved)
-
-    def _restore_memory(self, it: events.MemoryWritten) -> None:
-        if it.before is not None:
-            self.transfer.store(it.pieces, it.before)
-
-        if it.op == "write":
-            self.files[it.caller.handle].move(-it.moved)
 
     # Ranges
 
@@ -332,9 +309,7 @@ class Machine:
         HardwareChanged: (apply_change, unapply_change),
         events.Opened: (_add_file, _drop_file),
         events.Closed: (_close_file, _reopen_file),
-        events.Sought: (_move_offset, _restore_offset),
-        events.MemoryRead: (_count_read, _uncount_read),
-        events.MemoryWritten: (_write_memory, _restore_memory),
+        **memory_changes.CHANGES,
         events.RangesSet: (_set_ranges, _restore_ranges),
         events.SetRefused: (_note_refusal, _unnote_refusal),
         events.CommitBegun: (_begin_commit, _unbegin_commit),

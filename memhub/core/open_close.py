@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.core import events
+from memhub.core.caches.decide import flush_before
 from memhub.core.claim_requests import ended_event
 from memhub.core.claims import ClaimChange
 from memhub.core.conflicts import check_commit_slots, check_commits, check_plan_types
@@ -130,7 +131,9 @@ def decide_close(machine: Machine, request: Close, now: Instant) -> Decision:
 
     facts.append(closed_event(machine, file, request.cause, now))
 
-    return Decision(None, None, (*_ended_waits(machine, file, now), *facts))
+    done = Decision(None, None, (*_ended_waits(machine, file, now), *facts))
+
+    return done if machine.caches is None else flush_before(machine, done, now)
 
 
 def closed_event(machine: Machine, file: OpenFile, cause: str, now: Instant) -> events.Closed:

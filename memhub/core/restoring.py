@@ -21,7 +21,7 @@ from memhub.core.memory.device_states import check_devices
 from memhub.core.restored import HeldPart, Kept, Restored
 from memhub.core.serving import fail_wait
 from memhub.core.set_ranges import end_commit
-from memhub.core.snapshots import shift_claim, shift_loss
+from memhub.core.snapshots import check_coherent, shift_claim, shift_loss
 from memhub.core.undo import UndoNotes
 from memhub.errors import Cancelled, InvalidArgument
 
@@ -74,8 +74,10 @@ def check_fit(machine: Machine, snapshot: MachineSnapshot) -> None:
     """Refuse a snapshot of a machine of another kind.
 
     Raises:
+        NotSupported: EOPNOTSUPP; the machine's memory is not coherent.
         InvalidArgument: EINVAL; names what differs.
     """
+    check_coherent(machine)
     spec, other, table = machine.spec, snapshot.spec, machine.table
     slots = None if table is None else len(table)
     theirs = None if snapshot.table is None else len(snapshot.table.state.slots)

@@ -1,8 +1,8 @@
 """MEMRANGE_SET: what it would change, or why it may not, and what follows from it.
 
 The order of the answers: EOPNOTSUPP and ENXIO for what is not there, the driver's own checks, a
-stale fencing number, a claim lost (rule 7 of `ownership.py`), slots and bytes of others
-(rule 4), commits in flight (rule 8).
+stale fencing number, a claim lost, slots and bytes of others (rules 7 and 4 of `ownership.py`),
+commits in flight (rule 8).
 
 Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_set), `sys/x86/x86/x86_mem.c` (x86_mrset).
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from memhub.abi import MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE
 from memhub.core import events
+from memhub.core.caches.decide import flush_before
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import Commit
 from memhub.core.conflicts import (
@@ -53,7 +54,6 @@ def decide_set(machine: Machine, request: SetRange, now: Instant) -> Decision:
         return attempt_set(machine, caller, request, now, now.mono_ns)
 
     bounds = (request.desc.mr_base, request.desc.mr_end)
-
     return decide_waiting(machine, caller, request, bounds, now, attempt_set, refuse_set)
 
 
@@ -80,8 +80,8 @@ def attempt_set(
         follows = () if health is None else follow_plan(machine, health, plan, event)
     except DeviceError as error:
         return refuse_set(machine, caller, request, now, began_ns, error)
-
-    return Decision(event.outcome, None, (event, *follows))
+    done = Decision(event.outcome, None, (event, *follows))
+    return done if machine.caches is None else flush_before(machine, done, now)
 
 
 def plan_set(
@@ -195,7 +195,8 @@ def decide_commit(machine: Machine, commit: Commit, now: Instant) -> Decision:
     except DeviceError as error:
         return refuse_set(machine, caller, request, now, commit.asked_ns, error, commit)
 
-    return Decision(event.outcome, None, (event, *follows))
+    done = Decision(event.outcome, None, (event, *follows))
+    return done if machine.caches is None else flush_before(machine, done, now)
 
 
 def end_commit(machine: Machine, commit: Commit, now: Instant, error: DeviceError) -> Decision:

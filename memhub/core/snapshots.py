@@ -18,6 +18,7 @@ from memhub.core.memory.pages import first_pages
 from memhub.core.memory.transfer import Transfer
 from memhub.core.range_table import RangeTable, TableState
 from memhub.core.undo import UndoNotes
+from memhub.errors import NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,10 +87,12 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
         now: the present moment.
 
     Raises:
+        NotSupported: EOPNOTSUPP; its memory is not coherent.
         BadHandle: EBADF; its memory is closed.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             could not say what it keeps.
     """
+    check_coherent(machine)
     table, held = machine.table, holdings_of(machine)
 
     return MachineSnapshot(
@@ -108,13 +111,31 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
 
 
 def first_snapshot(machine: Machine) -> MachineSnapshot:
-    """A machine as it was at its start, without anybody who uses it."""
+    """A machine as it was at its start, without anybody who uses it.
+
+    Raises:
+        NotSupported: EOPNOTSUPP; its memory is not coherent.
+    """
+    check_coherent(machine)
     table = None if machine.table is None else machine.table.first
     memory = MemoryImage(first_pages(machine.memory.extents))
 
     return MachineSnapshot(
         machine.spec, table, memory, devices=first_states(machine.memory.windows)
     )
+
+
+def check_coherent(machine: Machine) -> None:
+    """Refuse a machine whose caches would have to be taken along: a snapshot has no lines of them.
+
+    Raises:
+        NotSupported: EOPNOTSUPP; names the machine.
+    """
+    if machine.caches is not None:
+        raise NotSupported(
+            f"{machine.name} has memory that is not coherent; a snapshot or fork does not keep "
+            "what its caches hold"
+        )
 
 
 def shift_claim(claim: Claim, by_ns: int) -> Claim:
@@ -140,10 +161,12 @@ def fork_machine(machine: Machine) -> Machine:
         machine: the machine.
 
     Raises:
+        NotSupported: EOPNOTSUPP; its memory is not coherent.
         BadHandle: EBADF; its memory is closed.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             cannot be copied.
     """
+    check_coherent(machine)
     memory, kernel, old = machine.memory.fork(), machine.kernel.fork(), machine.table
     transfer = Transfer(memory, kernel, machine.transfer.rules, machine.spec.wp_writes)
     table = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from memhub.core.caches.limits import CacheLimits
 from memhub.core.driver import UNSAID_CPU, Cpu
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable"]
 #: What a write to write-protected memory does.
 WpWrites = Literal["fault", "drop", "allow"]
+
+#: Whether devices find what CPUs have in their caches, and reach those when they write.
+BusKind = Literal["snooping", "blind"]
 
 #: What is known of the state in which firmware left a machine: that it is described, or that
 #: nobody said anything, so that it is an `ordinary` one of the architecture.
@@ -106,6 +110,9 @@ class MachineSpec:
         wp_writes: what a write to write-protected memory does.
         upages: pages of the per-process u-area (classic i386 layout).
         commit_latency: seconds a commit takes; None takes the architecture's.
+        coherent: whether all CPUs and the bus see one memory; else attributes act as mem(4) says.
+        bus: where memory is not coherent, whether the bus snoops the caches.
+        caches: where memory is not coherent, how large caches are, and the seed of their order.
         firmware: `ordinary` once a hub has filled in registers and memory that nobody
             described; the log has it.
     """
@@ -124,4 +131,7 @@ class MachineSpec:
     wp_writes: WpWrites = "fault"
     upages: int = 2
     commit_latency: float | None = None
+    coherent: bool = True
+    bus: BusKind = "snooping"
+    caches: CacheLimits = field(default_factory=CacheLimits)
     firmware: Firmware = "described"

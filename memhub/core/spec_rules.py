@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
+from memhub.core.caches.limits import wrong_limits
 from memhub.core.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import KernelLayout, OptionError
 from memhub.core.spec import (
+    BusKind,
     Firmware,
     KernelEntry,
     KernelMapping,
@@ -137,6 +139,8 @@ _WP_WRITES: Final[Mapping[str, WpWrites]] = {word: word for word in get_args(WpW
 _FIRMWARE: Final[Mapping[str, Firmware]] = {word: word for word in get_args(Firmware)}
 
 region_kind: Final = choice(_KINDS, "a kind of memory")
+_BUSES: Final[Mapping[str, BusKind]] = {word: word for word in get_args(BusKind)}
+bus_kind: Final = choice(_BUSES, "a kind of bus")
 wp_rule: Final = choice(_WP_WRITES, "a rule")
 firmware_word: Final = choice(_FIRMWARE, "a word for what is known of firmware")
 
@@ -202,6 +206,8 @@ _MACHINE: Final[Mapping[str, Converter[Any]]] = {
     "upages": _whole_number(1, 16, str),
     "commit_latency": lambda value: None if value is None else latency(value),
     "kernel": lambda value: None if value is None else _check_layout(value),
+    "coherent": boolean,
+    "bus": bus_kind,
     "firmware": firmware_word,
 }
 _REGION: Final[Mapping[str, Converter[Any]]] = {
@@ -247,6 +253,7 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         kmem=_checked_rows(spec.kmem, "kmem", KernelMapping, _MAPPING, wrong),
         symbols=_checked_table(spec.symbols, "symbols", text, _U64, wrong),
     )
+    wrong += wrong_limits(spec.caches)
     if spec.kmem_entries is not None:
         entries = _checked_rows(spec.kmem_entries, "kmem_entries", KernelEntry, _ENTRY, wrong)
         checked = replace(checked, kmem_entries=entries)

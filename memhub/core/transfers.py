@@ -12,15 +12,19 @@ from memhub.arguments import (
     wrong_seek,
     wrong_transfer,
 )
+from memhub.core.caches.decide import facts_of
+from memhub.core.caches.transfer import CachedTransfer
 from memhub.core.decision import Decision
 from memhub.core.events import Event, MemoryRead, MemoryWritten, Sought
 from memhub.core.instant import make_tuple
+from memhub.core.memory.pieces import WritePlan
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.replies import Explanation
 from memhub.core.requests import Read, Write
 from memhub.errors import BadAddress, BadHandle, DeviceError, InvalidArgument, NotSupported
 
 if TYPE_CHECKING:
+    from memhub.abi import Buffer
     from memhub.core.files import Caller, OpenFile
     from memhub.core.instant import Instant
     from memhub.core.kernel import TransferRules
@@ -55,6 +59,9 @@ def decide_read(machine: Machine, request: Read, now: Instant) -> Decision:
         if not file.readable or not 0 < length <= IOSIZE_MAX:
             _check_span(length, offset)
             check_request(machine.transfer.rules, file, length, write=False)
+
+        if machine.caches is not None:
+            return _decide_cached_read(machine, request, caller, (at, length), now)
 
         data = machine.transfer.read(caller.device, at, length, caller.process.id)
     except DeviceError as refusal:
@@ -97,6 +104,10 @@ def decide_write(machine: Machine, request: Write, now: Instant) -> Decision:
         pieces, moved, error = transfer.plan_write(
             caller.device, at, length, caller.process.id, machine.protection()
         )
+        if machine.caches is not None:
+            plan = WritePlan(pieces, moved, error)
+            return _decide_cached_write(machine, request, caller, at, data, plan, now)
+
         if machine.recorded and pieces:
             before = transfer.contents(pieces)
     except DeviceError as refusal:
@@ -107,6 +118,57 @@ def decide_write(machine: Machine, request: Write, now: Instant) -> Decision:
     event = make_tuple(MemoryWritten, facts)
 
     return make_tuple(Decision, (moved, error, (event,), bool(moved), None))
+
+
+def _decide_cached_read(
+    machine: Machine, request: Read, caller: Caller, span: tuple[int, int], now: Instant
+) -> Decision:
+    """A read where memory is not coherent.
+
+    Raises:
+        DeviceError: nothing is read, and nothing changes.
+    """
+    transfer = machine.transfer
+    assert isinstance(transfer, CachedTransfer)
+    data, change = transfer.plan_load(
+        caller.device, *span, caller.process, recorded=machine.recorded
+    )
+    op: ReadOp = "read" if request.offset is None else "pread"
+    fact = MemoryRead(caller, now, now.mono_ns, op, *span, len(data), None)
+    facts = facts_of(machine, change, fact, caller.process, now)
+
+    return Decision(data, None, facts, change is not None or op == "read")
+
+
+def _decide_cached_write(
+    machine: Machine,
+    request: Write,
+    caller: Caller,
+    at: int,
+    data: Buffer,
+    plan: WritePlan,
+    now: Instant,
+) -> Decision:
+    """A write where memory is not coherent: what it does to caches is a fact of its own."""
+    transfer = machine.transfer
+    assert isinstance(transfer, CachedTransfer)
+    change = transfer.plan_store(
+        caller.device,
+        at,
+        data,
+        caller.process,
+        plan,
+        machine.protection(),
+        recorded=machine.recorded,
+    )
+    pieces = transfer.moved_pieces(plan.pieces)
+    before = transfer.contents(pieces) if machine.recorded and pieces else None
+    op: WriteOp = "write" if request.offset is None else "pwrite"
+    span = (at, len(data), plan.moved, plan.error)
+    fact = MemoryWritten(caller, now, now.mono_ns, op, *span, pieces, data, before)
+    facts = facts_of(machine, change, fact, caller.process, now)
+
+    return Decision(plan.moved, plan.error, facts, change is not None or bool(plan.moved))
 
 
 def _take_offset(request: Read | Write) -> int | None:

@@ -63,5 +63,8 @@ class UndoNotes:
         return UndoNotes(changed)
 
     def of(self, process: int) -> list[tuple[int, RangeState]]:
-        """What `process` changed, in order of first change: `(slot, state before)`."""
-        return list(self.before.get(process, {}).items())
+        """What `process` changed, the last first: `(slot, state before)`.
+
+        What was set over a range that had been removed is gone before that range returns.
+        """
+        return list(self.before.get(process, {}).items())[::-1]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from memhub.abi import (
     FLAG_WORDS,
@@ -16,20 +15,29 @@ from memhub.abi import (
     DataModel,
     Errno,
 )
-from memhub.core.driver import Arch, Cpu
+from memhub.core.driver import Arch
 from memhub.core.kernel import KernelLayout, Releases
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from memhub.plugin.declaration_checks import (
+    check_addresses,
+    check_kind,
+    check_latency,
+    check_line,
+    check_name,
+    check_text_map,
+    check_texts,
+    check_tuple_of,
+    check_words,
+)
+from memhub.plugin.declaration_parts import CpuRule as CpuRule
+from memhub.plugin.declaration_parts import FirmwareSlot as FirmwareSlot
+from memhub.plugin.declaration_parts import SignatureRule as SignatureRule
 
 Search = Literal["whole table", "first free slot"]
 Winner = Literal["slot", "attribute"]
 Mixed = Literal["first", "default"]
-LengthRule = Literal["lowest bit", "lowest bit index"]
 
 #: The attributes that a client can ask for, by memcontrol(8)'s words.
 BIT_OF_WORD: Final[Mapping[str, int]] = {word: bit for bit, word in FLAG_WORDS}
-ATTRIBUTE_WORDS: Final = tuple(word for bit, word in FLAG_WORDS if bit & MDF_SETTABLE)
 TYPES: Final = ("UC", "WC", "WT", "WP", "WB")
 
 #: What an UPDATE may be refused for, and the errno of each unless a declaration says another.
@@ -55,85 +63,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "mixed": ("first", "default"),
 }
 _SLOTS_MOST: Final = 65536
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignatureRule:
-    """Bits of the CPUID signature: `first <= signature & mask <= last`."""
-
-    mask: int
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CpuRule:
-    """Which CPUs the driver serves; on others every range ioctl answers EOPNOTSUPP.
-
-    Attributes:
-        wants: the rule in words, for the reason of that error.
-        vendors: the vendors; empty for any.
-        signature: what the signature must be.
-        mtrr: whether the CPUID bit for MTRRs must be set.
-        phys_bits: physical address width of an ordinary one of them.
-    """
-
-    wants: str
-    vendors: tuple[str, ...] = ()
-    signature: tuple[SignatureRule, ...] = ()
-    mtrr: bool = False
-    phys_bits: int = 36
-
-    def ordinary_cpu(self) -> Cpu | None:
-        """A CPU that is served: of the first vendor, with the least signature; None if none is."""
-        signature = reduce(or_, [it.first & it.mask for it in self.signature], 0)
-        cpu = Cpu(
-            vendor=self.vendors[0] if self.vendors else "Intel",
-            signature=signature if self.signature else Cpu().signature,
-            phys_bits=self.phys_bits,
-        )
-
-        return cpu if self.serves(cpu) else None
-
-    def serves(self, cpu: Cpu) -> bool:
-        """Whether a CPU is one of them."""
-        return (
-            (not self.vendors or cpu.vendor in self.vendors)
-            and all(it.first <= cpu.signature & it.mask <= it.last for it in self.signature)
-            and (cpu.mtrr or not self.mtrr)
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirmwareSlot:
-    """A slot that firmware may have filled, read from a register when the machine starts.
-
-    Attributes:
-        register: its number.
-        shift: the bit of the register at which the slot's part begins.
-        base_mask: the bits of the part that are the base address.
-        mask_shift: the bit of the part at which the length mask begins.
-        mask_bits: how many bits the length mask has.
-        unit: bytes that the lowest bit of the length mask stands for.
-        length: `lowest bit`: the lowest bit that is set, times `unit`; `lowest bit index`: its
-            index from 1, times `unit`, as FreeBSD's K6 driver computes it.
-        attributes: attribute words to the bit of the part that means it.
-    """
-
-    register: int
-    base_mask: int
-    mask_shift: int
-    mask_bits: int
-    unit: int
-    attributes: Mapping[str, int]
-    shift: int = 0
-    length: LengthRule = "lowest bit"
-
-    def __post_init__(self) -> None:
-        if self.length not in ("lowest bit", "lowest bit index"):
-            raise ValueError(f"length {self.length!r} is not 'lowest bit' or 'lowest bit index'")
-
-        check_words("attributes", self.attributes)
+_BITS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +134,7 @@ class DeclaredArch:
 
     def __post_init__(self) -> None:
         try:
+            self._check_kinds()
             self._check_fields()
             Arch(name=self.name, summary=self.summary, kernel=_ANY_KERNEL)
         except ValueError as error:
@@ -228,6 +159,32 @@ class DeclaredArch:
         words = [[word for word in self.types if BIT_OF_WORD[word] & it] for it in (one, other)]
 
         return all(a == b or (a, b) in pairs or (b, a) in pairs for a in words[0] for b in words[1])
+
+    def _check_kinds(self) -> None:
+        check_name(self.name)
+        check_line("summary", self.summary)
+        check_latency(self.commit_latency)
+        for name in ("types", "errnos"):
+            check_text_map(name, getattr(self, name))
+
+        for name in ("order", "flags"):
+            check_texts(name, getattr(self, name))
+
+        for name in ("power_of_two", "keep_flags", "active"):
+            check_kind(name, getattr(self, name), bool, "true or false")
+
+        check_kind("overlaps", self.overlaps, Mapping, "a mapping of words to tuples of words")
+        for word, row in self.overlaps.items():
+            check_texts(f"overlaps of {word}", row)
+
+        check_tuple_of("firmware", self.firmware, FirmwareSlot)
+        check_kind("model", self.model, DataModel, "a data model: LP64 or ILP32")
+        for name, kind in (("cpus", CpuRule), ("kernel", KernelLayout), ("releases", Releases)):
+            if getattr(self, name) is not None:
+                check_kind(name, getattr(self, name), kind, f"a {kind.__name__}")
+
+        if self.kernel is not None:
+            check_addresses("kernel", self.kernel)
 
     def _check_fields(self) -> None:
         if type(self.slots) is not int or not 1 <= self.slots <= _SLOTS_MOST:
@@ -261,6 +218,9 @@ class DeclaredArch:
             if word not in BIT_OF_WORD or BIT_OF_WORD[word] & MDF_SETTABLE:
                 raise ValueError(f"flags: {word!r} is no word of a flag beside the attributes")
 
+        for number, it in enumerate(self.firmware):
+            check_words(f"firmware[{number}]: attributes", it.attributes, tuple(self.types))
+
         if len(self.firmware) > self.slots:
             raise ValueError(f"firmware fills {len(self.firmware)} slots; there are {self.slots}")
 
@@ -284,6 +244,9 @@ class DeclaredArch:
             if name not in Errno.__members__:
                 raise ValueError(f"errnos: {check} is {name!r}, which is no errno of mem(4)")
 
+            if check not in (*self.order, "full"):
+                raise ValueError(f"errnos: {check!r} is not checked, as order does not name it")
+
         if self.search == "first free slot" and (odd := {"overlap", "busy"} & set(self.order)):
             raise ValueError(f"order: {min(odd)!r} needs search 'whole table'")
 
@@ -293,22 +256,11 @@ class DeclaredArch:
             if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(f"{name} {value!r} is not an integer above 0")
 
+            if value is not None and value > 1 << _BITS - 1:
+                raise ValueError(f"{name} {value:#x} is more than an address can be")
+
         if self.power_of_two and self.granule & (self.granule - 1):
             raise ValueError(f"granule {self.granule:#x} is no power of two, as lengths have to be")
 
         if self.address_bits is not None and self.address_bits > 64:
             raise ValueError(f"address_bits {self.address_bits} is more than 64")
-
-
-def check_words(
-    what: str, words: Mapping[str, object] | tuple[str, ...], known: tuple[str, ...] = ()
-) -> None:
-    """Refuse a word that is none of those known; of the attributes if none are given.
-
-    Raises:
-        ValueError: one is not; the message names it.
-    """
-    known = known or ATTRIBUTE_WORDS
-    for word in words:
-        if word not in known:
-            raise ValueError(f"{what}: {word!r} is none of {', '.join(known)}")

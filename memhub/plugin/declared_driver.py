@@ -53,6 +53,7 @@ class DeclaredDriver(SoftwareRangeDriver):
         super().__init__(declared.slots)
         self._declared = declared
         self._cpu = cpu
+        self.stops_at_free = declared.search == "first free slot"
         self._end = 1 << (declared.address_bits or cpu.phys_bits)
         self._request_checks = [it for it in declared.order if it in REQUEST_CHECKS]
         table = [it for it in declared.order if it not in REQUEST_CHECKS]

@@ -7,7 +7,7 @@ A package without code is one file, `arch.toml`, and an entry point of the group
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -89,11 +89,13 @@ def parse_declared(text: str, source: str = FILE_NAME) -> list[DeclaredArch]:
     if not isinstance(tables, list) or not tables:
         raise DeclarationError(f"{source}: there is no table [arch]")
 
-    return [_take_table(source, number, it) for number, it in enumerate(tables)]
+    if tables is not rows:
+        return [_take_table(f"{source}: arch", rows)]
+
+    return [_take_table(f"{source}: arch[{number}]", it) for number, it in enumerate(tables)]
 
 
-def _take_table(source: str, number: int, raw: object) -> DeclaredArch:
-    where = f"{source}: arch[{number}]"
+def _take_table(where: str, raw: object) -> DeclaredArch:
     readers: dict[str, Callable[[str, Any], object]] = {
         "types": _take_map,
         "errnos": _take_map,
@@ -132,12 +134,13 @@ def _take_fields(
             else _take_plain(f"{where}.{key}", it, known[key])
             for key, it in raw.items()
         }
+        for it in fields(kind):  # type: ignore[arg-type]
+            if it.default is MISSING and it.default_factory is MISSING and it.name not in raw:
+                raise DeclarationError(f"{where}: the key {it.name!r} is missing")
+
         return kind(**taken)
     except DeclarationError:
         raise
-    except TypeError as error:
-        missing = str(error).partition("missing ")[2] or str(error)
-        raise DeclarationError(f"{where}: it is missing {missing}") from None
     except ValueError as error:
         raise DeclarationError(f"{where}: {error}") from None
 

@@ -27,11 +27,19 @@ class SoftwareRangeDriver(RangeDriver):
 
     The walk is the kernels': the first free slot is taken before a later duplicate is seen, and
     REMOVE of base 0 and length 0 finds a free slot and succeeds. MDF_BUSY is not tested, as no
-    such kernel tests it; the machine's own rule holds.
+    such kernel tests it; the machine's own rule holds. A subclass with an `update` of its own has a
+    walk of its own: it says itself if that stops at the first free slot.
 
     Args:
         slots: how many slots there are.
     """
+
+    stops_at_free = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "update" in vars(cls) and "stops_at_free" not in vars(cls):
+            cls.stops_at_free = False
 
     def __init__(self, slots: int) -> None:
         self._empty = (EMPTY,) * slots

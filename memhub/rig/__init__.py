@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from memhub.rig.exploring import OrderFailed as OrderFailed
     from memhub.rig.exploring import explore as explore
     from memhub.rig.exploring import find_failure as find_failure
+    from memhub.rig.hazard_view import HazardView as HazardView
     from memhub.rig.log_replay import LogDifference as LogDifference
     from memhub.rig.log_replay import LogReplay as LogReplay
     from memhub.rig.log_replay import Shrunk as Shrunk
@@ -60,6 +61,7 @@ _HOMES: Final = {
     "Found": "log_view",
     "LogDifference": "log_replay",
     "LogReplay": "log_replay",
+    "HazardView": "hazard_view",
     "LogView": "log_view",
     "MachineTrace": "traces",
     "Mismatch": "outcome",

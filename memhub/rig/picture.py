@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import MDF_ACTIVE
 from memhub.audit.rebuild import rebuild
+from memhub.core.caches.report import hazards_of
 from memhub.core.effective.strip import LETTERS, strip_cells
 from memhub.escape import escape_controls
+from memhub.rig.hazard_view import show_hazards
 from memhub.shipping.sentence import extent, record_sentence, size
 
 if TYPE_CHECKING:
@@ -65,6 +67,10 @@ def draw_records(face: str, log: LogView) -> Iterator[str]:
 def _draw_machine(machine: Machine) -> Iterator[str]:
     firmware = ", ordinary firmware" if machine.spec.firmware == "ordinary" else ""
     yield escape_controls(f"machine {machine.name}, {machine.arch.name}{firmware}")
+    if machine.caches is not None:
+        yield f"  not coherent, {machine.spec.bus} bus; hazards:"
+        yield from (f"    {line}" for line in show_hazards(hazards_of(machine)))
+
     table = machine.table
     slots = () if table is None else table.state.slots
     if slots:

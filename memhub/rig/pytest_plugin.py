@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from memhub.core.spec import MachineSpec
     from memhub.hub import Hub
     from memhub.rig.clients import Clients
+    from memhub.rig.hazard_view import HazardView
     from memhub.rig.log_view import LogView
     from memhub.rig.marker import Settings
     from memhub.rig.service_process import ServiceProcess, ServiceStarter
@@ -332,3 +333,11 @@ def memhub_log(
     view: LogView = request.node.stash[_SHOWN][f"{memhub_over}_log"]
 
     return view
+
+
+@pytest.fixture
+def memhub_hazards(memhub_hub: Hub) -> HazardView:
+    """The hazards of the hub's machines that are not coherent; see `HazardView.expect`."""
+    from memhub.rig.hazard_view import HazardView
+
+    return HazardView(memhub_hub.hazards)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from memhub.clock import ManualClock
 from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.files import Principal
+from memhub.core.hardware import decide_reinit
 from memhub.core.machine import Machine
 from memhub.core.requests import Open, SetRange
 from memhub.core.spec import MachineSpec
@@ -21,15 +22,8 @@ from memhub.errors import DeviceError
 from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, decode_ioctl, encode_get
 from memhub.lifecycle import open_file
 from memhub.rig.outcome import Replay
-from memhub.rig.traces import (
-    DriverTrace,
-    GetStep,
-    KernelTrace,
-    MachineTrace,
-    SetStep,
-    TraceError,
-    TypesTrace,
-)
+from memhub.rig.trace_steps import GetStep, IoctlStep, ResumeStep, SetStep
+from memhub.rig.traces import DriverTrace, KernelTrace, MachineTrace, TraceError, TypesTrace
 from memhub.rig.transfer_replay import replay_transfers
 from memhub.rig.transfer_traces import TransferTrace
 
@@ -38,7 +32,8 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch
     from memhub.kernels import KernelBook
-    from memhub.rig.traces import Row, Trace
+    from memhub.rig.trace_steps import Row
+    from memhub.rig.traces import Trace
 
     #: Makes a machine from a text: text, address width, architecture; ValueError if it cannot.
     Importer = Callable[[str, int, str], MachineSpec]
@@ -137,8 +132,14 @@ class _Bench:
         for number, step in enumerate(trace.steps):
             if isinstance(step, GetStep):
                 self._replay_get(number, step)
-            else:
+            elif isinstance(step, SetStep):
                 self._replay_set(number, step)
+            elif isinstance(step, IoctlStep):
+                self._replay_ioctl(number, step)
+            elif isinstance(step, ResumeStep):
+                self._replay_resume(number, step)
+            else:
+                done.skip("a request that kills the kernel")
 
         self._machine.close()
 
@@ -146,8 +147,10 @@ class _Bench:
         """`struct mem_range_op`; C keeps the low 32 bits of `mo_arg[0]`, as a signed int."""
         return self._model.op.pack(0, ((argument + (1 << 31)) & 0xFFFFFFFF) - (1 << 31), 0)
 
-    def _do_ioctl(self, number: int, op: bytes, desc: bytes = b"") -> IoctlReply:
-        request = decode_ioctl(self._model, self._handle, number, op, desc, None)
+    def _do_ioctl(
+        self, number: int, op: bytes, desc: bytes = b"", room: int | None = None
+    ) -> IoctlReply:
+        request = decode_ioctl(self._model, self._handle, number, op, desc, room)
         if isinstance(request, SetRange):
             self._engine.submit(request)
             return IoctlReply(op, b"")
@@ -164,7 +167,8 @@ class _Bench:
 
     def _replay_get(self, number: int, step: GetStep) -> None:
         try:
-            reply = self._do_ioctl(self._model.get, self._pack_op(step.n))
+            room = 0 if step.null else None
+            reply = self._do_ioctl(self._model.get, self._pack_op(step.n), room=room)
         except DeviceError as error:
             self._done.differ(number, "errno", step.errno, error.code.name)
             return
@@ -176,8 +180,28 @@ class _Bench:
         self._done.differ(number, "descriptors copied", len(due), len(copied))
         self._done.differ(number, "what is copied", due, copied[: len(due)])
 
+    def _replay_ioctl(self, number: int, step: IoctlStep) -> None:
+        errno: str | int = 0
+        try:
+            self._do_ioctl(step.number, self._pack_op(0))
+        except DeviceError as error:
+            errno = error.code.name
+
+        self._done.differ(number, "errno", step.errno, errno)
+
+    def _replay_resume(self, number: int, step: ResumeStep) -> None:
+        if self._machine.table is None or not self._machine.table.state.slots:
+            self._done.skip("a CPU that starts while ranges are off")
+            return
+
+        engine = self._engine
+        engine.perform(self._machine, decide_reinit(self._machine, engine.now()))
+        self._msrs.update(step.msrs)
+        self._compare_registers(number)
+
     def _replay_set(self, number: int, step: SetStep) -> None:
         desc = self._model.desc.pack(step.base, step.length, step.flags, step.owner)
+        desc = b"" if step.null else desc
         errno: str | int = 0
         try:
             self._do_ioctl(self._model.set[0], self._pack_op(step.arg), desc)

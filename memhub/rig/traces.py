@@ -19,6 +19,15 @@ from memhub.abi import U64_MAX
 from memhub.core.driver import Cpu
 from memhub.escape import EscapedMessage
 from memhub.rig.json_values import checked, needed
+from memhub.rig.trace_steps import (
+    GetStep,
+    IoctlStep,
+    PanicStep,
+    ResumeStep,
+    Row,
+    SetStep,
+    Step,
+)
 from memhub.rig.transfer_traces import TransferTrace, parse_transfers
 
 if TYPE_CHECKING:
@@ -27,8 +36,6 @@ if TYPE_CHECKING:
 
     Json = Mapping[str, Any]
 
-#: `(base, length, flags, owner up to its first NUL)`.
-Row = tuple[int, int, int, str]
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
@@ -38,45 +45,15 @@ ARCH_OF_ID: Final = (
     ("freebsd-x86", "amd64-mtrr"),
     ("freebsd-k6", "k6"),
     ("freebsd-powerpc", "powerpc"),
+    ("dragonfly", "dragonfly"),
+    ("openbsd-amd64", "openbsd-amd64"),
+    ("openbsd-i386", "openbsd-i386"),
+    ("openbsd-k6", "openbsd-k6"),
 )
 
 
 class TraceError(EscapedMessage, ValueError):
     """Raised when a line is not a trace; says what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetStep:
-    """MEMRANGE_GET: `mo_arg[0]` before (`n`) and after (`count`), and the errno or 0."""
-
-    n: int
-    count: int
-    errno: str | int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetStep:
-    """MEMRANGE_SET and everything that it changed.
-
-    Attributes:
-        arg: `mo_arg[0]`.
-        base: `mr_base`, cut to 64 bits as the C structure cuts it.
-        length: `mr_len`, likewise.
-        flags: `mr_flags`, as unsigned 32 bits.
-        owner: the eight bytes of `mr_owner`.
-        errno: the symbolic name, or 0.
-        changed: slot and its new row.
-        msrs: registers that differ.
-    """
-
-    arg: int
-    base: int
-    length: int
-    flags: int
-    owner: bytes
-    errno: str | int
-    changed: tuple[tuple[int, Row], ...]
-    msrs: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +66,7 @@ class DriverTrace:
     msrs: Mapping[int, int]
     supported: bool
     table: tuple[Row, ...]
-    steps: tuple[GetStep | SetStep, ...]
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +157,7 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
         raise TraceError(f"not a JSON object but {type(raw).__name__}")
 
     try:
-        if isinstance(raw.get("kernel"), str) and arch is None:
+        if isinstance(raw.get("kernel"), str) and not (arch or _known_arch(raw)):
             return KernelTrace(id=needed(raw, "id", str), kernel=raw["kernel"], raw=raw)
 
         if "steps" in raw and "machine" in raw:
@@ -216,13 +193,20 @@ def _parse_driver(raw: Json, arch: str | None) -> DriverTrace:
     )
 
 
+def _known_arch(raw: Json) -> str | None:
+    """The architecture that the id of a scenario tells, or None."""
+    name = str(raw.get("id", ""))
+
+    return next((arch for prefix, arch in ARCH_OF_ID if name.startswith(prefix)), None)
+
+
 def _arch_of(raw: Json) -> str:
     if isinstance(raw.get("arch"), str):
         return str(raw["arch"])
 
-    for prefix, arch in ARCH_OF_ID:
-        if raw["id"].startswith(prefix):
-            return arch
+    found = _known_arch(raw)
+    if found is not None:
+        return found
 
     raise ValueError("its id does not tell the architecture: name one")
 
@@ -250,11 +234,16 @@ def _parse_machine(raw: Json, arch: str | None) -> MachineTrace:
 
 
 def _parse_cpu(raw: Json) -> Cpu:
+    # A CPU that does not tell its width has 36 bits for these drivers; a driver that a tunable of
+    # the kernel switches off answers like one whose CPU has no ranges.
+    told = checked(raw.get("cpuid_width", True), "cpuid_width", bool)
+    off = checked(raw.get("disable_mtrrs", False), "disable_mtrrs", bool)
+
     return Cpu(
         vendor=needed(raw, "vendor", str),
         signature=checked(raw.get("id", 0), "id", int),
-        phys_bits=needed(raw, "phys_bits", int),
-        mtrr=checked(raw.get("mtrr", False), "mtrr", bool),
+        phys_bits=needed(raw, "phys_bits", int) if told else 36,
+        mtrr=checked(raw.get("mtrr", False), "mtrr", bool) and not off,
     )
 
 
@@ -289,14 +278,28 @@ def _type_rows(raw: list[Any]) -> tuple[tuple[int, str], ...]:
     return tuple(rows)
 
 
-def _parse_step(raw: Json) -> GetStep | SetStep:
+def _parse_step(raw: Json) -> Step:
+    if raw.get("op") == "resume":
+        return ResumeStep(msrs=_parse_msrs(raw.get("msr", {})))
+
+    if "panic" in raw:
+        return PanicStep(message=needed(raw, "panic", str))
+
     errno = raw["errno"] if raw.get("errno") == 0 else needed(raw, "errno", str)
     op = needed(raw, "op", str)
     if op == "get":
-        return GetStep(n=needed(raw, "n", int), count=needed(raw, "count", int), errno=errno)
+        return GetStep(
+            n=needed(raw, "n", int),
+            count=needed(raw, "count", int),
+            errno=errno,
+            null=bool(raw.get("bad_pointer")),
+        )
+
+    if op == "ioctl":
+        return IoctlStep(number=needed(raw, "cmd", int), errno=errno)
 
     if op != "set":
-        raise ValueError(f"step {op!r} is neither 'get' nor 'set'")
+        raise ValueError(f"step {op!r} is none of 'get', 'set', 'ioctl' and 'resume'")
 
     return SetStep(
         arg=needed(raw, "arg", int),
@@ -309,6 +312,7 @@ def _parse_step(raw: Json) -> GetStep | SetStep:
             _parse_changed(checked(row, "changed", list)) for row in raw.get("changed", ())
         ),
         msrs=_parse_msrs(raw.get("msr", {})),
+        null=bool(raw.get("bad_pointer")),
     )
 
 

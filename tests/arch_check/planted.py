@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,59 @@ class CannotBeStopped(Sound):
                 time.sleep(1000)
             except BaseException:  # noqa: BLE001 - the point
                 continue
+
+
+class KillsTheProcess(Sound):
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().update(state, desc)
+
+
+class DependsOnHashes(Sound):
+    """Takes whichever free slot the hash of a text says."""
+
+    def number(self, desc: RangeDesc) -> int:
+        return hash(f"{desc.mr_base:#x}/{desc.mr_len:#x}")
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        change = super().update(state, desc)
+        free = [slot for slot, row in enumerate(state.slots) if not row.mr_len]
+        if change.wrote[0] not in free:
+            return change
+
+        slot = free[self.number(desc) % len(free)]
+        return Change((slot,), {slot: self.stored(desc)})
+
+
+class DependsOnTheProcess(DependsOnHashes):
+    def number(self, desc: RangeDesc) -> int:
+        return os.getpid()
+
+
+class TakesItsTime(Sound):
+    """Drivers that are slow to make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        time.sleep(0.05)
+
+
+class NeedsForce(Sound):
+    """Takes ranges of 48 KiB from 4 GiB on, and only with MDF_FORCE."""
+
+    def stored(self, desc: RangeDesc) -> RangeDesc:
+        if not desc.mr_flags & abi.MDF_FORCE or desc.mr_base < 1 << 32 or desc.mr_len % 0xC000:
+            raise errors.InvalidRange("force, 48 KiB, 4 GiB")
+        return super().stored(desc)
+
+
+class Unusual(Sound):
+    """Takes 12 KiB each, between 15 and 16 MiB."""
+
+    def stored(self, desc: RangeDesc) -> RangeDesc:
+        if desc.mr_base < 15 << 20 or desc.mr_end > 16 << 20 or desc.mr_len != 0x3000:
+            raise errors.InvalidRange("12 KiB between 15 and 16 MiB")
+        return super().stored(desc)
 
 
 class ServesNobody(Sound):

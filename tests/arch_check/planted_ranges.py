@@ -233,5 +233,5 @@ WRONG: dict[type[RangeDriver], tuple[str, str]] = {
     OrderDecides: ("refuses-order", "the other way round"),
     TakesTwice: ("duplicate-range", "asked twice, it takes (0,), and then (1,) as well"),
     OwnerDecides: ("owner-decides", "with the owner root"),
-    BusyIsFree: ("busy-changes-answer", "where slots are BUSY"),
+    BusyIsFree: ("busy-changes-answer", "where slot 0 is BUSY"),
 }

@@ -14,18 +14,25 @@ import pytest
 
 from arch_check.planted import (
     UC,
+    DependsOnHashes,
+    DependsOnTheProcess,
+    KillsTheProcess,
+    NeedsForce,
     NeedsOneRange,
     ServesNobody,
     Sound,
+    TakesItsTime,
+    Unusual,
     make_arch,
 )
 from arch_check.planted_ranges import OverwritesTheLast
 from arch_check.planted_types import UndoForgetsOwner
-from memhub.abi import RangeDesc, owner_bytes
+from memhub.abi import MDF_FORCE, RangeDesc, owner_bytes
 from memhub.plugin import KernelLayout
 from memhub.rig import check_arch
-from memhub.rig.arch_check import RULES
+from memhub.rig.arch_check import RULES, NotSound
 from memhub.rig.arch_check.asking import Request
+from memhub.rig.arch_check.child import check_in_child
 from memhub.rig.arch_check.shrink import shrink_requests
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +107,64 @@ def test_a_range_that_is_given_is_where_the_check_begins() -> None:
 
     given = RangeDesc(0x123000, 0x7000, UC, owner_bytes("x"))
     assert "nothing-granted" not in check_arch(arch, requests=[given], sequences=1).rules
+
+
+def test_a_driver_that_needs_force_and_an_unusual_range_is_checked() -> None:
+    given = RangeDesc(1 << 32, 0xC000, UC | MDF_FORCE, owner_bytes("x"))
+
+    check_arch(make_arch(NeedsForce), requests=[given], sequences=2).require_sound()
+
+
+def test_an_unusual_range_is_looked_for() -> None:
+    report = check_arch(make_arch(Unusual), sequences=1)
+
+    assert "nothing-granted" not in report.rules
+
+
+def test_what_kills_the_process_is_found_in_a_child() -> None:
+    report = check_in_child(make_arch(KillsTheProcess), sequences=1)
+
+    (finding,) = report.findings
+    assert (finding.rule, finding.message) == ("raises", "ended the process with signal 9")
+    assert finding.where == "update of architecture planted"
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", [DependsOnHashes, DependsOnTheProcess])
+def test_what_another_process_answers_differently_is_found(kind: type[Sound]) -> None:
+    report = check_arch(make_arch(kind), sequences=20)
+
+    assert report.rules == {"not-deterministic"}
+    assert "another process answers" in str(report)
+
+
+def test_the_report_of_a_child_is_that_of_the_check() -> None:
+    arch = make_arch(OverwritesTheLast)
+
+    assert check_in_child(arch, sequences=4) == check_arch(arch, sequences=4)
+
+
+def test_a_check_whose_time_was_over_is_not_sound() -> None:
+    report = check_arch(make_arch(TakesItsTime), sequences=4, seconds=0.3)
+
+    assert (report.is_complete, report.is_sound) == (False, False)
+    assert "nothing found, by" in str(report)
+    assert "the check did not end" in str(report)
+    with pytest.raises(NotSound, match="the check did not end"):
+        report.require_sound()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"sequences": -1}, "sequences -1 is not at least 0"),
+        ({"limit": 0.0}, "limit 0.0 is not at least 0.01"),
+        ({"seconds": float("nan")}, "seconds nan is not at least 0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        check_arch(make_arch(Sound), **asked)
 
 
 def test_on_another_thread_the_check_runs_too() -> None:

@@ -126,7 +126,7 @@ def test_an_owner_is_that_of_the_request_or_of_a_slot_it_changed() -> None:
     [
         ({"events": ("request.sett",)}, "'request.sett' is not an event of the log: the nearest"),
         ({"events": ("clam.*",)}, "the nearest are claim.*"),
-        ({"events": ("zzz",)}, "known are claim.*, claim.break, "),
+        ({"events": ("zzz",)}, "known are bus.*, bus.access, "),
         ({"errors": ("EBUSSY",)}, "'EBUSSY' is not an errno of the log: the nearest are EBUSY"),
         ({"windows": (Window(5, 5),)}, "no address is in 0x5 to 0x5"),
     ],

@@ -53,6 +53,27 @@ def test_what_is_written_installs_loads_and_passes(site: tuple[Path, Path]) -> N
     assert "4 passed" in done.stdout
 
 
+@pytest.mark.parametrize("declared", [False, True])
+def test_what_is_installed_editable_is_found(tmp_path: Path, declared: bool) -> None:
+    from memhub.cli.new_arch import write_package
+
+    write_package("vax", tmp_path / "it", declared=declared)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    target = tmp_path / "site"
+    command = [*pip, "--no-index", "--target", str(target), "-e", str(tmp_path / "it")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    # an editable install is a .pth file, which only a folder of the site reads
+    code = (
+        "import site, sys; site.addsitedir(sys.argv[1])\nimport memhub; memhub.load_arches()['vax']"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_files_are_told_with_the_next_commands(run: Run, tmp_path: Path) -> None:
     done = run("new-arch", "vax-11", "--declared", "--folder", tmp_path / "it")
 
@@ -70,7 +91,10 @@ def test_the_files_are_told_with_the_next_commands(run: Run, tmp_path: Path) -> 
     ("name", "words"),
     [
         ("k6", "architecture 'k6' is there already, of memhub"),
-        ("K 6", "'K 6' is not a name: lower-case letters, digits, - and _"),
+        ("amd64_mtrr", "architecture 'amd64-mtrr' is there already, of memhub"),
+        ("K 6", "'K 6' is not a name: it begins with a lower-case letter"),
+        ("6k", "'6k' is not a name: it begins with a lower-case letter"),
+        ("a--b", "with single - or _ between them"),
         ("../x", "'../x' is not a name"),
     ],
 )
@@ -114,6 +138,16 @@ def test_a_file_is_checked_before_it_is_installed(run: Run, tmp_path: Path) -> N
     [
         (["vax"], "architecture 'vax' is not installed"),
         (["amd64", "--option", "slots"], "--option slots: not KEY=VALUE as in TOML"),
+        (["k6", "--option", "foo=1"], "--option foo: k6 has no such option, but pae, release"),
+        (["k6", "--sequences", "-1"], "--sequences -1 is not at least 0"),
+        (["k6", "--seconds", "nan"], "--seconds nan is not at least 0"),
+        (["k6", "--cpu", "cores=2"], "--cpu cores: a processor has vendor, signature, phys_bits"),
+        (["k6", "--cpu", "vendor=1"], "--cpu vendor=1: it is not of type str"),
+        (["k6", "--cpu", "phys_bits=99"], "--cpu: phys_bits 99 is not between 32 and 52"),
+        (["k6", "--msr", "1"], "--msr 1: not NUMBER=VALUE"),
+        (["k6", "--msr", "0x100000000=0"], "--msr 0x100000000=0: a register has 32 bits of number"),
+        (["k6", "--range", "1/2"], "--range 1/2: '' is none of uncacheable"),
+        (["k6", "--range", "x:force"], "--range x:force: not BASE/LENGTH:TYPE"),
         (["nowhere.toml"], "nowhere.toml: No such file or directory"),
     ],
 )
@@ -122,6 +156,21 @@ def test_what_cannot_be_checked_is_told(run: Run, words: list[str], said: str) -
 
     assert done.code == 2
     assert said in done.err
+
+
+def test_the_machine_and_a_range_can_be_said(run: Run) -> None:
+    words = ["--cpu", "phys_bits=40", "--range", "0x200000/0x20000:write-combine,uncacheable"]
+    done = run("check-arch", "powerpc", "--sequences", "0", "--msr", "0xfe=0x508", *words)
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("powerpc: sound, by ")
+
+
+def test_a_check_whose_time_was_over_exits_with_3(run: Run) -> None:
+    done = run("check-arch", "amd64", "--seconds", "0")
+
+    assert done.code == 3
+    assert "amd64: nothing found, by" in done.out
 
 
 def test_an_option_that_is_refused_is_a_finding(run: Run) -> None:

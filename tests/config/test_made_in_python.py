@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from machines import ARCHES
-from memhub import Cpu, Hub, KernelMapping, MachineSpec, Region
+from memhub import CacheLimits, Cpu, Hub, KernelMapping, MachineSpec, Region
 from memhub.config import ConfigError
 from memhub.service.local import LocalClient
 
@@ -49,6 +49,12 @@ BOTH: list[tuple[str, dict[str, Any], str]] = [
     (PC + "securelevel = 9", {"securelevel": 9}, "securelevel"),
     (PC + "upages = 99", {"upages": 99}, "upages"),
     (PC + 'wp_writes = "dorp"', {"wp_writes": "dorp"}, "wp_writes"),
+    (PC + 'coherent = false\nbus = "x"', {"coherent": False, "bus": "x"}, "bus"),
+    (
+        PC + "coherent = false\ncaches = { lines = 0 }",
+        {"coherent": False, "caches": CacheLimits(lines=0)},
+        "caches.lines",
+    ),
     (PC + "wp_writes = 5", {"wp_writes": 5}, "wp_writes"),
     (PC + "[machines.pc.cpu]\nsignature = -1", {"cpu": Cpu(signature=-1)}, "cpu.signature"),
     (PC + '[machines.pc.cpu]\nvendor = ""', {"cpu": Cpu(vendor="")}, "cpu.vendor"),

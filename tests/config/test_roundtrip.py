@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from machines import loaded
+from memhub import CacheLimits
+from memhub.audit.rows.description import describe_spec, spec_of
 from memhub.config import to_toml
 from memhub.core.driver import Cpu
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
@@ -120,9 +123,27 @@ SPECS = st.builds(
     upages=st.integers(1, 16),
     commit_latency=st.none() | st.floats(0, 10),
 )
+LIMITS = st.builds(
+    CacheLimits,
+    lines=st.integers(1, 1 << 16),
+    line_size=st.sampled_from([8, 64, 4096]),
+    buffers=st.integers(1, 64),
+    seed=st.integers(0, (1 << 64) - 1),
+    logged=st.booleans(),
+    forget_flush=st.booleans(),
+)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(SPECS)
 def test_any_machine_survives_being_written_and_loaded(spec: MachineSpec) -> None:
     assert loaded(to_toml(spec), spec.name) == spec
+
+
+@given(SPECS, st.sampled_from(["snooping", "blind"]), LIMITS)
+def test_so_does_one_that_is_not_coherent(spec: MachineSpec, bus: Any, limits: CacheLimits) -> None:
+    spec = replace(spec, coherent=False, bus=bus, caches=limits)
+    assert loaded(to_toml(spec), spec.name) == spec
+    text = describe_spec(spec)
+    again = spec_of(spec.name, spec.arch, text, spec.msrs)
+    assert (again.coherent, again.bus, again.caches) == (False, bus, limits)

@@ -107,6 +107,13 @@ def _memory(machine: str) -> Iterator[Step]:
     yield Step("seek below 0", machine, "seek", (-1,))
     yield Step("seek far", machine, "seek", (U64 - 1,))
     yield Step("seek before the start", machine, "seek", (-U64 // 2, os.SEEK_CUR))
+    yield Step("flush", machine, "flush", (0, 64))
+    yield Step("flush nothing", machine, "flush", (0, 0))
+    yield Step("write back", machine, "writeback", (4, 1))
+    yield Step("fence", machine, "fence")
+    yield Step("flush too far", machine, "flush", ((1 << 52) - 8, 16))
+    yield Step("flush no length", machine, "writeback", (0, -1))
+    yield Step("flush kernel memory", f"{machine}-k", "flush", (DIRECT, 8))
     yield Step("read kernel memory", f"{machine}-k", "pread", (4, DIRECT))
     yield Step("write kernel memory", f"{machine}-k", "pwrite", (b"k", 0x10))
 

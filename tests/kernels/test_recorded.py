@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,44 @@ def test_every_recorded_step_is_answered_alike(name: str, scenarios: int, steps:
     assert [str(mismatch) for it in done for mismatch in it.mismatches] == []
     assert [it.unjudged for it in done if it.unjudged] == []
     assert (len(done), sum(it.steps for it in done)) == (scenarios, steps)
+
+
+OFF = "a CPU that starts while ranges are off"
+PANIC = "a request that kills the kernel"
+
+
+@pytest.mark.parametrize(
+    ("name", "scenarios", "steps", "unjudged"),
+    [
+        ("dragonfly", 300, 9670, {OFF: 21}),
+        ("openbsd-amd64", 300, 9890, {OFF: 17}),
+        ("openbsd-i386", 300, 9515, {OFF: 14, PANIC: 2}),
+        ("openbsd-k6", 100, 3020, {}),
+    ],
+)
+def test_every_step_of_another_mem4_is_answered_alike(
+    name: str, scenarios: int, steps: int, unjudged: dict[str, int]
+) -> None:
+    done = [replay_line(line) for line in trace_lines(DATA / f"{name}.open.jsonl.gz")]
+
+    assert [str(mismatch) for it in done for mismatch in it.mismatches] == []
+    assert sum((it.unjudged for it in done), Counter()) == unjudged
+    assert (len(done), sum(it.steps for it in done)) == (scenarios, steps)
+
+
+@pytest.mark.parametrize("name", ["dragonfly", "openbsd-amd64", "openbsd-i386", "openbsd-k6"])
+def test_each_altered_answer_of_another_mem4_is_a_mismatch(name: str) -> None:
+    lines = trace_lines(DATA / f"{name}.open.jsonl.gz")
+    raw = next(it for it in map(json.loads, lines) if any(s.get("changed") for s in it["steps"]))
+    missed = []
+    for number, step in enumerate(raw["steps"]):
+        if step["op"] != "resume":
+            other = copy.deepcopy(raw)
+            other["steps"][number]["errno"] = "EXDEV"
+            if not replay_line(json.dumps(other).encode()).mismatches:
+                missed.append(number)
+
+    assert missed == []
 
 
 def scenario_with(*ops: str) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class ModelMachine(Model):
                 flight.answer = "EBADF"
 
             self.flights = [flight for flight in self.flights if flight not in mine]
-            for slot, then in self.notes.pop(process, {}).items():
+            for slot, then in reversed(self.notes.pop(process, {}).items()):
                 self._put_back(process, slot, then)
 
         if not others:

@@ -172,3 +172,20 @@ async def test_what_a_process_did_before_it_asked_for_undo_stays() -> None:
                 await undo.set_range(PAGE, PAGE, MDF_UNCACHEABLE)
 
             assert [row.mr_len for row in b.table()[:2]] == [PAGE, 0]
+
+
+@pytest.mark.parametrize("arch", ["amd64", "amd64-mtrr", "i386"])
+async def test_what_was_set_over_a_removed_range_goes_before_that_returns(arch: str) -> None:
+    async with bench(arch) as b:
+        async with await b.open("first") as first:
+            await first.set_range(2 * MIB, MIB, MDF_UNCACHEABLE, owner="first")
+
+        before = b.table()
+        async with await b.open("client", undo=True) as handle:
+            await handle.remove_range(2 * MIB, MIB)
+            await handle.set_range(8 * MIB, MIB, MDF_UNCACHEABLE, owner="client")
+            await handle.set_range(2 * MIB, 2 * MIB, MDF_WRITECOMBINE, owner="client")
+            assert b.table() != before
+
+        held = [row for row in b.table() if row.mr_base == 2 * MIB]
+        assert [(row.mr_len, row.owner) for row in held] == [(MIB, "first")]

@@ -15,7 +15,14 @@ from memhub import abi, errors
 from memhub.abi import RangeDesc, owner_bytes
 from memhub.arches import load_arches
 from memhub.core.driver import Cpu, RangeState
-from memhub.plugin.declared import DeclaredArch, make_arch, make_driver
+from memhub.core.kernel import KernelLayout
+from memhub.plugin.declared import (
+    DeclaredArch,
+    FirmwareSlot,
+    SignatureRule,
+    make_arch,
+    make_driver,
+)
 from memhub.plugin.declared_toml import DeclarationError, parse_declared
 from memhub.rig import check_arch
 
@@ -107,6 +114,11 @@ def test_an_errno_can_be_declared() -> None:
         rig.update(0, 1, abi.MDF_WRITEPROTECT)
 
 
+SLOT = FirmwareSlot(
+    register=1, base_mask=0xF000, mask_shift=0, mask_bits=4, unit=1, attributes={"write-protect": 0}
+)
+
+
 @pytest.mark.parametrize(
     ("base", "length", "flags", "words"),
     [
@@ -195,7 +207,33 @@ def test_what_is_declared_in_the_usual_way_is_sound(declared: DeclaredArch) -> N
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"name": "a b"}, "architecture 'a b': architecture name 'a b' is not letters"),
+        ({"register": -1}, "register -1 is not an integer from 0 to 0xffffffff"),
+        ({"base_mask": -1}, "base_mask -1 is not an integer from 0"),
+        ({"shift": -1}, "shift -1 is not an integer from 0 to 63"),
+        ({"shift": 10**20}, "shift 100000000000000000000 is not an integer from 0 to 63"),
+        ({"mask_shift": -1}, "mask_shift -1 is not an integer from 0 to 63"),
+        ({"mask_bits": 0}, "mask_bits 0 is not an integer from 1 to 64"),
+        ({"mask_bits": 1500000000}, "mask_bits 1500000000 is not an integer from 1 to 64"),
+        ({"unit": 0}, "unit 0 is not an integer from 1"),
+        ({"attributes": {"uncacheable": 99}}, "the bit of uncacheable 99 is not an integer from 0"),
+    ],
+)
+def test_a_slot_of_firmware_that_cannot_be_read_is_refused(
+    fields: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        replace(SLOT, **fields)
+
+
+def test_a_signature_rule_that_no_cpu_meets_is_refused() -> None:
+    with pytest.raises(ValueError, match="first 0x2 is above last 0x1"):
+        SignatureRule(mask=3, first=2, last=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"name": "a b"}, "architecture 'a b': name 'a b' does not begin with a lower-case letter"),
         ({"slots": 0}, "slots 0 is not an integer from 1 to 65536"),
         ({"slots": True}, "slots True is not an integer"),
         ({"types": {}}, "types is empty"),
@@ -214,6 +252,32 @@ def test_what_is_declared_in_the_usual_way_is_sound(declared: DeclaredArch) -> N
         ({"overlaps": {"write-protect": ()}}, "overlaps: 'write-protect' is none of uncacheable"),
         ({"order": ("base",), "overlaps": {"write-back": ()}}, "order does not name 'overlap'"),
         ({"default_type": "?"}, "default_type '?' is none of"),
+        ({"name": 5}, "architecture 5: name 5 does not begin"),
+        ({"name": "Größe"}, "name 'Größe' does not begin with a lower-case letter"),
+        ({"name": "UPPER"}, "name 'UPPER' does not begin with a lower-case letter"),
+        ({"summary": 5}, "summary 5 is not one line of text"),
+        ({"summary": "a\nb"}, "summary 'a\\nb' is not one line of text"),
+        ({"types": 5}, "types 5 is not a mapping of texts to texts"),
+        ({"types": {"uncacheable": []}}, "types {'uncacheable': []} is not a mapping of texts"),
+        ({"errnos": 5}, "errnos 5 is not a mapping"),
+        ({"errnos": {"flags": "EINVAL"}}, "errnos: 'flags' is not checked, as order does not"),
+        ({"order": None}, "order None is not a tuple of texts"),
+        ({"order": "base"}, "order 'base' is not a tuple of texts"),
+        ({"flags": "force"}, "flags 'force' is not a tuple of texts"),
+        ({"granule": 1 << 64}, "granule 0x10000000000000000 is more than an address can be"),
+        ({"power_of_two": "no"}, "power_of_two 'no' is not true or false"),
+        ({"keep_flags": "no"}, "keep_flags 'no' is not true or false"),
+        ({"cpus": "AMD"}, "cpus 'AMD' is not a CpuRule"),
+        ({"firmware": [1]}, "firmware [1] is not a tuple of FirmwareSlot"),
+        ({"firmware": 5}, "firmware 5 is not a tuple of FirmwareSlot"),
+        ({"model": "LP64"}, "model 'LP64' is not a data model"),
+        ({"kernel": 5}, "kernel 5 is not a KernelLayout"),
+        ({"kernel": KernelLayout(kernel_base=-1)}, "kernel: kernel_base -1 is not an integer"),
+        ({"releases": 5}, "releases 5 is not a Releases"),
+        ({"commit_latency": "x"}, "commit_latency 'x' is not from 0 to 3600 seconds"),
+        ({"commit_latency": -1}, "commit_latency -1 is not from 0 to 3600 seconds"),
+        ({"commit_latency": float("nan")}, "commit_latency nan is not from 0"),
+        ({"firmware": (SLOT,)}, "firmware[0]: attributes: 'write-protect' is none of uncacheable"),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(
@@ -233,18 +297,18 @@ HEAD = '[arch]\nname = "x"\nsummary = "x"\nslots = 2\n'
         ("arch", "f: Expected '=' after a key"),
         ("x = 1", "f: 'x' is none of the keys at the top"),
         ("arch = 3", "f: there is no table [arch]"),
-        (HEAD, "arch[0]: it is missing 1 required keyword-only argument: 'types'"),
-        (HEAD + "colour = 1", "arch[0]: 'colour' is none of the keys name, summary"),
-        (HEAD + 'granule = "big"', "arch[0].granule: 'big' is not an integer"),
-        (HEAD + "power_of_two = 1", "arch[0].power_of_two: 1 is not true or false"),
-        (HEAD + "order = 1", "arch[0].order: 1 is not a list of texts"),
-        (HEAD + "types = 1", "arch[0].types: 1 is not a table of texts"),
-        (HEAD + 'model = "LP32"', "arch[0].model: 'LP32' is none of LP64, ILP32"),
-        (HEAD + 'releases = "BSD"', "arch[0].releases: 'BSD' is none of FreeBSD amd64"),
-        (HEAD + "types.cached = 'WB'", "arch[0]: architecture 'x': types: 'cached' is none"),
-        (HEAD + "firmware = [1]", "arch[0].firmware[0]: 1 is not a table"),
-        (HEAD + "[arch.cpus]\nmtrr = true", "arch[0].cpus: it is missing 1 required"),
-        (HEAD + "[arch.kernel]\nbase = 1", "arch[0].kernel: 'base' is none of the keys"),
+        (HEAD, "arch: the key 'types' is missing"),
+        (HEAD + "colour = 1", "arch: 'colour' is none of the keys name, summary"),
+        (HEAD + 'granule = "big"', "arch.granule: 'big' is not an integer"),
+        (HEAD + "power_of_two = 1", "arch.power_of_two: 1 is not true or false"),
+        (HEAD + "order = 1", "arch.order: 1 is not a list of texts"),
+        (HEAD + "types = 1", "arch.types: 1 is not a table of texts"),
+        (HEAD + 'model = "LP32"', "arch.model: 'LP32' is none of LP64, ILP32"),
+        (HEAD + 'releases = "BSD"', "arch.releases: 'BSD' is none of FreeBSD amd64"),
+        (HEAD + "types.cached = 'WB'", "arch: architecture 'x': types: 'cached' is none"),
+        (HEAD + "firmware = [1]", "arch.firmware[0]: 1 is not a table"),
+        (HEAD + "[arch.cpus]\nmtrr = true", "arch.cpus: the key 'wants' is missing"),
+        (HEAD + "[arch.kernel]\nbase = 1", "arch.kernel: 'base' is none of the keys"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_place_value_and_rule(text: str, words: str) -> None:
@@ -263,7 +327,7 @@ def test_a_package_without_code_is_found(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert registry.sources["ppc-too"] == "declared_good"
     failures = [it for it in registry.failures if it.source == "declared_bad"]
-    assert "declared_bad/arch.toml: arch[0]: it is missing" in failures[0].reason
+    assert "declared_bad/arch.toml: arch: the key" in failures[0].reason
 
 
 def install_declared(site: Path, name: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -269,3 +270,37 @@ def test_a_registry_can_be_asked_without_raising() -> None:
     assert "vax" not in registry
     assert registry.get("vax") is None
     assert list(registry.values()) == [arch("good")]
+
+
+def test_an_interrupt_of_a_plugins_own_is_its_failure() -> None:
+    @hookimpl
+    def memhub_arches() -> list[Arch]:
+        raise KeyboardInterrupt
+
+    failure = only_failure(load(faulty=plugin(memhub_arches=memhub_arches)))
+
+    assert failure.reason == "RuntimeError: it raised KeyboardInterrupt"
+
+
+def test_ctrl_c_while_a_plugin_loads_passes() -> None:
+    @hookimpl
+    def memhub_arches() -> list[Arch]:
+        signal.raise_signal(signal.SIGINT)
+        return []
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        load(faulty=plugin(memhub_arches=memhub_arches))
+
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_of_many_failures_those_that_may_matter_are_told() -> None:
+    failing = {f"faulty{it}": plugin() for it in range(5)}
+    registry = load(**failing)
+
+    with pytest.raises(ArchNotInstalled) as caught:
+        registry["faulty3"]
+
+    assert "plugin 'faulty3' of the caller: TypeError" in str(caught.value)
+    assert "plugins that fail: 4 more, which `memhub plugins` lists" in str(caught.value)

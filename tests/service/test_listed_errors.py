@@ -44,6 +44,7 @@ SPECS = (
     OFF,
     replace(BOARD, name="bare", arch="bare"),
     replace(MTRR, name="slow", commit_latency=1000.0),
+    replace(PAT, name="caches", coherent=False),
 )
 TOP = (1 << 64) - 4096
 
@@ -140,7 +141,7 @@ async def ask_claims(it: Asker) -> None:
 
 
 async def ask_memory(it: Asker, patch: pytest.MonkeyPatch) -> None:
-    """Errors of transfers, MAP, SEEK and EXPLAIN."""
+    """Errors of transfers, MAP, SEEK, FLUSH and EXPLAIN."""
     handle = await it.one.open("pat:/dev/mem")
     kmem = await it.one.open("pat:/dev/kmem")
 
@@ -164,7 +165,9 @@ async def ask_memory(it: Asker, patch: pytest.MonkeyPatch) -> None:
     await it.ask(wire.Map(0, kmem, wire.MAP_READ))
     for where, address in ((handle, 1 << 40), (kmem, 5)):
         await it.ask(wire.Explain(0, where, address))
+        await it.ask(wire.Flush(0, where, wire.FLUSH_DROP, address, 8))
 
+    await it.ask(wire.Flush(0, handle, wire.FLUSH_KEEP, TOP, 8192))
     await it.ask(wire.Explain(0, await it.one.open("board:/dev/mem"), 0))
     for _ in range(2):
         await it.ask(wire.Map(0, handle, wire.MAP_READ))
@@ -202,7 +205,7 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
     for what, name in (("suspend", "slow"), ("check", "off"), ("reinit", "board")):
         await it.ask(wire.Faults(0, what, name))
 
-    for what, name in (("x", ""), ("take", "no"), ("restore", "pat")):
+    for what, name in (("x", ""), ("take", "no"), ("take", "caches"), ("restore", "pat")):
         await it.ask(wire.Snapshot(0, what, name, b""))
 
     await it.ask(wire.Snapshot(0, "reset", "pat", b""), strict)
@@ -239,8 +242,8 @@ async def test_each_listed_error_is_reached(
         Server(hub, free) as server,
         Server(hub, strict) as other,
     ):
-        clients = [await RawClient.dial(server.addresses[0], features=127) for _ in range(2)]
-        bound = await RawClient.dial(other.addresses[0], features=127)
+        clients = [await RawClient.dial(server.addresses[0], features=255) for _ in range(2)]
+        bound = await RawClient.dial(other.addresses[0], features=255)
         it = Asker(*clients)
         with anyio.fail_after(60):
             await ask_memory(it, monkeypatch)

@@ -94,6 +94,7 @@ NUMBERS = {
     "sequence",
     "subscription",
     "value",
+    "what",
     "whence",
 }
 

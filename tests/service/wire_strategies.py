@@ -41,6 +41,7 @@ NARROW = {
     "OPEN.flags": st.integers(0, 7),
     "OPENED.model": st.integers(1, 2),
     "SEEK.whence": st.integers(0, 4),
+    "FLUSH.what": st.integers(0, 2),
     "MAP.rights": st.integers(1, 3),
     "SNAPSHOT.what": st.sampled_from(["take", "put", "restore", "reset"]),
     "FAULTS.what": st.sampled_from(["list", "add", "remove"]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from memhub.core.caches.limits import CacheLimits
 from memhub.core.driver import Cpu
 from memhub.core.kernel import KernelLayout
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
@@ -49,6 +50,7 @@ def describe_spec(spec: MachineSpec) -> str:
             "upages": spec.upages,
             "commit_latency": spec.commit_latency,
             "firmware": spec.firmware,
+            **_describe_caches(spec),
         }
     ).decode()
 
@@ -92,7 +94,18 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         upages=facts["upages"],
         commit_latency=facts["commit_latency"],
         firmware=facts.get("firmware", "described"),
+        coherent=facts.get("coherent", True),
+        bus=facts.get("bus", "snooping"),
+        caches=CacheLimits(**facts.get("caches", {})),
     )
+
+
+def _describe_caches(spec: MachineSpec) -> dict[str, Any]:
+    """What only a machine has that is not coherent."""
+    if spec.coherent:
+        return {}
+
+    return {"coherent": False, "bus": spec.bus, "caches": asdict(spec.caches)}
 
 
 def _layout_of(kernel: Mapping[str, str | None]) -> KernelLayout:

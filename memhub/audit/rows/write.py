@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.audit.rows.caches import CACHE_WRITERS
 from memhub.audit.rows.claims import CLAIM_WRITERS
 from memhub.audit.rows.faults import FAULT_WRITERS
 from memhub.audit.rows.files import FILE_WRITERS
@@ -26,6 +27,7 @@ WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     **FILE_WRITERS,
     **HELD_WRITERS,
     **MEMORY_WRITERS,
+    **CACHE_WRITERS,
     **RANGE_WRITERS,
     **CLAIM_WRITERS,
     **SERVICE_WRITERS,

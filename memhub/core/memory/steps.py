@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from memhub.abi import PAGE_SIZE
+from memhub.core.memory.physical import NeedsDevice
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.memory.physmap import MmioDevice, Segment, Window
     from memhub.core.memory.pieces import Piece
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +130,14 @@ def _check_answer(answer: bytes, size: int, segment: Segment) -> bytes:
         )
 
     return answer
+
+
+def run_steps(steps: Generator[MmioStep, Any, _T]) -> _T:
+    """Take steps to their end where no device is involved."""
+    try:
+        step = next(steps)
+    except StopIteration as end:
+        return cast("_T", end.value)
+
+    steps.close()
+    raise NeedsDevice(step.window)

@@ -29,17 +29,16 @@ Sources: FreeBSD `memrw` in `sys/{amd64,i386,arm64,powerpc}/*/mem.c`; `sys/kern/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final
 
 from memhub.abi import U64_MAX
 from memhub.core.instant import make_tuple
-from memhub.core.memory.physical import NeedsDevice
 from memhub.core.memory.pieces import Piece, Pieces, WritePlan, protected
-from memhub.core.memory.steps import MmioStep, Progress, fetch, store
+from memhub.core.memory.steps import MmioStep, Progress, fetch, run_steps, store
 from memhub.errors import DeviceError, InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Iterable, Sequence
+    from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 
     from memhub.abi import Buffer
     from memhub.core.kernel import TransferRules
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
 
 #: The longest transfer, INT_MAX bytes (FreeBSD DEVFS_IOSIZE_MAX); more is EINVAL.
 IOSIZE_MAX: Final = (1 << 31) - 1
-
-_T = TypeVar("_T")
 
 
 class Transfer:
@@ -120,7 +117,7 @@ class Transfer:
             if address >= 0:
                 return self._memory.read(address, length)
 
-        return _run_steps(self.reading(device, offset, length, process, buffers))
+        return run_steps(self.reading(device, offset, length, process, buffers))
 
     def plan_write(
         self,
@@ -177,7 +174,7 @@ class Transfer:
         protection: Protection | None,
         buffers: Buffers | None,
     ) -> WritePlan:
-        if not _check_transfer(offset, length):
+        if not check_transfer(offset, length):
             return WritePlan((), 0, None)
 
         buffers, found = buffers or ((0, length),), list[Piece]()
@@ -266,15 +263,15 @@ class Transfer:
 
         Arguments, result and errors are those of `read`.
         """
-        if not _check_transfer(offset, length):
+        if not check_transfer(offset, length):
             return b""
 
         parts: list[bytes] = []
         buffers = buffers or ((0, length),)
-        progress = Progress()
+        memory, progress = self.view_of(process), Progress()
         try:
             for piece in self._pieces.reading(device, offset, buffers, process):
-                yield from fetch(self._memory, piece, parts, progress)
+                yield from fetch(memory, piece, parts, progress)
 
         except DeviceError as error:
             error.arrived = b"".join(parts)
@@ -294,19 +291,29 @@ class Transfer:
 
         Arguments and errors are those of `plan_write`; the result is the number of bytes moved.
         """
-        if not _check_transfer(offset, len(data)):
+        if not check_transfer(offset, len(data)):
             return 0
 
         view, buffers = memoryview(data), ((0, len(data)),)
-        progress = Progress()
+        memory, progress = self.view_of(process), Progress()
         try:
             for piece in self._pieces.writing(device, offset, buffers, process, protection):
-                yield from store(self._memory, piece, view, progress)
+                yield from store(memory, piece, view, progress)
 
         except DeviceError as error:
             self._end_short(error, progress)
 
         return progress.moved
+
+    def view_of(self, _process: Hashable) -> PhysicalMemory:
+        """What the steps of a transfer of a process move bytes through."""
+        return self._memory
+
+    def pieces_of(
+        self, device: DeviceName, offset: int, length: int, process: Hashable
+    ) -> Iterator[Piece]:
+        """Where the bytes of a span lie for a read; BadAddress (EFAULT) where one is not."""
+        return self._pieces.reading(device, offset, ((0, length),), process)
 
     def first_piece(self, device: DeviceName, offset: int) -> Piece:
         """Where the byte at `offset` lies for a read.
@@ -325,7 +332,7 @@ class Transfer:
         raise error
 
 
-def _check_transfer(offset: int, length: int) -> bool:
+def check_transfer(offset: int, length: int) -> bool:
     """Refuse what no transfer is; False for an empty one, which ends before anything else."""
     if length == 0:
         return False
@@ -337,14 +344,3 @@ def _check_transfer(offset: int, length: int) -> bool:
         raise InvalidArgument(f"offset {offset:#x} is not an unsigned 64-bit number")
 
     return True
-
-
-def _run_steps(steps: Generator[MmioStep, Any, _T]) -> _T:
-    """Take steps to their end where no device is involved."""
-    try:
-        step = next(steps)
-    except StopIteration as end:
-        return cast("_T", end.value)
-
-    steps.close()
-    raise NeedsDevice(step.window)

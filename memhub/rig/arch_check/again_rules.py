@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from memhub.abi import MDF_BUSY, Errno, RangeDesc, owner_bytes
 from memhub.core.driver import RangeState
-from memhub.core.kernel import OptionError
-from memhub.core.range_table import with_busy
 from memhub.errors import DriverFailed
-from memhub.rig.arch_check.arch_rules import pickle_copy
-from memhub.rig.arch_check.asking import Answer, Request, ask_driver, copy_state, rows_of
+from memhub.rig.arch_check.asking import Answer, Request, ask_driver, ask_types, copy_state
+from memhub.rig.arch_check.busy_rules import check_busy
+from memhub.rig.arch_check.containing import call_guarded, pickle_copy
 from memhub.rig.arch_check.finding import Fault
+from memhub.rig.arch_check.ground import fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from memhub.abi import RangeDesc
     from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.rig.arch_check.step_rules import Step
 
-    Row = tuple[int, int, int, bytes]
+#: Owners to ask with: names that a driver may know, as long as they can be, and not ASCII.
+_OWNERS: Final = (
+    b"root\0\0\0\0",
+    b"Xorg\0\0\0\0",
+    b"7 bytes\0",
+    b"8 bytes!",
+    b"\xff\x80\xc3\xa9\0\0\0\0",
+)
 
 
 def check_again(step: Step, answer: Answer, fresh: AskedDriver) -> Iterator[Fault]:
@@ -45,10 +54,16 @@ def check_again(step: Step, answer: Answer, fresh: AskedDriver) -> Iterator[Faul
         )
 
 
-def check_variants(step: Step, answer: Answer) -> Iterator[Fault]:
-    """The question with another owner, with slots that are BUSY, and with registers re-read."""
-    yield from _check_owner(step, answer)
-    yield from _check_busy(step, answer)
+def check_variants(step: Step, answer: Answer, *, every: bool) -> Iterator[Fault]:
+    """The question with another owner, with slots that are BUSY, and with registers re-read.
+
+    Args:
+        step: the request.
+        answer: its answer.
+        every: ask with every owner of a few, and not with one.
+    """
+    yield from _check_owner(step, answer, _OWNERS if every else _OWNERS[:1])
+    yield from check_busy(step, answer)
     if step.before.settled:
         state = copy_state(step.before)
         unsettled = RangeState(state.slots, state.msrs, settled=False)
@@ -70,19 +85,53 @@ def _only_wider(answer: Answer, other: Answer) -> bool:
     )
 
 
-def _check_owner(step: Step, answer: Answer) -> Iterator[Fault]:
+def _check_owner(step: Step, answer: Answer, labels: Sequence[bytes]) -> Iterator[Fault]:
     desc = step.request.desc
     if not desc.owner:
         return
 
-    label = owner_bytes("root" if desc.owner != "root" else "kernel")
-    renamed = Request(step.request.op, replace(desc, mr_owner=label))
-    other = ask_driver(step.ground, step.driver, copy_state(step.before), renamed)
-    if _without_owner(other) != _without_owner(answer):
-        yield step.say(
-            "owner-decides",
-            f"({answer.in_words()}); with the owner {renamed.desc.owner} ({other.in_words()})",
-        )
+    for label in labels:
+        if desc.mr_owner == label:
+            continue
+
+        renamed = Request(step.request.op, replace(desc, mr_owner=label))
+        other = ask_driver(step.ground, step.driver, copy_state(step.before), renamed)
+        if _without_owner(other) != _without_owner(answer):
+            yield step.say(
+                "owner-decides",
+                f"({answer.in_words()}); with the owner {renamed.desc.owner} ({other.in_words()})",
+            )
+            return
+
+        yield from _check_label(step, answer, renamed, other)
+
+
+def _check_label(step: Step, answer: Answer, renamed: Request, other: Answer) -> Iterator[Fault]:
+    """The label is kept to the byte where the first one was, and has no effect on types."""
+    if answer.plan is None or other.plan is None or step.request.op == "remove":
+        return
+
+    for slot in answer.plan.change.wrote:
+        kept = answer.plan.after.slots[slot].mr_owner == step.request.desc.mr_owner
+        found = other.plan.after.slots[slot].mr_owner
+        if kept and found != renamed.desc.mr_owner:
+            words = f"asked for by {renamed.desc.mr_owner!r}, slot {slot} has the owner {found!r}"
+            yield step.say("stores-other-owner", words)
+            return
+
+    types = []
+    for plan in (answer.plan, other.plan):
+        found_types = ask_types(step.ground, step.driver, plan.after)
+        if isinstance(found_types, Fault):
+            yield found_types
+            return
+
+        types.append(found_types)
+
+    at = types[0].first_difference(types[1])
+    if at is not None:
+        words = f"the type of {at:#x} is {types[0].at(at)}; with the owner {renamed.desc.owner} it"
+        yield step.say("owner-decides", f"{words} is {types[1].at(at)}", "types")
 
 
 def _without_owner(answer: Answer) -> tuple[object, ...]:
@@ -90,38 +139,6 @@ def _without_owner(answer: Answer) -> tuple[object, ...]:
         return answer.essence()[:2]
 
     rows = tuple([(it.mr_base, it.mr_len, it.mr_flags) for it in answer.plan.after.slots])
-
-    return "granted", tuple(sorted(answer.plan.change.wrote)), rows
-
-
-def _check_busy(step: Step, answer: Answer) -> Iterator[Fault]:
-    used = [slot for slot, row in enumerate(step.before.slots) if row.mr_len]
-    if not used or step.request.desc.mr_flags & MDF_BUSY:
-        return
-
-    marked = with_busy(copy_state(step.before), used)
-    shown = ask_driver(step.ground, step.driver, marked, step.request)
-    refused = shown.refusal
-    if refused is not None and refused.code is Errno.EBUSY:
-        return
-
-    if _without_busy(shown) != _without_busy(answer):
-        yield step.say(
-            "busy-changes-answer",
-            f"({answer.in_words()}); where slots are BUSY ({shown.in_words()})",
-        )
-
-
-def _without_busy(answer: Answer) -> tuple[object, ...]:
-    if answer.plan is None:
-        return answer.essence()[:2]
-
-    rows = tuple(
-        [
-            (it.mr_base, it.mr_len, it.mr_flags & ~MDF_BUSY, it.mr_owner)
-            for it in answer.plan.after.slots
-        ]
-    )
 
     return "granted", tuple(sorted(answer.plan.change.wrote)), rows
 
@@ -158,34 +175,60 @@ class KeptAnswer:
             )
 
 
-def check_inputs(step: Step, before: tuple[tuple[Row, ...], dict[int, int]]) -> list[Fault]:
-    """Whether a driver has changed the state or the request that it was given."""
-    slots, msrs = before
-    if rows_of(step.before.slots) != slots:
-        return [step.say("changes-its-input", "changed a descriptor of the state it was given")]
-
-    if dict(step.before.msrs) != msrs:
-        return [step.say("changes-its-input", "changed the registers of the state it was given")]
-
-    return []
-
-
 def check_copy(step: Step, answer: Answer) -> Iterator[Fault]:
     """A driver that was pickled, and one that was copied, answer as the original does."""
+    ground, driver = step.ground, step.driver
+    if "__reduce__" in ground.hung:
+        return
+
     for how in (pickle_copy, copy.deepcopy):
         try:
-            other = how(step.driver)
-        except (DriverFailed, OptionError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a stranger's class
-            words = f"the driver cannot be copied: {type(error).__name__}: {error}"
-            yield Fault("not-picklable", "", words)
+            other = call_guarded(ground.mark, driver, "__reduce__", partial(how, driver))
+        except DriverFailed as error:
+            fault = fault_of(error)
+            if fault.rule == "hangs":
+                ground.hung.add("__reduce__")
+                yield fault
+            else:
+                yield Fault("not-picklable", "", f"the driver cannot be copied: {fault.words}")
+
             return
 
-        other.mark = step.ground.mark
-        copied = ask_driver(step.ground, other, copy_state(step.before), step.request)
+        other.mark = ground.mark
+        copied = ask_driver(ground, other, copy_state(step.before), step.request)
         if not copied.same_as(answer):
             yield step.say(
                 "copy-differs", f"a copy answers ({copied.in_words()}), not ({answer.in_words()})"
             )
             return
+
+
+def check_kept_nothing(step: Step) -> Iterator[Fault]:
+    """A driver that is asked a question again is the same afterwards: it keeps no history.
+
+    What it may keep is what it worked out when it was asked first.
+    """
+    ground, driver = step.ground, step.driver
+    if "__reduce__" in ground.hung:
+        return
+
+    def dump() -> bytes:
+        return pickle.dumps(driver.raw)
+
+    request = Request(step.request.op, replace(step.request.desc))
+    try:
+        before = call_guarded(ground.mark, driver, "__reduce__", dump)
+        ask_driver(ground, driver, copy_state(step.before), request)
+        types = ask_types(ground, driver, copy_state(step.before))
+        if isinstance(types, Fault):
+            yield types
+            return
+
+        after = call_guarded(ground.mark, driver, "__reduce__", dump)
+    except DriverFailed:
+        return  # told where copies are looked at
+
+    if before != after:
+        words = f"pickled, it has {len(before)} bytes, then {len(after)}"
+        said = f"{request}: asked once more, the driver is not what it was: {words}"
+        yield Fault("remembers", "", said)

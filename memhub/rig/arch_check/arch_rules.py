@@ -5,23 +5,36 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import pickle
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from memhub.abi import MDF_SETTABLE
+from memhub.core.asked_driver import AskedDriver
 from memhub.core.driver import Arch, Cpu, RangeDriver
 from memhub.core.kernel import OptionError
 from memhub.core.spec import MachineSpec
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.asking import time_call
+from memhub.rig.arch_check.containing import call_guarded, pickle_copy
 from memhub.rig.arch_check.finding import Fault
-from memhub.rig.arch_check.ground import CPUS, MACHINE_NAME, Ground, fault_of, make_watched
+from memhub.rig.arch_check.ground import (
+    CPUS,
+    MACHINE_NAME,
+    Ground,
+    Making,
+    fault_of,
+    make_watched,
+)
+from memhub.rig.arch_check.running import run_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from random import Random
 
+    from memhub.core.asked_driver import CallMark
     from memhub.core.driver import RangeState
+    from memhub.rig.arch_check.asking import Request
 
 T = TypeVar("T")
 
@@ -40,12 +53,14 @@ _ODD_VALUES: Final[tuple[object, ...]] = (
     b"x",
 )
 _METHODS: Final = ("attach", "update", "remove", "restore", "types", "extent")
+#: Rules of requests that hold on every CPU.
+_NO_ANSWER: Final = frozenset({"raises", "nonsense", "hangs"})
 _WILD_MACHINES: Final = 24
 #: Seconds that `attach` may take; a table may have 65536 slots.
 _START_MOST: Final = 0.5
 
 
-def check_arch_values(arch: Arch) -> Iterator[Fault]:
+def check_arch_values(arch: Arch, mark: CallMark) -> Iterator[Fault]:
     """The fields of an Arch that nothing else checks."""
     for name in ("summary", "slots"):
         value = getattr(arch, name)
@@ -73,10 +88,13 @@ def check_arch_values(arch: Arch) -> Iterator[Fault]:
     if type(arch.options) is not frozenset or not all(type(it) is str for it in arch.options):
         yield Fault("arch-values", "", f"`options` is {arch.options!r:.60}, no frozenset of keys")
 
+    def compare() -> bool:
+        return bool(pickle_copy(arch) == arch == copy.deepcopy(arch))
+
     try:
-        same = pickle_copy(arch) == arch == copy.deepcopy(arch)
-    except Exception as error:  # noqa: BLE001 - a stranger's class
-        words = f"the Arch cannot be copied: {type(error).__name__}: {error}"
+        same = call_guarded(mark, AskedDriver(Making(), arch, MACHINE_NAME), "__reduce__", compare)
+    except DriverFailed as error:
+        words = f"the Arch cannot be copied: {fault_of(error).words}"
         yield Fault("not-picklable", "", f"{words}; `driver` has to be a function of a module")
         return
 
@@ -91,6 +109,17 @@ def check_methods(driver: RangeDriver) -> Iterator[Fault]:
         method = getattr(type(driver), name, None)
         if inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method):
             yield Fault("nonsense", name, "is a coroutine or generator function; it is synchronous")
+
+
+def check_says(ground: Ground, driver: AskedDriver) -> Iterator[Fault]:
+    """What a driver says of itself."""
+    for name in ("rereads", "stops_at_free"):
+        value = call_guarded(driver.mark, driver, name, partial(getattr, driver.raw, name))
+        if type(value) is not bool:
+            yield Fault("nonsense", name, f"is {value!r:.60}, not True or False")
+            return
+
+        setattr(ground, name, value)
 
 
 def check_options(ground: Ground) -> Iterator[Fault]:
@@ -147,11 +176,20 @@ def find_registers(ground: Ground) -> list[int]:
     return sorted(watched.seen | set(ground.msrs))
 
 
-def check_starts(ground: Ground, random: Random) -> Iterator[tuple[Ground, Fault]]:
+def check_starts(
+    ground: Ground, random: Random, requests: Sequence[Request]
+) -> Iterator[tuple[Ground, Fault]]:
     """Other CPUs and odd registers: the driver serves them, or says that it does not."""
     for cpu in (*CPUS, Cpu(phys_bits=52), Cpu(mtrr=False)):
-        other = Ground(ground.arch, cpu, ground.options, ground.msrs, ground.mark)
-        yield from ((other, it) for it in check_start(other))
+        if ground.is_over:
+            return
+
+        other = _make_other(ground, cpu, ground.msrs)
+        faults = check_start(other)
+        yield from ((other, it) for it in faults)
+        if not faults:
+            asked = run_steps(other, requests, deep=False).faults
+            yield from ((other, it) for _, it in asked if it.rule in _NO_ANSWER)
 
     registers = find_registers(ground)
     for _ in range(_WILD_MACHINES if registers else 0):
@@ -159,8 +197,15 @@ def check_starts(ground: Ground, random: Random) -> Iterator[tuple[Ground, Fault
         for number in random.sample(registers, min(len(registers), random.randint(1, 4))):
             msrs[number] = random.choice((0, random.getrandbits(64), random.getrandbits(12)))
 
-        other = Ground(ground.arch, ground.cpu, ground.options, msrs, ground.mark, clean=False)
+        if ground.is_over:
+            return
+
+        other = _make_other(ground, ground.cpu, msrs)
         yield from ((other, it) for it in check_start(other))
+
+
+def _make_other(ground: Ground, cpu: Cpu, msrs: Mapping[int, int]) -> Ground:
+    return replace(ground, cpu=cpu, msrs=msrs, start=None, clean=False, requests=0, hung=set())
 
 
 def check_start(ground: Ground) -> list[Fault]:
@@ -204,18 +249,13 @@ def _same_state(one: RangeState | None, other: RangeState | None) -> bool:
     return one.slots == other.slots and dict(one.msrs) == dict(other.msrs)
 
 
-def pickle_copy(value: T) -> T:
-    """A copy of a value, by pickling it."""
-    return cast("T", pickle.loads(pickle.dumps(value)))  # noqa: S301 - our own
-
-
-def check_copies(arch: Arch, machine: object) -> Sequence[Fault]:
+def check_copies(arch: Arch, machine: object, driver: AskedDriver) -> Sequence[Fault]:
     """A machine as a whole can be pickled and copied."""
     for how in (pickle_copy, copy.deepcopy):
         try:
-            how(machine)
-        except Exception as error:  # noqa: BLE001 - a stranger's class
-            words = f"a machine of {arch.name} cannot be copied: {type(error).__name__}: {error}"
+            call_guarded(driver.mark, driver, "__reduce__", partial(how, machine))
+        except DriverFailed as error:
+            words = f"a machine of {arch.name} cannot be copied: {fault_of(error).words}"
             return [Fault("not-picklable", "", words)]
 
     return []

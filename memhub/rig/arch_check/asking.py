@@ -12,6 +12,7 @@ from memhub.abi import (
     MDF_FIXACTIVE,
     MDF_FIXBASE,
     MDF_FIXLEN,
+    MDF_FORCE,
     MEMRANGE_SET_REMOVE,
     MEMRANGE_SET_UPDATE,
     RangeDesc,
@@ -210,8 +211,11 @@ def find_extent(driver: AskedDriver, state: RangeState, slot: int) -> tuple[int,
         lo, hi = driver.raw.extent(state, slot)
     except DriverStopped as error:
         raise DriverFailed(f"{driver.named('extent')}, {error}") from error
-    except Exception:  # noqa: BLE001 - told where the bounds of a plan are asked for
-        return 0, 0
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and mark.interrupts:
+            raise
+
+        return 0, 0  # told where the bounds of a plan are asked for
     finally:
         mark.call = None
 
@@ -235,14 +239,14 @@ def is_same_range(one: RangeDesc, other: RangeDesc) -> bool:
 
 
 def is_plain(ground: Ground, it: Request) -> bool:
-    """Whether nothing is odd about a request: one attribute of the architecture, inside the CPU."""
+    """Whether nothing is odd about a request: one attribute that there is, inside the CPU."""
     desc, attribute = it.desc, it.attribute
 
     return (
         desc.mr_len > 0
         and desc.mr_end <= ground.end
         and bool(desc.mr_owner.rstrip(b"\0"))
-        and (it.op == "remove" or desc.mr_flags == attribute & ground.arch.attributes)
+        and (it.op == "remove" or desc.mr_flags & ~MDF_FORCE == attribute & ground.arch.attributes)
         and attribute & (attribute - 1) == 0
         and (it.op == "remove" or attribute != 0)
     )

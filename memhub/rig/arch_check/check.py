@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -14,14 +14,29 @@ from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check import arch_rules
 from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
-from memhub.rig.arch_check.finding import RULES, ArchReport, Fault, Finding
+from memhub.rig.arch_check.containing import Containment
+from memhub.rig.arch_check.crowd_rules import CrowdChecker
+from memhub.rig.arch_check.finding import ArchReport, Fault
 from memhub.rig.arch_check.ground import CPUS, FIRMWARES, Ground, fault_of
+from memhub.rig.arch_check.known_answers import KnownAnswers
 from memhub.rig.arch_check.last_resort import LastResort
 from memhub.rig.arch_check.machine_rules import check_machine
+from memhub.rig.arch_check.numbers import check_numbers
+from memhub.rig.arch_check.other_process import check_other_process
 from memhub.rig.arch_check.pair_rules import PairChecker, count_free, fill_requests
 from memhub.rig.arch_check.running import Outcome, run_steps
-from memhub.rig.arch_check.shapes import Shapes, find_shapes, random_sequences, short_sequences
+from memhub.rig.arch_check.sequences import (
+    far_sequence,
+    odd_sequence,
+    random_sequences,
+    script_sequence,
+    short_sequences,
+    undo_sequences,
+)
+from memhub.rig.arch_check.shapes import Shapes, find_shapes
 from memhub.rig.arch_check.shrink import shrink_requests
+from memhub.rig.arch_check.side_effects import Surroundings, tell_side_effects
+from memhub.rig.arch_check.telling import Teller
 from memhub.watchdog import DriverWatchdog
 
 if TYPE_CHECKING:
@@ -31,8 +46,17 @@ if TYPE_CHECKING:
     from memhub.abi import RangeDesc
     from memhub.core.driver import Arch, Cpu
 
+#: The thread that asks, and those of a watchdog and of the last resort.
+_OWN_THREADS: Final = 3
 #: Sequences that are asked a second time at the end, to find what drivers share.
 _REPEATED: Final = 6
+#: Random sequences from which on other processes are asked too, which takes about a second.
+_ELSEWHERE_LEAST: Final = 20
+#: Slots from which on a part of the sequences is asked, and which part.
+_LARGE: Final = 1024
+_LARGE_SHARE: Final = 5
+#: Requests of a sequence, each of which is asked again in other ways.
+_DEEP_MOST: Final = 40
 
 
 def check_arch(
@@ -46,6 +70,8 @@ def check_arch(
     sequences: int = 40,
     limit: float = 1.0,
     seconds: float = 60.0,
+    most: int = 100,
+    mark: CallMark | None = None,
 ) -> ArchReport:
     """Check an architecture against the rules of `RULES`.
 
@@ -61,37 +87,55 @@ def check_arch(
             other architectures do not read.
         requests: ranges that the driver is known to take; by default the check looks for one.
         seed: chooses the random sequences; one seed gives one report.
-        sequences: how many random sequences are asked.
+        sequences: how many random sequences are asked; from 20 on a sound driver is also asked in
+            processes with another seed of hashes.
         limit: seconds after which a call of the driver is stopped.
         seconds: how long to ask at most.
+        most: how many findings end the check.
+        mark: where the call under way is noted, for somebody who looks on.
 
     Returns:
         the report: each rule that does not hold, with the shortest sequence of requests that was
         found to show it.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
-    check = _Check(arch, seed, sequences, time.monotonic() + seconds)
+    check_numbers(sequences, limit, seconds)
+    check = _Check(arch, Teller(arch, most), seed, sequences, time.monotonic() + seconds)
+    if mark is not None:
+        check.mark = mark
+
     watched: AbstractContextManager[Any] = nullcontext()
     if threading.current_thread() is threading.main_thread():
         watchdog = DriverWatchdog(None, limit, lambda _: None)
+        if mark is not None:
+            watchdog.mark = mark
+
         watched, check.mark = watchdog, watchdog.mark
 
-    with watched, LastResort(check.mark, limit):
-        check.run(cpu, dict(options or {}), msrs, requests)
+    with watched, LastResort(check.mark, limit), Containment(check.mark) as contained:
+        before = Surroundings.look()
+        with suppress(StoppedHere):
+            check.run(cpu, dict(options or {}), msrs, requests)
 
-    return ArchReport(arch.name, tuple(check.findings), check.requests, check.is_complete)
+        with suppress(StoppedHere):
+            check.tell_side_effects(before, printed=contained.printed)
+
+    return ArchReport(arch.name, tuple(check.teller.findings), check.requests, check.is_complete)
 
 
 @dataclass(slots=True)
 class _Check:
     arch: Arch
+    teller: Teller
     seed: int
     sequences: int
     until: float
     mark: CallMark = field(default_factory=CallMark)
-    findings: list[Finding] = field(default_factory=list)
     requests: int = 0
     is_complete: bool = True
-    _seen: set[tuple[str, str]] = field(default_factory=set)
+    _crowd: CrowdChecker | None = None
 
     def run(
         self,
@@ -100,8 +144,8 @@ class _Check:
         msrs: Mapping[int, int] | None,
         given: Sequence[RangeDesc],
     ) -> None:
-        values = list(arch_rules.check_arch_values(self.arch))
-        self._tell(None, values)
+        values = list(arch_rules.check_arch_values(self.arch, self.mark))
+        self.teller.tell(None, values)
         if self.arch.driver is None or any(it.rule == "arch-values" for it in values):
             return
 
@@ -114,11 +158,15 @@ class _Check:
         except StoppedHere:
             pass
         except DriverFailed as error:
-            self._tell(ground, [fault_of(error)])
+            self.teller.tell(ground, [fault_of(error)])
         except DeviceError as error:
-            self._tell(ground, [Fault("raises", "", f"{type(error).__name__}: {error}")])
+            self.teller.tell(ground, [Fault("raises", "", f"{type(error).__name__}: {error}")])
         finally:
             self.requests, self.is_complete = ground.requests, not ground.is_over
+
+    def tell_side_effects(self, before: Surroundings, *, printed: bool) -> None:
+        """Tell what the driver has left elsewhere in the process, and put it back."""
+        self.teller.tell(None, tell_side_effects(before, _OWN_THREADS, printed=printed))
 
     # Where to check
 
@@ -127,7 +175,8 @@ class _Check:
     ) -> Ground | None:
         """A machine that has slots; what keeps one from being made is told."""
         faults: list[tuple[Ground, Fault]] = []
-        for chosen in (cpu,) if cpu is not None else CPUS:
+        usual = CPUS if self.arch.cpu is None else (self.arch.cpu, *CPUS)
+        for chosen in (cpu,) if cpu is not None else usual:
             for registers in (msrs,) if msrs is not None else FIRMWARES:
                 ground = Ground(self.arch, chosen, options, registers, self.mark, until=self.until)
                 fault = self._start(ground)
@@ -138,14 +187,14 @@ class _Check:
                 if fault is not None:
                     faults.append((ground, fault))
                     if fault.rule == "hangs":
-                        self._tell(ground, [fault])
+                        self.teller.tell(ground, [fault])
                         return None
 
         if faults:
-            self._tell(faults[0][0], [faults[0][1]])
+            self.teller.tell(faults[0][0], [faults[0][1]])
         else:
             words = "no CPU and no registers that the kit knows give it any slot"
-            self._tell(ground, [Fault("no-slots", "attach", words)])
+            self.teller.tell(ground, [Fault("no-slots", "attach", words)])
 
         return None
 
@@ -153,7 +202,10 @@ class _Check:
     def _start(ground: Ground) -> Fault | None:
         try:
             driver = ground.new_driver()
-            faults = list(arch_rules.check_methods(driver.raw))
+            faults = [
+                *arch_rules.check_methods(driver.raw),
+                *arch_rules.check_says(ground, driver),
+            ]
             if faults:
                 return faults[0]
 
@@ -172,41 +224,60 @@ class _Check:
     # What is checked
 
     def _check_ground(self, ground: Ground, given: Sequence[RangeDesc]) -> None:
+        assert ground.start is not None
         random = Random(self.seed)  # noqa: S311 - choices for a test
-        self._tell(ground, arch_rules.check_start(ground))
+        self.teller.tell(ground, arch_rules.check_start(ground))
         shapes = find_shapes(ground, count_free(ground), given)
         if not isinstance(shapes, Shapes):
             self._tell_nothing_granted(ground, shapes)
             return
 
+        # what is asked grows with the table, and so does each answer
+        share = 1 if len(ground.start.slots) < _LARGE else _LARGE_SHARE
         first = short_sequences(shapes)
+        first = [*first[:-1:share], first[-1]]
         outcomes = [self._take(ground, it) for it in first]
-        self._take(ground, fill_requests(shapes))
-        for requests, fault in PairChecker(ground, shapes).check_pairs():
-            self._tell(ground, [fault], requests)
+        for it in (script_sequence(shapes), far_sequence(shapes), *undo_sequences(shapes)):
+            self._take(ground, it)
 
-        later = random_sequences(ground, shapes, random, self.sequences)
+        self._take(ground, odd_sequence(ground, shapes), deep=False)
+        filling = fill_requests(shapes)
+        self._take(ground, filling, deep=len(filling) <= _DEEP_MOST)
+        known = KnownAnswers(ground)
+        for requests, fault in PairChecker(ground, shapes, known).check_pairs():
+            self.teller.tell(ground, [fault], requests)
+
+        crowd = CrowdChecker(ground, shapes, known)
+        for requests, fault in crowd.check_pairs():
+            self.teller.tell(ground, [fault], requests)
+
+        self._crowd = crowd
+        later = random_sequences(ground, shapes, random, -(-self.sequences // share))
         for it in later:
             self._take(ground, it)
 
         for it in (first[-1], *later[:3]):
             for fault in check_machine(ground, it):
-                self._tell(ground, [fault], it)
+                self.teller.tell(ground, [fault], it)
 
         if ground.is_over:
             return
 
         self._check_memory(ground, first[:_REPEATED], outcomes[:_REPEATED])
-        self._tell(ground, arch_rules.check_options(ground))
-        for other, fault in arch_rules.check_starts(ground, random):
-            self._tell(other, [fault])
+        self.teller.tell(ground, arch_rules.check_options(ground))
+        for other, fault in arch_rules.check_starts(ground, random, first[-1]):
+            self.teller.tell(other, [fault])
             if fault.rule == "hangs":
                 break
 
-    def _take(self, ground: Ground, requests: Sequence[Request]) -> Outcome:
-        done = run_steps(ground, requests)
-        for number, fault in done.faults:
-            if (fault.rule, fault.method) in self._seen:
+        if self.sequences >= _ELSEWHERE_LEAST and not self.teller.findings:
+            for shown, fault in check_other_process(ground, [first[-1], *later[:3]]):
+                self.teller.tell(ground, [fault], shown)
+
+    def _take(self, ground: Ground, requests: Sequence[Request], *, deep: bool = True) -> Outcome:
+        done = run_steps(ground, requests, deep=deep)
+        for number, fault in [*done.faults, *self._check_crowd(requests, done)]:
+            if self.teller.is_known(fault):
                 continue
 
             shown = list(requests[: number + 1])
@@ -214,7 +285,7 @@ class _Check:
                 shown = shrink_requests(shown, self._shower(ground, fault))
 
             told = self._find_fault(ground, shown, fault) or fault
-            self._tell(ground, [told], shown)
+            self.teller.tell(ground, [told], shown)
 
         return done
 
@@ -224,15 +295,22 @@ class _Check:
 
         return shows
 
-    @staticmethod
-    def _find_fault(ground: Ground, requests: Sequence[Request], fault: Fault) -> Fault | None:
+    def _check_crowd(
+        self, requests: Sequence[Request], done: Outcome
+    ) -> Iterable[tuple[int, Fault]]:
+        return () if self._crowd is None else self._crowd.check_outcome(requests, done)
+
+    def _find_fault(
+        self, ground: Ground, requests: Sequence[Request], fault: Fault
+    ) -> Fault | None:
         if fault.rule == "slow":
             return None
 
         if fault.rule == "hangs":
             ground = replace(ground, hung=set())
 
-        for _, it in run_steps(ground, requests, deep=fault.rule != "hangs").faults:
+        done = run_steps(ground, requests, deep=fault.rule != "hangs")
+        for _, it in [*done.faults, *self._check_crowd(requests, done)]:
             if (it.rule, it.method) == (fault.rule, fault.method):
                 return it
 
@@ -250,13 +328,13 @@ class _Check:
                         f"{request}: a new machine answers ({other.in_words()}) after other "
                         f"machines were used; at first, one answered ({one.in_words()})"
                     )
-                    self._tell(ground, [Fault("remembers", request.op, words)], requests)
+                    self.teller.tell(ground, [Fault("remembers", request.op, words)], requests)
                     return
 
     def _tell_nothing_granted(self, ground: Ground, asked: list[tuple[Request, Answer]]) -> None:
         failed = [(request, it.fault) for request, it in asked if it.fault is not None]
         for request, fault in failed:
-            self._tell(ground, [fault], [request])
+            self.teller.tell(ground, [fault], [request])
 
         if failed:
             return
@@ -264,48 +342,4 @@ class _Check:
         answers = [it for _, it in asked]
         reasons = sorted({str(it.refusal) for it in answers if it.refusal is not None})
         words = f"each of {len(answers)} ranges is refused, for example: {'; '.join(reasons[:3])}"
-        self._tell(ground, [Fault("nothing-granted", "update", words[:1000])])
-
-    # Telling
-
-    def _tell(
-        self, ground: Ground | None, faults: Iterable[Fault], requests: Sequence[Request] = ()
-    ) -> None:
-        for fault in faults:
-            if (fault.rule, fault.method) in self._seen:
-                continue
-
-            self._seen.add((fault.rule, fault.method))
-            where = f"architecture {self.arch.name}"
-            if self.arch.plugin:
-                where = f"{self.arch.plugin}, {where}"
-
-            machine = ""
-            steps: tuple[str, ...] = tuple([str(it) for it in requests])
-            if ground is not None:
-                machine = ground.in_words()
-                steps = _steps_in_words(ground, requests, fault)
-                if fault.method:
-                    where = self._name_method(ground, fault.method)
-
-            self.findings.append(
-                Finding(fault.rule, where, fault.words, RULES[fault.rule], machine, steps)
-            )
-
-    @staticmethod
-    def _name_method(ground: Ground, method: str) -> str:
-        try:
-            return ground.new_driver().named(method)
-        except (DeviceError, OptionError):
-            return f"{method} of architecture {ground.arch.name}"
-
-
-def _steps_in_words(ground: Ground, requests: Sequence[Request], fault: Fault) -> tuple[str, ...]:
-    """Each request with its answer."""
-    if fault.rule in ("hangs", "slow") or not requests:
-        return tuple([str(it) for it in requests])
-
-    answers = run_steps(ground, requests, deep=False).answers
-    words = [it.in_words() for it in answers] + ["not asked"] * (len(requests) - len(answers))
-
-    return tuple([f"{it}  ({said})" for it, said in zip(requests, words, strict=True)])
+        self.teller.tell(ground, [Fault("nothing-granted", "update", words[:1000])])

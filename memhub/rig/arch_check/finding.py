@@ -36,6 +36,7 @@ RULES: Final[Mapping[str, str]] = {
     "again, and a log is replayed",
     "changes-its-input": "the state before is what a refusal, an undo and the log go back to",
     "changes-its-answer": "an answer that has been given is in the log, and part of the state",
+    "side-effects": "a driver only answers: what it changes elsewhere in the process stays",
     "settled-wrongly": "`settled` says that re-reading every register would change nothing",
     "owner-decides": "`mr_owner` is a label; who owns a range is the hub's to decide",
     "busy-changes-answer": "MDF_BUSY on a slot may lead to EBUSY, and to no other difference",
@@ -44,6 +45,7 @@ RULES: Final[Mapping[str, str]] = {
     "stores-other-range": "MEMRANGE_GET and REMOVE find a range by the base and length asked for",
     "stores-other-attribute": "MEMRANGE_GET has to show the attribute that was granted",
     "stores-other-owner": "`mr_owner` is the client's label for its range",
+    "sets-odd-flags": "FIX*, FIRMWARE and BOGUS say what firmware or the hardware has done",
     "overwrites-range": "a range is lost, without a word to the client that set it",
     "claims-too-much": "a client claims the slots that `wrote` names: each has to be part of what "
     "it asked for",
@@ -56,6 +58,7 @@ RULES: Final[Mapping[str, str]] = {
     "refuses-removal": "a range that is neither fixed nor busy can be removed",
     "refuses-apart": "a range that touches no other one does not conflict with it",
     "refuses-order": "two ranges conflict or do not, whichever was first",
+    "other-ranges-decide": "whether two ranges conflict cannot depend on ranges that touch neither",
     "refuses-some-overlaps": "whether two attributes may overlap cannot depend on how they overlap",
     "full-too-early": "ENOSPC says that no slot is free",
     "busy-without-claim": "EBUSY is for slots that are shown with MDF_BUSY",
@@ -70,6 +73,7 @@ RULES: Final[Mapping[str, str]] = {
     "type-outside-ranges": "a range must not change the type of memory outside it",
     "type-undefined": "requests that were all granted must not leave a type undefined",
     "types-outside-extent": "a claim is protected only within what `extent` says",
+    "extent-too-wide": "a claim would keep other clients from memory that its range has no say in",
     "undo-fails": "closing a file that was opened for undo puts back what it changed",
     "undo-leaves": "undo has to leave what was there before: slots, registers and types",
 }
@@ -147,23 +151,29 @@ class ArchReport:
         """The names of the rules that do not hold."""
         return frozenset(it.rule for it in self.findings)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether all was asked, and nothing found."""
+        return self.is_complete and not self.findings
+
     def require_sound(self) -> None:
         """Raise what was found.
 
         Raises:
-            NotSound: something was.
+            NotSound: something was, or the check did not end.
         """
-        if self.findings:
+        if not self.is_sound:
             raise NotSound(str(self))
 
-    @property
-    def _asked(self) -> str:
-        return f"{self.requests} requests" + ("" if self.is_complete else "; the time was over")
-
     def __str__(self) -> str:
-        if not self.findings:
-            return f"{self.arch}: sound, by {self._asked}"
+        asked = f"by {self.requests} requests"
+        if not self.is_complete:
+            asked += "; the check did not end: the time was over (`seconds`)"
 
-        head = f"{self.arch}: {len(self.findings)} found, by {self._asked}"
+        if not self.findings:
+            words = "sound" if self.is_complete else "nothing found"
+            return f"{self.arch}: {words}, {asked}"
+
+        head = f"{self.arch}: {len(self.findings)} found, {asked}"
 
         return "\n".join([head, *[textwrap.indent(str(it), "  ") for it in self.findings]])

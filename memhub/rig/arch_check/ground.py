@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.core.asked_driver import AskedDriver, CallMark
 from memhub.core.driver import Cpu, RangeDriver
 from memhub.core.spec import MachineSpec
+from memhub.errors import DriverFailed
 from memhub.rig.arch_check.finding import Fault
 from memhub.x86.registers import FIXED_MSRS, MSR_MTRR_DEF_TYPE, MSR_MTRRCAP
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.core.driver import Arch, RangeState
-    from memhub.errors import DriverFailed
 
 #: CPUs that drivers are known for; the first that a driver serves is taken.
 CPUS: Final = (
@@ -56,6 +56,8 @@ class Ground:
         requests: how many requests were asked.
         hung: methods that hung once; they are not asked again.
         until: when to ask no more, on the clock `time.monotonic`.
+        rereads: what the driver says of itself.
+        stops_at_free: what the driver says of itself.
     """
 
     arch: Arch
@@ -68,6 +70,8 @@ class Ground:
     requests: int = 0
     hung: set[str] = field(default_factory=set)
     until: float = math.inf
+    rereads: bool = False
+    stops_at_free: bool = False
 
     def new_driver(self) -> AskedDriver:
         """A driver that was asked nothing yet.
@@ -126,9 +130,15 @@ def make_watched(spec: MachineSpec, arch: Arch, mark: CallMark) -> AskedDriver:
         DriverFailed: it cannot be made.
         OptionError: an option is wrong.
     """
-    mark.call = (AskedDriver(Making(), arch, spec.name), "driver")
+    making = AskedDriver(Making(), arch, spec.name)
+    mark.call = (making, "driver")
     try:
         driver = AskedDriver.make(spec, arch)
+    except KeyboardInterrupt as error:
+        if mark.interrupts:
+            raise
+
+        raise DriverFailed(f"{making.named('driver')}, failed with KeyboardInterrupt") from error
     finally:
         mark.call = None
 

@@ -45,7 +45,7 @@ def check_machine(ground: Ground, requests: Sequence[Request]) -> Iterator[Fault
         for request in requests:
             yield from bench.take(request)
 
-        yield from check_copies(ground.arch, machine)
+        yield from check_copies(ground.arch, machine, machine.table.driver)
         yield from bench.undo()
     finally:
         machine.close()

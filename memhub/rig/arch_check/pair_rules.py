@@ -16,17 +16,17 @@ from memhub.abi import (
 from memhub.core.range_refusals import span, type_words
 from memhub.rig.arch_check.asking import FIXED, Answer, Request
 from memhub.rig.arch_check.finding import Fault
-from memhub.rig.arch_check.running import run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from memhub.rig.arch_check.ground import Ground
+    from memhub.rig.arch_check.known_answers import KnownAnswers
     from memhub.rig.arch_check.shapes import Shapes
 
 Pair = tuple[list[Request], Fault]
-#: Overlaps that count as one rule: the later range inside the first, around it, or across an end.
-_SHAPES_MOST: Final = 10
+#: Slots that are filled one by one, with every rule.
+_FILLED_MOST: Final = 64
 
 
 class PairChecker:
@@ -35,12 +35,13 @@ class PairChecker:
     Args:
         ground: the machine.
         shapes: ranges that the driver takes.
+        known: what it has answered.
     """
 
-    def __init__(self, ground: Ground, shapes: Shapes) -> None:
+    def __init__(self, ground: Ground, shapes: Shapes, known: KnownAnswers) -> None:
         self._ground = ground
         self._shapes = shapes
-        self._known: dict[tuple[Request, ...], list[Answer]] = {}
+        self._known = known
 
     def check_pairs(self) -> Iterator[Pair]:
         """The rules of two requests; each fault with the requests that show it."""
@@ -50,22 +51,11 @@ class PairChecker:
             yield from self._check_overlaps(one, other)
             yield from self._check_apart(one, other)
 
-    def _ask(self, *requests: Request) -> list[Answer]:
-        if requests not in self._known:
-            self._known[requests] = run_steps(self._ground, requests, deep=False).answers
-
-        return self._known[requests]
-
-    def _granted(self, *requests: Request) -> bool:
-        answers = self._ask(*requests)
-
-        return len(answers) == len(requests) and all(it.plan is not None for it in answers)
-
     def _check_attributes(self) -> Iterator[Pair]:
         ground, shapes = self._ground, self._shapes
         for attribute in shapes.refused:
             request = shapes.make(shapes.ranges[0], attribute)
-            (answer, *_) = self._ask(request)
+            (answer, *_) = self._known.each(request)
             words = " ".join(flag_words(attribute))
             if not ground.options and answer.fault is None and not self._is_taken(request.desc):
                 yield (
@@ -93,7 +83,7 @@ class PairChecker:
     def _check_duplicates(self) -> Iterator[Pair]:
         for attribute in self._shapes.attributes:
             request = self._shapes.make(self._shapes.ranges[0], attribute)
-            answers = self._ask(request, request)
+            answers = self._known.each(request, request)
             if len(answers) < 2 or answers[0].plan is None or answers[1].plan is None:
                 continue
 
@@ -105,9 +95,9 @@ class PairChecker:
     def _check_overlaps(self, one: int, other: int) -> Iterator[Pair]:
         shapes = self._shapes
         seen: dict[bool, tuple[Request, Request]] = {}
-        for first, second in shapes.overlaps[:_SHAPES_MOST]:
+        for first, second in shapes.overlaps:
             pair = (shapes.make(first, one), shapes.make(second, other, "two"))
-            answers = self._ask(*pair)
+            answers = self._known.each(*pair)
             if len(answers) < 2 or answers[0].plan is None or answers[1].fault is not None:
                 continue
 
@@ -148,7 +138,7 @@ class PairChecker:
 
     def _check_order(self, pair: tuple[Request, Request], answer: Answer) -> Iterator[Pair]:
         turned = (pair[1], pair[0])
-        answers = self._ask(*turned)
+        answers = self._known.each(*turned)
         if len(answers) < 2 or answers[0].plan is None or answers[1].fault is not None:
             return
 
@@ -166,11 +156,11 @@ class PairChecker:
 
         for first, second in shapes.apart:
             pair = (shapes.make(first, one), shapes.make(second, other, "two"))
-            answers = self._ask(*pair)
+            answers = self._known.each(*pair)
             if len(answers) < 2 or answers[0].plan is None or answers[1].refusal is None:
                 continue
 
-            if self._granted(pair[1]):
+            if self._known.is_granted(pair[1]):
                 words = f"{pair[1]}: was refused beside {pair[0].desc} ({answers[1].in_words()})"
                 yield list(pair), Fault("refuses-apart", "update", words)
                 return
@@ -179,7 +169,7 @@ class PairChecker:
 def fill_requests(shapes: Shapes) -> list[Request]:
     """Fill the table with ranges that touch none, one too many; remove them; fill it again."""
     attribute = shapes.attributes[0]
-    rows = shapes.row(min(shapes.free_slots, 16) + 1)
+    rows = shapes.row(min(shapes.free_slots, _FILLED_MOST) + 1)
     updates = [shapes.make(it, attribute) for it in rows]
     removes = [Request("remove", RangeDesc(b, n, 0, owner_bytes("one"))) for b, n in rows[:-1]]
 

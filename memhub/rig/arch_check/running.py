@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.again_rules import (
     KeptAnswer,
     check_again,
     check_copy,
-    check_inputs,
+    check_kept_nothing,
     check_variants,
 )
 from memhub.rig.arch_check.asking import (
@@ -23,11 +23,12 @@ from memhub.rig.arch_check.asking import (
     copy_state,
     rows_of,
 )
+from memhub.rig.arch_check.busy_rules import check_busy_types
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import Ground, fault_of
-from memhub.rig.arch_check.step_rules import Step, check_granted, check_refused
+from memhub.rig.arch_check.step_rules import Step, check_granted, check_inputs, check_refused
 from memhub.rig.arch_check.type_rules import check_extent, check_types
-from memhub.rig.arch_check.undo_rules import check_undo
+from memhub.rig.arch_check.undo_rules import check_return, check_undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from memhub.core.asked_driver import AskedDriver
     from memhub.core.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
-
-#: Answers of which copies are made; copying a driver takes long.
-_COPIES: Final = 3
 
 
 @dataclass(slots=True)
@@ -74,7 +72,7 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
         if state is None or not state.slots:
             return done
 
-        runner = _Runner(ground, driver, state, deep)
+        runner = _Runner(ground, driver, state, deep, len(requests) // 2)
         done.states.append(state)
         for number, request in enumerate(requests):
             answer = None
@@ -88,7 +86,11 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
             done.answers.append(answer)
             done.states.append(runner.state)
 
-        done.faults += [(len(requests) - 1, it) for it in runner.check_kept()]
+        number = len(requests) - 1
+        done.faults += [(number, it) for it in runner.check_kept()]
+        if deep and number > 0:
+            back = check_return(ground, driver, done.states, requests[-1])
+            done.faults += [(number, it) for it in back]
     except StoppedHere:
         pass
     except DriverFailed as error:
@@ -110,13 +112,14 @@ class _Runner:
         driver: AskedDriver,
         state: RangeState,
         deep: bool,
+        copied_at: int,
     ) -> None:
         self.ground = ground
         self.state = state
         self._driver = driver
         self._deep = deep
         self._kept: list[KeptAnswer] = []
-        self._copied = 0
+        self._taken, self._copied_at = 0, copied_at
         types = ask_types(ground, driver, state)
         self._base: TypeMap | None = None if isinstance(types, Fault) else types
         self._types = self._base
@@ -130,7 +133,7 @@ class _Runner:
             self._fault = None
 
         ground, driver, before = self.ground, self._driver, self.state
-        unsettled = driver.raw.rereads is True and not before.settled and not self._changed
+        unsettled = ground.rereads and not before.settled and not self._changed
         step = Step(ground, driver, before, request, unsettled)
         inputs = (rows_of(before.slots), dict(before.msrs))
         request = Request(request.op, replace(request.desc))
@@ -154,10 +157,12 @@ class _Runner:
 
         if self._deep:
             yield from check_again(step, answer, self._new_driver())
-            yield from check_variants(step, answer)
-            if self._copied < _COPIES:
-                self._copied += 1
+            yield from check_variants(step, answer, every=self._taken == self._copied_at)
+            if self._taken == self._copied_at:
                 yield from check_copy(step, answer)
+                yield from check_kept_nothing(step)
+
+        self._taken += 1
 
         if answer.refusal is not None:
             yield from check_refused(step, answer.refusal)
@@ -189,6 +194,7 @@ class _Runner:
 
             yield from check_undo(step, plan, types)
             if self._deep:
+                yield from check_busy_types(step, plan, after)
                 yield from self._check_types_again(step, plan.after, after)
                 yield from self._check_registers(step, answer, after)
 

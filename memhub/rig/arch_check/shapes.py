@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING, Final
 from memhub.abi import (
     FLAG_WORDS,
     MDF_ACTIVE,
+    MDF_FORCE,
     MDF_SETTABLE,
     PAGE_SIZE,
-    U64_MAX,
     RangeDesc,
     owner_bytes,
 )
 from memhub.rig.arch_check.asking import FIXED, Answer, Request, ask_driver
+from memhub.rig.arch_check.far_shapes import (
+    choose_far,
+    far_overlaps,
+    far_spans,
+    fine_overlaps,
+    finest_step,
+    unusual_spans,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from random import Random
 
     from memhub.rig.arch_check.ground import Ground
 
@@ -28,7 +35,9 @@ _LENGTHS: Final = (
     *(PAGE_SIZE >> it for it in range(1, 13)),
 )
 _BASES: Final = (0x10000000, 0x80000000, 0x1000000, 0x40000000, 0xE0000000, 0x100000, 0x80000, 0)
-_ATTRIBUTES: Final = tuple(bit for bit, _ in FLAG_WORDS if bit & MDF_SETTABLE)
+#: Overlaps of ranges near each other: the later one inside the first, around it, across an end.
+_OVERLAPS_MOST: Final = 10
+ATTRIBUTES: Final = tuple(bit for bit, _ in FLAG_WORDS if bit & MDF_SETTABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,9 @@ class Shapes:
         free_slots: how many slots a range can take at the start.
         fixed: ranges in and over fixed slots.
         firmware: ranges that slots hold at the start and that can be removed.
+        far: long ranges, and ranges near 4 GiB, above it and at the CPU's end; also those for which
+            the driver has no answer.
+        force: MDF_FORCE where no range is granted without it; it is part of each of `attributes`.
     """
 
     unit: int
@@ -56,6 +68,8 @@ class Shapes:
     free_slots: int
     fixed: tuple[Span, ...] = ()
     firmware: tuple[Span, ...] = ()
+    far: tuple[Span, ...] = ()
+    force: int = 0
 
     @staticmethod
     def make(where: Span, attribute: int, owner: str = "one") -> Request:
@@ -98,22 +112,33 @@ def find_shapes(
     spans = [(base + it * unit, count * unit) for count in (1, 2, 3, 4) for it in range(4)]
     ranges = [it for it in spans if prober.is_granted(it, first)]
     ranges = ranges or [(base, unit)]
-    declared = [it for it in _ATTRIBUTES if it & ground.arch.attributes]
+    force = first & MDF_FORCE
+    declared = [it | force for it in ATTRIBUTES if it & ground.arch.attributes]
     granted = [it for it in declared if prober.is_granted(ranges[0], it)]
+    # a driver that gives two answers to one question is told later
+    granted = granted or [first]
     pairs = [(one, other) for one in ranges for other in ranges if one != other]
     over = [it for it in pairs if _overlap(*it)]
     over.sort(key=lambda it: (_kind_of_overlap(*it), it))
+    far, far_granted = prober.find_far(unit, first)
+    step = finest_step(base, unit, lambda it: prober.is_granted(it, first))
 
     return Shapes(
         unit,
         tuple(ranges),
         tuple(granted),
         tuple([it for it in declared if it not in granted]),
-        tuple(_one_of_each(over)),
-        tuple([it for it in pairs if not _overlap(*it)][:4]),
+        (
+            *fine_overlaps(base, unit, step),
+            *_one_of_each(over)[:_OVERLAPS_MOST],
+            *far_overlaps(far_granted),
+        ),
+        tuple(_touching_first([it for it in pairs if not _overlap(*it)])),
         free_slots,
         tuple([it for it in _fixed_spans(ground) if granted and prober.is_granted(it, granted[0])]),
         _firmware_spans(ground),
+        tuple(choose_far(far)),
+        force,
     )
 
 
@@ -139,14 +164,29 @@ class _Prober:
             if self.is_granted((it.mr_base, it.mr_len), it.mr_flags):
                 return it.mr_base, it.mr_len, it.mr_flags
 
-        declared = [it for it in _ATTRIBUTES if it & self._ground.arch.attributes]
-        for length in _LENGTHS:
-            for base in _BASES:
-                for attribute in declared:
-                    if self.is_granted((base, length), attribute):
-                        return base, length, attribute
+        declared = [it for it in ATTRIBUTES if it & self._ground.arch.attributes]
+        usual = [(base, length) for length in _LENGTHS for base in _BASES]
+        forced = [it | MDF_FORCE for it in declared]
+        spans = (usual, unusual_spans(self._ground.end), usual)
+        for searched, flags in zip(spans, (declared, declared, forced), strict=True):
+            for where in searched:
+                for attribute in flags:
+                    if self.is_granted(where, attribute):
+                        return *where, attribute
 
         return None
+
+    def find_far(self, unit: int, attribute: int) -> tuple[list[Span], list[Span]]:
+        """Far and long ranges: those that are granted or get no answer, and those granted."""
+        shown, granted = [], []
+        for it in far_spans(unit, self._ground.end):
+            if self.is_granted(it, attribute):
+                granted.append(it)
+                shown.append(it)
+            elif self.answers[-1][1].fault is not None:
+                shown.append(it)
+
+        return shown, granted
 
 
 def _fixed_spans(ground: Ground) -> list[Span]:
@@ -178,6 +218,15 @@ def _overlap(one: Span, other: Span) -> bool:
     return one[0] < other[0] + other[1] and other[0] < one[0] + one[1]
 
 
+def _touching_first(pairs: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
+    """Two pairs whose later range begins where the first ends, two the other way, and one more."""
+    after = [it for it in pairs if sum(it[0]) == it[1][0]][:2]
+    before = [it for it in pairs if sum(it[1]) == it[0][0]][:2]
+    others = [it for it in pairs if it not in after and it not in before]
+
+    return [*after, *before, *others[: max(1, 4 - len(after) - len(before))]]
+
+
 def _kind_of_overlap(one: Span, other: Span) -> tuple[bool, bool, bool, bool]:
     """How the second range lies on the first: which ends are inside, outside, or the same."""
     ends = (one[0] + one[1], other[0] + other[1])
@@ -193,59 +242,6 @@ def _one_of_each(pairs: Sequence[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
     return list(kept.values())
 
 
-# Sequences
-
-
-def short_sequences(shapes: Shapes) -> list[list[Request]]:
-    """One and two requests, each in a few variants: what is found here is shortest."""
-    first, *others = shapes.ranges
-    singles = [shapes.make(it, a) for a in shapes.attributes for it in shapes.ranges[:4]]
-    far = (1 << 30, first[1])
-    fixed = [shapes.make(it, a) for a in shapes.attributes for it in shapes.fixed]
-    removals = [_removal(it) for it in (first, far, *shapes.firmware, *shapes.fixed[:1])]
-    found = [[it] for it in (*singles, *fixed, *removals)]
-    for one in singles:
-        span = (one.desc.mr_base, one.desc.mr_len)
-        found.append([one, _removal(span)])
-        found.append([one, one])
-        found += [[one, shapes.make(it, a)] for it in others[:2] for a in shapes.attributes]
-
-    return found
-
-
-def random_sequences(
-    ground: Ground, shapes: Shapes, random: Random, count: int
-) -> list[list[Request]]:
-    """Sequences of up to twelve requests: many that are granted, some odd ones."""
-    return [
-        [_random_request(ground, shapes, random) for _ in range(random.randint(3, 12))]
-        for _ in range(count)
-    ]
-
-
-def _removal(where: Span, owner: str = "one") -> Request:
+def make_removal(where: Span, owner: str = "one") -> Request:
+    """A REMOVE of a range."""
     return Request("remove", RangeDesc(*where, 0, owner_bytes(owner)))
-
-
-def _random_request(ground: Ground, shapes: Shapes, random: Random) -> Request:
-    near = (*shapes.ranges, *shapes.fixed[:4], *shapes.firmware)
-    where, owner = random.choice(near), random.choice(("one", "two", "a b"))
-    if random.random() < 0.3:
-        return _removal(where, owner)
-
-    if random.random() < 0.75:
-        return shapes.make(where, random.choice(shapes.attributes), owner)
-
-    base, length = random.choice((where, _odd_span(ground, shapes, random)))
-    flags = random.choice((0, random.getrandbits(32), random.choice(_ATTRIBUTES), 0xFFFFFFFF))
-    op = random.choice(("update", "update", "remove"))
-
-    return Request(op, RangeDesc(base, length, flags, owner_bytes(random.choice((owner, "")))))
-
-
-def _odd_span(ground: Ground, shapes: Shapes, random: Random) -> Span:
-    unit = shapes.unit
-    bases = (0, 1, unit // 2, PAGE_SIZE, 0xA0000, ground.end - unit, ground.end, U64_MAX - unit + 1)
-    lengths = (0, 1, unit - 1, unit + 1, unit, 3 * unit, PAGE_SIZE, ground.end, U64_MAX, 1 << 63)
-
-    return random.choice(bases), random.choice(lengths)

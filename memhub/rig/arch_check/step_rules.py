@@ -5,16 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from memhub.abi import MDF_ACTIVE, MDF_ATTRMASK, MDF_BUSY, MDF_SETTABLE, Errno, flag_words
+from memhub.abi import (
+    MDF_ACTIVE,
+    MDF_ATTRMASK,
+    MDF_BOGUS,
+    MDF_BUSY,
+    MDF_FIRMWARE,
+    MDF_SETTABLE,
+    Errno,
+    flag_words,
+)
 from memhub.core.range_refusals import span, type_words
 from memhub.errors import DeviceError, DriverFailed, RangeBusy
 from memhub.rig.arch_check.asking import (
     FIXED,
     Request,
     call_limit,
+    find_extent,
     is_held,
     is_plain,
     is_same_range,
+    rows_of,
     time_call,
 )
 from memhub.rig.arch_check.finding import Fault
@@ -27,9 +38,13 @@ if TYPE_CHECKING:
     from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.core.driver import RangeState
 
+    Rows = tuple[tuple[int, int, int, bytes], ...]
+
 _UPDATE_ERRNOS: Final = frozenset(
     {"EINVAL", "EOPNOTSUPP", "ENOSPC", "EEXIST", "EBUSY", "EACCES", "EPERM", "ENXIO"}
 )
+#: Flags that firmware or the hardware gives a slot.
+_NOT_ASKED: Final = FIXED | MDF_FIRMWARE | MDF_BOGUS
 _REMOVE_ERRNOS: Final = frozenset({"ENOENT", "EPERM", "EBUSY", "EINVAL", "EOPNOTSUPP", "EACCES"})
 
 
@@ -54,6 +69,18 @@ class Step:
     def say(self, rule: str, words: str, method: str = "") -> Fault:
         """A fault of this request."""
         return Fault(rule, method or self.request.op, f"{self.request}: {words}")
+
+
+def check_inputs(step: Step, before: tuple[Rows, dict[int, int]]) -> list[Fault]:
+    """Whether a driver has changed the state that it was given."""
+    slots, msrs = before
+    if rows_of(step.before.slots) != slots:
+        return [step.say("changes-its-input", "changed a descriptor of the state it was given")]
+
+    if dict(step.before.msrs) != msrs:
+        return [step.say("changes-its-input", "changed the registers of the state it was given")]
+
+    return []
 
 
 def check_granted(step: Step, plan: Plan) -> Iterator[Fault]:
@@ -117,19 +144,32 @@ def _check_update(step: Step, plan: Plan) -> Iterator[Fault]:
                 f"names slot {slot} as written, which holds {span(row)}",
             )
         else:
-            yield from _check_stored(step, slot, row)
+            yield from _check_stored(step, plan, slot, row)
 
     yield from _check_cover(step, plan)
     yield from _check_loss(step, plan)
 
 
-def _check_stored(step: Step, slot: int, row: RangeDesc) -> Iterator[Fault]:
+def _check_stored(step: Step, plan: Plan, slot: int, row: RangeDesc) -> Iterator[Fault]:
     desc = step.request.desc
     if (row.mr_flags ^ desc.mr_flags) & MDF_ATTRMASK:
         yield step.say(
             "stores-other-attribute",
             f"was granted, but slot {slot} is {type_words(row.mr_flags)}",
         )
+
+    odd = row.mr_flags & _NOT_ASKED & ~(desc.mr_flags | step.before.slots[slot].mr_flags)
+    if odd:
+        words = " ".join(flag_words(odd))
+        yield step.say(
+            "sets-odd-flags", f"was granted, but slot {slot} is {words}, as asked by none"
+        )
+
+    lo, hi = find_extent(step.driver, plan.after, slot)
+    beyond = lo < hi and (lo < row.mr_base or hi > row.mr_end)
+    if beyond and step.ground.clean and not row.mr_flags & FIXED:
+        words = f"`extent` says {lo:#x} to {hi:#x} of slot {slot}, which holds {span(row)}"
+        yield step.say("extent-too-wide", words, "extent")
 
     if row.owner != desc.owner:
         yield step.say(
@@ -157,8 +197,11 @@ def _check_loss(step: Step, plan: Plan) -> Iterator[Fault]:
     desc = step.request.desc
     for slot in plan.change.wrote:
         old = step.before.slots[slot]
-        inside = desc.mr_base <= old.mr_base and old.mr_end <= desc.mr_end
-        if old.mr_flags & FIXED or inside or not is_held(step.driver, step.before, slot):
+        if (
+            old.mr_flags & FIXED
+            or is_same_range(old, desc)
+            or not is_held(step.driver, step.before, slot)
+        ):
             continue
 
         yield step.say("overwrites-range", f"was written over slot {slot}, which held {old}")
@@ -191,7 +234,8 @@ def check_refused(step: Step, refusal: DeviceError) -> Iterator[Fault]:
     if not refusal.reason.strip():
         yield step.say("refusal-without-reason", f"{refusal.code.name} says nothing more")
 
-    if isinstance(refusal, RangeBusy) or refusal.code is Errno.EBUSY:
+    is_busy = isinstance(refusal, RangeBusy) or refusal.code is Errno.EBUSY
+    if is_busy and not any(it.mr_flags & MDF_BUSY for it in step.before.slots):
         yield step.say("busy-without-claim", f"was refused with {refusal}, but no slot is BUSY")
 
     yield from _check_obstacles(step, refusal)
@@ -214,12 +258,21 @@ def _check_obstacles(step: Step, refusal: DeviceError) -> Iterator[Fault]:
             ("base", it.base, row.mr_base),
             ("length", it.length, row.mr_len),
             ("owner", it.owner, row.owner),
+            ("type", it.type, type_words(row.mr_flags)),
         ):
             if said is not None and said != held:
                 yield step.say(
                     "obstacle-wrong", f"says that slot {it.slot} has {name} {said!r}, not {held!r}"
                 )
                 return
+
+        desc = step.request.desc
+        if it.kind == "overlap" and not (
+            row.mr_base < desc.mr_end and desc.mr_base < row.mr_end and row.mr_len
+        ):
+            words = f"says that slot {it.slot} overlaps it, which holds {span(row)}"
+            yield step.say("obstacle-wrong", words)
+            return
 
 
 def _check_full(step: Step, refusal: DeviceError) -> Iterator[Fault]:

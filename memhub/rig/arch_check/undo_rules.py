@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.asking import StoppedHere, ask_types, call_limit, time_call
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import fault_of
+from memhub.rig.arch_check.step_rules import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from memhub.core.asked_driver import Plan
+    from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.core.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
-    from memhub.rig.arch_check.step_rules import Step
+    from memhub.rig.arch_check.asking import Request
+    from memhub.rig.arch_check.ground import Ground
 
 #: Slots that are put back one at a time, as a hub does; more are put back at once.
 _ONE_BY_ONE: Final = 4
@@ -45,6 +48,50 @@ def check_undo(step: Step, plan: Plan, types: TypeMap | None) -> Iterator[Fault]
         state = found
 
     yield from _compare(step, state, types)
+
+
+def check_return(
+    ground: Ground, driver: AskedDriver, states: Sequence[RangeState], last: Request
+) -> Iterator[Fault]:
+    """Go back from the last state to earlier ones, slot by slot, whatever the slots hold now.
+
+    Args:
+        ground: the machine.
+        driver: its driver.
+        states: the states of a sequence.
+        last: its last request.
+    """
+    end = states[-1]
+    for number in sorted({1, len(states) // 2}):
+        first = min(number, len(states) - 1)
+        due = states[first]
+        order = _latest_first(states[first:])
+        for slots in (order, order[::-1]) if len(order) > 1 else (order,):
+            step, state = Step(ground, driver, due, last), end
+            for slot in slots:
+                found = _put_back(step, state, due, [slot])
+                if isinstance(found, Fault):
+                    yield found
+                    return
+
+                state = found
+
+            # in another order, what stood in the way meanwhile may have been left out
+            if slots is order and not ground.rereads:
+                yield from _compare(step, state, None)
+
+
+def _latest_first(states: Sequence[RangeState]) -> list[int]:
+    """The slots that differ in the end, in the order in which a hub undoes their changes."""
+    found: dict[int, None] = {}
+    for before, after in pairwise(states):
+        for slot, (old, new) in enumerate(zip(before.slots, after.slots, strict=True)):
+            if old != new:
+                found.setdefault(slot)
+
+    start, end = states[0].slots, states[-1].slots
+
+    return [it for it in reversed(found) if start[it] != end[it]]
 
 
 def _put_back(

@@ -6,6 +6,7 @@ import os
 
 from memhub.service import wire
 from memhub.service.client_errors import not_on_the_wire
+from memhub.service.remote_caches import fence_request, flush_request
 from memhub.service.remote_file import RemoteFile
 from memhub.service.remote_replies import HeldClaim, explanation
 from memhub.service.set_outcome import set_outcome
@@ -109,6 +110,18 @@ class BlockingHandle:
         done: wire.Done = self._line.ask(self._file.seek_request(offset, whence))
 
         return done.value
+
+    def flush(self, base: int, length: int) -> None:
+        """Let the bus see the lines of a span, and keep none of them (clflush)."""
+        self._line.ask(flush_request(self._file, self._line.features, base, length, keep=False))
+
+    def writeback(self, base: int, length: int) -> None:
+        """Let the bus see the lines of a span, and keep them (clwb)."""
+        self._line.ask(flush_request(self._file, self._line.features, base, length, keep=True))
+
+    def fence(self) -> None:
+        """Let the bus see the combining buffers of this process (sfence)."""
+        self._line.ask(fence_request(self._file, self._line.features))
 
     def map(self, *, write: bool = False) -> MappedMemory:
         """The machine's RAM, mapped into this process; it is closed with the handle."""

@@ -10,6 +10,7 @@ from memhub.errors import NotSupported
 from memhub.service import wire
 from memhub.service.client.caller import Waiter
 from memhub.service.mapped import MappedMemory
+from memhub.service.remote_caches import fence_request, flush_request
 from memhub.service.remote_file import RemoteFile
 from memhub.service.remote_replies import HeldClaim, explanation
 from memhub.service.set_outcome import set_outcome
@@ -110,6 +111,20 @@ class RemoteHandle:
         done: wire.Done = await self._caller.ask(self._file.seek_request(offset, whence))
 
         return done.value
+
+    async def flush(self, base: int, length: int) -> None:
+        """Let the bus see the lines of a span, and keep none of them (clflush)."""
+        features = self._caller.features
+        await self._caller.ask(flush_request(self._file, features, base, length, keep=False))
+
+    async def writeback(self, base: int, length: int) -> None:
+        """Let the bus see the lines of a span, and keep them (clwb)."""
+        features = self._caller.features
+        await self._caller.ask(flush_request(self._file, features, base, length, keep=True))
+
+    async def fence(self) -> None:
+        """Let the bus see the combining buffers of this process (sfence)."""
+        await self._caller.ask(fence_request(self._file, self._caller.features))
 
     async def map(self, *, write: bool = False) -> MappedMemory:
         """The machine's RAM, mapped into this process; the caller closes it."""

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Self, TypeVar, final
 
 from memhub.arguments import take_seconds
+from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.explain_many import ExplainMany
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
@@ -263,6 +264,20 @@ class LocalHandle:
     def wait_free(self, base: int, length: int, wait: float) -> None:
         """Wait until nobody else holds a byte of a range, and claim nothing."""
         self._answer_request(AwaitFree(self._number, base, length, take_seconds("wait", wait)))
+
+    # Caches
+
+    def flush(self, base: int, length: int) -> None:
+        """Let the bus see the lines of a span, and keep none of them (clflush)."""
+        self._submit(FlushLines(self._number, base, length))
+
+    def writeback(self, base: int, length: int) -> None:
+        """Let the bus see the lines of a span, and keep them (clwb)."""
+        self._submit(FlushLines(self._number, base, length, keep=True))
+
+    def fence(self) -> None:
+        """Let the bus see the combining buffers of this process (sfence)."""
+        self._submit(Fence(self._number))
 
     # Waiting
 

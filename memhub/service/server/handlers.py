@@ -78,6 +78,7 @@ HANDLE_REQUESTS: Final[Mapping[type[wire.Message], HandleRequest]] = {
     wire.Renew: HandleRequest(ranges.renew_claim, SET_RANGES, "renew"),
     wire.Wait: HandleRequest(ranges.await_free, READ_RANGES, "wait"),
     wire.Break: HandleRequest(ranges.break_claims, BREAK_CLAIMS, "break"),
+    wire.Flush: HandleRequest(memory.flush_lines, READ_MEMORY, "flush"),
     wire.Explain: HandleRequest(ranges.explain_address, READ_RANGES, "explain"),
 }
 

@@ -92,6 +92,11 @@ def check_map(file: OpenFile, machine: Machine, rights: int, *, local: bool) -> 
     if file.caller.device != "mem":
         raise NotSupported("/dev/kmem cannot be mapped: map /dev/mem and translate")
 
+    if machine.caches is not None:
+        raise NotSupported(
+            f"the memory of {machine.name} is not coherent: what a mapping does, no cache would see"
+        )
+
     if not file.readable:
         raise NotPermitted(f"{file.caller.path} is not open for reading")
 

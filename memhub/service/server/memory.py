@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.requests import Read, Write
@@ -97,6 +98,17 @@ def take_data(session: Session, it: wire.Data) -> Answer:
 def seek_file(_session: Session, entry: Entry, it: wire.Seek) -> Answer:
     """SEEK; sums are taken modulo 2^64."""
     return wire.Done(it.request, entry.handle.seek_nowait(it.offset, it.whence))
+
+
+def flush_lines(session: Session, entry: Entry, it: wire.Flush) -> Answer:
+    """FLUSH."""
+    if it.what == wire.FLUSH_FENCE:
+        session.engine.submit(Fence(entry.number))
+    else:
+        keep = it.what == wire.FLUSH_KEEP
+        session.engine.submit(FlushLines(entry.number, it.base, it.length, keep))
+
+    return wire.Done(it.request, 0)
 
 
 def map_file(session: Session, entry: Entry, it: wire.Map) -> Answer:

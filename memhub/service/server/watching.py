@@ -64,7 +64,7 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
         session.check_machine(it.machine, "report")
 
     wanted = set(it.what.split(",")) if it.what else set()
-    unknown = sorted(wanted - {"machines", "claims", "waits", "rates"})
+    unknown = sorted(wanted - {"machines", "claims", "waits", "rates", "hazards"})
     if unknown:
         named = f"part {unknown[0]!r:.80}" if unknown[0] else "part without a name"
         raise InvalidArgument(f"REPORT has no {named} ({it.what!r:.80})")
@@ -95,6 +95,8 @@ def _wanted_part(row: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
     keys = {"machine", "arch"}
     keys |= {"claims", "commits"} if "claims" in wanted else set()
     keys |= {"waits", "waits_for"} if "waits" in wanted else set()
+
+    keys |= {"hazards"} if "hazards" in wanted else set()
 
     return {key: value for key, value in row.items() if key in keys}
 

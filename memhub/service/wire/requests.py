@@ -232,7 +232,7 @@ class Report(Message):
     """Ask for the state of the hub; DATA answers with one JSON object.
 
     Attributes:
-        what: `machines`, `claims`, `waits`, `rates`, or several with commas between;
+        what: `machines`, `claims`, `waits`, `rates`, `hazards`, or several with commas between;
             empty is all, and an empty part is EINVAL.
         machine: one machine's name; empty is every machine that the client may look at.
 
@@ -331,10 +331,10 @@ class Snapshot(Message):
         machine: one machine's name; empty is every machine, or all that the file has.
         data: to put, a piece of the file; else empty.
 
-    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM.
+    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM.
     """
 
-    TYPE: ClassVar[int] = 0x2F
+    TYPE: ClassVar[int] = 0x30
     FEATURE: ClassVar[int] = FEATURE_SNAPSHOTS
 
     what: text

@@ -30,6 +30,8 @@ WIDE: Final = frozenset(
         "ioctl",
         "lease_ns",
         "length",
+        "line_bases",
+        "line_lengths",
         "mono_ns",
         "moved",
         "physical",

@@ -62,7 +62,8 @@ _FEATURES: Final[Mapping[str, str]] = {
     "STRINGS": "[64-bit numbers in JSON bodies](#json-bodies) are strings",
     "SET": "the frames [`SET`](#set-0x19) and [`SET_DONE`](#set_done-0x85)",
     "FAULTS": "the frame [`FAULTS`](#faults-0x2e)",
-    "SNAPSHOTS": "the frame [`SNAPSHOT`](#snapshot-0x2f)",
+    "SNAPSHOTS": "the frame [`SNAPSHOT`](#snapshot-0x30)",
+    "CACHES": "the frame [`FLUSH`](#flush-0x2f)",
     "REFUSALS": "the field `options` of [`SUBSCRIBE`](#subscribe-0x28)",
 }
 

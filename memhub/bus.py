@@ -1,0 +1,121 @@
+"""What a DMA device, or the platform, does on the bus of a machine, for the embedder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.arguments import take_buffer, take_integer, take_span, take_text
+from memhub.core.caches.decide import decide_bus_read, decide_bus_write, decide_flush_all
+from memhub.core.caches.report import hazards_of
+
+if TYPE_CHECKING:
+    from memhub.abi import Buffer
+    from memhub.core.caches.hazards import Hazard
+    from memhub.core.machine import Machine
+    from memhub.core.memory.physmap import MmioDevice, Window
+    from memhub.engine import Engine
+
+
+class Bus:
+    """The bus of one machine; made by `Hub.bus`.
+
+    Nothing here waits, and each access has its record (`bus.access`) as a request has.
+
+    Args:
+        engine: who performs.
+        machine: the machine.
+    """
+
+    def __init__(self, engine: Engine, machine: Machine) -> None:
+        self._engine = engine
+        self._machine = machine
+
+    def read(self, address: int, length: int) -> bytes:
+        """What a device reads.
+
+        Args:
+            address: physical.
+            length: bytes.
+
+        Raises:
+            BadAddress: EFAULT; part of it is no physical address, or a device model answers there.
+            InvalidArgument: EINVAL; a length below 0.
+            LogFailed: EIO; it cannot be recorded, and nothing has changed.
+        """
+        address, length = take_integer("address", address), take_integer("length", length)
+        now = self._engine.now()
+        decision = decide_bus_read(self._machine, address, length, now)
+        self._engine.perform(self._machine, decision)
+        data: bytes = decision.reply
+
+        return data
+
+    def write(self, address: int, data: Buffer) -> int:
+        """Write as a device does; errors are those of `read`.
+
+        Args:
+            address: physical.
+            data: the bytes.
+
+        Returns:
+            how many bytes were written, always all of them.
+        """
+        address, given = take_integer("address", address), bytes(take_buffer("data", data))
+        decision = decide_bus_write(self._machine, address, given, self._engine.now())
+        self._engine.perform(self._machine, decision)
+
+        return len(given)
+
+    def flush_all(self) -> None:
+        """Let the bus see every line and every buffer, and keep none: wbinvd on every CPU.
+
+        Raises:
+            LogFailed: EIO; it cannot be recorded, and nothing has changed.
+        """
+        decision = decide_flush_all(self._machine, self._engine.now())
+        self._engine.perform(self._machine, decision)
+
+    def map_device(self, base: int, length: int, device: MmioDevice) -> Window:
+        """Let a device model answer for a stretch of addresses; see `Hub.map_device`.
+
+        Raises:
+            ValueError: out of bounds, or another device is there.
+            LogFailed: EIO; it cannot be recorded that all was flushed before.
+        """
+        if self._machine.caches is not None:
+            self.flush_all()  # what is cached there, the device would hide
+
+        return self._machine.memory.map_mmio(base, length, device)
+
+
+class BusCalls:
+    """What a hub does with the buses of its machines."""
+
+    engine: Engine
+
+    def bus(self, machine: str | None = None) -> Bus:
+        """The bus of a machine (the default one if None), as a DMA device uses it."""
+        return Bus(self.engine, self._find_machine(machine))
+
+    def hazards(self, machine: str | None = None) -> list[Hazard]:
+        """What would go wrong on hardware, on a machine that is not coherent: docs/memory.md."""
+        return hazards_of(self._find_machine(machine))
+
+    def map_device(
+        self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
+    ) -> Window:
+        """Let a device model answer for a stretch of physical addresses.
+
+        Args:
+            base: first byte.
+            length: bytes.
+            device: an object with async `read(offset, size)` and `write(offset, data)`.
+            machine: the machine's name, or None for the default one.
+
+        Raises:
+            ValueError: out of bounds, or another device is there.
+        """
+        return self.bus(machine).map_device(*take_span(base, length), device)
+
+    def _find_machine(self, name: str | None) -> Machine:
+        return self.engine.machine("" if name is None else take_text("machine", name))

@@ -1,0 +1,183 @@
+"""What the bus does: reads and writes of a device, and what lets it see everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.core.caches.lines import mask_of, runs_of
+from memhub.core.caches.telling import tell_hazard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memhub.abi import Buffer as Bytes
+    from memhub.core.caches.change import Cause
+    from memhub.core.caches.lines import Line
+    from memhub.core.caches.work import Work
+    from memhub.core.files import Principal
+
+
+def read_as_device(work: Work, address: int, length: int) -> bytes:
+    """What the bus reads: on a snooping bus, dirty lines are written back first."""
+    _tell_order(work, address, length)
+    _tell_read(work, address, length)
+    for number, line, mask in _lines_in(work, address, length):
+        if not line.dirty & mask:
+            continue
+
+        if work.caches.snoops:
+            clean_lines(work, [number], "snooped")
+        else:
+            for low, high in runs_of(line.dirty & mask):
+                what = f"the bus read {high - low} bytes that {_name(line.who)} has written since"
+                at = (number << work.caches.limits.shift) + low
+                tell_hazard(work, "stale-bus-read", at, high - low, line.who, line.since, what)
+
+    return work.read_bus(address, length)
+
+
+def write_as_device(work: Work, address: int, data: Bytes) -> None:
+    """What the bus writes: on a snooping bus, lines have it too."""
+    shift = work.caches.limits.shift
+    for number, line, mask in list(_lines_in(work, address, len(data))):
+        base = number << shift
+        if work.caches.snoops:
+            low, high = max(address, base), min(address + len(data), base + len(line.data))
+            part = data[low - address : high - address]
+            merged = b"".join((line.data[: low - base], part, line.data[high - base :]))
+            dirty = line.dirty & ~mask
+            since = line.since if dirty else work.record
+            work.lines[number] = line._replace(data=merged, dirty=dirty, since=since)
+            continue
+
+        since = line.since if line.dirty else work.record
+        work.lines[number] = line._replace(under=line.under | mask, since=since)
+        for low, high in runs_of(line.dirty & mask):
+            what = f"the bus wrote {high - low} bytes under a dirty line of {_name(line.who)}"
+            tell_hazard(
+                work, "hidden-dma-write", base + low, high - low, line.who, line.since, what
+            )
+
+    work.write_bus(address, data, None, 0)
+
+
+def clean_lines(work: Work, numbers: list[int], cause: Cause) -> None:
+    """Write lines back and keep them, as clwb does."""
+    work.write_back(numbers, cause)
+    for number in numbers:
+        line = work.line(number)
+        if line is not None and line.dirty:
+            under = line.under & ~line.dirty  # the bus has these bytes from the line now
+            work.lines[number] = line._replace(dirty=0, under=under, since=work.record)
+
+
+def flush_span(work: Work, address: int, length: int, *, keep: bool) -> None:
+    """Let the bus see the lines of a span, and keep them or not: clwb, or clflush."""
+    if not length:
+        return
+
+    shift = work.caches.limits.shift
+    numbers = work.numbers_between(address >> shift, address + length - 1 >> shift)
+    if keep:
+        clean_lines(work, numbers, "written back")
+    else:
+        work.drop_lines(numbers, "flushed")
+
+
+def flush_everything(work: Work) -> None:
+    """Let the bus see every line and every buffer, and keep none: wbinvd on every CPU."""
+    for process in sorted(work.all_buffers()):
+        work.drain_buffers(process, "flushed")
+
+    work.drop_lines(list(work.caches.numbers), "flushed")
+
+
+def end_process(work: Work, who: Principal) -> None:
+    """Drain the buffers of a process that ends, as the switch to another does."""
+    tell_undrained(work, who, "ended without a fence")
+    work.drain_buffers(who.id, "fence")
+
+
+def tell_undrained(work: Work, who: Principal, what: str) -> None:
+    """Note the buffers of a process that are not drained; `what` says what it has done."""
+    for number, buffer in sorted(work.look_at_buffers(who.id).items()):
+        low, high = next(runs_of(buffer.mask))
+        at, since = (number << work.caches.limits.shift) + low, buffer.since
+        told = f"{who.name} {what}"
+        tell_hazard(work, "undrained-buffers", at, high - low, who, since, told)
+
+
+def tell_forgotten(work: Work, base: int, length: int) -> None:
+    """Note what a change of a range's type should have flushed."""
+    shift = work.caches.limits.shift
+    first, last = base >> shift, base + length - 1 >> shift
+    what = "the type was changed while"
+    for number, line in work.lines_between(first, last):
+        if line.dirty:
+            low, high = next(runs_of(line.dirty))
+            at = (number << shift) + low
+            held = f"{what} a line of {_name(line.who)} was dirty"
+            tell_hazard(work, "unflushed-change", at, high - low, line.who, line.since, held)
+
+    for buffers in work.all_buffers().values():
+        for number, buffer in buffers.items():
+            if first <= number <= last:
+                low, high = next(runs_of(buffer.mask))
+                at = (number << shift) + low
+                held = f"{what} a buffer of {buffer.who.name} held bytes of it"
+                tell_hazard(
+                    work, "unflushed-change", at, high - low, buffer.who, buffer.since, held
+                )
+
+
+def _lines_in(work: Work, address: int, length: int) -> Iterator[tuple[int, Line, int]]:
+    """The lines of a span, and which of their bytes lie in it."""
+    limits = work.caches.limits
+    if not length:
+        return
+
+    shift = limits.shift
+    for number, line in work.lines_between(address >> shift, address + length - 1 >> shift):
+        base = number << shift
+        low = max(address - base, 0)
+        yield number, line, mask_of(low, min(address + length - base, limits.line_size))
+
+
+def _tell_read(work: Work, address: int, length: int) -> None:
+    shift = work.caches.limits.shift
+    for buffers in work.all_buffers().values():
+        for number, buffer in sorted(buffers.items()):
+            base = number << shift
+            for low, high in runs_of(buffer.mask):
+                first, last = max(address, base + low), min(address + length, base + high)
+                if first < last:
+                    what = f"the bus read {last - first} bytes that {buffer.who.name} combines"
+                    tell_hazard(
+                        work, "undrained-read", first, last - first, buffer.who, buffer.since, what
+                    )
+
+
+def _tell_order(work: Work, address: int, length: int) -> None:
+    """Note where the bus reads a later store while an earlier one is in a buffer."""
+    for seen in work.overtakings:
+        if max(seen.base, address) < min(seen.end, address + length):
+            _tell_overtaken(work, seen.process, seen.order, max(seen.base, address))
+
+    if work.caches.snoops:
+        for number, line, mask in _lines_in(work, address, length):
+            if line.dirty & mask and line.who is not None:
+                at = max(address, number << work.caches.limits.shift)
+                _tell_overtaken(work, line.who.id, line.order, at)
+
+
+def _tell_overtaken(work: Work, process: int, order: int, seen: int) -> None:
+    for number, buffer in sorted(work.look_at_buffers(process).items()):
+        if buffer.order < order:
+            low, high = next(runs_of(buffer.mask))
+            at = (number << work.caches.limits.shift) + low
+            what = f"the bus read a later store at {seen:#x} while this one was in a buffer"
+            tell_hazard(work, "unordered-stores", at, high - low, buffer.who, buffer.since, what)
+
+
+def _name(who: Principal | None) -> str:
+    return "a process" if who is None else who.name

@@ -1,0 +1,75 @@
+"""Lines, combining buffers, and which bytes of them count: a mask has bit N for byte N."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from memhub.core.instant import make_tuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memhub.core.files import Principal
+
+
+class Line(NamedTuple):
+    """One line of the cache that all CPUs share.
+
+    Attributes:
+        data: the bytes of the whole line, as CPUs see them.
+        dirty: mask of the bytes that the bus has not seen.
+        under: mask of the bytes that the bus has written since, and that CPUs do not see.
+        code: the memory type with which it was cached.
+        who: who wrote to it last, or None.
+        order: the number of the last store in it.
+        since: the log's record of the first store that the bus has not seen, or of what the bus
+            has written since; where neither is, of its last access of the bus. None without log.
+    """
+
+    data: bytes
+    dirty: int
+    under: int
+    code: int
+    who: Principal | None
+    order: int
+    since: int | None
+
+
+class Buffer(NamedTuple):
+    """One combining buffer of a process.
+
+    Attributes:
+        data: as many bytes as a line has.
+        mask: which of them were written.
+        who: whose it is.
+        order: the number of the first store in it.
+        since: the log's record of that store, or None.
+    """
+
+    data: bytes
+    mask: int
+    who: Principal
+    order: int
+    since: int | None
+
+
+def mask_of(low: int, high: int) -> int:
+    """The mask of the bytes `[low, high)`."""
+    return (1 << high) - (1 << low)
+
+
+def runs_of(mask: int) -> Iterator[tuple[int, int]]:
+    """The stretches `[low, high)` of a mask, in order."""
+    at = 0
+    while mask:
+        skipped = (mask & -mask).bit_length() - 1
+        mask >>= skipped
+        length = (~mask & (mask + 1)).bit_length() - 1
+        yield at + skipped, at + skipped + length
+        at += skipped + length
+        mask >>= length
+
+
+def clean_line(data: bytes, code: int, since: int | None) -> Line:
+    """A line as it was read from the bus."""
+    return make_tuple(Line, (data, 0, 0, code, None, 0, since))

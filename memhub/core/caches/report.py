@@ -1,0 +1,33 @@
+"""The hazards of a machine: those that it met, and those that are open now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memhub.core.caches.device import tell_undrained
+from memhub.core.caches.work import Work
+
+if TYPE_CHECKING:
+    from memhub.core.caches.hazards import Hazard
+    from memhub.core.machine import Machine
+
+
+def hazards_of(machine: Machine) -> list[Hazard]:
+    """The hazards of a machine, the first met first.
+
+    Buffers that are not drained now are hazards too (`undrained-buffers`), until a fence. A
+    coherent machine has none.
+    """
+    caches = machine.caches
+    if caches is None:
+        return []
+
+    work = Work(caches, recorded=False)
+    for buffers in caches.buffers.values():
+        tell_undrained(work, next(iter(buffers.values())).who, "has made no fence since the store")
+
+    found = dict(caches.hazards)
+    for key, (before, hazard) in work.hazards.items():
+        found[key] = hazard if before is None else before
+
+    return list(found.values())

@@ -1,0 +1,106 @@
+"""Noting a hazard that an access meets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memhub.core.caches.hazards import Hazard
+from memhub.core.caches.lines import mask_of, runs_of
+from memhub.core.caches.slots import slot_of
+from memhub.core.effective.typemap import TYPE_OF_CODE
+
+if TYPE_CHECKING:
+    from memhub.core.caches.change import HazardKey
+    from memhub.core.caches.lines import Line
+    from memhub.core.caches.work import Work
+    from memhub.core.files import Principal
+
+#: Different hazards that a machine tells apart; of more, one of each name and process is counted.
+HAZARDS_MOST: Final = 1024
+
+
+def tell_hazard(
+    work: Work,
+    name: str,
+    address: int,
+    length: int,
+    who: Principal | None,
+    since: int | None,
+    what: str,
+) -> None:
+    """Note a hazard; one that is known for this line and process is counted.
+
+    Args:
+        work: the access that met it.
+        name: a key of `HAZARDS`.
+        address: first byte.
+        length: bytes.
+        who: who is to mend it, where that is known.
+        since: the log's record from which on it was so, or None.
+        what: what was done, in one sentence.
+    """
+    number = None if who is None else who.id
+    caches = work.caches
+    key: HazardKey = (name, address >> caches.limits.shift, number)
+    many = len(caches.hazards) + len(work.hazards) >= HAZARDS_MOST
+    if many and key not in caches.hazards and key not in work.hazards:
+        key = (name, -1, number)
+
+    before = caches.hazards.get(key)
+    known = work.hazards[key][1] if key in work.hazards else before
+    if known is not None:
+        work.hazards[key] = (before, known._replace(times=known.times + 1))
+        return
+
+    name_of = None if who is None else who.name
+    table = caches.table
+    slot, kind = slot_of(table, address), "WB" if table is None else table.types.at(address)
+    facts = (name, address, length, name_of, number, slot, kind, since, work.record, 1, what)
+    work.hazards[key] = (None, Hazard(*facts))
+
+
+def tell_line(
+    work: Work, who: Principal, low: int, high: int, number: int, line: Line, code: int
+) -> None:
+    """Note an access with another type than that of the line, or of bytes that are too old."""
+    shift = work.caches.limits.shift
+    base = number << shift
+    low, high = max(low, base), min(high, base + work.caches.limits.line_size)
+    if line.code != code:
+        tell_hazard(
+            work,
+            "aliased-types",
+            low,
+            high - low,
+            who,
+            line.since,
+            f"accessed as {TYPE_OF_CODE[code]}, and cached as {TYPE_OF_CODE[line.code]}",
+        )
+
+    for start, stop in runs_of(line.under & mask_of(low - base, high - base)):
+        what = f"read {stop - start} bytes as they were before the bus wrote them"
+        tell_hazard(work, "stale-cpu-read", base + start, stop - start, who, line.since, what)
+
+
+def tell_cached(
+    work: Work, who: Principal, low: int, high: int, code: int, *, store: bool = False
+) -> None:
+    """An access that passes the cache by: whatever is cached there has another type."""
+    limits = work.caches.limits
+    for number, line in work.lines_between(low >> limits.shift, high - 1 >> limits.shift):
+        base = number << limits.shift
+        tell_line(work, who, low, high, number, line._replace(under=0), code)
+        if store:  # which the line does not have
+            mask = mask_of(max(low - base, 0), min(high - base, limits.line_size))
+            since = line.since if line.dirty else work.record
+            work.lines[number] = line._replace(under=line.under | mask, since=since)
+
+
+def tell_buffered(work: Work, who: Principal, low: int, high: int, code: int) -> None:
+    """An access by the cache: whatever is in buffers there has another type."""
+    shift = work.caches.limits.shift
+    for held in work.all_buffers().values():
+        for number, buffer in held.items():
+            if low >> shift <= number <= high - 1 >> shift:
+                what = f"accessed as {TYPE_OF_CODE[code]}, and held in a combining buffer"
+                tell_hazard(work, "aliased-types", low, high - low, who, buffer.since, what)

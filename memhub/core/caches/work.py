@@ -1,0 +1,345 @@
+"""One access as it is planned: what it has changed so far, over caches that stay as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.core.caches.change import Arrival, CacheChange, Overtaking, Turn
+from memhub.core.caches.draws import draw_number
+from memhub.core.caches.lines import clean_line, runs_of
+from memhub.core.instant import make_tuple
+from memhub.core.memory.physical import NeedsDevice
+
+if TYPE_CHECKING:
+    from memhub.abi import Buffer as Bytes
+    from memhub.core.caches.change import Buffers, Cause, HazardKey
+    from memhub.core.caches.hazards import Hazard
+    from memhub.core.caches.lines import Buffer, Line
+    from memhub.core.caches.state import Caches
+    from memhub.core.files import Principal
+
+_UNSEEN: Final[Any] = object()
+#: Overtakings that are remembered.
+_OVERTAKINGS_MOST: Final = 64
+
+
+class Work:
+    """What one access does to caches.
+
+    Args:
+        caches: the caches; they do not change here.
+        recorded: whether the change may be taken back, so that what was before is kept.
+
+    Attributes:
+        caches: the caches.
+        lines: the lines that changed, by number; None is no line any more.
+        buffers: the buffers of processes whose buffers changed.
+        hazards: those that it met, before (None) and after.
+        order: the number of the last store.
+        record: the number of the log's next record, or None.
+    """
+
+    __slots__ = (
+        "_arrivals",
+        "_count",
+        "_draws",
+        "_overtakings",
+        "_recorded",
+        "_writes",
+        "buffers",
+        "caches",
+        "hazards",
+        "lines",
+        "order",
+        "record",
+    )
+
+    def __init__(self, caches: Caches, *, recorded: bool) -> None:
+        self.caches = caches
+        self.lines: dict[int, Line | None] = {}
+        self.buffers: Buffers = {}
+        self._draws, self.order = caches.turn
+        self.record = caches.next_record()
+        self._recorded = recorded
+        self._count = len(caches.lines)
+        self._writes: list[tuple[int, Bytes]] = []
+        self._arrivals: list[Arrival] = []
+        self.hazards: dict[HazardKey, tuple[Hazard | None, Hazard]] = {}
+        self._overtakings = caches.overtakings
+
+    def finish(self) -> CacheChange | None:
+        """All that it changes, or None where that is nothing."""
+        caches = self.caches
+        turn = make_tuple(Turn, (self._draws, self.order))
+        changed = self.lines or self.buffers or self._writes or self.hazards
+        if not changed and turn == caches.turn and self._overtakings is caches.overtakings:
+            return None
+
+        lines_before: dict[int, Line | None] = {}
+        writes: list[Any] = self._writes
+        if self._recorded:
+            held = caches.lines
+            lines_before = {number: held.get(number) for number in self.lines}
+            writes = [(it, data, self._bus_bytes(it, len(data))) for it, data in self._writes]
+        else:
+            writes = [(it, data, b"") for it, data in self._writes]
+
+        return make_tuple(
+            CacheChange,
+            (
+                self.lines,
+                lines_before,
+                self.buffers,
+                {it: caches.buffers.get(it, {}) for it in self.buffers},
+                (caches.turn, turn),
+                (caches.overtakings, self._overtakings),
+                self.hazards,
+                tuple(writes),
+                tuple(self._arrivals),
+            ),
+        )
+
+    def draw(self, below: int) -> int:
+        """The next number of the generator, from 0 on and below `below`."""
+        self._draws, number = draw_number(self._draws)
+
+        return number * below >> 64
+
+    # The bus
+
+    def read_bus(self, address: int, length: int) -> bytes:
+        """What the bus sees, with what this access has written so far."""
+        data = self._bus_bytes(address, length)
+        for at, written in self._writes:
+            low, high = max(at, address), min(at + len(written), address + length)
+            if low < high:
+                part = written[low - at : high - at]
+                data = b"".join((data[: low - address], part, data[high - address :]))
+
+        return data
+
+    def write_bus(self, address: int, data: Bytes, who: Principal | None, order: int) -> None:
+        """Let the bus see bytes, which a store of a process wrote."""
+        self._writes.append((address, data))
+        if who is not None and self.is_pending(who.id, order):
+            self._overtake(address, address + len(data), who.id, order)
+
+    def _bus_bytes(self, address: int, length: int) -> bytes:
+        try:
+            return self.caches.memory.read(address, length)
+        except NeedsDevice:
+            return b"\xff" * length  # hidden by a device that was mapped over it
+
+    def tell_arrival(self, address: int, length: int, cause: Cause) -> None:
+        """Note, where that is asked for, that a line or a buffer reached the bus."""
+        if self.caches.limits.logged:
+            self._arrivals.append(Arrival(address, length, cause))
+
+    def tell_arrivals(self, address: int, length: int, cause: Cause) -> None:
+        """The same of whole lines that follow each other."""
+        size = self.caches.limits.line_size
+        if self.caches.limits.logged:
+            for at in range(address, address + length, size):
+                self._arrivals.append(Arrival(at, size, cause))
+
+    # Lines
+
+    def line(self, number: int) -> Line | None:
+        """The line of a number, or None where none is cached."""
+        found = self.lines.get(number, _UNSEEN)
+
+        return self.caches.lines.get(number) if found is _UNSEEN else found
+
+    def numbers_between(self, first: int, last: int) -> list[int]:
+        """The numbers of the lines from `first` to `last`, inclusive, ascending."""
+        found = self.caches.numbers_between(first, last)
+        if not self.lines:
+            return found
+
+        changed = self.lines
+        kept = [it for it in found if changed.get(it, _UNSEEN) is not None]
+        held = self.caches.lines
+        new = [
+            it
+            for it, line in changed.items()
+            if first <= it <= last and line is not None and it not in held
+        ]
+
+        return sorted(kept + new) if new else kept
+
+    def lines_between(self, first: int, last: int) -> list[tuple[int, Line]]:
+        """The lines from `first` to `last`, inclusive, with their numbers, ascending."""
+        held, changed = self.caches.lines, self.lines
+        if not changed:
+            return [(number, held[number]) for number in self.caches.numbers_between(first, last)]
+
+        lines = ((it, changed.get(it) or held[it]) for it in self.numbers_between(first, last))
+
+        return list(lines)
+
+    def marked_between(self, first: int, last: int, code: int) -> list[tuple[int, Line]]:
+        """Of the lines of `lines_between`, those that the bus differs from or has another type."""
+        caches = self.caches
+        if self.lines or caches.codes[code] < len(caches.lines):
+            found = self.lines_between(first, last)
+            return [it for it in found if it[1].dirty or it[1].under or it[1].code != code]
+
+        held = caches.lines
+
+        return [(it, held[it]) for it in sorted(caches.marked) if first <= it <= last]
+
+    def put_line(self, number: int, line: Line) -> None:
+        """Keep a line; another is evicted where the cache is full."""
+        if self.line(number) is None:
+            if self._count >= self.caches.limits.lines:
+                self.evict_lines(1)
+
+            self._count += 1
+
+        self.lines[number] = line
+
+    def put_lines(self, lines: dict[int, Line]) -> None:
+        """Keep many lines at once, none of which is cached, at most as many as there is room."""
+        excess = self._count + len(lines) - self.caches.limits.lines
+        if excess > 0:
+            self.evict_lines(excess)
+
+        self._count += len(lines)
+        self.lines.update(lines)
+
+    def fill_line(self, number: int, code: int) -> Line:
+        """A line as the bus has it; it is not kept yet."""
+        limits = self.caches.limits
+
+        data = self.read_bus(number << limits.shift, limits.line_size)
+
+        return clean_line(data, code, self.record)
+
+    def evict_lines(self, count: int) -> None:
+        """Evict lines that this access has not touched, or where there are none, others."""
+        numbers, changed = self.caches.numbers, self.lines
+        victims: list[int] = []
+        if numbers:
+            first = self.draw(len(numbers))
+            for index in range(first - len(numbers), first):
+                if numbers[index] not in changed:
+                    victims.append(numbers[index])
+                    if len(victims) == count:
+                        break
+
+        if len(victims) < count:
+            left = sorted(it for it, line in changed.items() if line is not None)
+            while len(victims) < count:
+                victims.append(left.pop(self.draw(len(left))))
+
+        self.drop_lines(sorted(victims), "evicted")
+
+    def drop_lines(self, numbers: list[int], cause: Cause) -> None:
+        """Write the dirty ones of some lines back, and keep none of them."""
+        self.write_back(numbers, cause)
+        self.forget_lines(numbers)
+
+    def forget_lines(self, numbers: list[int]) -> None:
+        """Keep none of some lines, and write nothing back."""
+        self._count -= len(numbers)
+        self.lines.update(dict.fromkeys(numbers))
+
+    def write_back(self, numbers: list[int], cause: Cause) -> None:
+        """Let the bus see the dirty bytes of some lines, ascending; the lines stay as they are.
+
+        Whole lines that follow each other, of one process, reach the bus as one piece.
+        """
+        limits = self.caches.limits
+        whole, shift = (1 << limits.line_size) - 1, limits.shift
+        run: list[Line] = []
+        start = 0
+        for number in numbers:
+            line = self.line(number)
+            if line is None or not line.dirty:
+                continue
+
+            if run and (
+                line.dirty != whole or number != start + len(run) or line.who != run[0].who
+            ):
+                self._write_run(start << shift, run, cause)
+                run = []
+
+            if line.dirty == whole:
+                start = start if run else number
+                run.append(line)
+            else:
+                self._write_dirty(number << shift, line, cause)
+
+        if run:
+            self._write_run(start << shift, run, cause)
+
+    def _write_run(self, address: int, run: list[Line], cause: Cause) -> None:
+        data = b"".join([line.data for line in run])
+        self.write_bus(address, data, run[0].who, max(line.order for line in run))
+        self.tell_arrivals(address, len(data), cause)
+
+    def _write_dirty(self, address: int, line: Line, cause: Cause) -> None:
+        low = high = 0
+        for low, high in runs_of(line.dirty):
+            self.write_bus(address + low, line.data[low:high], line.who, line.order)
+
+        first = (line.dirty & -line.dirty).bit_length() - 1
+        self.tell_arrival(address + first, high - first, cause)
+
+    # Buffers
+
+    def buffers_of(self, process: int) -> dict[int, Buffer]:
+        """The combining buffers of a process, to be changed in place."""
+        found = self.buffers.get(process)
+        if found is None:
+            found = self.buffers[process] = dict(self.caches.buffers.get(process, ()))
+
+        return found
+
+    def look_at_buffers(self, process: int) -> dict[int, Buffer]:
+        """The combining buffers of a process, to be looked at only."""
+        found = self.buffers.get(process)
+
+        return self.caches.buffers.get(process, {}) if found is None else found
+
+    def all_buffers(self) -> dict[int, dict[int, Buffer]]:
+        """The combining buffers of all processes, to be looked at only."""
+        return {**self.caches.buffers, **self.buffers} if self.buffers else self.caches.buffers
+
+    def drain_buffer(self, process: int, number: int, cause: Cause) -> None:
+        """Let the bus see one buffer."""
+        held = self.buffers_of(process)
+        buffer = held.pop(number)
+        address = number << self.caches.limits.shift
+        low = high = 0
+        for low, high in runs_of(buffer.mask):
+            self.write_bus(address + low, buffer.data[low:high], buffer.who, buffer.order)
+
+        first = (buffer.mask & -buffer.mask).bit_length() - 1
+        self.tell_arrival(address + first, high - first, cause)
+        if not held:
+            self._overtakings = tuple(it for it in self._overtakings if it.process != process)
+
+    def drain_buffers(self, process: int, cause: Cause) -> None:
+        """Let the bus see all buffers of a process, in an order that the generator draws."""
+        left = sorted(self.look_at_buffers(process))
+        while left:
+            self.drain_buffer(process, left.pop(self.draw(len(left))), cause)
+
+    def is_pending(self, process: int, order: int) -> bool:
+        """Whether a process has an earlier store than this in a buffer."""
+        held = self.look_at_buffers(process)
+
+        return bool(held) and any(it.order < order for it in held.values())
+
+    def _overtake(self, base: int, end: int, process: int, order: int) -> None:
+        known = self._overtakings
+        if known and known[-1].process == process and known[-1].end == base:
+            base, order, known = known[-1].base, min(order, known[-1].order), known[:-1]
+
+        self._overtakings = (*known, Overtaking(base, end, process, order))[-_OVERTAKINGS_MOST:]
+
+    @property
+    def overtakings(self) -> tuple[Overtaking, ...]:
+        """What the bus saw too early, the newest last."""
+        return self._overtakings

@@ -1,0 +1,87 @@
+"""Findings: each rule once for each method, with where it was broken and how to see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from memhub.core.kernel import OptionError
+from memhub.errors import DeviceError
+from memhub.rig.arch_check.asking import Request, StoppedHere
+from memhub.rig.arch_check.finding import RULES, Fault, Finding
+from memhub.rig.arch_check.running import run_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from memhub.core.driver import Arch
+    from memhub.rig.arch_check.ground import Ground
+
+
+@dataclass(slots=True)
+class Teller:
+    """Collects what is found.
+
+    Attributes:
+        arch: the architecture.
+        most: how many findings end the check.
+        findings: what was found.
+    """
+
+    arch: Arch
+    most: int
+    findings: list[Finding] = field(default_factory=list)
+    _seen: set[tuple[str, str]] = field(default_factory=set)
+
+    def is_known(self, fault: Fault) -> bool:
+        """Whether the rule was told of the method already."""
+        return (fault.rule, fault.method) in self._seen
+
+    def tell(
+        self, ground: Ground | None, faults: Iterable[Fault], requests: Sequence[Request] = ()
+    ) -> None:
+        """Add what was not told yet.
+
+        Raises:
+            StoppedHere: there are as many findings as were asked for.
+        """
+        for fault in faults:
+            if self.is_known(fault):
+                continue
+
+            self._seen.add((fault.rule, fault.method))
+            where = f"architecture {self.arch.name}"
+            if self.arch.plugin:
+                where = f"{self.arch.plugin}, {where}"
+
+            machine = ""
+            steps: tuple[str, ...] = tuple([str(it) for it in requests])
+            if ground is not None:
+                machine = ground.in_words()
+                steps = _steps_in_words(ground, requests, fault)
+                if fault.method:
+                    where = _name_method(ground, fault.method)
+
+            self.findings.append(
+                Finding(fault.rule, where, fault.words, RULES[fault.rule], machine, steps)
+            )
+            if len(self.findings) >= self.most:
+                raise StoppedHere
+
+
+def _name_method(ground: Ground, method: str) -> str:
+    try:
+        return ground.new_driver().named(method)
+    except (DeviceError, OptionError):
+        return f"{method} of architecture {ground.arch.name}"
+
+
+def _steps_in_words(ground: Ground, requests: Sequence[Request], fault: Fault) -> tuple[str, ...]:
+    """Each request with its answer."""
+    if fault.rule in ("hangs", "slow") or not requests:
+        return tuple([str(it) for it in requests])
+
+    answers = run_steps(ground, requests, deep=False).answers
+    words = [it.in_words() for it in answers] + ["not asked"] * (len(requests) - len(answers))
+
+    return tuple([f"{it}  ({said})" for it, said in zip(requests, words, strict=True)])

@@ -1,0 +1,122 @@
+"""Assertions on the hazards of a rig's machine: expected by name, or forbidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, final
+
+from memhub.core.caches.hazards import HAZARDS, Hazard
+from memhub.core.spec_rules import suggest
+from memhub.escape import escape_controls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_FIELDS = frozenset({*Hazard._fields, "level"} - {"name"})
+
+
+@final
+class HazardView:
+    """The hazards that a machine has met.
+
+    Args:
+        read: returns them, the first met first; the argument is the machine's name or None.
+    """
+
+    def __init__(self, read: Callable[[str | None], Sequence[Hazard]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[Hazard]:
+        return iter(self._read(None))
+
+    def __len__(self) -> int:
+        return len(self._read(None))
+
+    def __repr__(self) -> str:
+        return f"<HazardView of {len(self)} hazards>"
+
+    def find(
+        self, name: str | None = None, *, machine: str | None = None, **fields: object
+    ) -> list[Hazard]:
+        """The hazards of a name, or all, whose fields have these values, perhaps none.
+
+        Args:
+            name: as in docs/memory.md: `stale-bus-read`; None is any.
+            machine: the machine's name; None is the default one.
+            fields: values of `Hazard`, or functions that say whether a value is right.
+
+        Raises:
+            ValueError: there is no such hazard or field.
+        """
+        _check_names(name, fields)
+
+        return [
+            it
+            for it in self._read(machine)
+            if name in (None, it.name) and all(_is_right(it, *one) for one in fields.items())
+        ]
+
+    def expect(
+        self, name: str, *, machine: str | None = None, times: int | None = None, **fields: object
+    ) -> Hazard:
+        """Assert that there is such a hazard; arguments are those of `find`.
+
+        Args:
+            name: its name.
+            machine: the machine's name.
+            times: how many there are; None is one or more.
+            fields: as for `find`.
+
+        Returns:
+            the first such hazard.
+
+        Raises:
+            AssertionError: there is none, or another number; it says what there is instead.
+        """
+        __tracebackhide__ = True
+        found = self.find(name, machine=machine, **fields)
+        if not found or (times is not None and len(found) != times):
+            wanted = "a hazard" if times is None else f"{times} hazards"
+            self._fail(f"expected {wanted} {name}; there are {len(found) or 'none'}", machine)
+
+        return found[0]
+
+    def expect_none(
+        self, name: str | None = None, *, machine: str | None = None, **fields: object
+    ) -> None:
+        """Assert that there is no such hazard so far; None forbids every hazard.
+
+        Raises:
+            AssertionError: there is one; it is shown.
+        """
+        __tracebackhide__ = True
+        found = self.find(name, machine=machine, **fields)
+        if found:
+            self._fail(f"expected no hazard{f' {name}' if name else ''}", machine)
+
+    def _fail(self, what: str, machine: str | None) -> NoReturn:
+        __tracebackhide__ = True
+        shown = [f"  {line}" for line in show_hazards(self._read(machine))]
+
+        raise AssertionError("\n".join([f"{what}; all hazards:", *shown]))
+
+
+def show_hazards(hazards: Sequence[Hazard]) -> list[str]:
+    """One line for each hazard."""
+    return [escape_controls(str(it)) for it in hazards] or ["none"]
+
+
+def _check_names(name: str | None, fields: Mapping[str, object]) -> None:
+    if name is not None and name not in HAZARDS:
+        hint = suggest(name, HAZARDS) or f"; hazards: {', '.join(HAZARDS)}"
+        raise ValueError(f"there is no hazard {name!r}{hint}")
+
+    for field in fields:
+        if field not in _FIELDS:
+            hint = suggest(field, _FIELDS) or f"; fields: {', '.join(sorted(_FIELDS))}"
+            raise ValueError(f"a hazard has no field {field!r}{hint}")
+
+
+def _is_right(hazard: Hazard, field: str, wanted: Any) -> bool:  # noqa: ANN401 - any value
+    value = getattr(hazard, field)
+
+    return bool(wanted(value)) if callable(wanted) else bool(value == wanted)

@@ -1,0 +1,250 @@
+"""An independent model of memory that is not coherent: dictionaries of bytes.
+
+It knows what each byte is worth to each process and to the bus. Which lines and buffers the
+hardware evicts is nobody's promise, so the model is told where bytes are after each step, never
+what they are, and it refuses a place that nothing allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from memhub.core.machine import Machine
+
+PAGE = 4096
+
+
+class Seen:
+    """Where the machine has bytes, and what they are."""
+
+    def __init__(self, machine: Machine) -> None:
+        assert machine.caches is not None
+        self.caches = machine.caches
+        self.memory = machine.memory
+        self.size = machine.caches.limits.line_size
+
+    def resident(self) -> set[int]:
+        """The first addresses of the lines."""
+        return {number * self.size for number in self.caches.lines}
+
+    def line(self, base: int) -> tuple[bytes, int] | None:
+        """Bytes and dirty mask of a line."""
+        line = self.caches.lines.get(base // self.size)
+
+        return None if line is None else (line.data, line.dirty)
+
+    def buffered(self, process: int) -> dict[int, int]:
+        """The bytes in the buffers of a process."""
+        found = {}
+        for number, buffer in self.caches.buffers.get(process, {}).items():
+            for place in range(self.size):
+                if buffer.mask >> place & 1:
+                    found[number * self.size + place] = buffer.data[place]
+
+        return found
+
+    def bus(self, base: int, length: int) -> bytes:
+        """What the bus has."""
+        return self.memory.read(base, length)
+
+
+@dataclass
+class CacheModel:
+    """What memory is worth.
+
+    Attributes:
+        seen: where the machine has bytes.
+        snoops: whether the bus finds dirty lines.
+        types: the type of each page; write-back elsewhere.
+    """
+
+    seen: Seen
+    snoops: bool
+    types: dict[int, str] = field(default_factory=dict)
+    bus: dict[int, int] = field(default_factory=dict)
+    lines: dict[int, dict[int, int]] = field(default_factory=dict)
+    dirty: set[int] = field(default_factory=set)
+    pending: dict[int, dict[int, int]] = field(default_factory=dict)
+
+    def type_at(self, address: int) -> str:
+        return self.types.get(address // PAGE, "WB")
+
+    # What processes do
+
+    def store(self, process: int, base: int, data: bytes) -> None:
+        new = {base + place: byte for place, byte in enumerate(data)}
+        combined = {at: byte for at, byte in new.items() if self.type_at(at) == "WC"}
+        cached = {at: byte for at, byte in new.items() if self.type_at(at) in ("WB", "WT")}
+        straight = {at: byte for at, byte in new.items() if self.type_at(at) in ("UC", "WT", "WP")}
+        if combined or any(self.type_at(at) == "UC" for at in new):
+            self._settle_buffers(process, combined)
+
+        for at in new:
+            if self.type_at(at) == "WP":
+                self._forget_line(at - at % self.seen.size)
+
+        self._settle_lines(cached, {at for at in cached if self.type_at(at) == "WB"}, new)
+        self.bus.update(straight)
+        self._check(new)
+
+    def load(self, process: int, base: int, length: int) -> list[set[int]]:
+        """What each byte may be: of a clean line, old or new where many lines are read at once."""
+        span = range(base, base + length)
+        types = {self.type_at(at) for at in span}
+        before = {base: dict(line) for base, line in self.lines.items()}
+        held, dirty = dict(self.pending.get(process, {})), set(self.dirty)
+        many = len(self._starts(span)) > 1
+        if types & {"WC", "UC"}:
+            self._settle_buffers(process, {})
+
+        self._settle_lines({}, set(), {at for at in span if self.type_at(at) in ("WB", "WT", "WP")})
+        self._check(span)
+        found: list[set[int]] = []
+        for at in span:
+            start = at - at % self.seen.size
+            kind = self.type_at(at)
+            if kind in ("WB", "WT", "WP") and start in before:
+                again = {self.bus.get(at, 0)} if many and at not in dirty else set()
+                found.append({before[start][at]} | again)
+            elif kind == "WC" and at in held:
+                found.append({held[at]})
+            else:
+                found.append({self.bus.get(at, 0)})
+
+        return found
+
+    def flush(self, base: int, length: int, *, keep: bool) -> None:
+        self._settle_lines({}, set(), ())
+        for start in self._starts(range(base, base + length)):
+            assert keep or start not in self.lines
+            assert not self.dirty & set(range(start, start + self.seen.size))
+
+        self._check(range(base, base + length))
+
+    def fence(self, process: int) -> None:
+        self._settle_buffers(process, {})
+        assert not self.pending.get(process)
+
+    # What the bus does
+
+    def bus_read(self, base: int, length: int) -> bytes:
+        span = range(base, base + length)
+        if self.snoops:
+            self._settle_lines({}, set(), ())
+            assert not self.dirty & set(span)
+
+        self._check(span)
+
+        return bytes(self.bus.get(at, 0) for at in span)
+
+    def bus_write(self, base: int, data: bytes) -> None:
+        for at, byte in enumerate(data, base):
+            self.bus[at] = byte
+            start = at - at % self.seen.size
+            if self.snoops and start in self.lines:
+                self.lines[start][at] = byte
+                self.dirty.discard(at)
+
+        self._check(range(base, base + len(data)))
+
+    def flush_all(self) -> None:
+        held = [dict(it) for it in self.pending.values()]
+        for process in list(self.pending):
+            self._settle_buffers(process, {})
+
+        for at in {at for one in held for at in one}:  # of several processes, any may be last
+            last = self.seen.bus(at, 1)[0]
+            assert last in {one[at] for one in held if at in one}
+            self.bus[at] = last
+
+        self._settle_lines({}, set(), ())
+        assert not self.lines
+        assert not any(self.pending.values())
+
+    def change_type(self, page: int, kind: str) -> None:
+        self.flush_all()
+        self.types[page] = kind
+
+    # Where bytes went
+
+    def _starts(self, span: Iterable[int]) -> set[int]:
+        return {at - at % self.seen.size for at in span}
+
+    def _settle_buffers(self, process: int, new: Mapping[int, int]) -> None:
+        old, real = self.pending.get(process, {}), self.seen.buffered(process)
+        assert set(real) <= set(old) | set(new), "a buffer has bytes that nobody stored"
+        for at in {*old, *new}:
+            newest = new.get(at, old.get(at))
+            assert newest is not None
+            if at not in real:
+                self.bus[at] = newest
+            elif at in new and at in old and self._has(at, old[at]):
+                self.bus[at] = old[at]  # its buffer was evicted before the new byte came
+
+        self.pending[process] = {at: new.get(at, old.get(at, 0)) for at in real}
+        assert self.pending[process] == real
+
+    def _has(self, at: int, byte: int) -> bool:
+        return self.seen.bus(at, 1)[0] == byte
+
+    def _forget_line(self, start: int) -> None:
+        for at, byte in self.lines.pop(start, {}).items():
+            if at in self.dirty:
+                self.bus[at] = byte
+                self.dirty.discard(at)
+
+    def _settle_lines(
+        self, new: Mapping[int, int], dirtied: set[int], touched: Iterable[int]
+    ) -> None:
+        starts = self._starts(touched)
+        real = self.seen.resident()
+        assert real <= set(self.lines) | starts, "a line is cached that nobody accessed"
+        for start in set(self.lines) | starts:
+            self._settle_line(start, new, dirtied, many=len(starts) > 1)
+
+    def _settle_line(
+        self, start: int, new: Mapping[int, int], dirtied: set[int], *, many: bool
+    ) -> None:
+        old, real = self.lines.get(start), self.seen.line(start)
+        values = {}
+        for place in range(self.seen.size):
+            at = start + place
+            held = self.bus.get(at, 0) if old is None else old[at]
+            value = new.get(at, held)
+            if old is not None and at in new and at in self.dirty and self._has(at, old[at]):
+                self.bus[at] = old[at]  # its line was evicted before the new byte came
+
+            was = (at in self.dirty and at not in new) or at in dirtied
+            now = real is not None and bool(real[1] >> place & 1)
+            assert was or not now, f"{at:#x} is dirty, and no store made it so"
+            if was and not now:
+                self.bus[at] = value
+
+            again = many and not was and at not in new
+            if real is not None and again and real[0][place] == self.bus.get(at, 0):
+                value = self.bus.get(at, 0)  # evicted and fetched again
+
+            values[at] = value
+            (self.dirty.add if now else self.dirty.discard)(at)
+
+        if real is None:
+            self.lines.pop(start, None)
+        else:
+            self.lines[start] = values
+            assert bytes(values.values()) == real[0], f"the line at {start:#x}"
+
+    def _check(self, span: Iterable[int]) -> None:
+        for start in self._starts(span):
+            known = bytes(self.bus.get(start + it, 0) for it in range(self.seen.size))
+            assert self.seen.bus(start, self.seen.size) == known, f"the bus at {start:#x}"
+
+    def check_all(self) -> None:
+        """Compare everything that was ever touched."""
+        self._check(self.bus)
+        assert self.seen.resident() == set(self.lines)
+        for process, held in self.pending.items():
+            assert self.seen.buffered(process) == held
