@@ -231,9 +231,9 @@ def test_cases_that_no_fixture_takes_are_refused(pytester: pytest.Pytester) -> N
 
     assert result.ret != 0
     output = result.stdout.str() + result.stderr.str()
-    assert (
-        "the marker memhub makes 7 tests, and this one uses no fixture made of memhub_ar" in output
-    )
+    count = len(load_arches())
+    says = f"the marker memhub makes {count} tests, and this one uses no fixture made of memhub_ar"
+    assert says in output
 
 
 def test_a_markers_cases_for_a_module_are_for_the_tests_that_they_concern(
