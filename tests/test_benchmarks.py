@@ -11,8 +11,17 @@ from benchmarks.harness import Goal, Plan, Row, Spread, cores, measure_sync, pin
 from benchmarks.questions import QUESTIONS, ask
 from benchmarks.report import document, read_rows, table, worse
 
+#: Questions that take seconds even with one round: in campaigns alone.
+SLOW = {"analysis", "clients", "connections", "scale"}
 
-@pytest.mark.parametrize("name", QUESTIONS)
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.campaign] if name in SLOW else [])
+        for name in QUESTIONS
+    ],
+)
 def test_each_question_runs_once_and_its_rows_survive_json(name: str) -> None:
     rows = ask(name, rounds=1, chunk=0.0, peers=False)
 
@@ -28,6 +37,7 @@ def test_each_question_runs_once_and_its_rows_survive_json(name: str) -> None:
 
 
 def test_each_question_is_named() -> None:
+    assert set(QUESTIONS) >= SLOW
     folder = Path(__file__).parents[1] / "benchmarks"
     asking = {path.stem for path in folder.glob("*.py") if "\ndef rows(" in path.read_text()}
 

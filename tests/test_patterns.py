@@ -88,6 +88,7 @@ def test_no_architecture_has_a_pattern() -> None:
 PATTERNS = compiled()
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 def test_no_text_takes_a_pattern_longer_than_in_proportion(pattern: re.Pattern[Any]) -> None:
     """`search` begins at each place; with `match` and `fullmatch` they are all ways to call it."""
@@ -236,6 +237,7 @@ def _member(value: Any) -> str:
 # The test finds the faults that it is for
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "slow",
     [

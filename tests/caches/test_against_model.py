@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caches.cache_rig import ARCHES, LIMITS, PAGES, PC, Rig, pc
@@ -66,6 +66,7 @@ def test_as_many_steps_as_fit_a_minute_do_what_the_model_allows(
 
 
 @pytest.mark.parametrize("bus", BUSES)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000))
 async def test_the_async_face_does_the_same_on_both_event_loops(bus: Any, seed: int) -> None:
     """The engine's answers, beside those of handles that are asked the same."""

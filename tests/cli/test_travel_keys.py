@@ -145,6 +145,7 @@ def test_damage_behind_the_seal_that_covers_the_moment_does_not_matter(log: Path
         state_at(log, keys=[KEY.verifier()])
 
 
+@pytest.mark.campaign
 def test_the_state_at_every_record_is_the_same_with_a_key(log: Path) -> None:
     seqs = [record["seq"] for record in read_records(log)]
     for seq in seqs[3:]:

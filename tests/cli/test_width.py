@@ -268,6 +268,7 @@ def test_characters_that_take_two_columns_count_twice() -> None:
     assert fold("名前名前", 5, 0) == ["名前", "名前"]
 
 
+@pytest.mark.campaign
 def test_a_line_of_megabytes_is_folded_in_proportion_to_its_length() -> None:
     lines = fold("word " * 400_000, 80)
 

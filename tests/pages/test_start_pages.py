@@ -96,6 +96,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     return Reader(tmp_path)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", ["start-rig", "start-architecture", "start-log"])
 def test_a_page_for_beginners_runs_from_top_to_bottom(name: str, reader: Reader) -> None:
     for block in blocks(DOCS / f"{name}.md"):

@@ -89,7 +89,7 @@ async def test_the_error_names_the_tasks_that_wait() -> None:
         await run()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=pytest.mark.campaign)])
 def test_exploring_finds_a_deadlock(backend: str) -> None:
     with pytest.raises(OrderFailed, match="SimulationError: every task has waited for"):
         explore(wait_in_each_of_two_tasks, seeds=1, backend=backend, shrink=False)

@@ -142,6 +142,7 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.campaign
 def test_forty_clients_a_quarter_of_them_killed(tmp_path: Path) -> None:
     crowds(tmp_path, processes=4, each=10, seconds=2, killed=1, pause=0.01)
 

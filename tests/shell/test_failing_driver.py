@@ -32,7 +32,10 @@ every_nonsense = pytest.mark.parametrize("kind", NONSENSE)
 
 
 @every_nonsense
-@pytest.mark.parametrize("latency", [0, 0.01], ids=["at once", "in time"])
+@pytest.mark.parametrize(
+    "latency",
+    [pytest.param(0, id="at once"), pytest.param(0.01, id="in time", marks=pytest.mark.campaign)],
+)
 @pytest.mark.parametrize("method", ["update", "remove"])
 async def test_nonsense_refuses_the_request_and_nothing_else(
     tmp_path: Path, method: str, kind: str, latency: float
