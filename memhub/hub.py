@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 import anyio
 
-from memhub.arguments import take_integer, take_text
+from memhub.arguments import take_integer, take_kind, take_text
 from memhub.async_shell import go_on
 from memhub.bus import BusCalls
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
+from memhub.errors import BadHandle
 from memhub.faults import FaultRules
 from memhub.group_commit import settle_commits
 from memhub.handle import Handle
@@ -107,6 +108,8 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         self._processes = itertools.count(1 + engine.files.last_process())
         self._lifetime = HubLifetime(engine, self.hardware, log)
         self._turns = turns
+        #: Of a fork: the machines that it was made of, and the files that were open.
+        self._forked_from: tuple[Mapping[str, Machine], frozenset[int]] = ({}, frozenset())
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -203,8 +206,15 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         """A handle of this hub for the file that a handle of the hub it was forked from means.
 
         Raises:
-            BadHandle: EBADF; that file was not open when this hub was forked, or is closed.
+            TypeError: it is no handle.
+            BadHandle: EBADF; it is of another hub, that file was not open when this hub was
+                forked, or it is closed here.
         """
+        take_kind("handle", handle, Handle)
+        machines, numbers = self._forked_from
+        if machines.get(handle.machine.name) is not handle.machine or handle.number not in numbers:
+            raise BadHandle(f"{handle} was not open in the hub that this one was forked from")
+
         turns = self._turns_of(handle.process.id)
 
         return Handle(self.engine, handle.number, lambda _: None, turns)
@@ -318,7 +328,9 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         Arguments and errors are those of `memhub.snapshots.fork_engine`.
         """
         twin = Hub.__new__(Hub)
-        twin._compose(fork_engine(self.engine, log, clock), log, self._turns)  # noqa: SLF001 - of this class
+        engine = fork_engine(self.engine, log, clock)
+        twin._compose(engine, log, self._turns)  # noqa: SLF001 - of this class
+        twin._forked_from = self.machines, frozenset(engine.files.machines)  # noqa: SLF001 - of this class
 
         return twin
 

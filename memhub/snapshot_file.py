@@ -98,7 +98,7 @@ def decode_machines(data: bytes, arches: Mapping[str, Arch]) -> dict[str, Machin
     pages, found = _Pages(packed), dict[str, MachineSnapshot]()
     try:
         for it in orjson.loads(text)["machines"]:
-            found[it["name"]] = _machine_in(it, arches[it["arch"]], pages)
+            found[it["name"]] = _machine_in(it, _arch_of(it["arch"], arches), pages)
     except ArchNotInstalled:
         raise
     except (*_UNSOUND, DeviceError, zlib.error) as error:
@@ -107,16 +107,40 @@ def decode_machines(data: bytes, arches: Mapping[str, Arch]) -> dict[str, Machin
     return found
 
 
+def _arch_of(name: str, arches: Mapping[str, Arch]) -> Arch:
+    if not isinstance(name, str):
+        raise TypeError(f"arch {name!r} is not text")
+
+    if name not in arches:
+        raise ArchNotInstalled(f"architecture {name!r} is not installed")
+
+    return arches[name]
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all.
+
+    Args:
+        path: the file; a symbolic link is followed, and a pipe or a device is written to.
+        data: the content.
 
     Raises:
         OSError: it cannot be written; a file that was there is as it was.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+
     number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(number, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(number)
+
+        if path.exists():
+            Path(name).chmod(path.stat().st_mode & 0o7777)
 
         Path(name).replace(path)
     except BaseException:

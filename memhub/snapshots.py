@@ -18,7 +18,7 @@ from memhub.core.memory.device_states import load_devices, save_devices
 from memhub.core.restoring import decide_restore, settle_fork
 from memhub.core.snapshots import MachineSnapshot, first_snapshot, fork_machine, take_snapshot
 from memhub.engine import Engine
-from memhub.errors import InvalidArgument
+from memhub.errors import InvalidArgument, NoSuchDevice
 from memhub.group_commit import settle_commits
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Snapshot:
     @classmethod
     def from_bytes(cls, data: bytes, *, arches: Mapping[str, Arch] | None = None) -> Snapshot:
         """The opposite of `to_bytes`; errors are those of `load`."""
+        take_kind("data", data, bytes)
         if arches is None:
             from memhub.arches import load_arches
 
@@ -145,9 +146,9 @@ def take_machines(engine: Engine, machine: str | None = None) -> Snapshot:
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             could not say what it keeps.
     """
+    chosen = _choose(engine, machine)
     settle_commits(engine.commit)
     now = engine.catch_up()
-    chosen = engine.machines.values() if machine is None else [engine.machine(machine)]
 
     return Snapshot({it.name: take_snapshot(it, now) for it in chosen})
 
@@ -173,7 +174,7 @@ def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = N
     if machine is None:
         pairs = [(engine.machine(name), it) for name, it in snapshot.machines.items()]
     else:
-        target = engine.machine(machine)
+        (target,) = _choose(engine, machine)
         pairs = [(target, _machine_in(snapshot, target.name))]
 
     _restore_all(engine, pairs, "restore")
@@ -181,8 +182,18 @@ def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = N
 
 def reset_machines(engine: Engine, machine: str | None = None) -> None:
     """Let machines, or one of them, be as they were at their start; errors as for a restore."""
-    chosen = engine.machines.values() if machine is None else [engine.machine(machine)]
-    _restore_all(engine, [(it, first_snapshot(it)) for it in chosen], "reset")
+    _restore_all(engine, [(it, first_snapshot(it)) for it in _choose(engine, machine)], "reset")
+
+
+def _choose(engine: Engine, machine: str | None) -> list[Machine]:
+    """All machines, or the one of a name."""
+    if machine is None:
+        return list(engine.machines.values())
+
+    if not take_text("machine", machine):
+        raise NoSuchDevice("a machine's name is due, and not an empty text; None takes all")
+
+    return [engine.machine(machine)]
 
 
 def _machine_in(snapshot: Snapshot, name: str) -> MachineSnapshot:

@@ -47,6 +47,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def _replay(chosen: argparse.Namespace) -> int:
     from memhub.rig import replay_log
+    from memhub.rig.log_replay.steps import NotInLog
 
     if chosen.arch is not None and chosen.config is not None:
         raise CommandFailed("--arch and --config: one of both says on which machines")
@@ -55,6 +56,8 @@ def _replay(chosen: argparse.Namespace) -> int:
         done = replay_log(
             chosen.log, arch=chosen.arch, machine=chosen.machine, specs=_machines_of(chosen)
         )
+    except NotInLog as error:
+        raise CommandFailed(str(error)) from error
     except ValueError as error:
         raise CommandFailed(f"the machines cannot be made: {error}") from error
 
@@ -75,6 +78,7 @@ def _replay(chosen: argparse.Namespace) -> int:
 def _shrink(chosen: argparse.Namespace) -> int:
     from memhub.rig import shrink_log
     from memhub.rig.log_replay.shrinking import NothingFails, command_check
+    from memhub.rig.log_replay.steps import NotInLog
 
     given = [chosen.against, chosen.check, chosen.config]
     if sum(it is not None for it in given) != 1:
@@ -93,6 +97,10 @@ def _shrink(chosen: argparse.Namespace) -> int:
     except NothingFails as error:
         print_line(f"memhub: {error}")
         return 1
+    except FileExistsError as error:
+        raise CommandFailed(f"{error.filename}: {error.strerror}") from error
+    except NotInLog as error:
+        raise CommandFailed(str(error)) from error
     except OSError as error:
         raise CommandFailed(f"the check cannot be run: {error}") from error
 

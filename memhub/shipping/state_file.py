@@ -51,14 +51,23 @@ def read_state(path: str) -> Shipped | None:
 def write_state(path: str, shipped: Shipped) -> None:
     """Replace a state file; at any moment the old one or the new one is there as a whole.
 
+    Args:
+        path: the file; a symbolic link is followed.
+        shipped: what it is to say.
+
     Raises:
+        ShippingFailed: it is a device, a pipe or a folder, which a state file would replace.
         OSError: it cannot be written.
     """
-    new = Path(f"{path}.new")
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise ShippingFailed(f"{path} is not a state file: it is no regular file", 2)
+
+    new = Path(f"{target}.new")
     with new.open("w", encoding="utf-8") as file:
         json.dump(shipped._asdict(), file)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
 
-    new.replace(path)
+    new.replace(target)

@@ -66,3 +66,18 @@ def test_what_is_wrong_is_named(run: Run, log: Path, words: str, code: int, says
     done = run("rig", *words.format(log=log).split())
     assert says in done.err + done.out
     assert done.code == code
+
+
+@pytest.mark.parametrize("verb", ["replay", "shrink --against powerpc"])
+def test_a_machine_that_the_log_does_not_have_is_named(run: Run, log: Path, verb: str) -> None:
+    done = run("rig", *verb.split(), str(log), "--machine", "nope")
+    assert done.code == 2
+    assert "has no record of a machine 'nope'" in done.err
+
+
+def test_no_log_is_appended_to(run: Run, log: Path) -> None:
+    before = log.read_bytes()
+    done = run("rig", "shrink", str(log), "--against", "powerpc", "--out", str(log))
+    assert done.code == 2
+    assert "there is a log already" in done.err
+    assert log.read_bytes() == before

@@ -14,6 +14,7 @@ from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import read_records, state_at
 from memhub.audit.rebuild import rebuild
 from memhub.errors import (
+    BadHandle,
     Cancelled,
     DeviceError,
     InvalidArgument,
@@ -277,3 +278,30 @@ async def test_a_fork_is_a_hub_of_its_own(tmp_path: Path) -> None:
         late = await it.hub.open("/dev/mem")
         with pytest.raises(DeviceError, match="EBADF"):
             twin.adopt(late)
+
+
+async def test_a_fork_adopts_the_handles_of_its_parent_alone(tmp_path: Path) -> None:
+    async with lab(tmp_path, PAT) as it, Hub([PAT], arches=ARCHES) as strange:
+        victim = await it.hub.open("/dev/mem", "r+")
+        stranger = await strange.open("/dev/mem", "r")
+        assert stranger.number == victim.number
+        async with it.hub.fork() as twin:
+            own = await twin.open("/dev/mem", "r+")
+            late = await it.hub.open("/dev/mem", "r")
+            assert own.number == late.number
+            for handle in (stranger, own, late):
+                with pytest.raises(BadHandle, match=r"EBADF.*was not open in the hub that"):
+                    twin.adopt(handle)
+
+            with pytest.raises(BadHandle, match="was not open in the hub that"):
+                it.hub.adopt(victim)
+
+            for wrong in (None, 1, it.hub):
+                with pytest.raises(TypeError, match="handle"):
+                    twin.adopt(wrong)  # type: ignore[arg-type]
+
+            async with twin.adopt(victim) as same:
+                assert same.number == victim.number
+
+        for handle in (victim, late, stranger):
+            await handle.aclose()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from memhub import Snapshot
+from memhub import Hub, MachineSpec, Snapshot, load_arches
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.audit import read_records, state_at
 from memhub.errors import (
@@ -166,3 +166,17 @@ async def test_an_earlier_client_does_not_have_the_frame(tmp_path: Path) -> None
             hub._greeted().features &= ~wire.FEATURE_SNAPSHOTS
             with pytest.raises(NotSupported, match="of a version without snapshots"):
                 await hub.reset()
+
+
+async def test_a_file_may_have_machines_of_architectures_that_are_not_served(
+    tmp_path: Path,
+) -> None:
+    async with lab(tmp_path) as it, it.connect("X") as client:
+        spec = next(iter(it.hub.machines.values())).spec
+        two = Hub([spec, MachineSpec(name="board", arch="powerpc")], arches=load_arches())
+        two.begin()
+        file = two.snapshot().to_bytes()
+        two.end()
+        assert await client.restore_snapshot(file, "pc") == ["pc"]
+        with pytest.raises(NoSuchDevice, match="board"):
+            await client.restore_snapshot(file)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import zlib
+from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -16,15 +19,14 @@ from memhub.arches import ArchNotInstalled
 from memhub.core.asked_driver import AskedDriver
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open
-from memhub.errors import DriverFailed
+from memhub.errors import DriverFailed, NoSuchDevice
 from memhub.lifecycle import open_file
 from memhub.snapshot_file import SnapshotError
 from ownership.rig import ARCHES, SPECS
+from shell.kit import ARCHES as ALL
+from shell.kit import PAT
 from shell.kit import SPECS as KINDS
 from value.traffic import Traffic
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def snapshot_of(arch: str, seed: int, steps: int = 150) -> tuple[Traffic, Snapshot]:
@@ -177,3 +179,49 @@ def test_wrong_machines_are_refused() -> None:
 
     assert Snapshot({}) == Snapshot({})
     assert MachineSpec(name="a", arch="amd64") == MachineSpec(name="a", arch="amd64")
+
+
+def test_a_link_is_followed_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    then = Snapshot({})
+    then.save(link)
+    assert link.is_symlink()
+    assert Snapshot.load(target) == then
+    assert target.stat().st_mode & 0o777 == 0o640
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    then.save(pipe)
+    assert os.read(reading, 1 << 16) == then.to_bytes()
+    assert pipe.is_fifo()
+    os.close(reading)
+
+
+def test_a_full_device_says_so_and_stays_a_device() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        Snapshot({}).save("/dev/full")
+
+    assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.parametrize("wrong", [None, 1, [], "x", bytearray(b"x")])
+def test_what_is_no_bytes_is_named(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="data"):
+        Snapshot.from_bytes(wrong)
+
+
+@pytest.mark.parametrize("wrong", [1, b"pc", ["pc"]])
+def test_what_is_no_machines_name_is_named(wrong: Any) -> None:
+    hub = Hub([PAT], arches=ALL)
+    hub.begin()
+    then = hub.snapshot()
+    for call in (hub.snapshot, hub.reset, partial(hub.restore, then)):
+        with pytest.raises(TypeError, match="machine"):
+            call(wrong)
+
+        with pytest.raises(NoSuchDevice, match=r"ENOENT.*empty"):
+            call("")
+
+    hub.end()

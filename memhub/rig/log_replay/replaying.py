@@ -71,7 +71,7 @@ def replay_log(
     Raises:
         AuditError: the log cannot be read.
         ArchNotInstalled: an architecture is not installed.
-        ValueError: a machine cannot be of that architecture.
+        ValueError: a machine cannot be of that architecture, or the log has no such machine.
     """
     known = load_arches() if arches is None else arches
     return replay_run(read_run(path, machine), choose_machines(known, arch, specs))

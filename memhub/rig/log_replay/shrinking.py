@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import tempfile
 from pathlib import Path
@@ -77,8 +78,13 @@ def shrink_log(
     Raises:
         AuditError: the log cannot be read, or `out` cannot be written.
         NothingFails: the whole log does not fail.
-        ValueError: none or more than one of `against`, `specs` and `check` is given.
+        FileExistsError: `out` is there already, and is not empty.
+        ValueError: none or more than one of `against`, `specs` and `check` is given, or the log
+            has no such machine.
     """
+    if out is not None and Path(out).exists() and Path(out).stat().st_size:
+        raise FileExistsError(errno.EEXIST, "there is a log already: give another name", str(out))
+
     if sum(it is not None for it in (against, specs, check)) != 1:
         raise ValueError("one of against, specs and check is needed, and no more")
 

@@ -98,6 +98,10 @@ class LogRun:
     followed: list[Row] = field(default_factory=list)
 
 
+class NotInLog(ValueError):
+    """Raised when a log has no machine of a name."""
+
+
 def read_run(path: str | os.PathLike[str], machine: str | None = None) -> LogRun:
     """Divide the records of a log.
 
@@ -107,8 +111,13 @@ def read_run(path: str | os.PathLike[str], machine: str | None = None) -> LogRun
 
     Raises:
         AuditError: it cannot be read.
+        NotInLog: it has no such machine.
     """
-    return divide(it for it in read_records(path, typed=True) if _is_of(it, machine))
+    run = divide(it for it in read_records(path, typed=True) if _is_of(it, machine))
+    if machine is not None and not (run.steps or run.followed):
+        raise NotInLog(f"{path} has no record of a machine {machine!r}")
+
+    return run
 
 
 def _is_of(row: Row, machine: str | None) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
-from memhub.arches import ArchNotInstalled
+from memhub.arches import ArchNotInstalled, load_arches
 from memhub.errors import InvalidArgument
 from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
 from memhub.service.wire.requests import SNAPSHOT_WORDS
@@ -19,8 +19,9 @@ from memhub.snapshot_file import SnapshotError
 from memhub.snapshots import Snapshot, reset_machines, restore_machines, take_machines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from memhub.core.driver import Arch
     from memhub.service import wire
     from memhub.service.server.session import Session
 
@@ -91,12 +92,17 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         yield data[at : at + _PIECE]
 
 
+def _read_file(data: bytes, arches: Mapping[str, Arch]) -> Snapshot:
+    """A file may have machines that are not asked for, of any architecture that is installed."""
+    return Snapshot.from_bytes(data, arches={**load_arches(), **arches})
+
+
 async def _restore(session: Session, it: wire.Snapshot) -> Answer:
     data = bytes(session.put)
     session.put.clear()
     arches = {machine.arch.name: machine.arch for machine in session.hub.machines.values()}
     try:
-        snapshot = await to_thread.run_sync(partial(Snapshot.from_bytes, data, arches=arches))
+        snapshot = await to_thread.run_sync(_read_file, data, arches)
     except (SnapshotError, ArchNotInstalled) as error:
         raise InvalidArgument(str(error)) from None
 
