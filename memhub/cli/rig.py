@@ -38,6 +38,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         verb.add_argument("log", metavar="LOG", help="a file or a folder of segments")
         verb.add_argument("--config", metavar="FILE", help="on the machines of a TOML file")
         verb.add_argument("--machine", metavar="NAME", help="only this machine (default: all)")
+        verb.add_argument(
+            "--unverified", action="store_true", help="do not check the chain of the log"
+        )
         verb.add_argument("--json", action="store_true", help="one object")
 
     chosen = parser.parse_args(arguments)
@@ -54,7 +57,11 @@ def _replay(chosen: argparse.Namespace) -> int:
 
     try:
         done = replay_log(
-            chosen.log, arch=chosen.arch, machine=chosen.machine, specs=_machines_of(chosen)
+            chosen.log,
+            arch=chosen.arch,
+            machine=chosen.machine,
+            specs=_machines_of(chosen),
+            verified=not chosen.unverified,
         )
     except NotInLog as error:
         raise CommandFailed(str(error)) from error
@@ -93,6 +100,7 @@ def _shrink(chosen: argparse.Namespace) -> int:
             check=check,
             machine=chosen.machine,
             out=chosen.out,
+            verified=not chosen.unverified,
         )
     except NothingFails as error:
         print_line(f"memhub: {error}")

@@ -81,3 +81,16 @@ def test_no_log_is_appended_to(run: Run, log: Path) -> None:
     assert done.code == 2
     assert "there is a log already" in done.err
     assert log.read_bytes() == before
+
+
+@pytest.mark.parametrize("verb", ["replay", "shrink --against powerpc"])
+def test_a_log_whose_chain_breaks_is_not_taken_for_what_happened(
+    run: Run, log: Path, verb: str
+) -> None:
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:50] + lines[51:]))
+    done = run("rig", *verb.split(), str(log))
+    assert done.code != 0
+    assert "broken after 50 records" in done.err
+    assert done.out == ""
+    assert run("rig", *verb.split(), str(log), "--unverified").out

@@ -55,6 +55,7 @@ def replay_log(
     machine: str | None = None,
     specs: Mapping[str, MachineSpec] | None = None,
     arches: Mapping[str, Arch] | None = None,
+    verified: bool = True,
 ) -> LogReplay:
     """Put the requests of an audit log again, at the times of the log, and compare the answers.
 
@@ -67,14 +68,18 @@ def replay_log(
         machine: only the requests to this machine.
         specs: machines to take instead, by name; from a configuration, for another kernel or CPU.
         arches: architectures by name; None loads those that are installed.
+        verified: whether the chain of the log is checked.
 
     Raises:
+        DamagedLog: the chain breaks.
         AuditError: the log cannot be read.
         ArchNotInstalled: an architecture is not installed.
         ValueError: a machine cannot be of that architecture, or the log has no such machine.
     """
     known = load_arches() if arches is None else arches
-    return replay_run(read_run(path, machine), choose_machines(known, arch, specs))
+    return replay_run(
+        read_run(path, machine, verified=verified), choose_machines(known, arch, specs)
+    )
 
 
 def choose_machines(

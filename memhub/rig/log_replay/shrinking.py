@@ -59,6 +59,7 @@ def shrink_log(
     out: str | os.PathLike[str] | None = None,
     arches: Mapping[str, Arch] | None = None,
     runs: int = RUNS_MAX,
+    verified: bool = True,
 ) -> Shrunk:
     """Find the fewest requests of a log that still fail.
 
@@ -74,8 +75,10 @@ def shrink_log(
         out: where to write the log of the requests that are left; `replay_log` takes it.
         arches: architectures by name; None loads those that are installed.
         runs: how often it is asked whether something fails, at most.
+        verified: whether the chain of the log is checked.
 
     Raises:
+        DamagedLog: the chain breaks.
         AuditError: the log cannot be read, or `out` cannot be written.
         NothingFails: the whole log does not fail.
         FileExistsError: `out` is there already, and is not empty.
@@ -89,7 +92,7 @@ def shrink_log(
         raise ValueError("one of against, specs and check is needed, and no more")
 
     known = load_arches() if arches is None else arches
-    whole = read_run(path, machine)
+    whole = read_run(path, machine, verified=verified)
     asked = [step for step in whole.steps if not step.framing]
     if check is None:
         fails = _differs(whole, known, against, specs)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.audit.reader import read_records
 from memhub.audit.rows.columns import instant_of
+from memhub.audit.sound import SoundLog
 from memhub.core.restoring import GONE_BACK
 
 if TYPE_CHECKING:
@@ -102,18 +103,23 @@ class NotInLog(ValueError):
     """Raised when a log has no machine of a name."""
 
 
-def read_run(path: str | os.PathLike[str], machine: str | None = None) -> LogRun:
+def read_run(
+    path: str | os.PathLike[str], machine: str | None = None, *, verified: bool = True
+) -> LogRun:
     """Divide the records of a log.
 
     Args:
         path: a file or a folder of segments.
         machine: of this machine alone; None takes all.
+        verified: whether the chain is checked. Without that, what a log says is taken as it is.
 
     Raises:
+        DamagedLog: the chain breaks; it names the line and the damage.
         AuditError: it cannot be read.
         NotInLog: it has no such machine.
     """
-    run = divide(it for it in read_records(path, typed=True) if _is_of(it, machine))
+    rows = SoundLog(path).records() if verified else read_records(path, typed=True)
+    run = divide(it for it in rows if _is_of(it, machine))
     if machine is not None and not (run.steps or run.followed):
         raise NotInLog(f"{path} has no record of a machine {machine!r}")
 
