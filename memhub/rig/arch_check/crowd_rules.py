@@ -203,12 +203,26 @@ class CrowdChecker:
             if row.mr_flags & (FIXED | MDF_BUSY) or not is_plain(self._ground, asked):
                 return None
 
-            if not self._known.is_granted(asked):
+            if not self._sets(asked, row):
                 return None
 
             found.append(asked)
 
         return found
+
+    def _sets(self, request: Request, row: RangeDesc) -> bool:
+        """Whether a request alone makes a slot such a row, and not fixed ones, as below 1 MiB.
+
+        A row of another request may be where no request for it leads: a driver that leaves out
+        the bits of an address above the CPU's holds 2^36 as 0.
+        """
+        plan = self._known.last(request).plan
+        if plan is None:
+            return False
+
+        made = [plan.after.slots[it] for it in plan.change.wrote]
+
+        return any(is_same_range(it, row) and not it.mr_flags & FIXED for it in made)
 
     def _as_asked(self, row: RangeDesc) -> RangeDesc:
         return replace(row, mr_flags=row.mr_flags & MDF_ATTRMASK | self._shapes.force)
