@@ -14,7 +14,7 @@ from memhub.abi_layout import EVERY_SLOT, U64_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from typing import Final, NoReturn
 
     from memhub.abi_layout import Buffer
@@ -164,6 +164,26 @@ def take_opening(path: object, mode: object, model: object) -> None:
     take_text("path", path)
     take_text("mode", mode)
     take_model(model)
+
+
+def check_keys(called: str, found: Collection[str], known: Sequence[str], needed: str) -> None:
+    """Refuse a dictionary for an unknown key, or for one that is missing.
+
+    Args:
+        called: what it is, in messages.
+        found: its keys.
+        known: those that it may have.
+        needed: the key that has to be there.
+
+    Raises:
+        ValueError: names the key.
+    """
+    for name in found:
+        if name not in known:
+            raise ValueError(f"{name!r:.80} is none of {called}'s {', '.join(known)}")
+
+    if needed not in found:
+        raise ValueError(f"{needed} is missing")
 
 
 def take_kind(name: str, value: object, kind: type) -> None:

@@ -9,7 +9,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from memhub.abi import U64_MAX, Errno
-from memhub.arguments import show_integer, take_integer, take_names, take_seconds, take_text
+from memhub.arguments import (
+    check_keys,
+    show_integer,
+    take_integer,
+    take_names,
+    take_seconds,
+    take_text,
+)
 from memhub.core import requests
 from memhub.core.explain_many import ExplainMany, span_of_many
 
@@ -242,13 +249,7 @@ def rule_of_dict(found: Mapping[str, Any]) -> FaultRule:
         ValueError: a key is unknown, or `action` is missing; and as `FaultRule`.
         TypeError: a value has the wrong type.
     """
-    known = [it.name for it in fields(FaultRule)]
-    for name in found:
-        if name not in known:
-            raise ValueError(f"{name!r:.80} is none of a fault rule's {', '.join(known)}")
-
-    if "action" not in found:
-        raise ValueError("action is missing")
+    check_keys("a fault rule", found, [it.name for it in fields(FaultRule)], "action")
 
     return FaultRule(**found)
 

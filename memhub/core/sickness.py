@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from memhub.abi import U64_MAX
-from memhub.arguments import take_integer, take_text
+from memhub.arguments import check_keys, take_integer, take_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ class Sickness:
 
         object.__setattr__(self, "registers", _take_registers(self.registers))
         self._take_numbers()
-        self._check_fields()
+        self._check_keys()
 
     def _take_numbers(self) -> None:
         for name, least, most in _BOUNDS:
@@ -123,7 +123,7 @@ class Sickness:
                     shown = (hex(number), hex(most)) if name in _HEX else (number, most)
                     raise ValueError(f"{name} {shown[0]} is not between {least} and {shown[1]}")
 
-    def _check_fields(self) -> None:
+    def _check_keys(self) -> None:
         needed, more = _FIELDS[self.action]
         for it in fields(self):
             name = it.name
@@ -188,13 +188,7 @@ def sickness_of_dict(found: Mapping[str, Any]) -> Sickness:
         ValueError: a key is unknown, or `action` is missing; and as `Sickness`.
         TypeError: a value has the wrong type.
     """
-    known = [it.name for it in fields(Sickness)]
-    for name in found:
-        if name not in known:
-            raise ValueError(f"{name!r:.80} is none of a sickness's {', '.join(known)}")
-
-    if "action" not in found:
-        raise ValueError("action is missing")
+    check_keys("a sickness", found, [it.name for it in fields(Sickness)], "action")
 
     return Sickness(**found)
 
