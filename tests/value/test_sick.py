@@ -19,7 +19,7 @@ from memhub.startup import record_starts
 from ownership.rig import ARCHES, SPECS
 from value.sick_traffic import SickTraffic
 from value.test_rebuild import Disk, same
-from value.test_value import Tape
+from value.test_value import go_and_come_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,23 +85,8 @@ def test_what_happens_to_hardware_can_be_taken_back(
 ) -> None:
     for seed in range(2):
         traffic = SickTraffic(arch, seed, latency=latency)
-        traffic.machine.recorded = True
-        tape, states = Tape(traffic), []
-        with monkeypatch.context() as patch:
-            patch.setattr(type(traffic.machine), "apply", lambda m, e, t=tape: t.apply(m, e))
-            patch.setattr(type(traffic.machine), "unapply", lambda m, e, t=tape: t.unapply(m, e))
-            for _ in range(100):
-                states.append((len(tape.events), copy.deepcopy(traffic.machine)))
-                traffic.step()
-
+        states = go_and_come_back(monkeypatch, traffic, 100)
         assert any(state.health is not None for _, state in states)
-        for number in range(len(tape.events), 0, -1):
-            while states and states[-1][0] == number:
-                assert traffic.machine == states.pop()[1], (arch, seed, number)
-
-            traffic.machine.unapply(tape.events[number - 1])
-
-        assert traffic.machine == states[0][1]
 
 
 @every_arch

@@ -38,30 +38,46 @@ class Tape:
         self._unapply(machine, event)
 
 
+def go_and_come_back(
+    monkeypatch: pytest.MonkeyPatch, traffic: Traffic, steps: int
+) -> list[tuple[int, Machine]]:
+    """Make steps, and take back all their facts: the machine is each time what it was then.
+
+    Returns:
+        the machine before each step and at the end, with the number of facts until then.
+    """
+    machine = traffic.machine
+    machine.recorded = True
+    tape = Tape(traffic)
+    states: list[tuple[int, Machine]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(type(machine), "apply", lambda m, e: tape.apply(m, e))
+        patch.setattr(type(machine), "unapply", lambda m, e: tape.unapply(m, e))
+        for _ in range(steps):
+            states.append((len(tape.events), copy.deepcopy(machine)))
+            traffic.step()
+
+    states.append((len(tape.events), copy.deepcopy(machine)))
+    left = list(states)
+    for number in range(len(tape.events), 0, -1):
+        while left and left[-1][0] == number:
+            assert machine == left.pop()[1], (machine.name, number)
+
+        machine.unapply(tape.events[number - 1])
+
+    assert machine == left[0][1]
+
+    return states
+
+
 @every_arch
 @every_latency
 def test_facts_taken_back_in_reverse_lead_to_the_first_state(
     monkeypatch: pytest.MonkeyPatch, arch: str, latency: float
 ) -> None:
     for seed in range(2):
-        traffic = Traffic(arch, seed, latency=latency)
-        traffic.machine.recorded = True
-        tape, states = Tape(traffic), []
-        with monkeypatch.context() as patch:
-            patch.setattr(type(traffic.machine), "apply", lambda m, e, t=tape: t.apply(m, e))
-            patch.setattr(type(traffic.machine), "unapply", lambda m, e, t=tape: t.unapply(m, e))
-            for _ in range(120):
-                states.append((len(tape.events), copy.deepcopy(traffic.machine)))
-                traffic.step()
-
-        assert len(tape.events) > 40
-        for number in range(len(tape.events), 0, -1):
-            while states and states[-1][0] == number:
-                assert traffic.machine == states.pop()[1], (arch, seed, number)
-
-            traffic.machine.unapply(tape.events[number - 1])
-
-        assert traffic.machine == states[0][1]
+        states = go_and_come_back(monkeypatch, Traffic(arch, seed, latency=latency), 120)
+        assert states[-1][0] > 40
 
 
 @every_arch
