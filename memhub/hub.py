@@ -11,7 +11,6 @@ import anyio
 
 from memhub.arguments import take_integer, take_kind, take_text
 from memhub.async_shell import go_on
-from memhub.bus import BusCalls
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
@@ -25,6 +24,7 @@ from memhub.lifecycle import break_claim
 from memhub.log_keeping import LogKeeper
 from memhub.process import Process
 from memhub.report import report
+from memhub.shown import HubDevices
 from memhub.snapshots import fork_engine, reset_machines, restore_machines, take_machines
 from memhub.startup import make_engine
 from memhub.subscriptions import CHANGES, make_subscription
@@ -44,13 +44,14 @@ if TYPE_CHECKING:
     from memhub.core.range_table import TableState
     from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
+    from memhub.device_kinds import DeviceBook
     from memhub.engine import Engine
     from memhub.snapshots import Snapshot
     from memhub.subscriptions import Subscription
 
 
 @final
-class Hub(BusCalls, anyio.AsyncContextManagerMixin):
+class Hub(HubDevices, anyio.AsyncContextManagerMixin):
     """Serves `/dev/mem` and `/dev/kmem` of its machines; use it in `async with`.
 
     Args:
@@ -66,6 +67,8 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         faults: fault rules and sicknesses to begin with, as a configuration has them.
         driver_failures: failures of a range driver after which its machine is marked failed, and
             what is asked of it is refused with EIO; 0 is never.
+        device_kinds: the kinds of devices, from `load_device_kinds`; None loads those that are
+            installed, where a machine has devices.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -88,9 +91,10 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         turns: Turns | None = None,
         faults: Iterable[FaultRule | Sickness] = (),
         driver_failures: int = 100,
+        device_kinds: DeviceBook | None = None,
     ) -> None:
         taken = SystemClock() if clock is None else clock
-        engine = make_engine(specs, default, arches, log, taken, tables)
+        engine = make_engine(specs, default, arches, log, taken, tables, device_kinds)
         if take_integer("driver_failures", driver_failures) < 0:
             raise ValueError(f"driver_failures {driver_failures} is below 0")
 

@@ -21,6 +21,7 @@ from memhub.core.hardware_events import HardwareChanged, apply_change, unapply_c
 from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
+from memhub.core.memory.placing import map_devices
 from memhub.core.range_table import RangeTable
 from memhub.core.restored import Restored, put_after, put_before
 from memhub.core.touched import touch_waits
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.health import Health
+    from memhub.core.memory.placed import PlacedDevice
     from memhub.core.memory.transfer import Transfer
     from memhub.core.spec import MachineSpec
 
@@ -63,6 +65,7 @@ class Machine:
         health: what is wrong with its registers, or that it is suspended; None for nothing.
         refusing: whether requests are refused: it is marked failed, or suspended.
         caches: what CPUs see; None where memory is coherent.
+        devices: the declared devices in its address space.
     """
 
     spec: MachineSpec
@@ -82,11 +85,17 @@ class Machine:
     health: Health | None = None
     refusing: bool = field(default=False, compare=False, repr=False)
     caches: Caches | None = None
+    devices: tuple[PlacedDevice, ...] = ()
     views: TableViews = field(default_factory=TableViews, compare=False, repr=False)
 
     @classmethod
-    def make(cls, spec: MachineSpec, arch: Arch) -> Machine:
+    def make(cls, spec: MachineSpec, arch: Arch, devices: tuple[PlacedDevice, ...] = ()) -> Machine:
         """Make a machine as its firmware leaves it.
+
+        Args:
+            spec: what it is made of; its memory map has the memory of devices.
+            arch: its architecture.
+            devices: the declared devices, where they are to answer.
 
         Raises:
             ValueError: the memory map contradicts itself.
@@ -94,6 +103,7 @@ class Machine:
         """
         spec = settle_firmware(spec, arch)
         memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
+        map_devices(memory, devices)
         if spec.securelevel > 0:
             memory.files.seal_writes()
 
@@ -105,7 +115,10 @@ class Machine:
         latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
         commit_ns = round(latency * SECOND)
 
-        return cls(spec, arch, table, memory, kernel, transfer, commit_ns=commit_ns, caches=caches)
+        machine = cls(spec, arch, table, memory, kernel, transfer, commit_ns=commit_ns)
+        machine.caches, machine.devices = caches, devices
+
+        return machine
 
     @property
     def name(self) -> str:

@@ -178,6 +178,7 @@ def fork_machine(machine: Machine) -> Machine:
     twin = Machine(
         machine.spec, machine.arch, table, memory, kernel, transfer, commit_ns=machine.commit_ns
     )
+    twin.devices = machine.devices
     held = holdings_of(machine)
     give_holdings(twin, held._replace(files=tuple(replace(file) for file in held.files)))
 

@@ -14,7 +14,7 @@ import orjson
 from memhub.core.caches.limits import CacheLimits
 from memhub.core.driver import Cpu
 from memhub.core.kernel import KernelLayout
-from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
+from memhub.core.spec import DeviceSpec, KernelEntry, KernelMapping, MachineSpec, Region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +51,7 @@ def describe_spec(spec: MachineSpec) -> str:
             "commit_latency": spec.commit_latency,
             "firmware": spec.firmware,
             **_describe_caches(spec),
+            **_describe_devices(spec),
         }
     ).decode()
 
@@ -97,6 +98,7 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         coherent=facts.get("coherent", True),
         bus=facts.get("bus", "snooping"),
         caches=CacheLimits(**facts.get("caches", {})),
+        devices=tuple(DeviceSpec(**it) for it in facts.get("devices", ())),
     )
 
 
@@ -106,6 +108,13 @@ def _describe_caches(spec: MachineSpec) -> dict[str, Any]:
         return {}
 
     return {"coherent": False, "bus": spec.bus, "caches": asdict(spec.caches)}
+
+
+def _describe_devices(spec: MachineSpec) -> dict[str, Any]:
+    """What only a machine has that declares devices."""
+    rows = [{**asdict(it), "options": dict(it.options)} for it in spec.devices]
+
+    return {"devices": rows} if rows else {}
 
 
 def _layout_of(kernel: Mapping[str, str | None]) -> KernelLayout:
