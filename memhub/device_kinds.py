@@ -133,6 +133,30 @@ def place_devices(
     return replace(spec, memory=memory, devices=declared), tuple(placed)
 
 
+def remake_device(row: Mapping[str, Any], book: DeviceBook | None = None) -> PlacedDevice:
+    """A device of memory, of what a service says of it, to draw its bytes.
+
+    Args:
+        row: from `list_devices` of a client.
+        book: the kinds of devices; None loads those that are installed.
+
+    Raises:
+        DeviceRefused: its kind is not installed here, or makes another device of the same options.
+    """
+    spec = DeviceSpec(
+        name=str(row["name"]), kind=row["kind"], base=row["base"], options=row["options"]
+    )
+    found = _make_device(spec, load_device_kinds() if book is None else book)
+    if (found.is_memory, found.length) != (row["shows"], row["length"]):
+        reason = (
+            f"{found.kind} of {found.source} has {found.length:#x} bytes here, and "
+            f"{row['length']:#x} there, of {row['source']}"
+        )
+        raise DeviceRefused(found.name, "kind", reason)
+
+    return found
+
+
 def _checked_name(it: DeviceSpec, folded: dict[str, str], taken: set[str]) -> str:
     try:
         name = machine_name(it.name, folded)

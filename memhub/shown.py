@@ -16,6 +16,23 @@ if TYPE_CHECKING:
     from memhub.engine import Engine
 
 
+def describe_devices(machine: Machine) -> list[dict[str, Any]]:
+    """The declared devices of a machine as plain data, in the order of their declaration."""
+    return [
+        {
+            "name": it.name,
+            "kind": it.kind,
+            "source": it.source,
+            "base": it.base,
+            "length": it.length,
+            "options": dict(it.options),
+            "limit": it.limit,
+            "shows": it.is_memory,
+        }
+        for it in machine.devices
+    ]
+
+
 def find_shown(machine: Machine, name: str | None = None) -> PlacedDevice:
     """A device of memory.
 
