@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memhub.arguments import take_integer, take_kind
+from memhub.arguments import take_integer
 from memhub.plugin.pictures import PALETTE, Pixels, TextCells
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def draw_png(picture: Pixels | TextCells, *, scale: int = 1) -> bytes:
         TypeError: an argument has the wrong type.
         ValueError: `scale` is out of its bounds.
     """
-    take_kind("picture", picture, Pixels | TextCells)
+    if not isinstance(picture, Pixels | TextCells):
+        raise TypeError(f"picture {picture!r:.80} is neither Pixels nor TextCells")
+
     if not 1 <= take_integer("scale", scale) <= 16:
         raise ValueError(f"scale {scale} is not between 1 and 16")
 
