@@ -88,7 +88,7 @@ class DeviceCalls:
                     raise
 
                 error = cancelled
-            except (Exception, SystemExit, GeneratorExit) as failure:  # noqa: BLE001 - a stranger's
+            except (Exception, SystemExit) as failure:  # noqa: BLE001 - a stranger's
                 error = failure
 
         if scope.cancelled_caught:
