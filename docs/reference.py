@@ -41,6 +41,8 @@ MODULES: Final = {
     "memhub.plugin.devices": "what a plugin of device models imports",
     "memhub.plugin.pictures": "what a device shows",
     "memhub.plugin.serial": "a wire with two ends",
+    "memhub.fault_kinds": "kinds of faults",
+    "memhub.plugin.faults": "what a plugin of fault kinds imports",
     "memhub.core.memory.physmap": "device models behind physical addresses",
     "memhub.core.instant": "moments on both clocks",
     "memhub.watchdog": "drivers that do not answer",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from memhub.core.spec import MachineSpec
     from memhub.device_kinds import DeviceBook
     from memhub.engine import Engine
+    from memhub.fault_kinds import FaultBook
     from memhub.snapshots import Snapshot
     from memhub.subscriptions import Subscription
 
@@ -67,8 +68,8 @@ class Hub(HubDevices, anyio.AsyncContextManagerMixin):
         faults: fault rules and sicknesses to begin with, as a configuration has them.
         driver_failures: failures of a range driver after which its machine is marked failed, and
             what is asked of it is refused with EIO; 0 is never.
-        device_kinds: the kinds of devices, from `load_device_kinds`; None loads those that are
-            installed, where a machine has devices.
+        device_kinds: kinds of devices; None loads those that are installed, where it needs any.
+        fault_kinds: the same for kinds of faults.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -92,6 +93,7 @@ class Hub(HubDevices, anyio.AsyncContextManagerMixin):
         faults: Iterable[FaultRule | Sickness] = (),
         driver_failures: int = 100,
         device_kinds: DeviceBook | None = None,
+        fault_kinds: FaultBook | None = None,
     ) -> None:
         taken = SystemClock() if clock is None else clock
         engine = make_engine(specs, default, arches, log, taken, tables, device_kinds)
@@ -100,6 +102,7 @@ class Hub(HubDevices, anyio.AsyncContextManagerMixin):
 
         engine.failures_most = driver_failures
         self._compose(engine, log, turns)
+        self.faults.kinds = fault_kinds
         add_faults(faults, self.faults, self.hardware)
 
     def _compose(self, engine: Engine, log: AuditLog | None, turns: Turns | None = None) -> None:
@@ -334,6 +337,7 @@ class Hub(HubDevices, anyio.AsyncContextManagerMixin):
         twin = Hub.__new__(Hub)
         engine = fork_engine(self.engine, log, clock)
         twin._compose(engine, log, self._turns)  # noqa: SLF001 - of this class
+        twin.faults.kinds = self.faults.kinds
         twin._forked_from = self.machines, frozenset(engine.files.machines)  # noqa: SLF001 - of this class
 
         return twin

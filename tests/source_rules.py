@@ -24,7 +24,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"core", "planner"}),
     frozenset({"x86"}),
     frozenset({"plugin", "hooks"}),
-    frozenset({"arches", "device_kinds", "kernels"}),
+    frozenset({"arches", "device_kinds", "fault_kinds", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),
     frozenset({"group_commit"}),
@@ -32,6 +32,8 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"engine"}),
     frozenset(
         {
+            "active_rules",
+            "added_faults",
             "async_shell",
             "bus",
             "cache_calls",

@@ -38,6 +38,7 @@ HOOKS: Final = (
     HookRow("memhub.analysis.lint", "LINT_HOOK", "load_rules"),
     HookRow("memhub.kernels", "KERNEL_HOOK", "load_kernels"),
     HookRow("memhub.device_kinds", "DEVICE_HOOK", "load_device_kinds"),
+    HookRow("memhub.fault_kinds", "FAULT_HOOK", "load_fault_kinds"),
     HookRow("memhub.config.importers.added", "IMPORTER_HOOK", "load_importers"),
 )
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from memhub.abi import U64_MAX, Errno
@@ -19,6 +19,7 @@ from memhub.arguments import (
 )
 from memhub.core import requests
 from memhub.core.explain_many import ExplainMany, span_of_many
+from memhub.core.fault_options import is_added, take_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -109,13 +110,14 @@ class FaultRule:
         errno: for `errno`: which, by FreeBSD's name; EIO if None.
         delay: for `delay`: seconds on the hub's clock.
         moved: for `short`: the most bytes that move.
+        options: for an action of a plugin, which has a dot in its name: its options.
 
     Raises:
         ValueError: a field is out of its bounds, does not fit the action, or is missing.
         TypeError: a field has the wrong type.
     """
 
-    action: Action
+    action: Action | str
     name: str = ""
     machine: str | None = None
     op: Collection[str] = frozenset()
@@ -129,9 +131,10 @@ class FaultRule:
     errno: Errno | str | None = None
     delay: float | None = None
     moved: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if take_text("action", self.action) not in ACTIONS:
+        if take_text("action", self.action) not in ACTIONS and not is_added(self.action):
             raise ValueError(f"action {self.action!r:.80} is none of {', '.join(ACTIONS)}")
 
         take_text("name", self.name)
@@ -139,6 +142,7 @@ class FaultRule:
             if getattr(self, name) is not None:
                 take_text(name, getattr(self, name))
 
+        object.__setattr__(self, "options", take_options(self.options, self.action))
         object.__setattr__(self, "op", self._take_operations())
         self._take_numbers()
         if (self.base is None) != (self.length is None):
@@ -230,7 +234,7 @@ class FaultRule:
         found: dict[str, Any] = {}
         for it in fields(self):
             value = getattr(self, it.name)
-            if value != it.default:
+            if value != it.default and value != {}:
                 found[it.name] = value
 
         if self.op:
@@ -280,6 +284,7 @@ class FaultInjected(NamedTuple):
         op: the operation.
         span: first byte and length of what the request names, or None.
         error: with what the request is refused, or None.
+        does: of an action of a plugin, the rule that would do the same, if one would.
     """
 
     caller: Caller
@@ -289,6 +294,7 @@ class FaultInjected(NamedTuple):
     op: str
     span: tuple[int, int] | None
     error: DeviceError | None
+    does: FaultRule | None = None
 
 
 def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa: ANN401

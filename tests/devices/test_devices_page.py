@@ -45,7 +45,8 @@ def load_page_machine(folder: Path) -> Any:
 
 def test_the_machine_of_the_page_is_that_of_the_file(tmp_path: Path) -> None:
     spec = load_page_machine(tmp_path)
-    assert spec == load_config(ROOT / "configs" / "devices.toml").machines["pc"]
+    file = load_config(ROOT / "configs" / "devices.toml", arches=load_arches())
+    assert spec.devices == file.machines["pc"].devices
     assert [it.name for it in spec.devices] == ["vga", "card", "com1"]
 
 
