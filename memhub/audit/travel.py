@@ -157,7 +157,6 @@ class Travel:
                         self._check(moment, record)
                         found[index] = self.state(rebuilder)
                         del pending[index]
-
                 if record is None or not pending:
                     self._read_to_seal(records, record)
                     break
