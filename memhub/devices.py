@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from anyio import CancelScope
+
 from memhub.arguments import take_buffer, take_integer, take_optional
 from memhub.core.requests import EndTransfer
 from memhub.core.transfers import decide_end_transfer, not_open
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 
 async def read_devices(engine: Engine, handle: int, length: int, offset: int | None) -> bytes:
-    """Read a span that reaches a device; arguments and errors are those of `Handle.pread`."""
+    """Read a span that reaches a device; arguments and errors are those of `Handle.pread`.
+
+    If the file is closed meanwhile, nobody waits for the device any more.
+    """
     length, offset = take_integer("length", length), take_optional("offset", offset)
     file, machine = engine.files.file(handle), engine.files.machine_of(handle)
     at = file.offset if offset is None else offset
@@ -30,7 +35,9 @@ async def read_devices(engine: Engine, handle: int, length: int, offset: int | N
     steps = machine.transfer.reading(caller.device, at, length, caller.process.id)
     end = _TransferEnd(engine, handle, op, at, length)
     try:
-        data = await _read_steps(steps, DeviceCalls(engine.clock, machine.name))
+        with CancelScope() as scope, engine.files.call_on_close(handle, scope.cancel):
+            data = await _read_steps(steps, DeviceCalls(engine.clock, machine.name))
+
         engine.files.file(handle)
     except BaseException as error:
         end.fail(error)

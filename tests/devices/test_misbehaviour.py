@@ -141,6 +141,40 @@ async def test_a_caller_that_is_cancelled_does_not_wait(tmp_path: Path) -> None:
         assert last_transfer(path)["errno"] == "ECANCELED"
 
 
+async def test_a_reader_whose_file_is_closed_does_not_wait_and_a_writer_waits_for_the_limit(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock()
+    async with rig(tmp_path, "hangs", clock) as (hub, path):
+        model: Hangs = hub.device("it")
+        words: list[str] = []
+
+        async def ask(request: Any) -> None:
+            with pytest.raises(DeviceError) as caught:
+                await request
+
+            words.append(str(caught.value))
+
+        with anyio.fail_after(5):
+            mem = await hub.open("/dev/mem", "r+")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask, mem.pread(8, BASE))
+                await model.asked.wait()
+                mem.close()
+
+            assert words[0].startswith("EBADF: handle")
+            assert last_transfer(path)["errno"] == "EBADF"
+            model.asked = anyio.Event()
+            mem = await hub.open("/dev/mem", "r+")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask, mem.pwrite(bytes(8), BASE))
+                await model.asked.wait()
+                mem.close()
+                clock.advance(11)
+
+            assert words[1].startswith("EIO: device 'it'")
+
+
 async def test_what_was_moved_before_stands(tmp_path: Path) -> None:
     async with rig(tmp_path, "raises") as (hub, _), await hub.open("/dev/mem", "r+") as mem:
         assert await mem.pwrite(bytes(64), BASE - 16) == 16
