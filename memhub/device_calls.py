@@ -82,7 +82,7 @@ class DeviceCalls:
         who = placed.on(self._machine)
         with limit_time(self._clock, placed.limit) as scope:
             try:
-                answer = await call()
+                answer = await (call() if placed.thread is None else placed.thread.run(call))
             except anyio.get_cancelled_exc_class() as cancelled:
                 if is_cancelled(scope):
                     raise

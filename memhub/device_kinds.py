@@ -13,6 +13,7 @@ from memhub.core.memory.placed import DeviceRefused, PlacedDevice
 from memhub.core.memory.placing import place_regions
 from memhub.core.spec import DeviceSpec
 from memhub.core.spec_rules import check_between, machine_name, seconds, suggest, text, type_name
+from memhub.device_thread import DeviceThread
 from memhub.hooks import HookKind, PluginFailure, load_hook
 from memhub.plugin import devices
 from memhub.plugin.devices import DeviceKind, OptionError
@@ -186,10 +187,10 @@ def _make_device(it: DeviceSpec, book: DeviceBook) -> PlacedDevice:
 
     options = _checked_options(it, kind)
     model = _make_model(it, kind, options)
-    length, content = _checked_model(it, kind, model)
+    length, content, thread = _checked_model(it, kind, model)
 
     return PlacedDevice(
-        it.name, kind.name, kind.source, base, length, options, limit, content, model
+        it.name, kind.name, kind.source, base, length, options, limit, content, model, thread
     )
 
 
@@ -240,15 +241,22 @@ def _make_model(it: DeviceSpec, kind: DeviceKind, options: Mapping[str, Any]) ->
         raise DeviceRefused(it.name, "", reason) from error
 
 
-def _checked_model(it: DeviceSpec, kind: DeviceKind, model: Any) -> tuple[int, bytes | None]:  # noqa: ANN401 - a stranger's
-    """Length and content of a model; its content is None where it answers accesses itself."""
-    who = f"{kind.name} of {kind.source}"
+def _checked_model(
+    it: DeviceSpec,
+    kind: DeviceKind,
+    model: Any,  # noqa: ANN401 - a stranger's
+) -> tuple[int, bytes | None, DeviceThread | None]:
+    """Length of a model; its content if it is memory; its thread if it blocks."""
     try:
-        length, content = model.length, None
+        length, content, thread = model.length, None, None
         if callable(getattr(model, "show", None)):
             content = model.content
-        elif not all(inspect.iscoroutinefunction(getattr(model, op)) for op in ("read", "write")):
-            raise TypeError("its read and write are not both async functions")
+        else:
+            awaited = {inspect.iscoroutinefunction(getattr(model, op)) for op in ("read", "write")}
+            if len(awaited) > 1:
+                raise TypeError("of its read and write, one is an async function and one is not")
+
+            thread = None if awaited == {True} else DeviceThread()
 
         if type(length) is not int or length <= 0:
             raise TypeError(f"its length {length!r} is not a number of bytes above 0")
@@ -256,7 +264,8 @@ def _checked_model(it: DeviceSpec, kind: DeviceKind, model: Any) -> tuple[int, b
         if content is not None and (not isinstance(content, bytes) or len(content) > length):
             raise TypeError("its content is not bytes, or more than it holds")
     except Exception as error:
+        who = f"{kind.name} of {kind.source}"
         reason = f"{who} has made no device: {type(error).__name__}: {error}"
         raise DeviceRefused(it.name, "", reason) from error
 
-    return length, content
+    return length, content, thread

@@ -24,7 +24,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"core", "planner"}),
     frozenset({"x86"}),
     frozenset({"plugin", "hooks"}),
-    frozenset({"arches", "device_kinds", "fault_kinds", "kernels"}),
+    frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),
     frozenset({"group_commit"}),

@@ -23,8 +23,8 @@ A plugin is a module with one hook, found through the `memhub.devices` entry-poi
         return [kind]
 
 and, in its pyproject.toml, `[project.entry-points."memhub.devices"]`. A model answers accesses
-itself, as this one does (`DeviceModel`), or is memory that it shows (`ShownMemory`). A plugin that
-does not work is named and costs the others nothing.
+itself, as this one does (`DeviceModel`; `BlockingModel` if it blocks), or is memory that it shows
+(`ShownMemory`). A plugin that does not work is named and costs the others nothing.
 """
 
 from __future__ import annotations
@@ -73,6 +73,24 @@ class DeviceModel(Protocol):
         """Take `data` at `offset`."""
 
 
+class BlockingModel(Protocol):
+    """A device that answers each access itself, and may block meanwhile.
+
+    As `DeviceModel`, with plain functions. They are called on a thread of the device, one at a
+    time. It belongs on the system's clock: virtual time does not wait for threads.
+    """
+
+    @property
+    def length(self) -> int:
+        """Bytes of the device, as its options say."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Answer `size` bytes from `offset`; both come from the access itself."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Take `data` at `offset`."""
+
+
 class ShownMemory(Protocol):
     """A device that is memory, and shows what the bus sees in it.
 
@@ -109,7 +127,7 @@ class DeviceKind:
 
     name: str
     summary: str
-    make: Callable[[Mapping[str, Any]], DeviceModel | ShownMemory]
+    make: Callable[[Mapping[str, Any]], DeviceModel | BlockingModel | ShownMemory]
     options: Mapping[str, Any] = field(default_factory=dict)
     base: int | None = None
     source: str = "the caller"

@@ -227,7 +227,7 @@ class Overfull(Torn):
         (device("good", "0"), "devices.it.base: is a string, not an integer"),  # type: ignore[arg-type]
         (device("god"), "'god' is not installed (installed: "),
         (device("good", name="a b"), "devices.a b: a device's name is letters"),
-        (device("sync"), "its read and write are not both async functions"),
+        (device("sync"), "of its read and write, one is an async function and one is not"),
         (device("empty"), "its length 0 is not a number of bytes above 0"),
         (device("broken"), "broken of plugin 'more' of the caller failed: RuntimeError: no firmw"),
         (device("overfull"), "its content is not bytes, or more than it holds"),

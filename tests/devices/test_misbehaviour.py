@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio import to_thread
 
-from devices.strange import BASE, Hangs, book, device, machine
+from devices.strange import BASE, Good, Hangs, M, book, device, kind_of, machine
 from memhub import AuditLog, Hub, ManualClock, connect
 from memhub.abi import Errno
 from memhub.audit import read_records
@@ -217,6 +219,59 @@ async def test_a_service_answers_with_the_name_of_the_device(tmp_path: Path) -> 
             await mem.pread(8, BASE)
 
         assert await mem.pread(2, BASE + 0x10000) == b"\0\1"
+
+
+class Blocks(Good):
+    """A model that blocks until it is let go."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__({"step": 1})
+        self.asked, self.go = threading.Event(), threading.Event()
+        self.threads: set[str] = set()
+
+    def read(self, offset: int, size: int) -> bytes:  # type: ignore[override]
+        self.threads.add(threading.current_thread().name)
+        self.asked.set()
+        if offset == 8:
+            raise ZeroDivisionError("a bug")
+
+        if offset == 16:
+            self.go.wait()
+
+        return bytes(size)
+
+    def write(self, offset: int, data: bytes) -> None:  # type: ignore[override]
+        self.written.append((offset, data))
+
+
+async def test_a_model_that_blocks_has_a_thread_and_nobody_else_waits() -> None:
+    clock, spec = ManualClock(), machine(device("blocks"), device("good", BASE + M, "good"))
+    hub = Hub([spec], device_kinds=book(kind_of(Blocks)), clock=clock)
+    async with hub, await hub.open("/dev/mem", "r+") as mem:
+        model: Blocks = hub.device("it")
+        assert await mem.pread(8, BASE) == bytes(8)
+        assert await mem.pwrite(b"abc", BASE) == 3
+        with pytest.raises(DeviceError, match=r"failed in read.*ZeroDivisionError: a bug"):
+            await mem.pread(8, BASE + 8)
+
+        async def wait_for_limit(offset: int) -> None:
+            with pytest.raises(DeviceError, match=r"did not answer .* within 10 s"):
+                await mem.pread(8, BASE + offset)
+
+        model.asked.clear()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait_for_limit, 16)
+                await to_thread.run_sync(model.asked.wait)
+                tasks.start_soon(wait_for_limit, 0)  # it waits for the first, which is stuck
+                await anyio.wait_all_tasks_blocked()
+                assert await mem.pread(2, BASE + M) == b"\0\1"
+                clock.advance(11)
+
+            model.go.set()
+            assert await mem.pread(8, BASE) == bytes(8)
+
+        assert (model.written, model.threads) == ([(0, b"abc")], {"device model"})
 
 
 async def test_a_picture_that_contradicts_itself_is_an_error_of_who_looks() -> None:

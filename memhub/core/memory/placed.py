@@ -47,6 +47,7 @@ class PlacedDevice:
         limit: seconds that it has for the answer to one access.
         content: what a device of memory begins with; None for another device.
         model: what its kind has made. A fork has a copy of it: see `model_of`.
+        thread: what runs the calls of a model that blocks; None for one that is awaited.
     """
 
     name: str
@@ -58,6 +59,7 @@ class PlacedDevice:
     limit: float
     content: bytes | None = field(default=None, compare=False, repr=False)
     model: Any = field(default=None, compare=False, repr=False)
+    thread: Any = field(default=None, compare=False, repr=False)
 
     __hash__ = None  # type: ignore[assignment]
 
