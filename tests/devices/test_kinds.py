@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from memhub.config import ConfigError, to_toml
 from memhub.device_kinds import load_device_kinds
 from memhub.errors import NoSuchDevice
 from memhub.plugin.devices import DeviceKind
+from memhub.service.local import LocalClient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -250,3 +252,17 @@ def test_two_devices_of_one_machine_have_different_names() -> None:
     assert "differs from device 'IT'" in refusal(
         device("good", name="IT"), device("good", BASE + M)
     )
+
+
+# Without an event loop
+
+
+def test_a_client_of_its_own_machines_awaits_declared_devices() -> None:
+    with (
+        LocalClient([machine(device("uart-16550"))]) as client,
+        client.open("/dev/mem", "r+") as mem,
+    ):
+        assert mem.pwrite(b"\x5a", BASE + 7) == 1
+        assert mem.pread(8, BASE) == b"\0\0\1\0\0\x60\0\x5a"
+        mem.seek(BASE + 7)
+        assert (mem.read(1), mem.seek(0, os.SEEK_CUR)) == (b"\x5a", BASE + 8)
