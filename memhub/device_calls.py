@@ -50,7 +50,9 @@ class DeviceCalls:
             return await device.read(step.offset, step.size)
 
         what = f"read({step.offset:#x}, {step.size})"
-        answer: object = await self._ask(placed, what, lambda: device.read(step.offset, step.size))
+        answer: object = await self._ask(
+            placed, step, what, lambda: device.read(step.offset, step.size)
+        )
         if not isinstance(answer, bytes):
             found = f"{type(answer).__name__} where bytes are due"
             raise DeviceError(f"{self._name(placed, step)} answered {what} with {found}")
@@ -68,18 +70,22 @@ class DeviceCalls:
             await device.write(step.offset, data)
         else:
             what = f"write({step.offset:#x}, {len(data)} bytes)"
-            await self._ask(placed, what, lambda: device.write(step.offset, data))
+            await self._ask(placed, step, what, lambda: device.write(step.offset, data))
 
     def _name(self, placed: PlacedDevice, step: MmioStep) -> str:
         return f"at {placed.base + step.offset:#x}: {placed.on(self._machine)}"
 
     async def _ask(
-        self, placed: PlacedDevice, what: str, call: Callable[[], Awaitable[object]]
+        self,
+        placed: PlacedDevice,
+        step: MmioStep,
+        what: str,
+        call: Callable[[], Awaitable[object]],
     ) -> object:
         """The answer of a declared device, or a DeviceError that names it."""
         error: BaseException | None = None
         answer: object = None
-        who = placed.on(self._machine)
+        who = self._name(placed, step)
         with limit_time(self._clock, placed.limit) as scope:
             try:
                 answer = await (call() if placed.thread is None else placed.thread.run(call))

@@ -60,7 +60,8 @@ async def test_its_caller_and_the_log_are_told_who_failed(tmp_path: Path, kind: 
 
         reason = caught.value.reason
         assert caught.value.code is Errno[errno]
-        assert f"{WHO.format(kind)} {words.format('read(0x10, 8)')}" in reason
+        found = words.format("read(0x10, 8)")
+        assert reason == f"at 0xfe000010: {WHO.format(kind)} {found}"
         row = last_transfer(path)
         assert (row["op"], row["errno"], row["moved"], row["reason"]) == ("pread", errno, 0, reason)
         assert await mem.pread(2, BASE + 0x10000) == b"\0\1"
@@ -174,7 +175,7 @@ async def test_a_reader_whose_file_is_closed_does_not_wait_and_a_writer_waits_fo
                 mem.close()
                 clock.advance(11)
 
-            assert words[1].startswith("EIO: device 'it'")
+            assert words[1].startswith("EIO: at 0xfe000000: device 'it'")
 
 
 async def test_what_was_moved_before_stands(tmp_path: Path) -> None:
