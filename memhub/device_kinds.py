@@ -109,8 +109,13 @@ def place_devices(
         DeviceRefused: a device contradicts itself or the machine; it is named.
     """
     if not spec.devices:
-        plain = tuple(it for it in spec.memory if it.kind != "device")
-        return (spec if len(plain) == len(spec.memory) else replace(spec, memory=plain)), ()
+        for it in spec.memory:
+            if it.kind == "device":
+                place = f"{it.base:#x}/{it.length:#x}"
+                reason = f"memory has a region of a device at {place}, and no device is declared"
+                raise DeviceRefused("", "", reason)
+
+        return spec, ()
 
     if not isinstance(spec.devices, tuple | list):
         raise DeviceRefused("", "", f"devices is {type_name(spec.devices)}, not a tuple")

@@ -223,7 +223,8 @@ def _make_text(console: Any, picture: Picture, title: str) -> Any:  # noqa: ANN4
     from memhub.screens import draw_lines
 
     text = Text(no_wrap=True, overflow="crop")
-    for line in draw_lines(picture, console.width, console.height, colour=True):
+    rows = max(1, console.height - bool(title))
+    for line in draw_lines(picture, console.width, rows, colour=True):
         for shown, front, back in line:
             colours = [it and Color.from_rgb(*it) for it in (front, back)]
             text.append(shown, Style(color=colours[0], bgcolor=colours[1]))

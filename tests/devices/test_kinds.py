@@ -247,6 +247,14 @@ def test_what_contradicts_itself_is_refused(wrong: Any, problem: str) -> None:
         Hub([machine(wrong)], device_kinds=more)
 
 
+def test_memory_of_a_device_belongs_to_a_device() -> None:
+    memory = (Region(base=0, length=M), Region(base=FB, length=M, kind="device"))
+    assert refusal(memory=memory) == (
+        "machine 'pc': devices: memory has a region of a device at 0xd0000000/0x100000, and no "
+        "device is declared"
+    )
+
+
 def test_two_devices_of_one_machine_have_different_names() -> None:
     assert "two devices have this name" in refusal(device("good"), device("good", BASE + M))
     assert "differs from device 'IT'" in refusal(

@@ -27,7 +27,7 @@ class DeviceRefused(ValueError):
     @property
     def place(self) -> str:
         """The dotted key in a machine's table."""
-        return f"devices.{self.device}" + (f".{self.key}" if self.key else "")
+        return ".".join(it for it in ("devices", self.device, self.key) if it)
 
 
 @dataclass(frozen=True, slots=True)
