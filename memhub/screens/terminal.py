@@ -6,6 +6,7 @@ block has two colours; where there are no colours a cell shows how light it is.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -79,13 +80,14 @@ def _draw_points(picture: Pixels, columns: int, rows: int, *, colour: bool) -> l
         steps = np.minimum(light * len(_RAMP) / 256, len(_RAMP) - 1).astype(int)
         return [[("".join(_RAMP[it] for it in line).rstrip(), None, None)] for line in steps]
 
-    return [
-        [
-            ("▀", _colour_of(top), _colour_of(bottom))
-            for top, bottom in zip(points[y], points[y + 1], strict=True)
-        ]
-        for y in range(0, len(points), 2)
-    ]
+    return [_join_points(points[y], points[y + 1]) for y in range(0, len(points), 2)]
+
+
+def _join_points(above: Points, below: Points) -> list[Span]:
+    """A line of half blocks, neighbours of the same colours together."""
+    pairs = zip(map(_colour_of, above), map(_colour_of, below), strict=True)
+
+    return [("▀" * len([*found]), *pair) for pair, found in groupby(pairs)]
 
 
 def _colour_of(point: Any) -> tuple[int, int, int]:  # noqa: ANN401 - a row of an array

@@ -319,7 +319,7 @@ def test_points_fit_the_terminal_and_keep_their_shape(
 def test_points_are_means_and_half_blocks_have_two_of_them() -> None:
     rgb = b"\0\0\0\xff\xff\xff" * 2 + b"\x10\x20\x30" * 4
     assert draw_lines(Pixels(4, 2, rgb), 2, 24, colour=True) == [
-        [("▀", (127,) * 3, (0x10, 0x20, 0x30))] * 2
+        [("▀▀", (127,) * 3, (0x10, 0x20, 0x30))]
     ]
     ramp = draw_lines(Pixels(2, 1, b"\0\0\0\xff\xff\xff"), 80, 24, colour=False)
     assert ramp == [[(" @", None, None)]]
