@@ -109,9 +109,9 @@ def place_devices(
         DeviceRefused: a device contradicts itself or the machine; it is named.
     """
     if not spec.devices:
-        for it in spec.memory:
-            if it.kind == "device":
-                place = f"{it.base:#x}/{it.length:#x}"
+        for region in spec.memory:
+            if region.kind == "device":
+                place = f"{region.base:#x}/{region.length:#x}"
                 reason = f"memory has a region of a device at {place}, and no device is declared"
                 raise DeviceRefused("", "", reason)
 
