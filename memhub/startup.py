@@ -11,6 +11,7 @@ from memhub.audit import AuditLog
 from memhub.audit.rows.description import describe_spec
 from memhub.clock import Clock
 from memhub.core import events
+from memhub.core.kernel_files import boot_fact
 from memhub.core.machine import Machine
 from memhub.core.range_table import TableState
 from memhub.core.restoring import tell_fork
@@ -111,6 +112,9 @@ def record_starts(engine: Engine) -> None:
     now = engine.now()
     engine.note(*(attached_event(machine, now) for machine in engine.machines.values()))
     for machine in engine.machines.values():
+        if machine.served is not None:
+            engine.note(boot_fact(machine, now))
+
         if machine.files.files or machine.failed or machine.health:  # it was forked
             engine.note(*tell_fork(machine, now))
 

@@ -141,6 +141,10 @@ class ServedKernel(ABC):
             ValueError: the kernel has no such call, or it lacks an argument.
         """
 
+    def held_by(self, state: KernelState, file: int) -> tuple[int, ...]:
+        """The registers that the close of a file gives back; `close` {keep} leaves some out."""
+        return ()
+
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""
         from memhub.abi import Errno  # here: few calls are refused

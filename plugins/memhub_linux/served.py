@@ -51,10 +51,10 @@ class LinuxKernel(ServedKernel):
 
     The calls, their arguments and answers; a text of bytes is latin-1:
 
-    - `open` {admin}, `close`: of the call's `file`;
+    - `open` {admin}, `close` {keep: registers that are not given back}: of the call's `file`;
     - `read` {length, offset or none}: a text; without a `file`, the whole text at once;
     - `seek` {offset, whence}: the position;
-    - `write` {data}: bytes taken; without a `file` as well;
+    - `write` {data}: bytes taken; without a `file` as well. With an `offset` it is pwrite(2);
     - `ioctl` {cmd: `ADD`, `SET`, `DEL`, `KILL`, `GET` and the same with `_PAGE`; abi: 64 or 32;
       base, size, type, or regnum of a GET}: the register; of a GET {base, size, type, regnum}.
       Of others than these `cmd` is a number. `bad_pointer` and `no_memory` are forced conditions;
@@ -71,6 +71,12 @@ class LinuxKernel(ServedKernel):
     def boot(self, machine: KernelMachine) -> KernelAnswer:
         """Boot, and trim the RAM if the machine says where that is."""
         return boot_linux(setting_of(machine), machine.ram)
+
+    def held_by(self, state: KernelState, file: int) -> tuple[int, ...]:
+        """The registers that a descriptor has added and not given back."""
+        held = state.files.get(file, {}).get("held", ())
+
+        return tuple(register for register, many in enumerate(held) if many)
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""
@@ -155,8 +161,12 @@ class _Running:
         self.files[number] = {}
         self.files = dict(sorted(self.files.items()))
 
-    def do_close(self, _args: Args) -> None:
+    def do_close(self, args: Args) -> None:
         file, _ = self._opened()
+        for register in args.get("keep", ()):
+            if file.held is not None:
+                file.held[register] = 0
+
         self._proc.close(file)
         del self.files[self._number()]
 
@@ -180,6 +190,9 @@ class _Running:
     def do_write(self, args: Args) -> int:
         if args.get("bad_pointer"):
             raise Refused("EFAULT")
+
+        if "offset" in args:
+            raise Refused("ESPIPE")  # seq_open clears FMODE_PWRITE
 
         return self._proc.write(args["data"].encode("latin-1"))
 

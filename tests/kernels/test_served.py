@@ -119,7 +119,7 @@ def served() -> Any:
 def test_a_kernel_of_an_unknown_name_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(
         ValueError,
-        match=r"kernel 'linux' is not installed \(installed: freebsd, linux-6.18, netbsd-7\); did you",
+        match=r"kernel 'linux' is not installed \(installed: freebsd, linux-6.18, netbsd-7\); did",
     ):
         load_kernels().find("linux")
 
