@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.abi import U64_MAX
 from memhub.arguments import take_buffer, take_integer
 from memhub.core import requests
-from memhub.core.asked_driver import Plan
-from memhub.core.conflicts import check_plan_types
 from memhub.core.decision import Decision
-from memhub.core.driver import Change
 from memhub.core.files import KERNEL_FILES, PATHS
-from memhub.core.ownership import check_slots
+from memhub.core.ownership import check_slots, check_types
 from memhub.core.served import KernelCalled, Served, range_state
 from memhub.core.served_kernel import KernelAnswer, KernelCall
 from memhub.errors import BadHandle, DeviceError, InvalidArgument, UnknownIoctl
@@ -219,11 +216,16 @@ def check_claims(machine: Machine, caller: Caller, states: tuple[RangeState, Ran
         return
 
     pairs = enumerate(zip(before.slots, after.slots, strict=True))
-    slots = {slot: new for slot, (old, new) in pairs if old != new}
-    msrs = {it: v for it, v in after.msrs.items() if before.msrs.get(it, 0) != v}
+    slots = [slot for slot, (old, new) in pairs if old != new]
     check_slots(machine.claims, caller.process, slots, before.slots)
-    change = Change(tuple(slots), slots, msrs)
-    check_plan_types(machine, caller.process, Plan(change, before, after))
+    driver, whole = machine.require_table().driver, (0, 1 << machine.spec.cpu.phys_bits)
+    check_types(
+        machine.claims,
+        caller.process,
+        whole,
+        lambda: driver.types(before),
+        lambda: driver.types(after),
+    )
 
 
 def call_fact(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: The label of what the kernel has written.
 _OWNER: Final = b"kernel\0\0"
+_X86_VENDORS: Final = frozenset({"Intel", "AMD", "Hygon", "Centaur", "Cyrix", "Zhaoxin"})
 
 
 @dataclass(slots=True)
@@ -102,6 +103,7 @@ def boot_served(spec: MachineSpec, arch: Arch, table: RangeTable | None) -> Serv
     machine = KernelMachine(
         cpu=spec.cpu,
         bits=64 if arch.model is LP64 else 32,
+        x86=_is_x86(arch),
         msrs=dict(spec.msrs),
         ram=tuple((it.base, it.base + it.length) for it in spec.memory if it.kind == "ram"),
         options=spec.kernel_options,
@@ -111,6 +113,11 @@ def boot_served(spec: MachineSpec, arch: Arch, table: RangeTable | None) -> Serv
         table.begin_at(TableState(range_state(table, booted.state.msrs), 0))
 
     return Served(kernel, machine, booted.state, booted.state, booted.log)
+
+
+def _is_x86(arch: Arch) -> bool:
+    """Whether an architecture's machines are PCs, or its own processor is one that PCs have."""
+    return arch.firmware is not None or (arch.cpu is not None and arch.cpu.vendor in _X86_VENDORS)
 
 
 def range_state(table: RangeTable, msrs: Registers, before: RangeState | None = None) -> RangeState:
@@ -181,5 +188,5 @@ def refuse_served(machine: RunsKernel, what: str) -> None:
     """
     if machine.served is not None:
         raise NotSupported(
-            f"{what} is done by FreeBSD's driver, and the machine has another kernel"
+            f"{what} is FreeBSD's driver's to do, and the machine has another kernel"
         )

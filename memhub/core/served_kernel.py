@@ -33,6 +33,7 @@ class KernelMachine:
     Attributes:
         cpu: the processor, and how many of it there are.
         bits: of a long: 64 or 32.
+        x86: whether it is an x86 machine.
         msrs: the registers that firmware left on every CPU, by number; others are 0.
         differences: for each CPU by number, the registers in which firmware left it different.
         ram: the RAM, first byte and one past the last, by address.
@@ -41,6 +42,7 @@ class KernelMachine:
 
     cpu: Cpu
     bits: int
+    x86: bool = True
     msrs: Mapping[int, int]
     differences: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     ram: tuple[tuple[int, int], ...] = ()
@@ -107,10 +109,12 @@ class ServedKernel(ABC):
 
     Attributes:
         ops: the calls that it knows.
+        driver_ops: those of them that a driver makes, without a file and whatever happens.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
     """
 
     ops: frozenset[str] = frozenset()
+    driver_ops: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
 
     @abstractmethod

@@ -66,6 +66,7 @@ class LinuxKernel(ServedKernel):
     """
 
     ops = FILE_OPS | DRIVER_OPS
+    driver_ops = DRIVER_OPS - {"resume"}
     files = frozenset({"/proc/mtrr"})
 
     def boot(self, machine: KernelMachine) -> KernelAnswer:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from memhub.plugin.kernels import Cpu
 
 _FEATURES: Final = ("mtrr", "k6_mtrr", "cyrix_arr", "centaur_mcr")
+#: The first family whose processors have MTRRs.
+_MTRR_FAMILY: Final = 6
 #: The models of AMD's family 5 that have the K6's ranges; of the first, from this stepping on.
 _K6_MODELS: Final = (8, 9, 13)
 _K6_STEPPING: Final = 8
@@ -24,7 +26,11 @@ def setting_of(machine: KernelMachine) -> LinuxSetting:
 
     Raises:
         OptionError: an option is none of the kernel's, or has a wrong value.
+        ValueError: the machine is no x86 one.
     """
+    if not machine.x86:
+        raise ValueError("Linux is served on x86 machines: others have no MTRRs")
+
     options = {name: read(machine.options.get(name)) for name, read in _OPTIONS.items()}
     for name, value in machine.options.items():
         if name not in _OPTIONS:
@@ -79,10 +85,10 @@ def join_signature(family: int, model: int, stepping: int) -> int:
 
 def _features(cpu: Cpu) -> frozenset[str]:
     """Which ranges the kernel finds on a processor (`cpu/amd.c`, `cyrix.c`, `centaur.c`)."""
-    if cpu.mtrr:
+    family, model, stepping = split_signature(cpu.signature)
+    if cpu.mtrr and family >= _MTRR_FAMILY:
         return frozenset({"mtrr"})
 
-    family, model, stepping = split_signature(cpu.signature)
     newer = model > _K6_MODELS[0] or stepping >= _K6_STEPPING
     if cpu.vendor == "AMD" and family == 5 and model in _K6_MODELS and newer:
         return frozenset({"k6_mtrr"})
