@@ -12,15 +12,46 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memhub.abi import Errno
+from memhub.errors import (
+    BadAddress,
+    BadHandle,
+    DeviceError,
+    InvalidArgument,
+    NoRanges,
+    NoSpace,
+    NoSuchDevice,
+    NotPermitted,
+    RangeBusy,
+    UnknownIoctl,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.core.driver import Cpu
-    from memhub.errors import DeviceError
 
     Registers = Mapping[int, int]
 
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+
+#: The classes of a kernel's errors; others are the plain DeviceError.
+_ERRORS: Final[Mapping[Errno, type[DeviceError]]] = MappingProxyType(
+    {
+        it.default: it
+        for it in (
+            BadAddress,
+            BadHandle,
+            InvalidArgument,
+            NoRanges,
+            NoSpace,
+            NoSuchDevice,
+            NotPermitted,
+            RangeBusy,
+            UnknownIoctl,
+        )
+    }
+)
 
 #: The name of the kernel whose mem(4) memhub has itself.
 FREEBSD: Final = "freebsd"
@@ -151,14 +182,12 @@ class ServedKernel(ABC):
 
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""
-        from memhub.abi import Errno  # here: few calls are refused
-        from memhub.errors import DeviceError
-
         lines = "; ".join(text for _, text in answer.log)
         reason = lines or f"the kernel answers {answer.errno} to {call.op} and prints nothing"
         assert answer.errno is not None
+        code = Errno[answer.errno]
 
-        return DeviceError(reason, code=Errno[answer.errno])
+        return _ERRORS.get(code, DeviceError)(reason, code=code)
 
 
 # JSON
