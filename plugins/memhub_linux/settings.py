@@ -31,10 +31,10 @@ def setting_of(machine: KernelMachine) -> LinuxSetting:
     if not machine.x86:
         raise ValueError("Linux is served on x86 machines: others have no MTRRs")
 
-    options = {name: read(machine.options.get(name)) for name, read in _OPTIONS.items()}
+    options = {name: read(machine.options.get(name)) for name, read in OPTIONS.items()}
     for name, value in machine.options.items():
-        if name not in _OPTIONS:
-            known = ", ".join(_OPTIONS)
+        if name not in OPTIONS:
+            known = ", ".join(OPTIONS)
             raise OptionError(name, f"is not an option of Linux (known: {known})")
 
         if value is not None and isinstance(options[name], _Wrong):
@@ -151,7 +151,8 @@ def _feature_words(value: object) -> object:
     return _Wrong(f"is not some of {', '.join(_FEATURES)}")
 
 
-_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+#: What reads each option; a `_Wrong` says what is wrong with its value.
+OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "cmdline": _cmdline,
     "pat": _boolean,
     "bridge": _bridge,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from kernels.linux_kit import FIRST, LINE, LINUX, MIB, SCREEN, SECOND, add, text_of
@@ -76,6 +77,18 @@ async def test_errors_are_the_kernels_and_its_lines_the_reason() -> None:
         assert (event["op"], event["errno"], event["reason"]) == ("write", "EINVAL", line)
         assert event["printed"] == [f"warn: {line}"]
         assert event["changed"] is None
+
+
+async def test_a_call_that_changes_something_is_an_event() -> None:
+    async with Hub([LINUX]) as hub, await hub.open("pc:/proc/mtrr", "r+") as file:
+        await file.read(100)
+        with hub.subscribe() as told:
+            await file.read(100)
+            await file.write(LINE)
+            event = told.receive_nowait()
+            assert (event["event"], event["op"]) == ("kernel.call", "write")
+            with pytest.raises(anyio.WouldBlock):
+                told.receive_nowait()
 
 
 async def test_ioctls_of_both_sizes_answer_registers() -> None:
