@@ -15,6 +15,7 @@ from memhub.core.kernel_files import boot_fact
 from memhub.core.machine import Machine
 from memhub.core.range_table import TableState
 from memhub.core.restoring import tell_fork
+from memhub.core.served import go_on_at
 from memhub.core.spec import MachineSpec
 from memhub.core.spec_rules import checked_spec, machine_name
 from memhub.engine import Engine
@@ -103,6 +104,8 @@ def _begin_at(machine: Machine, start: TableState) -> None:
 
     try:
         machine.table.begin_at(start)
+        if machine.served is not None:
+            go_on_at(machine.served, start)
     except ValueError as error:
         raise ValueError(f"machine {machine.name!r}: {error}") from None
 

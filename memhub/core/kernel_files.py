@@ -140,8 +140,9 @@ def registers_after(
 
 
 def boot_fact(machine: Machine, now: Instant) -> KernelCalled:
-    """The fact that the kernel has booted, with what it printed; it changes nothing."""
-    served = served_of(machine)
+    """The fact that the kernel has booted, with what it printed, and what it went on with."""
+    served, call = served_of(machine), KernelCall("boot")
     answer = KernelAnswer(served.state, log=served.boot_log)
+    fact = call_fact(machine, None, call, now, answer, None)
 
-    return call_fact(machine, None, KernelCall("boot"), now, answer, None)
+    return fact._replace(kernels=(served.booted, served.state), states=None)

@@ -37,13 +37,15 @@ class Served:
         kernel: its rules.
         machine: what it booted on.
         state: its present state; only `Machine.apply` and `unapply` change it.
-        first: its state after boot.
+        booted: its state after boot.
+        first: the state that the machine began with: after boot, or where a log ended.
         boot_log: level and text of what it printed at boot.
     """
 
     kernel: ServedKernel = field(repr=False, compare=False)
     machine: KernelMachine = field(repr=False)
     state: KernelState
+    booted: KernelState = field(compare=False, repr=False)
     first: KernelState = field(compare=False, repr=False)
     boot_log: tuple[tuple[str, str], ...] = field(compare=False, repr=False)
 
@@ -112,7 +114,21 @@ def boot_served(spec: MachineSpec, arch: Arch, table: RangeTable | None) -> Serv
     if table is not None:
         table.begin_at(TableState(range_state(table, booted.state.msrs), 0))
 
-    return Served(kernel, machine, booted.state, booted.state, booted.log)
+    state = booted.state
+
+    return Served(kernel, machine, state, state, state, booted.log)
+
+
+def go_on_at(served: Served, start: TableState) -> None:
+    """Begin with another state than that after boot.
+
+    Raises:
+        ValueError: it has none for such a kernel.
+    """
+    if start.kernel is None:
+        raise ValueError("what it is to begin with has no state of its kernel")
+
+    served.state = served.first = start.kernel
 
 
 def _is_x86(arch: Arch) -> bool:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kernels.linux_traffic import LinuxTraffic
-from memhub import AuditLog
+from kernels.linux_traffic import SPEC, LinuxTraffic
+from memhub import AuditLog, Hub
 from memhub.arches import load_arches
 from memhub.audit import read_records, state_at, verify
 from memhub.audit.rebuild import rebuild
+from memhub.audit.restore import restore_machines
 from memhub.audit.schema import problems
 from memhub.errors import LogFailed
 from memhub.snapshots import Snapshot
@@ -127,6 +128,33 @@ def test_a_snapshot_that_is_gone_back_to_at_once_changes_nothing() -> None:
     then = traffic.hub.snapshot()
     traffic.hub.restore(then)
     assert traffic.hub.snapshot() == then
+
+
+def test_a_hub_goes_on_where_a_log_ended(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        traffic = LinuxTraffic(11, log)
+        for _ in range(120):
+            traffic.step()
+
+    found = restore_machines(path, arches=ARCHES).machines["pc"]
+    assert found.table is not None
+    assert found.table.kernel is not None
+    assert found.table.kernel.files == {}
+    assert found.table.kernel.msrs == found.table.state.msrs
+    with AuditLog.open(tmp_path / "b.jsonl") as log:
+        hub = Hub([SPEC], log=log, tables={"pc": found.table})
+        hub.begin()
+        hub.kernels.call("add", base=0xF0000000, size=1 << 20, type=0)
+        again = rebuild(read_records(tmp_path / "b.jsonl"), ARCHES)["pc"]
+        assert looks(again) == looks(hub.machines["pc"])
+        hub.reset()
+        served = hub.machines["pc"].served
+        assert served is not None
+        assert served.state == found.table.kernel
+
+    with pytest.raises(ValueError, match="has no state of its kernel"):
+        Hub([SPEC], tables={"pc": found.table._replace(kernel=None)})
 
 
 def test_a_fork_lives_its_own_life() -> None:
