@@ -8,6 +8,7 @@ from memhub.config.values import text
 from memhub.core.kernel import OptionError
 from memhub.core.kernel_rules import wrong_kernel
 from memhub.core.served import boot_served
+from memhub.core.served_kernel import FREEBSD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 def read_kernel(table: Table) -> dict[str, Any]:
     """The fields of a MachineSpec that say which kernel runs, of a machine's table."""
-    options = table.table("kernel_options")
+    options, named = table.table("kernel_options"), table.take("kernel", text, None)
 
     return {
-        "kernel": table.take("kernel", text, None),
+        "kernel": None if named == FREEBSD else named,
         "kernel_options": {} if options is None else options.entries(lambda value: value),
     }
 

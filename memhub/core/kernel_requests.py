@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: Bytes of a write that a call carries; no file of a kernel looks at more.
 WRITE_MOST: Final = 4096
 _S64_MIN: Final = -(1 << 63)
+_PLAIN: Final = (str, list, tuple, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +202,11 @@ def check_arguments(args: Mapping[str, Any]) -> None:
         InvalidArgument: EINVAL; names the argument.
     """
     for name, value in args.items():
-        if isinstance(value, int) and not _S64_MIN <= value <= U64_MAX:
-            raise InvalidArgument(f"{name} {value:#x} does not fit 64 bits")
+        if isinstance(value, int):
+            if not _S64_MIN <= value <= U64_MAX:
+                raise InvalidArgument(f"{name} {value:#x} does not fit 64 bits")
+        elif not isinstance(value, _PLAIN):
+            raise InvalidArgument(f"{name} {value!r:.80} is no number, text or list")
 
 
 def check_claims(machine: Machine, caller: Caller, states: tuple[RangeState, RangeState]) -> None:

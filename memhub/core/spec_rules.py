@@ -17,6 +17,7 @@ from memhub.core.caches.limits import wrong_limits
 from memhub.core.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import OptionError
 from memhub.core.kernel_rules import is_kernel, wrong_kernel
+from memhub.core.served_kernel import FREEBSD
 from memhub.core.spec import (
     BusKind,
     Firmware,
@@ -181,7 +182,7 @@ def _check_kernel(value: object) -> object:
     if not is_kernel(value):
         raise ValueError(f"is {type_name(value)}, neither a kernel's name nor a KernelLayout")
 
-    return value
+    return None if value == FREEBSD else value
 
 
 def _check_content(value: object) -> bytes:

@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _U32: Final = 0xFFFFFFFF
+_U64: Final = 0xFFFFFFFFFFFFFFFF
+_S32: Final = (-(1 << 31), (1 << 31) - 1)
+_S64: Final = (-(1 << 63), (1 << 63) - 1)
+#: The least and the most of each number that a call takes.
+_NUMBERS: Final = {
+    **dict.fromkeys(("base", "size", "start", "end"), (0, _U64)),
+    **dict.fromkeys(("type", "regnum"), (0, _U32)),
+    **dict.fromkeys(("reg", "handle", "whence"), _S32),
+    **dict.fromkeys(("offset", "length"), _S64),
+}
 _COMMANDS: Final = frozenset(
     word + page for word in ("ADD", "SET", "DEL", "KILL", "GET") for page in ("", "_PAGE")
 )
@@ -101,6 +111,7 @@ def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> Ke
 
 def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> KernelAnswer:
     """Answer a call, one of `LinuxKernel.ops`."""
+    _check_numbers(call.args)
     running = _Running(setting, state, call)
     errno: str | None = None
     value: Any = None
@@ -115,6 +126,22 @@ def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> K
     log = tuple(running.kernel.log.take())
 
     return KernelAnswer(state if after == state else after, value, errno, log)
+
+
+def _check_numbers(args: Args) -> None:
+    """Refuse arguments that are no numbers of the kernel's.
+
+    Raises:
+        ValueError: names the argument.
+    """
+    for name, value in args.items():
+        if name in _NUMBERS:
+            low, high = _NUMBERS[name]
+            if not isinstance(value, int):
+                raise ValueError(f"{name} {value!r:.80} is not an integer")
+
+            if not low <= value <= high:
+                raise ValueError(f"{name} {value:#x} is not between {low:#x} and {high:#x}")
 
 
 class _Running:
@@ -173,6 +200,7 @@ class _Running:
 
     def do_read(self, args: Args) -> str:
         if self._call.file is None:
+            self._proc.open(admin=True)
             return self._proc.read_text()
 
         file, text = self._opened()

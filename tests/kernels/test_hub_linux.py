@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -205,6 +207,16 @@ async def test_drivers_call_the_kernel() -> None:
 
         with pytest.raises(InvalidArgument, match="base 0x10000000000000000 does not fit 64 bits"):
             hub.kernels.call("add", base=1 << 64, size=0, type=1)
+
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"base": "x"}, "base 'x' is not an integer"),
+            ({"base": -1}, "base -0x1 is not between 0x0 and"),
+            ({"type": 1 << 32}, "type 0x100000000 is not between"),
+            ({"base": object()}, "is no number, text or list"),
+        ]
+        for wrong, why in cases:
+            with pytest.raises(InvalidArgument, match=why):
+                hub.kernels.call("add", **{"base": 0, "size": 4096, "type": 1, **wrong})
 
         with pytest.raises(NotSupported, match="the kernel of bsd is FreeBSD"):
             hub.kernels.call("add", machine="bsd")
