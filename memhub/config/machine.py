@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.abi import U64_MAX
 from memhub.config.caches import read_caches
 from memhub.config.importers import Imported, ImportRefused, import_dump
+from memhub.config.kernel import check_kernel, read_kernel
 from memhub.config.registers import read_msr, read_mtrr
 from memhub.config.values import (
     boolean,
@@ -84,6 +85,7 @@ def read_machine(
         commit_latency=table.take("commit_latency", latency, None),
         firmware=table.take("firmware", firmware_word, spec.firmware),
         **read_caches(table),
+        **read_kernel(table),
     )
     table.finish()
     if arches is not None and arch:
@@ -288,3 +290,6 @@ def _check_arch(table: Table, spec: MachineSpec, arches: Mapping[str, Arch]) -> 
             table.wrong(f"options.{error.key}", error.reason)
         except DriverFailed as error:
             table.wrong("arch", error.reason)
+
+    if table.sound:
+        check_kernel(table, spec, arch)

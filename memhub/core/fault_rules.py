@@ -19,6 +19,8 @@ from memhub.arguments import (
 )
 from memhub.core import requests
 from memhub.core.explain_many import ExplainMany, span_of_many
+from memhub.core.files import KERNEL_FILES
+from memhub.core.kernel_requests import CallKernel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -49,6 +51,8 @@ OPERATIONS: Final[Mapping[type, str]] = {
     requests.Explain: "explain",
     ExplainMany: "explain",
 }
+#: The kinds of requests that rules meet; a call through another kernel's file has its own word.
+MET: Final = (*OPERATIONS, CallKernel)
 #: What is not a request to an open file: opening one, and mapping its memory over a service.
 OTHER_OPERATIONS: Final = ("open", "map")
 OPERATION_WORDS: Final = (*dict.fromkeys(OPERATIONS.values()), *OTHER_OPERATIONS)
@@ -94,9 +98,9 @@ class FaultRule:
             then never ends.
         name: what the rule is called in the log; numbered when it is added if empty.
         machine: a machine's name.
-        op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one), `claim`, `wait`,
-            `release`, `renew`, `explain`; one or several. `open` and
-            `map` are met by the rules that name them.
+        op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one, and those of
+            `/proc/mtrr`), `claim`, `wait`, `release`, `renew`, `explain`; one or several. `open`
+            and `map` are met by the rules that name them.
         base: first byte of a window; requests that touch a byte of it, on the addresses that they
             name themselves. A request without an address is in no window.
         length: bytes of the window.
@@ -212,6 +216,7 @@ class FaultRule:
             ((self.op or op in OTHER_OPERATIONS) and op not in self.op)
             or (self.machine is not None and self.machine != caller.machine)
             or (self.process is not None and self.process != caller.process.name)
+            or (self.base is not None and caller.device in KERNEL_FILES)
         ):
             return False
 
@@ -291,8 +296,17 @@ class FaultInjected(NamedTuple):
     error: DeviceError | None
 
 
+def operation_of(request: Any) -> str:  # noqa: ANN401 - any request that rules meet
+    """The word of a request's operation."""
+    return request.op if isinstance(request, CallKernel) else OPERATIONS[type(request)]
+
+
 def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa: ANN401
     """First byte and length of what a request names; None where it names nothing that fits."""
+    if isinstance(request, CallKernel):
+        size = len(request.args.get("data", "")) or request.args.get("length", 0)
+        return _whole_span(0, size) if request.op in ("read", "write") else None
+
     if isinstance(request, requests.Read):
         return _whole_span(_start_of(machine, request), request.length)
 
