@@ -61,6 +61,8 @@ MODULES: Final = {
     "memhub.core.range_refusals": "the words of refusals",
     "memhub.plugin.kernels": "what a plugin says of another kernel",
     "memhub.kernels": "other kernels over the same registers",
+    "memhub.kernel_calls": "what drivers call of a machine's other kernel",
+    "memhub.faces.linux": "the ioctls of Linux's `/proc/mtrr`",
     "memhub.hooks": "plugins of other kinds",
     "memhub.audit": "the audit log: written, read, verified",
     "memhub.audit.travel": "every table and claim at a moment",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.arguments import take_buffer
 from memhub.core.fault_rules import FaultRule
+from memhub.core.kernel_requests import CallKernel
 from memhub.core.requests import Write
 from memhub.errors import DeviceError
 from memhub.plugin.faults import Alter, Delay, Drop, FaultHit, Refuse, Short
@@ -137,7 +138,7 @@ def alter_transfer(
     change: Callable[[bytes], bytes],
     decide: Callable[[Machine, Any, Instant], Decision],
     machine: Machine,
-    request: Read | Write,
+    request: Read | Write | CallKernel,
     now: Instant,
 ) -> Decision:
     """What a transfer of altered bytes comes to.
@@ -158,6 +159,10 @@ def alter_transfer(
     if isinstance(request, Write):
         data = bytes(take_buffer("data", request.data))
         return decide(machine, replace(request, data=added.alter(rule, change, data)), now)
+
+    if isinstance(request, CallKernel) and request.op == "write":
+        text = added.alter(rule, change, request.args["data"].encode("latin-1")).decode("latin-1")
+        return decide(machine, replace(request, args={**request.args, "data": text}), now)
 
     decision = decide(machine, request, now)
     if decision.error is not None or not decision.reply:

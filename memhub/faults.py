@@ -17,7 +17,8 @@ from memhub.core.decide import DECIDERS
 from memhub.core.events import CommitBegun
 from memhub.core.fault_effects import attempt_hang, shorten_transfer
 from memhub.core.fault_options import is_added
-from memhub.core.fault_rules import OPERATIONS, FaultInjected, FaultRule, find_span
+from memhub.core.fault_rules import MET, FaultInjected, FaultRule
+from memhub.core.fault_spans import find_span, operation_of
 from memhub.core.files import DEVICES, Caller
 from memhub.core.open_close import decide_open
 from memhub.core.requests import Open
@@ -102,7 +103,7 @@ class FaultRules:
 
         added = AddedKind(*self._find_kinds().kind_of(rule)) if is_added(rule.action) else None
         active = self._active[rule.name] = ActiveRule(self, rule, added)
-        ours: dict[type, Any] = {**dict.fromkeys(OPERATIONS, self._decide), Open: self._decide_open}
+        ours: dict[type, Any] = {**dict.fromkeys(MET, self._decide), Open: self._decide_open}
         self._engine.deciders = {**DECIDERS, **ours}
 
         return active
@@ -146,7 +147,7 @@ class FaultRules:
             LogFailed: EIO; the fault cannot be recorded, and nothing has happened.
         """
         if not self.passed:
-            caller, op = machine.files.files[request.handle].caller, OPERATIONS[type(request)]
+            caller, op = machine.files.files[request.handle].caller, operation_of(request)
             span = find_span(machine, request)
             for active in self._active.values():
                 if active.meets(caller, op, span):
@@ -211,7 +212,7 @@ class FaultRules:
         if active.rule.action == "hang":
             return self._begin_hang(active, machine, request, now)
 
-        op, span = OPERATIONS[type(request)], find_span(machine, request)
+        op, span = operation_of(request), find_span(machine, request)
         struck = active.strike(caller, op, span)
         if struck is None:
             return decide(machine, request, now)

@@ -20,6 +20,7 @@ from memhub.group_commit import settle_commits
 from memhub.handle import Handle
 from memhub.hardware import Hardware, add_faults
 from memhub.hub_lifetime import HubLifetime
+from memhub.kernel_calls import KernelCalls
 from memhub.lifecycle import break_claim
 from memhub.log_keeping import LogKeeper
 from memhub.process import Process
@@ -112,6 +113,8 @@ class Hub(HubDevices, anyio.AsyncContextManagerMixin):
         self.faults = FaultRules(engine)
         #: Sick hardware, suspend and resume: see `Hardware.add`.
         self.hardware = Hardware(engine)
+        #: What drivers call of other kernels than FreeBSD: see `KernelCalls.call`.
+        self.kernels = KernelCalls(engine)
         self._processes = itertools.count(1 + engine.files.last_process())
         self._lifetime = HubLifetime(engine, self.hardware, log)
         self._turns = turns

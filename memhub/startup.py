@@ -12,10 +12,12 @@ from memhub.audit.rows.description import describe_spec
 from memhub.clock import Clock
 from memhub.core import events
 from memhub.core.firmware import settle_firmware
+from memhub.core.kernel_files import boot_fact
 from memhub.core.machine import Machine
 from memhub.core.memory.placed import DeviceRefused
 from memhub.core.range_table import TableState
 from memhub.core.restoring import tell_fork
+from memhub.core.served import go_on_at
 from memhub.core.spec import MachineSpec
 from memhub.core.spec_rules import checked_spec, machine_name
 from memhub.device_kinds import DeviceBook, place_devices
@@ -128,6 +130,8 @@ def _begin_at(machine: Machine, start: TableState) -> None:
 
     try:
         machine.table.begin_at(start)
+        if machine.served is not None:
+            go_on_at(machine.served, start)
     except ValueError as error:
         raise ValueError(f"machine {machine.name!r}: {error}") from None
 
@@ -137,6 +141,9 @@ def record_starts(engine: Engine) -> None:
     now = engine.now()
     engine.note(*(attached_event(machine, now) for machine in engine.machines.values()))
     for machine in engine.machines.values():
+        if machine.served is not None:
+            engine.note(boot_fact(machine, now))
+
         if machine.files.files or machine.failed or machine.health:  # it was forked
             engine.note(*tell_fork(machine, now))
 

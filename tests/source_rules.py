@@ -42,6 +42,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "faces",
             "faults",
             "hardware",
+            "kernel_calls",
             "late_requests",
             "lifecycle",
             "log_keeping",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memhub.config.caches import coherence_lines, limit_lines
 from memhub.config.devices import device_tables
 from memhub.config.importers.model import Imported
+from memhub.config.kernel import kernel_lines
 from memhub.core.driver import UNSAID_CPU
 from memhub.core.spec import MachineSpec, UnsaidRegisters
 from memhub.escape import escape_controls, is_visible
@@ -59,6 +60,7 @@ def to_toml(machine: Imported | MachineSpec) -> str:
         *_kmem_entries(spec),
         *_subtable_lines(f"{key}.cpu", _cpu_lines(spec)),
         *_subtable_lines(f"{key}.options", _plain_lines(spec.options)),
+        *_subtable_lines(f"{key}.kernel_options", _plain_lines(spec.kernel_options)),
         *_subtable_lines(f"{key}.symbols", _plain_lines(spec.symbols)),
         *_subtable_lines(f"{key}.caches", limit_lines(spec, _toml_value)),
         *_register_lines(key, spec),
@@ -89,6 +91,7 @@ def _machine_lines(spec: MachineSpec) -> Iterator[str]:
         yield f"phys_bits = {spec.cpu.phys_bits}"
 
     yield f"securelevel = {spec.securelevel}  # above 0, opening for write fails"
+    yield from kernel_lines(spec, _toml_value)
     wp_writes = _toml_value(spec.wp_writes)
     yield f"wp_writes = {wp_writes}  # what writing to write-protected memory does"
     yield from coherence_lines(spec, _toml_value)

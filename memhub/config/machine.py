@@ -10,6 +10,7 @@ from memhub.abi import U64_MAX
 from memhub.config.caches import read_caches
 from memhub.config.devices import check_devices, read_devices
 from memhub.config.importers import Imported, ImportRefused, import_dump
+from memhub.config.kernel import check_kernel, read_kernel
 from memhub.config.registers import read_msr, read_mtrr
 from memhub.config.values import (
     boolean,
@@ -86,6 +87,7 @@ def read_machine(
         firmware=table.take("firmware", firmware_word, spec.firmware),
         devices=read_devices(table),
         **read_caches(table),
+        **read_kernel(table),
     )
     table.finish()
     if arches is not None and arch:
@@ -291,3 +293,6 @@ def _check_arch(table: Table, spec: MachineSpec, arches: Mapping[str, Arch]) -> 
             table.wrong(f"options.{error.key}", error.reason)
         except DriverFailed as error:
             table.wrong("arch", error.reason)
+
+    if table.sound:
+        check_kernel(table, spec, arch)

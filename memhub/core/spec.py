@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memhub.core.caches.limits import CacheLimits
 from memhub.core.driver import UNSAID_CPU, Cpu
+from memhub.core.kernel import KernelLayout
+from memhub.core.served_kernel import FREEBSD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from memhub.core.kernel import KernelLayout
 
 #: What lies behind a stretch of physical addresses. `reserved` and `unusable` have nothing
 #: behind them (open bus); `acpi` and `nvs` are RAM that firmware uses.
@@ -128,7 +128,10 @@ class MachineSpec:
         memory: the memory map; regions do not overlap. Outside it is open bus.
         kmem: the kernel's mappings beside the direct map, if the architecture has one.
         kmem_entries: the kernel's map entries; None takes one for each of `kmem`, with its right.
-        kernel: where the kernel's addresses lie; None takes the layout of its release.
+        kernel: which kernel runs: the name of one that is installed, as `linux-6.18`. None or
+            `freebsd` is FreeBSD with the layout of its release; a KernelLayout is FreeBSD, and
+            says where its addresses lie.
+        kernel_options: the options of another kernel than FreeBSD, which it checks.
         symbols: kernel symbols by name, for `kvm_nlist`.
         securelevel: above 0, opening for write fails with EPERM.
         wp_writes: what a write to write-protected memory does.
@@ -150,7 +153,8 @@ class MachineSpec:
     memory: tuple[Region, ...] = ()
     kmem: tuple[KernelMapping, ...] = ()
     kmem_entries: tuple[KernelEntry, ...] | None = None
-    kernel: KernelLayout | None = None
+    kernel: KernelLayout | str | None = None
+    kernel_options: Mapping[str, Any] = field(default_factory=dict)
     symbols: Mapping[str, int] = field(default_factory=dict)
     securelevel: int = -1
     wp_writes: WpWrites = "fault"
@@ -161,3 +165,13 @@ class MachineSpec:
     caches: CacheLimits = field(default_factory=CacheLimits)
     devices: tuple[DeviceSpec, ...] = ()
     firmware: Firmware = "described"
+
+    @property
+    def kernel_name(self) -> str:
+        """The name of its kernel."""
+        return self.kernel if isinstance(self.kernel, str) else FREEBSD
+
+    @property
+    def layout(self) -> KernelLayout | None:
+        """Where FreeBSD's addresses lie, where that is said."""
+        return self.kernel if isinstance(self.kernel, KernelLayout) else None

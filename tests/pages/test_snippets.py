@@ -62,7 +62,7 @@ TESTED: dict[str, dict[str, str]] = {
     },
     "docs/kernels.md": {
         "sh": COMMANDS,
-        **dict.fromkeys(("python", "text"), "tests/kernels/test_page.py"),
+        **dict.fromkeys(("python", "text", "toml"), "tests/kernels/test_page.py"),
     },
     "docs/memory.md": dict.fromkeys(("python", "toml"), "tests/caches/test_memory_page.py"),
     "docs/ownership.md": dict.fromkeys(("python", "text"), "tests/ownership/test_docs.py"),
