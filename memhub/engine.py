@@ -70,8 +70,7 @@ class Engine:
     def __init__(
         self, machines: Mapping[str, Machine], default: str, clock: Clock, log: AuditLog | None
     ) -> None:
-        self.machines = machines
-        self.default = default
+        self.machines, self.default = machines, default
         self.clock = clock
         self.files = OpenFiles()
         self.deadlines = Deadlines()

@@ -18,7 +18,7 @@ from memhub_netbsd.table import Driver, Mtrr, Panicked
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from memhub.errors import DeviceError
+    from memhub.plugin import errors
     from memhub.plugin.kernels import Cpu, KernelCall, KernelMachine
 
     Args = Mapping[str, Any]
@@ -95,7 +95,7 @@ class NetBsdKernel(ServedKernel):
 
         return KernelAnswer(after, value, errno)
 
-    def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
+    def explain(self, call: KernelCall, answer: KernelAnswer) -> errors.DeviceError:
         """The error of a refused call; its `moved` is how many ranges were set before."""
         error = super().explain(call, answer)
         if isinstance(answer.value, dict) and "done" in answer.value:
