@@ -98,7 +98,9 @@ FIELDS: Final[dict[str, Field]] = {
     ),
     "rule": Field("str", "name of the fault rule"),
     "action": Field(
-        "str", "what it did: `errno`, `delay`, `drop`, `short`, `cut` or `hang`; or the sickness's"
+        "str",
+        "what it did: `errno`, `delay`, `drop`, `short`, `cut`, `hang`, or a plugin's, as "
+        "`acme.flip`; or the sickness's",
     ),
     "sickness": Field("[str]", "names of the sicknesses that began, ended or struck"),
     "cpus": Field("[int]", "the CPUs whose registers are not those of CPU 0, after it"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.caches import coherence_lines, limit_lines
+from memhub.config.devices import device_tables
 from memhub.config.importers.model import Imported
 from memhub.config.kernel import kernel_lines
 from memhub.core.driver import UNSAID_CPU
@@ -63,6 +64,7 @@ def to_toml(machine: Imported | MachineSpec) -> str:
         *_subtable_lines(f"{key}.symbols", _plain_lines(spec.symbols)),
         *_subtable_lines(f"{key}.caches", limit_lines(spec, _toml_value)),
         *_register_lines(key, spec),
+        *_device_lines(key, spec),
     ]
 
     return "\n".join(lines) + "\n"
@@ -102,11 +104,12 @@ def _machine_lines(spec: MachineSpec) -> Iterator[str]:
 
 
 def _memory_lines(spec: MachineSpec) -> Iterator[str]:
-    if not spec.memory:
+    memory = [it for it in spec.memory if it.kind != "device"]
+    if not memory:
         return
 
     yield "memory = ["
-    for region in spec.memory:
+    for region in memory:
         data = f", hex = {_toml_value(region.data.hex())}" if region.data else ""
         kind = _toml_value(region.kind)
         fields = f"base = {region.base:#x}, length = {region.length:#x}, kind = {kind}"
@@ -158,6 +161,13 @@ def _cpu_lines(spec: MachineSpec) -> Iterator[str]:
 def _plain_lines(table: Mapping[str, Any]) -> Iterator[str]:
     for name, value in table.items():
         yield f"{_toml_key(name)} = {_toml_value(value)}"
+
+
+def _device_lines(key: str, spec: MachineSpec) -> Iterator[str]:
+    for name, facts, options in device_tables(spec):
+        header = f"{key}.devices.{_toml_key(name)}"
+        yield from _subtable_lines(header, _plain_lines(facts))
+        yield from _subtable_lines(f"{header}.options", _plain_lines(options))
 
 
 def _subtable_lines(header: str, rows: Iterable[str]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from memhub.core.hardware_events import HardwareChanged, apply_change, unapply_c
 from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
+from memhub.core.memory.placing import map_devices
 from memhub.core.range_table import RangeTable
 from memhub.core.restored import Restored, put_after, put_before
 from memhub.core.served import KernelCalled, Served, apply_call, boot_served, unapply_call
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.health import Health
+    from memhub.core.memory.placed import PlacedDevice
     from memhub.core.memory.transfer import Transfer
     from memhub.core.spec import MachineSpec
 
@@ -66,6 +68,7 @@ class Machine:
         refusing: whether requests are not FreeBSD's to answer: it is marked failed, or suspended,
             or has another kernel.
         caches: what CPUs see; None where memory is coherent.
+        devices: the declared devices in its address space.
     """
 
     spec: MachineSpec
@@ -86,11 +89,17 @@ class Machine:
     refusing: bool = field(default=False, compare=False, repr=False)
     caches: Caches | None = None
     served: Served | None = None
+    devices: tuple[PlacedDevice, ...] = ()
     views: TableViews = field(default_factory=TableViews, compare=False, repr=False)
 
     @classmethod
-    def make(cls, spec: MachineSpec, arch: Arch) -> Machine:
+    def make(cls, spec: MachineSpec, arch: Arch, devices: tuple[PlacedDevice, ...] = ()) -> Machine:
         """Make a machine as its firmware leaves it.
+
+        Args:
+            spec: what it is made of; its memory map has the memory of devices.
+            arch: its architecture.
+            devices: the declared devices, where they are to answer.
 
         Raises:
             ValueError: the memory map contradicts itself, or there is no such kernel.
@@ -98,6 +107,7 @@ class Machine:
         """
         spec = settle_firmware(spec, arch)
         memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
+        map_devices(memory, devices)
         if spec.securelevel > 0:
             memory.files.seal_writes()
 
@@ -112,6 +122,7 @@ class Machine:
         served = boot_served(spec, arch, table)
         machine = cls(spec, arch, table, memory, kernel, transfer, commit_ns=commit_ns)
         machine.caches, machine.served, machine.refusing = caches, served, served is not None
+        machine.devices = devices
 
         return machine
 

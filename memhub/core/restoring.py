@@ -88,6 +88,7 @@ def check_fit(machine: Machine, snapshot: MachineSnapshot) -> None:
         ("physical address bits", spec.cpu.phys_bits, other.cpu.phys_bits),
         ("slots", slots, theirs),
         ("memory map", _memory_map(spec.memory), _memory_map(other.memory)),
+        ("devices", _name_devices(spec.devices), _name_devices(other.devices)),
     ):
         if mine != found:
             raise InvalidArgument(
@@ -132,6 +133,10 @@ def check_health(machine: Machine, health: Health) -> None:
 
 def _memory_map(regions: Iterable[Any]) -> str:
     return " ".join(f"{it.base:#x}/{it.length:#x} {it.kind}" for it in regions) or "empty"
+
+
+def _name_devices(devices: Iterable[Any]) -> str:
+    return ", ".join(f"{it.name} ({it.kind} {dict(it.options)})" for it in devices) or "none"
 
 
 def decide_restore(

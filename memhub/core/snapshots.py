@@ -188,6 +188,7 @@ def fork_machine(machine: Machine) -> Machine:
     twin = Machine(
         machine.spec, machine.arch, table, memory, kernel, transfer, commit_ns=machine.commit_ns
     )
+    twin.devices = machine.devices
     if machine.served is not None:
         twin.served = replace(machine.served)
 

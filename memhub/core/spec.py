@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: What lies behind a stretch of physical addresses. `reserved` and `unusable` have nothing
 #: behind them (open bus); `acpi` and `nvs` are RAM that firmware uses.
-RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable"]
+#: `device` is the memory of a declared device, and is not described but made of it.
+RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable", "device"]
 #: What a write to write-protected memory does.
 WpWrites = Literal["fault", "drop", "allow"]
 
@@ -82,6 +83,29 @@ class KernelEntry:
     writable: bool = True
 
 
+#: Seconds that a declared device has for the answer to one access.
+ANSWER_LIMIT: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSpec:
+    """One device in the address space of a machine.
+
+    Attributes:
+        name: what it is called; `Hub.device` finds it by this name.
+        kind: the name of an installed kind of device.
+        base: first physical byte; None takes the address that is usual for its kind.
+        options: the options of its kind.
+        limit: seconds that it has for the answer to one access.
+    """
+
+    name: str
+    kind: str
+    base: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    limit: float = ANSWER_LIMIT
+
+
 class UnsaidRegisters(dict[int, int]):
     """No registers, as nobody said any; `{}` says that each is zero."""
 
@@ -116,6 +140,7 @@ class MachineSpec:
         coherent: whether all CPUs and the bus see one memory; else attributes act as mem(4) says.
         bus: where memory is not coherent, whether the bus snoops the caches.
         caches: where memory is not coherent, how large caches are, and the seed of their order.
+        devices: the devices in its address space; `memhub plugins` lists their kinds.
         firmware: `ordinary` once a hub has filled in registers and memory that nobody
             described; the log has it.
     """
@@ -138,6 +163,7 @@ class MachineSpec:
     coherent: bool = True
     bus: BusKind = "snooping"
     caches: CacheLimits = field(default_factory=CacheLimits)
+    devices: tuple[DeviceSpec, ...] = ()
     firmware: Firmware = "described"
 
     @property

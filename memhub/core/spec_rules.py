@@ -136,7 +136,7 @@ def choice(known: Mapping[str, T], what: str) -> Converter[T]:
     return convert
 
 
-_KINDS: Final[Mapping[str, RegionKind]] = {kind: kind for kind in get_args(RegionKind)}
+_KINDS: Final[Mapping[str, RegionKind]] = {it: it for it in get_args(RegionKind) if it != "device"}
 _WP_WRITES: Final[Mapping[str, WpWrites]] = {word: word for word in get_args(WpWrites)}
 _FIRMWARE: Final[Mapping[str, Firmware]] = {word: word for word in get_args(Firmware)}
 
@@ -215,7 +215,7 @@ _MACHINE: Final[Mapping[str, Converter[Any]]] = {
 _REGION: Final[Mapping[str, Converter[Any]]] = {
     "base": _U64,
     "length": _U64,
-    "kind": region_kind,
+    "kind": lambda it: it if it == "device" else region_kind(it),  # of a machine that was made
     "data": _check_content,
 }
 _MAPPING: Final[Mapping[str, Converter[Any]]] = {

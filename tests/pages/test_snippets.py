@@ -50,6 +50,10 @@ TESTED: dict[str, dict[str, str]] = {
         "text": "tests/arch_check/test_kit.py",
     },
     "docs/audit.md": {"sh": COMMANDS, "python": HERE, "sql": HERE},
+    "docs/devices.md": {
+        "sh": COMMANDS,
+        **dict.fromkeys(("python", "text", "toml"), "tests/devices/test_devices_page.py"),
+    },
     "docs/exec.md": {"python": HERE},
     "docs/faults.md": {
         "python": "tests/config/test_faults_page.py",

@@ -232,6 +232,10 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
     for what, name in (("x", ""), ("take", "no"), ("take", "caches"), ("restore", "pat")):
         await it.ask(wire.Snapshot(0, what, name, b""))
 
+    for what, name in (("x", ""), ("list", "no"), ("bytes", "pat")):
+        await it.ask(wire.Show(0, what, name, ""))
+
+    await it.ask(wire.Show(0, "list", "pat", ""), strict)
     await it.ask(wire.Snapshot(0, "reset", "pat", b""), strict)
     with patch.context() as less:
         less.setattr(snapshots, "FILE_MAX", 1)
@@ -266,8 +270,11 @@ async def test_each_listed_error_is_reached(
         Server(hub, free) as server,
         Server(hub, strict) as other,
     ):
-        clients = [await RawClient.dial(server.addresses[0], features=255) for _ in range(2)]
-        bound = await RawClient.dial(other.addresses[0], features=255)
+        clients = [
+            await RawClient.dial(server.addresses[0], features=wire.FEATURES | wire.MAP_FEATURES)
+            for _ in range(2)
+        ]
+        bound = await RawClient.dial(other.addresses[0], features=wire.FEATURES | wire.MAP_FEATURES)
         it = Asker(*clients)
         with anyio.fail_after(60):
             await ask_memory(it, monkeypatch)

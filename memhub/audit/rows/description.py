@@ -15,7 +15,7 @@ from memhub.core.caches.limits import CacheLimits
 from memhub.core.driver import Cpu
 from memhub.core.kernel import KernelLayout
 from memhub.core.served_kernel import FREEBSD
-from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
+from memhub.core.spec import DeviceSpec, KernelEntry, KernelMapping, MachineSpec, Region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,7 @@ def describe_spec(spec: MachineSpec) -> str:
             "firmware": spec.firmware,
             **_describe_caches(spec),
             **_describe_kernel(spec),
+            **_describe_devices(spec),
         }
     ).decode()
 
@@ -100,6 +101,7 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         coherent=facts.get("coherent", True),
         bus=facts.get("bus", "snooping"),
         caches=CacheLimits(**facts.get("caches", {})),
+        devices=tuple(DeviceSpec(**it) for it in facts.get("devices", ())),
     )
 
 
@@ -127,6 +129,13 @@ def _firmware_of(facts: Mapping[str, Any], msrs: Mapping[int, int]) -> Mapping[i
     given = facts.get("firmware_msrs")
 
     return msrs if given is None else {int(it, 16): int(given[it], 16) for it in given}
+
+
+def _describe_devices(spec: MachineSpec) -> dict[str, Any]:
+    """What only a machine has that declares devices."""
+    rows = [{**asdict(it), "options": dict(it.options)} for it in spec.devices]
+
+    return {"devices": rows} if rows else {}
 
 
 def _layout_of(kernel: Mapping[str, str | None]) -> KernelLayout:

@@ -29,6 +29,7 @@ from memhub.errors import NotSupported
 from memhub.faces.choice import face_of
 from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, remove_request, update_request
 from memhub.faults import Delayed
+from memhub.late_requests import move_bytes
 from memhub.pending import Pending
 from memhub.service import wire
 from memhub.service.mapped import MappedMemory
@@ -125,7 +126,19 @@ class LocalHandle:
         try:
             return self._submit(request)
         except NeedsDevice as error:
-            raise NotSupported(f"a device model cannot be awaited here: {error}") from error
+            if error.window.placed is None:
+                raise NotSupported(f"a device model cannot be awaited here: {error}") from error
+
+            return self._await_device(request)
+
+    def _await_device(self, request: Request[R]) -> R:
+        """Answer a transfer that reaches a declared device; others wait meanwhile."""
+        from anyio.from_thread import start_blocking_portal  # here, since few need it
+
+        with self._lock, start_blocking_portal() as portal:
+            answer: R = portal.call(move_bytes, self._engine, request)
+
+        return answer
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the handle's offset; the new one."""

@@ -63,6 +63,7 @@ _FEATURES: Final[Mapping[str, str]] = {
     "SET": "the frames [`SET`](#set-0x19) and [`SET_DONE`](#set_done-0x85)",
     "FAULTS": "the frame [`FAULTS`](#faults-0x2e)",
     "SNAPSHOTS": "the frame [`SNAPSHOT`](#snapshot-0x30)",
+    "DEVICES": "the frame [`SHOW`](#show-0x31)",
     "CACHES": "the frame [`FLUSH`](#flush-0x2f)",
     "REFUSALS": "the field `options` of [`SUBSCRIBE`](#subscribe-0x28)",
 }
