@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub import Hub
+from memhub import FaultRule, Hub
 from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records
 from memhub.audit.rebuild import rebuild
@@ -137,6 +137,22 @@ async def test_a_kernel_that_panics_answers_nothing_more() -> None:
                 await memory.call_kernel("set", entries=[screwed])
 
             assert dead.value.code.name == "EIO"
+
+
+@pytest.mark.anyio
+async def test_fault_rules_that_name_no_operation_meet_its_calls() -> None:
+    async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:
+        with hub.faults.add(FaultRule("hang", op=("set",))) as hanging:
+            assert await memory.call_kernel("set", entries=[OURS]) == {"done": 1}
+            assert hanging.seen == 0
+
+        with (
+            hub.faults.add(FaultRule("errno", errno="ENOSPC")),
+            pytest.raises(DeviceError) as refused,
+        ):
+            await memory.call_kernel("get")
+
+        assert refused.value.code.name == "ENOSPC"
 
 
 @pytest.mark.anyio
