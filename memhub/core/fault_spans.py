@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
 from memhub.core import requests
@@ -14,9 +14,17 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
 
 
+#: The calls through another kernel's file, which have the words of any file. Other calls are met by
+#: rules that name no operation: NetBSD's `set` is no MEMRANGE_SET.
+_FILE_WORDS: Final = frozenset({"read", "write", "seek", "ioctl"})
+
+
 def operation_of(request: Any) -> str:  # noqa: ANN401 - any request that rules meet
     """The word of a request's operation."""
-    return request.op if isinstance(request, CallKernel) else OPERATIONS[type(request)]
+    if not isinstance(request, CallKernel):
+        return OPERATIONS[type(request)]
+
+    return request.op if request.op in _FILE_WORDS else "call"
 
 
 def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa: ANN401
