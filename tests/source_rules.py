@@ -42,6 +42,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "late_requests",
             "lifecycle",
             "log_keeping",
+            "maps",
             "report",
             "snapshot_file",
             "snapshots",

@@ -1,0 +1,107 @@
+"""How types and kinds are told: by a letter, a colour and a pattern, so that no colour matters.
+
+The colours are those of Okabe and Ito, which people who confuse red and green can tell apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memhub.abi import (
+    MDF_UNCACHEABLE,
+    MDF_WRITEBACK,
+    MDF_WRITECOMBINE,
+    MDF_WRITEPROTECT,
+    MDF_WRITETHROUGH,
+)
+from memhub.core.effective.strip import LETTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.maps.address_map import Piece
+
+
+class Sign(NamedTuple):
+    """How one type is told.
+
+    Attributes:
+        letter: in text.
+        word: memcontrol(8)'s.
+        colour: of its area.
+        pattern: the lines over its area: the path of one tile of 8 by 8; empty for none.
+    """
+
+    letter: str
+    word: str
+    colour: str
+    pattern: str
+
+
+#: Types in the order of legends.
+SIGNS: Final[Mapping[str, Sign]] = {
+    "WB": Sign(LETTERS["WB"], "write-back", "#009E73", ""),
+    "UC": Sign(LETTERS["UC"], "uncacheable", "#D55E00", "M0 8L8 0M-2 2L2 -2M6 10L10 6"),
+    "WC": Sign(LETTERS["WC"], "write-combine", "#56B4E9", "M0 4H8"),
+    "WT": Sign(LETTERS["WT"], "write-through", "#F0E442", "M4 0V8"),
+    "WP": Sign(LETTERS["WP"], "write-protect", "#CC79A7", "M4 0V8M0 4H8"),
+    "undefined": Sign(LETTERS["undefined"], "undefined", "#BBBBBB", "M4 3V5M3 4H5"),
+    "reserved": Sign(LETTERS["reserved"], "reserved", "#BBBBBB", "M0 0L8 8M0 8L8 0"),
+}
+
+#: What is drawn where a machine has no types.
+NO_TYPE: Final = Sign("-", "no types", "#FFFFFF", "")
+
+#: The words for what lies behind addresses.
+KIND_WORDS: Final[Mapping[str, str]] = {
+    "ram": "RAM",
+    "rom": "ROM",
+    "reserved": "reserved",
+    "acpi": "ACPI",
+    "nvs": "NVS",
+    "unusable": "unusable",
+    "device": "device",
+    "hole": "hole",
+    "untold": "",
+}
+
+_FLAGS: Final = {
+    MDF_UNCACHEABLE: "UC",
+    MDF_WRITECOMBINE: "WC",
+    MDF_WRITETHROUGH: "WT",
+    MDF_WRITEPROTECT: "WP",
+    MDF_WRITEBACK: "WB",
+}
+
+
+def type_of_flags(flags: int) -> str:
+    """The type that some `mr_flags` ask for, shortened; `other` where they name none."""
+    return next((name for flag, name in _FLAGS.items() if flags & flag), "other")
+
+
+def sign_of(piece: Piece) -> Sign:
+    """The sign of a piece's type; of its largest where it has several."""
+    return NO_TYPE if piece.type is None else SIGNS[piece.type]
+
+
+def letters_of(piece: Piece) -> str:
+    """The letters of a piece: `B`, or `bu` where several types alternate."""
+    if piece.also:
+        return "".join(SIGNS[it].letter.lower() for it in piece.types)
+
+    return sign_of(piece).letter
+
+
+def type_words(piece: Piece) -> str:
+    """The types of a piece: `WB`, `WB UC` where several alternate."""
+    if piece.type is None:
+        return "-"
+
+    mark = "*" if piece.implementation_defined else ""
+
+    return " ".join(piece.types) + mark
+
+
+def place_words(piece: Piece) -> str:
+    """What lies at a piece: `RAM`, or the name of a device."""
+    return piece.device if piece.kind == "device" else KIND_WORDS[piece.kind]
