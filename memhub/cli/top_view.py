@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Report = Mapping[str, Any]
     Row = tuple[str, ...]
+    Line = Sequence[tuple[str, str]]
     Cells = Callable[[Mapping[str, Any], Mapping[int, str]], Row]
 
 _NONE = "-"
@@ -103,15 +104,20 @@ def _escape_cells(cells: Row) -> Row:
     return tuple(map(escape_controls, cells))
 
 
-def text(title: str, tables: Sequence[Sheet], columns: int = sys.maxsize) -> str:
-    """The tables as lines of plain text, none wider than `columns`."""
+def text(
+    title: str, tables: Sequence[Sheet], columns: int = sys.maxsize, strips: Sequence[Line] = ()
+) -> str:
+    """The tables as lines of plain text, none wider than `columns`; strips behind the first."""
     parts = fold(title, columns)
-    for table in tables:
+    for place, table in enumerate(tables):
         parts.append("")
         if table.title:
             parts.append(table.title)
 
         parts += _table_lines(table, columns)
+        if strips and not place:
+            parts.append("")
+            parts += ("".join(it for it, _ in line).rstrip() for line in strips)
 
     return "\n".join(parts) + "\n"
 

@@ -84,14 +84,6 @@ def sign_of(piece: Piece) -> Sign:
     return NO_TYPE if piece.type is None else SIGNS[piece.type]
 
 
-def letters_of(piece: Piece) -> str:
-    """The letters of a piece: `B`, or `bu` where several types alternate."""
-    if piece.also:
-        return "".join(SIGNS[it].letter.lower() for it in piece.types)
-
-    return sign_of(piece).letter
-
-
 def type_words(piece: Piece) -> str:
     """The types of a piece: `WB`, `WB UC` where several alternate."""
     if piece.type is None:

@@ -1,8 +1,8 @@
-"""An address map in one line, whose scale is the same for every machine.
+"""An address map in one line, on a scale that is the same for every machine.
 
-Three zones have as many cells as they need to be read: the first MiB, the rest of the first 4 GiB,
-and all above, in which each cell is larger than the one before by the same factor. So 1 MiB and
-1 TiB are in one line, and the lines of several machines can be compared.
+It has three zones: the first MiB in cells of 64 KiB, the rest of the first 4 GiB in equal cells,
+and all above in cells of which each is as large as all that is below it. So 1 MiB and 1 TiB are in
+one line, and the lines of several machines can be compared.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memhub.maps.signs import NO_TYPE, SIGNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from memhub.maps.address_map import AddressMap, Piece
 
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 
-#: Cells of the zones: below 1 MiB, below 4 GiB, above.
-ZONES: Final = (16, 32, 16)
+#: Cells of the first zone, and the most of the last, one for each address bit above 32.
+LOW_CELLS: Final = 16
+HIGH_CELLS: Final = 20
 
 
 class Cell(NamedTuple):
@@ -43,40 +44,37 @@ class Cell(NamedTuple):
     busy: bool
 
 
-def strip_of(it: AddressMap) -> list[list[Cell]]:
-    """The cells of a map, zone by zone; a zone past the end of the address space is left out.
+def strip_of(it: AddressMap, cells: int) -> list[list[Cell]]:
+    """The cells of a map, zone by zone; what lies past the end of the address space is left out.
 
     A cell of several types has the second most common, in lower case, so that a small range is
     seen.
+
+    Args:
+        it: the map.
+        cells: how many the second zone has.
     """
     starts = [piece.base for piece in it.pieces]
 
     return [
-        [_cell(it.pieces, starts, base, end) for base, end in edges] for edges in _zones(it.end)
+        [_cell(it.pieces, starts, base, min(end, it.end)) for base, end in pairwise(edges)]
+        for edges in (_below(it.end, edges) for edges in _zone_edges(cells))
+        if len(edges) > 1
     ]
 
 
-def zone_ends(end: int) -> list[int]:
-    """Where the zones of an address space end."""
-    return [limit for limit in (MIB, 4 * GIB) if limit < end] + [end]
+def _zone_edges(cells: int) -> Iterator[list[int]]:
+    yield [MIB * place // LOW_CELLS for place in range(LOW_CELLS + 1)]
+    middle = [4 * GIB * place // cells for place in range(1, cells + 1)]
+    yield [MIB, *middle]
+    yield [4 * GIB << place for place in range(HIGH_CELLS + 1)]
 
 
-def _zones(end: int) -> Iterable[list[tuple[int, int]]]:
-    low = 0
-    for high, cells in zip(zone_ends(end), ZONES, strict=False):
-        edges = [_edge(low, high, place, cells) for place in range(cells + 1)]
-        yield [(a, b) for a, b in pairwise(edges) if a < b]
-        low = high
+def _below(end: int, edges: list[int]) -> list[int]:
+    """The edges up to the end of a space, and the one that ends its last cell."""
+    inside = [edge for edge in edges if edge < end]
 
-
-def _edge(low: int, high: int, place: int, cells: int) -> int:
-    if place == cells:
-        return high
-
-    if low < 4 * GIB:
-        return low + (high - low) * place // cells
-
-    return int(low * (high / low) ** (place / cells)) >> 12 << 12
+    return [*inside, *edges[len(inside) : len(inside) + 1]] if inside else []
 
 
 def _cell(pieces: Sequence[Piece], starts: list[int], base: int, end: int) -> Cell:

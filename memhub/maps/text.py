@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.escape import escape_controls
 from memhub.maps.address_map import reduce_pieces
-from memhub.maps.signs import NO_TYPE, SIGNS, letters_of, place_words, sign_of, type_words
+from memhub.maps.signs import NO_TYPE, SIGNS, place_words, sign_of, type_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +46,7 @@ def map_lines(it: AddressMap, most: int) -> Iterator[tuple[Line, int]]:
     for piece in pieces:
         line: Line = [
             f"  {f'{piece.base:#x}':>{max(wide, 7)}} {size_text(piece.length):>6} ",
-            (_bar(piece), style_of(piece)),
+            *_bar(piece),
             f"{'':<{room - _cells(piece)}} {type_words(piece):<{types}} {place_words(piece):<9} ",
         ]
         words = slot_words(it.slots_of(piece))
@@ -145,13 +145,21 @@ def _cells(piece: Piece) -> int:
     return max(len(piece.types) or 1, (piece.length.bit_length() - _PAGE_BITS + 1) // 2)
 
 
-def _bar(piece: Piece) -> str:
-    return (letters_of(piece) * _cells(piece))[: _cells(piece)]
+def _bar(piece: Piece) -> Iterator[Span]:
+    """The letters of a piece, as often as its bar has cells."""
+    count = _cells(piece)
+    if not piece.also:
+        yield sign_of(piece).letter * count, style_of(piece.type)
+        return
+
+    for place in range(count):
+        name = piece.types[place % len(piece.types)]
+        yield SIGNS[name].letter.lower(), style_of(name)
 
 
-def style_of(piece: Piece) -> str:
-    """Rich's style of a piece: black on the colour of its type."""
-    return "" if piece.type is None else f"black on {sign_of(piece).colour}"
+def style_of(name: str | None) -> str:
+    """Rich's style of a type: black on its colour."""
+    return "" if name is None else f"black on {SIGNS[name].colour}"
 
 
 def legend_line(maps: Iterable[AddressMap]) -> Line:
@@ -161,7 +169,7 @@ def legend_line(maps: Iterable[AddressMap]) -> Line:
     line: Line = []
     for name, sign in SIGNS.items():
         if name in used:
-            line += [(sign.letter, f"black on {sign.colour}"), f" {sign.word}  "]
+            line += [(sign.letter, style_of(name)), f" {sign.word}  "]
 
     if any(piece.type is None for piece in pieces):
         line.append(f"{NO_TYPE.letter} {NO_TYPE.word}  ")

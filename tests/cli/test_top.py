@@ -8,14 +8,19 @@ import pty
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub import Sickness
+from memhub import FaultRule, Sickness
 from memhub.abi import MDF_WRITECOMBINE
+from memhub.cli.folding import cells
+from memhub.cli.top_strips import health_marks, strip_lines
 from memhub.cli.top_view import headline, requests_per_second, sheets, text
-from memhub.errors import DeviceError
+from memhub.errors import DeviceError, NotSupported
+from memhub.machines import pc
+from memhub.maps import map_at_start
 from memhub.service.blocking import BlockingClient
 from service.served import served
 from shell.kit import BOARD, PAT
@@ -62,8 +67,15 @@ def _remove(handle: Any) -> None:
 
 
 def rows(out: str) -> list[list[str]]:
-    """The view without its first line, words by lines."""
-    return [line.split() for line in out.splitlines()[1:] if line]
+    """The tables, words by lines: the view without its first line and its strips."""
+    _, machines, _, *tables = out.split("\n\n")
+
+    return [line.split() for part in (machines, *tables) for line in part.splitlines()]
+
+
+def strips(out: str) -> list[str]:
+    """The lines of the strips."""
+    return out.split("\n\n")[2].splitlines()
 
 
 def test_one_view_shows_machines_claims_and_waits(run: Run, contended: Path) -> None:
@@ -87,7 +99,14 @@ def test_a_quiet_lab_has_its_machines_alone(run: Run, socket: Path) -> None:
     lines = run("top", "--once").out.splitlines()
 
     assert lines[0].split("  ")[2:] == ["1 connection", "0 requests"]
-    assert [line.split()[0] for line in lines[2:]] == ["MACHINE", "pat", "board"]
+    assert [line.split()[0] for line in lines[2:5]] == ["MACHINE", "pat", "board"]
+    assert lines[5:] == [
+        "",
+        "       0                1M                               4G  64G",
+        f"pat    {'B' * 16} {'B' * 32} BBBB",
+        f"board  {'-' * 16} {'-' * 32} ----",
+        "       B WB - none ^ BUSY",
+    ]
 
 
 def test_one_machine_can_be_watched_alone(run: Run, socket: Path) -> None:
@@ -172,6 +191,82 @@ def test_a_terminal_shows_a_view_that_is_renewed_in_place(contended: Path, rich:
     assert b"0x200000/0x1000" in seen
     assert (b"\x1b[?1049h" in seen) == rich
     assert (b"memhub[cli]" in seen) != rich
+
+
+# Strips
+
+
+def test_a_range_that_is_held_stands_in_the_strip_over_its_sign(run: Run, contended: Path) -> None:
+    _, strip, busy, *_ = strips(run("top", "--once").out)
+
+    assert strip[strip.index("c")] == busy.strip().replace("^", "c")
+    assert strip.index("c") == busy.index("^")
+
+
+def test_the_health_of_a_machine_stands_below_its_strip(run: Run, socket: Path) -> None:
+    with BlockingClient(socket) as client:
+        client.add_fault(FaultRule(action="errno", name="no-reads", op="read", machine="board"))
+        client.add_fault(FaultRule(action="delay", name="slow", op="explain", delay=0.001))
+        with client.open("pat:/dev/mem") as handle:
+            handle.explain(0)
+
+        client.add_fault(Sickness(action="stuck_slot", slot=0, name="stuck", machine="pat"))
+        client.hardware.suspend("pat")
+        lines = strips(run("top", "--once").out)
+
+    assert lines.pop(-2) == "any    fault slow delay 1/1"
+    assert [line.strip() for line in lines if not line[:1].strip()] == [
+        "0                1M                               4G  64G",
+        "SUSPENDED  sick: stuck",
+        "fault no-reads errno 0/0",
+        "B WB - none ^ BUSY",
+    ]
+
+
+def test_a_service_without_maps_and_faults_has_no_strips(
+    run: Run, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier version refuses both."""
+
+    def refuse(*_: Any) -> Any:
+        raise NotSupported("no")
+
+    report = BlockingClient.report
+    monkeypatch.setattr(BlockingClient, "list_faults", refuse)
+    monkeypatch.setattr(
+        BlockingClient, "report", lambda it, what="": (refuse if what else report)(it)
+    )
+    code, out, err = run("top", "--once")
+
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["MACHINE", "pat", "board"]
+
+
+def test_strips_fit_every_width_with_names_of_any_length() -> None:
+    names = ["a", "b" * 24, "c" * 90, "名" * 30]
+    machines: list[dict[str, Any]] = [{"machine": it, "failed": {"reason": "x"}} for it in names]
+    maps = [replace(map_at_start(pc()), machine=it) for it in names]
+    faults = [{"name": "f" * 200, "action": "errno", "injected": 1, "seen": 2}]
+    for columns in (20, 45, 60, 80, 120, 200):
+        lines = ["".join(t for t, _ in it) for it in strip_lines(machines, maps, faults, columns)]
+        assert max(map(cells, lines)) <= columns
+        assert sum("FAILED" in line for line in lines) == len(names)
+        assert any("BBBBBBBBBBUUPPPP" in line for line in lines) == (columns >= 45)
+
+
+def test_a_well_machine_has_no_mark_and_each_trouble_has_one() -> None:
+    sick = {"suspended": {"seconds": 3}, "cpus": [1, 3], "sicknesses": ["a", "b"]}
+    faults = [
+        {"name": "f", "action": "delay", "injected": 3, "seen": 10, "machine": "m"},
+        {"name": "g", "action": "drop", "injected": 0, "seen": 0, "machine": "other"},
+        {"name": "a", "action": "stuck_slot", "count": 2, "machine": "m"},
+    ]
+    row = {"machine": "m", "failed": {"reason": "x"}, "sick": sick}
+
+    assert list(health_marks({"machine": "m", "failed": None, "sick": None}, [])) == []
+    assert [text for text, _ in health_marks(row, faults)] == [
+        "FAILED", "SUSPENDED", "CPUs 1,3 out of step", "sick: a,b", "fault f delay 3/10",
+    ]  # fmt: skip
 
 
 # What the words mean

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from maps.map_strategies import address_maps, few, map_of, shipped
 from memhub.core.effective.strip import LETTERS
 from memhub.machines import load, pc
 from memhub.maps import AddressMap, map_text
-from memhub.maps.strip import ZONES, strip_of, zone_ends
+from memhub.maps.strip import strip_of
 from memhub.maps.text import map_lines, size_text
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def test_a_bar_is_never_longer_for_a_smaller_piece(it: AddressMap) -> None:
     for (line, _), piece in zip(list(map_lines(it, 400))[2:], it.pieces, strict=False):
         if not piece.also:
             bars[piece.length] = len(line[1][0])
+            assert set(line[1][0]) == {LETTERS.get(piece.type or "", "-")}
 
     ordered = [bars[length] for length in sorted(bars)]
     assert ordered == sorted(ordered)
@@ -76,21 +79,24 @@ def test_a_size_has_five_characters_at_most(count: int, text: str) -> None:
 
 
 @few
-@given(address_maps())
-def test_a_strip_covers_the_space_in_zones_that_all_machines_share(it: AddressMap) -> None:
-    zones = strip_of(it)
-    ends = zone_ends(it.end)
-    assert [zone[-1].end for zone in zones] == ends
-    cells = [cell for zone in zones for cell in zone]
-    assert cells[0].base == 0
-    assert all(one.end == other.base for one, other in pairwise(cells))
-    assert all(len(zone) <= most for zone, most in zip(zones, ZONES, strict=False))
-    for cell in cells:
+@given(address_maps(), st.sampled_from([16, 32]))
+def test_a_strip_covers_the_space_in_cells_that_all_machines_share(
+    it: AddressMap, cells: int
+) -> None:
+    zones = strip_of(it, cells)
+    flat = [cell for zone in zones for cell in zone]
+    assert (flat[0].base, flat[-1].end) == (0, it.end)
+    assert all(one.end == other.base for one, other in pairwise(flat))
+    limits = [0, 1 << 20, 4 << 30]
+    assert [zone[0].base for zone in zones] == [low for low in limits if low < it.end]
+    whole = {cell[:2] for zone in strip_of(replace(it, end=1 << 52), cells) for cell in zone}
+    assert {cell[:2] for cell in flat[:-1]} <= whole
+    for cell in flat:
         within = [p for p in it.pieces if p.base < cell.end and cell.base < p.end]
-        assert cell.type in {name for p in within for name in p.types or (None,)}
+        types = {name for p in within for name in p.types or (None,)}
+        assert cell.type in types
         assert cell.busy == any(p.busy for p in within)
-        if len({p.types for p in within}) == 1 and len(within[0].types) < 2:
-            assert cell.letter.isupper() or not cell.letter.isalpha()
+        assert cell.letter.islower() == (len(types) > 1 and cell.letter.isalpha())
 
 
 def test_a_line_escapes_what_moves_the_cursor() -> None:
