@@ -27,8 +27,7 @@ Shares = dict[tuple[str, str], Share]
 #: The columns that a table is made again from.
 _TYPE_COLUMNS: Final = (
     "log", "machine", "arch", "n", "wall_ns", "event", "begins", "process", "config", "generation",
-    "slots", "after_base", "after_length", "after_flags", "after_owner", "msrs", "before_msr",
-    "after_msr",
+    "slots", "after_base", "after_length", "after_flags", "after_owner", "msrs", "after_msr",
 )  # fmt: skip
 
 #: Records that are in memory at a time.

@@ -27,6 +27,9 @@ _THERE: Final = "datum.since_tick <= tick && tick < datum.until_tick"
 TYPES_END: Final = 1.0
 SLOTS_BEGIN: Final = 1.12
 
+#: What the ring around a mark is drawn by.
+_RING: Final = ("mark", "low", "high", "left_edge", "right_edge", "since_tick", "until_tick")
+
 #: Pixels that a label has.
 _ROOM: Final = "scale('x', datum.right_edge) - scale('x', datum.left_edge) - 16"
 
@@ -130,7 +133,8 @@ def map_layers(
         line = line.mark_rule(strokeWidth=5, xOffset=-2)
         layers.append(line.encode(x=right, y=y, y2=alt.Y2("high"), stroke=sign, **common))
 
-    ring = picked(sheet.chart("marks", [*types, *bars])).transform_filter(_THERE)
+    marks = [{name: row[name] for name in _RING} for row in (*types, *bars)]
+    ring = picked(sheet.chart("marks", marks)).transform_filter(_THERE)
     ring = ring.mark_bar(fill="transparent", stroke=INK, strokeWidth=3)
 
     return [*layers, ring.encode(x=left, x2=alt.X2("right_edge"), y=y, y2=alt.Y2("high"))]

@@ -6,13 +6,14 @@ that can be chosen: what changed in between is not seen, as nobody can choose it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memhub.abi import RangeDesc
 from memhub.analysis.pictures.moments import NEVER
 from memhub.audit.rows import machine_of
-from memhub.audit.rows.columns import descs_of, msrs_of
+from memhub.audit.rows.columns import owner_of
 from memhub.core.driver import RangeState
 from memhub.core.effective.typemap import MARK, TYPE_OF_CODE
 from memhub.errors import DeviceError
@@ -70,8 +71,9 @@ class _Table:
     """A machine's slots and registers while records are read."""
 
     machine: Machine
-    slots: list[Any]
+    slots: list[RangeDesc]
     msrs: dict[int, int]
+    changed: dict[int, tuple[int, int, int, str]] = field(default_factory=dict)
 
     @classmethod
     def begun_by(cls, row: Row, arches: Mapping[str, Arch]) -> _Table | None:
@@ -88,15 +90,19 @@ class _Table:
     def change(self, row: Row) -> None:
         """Take what a record changed."""
         if "after_base" in row:
-            for slot, desc in zip(row["slots"], descs_of("after", row), strict=True):
-                self.slots[slot] = desc
+            columns = (row[f"after_{name}"] for name in ("base", "length", "flags", "owner"))
+            self.changed.update(zip(row["slots"], zip(*columns, strict=True), strict=True))
 
         if "msrs" in row:
-            self.msrs |= {number: new for number, (_, new) in msrs_of(row).items()}
+            self.msrs.update(zip(row["msrs"], row["after_msr"], strict=True))
 
     def types(self) -> TypeMap | None:
         """The effective types; None where the driver fails."""
         table = self.machine.require_table()
+        for slot, (base, length, flags, owner) in self.changed.items():
+            self.slots[slot] = RangeDesc(base, length, flags, owner_of(owner))
+
+        self.changed.clear()
         try:
             return table.driver.types(RangeState(tuple(self.slots), dict(self.msrs)))
         except DeviceError:
@@ -227,9 +233,12 @@ def reduce_runs(
 ) -> tuple[list[TypeRun], list[TypeRun]]:
     """The runs that are drawn one by one, and the others summed up.
 
+    Drawn are those that there are at the end, those that were there at most moments, and others
+    beside which nothing is to be summed up.
+
     Args:
         runs: all of a machine.
-        most: how many are drawn; those that were there at most moments.
+        most: how many are chosen.
         ticks: how many moments there are.
 
     Returns:
@@ -238,14 +247,19 @@ def reduce_runs(
     if len(runs) <= most:
         return [*runs], []
 
-    ordered = sorted(runs, key=lambda it: it.since_tick - min(it.until_tick, ticks))
+    ordered = sorted(
+        runs, key=lambda it: (it.until is not None, it.since_tick - min(it.until_tick, ticks))
+    )
     kept, rest = ordered[:most], ordered[most:]
     rest.sort(key=lambda it: (it.low, it.high, it.since_tick))
     sums: list[TypeRun] = []
     for _, some in groupby(rest, lambda it: (it.low, it.high)):
         sums += _following(some)
 
-    return sorted(kept, key=lambda it: (it.since_tick, it.low)), sums
+    alone = [it for it in sums if it.runs == 1]
+    kept = sorted((*kept, *alone), key=lambda it: (it.since_tick, it.low))
+
+    return kept, [it for it in sums if it.runs > 1]
 
 
 def _following(runs: Iterable[TypeRun]) -> Iterator[TypeRun]:
