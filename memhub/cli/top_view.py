@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.cli.folding import cells, fold
@@ -220,7 +220,13 @@ def _show_range(it: Mapping[str, Any]) -> str:
 
 
 def _show_slots(it: Mapping[str, Any]) -> str:
-    return ",".join(map(str, it["slots"])) or _NONE
+    """The slots, three or more that follow one another as `16-23`."""
+    words: list[str] = []
+    for _, run in groupby(enumerate(it["slots"]), lambda pair: pair[1] - pair[0]):
+        some = [str(slot) for _, slot in run]
+        words += [f"{some[0]}-{some[-1]}"] if len(some) > 2 else some
+
+    return ",".join(words) or _NONE
 
 
 def _show_count(number: int, what: str) -> str:

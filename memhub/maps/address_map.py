@@ -218,7 +218,7 @@ def reduce_pieces(pieces: Iterable[Piece], most: int) -> tuple[list[Piece], int]
         costs = [_joining_cost(one, other) for (one, _), (other, _) in pairwise(kept)]
         ranked = sorted(range(len(costs)), key=costs.__getitem__)
         excess = len(kept) - most
-        chosen = set[int]()
+        chosen: set[int] = set()
         for at in ranked[: max(1, excess // 4)]:
             if not {at - 1, at + 1} & chosen:
                 chosen.add(at)

@@ -108,7 +108,9 @@ def view_map(machine: Machine) -> dict[str, Any]:
 
 def _ground_of(machine: Machine) -> _Ground:
     held = list(_holders(machine))
-    types, slots, notes = None, tuple[MapSlot, ...](), tuple[str, ...]()
+    types: TypeMap | None = None
+    slots: tuple[MapSlot, ...] = ()
+    notes: tuple[str, ...] = ()
     try:
         if machine.table is not None:
             types, slots = machine.table.types, tuple(_active_slots(machine, held))

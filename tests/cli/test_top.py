@@ -300,6 +300,17 @@ def test_a_commit_makes_its_slots_busy_and_is_listed() -> None:
     assert "100 min  a commit" in out
 
 
+@pytest.mark.parametrize(
+    ("slots", "shown"),
+    [([], "-"), ([3], "3"), ([0, 1], "0,1"), ([*range(16, 24)], "16-23"), ([1, 4, 5, 6], "1,4-6")],
+)
+def test_slots_that_follow_one_another_are_a_run(slots: list[int], shown: str) -> None:
+    who = {"process": "p", "process_id": 1, "pid": None}
+    commit = {**who, "base": 0, "length": 4096, "slots": slots, "seconds": 0.02}
+
+    assert f"0x0/0x1000  {shown} " in view(commits=[commit])
+
+
 def test_one_who_waits_for_a_process_that_has_no_name_here_gives_its_number() -> None:
     who = {"process": "p", "process_id": 1, "pid": 5}
     waits = {**who, "op": "claim", "base": 0, "length": 1, "seconds": 1, "waits_for": [7, 1]}
