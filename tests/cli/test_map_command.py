@@ -187,3 +187,18 @@ def test_a_terminal_shows_colours_unless_told_not_to(plain: bool) -> None:
 
 def test_the_help_says_how_many_pieces_are_shown(run: Run) -> None:
     assert f"({PIECES})" in run("map", "--help").out
+
+
+def test_a_map_is_quick_to_import(tmp_path: Path) -> None:
+    """What a text and an SVG do without: a quarter of a second each, or more."""
+    heavy = {"altair", "anyio", "duckdb", "ibis", "memhub.analysis", "numpy", "rich", "vl_convert"}
+    code = (
+        "import sys; from memhub.cli import main; main(['map', 'acer']); "
+        f"main(['map', 'acer', '--out', {str(tmp_path / 'a.svg')!r}]); "
+        f"print(sorted({heavy} & {{*sys.modules}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]"
