@@ -104,13 +104,14 @@ class _Looks:
 
     def report(self) -> dict[str, Any]:
         """A report, whose machines have maps where they can."""
-        from memhub.maps import describe_map
         from memhub.service.blocking import BlockingClient
 
         client = self._client
         if isinstance(client, BlockingClient):
             found = self._try("maps", lambda: client.report("machines,rates,map"))
             return client.report() if found is None else found
+
+        from memhub.maps import describe_map
 
         report = client.report()
         for row in report["machines"]:
@@ -139,15 +140,18 @@ class _Looks:
         return [it.as_dict() for it in self._client.faults]
 
     def _try(self, what: str, ask: Callable[[], T]) -> T | None:
-        from memhub.errors import InvalidArgument, NotPermitted, NotSupported
-
         if not self._has[what]:
             return None
 
         try:
             return ask()
-        except (InvalidArgument, NotPermitted, NotSupported):  # an earlier version, or no right
-            self._has[what] = False
+        except OSError as error:
+            from memhub.errors import InvalidArgument, NotPermitted, NotSupported
+
+            if not isinstance(error, InvalidArgument | NotPermitted | NotSupported):
+                raise
+
+            self._has[what] = False  # an earlier version, or no right
             return None
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
-from memhub.core.effective.typemap import CODE_OF_TYPE
+from memhub.maps.signs import SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_LAST: Final = len(CODE_OF_TYPE)
+_RANKS: Final = {name: rank for rank, name in enumerate(SIGNS)}
 
 #: What lies behind addresses. A `hole` is not in the memory map; `untold` is where there is none.
 PieceKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable", "device", "hole", "untold"]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A stretch of addresses that are alike.
 
     Attributes:
@@ -83,8 +81,7 @@ class Piece:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class MapSlot:
+class MapSlot(NamedTuple):
     """One slot that decides types, or a run of fixed ones that are alike.
 
     Attributes:
@@ -140,15 +137,14 @@ class MapSlot:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AddressMap:
+class AddressMap(NamedTuple):
     """The physical address space of one machine at one moment.
 
     Attributes:
         machine: its name.
         arch: its architecture.
         end: one past the last physical address, a power of two.
-        count: how many slots there are.
+        slot_count: how many slots there are.
         pieces: all addresses, in order.
         slots: the slots that decide types, in order.
         notes: what is not known, in words.
@@ -157,7 +153,7 @@ class AddressMap:
     machine: str
     arch: str
     end: int
-    count: int
+    slot_count: int
     pieces: tuple[Piece, ...]
     slots: tuple[MapSlot, ...] = ()
     notes: tuple[str, ...] = ()
@@ -180,7 +176,7 @@ class AddressMap:
             "machine": self.machine,
             "arch": self.arch,
             "end": self.end,
-            "slots": self.count,
+            "slots": self.slot_count,
             "pieces": [it.facts() for it in self.pieces],
             "ranges": [it.facts() for it in self.slots],
             "notes": list(self.notes),
@@ -249,7 +245,7 @@ def join(one: Piece, other: Piece) -> Piece:
     """Two neighbours as one piece: with the types, slots and holders of both."""
     large = max(one, other, key=lambda it: it.length)
     types = dict.fromkeys((*one.types, *other.types))
-    ranked = sorted(types, key=lambda it: (it != large.type, CODE_OF_TYPE.get(it, _LAST)))
+    ranked = sorted(types, key=lambda it: (it != large.type, _RANKS[it]))
 
     return Piece(
         one.base,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -31,6 +30,8 @@ T = TypeVar("T")
 #: Stretches of types between two borders of ranges that are told apart. One mask with holes can
 #: make a hundred million.
 _STRETCHES: Final = 64
+
+_UNKNOWN: Final = "types and slots are not known"
 
 #: Characters of the name of a device.
 _NAME_MAX: Final = 40
@@ -112,10 +113,12 @@ def _ground_of(machine: Machine) -> _Ground:
     slots: tuple[MapSlot, ...] = ()
     notes: tuple[str, ...] = ()
     try:
-        if machine.table is not None:
+        if machine.failed is not None:  # its driver is not asked any more
+            notes = (f"{_UNKNOWN}: {machine.failed.reason}",)
+        elif machine.table is not None:
             types, slots = machine.table.types, tuple(_active_slots(machine, held))
     except DeviceError as error:
-        types, notes = None, (f"types and slots are not known: {error.reason}",)
+        types, notes = None, (f"{_UNKNOWN}: {error.reason}",)
 
     return _Ground(
         machine.memory.top,
@@ -176,7 +179,7 @@ def _merge_slots(slots: Iterable[MapSlot]) -> Iterator[MapSlot]:
     last: MapSlot | None = None
     for it in slots:
         if last is not None and _goes_on(last, it):
-            last = replace(last, last=it.last, end=it.end)
+            last = last._replace(last=it.last, end=it.end)
             continue
 
         if last is not None:
@@ -206,7 +209,7 @@ def _pieces(ground: _Ground) -> Iterator[Piece]:
     fixed = {it.first: (it.owner, it.type) for it in ground.slots if it.fixed}
     for piece in _cut_pieces(ground):
         if last is not None and _look(last, fixed) == _look(piece, fixed):
-            last = replace(last, end=piece.end, slots=tuple(sorted({*last.slots, *piece.slots})))
+            last = last._replace(end=piece.end, slots=tuple(sorted({*last.slots, *piece.slots})))
             continue
 
         if last is not None:
@@ -263,8 +266,7 @@ def _typed(whole: Piece, types: TypeMap) -> Iterator[Piece]:
         code, border = types.stretch(at)
         border = min(border, whole.end)
         found.append(
-            replace(
-                whole, base=at, end=border, type=TYPE_OF_CODE[code & ~MARK],
+            whole._replace( base=at, end=border, type=TYPE_OF_CODE[code & ~MARK],
                 implementation_defined=bool(code & MARK),
             )
         )  # fmt: skip
@@ -276,7 +278,7 @@ def _typed(whole: Piece, types: TypeMap) -> Iterator[Piece]:
     names = [it.type for it in found if it.type is not None]
     ranked = sorted(dict.fromkeys(names), key=lambda it: -names.count(it))
     marked = any(it.implementation_defined for it in found)
-    yield replace(whole, type=ranked[0], also=tuple(ranked[1:]), implementation_defined=marked)
+    yield whole._replace(type=ranked[0], also=tuple(ranked[1:]), implementation_defined=marked)
 
 
 class _Sweep(Generic[T]):

@@ -8,9 +8,10 @@ from memhub.escape import escape_controls
 from memhub.maps.address_map import reduce_pieces
 from memhub.maps.lanes import lanes_of
 from memhub.maps.scale import PieceScale
-from memhub.maps.signs import NO_TYPE, SIGNS, place_words, sign_of, type_words
+from memhub.maps.signs import NO_TYPE, SIGNS
 from memhub.maps.svg import INK, QUIET, document, group, line, rect, text_at, width_of
 from memhub.maps.text import PIECES, headline, size_text
+from memhub.maps.words import place_words, sign_of, type_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memhub.abi import (
+from memhub.abi_layout import (
     MDF_UNCACHEABLE,
     MDF_WRITEBACK,
     MDF_WRITECOMBINE,
@@ -18,8 +18,6 @@ from memhub.core.effective.strip import LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from memhub.maps.address_map import Piece
 
 
 class Sign(NamedTuple):
@@ -77,23 +75,3 @@ _FLAGS: Final = {
 def type_of_flags(flags: int) -> str:
     """The type that some `mr_flags` ask for, shortened; `other` where they name none."""
     return next((name for flag, name in _FLAGS.items() if flags & flag), "other")
-
-
-def sign_of(piece: Piece) -> Sign:
-    """The sign of a piece's type; of its largest where it has several."""
-    return NO_TYPE if piece.type is None else SIGNS[piece.type]
-
-
-def type_words(piece: Piece) -> str:
-    """The types of a piece: `WB`, `WB UC` where several alternate."""
-    if piece.type is None:
-        return "-"
-
-    mark = "*" if piece.implementation_defined else ""
-
-    return " ".join(piece.types) + mark
-
-
-def place_words(piece: Piece) -> str:
-    """What lies at a piece: `RAM`, or the name of a device."""
-    return piece.device if piece.kind == "device" else KIND_WORDS[piece.kind]

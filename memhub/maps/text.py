@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.escape import escape_controls
 from memhub.maps.address_map import reduce_pieces
-from memhub.maps.signs import NO_TYPE, SIGNS, place_words, sign_of, type_words
+from memhub.maps.signs import NO_TYPE, SIGNS
+from memhub.maps.words import place_words, sign_of, type_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,7 +72,7 @@ def map_text(it: AddressMap, most: int = PIECES) -> str:
 def headline(it: AddressMap) -> str:
     """What is said of a whole map: architecture, address bits, slots."""
     used = sum(slot.last - slot.first + 1 for slot in it.slots)
-    slots = f"{used} of {it.count} slots in use" if it.count else "no slots"
+    slots = f"{used} of {it.slot_count} slots in use" if it.slot_count else "no slots"
 
     return f"{it.arch}, {(it.end - 1).bit_length()} address bits, {slots}"
 

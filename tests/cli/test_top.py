@@ -8,7 +8,6 @@ import pty
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -245,7 +244,7 @@ def test_a_service_without_maps_and_faults_has_no_strips(
 def test_strips_fit_every_width_with_names_of_any_length() -> None:
     names = ["a", "b" * 24, "c" * 90, "名" * 30]
     machines: list[dict[str, Any]] = [{"machine": it, "failed": {"reason": "x"}} for it in names]
-    maps = [replace(map_at_start(pc()), machine=it) for it in names]
+    maps = [map_at_start(pc())._replace(machine=it) for it in names]
     faults = [{"name": "f" * 200, "action": "errno", "injected": 1, "seen": 2}]
     for columns in (20, 45, 60, 80, 120, 200):
         lines = ["".join(t for t, _ in it) for it in strip_lines(machines, maps, faults, columns)]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from maps.map_strategies import address_maps, few, map_of, shipped
 from memhub import Hub, Region
 from memhub.abi import MDF_WRITECOMBINE
+from memhub.core.failure import Failure
 from memhub.core.machine import Machine
 from memhub.core.slot_extents import extent_of
 from memhub.core.spec import MachineSpec
@@ -147,6 +148,10 @@ def test_a_driver_that_fails_leaves_a_map_without_types(monkeypatch: pytest.Monk
     assert [piece.type for piece in it.pieces] == [None]
     assert it.notes[0] == "seen"
     assert "types and slots are not known" in it.notes[1]
+    failures = machine.table.driver.failures
+    machine.failed = Failure("too often", failures, 0)
+    assert describe_map(machine).notes == ("types and slots are not known: too often",)
+    assert machine.table.driver.failures == failures
     machine.close()
 
 
