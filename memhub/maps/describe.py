@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 from memhub.abi import MDF_FIXBASE
 from memhub.arches import load_arches
 from memhub.core.effective.typemap import MARK, TYPE_OF_CODE
-from memhub.core.machine import Machine
 from memhub.core.slot_extents import extent_of
 from memhub.errors import DeviceError
 from memhub.maps.address_map import AddressMap, MapSlot, Piece
 from memhub.maps.signs import type_of_flags
+from memhub.startup import make_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
-    from memhub.core.memory.physmap import Window
+    from memhub.core.machine import Machine
     from memhub.core.spec import MachineSpec, Region
     from memhub.maps.address_map import PieceKind
 
@@ -44,7 +44,7 @@ class _Ground(NamedTuple):
     types: TypeMap | None
     slots: tuple[MapSlot, ...]
     regions: Sequence[Region]
-    windows: Sequence[Window]
+    devices: Sequence[tuple[int, int, str]]
     held: Sequence[tuple[int, int, str]]
     notes: tuple[str, ...]
 
@@ -79,11 +79,11 @@ def map_at_start(spec: MachineSpec, arches: Mapping[str, Arch] | None = None) ->
 
     Raises:
         ArchNotInstalled: no plugin provides its architecture.
-        ValueError: the memory map contradicts itself.
+        ValueError: a device, or the memory map, contradicts itself.
         OptionError: an option of the architecture is wrong.
     """
     found = load_arches() if arches is None else arches
-    machine = Machine.make(spec, found[spec.arch])
+    machine = make_machine(spec, found[spec.arch])
     try:
         return describe_map(machine)
     finally:
@@ -120,15 +120,40 @@ def _ground_of(machine: Machine) -> _Ground:
     except DeviceError as error:
         types, notes = None, (f"{_UNKNOWN}: {error.reason}",)
 
+    devices, untold = _devices_of(machine)
+
     return _Ground(
         machine.memory.top,
         types,
         slots,
         machine.spec.memory,
-        machine.memory.windows,
+        devices,
         [(base, end, who) for base, end, who, slot in held if slot is None],
-        notes,
+        (*notes, *untold),
     )
+
+
+def _devices_of(machine: Machine) -> tuple[list[tuple[int, int, str]], tuple[str, ...]]:
+    """The bounds and the name of each device, and what is not known of them.
+
+    A machine that a log's records make again has no models; where its devices are is told by their
+    kinds.
+    """
+    placed, notes = machine.devices, ()
+    if machine.spec.devices and not placed:
+        from memhub.device_kinds import place_devices
+
+        try:
+            _, placed = place_devices(machine.spec)
+        except ValueError as error:
+            return [], (f"devices are not shown: {error}",)
+
+    mapped = [it for it in machine.memory.windows if it.placed is None]
+
+    return [
+        *((it.base, it.end, it.name) for it in placed),
+        *((it.base, it.end, _device_name(it.device)) for it in mapped),
+    ], notes
 
 
 def _holders(machine: Machine) -> Iterator[tuple[int, int, str, int | None]]:
@@ -236,22 +261,22 @@ def _cut_pieces(ground: _Ground) -> Iterator[Piece]:
     layers = (
         _Sweep((it.base, it.end, it) for it in ground.slots),
         _Sweep((it.base, it.base + it.length, it) for it in ground.regions),
-        _Sweep((it.base, it.end, it) for it in ground.windows),
+        _Sweep(ground.devices),
         _Sweep(ground.held),
     )
-    slots, regions, windows, held = layers
+    slots, regions, devices, held = layers
     borders = {0, ground.end, *(it for layer in layers for it in layer.borders)}
     ordered = sorted(it for it in borders if it <= ground.end)
     beside: PieceKind = "hole" if ground.regions else "untold"
     for base, end in pairwise(ordered):
         covering = slots.at(base)
-        region, window = regions.at(base), windows.at(base)
+        region, device = regions.at(base), devices.at(base)
         busy = [who for it in covering for who in it.busy]
         whole = Piece(
             base,
             end,
-            kind="device" if window else region[0].kind if region else beside,
-            device=_device_name(window[0].device) if window else "",
+            kind="device" if device else region[0].kind if region else beside,
+            device=device[0] if device else "",
             slots=tuple(it.first for it in covering),
             busy=tuple(dict.fromkeys((*busy, *held.at(base)))),
         )

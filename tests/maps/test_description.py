@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -13,16 +13,25 @@ from hypothesis import strategies as st
 from maps.map_strategies import address_maps, few, map_of, shipped
 from memhub import Hub, Region
 from memhub.abi import MDF_WRITECOMBINE
+from memhub.audit import AuditLog, read_records
+from memhub.audit.travel import Travel
+from memhub.config import load_config
 from memhub.core.failure import Failure
 from memhub.core.machine import Machine
 from memhub.core.slot_extents import extent_of
 from memhub.core.spec import MachineSpec
+from memhub.device_kinds import DeviceBook
 from memhub.machines import load, pc
-from memhub.maps import AddressMap, Piece, describe_map
+from memhub.maps import AddressMap, Piece, describe_map, map_at_start
 from memhub.maps.address_map import reduce_pieces
 from memhub.maps.describe import view_map
+from memhub.service.local import LocalClient
 from ownership.rig import ARCHES
+from pages.page_blocks import ROOT
 from value.traffic import Traffic
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def check_whole(machine: Machine) -> AddressMap:
@@ -61,9 +70,11 @@ def check_address(machine: Machine, piece: Piece, address: int) -> None:
             assert piece.implementation_defined == table.types.implementation_defined(address)
 
     kinds = [it.kind for it in machine.spec.memory if it.base <= address < it.base + it.length]
-    windows = [it for it in machine.memory.windows if it.base <= address < it.end]
+    places = [(it.base, it.end) for it in machine.memory.windows]
+    places += [(it.base, it.end) for it in machine.devices]
+    answering = [place for place in places if place[0] <= address < place[1]]
     beside = "hole" if machine.spec.memory else "untold"
-    assert piece.kind == ("device" if windows else kinds[0] if kinds else beside)
+    assert piece.kind == ("device" if answering else kinds[0] if kinds else beside)
 
 
 @pytest.mark.parametrize("spec", shipped(), ids=lambda it: it.name)
@@ -109,6 +120,29 @@ def test_a_device_stands_over_the_hole_and_is_named() -> None:
         (0xB0000, 0xC0000, "hole", ""),
     ]
     machine.close()
+
+
+def test_declared_devices_are_named_also_where_a_log_makes_the_machine_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_config(ROOT / "configs" / "devices.toml").machines["pc"]
+    first = map_at_start(spec)
+    with AuditLog.open(tmp_path / "a.jsonl") as log, LocalClient([spec], log=log) as client:
+        check_whole(client.machines["pc"])
+        begun = log.seq
+
+    with Travel(tmp_path / "a.jsonl").rebuilder() as rebuilder:
+        for record in read_records(tmp_path / "a.jsonl"):
+            if record["seq"] <= begun:
+                rebuilder.read(record)
+
+        again = describe_map(rebuilder.machines["pc"])
+        monkeypatch.setattr("memhub.device_kinds.load_device_kinds", lambda: DeviceBook({}))
+        unknown = describe_map(rebuilder.machines["pc"])
+
+    assert [it.device for it in first.pieces if it.device] == ["vga", "card", "com1"]
+    assert again.pieces == first.pieces
+    assert unknown.notes[0].startswith("devices are not shown: devices.vga")
 
 
 async def test_a_range_that_is_set_has_its_owner_and_its_holder() -> None:
