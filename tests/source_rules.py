@@ -46,6 +46,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "late_requests",
             "lifecycle",
             "log_keeping",
+            "maps",
             "report",
             "screens",
             "shown",

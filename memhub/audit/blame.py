@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import LP64, RangeDesc
 from memhub.audit.failure import AuditError
-from memhub.audit.states import desc_facts, extent_of, time_text
+from memhub.audit.states import desc_facts, time_text
 from memhub.core.asked_driver import Plan
 from memhub.core.driver import Change
 from memhub.core.files import Caller, OpenFile, Principal
+from memhub.core.slot_extents import extent_of
 from memhub.core.transfers import explain
 from memhub.errors import DeviceError
 

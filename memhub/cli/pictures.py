@@ -68,7 +68,7 @@ def run_picture_verb(chosen: argparse.Namespace) -> int:
     from memhub.analysis.extra import require_package
     from memhub.audit import DamagedLog
 
-    _check_folder(chosen.out)
+    check_folder(chosen.out)
     run = {"report": _report, "plot": _plot}[chosen.verb]
     try:
         for name in ("altair", "vl_convert"):
@@ -93,7 +93,7 @@ def _report(chosen: argparse.Namespace) -> int:
         contents = collect(log, title, Limits(marks=chosen.marks), chosen.machine)
 
     page = write_page(contents, read_library())
-    _write(chosen.out, page.encode())
+    write_whole(chosen.out, page.encode())
     for note in contents.notes:
         complain(note)
 
@@ -136,7 +136,7 @@ def _plot(chosen: argparse.Namespace) -> int:
     except NothingToDraw as error:
         raise CommandFailed(f"there is nothing to draw: {error}") from error
 
-    _write(chosen.out, picture)
+    write_whole(chosen.out, picture)
 
     return 0
 
@@ -157,7 +157,7 @@ def _check_machines(log: Analysis, names: list[str]) -> None:
         )
 
 
-def _check_folder(path: str) -> None:
+def check_folder(path: str) -> None:
     """Refuse a file whose folder is not there before a long log is read.
 
     Raises:
@@ -171,7 +171,7 @@ def _check_folder(path: str) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
-def _write(path: str, content: bytes) -> None:
+def write_whole(path: str, content: bytes) -> None:
     """Write a file, whole or not at all."""
     import os
     from pathlib import Path
