@@ -41,6 +41,7 @@ from memhub.core.restored import HeldPart
 from memhub.core.restoring import check_health
 from memhub.core.snapshots import MachineSnapshot
 from memhub.errors import DeviceError
+from memhub.images.packed import pack_contents, unpack_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -216,6 +217,7 @@ def _describe_machine(it: MachineSnapshot) -> dict[str, Any]:
             for n, region in enumerate(spec.memory)
             if region.data
         ],
+        **({"images": b64encode(pack_contents(spec.contents)).decode()} if spec.contents else {}),
         "table": {
             **table_columns(spec.name, spec.arch, spec.cpu.phys_bits, state),
             "generation": 0 if table is None else table.generation,
@@ -285,7 +287,9 @@ def _spec_in(it: Mapping[str, Any]) -> MachineSpec:
     for number, data in it["contents"]:
         memory[number] = replace(memory[number], data=b64decode(data))
 
-    return replace(spec, memory=tuple(memory))
+    contents = unpack_contents(b64decode(it["images"])) if "images" in it else ()
+
+    return replace(spec, memory=tuple(memory), contents=contents)
 
 
 def _table_in(row: Mapping[str, Any]) -> TableState:

@@ -22,7 +22,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"abi"}),
     frozenset({"errors"}),
     frozenset({"core", "planner"}),
-    frozenset({"x86"}),
+    frozenset({"images", "x86"}),
     frozenset({"plugin", "hooks"}),
     frozenset({"arches", "kernels"}),
     frozenset({"audit"}),

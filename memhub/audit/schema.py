@@ -202,6 +202,11 @@ EVENTS: Final[dict[str, Event]] = {
         "the registers of a machine's CPUs were compared; `cpus` are those out of step",
         (*_WHERE, *_WHO, "count", "cpus", "reason", "generation"),
     ),
+    "memory.load": Event(
+        "bytes were put into a machine's RAM from outside: `reason` says of what; `op` is `load`, "
+        "or `replace` where the rest of the RAM became zero",
+        (*_WHERE, "op", "base", "length", "moved", "reason"),
+    ),
     "memory.map": Event(
         "a client of the service was handed a machine's memory to map, or was not; what it does "
         "there is not logged",

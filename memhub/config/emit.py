@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.caches import coherence_lines, limit_lines
+from memhub.config.images import image_lines
 from memhub.config.importers.model import Imported
 from memhub.core.driver import UNSAID_CPU
 from memhub.core.spec import MachineSpec, UnsaidRegisters
@@ -54,6 +55,7 @@ def to_toml(machine: Imported | MachineSpec) -> str:
         f"[{key}]",
         *_machine_lines(spec),
         *_memory_lines(spec),
+        *image_lines(spec.contents, _toml_value),
         *_kmem_lines(spec),
         *_kmem_entries(spec),
         *_subtable_lines(f"{key}.cpu", _cpu_lines(spec)),

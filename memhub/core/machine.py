@@ -22,7 +22,14 @@ from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.range_table import RangeTable
-from memhub.core.restored import Restored, put_after, put_before
+from memhub.core.restored import (
+    MemoryLoaded,
+    Restored,
+    put_after,
+    put_before,
+    put_loaded,
+    put_unloaded,
+)
 from memhub.core.touched import touch_waits
 from memhub.core.undo import UndoNotes
 from memhub.core.views import TableViews
@@ -93,7 +100,7 @@ class Machine:
             OptionError: an option of the architecture is wrong.
         """
         spec = settle_firmware(spec, arch)
-        memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
+        memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory, spec.contents)
         if spec.securelevel > 0:
             memory.files.seal_writes()
 
@@ -305,6 +312,7 @@ class Machine:
     #: What makes each kind of fact true, and what takes it back.
     _CHANGES: ClassVar[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
         Restored: (put_after, put_before),
+        MemoryLoaded: (put_loaded, put_unloaded),
         MachineFailed: (mark_failed, unmark_failed),
         HardwareChanged: (apply_change, unapply_change),
         events.Opened: (_add_file, _drop_file),

@@ -18,6 +18,7 @@ from memhub.core.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import KernelLayout, OptionError
 from memhub.core.spec import (
     BusKind,
+    Content,
     Firmware,
     KernelEntry,
     KernelMapping,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     Converter = Callable[[object], "T"]
 
 T = TypeVar("T")
-Row = TypeVar("Row", Region, KernelMapping, KernelEntry, Cpu, MachineSpec)
+Row = TypeVar("Row", Region, Content, KernelMapping, KernelEntry, Cpu, MachineSpec)
 
 REGISTER_MAX: Final = 0xFFFFFFFF
 
@@ -216,6 +217,7 @@ _REGION: Final[Mapping[str, Converter[Any]]] = {
     "kind": region_kind,
     "data": _check_content,
 }
+_CONTENT: Final = {"base": _U64, "data": _check_content, "zeros": _U64}
 _MAPPING: Final[Mapping[str, Converter[Any]]] = {
     "virtual": _U64,
     "physical": _U64,
@@ -250,6 +252,7 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         else _checked_table(spec.msrs, "msrs", _check_register, _U64, wrong),
         options=_checked_table(spec.options, "options", text, lambda it: it, wrong),
         memory=_checked_rows(spec.memory, "memory", Region, _REGION, wrong),
+        contents=_checked_rows(spec.contents, "contents", Content, _CONTENT, wrong),
         kmem=_checked_rows(spec.kmem, "kmem", KernelMapping, _MAPPING, wrong),
         symbols=_checked_table(spec.symbols, "symbols", text, _U64, wrong),
     )

@@ -36,6 +36,7 @@ def describe_spec(spec: MachineSpec) -> str:
             },
             "options": dict(spec.options),
             "memory": [[r.base, r.length, r.kind] for r in spec.memory],
+            **_describe_contents(spec),
             "kmem": [[m.virtual, m.physical, m.length, m.writable] for m in spec.kmem],
             "kmem_entries": None
             if entries is None
@@ -98,6 +99,14 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         bus=facts.get("bus", "snooping"),
         caches=CacheLimits(**facts.get("caches", {})),
     )
+
+
+def _describe_contents(spec: MachineSpec) -> dict[str, Any]:
+    """Where the memory holds something at the start, and of what; not the bytes."""
+    if not spec.contents:
+        return {}
+
+    return {"contents": [[it.base, it.end - it.base, it.source] for it in spec.contents]}
 
 
 def _describe_caches(spec: MachineSpec) -> dict[str, Any]:
