@@ -23,6 +23,7 @@ from memhub.hardware import Hardware, add_faults
 from memhub.hub_lifetime import HubLifetime
 from memhub.lifecycle import break_claim
 from memhub.log_keeping import LogKeeper
+from memhub.memory_images import ImageCalls
 from memhub.process import Process
 from memhub.report import report
 from memhub.snapshots import fork_engine, reset_machines, restore_machines, take_machines
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Hub(BusCalls, anyio.AsyncContextManagerMixin):
+class Hub(BusCalls, ImageCalls, anyio.AsyncContextManagerMixin):
     """Serves `/dev/mem` and `/dev/kmem` of its machines; use it in `async with`.
 
     Args:

@@ -42,6 +42,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "late_requests",
             "lifecycle",
             "log_keeping",
+            "memory_images",
             "report",
             "snapshot_file",
             "snapshots",
