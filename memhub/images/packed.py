@@ -15,6 +15,7 @@ import orjson
 
 from memhub.arguments import take_integer, take_text
 from memhub.core.spec import Content
+from memhub.images.sparse import DATA_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,8 +37,12 @@ def pack_contents(contents: Iterable[Content]) -> bytes:
     return b"%s %s %s\n%s" % (MAGIC, _FORMAT, sha256(rest).hexdigest().encode(), rest)
 
 
-def unpack_contents(packed: bytes) -> tuple[Content, ...]:
+def unpack_contents(packed: bytes, most: int = DATA_MAX) -> tuple[Content, ...]:
     """The opposite of `pack_contents`.
+
+    Args:
+        packed: what that has made.
+        most: bytes other than zeros that it may bring.
 
     Raises:
         ValueError: it is not what `pack_contents` makes, or is damaged.
@@ -48,7 +53,11 @@ def unpack_contents(packed: bytes) -> tuple[Content, ...]:
 
     text, _, squeezed = rest.partition(b"\n")
     try:
-        return tuple(_unpack_rows(orjson.loads(text), squeezed))
+        rows = orjson.loads(text)
+        if sum(row[1] for row in rows) > most:
+            raise ValueError(f"they bring more than {most} bytes, which is the limit")
+
+        return tuple(_unpack_rows(rows, squeezed))
     except _UNSOUND as error:
         raise ValueError(f"the packed contents are not sound: {error}") from None
 
@@ -56,8 +65,11 @@ def unpack_contents(packed: bytes) -> tuple[Content, ...]:
 def _unpack_rows(rows: Any, squeezed: bytes) -> Iterator[Content]:  # noqa: ANN401 - JSON
     expand = zlib.decompressobj()
     for base, size, zeros, source in rows:
-        data = expand.decompress(squeezed, size) if take_integer("size", size) > 0 else b""
-        squeezed = expand.unconsumed_tail if size > 0 else squeezed
+        data = b""
+        if take_integer("size", size) > 0:
+            data = expand.decompress(squeezed, size)
+            squeezed = expand.unconsumed_tail
+
         if len(data) != size:
             raise ValueError(f"{size} bytes at {base:#x} are not all there")
 

@@ -29,7 +29,11 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
         return
 
-    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:  # which names a file that nobody asked for
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
     new = path.parent / name
     try:
         with os.fdopen(number, "wb") as file:

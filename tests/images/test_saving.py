@@ -7,24 +7,19 @@ import io
 import os
 import pickle
 import struct
-import zlib
-from contextlib import nullcontext
-from dataclasses import replace
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memhub import AuditLog, Hub, MachineSpec, Region, Snapshot
+from memhub import AuditLog, Hub, MachineSpec, Region
 from memhub.audit import read_records
 from memhub.core.driver import Cpu
 from memhub.core.spec import Content
 from memhub.errors import InvalidArgument, LogFailed, NotSupported
 from memhub.images import ImageError, fill, load_image
 from memhub.images.lime import HEADER
-from memhub.images.packed import pack_contents, unpack_contents
 from memhub.images.writing import write_core
 from shell.kit import Disk
 
@@ -338,36 +333,3 @@ def test_loads_are_as_a_plain_array_of_bytes_has_them(
     }
     assert all(told.get(at, 0) == byte for at, byte in model.items())
     hub.end()
-
-
-async def test_a_reset_brings_the_images_back_and_snapshots_have_them(tmp_path: Path) -> None:
-    contents = (Content(base=0x1000, data=b"image", zeros=3), fill(0x100000, 9000, 5))
-    async with Hub([replace(SPEC, contents=contents)]) as hub:
-        async with await hub.open("/dev/mem", "r+") as mem:
-            assert await mem.pread(8, 0x1000) == b"image\0\0\0"
-            await mem.pwrite(b"other", 0x1000)
-            hub.snapshot().save(tmp_path / "snapshot")
-            hub.reset()
-
-            assert await mem.pread(8, 0x1000) == b"image\0\0\0"
-            hub.restore(found := Snapshot.load(tmp_path / "snapshot"))
-            assert await mem.pread(5, 0x1000) == b"other"
-
-    assert found.machines["pc"].spec.contents == contents
-    async with Hub([found.machines["pc"].spec]) as hub:
-        assert hub.machines["pc"].memory.read(0x100000 + 8999, 2) == b"\5\0"
-
-
-def test_packed_contents_that_are_damaged_are_refused() -> None:
-    packed = pack_contents([Content(base=1, data=b"abc"), Content(base=9, zeros=1 << 40)])
-
-    assert unpack_contents(packed) == (Content(base=1, data=b"abc"), fill(9, 1 << 40))
-    for wrong in (b"", packed[:-1], b"x" + packed, packed.replace(b"memhub", b"memhuc")):
-        with pytest.raises(ValueError, match="no packed contents, or they are damaged"):
-            unpack_contents(wrong)
-
-    for rows in (b"[[0,5,0,'']]", b'[[0,5,0,""]]', b"[[0]]", b"{}", b'[[0,-1,0,""]]'):
-        rest = rows + b"\n" + zlib.compress(b"abcd")
-        head = f"memhub-contents 1 {sha256(rest).hexdigest()}\n".encode()
-        with pytest.raises(ValueError, match="are not sound") if rows != b"{}" else nullcontext():
-            unpack_contents(head + rest)
