@@ -56,7 +56,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"blocking_device_file", "handle"}),
     frozenset({"process", "hub_lifetime"}),
     frozenset({"hub"}),
-    frozenset({"service", "shipping", "analysis"}),
+    frozenset({"service", "shipping", "analysis", "kvm"}),
     frozenset({"exec"}),
     frozenset({"config"}),
     frozenset({"machines"}),

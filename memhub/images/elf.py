@@ -10,6 +10,7 @@ Source: System V ABI, "Program Header"; FreeBSD `sys/kern/kern_dump.c`, QEMU `du
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
@@ -25,14 +26,17 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\x7fELF"
 _U64: Final = (1 << 64) - 1
+#: Bytes that a compressed section may expand to.
+_EXPANDED_MAX: Final = 1 << 30
 #: What the library raises for a file that is not sound, beside its own errors.
 _UNSOUND: Final = (
     ValueError,
     TypeError,
     LookupError,
     AttributeError,
-    OverflowError,
+    ArithmeticError,
     AssertionError,
+    RecursionError,
 )
 
 
@@ -78,8 +82,44 @@ def refusing(shown: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a seek to where no file has a byte
+            raise
+
+        raise ImageError(shown, "is no sound ELF file: an offset is not one of a file") from None
     except unsound as error:
         raise ImageError(shown, f"is no sound ELF file: {words_of(error)}") from None
+
+
+def check_sections(elf: Any, shown: str, size: int) -> None:  # noqa: ANN401
+    """Refuse sections that are not in the file, or claim to be more than that when expanded.
+
+    pyelftools would make as many bytes as they claim.
+
+    Args:
+        elf: of `open_elf`.
+        shown: the file's name, for messages.
+        size: bytes of the file.
+    """
+    with refusing(shown):
+        for section in elf.iter_sections():
+            place, claimed = section["sh_offset"], section["sh_size"]
+            if section["sh_type"] == "SHT_NULL":
+                continue
+
+            if section["sh_type"] == "SHT_NOBITS":
+                if section.name.startswith((".debug", ".zdebug", ".symtab", ".strtab")):
+                    raise ImageError(shown, f"{section.name} has no bytes in the file")
+
+                continue
+
+            if place + claimed > size:
+                what = f"section {section.name!r:.40} is truncated: {place:#x}/{claimed:#x} ends "
+                raise ImageError(shown, f"{what}past the file's {size:#x} bytes", offset=place)
+
+            if section.data_size > _EXPANDED_MAX:
+                what = f"section {section.name!r:.40} claims {section.data_size:#x} bytes expanded"
+                raise ImageError(shown, f"{what}, more than {_EXPANDED_MAX:#x}", offset=place)
 
 
 def load_segments(elf: Any, file: IO[bytes], shown: str) -> Iterator[Load]:  # noqa: ANN401
