@@ -36,7 +36,7 @@ _UNSOUND: Final = (
     AttributeError,
     ArithmeticError,
     AssertionError,
-    RecursionError,
+    RuntimeError,  # NotImplementedError, RecursionError
 )
 
 
