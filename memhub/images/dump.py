@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: The formats that memory is saved in.
 DumpFormat = Literal["elf", "lime", "raw"]
+#: The formats that `MemoryDump.save` writes.
 DUMP_FORMATS: Final[tuple[DumpFormat, ...]] = get_args(DumpFormat)
 
 #: `e_machine` by the first letters of an architecture's name; the longest that fits counts.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: `raw` says no address; the others do.
 ImageFormat = Literal["raw", "ihex", "srec", "elf", "lime"]
+#: The formats that `load_image` reads.
 FORMATS: Final[tuple[ImageFormat, ...]] = get_args(ImageFormat)
 
 _SUFFIXES: Final[dict[str, ImageFormat]] = {
