@@ -37,7 +37,7 @@ from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
     ask_ioctl,
-    encode_get,
+    encode_reply,
     remove_request,
     update_request,
 )
@@ -234,7 +234,7 @@ class Handle(CacheCalls):
             reply = self._submit(asked)
         except LATE as late:
             reply = await finish_late(self._engine, asked, late, self._last_turn)
-        return encode_get(self.file.model, op, reply)
+        return encode_reply(self.file.model, op, reply)
 
     def ioctl_nowait(
         self, request: int, op: Buffer, descs: Buffer | None = None, *, fence: int | None = None
@@ -249,7 +249,7 @@ class Handle(CacheCalls):
             self._engine.submit(asked)
             return IoctlReply(bytes(op), b"")
 
-        return encode_get(model, op, self._engine.submit(asked))
+        return encode_reply(model, op, self._engine.submit(asked))
 
     async def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""

@@ -148,6 +148,9 @@ EVENTS: Final[dict[str, Event]] = {
         "lines and combining buffers reached the bus, in this order",
         (*_WHERE, *_WHO, "line_bases", "line_lengths", "line_causes"),
     ),
+    "request.extract": Event(
+        "MEM_EXTRACT_PADDR was answered", (*_CALL, "base", "state", "physical"), ("handle",)
+    ),
     "request.ioctl": Event(
         "an ioctl that is malformed, or is not one of mem(4)'s", _CALL, ("handle", "ioctl", "cause")
     ),

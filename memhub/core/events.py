@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memhub.core.caches.facts import CacheFact
+from memhub.core.extracted import AddressExtracted
 from memhub.core.failure import MachineFailed
 from memhub.core.hardware_events import CpusChecked, HardwareFact
 from memhub.core.restored import RestoreFact
@@ -266,8 +267,7 @@ class ClaimRefused(NamedTuple):
 class ClaimEnded(NamedTuple):
     """A claim ended beside a request: by the close of its holder's last file, a lease, a break.
 
-    `cause` is why the file was closed, `expire` or `break`; `lost` is what its holder is to be told
-    of an expired or broken claim, and `by` the process that broke it.
+    `cause`: of the close, `expire` or `break`; `lost`: what its holder is told; `by`: who broke it.
     """
 
     machine: str
@@ -292,8 +292,7 @@ class WaitBegun(NamedTuple):
 class WaitEnded(NamedTuple):
     """A request waits no longer; the fact behind this one says what it came to.
 
-    `cause` is how it ended, `error` what the request is answered with, or None, and `holder` name
-    and number of the process that it waited for last, where that is known.
+    `cause` is how it ended, `error` its answer's, `holder` whom it waited for last, where known.
     """
 
     wait: Wait
@@ -317,6 +316,7 @@ Event = (
     | MemoryRead
     | MemoryWritten
     | RangesRead
+    | AddressExtracted
     | IoctlRefused
     | RangesSet
     | SetRefused
@@ -343,6 +343,7 @@ LOOKS: Final[frozenset[type]] = frozenset(
         Sought,
         MemoryRead,
         RangesRead,
+        AddressExtracted,
         IoctlRefused,
         RangeFree,
     }

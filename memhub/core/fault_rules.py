@@ -19,6 +19,7 @@ from memhub.arguments import (
 )
 from memhub.core import requests
 from memhub.core.explain_many import ExplainMany, span_of_many
+from memhub.core.extract_address import ExtractAddress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -42,6 +43,7 @@ OPERATIONS: Final[Mapping[type, str]] = {
     requests.GetRanges: "get",
     requests.SetRange: "set",
     requests.RefuseIoctl: "ioctl",
+    ExtractAddress: "ioctl",
     requests.ClaimRange: "claim",
     requests.AwaitFree: "wait",
     requests.ReleaseRange: "release",

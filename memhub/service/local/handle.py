@@ -30,7 +30,7 @@ from memhub.faces.freebsd import (
     EVERY_SLOT,
     IoctlReply,
     ask_ioctl,
-    encode_get,
+    encode_reply,
     remove_request,
     update_request,
 )
@@ -180,7 +180,7 @@ class LocalHandle:
             self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
 
-        return encode_get(model, op, self._submit(asked))
+        return encode_reply(model, op, self._submit(asked))
 
     def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""

@@ -17,7 +17,7 @@ from memhub.core.requests import (
     SetRange,
 )
 from memhub.errors import BadAddress, NoSuchRange
-from memhub.faces.freebsd import decode_ioctl, decode_set, encode_get
+from memhub.faces.freebsd import decode_ioctl, decode_set, encode_reply
 from memhub.lifecycle import break_claim
 from memhub.pending import Pending
 from memhub.service import wire
@@ -64,7 +64,7 @@ def answer_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
         limit = f"{error.reason}: an answer of max_body {session.max_body} bytes holds no more"
         raise BadAddress(limit) from None
 
-    op, descs = encode_get(model, it.op, reply)
+    op, descs = encode_reply(model, it.op, reply)
 
     return wire.IoctlDone(it.request, op, descs)
 
