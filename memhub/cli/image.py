@@ -134,7 +134,7 @@ def _show(chosen: argparse.Namespace) -> None:
         return
 
     for base, length, zeros in contents:
-        tail = f", {size(zeros)} of zeros" if zeros else ""
+        tail = ", all zeros" if zeros == length else f", {size(zeros)} of zeros" if zeros else ""
         print_line(f"{base:#018x}  {size(length)}{tail}")
 
 

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.abi import PAGE_SIZE
 from memhub.core.decision import Decision
+from memhub.core.memory.backing import STORE_MAX
 from memhub.core.memory.contents import sorted_contents
-from memhub.core.memory.pages import cut_pages
+from memhub.core.memory.pages import cut_pages, first_pages, held_places
 from memhub.core.restored import MemoryLoaded
 from memhub.core.snapshots import check_coherent
 from memhub.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
+    from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.memory.physmap import Extent
     from memhub.core.spec import Content
 
@@ -61,10 +63,11 @@ def decide_load(
     if not ordered:
         raise InvalidArgument(f"{source} has no bytes to load")
 
-    held = memory.files.pages() if memory.touched else dict(memory.capture().pages())
+    held = _Held(memory)
     after = _pages_after(held, spans, clear=clear)
-    changed = {at: page for at, page in after.items() if held.get(at, _ZEROS) != page}
-    before = {at: held.get(at, _ZEROS) for at in changed}
+    before = {at: held.page(at) for at in after}
+    changed = {at: page for at, page in after.items() if before[at] != page}
+    before = {at: before[at] for at in changed}
     base, moved = ordered[0].base, sum(it.end - it.base for it in ordered)
     loaded = MemoryLoaded(
         machine.name,
@@ -121,41 +124,60 @@ def _place(extent: Extent, address: int) -> int:
     return extent.offset + address - extent.base
 
 
-def _pages_after(
-    held: Mapping[int, bytes], spans: Sequence[Span], *, clear: bool
-) -> Mapping[int, bytes]:
+class _Held:
+    """What the RAM holds: the pages of its store, or those that it will begin with."""
+
+    def __init__(self, memory: PhysicalMemory) -> None:
+        self._store = memory.files.store
+        self._first = {} if self._store is not None else first_pages(memory.extents)
+
+    def page(self, at: int) -> bytes:
+        """The bytes of a page."""
+        if self._store is None:
+            return self._first.get(at, _ZEROS)
+
+        return self._store.read(at, PAGE_SIZE)
+
+    def places(self, low: int = 0, high: int = STORE_MAX) -> Iterator[int]:
+        """The pages of a stretch that may hold something."""
+        if self._store is not None:
+            return held_places(self._store, low, high)
+
+        return (at for at in self._first if low <= at < high)
+
+
+def _pages_after(held: _Held, spans: Sequence[Span], *, clear: bool) -> dict[int, bytes]:
     """The pages that are given anew, whole.
 
     Pages of zeros that nothing was in are not among them, so that zeros cost nothing.
     """
     after: dict[int, bytearray] = {}
     if clear:
-        after = {at: bytearray(PAGE_SIZE) for at in held}
+        after = {at: bytearray(PAGE_SIZE) for at in held.places()}
 
     for place, data, zeros in spans:
-        _clear_pages(after, held, place + len(data), zeros)
+        if zeros:
+            _clear_pages(after, held, place + len(data), zeros)
+
         for at, part in cut_pages(place, data):
             page = at - at % PAGE_SIZE
-            kept = after.setdefault(page, bytearray(held.get(page, _ZEROS)))
+            kept = _take_page(after, held, page)
             kept[at - page : at - page + len(part)] = part
 
     return {at: bytes(page) for at, page in after.items()}
 
 
-def _clear_pages(
-    after: dict[int, bytearray], held: Mapping[int, bytes], place: int, zeros: int
-) -> None:
+def _take_page(after: dict[int, bytearray], held: _Held, at: int) -> bytearray:
+    if at not in after:
+        after[at] = bytearray(held.page(at))
+
+    return after[at]
+
+
+def _clear_pages(after: dict[int, bytearray], held: _Held, place: int, zeros: int) -> None:
     """Let a stretch be zeros in the pages that hold something."""
-    if not zeros:
-        return
-
     first, last = place - place % PAGE_SIZE, place + zeros
-    few = last - first <= PAGE_SIZE * (len(held) + len(after))
-    found = range(first, last, PAGE_SIZE) if few else {*held, *after}
-    for at in found:
-        if at + PAGE_SIZE <= place or at >= last or (at not in held and at not in after):
-            continue
-
-        kept = after.setdefault(at, bytearray(held.get(at, _ZEROS)))
+    for at in held.places(first, last):
+        kept = _take_page(after, held, at)
         low, high = max(place, at) - at, min(last, at + PAGE_SIZE) - at
         kept[low:high] = bytes(high - low)

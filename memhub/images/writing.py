@@ -98,7 +98,14 @@ def write_core(file: IO[bytes], contents: Sequence[Content], machine: int, note:
         size = len(it.data)
         rows.append(
             _PHDR.pack(
-                _PT_LOAD, _READ_WRITE, place, it.base, it.base, size, it.end - it.base, PAGE_SIZE
+                _PT_LOAD,
+                _READ_WRITE,
+                place,
+                it.base,
+                it.base,
+                size,
+                it.end - it.base,
+                PAGE_SIZE if size else 1,  # without bytes a place need not fit its address
             )
         )
         place += size

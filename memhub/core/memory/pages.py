@@ -200,13 +200,27 @@ def fill_pages(store: Store, pages: Mapping[int, bytes]) -> None:
         store.write(at, page)
 
 
-def _data_ranges(store: Store) -> Iterator[tuple[int, int]]:
-    """The stretches of a store that may hold something other than zeros."""
+def held_places(store: Store, low: int, high: int) -> Iterator[int]:
+    """The pages of a stretch of a store that may hold something other than zeros.
+
+    Args:
+        store: the store.
+        low: where the stretch begins, at a page.
+        high: where it ends.
+    """
+    for start, end in _data_ranges(store, low):
+        if start >= high:
+            return
+
+        yield from range(max(start - start % PAGE_SIZE, low), min(end, high), PAGE_SIZE)
+
+
+def _data_ranges(store: Store, at: int = 0) -> Iterator[tuple[int, int]]:
+    """The stretches of a store from a place on that may hold something other than zeros."""
     if store.fd < 0:
-        yield from ((page, page + PAGE_SIZE) for page in store.pages())
+        yield from ((page, page + PAGE_SIZE) for page in store.pages() if page >= at)
         return
 
-    at = 0
     while at < store.size:
         try:
             start = os.lseek(store.fd, at, os.SEEK_DATA)
