@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal, get_args
@@ -14,7 +13,7 @@ from memhub.core.memory.contents import sorted_contents
 from memhub.images import elf, lime
 from memhub.images.failure import ImageError
 from memhub.images.records import read_ihex, read_srec
-from memhub.images.sparse import DATA_MAX, Budget, read_contents
+from memhub.images.sparse import DATA_MAX, Budget, open_regular, read_contents
 
 if TYPE_CHECKING:
     from memhub.core.spec import Content
@@ -70,11 +69,8 @@ def load_image(
     """
     shown = str(path) if shown is None else shown
     offset = take_integer("offset", offset)
-    with Path(path).open("rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ImageError(shown, "is not a regular file")
-
-        kind = _kind_of(file, shown) if format is None else format
+    with open_regular(path, shown) as file:
+        kind = _kind_of(file, Path(path), shown) if format is None else format
         if kind not in FORMATS:
             raise ImageError(shown, f"format {kind!r} is none of {', '.join(FORMATS)}")
 
@@ -85,7 +81,7 @@ def load_image(
     )
 
 
-def _kind_of(file: IO[bytes], shown: str) -> ImageFormat:
+def _kind_of(file: IO[bytes], path: Path, shown: str) -> ImageFormat:
     head = os.pread(file.fileno(), 64, 0)
     for magic, kind in _MAGICS:
         if head.startswith(magic):
@@ -96,7 +92,7 @@ def _kind_of(file: IO[bytes], shown: str) -> ImageFormat:
             shown, "is a FreeBSD minidump, and no ELF core: with debug.minidump=0 it writes one"
         )
 
-    return _SUFFIXES.get(Path(shown).suffix.lower(), "raw")
+    return _SUFFIXES.get(path.suffix.lower(), "raw")
 
 
 def _read_kind(

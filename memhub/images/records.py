@@ -8,6 +8,8 @@ Programmer's Reference Manual", appendix C.
 
 from __future__ import annotations
 
+import os
+from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.core.spec import Content
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     Unpack = Callable[[str], tuple[Any, int, int, bytes]]
 
+#: Bytes that a file of records may have.
+TEXT_MAX: Final = 1 << 29
 #: Characters of the longest record, with room to spare.
 _LINE_MAX: Final = 1024
 _SEGMENT: Final = 1 << 16
@@ -54,16 +58,20 @@ def read_ihex(file: IO[bytes], shown: str, budget: Budget) -> list[Content]:
         ImageError: a record is wrong, two give one byte, or the end is missing.
         ExtraMissing: bincopy is not installed.
     """
-    return _merge(shown, _place_ihex(shown, _records(file, shown, "ihex", budget)))
+    return _merge(shown, _place_ihex(shown, _records(file, shown, "ihex", budget)), budget)
 
 
 def read_srec(file: IO[bytes], shown: str, budget: Budget) -> list[Content]:
     """The contents of a file of Motorola S-records; see `read_ihex`."""
-    return _merge(shown, _place_srec(shown, _records(file, shown, "srec", budget)))
+    return _merge(shown, _place_srec(shown, _records(file, shown, "srec", budget)), budget)
 
 
 def _records(file: IO[bytes], shown: str, kind: str, budget: Budget) -> Iterator[Record]:
     bincopy: Any = import_extra("bincopy", f"{shown} ({kind})")
+    size = os.fstat(file.fileno()).st_size
+    if size > TEXT_MAX:
+        raise ImageError(shown, f"has {size} bytes of text, more than {TEXT_MAX}")
+
     unpack: Unpack = bincopy.unpack_ihex if kind == "ihex" else bincopy.unpack_srec
     number = 0
     while text := file.readline(_LINE_MAX):
@@ -80,7 +88,6 @@ def _records(file: IO[bytes], shown: str, kind: str, budget: Budget) -> Iterator
         except (bincopy.Error, ValueError, LookupError) as error:
             raise ImageError(shown, f"is no record: {words_of(error)}", line=number) from None
 
-        budget.begin(line=number)
         budget.take(len(data), line=number)
         yield Record(number, found, address, bytes(data))
 
@@ -140,29 +147,54 @@ def _place_srec(shown: str, records: Iterator[Record]) -> Iterator[Placed]:
         raise ImageError(shown, what)
 
 
-def _merge(shown: str, placed: Iterator[Placed]) -> list[Content]:
+class Run:
+    """Records that touch, in the order in which the file has them.
+
+    Args:
+        placed: the first of them.
+    """
+
+    __slots__ = ("base", "data", "first", "last")
+
+    def __init__(self, placed: Placed) -> None:
+        self.base = placed.address
+        self.data = bytearray(placed.data)
+        self.first = self.last = placed.line
+
+    @property
+    def end(self) -> int:
+        """One past the last byte."""
+        return self.base + len(self.data)
+
+    def __str__(self) -> str:
+        return (
+            f"line {self.first}"
+            if self.first == self.last
+            else (f"lines {self.first} to {self.last}")
+        )
+
+
+def _merge(shown: str, placed: Iterator[Placed], budget: Budget) -> list[Content]:
     """Join what touches; two that give one byte are refused."""
-    found: list[Content] = []
-    parts: list[bytes] = []
-    first = end = line = 0
-    last = 0
-    for it in sorted((it for it in placed if it.data), key=lambda it: it.address):
-        if parts and it.address < end:
-            what = f"gives the byte at {it.address:#x} again, which line {last} gives"
-            raise ImageError(shown, what, line=it.line)
+    runs: list[Run] = []
+    for it in placed:
+        if not it.data:
+            continue
 
-        if not parts or it.address > end:
-            found += _joined(shown, first, parts, line)
-            first, parts, line = it.address, [], it.line
+        if runs and runs[-1].end == it.address:
+            runs[-1].data += it.data
+            runs[-1].last = it.line
+        else:
+            budget.begin(line=it.line)
+            runs.append(Run(it))
 
-        parts.append(it.data)
-        end, last = it.address + len(it.data), it.line
+    runs.sort(key=lambda run: run.base)
+    for low, high in pairwise(runs):
+        if low.end > high.base:
+            what = f"gives the byte at {high.base:#x} again, which {low} has"
+            raise ImageError(shown, what, line=high.first)
 
-    return found + _joined(shown, first, parts, line)
-
-
-def _joined(shown: str, base: int, parts: list[bytes], line: int) -> list[Content]:
-    if not parts:
-        return []
-
-    return [Content(base=base, data=b"".join(parts), source=place_text(shown, line=line))]
+    return [
+        Content(base=it.base, data=bytes(it.data), source=place_text(shown, line=it.first))
+        for it in runs
+    ]

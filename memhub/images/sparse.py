@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import stat
 from typing import IO, TYPE_CHECKING, Final
 
 from memhub.abi import PAGE_SIZE
@@ -20,6 +22,32 @@ PIECES_MAX: Final = 1 << 20
 
 _READ: Final = 1 << 20
 _ZEROS: Final = bytes(PAGE_SIZE)
+
+
+def open_regular(path: str | os.PathLike[str], shown: str) -> io.FileIO:
+    """Open a file without a buffer, and without waiting for who writes a pipe.
+
+    Args:
+        path: the file.
+        shown: its name, for messages.
+
+    Raises:
+        ImageError: it is a pipe or a device.
+        OSError: it cannot be opened, or is a folder.
+    """
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+
+        if not stat.S_ISREG(mode):
+            raise ImageError(shown, "is not a regular file")
+
+        return io.FileIO(fd)
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 class Budget:

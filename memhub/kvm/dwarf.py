@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memhub.images.elf import check_sections, open_elf, refusing
 from memhub.images.failure import ImageError
+from memhub.images.sparse import open_regular
 from memhub.kvm.types import CType, Member
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class KernelTypes:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._shown = str(path)
-        with Path(path).open("rb") as file:
+        with open_regular(path, self._shown) as file:
             elf = open_elf(file, self._shown)
             check_sections(elf, self._shown, os.fstat(file.fileno()).st_size)
             with refusing(self._shown):

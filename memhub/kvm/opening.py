@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from memhub.arguments import take_text
 from memhub.images.elf import MAGIC
 from memhub.images.failure import ImageError
 from memhub.images.reading import load_image
-from memhub.images.sparse import DATA_MAX
+from memhub.images.sparse import DATA_MAX, open_regular
 from memhub.kvm.dead import dead_machine, described_machine, virtual_core
 from memhub.kvm.descriptor import AsyncKvm, Kvm
 from memhub.kvm.session import Session
@@ -113,7 +112,7 @@ def open_image(
     """
     shown = str(path)
     names = None if symbols is None else symbols_of(symbols)
-    with Path(path).open("rb", buffering=0) as file:
+    with open_regular(path, shown) as file:
         core = format in (None, "elf") and file.read(len(MAGIC)) == MAGIC
         file.seek(0)
         if core and machine is None:

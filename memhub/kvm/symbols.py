@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
 from memhub.images.elf import check_sections, open_elf, refusing
 from memhub.images.failure import ImageError
+from memhub.images.sparse import open_regular
 
 if TYPE_CHECKING:
     #: A mapping of names to addresses, or a file that `read_symbols` reads.
@@ -39,7 +40,7 @@ def read_symbols(path: str | os.PathLike[str]) -> dict[str, int]:
         OSError: it cannot be read.
     """
     shown = str(path)
-    with Path(path).open("rb") as file:
+    with open_regular(path, shown) as raw, io.BufferedReader(raw) as file:
         if file.read(4) == b"\x7fELF":
             return _elf_symbols(file, shown)
 

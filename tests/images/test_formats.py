@@ -157,7 +157,7 @@ WRONG: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
         "a.hex",
         ihex((0, 0, b"abcd"), (0, 3, b"x"), (1, 0, b"")),
         {},
-        "line 2: gives the byte at 0x3 again, which line 1 gives",
+        "line 2: gives the byte at 0x3 again, which line 1 has",
     ),
     "hex: a long line": ("a.hex", ":" + "00" * 600, {}, "line 1: is longer than 1024 characters"),
     "srec: a bad sum": ("a.srec", "S10500004142FF\n", {}, "line 1: is no record: expected crc"),
@@ -284,6 +284,10 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(IsADirectoryError):
         load_image(tmp_path, base=0)
+
+    os.mkfifo(tmp_path / "pipe")  # which nobody writes: opening it waits for ever
+    with pytest.raises(ImageError, match="is not a regular file"):
+        load_image(tmp_path / "pipe", base=0)
 
 
 def test_a_missing_extra_is_named(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
