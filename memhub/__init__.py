@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memhub.core.fault_rules import FaultRule as FaultRule
     from memhub.core.sickness import Sickness as Sickness
     from memhub.core.spec import Content as Content
+    from memhub.core.spec import DeviceSpec as DeviceSpec
     from memhub.core.spec import KernelMapping as KernelMapping
     from memhub.core.spec import MachineSpec as MachineSpec
     from memhub.core.spec import Region as Region
@@ -48,6 +49,7 @@ _HOMES: Final = {
     "Cpu": "memhub.core.driver",
     "DeviceError": "memhub.errors",
     "DeviceFile": "memhub.blocking_device_file",
+    "DeviceSpec": "memhub.core.spec",
     "FaultRule": "memhub.core.fault_rules",
     "Handle": "memhub.handle",
     "Hazard": "memhub.core.caches.hazards",
@@ -73,6 +75,7 @@ __all__ = (
     "Cpu",
     "DeviceError",
     "DeviceFile",
+    "DeviceSpec",
     "FaultRule",
     "Handle",
     "Hazard",

@@ -1,7 +1,7 @@
 """What can become true: one frozen class for each kind of fact.
 
-A fact says all that it changes, before and after, for `Machine.apply` and `Machine.unapply`. `at`
-is the moment of the effect; `began_ns` is when it was asked for, on the monotonic clock.
+A fact says all that it changes, before and after. `at` is the moment of the effect; `began_ns` is
+when it was asked for, on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from memhub.core.extracted import AddressExtracted
 from memhub.core.failure import MachineFailed
 from memhub.core.hardware_events import CpusChecked, HardwareFact
 from memhub.core.restored import RestoreFact
+from memhub.core.served import KernelCalled
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, RangeDesc
@@ -74,7 +75,7 @@ class OpenRefused(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A device file was closed; `forgotten` is what its process need not be told any more."""
+    """A file was closed; `forgotten` is what its process need not be told any more."""
 
     file: OpenFile
     at: Instant
@@ -146,11 +147,9 @@ class RangesSet(NamedTuple):
 
     Attributes:
         caller: who asked; `at` and `began_ns` are when it took effect and was asked for.
-        arg, desc: `mo_arg[0]`, and the descriptor asked for.
-        outcome: what it changed.
+        arg, desc, outcome: `mo_arg[0]`, the descriptor asked for, and what it changed.
         wrote: the slots that the request itself wrote.
-        states: the range states before and after.
-        generation: the generation after it.
+        states, generation: the range states before and after; the generation after it.
         claims: what became of the claims.
         notes: the undo notes before and after, or None where they are the same.
         commit: the commit that it ends, or None.
@@ -309,6 +308,7 @@ Event = (
     | MachineFailed
     | RestoreFact
     | HardwareFact
+    | KernelCalled
     | Opened
     | OpenRefused
     | Closed

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.abi import PAGE_SIZE
 from memhub.core.decision import Decision
-from memhub.core.memory.backing import STORE_MAX
 from memhub.core.memory.contents import sorted_contents
 from memhub.core.memory.pages import cut_pages, first_pages, held_places
 from memhub.core.restored import MemoryLoaded
@@ -18,7 +17,7 @@ from memhub.core.snapshots import check_coherent
 from memhub.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from memhub.core.memory.physmap import Extent
     from memhub.core.spec import Content
 
+#: What a machine keeps that is not its RAM.
+NOT_RAM: Final = frozenset({"rom", "device"})
 _ZEROS: Final = bytes(PAGE_SIZE)
 
 
@@ -64,7 +65,8 @@ def decide_load(
         raise InvalidArgument(f"{source} has no bytes to load")
 
     held = _Held(memory)
-    after = _pages_after(held, spans, clear=clear)
+    ram = [it for it in memory.extents if it.kind not in NOT_RAM] if clear else ()
+    after = _pages_after(held, [*((it.offset, b"", it.length) for it in ram), *spans])
     before = {at: held.page(at) for at in after}
     changed = {at: page for at, page in after.items() if before[at] != page}
     before = {at: before[at] for at in changed}
@@ -105,7 +107,7 @@ def _spans_of(machine: Machine, it: Content) -> Iterator[Span]:
 
     cursor, data_end = it.base, it.base + len(it.data)
     for extent in memory.extents:
-        if extent.kind == "rom" or extent.base + extent.length <= cursor:
+        if extent.kind in NOT_RAM or extent.base + extent.length <= cursor:
             continue
 
         if extent.base > cursor or cursor == it.end:
@@ -138,7 +140,7 @@ class _Held:
 
         return self._store.read(at, PAGE_SIZE)
 
-    def places(self, low: int = 0, high: int = STORE_MAX) -> Iterator[int]:
+    def places(self, low: int, high: int) -> Iterator[int]:
         """The pages of a stretch that may hold something."""
         if self._store is not None:
             return held_places(self._store, low, high)
@@ -146,15 +148,12 @@ class _Held:
         return (at for at in self._first if low <= at < high)
 
 
-def _pages_after(held: _Held, spans: Sequence[Span], *, clear: bool) -> dict[int, bytes]:
-    """The pages that are given anew, whole.
+def _pages_after(held: _Held, spans: Iterable[Span]) -> dict[int, bytes]:
+    """The pages that are given anew, whole, by stretches of which a later one counts.
 
     Pages of zeros that nothing was in are not among them, so that zeros cost nothing.
     """
     after: dict[int, bytearray] = {}
-    if clear:
-        after = {at: bytearray(PAGE_SIZE) for at in held.places()}
-
     for place, data, zeros in spans:
         if zeros:
             _clear_pages(after, held, place + len(data), zeros)

@@ -161,7 +161,7 @@ def _take_terms(
     return take_wait(wait), take_optional("fence", fence), take_lease(lease)
 
 
-def encode_reply(model: DataModel, op: Buffer, reply: Any) -> IoctlReply:  # noqa: ANN401
+def encode_get(model: DataModel, op: Buffer, reply: Any) -> IoctlReply:  # noqa: ANN401
     """What an ioctl that reads leaves behind, of the reply to its request: GetRanges' or
     ExtractAddress's.
     """

@@ -11,6 +11,7 @@ import orjson
 
 from memhub.abi import PAGE_SIZE
 from memhub.arguments import take_integer
+from memhub.core.loading import NOT_RAM
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.snapshots import check_coherent
 from memhub.core.spec import Content, MachineSpec
@@ -169,7 +170,7 @@ def _cover(extents: Sequence[Extent], pages: Mapping[int, bytes]) -> Iterator[Co
     """The RAM as contents: each run of pages with the zeros behind it."""
     places = sorted(pages)
     for extent in extents:
-        if extent.kind == "rom":
+        if extent.kind in NOT_RAM:
             continue
 
         start, data = 0, b""

@@ -27,7 +27,7 @@ _UNSOUND: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowE
 
 def pack_contents(contents: Iterable[Content]) -> bytes:
     """The bytes from which `unpack_contents` makes equal contents."""
-    squeeze, rows, blocks = zlib.compressobj(1), [], list[bytes]()
+    squeeze, rows, blocks = zlib.compressobj(1), [], []
     for it in contents:
         rows.append([it.base, len(it.data), it.zeros, it.source])
         blocks.append(squeeze.compress(it.data))

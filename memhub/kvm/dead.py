@@ -74,7 +74,8 @@ class VirtualCore:
 
     def pread(self, length: int, offset: int) -> bytes:
         """Read; BadAddress (EFAULT) where no stretch has the first byte."""
-        parts, cursor, end = list[bytes](), offset, offset + length
+        parts: list[bytes] = []
+        cursor, end = offset, offset + length
         while cursor < end:
             it = self._find(cursor)
             if it is None:

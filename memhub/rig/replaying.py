@@ -19,7 +19,7 @@ from memhub.core.requests import Open, SetRange
 from memhub.core.spec import MachineSpec
 from memhub.engine import Engine
 from memhub.errors import DeviceError
-from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, decode_ioctl, encode_reply
+from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, decode_ioctl, encode_get
 from memhub.lifecycle import open_file
 from memhub.rig.outcome import Replay
 from memhub.rig.trace_steps import GetStep, IoctlStep, ResumeStep, SetStep
@@ -155,7 +155,7 @@ class _Bench:
             self._engine.submit(request)
             return IoctlReply(op, b"")
 
-        return encode_reply(self._model, op, self._engine.submit(request))
+        return encode_get(self._model, op, self._engine.submit(request))
 
     def _read_table(self) -> list[Raw]:
         try:

@@ -88,6 +88,9 @@ def _cut_content(it: Content, regions: Sequence[Region]) -> Iterator[tuple[Regio
         if region is None or region.base + region.length <= cursor or region.kind not in BACKED:
             raise ValueError(f"{it} does not fit: nothing keeps the byte at {cursor:#x}")
 
+        if region.kind == "device":
+            raise ValueError(f"{it} overlaps the memory of a device at {region.base:#x}")
+
         if cursor < region.base + len(region.data):
             raise ValueError(
                 f"{it} overlaps the data of the {region.kind} region at {region.base:#x}"

@@ -12,7 +12,7 @@ from memhub.core.requests import Close, GetRanges, Open, SetRange
 from memhub.core.spec import MachineSpec
 from memhub.engine import Engine
 from memhub.errors import DeviceError
-from memhub.faces.freebsd import EVERY_SLOT, decode_ioctl, encode_reply
+from memhub.faces.freebsd import EVERY_SLOT, decode_ioctl, encode_get
 from memhub.lifecycle import open_file
 from memhub.rig.arch_check.arch_rules import check_copies
 from memhub.rig.arch_check.asking import Request, ask_driver
@@ -103,6 +103,6 @@ class _Bench:
         op = self._model.op.pack(0, EVERY_SLOT, 0)
         request = decode_ioctl(self._model, handle, self._model.get, op, b"", None)
         assert isinstance(request, GetRanges)
-        reply = encode_reply(self._model, op, self._engine.submit(request))
+        reply = encode_get(self._model, op, self._engine.submit(request))
 
         return self._model.unpack_table(reply.descs)

@@ -28,6 +28,7 @@ from memhub.service.remote_hub import (
     open_request,
     report_request,
     rule_text,
+    show_request,
     snapshot_request,
     take_greeting,
 )
@@ -235,6 +236,18 @@ class BlockingClient(Line):
         request = self._snapshot_request("replace" if clear else "load", machine)
 
         return int(self._ask_json(request)["bytes"])
+
+    def list_devices(self, machine: str | None = None) -> list[dict[str, Any]]:
+        """The devices that a machine (the default one if None) declares."""
+        features = self._protocol.features
+
+        return list(self._ask_json(show_request(features, "list", machine, None)))
+
+    def read_device(self, device: str | None = None, machine: str | None = None) -> bytes:
+        """The bytes of a device that shows memory, as it reads them itself; see `Hub.show`."""
+        answer: bytes = self.ask(show_request(self._protocol.features, "bytes", machine, device))
+
+        return answer
 
     def reset(self, machine: str | None = None) -> list[str]:
         """Let the machines, or one, be as they were at the start of the service; their names."""
