@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from memhub import KernelMapping, MachineSpec, Region
@@ -21,11 +22,18 @@ MAPPINGS = (
 )
 
 
+@cache
+def _kernel() -> tuple[tuple[Content, ...], dict[str, int]]:
+    """Its contents and symbols, which are read once."""
+    return load_image(KERNEL), read_symbols(KERNEL)
+
+
 def kernel_machine(name: str = "pc", **more: object) -> MachineSpec:
     """A machine that runs the kernel."""
+    contents, symbols = _kernel()
     given = {
-        "contents": (*load_image(KERNEL), Content(base=0x300000, data=b"apart")),
-        "symbols": read_symbols(KERNEL),
+        "contents": (*contents, Content(base=0x300000, data=b"apart")),
+        "symbols": symbols,
         "memory": (Region(base=0, length=0xA0000), Region(base=0x100000, length=16 << 20)),
         "kmem": MAPPINGS,
         "msrs": {},
