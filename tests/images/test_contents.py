@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zlib
 from dataclasses import replace
 from hashlib import sha256
@@ -11,11 +12,13 @@ import pytest
 
 from images.test_saving import SPEC
 from memhub import Hub, Snapshot
+from memhub.core.memory.memfile import Frozen
 from memhub.core.spec import Content
 from memhub.images import fill
 from memhub.images.packed import pack_contents, unpack_contents
 
 if TYPE_CHECKING:
+    import mmap
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
@@ -60,3 +63,21 @@ def test_what_packed_contents_may_bring_is_limited() -> None:
     assert len(packed) < 1 << 16
     with pytest.raises(ValueError, match="more than 2097151 bytes, which is the limit"):
         unpack_contents(packed, (2 << 20) - 1)
+
+
+async def test_a_snapshot_copies_what_the_system_does_not_map_privately(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A private mapping of a large sparse memory counts whole where accounts are kept."""
+
+    def refuse(_: Frozen) -> mmap.mmap:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(Frozen, "map_privately", refuse)
+    async with Hub([SPEC]) as hub, await hub.open("/dev/mem", "r+") as mem:
+        await mem.pwrite(b"before", 0x1000)
+        then = hub.snapshot()
+        await mem.pwrite(b"after!", 0x1000)
+        hub.restore(then)
+
+        assert await mem.pread(6, 0x1000) == b"before"

@@ -122,13 +122,13 @@ async def test_a_read_over_a_hole_is_short_and_says_so(face: AsyncKvm) -> None:
     assert face.geterr() == "short read"
 
 
-@pytest.mark.parametrize("address", [NOTHING, 0, 0x1000, (1 << 64) - 4096])
-async def test_what_the_kernel_does_not_map_is_efault(face: AsyncKvm, address: int) -> None:
-    with pytest.raises(KvmError, match=r"^EFAULT: kvm_read: kernel address ") as refused:
-        await face.read(address, 4)
+async def test_what_the_kernel_does_not_map_is_efault(face: AsyncKvm) -> None:
+    for address in (NOTHING, 0, 0x1000, (1 << 64) - 4096):
+        with pytest.raises(KvmError, match=r"^EFAULT: kvm_read: kernel address ") as refused:
+            await face.read(address, 4)
 
-    assert refused.value.code is Errno.EFAULT
-    assert face.geterr() == refused.value.reason
+        assert refused.value.code is Errno.EFAULT
+        assert face.geterr() == refused.value.reason
 
 
 async def test_arguments_that_nobody_can_mean_are_refused(face: AsyncKvm) -> None:
