@@ -31,6 +31,7 @@ _THROUGH: Final = frozenset(
 )
 _SIGNED: Final = frozenset({5, 6, 13})  # DW_ATE_signed, signed_char, signed_fixed
 _FLOAT: Final = 4
+_PLUS_UCONST: Final = 0x23  # DW_OP_plus_uconst, with a number in LEB128
 #: Types inside one another; more is a circle that the file claims.
 _DEEPEST: Final = 64
 #: Elements that an array may claim; a larger one is not decoded.
@@ -238,10 +239,14 @@ def _number(attribute: Any) -> int:  # noqa: ANN401
     if attribute is None:
         return 0
 
-    if not isinstance(attribute.value, int):
+    value = attribute.value
+    if isinstance(value, list) and value[:1] == [_PLUS_UCONST]:  # how version 2 says a number
+        return sum((byte & 0x7F) << 7 * at for at, byte in enumerate(value[1:]))
+
+    if not isinstance(value, int):
         raise TypeError(f"{attribute.name} is computed, and not a number")
 
-    return attribute.value
+    return value
 
 
 def _count_of(entry: Any) -> int:  # noqa: ANN401

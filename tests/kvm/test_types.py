@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from kvm.kernel_rig import BASE, KERNEL, kernel_machine
 from memhub import Hub
 from memhub.images import ImageError
 from memhub.kvm import CType, KernelTypes, Kvm, open_image, open_live
+from memhub.kvm.dwarf import _number
 from memhub.service.local import LocalClient
 
 pytestmark = pytest.mark.anyio
@@ -168,3 +170,16 @@ def test_a_kvm_of_an_image_is_blocking(tmp_path: Path) -> None:
     path.write_bytes(elf(Segment(0, b"x", vaddr=5)))
 
     assert isinstance(open_image(path), Kvm)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(24, 24), ([0x23, 24], 24), ([0x23, 0xE5, 0x8E, 0x26], 624485)]
+)
+def test_places_are_read_as_each_version_says_them(value: object, number: int) -> None:
+    """Version 2 says them as DW_OP_plus_uconst; the last is the example of LEB128 there."""
+    assert _number(SimpleNamespace(name="DW_AT_data_member_location", value=value)) == number
+
+
+def test_a_place_that_is_computed_otherwise_is_refused() -> None:
+    with pytest.raises(TypeError, match="DW_AT_data_member_location is computed"):
+        _number(SimpleNamespace(name="DW_AT_data_member_location", value=[0x06]))
