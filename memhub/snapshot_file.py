@@ -8,14 +8,10 @@ Behind it are the pages of all machines in turn, compressed with zlib. Times are
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zlib
 from base64 import b64decode, b64encode
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -41,9 +37,12 @@ from memhub.core.restored import HeldPart
 from memhub.core.restoring import check_health
 from memhub.core.snapshots import MachineSnapshot
 from memhub.errors import DeviceError
+from memhub.images.packed import pack_contents, unpack_contents
+from memhub.images.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from memhub.core.driver import Arch
     from memhub.core.spec import MachineSpec
@@ -129,27 +128,8 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written; a file that was there is as it was.
     """
-    path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-
-    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(number)
-
-        if path.exists():
-            Path(name).chmod(path.stat().st_mode & 0o7777)
-
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-
-        raise
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def _open_frame(data: bytes) -> tuple[bytes, bytes]:
@@ -218,6 +198,7 @@ def _describe_machine(it: MachineSnapshot) -> dict[str, Any]:
             for n, region in enumerate(spec.memory)
             if region.data
         ],
+        **({"images": b64encode(pack_contents(spec.contents)).decode()} if spec.contents else {}),
         "table": {
             **table_columns(spec.name, spec.arch, spec.cpu.phys_bits, state),
             "generation": 0 if table is None else table.generation,
@@ -289,7 +270,9 @@ def _spec_in(it: Mapping[str, Any]) -> MachineSpec:
     for number, data in it["contents"]:
         memory[number] = replace(memory[number], data=b64decode(data))
 
-    return replace(spec, memory=tuple(memory))
+    contents = unpack_contents(b64decode(it["images"])) if "images" in it else ()
+
+    return replace(spec, memory=tuple(memory), contents=contents)
 
 
 def _table_in(row: Mapping[str, Any]) -> TableState:

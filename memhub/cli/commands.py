@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "hexdump": Command("hexdump", "a machine's memory as hexdump -C shows it"),
     "top": Command("top", "machines, who holds what, who waits for whom, as it changes"),
     "fault": Command("fault", "faults and sick hardware in a running service; suspend, resume"),
+    "image": Command("image", "a machine's memory to an ELF core, LiME dump or raw file, and back"),
     "snapshot": Command("snapshot", "the machines of a running service, as they are, to a file"),
     "restore": Command("restore", "the machines of a running service back to a snapshot"),
     "reset": Command("reset", "the machines of a running service back to their start"),

@@ -14,6 +14,7 @@ from memhub.core import events, requests
 from memhub.core.claim_requests import refuse_claim, refuse_free
 from memhub.core.decision import Decision
 from memhub.core.explain_many import ExplainMany
+from memhub.core.extract_address import ExtractAddress
 from memhub.core.failure import Failure, MachineFailed, is_refusing
 from memhub.core.kernel_requests import CallKernel, refuse_call
 from memhub.core.served_kernel import KernelCall
@@ -147,6 +148,7 @@ _REFUSALS: Final[Mapping[type, Callable[[Machine, Any, Instant, DeviceError], De
     requests.AwaitFree: _refuse_free,
     requests.GetRanges: _refuse_get,
     requests.RefuseIoctl: _refuse_ioctl,
+    ExtractAddress: _refuse_ioctl,
     requests.Read: _refuse_read,
     requests.Pread: _refuse_read,
     requests.Write: _refuse_write,

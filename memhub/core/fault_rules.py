@@ -19,6 +19,7 @@ from memhub.arguments import (
 )
 from memhub.core import requests
 from memhub.core.explain_many import ExplainMany
+from memhub.core.extract_address import ExtractAddress
 from memhub.core.fault_options import is_added, take_options
 from memhub.core.files import KERNEL_FILES
 from memhub.core.kernel_requests import CallKernel
@@ -44,6 +45,7 @@ OPERATIONS: Final[Mapping[type, str]] = {
     requests.GetRanges: "get",
     requests.SetRange: "set",
     requests.RefuseIoctl: "ioctl",
+    ExtractAddress: "ioctl",
     requests.ClaimRange: "claim",
     requests.AwaitFree: "wait",
     requests.ReleaseRange: "release",

@@ -1,13 +1,13 @@
-"""The fact that a machine went back to an earlier state, and how that becomes true."""
+"""That a machine went back to an earlier state, or was loaded, and how that becomes true."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from memhub.core.failure import Marked, note_refusing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from memhub.core.claim_table import ClaimTable
     from memhub.core.claims import Claim, LostClaim
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memhub.core.files import FileTable
     from memhub.core.health import Health
     from memhub.core.instant import Instant
-    from memhub.core.memory.files import Content
+    from memhub.core.memory.files import RamContent
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.range_table import RangeTable
@@ -55,7 +55,7 @@ class Kept(NamedTuple):
     failed: Failure | None
     health: Health | None
     kernel: KernelState | None
-    memory: Content
+    memory: RamContent
     uareas: Mapping[int, bytes]
 
 
@@ -102,8 +102,36 @@ class HeldPart(NamedTuple):
     items: tuple[Any, ...]
 
 
-#: The facts of a restore.
-RestoreFact: TypeAlias = Restored | HeldPart
+class MemoryLoaded(NamedTuple):
+    """Bytes were put into a machine's RAM from outside.
+
+    Attributes:
+        machine: its name.
+        arch: its architecture's name.
+        at: the moment.
+        base: the first byte.
+        length: bytes from there to the last one.
+        moved: how many bytes were given, zeros among them.
+        cleared: whether the rest of the RAM became zero.
+        source: what was loaded, in words.
+        before: the pages that change, as they were: place in the store to bytes.
+        after: the same as they are now.
+    """
+
+    machine: str
+    arch: str
+    at: Instant
+    base: int
+    length: int
+    moved: int
+    cleared: bool
+    source: str
+    before: Mapping[int, bytes]
+    after: Mapping[int, bytes]
+
+
+#: What puts other contents into a machine.
+RestoreFact: TypeAlias = Restored | HeldPart | MemoryLoaded
 
 
 class Restorable(Marked, Protocol):
@@ -125,6 +153,23 @@ def put_after(machine: Restorable, it: Restored) -> None:
 def put_before(machine: Restorable, it: Restored) -> None:
     """Take the fact back."""
     _put_kept(machine, it.before)
+
+
+def put_loaded(machine: Restorable, it: MemoryLoaded) -> None:
+    """Make the fact true."""
+    machine.memory.put(it.after)
+
+
+def put_unloaded(machine: Restorable, it: MemoryLoaded) -> None:
+    """Take the fact back."""
+    machine.memory.put(it.before)
+
+
+#: What makes each of the facts true, and what takes it back.
+RESTORES: Final[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
+    Restored: (put_after, put_before),
+    MemoryLoaded: (put_loaded, put_unloaded),
+}
 
 
 def _put_kept(machine: Restorable, kept: Kept) -> None:

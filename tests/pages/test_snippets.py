@@ -60,6 +60,11 @@ TESTED: dict[str, dict[str, str]] = {
         "toml": "tests/config/test_faults_page.py",
         "sh": COMMANDS,
     },
+    "docs/images.md": {
+        **dict.fromkeys(("python", "toml"), "tests/images/test_pages.py"),
+        "sh": COMMANDS,
+    },
+    "docs/kvm.md": {"python": "tests/images/test_pages.py"},
     "docs/kernels.md": {
         "sh": COMMANDS,
         **dict.fromkeys(("python", "text", "toml"), "tests/kernels/test_page.py"),

@@ -13,6 +13,7 @@ from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Ra
 from memhub.audit.rows.columns import owner_of
 from memhub.core import requests
 from memhub.core.commits import Commit
+from memhub.core.extract_address import ExtractAddress
 from memhub.core.files import Principal
 from memhub.core.instant import SECOND
 from memhub.core.kernel_requests import CallKernel, answer_call
@@ -95,6 +96,10 @@ def _put_close(life: Life, row: Row) -> None:
 
 def _put_get(life: Life, row: Row) -> None:
     _submit(life, requests.GetRanges(_file(life, row), row["count"]))
+
+
+def _put_extract(life: Life, row: Row) -> None:
+    _submit(life, ExtractAddress(_file(life, row), row["base"]))
 
 
 def _put_read(life: Life, row: Row) -> None:
@@ -275,6 +280,7 @@ PUTS: Final[Mapping[str, Callable[[Life, Row], None]]] = {
     "request.open": _put_open,
     "request.close": _put_close,
     "request.get": _put_get,
+    "request.extract": _put_extract,
     "request.read": _put_read,
     "request.write": _put_write,
     "request.ioctl": _put_ioctl,

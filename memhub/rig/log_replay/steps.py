@@ -33,6 +33,7 @@ _ASKED: Final = frozenset(
         "request.open",
         "request.close",
         "request.get",
+        "request.extract",
         "request.read",
         "request.write",
         "request.ioctl",

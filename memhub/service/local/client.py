@@ -15,6 +15,7 @@ from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.faults import Delayed, FaultRules
 from memhub.hardware import Hardware, add_faults
+from memhub.memory_images import dump_memory, load_memory
 from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
     from memhub.core.sickness import Sickness
-    from memhub.core.spec import MachineSpec
+    from memhub.core.spec import Content, MachineSpec
+    from memhub.images.dump import MemoryDump
 
 
 @final
@@ -125,6 +127,18 @@ class LocalClient:
         """
         with self._lock:
             return report(self.machines.values(), self._engine.now())
+
+    def dump_memory(self, machine: str | None = None) -> MemoryDump:
+        """What the RAM of a machine (the default one if None) holds; see `Hub.dump_memory`."""
+        with self._lock:
+            return dump_memory(self._engine, machine or "")
+
+    def load_memory(
+        self, contents: Iterable[Content], machine: str | None = None, *, clear: bool = False
+    ) -> int:
+        """Put contents into the RAM of a machine (the default one if None); see `Hub`."""
+        with self._lock:
+            return load_memory(self._engine, contents, machine or "", clear=clear)
 
     def close(self) -> None:
         """Close every handle and release the machines. Closing twice does nothing.
