@@ -95,8 +95,14 @@ class RangeTable:
         if slots != due:
             raise ValueError(f"the state has {slots} slots, and the machine has {due}")
 
-        self.swap(start.state, start.generation, range(due))
+        self.start_as(start)
+
+    def start_as(self, start: TableState) -> None:
+        """Begin with a state, also one of another number of slots."""
+        self.state, self.generation = start
         self.first = start
+        self._images.clear()
+        self.refresh(())
 
     def __getstate__(self) -> tuple[AskedDriver, RangeState, int, TableState | None]:
         # what is derived is made anew

@@ -20,6 +20,7 @@ from memhub.core.instant import NEVER
 from memhub.core.machine import Machine
 from memhub.core.open_close import closed_event
 from memhub.core.ownership import release_inside
+from memhub.core.range_table import TableState
 from memhub.core.replies import SetOutcome
 from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 from memhub.core.set_ranges import make_commit, set_event
@@ -52,8 +53,8 @@ def machine_of(row: Row, arches: Mapping[str, Arch]) -> Machine:
     spec = spec_of(row["machine"], row["arch"], row["config"], msrs)
     machine = Machine.make(spec, arches[spec.arch])
     if machine.table is not None:
-        machine.table.state = RangeState(descs_of("after", row), msrs)
-        machine.table.generation = row["generation"]
+        state = RangeState(descs_of("after", row), msrs)
+        machine.table.start_as(TableState(state, row["generation"]))
 
     return machine
 

@@ -35,13 +35,24 @@ _TRANSFER_MAX: Final = 1 << 26
 
 @dataclass
 class Life:
-    """One machine from its start to its end; numbers of the log lead to those of the replay."""
+    """One machine from its start to its end; numbers of the log lead to those of the replay.
+
+    Attributes:
+        engine: the machine.
+        files: the open files.
+        fences: the claims.
+        waits: what waits.
+        commits: the commits on their way.
+        held: whether it began with something that it held, so that the log does not say what it
+            was at its start.
+    """
 
     engine: Engine
     files: dict[int, int] = field(default_factory=dict)
     fences: dict[int, int] = field(default_factory=dict)
     waits: dict[int, Pending[Any]] = field(default_factory=dict)
     commits: dict[int, Pending[Any]] = field(default_factory=dict)
+    held: bool = False
 
 
 class Unplayable(Exception):
