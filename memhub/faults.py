@@ -174,8 +174,10 @@ class FaultRules:
         Raises:
             ValueError: a rule has this name, or there is no such machine.
             TypeError: it is no FaultRule.
+            BadHandle: EBADF; the hub is closed.
         """
         take_kind("rule", rule, FaultRule)
+        self._engine.files.check_in_use()
         machines = self._engine.machines
         if rule.machine is not None and rule.machine not in machines:
             known = ", ".join(sorted(machines))

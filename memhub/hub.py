@@ -176,9 +176,12 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
 
         Raises:
             RuntimeError: the hub was never entered, so that neither its log nor its deadlines
-                would work.
+                would work, or is closed.
         """
         if not self._lifetime.entered:
+            if self.engine.files.ended:
+                raise RuntimeError("the hub is closed: what needs it belongs in its `async with`")
+
             raise RuntimeError("the hub is not in use: open it in `async with Hub(...) as hub`")
 
         if name is not None:
@@ -262,7 +265,9 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         Raises:
             ValueError: one of `base` and `length` without the other, no range, or no size.
             TypeError: an argument has the wrong type.
+            BadHandle: EBADF; the hub is closed.
         """
+        self.engine.files.check_in_use()
         subscription = make_subscription(
             self.engine.listen,
             machine=machine,

@@ -58,9 +58,9 @@ class Snapshot:
         Raises:
             OSError: the file cannot be written.
         """
-        from memhub.snapshot_file import write_whole
+        from memhub.whole_file import write_whole
 
-        write_whole(Path(path), self.to_bytes())
+        write_whole(path, self.to_bytes(), special="write", mode=0o600)
 
     @classmethod
     def load(
@@ -112,6 +112,7 @@ def fork_engine(engine: Engine, log: AuditLog | None, clock: Clock | None) -> En
         NotSupported: EOPNOTSUPP; the memory of a machine is not coherent.
         DeviceError: ENOMEM, EIO; see `memhub.core.snapshots.fork_machine`.
     """
+    engine.files.check_in_use()
     settle_commits(engine.commit)
     then = engine.catch_up()
     if log is not None:
@@ -171,6 +172,7 @@ def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = N
             failed.
     """
     take_kind("snapshot", snapshot, Snapshot)
+    engine.files.check_in_use()
     if machine is None:
         pairs = [(engine.machine(name), it) for name, it in snapshot.machines.items()]
     else:
@@ -187,6 +189,7 @@ def reset_machines(engine: Engine, machine: str | None = None) -> None:
 
 def _choose(engine: Engine, machine: str | None) -> list[Machine]:
     """All machines, or the one of a name."""
+    engine.files.check_in_use()
     if machine is None:
         return list(engine.machines.values())
 

@@ -19,6 +19,7 @@ from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
 from memhub.service.local.passing_time import PassingTime
+from memhub.service.local.snapshots import LocalSnapshots
 from memhub.startup import make_engine, record_ends, record_starts
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class LocalClient:
         self._process = Process(self._engine, Principal(1, name))
         self._lock = threading.RLock()
         self._time = PassingTime(self._engine, self._lock, sleep)
+        self._snapshots = LocalSnapshots(self._engine, self._lock)
         record_starts(self._engine)
         self.hardware.begin()
 
@@ -113,6 +115,18 @@ class LocalClient:
         with self._lock:
             return report(self.machines.values(), self._engine.now())
 
+    def take_snapshot(self, machine: str | None = None) -> bytes:
+        """The machines, or one, as they are now: a file for `memhub.Snapshot`."""
+        return self._snapshots.take(machine)
+
+    def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]:
+        """Let machines be as a file has them, while files stay open; the machines' names."""
+        return self._snapshots.restore(file, machine)
+
+    def reset(self, machine: str | None = None) -> list[str]:
+        """Let the machines, or one, be as they were at their start; their names."""
+        return self._snapshots.reset(machine)
+
     def close(self) -> None:
         """Close every handle and release the machines. Closing twice does nothing.
 
@@ -127,6 +141,7 @@ class LocalClient:
                 self._process.close("stop")
                 record_ends(self._engine)
             finally:
+                self._engine.files.ended = True
                 for machine in self.machines.values():
                     machine.close()
 
