@@ -101,7 +101,7 @@ def _facts_of(
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     from memhub.cli.terminal import Screen
 
-    screen, last = Screen(), ""
+    screen, last, told = Screen(), "", set[str]()
     width = max((len(row["plugin"]) for row in rows), default=0)
     for row in rows:
         if row["kind"] != last:
@@ -115,4 +115,6 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
             hang=width + 4,
         )
         for reason in row["failures"]:
-            screen.line(f"{'':<{width + 4}}does not work: {reason}", hang=width + 6)
+            words = "as said above" if reason in told else reason
+            screen.line(f"{'':<{width + 4}}does not work: {words}", hang=width + 6)
+            told.add(reason)
