@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, RangeDesc
+from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno, RangeDesc
 from memhub.audit.rows.columns import owner_of
 from memhub.core import requests
 from memhub.core.commits import Commit
 from memhub.core.files import Principal
 from memhub.core.instant import SECOND
 from memhub.core.memory.physical import NeedsDevice
-from memhub.errors import DeviceError
+from memhub.errors import DeviceError, InvalidArgument
 from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
 
@@ -29,6 +30,8 @@ _MODELS: Final = {model.name: model for model in DATA_MODELS}
 _ARGS: Final = {"update": MEMRANGE_SET_UPDATE, "remove": MEMRANGE_SET_REMOVE}
 #: How long a request was ready to wait that was refused at once, as its error tells.
 _LIMITS: Final = {"EDEADLK": math.inf, "ETIMEDOUT": 0.0}
+#: The fencing number in the reason of an error that is about it.
+_FENCED: Final = re.compile(r"(?:fenced: claim|fence) (-?(?:0x[0-9a-f]+|[0-9]+))\b")
 #: Bytes of the longest transfer that is put again.
 _TRANSFER_MAX: Final = 1 << 26
 
@@ -127,8 +130,15 @@ def _aim(life: Life, row: Row) -> tuple[int, int | None]:
     return number, None
 
 
-def _put_ioctl(_life: Life, _row: Row) -> None:
-    raise Unplayable("the log does not keep what was wrong with the ioctl")
+def _put_ioctl(life: Life, row: Row) -> None:
+    code = Errno[row["errno"]]
+    error = DeviceError(row["reason"], code=code)
+    if code in (Errno.EAGAIN, Errno.EIO):  # of the machine, which is suspended or failed
+        error = InvalidArgument("malformed, as another error of the log does not say")
+
+    # only of a machine without a driver it is told what that lacks
+    needs_driver = code in (Errno.EOPNOTSUPP, Errno.ENXIO, Errno.ENODEV)
+    _submit(life, requests.RefuseIoctl(_file(life, row), row["ioctl"], error, needs_driver))
 
 
 def _put_set(life: Life, row: Row) -> None:
@@ -136,13 +146,28 @@ def _put_set(life: Life, row: Row) -> None:
         _abandon(life, life.commits.pop(row["commit"], None) or _committing(life, row))
         return
 
-    reason = row["reason"] or ""
-    if row["base"] is None or reason.startswith(("fenced", "no claim")):
+    if row["base"] is None:
         raise Unplayable("the log does not keep all that was asked")
 
+    number, fence = _file(life, row), _fence_named(life, row)
     wait = _LIMITS.get(row["errno"])
-    number = _file(life, row)
-    _submit(life, _set_request(number, row, lease=_lease_left(row), wait=wait))
+    _submit(life, _set_request(number, row, lease=_lease_left(row), wait=wait, fence=fence))
+
+
+def _fence_named(life: Life, row: Row) -> int | None:
+    """The fencing number that a request had which was refused for it, as its reason tells."""
+    found = _FENCED.match(row["reason"] or "")
+    if found is None:
+        return None
+
+    said = int(found[1], 0)
+    if said in life.fences or found[0].startswith("fence "):
+        return life.fences.get(said, said)
+
+    # nobody of the replay has it; what has this number there is another claim
+    (machine,) = life.engine.machines.values()
+
+    return said if said > machine.claims.last_fence else machine.claims.last_fence + said
 
 
 def _set_request(
@@ -225,16 +250,18 @@ def _put_await(life: Life, row: Row) -> None:
 
 def _put_release(life: Life, row: Row) -> None:
     base, length = _span(row)
-    fence = None if row["errno"] is None else row["fence"]
-    fence = life.fences.get(fence, fence) if fence is not None else None
+    fence = None if row["errno"] is None else _fence_named(life, row)
     _submit(life, requests.ReleaseRange(_file(life, row), base, length, fence))
 
 
 def _put_renew(life: Life, row: Row) -> None:
-    if row["fence"] is None:
+    fence = _fence_named(life, row)
+    if fence is None and row["fence"] is None:
         raise Unplayable("the log does not keep which claim was meant")
 
-    fence = life.fences.get(row["fence"], int(row["fence"]))
+    if fence is None:
+        fence = life.fences.get(row["fence"], int(row["fence"]))
+
     _submit(life, requests.RenewClaim(_file(life, row), fence, _lease_left(row)))
 
 
