@@ -61,8 +61,14 @@ def failed_error(machine: Machine) -> DriverFailed:
 
 
 def suspended_error(machine: Machine) -> DeviceError:
-    """What is answered to requests to a machine that is suspended: EAGAIN, try again."""
-    return DeviceError(f"machine {machine.name} is suspended", code=Errno.EAGAIN)
+    """What is answered to requests to a machine that is suspended: EAGAIN, try again.
+
+    FreeBSD has no such answer: no process runs on a computer that sleeps, and a call returns after
+    the resume. Here who asks is awake, and is told.
+    """
+    reason = f"machine {machine.name} is suspended: ask again once it is resumed"
+
+    return DeviceError(reason, code=Errno.EAGAIN)
 
 
 def refusing_error(machine: Machine) -> DeviceError:
