@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.lines import Buffer, Line
+    from memhub.core.caches.posted import Posted
 
 #: Why a line or a buffer reached the bus.
 Cause = Literal[
@@ -75,6 +76,7 @@ class CacheChange(NamedTuple):
         buffers_before: the same before.
         turns: the counters before and after.
         overtakings: before and after.
+        posted: the write-backs that no fence has completed, before and after.
         hazards: those that it met, before (None) and after.
         writes: what reached the bus, in order: address, bytes, and the bytes before (empty where
             nobody asks for them).
@@ -87,6 +89,7 @@ class CacheChange(NamedTuple):
     buffers_before: Buffers
     turns: tuple[Turn, Turn]
     overtakings: tuple[tuple[Overtaking, ...], tuple[Overtaking, ...]]
+    posted: tuple[Mapping[int, Posted], Mapping[int, Posted]]
     hazards: Mapping[HazardKey, tuple[Hazard | None, Hazard]]
     writes: tuple[tuple[int, Bytes, bytes], ...]
     arrivals: tuple[Arrival, ...]

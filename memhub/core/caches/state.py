@@ -11,13 +11,14 @@ from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.memory.physical import NeedsDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.change import Buffers, CacheChange, HazardKey, Overtaking
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Line
+    from memhub.core.caches.posted import Posted
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.range_table import RangeTable
 
@@ -46,6 +47,7 @@ class Caches:
         buffers: by process and line.
         turn: the counters.
         overtakings: what the bus saw too early, the newest last.
+        posted: by process, the write-backs that no fence has completed.
         hazards: the hazards met, the oldest first.
         next_record: the number of the log's next record; None where there is no log. It is no
             part of the value.
@@ -62,6 +64,7 @@ class Caches:
         "next_record",
         "numbers",
         "overtakings",
+        "posted",
         "snoops",
         "table",
         "turn",
@@ -86,6 +89,7 @@ class Caches:
         self.buffers: Buffers = {}
         self.turn = Turn(limits.seed, 0)
         self.overtakings: tuple[Overtaking, ...] = ()
+        self.posted: Mapping[int, Posted] = {}
         self.hazards: dict[HazardKey, Hazard] = {}
         self.next_record: Callable[[], int | None] = _no_record
 
@@ -98,6 +102,7 @@ class Caches:
         self._set_buffers(change.buffers)
         self.turn = change.turns[1]
         self.overtakings = change.overtakings[1]
+        self.posted = change.posted[1]
         for key, (_, hazard) in change.hazards.items():
             self.hazards[key] = hazard
 
@@ -110,6 +115,7 @@ class Caches:
 
         self.turn = change.turns[0]
         self.overtakings = change.overtakings[0]
+        self.posted = change.posted[0]
         for key, (before_it, _) in change.hazards.items():
             if before_it is None:
                 del self.hazards[key]
@@ -167,7 +173,7 @@ class Caches:
     __hash__ = None  # type: ignore[assignment]
 
     def _value(self) -> tuple[Any, ...]:
-        state = (self.turn, self.overtakings, self.hazards)
+        state = (self.turn, self.overtakings, self.hazards, dict(self.posted))
 
         return (self.limits, self.snoops, self.lines, self.buffers, *state)
 
@@ -176,7 +182,7 @@ class Caches:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.limits, self.snoops, self.lines, self.buffers = state[:4]
-        self.turn, self.overtakings, self.hazards, self.memory, self.table = state[4:]
+        self.turn, self.overtakings, self.hazards, self.posted, self.memory, self.table = state[4:]
         self.numbers = sorted(self.lines)
         self.marked = {it for it, line in self.lines.items() if line.dirty or line.under}
         self.codes = [0] * len(TYPE_OF_CODE)
