@@ -16,7 +16,7 @@ from memhub.arguments import take_kind
 from memhub.core.decide import DECIDERS
 from memhub.core.events import CommitBegun
 from memhub.core.fault_effects import attempt_hang, refusal_of, shorten_transfer
-from memhub.core.fault_rules import OPERATIONS, FaultInjected, FaultRule, find_span
+from memhub.core.fault_rules import OPERATIONS, FaultInjected, FaultRule, find_span, operation_of
 from memhub.core.files import DEVICES, Caller
 from memhub.core.open_close import decide_open
 from memhub.core.requests import Open
@@ -227,7 +227,7 @@ class FaultRules:
             LogFailed: EIO; the fault cannot be recorded, and nothing has happened.
         """
         if not self.passed:
-            caller, op = machine.files.files[request.handle].caller, OPERATIONS[type(request)]
+            caller, op = machine.files.files[request.handle].caller, operation_of(request)
             span = find_span(machine, request)
             for active in self._active.values():
                 if active.meets(caller, op, span):
@@ -288,7 +288,7 @@ class FaultRules:
         if rule.action == "hang":
             return self._begin_hang(active, machine, request, now)
 
-        op, span = OPERATIONS[type(request)], find_span(machine, request)
+        op, span = operation_of(request), find_span(machine, request)
         if rule.moved is None:
             raise self._strike(active, caller, op, span, now)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import Errno
 from memhub.core import events, requests
+from memhub.core.caches.facts import LinesFlushed
+from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.claim_requests import refuse_claim, refuse_free
 from memhub.core.decision import Decision
 from memhub.core.explain_many import ExplainMany
@@ -21,6 +23,7 @@ from memhub.errors import DeviceError, DriverFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memhub.core.caches.facts import FlushOp
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
 
@@ -135,6 +138,21 @@ def _refuse_write(machine: Machine, it: Any, now: Instant, error: DeviceError) -
     return Decision(None, error, (event,), changes=False)
 
 
+def _refuse_flush(machine: Machine, it: Any, now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
+    op: FlushOp = "writeback" if it.keep else "flush"
+    caller = machine.files[it.handle].caller
+
+    return Decision(
+        None, error, (LinesFlushed(caller, now, op, it.base, it.length, error),), changes=False
+    )
+
+
+def _refuse_fence(machine: Machine, it: Any, now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
+    caller = machine.files[it.handle].caller
+
+    return Decision(None, error, (LinesFlushed(caller, now, "fence", 0, 0, error),), changes=False)
+
+
 def _refuse_look(_machine: Machine, _it: Any, _now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
     return Decision(None, error, changes=False)
 
@@ -151,4 +169,6 @@ _REFUSALS: Final[Mapping[type, Callable[[Machine, Any, Instant, DeviceError], De
     requests.Pwrite: _refuse_write,
     requests.Explain: _refuse_look,
     ExplainMany: _refuse_look,
+    FlushLines: _refuse_flush,
+    Fence: _refuse_fence,
 }

@@ -18,6 +18,7 @@ from memhub.arguments import (
     take_text,
 )
 from memhub.core import requests
+from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.explain_many import ExplainMany, span_of_many
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ OPERATIONS: Final[Mapping[type, str]] = {
     requests.RenewClaim: "renew",
     requests.Explain: "explain",
     ExplainMany: "explain",
+    FlushLines: "flush",
+    Fence: "fence",
 }
 #: What is not a request to an open file: opening one, and mapping its memory over a service.
 OTHER_OPERATIONS: Final = ("open", "map")
-OPERATION_WORDS: Final = (*dict.fromkeys(OPERATIONS.values()), *OTHER_OPERATIONS)
+OPERATION_WORDS: Final = (*dict.fromkeys(OPERATIONS.values()), "writeback", *OTHER_OPERATIONS)
 
 #: The operations that an action can be done to, where it is not all of them.
 _ONLY: Final[Mapping[str, frozenset[str]]] = {
@@ -60,7 +63,10 @@ _ONLY: Final[Mapping[str, frozenset[str]]] = {
 }
 
 #: The operations that name no address.
-_WITHOUT_ADDRESS: Final = frozenset({"get", "seek", "ioctl", *OTHER_OPERATIONS})
+_WITHOUT_ADDRESS: Final = frozenset({"get", "seek", "ioctl", "fence", *OTHER_OPERATIONS})
+
+#: The requests that are of a span.
+_SPANS: Final = (requests.ClaimRange, requests.AwaitFree, requests.ReleaseRange, FlushLines)
 
 #: The field that an action needs, and that no other may have.
 _NEEDS: Final[Mapping[str, str]] = {"delay": "delay", "short": "moved"}
@@ -95,8 +101,8 @@ class FaultRule:
         name: what the rule is called in the log; numbered when it is added if empty.
         machine: a machine's name.
         op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one), `claim`, `wait`,
-            `release`, `renew`, `explain`; one or several. `open` and
-            `map` are met by the rules that name them.
+            `release`, `renew`, `explain`, `flush`, `writeback`, `fence`; one or several. `open`
+            and `map` are met by the rules that name them.
         base: first byte of a window; requests that touch a byte of it, on the addresses that they
             name themselves. A request without an address is in no window.
         length: bytes of the window.
@@ -291,6 +297,14 @@ class FaultInjected(NamedTuple):
     error: DeviceError | None
 
 
+def operation_of(request: Any) -> str:  # noqa: ANN401 - any request
+    """The operation that a request to an open file is."""
+    if isinstance(request, FlushLines) and request.keep:
+        return "writeback"
+
+    return OPERATIONS[type(request)]
+
+
 def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa: ANN401
     """First byte and length of what a request names; None where it names nothing that fits."""
     if isinstance(request, requests.Read):
@@ -315,7 +329,7 @@ def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa
         claim = machine.claims.claims.get(request.fence)
         return None if claim is None else (claim.base, claim.end - claim.base)
 
-    if isinstance(request, requests.ClaimRange | requests.AwaitFree | requests.ReleaseRange):
+    if isinstance(request, _SPANS):
         return _whole_span(request.base, request.length)
 
     return None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.lines import Buffer, Line
-    from memhub.core.caches.posted import Posted
+    from memhub.core.files import Principal
 
 #: Why a line or a buffer reached the bus.
 Cause = Literal[
@@ -52,6 +52,19 @@ class Overtaking(NamedTuple):
     end: int
     process: int
     order: int
+
+
+class Posted(NamedTuple):
+    """The write-backs of one process since its last fence.
+
+    Attributes:
+        who: the process.
+        lines: by number, whether the line is still to reach the bus, and the log's record since
+            which it was asked for, or None.
+    """
+
+    who: Principal
+    lines: Mapping[int, tuple[bool, int | None]]
 
 
 class Turn(NamedTuple):

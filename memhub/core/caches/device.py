@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from memhub.core.caches.lines import mask_of, runs_of
 from memhub.core.caches.posted import (
+    clean_lines,
     fence_lines,
     forget_posted,
     is_waiting,
@@ -35,7 +36,7 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
             continue
 
         if work.caches.snoops:
-            work.clean_lines([number], "snooped")
+            clean_lines(work, [number], "snooped")
         elif not is_waiting(work, number):  # what that lacks is told above
             for low, high in runs_of(line.dirty & mask):
                 what = f"the bus read {high - low} bytes that {_name(line.who)} has written since"

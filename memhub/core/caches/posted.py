@@ -7,31 +7,20 @@ reach it at once. A store to such a line comes after its write-back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from memhub.core.caches.change import Posted
 from memhub.core.caches.telling import tell_hazard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from memhub.core.caches.change import Cause
     from memhub.core.caches.work import Work
     from memhub.core.files import Principal
 
 #: Lines of a process that are remembered without a fence.
 _POSTED_MOST: Final = 4096
-
-
-class Posted(NamedTuple):
-    """The write-backs of one process since its last fence.
-
-    Attributes:
-        who: the process.
-        lines: by number, whether the line is still to reach the bus, and the log's record since
-            which it was asked for, or None.
-    """
-
-    who: Principal
-    lines: Mapping[int, tuple[bool, int | None]]
 
 
 def post_lines(work: Work, who: Principal, numbers: Sequence[int]) -> None:
@@ -57,7 +46,7 @@ def post_lines(work: Work, who: Principal, numbers: Sequence[int]) -> None:
 
         work.posted = {**work.posted, who.id: Posted(who, held)}
 
-    clean_lines(work, sorted(now))
+    clean_lines(work, sorted(now), "written back")
 
 
 def complete_lines(work: Work, first: int, last: int) -> None:
@@ -65,7 +54,7 @@ def complete_lines(work: Work, first: int, last: int) -> None:
     for process, held in work.posted.items():
         due = [it for it, (waits, _) in held.lines.items() if waits and first <= it <= last]
         if due:
-            clean_lines(work, sorted(due))
+            clean_lines(work, sorted(due), "written back")
             done = {it: (False, held.lines[it][1]) for it in due}
             work.posted = {
                 **work.posted,
@@ -77,7 +66,9 @@ def fence_lines(work: Work, process: int) -> None:
     """Let all lines of a process reach the bus whose write-back it has asked for."""
     held = work.posted.get(process)
     if held is not None:
-        clean_lines(work, sorted(it for it, (waits, _) in held.lines.items() if waits))
+        clean_lines(
+            work, sorted(it for it, (waits, _) in held.lines.items() if waits), "written back"
+        )
         work.posted = {who: it for who, it in work.posted.items() if who != process}
 
 
@@ -113,6 +104,11 @@ def is_waiting(work: Work, number: int) -> bool:
     return any(it.lines.get(number, (False, None))[0] for it in work.posted.values())
 
 
-def clean_lines(work: Work, numbers: Sequence[int]) -> None:
+def clean_lines(work: Work, numbers: list[int], cause: Cause) -> None:
     """Write lines back and keep them."""
-    work.clean_lines(list(numbers), "written back")
+    work.write_back(numbers, cause)
+    for number in numbers:
+        line = work.line(number)
+        if line is not None and line.dirty:
+            under = line.under & ~line.dirty  # the bus has these bytes from the line now
+            work.lines[number] = line._replace(dirty=0, under=under, since=work.record)

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.abi import Buffer as Bytes
-    from memhub.core.caches.change import Buffers, CacheChange, HazardKey, Overtaking
+    from memhub.core.caches.change import Buffers, CacheChange, HazardKey, Overtaking, Posted
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Line
-    from memhub.core.caches.posted import Posted
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.range_table import RangeTable
 

@@ -278,15 +278,6 @@ class Work:
         if run:
             self._write_run(start << shift, run, cause)
 
-    def clean_lines(self, numbers: list[int], cause: Cause) -> None:
-        """Write lines back and keep them."""
-        self.write_back(numbers, cause)
-        for number in numbers:
-            line = self.line(number)
-            if line is not None and line.dirty:
-                under = line.under & ~line.dirty  # the bus has these bytes from the line now
-                self.lines[number] = line._replace(dirty=0, under=under, since=self.record)
-
     def _write_run(self, address: int, run: list[Line], cause: Cause) -> None:
         data = b"".join([line.data for line in run])
         self.write_bus(address, data, run[0].who, max(line.order for line in run))
