@@ -109,7 +109,6 @@ def fork_engine(engine: Engine, log: AuditLog | None, clock: Clock | None) -> En
 
     Raises:
         LogFailed: EIO; what is due cannot be recorded.
-        NotSupported: EOPNOTSUPP; the memory of a machine is not coherent.
         DeviceError: ENOMEM, EIO; see `memhub.core.snapshots.fork_machine`.
     """
     engine.files.check_in_use()
@@ -142,7 +141,6 @@ def take_machines(engine: Engine, machine: str | None = None) -> Snapshot:
 
     Raises:
         NoSuchDevice: ENOENT; no such machine.
-        NotSupported: EOPNOTSUPP; the memory of a machine is not coherent.
         LogFailed: EIO; what is due cannot be recorded.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             could not say what it keeps.
@@ -166,7 +164,6 @@ def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = N
     Raises:
         NoSuchDevice: ENOENT; no such machine.
         InvalidArgument: EINVAL; the snapshot does not have the machine, or does not fit it.
-        NotSupported: EOPNOTSUPP; the memory of a machine is not coherent.
         LogFailed: EIO; it cannot be recorded.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             failed.

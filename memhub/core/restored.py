@@ -9,6 +9,8 @@ from memhub.core.failure import Marked, note_refusing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from memhub.core.caches.content import CachesContent
+    from memhub.core.caches.state import Caches
     from memhub.core.claim_table import ClaimTable
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.driver import RangeState
@@ -41,6 +43,7 @@ class Kept(NamedTuple):
         health: what is wrong with its registers, or that it is suspended; None for nothing.
         memory: the RAM.
         uareas: the u-areas by process id.
+        caches: what caches hold; None where memory is coherent.
     """
 
     state: RangeState | None
@@ -54,6 +57,7 @@ class Kept(NamedTuple):
     health: Health | None
     memory: Content
     uareas: Mapping[int, bytes]
+    caches: CachesContent | None
 
 
 class Restored(NamedTuple):
@@ -112,6 +116,7 @@ class Restorable(Marked, Protocol):
     notes: UndoNotes
     memory: PhysicalMemory
     kernel: KernelMemory
+    caches: Caches | None
 
 
 def put_after(machine: Restorable, it: Restored) -> None:
@@ -139,3 +144,5 @@ def _put_kept(machine: Restorable, kept: Kept) -> None:
     note_refusing(machine)
     machine.memory.put(kept.memory)
     machine.kernel.replace_uareas(kept.uareas)
+    if machine.caches is not None and kept.caches is not None:
+        machine.caches.put(kept.caches)

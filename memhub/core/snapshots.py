@@ -10,19 +10,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from memhub.core.asked_driver import AskedDriver
+from memhub.core.caches.content import capture_caches, first_content
+from memhub.core.caches.make import make_caches, make_transfer
 from memhub.core.holdings import give_holdings, holdings_of
 from memhub.core.machine import Machine
 from memhub.core.memory.device_states import first_states, save_devices
 from memhub.core.memory.image import MemoryImage
 from memhub.core.memory.pages import first_pages
-from memhub.core.memory.transfer import Transfer
 from memhub.core.range_table import RangeTable, TableState
 from memhub.core.undo import UndoNotes
-from memhub.errors import NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from memhub.core.caches.content import CachesContent
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.failure import Failure
     from memhub.core.files import OpenFile
@@ -50,6 +51,7 @@ class MachineSnapshot:
         health: what was wrong with its registers, or that it was suspended; None for nothing.
         uareas: the u-areas by process id.
         devices: what device models kept.
+        caches: what caches and combining buffers held; None where memory is coherent.
     """
 
     spec: MachineSpec
@@ -63,6 +65,7 @@ class MachineSnapshot:
     health: Health | None = None
     uareas: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     devices: tuple[DeviceState, ...] = ()
+    caches: CachesContent | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MachineSnapshot):
@@ -76,7 +79,9 @@ class MachineSnapshot:
         state = None if self.table is None else self.table.state
         held = (self.files, self.claims, self.losses, self.notes, self.failed, self.health)
 
-        return (self.spec, state, *held, dict(self.uareas), self.devices, self.memory)
+        rest = (dict(self.uareas), self.devices, self.caches, self.memory)
+
+        return (self.spec, state, *held, *rest)
 
 
 def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
@@ -87,12 +92,10 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
         now: the present moment.
 
     Raises:
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
         BadHandle: EBADF; its memory is closed.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             could not say what it keeps.
     """
-    check_coherent(machine)
     table, held = machine.table, holdings_of(machine)
 
     return MachineSnapshot(
@@ -107,35 +110,22 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
         machine.health,
         machine.kernel.held_uareas(),
         save_devices(machine.memory.windows),
+        capture_caches(machine.caches),
     )
 
 
 def first_snapshot(machine: Machine) -> MachineSnapshot:
-    """A machine as it was at its start, without anybody who uses it.
-
-    Raises:
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
-    """
-    check_coherent(machine)
+    """A machine as it was at its start, without anybody who uses it."""
     table = None if machine.table is None else machine.table.first
     memory = MemoryImage(first_pages(machine.memory.extents))
 
     return MachineSnapshot(
-        machine.spec, table, memory, devices=first_states(machine.memory.windows)
+        machine.spec,
+        table,
+        memory,
+        devices=first_states(machine.memory.windows),
+        caches=None if machine.caches is None else first_content(machine.spec.caches),
     )
-
-
-def check_coherent(machine: Machine) -> None:
-    """Refuse a machine whose caches would have to be taken along: a snapshot has no lines of them.
-
-    Raises:
-        NotSupported: EOPNOTSUPP; names the machine.
-    """
-    if machine.caches is not None:
-        raise NotSupported(
-            f"{machine.name} has memory that is not coherent; a snapshot or fork does not keep "
-            "what its caches hold"
-        )
 
 
 def shift_claim(claim: Claim, by_ns: int) -> Claim:
@@ -161,23 +151,24 @@ def fork_machine(machine: Machine) -> Machine:
         machine: the machine.
 
     Raises:
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
         BadHandle: EBADF; its memory is closed.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             cannot be copied.
     """
-    check_coherent(machine)
     memory, kernel, old = machine.memory.fork(), machine.kernel.fork(), machine.table
-    transfer = Transfer(memory, kernel, machine.transfer.rules, machine.spec.wp_writes)
     table = None
     if old is not None:
         driver = AskedDriver(old.driver.raw, old.driver.arch, old.driver.machine)
         driver.failures = old.driver.failures
         table = RangeTable(driver, old.state, old.generation, old.first)
 
-    twin = Machine(
-        machine.spec, machine.arch, table, memory, kernel, transfer, commit_ns=machine.commit_ns
-    )
+    caches, content = make_caches(machine.spec, memory, table), capture_caches(machine.caches)
+    if caches is not None and content is not None:
+        caches.put(content)
+
+    transfer = make_transfer(machine.spec, memory, kernel, machine.transfer.rules, caches)
+    parts = (machine.spec, machine.arch, table, memory, kernel, transfer)
+    twin = Machine(*parts, commit_ns=machine.commit_ns, caches=caches)
     held = holdings_of(machine)
     give_holdings(twin, held._replace(files=tuple(replace(file) for file in held.files)))
 

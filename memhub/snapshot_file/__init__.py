@@ -6,7 +6,8 @@ Behind it are the pages of all machines in turn, compressed with zlib. Times are
 `MachineSnapshot`. Reading makes values of it and executes nothing.
 
 frame     the first line, and the file as a whole    pages   the pages
-machines  one machine as JSON, both ways             shapes  what the JSON has to be
+machines  one machine as JSON, both ways             caches  what its caches hold
+shapes    what the JSON has to be
 """
 
 from memhub.snapshot_file.frame import FORMAT as FORMAT

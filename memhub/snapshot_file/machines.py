@@ -26,6 +26,7 @@ from memhub.core.restored import HeldPart
 from memhub.core.restoring import check_health
 from memhub.core.snapshots import MachineSnapshot
 from memhub.core.spec_rules import checked_spec
+from memhub.snapshot_file.caches import caches_in, describe_caches
 from memhub.snapshot_file.pages import places_in
 from memhub.snapshot_file.shapes import check_config, check_same
 
@@ -77,6 +78,7 @@ def describe_machine(it: MachineSnapshot) -> dict[str, Any]:
             [base, length, None if data is None else b64encode(data).decode()]
             for base, length, data in it.devices
         ],
+        **({} if it.caches is None else {"caches": describe_caches(it.caches)}),
     }
 
 
@@ -115,6 +117,7 @@ def machine_in(it: Mapping[str, Any], arch: Arch, pages: PackedPages) -> Machine
         held.health,
         {who: _bytes_of("uareas", data) for who, data in it["uareas"]},
         tuple(_device_in(*row) for row in it["devices"]),
+        None if spec.coherent else caches_in(it["caches"], spec.caches),
     )
     told = {name: value for name, value in it.items() if name not in ("name", "pages")}
     check_same(told, describe_machine(found))

@@ -71,7 +71,7 @@ def check_document(document: object) -> None:
         raise ValueError("machines is [], where one machine or more is due")
 
     for number, it in enumerate(document["machines"]):
-        _check_members(f"machines[{number}]", it, set(_MACHINE))
+        _check_members(f"machines[{number}]", it, set(_MACHINE), {*_MACHINE, "caches"})
 
 
 def check_config(config: object) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caches.cache_rig import Rig, pc
 from memhub import Hub, Snapshot
 from memhub.arches import ArchNotInstalled
 from memhub.core.sickness import Sickness
 from memhub.errors import DeviceError
 from memhub.hardware import Hardware
 from memhub.snapshot_file import SnapshotError
+from memhub.snapshots import take_machines
 from ownership.rig import ARCHES, SPECS
 from value.traffic import Traffic
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 #: What tells of an accident in the code rather than of a value and its rule.
 ACCIDENTS = ("object has no", "not subscriptable", "not iterable", "unpack", "__init__", "must be")
+
+#: In place of an architecture: a machine whose memory is not coherent.
+INCOHERENT = "incoherent"
 
 junk = st.one_of(
     st.none(),
@@ -44,6 +50,16 @@ junk = st.one_of(
 @cache
 def file_of(arch: str) -> tuple[dict[str, Any], bytes]:
     """The JSON and the pages of a machine that is in use, and sick where it can be."""
+    if arch == INCOHERENT:
+        rig, chance = Rig(pc()), Random(3)
+        for _ in range(60):
+            rig.step(chance)
+
+        data = take_machines(rig.engine).to_bytes()
+        text, _, pages = data.partition(b"\n")[2].partition(b"\n")
+
+        return orjson.loads(text), pages
+
     traffic = Traffic(arch, 5)
     for _ in range(150):
         traffic.step()
@@ -126,6 +142,9 @@ def check_change(document: dict[str, Any], pages: bytes) -> bool:
     for name, machine in hub.snapshot().machines.items():
         then = found.machines[name]
         assert (machine.spec, machine.memory) == (then.spec, then.memory)
+        assert (machine.caches is None) == (then.caches is None)
+        if machine.caches is not None and then.caches is not None:
+            assert machine.caches.lines == then.caches.lines
         assert (machine.failed, named(machine.health)) == (then.failed, named(then.health))
         assert (machine.table is None) == (then.table is None)
         if machine.table is not None and then.table is not None:
@@ -136,7 +155,7 @@ def check_change(document: dict[str, Any], pages: bytes) -> bool:
     return True
 
 
-@given(data=st.data(), arch=st.sampled_from(sorted(SPECS)))
+@given(data=st.data(), arch=st.sampled_from([*sorted(SPECS), INCOHERENT]))
 def test_a_change_is_refused_or_leads_to_what_it_says(data: st.DataObject, arch: str) -> None:
     document, pages = file_of(arch)
     path = data.draw(st.sampled_from(places(document)))
@@ -144,7 +163,7 @@ def test_a_change_is_refused_or_leads_to_what_it_says(data: st.DataObject, arch:
     check_change(replaced(document, path, act, data.draw(junk)), pages)
 
 
-@pytest.mark.parametrize("arch", ["amd64-mtrr", "powerpc"])
+@pytest.mark.parametrize("arch", ["amd64-mtrr", "powerpc", INCOHERENT])
 def test_no_member_can_be_left_out_of_what_every_version_writes(arch: str) -> None:
     document, pages = file_of(arch)
     assert check_change(document, pages)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.change import Buffers, CacheChange, HazardKey, Overtaking, Posted
+    from memhub.core.caches.content import CachesContent
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Line
@@ -121,6 +122,16 @@ class Caches:
             else:
                 self.hazards[key] = before_it
 
+    def put(self, content: CachesContent) -> None:
+        """Hold something else."""
+        self.lines, self.buffers = dict(content.lines), {}
+        for process, held in content.buffers.items():
+            self.buffers[process] = dict(held)
+
+        self.turn, self.overtakings, self.posted = content.turn, content.overtakings, content.posted
+        self.hazards = dict(content.hazards)
+        self._derive()
+
     def _write_bus(self, address: int, data: Bytes) -> None:
         # A device that was mapped over cached memory hides it: those bytes are lost.
         with suppress(NeedsDevice):
@@ -182,13 +193,16 @@ class Caches:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.limits, self.snoops, self.lines, self.buffers = state[:4]
         self.turn, self.overtakings, self.hazards, self.posted, self.memory, self.table = state[4:]
+        self._derive()
+        self.next_record = _no_record
+
+    def _derive(self) -> None:
+        """Make anew what follows from the lines."""
         self.numbers = sorted(self.lines)
         self.marked = {it for it, line in self.lines.items() if line.dirty or line.under}
         self.codes = [0] * len(TYPE_OF_CODE)
         for line in self.lines.values():
             self.codes[line.code] += 1
-
-        self.next_record = _no_record
 
 
 def _no_record() -> int | None:

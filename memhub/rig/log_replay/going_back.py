@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from memhub.audit.rows import holdings_in, machine_of
 from memhub.audit.rows.columns import instant_of
+from memhub.core.caches.content import capture_caches
 from memhub.core.holdings import give_holdings
 from memhub.core.snapshots import take_snapshot
 from memhub.errors import DeviceError
@@ -46,6 +47,7 @@ def go_back(life: Life, step: LogStep) -> None:
     snapshot = replace(
         found,
         memory=machine.memory.capture(),
+        caches=capture_caches(machine.caches),
         files=tuple(_as_here(life, it) for it in found.files),
         claims=tuple(_claim_here(life, it) for it in found.claims),
         losses=tuple(_loss_here(life, it) for it in found.losses),
