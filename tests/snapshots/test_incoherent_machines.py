@@ -52,7 +52,7 @@ def test_a_machine_goes_back_in_both_views_and_goes_on_alike(
     model, caches = deepcopy(rig.model), deepcopy(rig.machine.caches)
     then = take_machines(rig.engine)
     # the claims of later changes would be lost, and their holder be told
-    rig.change_type = lambda page, kind: None  # type: ignore[method-assign, assignment]
+    rig.change_type = lambda page, kind: None  # type: ignore[method-assign]
     steps(rig, Random(seed + 1), 20)
     later = take_machines(rig.engine)
     restore_machines(rig.engine, then)
