@@ -24,7 +24,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"core", "planner"}),
     frozenset({"x86"}),
     frozenset({"plugin", "hooks"}),
-    frozenset({"arches", "kernels"}),
+    frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),
     frozenset({"group_commit"}),
@@ -32,17 +32,23 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"engine"}),
     frozenset(
         {
+            "active_rules",
+            "added_faults",
             "async_shell",
             "bus",
             "cache_calls",
+            "device_calls",
             "devices",
             "faces",
             "faults",
             "hardware",
+            "kernel_calls",
             "late_requests",
             "lifecycle",
             "log_keeping",
             "report",
+            "screens",
+            "shown",
             "snapshot_file",
             "snapshots",
             "startup",
@@ -263,6 +269,19 @@ def impure(source: Source) -> list[str]:
         f"{source.path}:{line}: imports {name}"
         for line, name in source.imports()
         if name.split(".")[0] in refused or name.startswith("numpy.random")
+    ]
+
+
+def aliases_called(source: Source) -> list[str]:
+    """Calls of a subscripted type, as `list[int]()`: each makes the alias anew."""
+    return [
+        f"{source.path}:{node.lineno}: {ast.unparse(node)} makes its type at every call; "
+        "annotate the name instead"
+        for node in ast.walk(source.tree())
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Subscript)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in ("list", "dict", "set", "tuple", "frozenset")
     ]
 
 

@@ -31,7 +31,7 @@ STEPS_MAX: Final = 1000
 #: The records that can change a type, or say that it was not changed.
 _EVENTS: Final = frozenset(
     {
-        *("device.attach", "device.restore", "held.machine", "request.set", "undo"),
+        *("device.attach", "device.restore", "held.machine", "request.set", "undo", "kernel.call"),
         *(f"hardware.{op}" for op in get_args(HardwareOp)),
     }
 )
@@ -230,7 +230,12 @@ def _change(
 
         return Step(record, (None, so_far.type), covering, _changed_cpus({}, so_far.cpus, None))
 
-    old, cpus, slots = so_far.type, so_far.cpus, record.get("slots", ())
+    old, cpus = so_far.type, so_far.cpus
+    if record["event"] == "kernel.call":
+        slots = _slots_between(before, after)
+    else:
+        slots = record.get("slots", ())
+
     if not record["event"].startswith("hardware."):  # which may change any address
         lo, hi = table.driver.bounds(Plan(Change(()), before, after), slots)
         if not lo <= address < hi:
@@ -257,7 +262,8 @@ def _types_of_cpus(machine: Machine, address: int) -> dict[int, str]:
     if table is None or health is None:
         return {}
 
-    state, found = table.state, dict[int, str]()
+    state = table.state
+    found: dict[int, str] = {}
     for cpu in health.cpus:
         own = RangeState(state.slots, health.file_of(cpu, state.msrs))
         found[cpu] = table.driver.types(own).at(address)
@@ -275,6 +281,13 @@ def _changed_cpus(
     pairs = {cpu: (before.get(cpu, old), after.get(cpu, new)) for cpu in {**before, **after}}
 
     return {cpu: it for cpu, it in pairs.items() if it[0] != it[1] and it != first}
+
+
+def _slots_between(before: RangeState, after: RangeState) -> list[int]:
+    """The slots in which two states differ; a call to another kernel names none."""
+    pairs = zip(before.slots, after.slots, strict=True)
+
+    return [slot for slot, (old, new) in enumerate(pairs) if old != new]
 
 
 def _explain(answer: Blame, rebuilder: Rebuilder) -> None:

@@ -70,7 +70,8 @@ def _merge_slots(slots: Iterable[Facts]) -> Iterator[tuple[int, int, Facts]]:
     """Slots, and runs of fixed ones that lie one behind another and are alike."""
     from memhub.abi import MDF_FIXBASE
 
-    first, run = 0, dict[str, Any]()
+    first = 0
+    run: dict[str, Any] = {}
     for it in slots:
         follows = (
             run and run["slot"] + 1 == it["slot"] and run["base"] + run["length"] == it["base"]
@@ -213,6 +214,7 @@ def _print_step(screen: Screen, step: Step) -> None:
         asked = " ".join(facts["attributes"] or ())
         what = f"{facts['op'] or 'undo'}{where}{f' {asked}' if asked else ''}{owner}"
         who = f"{facts['process']} (id {facts['process_id']})"
+        who = "a driver" if facts["process"] is None else who
         refused = facts["errno"] is not None
         screen.line(
             (place, "dim"),

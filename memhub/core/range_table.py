@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch, Change, RangeState
     from memhub.core.effective.typemap import TypeMap
+    from memhub.core.served_kernel import KernelState
     from memhub.core.spec import MachineSpec
 
 _FLAGS_OFFSET: Final = 16
@@ -33,10 +34,12 @@ class TableState(NamedTuple):
     Attributes:
         state: the slots and registers.
         generation: how often they had changed.
+        kernel: the state of the machine's kernel, where that is another than FreeBSD.
     """
 
     state: RangeState
     generation: int
+    kernel: KernelState | None = None
 
 
 @dataclass(slots=True)
@@ -95,12 +98,12 @@ class RangeTable:
         if slots != due:
             raise ValueError(f"the state has {slots} slots, and the machine has {due}")
 
-        self.start_as(start)
+        self.start_as(start.state, start.generation)
 
-    def start_as(self, start: TableState) -> None:
+    def start_as(self, state: RangeState, generation: int) -> None:
         """Begin with a state, also one of another number of slots."""
-        self.state, self.generation = start
-        self.first = start
+        self.state, self.generation = state, generation
+        self.first = TableState(state, generation)
         self._images.clear()
         self.refresh(())
 

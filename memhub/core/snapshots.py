@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from memhub.core.asked_driver import AskedDriver
-from memhub.core.caches.content import capture_caches, first_content
-from memhub.core.caches.make import make_caches, make_transfer
+from memhub.core.caches.content import first_content
+from memhub.core.caches.make import capture_caches, make_caches, make_transfer
 from memhub.core.holdings import give_holdings, holdings_of
 from memhub.core.machine import Machine
 from memhub.core.memory.device_states import first_states, save_devices
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from memhub.core.health import Health
     from memhub.core.instant import Instant
     from memhub.core.memory.device_states import DeviceState
+    from memhub.core.served_kernel import KernelState
     from memhub.core.spec import MachineSpec
 
 
@@ -49,6 +50,7 @@ class MachineSnapshot:
         notes: what was to be put back as files are closed.
         failed: why it was marked failed, or None.
         health: what was wrong with its registers, or that it was suspended; None for nothing.
+        kernel: the state of its kernel, where that is another than FreeBSD.
         uareas: the u-areas by process id.
         devices: what device models kept.
         caches: what caches and combining buffers held; None where memory is coherent.
@@ -65,6 +67,7 @@ class MachineSnapshot:
     health: Health | None = None
     uareas: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     devices: tuple[DeviceState, ...] = ()
+    kernel: KernelState | None = None
     caches: CachesContent | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
@@ -81,7 +84,7 @@ class MachineSnapshot:
 
         rest = (dict(self.uareas), self.devices, self.caches, self.memory)
 
-        return (self.spec, state, *held, *rest)
+        return (self.spec, state, self.kernel, *held, *rest)
 
 
 def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
@@ -110,6 +113,7 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
         machine.health,
         machine.kernel.held_uareas(),
         save_devices(machine.memory.windows),
+        held.kernel,
         capture_caches(machine.caches),
     )
 
@@ -119,12 +123,15 @@ def first_snapshot(machine: Machine) -> MachineSnapshot:
     table = None if machine.table is None else machine.table.first
     memory = MemoryImage(first_pages(machine.memory.extents))
 
+    served = machine.served
+
     return MachineSnapshot(
         machine.spec,
         table,
         memory,
         devices=first_states(machine.memory.windows),
         caches=None if machine.caches is None else first_content(machine.spec.caches),
+        kernel=None if served is None else served.first,
     )
 
 
@@ -169,6 +176,10 @@ def fork_machine(machine: Machine) -> Machine:
     transfer = make_transfer(machine.spec, memory, kernel, machine.transfer.rules, caches)
     parts = (machine.spec, machine.arch, table, memory, kernel, transfer)
     twin = Machine(*parts, commit_ns=machine.commit_ns, caches=caches)
+    twin.devices = machine.devices
+    if machine.served is not None:
+        twin.served = replace(machine.served)
+
     held = holdings_of(machine)
     give_holdings(twin, held._replace(files=tuple(replace(file) for file in held.files)))
 

@@ -46,7 +46,8 @@ def encode_machines(machines: Mapping[str, MachineSnapshot]) -> bytes:
         raise ValueError("a snapshot of no machine is not written: nothing could go back to it")
 
     squeeze = zlib.compressobj(1)
-    told, blocks = [], list[bytes]()
+    told = []
+    blocks: list[bytes] = []
     for name, machine in machines.items():
         if name != machine.spec.name:
             raise ValueError(f"the machine {machine.spec.name!r} is not written as {name!r}")

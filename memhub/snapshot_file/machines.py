@@ -71,6 +71,7 @@ def describe_machine(it: MachineSnapshot) -> dict[str, Any]:
                 ("notes", tuple(it.notes.before.items())),
                 ("failed", () if it.failed is None else (it.failed,)),
                 ("health", () if it.health is None else (it.health,)),
+                ("kernel", () if it.kernel is None else (it.kernel,)),
             )
         ],
         "uareas": [[who, b64encode(held).decode()] for who, held in it.uareas.items()],
@@ -117,6 +118,7 @@ def machine_in(it: Mapping[str, Any], arch: Arch, pages: PackedPages) -> Machine
         held.health,
         {who: _bytes_of("uareas", data) for who, data in it["uareas"]},
         tuple(_device_in(*row) for row in it["devices"]),
+        held.kernel,
         None if spec.coherent else caches_in(it["caches"], spec.caches),
     )
     told = {name: value for name, value in it.items() if name not in ("name", "pages")}

@@ -70,7 +70,7 @@ class PackedPages:
 
 def runs_of(pages: Mapping[int, bytes]) -> list[list[int]]:
     """Places of pages as runs: the first place, and how many pages."""
-    runs = list[list[int]]()
+    runs: list[list[int]] = []
     for at in pages:
         if runs and runs[-1][0] + runs[-1][1] * PAGE_SIZE == at:
             runs[-1][1] += 1

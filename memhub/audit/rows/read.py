@@ -9,6 +9,7 @@ from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Er
 from memhub.audit.rows.columns import descs_of, instant_of, mono_time, msrs_of, owner_of
 from memhub.audit.rows.description import spec_of
 from memhub.audit.rows.hardware import HARDWARE_READERS
+from memhub.audit.rows.kernels import read_call
 from memhub.core import events
 from memhub.core.asked_driver import Plan
 from memhub.core.claim_requests import claim_event, ended_event, lost_event
@@ -20,7 +21,6 @@ from memhub.core.instant import NEVER
 from memhub.core.machine import Machine
 from memhub.core.open_close import closed_event
 from memhub.core.ownership import release_inside
-from memhub.core.range_table import TableState
 from memhub.core.replies import SetOutcome
 from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 from memhub.core.set_ranges import make_commit, set_event
@@ -53,8 +53,7 @@ def machine_of(row: Row, arches: Mapping[str, Arch]) -> Machine:
     spec = spec_of(row["machine"], row["arch"], row["config"], msrs)
     machine = Machine.make(spec, arches[spec.arch])
     if machine.table is not None:
-        state = RangeState(descs_of("after", row), msrs)
-        machine.table.start_as(TableState(state, row["generation"]))
+        machine.table.start_as(RangeState(descs_of("after", row), msrs), row["generation"])
 
     return machine
 
@@ -70,7 +69,6 @@ def event_of(row: Row, machine: Machine) -> events.Event | None:
         the fact; None for a row that changes nothing.
     """
     reader = _READERS.get(row["event"])
-
     return None if reader is None else reader(row, machine)
 
 
@@ -333,6 +331,7 @@ def _wait_ended(row: Row, machine: Machine) -> events.Event:
 _READERS: Final[Mapping[str, Callable[[Row, Machine], events.Event | None]]] = {
     "device.fail": _failed,
     **HARDWARE_READERS,
+    "kernel.call": lambda row, machine: read_call(row, machine, caller_of),
     "request.open": _opened,
     "request.close": _closed,
     "request.read": _read,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Buffer, Line
-    from memhub.core.caches.state import Caches
 
 
 class CachesContent(NamedTuple):
@@ -34,21 +33,6 @@ class CachesContent(NamedTuple):
     overtakings: tuple[Overtaking, ...]
     posted: Mapping[int, Posted]
     hazards: Mapping[HazardKey, Hazard]
-
-
-def capture_caches(caches: Caches | None) -> CachesContent | None:
-    """What caches hold now; None where memory is coherent."""
-    if caches is None:
-        return None
-
-    return CachesContent(
-        dict(caches.lines),
-        {who: dict(held) for who, held in caches.buffers.items()},
-        caches.turn,
-        caches.overtakings,
-        dict(caches.posted),
-        dict(caches.hazards),
-    )
 
 
 def first_content(limits: CacheLimits) -> CachesContent:

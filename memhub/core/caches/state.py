@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.caches.change import Turn
+from memhub.core.caches.content import CachesContent
 from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.memory.physical import NeedsDevice
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.change import Buffers, CacheChange, HazardKey, Overtaking, Posted
-    from memhub.core.caches.content import CachesContent
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Line
@@ -121,6 +121,17 @@ class Caches:
                 del self.hazards[key]
             else:
                 self.hazards[key] = before_it
+
+    def capture(self) -> CachesContent:
+        """What all of them hold now."""
+        return CachesContent(
+            dict(self.lines),
+            {who: dict(held) for who, held in self.buffers.items()},
+            self.turn,
+            self.overtakings,
+            dict(self.posted),
+            dict(self.hazards),
+        )
 
     def put(self, content: CachesContent) -> None:
         """Hold something else."""

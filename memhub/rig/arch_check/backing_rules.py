@@ -52,7 +52,8 @@ def find_backing(ground: Ground) -> Backing:
     assert start is not None
     noted = _Noted(ground.msrs)
     _attach(ground, noted)
-    slots, registers = set[int](), set[int]()
+    slots: set[int] = set()
+    registers: set[int] = set()
     for number in [*noted.read, *(it for it in ground.msrs if it not in noted.read)][
         :_REGISTERS_MOST
     ]:

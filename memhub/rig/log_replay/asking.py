@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno, RangeDesc
 from memhub.audit.rows.columns import owner_of
@@ -13,7 +16,9 @@ from memhub.core import requests
 from memhub.core.commits import Commit
 from memhub.core.files import Principal
 from memhub.core.instant import SECOND
+from memhub.core.kernel_requests import CallKernel, answer_call
 from memhub.core.memory.physical import NeedsDevice
+from memhub.core.served_kernel import KernelCall
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
@@ -139,6 +144,22 @@ def _put_ioctl(life: Life, row: Row) -> None:
     # only of a machine without a driver it is told what that lacks
     needs_driver = code in (Errno.EOPNOTSUPP, Errno.ENXIO, Errno.ENODEV)
     _submit(life, requests.RefuseIoctl(_file(life, row), row["ioctl"], error, needs_driver))
+
+
+def _put_kernel(life: Life, row: Row) -> None:
+    op, args = row["op"], orjson.loads(row["args"])
+    if row.get("handle") is not None:
+        _submit(life, CallKernel(_file(life, row), op, args))
+        return
+
+    engine = life.engine
+    (machine,) = engine.machines.values()
+    if machine.served is None:
+        raise Unplayable("its kernel is FreeBSD")
+
+    with suppress(DeviceError):  # its record says so
+        decision = answer_call(machine, None, KernelCall(op, args), engine.catch_up())
+        engine.perform(machine, decision)
 
 
 def _put_set(life: Life, row: Row) -> None:
@@ -296,6 +317,7 @@ PUTS: Final[Mapping[str, Callable[[Life, Row], None]]] = {
     "request.write": _put_write,
     "request.ioctl": _put_ioctl,
     "request.set": _put_set,
+    "kernel.call": _put_kernel,
     "commit.begin": _put_commit,
     "wait.begin": _put_wait,
     "wait.end": _put_give_up,

@@ -38,7 +38,8 @@ def begin_held(life: Life, step: LogStep) -> set[int]:
         the numbers of the claims that it does not hold.
     """
     (machine,) = life.engine.machines.values()
-    alike, left_out = _is_as_told(machine, step.row), set[int]()
+    alike = _is_as_told(machine, step.row)
+    left_out: set[int] = set()
     for part in step.parts:
         known = part if alike else _carried(part, left_out)
         if known is not None:

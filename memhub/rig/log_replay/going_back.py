@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from memhub.audit.rows import holdings_in, machine_of
 from memhub.audit.rows.columns import instant_of
-from memhub.core.caches.content import capture_caches
+from memhub.core.caches.make import capture_caches
 from memhub.core.holdings import give_holdings
 from memhub.core.snapshots import take_snapshot
 from memhub.errors import DeviceError

@@ -79,9 +79,9 @@ class LogPlayer:
     def __init__(self, make: MakeMachine, log: AuditLog | None = None) -> None:
         self.told: list[Told] = []
         self.unplayed = Counter[str]()
-        self.skipped = set[int]()
-        self.left_out = set[str]()
-        self.not_held = set[tuple[str, int]]()
+        self.skipped: set[int] = set()
+        self.left_out: set[str] = set()
+        self.not_held: set[tuple[str, int]] = set()
         self._make = make
         self._log = log
         self._clock = LogClock()

@@ -49,6 +49,8 @@ _FOLLOWS: Final = frozenset(
 )
 #: What says what a machine is; `held.part` records after it say what it holds.
 _WHOLE: Final = frozenset({"device.restore", "held.machine"})
+#: Calls to another kernel than FreeBSD that follow: from an open, a close, a resume.
+_KERNEL_FOLLOWS: Final = frozenset({"open", "close", "resume"})
 #: Why a wait ended whose caller has gone.
 _GONE: Final = frozenset({"cancelled", "log"})
 
@@ -146,7 +148,9 @@ def _is_of(row: Row, machine: str | None) -> bool:
 
 def divide(rows: Iterable[Row]) -> LogRun:
     """Divide records, in order."""
-    run, ending, known = LogRun(), set[tuple[str, int]](), set[str]()
+    run = LogRun()
+    ending: set[tuple[str, int]] = set()
+    known: set[str] = set()
     for row in rows:
         asked = _is_asked(row, ending)
         if row["event"] == "held.machine":
@@ -205,6 +209,9 @@ def _is_asked(row: Row, ending: set[tuple[str, int]]) -> bool | None:
 
     if event == "claim.release" and row["cause"] == "request":
         return True
+
+    if event == "kernel.call":
+        return None if row["op"] == "boot" else row["op"] not in _KERNEL_FOLLOWS
 
     if event == "device.attach" and row.get("cause") is not None:
         return None  # a file of the log begins; nothing happened
