@@ -199,13 +199,14 @@ def _print_maps(maps: Iterable[AddressMap], most: int) -> None:
 
 
 def _write_figure(maps: list[AddressMap], out: str, most: int) -> None:
-    from memhub.cli.pictures import check_folder, write_whole
+    from memhub.cli.file_output import write_output
+    from memhub.cli.pictures import check_folder
     from memhub.maps.figure import draw_figure
 
     check_folder(out)
     svg = draw_figure(maps, most)
     form = out.rpartition(".")[2].lower()
-    write_whole(out, svg.encode() if form == "svg" else _convert(svg, form))
+    write_output(out, svg.encode() if form == "svg" else _convert(svg, form))
     names = ", ".join(it.machine for it in maps)
     print_line(f"{out}: {names}")
 

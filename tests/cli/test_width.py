@@ -222,6 +222,8 @@ COMMANDS = [
     (["snapshot", "--connect", "{folder}/none.sock", "--out", "{folder}/s"], 2, "memhub: "),
     (["restore", "--connect", "{folder}/none.sock", "{folder}/none"], 2, "memhub: "),
     (["reset", "--connect", "{folder}/none.sock"], 2, "memhub: "),
+    (["image", "show", "{folder}/odd"], 2, "memhub: "),
+    (["image", "--help"], 0, "save"),
     (["demo", "--nonsense"], 2, "memhub demo"),
     (["man", "--nonsense"], 2, "memhub man"),
     *((["audit", verb, "{folder}/audit.jsonl"], 0, "") for verb in (
