@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 from memhub.abi import MDF_FIXBASE
 from memhub.arches import load_arches
 from memhub.core.effective.typemap import MARK, TYPE_OF_CODE
+from memhub.core.machine import Machine
 from memhub.core.slot_extents import extent_of
 from memhub.errors import DeviceError
 from memhub.maps.address_map import AddressMap, MapSlot, Piece
 from memhub.maps.signs import type_of_flags
-from memhub.startup import make_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
-    from memhub.core.machine import Machine
     from memhub.core.spec import MachineSpec, Region
     from memhub.maps.address_map import PieceKind
 
@@ -83,7 +82,13 @@ def map_at_start(spec: MachineSpec, arches: Mapping[str, Arch] | None = None) ->
         OptionError: an option of the architecture is wrong.
     """
     found = load_arches() if arches is None else arches
-    machine = make_machine(spec, found[spec.arch])
+    if spec.devices:
+        from memhub.startup import make_machine  # loads the event loops
+
+        machine = make_machine(spec, found[spec.arch])
+    else:
+        machine = Machine.make(spec, found[spec.arch])
+
     try:
         return describe_map(machine)
     finally:

@@ -179,10 +179,7 @@ class _MapDrawing:
 
         y, high = self._box(piece.base, piece.end)
         fill, stroke, dashes = _PLACE_LOOKS.get(piece.kind, _OTHER_PLACE)
-        thick = 2.5 if piece.kind == "device" else 1
-        yield rect(
-            self._places_x, y, _PLACES, high, fill=fill, stroke=stroke, thick=thick, dashes=dashes
-        )
+        yield rect(self._places_x, y, _PLACES, high, fill=fill, stroke=stroke, dashes=dashes)
         words = place_words(piece)
         yield from text_at(
             self._places_x + _GAP, y + high / 2, words, room=_PLACES - 2 * _GAP,

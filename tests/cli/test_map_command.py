@@ -191,7 +191,16 @@ def test_the_help_says_how_many_pieces_are_shown(run: Run) -> None:
 
 def test_a_map_is_quick_to_import(tmp_path: Path) -> None:
     """What a text and an SVG do without: a quarter of a second each, or more."""
-    heavy = {"altair", "anyio", "duckdb", "ibis", "memhub.analysis", "numpy", "rich", "vl_convert"}
+    heavy = {
+        "altair",
+        "asyncio",
+        "duckdb",
+        "ibis",
+        "memhub.analysis",
+        "numpy",
+        "rich",
+        "vl_convert",
+    }
     code = (
         "import sys; from memhub.cli import main; main(['map', 'acer']); "
         f"main(['map', 'acer', '--out', {str(tmp_path / 'a.svg')!r}]); "
