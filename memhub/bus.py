@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 
 from memhub.arguments import take_buffer, take_integer, take_span, take_text
 from memhub.core.caches.decide import decide_bus_read, decide_bus_write, decide_flush_all
-from memhub.core.caches.report import hazards_of
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer
-    from memhub.core.caches.hazards import Hazard
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.engine import Engine
@@ -80,46 +78,29 @@ class Bus:
         self._engine.perform(self._machine, decision)
 
     def map_device(self, base: int, length: int, device: MmioDevice) -> Window:
-        """Let a device model answer for a stretch of addresses; see `Hub.map_device`.
-
-        Raises:
-            ValueError: out of bounds, or another device is there.
-            LogFailed: EIO; it cannot be recorded that all was flushed before.
-        """
-        if self._machine.caches is not None:
-            self.flush_all()  # what is cached there, the device would hide
-
-        return self._machine.memory.map_mmio(base, length, device)
-
-
-class BusCalls:
-    """What a hub does with the buses of its machines."""
-
-    engine: Engine
-
-    def bus(self, machine: str | None = None) -> Bus:
-        """The bus of a machine (the default one if None), as a DMA device uses it."""
-        return Bus(self.engine, self._find_machine(machine))
-
-    def hazards(self, machine: str | None = None) -> list[Hazard]:
-        """What would go wrong on hardware, on a machine that is not coherent: docs/memory.md."""
-        return hazards_of(self._find_machine(machine))
-
-    def map_device(
-        self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
-    ) -> Window:
         """Let a device model answer for a stretch of physical addresses.
 
         Args:
             base: first byte.
             length: bytes.
             device: an object with async `read(offset, size)` and `write(offset, data)`.
-            machine: the machine's name, or None for the default one.
 
         Raises:
             ValueError: out of bounds, or another device is there.
+            LogFailed: EIO; it cannot be recorded that all was flushed before.
         """
-        return self.bus(machine).map_device(*take_span(base, length), device)
+        base, length = take_span(base, length)
+        if self._machine.caches is not None:
+            self.flush_all()  # what is cached there, the device would hide
 
-    def _find_machine(self, name: str | None) -> Machine:
-        return self.engine.machine("" if name is None else take_text("machine", name))
+        return self._machine.memory.map_mmio(base, length, device)
+
+
+def find_machine(engine: Engine, name: str | None) -> Machine:
+    """A machine that a caller names; the default one for None.
+
+    Raises:
+        TypeError: the name is no text.
+        NoSuchDevice: ENOENT; there is no such machine.
+    """
+    return engine.machine("" if name is None else take_text("machine", name))

@@ -11,7 +11,9 @@ import anyio
 
 from memhub.arguments import take_integer, take_kind, take_text
 from memhub.async_shell import go_on
+from memhub.bus import Bus, find_machine
 from memhub.clock import SystemClock
+from memhub.core.caches.report import hazards_of
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
 from memhub.errors import BadHandle
@@ -23,10 +25,10 @@ from memhub.hub_lifetime import HubLifetime
 from memhub.kernel_calls import KernelCalls
 from memhub.lifecycle import break_claim
 from memhub.log_keeping import LogKeeper
-from memhub.memory_images import ImageCalls
+from memhub.memory_images import dump_memory, load_memory
 from memhub.process import Process
 from memhub.report import report
-from memhub.shown import HubDevices
+from memhub.shown import find_model, show_device
 from memhub.snapshots import fork_engine, reset_machines, restore_machines, take_machines
 from memhub.startup import make_engine
 from memhub.subscriptions import CHANGES, make_subscription
@@ -39,22 +41,26 @@ if TYPE_CHECKING:
     from memhub.async_shell import OwnTurns, Turns
     from memhub.audit import AuditLog
     from memhub.clock import Clock
+    from memhub.core.caches.hazards import Hazard
     from memhub.core.claims import Claim
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
+    from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.range_table import TableState
     from memhub.core.sickness import Sickness
-    from memhub.core.spec import MachineSpec
+    from memhub.core.spec import Content, MachineSpec
     from memhub.device_kinds import DeviceBook
     from memhub.engine import Engine
     from memhub.fault_kinds import FaultBook
+    from memhub.images.dump import MemoryDump
+    from memhub.plugin.pictures import Pixels, TextCells
     from memhub.snapshots import Snapshot
     from memhub.subscriptions import Subscription
 
 
 @final
-class Hub(HubDevices, ImageCalls, anyio.AsyncContextManagerMixin):
+class Hub(anyio.AsyncContextManagerMixin):
     """Serves `/dev/mem` and `/dev/kmem` of its machines; use it in `async with`.
 
     Args:
@@ -139,30 +145,15 @@ class Hub(HubDevices, ImageCalls, anyio.AsyncContextManagerMixin):
     # For test rigs, whose fixtures begin and end a hub outside any event loop
 
     def begin(self) -> None:
-        """Record that the machines start; from now on the hub opens files.
-
-        Raises:
-            LogFailed: EIO; it cannot be recorded.
-        """
+        """Record that the machines start; see `HubLifetime.begin`."""
         self._lifetime.begin()
 
     def keep_time(self) -> AbstractAsyncContextManager[None]:
-        """Meet deadlines of leases, waits and commits, and keep the log, on this event loop.
-
-        Without it deadlines are met with the next request. What the block raises is raised bare,
-        in no exception group.
-        """
+        """Meet deadlines on this event loop; see `HubLifetime.keep_time`."""
         return self._lifetime.keep_time()
 
     def end(self, failure: BaseException | None = None) -> None:
-        """Close every file and detach the machines.
-
-        Args:
-            failure: what the embedder's own code raised; it is raised again.
-
-        Raises:
-            LogFailed: EIO; all is closed, unlogged. It becomes a note of a `failure`.
-        """
+        """Close every file and detach the machines; see `HubLifetime.end`."""
         self._lifetime.end(failure)
 
     # Opening
@@ -177,16 +168,10 @@ class Hub(HubDevices, ImageCalls, anyio.AsyncContextManagerMixin):
     ) -> Process:
         """Make a process: a principal that can hold handles and claims.
 
-        Args:
-            name: for people; numbered if None.
-            pid: its process id, where known.
-            uid: its user id, where known.
-            privileged: whether the machines' kernels take it for root; from FreeBSD 10 on,
-                another cannot open memory for writing (EPERM).
+        Arguments are those of `Principal`; without a name it is numbered.
 
         Raises:
-            RuntimeError: the hub was never entered, so that neither its log nor its deadlines
-                would work, or is closed.
+            RuntimeError: the hub was never entered, or is closed.
         """
         if not self._lifetime.entered:
             raise RuntimeError(self._lifetime.say_unused())
@@ -225,11 +210,7 @@ class Hub(HubDevices, ImageCalls, anyio.AsyncContextManagerMixin):
         if machines.get(handle.machine.name) is not handle.machine or handle.number not in numbers:
             raise BadHandle(f"{handle} was not open in the hub that this one was forked from")
 
-        turns = self._turns_of(handle.process.id)
-
-        return Handle(self.engine, handle.number, lambda _: None, turns)
-
-    # Looking
+        return Handle(self.engine, handle.number, lambda _: None, self._turns_of(handle.process.id))
 
     @property
     def machines(self) -> Mapping[str, Machine]:
@@ -259,19 +240,7 @@ class Hub(HubDevices, ImageCalls, anyio.AsyncContextManagerMixin):
     ) -> Subscription:
         """Receive changes as they happen, until the hub ends.
 
-        Args:
-            machine: of this machine only.
-            machines: of these machines only; changes of others are not held and not counted
-                as missed.
-            base: with `length`: only those that touch a byte of this range.
-            length: bytes.
-            events: the events wanted, by their names in the audit log.
-            failures: also requests that were refused.
-            size: how many events are held for a slow reader before the oldest is dropped.
-
-        Raises:
-            ValueError: one of `base` and `length` without the other, no range, or no size.
-            TypeError: an argument has the wrong type.
+        Arguments and errors are those of `memhub.subscriptions.make_subscription`.
         """
         subscription = make_subscription(
             self.engine.listen,
@@ -287,25 +256,56 @@ class Hub(HubDevices, ImageCalls, anyio.AsyncContextManagerMixin):
 
         return subscription
 
+    # Memory, its bus and its devices
+
+    def bus(self, machine: str | None = None) -> Bus:
+        """The bus of a machine (the default one if None), as a DMA device uses it."""
+        return Bus(self.engine, find_machine(self.engine, machine))
+
+    def hazards(self, machine: str | None = None) -> list[Hazard]:
+        """What would go wrong on hardware, on a machine that is not coherent: docs/memory.md."""
+        return hazards_of(find_machine(self.engine, machine))
+
+    def map_device(
+        self, base: int, length: int, device: MmioDevice, *, machine: str | None = None
+    ) -> Window:
+        """Let a device model answer for a stretch of physical addresses; see `Bus.map_device`."""
+        return self.bus(machine).map_device(base, length, device)
+
+    def device(self, name: str, machine: str | None = None) -> Any:  # noqa: ANN401 - what a plugin made
+        """The model of a declared device; see `memhub.shown.find_model`."""
+        return find_model(self.engine, name, machine)
+
+    def show(self, device: str | None = None, machine: str | None = None) -> Pixels | TextCells:
+        """What a device of memory shows; see `memhub.shown.show_device`."""
+        return show_device(self.engine, device, machine)
+
+    def dump_memory(self, machine: str | None = None) -> MemoryDump:
+        """What the RAM of a machine holds; see `memhub.memory_images.dump_memory`."""
+        return dump_memory(self.engine, "" if machine is None else machine)
+
+    def load_memory(
+        self,
+        contents: Iterable[Content],
+        machine: str | None = None,
+        *,
+        clear: bool = False,
+        source: str | None = None,
+    ) -> int:
+        """Put contents into the RAM of a machine; see `memhub.memory_images.load_memory`."""
+        name = "" if machine is None else machine
+
+        return load_memory(self.engine, contents, name, clear=clear, source=source)
+
     # For the embedder
 
     def break_claim(self, machine: str, fence: int, reason: str) -> None:
-        """Take a claim from its holder; the next use that it makes of it fails with EBUSY.
-
-        Args:
-            machine: the machine's name.
-            fence: the claim's fencing number, as in `report`.
-            reason: why; the log and the holder are told.
-
-        Raises:
-            NoSuchDevice: ENOENT; no such machine.
-            NoSuchRange: ENOENT; no such claim.
-        """
+        """Take a claim from its holder; see `memhub.lifecycle.break_claim`."""
         break_claim(self.engine, BreakClaim(machine, fence, reason))
 
     def claims(self, machine: str | None = None) -> list[Claim]:
         """The live claims on a machine (the default one if None), oldest first."""
-        return list(self._find_machine(machine).claims.claims.values())
+        return list(find_machine(self.engine, machine).claims.claims.values())
 
     async def suspend(self, machine: str | None = None) -> None:
         """Suspend a machine (the default one if None); see `Hardware.suspend`."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class HubLifetime:
-    """Begins and ends the use of one engine; `Hub` has the arguments and errors of each method.
+    """Begins and ends the use of one engine.
 
     Args:
         engine: the machines.
@@ -71,14 +71,22 @@ class HubLifetime:
             self.end(failure)
 
     def begin(self) -> None:
-        """Record that the machines start."""
+        """Record that the machines start; from now on the hub opens files.
+
+        Raises:
+            LogFailed: EIO; it cannot be recorded.
+        """
         record_starts(self._engine)
         self._hardware.begin()
         self.entered = True
 
     @asynccontextmanager
     async def keep_time(self) -> AsyncGenerator[None]:
-        """Meet deadlines on this event loop."""
+        """Meet deadlines of leases, waits and commits, and keep the log, on this event loop.
+
+        Without it deadlines are met with the next request. What the block raises is raised bare,
+        in no exception group.
+        """
         self.checkpoint = find_checkpoint()
         failure: BaseException | None = None
         async with anyio.create_task_group() as tasks:
@@ -99,7 +107,14 @@ class HubLifetime:
             raise failure
 
     def end(self, failure: BaseException | None = None) -> None:
-        """Close every file and detach the machines."""
+        """Close every file and detach the machines.
+
+        Args:
+            failure: what the embedder's own code raised; it is raised again.
+
+        Raises:
+            LogFailed: EIO; all is closed, unlogged. It becomes a note of a `failure`.
+        """
         self.entered = False
         try:
             detach_machines(self._engine, list(self.subscriptions))

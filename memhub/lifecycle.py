@@ -156,7 +156,17 @@ def detach_machines(engine: Engine, subscriptions: Iterable[Subscription]) -> No
 
 
 def break_claim(engine: Engine, request: BreakClaim) -> None:
-    """Take a claim from its holder; ENOENT where there is no such machine or claim."""
+    """Take a claim from its holder; the next use that it makes of it fails with EBUSY.
+
+    Args:
+        engine: the machines.
+        request: the machine's name, the claim's fencing number, as in a report, and why; the log
+            and the holder are told.
+
+    Raises:
+        NoSuchDevice: ENOENT; no such machine.
+        NoSuchRange: ENOENT; no such claim.
+    """
     engine.files.check_in_use()
     machine = engine.machine(request.machine)
     engine.perform(machine, DECIDERS[BreakClaim](machine, request, engine.now()))

@@ -32,7 +32,7 @@ def dump_memory(engine: Engine, machine: str = "") -> MemoryDump:
     """
     settle_commits(engine.commit)
 
-    found = engine.machine(machine)
+    found = engine.machine(take_text("machine", machine))
 
     return dump_machine(found, describe_spec(found.spec))
 
@@ -81,32 +81,9 @@ def load_memory(
         names = dict.fromkeys(it.source.partition(" at ")[0] for it in given if it.source)
         source = ", ".join(names) or "bytes of the embedder"
 
-    found, now = engine.machine(machine), engine.catch_up()
+    found, now = engine.machine(take_text("machine", machine)), engine.catch_up()
     decision = decide_load(found, given, now, take_text("source", source)[:200], clear=clear)
     engine.perform(found, decision)
     count: int = decision.reply
 
     return count
-
-
-class ImageCalls:
-    """What a hub does with the contents of its machines' memory."""
-
-    engine: Engine
-
-    def dump_memory(self, machine: str | None = None) -> MemoryDump:
-        """What the RAM of a machine (the default one if None) holds; see `dump_memory`."""
-        return dump_memory(self.engine, "" if machine is None else take_text("machine", machine))
-
-    def load_memory(
-        self,
-        contents: Iterable[Content],
-        machine: str | None = None,
-        *,
-        clear: bool = False,
-        source: str | None = None,
-    ) -> int:
-        """Put contents into the RAM of a machine (the default one if None); see `load_memory`."""
-        name = "" if machine is None else take_text("machine", machine)
-
-        return load_memory(self.engine, contents, name, clear=clear, source=source)

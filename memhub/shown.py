@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub.arguments import take_text
-from memhub.bus import Bus, BusCalls
+from memhub.bus import Bus, find_machine
 from memhub.core.machine_devices import find_device, model_of
 from memhub.errors import DeviceError, InvalidArgument, NoSuchDevice
 from memhub.plugin.pictures import Pixels, TextCells
@@ -95,37 +95,37 @@ def draw_picture(machine: str, device: PlacedDevice, data: bytes) -> Pixels | Te
     raise DeviceError(f"{who} showed {type(picture).__name__}, where a picture is due")
 
 
-class HubDevices(BusCalls):
-    """What a hub does with the devices that its machines declare."""
+def find_model(engine: Engine, name: str, machine: str | None) -> Any:  # noqa: ANN401 - what a plugin made
+    """The model of a declared device, as its kind has made it.
 
-    def device(self, name: str, machine: str | None = None) -> Any:  # noqa: ANN401 - what a plugin made
-        """The model of a declared device, as its kind has made it.
+    Args:
+        engine: of the hub.
+        name: the device's name.
+        machine: the machine's name, or None for the default one.
 
-        Args:
-            name: the device's name.
-            machine: the machine's name, or None for the default one.
+    Raises:
+        NoSuchDevice: ENOENT; no such machine or device.
+    """
+    found = find_machine(engine, machine)
 
-        Raises:
-            NoSuchDevice: ENOENT; no such machine or device.
-        """
-        found = self._find_machine(machine)
+    return model_of(found, find_device(found, take_text("name", name)))
 
-        return model_of(found, find_device(found, take_text("name", name)))
 
-    def show(self, device: str | None = None, machine: str | None = None) -> Pixels | TextCells:
-        """What a device of memory shows; it reads over the bus, as a DMA device does.
+def show_device(engine: Engine, device: str | None, machine: str | None) -> Pixels | TextCells:
+    """What a device of memory shows; it reads over the bus, as a DMA device does.
 
-        Args:
-            device: the device's name; None for the only one that shows something.
-            machine: the machine's name, or None for the default one.
+    Args:
+        engine: of the hub.
+        device: the device's name; None for the only one that shows something.
+        machine: the machine's name, or None for the default one.
 
-        Raises:
-            NoSuchDevice: ENOENT; no such machine or device.
-            InvalidArgument: EINVAL; the device shows nothing, or there are several and no name.
-            DeviceError: EIO; its model fails, or makes no picture.
-            LogFailed: EIO; it cannot be recorded.
-        """
-        found = self._find_machine(machine)
-        placed = find_shown(found, None if device is None else take_text("device", device))
+    Raises:
+        NoSuchDevice: ENOENT; no such machine or device.
+        InvalidArgument: EINVAL; the device shows nothing, or there are several and no name.
+        DeviceError: EIO; its model fails, or makes no picture.
+        LogFailed: EIO; it cannot be recorded.
+    """
+    found = find_machine(engine, machine)
+    placed = find_shown(found, None if device is None else take_text("device", device))
 
-        return draw_picture(found.name, placed, read_shown(self.engine, found, placed))
+    return draw_picture(found.name, placed, read_shown(engine, found, placed))

@@ -205,7 +205,22 @@ def make_subscription(
     failures: bool,
     size: int,
 ) -> Subscription:
-    """A subscription; arguments and errors are those of `Hub.subscribe`."""
+    """Receive changes as they happen.
+
+    Args:
+        listen: hands every record to a listener.
+        machine: of this machine only.
+        machines: of these machines only; changes of others are not held and not counted as missed.
+        base: with `length`: only those that touch a byte of this range.
+        length: bytes.
+        events: the events wanted, by their names in the audit log.
+        failures: also requests that were refused.
+        size: how many events are held for a slow reader before the oldest is dropped.
+
+    Raises:
+        ValueError: one of `base` and `length` without the other, no range, or no size.
+        TypeError: an argument has the wrong type.
+    """
     span, size = take_span_of_interest(base, length, size)
     wanted = None if machines is None else take_names("machines", machines)
     if machine is not None:

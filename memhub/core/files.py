@@ -36,8 +36,9 @@ class Principal:
         name: for people.
         pid: the client's process id, from the kernel, where known.
         uid: its user id, likewise.
-        privileged: whether the machine's kernel takes it for root. A service's clients all are:
-            its rules decide who may do what.
+        privileged: whether the machine's kernel takes it for root; from FreeBSD 10 on, another
+            cannot open memory for writing (EPERM). A service's clients all are: its rules decide
+            who may do what.
     """
 
     id: int

@@ -29,7 +29,7 @@ class Careless(SoftwareRangeDriver):
     """A sound driver, each of whose answers passes through a fault while one is set."""
 
     def __init__(self, faults: Mapping[str, Callable[[Any], Any]]) -> None:
-        super().__init__(SLOTS)
+        super().__init__(SLOTS, address_bits=65)  # takes what wraps, as FreeBSD's powerpc
         self.faults = faults
         self.unfound = ""
 
