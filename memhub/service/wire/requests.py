@@ -233,8 +233,8 @@ class Report(Message):
     """Ask for the state of the hub; DATA answers with one JSON object.
 
     Attributes:
-        what: `machines`, `claims`, `waits`, `rates`, `hazards`, or several with commas between;
-            empty is all, and an empty part is EINVAL.
+        what: `machines`, `claims`, `waits`, `rates`, `hazards`, `map`, or several with commas
+            between; empty is all but `map`, and an empty part is EINVAL.
         machine: one machine's name; empty is every machine that the client may look at.
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
@@ -316,7 +316,7 @@ class Faults(Message):
 
 
 #: What SNAPSHOT can ask for.
-SNAPSHOT_WORDS = ("take", "put", "restore", "reset")
+SNAPSHOT_WORDS = ("take", "put", "restore", "reset", "load", "replace")
 
 
 class Snapshot(Message):
@@ -325,11 +325,15 @@ class Snapshot(Message):
     `take` is answered with a file (docs/snapshots.md), and needs `read-memory` and `read-ranges`.
     `put` brings the next piece of such a file, and is answered with JSON: how many `bytes` have
     come. `restore` goes back to the file that was put, and forgets it; `reset` goes back to the
-    start. Both need `restore-machines`, and are answered with JSON: the `machines` by name.
+    start. Both need `restore-machines`, and are answered with JSON: the `machines` by name. `load`
+    puts what the file that was put has (docs/images.md) into the RAM of one machine, and `replace`
+    lets the rest of that RAM be zero; they need `restore-machines`, and are answered with JSON: how
+    many `bytes` were loaded.
 
     Attributes:
-        what: `take`, `put`, `restore` or `reset`.
-        machine: one machine's name; empty is every machine, or all that the file has.
+        what: `take`, `put`, `restore`, `reset`, `load` or `replace`.
+        machine: one machine's name; empty is every machine, or all that the file has, and for
+            `load` and `replace` the default one.
         data: to put, a piece of the file; else empty.
 
     Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM.
