@@ -55,6 +55,7 @@ MODULES: Final = {
     "memhub.bus": "a machine's bus, and what devices see",
     "memhub.device_caches": "flush, write back and fence, of an open file",
     "memhub.cache_calls": "the same of a handle",
+    "memhub.maps": "the physical address space, as text or as a figure",
     "memhub.planner": "the fewest registers for a wanted map of types",
     "memhub.planner.map_text": "maps of types as text",
     "memhub.rig": "fixtures, virtual time, checks of architectures",

@@ -186,10 +186,10 @@ class Hub(HubDevices, ImageCalls, anyio.AsyncContextManagerMixin):
 
         Raises:
             RuntimeError: the hub was never entered, so that neither its log nor its deadlines
-                would work.
+                would work, or is closed.
         """
         if not self._lifetime.entered:
-            raise RuntimeError("the hub is not in use: open it in `async with Hub(...) as hub`")
+            raise RuntimeError(self._lifetime.say_unused())
 
         if name is not None:
             take_text("name", name)

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "memcontrol": Command("memcontrol", "memcontrol(8) on a machine of a service or a file"),
     "import": Command("imports", "a machine of a boot log, /proc/mtrr or memcontrol list"),
     "explain": Command("explain", "the memory type of an address, and why"),
+    "map": Command("address_map", "the address space by effective type, as text or a picture"),
     "hazards": Command("hazards", "what would go wrong on hardware: flushes, fences, types"),
     "screen": Command("screen", "what a frame buffer or text screen shows, here or as a PNG"),
     "read": Command("read", "a machine's memory to standard output or a file"),

@@ -13,8 +13,7 @@ from memhub.core.decision import Decision
 from memhub.core.memory.contents import sorted_contents
 from memhub.core.memory.pages import cut_pages, first_pages, held_places
 from memhub.core.restored import MemoryLoaded
-from memhub.core.snapshots import check_coherent
-from memhub.errors import InvalidArgument
+from memhub.errors import InvalidArgument, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +27,19 @@ if TYPE_CHECKING:
 #: What a machine keeps that is not its RAM.
 NOT_RAM: Final = frozenset({"rom", "device"})
 _ZEROS: Final = bytes(PAGE_SIZE)
+
+
+def check_coherent(machine: Machine) -> None:
+    """Refuse a machine whose caches hold bytes that an image would miss or leave behind.
+
+    Raises:
+        NotSupported: EOPNOTSUPP; names the machine.
+    """
+    if machine.caches is not None:
+        raise NotSupported(
+            f"{machine.name} has memory that is not coherent; an image has the bytes of RAM, "
+            "without what caches and buffers hold"
+        )
 
 
 def decide_load(

@@ -9,6 +9,8 @@ from memhub.core.failure import Marked, note_refusing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memhub.core.caches.content import CachesContent
+    from memhub.core.caches.state import Caches
     from memhub.core.claim_table import ClaimTable
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.driver import RangeState
@@ -43,6 +45,7 @@ class Kept(NamedTuple):
         kernel: the state of its kernel, where that is another than FreeBSD.
         memory: the RAM.
         uareas: the u-areas by process id.
+        caches: what caches hold; None where memory is coherent.
     """
 
     state: RangeState | None
@@ -57,6 +60,7 @@ class Kept(NamedTuple):
     kernel: KernelState | None
     memory: RamContent
     uareas: Mapping[int, bytes]
+    caches: CachesContent | None
 
 
 class Restored(NamedTuple):
@@ -143,6 +147,7 @@ class Restorable(Marked, Protocol):
     notes: UndoNotes
     memory: PhysicalMemory
     kernel: KernelMemory
+    caches: Caches | None
 
 
 def put_after(machine: Restorable, it: Restored) -> None:
@@ -190,3 +195,5 @@ def _put_kept(machine: Restorable, kept: Kept) -> None:
     note_refusing(machine)
     machine.memory.put(kept.memory)
     machine.kernel.replace_uareas(kept.uareas)
+    if machine.caches is not None and kept.caches is not None:
+        machine.caches.put(kept.caches)

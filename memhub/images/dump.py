@@ -11,13 +11,12 @@ import orjson
 
 from memhub.abi import PAGE_SIZE
 from memhub.arguments import take_integer
-from memhub.core.loading import NOT_RAM
+from memhub.core.loading import NOT_RAM, check_coherent
 from memhub.core.memory.physical import PhysicalMemory
-from memhub.core.snapshots import check_coherent
 from memhub.core.spec import Content, MachineSpec
 from memhub.images.failure import ImageError
-from memhub.images.whole_file import whole_file
 from memhub.images.writing import write_core, write_lime, write_raw
+from memhub.whole_file import open_whole
 
 if TYPE_CHECKING:
     import os
@@ -100,7 +99,7 @@ class MemoryDump:
 
         low, size = self._span(path, base, length)
         try:
-            with whole_file(path) as file:
+            with open_whole(path, special="write", mode=0o600) as file:
                 if format == "elf":
                     note = orjson.dumps({**_named(self.spec), "config": self.config})
                     write_core(file, self.contents, _machine_number(self.spec.arch), note)

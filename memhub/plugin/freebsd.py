@@ -18,6 +18,10 @@ _U64_MAX: Final = (1 << 64) - 1
 _INT_MAX: Final = (1 << 31) - 1
 _MIB2: Final = 1 << 21
 
+#: `Arch.quirks` of drivers with MTRRs: they mask the bits that the CPU does not have, and look no
+#: further (`mrvalid` of sys/x86/x86/x86_mem.c, and the drivers that it comes from).
+MTRR_QUIRKS: Final = frozenset({"grants-beyond"})
+
 # sys/amd64/amd64/mem.c r326023; the text of memrw is the same from 10.4 to 14.
 _AMD64: Final = Kernel(
     KernelLayout(

@@ -69,6 +69,7 @@ TESTED: dict[str, dict[str, str]] = {
         "sh": COMMANDS,
         **dict.fromkeys(("python", "text", "toml"), "tests/kernels/test_page.py"),
     },
+    "docs/maps.md": dict.fromkeys(("sh", "text", "python"), "tests/maps/test_page.py"),
     "docs/memory.md": dict.fromkeys(("python", "toml"), "tests/caches/test_memory_page.py"),
     "docs/ownership.md": dict.fromkeys(("python", "text"), "tests/ownership/test_docs.py"),
     "docs/performance.md": {"sh": HERE},

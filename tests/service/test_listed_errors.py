@@ -244,12 +244,14 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
     for _ in range(2):
         await it.ask(wire.Subscribe(0, 0, 0, 0, ""))
 
-    asked = [wire.Report(number, "", "") for number in (70, 71, 72)]
+    asked: list[wire.Message] = [wire.Report(number, "", "") for number in (70, 71, 72)]
+    asked.append(wire.Show(73, "bytes", "pat", ""))
+    names = {one.request: one.NAME for one in asked}
     it.one.send(*(b for one in asked for b in it.one.protocol.send(one)))
     while it.one.protocol.in_flight:
         for answer in await it.one.receive():
             if isinstance(answer, wire.Error):
-                it.seen.add(("REPORT", answer.name))
+                it.seen.add((names[answer.request], answer.name))
 
     for _ in range(30):
         await it.ask(wire.Open(0, 1, 0, "pat:/dev/mem"))

@@ -64,7 +64,7 @@ class MemoryFiles:
             BadHandle: the memory is closed (EBADF).
         """
         if self.closed:
-            raise BadHandle("the machine's memory is closed")
+            raise BadHandle("the machine is closed, and its hub with it")
 
     def ram(self) -> Store:
         """The store of the RAM.

@@ -170,8 +170,8 @@ class BlockingClient(Line):
         """Who has what open, who holds what, who waits for what, and since when.
 
         Args:
-            what: `machines`, `claims`, `waits`, `rates`, or several with commas between;
-                empty is all.
+            what: `machines`, `claims`, `waits`, `rates`, `hazards`, `map`, or several with
+                commas between; empty is all but `map`.
             machine: one machine's name; empty is all.
         """
         found: dict[str, Any] = self._ask_json(report_request(what, machine))

@@ -38,7 +38,8 @@ class HubRequests(ABC):
         """Who has what open, who holds what, who waits for what, and since when.
 
         Args:
-            what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
+            what: `machines`, `claims`, `waits`, `rates`, `hazards`, `map`, or several with
+                commas; empty is all but `map`.
             machine: only this machine's; empty is all.
         """
         found: dict[str, Any] = await self._ask_json(report_request(what, machine))

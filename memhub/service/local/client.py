@@ -20,6 +20,7 @@ from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
 from memhub.service.local.passing_time import PassingTime
+from memhub.service.local.snapshots import LocalSnapshots
 from memhub.shown import describe_devices, find_shown, read_shown
 from memhub.startup import make_engine, record_ends, record_starts
 
@@ -80,6 +81,7 @@ class LocalClient:
         self._process = Process(self._engine, Principal(1, name))
         self._lock = threading.RLock()
         self._time = PassingTime(self._engine, self._lock, sleep)
+        self._snapshots = LocalSnapshots(self._engine, self._lock)
         record_starts(self._engine)
         self.hardware.begin()
 
@@ -140,6 +142,18 @@ class LocalClient:
         with self._lock:
             return load_memory(self._engine, contents, machine or "", clear=clear)
 
+    def take_snapshot(self, machine: str | None = None) -> bytes:
+        """The machines, or one, as they are now: a file for `memhub.Snapshot`."""
+        return self._snapshots.take(machine)
+
+    def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]:
+        """Let machines be as a file has them, while files stay open; the machines' names."""
+        return self._snapshots.restore(file, machine)
+
+    def reset(self, machine: str | None = None) -> list[str]:
+        """Let the machines, or one, be as they were at their start; their names."""
+        return self._snapshots.reset(machine)
+
     def close(self) -> None:
         """Close every handle and release the machines. Closing twice does nothing.
 
@@ -154,6 +168,7 @@ class LocalClient:
                 self._process.close("stop")
                 record_ends(self._engine)
             finally:
+                self._engine.files.ended = True
                 for machine in self.machines.values():
                     machine.close()
 
