@@ -40,6 +40,7 @@ FREEBSD_ERRNO = {
     "EINVAL": 22,
     "ENOTTY": 25,
     "ENOSPC": 28,
+    "ESPIPE": 29,
     "EAGAIN": 35,
     "EOPNOTSUPP": 45,
     "ETIMEDOUT": 60,
