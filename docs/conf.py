@@ -46,7 +46,10 @@ python_use_unqualified_type_names = True
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!memhub\b).*"),
-    (r"py:class", r"memhub\.core\.(commits|files|machine|range_table|waits)\.\w+"),
+    (
+        r"py:class",
+        r"memhub\.core\.(commits|files|kernel_requests|machine|range_table|served|waits)\.\w+",
+    ),
     (r"py:class", r"memhub\.core\.(caches\.content\.CachesContent|requests\.RefuseIoctl)"),
     (r"py:class", r"memhub\.(abi_layout\.Layout|engine\.Engine|escape\.EscapedMessage)"),
     (r"py:class", r"memhub\.(async_shell\.Turns|log_keeping\.LogKeeper)"),

@@ -87,7 +87,7 @@ def _text_symbols(file: Any, shown: str) -> dict[str, int]:  # noqa: ANN401 - a 
     while packed := file.readline(_LINE_MAX):
         number += 1
         text = packed.decode("utf-8", "replace").strip()
-        if not text or text.startswith("#") or re.fullmatch(r"[Uwv]\s+\S+", text):
+        if not text or text.startswith("#") or (text[0] in "Uwv" and text[1:2].isspace()):
             continue
 
         match = _LINE.fullmatch(text)

@@ -13,6 +13,8 @@ from memhub import Hub
 from memhub.abi import LP64, MDF_UNCACHEABLE, MDF_WRITEBACK, MDF_WRITECOMBINE, Errno
 from memhub.core.kernel import KernelLayout
 from memhub.core.memory import backing, memfile
+from memhub.core.spec import Content
+from memhub.images.packed import pack_contents
 from memhub.plugin import Arch
 from memhub.service import wire
 from memhub.service.server import Server, snapshots
@@ -231,6 +233,9 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
 
     for what, name in (("x", ""), ("take", "no"), ("take", "caches"), ("restore", "pat")):
         await it.ask(wire.Snapshot(0, what, name, b""))
+
+    await it.ask(wire.Snapshot(0, "put", "", pack_contents([Content(base=MIB, data=b"x")])))
+    await it.ask(wire.Snapshot(0, "load", "caches", b""))
 
     for what, name in (("x", ""), ("list", "no"), ("bytes", "pat")):
         await it.ask(wire.Show(0, what, name, ""))
