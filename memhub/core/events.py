@@ -227,7 +227,7 @@ class ClaimRenewed(NamedTuple):
 
 
 class ClaimsReleased(NamedTuple):
-    """A process gave back its claims inside a range."""
+    """A process gave back its claims inside a range, or the one that it named."""
 
     caller: Caller
     at: Instant
@@ -236,6 +236,7 @@ class ClaimsReleased(NamedTuple):
     generation: int
     slots: tuple[int, ...]
     claims: tuple[ClaimChange, ...]
+    named: bool = False
 
 
 class RangeFree(NamedTuple):

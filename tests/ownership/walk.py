@@ -161,9 +161,11 @@ class Walk:
             return "skipped"
 
         lo, hi = self._span(rng)
+        named = self.model.last_fence and rng.random() < 0.3
+        fence = self._fence(rng) if named else None
         return self._both(
-            lambda: self.engine.submit(ReleaseRange(file.caller.handle, lo, hi - lo)),
-            self.model.release(file.caller.process.id, lo, hi),
+            lambda: self.engine.submit(ReleaseRange(file.caller.handle, lo, hi - lo, fence)),
+            self.model.release(file.caller.process.id, lo, hi, fence),
         )
 
     def renew(self, rng: Random) -> str:

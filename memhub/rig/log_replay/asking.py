@@ -214,7 +214,8 @@ def _put_await(life: Life, row: Row) -> None:
 
 def _put_release(life: Life, row: Row) -> None:
     base, length = _span(row)
-    fence = None if row["errno"] is None else row["fence"]
+    named = row["cause"] == "fence" or row["errno"] is not None
+    fence = row["fence"] if named else None
     fence = life.fences.get(fence, fence) if fence is not None else None
     _submit(life, requests.ReleaseRange(_file(life, row), base, length, fence))
 
