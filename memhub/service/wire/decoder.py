@@ -156,6 +156,13 @@ class Decoder:
         """Bytes that are kept until the rest of their frame arrives."""
         return self._kept
 
+    @property
+    def next_type(self) -> int | None:
+        """The type of the frame whose first bytes are kept; None where too few have come."""
+        head = b"".join(self._pending)[: HEADER_SIZE // 2]
+
+        return int.from_bytes(head[4:6], "little") if len(head) == HEADER_SIZE // 2 else None
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
         """Take what one receive brought.
 
@@ -235,6 +242,7 @@ class Decoder:
             message = self._decoders[kind](body.getvalue(), 0, length, flags, request)
         except ProtocolError as error:
             self.kill(error.reason)
+            error.answered = kind != greeting.Abort.TYPE
             raise
 
         return self._cut_frames(data[left:], [message])
@@ -268,6 +276,7 @@ class Decoder:
         except ProtocolError as error:
             self.kill(error.reason)
             error.messages = messages
+            error.answered = kind != greeting.Abort.TYPE
             raise
 
         if at < end:
