@@ -69,6 +69,21 @@ async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int |
     return moved
 
 
+def refuse_write(
+    engine: Engine, handle: int, length: int, offset: int | None, error: DeviceError
+) -> None:
+    """Record that no byte of a write can move, whose bytes have not all come, and raise why.
+
+    A handle that is not open for writing is left to the write itself.
+    """
+    file = engine.files.file(handle)
+    if file.writable:
+        at = file.offset if offset is None else offset
+        end = _TransferEnd(engine, handle, "write" if offset is None else "pwrite", at, length)
+        end.fail(error)
+        raise error
+
+
 class _TransferEnd:
     """What is recorded of a transfer once it has ended."""
 

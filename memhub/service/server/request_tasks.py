@@ -234,7 +234,7 @@ class RequestTasks:
         self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
     ) -> Answer:
         """Start a read that is long, reaches a device, or goes to a client that reads slowly."""
-        work = partial(read_in_pieces, self, it.request, handle, count, offset)
+        work = partial(read_in_pieces, self, self._engine, it.request, handle, count, offset)
 
         return self.start_task(it.request, work)
 

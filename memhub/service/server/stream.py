@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from memhub.async_shell import go_on
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import Write
+from memhub.devices import refuse_write
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.faults import Delayed
 from memhub.late_requests import finish_late
 from memhub.service import wire
 
 if TYPE_CHECKING:
+    from memhub.core.memory.extent import Extent
     from memhub.engine import Engine
     from memhub.handle import Handle
 
@@ -24,11 +26,13 @@ class WriteStream:
         handle: where it goes.
         offset: first byte, or None to write at the handle's offset.
         total: bytes announced.
+        extent: how far it comes.
     """
 
-    __slots__ = ("handle", "held", "late", "moved", "offset", "total")
+    __slots__ = ("extent", "handle", "held", "late", "moved", "offset", "total")
 
-    def __init__(self, handle: Handle, offset: int | None, total: int) -> None:
+    def __init__(self, handle: Handle, offset: int | None, total: int, extent: Extent) -> None:
+        self.extent = extent
         self.handle = handle
         self.offset = offset
         self.total = total
@@ -66,8 +70,14 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
         return True
 
     at = None if stream.offset is None else stream.offset + stream.moved
+    extent, number = stream.extent, stream.handle.number
+    can = extent.within(stream.moved + len(data)) - stream.moved
+    if not stream.moved and not can and extent.error is not None:
+        refuse_write(engine, number, stream.total, at, extent.error)
+
+    part = data[:can] if can and extent.ends_short(stream.moved + can) else data
     try:
-        moved = engine.submit(Write(stream.handle.number, data, at))
+        moved = engine.submit(Write(number, part, at))
     except (NeedsDevice, Delayed) as late:
         stream.late = late if isinstance(late, Delayed) else None
         left = stream.total - stream.moved
@@ -81,7 +91,7 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
 
     stream.moved += moved
 
-    return moved == len(data)
+    return moved == len(data) and not stream.extent.ends_short(stream.moved)
 
 
 async def finish_write(engine: Engine, request: int, stream: WriteStream) -> wire.Message:
