@@ -230,6 +230,25 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
         await it.ask(wire.Claim(0, 1, 0, 0, (64 + number) * MIB, 4096))
 
 
+async def ask_suspended(it: Asker) -> None:
+    """What a suspended machine is asked."""
+    handle = await it.one.open("k6:/dev/mem")
+    await it.ask(wire.Faults(0, "suspend", "k6"))
+    await it.ask(wire.Open(0, 1, 0, "k6:/dev/mem"))
+    await ask_transfers(it, handle, 0, 1)
+    await it.change(handle, 0, 1 << 17, UC)
+    for asked in (
+        wire.Claim(0, handle, 0, 0, 0, 1),
+        wire.Wait(0, handle, 0, 1, 0),
+        wire.Explain(0, handle, 0),
+        wire.Map(0, handle, wire.MAP_READ),
+    ):
+        await it.ask(asked)
+
+    await it.ask(wire.Faults(0, "resume", "k6"))
+    await it.ask(wire.Close(0, handle))
+
+
 async def test_each_listed_error_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +265,7 @@ async def test_each_listed_error_is_reached(
         bound = await RawClient.dial(other.addresses[0], features=255)
         it = Asker(*clients)
         with anyio.fail_after(60):
+            await ask_suspended(it)
             await ask_memory(it, monkeypatch)
             await ask_ranges(it)
             await ask_claims(it)

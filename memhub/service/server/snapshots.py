@@ -14,7 +14,7 @@ from anyio import to_thread
 from memhub.arches import ArchNotInstalled, load_arches
 from memhub.errors import InvalidArgument
 from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
-from memhub.service.wire.requests import SNAPSHOT_WORDS
+from memhub.service.wire.administration import SNAPSHOT_WORDS
 from memhub.snapshot_file import SnapshotError
 from memhub.snapshots import Snapshot, reset_machines, restore_machines, take_machines
 

@@ -20,7 +20,8 @@ FLUSH_FENCE: Final = 2
 class Flush(Message):
     """Let the bus see what caches hold, on a machine that is not coherent; DONE answers with 0.
 
-    On a coherent machine it does nothing.
+    On a coherent machine it does nothing, and neither does it with a length of 0. Another `what`
+    is a breach.
 
     Attributes:
         handle: from OPENED.

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from memhub.service.wire import caches, greeting, ioctls, replies, requests, transfer
+from memhub.service.wire import (
+    administration,
+    caches,
+    greeting,
+    ioctls,
+    replies,
+    requests,
+    transfer,
+)
 from memhub.service.wire.greeting import MIN_BODY
 from memhub.service.wire.layout import (
     FIRST_REQUEST_TYPE,
@@ -42,8 +50,8 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     requests.Explain.TYPE: transfer.Data,
     requests.Map.TYPE: replies.Mapped,
     requests.Ping.TYPE: transfer.Done,
-    requests.Faults.TYPE: transfer.Data,
-    requests.Snapshot.TYPE: transfer.Data,
+    administration.Faults.TYPE: transfer.Data,
+    administration.Snapshot.TYPE: transfer.Data,
     caches.Flush.TYPE: transfer.Done,
 }
 
@@ -73,8 +81,8 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     requests.Explain,
     requests.Map,
     requests.Ping,
-    requests.Faults,
-    requests.Snapshot,
+    administration.Faults,
+    administration.Snapshot,
     caches.Flush,
     transfer.Data,
 )

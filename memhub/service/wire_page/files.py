@@ -29,6 +29,8 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "report": schemas.report_table,
     "explain": lambda: schemas.member_table("explain"),
     "faults": lambda: schemas.member_table("fault"),
+    "sicknesses": lambda: schemas.member_table("sickness"),
+    "cpus": lambda: schemas.member_table("cpu"),
     "strings": schemas.wide_list,
     "tcp": tables.tcp_keys,
 }
