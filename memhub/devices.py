@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memhub.arguments import take_buffer, take_integer, take_optional
 from memhub.core.requests import EndTransfer
-from memhub.core.transfers import decide_end_transfer, not_open
+from memhub.core.transfers import decide_end_transfer, extent_of, not_open
 from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
 
 if TYPE_CHECKING:
@@ -70,14 +70,23 @@ async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int |
 
 
 def refuse_write(
-    engine: Engine, handle: int, length: int, offset: int | None, error: DeviceError
+    engine: Engine, handle: int, length: int, offset: int | None, piece: int, error: DeviceError
 ) -> None:
     """Record that no byte of a write can move, whose bytes have not all come, and raise why.
 
-    A handle that is not open for writing is left to the write itself.
+    What refuses its first piece alone too is left to the write of that piece.
+
+    Args:
+        engine: the hub's synchronous half.
+        handle: the open file.
+        length: bytes of the whole write.
+        offset: its first byte; None is where the file stands.
+        piece: bytes of its first piece.
+        error: why none of its bytes can move.
     """
-    file = engine.files.file(handle)
-    if file.writable:
+    file, machine = engine.files.file(handle), engine.files.machine_of(handle)
+    refused = machine.refusing or not file.writable
+    if not refused and extent_of(machine, file, piece, offset, write=True).within(1):
         at = file.offset if offset is None else offset
         end = _TransferEnd(engine, handle, "write" if offset is None else "pwrite", at, length)
         end.fail(error)

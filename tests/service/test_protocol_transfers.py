@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from memhub import FaultRule
 from memhub.core.spec import KernelMapping, MachineSpec, Region
 from memhub.service import wire
 from memhub.service.settings import Limits
@@ -102,4 +103,18 @@ async def test_the_end_of_a_write_does_not_depend_on_its_frames(
 
         assert set(found.values()) == {found[8,]}, found
         assert {row["errno"] for row in it.records("request.write")} <= {None, "EFAULT"}
+        client.close()
+
+
+async def test_a_write_in_frames_meets_fault_rules_and_suspended_machines(tmp_path: Path) -> None:
+    """Before what the kernel would say of it."""
+    async with lab(tmp_path, machine(), pc386()) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURES)
+        handle = await client.open("pc:/dev/mem")
+        with it.hub.faults.add(FaultRule("errno", errno="ENXIO", op="write")):
+            answer = await write_all(client, handle, END, (4, 4))
+            assert answer.name == "ENXIO"
+
+        it.hub.hardware.suspend("pc")
+        assert (await write_all(client, handle, END, (4, 4))).name == "EAGAIN"
         client.close()

@@ -73,7 +73,7 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
     extent, number = stream.extent, stream.handle.number
     can = extent.within(stream.moved + len(data)) - stream.moved
     if not stream.moved and not can and extent.error is not None:
-        refuse_write(engine, number, stream.total, at, extent.error)
+        refuse_write(engine, number, stream.total, at, len(data), extent.error)
 
     part = data[:can] if can and extent.ends_short(stream.moved + can) else data
     try:
