@@ -7,6 +7,7 @@ generic     Intel's MTRRs            legacy      AMD K6, Centaur MCR, Cyrix ARR
 proc_mtrr   `/proc/mtrr`: text, writes, ioctls and what a descriptor holds
 memtype     page-attribute reservations       mappings    what maps with them
 replaying   recorded answers
+served      calls over a hub's machine: `frozen` state, `settings`, `seq_file`
 
 Sources: Linux 6.18 `arch/x86/kernel/cpu/mtrr`; each module names its files. The rules are checked
 against answers recorded from the kernel's own code over simulated registers.
@@ -16,12 +17,14 @@ from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
 from memhub_linux.replaying import replay
+from memhub_linux.served import LinuxKernel
 
 LINUX = KernelProfile(
     name="linux-6.18",
     summary="Linux 6.18: MTRRs, /proc/mtrr and its ioctls, page-attribute reservations",
     recorded=("linux-6.18.2",),
     replay=replay,
+    served=LinuxKernel(),
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memhub_linux.boot import boot_kernel, warn_of_differences
+from memhub_linux.boot import Booted, boot_kernel, warn_of_differences
 from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
 from memhub_linux.machine import KernelLog, LinuxMachine
@@ -38,8 +38,10 @@ class LinuxMtrr:
         machine: the machine.
         cpus: its registers.
         early: stop before the end of boot, where the kernel tells of CPUs that differed.
+        was: what a kernel that has booted has; it does not boot again.
 
     Attributes:
+        booted: what the kernel has had since boot.
         log: what the kernel prints.
         back: the back end, or None where there is none.
         has_file: whether there is a `/proc/mtrr`.
@@ -47,18 +49,23 @@ class LinuxMtrr:
         counts: the use count of each.
     """
 
-    def __init__(self, machine: LinuxMachine, cpus: Cpus, *, early: bool = False) -> None:
+    def __init__(
+        self, machine: LinuxMachine, cpus: Cpus, *, early: bool = False, was: Booted | None = None
+    ) -> None:
         self.machine = machine
         self.cpus = cpus
         self.log = KernelLog()
-        booted = boot_kernel(machine, cpus, self.log)
+        self.booted = booted = was or boot_kernel(machine, cpus, self.log)
         self.back: BackEnd | None = booted.back
         self.has_file = booted.has_file
         self.count = 0 if booted.back is None else booted.back.count
         self.counts = [1] * self.count
-        self._state = booted.state
-        self._changed = booted.changed
-        if isinstance(self.back, GenericMtrrs) and not early:
+        if was is None and not early:
+            self.end_boot()
+
+    def end_boot(self) -> None:
+        """Tell of CPUs that differed, late in boot."""
+        if isinstance(self.back, GenericMtrrs):
             warn_of_differences(self.back, self.log)
 
     def trim(self, ram: Sequence[tuple[int, int]]) -> Trim:
@@ -72,14 +79,15 @@ class LinuxMtrr:
 
         cleanup = Cleanup(self.machine, self.back, self.cpus, self.log)
 
-        return trim_memory(cleanup, ram, changed=self._changed)
+        return trim_memory(cleanup, ram, changed=self.booted.changed)
 
     # Sleep
 
     def save_fixed(self) -> None:
         """Save the fixed registers, as before a processor starts."""
-        if self._state is not None and self._state.have_fixed:
-            self._state.save_fixed(0)
+        state = self.booted.state
+        if state is not None and state.have_fixed:
+            state.save_fixed(0)
 
     def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
         """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
@@ -320,7 +328,7 @@ class LinuxMtrr:
 
     def look_up(self, start: int, end: int) -> tuple[int, bool]:
         """The type of a range of bytes, and whether it is uniform (mtrr_type_lookup)."""
-        state = self._state
+        state = self.booted.state
         if state is None:
             return UC, False
 

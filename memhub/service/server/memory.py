@@ -74,6 +74,9 @@ def _write_memory(
         file = entry.machine.files[entry.number]
         extent = extent_of(entry.machine, file, it.total, offset, write=True)
         stream = WriteStream(entry.handle, offset, it.total, extent)
+        if entry.kernel_file:  # each write is a command of its own
+            stream.hold(b"", session.tasks.room_to_keep)
+
         session.tasks.streams[it.request] = stream
         if not it.data:
             return None

@@ -265,6 +265,11 @@ class RequestTasks:
 
         return self.start_task(request, work)
 
+    @property
+    def room_to_keep(self) -> int:
+        """Bytes of streamed writes that can still be kept."""
+        return self._held_max - sum(it.held_total for it in self.streams.values())
+
     def take_piece(self, request: int, stream: WriteStream, data: bytes, *, last: bool) -> Answer:
         """Take a piece of a streamed write.
 
@@ -272,8 +277,7 @@ class RequestTasks:
             the answer, after the last piece or an error.
         """
         try:
-            held = sum(it.held_total for it in self.streams.values())
-            if write_piece(stream, self._engine, data, self._held_max - held) and not last:
+            if write_piece(stream, self._engine, data, self.room_to_keep) and not last:
                 return None
         except DeviceError as error:
             error.moved += stream.moved

@@ -44,6 +44,24 @@ class WriteStream:
         #: Why what is kept was not written at once, where a fault rule delays it.
         self.late: Delayed | None = None
 
+    def hold(self, data: bytes, most: int) -> None:
+        """Keep what comes from now on, until all of it has come.
+
+        Args:
+            data: what has come and is not written.
+            most: the most bytes that can still be kept.
+
+        Raises:
+            InvalidArgument: EINVAL; it is more than that.
+        """
+        left = self.total - self.moved
+        if left > most:
+            raise InvalidArgument(
+                f"{left} bytes to a device are more than the {most} that can still be kept for one"
+            )
+
+        self.held = bytearray(data)
+
     @property
     def held_total(self) -> int:
         """Bytes that are kept or are still to be kept for a device."""
@@ -80,13 +98,7 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
         moved = engine.submit(Write(number, part, at))
     except (NeedsDevice, Delayed) as late:
         stream.late = late if isinstance(late, Delayed) else None
-        left = stream.total - stream.moved
-        if left > most:
-            raise InvalidArgument(
-                f"{left} bytes to a device are more than the {most} that can still be kept for one"
-            ) from None
-
-        stream.held = bytearray(data)
+        stream.hold(data, most)
         return True
 
     stream.moved += moved

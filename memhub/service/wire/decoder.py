@@ -7,6 +7,7 @@ from io import BytesIO
 from memhub.service.wire import (
     administration,
     caches,
+    devices,
     greeting,
     ioctls,
     replies,
@@ -52,6 +53,7 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     requests.Ping.TYPE: transfer.Done,
     administration.Faults.TYPE: transfer.Data,
     administration.Snapshot.TYPE: transfer.Data,
+    devices.Show.TYPE: transfer.Data,
     caches.Flush.TYPE: transfer.Done,
 }
 
@@ -83,6 +85,7 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     requests.Ping,
     administration.Faults,
     administration.Snapshot,
+    devices.Show,
     caches.Flush,
     transfer.Data,
 )

@@ -38,7 +38,7 @@ class Ioctl(Message):
         op_size: bytes of `op`.
         op: `struct mem_range_op` in the handle's layout; another size is EFAULT. Its pointer is
             not followed: NULL is a NULL pointer, anything else means the `desc` of this frame and
-            its answer.
+            its answer. Of `/proc/mtrr`, `struct mtrr_sentry` or `mtrr_gentry`.
         desc: for MEMRANGE_SET the descriptor behind `mo_desc`, in the handle's layout; another
             size is EFAULT. Empty for MEMRANGE_GET.
 
@@ -123,7 +123,8 @@ class IoctlDone(Message):
         op_size: bytes of `op`.
         op: `struct mem_range_op` as the kernel copies it out; empty for a request that has no
             output (MEMRANGE_SET).
-        desc: what was written behind `mo_desc`.
+        desc: what was written behind `mo_desc`. Of an ioctl of `/proc/mtrr`: what it returned, as
+            an i32.
     """
 
     TYPE: ClassVar[int] = 0x82

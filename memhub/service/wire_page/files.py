@@ -31,6 +31,7 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "faults": lambda: schemas.member_table("fault"),
     "sicknesses": lambda: schemas.member_table("sickness"),
     "cpus": lambda: schemas.member_table("cpu"),
+    "devices": lambda: schemas.member_table("device"),
     "strings": schemas.wide_list,
     "tcp": tables.tcp_keys,
 }

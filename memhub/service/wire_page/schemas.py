@@ -156,7 +156,18 @@ _EXPLAIN: Final = {
     "implementation_defined": ("bool", "the architecture leaves this combination to the CPU"),
 }
 
+_DEVICE: Final = {
+    "name": ("str", "its name"),
+    "kind": ("str", "the name of its kind"),
+    "source": ("str", "the plugin that ships the kind, and its distribution"),
+    **_SPAN,
+    "options": ("object", "the options of its kind, by name"),
+    "limit": ("float", "seconds that it has for the answer to one access"),
+    "shows": ("bool", "whether it is memory that it shows"),
+}
+
 _JSON_TYPES: Final = {
+    "object": "object",
     "str": "string",
     "int": "integer",
     "float": "number",
@@ -239,6 +250,8 @@ def schema() -> Schema:
         "cpus": {"type": "array", "items": {"$ref": "#/$defs/cpu"}},
         "snapshot_put": _object_schema({"bytes": ("int", "bytes of the file that have come")}),
         "snapshot_done": _object_schema({"machines": ("[str]", "their names")}),
+        "device": _object_schema(_DEVICE),
+        "devices": {"type": "array", "items": {"$ref": "#/$defs/device"}},
     }
     enums = dict.fromkeys(("fault_rule", "fault"), ENUMS)
     for name, listed in (enums | dict.fromkeys(("sickness_rule", "sickness"), SICK_ENUMS)).items():
