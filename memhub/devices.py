@@ -159,7 +159,9 @@ async def _write_steps(steps: Generator[MmioStep, bytes | None, int], calls: Dev
 
 
 def _device_error(error: OSError) -> DeviceError:
-    if isinstance(error, DeviceError):
-        return error
+    failure = (
+        error if isinstance(error, DeviceError) else BadAddress(f"the device model failed: {error}")
+    )
+    failure.by_device = True
 
-    return BadAddress(f"the device model failed: {error}")
+    return failure

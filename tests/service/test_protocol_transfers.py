@@ -8,6 +8,7 @@ import pytest
 
 from memhub import FaultRule
 from memhub.core.spec import KernelMapping, MachineSpec, Region
+from memhub.errors import BadAddress
 from memhub.service import wire
 from memhub.service.settings import Limits
 from service.service_rig import MIB, RawClient, lab, machine
@@ -117,4 +118,43 @@ async def test_a_write_in_frames_meets_fault_rules_and_suspended_machines(tmp_pa
 
         it.hub.hardware.suspend("pc")
         assert (await write_all(client, handle, END, (4, 4))).name == "EAGAIN"
+        client.close()
+
+
+class Failing:
+    """A device whose bytes from `good` on cannot be had."""
+
+    def __init__(self, good: int) -> None:
+        self.good = good
+
+    async def read(self, offset: int, size: int) -> bytes:
+        if offset >= self.good:
+            raise BadAddress("nothing answers")
+
+        return bytes(size)
+
+    async def write(self, offset: int, data: bytes) -> None:
+        if offset >= self.good:
+            raise BadAddress("nothing answers")
+
+
+@pytest.mark.parametrize("frame_size", [SMALL, MIB])
+async def test_a_device_that_fails_ends_a_transfer_short_in_any_frames(
+    tmp_path: Path, frame_size: int
+) -> None:
+    async with lab(tmp_path, limits=Limits(frame_size=frame_size)) as it:
+        base = 0xE0000000
+        it.hub.map_device(base, MIB, Failing(SMALL))
+        client = await RawClient.dial(it.address)
+        handle = await client.open()
+        asked = wire.Pread(0, handle, base, 2 * SMALL)
+        assert await read_all(client, asked) == ("DATA", SMALL, SMALL)
+        ram = base - SMALL
+        asked = wire.Pread(0, handle, ram, 3 * SMALL)
+        assert await read_all(client, asked) == ("DATA", 2 * SMALL, 2 * SMALL)
+        it.hub.map_device(2 * MIB, 4096, Failing(0))
+        for parts in ((8,), (4, 4), (1, 7), (5, 3)):
+            answer = await write_all(client, handle, 2 * MIB - 4, parts)
+            assert (answer.NAME, answer.value) == ("DONE", 4), parts
+
         client.close()

@@ -22,14 +22,15 @@ class Extent:
         short_count: whether progress makes a short count of an error.
 
     Attributes:
+        short_count: the same.
         error: what ends the transfer behind the bytes that were found so far, or None.
     """
 
-    __slots__ = ("_found", "_pieces", "_short_count", "error")
+    __slots__ = ("_found", "_pieces", "error", "short_count")
 
     def __init__(self, pieces: Iterator[Piece], *, short_count: bool) -> None:
         self._pieces = pieces
-        self._short_count = short_count
+        self.short_count = short_count
         self._found = 0
         self.error: DeviceError | None = None
 
@@ -52,4 +53,8 @@ class Extent:
 
     def ends_short(self, moved: int) -> bool:
         """Whether a transfer that has moved so many bytes ends there, with a short count."""
-        return self._short_count and self.within(moved + 1) == moved and self.error is not None
+        return self.short_count and self.within(moved + 1) == moved and self.error is not None
+
+    def excuses(self, error: DeviceError, moved: int) -> bool:
+        """Whether a device model's error makes a short count, as bytes moved in parts before."""
+        return self.short_count and error.by_device and moved > 0 and not error.moved

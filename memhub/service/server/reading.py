@@ -64,6 +64,10 @@ async def read_in_pieces(
                 at = None if offset is None else offset + moved
                 data = await _read_some(handle, step, at)
             except DeviceError as error:
+                if extent.excuses(error, moved):
+                    to.send_reply(wire.Data(request, True, b""))
+                    return
+
                 if error.arrived:
                     to.send_reply(wire.Data(request, False, error.arrived))
 
