@@ -46,7 +46,11 @@ python_use_unqualified_type_names = True
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!memhub\b).*"),
-    (r"py:class", r"memhub\.core\.(commits|files|machine|range_table|waits)\.\w+"),
+    (
+        r"py:class",
+        r"memhub\.core\.(commits|files|kernel_requests|machine|range_table|served|waits)\.\w+",
+    ),
+    (r"py:class", r"memhub\.core\.(caches\.content\.CachesContent|requests\.RefuseIoctl)"),
     (r"py:class", r"memhub\.(abi_layout\.Layout|engine\.Engine|escape\.EscapedMessage)"),
     (r"py:class", r"memhub\.(async_shell\.Turns|log_keeping\.LogKeeper)"),
     (r"py:class", r"memhub\.core\.(failure|hardware_events|health|memory\.\w+|undo)\.\w+"),
@@ -58,7 +62,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"memhub\.rig\.(transfer_traces\.TransferTrace|log_replay\.steps\.LogStep)"),
     (r"py:class", r"memhub\.service\.(blocking\.line\.Line|remote_replies\.HeldClaim)"),
     (r"py:class", r"memhub\.service\.(client\.caller\.Caller|wire\.\w+\.\w+)"),
-    (r"py:class", r"memhub\.service\.(local\.passing_time|server\.listening)\.\w+"),
+    (r"py:class", r"memhub\.service\.(local\.(passing_time|snapshots)|server\.listening)\.\w+"),
 ]
 
 # `type` is Python's own where a type is meant, and DuckDB's SQL has literals that others do not.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Cpu as Cpu
     from memhub.core.fault_rules import FaultRule as FaultRule
     from memhub.core.sickness import Sickness as Sickness
+    from memhub.core.spec import Content as Content
     from memhub.core.spec import DeviceSpec as DeviceSpec
     from memhub.core.spec import KernelMapping as KernelMapping
     from memhub.core.spec import MachineSpec as MachineSpec
@@ -44,6 +45,7 @@ _HOMES: Final = {
     "AsyncDeviceFile": "memhub.device_file",
     "AuditLog": "memhub.audit",
     "CacheLimits": "memhub.core.caches.limits",
+    "Content": "memhub.core.spec",
     "Cpu": "memhub.core.driver",
     "DeviceError": "memhub.errors",
     "DeviceFile": "memhub.blocking_device_file",
@@ -69,6 +71,7 @@ __all__ = (
     "AsyncDeviceFile",
     "AuditLog",
     "CacheLimits",
+    "Content",
     "Cpu",
     "DeviceError",
     "DeviceFile",

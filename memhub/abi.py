@@ -37,6 +37,11 @@ from memhub.abi_layout import MDF_WRITEBACK as MDF_WRITEBACK
 from memhub.abi_layout import MDF_WRITECOMBINE as MDF_WRITECOMBINE
 from memhub.abi_layout import MDF_WRITEPROTECT as MDF_WRITEPROTECT
 from memhub.abi_layout import MDF_WRITETHROUGH as MDF_WRITETHROUGH
+from memhub.abi_layout import ME_STATE_INVALID as ME_STATE_INVALID
+from memhub.abi_layout import ME_STATE_MAPPED as ME_STATE_MAPPED
+from memhub.abi_layout import ME_STATE_VALID as ME_STATE_VALID
+from memhub.abi_layout import MEM_EXTRACT as MEM_EXTRACT
+from memhub.abi_layout import MEM_EXTRACT_PADDR as MEM_EXTRACT_PADDR
 from memhub.abi_layout import MEMRANGE_SET_REMOVE as MEMRANGE_SET_REMOVE
 from memhub.abi_layout import MEMRANGE_SET_UPDATE as MEMRANGE_SET_UPDATE
 from memhub.abi_layout import OWNER_SIZE as OWNER_SIZE

@@ -68,6 +68,17 @@ U64_MAX: Final = (1 << 64) - 1
 #: Bytes of a page, on every architecture that FreeBSD's mem(4) knows.
 PAGE_SIZE: Final = 4096
 
+#: `_IOWR('m', 52, struct mem_extract)`, the same in every data model, and on Linux; FreeBSD 13.
+MEM_EXTRACT_PADDR: Final = 0xC0406D34
+#: `struct mem_extract`: `me_vaddr`, `me_paddr`, `me_domain`, `me_state`, padding.
+MEM_EXTRACT: Final = Struct("<QQii40s")
+#: `me_state`: the virtual address is invalid.
+ME_STATE_INVALID: Final = 0
+#: `me_state`: it is valid, and no page is there.
+ME_STATE_VALID: Final = 1
+#: `me_state`: a page is there, and `me_paddr` and `me_domain` are valid.
+ME_STATE_MAPPED: Final = 2
+
 #: More slots than any machine has: INT_MAX in `mo_arg[0]`.
 EVERY_SLOT: Final = 0x7FFFFFFF
 

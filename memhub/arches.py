@@ -82,11 +82,25 @@ class Registry(Mapping[str, Arch]):
             word = str(name)
             near = [it for it in near if word in (it.plugin, it.entry) or word in it.reason]
 
-        parts = [message, *map(str, near)]
+        parts = [message, *dict.fromkeys(map(str, near))]
         if others := len(self.failures) - len(near):
             parts.append(f"plugins that fail: {others} more, which `memhub plugins` lists")
 
         return "; ".join(parts)
+
+
+def _say_rivals(name: str, rows: Sequence[Provided[Arch]]) -> str:
+    """Who adds one architecture's name, and what to do: only the user can say which is meant."""
+    rivals = " and ".join(f"{it.plugin!r} of {it.source} {it.version}".rstrip() for it in rows)
+    count = {2: "twice"}.get(len(rows), f"{len(rows)} times")
+    sources = list(dict.fromkeys(it.source for it in rows))
+    cure = "give one another name"
+    if "memhub" in sources and len(sources) > 1:
+        cure = f"uninstall {' and '.join(it for it in sources if it != 'memhub')}"
+    elif len(sources) > 1:
+        cure = "uninstall all but one of these distributions"
+
+    return f"architecture {name!r} is provided {count}, by {rivals}; none is used: {cure}"
 
 
 def load_arches(*, plugins: Iterable[tuple[str, object]] = (), installed: bool = True) -> Registry:
@@ -115,9 +129,8 @@ def load_arches(*, plugins: Iterable[tuple[str, object]] = (), installed: bool =
     sources: dict[str, str] = {}
     for name, rows in sorted(found.items()):
         if len(rows) > 1:
-            rivals = " and ".join(f"{it.plugin!r} of {it.source}" for it, _ in rows)
-            reason = f"architecture {name!r} is provided twice, by {rivals}"
-            failures += [it.fail(reason) for it, _ in rows]
+            reason = _say_rivals(name, [it for it, _ in rows])
+            failures += [it.fail(reason, shared=True) for it, _ in rows]
         else:
             ((given, arches[name]),) = rows
             sources[name] = given.source

@@ -40,9 +40,11 @@ class Bus:
         Raises:
             BadAddress: EFAULT; part of it is no physical address, or a device model answers there.
             InvalidArgument: EINVAL; a length below 0.
+            BadHandle: EBADF; the hub is closed.
             LogFailed: EIO; it cannot be recorded, and nothing has changed.
         """
         address, length = take_integer("address", address), take_integer("length", length)
+        self._engine.files.check_in_use()
         now = self._engine.now()
         decision = decide_bus_read(self._machine, address, length, now)
         self._engine.perform(self._machine, decision)
@@ -61,6 +63,7 @@ class Bus:
             how many bytes were written, always all of them.
         """
         address, given = take_integer("address", address), bytes(take_buffer("data", data))
+        self._engine.files.check_in_use()
         decision = decide_bus_write(self._machine, address, given, self._engine.now())
         self._engine.perform(self._machine, decision)
 
@@ -72,6 +75,7 @@ class Bus:
         Raises:
             LogFailed: EIO; it cannot be recorded, and nothing has changed.
         """
+        self._engine.files.check_in_use()
         decision = decide_flush_all(self._machine, self._engine.now())
         self._engine.perform(self._machine, decision)
 

@@ -1,17 +1,21 @@
-"""What a process does with its caches, for the handles that await: clflush, clwb and sfence."""
+"""What a process does beside files and ranges, for the handles that await.
+
+With its caches: clflush, clwb and sfence. With another kernel than FreeBSD: its system calls.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from memhub.core.caches.requests import Fence, FlushLines
+from memhub.core.kernel_requests import CallKernel
 
 if TYPE_CHECKING:
     from memhub.async_shell import Checkpoint
 
 
 class CacheCalls:
-    """`flush`, `writeback` and `fence` of a handle; see `AsyncDeviceFile`."""
+    """`flush`, `writeback` and `fence` of a handle, see `AsyncDeviceFile`; and `call_kernel`."""
 
     number: int
     _checkpoint: Checkpoint
@@ -30,6 +34,28 @@ class CacheCalls:
         """Let the bus see the combining buffers of this process (sfence)."""
         await self._checkpoint()
         await self._answer_request(Fence(self.number))
+
+    async def call_kernel(self, op: str, **args: Any) -> Any:  # noqa: ANN401 - as the kernel answers
+        """Make a system call of the machine's kernel that needs no file, as NetBSD's `set`.
+
+        The process is that of the handle; to the kernel it ends as it closes its last file of the
+        machine.
+
+        Args:
+            op: the call.
+            args: its arguments, as the kernel's `ServedKernel` lists them.
+
+        Returns:
+            what the kernel answers.
+
+        Raises:
+            InvalidArgument: EINVAL; the kernel has no such call, or an argument is wrong.
+            NotSupported: EOPNOTSUPP; the machine's kernel is FreeBSD.
+            DeviceError: the kernel's error; `moved` is how much was done before it.
+        """
+        await self._checkpoint()
+
+        return await self._answer_request(CallKernel(self.number, op, args))
 
     async def _answer_request(self, request: Any) -> Any:  # noqa: ANN401 - any request
         raise NotImplementedError

@@ -200,7 +200,8 @@ class Engine:
             self.catch_up()
 
     def catch_up(self) -> Instant:
-        """End what is due, or LogFailed (EIO); the answer is the present moment."""
+        """End what is due, or LogFailed (EIO), BadHandle (EBADF); the answer is the moment."""
+        self.files.check_in_use()
         if (now := self.now()).mono_ns >= self.deadlines.next_due:
             self.end_due(now)
 
@@ -237,8 +238,6 @@ class Engine:
 
             self._perform_later(machine, decision, now)
             self.serve(machine, now)
-
-    # Facts
 
     def note(self, *events: Fact) -> None:
         """Record facts that change no machine: what a service does, how a machine starts.
@@ -338,6 +337,7 @@ class Engine:
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hand every later row to `listener` too, until the function returned is called."""
+        self.files.check_in_use()
         settle_commits(self.commit)
         return self._recorder.listeners.add(listener, self._set_recording)
 

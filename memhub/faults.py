@@ -86,8 +86,10 @@ class FaultRules:
             ValueError: a rule has this name, there is no such machine, or its fault kind is not
                 installed or has other options.
             TypeError: it is no FaultRule.
+            BadHandle: EBADF; the hub is closed.
         """
         take_kind("rule", rule, FaultRule)
+        self._engine.files.check_in_use()
         machines = self._engine.machines
         if rule.machine is not None and rule.machine not in machines:
             known = ", ".join(sorted(machines))

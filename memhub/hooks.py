@@ -40,6 +40,7 @@ class PluginFailure:
         reason: what went wrong.
         version: the distribution's version, where there is one.
         entry: what the entry point names.
+        shared: whether the reason is that of several plugins, and names all of them.
     """
 
     plugin: str
@@ -47,8 +48,12 @@ class PluginFailure:
     reason: str
     version: str = ""
     entry: str = ""
+    shared: bool = False
 
     def __str__(self) -> str:
+        if self.shared:
+            return escape_controls(self.reason)
+
         return escape_controls(f"plugin {self.plugin!r} of {self.source}: {self.reason}")
 
 
@@ -92,9 +97,9 @@ class Provided(Generic[T]):
     version: str = ""
     entry: str = ""
 
-    def fail(self, reason: str) -> PluginFailure:
-        """The failure of this plugin, after it was loaded."""
-        return PluginFailure(self.plugin, self.source, reason, self.version, self.entry)
+    def fail(self, reason: str, *, shared: bool = False) -> PluginFailure:
+        """The failure of this plugin, after it was loaded; see `PluginFailure`."""
+        return PluginFailure(self.plugin, self.source, reason, self.version, self.entry, shared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from memhub.hub_lifetime import HubLifetime
 from memhub.kernel_calls import KernelCalls
 from memhub.lifecycle import break_claim
 from memhub.log_keeping import LogKeeper
+from memhub.memory_images import ImageCalls
 from memhub.process import Process
 from memhub.report import report
 from memhub.shown import HubDevices
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Hub(HubDevices, anyio.AsyncContextManagerMixin):
+class Hub(HubDevices, ImageCalls, anyio.AsyncContextManagerMixin):
     """Serves `/dev/mem` and `/dev/kmem` of its machines; use it in `async with`.
 
     Args:
@@ -69,8 +70,7 @@ class Hub(HubDevices, anyio.AsyncContextManagerMixin):
         faults: fault rules and sicknesses to begin with, as a configuration has them.
         driver_failures: failures of a range driver after which its machine is marked failed, and
             what is asked of it is refused with EIO; 0 is never.
-        device_kinds: kinds of devices; None loads those that are installed, where it needs any.
-        fault_kinds: the same for kinds of faults.
+        device_kinds, fault_kinds: of devices and faults; None loads those installed, if needed.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -186,10 +186,10 @@ class Hub(HubDevices, anyio.AsyncContextManagerMixin):
 
         Raises:
             RuntimeError: the hub was never entered, so that neither its log nor its deadlines
-                would work.
+                would work, or is closed.
         """
         if not self._lifetime.entered:
-            raise RuntimeError("the hub is not in use: open it in `async with Hub(...) as hub`")
+            raise RuntimeError(self._lifetime.say_unused())
 
         if name is not None:
             take_text("name", name)

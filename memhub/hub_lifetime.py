@@ -48,6 +48,13 @@ class HubLifetime:
         self.checkpoint: Checkpoint = checkpoint
         self.subscriptions: WeakSet[Subscription] = WeakSet()
 
+    def say_unused(self) -> str:
+        """Why the hub opens nothing while it is not in use."""
+        if self._engine.files.ended:
+            return "the hub is closed: what needs it belongs in its `async with`"
+
+        return "the hub is not in use: open it in `async with Hub(...) as hub`"
+
     @asynccontextmanager
     async def last(self) -> AsyncGenerator[None]:
         """Begin, keep time, and end with the block."""

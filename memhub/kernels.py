@@ -84,14 +84,16 @@ def load_kernels(
         installed: also load the entry points of the group `memhub.kernels`.
     """
     found: dict[str, KernelProfile] = {}
+    sources: dict[str, str] = {}
     loaded = load_hook(KERNEL_HOOK, plugins=plugins, installed=installed)
     failures = [*loaded.failures]
     for given in loaded.provided:
         for it in given.values:
             if it.name in found:
-                failures.append(given.fail(f"ValueError: kernel {it.name!r} is there already"))
+                reason = f"ValueError: kernel {it.name!r} is there already, of {sources[it.name]}"
+                failures.append(given.fail(f"{reason}, which is used: uninstall one of both"))
                 break
 
-            found[it.name] = it
+            found[it.name], sources[it.name] = it, given.source
 
     return KernelBook(found, tuple(failures))

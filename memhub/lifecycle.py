@@ -150,12 +150,14 @@ def detach_machines(engine: Engine, subscriptions: Iterable[Subscription]) -> No
         for subscription in subscriptions:
             subscription.close()
 
+        engine.files.ended = True
         for machine in engine.machines.values():
             machine.close()
 
 
 def break_claim(engine: Engine, request: BreakClaim) -> None:
     """Take a claim from its holder; ENOENT where there is no such machine or claim."""
+    engine.files.check_in_use()
     machine = engine.machine(request.machine)
     engine.perform(machine, DECIDERS[BreakClaim](machine, request, engine.now()))
 

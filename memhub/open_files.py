@@ -36,13 +36,24 @@ class OpenFiles:
 
     Attributes:
         machines: the machine of each file that is open for its user.
+        ended: whether the hub is closed, and nothing will be opened again.
     """
 
     def __init__(self) -> None:
         self.machines: dict[int, Machine] = {}
+        self.ended = False
         self._last = 0
         self._on_close: dict[int, list[Callable[[], object]]] = {}
         self._owed: list[OwedClose | ServiceEvent] = []
+
+    def check_in_use(self) -> None:
+        """Refuse what needs machines once they are taken away.
+
+        Raises:
+            BadHandle: EBADF; the hub is closed.
+        """
+        if self.ended:
+            raise BadHandle("the hub is closed, and its machines with it")
 
     def next_number(self) -> int:
         """A number that no file has had."""

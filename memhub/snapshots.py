@@ -58,9 +58,9 @@ class Snapshot:
         Raises:
             OSError: the file cannot be written.
         """
-        from memhub.snapshot_file import write_whole
+        from memhub.whole_file import write_whole
 
-        write_whole(Path(path), self.to_bytes())
+        write_whole(path, self.to_bytes(), special="write", mode=0o600)
 
     @classmethod
     def load(
@@ -109,9 +109,9 @@ def fork_engine(engine: Engine, log: AuditLog | None, clock: Clock | None) -> En
 
     Raises:
         LogFailed: EIO; what is due cannot be recorded.
-        NotSupported: EOPNOTSUPP; the memory of a machine is not coherent.
         DeviceError: ENOMEM, EIO; see `memhub.core.snapshots.fork_machine`.
     """
+    engine.files.check_in_use()
     settle_commits(engine.commit)
     then = engine.catch_up()
     if log is not None:
@@ -141,7 +141,6 @@ def take_machines(engine: Engine, machine: str | None = None) -> Snapshot:
 
     Raises:
         NoSuchDevice: ENOENT; no such machine.
-        NotSupported: EOPNOTSUPP; the memory of a machine is not coherent.
         LogFailed: EIO; what is due cannot be recorded.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             could not say what it keeps.
@@ -165,12 +164,12 @@ def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = N
     Raises:
         NoSuchDevice: ENOENT; no such machine.
         InvalidArgument: EINVAL; the snapshot does not have the machine, or does not fit it.
-        NotSupported: EOPNOTSUPP; the memory of a machine is not coherent.
         LogFailed: EIO; it cannot be recorded.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             failed.
     """
     take_kind("snapshot", snapshot, Snapshot)
+    engine.files.check_in_use()
     if machine is None:
         pairs = [(engine.machine(name), it) for name, it in snapshot.machines.items()]
     else:
@@ -187,6 +186,7 @@ def reset_machines(engine: Engine, machine: str | None = None) -> None:
 
 def _choose(engine: Engine, machine: str | None) -> list[Machine]:
     """All machines, or the one of a name."""
+    engine.files.check_in_use()
     if machine is None:
         return list(engine.machines.values())
 

@@ -17,12 +17,12 @@ MAX_LINES = 350
 
 #: Each row may import itself and the rows above it. `memhub` is the public face, `__init__.py`.
 ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"abi_layout", "escape"}),
+    frozenset({"abi_layout", "escape", "whole_file"}),
     frozenset({"arguments"}),
     frozenset({"abi"}),
     frozenset({"errors"}),
     frozenset({"core", "planner"}),
-    frozenset({"x86"}),
+    frozenset({"images", "x86"}),
     frozenset({"plugin", "hooks"}),
     frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit"}),
@@ -46,6 +46,8 @@ ORDER: tuple[frozenset[str], ...] = (
             "late_requests",
             "lifecycle",
             "log_keeping",
+            "maps",
+            "memory_images",
             "report",
             "screens",
             "shown",
@@ -61,7 +63,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"blocking_device_file", "handle"}),
     frozenset({"process", "hub_lifetime"}),
     frozenset({"hub"}),
-    frozenset({"service", "shipping", "analysis"}),
+    frozenset({"service", "shipping", "analysis", "kvm"}),
     frozenset({"exec"}),
     frozenset({"config"}),
     frozenset({"machines"}),

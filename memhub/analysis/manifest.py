@@ -14,6 +14,7 @@ import orjson
 
 from memhub.analysis.paths import MANIFEST
 from memhub.audit.failure import AuditError
+from memhub.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,13 +125,7 @@ def _log_state(found: dict[str, Any]) -> LogState:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest of a folder."""
     text = orjson.dumps({"version": VERSION, **asdict(manifest)}, option=orjson.OPT_INDENT_2)
-    path = folder / f"{MANIFEST}.new"
-    with path.open("wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-    path.replace(folder / MANIFEST)
+    write_whole(folder / MANIFEST, text, special="refuse")
     sync_folder(folder)
 
 

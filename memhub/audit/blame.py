@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from memhub.abi import LP64, RangeDesc
 from memhub.audit.failure import AuditError
-from memhub.audit.states import desc_facts, extent_of, time_text
+from memhub.audit.states import desc_facts, time_text
 from memhub.core.asked_driver import Plan
-from memhub.core.driver import Change
+from memhub.core.driver import Change, RangeState
 from memhub.core.files import Caller, OpenFile, Principal
+from memhub.core.hardware_events import HardwareOp
+from memhub.core.slot_extents import extent_of
 from memhub.core.transfers import explain
 from memhub.errors import DeviceError
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from memhub.audit.rebuild import Rebuilder
     from memhub.audit.travel import At, Record, Travel
-    from memhub.core.driver import RangeState
     from memhub.core.machine import Machine
 
     Facts = dict[str, Any]
@@ -30,7 +31,10 @@ STEPS_MAX: Final = 1000
 
 #: The records that can change a type, or say that it was not changed.
 _EVENTS: Final = frozenset(
-    {"device.attach", "device.restore", "held.machine", "request.set", "undo", "kernel.call"}
+    {
+        *("device.attach", "device.restore", "held.machine", "request.set", "undo", "kernel.call"),
+        *(f"hardware.{op}" for op in get_args(HardwareOp)),
+    }
 )
 
 _EMPTY: Final = RangeDesc(0, 0, 0)
@@ -46,17 +50,19 @@ class Step:
             where nothing was changed.
         slots: the slots that changed and that cover the address before or after, each with both
             descriptors; of a machine that starts, all that cover it.
+        cpus: the CPUs whose own type changed, beside CPU 0, each with the type before and after.
     """
 
     record: Record
     types: tuple[str | None, str | None]
     slots: Mapping[int, tuple[RangeDesc, RangeDesc]]
+    cpus: Mapping[int, tuple[str | None, str | None]] = field(default_factory=dict)
 
     def facts(self) -> Facts:
         """The step as JSON."""
         get = self.record.get
         names = ("event", "op", "process", "process_id", "pid", "owner", "base", "length",
-                 "attributes", "errno", "reason")  # fmt: skip
+                 "attributes", "errno", "reason", "sickness")  # fmt: skip
 
         return {
             "seq": self.record["seq"],
@@ -67,6 +73,9 @@ class Step:
             "slots": [
                 {"slot": slot, "before": desc_facts(old), "after": desc_facts(new)}
                 for slot, (old, new) in self.slots.items()
+            ],
+            "cpus": [
+                {"cpu": cpu, "before": old, "after": new} for cpu, (old, new) in self.cpus.items()
             ],
         }
 
@@ -82,6 +91,7 @@ class Blame:
         seq: the last record before the moment.
         wall_ns: when that was.
         type: the effective type; None where the machine has none for the address.
+        cpus: the CPUs that are out of step with CPU 0 and have another type, each with it.
         why: which descriptor or register decides it, as `explain` says; or why there is no type.
         implementation_defined: the architecture leaves this combination to the CPU.
         steps: what changed the address, and what was refused, from the machine's start or the
@@ -96,6 +106,7 @@ class Blame:
     seq: int = 0
     wall_ns: int = 0
     type: str | None = None
+    cpus: dict[int, str] = field(default_factory=dict)
     why: str = ""
     implementation_defined: bool = False
     steps: deque[Step] = field(default_factory=lambda: deque(maxlen=STEPS_MAX))
@@ -112,6 +123,7 @@ class Blame:
         names = ("machine", "arch", "address", "seq", "type", "why", "implementation_defined")
         facts = {
             **{name: getattr(self, name) for name in names},
+            "cpus": [{"cpu": cpu, "type": it} for cpu, it in self.cpus.items()],
             "time": time_text(self.wall_ns),
             "steps": [it.facts() for it in self.steps],
             "omitted": self.omitted,
@@ -215,19 +227,24 @@ def _change(
             if address in extent_of(table, slot)
         }
         so_far.type = table.types.at(address)
+        so_far.cpus = _types_of_cpus(machine, address)
 
-        return Step(record, (None, so_far.type), covering)
+        return Step(record, (None, so_far.type), covering, _changed_cpus({}, so_far.cpus, None))
 
-    old = new = so_far.type
+    old, cpus = so_far.type, so_far.cpus
     if record["event"] == "kernel.call":
         slots = _slots_between(before, after)
     else:
-        slots = record["slots"]
+        slots = record.get("slots", ())
+
+    if not record["event"].startswith("hardware."):  # which may change any address
         lo, hi = table.driver.bounds(Plan(Change(()), before, after), slots)
         if not lo <= address < hi:
             return None
 
     new = so_far.type = table.types.at(address)
+    so_far.cpus = _types_of_cpus(machine, address)
+    turned = _changed_cpus(cpus, so_far.cpus, (old, new))
     pairs = {slot: (before.slots[slot], after.slots[slot]) for slot in slots}
     changed = {
         slot: pair
@@ -235,7 +252,36 @@ def _change(
         if pair[0] != pair[1] and any(it.mr_base <= address < it.mr_end for it in pair)
     }
 
-    return Step(record, (old, new), changed) if changed or old != new else None
+    wrong = changed or turned or old != new
+
+    return Step(record, (old, new), changed, turned) if wrong else None
+
+
+def _types_of_cpus(machine: Machine, address: int) -> dict[int, str]:
+    """The CPUs whose registers give an address another type than those of CPU 0, with it."""
+    table, health = machine.table, machine.health
+    if table is None or health is None:
+        return {}
+
+    state = table.state
+    found: dict[int, str] = {}
+    for cpu in health.cpus:
+        own = RangeState(state.slots, health.file_of(cpu, state.msrs))
+        found[cpu] = table.driver.types(own).at(address)
+
+    return {cpu: it for cpu, it in found.items() if it != table.types.at(address)}
+
+
+def _changed_cpus(
+    before: Mapping[int, str],
+    after: Mapping[int, str],
+    first: tuple[str | None, str | None] | None,
+) -> dict[int, tuple[str | None, str | None]]:
+    """The CPUs whose type changed otherwise than that of CPU 0, which is `first`."""
+    old, new = first or (None, None)
+    pairs = {cpu: (before.get(cpu, old), after.get(cpu, new)) for cpu in {**before, **after}}
+
+    return {cpu: it for cpu, it in pairs.items() if it[0] != it[1] and it != first}
 
 
 def _slots_between(before: RangeState, after: RangeState) -> list[int]:

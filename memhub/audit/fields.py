@@ -85,6 +85,8 @@ FIELDS: Final[dict[str, Field]] = {
     "errno": Field("str", "FreeBSD's name of the error; null on success", True),
     "reason": Field("str", "the error as text, with the values that caused it", True),
     "moved": Field("u64", "bytes transferred, also by a transfer that failed"),
+    "state": Field("str", "what `base` is to the kernel: `invalid`, `valid` or `mapped`"),
+    "physical": Field("u64", "the physical address behind `base`; null where none is", True),
     "digest": Field(
         "str", "SHA-256 of the bytes that were written, in hex; null where a device took part", True
     ),

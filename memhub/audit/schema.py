@@ -148,6 +148,9 @@ EVENTS: Final[dict[str, Event]] = {
         "lines and combining buffers reached the bus, in this order",
         (*_WHERE, *_WHO, "line_bases", "line_lengths", "line_causes"),
     ),
+    "request.extract": Event(
+        "MEM_EXTRACT_PADDR was answered", (*_CALL, "base", "state", "physical"), ("handle",)
+    ),
     "request.ioctl": Event(
         "an ioctl that is malformed, or is not one of mem(4)'s; no descriptor was read",
         _CALL,
@@ -209,6 +212,11 @@ EVENTS: Final[dict[str, Event]] = {
     "hardware.check": Event(
         "the registers of a machine's CPUs were compared; `cpus` are those out of step",
         (*_WHERE, *_WHO, "count", "cpus", "reason", "generation"),
+    ),
+    "memory.load": Event(
+        "bytes were put into a machine's RAM from outside: `reason` says of what; `op` is `load`, "
+        "or `replace` where the rest of the RAM became zero",
+        (*_WHERE, "op", "base", "length", "moved", "reason"),
     ),
     "memory.map": Event(
         "a client of the service was handed a machine's memory to map, or was not; what it does "

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY
-from memhub.core.asked_driver import Plan
-from memhub.core.driver import Change
 from memhub.core.instant import Instant
+from memhub.core.slot_extents import extent_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim
     from memhub.core.commits import Commit
     from memhub.core.machine import Machine
-    from memhub.core.range_table import RangeTable
     from memhub.core.waits import Wait
 
     Facts = dict[str, Any]
@@ -158,14 +156,6 @@ def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> Ma
         None if partial else tuple(machine.commits),
         at,
     )
-
-
-def extent_of(table: RangeTable, slot: int) -> range:
-    """The addresses of a slot that decides a type; none of one that does not."""
-    desc, state = table.state.slots[slot], table.state
-    lo, hi = table.driver.bounds(Plan(Change(()), state, state), (slot,))
-
-    return range(max(lo, desc.mr_base), min(hi, desc.mr_end))
 
 
 def partial_note(name: str, why: str) -> str:

@@ -19,8 +19,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     from memhub.cli.terminal import complain, print_json
 
     registry = load_arches()
-    for failure in registry.failures:
-        complain(str(failure))
+    for failure in dict.fromkeys(map(str, registry.failures)):
+        complain(failure)
 
     rows = [_arch_facts(registry, name) for name in registry]
     if chosen.json:

@@ -74,8 +74,12 @@ def _explain_local(error: Exception) -> tuple[int, list[str]] | None:
     from memhub.audit.failure import AuditError
     from memhub.config.errors import ConfigError
     from memhub.core.kernel import OptionError
+    from memhub.images.failure import ExtraMissing, ImageError
 
-    if isinstance(error, AuditError | ConfigError | OptionError | ArchNotInstalled):
+    if isinstance(
+        error,
+        AuditError | ConfigError | OptionError | ArchNotInstalled | ImageError | ExtraMissing,
+    ):
         return 2, str(error).splitlines()
 
     if isinstance(error, OSError) and error.filename is not None:

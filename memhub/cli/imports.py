@@ -11,7 +11,6 @@ it; 2 if a file cannot be read or written, or for wrong usage
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,64 +61,23 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if chosen.output is None or chosen.output == "-":
         print_document(text)
     else:
-        _write_file(Path(chosen.output), document(text), force=chosen.force)
+        _write_file(chosen.output, document(text), force=chosen.force)
 
     return 0
 
 
-def _write_file(path: Path, text: str, *, force: bool) -> None:
-    """Write the whole file or nothing: an older one stays until the new one is complete.
-
-    Args:
-        path: the file; a symbolic link is followed, and a pipe or a device is written to.
-        text: the content.
-        force: replace a file that exists.
+def _write_file(path: str, text: str, *, force: bool) -> None:
+    """Write the whole file or nothing; `force` replaces one that is there.
 
     Raises:
         CommandFailed: it exists, and is not to be replaced.
         OSError: it cannot be written, and has not changed.
     """
-    path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
-        return
-
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with new.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-
-        if force:
-            _replace_file(path, new)
-        else:
-            _add_file(path, new)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        new.unlink(missing_ok=True)
-
-
-def _replace_file(path: Path, new: Path) -> None:
-    if path.exists():
-        new.chmod(path.stat().st_mode & 0o7777)
-
-    new.replace(path)
-
-
-def _add_file(path: Path, new: Path) -> None:
-    """Name the new file `path`, which a rename would replace; a link does not."""
     from memhub.cli.failures import CommandFailed
+    from memhub.whole_file import write_whole
 
     try:
-        try:
-            path.hardlink_to(new)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            path.touch(exist_ok=False)
-            new.replace(path)
+        write_whole(path, text.encode(), special="write", replace=force)
     except FileExistsError as error:
         raise CommandFailed(f"{path} exists: --force replaces it") from error
 

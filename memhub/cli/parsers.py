@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 #: How the help calls an argument that is a file, and one that is a folder.
 _FILES: Final = frozenset(
-    {"A B|LOG2", "CONFIG", "FILE", "FILE|URL", "KEY", "LOG", "MAP", "PATH", "PROOF", "SOCKET"}
+    {
+        "A B|LOG2",
+        "CONFIG",
+        "FILE",
+        "FILE|URL",
+        "KEY",
+        "LOG",
+        "MAP",
+        "PATH",
+        "PROOF",
+        "SOCKET",
+        "SOURCE",
+    }
 )
 _FOLDERS: Final = frozenset({"DIR", "FOLDER"})
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
+from memhub.cli.file_output import STANDARD_OUTPUT, check_output, write_output
 from memhub.cli.terminal import complain, late_progress, print_line
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def add_picture_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
             "--unverified", action="store_true", help="do not check the chains of logs"
         )
 
-    parsers["report"].add_argument("--out", required=True, metavar="FILE", help="report.html")
+    parsers["report"].add_argument(
+        "--out", required=True, metavar="FILE", help="report.html; - is standard output"
+    )
     plot = parsers["plot"]
     plot.add_argument("--out", required=True, metavar="FILE", help="ends in .svg, .png or .pdf")
     plot.add_argument("--at", metavar="WHEN", help="the map after this record, or at this time")
@@ -68,7 +71,8 @@ def run_picture_verb(chosen: argparse.Namespace) -> int:
     from memhub.analysis.extra import require_package
     from memhub.audit import DamagedLog
 
-    _check_folder(chosen.out)
+    check_output(chosen.out, "a page" if chosen.verb == "report" else "a picture")
+    check_folder(chosen.out)
     run = {"report": _report, "plot": _plot}[chosen.verb]
     try:
         for name in ("altair", "vl_convert"):
@@ -93,9 +97,12 @@ def _report(chosen: argparse.Namespace) -> int:
         contents = collect(log, title, Limits(marks=chosen.marks), chosen.machine)
 
     page = write_page(contents, read_library())
-    _write(chosen.out, page.encode())
+    write_output(chosen.out, page.encode())
     for note in contents.notes:
         complain(note)
+
+    if chosen.out == STANDARD_OUTPUT:
+        return 0
 
     print_line(
         f"{chosen.out}: {len(contents.figures)} pictures, {len(contents.records)} records, "
@@ -136,7 +143,7 @@ def _plot(chosen: argparse.Namespace) -> int:
     except NothingToDraw as error:
         raise CommandFailed(f"there is nothing to draw: {error}") from error
 
-    _write(chosen.out, picture)
+    write_output(chosen.out, picture)
 
     return 0
 
@@ -157,7 +164,7 @@ def _check_machines(log: Analysis, names: list[str]) -> None:
         )
 
 
-def _check_folder(path: str) -> None:
+def check_folder(path: str) -> None:
     """Refuse a file whose folder is not there before a long log is read.
 
     Raises:
@@ -169,25 +176,6 @@ def _check_folder(path: str) -> None:
 
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-
-
-def _write(path: str, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    import os
-    from pathlib import Path
-
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        target.write_bytes(content)
-        return
-
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _point(log: Analysis, at: int | datetime) -> tuple[int, str, int]:

@@ -104,6 +104,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     from memhub.cli.terminal import Screen
 
     screen, last = Screen(), ""
+    told: set[str] = set()
     width = max((len(row["plugin"]) for row in rows), default=0)
     for row in rows:
         if row["kind"] != last:
@@ -117,4 +118,6 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
             hang=width + 4,
         )
         for reason in row["failures"]:
-            screen.line(f"{'':<{width + 4}}does not work: {reason}", hang=width + 6)
+            words = "as said above" if reason in told else reason
+            screen.line(f"{'':<{width + 4}}does not work: {words}", hang=width + 6)
+            told.add(reason)

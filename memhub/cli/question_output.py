@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from memhub.cli.file_output import STANDARD_OUTPUT, check_output, write_output
 from memhub.cli.question_table import print_table
 from memhub.cli.terminal import output, print_document, print_line
 
@@ -84,12 +87,27 @@ def _write_arrow(table: Any, path: str) -> None:  # noqa: ANN401 - likewise
     from memhub.analysis.extra import require_package
 
     ipc = require_package("pyarrow.ipc")
-    with Path(path).open("wb") as file, ipc.new_file(file, table.schema) as writer:
+    with _opened(path) as file, ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 
 def _write_parquet(table: Any, path: str) -> None:  # noqa: ANN401 - likewise
     from memhub.analysis.extra import require_package
 
-    with Path(path).open("wb") as file:
+    with _opened(path) as file:
         require_package("pyarrow.parquet").write_table(table, file)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    """A file for bytes; `-` is standard output, unless that is a terminal."""
+    check_output(path, "such a table")
+    if path != STANDARD_OUTPUT:
+        with Path(path).open("wb") as file:
+            yield file
+
+        return
+
+    held = BytesIO()
+    yield held
+    write_output(path, held.getvalue())

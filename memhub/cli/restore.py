@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memhub.cli.target import add_target_arguments, open_service
-from memhub.cli.terminal import print_json, print_line
+from memhub.cli.terminal import print_json, print_line, read_input
 
 if TYPE_CHECKING:
     import argparse
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub restore`."""
-    parser.add_argument("file", metavar="FILE", help="a file of memhub snapshot")
+    parser.add_argument(
+        "file", metavar="FILE", help="a file of memhub snapshot; - is standard input"
+    )
     parser.add_argument("--json", action="store_true", help="the names of the machines as a list")
     add_target_arguments(parser)
     chosen = parser.parse_args(arguments)
-    data = Path(chosen.file).read_bytes()
+    data = read_input() if chosen.file == "-" else Path(chosen.file).read_bytes()
     why = "a running service goes back to a snapshot, and a file of machines does not"
     with open_service(chosen, "memhub restore", why) as client:
         names = client.restore_snapshot(data, chosen.machine)
@@ -31,6 +33,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if chosen.json:
         print_json(names)
     else:
-        print_line(f"memhub: as in {chosen.file}: {', '.join(names)}")
+        source = "standard input" if chosen.file == "-" else chosen.file
+        print_line(f"memhub: as in {source}: {', '.join(names)}")
 
     return 0

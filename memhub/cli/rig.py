@@ -11,10 +11,13 @@ exit codes: 0 no difference, or the log was shrunk; 1 differences, or nothing fa
 from __future__ import annotations
 
 import shlex
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memhub.cli.failures import CommandFailed
-from memhub.cli.terminal import print_json, print_line, print_text
+from memhub.cli.file_output import STANDARD_OUTPUT, check_output, write_output
+from memhub.cli.terminal import complain, print_json, print_line, print_text
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +36,9 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     shrink.add_argument(
         "--check", metavar="COMMAND", help="fail: its exit code is not 0; {} is a log"
     )
-    shrink.add_argument("--out", metavar="FILE", help="write a log of what is left")
+    shrink.add_argument(
+        "--out", metavar="FILE", help="write a log of what is left; - is standard output"
+    )
     for verb in (replay, shrink):
         verb.add_argument("log", metavar="LOG", help="a file or a folder of segments")
         verb.add_argument("--config", metavar="FILE", help="on the machines of a TOML file")
@@ -83,8 +88,22 @@ def _replay(chosen: argparse.Namespace) -> int:
 
 
 def _shrink(chosen: argparse.Namespace) -> int:
+    if chosen.out is not None:
+        check_output(chosen.out, "a log")
+
+    if chosen.json and chosen.out == STANDARD_OUTPUT:
+        raise CommandFailed("--json and --out -: one of both has standard output")
+
+    if chosen.out == STANDARD_OUTPUT:
+        with tempfile.TemporaryDirectory(prefix="memhub-shrink-") as folder:
+            return _shrink_to(chosen, str(Path(folder) / "audit.jsonl"))
+
+    return _shrink_to(chosen, chosen.out)
+
+
+def _shrink_to(chosen: argparse.Namespace, out: str | None) -> int:
     from memhub.rig import shrink_log
-    from memhub.rig.log_replay.shrinking import NothingFails, command_check
+    from memhub.rig.log_replay.shrinking import CheckFailed, NothingFails, command_check
     from memhub.rig.log_replay.steps import NotInLog
 
     given = [chosen.against, chosen.check, chosen.config]
@@ -99,7 +118,7 @@ def _shrink(chosen: argparse.Namespace) -> int:
             specs=_machines_of(chosen),
             check=check,
             machine=chosen.machine,
-            out=chosen.out,
+            out=out,
             verified=not chosen.unverified,
         )
     except NothingFails as error:
@@ -109,10 +128,14 @@ def _shrink(chosen: argparse.Namespace) -> int:
         raise CommandFailed(f"{error.filename}: {error.strerror}") from error
     except NotInLog as error:
         raise CommandFailed(str(error)) from error
-    except OSError as error:
+    except CheckFailed as error:
         raise CommandFailed(f"the check cannot be run: {error}") from error
 
-    if chosen.json:
+    if chosen.out == STANDARD_OUTPUT and out is not None:
+        write_output(STANDARD_OUTPUT, Path(out).read_bytes())
+        for line in str(found).splitlines():
+            complain(line)
+    elif chosen.json:
         print_json(_facts(found))
     else:
         print_text(f"{found}\n")

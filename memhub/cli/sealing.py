@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
+from memhub.cli.file_output import STANDARD_OUTPUT
 from memhub.cli.keys import add_key_argument, parse_verifier_keys, read_at_most
 from memhub.cli.terminal import late_progress, print_document, print_json, print_line
 
@@ -55,6 +56,9 @@ def run_sealing_verb(chosen: argparse.Namespace) -> int:
 def _keygen(chosen: argparse.Namespace) -> int:
     from memhub.audit.note_keys import SigningKey, write_signing_key
 
+    if chosen.out == STANDARD_OUTPUT:
+        raise CommandFailed("--out -: a signing key is written to a file, and not shown")
+
     key = SigningKey.generate(chosen.name)
     write_signing_key(chosen.out, key)
     print_line(key.verifier().text(), whole=True)
@@ -69,7 +73,7 @@ def _prove(chosen: argparse.Namespace) -> int:
     with late_progress("read") as tell:
         proof = prove_record(chosen.file, chosen.seq, progress=tell)
 
-    if chosen.out is None:
+    if chosen.out in (None, STANDARD_OUTPUT):
         print_document(proof.text().removesuffix("\n"))
     else:
         write_new_file(chosen.out, proof.text().encode(), "proof")

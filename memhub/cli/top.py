@@ -1,5 +1,10 @@
 """Show machines, slots, who holds what, who waits for whom and how busy the service is.
 
+Each machine has its address space in one line, by effective type: 64 KiB a cell below 1 MiB, equal
+cells below 4 GiB, and above as much in each cell as in all before it. A small letter is a smaller
+part of its cell; a line of ^ below tells what is BUSY. Below it stands what is wrong: a machine
+that is marked failed, suspended or sick, CPUs that are out of step, and injected faults.
+
 On a terminal the view is updated in place until interrupted; elsewhere each view is printed below
 the one before.
 --json prints a report as one line of JSON each time.
@@ -10,7 +15,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from memhub.cli.amounts import DAY
 from memhub.cli.failures import CommandFailed
@@ -21,9 +26,13 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
+    from memhub.cli.target import Client
+    from memhub.cli.top_strips import Line
     from memhub.cli.top_view import Sheet
 
-    Show = Callable[[str, list[Sheet]], None]
+    Show = Callable[[str, list[Sheet], list[Line]], None]
+
+T = TypeVar("T")
 
 _CLEAR = "\x1b[H\x1b[J"
 
@@ -39,14 +48,10 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     target = open_target(chosen, "memhub top")
     with target.client as client:
-
-        def ask() -> dict[str, Any]:
-            return _only_machine(client.report(), chosen.machine)
-
         if chosen.json:
-            _print_json(ask, chosen)
+            _print_json(lambda: _only_machine(client.report(), chosen.machine), chosen)
         else:
-            _watch_report(ask, chosen)
+            _watch_report(_Looks(client), chosen)
 
     return 0
 
@@ -87,14 +92,78 @@ def _print_json(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -
         time.sleep(chosen.interval)
 
 
-def _watch_report(ask: Callable[[], dict[str, Any]], chosen: argparse.Namespace) -> None:
+class _Looks:
+    """Asks for reports with maps, and for faults, as long as the service has them.
+
+    Args:
+        client: a service's, or of machines of a file.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._has = {"maps": True, "faults": True}
+
+    def report(self) -> dict[str, Any]:
+        """A report, whose machines have maps where they can."""
+        from memhub.service.blocking import BlockingClient
+
+        client = self._client
+        if isinstance(client, BlockingClient):
+            found = self._try("maps", lambda: client.report("machines,rates,map"))
+            return client.report() if found is None else found
+
+        from memhub.maps import describe_map
+
+        report = client.report()
+        for row in report["machines"]:
+            row.update(describe_map(client.machines[row["machine"]]).facts())
+
+        return report
+
+    def strips(self, report: dict[str, Any]) -> list[Line]:
+        """The strips of the machines of a report."""
+        from memhub.cli.folding import width
+        from memhub.cli.top_strips import strip_lines
+        from memhub.maps import AddressMap
+
+        machines = report["machines"]
+        maps = [AddressMap.of_facts(row) for row in machines if "pieces" in row]
+        faults = self._try("faults", self._list_faults) or []
+
+        return list(strip_lines(machines, maps, faults, width()))
+
+    def _list_faults(self) -> list[dict[str, Any]]:
+        from memhub.service.blocking import BlockingClient
+
+        if isinstance(self._client, BlockingClient):
+            return self._client.list_faults()
+
+        return [it.as_dict() for it in self._client.faults]
+
+    def _try(self, what: str, ask: Callable[[], T]) -> T | None:
+        if not self._has[what]:
+            return None
+
+        try:
+            return ask()
+        except OSError as error:
+            from memhub.errors import InvalidArgument, NotPermitted, NotSupported
+
+            if not isinstance(error, InvalidArgument | NotPermitted | NotSupported):
+                raise
+
+            self._has[what] = False  # an earlier version, or no right
+            return None
+
+
+def _watch_report(looks: _Looks, chosen: argparse.Namespace) -> None:
     from memhub.cli.top_view import headline, sheets
 
     before: dict[str, Any] | None = None
     with _open_screen(plain=chosen.once) as show:
         while True:
-            now = ask()
-            show(headline(now, before), list(sheets(now)))
+            now = _only_machine(looks.report(), chosen.machine)
+            show(headline(now, before), list(sheets(now)), looks.strips(now))
             if chosen.once:
                 return
 
@@ -116,28 +185,33 @@ def _open_screen(*, plain: bool) -> Iterator[Show]:
             complain("plain text; the extra memhub[cli] adds colour")
         else:
             with Live(auto_refresh=False, screen=True) as display:
-                yield lambda title, tables: display.update(
-                    _draw_tables(title, tables), refresh=True
+                yield lambda title, tables, strips: display.update(
+                    _draw_tables(title, tables, strips), refresh=True
                 )
 
             return
 
     before, after = (_CLEAR, "") if live else ("", "" if plain else "\n")
-    yield lambda title, tables: print_text(text(title, tables, width()), before=before, after=after)
+    yield lambda title, tables, strips: print_text(
+        text(title, tables, width(), strips), before=before, after=after
+    )
 
 
-def _draw_tables(title: str, tables: list[Sheet]) -> Any:  # noqa: ANN401 - rich is optional
+def _draw_tables(title: str, tables: list[Sheet], strips: list[Line]) -> Any:  # noqa: ANN401 - rich is optional
     from rich.console import Group
     from rich.table import Column, Table
     from rich.text import Text
 
     parts: list[Any] = [Text(title, style="bold")]
-    for sheet in tables:
+    for place, sheet in enumerate(tables):
         columns = (Column(name, no_wrap=True) for name in sheet.head)
         drawn = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for row in sheet.rows:
             drawn.add_row(*map(Text, row))
 
         parts += ["", *([Text(sheet.title, style="bold")] if sheet.title else ()), drawn]
+        if strips and not place:
+            lines = (Text.assemble(*line, no_wrap=True) for line in strips)
+            parts += ["", *lines]
 
     return Group(*parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.cli.folding import cells, fold
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Report = Mapping[str, Any]
     Row = tuple[str, ...]
+    Line = Sequence[tuple[str, str]]
     Cells = Callable[[Mapping[str, Any], Mapping[int, str]], Row]
 
 _NONE = "-"
@@ -103,15 +104,20 @@ def _escape_cells(cells: Row) -> Row:
     return tuple(map(escape_controls, cells))
 
 
-def text(title: str, tables: Sequence[Sheet], columns: int = sys.maxsize) -> str:
-    """The tables as lines of plain text, none wider than `columns`."""
+def text(
+    title: str, tables: Sequence[Sheet], columns: int = sys.maxsize, strips: Sequence[Line] = ()
+) -> str:
+    """The tables as lines of plain text, none wider than `columns`; strips behind the first."""
     parts = fold(title, columns)
-    for table in tables:
+    for place, table in enumerate(tables):
         parts.append("")
         if table.title:
             parts.append(table.title)
 
         parts += _table_lines(table, columns)
+        if strips and not place:
+            parts.append("")
+            parts += ("".join(it for it, _ in line).rstrip() for line in strips)
 
     return "\n".join(parts) + "\n"
 
@@ -214,7 +220,13 @@ def _show_range(it: Mapping[str, Any]) -> str:
 
 
 def _show_slots(it: Mapping[str, Any]) -> str:
-    return ",".join(map(str, it["slots"])) or _NONE
+    """The slots, three or more that follow one another as `16-23`."""
+    words: list[str] = []
+    for _, run in groupby(enumerate(it["slots"]), lambda pair: pair[1] - pair[0]):
+        some = [str(slot) for _, slot in run]
+        words += [f"{some[0]}-{some[-1]}"] if len(some) > 2 else some
+
+    return ",".join(words) or _NONE
 
 
 def _show_count(number: int, what: str) -> str:

@@ -176,6 +176,9 @@ def print_blame(answer: Blame) -> None:
         f"  {answer.why}",
         hang=2,
     )
+    for cpu, found in answer.cpus.items():
+        screen.line(f"  CPU {cpu} is out of step, and has {found}", hang=4)
+
     screen.line(f"  after {_moment_text(answer.seq, facts['time'])}")
     if answer.omitted:
         screen.line(f"  {answer.omitted} older steps are not shown")
@@ -198,6 +201,13 @@ def _print_step(screen: Screen, step: Step) -> None:
         screen.line((place, "dim"), f"the machine {how}: {old} -> {new}", hang=8)
     elif facts["event"] == "held.machine":
         screen.line((place, "dim"), f"the log begins, with a snapshot: {new}", hang=8)
+    elif facts["event"].startswith("hardware."):
+        what = facts["event"].removeprefix("hardware.")
+        names = " ".join(facts["sickness"] or ())
+        change = f": {old} -> {new}" if old != new else ""
+        screen.line(
+            (place, "dim"), f"hardware {what}{f' {names}' if names else ''}{change}", hang=8
+        )
     else:
         owner = f" owner {facts['owner']}" if facts["owner"] else ""
         where = "" if facts["base"] is None else f" {extent(facts['base'], facts['length'])}"
@@ -212,6 +222,9 @@ def _print_step(screen: Screen, step: Step) -> None:
             (f"{facts['errno']}: {facts['reason']}", "red") if refused else f"{old} -> {new}",
             hang=8,
         )
+
+    for it in facts["cpus"]:
+        screen.line(f"        CPU {it['cpu']}: {it['before'] or 'none'} -> {it['after']}", hang=12)
 
     for it in facts["slots"]:
         start = "" if facts["before"] is None else f"{_desc_text(it['before'])} -> "

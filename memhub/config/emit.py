@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.config.caches import coherence_lines, limit_lines
 from memhub.config.devices import device_tables
+from memhub.config.images import image_lines
 from memhub.config.importers.model import Imported
 from memhub.config.kernel import kernel_lines
 from memhub.core.driver import UNSAID_CPU
@@ -56,6 +57,7 @@ def to_toml(machine: Imported | MachineSpec) -> str:
         f"[{key}]",
         *_machine_lines(spec),
         *_memory_lines(spec),
+        *image_lines(spec.contents, _toml_value),
         *_kmem_lines(spec),
         *_kmem_entries(spec),
         *_subtable_lines(f"{key}.cpu", _cpu_lines(spec)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.abi import U64_MAX
 from memhub.config.caches import read_caches
 from memhub.config.devices import check_devices, read_devices
+from memhub.config.images import check_images, read_images
 from memhub.config.importers import Imported, ImportRefused, import_dump
 from memhub.config.kernel import check_kernel, read_kernel
 from memhub.config.registers import read_msr, read_mtrr
@@ -26,6 +27,7 @@ from memhub.config.values import (
 )
 from memhub.core.asked_driver import AskedDriver
 from memhub.core.driver import UNSAID_CPU, Cpu
+from memhub.core.firmware import settle_firmware
 from memhub.core.kernel import OptionError
 from memhub.core.spec import (
     KernelEntry,
@@ -77,6 +79,7 @@ def read_machine(
         msrs=_read_registers(table, imported, cpu),
         options={**spec.options, **_read_options(table)},
         memory=_read_memory(table, cpu) if "memory" in table else spec.memory,
+        contents=read_images(table),
         kmem=_read_kmem(table, cpu),
         kmem_entries=_read_entries(table) if "kmem_entries" in table else None,
         symbols=_read_symbols(table),
@@ -90,6 +93,9 @@ def read_machine(
         **read_kernel(table),
     )
     table.finish()
+    if table.sound and spec.contents and (spec.memory or known is not None):
+        check_images(table, spec if known is None else settle_firmware(spec, known))
+
     if arches is not None and arch:
         _check_arch(table, spec, arches)
 

@@ -19,6 +19,7 @@ from memhub.core.claim_requests import (
     decide_renew,
 )
 from memhub.core.explain_many import ExplainMany, decide_explain_many
+from memhub.core.extract_address import ExtractAddress, decide_extract
 from memhub.core.get_ranges import decide_get, decide_refuse_ioctl
 from memhub.core.kernel_requests import CallKernel, decide_call
 from memhub.core.open_close import decide_close
@@ -57,6 +58,7 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
     requests.Abandon: decide_abandon,
     requests.Explain: decide_explain,
     ExplainMany: decide_explain_many,
+    ExtractAddress: decide_extract,
     requests.Tick: decide_tick,
     FlushLines: decide_flush,
     Fence: decide_fence,

@@ -293,6 +293,8 @@ class Arch:
             which nobody says anything; None where machines are no PCs.
         cpu: the processor of a machine of which nobody says it, where the driver does not serve
             `Cpu()`; None for that one.
+        quirks: rules of the conformance kit that it breaks since the kernel that it is of does,
+            by their names (`memhub.rig.arch_check.finding.QUIRKS`); the kit does not report them.
         find_kernel: finds another kernel than FreeBSD by name; the loader says it.
         plugin: the plugin and the distribution that it comes from, in words; the loader says it.
     """
@@ -312,6 +314,7 @@ class Arch:
     commit_latency: float = 0.0
     firmware: FirmwareFactory | None = None
     cpu: Cpu | None = None
+    quirks: frozenset[str] = frozenset()
     find_kernel: KernelFinder = field(default=no_kernel, compare=False, repr=False)
     plugin: str = field(default="", compare=False, repr=False)
 

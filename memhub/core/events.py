@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memhub.core.caches.facts import CacheFact
+from memhub.core.extracted import AddressExtracted
 from memhub.core.failure import MachineFailed
 from memhub.core.hardware_events import CpusChecked, HardwareFact
 from memhub.core.restored import RestoreFact
@@ -147,8 +148,7 @@ class RangesSet(NamedTuple):
         caller: who asked; `at` and `began_ns` are when it took effect and was asked for.
         arg, desc, outcome: `mo_arg[0]`, the descriptor asked for, and what it changed.
         wrote: the slots that the request itself wrote.
-        states: the range states before and after.
-        generation: the generation after it.
+        states, generation: the range states before and after; the generation after it.
         claims: what became of the claims.
         notes: the undo notes before and after, or None where they are the same.
         commit: the commit that it ends, or None.
@@ -266,8 +266,7 @@ class ClaimRefused(NamedTuple):
 class ClaimEnded(NamedTuple):
     """A claim ended beside a request: by the close of its holder's last file, a lease, a break.
 
-    `cause` is why the file was closed, `expire` or `break`; `lost` what its holder is to be told of
-    an expired or broken claim; `by` the process that broke it.
+    `cause`: of the close, `expire` or `break`; `lost`: what its holder is told; `by`: who broke it.
     """
 
     machine: str
@@ -292,8 +291,7 @@ class WaitBegun(NamedTuple):
 class WaitEnded(NamedTuple):
     """A request waits no longer; the fact behind this one says what it came to.
 
-    `cause` is how it ended, `error` its answer, or None, and `holder` name and number of the
-    process that it waited for last, where that is known.
+    `cause` is how it ended, `error` its answer's, `holder` whom it waited for last, where known.
     """
 
     wait: Wait
@@ -318,6 +316,7 @@ Event = (
     | MemoryRead
     | MemoryWritten
     | RangesRead
+    | AddressExtracted
     | IoctlRefused
     | RangesSet
     | SetRefused
@@ -344,6 +343,7 @@ LOOKS: Final[frozenset[type]] = frozenset(
         Sought,
         MemoryRead,
         RangesRead,
+        AddressExtracted,
         IoctlRefused,
         RangeFree,
     }

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import Errno
 from memhub.core import events, requests
+from memhub.core.caches.facts import LinesFlushed
+from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.claim_requests import refuse_claim, refuse_free
 from memhub.core.decision import Decision
 from memhub.core.explain_many import ExplainMany
+from memhub.core.extract_address import ExtractAddress
 from memhub.core.failure import Failure, MachineFailed, is_refusing
 from memhub.core.kernel_requests import CallKernel, refuse_call
 from memhub.core.served_kernel import KernelCall
@@ -23,6 +26,7 @@ from memhub.errors import DeviceError, DriverFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memhub.core.caches.facts import FlushOp
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
 
@@ -63,8 +67,14 @@ def failed_error(machine: Machine) -> DriverFailed:
 
 
 def suspended_error(machine: Machine) -> DeviceError:
-    """What is answered to requests to a machine that is suspended: EAGAIN, try again."""
-    return DeviceError(f"machine {machine.name} is suspended", code=Errno.EAGAIN)
+    """What is answered to requests to a machine that is suspended: EAGAIN, try again.
+
+    FreeBSD has no such answer: no process runs on a computer that sleeps, and a call returns after
+    the resume. Here who asks is awake, and is told.
+    """
+    reason = f"machine {machine.name} is suspended: ask again once it is resumed"
+
+    return DeviceError(reason, code=Errno.EAGAIN)
 
 
 def refusing_error(machine: Machine) -> DeviceError:
@@ -131,6 +141,21 @@ def _refuse_write(machine: Machine, it: Any, now: Instant, error: DeviceError) -
     return Decision(None, error, (event,), changes=False)
 
 
+def _refuse_flush(machine: Machine, it: Any, now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
+    op: FlushOp = "writeback" if it.keep else "flush"
+    caller = machine.files[it.handle].caller
+
+    return Decision(
+        None, error, (LinesFlushed(caller, now, op, it.base, it.length, error),), changes=False
+    )
+
+
+def _refuse_fence(machine: Machine, it: Any, now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
+    caller = machine.files[it.handle].caller
+
+    return Decision(None, error, (LinesFlushed(caller, now, "fence", 0, 0, error),), changes=False)
+
+
 def _refuse_kernel(machine: Machine, it: Any, now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
     caller = machine.files[it.handle].caller
 
@@ -147,6 +172,7 @@ _REFUSALS: Final[Mapping[type, Callable[[Machine, Any, Instant, DeviceError], De
     requests.AwaitFree: _refuse_free,
     requests.GetRanges: _refuse_get,
     requests.RefuseIoctl: _refuse_ioctl,
+    ExtractAddress: _refuse_ioctl,
     requests.Read: _refuse_read,
     requests.Pread: _refuse_read,
     requests.Write: _refuse_write,
@@ -154,4 +180,6 @@ _REFUSALS: Final[Mapping[type, Callable[[Machine, Any, Instant, DeviceError], De
     CallKernel: _refuse_kernel,
     requests.Explain: _refuse_look,
     ExplainMany: _refuse_look,
+    FlushLines: _refuse_flush,
+    Fence: _refuse_fence,
 }

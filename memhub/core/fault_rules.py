@@ -18,7 +18,9 @@ from memhub.arguments import (
     take_text,
 )
 from memhub.core import requests
+from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.explain_many import ExplainMany
+from memhub.core.extract_address import ExtractAddress
 from memhub.core.fault_options import is_added, take_options
 from memhub.core.files import KERNEL_FILES
 from memhub.core.kernel_requests import CallKernel
@@ -44,18 +46,21 @@ OPERATIONS: Final[Mapping[type, str]] = {
     requests.GetRanges: "get",
     requests.SetRange: "set",
     requests.RefuseIoctl: "ioctl",
+    ExtractAddress: "ioctl",
     requests.ClaimRange: "claim",
     requests.AwaitFree: "wait",
     requests.ReleaseRange: "release",
     requests.RenewClaim: "renew",
     requests.Explain: "explain",
     ExplainMany: "explain",
+    FlushLines: "flush",
+    Fence: "fence",
 }
 #: The kinds of requests that rules meet; a call through another kernel's file has its own word.
 MET: Final = (*OPERATIONS, CallKernel)
 #: What is not a request to an open file: opening one, and mapping its memory over a service.
 OTHER_OPERATIONS: Final = ("open", "map")
-OPERATION_WORDS: Final = (*dict.fromkeys(OPERATIONS.values()), *OTHER_OPERATIONS)
+OPERATION_WORDS: Final = (*dict.fromkeys(OPERATIONS.values()), "writeback", *OTHER_OPERATIONS)
 
 #: The operations that an action can be done to, where it is not all of them.
 _ONLY: Final[Mapping[str, frozenset[str]]] = {
@@ -64,7 +69,7 @@ _ONLY: Final[Mapping[str, frozenset[str]]] = {
 }
 
 #: The operations that name no address.
-_WITHOUT_ADDRESS: Final = frozenset({"get", "seek", "ioctl", *OTHER_OPERATIONS})
+_WITHOUT_ADDRESS: Final = frozenset({"get", "seek", "ioctl", "fence", *OTHER_OPERATIONS})
 
 #: The field that an action needs, and that no other may have.
 _NEEDS: Final[Mapping[str, str]] = {"delay": "delay", "short": "moved"}
@@ -99,7 +104,8 @@ class FaultRule:
         name: what the rule is called in the log; numbered when it is added if empty.
         machine: a machine's name.
         op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one, and those of
-            `/proc/mtrr`), `claim`, `wait`, `release`, `renew`, `explain`; one or several. `open`
+            `/proc/mtrr`), `claim`, `wait`, `release`, `renew`, `explain`, `flush`, `writeback`,
+            `fence`; one or several. `open`
             and `map` are met by the rules that name them.
         base: first byte of a window; requests that touch a byte of it, on the addresses that they
             name themselves. A request without an address is in no window.

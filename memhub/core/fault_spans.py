@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
 from memhub.core import requests
+from memhub.core.caches.requests import FlushLines
 from memhub.core.explain_many import ExplainMany, span_of_many
 from memhub.core.fault_rules import OPERATIONS
 from memhub.core.kernel_requests import CallKernel
@@ -14,9 +15,23 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
 
 
+#: The requests that are of a span.
+_SPANS: Final = (requests.ClaimRange, requests.AwaitFree, requests.ReleaseRange, FlushLines)
+
+#: The calls through another kernel's file, which have the words of any file. Other calls are met by
+#: rules that name no operation: NetBSD's `set` is no MEMRANGE_SET.
+_FILE_WORDS: Final = frozenset({"read", "write", "seek", "ioctl"})
+
+
 def operation_of(request: Any) -> str:  # noqa: ANN401 - any request that rules meet
     """The word of a request's operation."""
-    return request.op if isinstance(request, CallKernel) else OPERATIONS[type(request)]
+    if isinstance(request, FlushLines) and request.keep:
+        return "writeback"
+
+    if not isinstance(request, CallKernel):
+        return OPERATIONS[type(request)]
+
+    return request.op if request.op in _FILE_WORDS else "call"
 
 
 def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa: ANN401
@@ -47,7 +62,7 @@ def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa
         claim = machine.claims.claims.get(request.fence)
         return None if claim is None else (claim.base, claim.end - claim.base)
 
-    if isinstance(request, requests.ClaimRange | requests.AwaitFree | requests.ReleaseRange):
+    if isinstance(request, _SPANS):
         return _whole_span(request.base, request.length)
 
     return None

@@ -63,6 +63,7 @@ class TransferRules:
         user_pages: pieces of `/dev/mem` end at page borders of the caller's buffer too.
         length_max: a longer transfer is EINVAL even where the file is not open for it.
         root_writes: opening for writing is refused to a process without privilege.
+        extracts: the device knows the ioctl MEM_EXTRACT_PADDR.
     """
 
     short_count: bool = True
@@ -79,6 +80,7 @@ class TransferRules:
     user_pages: bool = False
     length_max: int = (1 << 63) - 1
     root_writes: bool = True
+    extracts: bool = False
 
 
 #: The rules of a kernel about which nothing else is said.

@@ -99,6 +99,25 @@ def _may_give_back(machine: Machine, caller: Caller, register: int) -> bool:
     return True
 
 
+def exit_process(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled | None:
+    """The fact that a process has ended to the kernel, as it closes its last file; None for none.
+
+    Args:
+        machine: the machine.
+        file: that last file.
+        now: the present moment.
+    """
+    served = machine.served
+    if served is None or not served.kernel.exit_op:
+        return None
+
+    caller = file.caller
+    call = KernelCall(served.kernel.exit_op, {}, caller.handle, caller.process.id)
+    answer, _ = ask_kernel(served, call)
+
+    return call_fact(machine, caller, call, now, answer, None)
+
+
 def kernel_after(
     machine: Machine, snapshot: MachineSnapshot, there: Collection[int]
 ) -> KernelState | None:

@@ -18,7 +18,7 @@ from memhub.core.files import KERNEL_FILES, PATHS
 from memhub.core.ownership import check_slots, check_types
 from memhub.core.served import KernelCalled, Served, range_state
 from memhub.core.served_kernel import KernelAnswer, KernelCall
-from memhub.errors import BadHandle, DeviceError, InvalidArgument, UnknownIoctl
+from memhub.errors import BadHandle, DeviceError, InvalidArgument, NotSupported, UnknownIoctl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,14 +123,24 @@ def decide_call(machine: Machine, request: CallKernel, now: Instant) -> Decision
     """A call through an open file."""
     file = machine.files.files[request.handle]
     caller = file.caller
+    if machine.served is None:
+        why = f"the kernel of {machine.name} is FreeBSD, which has no such calls"
+        return Decision(None, NotSupported(why), changes=False)
+
     call = KernelCall(request.op, request.args, request.handle, caller.process.id)
-    if wrong := _wrong_access(file, request.op):
+    if wrong := _wrong_access(machine, file, request.op):
         return refuse_call(machine, caller, call, now, wrong)
 
     return answer_call(machine, caller, call, now)
 
 
-def _wrong_access(file: OpenFile, op: str) -> DeviceError | None:
+def _wrong_access(machine: Machine, file: OpenFile, op: str) -> DeviceError | None:
+    kernel = served_of(machine).kernel
+    known = kernel.file_ops if file.caller.device in KERNEL_FILES else kernel.process_ops
+    if op not in known:
+        words = ", ".join(sorted(known)) or "none"
+        return InvalidArgument(f"{op!r} is no call through {file.caller.path} (calls: {words})")
+
     if op == "read" and not file.readable:
         return BadHandle(f"{file.caller.path} is not open for reading")
 
@@ -144,8 +154,7 @@ def refuse_call(
     machine: Machine, caller: Caller | None, call: KernelCall, now: Instant, error: DeviceError
 ) -> Decision:
     """The refusal of a call that does not reach the kernel, or must not take effect."""
-    served = served_of(machine)
-    answer = KernelAnswer(served.state)
+    answer = KernelAnswer(served_of(machine).state)
 
     return Decision(
         None, error, (call_fact(machine, caller, call, now, answer, error),), changes=False

@@ -23,7 +23,7 @@ from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.placing import map_devices
 from memhub.core.range_table import RangeTable
-from memhub.core.restored import Restored, put_after, put_before
+from memhub.core.restored import RESTORES
 from memhub.core.served import KernelCalled, Served, apply_call, boot_served, unapply_call
 from memhub.core.touched import touch_waits
 from memhub.core.undo import UndoNotes
@@ -106,8 +106,8 @@ class Machine:
             OptionError: an option of the architecture or of the kernel is wrong.
         """
         spec = settle_firmware(spec, arch)
-        memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
-        map_devices(memory, devices)
+        memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory, spec.contents)
+        map_devices(memory, devices, spec.contents)
         if spec.securelevel > 0:
             memory.files.seal_writes()
 
@@ -323,7 +323,7 @@ class Machine:
 
     #: What makes each kind of fact true, and what takes it back.
     _CHANGES: ClassVar[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
-        Restored: (put_after, put_before),
+        **RESTORES,
         MachineFailed: (mark_failed, unmark_failed),
         HardwareChanged: (apply_change, unapply_change),
         KernelCalled: (apply_call, unapply_call),

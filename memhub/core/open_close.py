@@ -13,7 +13,12 @@ from memhub.core.decision import Decision
 from memhub.core.failing import failed_error, refusing_error
 from memhub.core.failure import is_refusing
 from memhub.core.files import DEVICES, KERNEL_FILES, Caller, OpenFile
-from memhub.core.kernel_files import check_kernel_file, close_kernel_file, open_kernel_file
+from memhub.core.kernel_files import (
+    check_kernel_file,
+    close_kernel_file,
+    exit_process,
+    open_kernel_file,
+)
 from memhub.core.ownership import check_slots
 from memhub.core.replies import SetOutcome
 from memhub.core.serving import fail_wait
@@ -139,6 +144,9 @@ def decide_close(machine: Machine, request: Close, now: Instant) -> Decision:
 
     if file.caller.device in KERNEL_FILES:
         undone.append(close_kernel_file(machine, file, now))
+
+    if not others and (ended_process := exit_process(machine, file, now)) is not None:
+        undone.append(ended_process)
 
     facts: list[events.Event] = list(undone)
     generation = max((it.generation for it in undone), default=machine.generation)

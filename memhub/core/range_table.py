@@ -98,8 +98,14 @@ class RangeTable:
         if slots != due:
             raise ValueError(f"the state has {slots} slots, and the machine has {due}")
 
-        self.swap(start.state, start.generation, range(due))
-        self.first = start
+        self.start_as(start.state, start.generation)
+
+    def start_as(self, state: RangeState, generation: int) -> None:
+        """Begin with a state, also one of another number of slots."""
+        self.state, self.generation = state, generation
+        self.first = TableState(state, generation)
+        self._images.clear()
+        self.refresh(())
 
     def __getstate__(self) -> tuple[AskedDriver, RangeState, int, TableState | None]:
         # what is derived is made anew

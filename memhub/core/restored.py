@@ -1,14 +1,16 @@
-"""The fact that a machine went back to an earlier state, and how that becomes true."""
+"""That a machine went back to an earlier state, or was loaded, and how that becomes true."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from memhub.core.failure import Marked, note_refusing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from memhub.core.caches.content import CachesContent
+    from memhub.core.caches.state import Caches
     from memhub.core.claim_table import ClaimTable
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.driver import RangeState
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from memhub.core.files import FileTable
     from memhub.core.health import Health
     from memhub.core.instant import Instant
-    from memhub.core.memory.files import Content
+    from memhub.core.memory.files import RamContent
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.range_table import RangeTable
@@ -43,6 +45,7 @@ class Kept(NamedTuple):
         kernel: the state of its kernel, where that is another than FreeBSD.
         memory: the RAM.
         uareas: the u-areas by process id.
+        caches: what caches hold; None where memory is coherent.
     """
 
     state: RangeState | None
@@ -55,8 +58,9 @@ class Kept(NamedTuple):
     failed: Failure | None
     health: Health | None
     kernel: KernelState | None
-    memory: Content
+    memory: RamContent
     uareas: Mapping[int, bytes]
+    caches: CachesContent | None
 
 
 class Restored(NamedTuple):
@@ -102,8 +106,36 @@ class HeldPart(NamedTuple):
     items: tuple[Any, ...]
 
 
-#: The facts of a restore.
-RestoreFact: TypeAlias = Restored | HeldPart
+class MemoryLoaded(NamedTuple):
+    """Bytes were put into a machine's RAM from outside.
+
+    Attributes:
+        machine: its name.
+        arch: its architecture's name.
+        at: the moment.
+        base: the first byte.
+        length: bytes from there to the last one.
+        moved: how many bytes were given, zeros among them.
+        cleared: whether the rest of the RAM became zero.
+        source: what was loaded, in words.
+        before: the pages that change, as they were: place in the store to bytes.
+        after: the same as they are now.
+    """
+
+    machine: str
+    arch: str
+    at: Instant
+    base: int
+    length: int
+    moved: int
+    cleared: bool
+    source: str
+    before: Mapping[int, bytes]
+    after: Mapping[int, bytes]
+
+
+#: What puts other contents into a machine.
+RestoreFact: TypeAlias = Restored | HeldPart | MemoryLoaded
 
 
 class Restorable(Marked, Protocol):
@@ -115,6 +147,7 @@ class Restorable(Marked, Protocol):
     notes: UndoNotes
     memory: PhysicalMemory
     kernel: KernelMemory
+    caches: Caches | None
 
 
 def put_after(machine: Restorable, it: Restored) -> None:
@@ -125,6 +158,23 @@ def put_after(machine: Restorable, it: Restored) -> None:
 def put_before(machine: Restorable, it: Restored) -> None:
     """Take the fact back."""
     _put_kept(machine, it.before)
+
+
+def put_loaded(machine: Restorable, it: MemoryLoaded) -> None:
+    """Make the fact true."""
+    machine.memory.put(it.after)
+
+
+def put_unloaded(machine: Restorable, it: MemoryLoaded) -> None:
+    """Take the fact back."""
+    machine.memory.put(it.before)
+
+
+#: What makes each of the facts true, and what takes it back.
+RESTORES: Final[Mapping[type, tuple[Callable[..., None], Callable[..., None]]]] = {
+    Restored: (put_after, put_before),
+    MemoryLoaded: (put_loaded, put_unloaded),
+}
 
 
 def _put_kept(machine: Restorable, kept: Kept) -> None:
@@ -145,3 +195,5 @@ def _put_kept(machine: Restorable, kept: Kept) -> None:
     note_refusing(machine)
     machine.memory.put(kept.memory)
     machine.kernel.replace_uareas(kept.uareas)
+    if machine.caches is not None and kept.caches is not None:
+        machine.caches.put(kept.caches)

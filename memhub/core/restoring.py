@@ -14,6 +14,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.core.caches.content import content_of_those
+from memhub.core.caches.make import capture_caches
 from memhub.core.claim_requests import lost_event
 from memhub.core.decision import Decision
 from memhub.core.holdings import holdings_of
@@ -22,7 +24,7 @@ from memhub.core.memory.device_states import check_devices
 from memhub.core.restored import HeldPart, Kept, Restored
 from memhub.core.serving import fail_wait
 from memhub.core.set_ranges import end_commit
-from memhub.core.snapshots import check_coherent, shift_claim, shift_loss
+from memhub.core.snapshots import shift_claim, shift_loss
 from memhub.core.undo import UndoNotes
 from memhub.errors import Cancelled, InvalidArgument
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
     from memhub.core.restored import RestoreCause
     from memhub.core.snapshots import MachineSnapshot
+    from memhub.core.spec import MachineSpec
 
 #: Why what a machine held has ended: it went back to a snapshot, or was reset.
 GONE_BACK: Final = ("went back to a snapshot", "was reset")
@@ -75,10 +78,8 @@ def check_fit(machine: Machine, snapshot: MachineSnapshot) -> None:
     """Refuse a snapshot of a machine of another kind.
 
     Raises:
-        NotSupported: EOPNOTSUPP; the machine's memory is not coherent.
         InvalidArgument: EINVAL; names what differs.
     """
-    check_coherent(machine)
     spec, other, table = machine.spec, snapshot.spec, machine.table
     slots = None if table is None else len(table)
     theirs = None if snapshot.table is None else len(snapshot.table.state.slots)
@@ -88,6 +89,7 @@ def check_fit(machine: Machine, snapshot: MachineSnapshot) -> None:
         ("physical address bits", spec.cpu.phys_bits, other.cpu.phys_bits),
         ("slots", slots, theirs),
         ("memory map", _memory_map(spec.memory), _memory_map(other.memory)),
+        ("caches", _caches_words(spec), _caches_words(other)),
         ("devices", _name_devices(spec.devices), _name_devices(other.devices)),
     ):
         if mine != found:
@@ -129,6 +131,15 @@ def check_health(machine: Machine, health: Health) -> None:
     for called, times in Counter(it.name for it in sick).items():
         if not called or times > 1:
             raise InvalidArgument(f"{times} sicknesses of {name} are called {called!r}")
+
+
+def _caches_words(spec: MachineSpec) -> str:
+    if spec.coherent:
+        return "none, as memory is coherent,"
+
+    size = spec.caches
+
+    return f"{size.lines} lines of {size.line_size} bytes and {size.buffers} buffers"
 
 
 def _memory_map(regions: Iterable[Any]) -> str:
@@ -236,6 +247,7 @@ def _kept_before(machine: Machine, broken: tuple[ClaimEnded, ...]) -> Kept:
         held.kernel,
         None,
         machine.kernel.held_uareas(),
+        capture_caches(machine.caches),
     )
 
 
@@ -271,6 +283,7 @@ def _kept_after(
         kernel_after(machine, snapshot, there_now),
         None,
         {who: it for who, it in snapshot.uareas.items() if who in there},
+        None if snapshot.caches is None else content_of_those(snapshot.caches, there),
     )
 
 

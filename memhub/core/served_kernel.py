@@ -141,11 +141,17 @@ class ServedKernel(ABC):
     Attributes:
         ops: the calls that it knows.
         driver_ops: those of them that a driver makes, without a file and whatever happens.
+        file_ops: those that a process makes through one of `files`, beside `open` and `close`.
+        process_ops: those that a process makes, through any of its open files of the machine.
+        exit_op: the call that ends a process, made as it closes its last file; empty for none.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
     """
 
     ops: frozenset[str] = frozenset()
     driver_ops: frozenset[str] = frozenset()
+    file_ops: frozenset[str] = frozenset()
+    process_ops: frozenset[str] = frozenset()
+    exit_op: str = ""
     files: frozenset[str] = frozenset()
 
     @abstractmethod

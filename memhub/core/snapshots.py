@@ -10,19 +10,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from memhub.core.asked_driver import AskedDriver
+from memhub.core.caches.content import first_content
+from memhub.core.caches.make import capture_caches, make_caches, make_transfer
 from memhub.core.holdings import give_holdings, holdings_of
 from memhub.core.machine import Machine
 from memhub.core.memory.device_states import first_states, save_devices
 from memhub.core.memory.image import MemoryImage
 from memhub.core.memory.pages import first_pages
-from memhub.core.memory.transfer import Transfer
 from memhub.core.range_table import RangeTable, TableState
 from memhub.core.undo import UndoNotes
-from memhub.errors import NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from memhub.core.caches.content import CachesContent
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.failure import Failure
     from memhub.core.files import OpenFile
@@ -52,6 +53,7 @@ class MachineSnapshot:
         kernel: the state of its kernel, where that is another than FreeBSD.
         uareas: the u-areas by process id.
         devices: what device models kept.
+        caches: what caches and combining buffers held; None where memory is coherent.
     """
 
     spec: MachineSpec
@@ -66,6 +68,7 @@ class MachineSnapshot:
     uareas: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     devices: tuple[DeviceState, ...] = ()
     kernel: KernelState | None = None
+    caches: CachesContent | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MachineSnapshot):
@@ -79,7 +82,9 @@ class MachineSnapshot:
         state = None if self.table is None else self.table.state
         held = (self.files, self.claims, self.losses, self.notes, self.failed, self.health)
 
-        return (self.spec, state, self.kernel, *held, dict(self.uareas), self.devices, self.memory)
+        rest = (dict(self.uareas), self.devices, self.caches, self.memory)
+
+        return (self.spec, state, self.kernel, *held, *rest)
 
 
 def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
@@ -90,12 +95,10 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
         now: the present moment.
 
     Raises:
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
         BadHandle: EBADF; its memory is closed.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             could not say what it keeps.
     """
-    check_coherent(machine)
     table, held = machine.table, holdings_of(machine)
 
     return MachineSnapshot(
@@ -111,16 +114,12 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
         machine.kernel.held_uareas(),
         save_devices(machine.memory.windows),
         held.kernel,
+        capture_caches(machine.caches),
     )
 
 
 def first_snapshot(machine: Machine) -> MachineSnapshot:
-    """A machine as it was at its start, without anybody who uses it.
-
-    Raises:
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
-    """
-    check_coherent(machine)
+    """A machine as it was at its start, without anybody who uses it."""
     table = None if machine.table is None else machine.table.first
     memory = MemoryImage(first_pages(machine.memory.extents))
 
@@ -131,21 +130,9 @@ def first_snapshot(machine: Machine) -> MachineSnapshot:
         table,
         memory,
         devices=first_states(machine.memory.windows),
+        caches=None if machine.caches is None else first_content(machine.spec.caches),
         kernel=None if served is None else served.first,
     )
-
-
-def check_coherent(machine: Machine) -> None:
-    """Refuse a machine whose caches would have to be taken along: a snapshot has no lines of them.
-
-    Raises:
-        NotSupported: EOPNOTSUPP; names the machine.
-    """
-    if machine.caches is not None:
-        raise NotSupported(
-            f"{machine.name} has memory that is not coherent; a snapshot or fork does not keep "
-            "what its caches hold"
-        )
 
 
 def shift_claim(claim: Claim, by_ns: int) -> Claim:
@@ -171,23 +158,24 @@ def fork_machine(machine: Machine) -> Machine:
         machine: the machine.
 
     Raises:
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
         BadHandle: EBADF; its memory is closed.
         DeviceError: ENOMEM; the host has no memory or no descriptor left. EIO; a device model
             cannot be copied.
     """
-    check_coherent(machine)
     memory, kernel, old = machine.memory.fork(), machine.kernel.fork(), machine.table
-    transfer = Transfer(memory, kernel, machine.transfer.rules, machine.spec.wp_writes)
     table = None
     if old is not None:
         driver = AskedDriver(old.driver.raw, old.driver.arch, old.driver.machine)
         driver.failures = old.driver.failures
         table = RangeTable(driver, old.state, old.generation, old.first)
 
-    twin = Machine(
-        machine.spec, machine.arch, table, memory, kernel, transfer, commit_ns=machine.commit_ns
-    )
+    caches, content = make_caches(machine.spec, memory, table), capture_caches(machine.caches)
+    if caches is not None and content is not None:
+        caches.put(content)
+
+    transfer = make_transfer(machine.spec, memory, kernel, machine.transfer.rules, caches)
+    parts = (machine.spec, machine.arch, table, memory, kernel, transfer)
+    twin = Machine(*parts, commit_ns=machine.commit_ns, caches=caches)
     twin.devices = machine.devices
     if machine.served is not None:
         twin.served = replace(machine.served)

@@ -49,6 +49,33 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a stretch of physical memory holds at the start; `memhub.images` makes it of files.
+
+    Attributes:
+        base: first physical byte.
+        data: the bytes.
+        zeros: how many zero bytes follow them.
+        source: where it comes from, for messages; not compared.
+    """
+
+    base: int
+    data: bytes = field(default=b"", repr=False)
+    zeros: int = 0
+    source: str = field(default="", compare=False)
+
+    @property
+    def end(self) -> int:
+        """One past the last byte."""
+        return self.base + len(self.data) + self.zeros
+
+    def __str__(self) -> str:
+        span = f"{self.base:#x}/{self.end - self.base:#x}"
+
+        return f"{self.source}: {span}" if self.source else f"content {span}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelMapping:
     """One mapping of kernel virtual addresses, in whole pages.
 
@@ -126,6 +153,8 @@ class MachineSpec:
         options: the architecture's own options, checked by its driver, and `release` (and
             `pae`), which choose its kernel.
         memory: the memory map; regions do not overlap. Outside it is open bus.
+        contents: what RAM and ROM hold at the start, beside the `data` of regions; none overlaps
+            another.
         kmem: the kernel's mappings beside the direct map, if the architecture has one.
         kmem_entries: the kernel's map entries; None takes one for each of `kmem`, with its right.
         kernel: which kernel runs: the name of one that is installed, as `linux-6.18`. None or
@@ -151,6 +180,7 @@ class MachineSpec:
     msrs: Mapping[int, int] = field(default_factory=UnsaidRegisters)
     options: Mapping[str, Any] = field(default_factory=dict)
     memory: tuple[Region, ...] = ()
+    contents: tuple[Content, ...] = ()
     kmem: tuple[KernelMapping, ...] = ()
     kmem_entries: tuple[KernelEntry, ...] | None = None
     kernel: KernelLayout | str | None = None

@@ -20,6 +20,7 @@ from memhub.core.kernel_rules import is_kernel, wrong_kernel
 from memhub.core.served_kernel import FREEBSD
 from memhub.core.spec import (
     BusKind,
+    Content,
     Firmware,
     KernelEntry,
     KernelMapping,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     Converter = Callable[[object], "T"]
 
 T = TypeVar("T")
-Row = TypeVar("Row", Region, KernelMapping, KernelEntry, Cpu, MachineSpec)
+Row = TypeVar("Row", Region, Content, KernelMapping, KernelEntry, Cpu, MachineSpec)
 
 REGISTER_MAX: Final = 0xFFFFFFFF
 
@@ -218,12 +219,8 @@ _REGION: Final[Mapping[str, Converter[Any]]] = {
     "kind": lambda it: it if it == "device" else region_kind(it),  # of a machine that was made
     "data": _check_content,
 }
-_MAPPING: Final[Mapping[str, Converter[Any]]] = {
-    "virtual": _U64,
-    "physical": _U64,
-    "length": _U64,
-    "writable": boolean,
-}
+_CONTENT: Final = {"base": _U64, "data": _check_content, "zeros": _U64}
+_MAPPING: Final = {"virtual": _U64, "physical": _U64, "length": _U64, "writable": boolean}
 _ENTRY: Final[Mapping[str, Converter[Any]]] = {
     "virtual": _U64,
     "length": _U64,
@@ -255,6 +252,7 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
             spec.kernel_options, "kernel_options", text, lambda it: it, wrong
         ),
         memory=_checked_rows(spec.memory, "memory", Region, _REGION, wrong),
+        contents=_checked_rows(spec.contents, "contents", Content, _CONTENT, wrong),
         kmem=_checked_rows(spec.kmem, "kmem", KernelMapping, _MAPPING, wrong),
         symbols=_checked_table(spec.symbols, "symbols", text, _U64, wrong),
     )

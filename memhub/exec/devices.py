@@ -55,13 +55,14 @@ class Node:
 
 def node_of(path: str, inode: int) -> Node:
     """The host's device of that name, so that stat and fstat agree; else an invented one."""
-    if path in STREAMS:
-        return Node(0, inode, stat.S_IFREG | 0o644, 0)
-
+    stream = path in STREAMS
     with contextlib.suppress(OSError):
         found = os.stat(path)  # noqa: PTH116 - device names are plain strings
-        if stat.S_ISCHR(found.st_mode):
+        if stat.S_IFMT(found.st_mode) == (stat.S_IFREG if stream else stat.S_IFCHR):
             return Node(found.st_dev, found.st_ino, found.st_mode, found.st_rdev)
+
+    if stream:
+        return Node(0, inode, stat.S_IFREG | 0o644, 0)
 
     minor = 2 if path.endswith("kmem") else 1
 

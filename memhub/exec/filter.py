@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from memhub.abi import DATA_MODELS
+from memhub.abi import DATA_MODELS, MEM_EXTRACT_PADDR
 from memhub.exec.kernel import RET_ALLOW, RET_ERRNO, RET_USER_NOTIF
 from memhub.exec.machine import X86_64, MachineABI
 
@@ -146,6 +146,7 @@ def _fcntl_steps() -> tuple[_Step, ...]:
 
 def _ioctl_steps() -> tuple[_Step, ...]:
     ours = [number for model in DATA_MODELS for number in (model.get, *model.set)]
+    ours.append(MEM_EXTRACT_PADDR)
 
     return (
         _load_argument(1),

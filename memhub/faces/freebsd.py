@@ -8,11 +8,13 @@ Source: FreeBSD `sys/sys/memrange.h`, `sys/dev/mem/memdev.c` (memioctl), `sys/de
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memhub.abi import EVERY_SLOT as EVERY_SLOT
 from memhub.abi import (
     MDF_FORCE,
+    MEM_EXTRACT,
+    MEM_EXTRACT_PADDR,
     MEMRANGE_SET_REMOVE,
     MEMRANGE_SET_UPDATE,
     RangeDesc,
@@ -30,6 +32,8 @@ from memhub.arguments import (
     take_owner,
     take_wait,
 )
+from memhub.core.extract_address import ExtractAddress
+from memhub.core.extracted import Extracted
 from memhub.core.instant import make_tuple
 from memhub.core.requests import GetRanges, RefuseIoctl, SetRange
 from memhub.errors import BadAddress, InvalidArgument, UnknownIoctl
@@ -48,14 +52,14 @@ def decode_ioctl(
     *,
     wait: float | None = None,
     fence: int | None = None,
-) -> GetRanges | SetRange | RefuseIoctl:
+) -> GetRanges | SetRange | ExtractAddress | RefuseIoctl:
     """Read a binary ioctl.
 
     Args:
         model: the data model of the caller.
         handle: the open file.
         number: the request number; its upper 32 bits are ignored, as the kernel does.
-        op: `struct mem_range_op`.
+        op: `struct mem_range_op`; for MEM_EXTRACT_PADDR, `struct mem_extract`.
         desc: for a SET, the descriptor that `mo_desc` points to.
         room: for a GET, bytes behind `mo_desc`, or None for as many as it takes.
         wait: for a SET, seconds to wait while it is BUSY; None answers EBUSY at once.
@@ -73,6 +77,13 @@ def decode_ioctl(
 
     if number in model.set:
         return _decode_set(model, handle, number, op, desc, wait, fence)
+
+    if number == MEM_EXTRACT_PADDR:
+        if len(op) != MEM_EXTRACT.size:
+            what = f"a mem_extract is {MEM_EXTRACT.size} bytes, not {len(op)}"
+            return RefuseIoctl(handle, number, BadAddress(what))
+
+        return ExtractAddress(handle, MEM_EXTRACT.unpack(op)[0])
 
     return RefuseIoctl(handle, number, _unknown_ioctl(model, number))
 
@@ -127,7 +138,7 @@ def ask_ioctl(
     descs: Buffer | None,
     wait: float | None,
     fence: int | None,
-) -> GetRanges | SetRange | RefuseIoctl:
+) -> GetRanges | SetRange | ExtractAddress | RefuseIoctl:
     """Read the arguments of a handle's `ioctl`, and then as `decode_ioctl`.
 
     Raises:
@@ -150,11 +161,25 @@ def _take_terms(
     return take_wait(wait), take_optional("fence", fence), take_lease(lease)
 
 
-def encode_get(model: DataModel, op: Buffer, reply: tuple[int, bytes]) -> IoctlReply:
-    """What a MEMRANGE_GET leaves behind."""
+def encode_get(model: DataModel, op: Buffer, reply: Any) -> IoctlReply:  # noqa: ANN401
+    """What an ioctl that reads leaves behind, of the reply to its request: GetRanges' or
+    ExtractAddress's.
+    """
+    if isinstance(reply, Extracted):
+        return IoctlReply(_encode_extract(op, reply), b"")
+
     mo_desc, _, spare = model.op.unpack(op)
 
     return make_tuple(IoctlReply, (model.op.pack(mo_desc, reply[0], spare), reply[1]))
+
+
+def _encode_extract(op: Buffer, reply: Extracted) -> bytes:
+    """`struct mem_extract`; what the kernel does not set stays as it was."""
+    address, physical, domain, _, padding = MEM_EXTRACT.unpack(op)
+    physical = physical if reply.physical is None else reply.physical
+    domain = domain if reply.domain is None else reply.domain
+
+    return MEM_EXTRACT.pack(address, physical, domain, reply.state, padding)
 
 
 def update_request(

@@ -102,6 +102,7 @@ class DeclaredArch:
         kernel: where kernel addresses lie; a usual layout of the model if None.
         releases: the kernels that the option `release` chooses from, in place of `kernel`.
         commit_latency: seconds from the start of a commit to its effect.
+        quirks: rules of the conformance kit that the kernel breaks too; see `Arch`.
 
     Raises:
         ValueError: a field breaks its rule; the message names the architecture and the field.
@@ -131,6 +132,7 @@ class DeclaredArch:
     kernel: KernelLayout | None = None
     releases: Releases | None = None
     commit_latency: float = 0.0
+    quirks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -167,7 +169,7 @@ class DeclaredArch:
         for name in ("types", "errnos"):
             check_text_map(name, getattr(self, name))
 
-        for name in ("order", "flags"):
+        for name in ("order", "flags", "quirks"):
             check_texts(name, getattr(self, name))
 
         for name in ("power_of_two", "keep_flags", "active"):

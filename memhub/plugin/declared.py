@@ -48,6 +48,7 @@ def make_arch(declared: DeclaredArch) -> Arch:
         releases=declared.releases,
         driver=DeclaredFactory(declared),
         attributes=declared.attribute_mask,
+        quirks=frozenset(declared.quirks),
         untyped=sum(BIT_OF_WORD[word] for word, it in declared.types.items() if not it),
         slots=f"{declared.slots} ranges",
         commit_latency=declared.commit_latency,

@@ -102,6 +102,7 @@ def _take_table(where: str, raw: object) -> DeclaredArch:
         "overlaps": _take_lists,
         "order": _take_texts,
         "flags": _take_texts,
+        "quirks": _take_texts,
         "cpus": _take_cpus,
         "firmware": _take_firmware,
         "model": _take_model,

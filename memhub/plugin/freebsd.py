@@ -18,6 +18,10 @@ _U64_MAX: Final = (1 << 64) - 1
 _INT_MAX: Final = (1 << 31) - 1
 _MIB2: Final = 1 << 21
 
+#: `Arch.quirks` of drivers with MTRRs: they mask the bits that the CPU does not have, and look no
+#: further (`mrvalid` of sys/x86/x86/x86_mem.c, and the drivers that it comes from).
+MTRR_QUIRKS: Final = frozenset({"grants-beyond"})
+
 # sys/amd64/amd64/mem.c r326023; the text of memrw is the same from 10.4 to 14.
 _AMD64: Final = Kernel(
     KernelLayout(
@@ -27,6 +31,8 @@ _AMD64: Final = Kernel(
     ),
     TransferRules(page_zero="first byte"),
 )
+# MEM_EXTRACT_PADDR came with 13.0 (sys/dev/mem/memdev.c).
+_AMD64_14: Final = Kernel(_AMD64.layout, replace(_AMD64.rules, extracts=True))
 # sys/amd64/amd64/mem.c r263876. PHYS_TO_DMAP ORs the address into the direct map, which leaves 41
 # bits of it; pmap_kextract refuses physical address 0. memopen asks for a securelevel alone.
 _AMD64_9: Final = Kernel(
@@ -53,7 +59,7 @@ _AMD64_10: Final = Kernel(_AMD64.layout, replace(_AMD64.rules, root_writes=False
 
 #: `amd64` and `amd64-mtrr`.
 AMD64: Final = Releases(
-    "12.1", MappingProxyType({"9.3": _AMD64_9, "10.4": _AMD64_10, "12.1": _AMD64, "14": _AMD64})
+    "12.1", MappingProxyType({"9.3": _AMD64_9, "10.4": _AMD64_10, "12.1": _AMD64, "14": _AMD64_14})
 )
 
 # sys/i386/i386/mem.c r332489 (12.1); r309426 (10.4, the same in 11); r239880 (9.3).
@@ -93,7 +99,7 @@ _I386_KERNELS: Final = {
     "9.3": Kernel(_I386_UPPER, _I386_9_RULES),
     "10.4": Kernel(_I386_UPPER, _I386_10_RULES),
     "12.1": Kernel(_I386_WHOLE, _I386_RULES),
-    "14": Kernel(_I386_WHOLE, replace(_I386_RULES, mem_signed=False)),
+    "14": Kernel(_I386_WHOLE, replace(_I386_RULES, mem_signed=False, extracts=True)),
 }
 
 #: `i386` and `k6`. `10.4` is good for 10 and 11, `14` for 13 and later.
@@ -158,7 +164,12 @@ POWERPC64: Final = Releases(
             "12.1": Kernel(_POWERPC64_LAYOUT, _POWERPC64_RULES),
             "14": Kernel(
                 _POWERPC64_LAYOUT,
-                replace(_POWERPC64_RULES, short_count=True, kmem_elsewhere="direct map"),
+                replace(
+                    _POWERPC64_RULES,
+                    short_count=True,
+                    kmem_elsewhere="direct map",
+                    extracts=True,
+                ),
             ),
         }
     ),

@@ -13,7 +13,7 @@ from memhub.abi import RangeDesc
 from memhub.core import range_refusals as refusals
 from memhub.core.driver import NO_REGISTERS, Change, RangeDriver, RangeState
 from memhub.core.effective.typemap import TypeMap
-from memhub.errors import RangeExists
+from memhub.errors import InvalidRange, RangeExists
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ class SoftwareRangeDriver(RangeDriver):
 
     Args:
         slots: how many slots there are.
+        address_bits: `update` refuses ranges that end above 2**address_bits; `cpu.phys_bits`.
     """
 
     stops_at_free = True
@@ -41,8 +42,9 @@ class SoftwareRangeDriver(RangeDriver):
         if "update" in vars(cls) and "stops_at_free" not in vars(cls):
             cls.stops_at_free = False
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, address_bits: int = 64) -> None:
         self._empty = (EMPTY,) * slots
+        self._address_bits = address_bits
 
     @abstractmethod
     def stored(self, desc: RangeDesc) -> RangeDesc:
@@ -66,9 +68,13 @@ class SoftwareRangeDriver(RangeDriver):
         Raises:
             RangeExists: a slot before the first free one holds the same base and length.
             NoSpace: no slot is free.
+            InvalidRange: it ends above the addresses.
             DeviceError: `stored` refuses the request.
         """
         new = self.stored(desc)
+        if desc.mr_end > 1 << self._address_bits:
+            raise InvalidRange(f"{desc.mr_end:#x} is above the {self._address_bits} address bits")
+
         for slot, row in enumerate(state.slots):
             if not row.mr_len:
                 return _make_change(state, {slot: new})

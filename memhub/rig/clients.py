@@ -15,6 +15,7 @@ from memhub.arguments import take_text
 from memhub.faults import Delayed
 from memhub.service.local.handle import LocalHandle
 from memhub.service.local.passing_time import PassingTime
+from memhub.service.local.snapshots import LocalSnapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,39 @@ class AsyncClient:
 
         return file
 
+    async def take_snapshot(self, machine: str | None = None) -> bytes:
+        """The machines, or one, as they are now: a file for `memhub.Snapshot`."""
+        if self._remote is not None:
+            return await self._remote.take_snapshot(machine)
+
+        await checkpoint()
+
+        return self._local().take(machine)
+
+    async def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]:
+        """Let machines be as a file has them, while files stay open; the machines' names."""
+        if self._remote is not None:
+            return await self._remote.restore_snapshot(file, machine)
+
+        await checkpoint()
+
+        return self._local().restore(file, machine)
+
+    async def reset(self, machine: str | None = None) -> list[str]:
+        """Let the machines, or one, be as they were at their start; their names."""
+        if self._remote is not None:
+            return await self._remote.reset(machine)
+
+        await checkpoint()
+
+        return self._local().reset(machine)
+
+    def _local(self) -> LocalSnapshots:
+        if self._hub is None or self._process is None:
+            raise RuntimeError(f"client {self.name!r} is not in use: open it in `async with`")
+
+        return LocalSnapshots(self._hub.engine, RLock())
+
     async def crash(self) -> None:
         """End as a process does that is killed: no file is closed, and its claims end."""
         if self._process is not None:
@@ -123,8 +157,10 @@ class BlockingRigClient:
         opener: Any,  # noqa: ANN401 - a Process or a BlockingClient
         open_file: Callable[..., Any],
         on_error: OnError,
+        snapshots: LocalSnapshots | None = None,
     ) -> None:
         self.name = name
+        self._snapshots = snapshots
         self._on_error = on_error
         self._opener = opener
         self._open_file = open_file
@@ -141,6 +177,29 @@ class BlockingRigClient:
         self._files.append(file)
 
         return file
+
+    def take_snapshot(self, machine: str | None = None) -> bytes:
+        """The machines, or one, as they are now: a file for `memhub.Snapshot`."""
+        if self._snapshots is not None:
+            return self._snapshots.take(machine)
+
+        data: bytes = self._opener.take_snapshot(machine)
+
+        return data
+
+    def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]:
+        """Let machines be as a file has them, while files stay open; the machines' names."""
+        if self._snapshots is not None:
+            return self._snapshots.restore(file, machine)
+
+        return list(self._opener.restore_snapshot(file, machine))
+
+    def reset(self, machine: str | None = None) -> list[str]:
+        """Let the machines, or one, be as they were at their start; their names."""
+        if self._snapshots is not None:
+            return self._snapshots.reset(machine)
+
+        return list(self._opener.reset(machine))
 
     def crash(self) -> None:
         """End as a process does that is killed: no file is closed, and its claims end."""
@@ -217,7 +276,8 @@ class Clients:
         else:
             process = self._hub.process(name)
             open_file = partial(self._open_local, process)
-            made = BlockingRigClient(name, process, open_file, self._on_error)
+            snapshots = LocalSnapshots(self._hub.engine, self._lock)
+            made = BlockingRigClient(name, process, open_file, self._on_error, snapshots)
 
         self._made.append(made)
 

@@ -51,6 +51,13 @@ def invalid_argument(reason: str) -> DeviceError:
     return InvalidArgument(reason)
 
 
+def no_such_device(reason: str) -> DeviceError:
+    """The error of a machine that cannot be meant, as the hub would answer it."""
+    from memhub.errors import NoSuchDevice
+
+    return NoSuchDevice(reason)
+
+
 def not_on_the_wire(reason: str) -> DeviceError:
     """The error of what the protocol has no field for."""
     from memhub.errors import NotSupported

@@ -13,6 +13,7 @@ from memhub.abi_layout import (
     ILP32_LAYOUT,
     LP64_LAYOUT,
     MDF_FORCE,
+    MEM_EXTRACT_PADDR,
     MEMRANGE_SET_REMOVE,
     MEMRANGE_SET_UPDATE,
     U64_MAX,
@@ -159,12 +160,16 @@ class RemoteFile:
             return kernel_ioctl(self.open_number(), request, op)
 
         layout, given = self._layout, b""
-        packed = _point_somewhere(layout, bytes(take_buffer("op", op)))
+        packed = bytes(take_buffer("op", op))
+        command = take_integer("request", request) & 0xFFFFFFFF
+        if command != MEM_EXTRACT_PADDR:  # whose argument begins with no pointer
+            packed = _point_somewhere(layout, packed)
+
         if descs is not None:
             given = bytes(take_buffer("descs", descs))
 
         wait, fence = take_wait(wait), take_optional("fence", fence)
-        command, handle = take_integer("request", request) & 0xFFFFFFFF, self.open_number()
+        handle = self.open_number()
         if command in layout.set:
             times = wait_ms(wait), _fence(fence)
             return wire.Ioctl(0, handle, command, packed, given, 0, *times)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from memhub.arguments import (
     has_limit,
+    take_kind,
     take_model,
     take_opening,
     take_seconds,
     take_text,
 )
 from memhub.service import wire
-from memhub.service.client_errors import invalid_argument, malformed_answer, not_on_the_wire
+from memhub.service.client_errors import (
+    invalid_argument,
+    malformed_answer,
+    no_such_device,
+    not_on_the_wire,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,6 +98,22 @@ def faults_request(features: int, what: str, rule: str) -> wire.Faults:
     return wire.Faults(0, what, take_text("rule", rule))
 
 
+def take_machine(machine: str | None) -> str:
+    """The machine that a snapshot is about, on the wire; None takes all.
+
+    Raises:
+        TypeError: it is no text.
+        NoSuchDevice: ENOENT; it is empty, which would mean all on the wire.
+    """
+    if machine is None:
+        return ""
+
+    if not take_text("machine", machine):
+        raise no_such_device("a machine's name is due, and not an empty text; None takes all")
+
+    return machine
+
+
 def snapshot_request(
     features: int, what: str, machine: str | None, data: bytes = b""
 ) -> wire.Snapshot:
@@ -99,11 +121,13 @@ def snapshot_request(
 
     Raises:
         NotSupported: EOPNOTSUPP; the service is of a version without snapshots.
+        TypeError, NoSuchDevice: as `take_machine`.
     """
+    name = take_machine(machine)
     if not features & wire.FEATURE_SNAPSHOTS:
         raise not_on_the_wire("the service is of a version without snapshots")
 
-    return wire.Snapshot(0, what, take_text("machine", machine or ""), data)
+    return wire.Snapshot(0, what, name, data)
 
 
 def show_request(features: int, what: str, machine: str | None, device: str | None) -> wire.Show:
@@ -121,7 +145,12 @@ def show_request(features: int, what: str, machine: str | None, device: str | No
 
 
 def file_pieces(data: bytes, max_body: int) -> list[bytes]:
-    """The pieces of a snapshot's file, each for one SNAPSHOT; at least one."""
+    """The pieces of a snapshot's file, each for one SNAPSHOT; at least one.
+
+    Raises:
+        TypeError: the file is no bytes.
+    """
+    take_kind("file", data, bytes)
     size = max_body - _PUT_HEAD
 
     return [data[at : at + size] for at in range(0, max(len(data), 1), size)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from memhub.shipping.failure import ShippingFailed
+from memhub.whole_file import NotRegular, write_whole
 
 
 class Shipped(NamedTuple):
@@ -59,15 +59,8 @@ def write_state(path: str, shipped: Shipped) -> None:
         ShippingFailed: it is a device, a pipe or a folder, which a state file would replace.
         OSError: it cannot be written.
     """
-    target = Path(path).resolve()
-    if target.exists() and not target.is_file():
-        raise ShippingFailed(f"{path} is not a state file: it is no regular file", 2)
-
-    new = Path(f"{target}.new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(shipped._asdict(), file)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-    new.replace(target)
+    text = json.dumps(shipped._asdict()) + "\n"
+    try:
+        write_whole(path, text.encode(), special="refuse")
+    except (NotRegular, IsADirectoryError) as error:
+        raise ShippingFailed(f"{path} is not a state file: it is no regular file", 2) from error

@@ -28,6 +28,7 @@ AMD64_MTRR = Arch(
     driver=_make_driver,
     slots="88 fixed and the CPU's variable ones",
     firmware=ordinary_registers,
+    quirks=freebsd.MTRR_QUIRKS,
 )
 
 

@@ -30,6 +30,9 @@ from memhub_bsd.openbsd_k6 import OPENBSD_K6
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: A change is not read back, so that the table keeps what the registers do not: the range that was
+#: removed, and bits of addresses that the CPU does not have.
+_OPENBSD_QUIRKS: Final = freebsd.MTRR_QUIRKS | {"registers-disagree", "type-outside-ranges"}
 _SLOTS: Final = "88 fixed and the CPU's variable ones"
 
 
@@ -82,6 +85,7 @@ ARCHES: Final = (
         options=frozenset({"disable_mtrrs"}),
         slots=_SLOTS,
         firmware=ordinary_registers,
+        quirks=freebsd.MTRR_QUIRKS,
     ),
     Arch(
         name="openbsd-amd64",
@@ -91,6 +95,7 @@ ARCHES: Final = (
         driver=_make_openbsd,
         slots=_SLOTS,
         firmware=ordinary_registers,
+        quirks=_OPENBSD_QUIRKS,
     ),
     Arch(
         name="openbsd-i386",
@@ -100,6 +105,7 @@ ARCHES: Final = (
         driver=_make_openbsd32,
         slots=_SLOTS,
         firmware=ordinary_registers,
+        quirks=_OPENBSD_QUIRKS,
     ),
     OPENBSD_K6,
 )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _PAGE: Final = 4096
 #: Points of a line, and lines, at most.
 _MOST: Final = 16384
+#: Bytes at most: the picture of a larger one would take too long.
+_LENGTH_MOST: Final = 1 << 28
 
 
 class Format(NamedTuple):
@@ -77,6 +79,10 @@ class FrameBuffer:
             )
 
         self.length = -(-self._stride * self._height // _PAGE) * _PAGE
+        if self.length > _LENGTH_MOST:
+            raise OptionError(
+                "height", f"{self.length:#x} bytes in all are more than {_LENGTH_MOST:#x}"
+            )
 
     def show(self, data: bytes) -> Pixels:
         """The points in red, green and blue."""

@@ -69,6 +69,7 @@ I386 = Arch(
     driver=_make_driver,
     slots="88 fixed and the CPU's variable ones",
     firmware=ordinary_registers,
+    quirks=freebsd.MTRR_QUIRKS,
 )
 
 

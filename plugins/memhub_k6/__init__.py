@@ -55,6 +55,7 @@ DECLARED = DeclaredArch(
         ),
     ),
     firmware=(_LOW_HALF, replace(_LOW_HALF, shift=32)),
+    quirks=("grants-beyond", "grants-wrapping", "registers-not-written"),
 )
 K6 = make_arch(DECLARED)
 

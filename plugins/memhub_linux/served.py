@@ -77,6 +77,7 @@ class LinuxKernel(ServedKernel):
 
     ops = FILE_OPS | DRIVER_OPS
     driver_ops = DRIVER_OPS - {"resume"}
+    file_ops = FILE_OPS - {"open", "close"}
     files = frozenset({"/proc/mtrr"})
 
     def boot(self, machine: KernelMachine) -> KernelAnswer:

@@ -2,6 +2,7 @@
 
 table          ranges, owners and conflicts      system_calls   get, set, exit
 i686, k6       the registers                     replaying      recorded answers
+served         calls over a hub's machine
 
 Sources: NetBSD `sys/arch/x86/x86/mtrr_i686.c` and what else each module names.
 """
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
 from memhub_netbsd.replaying import replay
+from memhub_netbsd.served import NetBsdKernel
 
 NETBSD = KernelProfile(
     name="netbsd-7",
     summary="NetBSD 7.99: MTRR system calls with ranges that are private to a process",
     recorded=("netbsd-7.99.10",),
     replay=replay,
+    served=NetBsdKernel(),
 )
 
 

@@ -23,11 +23,12 @@ class MtrrCalls:
 
     Attributes:
         driver: the same.
+        used: the processes that have set a private range.
     """
 
     def __init__(self, driver: Driver | None) -> None:
         self.driver = driver
-        self._used: set[int] = set()
+        self.used: set[int] = set()
 
     def set(
         self,
@@ -64,7 +65,7 @@ class MtrrCalls:
 
         done, errno, private = set_ranges(self.driver, entries, many, process)
         if private:
-            self._used.add(process)
+            self.used.add(process)
 
         if translated:
             return errno, 0 if errno is not None else done
@@ -102,7 +103,7 @@ class MtrrCalls:
         assert self.driver is not None
         done, errno, private = set_ranges(self.driver, entries, len(entries), process)
         if private and process is not None:
-            self._used.add(process)
+            self.used.add(process)
 
         if done:
             self.driver.commit()
@@ -111,10 +112,10 @@ class MtrrCalls:
 
     def exit(self, process: int) -> bool:
         """End a process: its private ranges, if it ever set one; whether it did."""
-        if process not in self._used or self.driver is None:
+        if process not in self.used or self.driver is None:
             return False
 
-        self._used.discard(process)
+        self.used.discard(process)
         self.driver.release(process)
 
         return True

@@ -32,6 +32,7 @@ DECLARED = DeclaredArch(
     search="first free slot",
     mixed="default",
     keep_flags=True,
+    quirks=("grants-empty", "grants-beyond", "grants-wrapping"),
 )
 DECLARED64 = replace(
     DECLARED,

@@ -103,7 +103,8 @@ def test_no_picture_is_wider_than_the_page(page: Browser, report: Path, width: i
 def test_the_scrubber_moves_the_map_and_the_line(page: Browser) -> None:
     last = int(page.run("document.getElementById('moment').max"))
     rows = page.run(
-        "memhub.shown.get('map-1').figure.spec.datasets['map-1 ranges']"
+        "['types', 'ranges'].flatMap(it => "
+        "memhub.shown.get('map-1').figure.spec.datasets[`map-1 ${it}`])"
         ".map(it => [it.label, it.since_tick, it.until_tick])"
     )
     assert last > 5

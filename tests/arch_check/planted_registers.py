@@ -160,6 +160,29 @@ class TwoPartsOneWritten(SoundRegisters):
         return change
 
 
+class WritesNoRegisters(Sound):
+    """Reads its slots from registers at the start, and keeps what is set in the table alone."""
+
+    def attach(self, msrs: Mapping[int, int]) -> RangeState:
+        return RangeState(tuple([SoundRegisters().read(msrs, it) for it in range(SLOTS)]), msrs)
+
+
+class WritesSomeRegisters(SoundRegisters):
+    """Slot 0 alone is written to its registers; types come from the table."""
+
+    def write(self, state: RangeState, slots: Mapping[int, RangeDesc]) -> Change:
+        change = super().write(state, slots)
+        return change if 0 in slots else replace(change, msrs={})
+
+    def types(self, state: RangeState) -> TypeMap:
+        told = [
+            (it.mr_base, it.mr_end, TYPES.get(it.mr_flags & (UC | WC), "WB"), "a slot")
+            for it in state.slots
+            if it.mr_len
+        ]
+        return TypeMap.from_ranges("WB", told)
+
+
 class HangsInAttach(Sound):
     def attach(self, msrs: Mapping[int, int]) -> RangeState:
         while True:
@@ -202,6 +225,8 @@ WRONG_REGISTERS: dict[type[RangeDriver], tuple[str, str]] = {
     TouchesOthers: ("changes-other-slots", "changed slot 0 from"),
     DependsOnTime: ("not-deterministic", "asked twice"),
     TwoPartsOneWritten: ("stores-other-range", "was granted, but what was written holds"),
+    WritesNoRegisters: ("registers-not-written", "is read from registers (such as 0x40"),
+    WritesSomeRegisters: ("registers-not-written", "is read from registers (such as 0x40"),
     HangsInAttach: ("hangs", "did not answer within"),
     HangsWhenMade: ("hangs", "did not answer within"),
     HangsInUndo: ("hangs", "did not answer within"),

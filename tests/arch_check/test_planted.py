@@ -9,8 +9,10 @@ import pytest
 from arch_check import (
     planted_answers,
     planted_crowds,
+    planted_edges,
     planted_effects,
     planted_far,
+    planted_memory,
     planted_ranges,
     planted_types,
 )
@@ -30,6 +32,8 @@ PLANTED: dict[type[RangeDriver], tuple[str, str]] = {
     **planted_crowds.WRONG,
     **planted_far.WRONG,
     **planted_effects.WRONG,
+    **planted_edges.WRONG,
+    **planted_memory.WRONG,
     **WRONG_REGISTERS,
 }
 
@@ -44,12 +48,14 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_planted_fault_is_found_and_named(kind: type[RangeDriver]) -> None:
     SHARED.clear()
+    planted_memory.forget()
     rule, words = PLANTED[kind]
     fields = {} if issubclass(kind, Sound) else {"attributes": UC | WC}
     arch = make_arch(kind, **fields)
     report = check_arch(arch, sequences=4, limit=0.3, most=1)
     if rule not in report.rules or not any(words in it.message for it in report.findings):
         SHARED.clear()
+        planted_memory.forget()
         report = check_arch(arch, sequences=12, limit=0.3)
 
     found = {it.rule: it for it in report.findings}

@@ -69,6 +69,7 @@ class CacheModel:
     lines: dict[int, dict[int, int]] = field(default_factory=dict)
     dirty: set[int] = field(default_factory=set)
     pending: dict[int, dict[int, int]] = field(default_factory=dict)
+    asked: dict[int, set[int]] = field(default_factory=dict)
 
     def type_at(self, address: int) -> str:
         return self.types.get(address // PAGE, "WB")
@@ -77,6 +78,9 @@ class CacheModel:
 
     def store(self, process: int, base: int, data: bytes) -> None:
         new = {base + place: byte for place, byte in enumerate(data)}
+        for asked in self.asked.values():  # the store comes after the write-back
+            asked -= {it for it in self._starts(new) if self.type_at(it) in ("WB", "WT")}
+
         combined = {at: byte for at, byte in new.items() if self.type_at(at) == "WC"}
         cached = {at: byte for at, byte in new.items() if self.type_at(at) in ("WB", "WT")}
         straight = {at: byte for at, byte in new.items() if self.type_at(at) in ("UC", "WT", "WP")}
@@ -117,17 +121,26 @@ class CacheModel:
 
         return found
 
-    def flush(self, base: int, length: int, *, keep: bool) -> None:
+    def flush(self, process: int, base: int, length: int, *, keep: bool) -> None:
         self._settle_lines({}, set(), ())
         for start in self._starts(range(base, base + length)):
             assert keep or start not in self.lines
-            assert not self.dirty & set(range(start, start + self.seen.size))
+            if not self.dirty & set(range(start, start + self.seen.size)):
+                continue
+
+            assert keep, "clflush waits for nothing"
+            assert not self.snoops, "only a blind bus waits for the fence"
+            self.asked.setdefault(process, set()).add(start)
 
         self._check(range(base, base + length))
 
     def fence(self, process: int) -> None:
         self._settle_buffers(process, {})
         assert not self.pending.get(process)
+        self._settle_lines({}, set(), ())
+        for start in self.asked.pop(process, set()):
+            assert not self.dirty & set(range(start, start + self.seen.size)), "the fence came"
+            self._check(range(start, start + self.seen.size))
 
     # What the bus does
 

@@ -83,7 +83,7 @@ class Rig:
 
     def flush(self, process: int, base: int, length: int, *, keep: bool) -> None:
         self.engine.submit(FlushLines(self.files[process], base, length, keep))
-        self.model.flush(base, length, keep=keep)
+        self.model.flush(process, base, length, keep=keep)
 
     def fence(self, process: int) -> None:
         self.engine.submit(Fence(self.files[process]))

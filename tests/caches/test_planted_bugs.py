@@ -40,6 +40,7 @@ async def forgets_a_flush_before_the_device_reads(it: Driver, mended: bool) -> N
     await it.mem.pwrite(b"descriptor", RING)
     if mended:
         await it.mem.writeback(RING, 10)
+        await it.mem.fence()
 
     it.bus.read(RING, 10)
 
@@ -47,7 +48,17 @@ async def forgets_a_flush_before_the_device_reads(it: Driver, mended: bool) -> N
 async def flushes_one_line_too_few(it: Driver, mended: bool) -> None:
     await it.mem.pwrite(b"d" * 100, RING)
     await it.mem.writeback(RING, 100 if mended else 64)
+    await it.mem.fence()
     it.bus.read(RING, 100)
+
+
+async def forgets_the_fence_after_a_writeback(it: Driver, mended: bool) -> None:
+    await it.mem.pwrite(b"descriptor", RING)
+    await it.mem.writeback(RING, 10)
+    if mended:
+        await it.mem.fence()
+
+    it.bus.read(RING, 10)
 
 
 async def flushes_before_the_last_store(it: Driver, mended: bool) -> None:
@@ -151,6 +162,7 @@ class Bug:
 FORGETFUL = {"caches": CacheLimits(seed=1, forget_flush=True)}
 BUGS = (
     Bug(forgets_a_flush_before_the_device_reads, "stale-bus-read", RING),
+    Bug(forgets_the_fence_after_a_writeback, "unfenced-writeback", RING),
     Bug(flushes_one_line_too_few, "stale-bus-read", RING + 64),
     Bug(flushes_before_the_last_store, "stale-bus-read", RING + 4),
     Bug(reads_what_the_device_wrote_from_its_cache, "stale-cpu-read", RING),

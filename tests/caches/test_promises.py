@@ -77,6 +77,9 @@ async def test_a_flushed_line_is_on_the_bus(call: str) -> None:
     async with machine() as it:
         await it.one.pwrite(DATA, AT)
         await getattr(it.two, call)(AT + 3, 1)
+        if call == "writeback":
+            await it.two.fence()
+
         assert it.bus.read(AT, 8) == DATA
         assert (AT >> 6 in it.hub.machines["pc"].caches.lines) == (  # type: ignore[union-attr]
             call == "writeback"
@@ -310,6 +313,7 @@ async def test_a_u_area_is_no_memory_that_a_bus_sees() -> None:
         await kmem.pwrite(b"kernel", 0xC0002000)
         assert hub.bus().read(0x2000, 6) == bytes(6)
         await kmem.writeback(0xC0002000, 6)
+        await kmem.fence()
         assert hub.bus().read(0x2000, 6) == b"kernel"
 
 

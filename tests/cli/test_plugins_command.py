@@ -112,7 +112,11 @@ def test_what_fails_is_listed_with_its_reason_and_costs_the_others_nothing(
     rows = rows_by_source(run)
 
     assert rows["bad-arch"]["failures"] == ["does not import: RuntimeError: no vax"]
-    assert "'arm64' is provided twice" in rows["rival-arch"]["failures"][0]
+    (rivals,) = rows["rival-arch"]["failures"]
+    assert "'arm64' is provided twice, by 'arm64' of rival-arch 1.0 and 'arm64' of memhub" in rivals
+    assert rivals.endswith("; none is used: uninstall rival-arch")
+    assert " ".join(run("plugins").out.split()).count(rivals) == 1
+    assert " ".join(run("arches").err.split()).count("'arm64' of rival-arch 1.0") == 1
     assert "'deadlock' is there already" in rows["rival-rule"]["failures"][0]
     assert "format 'msr' is there already" in rows["rival-reader"]["failures"][0]
     assert "'vga-text' is provided twice" in rows["rival-card"]["failures"][0]

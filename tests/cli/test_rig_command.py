@@ -94,3 +94,26 @@ def test_a_log_whose_chain_breaks_is_not_taken_for_what_happened(
     assert "broken after 50 records" in done.err
     assert done.out == ""
     assert run("rig", *verb.split(), str(log), "--unverified").out
+
+
+def test_a_target_that_cannot_be_written_is_named_before_the_work(
+    run: Run, log: Path, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    words = ("rig", "shrink", log, "--check", f"sh -c 'touch {ran}; exit 1'")
+    done = run(*words, "--out", "/nonexistent/x")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "memhub: /nonexistent/x: No such file or directory\n"
+    assert not ran.exists()
+    done = run("rig", "shrink", log, "--check", "/nonexistent/command")
+    assert "the check cannot be run: /nonexistent/command: No such file" in done.err
+    done = run("rig", "shrink", log, "--against", "amd64-mtrr", "--out", tmp_path / "none")
+    assert (done.code, (tmp_path / "none").exists()) == (1, False)
+
+
+def test_what_is_left_of_a_log_goes_to_standard_output(run: Run, log: Path, tmp_path: Path) -> None:
+    done = run("rig", "shrink", log, "--against", "powerpc", "--out", "-")
+    assert done.code == 0
+    assert "3 of 2" in done.err
+    (tmp_path / "small.jsonl").write_text(done.out)
+    assert verify(tmp_path / "small.jsonl").ok

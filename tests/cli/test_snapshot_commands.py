@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from memhub import Snapshot
 from memhub.abi import MDF_UNCACHEABLE
+from memhub.cli import main
 from memhub.service.blocking import BlockingClient
 from service.served import served
 from shell.kit import ARCHES, MTRR, PAT, M
@@ -51,11 +53,39 @@ def test_a_service_is_written_down_goes_back_and_is_reset(
         assert not [it.mr_base for it in mem.ranges() if it.mr_base == 16 * M]
 
 
+def test_a_dash_is_standard_output_and_input(
+    socket: Path,
+    tmp_path: Path,
+    capsysbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["snapshot", "--out", "-"]) == 0
+    data, told = capsysbinary.readouterr()
+    assert set(Snapshot.from_bytes(data, arches=ARCHES).machines) == {"mtrr", "pat"}
+    assert told == b"memhub: standard output: %d bytes\n" % len(data)
+    assert not (tmp_path / "-").exists()
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert main(["restore", "-"]) == 0
+    assert capsysbinary.readouterr().out == b"memhub: as in standard input: mtrr, pat\n"
+
+
+def test_a_terminal_is_spared_the_bytes(
+    run: Run, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    done = run("snapshot", "--out", "-")
+    assert (done.code, done.out) == (2, "")
+    assert "a snapshot is not written to a terminal: name a file with --out" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         ("snapshot", 2, "--out"),
-        ("snapshot --out /nowhere/a", 2, "/nowhere"),
+        ("snapshot --out /nowhere/a", 2, "memhub: /nowhere/a: No such file or directory"),
+        ("snapshot --out - --json", 2, "--json and --out -: one of both has standard output"),
         ("snapshot --out x --config x.toml", 2, "a snapshot is taken of a running service"),
         ("restore nothing.snapshot", 2, "nothing.snapshot"),
         ("restore {here}", 1, "this is no snapshot of memhub"),

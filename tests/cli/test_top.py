@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub import Sickness
+from memhub import FaultRule, Sickness
 from memhub.abi import MDF_WRITECOMBINE
+from memhub.cli.folding import cells
+from memhub.cli.top_strips import health_marks, strip_lines
 from memhub.cli.top_view import headline, requests_per_second, sheets, text
-from memhub.errors import DeviceError
+from memhub.errors import DeviceError, NotSupported
+from memhub.machines import pc
+from memhub.maps import map_at_start
 from memhub.service.blocking import BlockingClient
 from service.served import served
 from shell.kit import BOARD, PAT
@@ -62,8 +66,15 @@ def _remove(handle: Any) -> None:
 
 
 def rows(out: str) -> list[list[str]]:
-    """The view without its first line, words by lines."""
-    return [line.split() for line in out.splitlines()[1:] if line]
+    """The tables, words by lines: the view without its first line and its strips."""
+    _, machines, _, *tables = out.split("\n\n")
+
+    return [line.split() for part in (machines, *tables) for line in part.splitlines()]
+
+
+def strips(out: str) -> list[str]:
+    """The lines of the strips."""
+    return out.split("\n\n")[2].splitlines()
 
 
 def test_one_view_shows_machines_claims_and_waits(run: Run, contended: Path) -> None:
@@ -87,7 +98,14 @@ def test_a_quiet_lab_has_its_machines_alone(run: Run, socket: Path) -> None:
     lines = run("top", "--once").out.splitlines()
 
     assert lines[0].split("  ")[2:] == ["1 connection", "0 requests"]
-    assert [line.split()[0] for line in lines[2:]] == ["MACHINE", "pat", "board"]
+    assert [line.split()[0] for line in lines[2:5]] == ["MACHINE", "pat", "board"]
+    assert lines[5:] == [
+        "",
+        "       0                1M                               4G  64G",
+        f"pat    {'B' * 16} {'B' * 32} BBBB",
+        f"board  {'-' * 16} {'-' * 32} ----",
+        "       B WB - none ^ BUSY",
+    ]
 
 
 def test_one_machine_can_be_watched_alone(run: Run, socket: Path) -> None:
@@ -174,6 +192,82 @@ def test_a_terminal_shows_a_view_that_is_renewed_in_place(contended: Path, rich:
     assert (b"memhub[cli]" in seen) != rich
 
 
+# Strips
+
+
+def test_a_range_that_is_held_stands_in_the_strip_over_its_sign(run: Run, contended: Path) -> None:
+    _, strip, busy, *_ = strips(run("top", "--once").out)
+
+    assert strip[strip.index("c")] == busy.strip().replace("^", "c")
+    assert strip.index("c") == busy.index("^")
+
+
+def test_the_health_of_a_machine_stands_below_its_strip(run: Run, socket: Path) -> None:
+    with BlockingClient(socket) as client:
+        client.add_fault(FaultRule(action="errno", name="no-reads", op="read", machine="board"))
+        client.add_fault(FaultRule(action="delay", name="slow", op="explain", delay=0.001))
+        with client.open("pat:/dev/mem") as handle:
+            handle.explain(0)
+
+        client.add_fault(Sickness(action="stuck_slot", slot=0, name="stuck", machine="pat"))
+        client.hardware.suspend("pat")
+        lines = strips(run("top", "--once").out)
+
+    assert lines.pop(-2) == "any    fault slow delay 1/1"
+    assert [line.strip() for line in lines if not line[:1].strip()] == [
+        "0                1M                               4G  64G",
+        "SUSPENDED  sick: stuck",
+        "fault no-reads errno 0/0",
+        "B WB - none ^ BUSY",
+    ]
+
+
+def test_a_service_without_maps_and_faults_has_no_strips(
+    run: Run, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier version refuses both."""
+
+    def refuse(*_: Any) -> Any:
+        raise NotSupported("no")
+
+    report = BlockingClient.report
+    monkeypatch.setattr(BlockingClient, "list_faults", refuse)
+    monkeypatch.setattr(
+        BlockingClient, "report", lambda it, what="": (refuse if what else report)(it)
+    )
+    code, out, err = run("top", "--once")
+
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["MACHINE", "pat", "board"]
+
+
+def test_strips_fit_every_width_with_names_of_any_length() -> None:
+    names = ["a", "b" * 24, "c" * 90, "名" * 30]
+    machines: list[dict[str, Any]] = [{"machine": it, "failed": {"reason": "x"}} for it in names]
+    maps = [map_at_start(pc())._replace(machine=it) for it in names]
+    faults = [{"name": "f" * 200, "action": "errno", "injected": 1, "seen": 2}]
+    for columns in (20, 45, 60, 80, 120, 200):
+        lines = ["".join(t for t, _ in it) for it in strip_lines(machines, maps, faults, columns)]
+        assert max(map(cells, lines)) <= columns
+        assert sum("FAILED" in line for line in lines) == len(names)
+        assert any("BBBBBBBBBBUUPPPP" in line for line in lines) == (columns >= 45)
+
+
+def test_a_well_machine_has_no_mark_and_each_trouble_has_one() -> None:
+    sick = {"suspended": {"seconds": 3}, "cpus": [1, 3], "sicknesses": ["a", "b"]}
+    faults = [
+        {"name": "f", "action": "delay", "injected": 3, "seen": 10, "machine": "m"},
+        {"name": "g", "action": "drop", "injected": 0, "seen": 0, "machine": "other"},
+        {"name": "a", "action": "stuck_slot", "count": 2, "machine": "m"},
+    ]
+    row = {"machine": "m", "failed": {"reason": "x"}, "sick": sick}
+
+    assert list(health_marks({"machine": "m", "failed": None, "sick": None}, [])) == []
+    assert [text for text, _ in health_marks(row, faults)] == [
+        "FAILED", "SUSPENDED", "CPUs 1,3 out of step", "sick: a,b", "fault f delay 3/10",
+    ]  # fmt: skip
+
+
 # What the words mean
 
 
@@ -203,6 +297,17 @@ def test_a_commit_makes_its_slots_busy_and_is_listed() -> None:
     assert "m        amd64  1/2    2     3 " in out
     assert "m        p        -    0x0/0x1000  0,1    0.0 s" in out
     assert "100 min  a commit" in out
+
+
+@pytest.mark.parametrize(
+    ("slots", "shown"),
+    [([], "-"), ([3], "3"), ([0, 1], "0,1"), ([*range(16, 24)], "16-23"), ([1, 4, 5, 6], "1,4-6")],
+)
+def test_slots_that_follow_one_another_are_a_run(slots: list[int], shown: str) -> None:
+    who = {"process": "p", "process_id": 1, "pid": None}
+    commit = {**who, "base": 0, "length": 4096, "slots": slots, "seconds": 0.02}
+
+    assert f"0x0/0x1000  {shown} " in view(commits=[commit])
 
 
 def test_one_who_waits_for_a_process_that_has_no_name_here_gives_its_number() -> None:

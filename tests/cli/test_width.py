@@ -202,6 +202,9 @@ COMMANDS = [
     (["plugins"], 0, "architectures"),
     (["check-arch", "nix-" + "z" * 90], 2, "memhub: "),
     (["check-arch", "arm64"], 0, "arm64"),
+    (["map", "{folder}/lab.toml"], 0, "amd64-mtrr, 52 address bits"),
+    (["map", "--log", "{folder}/audit.jsonl", "--at", "9"], 0, "WC 0 ownerXY BUSY"),
+    (["map", "nix-" + "z" * 90], 2, "there is no real machine"),
     (["hazards", "--config", "{folder}/lab.toml"], 0, "coherent"),
     (["screen", "--config", "configs/devices.toml", "vga"], 0, ""),
     (["screen", "--config", "configs/devices.toml", "card"], 0, ""),
@@ -219,6 +222,8 @@ COMMANDS = [
     (["snapshot", "--connect", "{folder}/none.sock", "--out", "{folder}/s"], 2, "memhub: "),
     (["restore", "--connect", "{folder}/none.sock", "{folder}/none"], 2, "memhub: "),
     (["reset", "--connect", "{folder}/none.sock"], 2, "memhub: "),
+    (["image", "show", "{folder}/odd"], 2, "memhub: "),
+    (["image", "--help"], 0, "save"),
     (["demo", "--nonsense"], 2, "memhub demo"),
     (["man", "--nonsense"], 2, "memhub man"),
     *((["audit", verb, "{folder}/audit.jsonl"], 0, "") for verb in (

@@ -94,6 +94,7 @@ def test_points_are_those_of_a_plain_reading_of_the_memory(
         ({"width": 0}, "width: 0 is not between 1 and 16384"),
         ({"height": 16385}, "height: 16385 is not between 1 and 16384"),
         ({"format": "rgb"}, "format: 'rgb' is not a format"),
+        ({"width": 16384, "height": 4097}, "height: 0x10010000 bytes in all are more than"),
         ({"stride": 100}, "stride: 100 is less than the 2560 bytes of a line's points"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,44 @@ def test_every_name_of_the_file_is_the_machines(
     client: AnyClient, path: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert shell(client, f"cat {path}; cd /proc; cat mtrr", capfd) == FIRST * 2
+
+
+@pytest.mark.parametrize(
+    ("script", "printed"),
+    [
+        ("cp /proc/mtrr copy; cat copy", FIRST),
+        ("dd if=/proc/mtrr bs=16 2> /dev/null", FIRST),
+        ("sed -n 1p /proc/mtrr", FIRST),
+        (f'echo "{LINE}" | tee /proc/mtrr; tail -n 1 /proc/mtrr', f"{LINE}\n{SECOND}"),
+        (f'echo "{LINE}" | dd of=/proc/mtrr 2> /dev/null; cat /proc/mtrr', FIRST + SECOND),
+        ('exec 5<> /proc/mtrr; read line <&5; echo "$line"', FIRST),
+        (f"exec 5<> /proc/mtrr; echo {LINE} >&5; cat <&5", FIRST + SECOND),
+    ],
+)
+def test_tools_use_the_file_as_they_use_the_hosts(
+    client: AnyClient,
+    script: str,
+    printed: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert shell(client, script, capfd) == printed
+
+
+def test_python_uses_the_file(client: AnyClient, capfd: pytest.CaptureFixture[str]) -> None:
+    script = (
+        "import os; file = open('/proc/mtrr', 'r+b', buffering=0);"
+        f"print(file.write(b'{LINE}')); print(file.read().decode(), end='');"
+        "print(os.path.samestat(os.stat('/proc/mtrr'), os.fstat(file.fileno())))"
+    )
+    if not Path("/proc/mtrr").exists():
+        pytest.skip("no /proc/mtrr here, which stat shows")
+
+    run([sys.executable, "-c", script], ClientBackend(client, PATHS), device_names=PATHS)
+    assert capfd.readouterr().out == f"{len(LINE)}\n{FIRST}{SECOND}True\n"
 
 
 def test_what_a_shell_writes_wrongly_is_an_error(

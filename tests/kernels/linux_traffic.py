@@ -44,10 +44,18 @@ class LinuxTraffic:
         seed: of the draws.
         log: the hub's log.
         spec: the machine.
+        claims: the chance of a claim where one might be made.
     """
 
-    def __init__(self, seed: int, log: AuditLog | None = None, spec: MachineSpec = SPEC) -> None:
+    def __init__(
+        self,
+        seed: int,
+        log: AuditLog | None = None,
+        spec: MachineSpec = SPEC,
+        claims: float = 0.2,
+    ) -> None:
         self.rng = Random(seed)
+        self.claims = claims
         self.hub = Hub([spec], log=log)
         self.hub.begin()
         self.machine = self.hub.machines[spec.name]
@@ -149,7 +157,7 @@ class LinuxTraffic:
 
     def _claim(self) -> None:
         base, size = self._span()
-        if self.rng.random() < 0.2:
+        if self.rng.random() < self.claims:
             self.engine.submit(ClaimRange(self._any(), base & ~0xFFF, size))
 
     def _memory(self) -> None:

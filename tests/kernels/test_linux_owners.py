@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 
 from kernels.linux_kit import FIRST, LINE, LINUX, MIB, SCREEN, SECOND, add, text_of
+from kernels.linux_traffic import LinuxTraffic
 from memhub import Hub
 from memhub.abi import LP64
 from memhub.errors import DeviceError, RangeBusy
@@ -77,3 +81,31 @@ async def test_a_close_takes_a_strangers_range_that_nobody_claims() -> None:
         await theirs.write(LINE)
         await mine.aclose()
         assert await text_of(hub) == FIRST
+
+
+def test_no_process_changes_a_type_that_another_has_claimed() -> None:
+    counts = Counter[str]()
+    for seed in range(8):
+        traffic = LinuxTraffic(seed, claims=0.9)
+        machine, table = traffic.machine, traffic.machine.table
+        assert table is not None
+        rows: list[dict[str, Any]] = []
+        traffic.engine.listen(rows.append)
+        for _ in range(150):
+            claims = list(machine.claims.claims.values())
+            before, read = table.types, len(rows)
+            traffic.step()
+            for row in rows[read:]:
+                if row["event"] != "kernel.call" or row["process_id"] is None:
+                    continue
+
+                counts[row["errno"] or "ok"] += 1
+                if "msrs" in row:
+                    counts["changed"] += 1
+                    others = [it for it in claims if it.process.id != row["process_id"]]
+                    for it in others:
+                        end = min(it.end, before.end)
+                        assert table.types.first_difference(before, it.base, end) is None
+
+    assert counts["EBUSY"] > 0
+    assert counts["changed"] > 60

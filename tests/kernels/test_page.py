@@ -15,12 +15,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text()
 
 
 EXAMPLES = re.findall(
-    r"<!-- (\w+) -->\n```python\n(.*?)```\n\n<!-- output -->\n```text\n(.*?)```", PAGE, re.DOTALL
+    r"<!-- ([\w-]+) -->\n```python\n(.*?)```\n\n<!-- output -->\n```text\n(.*?)```", PAGE, re.DOTALL
 )
 
 
 def test_each_kernel_has_an_example() -> None:
-    assert [name for name, _, _ in EXAMPLES] == ["served", "linux", "netbsd"]
+    assert [name for name, _, _ in EXAMPLES] == ["served", "linux", "netbsd-hub", "netbsd"]
 
 
 def test_a_machine_of_the_page_is_one_with_linux(tmp_path: Path) -> None:

@@ -60,10 +60,16 @@ TESTED: dict[str, dict[str, str]] = {
         "toml": "tests/config/test_faults_page.py",
         "sh": COMMANDS,
     },
+    "docs/images.md": {
+        **dict.fromkeys(("python", "toml"), "tests/images/test_pages.py"),
+        "sh": COMMANDS,
+    },
+    "docs/kvm.md": {"python": "tests/images/test_pages.py"},
     "docs/kernels.md": {
         "sh": COMMANDS,
         **dict.fromkeys(("python", "text", "toml"), "tests/kernels/test_page.py"),
     },
+    "docs/maps.md": dict.fromkeys(("sh", "text", "python"), "tests/maps/test_page.py"),
     "docs/memory.md": dict.fromkeys(("python", "toml"), "tests/caches/test_memory_page.py"),
     "docs/ownership.md": dict.fromkeys(("python", "text"), "tests/ownership/test_docs.py"),
     "docs/performance.md": {"sh": HERE},

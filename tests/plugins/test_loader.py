@@ -216,13 +216,20 @@ def test_an_answer_that_is_no_list_of_arches_is_refused(answer: Any, reason: str
 
 def test_two_plugins_with_one_architecture_are_both_refused() -> None:
     registry = load(one=provider("mips", "mips32"), two=provider("mips", "mips64"))
-    reason = "architecture 'mips' is provided twice, by 'one' of the caller and 'two' of the caller"
+    reason = (
+        "architecture 'mips' is provided twice, by 'one' of the caller and 'two' of the caller; "
+        "none is used: give one another name"
+    )
 
     assert set(registry) == {"good", "mips32", "mips64"}
     assert [(failure.plugin, failure.reason) for failure in registry.failures] == [
         ("one", reason),
         ("two", reason),
     ]
+    with pytest.raises(ArchNotInstalled) as caught:
+        registry["mips"]
+
+    assert str(caught.value).count("'one' of the caller") == 1
 
 
 def test_one_plugin_that_adds_a_name_twice_is_refused() -> None:

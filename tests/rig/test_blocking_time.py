@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -195,3 +197,39 @@ def test_a_clock_at_the_end_of_time_breaks_no_request() -> None:
         mem = client.open("/dev/mem", "r+")
         assert mem.claim(*WINDOW).fence == 1
         assert mem.ranges()
+
+
+ALONE = """
+import threading
+from memhub import Hub, SystemClock
+from memhub.machines import pc
+from memhub.rig.clients import Clients
+from memhub.service.local import NeverAnswered
+
+hub = Hub([pc()], clock=SystemClock())
+hub.begin()
+clients = Clients(hub, "", awaiting=False)
+one, two = (clients(name).open() for name in ("one", "two"))
+one.claim(0, 4096)
+try:
+    two.claim(0, 4096, wait=float("inf"))
+except NeverAnswered as error:
+    print(error)
+
+print(len(hub.report()["machines"][0]["waits"]))
+threading.Timer(0.2, lambda: one.release(0, 4096)).start()
+print(two.claim(0, 4096, wait=float("inf")).fence)
+clients.close()
+hub.end()
+"""
+
+
+def test_on_a_clock_that_runs_a_wait_that_nobody_can_end_is_told_too() -> None:
+    """In a process of its own, as that of the tests may have other threads."""
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    told, waits, fence = done.stdout.splitlines()
+    assert "the claim 0x0-0xfff of two on pc would block for ever" in told
+    assert (waits, fence) == ("0", "2")

@@ -106,7 +106,7 @@ async def test_live_bodies_are_as_the_schema_says(tmp_path: Path, features: int)
             claim = await rival.claim(WINDOW, MIB, lease=90)
             await rival.set_range(0, MIB, MDF_UNCACHEABLE)
             client.send(*client.protocol.send(wire.Claim(99, handle, 0, 500, WINDOW, MIB)))
-            for what in ("", "claims", "waits", "machines,rates"):
+            for what in ("", "claims", "waits", "machines,rates", "map"):
                 answer: Any = await client.ask(wire.Report(0, what, ""))
                 bodies.append(("report", json.loads(answer.data)))
 

@@ -13,6 +13,8 @@ from memhub import Hub
 from memhub.abi import LP64, MDF_UNCACHEABLE, MDF_WRITEBACK, MDF_WRITECOMBINE, Errno
 from memhub.core.kernel import KernelLayout
 from memhub.core.memory import backing, memfile
+from memhub.core.spec import Content
+from memhub.images.packed import pack_contents
 from memhub.plugin import Arch
 from memhub.service import wire
 from memhub.service.server import Server, snapshots
@@ -229,8 +231,11 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
     for what, name in (("suspend", "slow"), ("check", "off"), ("reinit", "board")):
         await it.ask(wire.Faults(0, what, name))
 
-    for what, name in (("x", ""), ("take", "no"), ("take", "caches"), ("restore", "pat")):
+    for what, name in (("x", ""), ("take", "no"), ("restore", "pat")):
         await it.ask(wire.Snapshot(0, what, name, b""))
+
+    await it.ask(wire.Snapshot(0, "put", "", pack_contents([Content(base=0, data=b"x")])))
+    await it.ask(wire.Snapshot(0, "load", "caches", b""))
 
     for what, name in (("x", ""), ("list", "no"), ("bytes", "pat")):
         await it.ask(wire.Show(0, what, name, ""))
@@ -244,12 +249,14 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
     for _ in range(2):
         await it.ask(wire.Subscribe(0, 0, 0, 0, ""))
 
-    asked = [wire.Report(number, "", "") for number in (70, 71, 72)]
+    asked: list[wire.Message] = [wire.Report(number, "", "") for number in (70, 71, 72)]
+    asked.append(wire.Show(73, "bytes", "pat", ""))
+    names = {one.request: one.NAME for one in asked}
     it.one.send(*(b for one in asked for b in it.one.protocol.send(one)))
     while it.one.protocol.in_flight:
         for answer in await it.one.receive():
             if isinstance(answer, wire.Error):
-                it.seen.add(("REPORT", answer.name))
+                it.seen.add((names[answer.request], answer.name))
 
     for _ in range(30):
         await it.ask(wire.Open(0, 1, 0, "pat:/dev/mem"))
@@ -270,6 +277,7 @@ async def ask_suspended(it: Asker) -> None:
         wire.Wait(0, handle, 0, 1, 0),
         wire.Explain(0, handle, 0),
         wire.Map(0, handle, wire.MAP_READ),
+        wire.Flush(0, handle, wire.FLUSH_KEEP, 0, 8),
     ):
         await it.ask(asked)
 

@@ -44,5 +44,5 @@ async def test_a_hub_that_has_ended_opens_nothing() -> None:
     async with Hub([PAT]) as hub:
         pass
 
-    with pytest.raises(RuntimeError, match="the hub is not in use"):
+    with pytest.raises(RuntimeError, match="the hub is closed"):
         await hub.open("/dev/mem")

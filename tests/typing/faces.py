@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from memhub.blocking_device_file import MappableFile
     from memhub.device_file import AsyncDeviceFile, AsyncMappableFile
     from memhub.handle import Handle
-    from memhub.service.blocking import BlockingHandle
+    from memhub.rig import AsyncClient, BlockingRigClient
+    from memhub.service.blocking import BlockingClient, BlockingHandle
+    from memhub.service.client import RemoteHub
     from memhub.service.client.handle import RemoteHandle
-    from memhub.service.local import LocalHandle
+    from memhub.service.local import LocalClient, LocalHandle
+
+
+class SnapshotCalls(Protocol):
+    """What every client that blocks can do with all machines."""
+
+    def take_snapshot(self, machine: str | None = None) -> bytes: ...
+    def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]: ...
+    def reset(self, machine: str | None = None) -> list[str]: ...
+
+
+class AsyncSnapshotCalls(Protocol):
+    """The same for clients that await."""
+
+    async def take_snapshot(self, machine: str | None = None) -> bytes: ...
+    async def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]: ...
+    async def reset(self, machine: str | None = None) -> list[str]: ...
 
 
 def embedded(handle: Handle) -> AsyncDeviceFile:
@@ -27,3 +45,13 @@ def blocking(handle: BlockingHandle) -> MappableFile:
 
 def local(handle: LocalHandle) -> MappableFile:
     return handle
+
+
+def blocking_client(
+    client: BlockingClient | LocalClient | BlockingRigClient,
+) -> SnapshotCalls:
+    return client
+
+
+def async_client(client: RemoteHub | AsyncClient) -> AsyncSnapshotCalls:
+    return client

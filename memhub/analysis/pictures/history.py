@@ -8,19 +8,30 @@ from typing import TYPE_CHECKING, Any, Final
 import ibis
 
 from memhub.analysis import occupancy
+from memhub.analysis.answer import Answer
 from memhub.analysis.pictures.limits import Limits
 from memhub.analysis.pictures.machines import Machine, Rows, find_machines, find_rows
 from memhub.analysis.pictures.shares import Share, share
 from memhub.analysis.pictures.time_axis import TimeAxis
+from memhub.audit.rows.description import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from memhub.analysis import Analysis
     from memhub.analysis.pictures.shares import Machine as MachineKey
 
 Table = Any
 Shares = dict[tuple[str, str], Share]
+
+#: The columns that a table is made again from.
+_TYPE_COLUMNS: Final = (
+    "log", "machine", "arch", "n", "wall_ns", "event", "begins", "process", "config", "generation",
+    "slots", "after_base", "after_length", "after_flags", "after_owner", "msrs", "after_msr",
+)  # fmt: skip
+
+#: Records that are in memory at a time.
+_BATCH: Final = 2000
 
 #: The most ranges that never changed which a machine's map has.
 _STILL: Final = 2000
@@ -35,6 +46,7 @@ class History:
         machines: names of those that are drawn; those with most changes if there are none.
 
     Attributes:
+        limits: how much is drawn one by one.
         axis: the time that it covers.
         machines: those that have pictures of their own, in order of their names.
         left_out: the others.
@@ -46,14 +58,14 @@ class History:
     ) -> None:
         self._log = log
         self._views = log.views
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         hub = self._views.records.filter(~self._views.records.event.startswith("log."))
         whole = hub.agg(first=hub.wall_ns.min(), last=hub.wall_ns.max(), count=hub.count())
         (it,) = whole.to_pyarrow().to_pylist()
         self.axis = TimeAxis(it["first"] or 0, it["last"] or 0)
         self.records: int = it["count"]
         found = find_machines(self._views)
-        drawn = found[: self._limits.machines]
+        drawn = found[: self.limits.machines]
         if machines:
             drawn = [m for m in found if m.name in machines]
 
@@ -64,7 +76,7 @@ class History:
     @cached_property
     def slots(self) -> Mapping[MachineKey, Rows]:
         """The slots with their own row, those beyond the limit, and those that never changed."""
-        return find_rows(self._tenures, self._held, self._keys, self._limits.rows)
+        return find_rows(self._tenures, self._held, self._keys, self.limits.rows)
 
     @cached_property
     def tenures(self) -> Shares:
@@ -157,6 +169,43 @@ class History:
         return list(both.filter(both.place < 6).order_by("n").to_pyarrow().to_pylist())
 
     @cached_property
+    def jumps(self) -> list[dict[str, Any]]:
+        """Where sick hardware changed registers or a machine went back to a snapshot.
+
+        The first as many as marks are drawn.
+        """
+        t = self._of(self._views.records)
+        sick = t.event.startswith("hardware.") & t.msrs.notnull()
+        t = t.filter((sick | (t.event == "device.restore")) & t.start.notnull())
+        t = t.select(
+            "log", "machine", "start", since_n=t.n, since_ns=t.wall_ns, until_n=ibis.null("int64")
+        )
+
+        return list(t.order_by("since_n").limit(self.limits.marks).to_pyarrow().to_pylist())
+
+    def type_changes(self, key: MachineKey) -> Iterator[dict[str, Any]]:
+        """The records that begin or change the slots or registers of a machine, in order."""
+        t = self._views.records
+        t = t.filter((t.log == key[0]) & (t.machine == key[1]))
+        changes = t.event.isin(("request.set", "undo")) & t.errno.isnull()
+        changes |= t.event.startswith("hardware.") & t.msrs.notnull()
+        t = t.filter(t.begins | (t.event == "device.restore") | changes)
+        for batch in Answer(t.select(*_TYPE_COLUMNS).order_by("n")).to_batches(_BATCH):
+            yield from batch.to_pylist()
+
+    def address_bits(self, key: MachineKey) -> int | None:
+        """How many address bits a machine has; None where the log does not tell."""
+        t = self._views.records
+        t = t.filter((t.log == key[0]) & (t.machine == key[1]) & t.config.notnull())
+        found = t.order_by("n").limit(1).select("config").to_pyarrow().to_pylist()
+        if not found:
+            return None
+
+        bits: int = spec_of("", "", found[0]["config"], {}).cpu.phys_bits
+
+        return bits
+
+    @cached_property
     def _tenures(self) -> Table:
         return self._kept("tenures", self._views.tenures)
 
@@ -230,6 +279,6 @@ class History:
         all_or_none: bool = False,
     ) -> Shares:
         span = self.axis.first_ns, self.axis.last_ns
-        limits = self._limits if most is None else Limits(marks=most)
+        limits = self.limits if most is None else Limits(marks=most)
 
         return share(table, groups, span, limits, all_or_none=all_or_none)

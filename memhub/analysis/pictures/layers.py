@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
 
-from memhub.analysis.pictures.palette import INK, KINDS, LINES, QUIET, legend_name
+from memhub.analysis.pictures.palette import EFFECTIVE, INK, KINDS, LINES, QUIET, legend_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +72,8 @@ def row_axis() -> alt.Axis:
 
 def kind_scales(rows: Sequence[Mapping[str, Any]]) -> tuple[alt.Fill, alt.StrokeDash]:
     """How areas and the lines over them tell the memory types of some rows, with one legend."""
-    kinds = [it for it in KINDS if any(row["type"] == legend_name(it) for row in rows)]
+    used = {row["type"] for row in rows}
+    kinds = [it for it in (*KINDS, *EFFECTIVE) if legend_name(it) in used]
     names = [legend_name(it) for it in kinds]
     legend = alt.Legend(
         symbolType="square", symbolSize=160, symbolStrokeWidth=2, symbolStrokeColor=INK, columns=3

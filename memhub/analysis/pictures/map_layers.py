@@ -23,6 +23,13 @@ _PIXELS: Final = 15
 
 _THERE: Final = "datum.since_tick <= tick && tick < datum.until_tick"
 
+#: Where the column of effective types ends and that of slots begins, in columns of slots.
+TYPES_END: Final = 1.0
+SLOTS_BEGIN: Final = 1.12
+
+#: What the ring around a mark is drawn by.
+_RING: Final = ("mark", "low", "high", "left_edge", "right_edge", "since_tick", "until_tick")
+
 #: Pixels that a label has.
 _ROOM: Final = "scale('x', datum.right_edge) - scale('x', datum.left_edge) - 16"
 
@@ -75,42 +82,79 @@ class AddressScale:
 
 
 def map_layers(
-    sheet: Sheet, scale: AddressScale, columns: int, bars: Sequence[Row], busy: Sequence[Row]
+    sheet: Sheet,
+    scale: AddressScale,
+    columns: int,
+    bars: Sequence[Row],
+    busy: Sequence[Row],
+    types: Sequence[Row],
 ) -> list[alt.Chart]:
-    """The layers of a map: ranges, the lines that tell their types, labels, BUSY, the picked one.
+    """The layers of a map: types and ranges, lines that tell them, labels, BUSY, the picked one.
 
     Args:
         sheet: takes the data.
         scale: places addresses.
-        columns: how many there are, side by side.
+        columns: how many there are of slots, side by side.
         bars: the ranges.
         busy: the parts of ranges' times in which their slots were claimed.
+        types: the effective types; there may be none.
     """
     y = alt.Y("low:Q", axis=scale.axis(), scale=alt.Scale(domain=[0, scale.height], nice=False))
-    across = alt.Scale(domain=[0, columns], nice=False, zero=False)
-    left = alt.X("left_edge:Q", scale=across, axis=None)
-    right = alt.X("right_edge:Q", scale=across, axis=None)
+    first = 0.0 if types else SLOTS_BEGIN
+    across = alt.Scale(domain=[first, SLOTS_BEGIN + columns], nice=False, zero=False)
+    heads = _heads(first, columns)
+    left = alt.X("left_edge:Q", scale=across, axis=heads)
+    right = alt.X("right_edge:Q", scale=across, axis=heads)
     common = {"tooltip": spoken(), "opacity": strong()}
-    fill, dash = kind_scales(bars)
-    chart = sheet.chart("ranges", bars).transform_filter(_THERE)
-    box = chart.mark_bar(stroke="white", strokeWidth=1)
-    line = chart.mark_rule(strokeWidth=4, color=INK, xOffset=2)
-    text = chart.transform_calculate(middle="(datum.low + datum.high) / 2").mark_text(
-        align="left", dx=9, fontSize=11, color=INK, text=alt.ExprRef("datum.label"),
-        limit=alt.ExprRef(_ROOM),
-    )  # fmt: skip
-    layers = [
-        box.encode(x=left, x2=alt.X2("right_edge"), y=y, y2=alt.Y2("high"), fill=fill, **common),
-        line.encode(x=left, y=y, y2=alt.Y2("high"), strokeDash=dash, **common),
-        text.encode(x=left, y=alt.Y("middle:Q"), **common),
-    ]
+    fill, dash = kind_scales([*types, *bars])
+    layers: list[alt.Chart] = []
+    for name, rows in (("types", types), ("ranges", bars)):
+        if not rows:
+            continue
+
+        chart = sheet.chart(name, rows).transform_filter(_THERE)
+        box = chart.mark_bar(stroke="white", strokeWidth=1)
+        line = chart.mark_rule(strokeWidth=4, color=INK, xOffset=2)
+        text = chart.transform_calculate(middle="(datum.low + datum.high) / 2").mark_text(
+            align="left", dx=9, fontSize=11, color=INK, text=alt.ExprRef("datum.label"),
+            limit=alt.ExprRef(_ROOM),
+        )  # fmt: skip
+        layers += [
+            box.encode(
+                x=left, x2=alt.X2("right_edge"), y=y, y2=alt.Y2("high"), fill=fill, **common
+            ),
+            line.encode(x=left, y=y, y2=alt.Y2("high"), strokeDash=dash, **common),
+            text.encode(x=left, y=alt.Y("middle:Q"), **common),
+        ]
+
     if busy:
         sign, held = busy_sign(busy)
         line = sheet.chart("busy", held).transform_filter(_THERE)
         line = line.mark_rule(strokeWidth=5, xOffset=-2)
         layers.append(line.encode(x=right, y=y, y2=alt.Y2("high"), stroke=sign, **common))
 
-    ring = picked(sheet.chart("marks", bars)).transform_filter(_THERE)
+    marks = [{name: row[name] for name in _RING} for row in (*types, *bars)]
+    ring = picked(sheet.chart("marks", marks)).transform_filter(_THERE)
     ring = ring.mark_bar(fill="transparent", stroke=INK, strokeWidth=3)
 
     return [*layers, ring.encode(x=left, x2=alt.X2("right_edge"), y=y, y2=alt.Y2("high"))]
+
+
+def _heads(first: float, columns: int) -> alt.Axis:
+    """What the columns are, above them."""
+    heads = {TYPES_END / 2: "effective type"} if not first else {}
+    heads[SLOTS_BEGIN + columns / 2] = "slots"
+    places = ", ".join(map(str, heads))
+    words = ", ".join(f"'{it}'" for it in heads.values())
+
+    return alt.Axis(
+        title=None,
+        orient="top",
+        values=list(heads),
+        labelExpr=f"[{words}][indexof([{places}], datum.value)]",
+        ticks=False,
+        domain=False,
+        grid=False,
+        labelColor=QUIET,
+        labelAngle=0,
+    )

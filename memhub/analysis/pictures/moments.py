@@ -1,4 +1,4 @@
-"""The moments that can be chosen: each change of a range or a claim that is drawn.
+"""The moments that can be chosen: each change of a range or a claim that is drawn, and jumps.
 
 A moment has a tick: its place in their order. Which range stands at a moment is told by ticks and
 not by times, as several records can have the same time.
@@ -49,15 +49,15 @@ class Moments:
 
     def ticks(self, row: Row) -> tuple[int, int]:
         """From which tick on something is there, and from which on no longer."""
-        since = self._first_from((row["since_ns"], row["log"], row["since_n"]))
+        since = self.first_from((row["since_ns"], row["log"], row["since_n"]))
         if row["until_n"] is not None:
-            return since, self._first_from((row["until_ns"], row["log"], row["until_n"]))
+            return since, self.first_from((row["until_ns"], row["log"], row["until_n"]))
 
         end = self.ends.get((row["log"], row["machine"], row["start"]))
 
-        return since, NEVER if end is None else self._first_from(end)
+        return since, NEVER if end is None else self.first_from(end)
 
-    def _first_from(self, at: At) -> int:
+    def first_from(self, at: At) -> int:
         """The first moment that can be chosen which is not before this one."""
         place = bisect_right(self.kept, at)
 
@@ -97,6 +97,7 @@ def find_moments(history: History) -> Moments:
 
 
 def _rows(history: History) -> Iterable[Row]:
+    yield from history.jumps
     for shares in (history.tenures, history.still, history.busy):
         for part in shares.values():
             yield from part.rows

@@ -29,8 +29,9 @@ SECTIONS: Final = {
     ),
     "map": (
         "Memory map",
-        """Which range covers which addresses at the moment that is chosen above. Addresses grow
-        upwards; heights are not to scale, so that small ranges are seen.""",
+        """The effective type of every address at the moment that is chosen above, and beside it the
+        ranges in slots that it comes from. Addresses grow upwards; heights are not to scale, so
+        that small ranges are seen.""",
     ),
     "occupancy": ("Occupancy", "How many slots were in use. The dashed line is their number."),
     "contention": (

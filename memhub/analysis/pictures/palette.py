@@ -5,7 +5,7 @@ The colours are those of Okabe and Ito, which people who confuse red and green c
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.abi import (
     MDF_UNCACHEABLE,
@@ -14,6 +14,9 @@ from memhub.abi import (
     MDF_WRITEPROTECT,
     MDF_WRITETHROUGH,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INK: Final = "#1a1a1a"
 QUIET: Final = "#5f6368"
@@ -51,6 +54,13 @@ KINDS: Final = (
     Kind("other", 0, "another type", "#BBBBBB", (2, 9)),
 )
 
+#: How effective types are drawn that no range can ask for.
+EFFECTIVE: Final = (
+    Kind("undefined", 0, "undefined", "#BBBBBB", (2, 9)),
+    Kind("reserved", 0, "reserved", "#BBBBBB", (6, 2, 1, 2)),
+    Kind("several", 0, "several types", "#E3E5E8", (1, 4)),
+)
+
 #: How an error is drawn; the rest are drawn as OTHER_ERROR.
 SHAPES: Final = {
     "EBUSY": "cross",
@@ -71,9 +81,20 @@ def kind_of(flags: int) -> Kind:
     return next((it for it in KINDS if flags & it.flag), KINDS[-1])
 
 
+def kind_of_types(types: Sequence[str]) -> Kind:
+    """How effective types are drawn that some addresses have."""
+    if len(types) != 1:
+        return EFFECTIVE[-1]
+
+    return next(it for it in (*KINDS, *EFFECTIVE) if it.name == types[0])
+
+
 def legend_name(kind: Kind) -> str:
     """A type's name and word, for a legend."""
-    return kind.name if kind.name == "other" else f"{kind.name} {kind.meaning}"
+    if kind.name == "other":
+        return kind.name
+
+    return kind.meaning if kind in EFFECTIVE else f"{kind.name} {kind.meaning}"
 
 
 def error_name(errno: str) -> str:

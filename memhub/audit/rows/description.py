@@ -37,6 +37,7 @@ def describe_spec(spec: MachineSpec) -> str:
             },
             "options": dict(spec.options),
             "memory": [[r.base, r.length, r.kind] for r in spec.memory],
+            **_describe_contents(spec),
             "kmem": [[m.virtual, m.physical, m.length, m.writable] for m in spec.kmem],
             "kmem_entries": None
             if entries is None
@@ -103,6 +104,14 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         caches=CacheLimits(**facts.get("caches", {})),
         devices=tuple(DeviceSpec(**it) for it in facts.get("devices", ())),
     )
+
+
+def _describe_contents(spec: MachineSpec) -> dict[str, Any]:
+    """Where the memory holds something at the start, and of what; not the bytes."""
+    if not spec.contents:
+        return {}
+
+    return {"contents": [[it.base, it.end - it.base, it.source] for it in spec.contents]}
 
 
 def _describe_caches(spec: MachineSpec) -> dict[str, Any]:

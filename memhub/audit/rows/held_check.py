@@ -10,7 +10,8 @@ from typing import Any, Final
 from memhub.audit.fields import FIELDS, Field
 
 #: A shape is a field's type; a list of any number of one shape; a tuple of one value of each; an
-#: object's members, to which the schema's fields are added; words; a range; or any integer.
+#: object's members, to which the schema's fields are added; `dict` for an object of any; words; a
+#: range; or any integer.
 Shape = Any
 
 _TEXT: Final = Field("str", "")
@@ -25,6 +26,10 @@ _PROCESS: Final = {"process": _TEXT, "process_id": _INT}
 _EXTENT: Final = {"fence": _U64, "base": _U64, "last": _LAST, "since_ns": _NS}
 _ASKED: Final = {**_PROCESS, "handle": _INT, "base": _U64, "length": _U64}
 _DESC: Final = (_U64, _U64, _INT, _TEXT)
+
+
+#: Parts of which a machine has one thing at most.
+_SINGLE: Final = frozenset({"failed", "health", "numbers"})
 
 
 def _shapes(slot: range) -> dict[str, Shape]:
@@ -58,7 +63,7 @@ def _shapes(slot: range) -> dict[str, Shape]:
         "notes": {**_PROCESS, "slots": [(slot, range(1 << 63))], "states": [state]},
         "failed": {"reason": _TEXT, "failures": _INT, "since_ns": _NS},
         "health": {
-            "sicknesses": [{"bits": [(_INT, _U64)], "count": _INT}],
+            "sicknesses": [{"what": dict, "bits": [(_INT, _U64)], "count": _INT}],
             "cpus": [(_INT, [(_INT, _U64)])],
             "suspended_ns": Field("ns", "", nullable=True),
             "strayed": Field("bool", ""),
@@ -82,11 +87,14 @@ def check_items(part: str, items: object, slots: int) -> None:
             place.
     """
     shape = _shapes(range(slots))[part]
-    _check(part, items, [shape])
+    check_shape(part, items, [shape])
+    if part in _SINGLE and isinstance(items, list) and len(items) != 1:
+        raise ValueError(f"{part} has {len(items)} entries, and not one")
+
     for number, it in enumerate(items if isinstance(items, list) else ()):
         by = it.get("by")
         if part == "losses" and by is not None:
-            _check(f"losses[{number}].by", by, _PROCESS)
+            check_shape(f"losses[{number}].by", by, _PROCESS)
 
         if "base" in it and "last" in it and it["base"] > it["last"] + 1:
             where = f"{part}[{number}]"
@@ -97,14 +105,27 @@ def check_items(part: str, items: object, slots: int) -> None:
                 raise ValueError(f"{part}[{number}] has a state of {len(state['slots'])} slots")
 
 
-def _check(where: str, value: object, shape: Shape) -> None:
-    if isinstance(shape, dict):
+def check_shape(where: str, value: object, shape: Shape) -> None:
+    """Check the types of a value and of all that it has; members that are missing are let pass.
+
+    Args:
+        where: its place, for the message.
+        value: as JSON has it.
+        shape: what it has to be.
+
+    Raises:
+        ValueError: names the place and the value.
+    """
+    if shape is dict:
+        if not isinstance(value, dict):
+            raise _misfit(where, value, "an object")
+    elif isinstance(shape, dict):
         if not isinstance(value, dict):
             raise _misfit(where, value, "an object")
 
         for name, item in value.items():
             if (inner := shape.get(name) or FIELDS.get(name)) is not None:
-                _check(f"{where}.{name}", item, inner)
+                check_shape(f"{where}.{name}", item, inner)
     elif isinstance(shape, list | tuple):
         _check_list(where, value, shape)
     elif isinstance(shape, Field):
@@ -128,7 +149,7 @@ def _check_list(where: str, value: object, shape: list[Shape] | tuple[Shape, ...
         raise _misfit(where, value, f"a list of {len(shapes)}")
 
     for number, (item, inner) in enumerate(zip(value, shapes, strict=True)):
-        _check(f"{where}[{number}]", item, inner)
+        check_shape(f"{where}[{number}]", item, inner)
 
 
 def _misfit(where: str, value: object, rule: str) -> ValueError:

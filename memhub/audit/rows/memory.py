@@ -5,7 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.audit.rows.columns import stamp_columns
 from memhub.core import events
+from memhub.core.restored import MemoryLoaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,8 +52,22 @@ def _written(it: events.MemoryWritten, ended: int) -> Row:
     }
 
 
+def _loaded(it: MemoryLoaded, _ended: int) -> Row:
+    return {
+        **stamp_columns("memory.load", it.at),
+        "machine": it.machine,
+        "arch": it.arch,
+        "op": "replace" if it.cleared else "load",
+        "base": it.base,
+        "length": it.length,
+        "moved": it.moved,
+        "reason": it.source,
+    }
+
+
 #: Writers of these rows, by the kind of fact.
 MEMORY_WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     events.MemoryRead: _read,
     events.MemoryWritten: _written,
+    MemoryLoaded: _loaded,
 }

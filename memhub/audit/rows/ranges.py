@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.abi import (
     FLAG_WORDS,
     MDF_ATTRMASK,
+    ME_STATE_INVALID,
+    ME_STATE_MAPPED,
+    ME_STATE_VALID,
     flag_words,
 )
 from memhub.audit.rows.columns import (
@@ -22,6 +25,7 @@ from memhub.audit.rows.columns import (
     wall_time,
 )
 from memhub.core import events
+from memhub.core.extracted import AddressExtracted
 from memhub.core.instant import NEVER
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+_STATES: Final = {ME_STATE_INVALID: "invalid", ME_STATE_VALID: "valid", ME_STATE_MAPPED: "mapped"}
 _ATTRIBUTE_WORDS: Final = {0: (), **{bit: (word,) for bit, word in FLAG_WORDS}}
 
 
@@ -86,6 +91,19 @@ def _ioctl_refused(it: events.IoctlRefused, ended: int) -> Row:
         "op": "ioctl",
         "ioctl": it.ioctl,
         **error_columns(it.error),
+        "duration_ns": ended - it.at.mono_ns,
+    }
+
+
+def _address_extracted(it: AddressExtracted, ended: int) -> Row:
+    return {
+        **stamp_columns("request.extract", it.at),
+        **it.caller.facts,
+        "op": "extract",
+        "base": it.address,
+        "state": _STATES[it.found.state],
+        "physical": it.found.physical or None,
+        **error_columns(None),
         "duration_ns": ended - it.at.mono_ns,
     }
 
@@ -227,6 +245,7 @@ def _slot_undone(it: events.SlotUndone, _ended: int) -> Row:
 RANGE_WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     events.RangesRead: _ranges_read,
     events.IoctlRefused: _ioctl_refused,
+    AddressExtracted: _address_extracted,
     events.RangesSet: _ranges_set,
     events.SetRefused: _set_refused,
     events.CommitBegun: _commit_begun,

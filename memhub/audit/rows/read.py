@@ -53,8 +53,7 @@ def machine_of(row: Row, arches: Mapping[str, Arch]) -> Machine:
     spec = spec_of(row["machine"], row["arch"], row["config"], msrs)
     machine = Machine.make(spec, arches[spec.arch])
     if machine.table is not None:
-        machine.table.state = RangeState(descs_of("after", row), msrs)
-        machine.table.generation = row["generation"]
+        machine.table.start_as(RangeState(descs_of("after", row), msrs), row["generation"])
 
     return machine
 

@@ -113,14 +113,18 @@ def load_importers(
         installed: also load the entry points of the group `memhub.importers`.
     """
     found: dict[str, Importer] = {}
+    sources: dict[str, str] = {}
     loaded = load_hook(IMPORTER_HOOK, plugins=plugins, installed=installed)
     failures = [*loaded.failures]
     for given in loaded.provided:
         for it in given.values:
             if it.name in found or it.name in get_args(DumpFormat):
-                failures.append(given.fail(f"ValueError: format {it.name!r} is there already"))
+                reason = f"ValueError: format {it.name!r} is there already, of "
+                reason += sources.get(it.name, "memhub")
+                failures.append(given.fail(f"{reason}, which is used: uninstall one of both"))
                 break
 
+            sources[it.name] = given.source
             found[it.name] = replace(it, source=given.plugin)
 
     return ImporterBook(found, tuple(failures))

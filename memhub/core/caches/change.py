@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.lines import Buffer, Line
+    from memhub.core.files import Principal
 
 #: Why a line or a buffer reached the bus.
 Cause = Literal[
@@ -53,6 +54,19 @@ class Overtaking(NamedTuple):
     order: int
 
 
+class Posted(NamedTuple):
+    """The write-backs of one process since its last fence.
+
+    Attributes:
+        who: the process.
+        lines: by number, whether the line is still to reach the bus, and the log's record since
+            which it was asked for, or None.
+    """
+
+    who: Principal
+    lines: Mapping[int, tuple[bool, int | None]]
+
+
 class Turn(NamedTuple):
     """The counters of caches.
 
@@ -75,6 +89,7 @@ class CacheChange(NamedTuple):
         buffers_before: the same before.
         turns: the counters before and after.
         overtakings: before and after.
+        posted: the write-backs that no fence has completed, before and after.
         hazards: those that it met, before (None) and after.
         writes: what reached the bus, in order: address, bytes, and the bytes before (empty where
             nobody asks for them).
@@ -87,6 +102,7 @@ class CacheChange(NamedTuple):
     buffers_before: Buffers
     turns: tuple[Turn, Turn]
     overtakings: tuple[tuple[Overtaking, ...], tuple[Overtaking, ...]]
+    posted: tuple[Mapping[int, Posted], Mapping[int, Posted]]
     hazards: Mapping[HazardKey, tuple[Hazard | None, Hazard]]
     writes: tuple[tuple[int, Bytes, bytes], ...]
     arrivals: tuple[Arrival, ...]

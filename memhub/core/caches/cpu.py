@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.caches.lines import Buffer, Line, clean_line, mask_of
+from memhub.core.caches.posted import complete_lines
 from memhub.core.caches.stretches import UC, WB, WC, WP, WT, stretches_of
 from memhub.core.caches.telling import tell_buffered, tell_cached, tell_hazard, tell_line
 from memhub.core.instant import make_tuple
@@ -229,6 +230,9 @@ def _store_cached(work: Work, who: Principal, low: int, data: Bytes, code: int) 
         tell_buffered(work, who, low, high, code)
 
     first, last = low >> shift, high - 1 >> shift
+    if work.posted:
+        complete_lines(work, first, last)
+
     if first == last:
         _store_part(work, who, low, data, code)
         return

@@ -14,6 +14,7 @@ from memhub.core.caches.facts import (
     LinesFlushed,
     LinesReached,
 )
+from memhub.core.caches.posted import fence_lines
 from memhub.core.caches.transfer import check_inside
 from memhub.core.caches.work import Work
 from memhub.core.decision import Decision
@@ -70,7 +71,7 @@ def decide_flush(machine: Machine, request: FlushLines, now: Instant) -> Decisio
     if machine.caches is not None:
         work = Work(machine.caches, recorded=machine.recorded)
         for address, size in spans:
-            device.flush_span(work, address, size, keep=request.keep)
+            device.flush_span(work, caller.process, address, size, keep=request.keep)
 
         change = work.finish()
 
@@ -87,6 +88,7 @@ def decide_fence(machine: Machine, request: Fence, now: Instant) -> Decision:
     if machine.caches is not None:
         work = Work(machine.caches, recorded=machine.recorded)
         work.drain_buffers(caller.process.id, "fence")
+        fence_lines(work, caller.process.id)
         change = work.finish()
 
     fact = LinesFlushed(caller, now, "fence", 0, 0, None)

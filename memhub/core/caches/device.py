@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.core.caches.lines import mask_of, runs_of
+from memhub.core.caches.posted import (
+    clean_lines,
+    fence_lines,
+    forget_posted,
+    is_waiting,
+    post_lines,
+    tell_unfenced,
+)
 from memhub.core.caches.telling import tell_hazard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.abi import Buffer as Bytes
-    from memhub.core.caches.change import Cause
     from memhub.core.caches.lines import Line
     from memhub.core.caches.work import Work
     from memhub.core.files import Principal
@@ -21,13 +28,16 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
     """What the bus reads: on a snooping bus, dirty lines are written back first."""
     _tell_order(work, address, length)
     _tell_read(work, address, length)
+    if work.posted:
+        tell_unfenced(work, address, length)
+
     for number, line, mask in _lines_in(work, address, length):
         if not line.dirty & mask:
             continue
 
         if work.caches.snoops:
             clean_lines(work, [number], "snooped")
-        else:
+        elif not is_waiting(work, number):  # what that lacks is told above
             for low, high in runs_of(line.dirty & mask):
                 what = f"the bus read {high - low} bytes that {_name(line.who)} has written since"
                 at = (number << work.caches.limits.shift) + low
@@ -61,27 +71,19 @@ def write_as_device(work: Work, address: int, data: Bytes) -> None:
     work.write_bus(address, data, None, 0)
 
 
-def clean_lines(work: Work, numbers: list[int], cause: Cause) -> None:
-    """Write lines back and keep them, as clwb does."""
-    work.write_back(numbers, cause)
-    for number in numbers:
-        line = work.line(number)
-        if line is not None and line.dirty:
-            under = line.under & ~line.dirty  # the bus has these bytes from the line now
-            work.lines[number] = line._replace(dirty=0, under=under, since=work.record)
-
-
-def flush_span(work: Work, address: int, length: int, *, keep: bool) -> None:
-    """Let the bus see the lines of a span, and keep them or not: clwb, or clflush."""
+def flush_span(work: Work, who: Principal, address: int, length: int, *, keep: bool) -> None:
+    """Let the bus see the lines of a span: clwb, which the next fence completes, or clflush."""
     if not length:
         return
 
     shift = work.caches.limits.shift
     numbers = work.numbers_between(address >> shift, address + length - 1 >> shift)
     if keep:
-        clean_lines(work, numbers, "written back")
+        post_lines(work, who, numbers)
     else:
         work.drop_lines(numbers, "flushed")
+        if work.posted:
+            forget_posted(work, numbers)
 
 
 def flush_everything(work: Work) -> None:
@@ -90,12 +92,15 @@ def flush_everything(work: Work) -> None:
         work.drain_buffers(process, "flushed")
 
     work.drop_lines(list(work.caches.numbers), "flushed")
+    if work.posted:
+        work.posted = {}
 
 
 def end_process(work: Work, who: Principal) -> None:
     """Drain the buffers of a process that ends, as the switch to another does."""
     tell_undrained(work, who, "ended without a fence")
     work.drain_buffers(who.id, "fence")
+    fence_lines(work, who.id)
 
 
 def tell_undrained(work: Work, who: Principal, what: str) -> None:

@@ -30,7 +30,12 @@ HAZARDS: Final[Mapping[str, HazardKind]] = {
     "stale-bus-read": HazardKind(
         "error",
         "the bus read bytes that a dirty line of the CPUs has newer",
-        "writeback() the line before the device reads it",
+        "writeback() the line, and fence(), before the device reads it",
+    ),
+    "unfenced-writeback": HazardKind(
+        "error",
+        "the bus read a line whose write-back no fence had completed",
+        "fence() between writeback() and the device's read",
     ),
     "stale-cpu-read": HazardKind(
         "error",

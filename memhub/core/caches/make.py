@@ -9,6 +9,7 @@ from memhub.core.caches.transfer import CachedTransfer
 from memhub.core.memory.transfer import Transfer
 
 if TYPE_CHECKING:
+    from memhub.core.caches.content import CachesContent
     from memhub.core.kernel import TransferRules
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
@@ -38,3 +39,8 @@ def make_transfer(
         return Transfer(memory, kernel, rules, spec.wp_writes)
 
     return CachedTransfer(memory, kernel, rules, spec.wp_writes, caches)
+
+
+def capture_caches(caches: Caches | None) -> CachesContent | None:
+    """What caches hold now; None where memory is coherent."""
+    return None if caches is None else caches.capture()

@@ -7,14 +7,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.caches.change import Turn
+from memhub.core.caches.content import CachesContent
 from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.memory.physical import NeedsDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from memhub.abi import Buffer as Bytes
-    from memhub.core.caches.change import Buffers, CacheChange, HazardKey, Overtaking
+    from memhub.core.caches.change import Buffers, CacheChange, HazardKey, Overtaking, Posted
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Line
@@ -46,6 +47,7 @@ class Caches:
         buffers: by process and line.
         turn: the counters.
         overtakings: what the bus saw too early, the newest last.
+        posted: by process, the write-backs that no fence has completed.
         hazards: the hazards met, the oldest first.
         next_record: the number of the log's next record; None where there is no log. It is no
             part of the value.
@@ -62,6 +64,7 @@ class Caches:
         "next_record",
         "numbers",
         "overtakings",
+        "posted",
         "snoops",
         "table",
         "turn",
@@ -86,6 +89,7 @@ class Caches:
         self.buffers: Buffers = {}
         self.turn = Turn(limits.seed, 0)
         self.overtakings: tuple[Overtaking, ...] = ()
+        self.posted: Mapping[int, Posted] = {}
         self.hazards: dict[HazardKey, Hazard] = {}
         self.next_record: Callable[[], int | None] = _no_record
 
@@ -98,6 +102,7 @@ class Caches:
         self._set_buffers(change.buffers)
         self.turn = change.turns[1]
         self.overtakings = change.overtakings[1]
+        self.posted = change.posted[1]
         for key, (_, hazard) in change.hazards.items():
             self.hazards[key] = hazard
 
@@ -110,11 +115,33 @@ class Caches:
 
         self.turn = change.turns[0]
         self.overtakings = change.overtakings[0]
+        self.posted = change.posted[0]
         for key, (before_it, _) in change.hazards.items():
             if before_it is None:
                 del self.hazards[key]
             else:
                 self.hazards[key] = before_it
+
+    def capture(self) -> CachesContent:
+        """What all of them hold now."""
+        return CachesContent(
+            dict(self.lines),
+            {who: dict(held) for who, held in self.buffers.items()},
+            self.turn,
+            self.overtakings,
+            dict(self.posted),
+            dict(self.hazards),
+        )
+
+    def put(self, content: CachesContent) -> None:
+        """Hold something else."""
+        self.lines, self.buffers = dict(content.lines), {}
+        for process, held in content.buffers.items():
+            self.buffers[process] = dict(held)
+
+        self.turn, self.overtakings, self.posted = content.turn, content.overtakings, content.posted
+        self.hazards = dict(content.hazards)
+        self._derive()
 
     def _write_bus(self, address: int, data: Bytes) -> None:
         # A device that was mapped over cached memory hides it: those bytes are lost.
@@ -167,7 +194,7 @@ class Caches:
     __hash__ = None  # type: ignore[assignment]
 
     def _value(self) -> tuple[Any, ...]:
-        state = (self.turn, self.overtakings, self.hazards)
+        state = (self.turn, self.overtakings, self.hazards, dict(self.posted))
 
         return (self.limits, self.snoops, self.lines, self.buffers, *state)
 
@@ -176,14 +203,17 @@ class Caches:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.limits, self.snoops, self.lines, self.buffers = state[:4]
-        self.turn, self.overtakings, self.hazards, self.memory, self.table = state[4:]
+        self.turn, self.overtakings, self.hazards, self.posted, self.memory, self.table = state[4:]
+        self._derive()
+        self.next_record = _no_record
+
+    def _derive(self) -> None:
+        """Make anew what follows from the lines."""
         self.numbers = sorted(self.lines)
         self.marked = {it for it, line in self.lines.items() if line.dirty or line.under}
         self.codes = [0] * len(TYPE_OF_CODE)
         for line in self.lines.values():
             self.codes[line.code] += 1
-
-        self.next_record = _no_record
 
 
 def _no_record() -> int | None:

@@ -35,6 +35,7 @@ class Work:
         lines: the lines that changed, by number; None is no line any more.
         buffers: the buffers of processes whose buffers changed.
         hazards: those that it met, before (None) and after.
+        posted: the write-backs that no fence has completed; replaced, and not changed in place.
         order: the number of the last store.
         record: the number of the log's next record, or None.
     """
@@ -51,6 +52,7 @@ class Work:
         "hazards",
         "lines",
         "order",
+        "posted",
         "record",
     )
 
@@ -66,12 +68,14 @@ class Work:
         self._arrivals: list[Arrival] = []
         self.hazards: dict[HazardKey, tuple[Hazard | None, Hazard]] = {}
         self._overtakings = caches.overtakings
+        self.posted = caches.posted
 
     def finish(self) -> CacheChange | None:
         """All that it changes, or None where that is nothing."""
         caches = self.caches
         turn = make_tuple(Turn, (self._draws, self.order))
-        changed = self.lines or self.buffers or self._writes or self.hazards
+        changed = bool(self.lines or self.buffers or self._writes or self.hazards)
+        changed = changed or self.posted is not caches.posted
         if not changed and turn == caches.turn and self._overtakings is caches.overtakings:
             return None
 
@@ -93,6 +97,7 @@ class Work:
                 {it: caches.buffers.get(it, {}) for it in self.buffers},
                 (caches.turn, turn),
                 (caches.overtakings, self._overtakings),
+                (caches.posted, self.posted),
                 self.hazards,
                 tuple(writes),
                 tuple(self._arrivals),

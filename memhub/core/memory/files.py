@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from memhub.core.memory.physmap import Extent, Segment
 
     #: A store, or none yet, in place of the one that is there; or pages to write into it.
-    Content = Store | Mapping[int, bytes] | None
+    RamContent = Store | Mapping[int, bytes] | None
 
 
 class MemoryFiles:
@@ -63,7 +64,7 @@ class MemoryFiles:
             BadHandle: the memory is closed (EBADF).
         """
         if self.closed:
-            raise BadHandle("the machine's memory is closed")
+            raise BadHandle("the machine is closed, and its hub with it")
 
     def ram(self) -> Store:
         """The store of the RAM.
@@ -107,11 +108,14 @@ class MemoryFiles:
         try:
             found = None if self.shared else MemoryImage.of_store(self.store)
         except OSError as error:
-            raise no_memory(self.store.size, error) from error
+            if error.errno != errno.ENOMEM:
+                raise no_memory(self.store.size, error) from error
+
+            found = None  # a private mapping counts whole where the system keeps accounts
 
         return found or MemoryImage(self.pages())
 
-    def plan_replace(self, image: MemoryImage) -> tuple[Content, Content]:
+    def plan_replace(self, image: MemoryImage) -> tuple[RamContent, RamContent]:
         """What `put` is to be given so that the RAM holds an image, and what takes that back.
 
         Args:
@@ -150,7 +154,7 @@ class MemoryFiles:
 
         return store
 
-    def put(self, content: Content) -> None:
+    def put(self, content: RamContent) -> None:
         """Let the RAM be what `plan_replace` answered; where it was handed out, page by page."""
         if content is None or isinstance(content, Store):
             self.store = content
@@ -160,7 +164,7 @@ class MemoryFiles:
         for at, page in content.items():
             store.write(at, page)
 
-        for place, data in page_edges(self._extents, self._ground):
+        for place, data in page_edges(self._extents, self._ground) if self.shared else ():
             store.write(place, data)
 
     def own_file(self) -> Store:

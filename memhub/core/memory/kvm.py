@@ -34,6 +34,9 @@ class Nlist:
 def kvm_nlist(symbols: Mapping[str, int], names: Iterable[str]) -> tuple[Nlist, ...]:
     """Look symbols up by name; a name without a symbol is not an error.
 
+    A name that begins with `_` is also found without it, as nlist(3) finds it in ELF and kvm_nlist
+    by kldsym(2).
+
     Args:
         symbols: the kernel's symbols, name to address.
         names: the names to look up.
@@ -41,7 +44,15 @@ def kvm_nlist(symbols: Mapping[str, int], names: Iterable[str]) -> tuple[Nlist, 
     Returns:
         one entry for each name, in the order of `names` (kvm_nlist(3)).
     """
-    return tuple(Nlist(name, symbols.get(name, 0), name in symbols) for name in names)
+    return tuple(_look_up(symbols, name) for name in names)
+
+
+def _look_up(symbols: Mapping[str, int], name: str) -> Nlist:
+    for word in (name, name.removeprefix("_")):
+        if word in symbols:
+            return Nlist(name, symbols[word], found=True)
+
+    return Nlist(name)
 
 
 def kvm_read(transfer: Transfer, addr: int, nbytes: int, process: Hashable = None) -> bytes:

@@ -82,7 +82,8 @@ def no_memory(size: int, error: Exception) -> DeviceError:
 
 def _fill_extents(store: Store, extents: Iterable[Extent]) -> None:
     for extent in extents:
-        store.write(extent.offset, extent.data)
+        for place, data in extent.placed():
+            store.write(place, data)
 
 
 def page_edges(extents: Sequence[Extent], ground: Sequence[Segment]) -> Iterator[tuple[int, bytes]]:
@@ -152,15 +153,23 @@ def first_pages(extents: Iterable[Extent]) -> dict[int, bytes]:
         if extent.kind == "rom":
             continue
 
-        at, data = extent.offset, extent.data
-        while data:
-            page = at - at % PAGE_SIZE
-            part, data = data[: page + PAGE_SIZE - at], data[page + PAGE_SIZE - at :]
-            held = found.setdefault(page, bytearray(PAGE_SIZE))
-            held[at - page : at - page + len(part)] = part
-            at += len(part)
+        for place, data in extent.placed():
+            for at, part in cut_pages(place, data):
+                page = at - at % PAGE_SIZE
+                held = found.setdefault(page, bytearray(PAGE_SIZE))
+                held[at - page : at - page + len(part)] = part
 
     return {at: bytes(held) for at, held in sorted(found.items()) if any(held)}
+
+
+def cut_pages(place: int, data: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Bytes cut at page borders, with their places."""
+    view, end = memoryview(data), place + len(data)
+    at = place
+    while at < end:
+        stop = min(end, at - at % PAGE_SIZE + PAGE_SIZE)
+        yield at, view[at - place : stop - place]
+        at = stop
 
 
 def filled_pages(store: Store | None) -> dict[int, bytes]:
@@ -191,13 +200,27 @@ def fill_pages(store: Store, pages: Mapping[int, bytes]) -> None:
         store.write(at, page)
 
 
-def _data_ranges(store: Store) -> Iterator[tuple[int, int]]:
-    """The stretches of a store that may hold something other than zeros."""
+def held_places(store: Store, low: int, high: int) -> Iterator[int]:
+    """The pages of a stretch of a store that may hold something other than zeros.
+
+    Args:
+        store: the store.
+        low: where the stretch begins, at a page.
+        high: where it ends.
+    """
+    for start, end in _data_ranges(store, low):
+        if start >= high:
+            return
+
+        yield from range(max(start - start % PAGE_SIZE, low), min(end, high), PAGE_SIZE)
+
+
+def _data_ranges(store: Store, at: int = 0) -> Iterator[tuple[int, int]]:
+    """The stretches of a store from a place on that may hold something other than zeros."""
     if store.fd < 0:
-        yield from ((page, page + PAGE_SIZE) for page in store.pages())
+        yield from ((page, page + PAGE_SIZE) for page in store.pages() if page >= at)
         return
 
-    at = 0
     while at < store.size:
         try:
             start = os.lseek(store.fd, at, os.SEEK_DATA)

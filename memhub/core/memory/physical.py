@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
+from memhub.core.memory.contents import fill_regions
 from memhub.core.memory.device_states import copy_windows, save_device
 from memhub.core.memory.files import MemoryFiles
 from memhub.core.memory.needs_device import NeedsDevice as NeedsDevice
@@ -22,10 +23,10 @@ from memhub.core.memory.physmap import (
     flatten,
     overlay,
     pack,
-    sorted_regions,
     with_window,
     without_window,
 )
+from memhub.core.memory.regions import sorted_regions
 from memhub.errors import BadAddress
 
 if TYPE_CHECKING:
@@ -33,20 +34,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from memhub.abi import Buffer
-    from memhub.core.memory.files import Content
+    from memhub.core.memory.files import RamContent
     from memhub.core.memory.image import MemoryImage
     from memhub.core.memory.placed import PlacedDevice
-    from memhub.core.spec import Region
+    from memhub.core.spec import Content, Region
 
 
 class PhysicalMemory:
     """The physical address space of one machine, `[0, 2**phys_bits)`.
 
-    RAM, ACPI and NVS regions read back what was written; ROM swallows writes; addresses with
-    nothing behind them (outside the memory map, reserved, unusable) read as 0xff and swallow
-    writes. What the memory map does not say in the ISA hole 0xa0000-0xfffff is such open bus.
+    RAM, ACPI and NVS regions read back what was written; ROM swallows writes; what has nothing
+    behind it (reserved, unusable, outside the map, as the ISA hole) reads 0xff and swallows writes.
 
-    No descriptor is taken before the first access to RAM, and no page before the first write.
+    No descriptor is taken before the first access to RAM, no page before the first write.
 
     Attributes:
         phys_bits: physical address width in bits.
@@ -58,11 +58,11 @@ class PhysicalMemory:
 
     Args:
         phys_bits: physical address width in bits.
-        regions: the memory map, in any order.
+        regions, contents: the memory map, and what else it holds at the start; in any order.
 
     Raises:
-        ValueError: a region is empty, negative, past `phys_bits`, overlaps another, or has
-            content that it cannot hold.
+        ValueError: a region or a content is empty, negative, past `phys_bits` or overlaps
+            another, or nothing keeps a content.
     """
 
     __slots__ = (
@@ -88,12 +88,14 @@ class PhysicalMemory:
     _source: mmap.mmap | bytes
     _written: mmap.mmap
 
-    def __init__(self, phys_bits: int, regions: Iterable[Region] = ()) -> None:
-        ordered = sorted_regions(regions, phys_bits)
+    def __init__(
+        self, phys_bits: int, regions: Iterable[Region] = (), contents: Iterable[Content] = ()
+    ) -> None:
+        ordered, parts = fill_regions(sorted_regions(regions, phys_bits), contents, phys_bits)
         self.phys_bits = phys_bits
         self.top = 1 << phys_bits
         self.ram_top = max((r.base + r.length for r in ordered if r.kind == "ram"), default=0)
-        self.extents: tuple[Extent, ...] = pack(ordered)
+        self.extents: tuple[Extent, ...] = pack(ordered, parts)
         self._ground = flatten(self.extents, ordered, phys_bits)
         self.windows: tuple[Window, ...] = ()
         self.files = MemoryFiles(self.extents, self._ground)
@@ -188,7 +190,7 @@ class PhysicalMemory:
 
         return self.files.capture()
 
-    def put(self, content: Content) -> None:
+    def put(self, content: RamContent) -> None:
         """Let the RAM be what `MemoryFiles.plan_replace` answered."""
         self._forget_hits()
         self.files.put(content)

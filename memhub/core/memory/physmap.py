@@ -9,14 +9,13 @@ hid comes back when it goes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from memhub.abi import PAGE_SIZE
 from memhub.core.memory.backing import STORE_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from memhub.core.memory.placed import PlacedDevice
     from memhub.core.spec import Region, RegionKind
@@ -76,6 +75,7 @@ class Extent:
             congruent to `base` modulo the page size.
         kind: the region's kind.
         data: its first bytes; all of them, padded to whole pages, where it is ROM.
+        parts: what it holds beside them: how far from `base`, and the bytes.
     """
 
     base: int
@@ -83,6 +83,15 @@ class Extent:
     offset: int
     kind: RegionKind
     data: bytes = b""
+    parts: tuple[tuple[int, bytes], ...] = ()
+
+    def placed(self) -> Iterator[tuple[int, bytes]]:
+        """What it holds, with its places in the file."""
+        if self.data:
+            yield self.offset, self.data
+
+        for place, data in self.parts:
+            yield self.offset + place, data
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,45 +135,14 @@ def check_span(what: str, base: int, length: int, phys_bits: int) -> None:
         )
 
 
-def sorted_regions(regions: Iterable[Region], phys_bits: int) -> tuple[Region, ...]:
-    """The memory map in address order.
-
-    Raises:
-        ValueError: a region is empty, negative or past `phys_bits`, has content that does not
-            fit it or nothing to keep it in, or overlaps another.
-    """
-    ordered = tuple(sorted(regions, key=lambda region: region.base))
-    for region in ordered:
-        _check_region(region, phys_bits)
-
-    for low, high in pairwise(ordered):
-        if low.base + low.length > high.base:
-            raise ValueError(
-                f"{low.kind} region {low.base:#x}/{low.length:#x} and {high.kind} region "
-                f"{high.base:#x}/{high.length:#x} overlap: an address has one kind"
-            )
-
-    return ordered
-
-
-def _check_region(region: Region, phys_bits: int) -> None:
-    what = f"{region.kind} region"
-    check_span(what, region.base, region.length, phys_bits)
-    if len(region.data) > region.length:
-        raise ValueError(
-            f"{what} {region.base:#x}/{region.length:#x}: "
-            f"its content of {len(region.data):#x} bytes is longer than the region"
-        )
-
-    if region.data and region.kind not in BACKED:
-        raise ValueError(f"{what} {region.base:#x} has nothing behind it to keep content in")
-
-
-def pack(regions: Sequence[Region]) -> tuple[Extent, ...]:
+def pack(
+    regions: Sequence[Region], parts: Mapping[int, tuple[tuple[int, bytes], ...]]
+) -> tuple[Extent, ...]:
     """Lay the backed regions out: the RAM in the store, the ROM in a file of its own.
 
     Args:
         regions: as `sorted_regions` answers.
+        parts: what regions hold beside their `data`, by their bases.
 
     Returns:
         the extents in address order.
@@ -175,7 +153,9 @@ def pack(regions: Sequence[Region]) -> tuple[Extent, ...]:
     ram = _pack_regions([region for region in regions if region.kind != "rom"], 0)
     rom = _pack_regions([region for region in regions if region.kind == "rom"], OPEN_BUS_SIZE)
 
-    return tuple(sorted(ram + rom, key=lambda extent: extent.base))
+    packed = sorted(ram + rom, key=lambda extent: extent.base)
+
+    return tuple(replace(it, parts=parts.get(it.base, ())) if parts else it for it in packed)
 
 
 def _pack_regions(regions: Sequence[Region], start: int) -> list[Extent]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.memory.placed import PlacedDevice
+    from memhub.core.spec import Content
 
 
 def place_regions(
@@ -90,13 +91,24 @@ def _cut_region(region: Region, device: PlacedDevice) -> Iterator[Region]:
         yield replace(region, base=device.end, length=end - device.end, data=b"")
 
 
-def map_devices(memory: PhysicalMemory, devices: Iterable[PlacedDevice]) -> None:
+def map_devices(
+    memory: PhysicalMemory, devices: Iterable[PlacedDevice], contents: Sequence[Content] = ()
+) -> None:
     """Let the devices that answer accesses do so.
 
+    Args:
+        memory: where they answer.
+        devices: the devices.
+        contents: what the memory holds at the start, which no device may hide.
+
     Raises:
-        ValueError: a device cannot say what it keeps.
+        ValueError: a device cannot say what it keeps, or is where a content is.
     """
     for it in devices:
+        for held in contents:
+            if it.base < held.end and held.base < it.end:
+                raise DeviceRefused(it.name, "base", f"{held} overlaps {it}: a device has its own")
+
         if not it.is_memory:
             try:
                 save_device(it.model)

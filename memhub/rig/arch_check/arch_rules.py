@@ -17,7 +17,7 @@ from memhub.core.spec import MachineSpec
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.asking import time_call
 from memhub.rig.arch_check.containing import call_guarded, pickle_copy
-from memhub.rig.arch_check.finding import Fault
+from memhub.rig.arch_check.finding import QUIRKS, Fault
 from memhub.rig.arch_check.ground import (
     CPUS,
     MACHINE_NAME,
@@ -81,6 +81,12 @@ def check_arch_values(arch: Arch, mark: CallMark) -> Iterator[Fault]:
     if arch.driver is not None and not arch.attributes:
         yield Fault("arch-values", "", "`attributes` is 0, but there is a driver")
 
+    odd = [it for it in arch.quirks if it not in QUIRKS] if type(arch.quirks) is frozenset else [""]
+    if odd:
+        words = f"is {arch.quirks!r:.60}, no frozenset of {', '.join(sorted(QUIRKS))}"
+        yield Fault("arch-values", "", f"`quirks` {words}")
+        return
+
     latency = arch.commit_latency
     if type(latency) not in (int, float) or not 0 <= latency < 3600:
         yield Fault("arch-values", "", f"`commit_latency` is {latency!r:.60}, not seconds")
@@ -101,6 +107,30 @@ def check_arch_values(arch: Arch, mark: CallMark) -> Iterator[Fault]:
     if not same:
         words = "a copy of the Arch is not equal to it"
         yield Fault("copy-differs", "", f"{words}; `driver` has to be a function of a module")
+
+
+def start_ground(ground: Ground) -> Fault | None:
+    """Let a machine start; what keeps it from that."""
+    try:
+        driver = ground.new_driver()
+        faults = [
+            *check_methods(driver.raw),
+            *check_says(ground, driver),
+        ]
+        if faults:
+            return faults[0]
+
+        ground.start = ground.attach(driver)
+    except DriverFailed as error:
+        fault = fault_of(error)
+        rule = "hangs" if fault.rule == "hangs" else "attach-fails"
+        return Fault(rule, fault.method, fault.words)
+    except OptionError as error:
+        return Fault("attach-fails", "", f"the options are refused: {error}")
+    except DeviceError as error:
+        return Fault("attach-fails", "attach", f"{type(error).__name__}: {error}")
+
+    return None
 
 
 def check_methods(driver: RangeDriver) -> Iterator[Fault]:

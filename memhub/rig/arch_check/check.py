@@ -10,7 +10,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.asked_driver import CallMark
-from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check import arch_rules
 from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
@@ -21,11 +20,18 @@ from memhub.rig.arch_check.ground import CPUS, FIRMWARES, Ground, fault_of
 from memhub.rig.arch_check.known_answers import KnownAnswers
 from memhub.rig.arch_check.last_resort import LastResort
 from memhub.rig.arch_check.machine_rules import check_machine
+from memhub.rig.arch_check.memory_rules import (
+    check_memory_of_machines,
+    check_memory_of_process,
+    memory_sequences,
+    order_sequences,
+)
 from memhub.rig.arch_check.numbers import check_numbers
 from memhub.rig.arch_check.other_process import check_other_process
 from memhub.rig.arch_check.pair_rules import PairChecker, count_free, fill_requests
 from memhub.rig.arch_check.running import Outcome, run_steps
 from memhub.rig.arch_check.sequences import (
+    edge_sequences,
     far_sequence,
     odd_sequence,
     random_sequences,
@@ -37,6 +43,7 @@ from memhub.rig.arch_check.shapes import Shapes, find_shapes
 from memhub.rig.arch_check.shrink import shrink_requests
 from memhub.rig.arch_check.side_effects import Surroundings, tell_side_effects
 from memhub.rig.arch_check.telling import Teller
+from memhub.rig.arch_check.untouched import UntouchedProcess
 from memhub.watchdog import DriverWatchdog
 
 if TYPE_CHECKING:
@@ -48,8 +55,6 @@ if TYPE_CHECKING:
 
 #: The thread that asks, and those of a watchdog and of the last resort.
 _OWN_THREADS: Final = 3
-#: Sequences that are asked a second time at the end, to find what drivers share.
-_REPEATED: Final = 6
 #: Random sequences from which on other processes are asked too, which takes about a second.
 _ELSEWHERE_LEAST: Final = 20
 #: Slots from which on a part of the sequences is asked, and which part.
@@ -114,7 +119,12 @@ def check_arch(
 
         watched, check.mark = watchdog, watchdog.mark
 
-    with watched, LastResort(check.mark, limit), Containment(check.mark) as contained:
+    with (
+        UntouchedProcess(arch) as check.untouched,
+        watched,
+        LastResort(check.mark, limit),
+        Containment(check.mark) as contained,
+    ):
         before = Surroundings.look()
         with suppress(StoppedHere):
             check.run(cpu, dict(options or {}), msrs, requests)
@@ -122,7 +132,13 @@ def check_arch(
         with suppress(StoppedHere):
             check.tell_side_effects(before, printed=contained.printed)
 
-    return ArchReport(arch.name, tuple(check.teller.findings), check.requests, check.is_complete)
+    return ArchReport(
+        arch.name,
+        tuple(check.teller.findings),
+        check.requests,
+        check.is_complete,
+        tuple(check.teller.quirks),
+    )
 
 
 @dataclass(slots=True)
@@ -135,6 +151,7 @@ class _Check:
     mark: CallMark = field(default_factory=CallMark)
     requests: int = 0
     is_complete: bool = True
+    untouched: UntouchedProcess | None = None
     _crowd: CrowdChecker | None = None
 
     def run(
@@ -179,7 +196,7 @@ class _Check:
         for chosen in (cpu,) if cpu is not None else usual:
             for registers in (msrs,) if msrs is not None else FIRMWARES:
                 ground = Ground(self.arch, chosen, options, registers, self.mark, until=self.until)
-                fault = self._start(ground)
+                fault = arch_rules.start_ground(ground)
                 if fault is None and ground.start is not None and ground.start.slots:
                     ground.clean = msrs is None
                     return ground
@@ -195,29 +212,6 @@ class _Check:
         else:
             words = "no CPU and no registers that the kit knows give it any slot"
             self.teller.tell(ground, [Fault("no-slots", "attach", words)])
-
-        return None
-
-    @staticmethod
-    def _start(ground: Ground) -> Fault | None:
-        try:
-            driver = ground.new_driver()
-            faults = [
-                *arch_rules.check_methods(driver.raw),
-                *arch_rules.check_says(ground, driver),
-            ]
-            if faults:
-                return faults[0]
-
-            ground.start = ground.attach(driver)
-        except DriverFailed as error:
-            fault = fault_of(error)
-            rule = "hangs" if fault.rule == "hangs" else "attach-fails"
-            return Fault(rule, fault.method, fault.words)
-        except OptionError as error:
-            return Fault("attach-fails", "", f"the options are refused: {error}")
-        except DeviceError as error:
-            return Fault("attach-fails", "attach", f"{type(error).__name__}: {error}")
 
         return None
 
@@ -239,6 +233,14 @@ class _Check:
         outcomes = [self._take(ground, it) for it in first]
         for it in (script_sequence(shapes), far_sequence(shapes), *undo_sequences(shapes)):
             self._take(ground, it)
+
+        # what a driver remembers may look like a breach of the rules below
+        self._check_memory(ground, memory_sequences(shapes))
+        for edge in edge_sequences(ground, shapes):
+            self._take(ground, edge, deep=False)
+
+        for order in order_sequences(shapes):
+            self._take(ground, order)
 
         self._take(ground, odd_sequence(ground, shapes), deep=False)
         filling = fill_requests(shapes)
@@ -263,7 +265,10 @@ class _Check:
         if ground.is_over:
             return
 
-        self._check_memory(ground, first[:_REPEATED], outcomes[:_REPEATED])
+        for asked, fault in check_memory_of_machines(ground, first, outcomes):
+            self.teller.tell(ground, [fault], asked)
+
+        self._check_memory(ground, [*first[:-1:4], *later])
         self.teller.tell(ground, arch_rules.check_options(ground))
         for other, fault in arch_rules.check_starts(ground, random, first[-1]):
             self.teller.tell(other, [fault])
@@ -272,6 +277,11 @@ class _Check:
 
         if self.sequences >= _ELSEWHERE_LEAST and not self.teller.findings:
             for shown, fault in check_other_process(ground, [first[-1], *later[:3]]):
+                self.teller.tell(ground, [fault], shown)
+
+    def _check_memory(self, ground: Ground, sequences: Sequence[list[Request]]) -> None:
+        if self.untouched is not None:
+            for shown, fault in check_memory_of_process(ground, self.untouched, sequences):
                 self.teller.tell(ground, [fault], shown)
 
     def _take(self, ground: Ground, requests: Sequence[Request], *, deep: bool = True) -> Outcome:
@@ -315,21 +325,6 @@ class _Check:
                 return it
 
         return None
-
-    def _check_memory(
-        self, ground: Ground, sequences: list[list[Request]], outcomes: list[Outcome]
-    ) -> None:
-        """Ask the first sequences again, of new drivers: what has changed, drivers share."""
-        for requests, before in zip(sequences, outcomes, strict=True):
-            again = run_steps(ground, requests, deep=False)
-            for request, one, other in zip(requests, before.answers, again.answers, strict=False):
-                if not one.same_as(other):
-                    words = (
-                        f"{request}: a new machine answers ({other.in_words()}) after other "
-                        f"machines were used; at first, one answered ({one.in_words()})"
-                    )
-                    self.teller.tell(ground, [Fault("remembers", request.op, words)], requests)
-                    return
 
     def _tell_nothing_granted(self, ground: Ground, asked: list[tuple[Request, Answer]]) -> None:
         failed = [(request, it.fault) for request, it in asked if it.fault is not None]

@@ -53,6 +53,11 @@ RULES: Final[Mapping[str, str]] = {
     "undeclared-attribute": "clients take `Arch.attributes` for all that there is",
     "removes-other-range": "REMOVE is for the slot that holds exactly this range",
     "removal-leaves-range": "a range that was removed must be gone",
+    "grants-empty": "a range of no bytes holds no memory: it takes a slot, and nothing shows it",
+    "grants-beyond": "the CPU has no such addresses: what the hardware holds is another range",
+    "grants-wrapping": "no address is above 2^64: the range would go on at 0, or end nowhere",
+    "registers-not-written": "the next start reads the slots from registers: what is set in the "
+    "table alone is lost then, and the hardware never knew of it",
     "registers-disagree": "the next start reads the registers: they have to say what the slots do",
     # Refusals
     "refuses-removal": "a range that is neither fixed nor busy can be removed",
@@ -77,6 +82,15 @@ RULES: Final[Mapping[str, str]] = {
     "undo-fails": "closing a file that was opened for undo puts back what it changed",
     "undo-leaves": "undo has to leave what was there before: slots, registers and types",
 }
+
+
+#: Rules that an architecture may name in `Arch.quirks`, since the kernel that it is of breaks them.
+QUIRKS: Final = frozenset(
+    {
+        *("grants-empty", "grants-beyond", "grants-wrapping", "registers-not-written"),
+        *("registers-disagree", "type-outside-ranges"),
+    }
+)
 
 
 class NotSound(AssertionError):
@@ -139,12 +153,14 @@ class ArchReport:
         findings: the rules that do not hold, each once for each method.
         requests: how many requests the driver was asked.
         is_complete: whether all was asked that there is; not, if the time was over before.
+        quirks: rules that do not hold either, as `Arch.quirks` says.
     """
 
     arch: str
     findings: tuple[Finding, ...]
     requests: int
     is_complete: bool = True
+    quirks: tuple[str, ...] = ()
 
     @property
     def rules(self) -> frozenset[str]:
@@ -167,6 +183,9 @@ class ArchReport:
 
     def __str__(self) -> str:
         asked = f"by {self.requests} requests"
+        if self.quirks:
+            asked += f", with its quirks: {', '.join(self.quirks)}"
+
         if not self.is_complete:
             asked += "; the check did not end: the time was over (`seconds`)"
 

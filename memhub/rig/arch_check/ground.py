@@ -41,6 +41,14 @@ MACHINE_NAME: Final = "check"
 _SLOW_LASTS: Final = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """The slots that registers decide, and the registers that were seen to do so."""
+
+    slots: frozenset[int]
+    registers: frozenset[int]
+
+
 @dataclass(slots=True)
 class Ground:
     """One machine, and what is asked of it.
@@ -58,6 +66,7 @@ class Ground:
         until: when to ask no more, on the clock `time.monotonic`.
         rereads: what the driver says of itself.
         stops_at_free: what the driver says of itself.
+        backing: the slots that registers decide; None while nobody has looked.
     """
 
     arch: Arch
@@ -72,6 +81,7 @@ class Ground:
     until: float = math.inf
     rereads: bool = False
     stops_at_free: bool = False
+    backing: Backing | None = None
 
     def new_driver(self) -> AskedDriver:
         """A driver that was asked nothing yet.

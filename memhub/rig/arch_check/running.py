@@ -23,6 +23,7 @@ from memhub.rig.arch_check.asking import (
     copy_state,
     rows_of,
 )
+from memhub.rig.arch_check.backing_rules import check_written, find_backing
 from memhub.rig.arch_check.busy_rules import check_busy_types
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import Ground, fault_of
@@ -220,7 +221,10 @@ class _Runner:
         plan = answer.plan
         assert plan is not None
         if not plan.change.msrs:
-            return []
+            if self.ground.backing is None:
+                self.ground.backing = find_backing(self.ground)
+
+            return check_written(step, self.ground.backing, plan.after)
 
         again = step.driver.attach(dict(plan.after.msrs))
         if again is None:

@@ -35,6 +35,23 @@ def short_sequences(shapes: Shapes) -> list[list[Request]]:
     return found
 
 
+def edge_sequences(ground: Ground, shapes: Shapes) -> list[list[Request]]:
+    """One range each that has no bytes, or that ends behind the CPU's addresses or 2^64."""
+    unit, end, top = shapes.unit, ground.end, 1 << 64
+    step = max(unit, shapes.ranges[0][1])
+    base = shapes.ranges[0][0]
+    spans = (
+        *((it, 0) for it in (base, 0, end)),
+        *((end, unit), (end, step), (end - unit, 2 * unit), (end - step, 2 * step), (0, 2 * end)),
+        *((top >> 1, unit), (top - unit, unit), (top - unit, 2 * unit), (top - step, 2 * step)),
+        *((base, top - unit), (base, top - base)),
+    )
+    fitting = [it for it in spans if 0 <= it[0] < top and 0 <= it[1] < top]
+    attributes = (shapes.attributes[0], shapes.attributes[-1])
+
+    return [[shapes.make(it, a)] for it in fitting for a in dict.fromkeys(attributes)]
+
+
 def script_sequence(shapes: Shapes) -> list[Request]:
     """Two ranges apart, taken over, removed by a base or a length alone, and removed."""
     first, other = shapes.ranges[0], shapes.row(3)[2]

@@ -133,6 +133,7 @@ def _check_update(step: Step, plan: Plan) -> Iterator[Fault]:
             "undeclared-attribute", f"{words} was granted; `Arch.attributes` does not have it"
         )
 
+    yield from _check_bounds(step, plan)
     if not is_plain(step.ground, step.request):
         return
 
@@ -148,6 +149,28 @@ def _check_update(step: Step, plan: Plan) -> Iterator[Fault]:
 
     yield from _check_cover(step, plan)
     yield from _check_loss(step, plan)
+
+
+def _check_bounds(step: Step, plan: Plan) -> Iterator[Fault]:
+    """No range without bytes, and none where the CPU has no addresses."""
+    desc = step.request.desc
+    wrote = [plan.after.slots[it] for it in plan.change.wrote]
+    if not desc.mr_len:
+        # a request that is for fixed slots alone may be for none of them
+        if wrote or not any(it.mr_flags & FIXED for it in step.before.slots):
+            held = ", ".join(map(str, wrote)) or "nothing"
+            yield step.say(
+                "grants-empty", f"a range of no bytes was granted: what holds it is {held}"
+            )
+    elif desc.mr_end > 1 << 64:
+        yield step.say("grants-wrapping", f"was granted, but ends at {desc.mr_end:#x}, above 2^64")
+    elif desc.mr_end > step.ground.end:
+        bits = step.ground.cpu.phys_bits
+        yield step.say(
+            "grants-beyond",
+            f"was granted, but ends at {desc.mr_end:#x}; the {bits} address bits of the CPU end at "
+            f"{step.ground.end:#x}",
+        )
 
 
 def _check_stored(step: Step, plan: Plan, slot: int, row: RangeDesc) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError
 from memhub.rig.arch_check.asking import Request, StoppedHere
-from memhub.rig.arch_check.finding import RULES, Fault, Finding
+from memhub.rig.arch_check.finding import QUIRKS, RULES, Fault, Finding
 from memhub.rig.arch_check.running import run_steps
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ class Teller:
         arch: the architecture.
         most: how many findings end the check.
         findings: what was found.
+        quirks: rules that do not hold, and that the architecture names.
     """
 
     arch: Arch
     most: int
     findings: list[Finding] = field(default_factory=list)
+    quirks: dict[str, None] = field(default_factory=dict)
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def is_known(self, fault: Fault) -> bool:
@@ -50,6 +52,10 @@ class Teller:
                 continue
 
             self._seen.add((fault.rule, fault.method))
+            if fault.rule in self.arch.quirks and fault.rule in QUIRKS:
+                self.quirks[fault.rule] = None
+                continue
+
             where = f"architecture {self.arch.name}"
             if self.arch.plugin:
                 where = f"{self.arch.plugin}, {where}"

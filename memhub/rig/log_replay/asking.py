@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, RangeDesc
+from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno, RangeDesc
 from memhub.audit.rows.columns import owner_of
 from memhub.core import requests
 from memhub.core.commits import Commit
+from memhub.core.extract_address import ExtractAddress
 from memhub.core.files import Principal
 from memhub.core.instant import SECOND
 from memhub.core.kernel_requests import CallKernel, answer_call
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.served_kernel import KernelCall
-from memhub.errors import DeviceError
+from memhub.errors import DeviceError, InvalidArgument
 from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
 
@@ -34,19 +36,32 @@ _MODELS: Final = {model.name: model for model in DATA_MODELS}
 _ARGS: Final = {"update": MEMRANGE_SET_UPDATE, "remove": MEMRANGE_SET_REMOVE}
 #: How long a request was ready to wait that was refused at once, as its error tells.
 _LIMITS: Final = {"EDEADLK": math.inf, "ETIMEDOUT": 0.0}
+#: The fencing number in the reason of an error that is about it.
+_FENCED: Final = re.compile(r"(?:fenced: claim|fence) (-?(?:0x[0-9a-f]+|[0-9]+))\b")
 #: Bytes of the longest transfer that is put again.
 _TRANSFER_MAX: Final = 1 << 26
 
 
 @dataclass
 class Life:
-    """One machine from its start to its end; numbers of the log lead to those of the replay."""
+    """One machine from its start to its end; numbers of the log lead to those of the replay.
+
+    Attributes:
+        engine: the machine.
+        files: the open files.
+        fences: the claims.
+        waits: what waits.
+        commits: the commits on their way.
+        held: whether it began with something that it held, so that the log does not say what it
+            was at its start.
+    """
 
     engine: Engine
     files: dict[int, int] = field(default_factory=dict)
     fences: dict[int, int] = field(default_factory=dict)
     waits: dict[int, Pending[Any]] = field(default_factory=dict)
     commits: dict[int, Pending[Any]] = field(default_factory=dict)
+    held: bool = False
 
 
 class Unplayable(Exception):
@@ -97,6 +112,10 @@ def _put_get(life: Life, row: Row) -> None:
     _submit(life, requests.GetRanges(_file(life, row), row["count"]))
 
 
+def _put_extract(life: Life, row: Row) -> None:
+    _submit(life, ExtractAddress(_file(life, row), row["base"]))
+
+
 def _put_read(life: Life, row: Row) -> None:
     number, offset = _aim(life, row)
     _submit(life, requests.Read(number, row["length"], offset))
@@ -121,8 +140,15 @@ def _aim(life: Life, row: Row) -> tuple[int, int | None]:
     return number, None
 
 
-def _put_ioctl(_life: Life, _row: Row) -> None:
-    raise Unplayable("the log does not keep what was wrong with the ioctl")
+def _put_ioctl(life: Life, row: Row) -> None:
+    code = Errno[row["errno"]]
+    error = DeviceError(row["reason"], code=code)
+    if code in (Errno.EAGAIN, Errno.EIO):  # of the machine, which is suspended or failed
+        error = InvalidArgument("malformed, as another error of the log does not say")
+
+    # only of a machine without a driver it is told what that lacks
+    needs_driver = code in (Errno.EOPNOTSUPP, Errno.ENXIO, Errno.ENODEV)
+    _submit(life, requests.RefuseIoctl(_file(life, row), row["ioctl"], error, needs_driver))
 
 
 def _put_kernel(life: Life, row: Row) -> None:
@@ -146,13 +172,28 @@ def _put_set(life: Life, row: Row) -> None:
         _abandon(life, life.commits.pop(row["commit"], None) or _committing(life, row))
         return
 
-    reason = row["reason"] or ""
-    if row["base"] is None or reason.startswith(("fenced", "no claim")):
+    if row["base"] is None:
         raise Unplayable("the log does not keep all that was asked")
 
+    number, fence = _file(life, row), _fence_named(life, row)
     wait = _LIMITS.get(row["errno"])
-    number = _file(life, row)
-    _submit(life, _set_request(number, row, lease=_lease_left(row), wait=wait))
+    _submit(life, _set_request(number, row, lease=_lease_left(row), wait=wait, fence=fence))
+
+
+def _fence_named(life: Life, row: Row) -> int | None:
+    """The fencing number that a request had which was refused for it, as its reason tells."""
+    found = _FENCED.match(row["reason"] or "")
+    if found is None:
+        return None
+
+    said = int(found[1], 0)
+    if said in life.fences or found[0].startswith("fence "):
+        return life.fences.get(said, said)
+
+    # nobody of the replay has it; what has this number there is another claim
+    (machine,) = life.engine.machines.values()
+
+    return said if said > machine.claims.last_fence else machine.claims.last_fence + said
 
 
 def _set_request(
@@ -235,17 +276,22 @@ def _put_await(life: Life, row: Row) -> None:
 
 def _put_release(life: Life, row: Row) -> None:
     base, length = _span(row)
-    named = row["cause"] == "fence" or row["errno"] is not None
-    fence = row["fence"] if named else None
-    fence = life.fences.get(fence, fence) if fence is not None else None
+    refused = row["errno"] is not None
+    fence = _fence_named(life, row) if refused else None
+    if fence is None and row["fence"] is not None and (refused or row["cause"] == "fence"):
+        fence = life.fences.get(row["fence"], int(row["fence"]))
+
     _submit(life, requests.ReleaseRange(_file(life, row), base, length, fence))
 
 
 def _put_renew(life: Life, row: Row) -> None:
-    if row["fence"] is None:
+    fence = _fence_named(life, row)
+    if fence is None and row["fence"] is None:
         raise Unplayable("the log does not keep which claim was meant")
 
-    fence = life.fences.get(row["fence"], int(row["fence"]))
+    if fence is None:
+        fence = life.fences.get(row["fence"], int(row["fence"]))
+
     _submit(life, requests.RenewClaim(_file(life, row), fence, _lease_left(row)))
 
 
@@ -276,6 +322,7 @@ PUTS: Final[Mapping[str, Callable[[Life, Row], None]]] = {
     "request.open": _put_open,
     "request.close": _put_close,
     "request.get": _put_get,
+    "request.extract": _put_extract,
     "request.read": _put_read,
     "request.write": _put_write,
     "request.ioctl": _put_ioctl,

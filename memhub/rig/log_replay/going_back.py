@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from memhub.audit.rows import holdings_in, machine_of
 from memhub.audit.rows.columns import instant_of
+from memhub.core.caches.make import capture_caches
 from memhub.core.holdings import give_holdings
 from memhub.core.snapshots import take_snapshot
 from memhub.errors import DeviceError
@@ -27,15 +28,15 @@ def go_back(life: Life, step: LogStep) -> None:
     """Put a `device.restore`.
 
     Raises:
-        Unplayable: the machine is of another architecture, or began as that of another hub.
+        Unplayable: the machine is of another architecture.
     """
     (machine,) = life.engine.machines.values()
     cause = step.row["cause"]
     if cause == "reset":
-        reset_machines(life.engine)
+        _reset(life, step)
         return
 
-    if cause == "fork" or machine.arch.name != step.row["arch"]:
+    if machine.arch.name != step.row["arch"]:
         raise Unplayable("it goes back to a snapshot, which this machine does not have")
 
     then = machine_of(step.row, {machine.arch.name: machine.arch})
@@ -46,6 +47,7 @@ def go_back(life: Life, step: LogStep) -> None:
     snapshot = replace(
         found,
         memory=machine.memory.capture(),
+        caches=capture_caches(machine.caches),
         files=tuple(_as_here(life, it) for it in found.files),
         claims=tuple(_claim_here(life, it) for it in found.claims),
         losses=tuple(_loss_here(life, it) for it in found.losses),
@@ -55,6 +57,22 @@ def go_back(life: Life, step: LogStep) -> None:
         restore_machines(life.engine, Snapshot({machine.name: snapshot}))
     except DeviceError as error:
         raise Unplayable(f"it goes back to a snapshot: {error.reason}") from None
+
+
+def _reset(life: Life, step: LogStep) -> None:
+    """Put a reset; what a machine was at its start is in the log, or else in this record."""
+    (machine,) = life.engine.machines.values()
+    if not life.held or machine.table is None:
+        reset_machines(life.engine)
+        return
+
+    if machine.arch.name != step.row["arch"]:
+        raise Unplayable("it is reset to a start that this machine did not have")
+
+    then = machine_of(step.row, {machine.arch.name: machine.arch})
+    machine.table.first = None if then.table is None else then.table.first
+    then.close()
+    reset_machines(life.engine)
 
 
 def _as_here(life: Life, file: OpenFile) -> OpenFile:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memhub.audit.rows import machine_of
 from memhub.core.instant import Instant
+from memhub.core.restoring import tell_fork
 from memhub.engine import Engine
 from memhub.lifecycle import close_file
 from memhub.rig.log_replay.asking import PUTS, Life, Unplayable
+from memhub.rig.log_replay.beginning import begin_held
 from memhub.rig.log_replay.going_back import go_back
 from memhub.rig.log_replay.hardware import put_hardware
 from memhub.rig.log_replay.steps import HARDWARE
@@ -71,6 +73,7 @@ class LogPlayer:
         unplayed: how many steps were not put, by the reason.
         skipped: the numbers of those steps.
         left_out: the machines that were not made.
+        not_held: the claims, by machine and number, that another machine does not begin with.
     """
 
     def __init__(self, make: MakeMachine, log: AuditLog | None = None) -> None:
@@ -78,6 +81,7 @@ class LogPlayer:
         self.unplayed = Counter[str]()
         self.skipped: set[int] = set()
         self.left_out: set[str] = set()
+        self.not_held: set[tuple[str, int]] = set()
         self._make = make
         self._log = log
         self._clock = LogClock()
@@ -127,6 +131,10 @@ class LogPlayer:
             self._end(step.machine)
             return
 
+        if step.begins_held:
+            self._start_held(step)
+            return
+
         life = self._lives.get(step.machine)
         if life is None:
             raise Unplayable("its machine was not started")
@@ -145,10 +153,35 @@ class LogPlayer:
             self.left_out.add(row["machine"])
             return
 
+        record_starts(self._live(row, machine).engine)
+
+    def _live(self, row: Row, machine: Machine) -> Life:
         engine = Engine({machine.name: machine}, machine.name, self._clock, self._log)
         engine.listen(self._tell)
         self._lives[row["machine"]] = Life(engine)
-        record_starts(engine)
+
+        return self._lives[row["machine"]]
+
+    def _start_held(self, step: LogStep) -> None:
+        """Start a machine that holds something; of a fork it takes the place of the bare start."""
+        row = step.row
+        machine = self._make(row)
+        if machine is None:
+            self.left_out.add(row["machine"])
+            return
+
+        bare = self._lives.pop(row["machine"], None)
+        life = self._live(row, machine)
+        left_out = begin_held(life, step)
+        self.not_held |= {(step.machine, fence) for fence in left_out}
+        if bare is None:
+            record_starts(life.engine)
+            return
+
+        for old in bare.engine.machines.values():
+            old.close()
+
+        life.engine.note(*tell_fork(machine, self._clock.now))
 
     def _end(self, name: str) -> None:
         life = self._lives.pop(name, None)

@@ -135,13 +135,19 @@ def replay_run(run: LogRun, make: MakeMachine, log: AuditLog | None = None) -> L
     player = play_run(run, make, log)
     made = LogRun(
         [it for it in run.steps if it.machine not in player.left_out],
-        [it for it in run.followed if it["machine"] not in player.left_out],
+        [it for it in run.followed if _can_follow(it, player)],
     )
     found = compare(made, player.told, player.skipped)
     asked = sum(not step.framing for step in made.steps)
     put = asked - sum(player.unplayed.values())
 
     return LogReplay(put, sorted(found, key=lambda it: it.seq), player.unplayed)
+
+
+def _can_follow(row: Row, player: LogPlayer) -> bool:
+    machine = row["machine"]
+
+    return machine not in player.left_out and (machine, row.get("fence")) not in player.not_held
 
 
 def play_run(run: LogRun, make: MakeMachine, log: AuditLog | None = None) -> LogPlayer:

@@ -14,6 +14,7 @@ from memhub.rig.log_replay.ddmin import find_fewest
 from memhub.rig.log_replay.player import machine_again
 from memhub.rig.log_replay.replaying import choose_machines, play_run, replay_run
 from memhub.rig.log_replay.steps import LogRun, LogStep, divide, machines_in, read_run
+from memhub.whole_file import check_creatable
 
 if TYPE_CHECKING:
     import os
@@ -49,6 +50,10 @@ class NothingFails(ValueError):
     """Raised where a whole log does not fail."""
 
 
+class CheckFailed(RuntimeError):
+    """Raised where the command of a check cannot be run."""
+
+
 def shrink_log(
     path: str | os.PathLike[str],
     *,
@@ -79,14 +84,20 @@ def shrink_log(
 
     Raises:
         DamagedLog: the chain breaks.
-        AuditError: the log cannot be read, or `out` cannot be written.
+        AuditError: the log cannot be read.
         NothingFails: the whole log does not fail.
         FileExistsError: `out` is there already, and is not empty.
+        OSError: `out` cannot be written; that is found before anything else is done.
         ValueError: none or more than one of `against`, `specs` and `check` is given, or the log
             has no such machine.
     """
-    if out is not None and Path(out).exists() and Path(out).stat().st_size:
-        raise FileExistsError(errno.EEXIST, "there is a log already: give another name", str(out))
+    if out is not None:
+        if Path(out).exists() and Path(out).stat().st_size:
+            raise FileExistsError(
+                errno.EEXIST, "there is a log already: give another name", str(out)
+            )
+
+        check_creatable(out)
 
     if sum(it is not None for it in (against, specs, check)) != 1:
         raise ValueError("one of against, specs and check is needed, and no more")
@@ -115,6 +126,9 @@ def command_check(words: Sequence[str]) -> Callable[[Path], bool]:
     Args:
         words: the command; `{}` is replaced by the path of the log, which is added where there is
             no such word.
+
+    Returns:
+        the check; it raises CheckFailed where the command cannot be run.
     """
 
     def check(path: Path) -> bool:
@@ -122,7 +136,12 @@ def command_check(words: Sequence[str]) -> Callable[[Path], bool]:
         if filled == list(words):
             filled.append(str(path))
 
-        done = subprocess.run(filled, capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - of the caller
+        try:
+            done = subprocess.run(  # noqa: S603 - of the caller
+                filled, capture_output=True, check=False, stdin=subprocess.DEVNULL
+            )
+        except OSError as error:
+            raise CheckFailed(f"{filled[0]}: {error.strerror}") from error
 
         return done.returncode != 0
 

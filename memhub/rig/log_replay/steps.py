@@ -33,6 +33,7 @@ _ASKED: Final = frozenset(
         "request.open",
         "request.close",
         "request.get",
+        "request.extract",
         "request.read",
         "request.write",
         "request.ioctl",
@@ -47,6 +48,8 @@ _ASKED: Final = frozenset(
 _FOLLOWS: Final = frozenset(
     {"undo", "claim.release", "claim.expire", "wait.end", "device.fail", "hardware.store"}
 )
+#: What says what a machine is; `held.part` records after it say what it holds.
+_WHOLE: Final = frozenset({"device.restore", "held.machine"})
 #: Calls to another kernel than FreeBSD that follow: from an open, a close, a resume.
 _KERNEL_FOLLOWS: Final = frozenset({"open", "close", "resume"})
 #: Why a wait ended whose caller has gone.
@@ -58,7 +61,8 @@ class LogStep(NamedTuple):
 
     Attributes:
         row: the record.
-        parts: of a return to a snapshot, the records that say what the machine then holds.
+        parts: of a return to a snapshot, or of a machine that begins with something, the records
+            that say what it then holds.
     """
 
     row: Row
@@ -82,7 +86,16 @@ class LogStep(NamedTuple):
     @property
     def framing(self) -> bool:
         """Whether it starts or ends a machine, and so belongs to every part of the log."""
-        return self.row["event"] in ("device.attach", "device.detach")
+        return self.row["event"] in ("device.attach", "device.detach") or self.begins_held
+
+    @property
+    def begins_held(self) -> bool:
+        """Whether a machine begins with it that holds something: a fork, or one in mid-life."""
+        event = str(self.row["event"])
+
+        return event == "held.machine" or (
+            event == "device.restore" and self.row.get("cause") == "fork"
+        )
 
     def __str__(self) -> str:
         return say_request(self.row)
@@ -138,8 +151,13 @@ def divide(rows: Iterable[Row]) -> LogRun:
     """Divide records, in order."""
     run = LogRun()
     ending: set[tuple[str, int]] = set()
+    known: set[str] = set()
     for row in rows:
         asked = _is_asked(row, ending)
+        if row["event"] == "held.machine":
+            asked = True if row["machine"] not in known else None  # the log begins in mid-life
+
+        known.add(row["machine"])
         if row["event"] == "held.part":
             _add_part(run, row)
         elif asked:
@@ -164,8 +182,8 @@ def _move_ended(run: LogRun, row: Row) -> None:
 
 
 def _add_part(run: LogRun, row: Row) -> None:
-    """Add what a machine holds to the step before, if that is its return to a snapshot."""
-    if run.steps and run.steps[-1].row["event"] == "device.restore":
+    """Add what a machine holds to the step before, if that says what the machine is."""
+    if run.steps and run.steps[-1].row["event"] in _WHOLE:
         last = run.steps[-1]
         if len(last.parts) < last.row["count"] and last.machine == row["machine"]:
             run.steps[-1] = LogStep(last.row, (*last.parts, row))

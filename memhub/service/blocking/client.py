@@ -37,11 +37,13 @@ from memhub.service.wire.wide import narrow
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
     from typing import Any, Final, Self
 
     from memhub.abi import DataModel
     from memhub.core.fault_rules import FaultRule
     from memhub.core.sickness import Sickness
+    from memhub.core.spec import Content
     from memhub.service.blocking.hardware import BlockingHardware
 
 _CHUNK: Final = 1 << 16
@@ -168,8 +170,8 @@ class BlockingClient(Line):
         """Who has what open, who holds what, who waits for what, and since when.
 
         Args:
-            what: `machines`, `claims`, `waits`, `rates`, or several with commas between;
-                empty is all.
+            what: `machines`, `claims`, `waits`, `rates`, `hazards`, `map`, or several with
+                commas between; empty is all but `map`.
             machine: one machine's name; empty is all.
         """
         found: dict[str, Any] = self._ask_json(report_request(what, machine))
@@ -212,6 +214,28 @@ class BlockingClient(Line):
             self.ask(self._snapshot_request("put", machine, piece))
 
         return self._go_back("restore", machine)
+
+    def load_memory(
+        self, contents: Iterable[Content], machine: str | None = None, *, clear: bool = False
+    ) -> int:
+        """Put contents of `memhub.images` into the RAM of a machine (the default one if None).
+
+        Args:
+            contents: what to put; all of it or, with an error, nothing.
+            machine: the machine's name.
+            clear: let all other RAM become zero.
+
+        Returns:
+            how many bytes were put, zeros among them.
+        """
+        from memhub.images.packed import pack_contents
+
+        for piece in file_pieces(pack_contents(contents), self._protocol.limits.max_body):
+            self.ask(self._snapshot_request("put", machine, piece))
+
+        request = self._snapshot_request("replace" if clear else "load", machine)
+
+        return int(self._ask_json(request)["bytes"])
 
     def list_devices(self, machine: str | None = None) -> list[dict[str, Any]]:
         """The devices that a machine (the default one if None) declares."""

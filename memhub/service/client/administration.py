@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from memhub.images.packed import pack_contents
 from memhub.service.client.hardware import RemoteHardware
 from memhub.service.remote_hub import (
     file_pieces,
@@ -17,8 +18,11 @@ from memhub.service.remote_hub import (
 from memhub.service.wire.wide import narrow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from memhub.core.fault_rules import FaultRule
     from memhub.core.sickness import Sickness
+    from memhub.core.spec import Content
     from memhub.service import wire
     from memhub.service.client.caller import Caller
 
@@ -34,7 +38,8 @@ class HubRequests(ABC):
         """Who has what open, who holds what, who waits for what, and since when.
 
         Args:
-            what: `machines`, `claims`, `waits`, `rates`, or several with commas; empty is all.
+            what: `machines`, `claims`, `waits`, `rates`, `hazards`, `map`, or several with
+                commas; empty is all but `map`.
             machine: only this machine's; empty is all.
         """
         found: dict[str, Any] = await self._ask_json(report_request(what, machine))
@@ -74,6 +79,27 @@ class HubRequests(ABC):
             await caller.ask(self._snapshot_request("put", machine, piece))
 
         return await self._go_back("restore", machine)
+
+    async def load_memory(
+        self, contents: Iterable[Content], machine: str | None = None, *, clear: bool = False
+    ) -> int:
+        """Put contents of `memhub.images` into the RAM of a machine (the default one if None).
+
+        Args:
+            contents: what to put; all of it or, with an error, nothing.
+            machine: the machine's name.
+            clear: let all other RAM become zero.
+
+        Returns:
+            how many bytes were put, zeros among them.
+        """
+        caller = self._greeted()
+        for piece in file_pieces(pack_contents(contents), caller.limits.max_body):
+            await caller.ask(self._snapshot_request("put", machine, piece))
+
+        request = self._snapshot_request("replace" if clear else "load", machine)
+
+        return int((await self._ask_json(request))["bytes"])
 
     async def list_devices(self, machine: str | None = None) -> list[dict[str, Any]]:
         """The devices that a machine (the default one if None) declares."""

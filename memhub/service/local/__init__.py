@@ -1,6 +1,7 @@
 """The blocking client's face on machines in this process.
 
-client  the machines, made fresh    handle  an open device    passing_time  how they block
+client  the machines, made fresh    handle     an open device
+passing_time  how they block        snapshots  machines taken, restored and reset
 """
 
 from __future__ import annotations

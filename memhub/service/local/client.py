@@ -15,10 +15,12 @@ from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.faults import Delayed, FaultRules
 from memhub.hardware import Hardware, add_faults
+from memhub.memory_images import dump_memory, load_memory
 from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
 from memhub.service.local.passing_time import PassingTime
+from memhub.service.local.snapshots import LocalSnapshots
 from memhub.shown import describe_devices, find_shown, read_shown
 from memhub.startup import make_engine, record_ends, record_starts
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
     from memhub.core.sickness import Sickness
-    from memhub.core.spec import MachineSpec
+    from memhub.core.spec import Content, MachineSpec
+    from memhub.images.dump import MemoryDump
 
 
 @final
@@ -78,6 +81,7 @@ class LocalClient:
         self._process = Process(self._engine, Principal(1, name))
         self._lock = threading.RLock()
         self._time = PassingTime(self._engine, self._lock, sleep)
+        self._snapshots = LocalSnapshots(self._engine, self._lock)
         record_starts(self._engine)
         self.hardware.begin()
 
@@ -126,6 +130,30 @@ class LocalClient:
         with self._lock:
             return report(self.machines.values(), self._engine.now())
 
+    def dump_memory(self, machine: str | None = None) -> MemoryDump:
+        """What the RAM of a machine (the default one if None) holds; see `Hub.dump_memory`."""
+        with self._lock:
+            return dump_memory(self._engine, machine or "")
+
+    def load_memory(
+        self, contents: Iterable[Content], machine: str | None = None, *, clear: bool = False
+    ) -> int:
+        """Put contents into the RAM of a machine (the default one if None); see `Hub`."""
+        with self._lock:
+            return load_memory(self._engine, contents, machine or "", clear=clear)
+
+    def take_snapshot(self, machine: str | None = None) -> bytes:
+        """The machines, or one, as they are now: a file for `memhub.Snapshot`."""
+        return self._snapshots.take(machine)
+
+    def restore_snapshot(self, file: bytes, machine: str | None = None) -> list[str]:
+        """Let machines be as a file has them, while files stay open; the machines' names."""
+        return self._snapshots.restore(file, machine)
+
+    def reset(self, machine: str | None = None) -> list[str]:
+        """Let the machines, or one, be as they were at their start; their names."""
+        return self._snapshots.reset(machine)
+
     def close(self) -> None:
         """Close every handle and release the machines. Closing twice does nothing.
 
@@ -140,6 +168,7 @@ class LocalClient:
                 self._process.close("stop")
                 record_ends(self._engine)
             finally:
+                self._engine.files.ended = True
                 for machine in self.machines.values():
                     machine.close()
 

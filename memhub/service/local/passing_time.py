@@ -29,7 +29,11 @@ _LOOK: Final = 0.01
 
 
 class NeverAnswered(RuntimeError):
-    """Raised in place of waiting for ever: nothing can bring about the end of a wait."""
+    """Raised in place of waiting for ever: nothing can bring about the end of a wait.
+
+    That is known where no deadline is due and no thread runs that does not wait. Where another
+    thread runs, it may end the wait, and the caller waits.
+    """
 
 
 @final
@@ -115,18 +119,27 @@ class PassingTime:
             woken.clear()
 
     def _wait_once(self, pending: Pending[Any], woken: threading.Event) -> None:
-        if not self._stands:
-            due = self._next_due()
-            woken.wait(None if due == NEVER else self._seconds_to(due))
-            return
-
         thread = threading.current_thread()
         self._waiting.add(thread)
         try:
-            if not self._wait_for_others(woken):
+            if not self._stands:
+                self._wait_on(pending, woken)
+            elif not self._wait_for_others(woken):
                 self._advance(pending)
         finally:
             self._waiting.discard(thread)
+
+    def _wait_on(self, pending: Pending[Any], woken: threading.Event) -> None:
+        """Wait while the clock goes on; not for ever, where all threads there are wait too."""
+        due = self._next_due()
+        if due != NEVER:
+            woken.wait(self._seconds_to(due))
+            return
+
+        if self._waiting.issuperset(threading.enumerate()) and not woken.is_set():
+            raise NeverAnswered(_describe_end(pending))
+
+        woken.wait()
 
     def _wait_for_others(self, woken: threading.Event) -> bool:
         """Give other threads the time to end a wait, for ever if no clock can; whether one did."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from memhub.errors import InvalidArgument
@@ -40,11 +39,11 @@ def answer_show(session: Session, it: wire.Show) -> Answer:
     if missing:
         session.raise_missing_right("show", name, missing)
 
-    data = read_shown(session.engine, machine, find_shown(machine, it.device or None))
+    tasks = session.tasks
+    session.check_limit("show", "reports", len(tasks.reporting), "reports are being made")
+    device = find_shown(machine, it.device or None)
 
-    return session.tasks.start_task(
-        it.request, partial(session.tasks.send_report, it.request, _pieces(data))
-    )
+    return tasks.start_report(it.request, _pieces(read_shown(session.engine, machine, device)))
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

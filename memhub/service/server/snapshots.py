@@ -1,4 +1,4 @@
-"""SNAPSHOT: machines as they are, sent to a client; and machines that go back to such a file.
+"""SNAPSHOT: machines as they are, sent to a client; what a client puts, gone back to or loaded.
 
 Files are made and read on another thread, so that the others are served meanwhile. The machines
 themselves are taken, and go back, between two requests.
@@ -13,6 +13,8 @@ from anyio import to_thread
 
 from memhub.arches import ArchNotInstalled, load_arches
 from memhub.errors import InvalidArgument
+from memhub.images.packed import unpack_contents
+from memhub.memory_images import load_memory
 from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
 from memhub.service.wire.administration import SNAPSHOT_WORDS
 from memhub.snapshot_file import SnapshotError
@@ -43,6 +45,9 @@ def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
 
     if it.what == "restore":
         return session.tasks.start_task(it.request, partial(_restore, session, it))
+
+    if it.what in ("load", "replace"):
+        return session.tasks.start_task(it.request, partial(_load, session, it))
 
     names = [it.machine] if it.machine else list(session.hub.machines)
     if it.what == "take":
@@ -111,3 +116,18 @@ async def _restore(session: Session, it: wire.Snapshot) -> Answer:
     restore_machines(session.engine, snapshot, it.machine or None)
 
     return _say_machines(session, it, names)
+
+
+async def _load(session: Session, it: wire.Snapshot) -> Answer:
+    data = bytes(session.put)
+    session.put.clear()
+    name = session.engine.machine(it.machine).name
+    _check_rights(session, it, [name], RESTORE_MACHINES)
+    try:
+        contents = await to_thread.run_sync(unpack_contents, data)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
+
+    count = load_memory(session.engine, contents, name, clear=it.what == "replace")
+
+    return session.tasks.send_text(it, session.tasks.to_json({"bytes": count}))

@@ -8,6 +8,7 @@ import orjson
 
 from memhub.errors import InvalidArgument
 from memhub.group_commit import settle_commits
+from memhub.maps.describe import view_map
 from memhub.report import view_machine
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES
@@ -15,9 +16,19 @@ from memhub.service.server.rights import READ_RANGES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from memhub.core.instant import Instant
+    from memhub.core.machine import Machine
     from memhub.service.server.session import Session
 
     Answer = wire.Message | None
+
+#: The members of a machine that a part of a report has, beside its name, architecture and kernel.
+_PARTS: Final = {
+    "claims": ("claims", "commits"),
+    "waits": ("waits", "waits_for"),
+    "hazards": ("hazards",),
+    "map": ("slots",),
+}
 
 #: Unread events that a subscription may hold if it does not say how many.
 _QUEUE_DEFAULT: Final = 1024
@@ -65,7 +76,7 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
         session.check_machine(it.machine, "report")
 
     wanted = set(it.what.split(",")) if it.what else set()
-    unknown = sorted(wanted - {"machines", "claims", "waits", "rates", "hazards"})
+    unknown = sorted(wanted - {"machines", "claims", "waits", "rates", "hazards", "map"})
     if unknown:
         named = f"part {unknown[0]!r:.80}" if unknown[0] else "part without a name"
         raise InvalidArgument(f"REPORT has no {named} ({it.what!r:.80})")
@@ -75,7 +86,7 @@ def report_hub(session: Session, it: wire.Report) -> Answer:
     settle_commits(session.engine.commit)
     now, visible = session.engine.now(), _visible_machines(session)
     views = [
-        _wanted_part(view_machine(machine, now), wanted)
+        _wanted_part(machine, now, wanted)
         for name, machine in session.hub.machines.items()
         if it.machine in ("", name) and name in visible
     ]
@@ -89,17 +100,13 @@ def _visible_machines(session: Session) -> set[str]:
     return {name for name in session.hub.machines if session.rights_on(name) & READ_RANGES}
 
 
-def _wanted_part(row: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
-    if not wanted or "machines" in wanted:
-        return row
+def _wanted_part(machine: Machine, now: Instant, wanted: set[str]) -> dict[str, Any]:
+    row = view_machine(machine, now)
+    if wanted and "machines" not in wanted:
+        keys = {"machine", "arch", "kernel"}.union(*(_PARTS.get(it, ()) for it in wanted))
+        row = {key: value for key, value in row.items() if key in keys}
 
-    keys = {"machine", "arch", "kernel"}
-    keys |= {"claims", "commits"} if "claims" in wanted else set()
-    keys |= {"waits", "waits_for"} if "waits" in wanted else set()
-
-    keys |= {"hazards"} if "hazards" in wanted else set()
-
-    return {key: value for key, value in row.items() if key in keys}
+    return {**row, **view_map(machine)} if "map" in wanted else row
 
 
 def _report_text(

@@ -40,7 +40,7 @@ class Faults(Message):
 
 
 #: What SNAPSHOT can ask for.
-SNAPSHOT_WORDS = ("take", "put", "restore", "reset")
+SNAPSHOT_WORDS = ("take", "put", "restore", "reset", "load", "replace")
 
 
 class Snapshot(Message):
@@ -50,12 +50,15 @@ class Snapshot(Message):
     `put` brings the next piece of such a file, and is answered with JSON: how many `bytes` have
     come. `restore` goes back to the file that was put, and forgets it, also if it fails; without
     a `put` before it is EINVAL. `reset` goes back to the start. Both are answered with JSON: the
-    `machines` by name. All three need `restore-machines`, `put` on any machine.
+    `machines` by name. `load` puts what the file that was put has (docs/images.md) into the RAM of
+    one machine, and forgets it too, and `replace` lets the rest of that RAM be zero; they are
+    answered with JSON: how many `bytes` were loaded. All but `take` need `restore-machines`, `put`
+    on any machine.
 
     Attributes:
-        what: `take`, `put`, `restore` or `reset`.
-        machine: one machine's name; empty is every machine, or all that the file has. Not looked
-            at to put.
+        what: `take`, `put`, `restore`, `reset`, `load` or `replace`.
+        machine: one machine's name; empty is every machine, or all that the file has, and for
+            `load` and `replace` the default one. Not looked at to put.
         data: to put, a piece of the file; else not looked at.
 
     Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM.

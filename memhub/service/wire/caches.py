@@ -31,7 +31,7 @@ class Flush(Message):
         base: first byte.
         length: bytes.
 
-    Errors: EFAULT, EINVAL.
+    Errors: EAGAIN, EFAULT, EINVAL.
     """
 
     TYPE: ClassVar[int] = 0x2F

@@ -241,8 +241,8 @@ class Report(Message):
     """Ask for the state of the hub; DATA answers with one JSON object.
 
     Attributes:
-        what: `machines`, `claims`, `waits`, `rates`, `hazards`, or several with commas between;
-            empty is all. An empty or unknown part is EINVAL.
+        what: `machines`, `claims`, `waits`, `rates`, `hazards`, `map`, or several with commas
+            between; empty is all but `map`. An empty or unknown part is EINVAL.
         machine: one machine's name; empty is every machine that the client may look at.
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.

@@ -17,7 +17,6 @@ from memhub.service.wire_page.fault_members import (
     SICKNESS,
     STRUCK,
 )
-from memhub.service.wire_page.tables import table
 from memhub.subscriptions import CHANGES
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ _SINCE: Final = {
 }
 
 #: REPORT: the members of each kind of object; `[name]` is a list of those.
-_REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "report": {
         "wall": ("float", "when it was made, in seconds since 1970 UTC"),
         "machines": ("[machine]", "those asked for that the client may look at"),
@@ -86,6 +85,10 @@ _REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "waits": ("[wait]", "who waits for what, in order"),
         "waits_for": ("[[int]]", "pairs: the number of a process, and of one it waits for"),
         "hazards": ("[hazard]", "only of a machine that is not coherent: what it met"),
+        "end": ("int", "only with `map`: one past the last physical address"),
+        "pieces": ("[piece]", "only with `map`: the address space, in order, without gaps"),
+        "ranges": ("[range]", "only with `map`: the slots that decide types, in order"),
+        "notes": ("[str]", "only with `map`: what is not known of it"),
     },
     "hazard": {
         "name": ("str", "which hazard: docs/memory.md lists them"),
@@ -101,6 +104,25 @@ _REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "times": ("int", "how often it was met"),
         "what": ("str", "what was done"),
         "cure": ("str", "the cheapest way to mend it"),
+    },
+    "piece": {
+        **_SPAN,
+        "type": ("str?", "the effective type; null where the machine has none"),
+        "also": ("[str]", "further types, where many stretches alternate"),
+        "implementation_defined": ("bool", "whether the manual leaves the type to the CPU"),
+        "kind": ("str", "what lies there: `ram`, `rom`, `device`, `hole`, …"),
+        "device": ("str", "the device that answers, or nothing"),
+        "slots": ("[int]", "the slots that cover it"),
+        "busy": ("[str]", "names of the processes that hold it"),
+    },
+    "range": {
+        "slot": ("int", "the slot's number"),
+        "last": ("int", "the last number of a run of fixed slots that are alike"),
+        **_SPAN,
+        "type": ("str", "the type that it asks for"),
+        "owner": ("str", "its label"),
+        "fixed": ("bool", "whether its range cannot be moved"),
+        "busy": ("[str]", "names of the processes that hold it"),
     },
     "failure": {
         "reason": ("str", "the failure after which it was marked failed"),
@@ -237,7 +259,7 @@ def schema() -> Schema:
             ["event", "wall_ns", "mono_ns"],
         ),
         "explain": _object_schema(_EXPLAIN),
-        **{name: _object_schema(members) for name, members in _REPORT.items()},
+        **{name: _object_schema(members) for name, members in REPORT.items()},
         "fault_rule": _object_schema(RULE, ["action"]),
         "fault": _object_schema({**RULE, **COUNTS}, ["action", "name", *COUNTS]),
         "sickness_rule": _object_schema(SICKNESS, ["action"]),
@@ -248,7 +270,9 @@ def schema() -> Schema:
         },
         "cpu": _object_schema(OUT_OF_STEP),
         "cpus": {"type": "array", "items": {"$ref": "#/$defs/cpu"}},
-        "snapshot_put": _object_schema({"bytes": ("int", "bytes of the file that have come")}),
+        "snapshot_put": _object_schema(
+            {"bytes": ("int", "bytes of the file that have come, or that were loaded")}
+        ),
         "snapshot_done": _object_schema({"machines": ("[str]", "their names")}),
         "device": _object_schema(_DEVICE),
         "devices": {"type": "array", "items": {"$ref": "#/$defs/device"}},
@@ -271,68 +295,3 @@ def schema() -> Schema:
         "description": "Objects may gain members: ignore those that you do not know.",
         "$defs": defs,
     }
-
-
-# Tables for the page
-
-
-def obstacle_table() -> str:
-    """The kinds of obstacles, and the members of one."""
-    kinds = table(
-        ("`kind`", "what stands in the way"), ((f"`{k}`", v) for k, v in OBSTACLES.items())
-    )
-
-    return f"{kinds}\n\n{member_table('obstacle')}"
-
-
-def member_table(name: str) -> str:
-    """The members of an object."""
-    found = schema()["$defs"][name]
-    lines = (
-        (f"`{member}`", _json_type(it), it["description"])
-        for member, it in found["properties"].items()
-    )
-
-    return table(("member", "type", "meaning"), lines)
-
-
-def _json_type(it: Schema) -> str:
-    if "anyOf" in it:
-        return f"{_json_type(it['anyOf'][0])} or null"
-
-    if "$ref" in it:
-        return str(it["$ref"].rpartition("/")[2])
-
-    if "additionalProperties" in it:
-        return f"object of {_json_type(it['additionalProperties'])}"
-
-    return f"list of {_json_type(it['items'])}" if it["type"] == "array" else str(it["type"])
-
-
-def report_table() -> str:
-    """All objects of a report."""
-    return "\n\n".join(f"`{name}`:\n\n{member_table(name)}" for name in _REPORT)
-
-
-def event_table() -> str:
-    """What a subscriber may be told of."""
-    lines = ((f"`{name}`", it.meaning) for name, it in EVENTS.items() if name in CHANGES)
-
-    return table(("event", "when"), lines)
-
-
-def field_table() -> str:
-    """The members of the record in an EVENT."""
-    return member_table("event")
-
-
-def wide_list() -> str:
-    """The members that hold 64-bit numbers."""
-    found = {
-        name
-        for it in schema()["$defs"].values()
-        for name, sort in it.get("properties", {}).items()
-        if "#/$defs/u64" in str(sort)
-    }
-
-    return ", ".join(f"`{name}`" for name in sorted(found))

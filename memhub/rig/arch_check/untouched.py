@@ -1,0 +1,181 @@
+"""Answers of a process in which a driver was asked nothing else: what a driver remembers shows.
+
+A driver can keep what it was asked where all machines of a process have it: in a module, a class,
+a file. So a process is forked before the first question. It forks one for each sequence that it
+is handed, and that one tells the answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import struct
+import warnings
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+
+from memhub.rig.arch_check.ground import Ground
+from memhub.rig.arch_check.running import run_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memhub.core.driver import Arch
+    from memhub.rig.arch_check.asking import Request
+
+#: Seconds that all sequences of one call may take.
+_SECONDS: Final = 10.0
+_SIZE: Final = struct.Struct("!I")
+
+#: The answers to each request of a sequence, in words; None where the process ended instead.
+Answers = list[str] | None
+
+
+class UntouchedProcess:
+    """A process that was forked before a driver was asked anything; use it in `with`.
+
+    Args:
+        arch: the architecture.
+    """
+
+    def __init__(self, arch: Arch) -> None:
+        self._arch = arch
+        self._child = 0
+        self._ask = self._told = -1
+
+    def __enter__(self) -> Self:
+        asked, self._ask = os.pipe()
+        self._told, tell = os.pipe()
+        with warnings.catch_warnings():
+            # other threads of the process stay with the parent, and the child needs none of them
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._child = os.fork()
+
+        if self._child == 0:
+            os.close(self._ask)
+            os.close(self._told)
+            _serve(asked, tell, self._arch)
+
+        os.close(asked)
+        os.close(tell)
+
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        os.close(self._told)
+
+    def _end(self) -> None:
+        if self._child:
+            os.close(self._ask)
+            with contextlib.suppress(OSError):
+                os.killpg(self._child, signal.SIGKILL)
+
+            os.waitpid(self._child, 0)
+            self._child = 0
+
+    def answers(
+        self, ground: Ground, asked: Sequence[Sequence[Sequence[Request]]]
+    ) -> list[Answers]:
+        """What is answered to the last of some sequences, each asked of a new machine in turn.
+
+        Args:
+            ground: the machine.
+            asked: for each process, the sequences.
+
+        Returns:
+            the answers to each last sequence; nothing once the process did not answer in time.
+        """
+        if not self._child:
+            return []
+
+        try:
+            facts = (ground.cpu, dict(ground.options), dict(ground.msrs))
+            data = pickle.dumps((*facts, [[list(it) for it in each] for each in asked]))
+        except Exception:  # noqa: BLE001 - told where copies are looked at
+            return []
+
+        try:
+            _write_frame(self._ask, data)
+            found = _read_frame(self._told, _SECONDS)
+        except (OSError, EOFError):
+            self._end()
+            return []
+
+        answers: list[Answers] = pickle.loads(found)  # noqa: S301 - our own child's
+
+        return answers
+
+
+def _serve(asked: int, tell: int, arch: Arch) -> NoReturn:
+    """Answer until the parent is gone."""
+    try:
+        os.setpgid(0, 0)
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(quiet, number)
+
+        while True:
+            found = pickle.loads(_read_frame(asked, None))  # noqa: S301 - our own parent's
+            cpu, options, msrs, sequences = found
+            ground = (arch, cpu, options, msrs)
+            _write_frame(tell, pickle.dumps([_answer_apart(ground, it) for it in sequences]))
+    except BaseException:  # noqa: BLE001 - nothing above is this process's
+        os._exit(1)
+
+
+def _answer_apart(ground: tuple[Any, ...], sequences: list[list[Request]]) -> Answers:
+    """Ask in a process of its own."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            told: list[str] = []
+            for requests in sequences:
+                machine = Ground(*ground)
+                machine.start = machine.attach(machine.new_driver())
+                told = [it.in_words() for it in run_steps(machine, requests, deep=False).answers]
+
+            _write_frame(write, pickle.dumps(told))
+
+        os._exit(0)
+
+    os.close(write)
+    try:
+        found: list[str] = pickle.loads(_read_frame(read, None))  # noqa: S301 - our own child's
+    except EOFError:
+        return None
+    finally:
+        os.close(read)
+        os.waitpid(child, 0)
+
+    return found
+
+
+def _write_frame(number: int, data: bytes) -> None:
+    left = memoryview(_SIZE.pack(len(data)) + data)
+    while left:
+        left = left[os.write(number, left) :]
+
+
+def _read_frame(number: int, seconds: float | None) -> bytes:
+    (size,) = _SIZE.unpack(_read_exactly(number, _SIZE.size, seconds))
+
+    return _read_exactly(number, size, seconds)
+
+
+def _read_exactly(number: int, size: int, seconds: float | None) -> bytes:
+    data = b""
+    while len(data) < size:
+        if seconds is not None and not select.select([number], [], [], seconds)[0]:
+            raise EOFError
+
+        piece = os.read(number, size - len(data))
+        if not piece:
+            raise EOFError
+
+        data += piece
+
+    return data

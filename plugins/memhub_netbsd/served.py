@@ -1,0 +1,217 @@
+"""NetBSD's system calls for the machines of a hub: each call of a pure driver.
+
+A kernel that dies (`Panicked`) answers EIO from then on; its last message is in its log, as level
+`panic`, and in each later error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.plugin.kernels import KernelAnswer, KernelState, OptionError, ServedKernel
+from memhub_netbsd.i686 import I686Mtrrs
+from memhub_netbsd.k6 import K6Mtrrs
+from memhub_netbsd.registers import Registers
+from memhub_netbsd.system_calls import MtrrCalls
+from memhub_netbsd.table import Driver, Mtrr, Panicked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from memhub.plugin import errors
+    from memhub.plugin.kernels import Cpu, KernelCall, KernelMachine
+
+    Args = Mapping[str, Any]
+
+_DRIVERS: Final[Mapping[str, Callable[[Registers], Driver]]] = {"i686": I686Mtrrs, "k6": K6Mtrrs}
+#: The first family whose processors have MTRRs, and the one of the K6.
+_MTRR_FAMILY: Final = 6
+_K6_FAMILY: Final = 5
+_OPTIONS: Final = ("strict",)
+
+
+class NetBsdKernel(ServedKernel):
+    """NetBSD's calls, their arguments and answers; a range is [base, length, type, flags, owner].
+
+    - `set` {entries, n: how many, if not all; abi: 32 of a 32-bit call on a 64-bit kernel; null: a
+      pointer that is null; root}: {done}, of an error too;
+    - `get` {n, abi, null, root}: {done, entries};
+    - `exit`: of the process, whether it had private ranges;
+    - `kernel_set` {entries, process}: {done}; `table`: the ranges.
+    """
+
+    ops = frozenset({"set", "get", "exit", "kernel_set", "table"})
+    driver_ops = frozenset({"kernel_set", "table"})
+    process_ops = frozenset({"set", "get"})
+    exit_op = "exit"
+
+    def boot(self, machine: KernelMachine) -> KernelAnswer:
+        """Attach, which enables ranges."""
+        for name, value in machine.options.items():
+            if name not in _OPTIONS:
+                raise OptionError(name, "is not an option of NetBSD (known: strict)")
+
+            if not isinstance(value, bool):
+                raise OptionError(name, f"{value!r} is not true or false")
+
+        if not machine.x86:
+            raise ValueError("NetBSD is served on x86 machines: others have no MTRRs")
+
+        kind = _kind_of(machine.cpu)
+        registers = _registers(machine, machine.msrs)
+        try:
+            driver = _DRIVERS[kind](registers) if kind else None
+        except Panicked as panic:
+            raise ValueError(f"NetBSD panics as it attaches: {panic}") from None
+
+        return KernelAnswer(_freeze(machine, registers, kind, MtrrCalls(driver), ""))
+
+    def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
+        """Answer a call."""
+        if call.op not in self.ops:
+            known = ", ".join(sorted(self.ops))
+            raise ValueError(f"NetBSD has no call {call.op!r} (calls: {known})")
+
+        own = state.own
+        if own["panic"]:
+            return KernelAnswer(state, errno="EIO", log=(("panic", own["panic"]),))
+
+        registers = _registers(machine, state.msrs)
+        calls = _thaw(registers, own)
+        panic = ""
+        errno: str | None = None
+        value: Any = None
+        try:
+            errno, value = _CALLS[call.op](calls, call, machine)
+        except Panicked as dead:
+            panic = str(dead)
+        except KeyError as error:
+            raise ValueError(f"{call.op} needs an argument {error.args[0]!r}") from None
+
+        after = _freeze(machine, registers, own["driver"], calls, panic)
+        after = state if after == state else after
+        if panic:
+            return KernelAnswer(after, errno="EIO", log=(("panic", panic),))
+
+        return KernelAnswer(after, value, errno)
+
+    def explain(self, call: KernelCall, answer: KernelAnswer) -> errors.DeviceError:
+        """The error of a refused call; its `moved` is how many ranges were set before."""
+        error = super().explain(call, answer)
+        if isinstance(answer.value, dict) and "done" in answer.value:
+            done = error.moved = max(0, answer.value["done"])
+            error.reason = f"NetBSD answers {answer.errno} to {call.op}; {done} ranges are set"
+
+        return error
+
+
+def _kind_of(cpu: Cpu) -> str:
+    """Which driver attaches (`sys/arch/x86/x86/identcpu.c`)."""
+    family = cpu.signature >> 8 & 0xF
+    if cpu.mtrr and family >= _MTRR_FAMILY:
+        return "i686"
+
+    return "k6" if cpu.vendor == "AMD" and family == _K6_FAMILY else ""
+
+
+def _registers(machine: KernelMachine, msrs: Mapping[int, int]) -> Registers:
+    strict = machine.options.get("strict", True)
+
+    return Registers(msrs, machine.cpu.phys_bits, strict=strict)
+
+
+def _freeze(
+    machine: KernelMachine, registers: Registers, kind: str, calls: MtrrCalls, panic: str
+) -> KernelState:
+    table = [] if calls.driver is None else calls.driver.table
+    own = {
+        "driver": kind,
+        "table": [[f"{it.base:#x}", f"{it.len:#x}", *it.row()[2:]] for it in table],
+        "used": sorted(calls.used),
+        "panic": panic,
+    }
+
+    return KernelState((dict(registers.values),) * machine.cpu.count, own)
+
+
+def _thaw(registers: Registers, own: Mapping[str, Any]) -> MtrrCalls:
+    driver = _DRIVERS[own["driver"]](registers) if own["driver"] else None
+    if driver is not None:
+        driver.table = [
+            Mtrr(int(base, 16), int(length, 16), *rest) for base, length, *rest in own["table"]
+        ]
+
+    calls = MtrrCalls(driver)
+    calls.used |= set(own["used"])
+
+    return calls
+
+
+def _entries(rows: object) -> list[Mtrr]:
+    if not isinstance(rows, list | tuple):
+        raise ValueError(f"entries {rows!r:.80} is no list of ranges")
+
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: object) -> Mtrr:
+    tops = (1 << 64, 1 << 64, 256, 256, 1 << 32)
+    if not isinstance(row, list | tuple) or not 4 <= len(row) <= len(tops):
+        raise ValueError(f"{row!r:.80} is no [base, length, type, flags, owner]")
+
+    for value, top in zip(row, tops, strict=False):
+        if not isinstance(value, int) or not 0 <= value < top:
+            raise ValueError(f"{value!r:.80} of {row!r:.80} is not an integer below {top:#x}")
+
+    return Mtrr(*row)
+
+
+def _ask(calls: MtrrCalls, call: KernelCall, machine: KernelMachine) -> tuple[str | None, Any]:
+    args, most = call.args, 0 if calls.driver is None else calls.driver.most
+    setting = call.op == "set"
+    entries = _entries(args["entries"] if setting else ())
+    many = args.get("n", len(entries) if setting else most)
+    if not isinstance(many, int) or not -(1 << 31) <= many < 1 << 31:
+        raise ValueError(f"n {many!r:.80} is not an integer of 32 bits")
+
+    if setting and len(entries) < many <= most and args.get("null") is None:
+        raise ValueError(f"n {many} is more than the {len(entries)} ranges")
+
+    ask = calls.set if setting else calls.get
+    errno, done = ask(
+        call.process,
+        many,
+        entries,
+        null=args.get("null"),
+        root=args.get("root", True),
+        translated=machine.bits == 64 and args.get("abi", 64) == 32,
+    )
+    answer: dict[str, Any] = {"done": done}
+    if not setting and errno is None and calls.driver is not None and not args.get("null"):
+        answer["entries"] = [it.row() for it in calls.driver.table[:done]]
+
+    return errno, answer
+
+
+def _exit(calls: MtrrCalls, call: KernelCall, _machine: KernelMachine) -> tuple[str | None, Any]:
+    return None, calls.exit(call.process)
+
+
+def _kernel_set(
+    calls: MtrrCalls, call: KernelCall, _machine: KernelMachine
+) -> tuple[str | None, Any]:
+    if calls.driver is None:
+        return "ENOSYS", {"done": 0}
+
+    errno, done = calls.kernel_set(_entries(call.args["entries"]), call.args.get("process"))
+
+    return errno, {"done": done}
+
+
+def _table(calls: MtrrCalls, _call: KernelCall, _machine: KernelMachine) -> tuple[str | None, Any]:
+    return None, [] if calls.driver is None else [it.row() for it in calls.driver.table]
+
+
+_CALLS: Final[
+    Mapping[str, Callable[[MtrrCalls, KernelCall, KernelMachine], tuple[str | None, Any]]]
+] = {"set": _ask, "get": _ask, "exit": _exit, "kernel_set": _kernel_set, "table": _table}

@@ -1,0 +1,198 @@
+"""A hub's machine with NetBSD: its system calls, private ranges, and what dies with a process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memhub import FaultRule, Hub
+from memhub.arches import load_arches
+from memhub.audit import AuditLog, read_records
+from memhub.audit.rebuild import rebuild
+from memhub.core.spec import MachineSpec
+from memhub.errors import DeviceError, InvalidArgument, NotSupported, RangeBusy, UnknownIoctl
+from memhub.kernels import load_kernels
+from memhub.plugin import Cpu
+from memhub.plugin.kernels import KernelCall, KernelMachine
+from memhub.rig import trace_lines
+
+if TYPE_CHECKING:
+    from memhub.core.served_kernel import KernelState
+
+DATA = Path(__file__).parents[1] / "data" / "kernels"
+MSRS = {0xFE: 0x508, 0x2FF: 0x800}
+NETBSD = MachineSpec(name="pc", arch="amd64", msrs=MSRS, kernel="netbsd-7")
+SCREEN = 0xD0000000
+PRIVATE, VALID = 1, 4
+MINE = [SCREEN, 1 << 24, 1, PRIVATE | VALID, 0]
+OURS = [SCREEN, 1 << 24, 1, VALID, 0]
+EVERY = 6
+
+
+def changed(state: KernelState, before: KernelState) -> list[list[int]]:
+    pairs = zip(state.own["table"], before.own["table"], strict=True)
+
+    return [
+        [index, int(now[0], 16), int(now[1], 16), *now[2:]]
+        for index, (now, was) in enumerate(pairs)
+        if now != was
+    ]
+
+
+@pytest.mark.parametrize("name", ["netbsd-i686", "netbsd-k6"])
+def test_calls_of_values_answer_as_recorded(name: str) -> None:
+    kernel = load_kernels().find("netbsd-7").served
+    assert kernel is not None
+    wrong, steps = [], 0
+    for raw in [*map(json.loads, trace_lines(DATA / f"{name}.open.jsonl.gz"))][::EVERY]:
+        cpu = raw["cpu"]
+        if raw["driver"] is None or raw.get("panic"):
+            continue
+
+        machine = KernelMachine(
+            cpu=Cpu(
+                vendor="AMD" if raw["driver"] == "k6" else "Intel",
+                signature=0x588 if raw["driver"] == "k6" else 0x6F0,
+                phys_bits=cpu["phys_bits"],
+                count=1,
+            ),
+            bits=64,
+            msrs={int(number, 16): value for number, value in raw["msr"].items()},
+            options={"strict": cpu["strict"]},
+        )
+        state = kernel.boot(machine).state
+        for number, step in enumerate(raw["steps"]):
+            args = {key: step[key] for key in ("n", "entries", "null", "root") if key in step}
+            args["abi"] = 32 if step.get("abi") == 32 and not step.get("native") else 64
+            process = step["pid"] or 0
+            if step["op"] == "kernel_set":
+                args["process"] = step["pid"] or None
+
+            if step["op"] in ("get", "set") and step.get("null") and "entries" not in args:
+                args["entries"] = []
+
+            answer = kernel.call(machine, state, KernelCall(step["op"], args, process=process))
+            steps += 1
+            if "panic" in step:
+                assert answer.log == (("panic", step["panic"]),)
+                break
+
+            msrs = {
+                f"{it:#x}": v for it, v in answer.state.msrs.items() if state.msrs.get(it, 0) != v
+            }
+            pairs: list[tuple[Any, Any]] = [
+                (step.get("errno") or None, answer.errno),
+                (step.get("changed", []), changed(answer.state, state)),
+                (step.get("msr", {}), dict(sorted(msrs.items()))),
+            ]
+            if "done" in step:
+                pairs.append((step["done"], answer.value["done"]))
+
+            if "cleaned" in step:
+                pairs.append((step["cleaned"], answer.value))
+
+            wrong += [(raw["id"], number, *it) for it in pairs if it[0] != it[1]]
+            state = answer.state
+
+    assert wrong[:5] == []
+    assert steps > 300
+
+
+@pytest.mark.anyio
+async def test_a_private_range_is_its_processs_until_that_ends() -> None:
+    async with Hub([NETBSD], arches=load_arches()) as hub, hub.process("b") as two:
+        theirs = await two.open("pc:/dev/mem")
+        async with hub.process("a") as one:
+            mine = await one.open("pc:/dev/mem")
+            assert await mine.call_kernel("set", entries=[MINE]) == {"done": 1}
+            assert (await mine.explain(SCREEN)).type == "WC"
+            with pytest.raises(RangeBusy, match="NetBSD answers EBUSY to set; 0 ranges are set"):
+                await theirs.call_kernel("set", entries=[OURS])
+
+        assert (await theirs.explain(SCREEN)).type == "UC"
+        assert await theirs.call_kernel("set", entries=[OURS]) == {"done": 1}
+        found = await theirs.call_kernel("get", n=104)
+        assert [SCREEN, 1 << 24, 1, VALID, 0] in found["entries"]
+
+
+@pytest.mark.anyio
+async def test_what_was_set_before_an_error_stays() -> None:
+    async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:
+        with pytest.raises(DeviceError) as refused:
+            await memory.call_kernel("set", entries=[OURS, [1, 2, 3, VALID, 0]])
+
+        assert (refused.value.code.name, refused.value.moved) == ("EINVAL", 1)
+        assert (await memory.explain(SCREEN)).type == "WC"
+
+
+@pytest.mark.anyio
+async def test_a_kernel_that_panics_answers_nothing_more() -> None:
+    screwed = [0x1000, 0x3000, 0, VALID, 0]
+    async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:
+        for _ in range(2):
+            with pytest.raises(DeviceError, match="mtrr: fixed register screwup") as dead:
+                await memory.call_kernel("set", entries=[screwed])
+
+            assert dead.value.code.name == "EIO"
+
+
+@pytest.mark.anyio
+async def test_fault_rules_that_name_no_operation_meet_its_calls() -> None:
+    async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:
+        with hub.faults.add(FaultRule("hang", op=("set",))) as hanging:
+            assert await memory.call_kernel("set", entries=[OURS]) == {"done": 1}
+            assert hanging.seen == 0
+
+        with (
+            hub.faults.add(FaultRule("errno", errno="ENOSPC")),
+            pytest.raises(DeviceError) as refused,
+        ):
+            await memory.call_kernel("get")
+
+        assert refused.value.code.name == "ENOSPC"
+
+
+@pytest.mark.anyio
+async def test_calls_that_netbsd_does_not_have_are_refused() -> None:
+    bsd = MachineSpec(name="bsd", arch="amd64")
+    async with Hub([NETBSD, bsd], arches=load_arches()) as hub:
+        async with await hub.open("pc:/dev/mem") as memory:
+            for op, args, why in (
+                ("add", {}, "'add' is no call through pc:/dev/mem"),
+                ("set", {}, "set needs an argument 'entries'"),
+                ("set", {"entries": 5}, "entries 5 is no list of ranges"),
+                ("set", {"entries": [[0, 1]]}, "is no .base, length"),
+                ("set", {"entries": [[-1, 1, 1, 4]]}, "-1 of"),
+                ("set", {"entries": [OURS], "n": 2}, "n 2 is more than the 1 ranges"),
+            ):
+                with pytest.raises(InvalidArgument, match=why):
+                    await memory.call_kernel(op, **args)
+
+            with pytest.raises(UnknownIoctl):
+                await memory.ranges()
+
+        async with await hub.open("bsd:/dev/mem") as memory:
+            with pytest.raises(NotSupported, match="the kernel of bsd is FreeBSD"):
+                await memory.call_kernel("set", entries=[OURS])
+
+
+@pytest.mark.anyio
+async def test_the_log_alone_makes_the_machine_again(tmp_path: Path) -> None:
+    path, arches = tmp_path / "a.jsonl", load_arches()
+    with AuditLog.open(path) as log:
+        async with Hub([NETBSD], arches=arches, log=log) as hub:
+            async with hub.process("a") as one, await one.open("pc:/dev/mem") as mine:
+                await mine.call_kernel("set", entries=[MINE])
+                again = rebuild(read_records(path), arches)["pc"]
+                assert again.served == hub.machines["pc"].served
+                assert again.table == hub.machines["pc"].table
+
+            again = rebuild(read_records(path), arches)["pc"]
+            assert again.served == hub.machines["pc"].served
+            then = hub.snapshot()
+            hub.kernels.call("kernel_set", entries=[OURS])
+            hub.restore(then)
+            assert hub.snapshot() == then
