@@ -55,7 +55,6 @@ nitpick_ignore_regex = [
     (r"py:class", r"memhub\.(async_shell\.Turns|log_keeping\.LogKeeper)"),
     (r"py:class", r"memhub\.core\.(failure|hardware_events|health|memory\.\w+|undo)\.\w+"),
     (r"py:class", r"memhub\.core\.asked_driver\.CallMark"),
-    (r"py:class", r"memhub\.core\.(kernel_requests\.CallKernel|served\.Served)"),
     (r"py:class", r"memhub\.audit\.(opening\.LogPlace|seal_text\.SealError|snapshots\.Start)"),
     (r"py:(class|obj)", r"memhub\.hooks\.T"),
     (r"py:class", r"memhub\.rig\.(service_process\.ServiceStarter|pauses\.\w+)"),

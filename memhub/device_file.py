@@ -275,10 +275,10 @@ class AsyncDeviceFile(AsyncCacheFile, Protocol):
         Args:
             base: first byte.
             length: bytes.
-            fence: the fencing number that this process believes to hold.
+            fence: gives back only the claim with this fencing number.
 
         Raises:
-            NoSuchRange: ENOENT; it holds none there.
+            NoSuchRange: ENOENT; it holds none there, or not all of that claim is there.
             StaleClaim: EBUSY; `fence` is not one that it holds.
         """
 

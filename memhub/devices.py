@@ -9,7 +9,7 @@ from anyio import CancelScope
 
 from memhub.arguments import take_buffer, take_integer, take_optional
 from memhub.core.requests import EndTransfer
-from memhub.core.transfers import decide_end_transfer, not_open
+from memhub.core.transfers import decide_end_transfer, extent_of, not_open
 from memhub.device_calls import DeviceCalls
 from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
 
@@ -77,6 +77,30 @@ async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int |
     return moved
 
 
+def refuse_write(
+    engine: Engine, handle: int, length: int, offset: int | None, piece: int, error: DeviceError
+) -> None:
+    """Record that no byte of a write can move, whose bytes have not all come, and raise why.
+
+    What refuses its first piece alone too is left to the write of that piece.
+
+    Args:
+        engine: the hub's synchronous half.
+        handle: the open file.
+        length: bytes of the whole write.
+        offset: its first byte; None is where the file stands.
+        piece: bytes of its first piece.
+        error: why none of its bytes can move.
+    """
+    file, machine = engine.files.file(handle), engine.files.machine_of(handle)
+    refused = machine.refusing or not file.writable
+    if not refused and extent_of(machine, file, piece, offset, write=True).within(1):
+        at = file.offset if offset is None else offset
+        end = _TransferEnd(engine, handle, "write" if offset is None else "pwrite", at, length)
+        end.fail(error)
+        raise error
+
+
 class _TransferEnd:
     """What is recorded of a transfer once it has ended."""
 
@@ -135,7 +159,9 @@ async def _write_steps(steps: Generator[MmioStep, bytes | None, int], calls: Dev
 
 
 def _device_error(error: OSError) -> DeviceError:
-    if isinstance(error, DeviceError):
-        return error
+    failure = (
+        error if isinstance(error, DeviceError) else BadAddress(f"the device model failed: {error}")
+    )
+    failure.by_device = True
 
-    return BadAddress(f"the device model failed: {error}")
+    return failure

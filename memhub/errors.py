@@ -83,10 +83,12 @@ class DeviceError(OSError):
         obstacles: what stood in the way, most important first.
         moved: bytes that a transfer had moved before it failed (i386 reports both).
         arrived: those bytes, where it was a read on this hub.
+        by_device: whether a device model of this hub ended a transfer with it.
     """
 
     default: ClassVar[Errno] = Errno.EIO
     arrived: bytes = b""
+    by_device: bool = False
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ def _taken(t: Table) -> Table:
 def _ended_by_name(t: Table) -> Table:
     """Ends of claims whose records name them: all but releases that were asked for."""
     lost = t.event.isin(("claim.expire", "claim.break"))
-    released = (t.event == "claim.release") & (t.cause != "request")
+    released = (t.event == "claim.release") & t.cause.notin(("request", "fence"))
     ended = t.filter((lost | released) & t.errno.isnull() & t.start.notnull())
 
     return ended.select(
@@ -97,13 +97,16 @@ def _ended_with_slots(held: Table) -> Table:
 
 
 def _ended_by_release(t: Table, taken: Table, named: Table) -> Table:
-    """The first release of all bytes of a claim of addresses by its process."""
-    asked = (t.event == "claim.release") & (t.cause == "request") & t.errno.isnull()
+    """The first release of all bytes of a claim of addresses by its process.
+
+    One with the cause `fence` ended the claim of its own fence, and no other.
+    """
+    asked = (t.event == "claim.release") & t.cause.isin(("request", "fence")) & t.errno.isnull()
     done = t.filter(asked & t.start.notnull())
     done = done.select(
         *MACHINE, "process_id", release_n=done.n, release_seq=done.seq,
         release_wall_ns=done.wall_ns, release_mono_ns=done.mono_ns, release_how=done.cause,
-        release_base=done.base, release_last=last_byte(done),
+        release_base=done.base, release_last=last_byte(done), release_fence=done.fence,
     )  # fmt: skip
     rows = taken.filter(taken.kind == "range").anti_join(named, list(_KEY))
     rows = rows.mutate(last=last_byte(rows))
@@ -114,6 +117,7 @@ def _ended_by_release(t: Table, taken: Table, named: Table) -> Table:
             rows.since_n < done.release_n,
             done.release_base <= rows.base,
             rows.last <= done.release_last,
+            (done.release_how == "request") | (done.release_fence == rows.fence),
         ],
     )
     first = both.release_n.min()

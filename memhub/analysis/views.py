@@ -74,7 +74,7 @@ class Views:
         """One row for each request that a process made, with its answer."""
         t = self.records
         asked = t.event.startswith("request.") | (
-            t.event.isin(_CLAIM_REQUESTS) & (t.cause == "request")
+            t.event.isin(_CLAIM_REQUESTS) & t.cause.isin(("request", "fence"))
         )
 
         return t.filter(asked).select(

@@ -66,7 +66,11 @@ FIELDS: Final[dict[str, Field]] = {
     "machine": Field("str", "name of the machine"),
     "device": Field("str", "`/dev/mem`, `/dev/kmem` or `/proc/mtrr`", nullable=True),
     "arch": Field("str", "name of the machine's architecture"),
-    "process": Field("str", "name of the process that asked; null if the hub acted", True),
+    "process": Field(
+        "str",
+        "name of the process that asked, or whose claim ended; null if the hub acted",
+        True,
+    ),
     "process_id": Field("int", "the hub's number for that process, never used twice", True),
     "pid": Field("int", "its process id in the operating system, where known", True),
     "uid": Field("int", "its user id, where known", True),
@@ -152,13 +156,19 @@ FIELDS: Final[dict[str, Field]] = {
     "cause": Field(
         "str",
         "why: of a close and of the claims that end with it `close`, `disconnect`, `cancelled`, "
-        "`error`, `garbage` or `stop`; of a claim `request`, `expire` or `break`; of a wait's end "
+        "`error`, `garbage` or `stop`; of a claim `request`, `fence` (only the claim of that "
+        "number was given back), `expire` or `break`; of a wait's end "
         "`granted`, `refused`, `timeout`, `deadlock`, `cancelled`, `close` or `log`; `undo`; of a "
         "client's end `goodbye`, `disconnect`, `handshake`, `slow`, `idle`, `protocol`, `error` or "
         "`stop`; `reopen`; of a machine that went back `restore`, `reset` or `fork`",
         True,
     ),
-    "holder": Field("str", "process that a break, refusal or wait is about", True),
+    "holder": Field(
+        "str",
+        "of a break the process that broke the claim, whose holder is `process`; of a refusal or a "
+        "wait, a process whose claim was in the way",
+        True,
+    ),
     "holder_id": Field("int", "that process's number", True),
     "peer": Field("str", "who a client of the service is: `uid 0`, a certificate, a token's name"),
     "config": Field("str", "the machine's description as JSON text", True),

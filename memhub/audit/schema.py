@@ -120,7 +120,7 @@ EVENTS: Final[dict[str, Event]] = {
         "MEMRANGE_GET", (*_CALL, "count", "generation"), ("handle", "ioctl", "owner", "moved")
     ),
     "request.set": Event(
-        "MEMRANGE_SET, and a request refused before its descriptor was read",
+        "MEMRANGE_SET whose descriptor was read",
         (*_CALL, *_RANGE, "attributes", "flags", *_TABLE, "generation"),
         (*_SET_MORE, *_MSRS),
     ),
@@ -152,7 +152,9 @@ EVENTS: Final[dict[str, Event]] = {
         "MEM_EXTRACT_PADDR was answered", (*_CALL, "base", "state", "physical"), ("handle",)
     ),
     "request.ioctl": Event(
-        "an ioctl that is malformed, or is not one of mem(4)'s", _CALL, ("handle", "ioctl", "cause")
+        "an ioctl that is malformed, or is not one of mem(4)'s; no descriptor was read",
+        _CALL,
+        ("handle", "ioctl", "cause"),
     ),
     "claim.take": Event("slots were claimed", _CLAIM, _CLAIM_MORE),
     "claim.renew": Event("a lease was prolonged", _CLAIM, _CLAIM_MORE),

@@ -18,6 +18,7 @@ from memhub.core.ownership import (
     require_claim,
     settled_losses,
 )
+from memhub.core.requests import ReleaseRange
 from memhub.core.waiting import decide_waiting
 from memhub.errors import DeviceError, InvalidArgument, NoSuchRange
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         AwaitFree,
         BreakClaim,
         ClaimRange,
-        ReleaseRange,
         RenewClaim,
     )
 
@@ -168,21 +168,25 @@ def attempt_free(
 
 
 def decide_release(machine: Machine, request: ReleaseRange, now: Instant) -> Decision:
-    """Give back the claims of a process that lie inside a range (rule 6)."""
+    """Give back the claims of a process that lie inside a range, or the named one (rule 6)."""
     caller = machine.files[request.handle].caller
     process, claims = caller.process, machine.claims
     try:
         base, end = check_span(request.base, request.length)
-        if request.fence is not None:
-            require_claim(claims, process, request.fence)
+        fence = request.fence
+        if fence is not None:
+            require_claim(claims, process, fence)
 
-        slots, changes = release_inside(claims, process, base, end)
+        slots, changes = release_inside(claims, process, base, end, fence)
         if not changes:
-            raise NoSuchRange(f"{process.name} holds no claim inside {base:#x}-{end - 1:#x}")
+            what = f"{process.name} holds no claim" if fence is None else f"claim {fence} is not"
+            raise NoSuchRange(f"{what} inside {base:#x}-{end - 1:#x}")
     except DeviceError as error:
         return _refuse_request(machine, caller, "release", request, now, now.mono_ns, error)
 
-    event = events.ClaimsReleased(caller, now, base, end - base, machine.generation, slots, changes)
+    event = events.ClaimsReleased(
+        caller, now, base, end - base, machine.generation, slots, changes, fence is not None
+    )
 
     return Decision(None, None, (event,))
 
@@ -318,8 +322,9 @@ def _refuse_request(
     began_ns: int,
     error: DeviceError,
 ) -> Decision:
+    fence = request.fence if isinstance(request, ReleaseRange) else None
     event = events.ClaimRefused(
-        caller, now, began_ns, op, request.base, request.length, machine.generation, error
+        caller, now, began_ns, op, request.base, request.length, machine.generation, error, fence
     )
 
     return Decision(None, error, (event,), changes=False)

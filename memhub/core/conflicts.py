@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from memhub.core.asked_driver import Plan
 from memhub.core.claims import busy_error
-from memhub.core.ownership import check_types
+from memhub.core.ownership import check_held, check_types
 from memhub.core.range_table import with_busy, without_busy
 from memhub.errors import DeviceError, DriverFailed, RangeBusy
 
@@ -27,23 +27,26 @@ if TYPE_CHECKING:
 
 
 def ask_driver_busy(
-    machine: Machine, state: RangeState, request: SetRange, busy: list[int]
+    machine: Machine, process: Principal, state: RangeState, request: SetRange, busy: list[int]
 ) -> Plan:
     """What the driver says of a MEMRANGE_SET when it is shown the slots of others as BUSY.
 
     Args:
         machine: the machine.
+        process: who asks.
         state: the present state.
         request: what is asked.
         busy: the slots that are BUSY to the caller.
 
     Raises:
+        StaleClaim: EBUSY; a slot is BUSY, and waiting for it cannot help (rule 7).
         DeviceError: the driver refuses; an EBUSY of its own names the owners.
     """
     try:
         plan = machine.require_table().driver.plan_set(with_busy(state, busy), request)
     except RangeBusy as refusal:
-        _name_owners(machine, refusal)
+        check_held(machine.claims, process, request)
+        _name_owners(machine, process, refusal)
         raise
 
     change = without_busy(plan.change, state, busy)
@@ -51,12 +54,15 @@ def ask_driver_busy(
     return Plan(change, state, state.apply(change))
 
 
-def _name_owners(machine: Machine, refusal: RangeBusy) -> None:
-    """Tell whose slot it is that a driver found busy; the driver cannot know."""
+def _name_owners(machine: Machine, process: Principal, refusal: RangeBusy) -> None:
+    """Tell whose slot it is that a driver found busy; the driver cannot know.
+
+    A slot of the process's own claim is BUSY to it only for a commit.
+    """
     named = []
     for found in refusal.obstacles:
         claim = machine.claims.holder(found.slot) if found.slot is not None else None
-        if claim is not None:
+        if claim is not None and claim.process.id != process.id:
             named.append(
                 replace(claim.obstacle(slot=found.slot), type=found.type, owner=found.owner)
             )

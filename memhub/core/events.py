@@ -1,7 +1,6 @@
 """What can become true: one frozen class for each kind of fact.
 
-A fact says all that it changes, before and after. `at` is the moment of the effect; `began_ns` is
-when it was asked for, on the monotonic clock.
+A fact says all that it changes, before and after. `at` is when; `began_ns` when asked (monotonic).
 """
 
 from __future__ import annotations
@@ -227,7 +226,7 @@ class ClaimRenewed(NamedTuple):
 
 
 class ClaimsReleased(NamedTuple):
-    """A process gave back its claims inside a range."""
+    """A process gave back its claims inside a range, or the one that it named."""
 
     caller: Caller
     at: Instant
@@ -236,6 +235,7 @@ class ClaimsReleased(NamedTuple):
     generation: int
     slots: tuple[int, ...]
     claims: tuple[ClaimChange, ...]
+    named: bool = False
 
 
 class RangeFree(NamedTuple):

@@ -28,7 +28,8 @@ on the machine and never comes back; a set of slots; and bytes that it protects.
    lease runs out, or when the embedder breaks it. The ranges stay programmed.
 7. Whoever lost a claim to a lease or a break is told: its next UPDATE or REMOVE that touches
    those bytes is refused once (EBUSY, the reason says when and why), as is every use of the
-   lost fencing number. Claiming the bytes anew settles the matter.
+   lost fencing number. Both are said of a BUSY range too, at once, also to a request that would
+   wait. Claiming the bytes anew settles the matter.
 8. A *commit* is an UPDATE or REMOVE on its way to all CPUs. The slots it will write are BUSY
    to everybody, its own process included. Whatever would alter what it is about to do is
    refused, and nobody else may set or claim the bytes that it may change, so that the plan made
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.files import Principal
     from memhub.core.instant import Instant
+    from memhub.core.requests import SetRange
 
     Span = tuple[int, int]
 
@@ -159,6 +161,20 @@ def require_claim(claims: ClaimTable, process: Principal, fence: int) -> Claim:
         f"fenced: claim {fence} is not held by {process.name}",
         obstacles=(() if claim is None else (claim.obstacle(),)),
     )
+
+
+def check_held(claims: ClaimTable, process: Principal, request: SetRange) -> None:
+    """Refuse a MEMRANGE_SET that relies on a claim which its process does not hold (rule 7).
+
+    Raises:
+        StaleClaim: EBUSY; see `require_claim` and `check_untold_losses`.
+        InvalidArgument: EINVAL; no claim can have the fencing number that it names.
+    """
+    if request.fence is not None:
+        require_claim(claims, process, request.fence)
+
+    if claims.lost:
+        check_untold_losses(claims, process, request.desc.mr_base, request.desc.mr_end)
 
 
 def check_untold_losses(claims: ClaimTable, process: Principal, lo: int, hi: int) -> None:
@@ -272,16 +288,20 @@ def drop_slots(
 
 
 def release_inside(
-    claims: ClaimTable, process: Principal, base: int, end: int
+    claims: ClaimTable, process: Principal, base: int, end: int, fence: int | None = None
 ) -> tuple[tuple[int, ...], tuple[ClaimChange, ...]]:
-    """End the claims of `process` inside `[base, end)` (rule 6).
+    """End the claims of `process` inside `[base, end)`, or only the one with `fence` (rule 6).
 
     A claim that an UPDATE took on several slots gives up those that lie inside.
 
     Returns:
         the slots that become free, and what becomes of the claims, oldest first.
     """
-    near = {c.fence: c for _, _, c in claims.overlapping(base, end) if c.process.id == process.id}
+    near = {
+        claim.fence: claim
+        for _, _, claim in claims.overlapping(base, end)
+        if claim.process.id == process.id and fence in (None, claim.fence)
+    }
     slots: list[int] = []
     changes: list[ClaimChange] = []
     for _, claim in sorted(near.items()):

@@ -261,7 +261,7 @@ class ReleaseRange(Request[None]):
         handle: the open file.
         base: first byte.
         length: bytes.
-        fence: the fencing number that the caller believes to hold, or None.
+        fence: the fencing number of the only claim to give back, or None for all.
     """
 
     handle: int

@@ -1,8 +1,8 @@
 """MEMRANGE_SET: what it would change, or why it may not, and what follows from it.
 
-The order of the answers: EOPNOTSUPP and ENXIO for what is not there, the driver's own checks, a
-stale fencing number, a claim lost, slots and bytes of others (rules 7 and 4 of `ownership.py`),
-commits in flight (rule 8).
+The order of the answers: EOPNOTSUPP and ENXIO for what is not there, the driver's own checks but
+that for BUSY slots, a stale fencing number, a claim lost, slots and bytes of others (rules 7 and 4
+of `ownership.py`), commits in flight (rule 8).
 
 Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_set), `sys/x86/x86/x86_mem.c` (x86_mrset).
 """
@@ -26,11 +26,10 @@ from memhub.core.conflicts import (
 from memhub.core.decision import Decision
 from memhub.core.instant import lease_end
 from memhub.core.ownership import (
+    check_held,
     check_slots,
-    check_untold_losses,
     claim_for_update,
     drop_slots,
-    require_claim,
 )
 from memhub.core.replies import SetOutcome
 from memhub.core.sick_plans import asked_row, follow_plan, meant_slots, set_labels, suffer_plan
@@ -108,7 +107,7 @@ def plan_set(
     alone = not commits.commits and claims.by_process.keys() <= {process.id}
     busy = [] if alone else busy_slots(claims, commits, process, but)
     if busy:
-        plan = ask_driver_busy(machine, state, request, busy)
+        plan = ask_driver_busy(machine, process, state, request, busy)
     else:
         plan = table.driver.plan_set(state, request)
 
@@ -116,12 +115,7 @@ def plan_set(
         labels = set_labels(plan, desc, remove=arg == MEMRANGE_SET_REMOVE)
         plan = suffer_plan(machine, machine.health, plan, labels)
 
-    if request.fence is not None:
-        require_claim(claims, process, request.fence)
-
-    if claims.lost:
-        check_untold_losses(claims, process, desc.mr_base, desc.mr_end)
-
+    check_held(claims, process, request)
     if not alone:
         _check_others(machine, process, request, plan, but)
 

@@ -16,20 +16,23 @@ from memhub.core.caches.decide import facts_of
 from memhub.core.caches.transfer import CachedTransfer
 from memhub.core.decision import Decision
 from memhub.core.events import Event, MemoryRead, MemoryWritten, Sought
+from memhub.core.files import KERNEL_FILES
 from memhub.core.instant import make_tuple
-from memhub.core.memory.pieces import WritePlan
+from memhub.core.memory.extent import Extent
+from memhub.core.memory.pieces import Piece, WritePlan
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.replies import Explanation
 from memhub.core.requests import Read, Write
 from memhub.errors import BadAddress, BadHandle, DeviceError, InvalidArgument, NotSupported
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memhub.abi import Buffer
     from memhub.core.files import Caller, OpenFile
     from memhub.core.instant import Instant
     from memhub.core.kernel import TransferRules
     from memhub.core.machine import Machine
-    from memhub.core.memory.pieces import Piece
     from memhub.core.requests import EndTransfer, Explain, ReadOp, Seek, WriteOp
 
 #: lseek(2)'s `whence`: from where the file stands, and to the next data or hole. From its start and
@@ -183,6 +186,30 @@ def _check_span(length: int, offset: int | None) -> None:
     """Refuse what no kernel could be asked for, before it looks at the file."""
     if reason := wrong_transfer(length, offset):
         raise InvalidArgument(reason)
+
+
+def extent_of(
+    machine: Machine, file: OpenFile, length: int, offset: int | None, *, write: bool
+) -> Extent:
+    """How far a transfer comes that is done in parts.
+
+    Args:
+        machine: the machine.
+        file: the open file.
+        length: bytes of the whole transfer.
+        offset: its first byte; None is where the file stands.
+        write: whether it is a write.
+    """
+    transfer, at = machine.transfer, file.offset if offset is None else offset
+    device, process, buffers = file.caller.device, file.caller.process.id, ((0, length),)
+    if device in KERNEL_FILES:
+        pieces: Iterator[Piece] = iter((Piece(0, length),))
+    elif write:
+        pieces = transfer.pieces.writing(device, at, buffers, process, machine.protection())
+    else:
+        pieces = transfer.pieces.reading(device, at, buffers, process)
+
+    return Extent(pieces, short_count=transfer.rules.short_count)
 
 
 def decide_end_transfer(

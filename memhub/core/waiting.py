@@ -14,7 +14,7 @@ from memhub.core.decision import Decision
 from memhub.core.instant import SECOND, wait_end
 from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 from memhub.core.waits import Wait, deadlock_error, passing_refusal
-from memhub.errors import DeviceError
+from memhub.errors import DeviceError, StaleClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,9 @@ def decide_waiting(
     ahead = machine.waits.queue_error(base, end)
     if ahead is not None:
         decision = refuse(machine, caller, request, now, now.mono_ns, ahead)
+        if _may_be_stale(machine, caller, request):
+            alone = attempt(machine, caller, request, now, now.mono_ns)
+            decision = alone if isinstance(alone.error, StaleClaim) else decision
     else:
         decision = attempt(machine, caller, request, now, now.mono_ns)
 
@@ -81,6 +84,14 @@ def decide_waiting(
     event = events.WaitBegun(wait, now, machine.generation, refusal)
 
     return Decision(None, None, (event,), pending=wait)
+
+
+def _may_be_stale(machine: Machine, caller: Caller, request: Asked) -> bool:
+    """Whether a request may rely on a claim that is lost, which no wait brings back (rule 7)."""
+    if not isinstance(request, SetRange):
+        return False
+
+    return request.fence is not None or caller.process.id in machine.claims.lost
 
 
 def as_kept(request: SetRange | ClaimRange | AwaitFree) -> SetRange | ClaimRange | AwaitFree:

@@ -41,8 +41,9 @@ class Limits:
         unread_events: events that its subscriptions may hold together for a slow reader.
         reports: reports of one connection that may be in the making.
         maps: mappings made through the open handles of one connection.
-        queued_bytes: bytes of answers that may wait for a slow reader, and bytes of streamed
-            writes that may be kept for devices.
+        queued_bytes: bytes of answers for a slow reader: while half of them wait, nothing more is
+            read from the client, and no piece of a long answer and no event is made for it; a
+            frame may go beyond. Also bytes of streamed writes that may be kept for devices.
         connections: clients of one listener.
         ungreeted: connections of one listener that have not sent HELLO; when more come, one of
             the peer with most of them is closed, the oldest.

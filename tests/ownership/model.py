@@ -98,6 +98,9 @@ class Model:
         try:
             self.drive(self.state.with_slots(tuple(marked)), ask)
         except DeviceError as error:
+            if error.code.name == "EBUSY":
+                self._check_losses(ask)
+
             raise Refused(error.code.name, passing=error.code.name == "EBUSY") from error
 
         change = self.drive(self.state, ask)

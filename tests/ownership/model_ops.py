@@ -24,6 +24,7 @@ class ModelMachine(Model):
         """A SET, a claim or a wait: `ok`, an errno, or `waits`."""
         try:
             if wait is not None and any(overlap(other.span, ask.span) for other in self.queue):
+                self._check_stale(ask)
                 raise Refused("EBUSY", passing=True)
 
             self.attempt(ask)
@@ -40,6 +41,17 @@ class ModelMachine(Model):
             self.serve()
 
         return "ok"
+
+    def _check_stale(self, ask: Ask) -> None:
+        """What relies on a lost claim does not wait, however many came first."""
+        if ask.op not in ("update", "remove"):
+            return
+
+        try:
+            self.plan(ask)
+        except Refused as refusal:
+            if refusal.errno == "EBUSY" and not refusal.passing:
+                raise
 
     def finish(self, flight: Flight) -> str:
         """A commit takes effect."""
@@ -66,9 +78,15 @@ class ModelMachine(Model):
         ask.answer = "ECANCELED"
         self.serve()
 
-    def release(self, process: int, lo: int, hi: int) -> str:
+    def release(self, process: int, lo: int, hi: int, fence: int | None = None) -> str:
+        if fence is not None and all(it.fence != fence for it in self.held(process)):
+            return "EBUSY"
+
         found = False
         for claim in self.held(process):
+            if fence not in (None, claim.fence):
+                continue
+
             if lo <= claim.span[0] and claim.span[1] <= hi:
                 del self.claims[claim.fence]
                 found = True

@@ -160,10 +160,11 @@ class Walk:
         if file is None:
             return "skipped"
 
-        lo, hi = self._span(rng)
+        (lo, hi), caller = self._span(rng), file.caller
+        fence = self._fence(rng) if self.model.last_fence and rng.random() < 0.3 else None
         return self._both(
-            lambda: self.engine.submit(ReleaseRange(file.caller.handle, lo, hi - lo)),
-            self.model.release(file.caller.process.id, lo, hi),
+            lambda: self.engine.submit(ReleaseRange(caller.handle, lo, hi - lo, fence)),
+            self.model.release(caller.process.id, lo, hi, fence),
         )
 
     def renew(self, rng: Random) -> str:
@@ -188,8 +189,7 @@ class Walk:
         )
 
     def advance(self, rng: Random) -> str:
-        seconds = rng.randint(1, 3)
-        self.bench.clock.advance(seconds)
+        self.bench.clock.advance(seconds := rng.randint(1, 3))
         self.engine.tick()
         self.model.advance(seconds)
 

@@ -14,11 +14,13 @@ import pytest
 from memhub import FaultRule
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit.schema import FIELDS
+from memhub.core.sickness import Sickness
 from memhub.service import wire
 from memhub.service.wire.wide import WIDE
 from memhub.service.wire_page.schemas import OBSTACLES
 from memhub.service.wire_page.tables import ABORTS
 from service.service_rig import MIB, WINDOW, RawClient, lab, machine
+from shell.kit import MTRR
 from source_rules import sources
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -38,7 +40,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def faults(value: Any, schema: dict[str, Any], at: str = "") -> list[str]:
     """Where a value is not as a schema says; a member that the schema does not know is one too."""
     known = {"type", "required", "properties", "items", "enum", "anyOf", "$ref", "description"}
-    assert schema.keys() <= known | {"pattern", "minimum", "maximum"}
+    assert schema.keys() <= known | {"pattern", "minimum", "maximum", "additionalProperties"}
     found: list[str] = []
     if "$ref" in schema:
         found += faults(value, SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], at)
@@ -73,9 +75,10 @@ def faults(value: Any, schema: dict[str, Any], at: str = "") -> list[str]:
         properties = schema.get("properties", {})
         found += [f"{at}: no {name}" for name in schema.get("required", ()) if name not in value]
         for name, item in value.items():
+            more = properties.get(name) or schema.get("additionalProperties")
             found += (
-                faults(item, properties[name], f"{at}.{name}")
-                if name in properties
+                faults(item, more, f"{at}.{name}")
+                if more
                 else [f"{at}: {name} is not in the schema"]
             )
 
@@ -144,7 +147,9 @@ def wide_types(value: Any) -> set[type]:
     }
 
 
-@pytest.mark.parametrize("name", ["report", "explain", "faults"])
+@pytest.mark.parametrize(
+    "name", ["report", "explain", "faults", "cpus", "snapshot_put", "snapshot_done"]
+)
 def test_the_examples_of_the_page_fit_the_schema(name: str) -> None:
     found = re.search(
         rf"^```json {name}\n(.*?)^```", (DOCS / "protocol.md").read_text(), re.M | re.S
@@ -209,6 +214,56 @@ async def test_live_fault_rules_are_as_the_schema_says(tmp_path: Path, features:
         assert wide_types(json.loads(listed.data)) == {
             str if features & wire.FEATURE_STRINGS else int
         }
+        client.close()
+
+
+def test_a_sickness_has_the_members_that_the_schema_lists() -> None:
+    members = set(SCHEMA["$defs"]["sickness_rule"]["properties"])
+    assert members == {it.name for it in dataclasses.fields(Sickness)}
+
+
+SICK = (
+    Sickness(action="cpu_out_of_step", cpu=1, registers={0x2FF: 0xC00}),
+    Sickness(action="mask_holes", slot=90, holes=1 << 20, name="holes"),
+    Sickness(action="firmware_rewrite", registers={0x2FF: 0xC00}, moment="set", times=3),
+    Sickness(action="lost_store", register=0x2FF),
+    Sickness(action="forgetful_resume", reinit=True, machine="mtrr"),
+)
+
+
+@pytest.mark.parametrize("features", [wire.FEATURE_FAULTS, wire.FEATURES])
+async def test_live_sicknesses_are_as_the_schema_says(tmp_path: Path, features: int) -> None:
+    async with lab(tmp_path, MTRR) as it:
+        client = await RawClient.dial(it.address, features=features)
+
+        async def ask(what: str, rule: str = "") -> Any:
+            answer: Any = await client.ask(wire.Faults(0, what, rule))
+            return json.loads(answer.data)
+
+        for sickness in SICK:
+            assert faults(sickness.as_dict(), body("sickness_rule")) == []
+            assert faults(await ask("add", json.dumps(sickness.as_dict())), body("faults")) == []
+
+        listed = await ask("list")
+        assert [it["action"] for it in listed] == [it.action for it in SICK]
+        assert faults(listed, body("faults")) == []
+        out = await ask("check")
+        assert [it["cpu"] for it in out] == [1]
+        assert faults(out, body("cpus")) == []
+        assert faults(await ask("remove", "holes"), body("faults")) == []
+        client.close()
+
+
+@pytest.mark.parametrize("features", [wire.FEATURE_SNAPSHOTS, wire.FEATURES])
+async def test_live_answers_of_snapshot_are_as_the_schema_says(
+    tmp_path: Path, features: int
+) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=features)
+        for what, name in (("put", "snapshot_put"), ("reset", "snapshot_done")):
+            answer: Any = await client.ask(wire.Snapshot(0, what, "", b"one"))
+            assert faults(json.loads(answer.data), body(name)) == []
+
         client.close()
 
 

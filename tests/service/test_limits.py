@@ -225,3 +225,28 @@ async def test_pipelined_large_reads_are_served_however_slowly_they_are_read(
 
         assert isinstance(await client.ask(get(handle)), wire.IoctlDone)
         client.close()
+
+
+async def test_a_frame_above_queued_bytes_does_not_cut_off_its_reader(tmp_path: Path) -> None:
+    """The service makes no more answers until it is read; only `stall_timeout` ends the wait."""
+    limits = Limits(queued_bytes=1 << 16)
+    async with lab(tmp_path, limits=limits) as it:
+        client = await RawClient.dial(it.address)
+        handle = await client.open()
+        (connection,) = it.server._connections
+        for _ in range(8):
+            client.send(*client.protocol.send(wire.Pread(0, handle, 0, MIB)))
+
+        with anyio.fail_after(20):
+            while connection.link.queued <= limits.queued_bytes:
+                await anyio.lowlevel.checkpoint()
+
+        it.server._check_connection(connection, None, anyio.current_time())
+        got = 0
+        while got < 8 * MIB:
+            pieces: list[Any] = await client.receive()
+            assert pieces
+            assert connection.link.queued <= (limits.queued_bytes // 2) + MIB + 12
+            got += sum(len(piece.data) for piece in pieces)
+
+        client.close()

@@ -11,10 +11,11 @@ from kernels.linux_kit import FIRST, LINE, LINUX, MIB, SCREEN, SECOND
 from memhub.abi import LP64
 from memhub.errors import BadAddress, DeviceError, NotPermitted, UnknownIoctl
 from memhub.faces.linux import MTRR64, MtrrReply, pack_entry, pack_query, unpack_answer
+from memhub.service import wire
 from memhub.service.blocking import BlockingClient
 from memhub.service.settings import RightsRule, ServiceConfig
 from service.served import served
-from service.service_rig import lab
+from service.service_rig import RawClient, lab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +107,17 @@ def test_its_rights_are_those_of_ranges(
             else:
                 with pytest.raises(NotPermitted, match="no right to set-ranges"):
                     file.ioctl(ADD, pack_entry(SCREEN, MIB, 1, model=LP64))
+
+
+@pytest.mark.anyio
+async def test_a_line_in_many_frames_is_one_write(tmp_path: Path) -> None:
+    """The kernel takes each write as a command of its own."""
+    async with lab(tmp_path, LINUX) as it:
+        client = await RawClient.dial(it.address)
+        handle = await client.open("pc:/proc/mtrr")
+        asked = wire.Write(0, handle, len(LINE), LINE[:4])
+        client.send(*client.protocol.send(asked))
+        client.send(wire.Data(asked.request, False, LINE[4:9]).encode())
+        client.send(wire.Data(asked.request, True, LINE[9:]).encode())
+        assert await client.receive() == [wire.Done(asked.request, len(LINE))]
+        client.close()

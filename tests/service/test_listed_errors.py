@@ -231,7 +231,7 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
     for what, name in (("suspend", "slow"), ("check", "off"), ("reinit", "board")):
         await it.ask(wire.Faults(0, what, name))
 
-    for what, name in (("x", ""), ("take", "no"), ("take", "caches"), ("restore", "pat")):
+    for what, name in (("x", ""), ("take", "no"), ("restore", "pat")):
         await it.ask(wire.Snapshot(0, what, name, b""))
 
     await it.ask(wire.Snapshot(0, "put", "", pack_contents([Content(base=MIB, data=b"x")])))
@@ -265,6 +265,26 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
         await it.ask(wire.Claim(0, 1, 0, 0, (64 + number) * MIB, 4096))
 
 
+async def ask_suspended(it: Asker) -> None:
+    """What a suspended machine is asked."""
+    handle = await it.one.open("k6:/dev/mem")
+    await it.ask(wire.Faults(0, "suspend", "k6"))
+    await it.ask(wire.Open(0, 1, 0, "k6:/dev/mem"))
+    await ask_transfers(it, handle, 0, 1)
+    await it.change(handle, 0, 1 << 17, UC)
+    for asked in (
+        wire.Claim(0, handle, 0, 0, 0, 1),
+        wire.Wait(0, handle, 0, 1, 0),
+        wire.Explain(0, handle, 0),
+        wire.Map(0, handle, wire.MAP_READ),
+        wire.Flush(0, handle, wire.FLUSH_KEEP, 0, 8),
+    ):
+        await it.ask(asked)
+
+    await it.ask(wire.Faults(0, "resume", "k6"))
+    await it.ask(wire.Close(0, handle))
+
+
 async def test_each_listed_error_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +304,7 @@ async def test_each_listed_error_is_reached(
         bound = await RawClient.dial(other.addresses[0], features=wire.FEATURES | wire.MAP_FEATURES)
         it = Asker(*clients)
         with anyio.fail_after(60):
+            await ask_suspended(it)
             await ask_memory(it, monkeypatch)
             await ask_ranges(it)
             await ask_claims(it)

@@ -190,3 +190,40 @@ async def test_a_part_of_a_request_is_not_in_flight(tmp_path: Path) -> None:
         (last,) = await client.last_words()
         assert isinstance(last, wire.Goodbye)
         client.close()
+
+
+def grown(frame: bytes) -> bytes:
+    """A frame with a byte behind its last field."""
+    return (len(frame) - 11).to_bytes(4, "little") + frame[4:] + b"\0"
+
+
+BROKEN_ABORTS = {
+    "bytes behind it": grown(wire.Abort(0, "malformed: why").encode()),
+    "an id": wire.Abort(5, "malformed: why").encode(),
+    "a flag": wire.Abort(0, "why").encode()[:6] + b"\1\0" + wire.Abort(0, "why").encode()[8:],
+    "too long": (1 << 21).to_bytes(4, "little") + wire.Abort(0, "").encode()[4:],
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_ABORTS.values(), ids=BROKEN_ABORTS)
+async def test_an_abort_is_not_answered_though_it_breaks_a_rule(
+    tmp_path: Path, broken: bytes
+) -> None:
+    """What came before it is."""
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address)
+        client.send(*client.protocol.send(wire.Ping(0, 7)), broken)
+        assert [m.NAME for m in await client.last_words()] == ["DONE"]
+        await it.settled(0)
+        (ended,) = it.records("service.disconnect")
+        assert ended["cause"] == "protocol"
+        client.close()
+
+
+async def test_an_abort_right_behind_hello_is_not_answered(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, greet=False)
+        client.send(client.protocol.hello("raw"), wire.Abort(0, "malformed: why").encode())
+        assert await client.last_words() == []
+        await it.settled(0)
+        client.close()

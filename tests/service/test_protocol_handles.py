@@ -162,3 +162,44 @@ def test_the_kinds_of_the_page_are_those_of_the_errors() -> None:
     assert "`NotSupported`" in rows["ENOTTY"]
     assert "`NoSuchRange`" in rows["ENOENT"]
     assert "ConnectionCut" not in "".join(rows.values())
+
+
+async def test_a_subscription_that_names_no_queue_gets_what_the_limit_has(tmp_path: Path) -> None:
+    async with lab(tmp_path, limits=Limits(unread_events=100)) as it:
+        client = await RawClient.dial(it.address)
+        asked = [wire.Subscribe(0, queue, 0, 0, "") for queue in (101, 0, 1)]
+        assert await names_of(client, asked) == ["ENOSPC", "DONE", "ENOSPC"]
+        client.close()
+
+
+async def test_which_refusals_a_subscriber_to_them_is_told_of(tmp_path: Path) -> None:
+    """MEMRANGE_SET with a descriptor, CLAIM, RENEW and RELEASE."""
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURES)
+        watcher = await RawClient.dial(it.address, features=wire.FEATURES)
+        await watcher.ask(wire.Subscribe(0, 0, 0, 0, "", wire.SUBSCRIBE_REFUSED))
+        handle = await client.open()
+        asked = (
+            wire.Set(0, handle, 0, 0, 0, 0, b"short"),
+            wire.Ioctl(0, handle, 0x1234, b""),
+            wire.Break(0, handle, 0, 5, 0, ""),
+            wire.Pread(0, handle, 1 << 60, 4),
+            update(handle, WINDOW + 1, MIB, MDF_UNCACHEABLE),
+            wire.Claim(0, handle, 0, 0, 0, 0),
+            wire.Renew(0, handle, 0, 0, 999, 0),
+            wire.Release(0, handle, 0, 5, 0),
+        )
+        names = ["EFAULT", "ENOTTY", "ENOENT", "EFAULT", "EINVAL", "EINVAL", "EBUSY", "ENOENT"]
+        assert await names_of(client, asked) == names
+        told: list[Any] = []
+        while len(told) < 4:
+            told += await watcher.receive()
+
+        assert [event.event for event in told] == [
+            "request.set",
+            "claim.take",
+            "claim.renew",
+            "claim.release",
+        ]
+        client.close()
+        watcher.close()

@@ -95,6 +95,9 @@ def _claims_released(it: events.ClaimsReleased, ended: int) -> Row:
     first = it.claims[0].before
     assert first is not None
 
+    if it.named:
+        row["cause"] = "fence"
+
     return row | {"slots": it.slots, **_numbers(first)}
 
 

@@ -255,20 +255,19 @@ def _released(row: Row, machine: Machine) -> events.Event | None:
     if row.get("errno") is not None:
         return None
 
-    if row["cause"] != "request":
+    if row["cause"] not in ("request", "fence"):
         return _ended(row, machine)
 
-    caller, base = caller_of(row, machine), row["base"]
-    slots, changes = release_inside(machine.claims, caller.process, base, base + row["length"])
+    caller, base, named = caller_of(row, machine), row["base"], row["cause"] == "fence"
+    end, fence = base + row["length"], row["fence"] if named else None
+    slots, changes = release_inside(machine.claims, caller.process, base, end, fence)
     at, length, generation = instant_of(row), row["length"], row["generation"]
 
-    return events.ClaimsReleased(caller, at, base, length, generation, slots, changes)
+    return events.ClaimsReleased(caller, at, base, length, generation, slots, changes, named)
 
 
 def _ended(row: Row, machine: Machine) -> events.Event:
-    claim = machine.claims.claims[row["fence"]]
-
-    return ended_event(machine, claim, row["cause"], instant_of(row))
+    return ended_event(machine, machine.claims.claims[row["fence"]], row["cause"], instant_of(row))
 
 
 def _expired(row: Row, machine: Machine) -> events.Event:

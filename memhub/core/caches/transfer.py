@@ -96,7 +96,7 @@ class CachedTransfer(Transfer):
         view, progress = _PlanningView(work, who), Progress()
         parts: list[bytes] = []
         try:
-            for piece in self._pieces.reading(device, offset, buffers or ((0, length),), who.id):
+            for piece in self.pieces.reading(device, offset, buffers or ((0, length),), who.id):
                 yield from fetch(view, piece, parts, progress)  # type: ignore[arg-type]
 
         except DeviceError as error:

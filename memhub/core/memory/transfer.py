@@ -60,9 +60,12 @@ class Transfer:
         rules: how the kernel decides.
         wp_writes: what a write to write-protected memory does: `fault` ends the transfer there
             with EFAULT, `drop` swallows the bytes as a shadowed ROM does, `allow` writes them.
+
+    Attributes:
+        pieces: translates its transfers.
     """
 
-    __slots__ = ("_kernel", "_memory", "_pieces", "_reach", "_short_count", "rules")
+    __slots__ = ("_kernel", "_memory", "_reach", "_short_count", "pieces", "rules")
 
     def __init__(
         self,
@@ -73,8 +76,8 @@ class Transfer:
     ) -> None:
         self._memory = memory
         self._kernel = kernel
-        self._pieces = Pieces(memory, kernel, rules, wp_writes)
-        self._reach = self._pieces.reach
+        self.pieces = Pieces(memory, kernel, rules, wp_writes)
+        self._reach = self.pieces.reach
         self._short_count = rules.short_count
         self.rules = rules
 
@@ -182,7 +185,7 @@ class Transfer:
         error: DeviceError | None = None
         moved = 0
         try:
-            for piece in self._pieces.writing(device, offset, buffers, process, protection):
+            for piece in self.pieces.writing(device, offset, buffers, process, protection):
                 if piece.own is None and not piece.dropped:
                     self._memory.refuse_windows(piece.address, piece.length)
 
@@ -271,7 +274,7 @@ class Transfer:
         buffers = buffers or ((0, length),)
         memory, progress = self.view_of(process), Progress()
         try:
-            for piece in self._pieces.reading(device, offset, buffers, process):
+            for piece in self.pieces.reading(device, offset, buffers, process):
                 yield from fetch(memory, piece, parts, progress)
 
         except DeviceError as error:
@@ -298,7 +301,7 @@ class Transfer:
         view, buffers = memoryview(data), ((0, len(data)),)
         memory, progress = self.view_of(process), Progress()
         try:
-            for piece in self._pieces.writing(device, offset, buffers, process, protection):
+            for piece in self.pieces.writing(device, offset, buffers, process, protection):
                 yield from store(memory, piece, view, progress)
 
         except DeviceError as error:
@@ -314,7 +317,7 @@ class Transfer:
         self, device: DeviceName, offset: int, length: int, process: Hashable
     ) -> Iterator[Piece]:
         """Where the bytes of a span lie for a read; BadAddress (EFAULT) where one is not."""
-        return self._pieces.reading(device, offset, ((0, length),), process)
+        return self.pieces.reading(device, offset, ((0, length),), process)
 
     def first_piece(self, device: DeviceName, offset: int) -> Piece:
         """Where the byte at `offset` lies for a read.
@@ -322,7 +325,7 @@ class Transfer:
         Raises:
             BadAddress: it cannot be read (EFAULT).
         """
-        return next(self._pieces.reading(device, offset, ((0, 1),), None))
+        return next(self.pieces.reading(device, offset, ((0, 1),), None))
 
     def _end_short(self, error: DeviceError, progress: Progress) -> None:
         """Let progress make a short count of an error, or report both."""

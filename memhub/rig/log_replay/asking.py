@@ -276,7 +276,11 @@ def _put_await(life: Life, row: Row) -> None:
 
 def _put_release(life: Life, row: Row) -> None:
     base, length = _span(row)
-    fence = None if row["errno"] is None else _fence_named(life, row)
+    refused = row["errno"] is not None
+    fence = _fence_named(life, row) if refused else None
+    if fence is None and row["fence"] is not None and (refused or row["cause"] == "fence"):
+        fence = life.fences.get(row["fence"], int(row["fence"]))
+
     _submit(life, requests.ReleaseRange(_file(life, row), base, length, fence))
 
 

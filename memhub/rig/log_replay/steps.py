@@ -208,7 +208,7 @@ def _is_asked(row: Row, ending: set[tuple[str, int]]) -> bool | None:
     if event == "request.set" and row.get("commit") is not None:
         return bool(row["errno"] == "ECANCELED")
 
-    if event == "claim.release" and row["cause"] == "request":
+    if event == "claim.release" and row["cause"] in ("request", "fence"):
         return True
 
     if event == "kernel.call":

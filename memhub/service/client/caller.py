@@ -251,7 +251,9 @@ class Caller:
             for message in error.messages:
                 self._take_message(message)
 
-            self.link.send((self._protocol.abort(error),))
+            if error.answered:
+                self.link.send((self._protocol.abort(error),))
+
             self.lose(error.reason)
 
         return self._lost is None

@@ -213,8 +213,8 @@ class Connection:
             whether the connection goes on.
         """
         hello = self._protocol.hello
-        if hello is None:
-            return self._protocol.state != "closed"
+        if hello is None or self._protocol.state == CLOSED:
+            return self._protocol.state != CLOSED
 
         try:
             self._admit_client(hello)
@@ -306,7 +306,8 @@ class Connection:
 
         self._end_cause = ("protocol", error.reason)
         self._record_refusal(DeviceError(error.reason, code=Errno.EPROTO), "protocol")
-        self.link.send((self._protocol.abort(error),))
+        if error.answered:
+            self.link.send((self._protocol.abort(error),))
 
     def record_failure(self, error: BaseException) -> None:
         """Log a fault of the service; it ends this connection alone."""

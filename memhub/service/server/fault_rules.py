@@ -12,7 +12,7 @@ from memhub.core.sickness import is_sickness, sickness_of_dict
 from memhub.errors import InvalidArgument, NoSuchRange
 from memhub.service.server.rights import INJECT_FAULTS
 from memhub.service.server.rule_texts import read_rule_text
-from memhub.service.wire.requests import FAULT_WORDS
+from memhub.service.wire.administration import FAULT_WORDS
 
 if TYPE_CHECKING:
     from memhub.core.health import ActiveSickness

@@ -8,6 +8,7 @@ from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.requests import Read, Write
+from memhub.core.transfers import extent_of
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.service import wire
 from memhub.service.server.rights import READ_MEMORY, WRITE_MEMORY
@@ -70,7 +71,12 @@ def _write_memory(
         raise InvalidArgument(f"length {it.total:#x} is not between 0 and {IOSIZE_MAX:#x}")
 
     if it.total > len(it.data):
-        stream = WriteStream(entry.handle, offset, it.total)
+        file = entry.machine.files[entry.number]
+        extent = extent_of(entry.machine, file, it.total, offset, write=True)
+        stream = WriteStream(entry.handle, offset, it.total, extent)
+        if entry.kernel_file:  # each write is a command of its own
+            stream.hold(b"", session.tasks.room_to_keep)
+
         session.tasks.streams[it.request] = stream
         if not it.data:
             return None

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
 
+from memhub.core.transfers import extent_of
 from memhub.errors import DeviceError
 from memhub.service import wire
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from memhub.engine import Engine
     from memhub.handle import Handle
 
 
@@ -34,12 +36,15 @@ class Sending(Protocol):
 
 
 async def read_in_pieces(
-    to: Sending, request: int, handle: Handle, count: int, offset: int | None
+    to: Sending, engine: Engine, request: int, handle: Handle, count: int, offset: int | None
 ) -> None:
     """Read, and send what was read, also what an error left.
 
+    It comes as far as it would in one piece.
+
     Args:
         to: the connection.
+        engine: the hub's synchronous half.
         request: which it answers.
         handle: the open file.
         count: bytes.
@@ -48,14 +53,21 @@ async def read_in_pieces(
     Raises:
         DeviceError: the read ended so; its `moved` is how many bytes were sent.
     """
+    file, machine = engine.files.file(handle.number), engine.files.machine_of(handle.number)
+    extent = extent_of(machine, file, count, offset, write=False)
     moved, size = 0, to.max_body
     while True:
-        step = min(count - moved, size)
+        most = min(count - moved, size)
+        step = extent.within(moved + most) - moved or count - moved
         async with to.bulk_turn():
             try:
                 at = None if offset is None else offset + moved
                 data = await _read_some(handle, step, at)
             except DeviceError as error:
+                if extent.excuses(error, moved):
+                    to.send_reply(wire.Data(request, True, b""))
+                    return
+
                 if error.arrived:
                     to.send_reply(wire.Data(request, False, error.arrived))
 
@@ -63,7 +75,7 @@ async def read_in_pieces(
                 raise
 
             moved += len(data)
-            if moved < count and len(data) == step:
+            if moved < count and len(data) == step and not extent.ends_short(moved):
                 to.moved[request] = moved
                 to.send_reply(wire.Data(request, False, data))
                 continue

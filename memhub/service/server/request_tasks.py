@@ -234,7 +234,7 @@ class RequestTasks:
         self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
     ) -> Answer:
         """Start a read that is long, reaches a device, or goes to a client that reads slowly."""
-        work = partial(read_in_pieces, self, it.request, handle, count, offset)
+        work = partial(read_in_pieces, self, self._engine, it.request, handle, count, offset)
 
         return self.start_task(it.request, work)
 
@@ -265,6 +265,11 @@ class RequestTasks:
 
         return self.start_task(request, work)
 
+    @property
+    def room_to_keep(self) -> int:
+        """Bytes of streamed writes that can still be kept."""
+        return self._held_max - sum(it.held_total for it in self.streams.values())
+
     def take_piece(self, request: int, stream: WriteStream, data: bytes, *, last: bool) -> Answer:
         """Take a piece of a streamed write.
 
@@ -272,8 +277,7 @@ class RequestTasks:
             the answer, after the last piece or an error.
         """
         try:
-            held = sum(it.held_total for it in self.streams.values())
-            if write_piece(stream, self._engine, data, self._held_max - held) and not last:
+            if write_piece(stream, self._engine, data, self.room_to_keep) and not last:
                 return None
         except DeviceError as error:
             error.moved += stream.moved

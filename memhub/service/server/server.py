@@ -276,8 +276,6 @@ class Server(anyio.AsyncContextManagerMixin):
         if not it.greeted:
             if now - heard > limits.handshake_timeout:
                 it.end_now("handshake", f"no HELLO in {limits.handshake_timeout} seconds")
-        elif it.link.queued > limits.queued_bytes:
-            it.end_now("slow", f"{it.link.queued} bytes wait for the client, over the limit")
         elif now - moved > limits.stall_timeout:
             it.end_now("slow", f"{it.link.queued} bytes wait and the client has stopped reading")
         elif limits.idle_timeout and now - heard > limits.idle_timeout and not it.busy:

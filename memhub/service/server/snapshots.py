@@ -16,7 +16,7 @@ from memhub.errors import InvalidArgument
 from memhub.images.packed import unpack_contents
 from memhub.memory_images import load_memory
 from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
-from memhub.service.wire.requests import SNAPSHOT_WORDS
+from memhub.service.wire.administration import SNAPSHOT_WORDS
 from memhub.snapshot_file import SnapshotError
 from memhub.snapshots import Snapshot, reset_machines, restore_machines, take_machines
 

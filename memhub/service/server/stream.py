@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from memhub.async_shell import go_on
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import Write
+from memhub.devices import refuse_write
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.faults import Delayed
 from memhub.late_requests import finish_late
 from memhub.service import wire
 
 if TYPE_CHECKING:
+    from memhub.core.memory.extent import Extent
     from memhub.engine import Engine
     from memhub.handle import Handle
 
@@ -24,11 +26,13 @@ class WriteStream:
         handle: where it goes.
         offset: first byte, or None to write at the handle's offset.
         total: bytes announced.
+        extent: how far it comes.
     """
 
-    __slots__ = ("handle", "held", "late", "moved", "offset", "total")
+    __slots__ = ("extent", "handle", "held", "late", "moved", "offset", "total")
 
-    def __init__(self, handle: Handle, offset: int | None, total: int) -> None:
+    def __init__(self, handle: Handle, offset: int | None, total: int, extent: Extent) -> None:
+        self.extent = extent
         self.handle = handle
         self.offset = offset
         self.total = total
@@ -39,6 +43,24 @@ class WriteStream:
 
         #: Why what is kept was not written at once, where a fault rule delays it.
         self.late: Delayed | None = None
+
+    def hold(self, data: bytes, most: int) -> None:
+        """Keep what comes from now on, until all of it has come.
+
+        Args:
+            data: what has come and is not written.
+            most: the most bytes that can still be kept.
+
+        Raises:
+            InvalidArgument: EINVAL; it is more than that.
+        """
+        left = self.total - self.moved
+        if left > most:
+            raise InvalidArgument(
+                f"{left} bytes to a device are more than the {most} that can still be kept for one"
+            )
+
+        self.held = bytearray(data)
 
     @property
     def held_total(self) -> int:
@@ -66,22 +88,22 @@ def write_piece(stream: WriteStream, engine: Engine, data: bytes, most: int) -> 
         return True
 
     at = None if stream.offset is None else stream.offset + stream.moved
+    extent, number = stream.extent, stream.handle.number
+    can = extent.within(stream.moved + len(data)) - stream.moved
+    if not stream.moved and not can and extent.error is not None:
+        refuse_write(engine, number, stream.total, at, len(data), extent.error)
+
+    part = data[:can] if can and extent.ends_short(stream.moved + can) else data
     try:
-        moved = engine.submit(Write(stream.handle.number, data, at))
+        moved = engine.submit(Write(number, part, at))
     except (NeedsDevice, Delayed) as late:
         stream.late = late if isinstance(late, Delayed) else None
-        left = stream.total - stream.moved
-        if left > most:
-            raise InvalidArgument(
-                f"{left} bytes to a device are more than the {most} that can still be kept for one"
-            ) from None
-
-        stream.held = bytearray(data)
+        stream.hold(data, most)
         return True
 
     stream.moved += moved
 
-    return moved == len(data)
+    return moved == len(data) and not stream.extent.ends_short(stream.moved)
 
 
 async def finish_write(engine: Engine, request: int, stream: WriteStream) -> wire.Message:
@@ -98,6 +120,9 @@ async def finish_write(engine: Engine, request: int, stream: WriteStream) -> wir
         else:
             moved = await handle.pwrite(held, stream.offset + before)
     except DeviceError as error:
+        if stream.extent.excuses(error, before):
+            return wire.Done(request, before)
+
         error.moved += before
         raise
 

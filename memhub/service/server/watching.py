@@ -42,7 +42,8 @@ def subscribe_events(session: Session, it: wire.Subscribe) -> Answer:
     if it.options is not None and not session.tasks.features & wire.FEATURE_REFUSALS:
         raise InvalidArgument("SUBSCRIBE has options, and the client did not ask for REFUSALS")
 
-    whole, size, events = not it.length, it.queue or _QUEUE_DEFAULT, session.tasks.events
+    whole, events = not it.length, session.tasks.events
+    size = it.queue or min(_QUEUE_DEFAULT, session.limits.unread_events)
     session.check_limit("subscribe", "subscriptions", len(events), "subscriptions are open")
     session.check_limit(
         "subscribe", "unread_events", events.held, "unread events may be held", size

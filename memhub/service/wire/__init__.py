@@ -3,12 +3,15 @@
 `docs/protocol.md` describes it for clients in any language. The modules:
 
 - `layout`: the frame, and how a message class declares its layout
-- `greeting`, `ioctls`, `transfer`, `requests`, `caches`, `devices`, `replies`: the messages
+- `greeting`, `ioctls`, `transfer`, `requests`, `administration`, `caches`, `devices`, `replies`:
+  the messages
 - `decoder`: bytes to messages, and which answer belongs to which request
 - `server`, `client`: the two sides of a connection, with their states and limits
 - `refusals`: errors across the wire
 """
 
+from memhub.service.wire.administration import Faults as Faults
+from memhub.service.wire.administration import Snapshot as Snapshot
 from memhub.service.wire.caches import FLUSH_DROP as FLUSH_DROP
 from memhub.service.wire.caches import FLUSH_FENCE as FLUSH_FENCE
 from memhub.service.wire.caches import FLUSH_KEEP as FLUSH_KEEP
@@ -78,7 +81,6 @@ from memhub.service.wire.requests import Cancel as Cancel
 from memhub.service.wire.requests import Claim as Claim
 from memhub.service.wire.requests import Close as Close
 from memhub.service.wire.requests import Explain as Explain
-from memhub.service.wire.requests import Faults as Faults
 from memhub.service.wire.requests import Map as Map
 from memhub.service.wire.requests import Open as Open
 from memhub.service.wire.requests import Ping as Ping
@@ -86,7 +88,6 @@ from memhub.service.wire.requests import Release as Release
 from memhub.service.wire.requests import Renew as Renew
 from memhub.service.wire.requests import Report as Report
 from memhub.service.wire.requests import Seek as Seek
-from memhub.service.wire.requests import Snapshot as Snapshot
 from memhub.service.wire.requests import Subscribe as Subscribe
 from memhub.service.wire.requests import Unsubscribe as Unsubscribe
 from memhub.service.wire.requests import Wait as Wait

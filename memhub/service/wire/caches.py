@@ -20,7 +20,8 @@ FLUSH_FENCE: Final = 2
 class Flush(Message):
     """Let the bus see what caches hold, on a machine that is not coherent; DONE answers with 0.
 
-    On a coherent machine it does nothing.
+    On a coherent machine it does nothing, and neither does it with a length of 0. Another `what`
+    is a breach.
 
     Attributes:
         handle: from OPENED.
@@ -30,7 +31,7 @@ class Flush(Message):
         base: first byte.
         length: bytes.
 
-    Errors: EFAULT, EINVAL.
+    Errors: EAGAIN, EFAULT, EINVAL.
     """
 
     TYPE: ClassVar[int] = 0x2F

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from memhub.service.wire import caches, devices, greeting, ioctls, replies, requests, transfer
+from memhub.service.wire import (
+    administration,
+    caches,
+    devices,
+    greeting,
+    ioctls,
+    replies,
+    requests,
+    transfer,
+)
 from memhub.service.wire.greeting import MIN_BODY
 from memhub.service.wire.layout import (
     FIRST_REQUEST_TYPE,
@@ -42,8 +51,8 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     requests.Explain.TYPE: transfer.Data,
     requests.Map.TYPE: replies.Mapped,
     requests.Ping.TYPE: transfer.Done,
-    requests.Faults.TYPE: transfer.Data,
-    requests.Snapshot.TYPE: transfer.Data,
+    administration.Faults.TYPE: transfer.Data,
+    administration.Snapshot.TYPE: transfer.Data,
     devices.Show.TYPE: transfer.Data,
     caches.Flush.TYPE: transfer.Done,
 }
@@ -74,8 +83,8 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     requests.Explain,
     requests.Map,
     requests.Ping,
-    requests.Faults,
-    requests.Snapshot,
+    administration.Faults,
+    administration.Snapshot,
     devices.Show,
     caches.Flush,
     transfer.Data,
@@ -158,6 +167,13 @@ class Decoder:
         """Bytes that are kept until the rest of their frame arrives."""
         return self._kept
 
+    @property
+    def next_type(self) -> int | None:
+        """The type of the frame whose first bytes are kept; None where too few have come."""
+        head = b"".join(self._pending)[: HEADER_SIZE // 2]
+
+        return int.from_bytes(head[4:6], "little") if len(head) == HEADER_SIZE // 2 else None
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
         """Take what one receive brought.
 
@@ -237,6 +253,7 @@ class Decoder:
             message = self._decoders[kind](body.getvalue(), 0, length, flags, request)
         except ProtocolError as error:
             self.kill(error.reason)
+            error.answered = kind != greeting.Abort.TYPE
             raise
 
         return self._cut_frames(data[left:], [message])
@@ -270,6 +287,7 @@ class Decoder:
         except ProtocolError as error:
             self.kill(error.reason)
             error.messages = messages
+            error.answered = kind != greeting.Abort.TYPE
             raise
 
         if at < end:

@@ -76,7 +76,8 @@ class Hello(Message):
         reserved: 0.
         features: `FEATURE_*` bits that the client asks for; unknown bits are ignored.
         label: the client's name for itself, for people. It becomes the process's name: the first 64
-            characters, with `?` for each that is not printable, without blanks around it.
+            characters, with `?` for each that is not printable, without blanks around it; where
+            nothing is left, `process-` and the process's number.
         token: what TCP clients show instead of a certificate or beside it; empty otherwise.
     """
 
@@ -188,7 +189,7 @@ class Event(Message):
     Attributes:
         subscription: the number that SUBSCRIBE returned.
         missed: how many events were dropped since the one before, as the client read too slowly.
-        sequence: the audit record's number, or a count where there is no log.
+        sequence: the audit record's number, or a count where there is no log; it has gaps.
         base: first byte concerned; 0 with `length` 0 where no range is.
         length: bytes concerned.
         event: the audit record's event name, such as `request.set`.

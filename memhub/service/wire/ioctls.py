@@ -30,18 +30,20 @@ class Ioctl(Message):
     Attributes:
         handle: from OPENED.
         command: the request number of the handle's data model, such as 0xc0106d32.
-        fence: the fencing number that the caller believes to hold, or 0.
-        wait_ms: how long a busy range may be waited for; 0 answers EBUSY at once, 0xffffffff
-            waits without limit.
+        fence: the fencing number that the caller believes to hold, or 0. Only MEMRANGE_SET looks
+            at it.
+        wait_ms: how long MEMRANGE_SET may wait for a busy range; 0 answers EBUSY at once,
+            0xffffffff waits without limit.
         room: bytes that the caller has behind `mo_desc`; the answer's `desc` is never longer.
         op_size: bytes of `op`.
-        op: `struct mem_range_op` in the handle's layout. Its pointer is not followed: NULL is
-            a NULL pointer, anything else means the `desc` of this frame and its answer. Of
-            `/proc/mtrr`, `struct mtrr_sentry` or `mtrr_gentry`.
-        desc: the descriptors behind `mo_desc`, in the handle's layout; empty for MEMRANGE_GET.
+        op: `struct mem_range_op` in the handle's layout; another size is EFAULT. Its pointer is
+            not followed: NULL is a NULL pointer, anything else means the `desc` of this frame and
+            its answer. Of `/proc/mtrr`, `struct mtrr_sentry` or `mtrr_gentry`.
+        desc: for MEMRANGE_SET the descriptor behind `mo_desc`, in the handle's layout; another
+            size is EFAULT. Empty for MEMRANGE_GET.
 
-    Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTTY,
-    ENXIO, EOPNOTSUPP, ETIMEDOUT.
+    Errors: EACCES, EAGAIN, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC,
+    ENOTTY, ENXIO, EOPNOTSUPP, ETIMEDOUT.
     """
 
     TYPE: ClassVar[int] = 0x18
@@ -172,15 +174,15 @@ class Set(Message):
 
     Attributes:
         handle: from OPENED.
-        arg: `mo_arg[0]`: MEMRANGE_SET_UPDATE 0, MEMRANGE_SET_REMOVE 1.
+        arg: `mo_arg[0]`: MEMRANGE_SET_UPDATE 0, MEMRANGE_SET_REMOVE 1; another is EOPNOTSUPP.
         fence: the fencing number that the caller believes to hold, or 0.
         wait_ms: how long a busy range may be waited for; 0 answers EBUSY at once, 0xffffffff
             waits without limit.
         lease_ms: lease of the claim that it takes, in milliseconds; 0 is until released.
-        desc: one `struct mem_range_desc` in the handle's layout.
+        desc: one `struct mem_range_desc` in the handle's layout; another size is EFAULT.
 
-    Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENXIO,
-    EOPNOTSUPP, ETIMEDOUT.
+    Errors: EACCES, EAGAIN, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC,
+    ENXIO, EOPNOTSUPP, ETIMEDOUT.
     """
 
     TYPE: ClassVar[int] = 0x19

@@ -60,7 +60,10 @@ class ProtocolError(Exception):
         reason: the rule that was broken, with the offending values.
         code: the word for the rule, with which the text of ABORT begins.
         messages: complete messages that came before the breach and were not returned yet.
+        answered: whether ABORT tells the peer; not if its own ABORT broke the rule.
     """
+
+    answered = True
 
     def __init__(self, reason: str, code: str = "malformed") -> None:
         self.reason = reason

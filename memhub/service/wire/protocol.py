@@ -88,8 +88,8 @@ class Protocol:
             the messages that the caller must act on, in order.
 
         Raises:
-            ProtocolError: the peer broke a rule. Act on its `messages`, send `abort(error)`,
-                and close. Every later call raises too.
+            ProtocolError: the peer broke a rule. Act on its `messages`, send `abort(error)` if it
+                is to be `answered`, and close. Every later call raises too.
         """
         admitted: list[Message] = []
         if self._aborted:

@@ -7,14 +7,14 @@ until it is released.
 # ruff: noqa: D102 - an override keeps the docstring of layout.Message
 from __future__ import annotations
 
-from memhub.service.wire.greeting import FEATURE_FAULTS, FEATURE_SNAPSHOTS, check_model
+from memhub.service.wire.greeting import check_model
 from memhub.service.wire.layout import Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Final
 
-    from memhub.service.wire.layout import late, rest, text, u16, u32, u64
+    from memhub.service.wire.layout import late, text, u16, u32, u64
 
 OPEN_READ: Final = 1
 OPEN_WRITE: Final = 2
@@ -37,12 +37,13 @@ class Open(Message):
     """Open a device; OPENED answers.
 
     Attributes:
-        flags: OPEN_READ 1, OPEN_WRITE 2 or both, and OPEN_UNDO 4 (undo on close).
+        flags: OPEN_READ 1, OPEN_WRITE 2 or both (neither is EINVAL), and OPEN_UNDO 4 (undo on
+            close).
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
         path: `/dev/mem`, `/dev/kmem`, or `/proc/mtrr` of a machine whose kernel is Linux; each also
             after `MACHINE:`.
 
-    Errors: EINVAL, ENOENT, ENOSPC, EPERM.
+    Errors: EAGAIN, EINVAL, ENOENT, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x10
@@ -101,7 +102,10 @@ class Cancel(Message):
 class Claim(Message):
     """Claim a range without changing its attributes; CLAIMED answers.
 
-    Errors: EBUSY, EDEADLK, EINVAL, ENOSPC, ETIMEDOUT.
+    A process that claims the very bytes of one of its claims keeps that one and its fence, and
+    replaces its lease.
+
+    Errors: EAGAIN, EBUSY, EDEADLK, EINVAL, ENOSPC, ETIMEDOUT.
     """
 
     TYPE: ClassVar[int] = 0x20
@@ -114,13 +118,17 @@ class Claim(Message):
 
 
 class Release(Message):
-    """End a claim; DONE answers.
+    """End claims of this process inside a range; DONE answers.
+
+    A claim ends if it lies wholly inside; of one that MEMRANGE_SET took on several slots, those
+    slots are released that do. With fence 0 one RELEASE may end several claims, with another it
+    ends that claim alone. Where none lies inside it is ENOENT.
 
     Attributes:
         handle: from OPENED.
         base: first byte.
         length: bytes.
-        fence: the claim's fencing number, or 0 for any claim of this process there.
+        fence: the fencing number of the claim, or 0 for every claim of this process there.
 
     Errors: EBUSY, EINVAL, ENOENT.
     """
@@ -151,7 +159,7 @@ class Renew(Message):
 class Wait(Message):
     """Wait until a range is free of other processes' claims, without claiming it; DONE answers.
 
-    Errors: EBUSY, EDEADLK, EINVAL, ENOSPC, ETIMEDOUT.
+    Errors: EAGAIN, EBUSY, EDEADLK, EINVAL, ENOSPC, ETIMEDOUT.
     """
 
     TYPE: ClassVar[int] = 0x23
@@ -165,7 +173,7 @@ class Wait(Message):
 class Break(Message):
     """End other processes' claims on a range; DONE answers with how many.
 
-    It needs the right `break-claims`.
+    It needs the right `break-claims`. Where no other process has a claim it is ENOENT.
 
     Attributes:
         handle: from OPENED.
@@ -190,13 +198,13 @@ class Subscribe(Message):
     """Ask for events; DONE answers with the subscription's number, then EVENT frames come.
 
     Attributes:
-        queue: events that the server keeps for a slow reader before it drops some; 0 lets the
-            server choose.
+        queue: events that the server keeps for a slow reader before it drops some, beside those
+            on their way; 0 is 1024, or `unread_events` where that is less.
         base: first byte of the range of interest.
         length: bytes of it; 0 is every event, with a range or without.
         machine: one machine's name; empty is every machine that the client may look at.
-        options: SUBSCRIBE_REFUSED 1, also events of requests that were refused; only with the
-            feature REFUSALS (EINVAL without it).
+        options: SUBSCRIBE_REFUSED 1, also events of requests that were refused. Without the
+            feature REFUSALS the frame ends before it (EINVAL where it does not).
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
@@ -234,7 +242,7 @@ class Report(Message):
 
     Attributes:
         what: `machines`, `claims`, `waits`, `rates`, `hazards`, `map`, or several with commas
-            between; empty is all but `map`, and an empty part is EINVAL.
+            between; empty is all but `map`. An empty or unknown part is EINVAL.
         machine: one machine's name; empty is every machine that the client may look at.
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
@@ -249,7 +257,7 @@ class Report(Message):
 class Explain(Message):
     """Ask for the effective type of an address, and why; DATA answers with one JSON object.
 
-    Errors: EFAULT, EINVAL, EOPNOTSUPP.
+    Errors: EAGAIN, EFAULT, EINVAL, EOPNOTSUPP.
     """
 
     TYPE: ClassVar[int] = 0x2B
@@ -267,7 +275,7 @@ class Map(Message):
             reading: MAP_ROM 4, only with the feature MAP_ROM (EOPNOTSUPP without it). The
             handle has to be open for reading, and with MAP_WRITE for writing too (EPERM).
 
-    Errors: ENOMEM, ENOSPC, EOPNOTSUPP.
+    Errors: EAGAIN, ENOMEM, ENOSPC, EOPNOTSUPP.
     """
 
     TYPE: ClassVar[int] = 0x2C
@@ -286,62 +294,3 @@ class Ping(Message):
     TYPE: ClassVar[int] = 0x2D
 
     cookie: u64
-
-
-#: What FAULTS can ask for.
-FAULT_WORDS = ("list", "add", "remove", "check", "reinit", "suspend", "resume")
-
-
-class Faults(Message):
-    """List, add or remove fault rules and sicknesses; DATA answers with a JSON array of them.
-
-    Or suspend or resume a machine, or check or re-initialise the registers of its CPUs: DATA has
-    the CPUs that a check found out of step, else nothing. It needs the right `inject-faults`: on
-    the machine, or for every machine where a rule names none. A list has what the client may touch.
-
-    Attributes:
-        what: `list`, `add`, `remove`, `check`, `reinit`, `suspend` or `resume`.
-        rule: to add, the rule or sickness as a JSON object, with the fields of docs/faults.md; to
-            remove, its name; to list, empty; else the machine's name, empty for the default one.
-            See "FAULTS" among the JSON bodies.
-
-    Errors: EBUSY, EINVAL, ENOENT, ENXIO, EOPNOTSUPP, EPERM.
-    """
-
-    TYPE: ClassVar[int] = 0x2E
-    FEATURE: ClassVar[int] = FEATURE_FAULTS
-
-    what: text
-    rule: text
-
-
-#: What SNAPSHOT can ask for.
-SNAPSHOT_WORDS = ("take", "put", "restore", "reset", "load", "replace")
-
-
-class Snapshot(Message):
-    """Take machines as they are, let them go back to that, or to their start; DATA answers.
-
-    `take` is answered with a file (docs/snapshots.md), and needs `read-memory` and `read-ranges`.
-    `put` brings the next piece of such a file, and is answered with JSON: how many `bytes` have
-    come. `restore` goes back to the file that was put, and forgets it; `reset` goes back to the
-    start. Both need `restore-machines`, and are answered with JSON: the `machines` by name. `load`
-    puts what the file that was put has (docs/images.md) into the RAM of one machine, and `replace`
-    lets the rest of that RAM be zero; they need `restore-machines`, and are answered with JSON: how
-    many `bytes` were loaded.
-
-    Attributes:
-        what: `take`, `put`, `restore`, `reset`, `load` or `replace`.
-        machine: one machine's name; empty is every machine, or all that the file has, and for
-            `load` and `replace` the default one.
-        data: to put, a piece of the file; else empty.
-
-    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM.
-    """
-
-    TYPE: ClassVar[int] = 0x30
-    FEATURE: ClassVar[int] = FEATURE_SNAPSHOTS
-
-    what: text
-    machine: text
-    data: rest

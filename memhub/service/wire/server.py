@@ -171,7 +171,11 @@ class ServerProtocol(Protocol):
         self.state = DECIDING
 
     def _after_greeting(self, admitted: list[Message]) -> None:
-        if self.state == DECIDING and self._decoder.pending:
+        if self.state == DECIDING and self._decoder.next_type == Abort.TYPE:
+            self._decoder.kill("the client sent ABORT behind HELLO")
+            self.state = CLOSED
+            self._aborted = True
+        elif self.state == DECIDING and self._decoder.pending:
             raise ProtocolError(
                 f"{self._decoder.pending} bytes came before the handshake was answered",
                 "out-of-order",

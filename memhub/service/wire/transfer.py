@@ -43,7 +43,7 @@ class Read(Fixed):
         handle: from OPENED.
         count: the most bytes to read, up to 2^31-1.
 
-    Errors: EFAULT, EINVAL, ENOMEM.
+    Errors: EAGAIN, EFAULT, EINVAL, ENOMEM.
     """
 
     TYPE: ClassVar[int] = 0x12
@@ -65,7 +65,7 @@ class Pread(Fixed):
         offset: where, unsigned.
         count: the most bytes to read, up to 2^31-1.
 
-    Errors: EFAULT, EINVAL, ENOMEM.
+    Errors: EAGAIN, EFAULT, EINVAL, ENOMEM.
     """
 
     TYPE: ClassVar[int] = 0x13
@@ -116,7 +116,7 @@ class Write(_Payload):
         total: bytes to write, in this frame and the DATA frames that follow it; up to 2^31-1.
         data: the first of them.
 
-    Errors: EFAULT, EINVAL, ENOMEM; of `/proc/mtrr` also EBUSY, ENOSPC, ENOSYS.
+    Errors: EAGAIN, EFAULT, EINVAL, ENOMEM; of `/proc/mtrr` also EBUSY, ENOSPC, ENOSYS.
     """
 
     TYPE: ClassVar[int] = 0x14
@@ -145,7 +145,7 @@ class Pwrite(_Payload):
         total: bytes to write, in this frame and the DATA frames that follow it; up to 2^31-1.
         data: the first of them.
 
-    Errors: EFAULT, EINVAL, ENOMEM; of `/proc/mtrr` ESPIPE.
+    Errors: EAGAIN, EFAULT, EINVAL, ENOMEM; of `/proc/mtrr` ESPIPE.
     """
 
     TYPE: ClassVar[int] = 0x15

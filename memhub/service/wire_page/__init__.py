@@ -3,5 +3,6 @@
 `python -m memhub.service.wire_page docs` writes the files; a test compares them. Clients do not
 import this package.
 
-template.md  the prose    tables  the tables    schemas  the JSON bodies    vectors  the examples
+template.md  the prose           tables       the tables of frames    vectors  the examples
+schemas      the JSON bodies     body_tables  the tables of bodies
 """

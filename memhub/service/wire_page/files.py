@@ -7,7 +7,7 @@ import re
 from importlib.resources import files as resources
 from typing import TYPE_CHECKING, Final
 
-from memhub.service.wire_page import schemas, tables, vectors
+from memhub.service.wire_page import body_tables, schemas, tables, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,14 +23,16 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "aborts": tables.aborts,
     "flags": tables.flags,
     "map kinds": tables.map_kinds,
-    "obstacles": schemas.obstacle_table,
-    "events": schemas.event_table,
-    "event fields": schemas.field_table,
-    "report": schemas.report_table,
-    "explain": lambda: schemas.member_table("explain"),
-    "faults": lambda: schemas.member_table("fault"),
-    "devices": lambda: schemas.member_table("device"),
-    "strings": schemas.wide_list,
+    "obstacles": body_tables.obstacle_table,
+    "events": body_tables.event_table,
+    "event fields": body_tables.field_table,
+    "report": body_tables.report_table,
+    "explain": lambda: body_tables.member_table("explain"),
+    "faults": lambda: body_tables.member_table("fault"),
+    "sicknesses": lambda: body_tables.member_table("sickness"),
+    "cpus": lambda: body_tables.member_table("cpu"),
+    "devices": lambda: body_tables.member_table("device"),
+    "strings": body_tables.wide_list,
     "tcp": tables.tcp_keys,
 }
 

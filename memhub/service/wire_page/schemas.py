@@ -1,4 +1,4 @@
-"""The JSON bodies: of obstacles, REPORT, EXPLAIN, FAULTS and EVENT, as a JSON schema."""
+"""The JSON bodies as a JSON schema: obstacles, REPORT, EXPLAIN, FAULTS, SNAPSHOT and EVENT."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from memhub.audit.schema import EVENTS, FIELDS
 from memhub.core.effective.typemap import CODE_OF_TYPE
 from memhub.service.wire.refusals import OBSTACLE_TYPES
 from memhub.service.wire.wide import WIDE
-from memhub.service.wire_page.fault_members import COUNTS, ENUMS, RULE
-from memhub.service.wire_page.tables import table
+from memhub.service.wire_page.fault_members import (
+    COUNTS,
+    ENUMS,
+    OUT_OF_STEP,
+    RULE,
+    SICK_ENUMS,
+    SICKNESS,
+    STRUCK,
+)
 from memhub.subscriptions import CHANGES
 
 if TYPE_CHECKING:
@@ -19,15 +26,16 @@ if TYPE_CHECKING:
 
 #: What an obstacle can be.
 OBSTACLES: Final[Mapping[str, str]] = {
-    "claim": "another process's claim",
+    "claim": "another process's claim, also where its fencing number is the one that was named",
     "commit": "a MEMRANGE_SET that is on its way to all CPUs; the process's own, too",
     "overlap": "a range in another slot, with which the new one conflicts",
     "unknown": "a slot of unknown type, which only MDF_FORCE overwrites",
     "slot": "a slot that is in use, where none is free",
     "fixed": "a fixed slot, which cannot be changed so",
     "wait": "another process that waits for these bytes and is served first",
-    "fence": "a fencing number that this process does not hold, or has lost",
-    "broken": "a claim that this process has lost to a break or to the end of its lease",
+    "fence": "the claim whose fencing number the request named, and which this process has lost",
+    "broken": "a claim on these bytes that this process has lost to a break or to the end of its "
+    "lease",
 }
 
 _OBSTACLE_MEANINGS: Final = {
@@ -37,10 +45,12 @@ _OBSTACLE_MEANINGS: Final = {
     "length": "bytes",
     "type": "the type there, in memcontrol(8)'s words",
     "owner": "the label in `mr_owner`",
-    "process": "name of the process whose it is",
+    "process": "name of the process whose it is; of `fence` and `broken`, of the one that broke "
+    "the claim, missing where a lease ran out",
     "process_id": "the service's number for that process",
     "pid": "its process id, where known",
-    "since": "when it began, in seconds since 1970 UTC",
+    "since": "when it began, in seconds since 1970 UTC; of `fence` and `broken`, when the claim "
+    "was taken that is lost",
 }
 
 _WHO: Final = {
@@ -55,7 +65,7 @@ _SINCE: Final = {
 }
 
 #: REPORT: the members of each kind of object; `[name]` is a list of those.
-_REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "report": {
         "wall": ("float", "when it was made, in seconds since 1970 UTC"),
         "machines": ("[machine]", "those asked for that the client may look at"),
@@ -189,7 +199,9 @@ _JSON_TYPES: Final = {
 
 def _typed_schema(name: str, sort: str, meaning: str = "") -> Schema:
     found: Schema
-    if sort.startswith("["):
+    if sort.startswith("{"):
+        found = {"type": "object", "additionalProperties": _typed_schema(name, sort[1:-1])}
+    elif sort.startswith("["):
         found = {"type": "array", "items": _typed_schema(name, sort[1:-1])}
     elif sort.endswith("?"):
         found = {"anyOf": [_typed_schema(name, sort[:-1]), {"type": "null"}]}
@@ -247,15 +259,27 @@ def schema() -> Schema:
             ["event", "wall_ns", "mono_ns"],
         ),
         "explain": _object_schema(_EXPLAIN),
-        **{name: _object_schema(members) for name, members in _REPORT.items()},
+        **{name: _object_schema(members) for name, members in REPORT.items()},
         "fault_rule": _object_schema(RULE, ["action"]),
         "fault": _object_schema({**RULE, **COUNTS}, ["action", "name", *COUNTS]),
-        "faults": {"type": "array", "items": {"$ref": "#/$defs/fault"}},
+        "sickness_rule": _object_schema(SICKNESS, ["action"]),
+        "sickness": _object_schema({**SICKNESS, **STRUCK}, ["action", "name", *STRUCK]),
+        "faults": {
+            "type": "array",
+            "items": {"anyOf": [{"$ref": "#/$defs/fault"}, {"$ref": "#/$defs/sickness"}]},
+        },
+        "cpu": _object_schema(OUT_OF_STEP),
+        "cpus": {"type": "array", "items": {"$ref": "#/$defs/cpu"}},
+        "snapshot_put": _object_schema(
+            {"bytes": ("int", "bytes of the file that have come, or that were loaded")}
+        ),
+        "snapshot_done": _object_schema({"machines": ("[str]", "their names")}),
         "device": _object_schema(_DEVICE),
         "devices": {"type": "array", "items": {"$ref": "#/$defs/device"}},
     }
-    for name in ("fault_rule", "fault"):
-        for member, words in ENUMS.items():
+    enums = dict.fromkeys(("fault_rule", "fault"), ENUMS)
+    for name, listed in (enums | dict.fromkeys(("sickness_rule", "sickness"), SICK_ENUMS)).items():
+        for member, words in listed.items():
             found = defs[name]["properties"][member]
             found.get("items", found)["enum"] = words
 
@@ -271,65 +295,3 @@ def schema() -> Schema:
         "description": "Objects may gain members: ignore those that you do not know.",
         "$defs": defs,
     }
-
-
-# Tables for the page
-
-
-def obstacle_table() -> str:
-    """The kinds of obstacles, and the members of one."""
-    kinds = table(
-        ("`kind`", "what stands in the way"), ((f"`{k}`", v) for k, v in OBSTACLES.items())
-    )
-
-    return f"{kinds}\n\n{member_table('obstacle')}"
-
-
-def member_table(name: str) -> str:
-    """The members of an object."""
-    found = schema()["$defs"][name]
-    lines = (
-        (f"`{member}`", _json_type(it), it["description"])
-        for member, it in found["properties"].items()
-    )
-
-    return table(("member", "type", "meaning"), lines)
-
-
-def _json_type(it: Schema) -> str:
-    if "anyOf" in it:
-        return f"{_json_type(it['anyOf'][0])} or null"
-
-    if "$ref" in it:
-        return str(it["$ref"].rpartition("/")[2])
-
-    return f"list of {_json_type(it['items'])}" if it["type"] == "array" else str(it["type"])
-
-
-def report_table() -> str:
-    """All objects of a report."""
-    return "\n\n".join(f"`{name}`:\n\n{member_table(name)}" for name in _REPORT)
-
-
-def event_table() -> str:
-    """What a subscriber may be told of."""
-    lines = ((f"`{name}`", it.meaning) for name, it in EVENTS.items() if name in CHANGES)
-
-    return table(("event", "when"), lines)
-
-
-def field_table() -> str:
-    """The members of the record in an EVENT."""
-    return member_table("event")
-
-
-def wide_list() -> str:
-    """The members that hold 64-bit numbers."""
-    found = {
-        name
-        for it in schema()["$defs"].values()
-        for name, sort in it.get("properties", {}).items()
-        if "#/$defs/u64" in str(sort)
-    }
-
-    return ", ".join(f"`{name}`" for name in sorted(found))

@@ -315,6 +315,9 @@ def tcp_keys() -> str:
     """The keys of the service's TCP listener."""
     listed = (inspect.getdoc(TcpConfig) or "").partition("Attributes:\n")[2]
     said = _list_members(listed)
-    lines = ((f"`{it.name}`", f"`{it.default}`", said[it.name]) for it in fields(TcpConfig))
+    lines = (
+        (f"`{it.name}`", "" if it.name == "port" else f"`{it.default}`", said[it.name])
+        for it in fields(TcpConfig)
+    )
 
     return table(("key", "default", "meaning"), lines)
