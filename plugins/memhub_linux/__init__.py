@@ -1,9 +1,10 @@
-"""linux: the memory type range registers as Linux 6.18 manages them.
+"""linux: the memory type range registers as Linux 6.18 and 2.6.32 manage them.
 
 mtrr        the layer: `LinuxMtrr`, with use counts, conflicts, sleep and look-up
 boot        what the kernel does at boot
 cleanup     the planner of ranges at boot, and trimming of RAM
 generic     Intel's MTRRs            legacy      AMD K6, Centaur MCR, Cyrix ARR
+releases    where 2.6.32 differs          old_generic Intel's MTRRs in 2.6.32
 proc_mtrr   `/proc/mtrr`: text, writes, ioctls and what a descriptor holds
 memtype     page-attribute reservations       mappings    what maps with them
 replaying   recorded answers
@@ -25,7 +26,15 @@ LINUX = KernelProfile(
 )
 
 
+OLD_LINUX = KernelProfile(
+    name="linux-2.6.32",
+    summary="Linux 2.6.32: MTRRs, /proc/mtrr and its ioctls",
+    recorded=("linux-2.6.32",),
+    replay=replay,
+)
+
+
 @hookimpl
 def memhub_kernels() -> list[KernelProfile]:
     """Register Linux."""
-    return [LINUX]
+    return [LINUX, OLD_LINUX]
