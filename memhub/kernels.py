@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from memhub.core.served_kernel import FREEBSD
+from memhub.core.spec_rules import suggest
 from memhub.hooks import HookKind, PluginFailure, load_hook
 from memhub.plugin import kernels
 from memhub.plugin.kernels import KernelProfile
@@ -27,6 +29,20 @@ class KernelBook:
 
     kernels: Mapping[str, KernelProfile]
     failures: tuple[PluginFailure, ...] = ()
+
+    def find(self, name: str) -> KernelProfile:
+        """A kernel by its name.
+
+        Raises:
+            ValueError: there is none of that name; the error names those that there are.
+        """
+        if name in self.kernels:
+            return self.kernels[name]
+
+        have = ", ".join(sorted({FREEBSD, *self.kernels}))
+        hint = suggest(name, [FREEBSD, *self.kernels])
+        failed = "".join(f"; {it}" for it in self.failures)
+        raise ValueError(f"kernel {name!r} is not installed (installed: {have}){hint}{failed}")
 
     def find_recorded(self, kernel: str) -> KernelProfile | None:
         """The kernel that recorded answers are of, or None."""

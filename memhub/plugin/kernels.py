@@ -7,6 +7,14 @@ A plugin is a module with one hook, found through the `memhub.kernels` entry-poi
     @hookimpl
     def memhub_kernels():
         return [KernelProfile(name="plan9", summary="…", recorded=("plan9-4",), replay=replay)]
+
+A profile whose `served` is set can be the kernel of a hub's machine: `boot` makes its state, and
+`call` answers one request with the state that follows. Both are pure, so that they serve without a
+hub too::
+
+    kernel = load_kernels().find("linux-6.18").served
+    state = kernel.boot(machine).state
+    answer = kernel.call(machine, state, KernelCall("add", {"base": …, "size": …, "type": 1}))
 """
 
 from __future__ import annotations
@@ -15,6 +23,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pluggy
+
+from memhub.core.driver import Cpu as Cpu
+from memhub.core.kernel import OptionError as OptionError
+from memhub.core.served_kernel import KernelAnswer as KernelAnswer
+from memhub.core.served_kernel import KernelCall as KernelCall
+from memhub.core.served_kernel import KernelMachine as KernelMachine
+from memhub.core.served_kernel import KernelState as KernelState
+from memhub.core.served_kernel import ServedKernel as ServedKernel  # noqa: TC001 - for plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,12 +69,14 @@ class KernelProfile:
         summary: one line about it.
         recorded: what recorded answers of it have as `kernel`.
         replay: runs one recorded scenario, a line of a trace file, and tells each difference.
+        served: its calls over a hub's machine; None where a hub cannot serve it.
     """
 
     name: str
     summary: str
     recorded: tuple[str, ...]
     replay: Callable[[Mapping[str, Any], Comparison], None]
+    served: ServedKernel | None = None
 
 
 @hookspec

@@ -8,6 +8,7 @@ releases    where 2.6.32 differs          old_generic Intel's MTRRs in 2.6.32
 proc_mtrr   `/proc/mtrr`: text, writes, ioctls and what a descriptor holds
 memtype     page-attribute reservations       mappings    what maps with them
 replaying   recorded answers
+served      calls over a hub's machine: `frozen` state, `settings`, `seq_file`
 
 Sources: Linux 6.18 `arch/x86/kernel/cpu/mtrr`; each module names its files. The rules are checked
 against answers recorded from the kernel's own code over simulated registers.
@@ -16,13 +17,16 @@ against answers recorded from the kernel's own code over simulated registers.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
+from memhub_linux.releases import LINUX_2_6_32
 from memhub_linux.replaying import replay
+from memhub_linux.served import LinuxKernel
 
 LINUX = KernelProfile(
     name="linux-6.18",
     summary="Linux 6.18: MTRRs, /proc/mtrr and its ioctls, page-attribute reservations",
     recorded=("linux-6.18.2",),
     replay=replay,
+    served=LinuxKernel(),
 )
 
 
@@ -31,6 +35,7 @@ OLD_LINUX = KernelProfile(
     summary="Linux 2.6.32: MTRRs, /proc/mtrr and its ioctls",
     recorded=("linux-2.6.32",),
     replay=replay,
+    served=LinuxKernel(LINUX_2_6_32),
 )
 
 

@@ -57,7 +57,7 @@ class GenericMtrrs:
         self.enabled = 0
         self.tom2 = 0
         self.map: list[Stretch] = []
-        self._fixed_map: list[Stretch] = []
+        self.fixed_map: list[Stretch] = []
         self.changes: set[str] = set()
 
     # Boot
@@ -247,15 +247,15 @@ class GenericMtrrs:
 
     def build_map(self) -> None:
         """Build the map of types at boot, and tell of it."""
-        self._fixed_map = []
+        self.fixed_map = []
         if self.enabled & FIXED_ENABLED:
-            self._fixed_map = [
+            self.fixed_map = [
                 Stretch(start, end, type_, fixed=True)
                 for start, end, type_ in fixed_stretches(self.fixed)
             ]
 
         self.rebuild_map()
-        fixed = len(self._fixed_map)
+        fixed = len(self.fixed_map)
         many, tom2 = len(self.map), int(self.tom2 != 0)
         self._log.add(
             "info",
@@ -270,7 +270,7 @@ class GenericMtrrs:
 
     def rebuild_map(self) -> None:
         """Build the map of types from the kernel's state."""
-        fixed = list(self._fixed_map)
+        fixed = list(self.fixed_map)
         if self.tom2 > 1 << 32:
             fixed.append(Stretch(1 << 32, self.tom2, WB, fixed=True))
 

@@ -80,11 +80,11 @@ class CentaurRanges:
 
     def __init__(self, cpus: Cpus, firmware: dict[int, tuple[int, int]]) -> None:
         self._cpus = cpus
-        self._kept = [firmware.get(it, (0, 0)) for it in range(self.count)]
+        self.kept = [firmware.get(it, (0, 0)) for it in range(self.count)]
 
     def get(self, index: int) -> Range:
         """What the kernel's copy of a register describes."""
-        low, high = self._kept[index]
+        low, high = self.kept[index]
         size = (-(low & 0xFFFFF000) & _U32) >> 12
 
         return Range(high >> 12, size, WB if low & 31 == 31 else WC)
@@ -95,7 +95,7 @@ class CentaurRanges:
         if it.size:
             low, high = -it.size << 12 & _U32 | 0x1F, it.base << 12 & _U32
 
-        self._kept[index] = (low, high)
+        self.kept[index] = (low, high)
         self._cpus.write(0, _MCR + index, low | high << 32)
 
     def check(self, it: Range) -> str | None:

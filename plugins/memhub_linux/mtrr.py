@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memhub_linux.boot import boot_kernel, warn_of_differences
+from memhub_linux.boot import Booted, boot_kernel, warn_of_differences
+from memhub_linux.bridges import bridge_fault
 from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import GenericMtrrs
 from memhub_linux.machine import KernelLog, Level, LinuxMachine
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 4096
 _WC_HANDLE: Final = 1000
-_SERVERWORKS_LE: Final = (0x1166, 0x0009)
-_INTEL_450NX: Final = (0x8086, 0x84CA)
 
 
 class LinuxMtrr:
@@ -39,8 +38,10 @@ class LinuxMtrr:
         machine: the machine.
         cpus: its registers.
         early: stop before the end of boot, where the kernel tells of CPUs that differed.
+        was: what a kernel that has booted has; it does not boot again.
 
     Attributes:
+        booted: what the kernel has had since boot.
         log: what the kernel prints.
         back: the back end, or None where there is none.
         has_file: whether there is a `/proc/mtrr`.
@@ -48,19 +49,24 @@ class LinuxMtrr:
         counts: the use count of each.
     """
 
-    def __init__(self, machine: LinuxMachine, cpus: Cpus, *, early: bool = False) -> None:
+    def __init__(
+        self, machine: LinuxMachine, cpus: Cpus, *, early: bool = False, was: Booted | None = None
+    ) -> None:
         self.machine = machine
         self.cpus = cpus
         self.log = KernelLog()
-        booted = boot_kernel(machine, cpus, self.log)
+        self.booted = booted = was or boot_kernel(machine, cpus, self.log)
         self.back: BackEnd | None = booted.back
         self.has_file = booted.has_file
         self.count = 0 if booted.back is None else booted.back.count
         self.counts = [1] * self.count
-        self._state = booted.state
-        self._changed = booted.changed
-        if self._state is not None and self.back is not None and not early:
-            warn_of_differences(self._state, self.log)
+        if was is None and not early:
+            self.end_boot()
+
+    def end_boot(self) -> None:
+        """Tell of CPUs that differed, late in boot."""
+        if self.booted.state is not None and self.back is not None:
+            warn_of_differences(self.booted.state, self.log)
 
     def trim(self, ram: Sequence[tuple[int, int]]) -> Trim:
         """Reserve RAM that no write-back range covers, as late in boot.
@@ -73,19 +79,19 @@ class LinuxMtrr:
 
         cleanup = Cleanup(self.machine, self.back, self.cpus, self.log)
 
-        return trim_memory(cleanup, ram, changed=self._changed)
+        return trim_memory(cleanup, ram, changed=self.booted.changed)
 
     # Sleep
 
     def save_fixed(self) -> None:
         """Save the fixed registers, as before a processor starts."""
-        if self._state is not None:
-            self._state.save_before_start()
+        if self.booted.state is not None:
+            self.booted.state.save_before_start()
 
     def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
         """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
-        if self._state is not None and self.back is not None:
-            self._state.resume(msrs, conf)
+        if self.booted.state is not None and self.back is not None:
+            self.booted.state.resume(msrs, conf)
             return
 
         kept = [self.back.get(it) for it in range(self.count)] if self.back is not None else []
@@ -212,15 +218,10 @@ class LinuxMtrr:
         return index
 
     def _has_write_combining(self) -> bool:
-        bridge = self.machine.bridge
-        if bridge is not None:
-            if bridge[:2] == _SERVERWORKS_LE and bridge[2] <= 5:
-                self._print("info", "Serverworks LE rev < 6 detected. Write-combining disabled.")
-                return False
-
-            if bridge[:2] == _INTEL_450NX:
-                self._print("info", "Intel 450NX MMC detected. Write-combining disabled.")
-                return False
+        fault = bridge_fault(self.machine.bridge)
+        if fault is not None:
+            self._print("info", fault)
+            return False
 
         assert self.back is not None
 
@@ -334,8 +335,8 @@ class LinuxMtrr:
         Returns:
             the type; for 2.6.32 without uniformity, and 254 or 255 where it knows none.
         """
-        if self._state is not None:
-            return self._state.look_up(start, end)
+        if self.booted.state is not None:
+            return self.booted.state.look_up(start, end)
 
         return (OFF, None) if self.machine.release.old_registers else (UC, False)
 

@@ -38,22 +38,31 @@ class OldGenericMtrrs:
         machine: the machine.
         cpus: its registers.
         log: takes the kernel's lines.
+
+    Attributes:
+        count: how many registers there are.
+        kept: the registers.
+        warned: whether an odd mask was told of.
     """
 
     def __init__(self, machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> None:
         self._cpus = cpus
         self._log = log
         self._over = over_width(machine)
-        self._kept = GenericMtrrs(machine, cpus, log, width=address_width(machine))
-        self._warned = False
-        self.count = self._kept.count
-        self.changes = self._kept.changes
+        self.kept = GenericMtrrs(machine, cpus, log, width=address_width(machine))
+        self.warned = False
+        self.count = self.kept.count
+
+    @property
+    def changes(self) -> set[str]:
+        """In what CPUs differed."""
+        return self.kept.changes
 
     # Boot
 
     def boot(self) -> None:
         """Take the first CPU's state, and store it on the others."""
-        kept = self._kept
+        kept = self.kept
         kept.read_registers()
         for line in state_lines(kept, fixed_on=bool(kept.enabled & 1), width=self._high_width()):
             self._log.add("debug", line)
@@ -73,11 +82,11 @@ class OldGenericMtrrs:
 
     def save_before_start(self) -> None:
         """Save the fixed registers, as before a processor starts, even of a CPU without them."""
-        self._kept.save_fixed(0)
+        self.kept.save_fixed(0)
 
     def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
         """Wake up, and store the state on each CPU."""
-        self._kept.resume(msrs, conf)
+        self.kept.resume(msrs, conf)
 
     # Registers
 
@@ -100,8 +109,8 @@ class OldGenericMtrrs:
         return Range(base >> 12 & _U32, -whole & _U32, base & 0xFF)
 
     def _warn_of_mask(self) -> None:
-        if not (self._warned or self._log.muted):
-            self._warned = True
+        if not (self.warned or self._log.muted):
+            self.warned = True
             self._log.add("WARN", "mtrr: your BIOS has set up an incorrect mask, fixing it up.")
 
     def find_free(self, base: int, size: int, replace: int) -> int | None:
@@ -113,21 +122,21 @@ class OldGenericMtrrs:
 
     def set(self, index: int, it: Range) -> None:
         """Write a register on every CPU; size 0 frees it."""
-        self._kept.set(index, it)
+        self.kept.set(index, it)
 
     def check(self, it: Range) -> str | None:
         """The back end's own check of a new range: a line of the log, or None."""
-        return self._kept.check(it)
+        return self.kept.check(it)
 
     def has_write_combining(self) -> bool:
         """Whether the CPU has write-combining ranges."""
-        return self._kept.has_write_combining()
+        return self.kept.has_write_combining()
 
     # Types
 
     def look_up(self, start: int, end: int) -> tuple[int, bool | None]:
         """The type of a range of bytes, by its two ends only (mtrr_type_lookup)."""
-        kept = self._kept
+        kept = self.kept
         if not kept.enabled:
             return OFF, None
 
@@ -152,12 +161,12 @@ class OldGenericMtrrs:
         else:
             index = 24 + (start - 0xC0000 >> 12)
 
-        return self._kept.fixed[index // 8] >> 8 * (index % 8) & 0xFF
+        return self.kept.fixed[index // 8] >> 8 * (index % 8) & 0xFF
 
     def _variable_type(self, start: int, last: int) -> int | None:
         """The type of the ranges that cover both ends; UC ends the search, as does half a cover."""
         found: int | None = None
-        for base, mask in self._kept.variable:
+        for base, mask in self.kept.variable:
             if not mask & VALID:
                 continue
 

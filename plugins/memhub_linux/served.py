@@ -1,0 +1,275 @@
+"""Linux's MTRR layer for the machines of a hub: each call of a pure driver.
+
+A call makes the kernel of its state, lets it answer, and takes its state again; so one set of
+rules serves recorded answers, Python objects and hubs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.plugin.kernels import KernelAnswer, ServedKernel
+from memhub_linux.frozen import freeze, thaw
+from memhub_linux.mtrr import LinuxMtrr, Refused
+from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
+from memhub_linux.releases import LINUX_6_18
+from memhub_linux.seq_file import SeqFile
+from memhub_linux.settings import setting_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from memhub.plugin.kernels import KernelCall, KernelMachine, KernelState
+    from memhub_linux.frozen import LinuxSetting
+    from memhub_linux.releases import Release
+
+    Args = Mapping[str, Any]
+
+_U32: Final = 0xFFFFFFFF
+_COMMANDS: Final = frozenset(
+    word + page for word in ("ADD", "SET", "DEL", "KILL", "GET") for page in ("", "_PAGE")
+)
+#: The calls of a process through an open file.
+FILE_OPS: Final = frozenset({"open", "close", "read", "seek", "write", "ioctl"})
+#: The calls of drivers and of the machine.
+DRIVER_OPS: Final = frozenset(
+    {
+        "add",
+        "add_page",
+        "del",
+        "del_page",
+        "wc_add",
+        "wc_del",
+        "lookup",
+        "save_fixed",
+        "resume",
+        "table",
+    }
+)
+
+
+class LinuxKernel(ServedKernel):
+    """Linux's MTRRs, `/proc/mtrr` and what drivers call.
+
+    Args:
+        release: 6.18 or 2.6.32, which lets anybody open the file and asks at each `write` and
+            `ioctl` for CAP_SYS_ADMIN (`admin`).
+
+    The calls, their arguments and answers; a text of bytes is latin-1:
+
+    - `open` {admin}, `close`: of the call's `file`;
+    - `read` {length, offset or none}: a text; without a `file`, the whole text at once;
+    - `seek` {offset, whence}: the position;
+    - `write` {data}: bytes taken; without a `file` as well;
+    - `ioctl` {cmd: `ADD`, `SET`, `DEL`, `KILL`, `GET` and the same with `_PAGE`; abi: 64 or 32;
+      base, size, type, or regnum of a GET}: the register; of a GET {base, size, type, regnum}.
+      Of others than these `cmd` is a number. `bad_pointer` and `no_memory` are forced conditions;
+    - `add`, `add_page` {base, size, type, increment}, `del`, `del_page` {reg, base, size}: the
+      register;
+    - `wc_add` {base, size}: a handle; `wc_del` {handle};
+    - `lookup` {start, end}: {type, uniform};
+    - `save_fixed`, `resume`; `table`: rows of base, size, type and use count, in pages.
+    """
+
+    ops = FILE_OPS | DRIVER_OPS
+    files = frozenset({"/proc/mtrr"})
+
+    def __init__(self, release: Release = LINUX_6_18) -> None:
+        self._release = release
+
+    def boot(self, machine: KernelMachine) -> KernelAnswer:
+        """Boot, and trim the RAM if the machine says where that is."""
+        return boot_linux(setting_of(machine, self._release), machine.ram)
+
+    def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
+        """Answer a call."""
+        if call.op not in self.ops:
+            known = ", ".join(sorted(self.ops))
+            raise ValueError(f"Linux has no call {call.op!r} (calls: {known})")
+
+        return call_linux(setting_of(machine, self._release), state, call)
+
+
+def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> KernelAnswer:
+    """Boot on a machine; see `LinuxKernel.boot`."""
+    kernel = LinuxMtrr(setting.machine, setting.start_cpus(), early=True)
+    if ram:
+        kernel.trim(ram)
+
+    kernel.end_boot()
+
+    return KernelAnswer(freeze(kernel, {}), log=tuple(kernel.log.take()))
+
+
+def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> KernelAnswer:
+    """Answer a call, one of `LinuxKernel.ops`."""
+    running = _Running(setting, state, call)
+    errno: str | None = None
+    value: Any = None
+    try:
+        value = running.do()
+    except Refused as refused:
+        errno = refused.errno
+    except KeyError as error:
+        raise ValueError(f"{call.op} needs an argument {error.args[0]!r}") from None
+
+    after = freeze(running.kernel, running.files)
+    log = tuple(running.kernel.log.take())
+
+    return KernelAnswer(state if after == state else after, value, errno, log)
+
+
+class _Running:
+    """One call over a kernel that may change."""
+
+    def __init__(self, setting: LinuxSetting, state: KernelState, call: KernelCall) -> None:
+        self.kernel = thaw(setting, state)
+        self.files = dict(state.files)
+        self._setting = setting
+        self._proc = ProcMtrr(self.kernel)
+        self._call = call
+
+    def do(self) -> Any:  # noqa: ANN401 - each call has its own answer
+        return _CALLS[self._call.op](self, self._call.args)
+
+    # Through a file
+
+    def _number(self) -> int:
+        number = self._call.file
+        if number is None:
+            raise ValueError(f"{self._call.op} needs the number of an open file")
+
+        return number
+
+    def _opened(self) -> tuple[OpenMtrr, SeqFile]:
+        number = self._number()
+        if number not in self.files:
+            raise ValueError(f"the kernel has no open file {number}")
+
+        item = self.files[number]
+        held = item.get("held")
+
+        return OpenMtrr(None if held is None else list(held)), SeqFile.of(item)
+
+    def _keep(self, file: OpenMtrr, text: SeqFile) -> None:
+        held = {} if file.held is None else {"held": file.held}
+        self.files[self._number()] = {**held, **text.item()}
+
+    def do_open(self, args: Args) -> None:
+        number = self._number()
+        if number in self.files:
+            raise ValueError(f"the kernel has an open file {number} already")
+
+        self._proc.open(admin=args.get("admin", True))
+        self.files[number] = {}
+        self.files = dict(sorted(self.files.items()))
+
+    def do_close(self, _args: Args) -> None:
+        file, _ = self._opened()
+        self._proc.close(file)
+        del self.files[self._number()]
+
+    def do_read(self, args: Args) -> str:
+        if self._call.file is None:
+            return self._proc.read_text()
+
+        file, text = self._opened()
+        try:
+            return text.read(args["length"], args.get("offset"), self._proc.read_text)
+        finally:
+            self._keep(file, text)
+
+    def do_seek(self, args: Args) -> int:
+        file, text = self._opened()
+        try:
+            return text.seek(args["offset"], args.get("whence", 0), self._proc.read_text)
+        finally:
+            self._keep(file, text)
+
+    def do_write(self, args: Args) -> int:
+        self._proc.check_admin("", admin=args.get("admin", True))
+        if args.get("bad_pointer"):
+            raise Refused("EFAULT")
+
+        return self._proc.write(args["data"].encode("latin-1"))
+
+    def do_ioctl(self, args: Args) -> Any:  # noqa: ANN401 - a number or what a GET fills
+        command, abi = args["cmd"], args.get("abi", self._setting.machine.bits)
+        file, text = self._opened()
+        if args.get("bad_pointer"):
+            raise Refused("EFAULT")
+
+        if command not in _COMMANDS:
+            raise Refused("ENOTTY")
+
+        self._proc.check_admin(command, admin=args.get("admin", True))
+        if args.get("no_memory") and file.held is None and command.startswith("ADD"):
+            raise Refused("ENOMEM")
+
+        entry = Entry(*(args.get(it, 0) for it in ("base", "size", "type", "regnum")))
+        try:
+            register, shown = self._proc.ioctl(file, command, entry)
+        finally:
+            self._keep(file, text)
+
+        if shown is None:
+            return register
+
+        return {
+            "base": shown.base & (_U32 if abi == 32 else -1),
+            "size": shown.size & _U32,
+            "type": shown.type,
+            "regnum": shown.register,
+        }
+
+    # Of drivers and of the machine
+
+    def add(self, args: Args) -> int:
+        add = self.kernel.add_page if self._call.op == "add_page" else self.kernel.add
+
+        return add(args["base"], args["size"], args["type"], increment=args.get("increment", True))
+
+    def delete(self, args: Args) -> int:
+        delete = self.kernel.delete_page if self._call.op == "del_page" else self.kernel.delete
+
+        return delete(args.get("reg", -1), args["base"], args["size"])
+
+    def add_write_combining(self, args: Args) -> int:
+        return self.kernel.add_write_combining(args["base"], args["size"])
+
+    def delete_write_combining(self, args: Args) -> None:
+        self.kernel.delete_write_combining(args["handle"])
+
+    def look_up(self, args: Args) -> dict[str, Any]:
+        type_, uniform = self.kernel.look_up(args["start"], args["end"])
+
+        return {"type": type_, "uniform": None if uniform is None else int(uniform)}
+
+    def save_fixed(self, _args: Args) -> None:
+        self.kernel.save_fixed()
+
+    def resume(self, _args: Args) -> None:
+        self.kernel.resume(self._setting.msrs, self._setting.conf)
+
+    def table(self, _args: Args) -> list[list[int]]:
+        return self.kernel.table()
+
+
+_CALLS: Final[Mapping[str, Callable[[_Running, Args], Any]]] = {
+    "open": _Running.do_open,
+    "close": _Running.do_close,
+    "read": _Running.do_read,
+    "seek": _Running.do_seek,
+    "write": _Running.do_write,
+    "ioctl": _Running.do_ioctl,
+    "add": _Running.add,
+    "add_page": _Running.add,
+    "del": _Running.delete,
+    "del_page": _Running.delete,
+    "wc_add": _Running.add_write_combining,
+    "wc_del": _Running.delete_write_combining,
+    "lookup": _Running.look_up,
+    "save_fixed": _Running.save_fixed,
+    "resume": _Running.resume,
+    "table": _Running.table,
+}
