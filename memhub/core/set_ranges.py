@@ -1,8 +1,7 @@
 """MEMRANGE_SET: what it would change, or why it may not, and what follows from it.
 
 The order of the answers: EOPNOTSUPP and ENXIO for what is not there, the driver's own checks, a
-stale fencing number, a claim lost, slots and bytes of others (rules 7 and 4 of `ownership.py`),
-commits in flight (rule 8).
+stale fencing number, a claim lost, slots and bytes of others, commits (`ownership.py`).
 
 Source: FreeBSD `sys/dev/mem/memutil.c` (mem_range_attr_set), `sys/x86/x86/x86_mem.c` (x86_mrset).
 """
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from memhub.abi import MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE
 from memhub.core import events
+from memhub.core.advice import advise
 from memhub.core.caches.decide import flush_before
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import Commit
@@ -214,7 +214,7 @@ def refuse_set(
     commit: Commit | None = None,
 ) -> Decision:
     """The refusal of a MEMRANGE_SET; it ends `commit`, if that is given."""
-    told = None
+    told, error = None, advise(machine, caller.process, request, error)
     if isinstance(error, StaleClaim) and error.lost_fence is not None:
         told = machine.claims.lost[caller.process.id][error.lost_fence]
 
