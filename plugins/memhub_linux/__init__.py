@@ -17,7 +17,8 @@ against answers recorded from the kernel's own code over simulated registers.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
-from memhub_linux.releases import LINUX_2_6_32
+from memhub_linux.compared import ComparedLinux
+from memhub_linux.releases import LINUX_2_6_32, LINUX_6_18
 from memhub_linux.replaying import replay
 from memhub_linux.served import LinuxKernel
 
@@ -27,6 +28,7 @@ LINUX = KernelProfile(
     recorded=("linux-6.18.2",),
     replay=replay,
     served=LinuxKernel(),
+    compared=lambda machine: ComparedLinux(machine, LINUX_6_18),
 )
 
 
@@ -36,6 +38,7 @@ OLD_LINUX = KernelProfile(
     recorded=("linux-2.6.32",),
     replay=replay,
     served=LinuxKernel(LINUX_2_6_32),
+    compared=lambda machine: ComparedLinux(machine, LINUX_2_6_32),
 )
 
 

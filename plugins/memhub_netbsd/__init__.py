@@ -9,6 +9,7 @@ Sources: NetBSD `sys/arch/x86/x86/mtrr_i686.c` and what else each module names.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
+from memhub_netbsd.compared import ComparedNetbsd
 from memhub_netbsd.replaying import replay
 
 NETBSD = KernelProfile(
@@ -16,6 +17,7 @@ NETBSD = KernelProfile(
     summary="NetBSD 7.99: MTRR system calls with ranges that are private to a process",
     recorded=("netbsd-7.99.10",),
     replay=replay,
+    compared=ComparedNetbsd,
 )
 
 
