@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME…] [--peers] [--compare FILE] [--json FILE] [--quick]`."""
+"""`python -m benchmarks [NAME…] [--peers] [--compare FILE] [--json FILE] [--page FILE]`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from benchmarks.page import figures, put_figures
 from benchmarks.questions import QUESTIONS, ask_alone
 from benchmarks.report import document, machine, read_rows, table, worse
 
@@ -24,12 +25,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier run's JSON")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the table there, of all questions"
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="run each once, without usable figures"
     )
     given = parser.parse_args()
     for name in given.names:
         if name not in QUESTIONS:
             parser.error(f"there is no question {name!r}; there are {', '.join(QUESTIONS)}")
+
+    if given.page and (given.names or given.quick):
+        parser.error("--page needs figures of every question: give no NAME and no --quick")
 
     return given
 
@@ -50,6 +57,10 @@ def main() -> int:
         given.json.write_bytes(
             orjson.dumps(document(rows), default=tuple, option=orjson.OPT_INDENT_2)
         )
+
+    if given.page:
+        text = put_figures(given.page.read_text("utf-8"), figures(rows, machine()))
+        given.page.write_text(text, "utf-8")
 
     if given.compare:
         found = list(worse(rows, read_rows(orjson.loads(given.compare.read_bytes()))))

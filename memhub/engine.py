@@ -252,13 +252,14 @@ class Engine:
 
     def _write(self, events: tuple[Fact, ...]) -> None:
         """Hand the rows of some facts to the log, then to who listens; LogFailed (EIO)."""
-        recorder, ended, rows = self._recorder, self._mono_ns(), list[dict[str, Any]]()
+        recorder, ended = self._recorder, self._mono_ns()
+        rows: list[dict[str, Any]] = []
         if recorder.owed:
             events = (*recorder.owed, *events)
 
         for event in events:
             if (make_row := WRITERS.get(type(event))) is not None:
-                rows.append(make_row(event, ended))
+                rows.append(make_row(event, ended))  # noqa: PERF401 - one event is usual
         if recorder.append is not None:
             flush = not (recorder.batches.depth and type(events[-1]) in _LOOKS)
             try:

@@ -71,7 +71,8 @@ def encode_machines(machines: Mapping[str, MachineSnapshot]) -> bytes:
         machines: by name.
     """
     squeeze = zlib.compressobj(1)
-    told, blocks = [], list[bytes]()
+    told = []
+    blocks: list[bytes] = []
     for name, machine in machines.items():
         pages = machine.memory.pages()
         told.append({"name": name, **_describe_machine(machine), "pages": _runs_of(pages)})
@@ -95,7 +96,8 @@ def decode_machines(data: bytes, arches: Mapping[str, Arch]) -> dict[str, Machin
         ArchNotInstalled: an architecture is not installed.
     """
     text, packed = _open_frame(data)
-    pages, found = _Pages(packed), dict[str, MachineSnapshot]()
+    pages = _Pages(packed)
+    found: dict[str, MachineSnapshot] = {}
     try:
         for it in orjson.loads(text)["machines"]:
             found[it["name"]] = _machine_in(it, _arch_of(it["arch"], arches), pages)
@@ -312,7 +314,7 @@ def _device_in(base: object, length: object, data: str | None) -> DeviceState:
 
 def _runs_of(pages: Mapping[int, bytes]) -> list[list[int]]:
     """Places of pages as runs: the first place, and how many pages."""
-    runs = list[list[int]]()
+    runs: list[list[int]] = []
     for at in pages:
         if runs and runs[-1][0] + runs[-1][1] * PAGE_SIZE == at:
             runs[-1][1] += 1

@@ -234,7 +234,7 @@ def _check_names(engine: Engine, pairs: Sequence[tuple[Machine, MachineSnapshot]
     """Refuse to bring back a sickness whose name another has on a machine that does not go back."""
     back = {machine.name for machine, _ in pairs}
     healths = [(it.name, it.health) for it in engine.machines.values() if it.name not in back]
-    taken = dict[str, str]()
+    taken: dict[str, str] = {}
     for name, health in (*healths, *((machine.name, to.health) for machine, to in pairs)):
         for active in () if health is None else health.sicknesses:
             called = active.sickness.name

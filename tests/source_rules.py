@@ -267,6 +267,19 @@ def impure(source: Source) -> list[str]:
     ]
 
 
+def aliases_called(source: Source) -> list[str]:
+    """Calls of a subscripted type, as `list[int]()`: each makes the alias anew."""
+    return [
+        f"{source.path}:{node.lineno}: {ast.unparse(node)} makes its type at every call; "
+        "annotate the name instead"
+        for node in ast.walk(source.tree())
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Subscript)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in ("list", "dict", "set", "tuple", "frozenset")
+    ]
+
+
 def mutable_state(source: Source) -> list[str]:
     """Module-level names that hold something to change, and functions that rebind one."""
     tree = source.tree()

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from benchmarks.harness import Goal, Plan, Row, Spread, cores, measure_sync, pinned
+from benchmarks.page import figures, put_figures
 from benchmarks.questions import QUESTIONS, ask
 from benchmarks.report import document, read_rows, table, worse
 
@@ -88,3 +89,35 @@ def test_pinning_ends() -> None:
         assert cores()[0] == cores()[1] == before[0]
 
     assert cores() == before
+
+
+def test_a_page_gets_a_line_for_each_question_with_a_figure_for_each_event_loop() -> None:
+    rows = [
+        _row(1.5).in_column("asyncio"),
+        _row(2.5).in_column("trio"),
+        Row(question="skipped", note="no peer"),
+        Row(question="size", figure=3, unit="KiB", ratio=Spread(3, 3, 3), goal=Goal(8, 4)),
+        _row(2.0, more=True).in_column("cold"),
+    ]
+    where = {"cores": 2, "cpu": "CPU", "system": "OS", "python": "3", "versions": {}, "load": 0}
+    page = put_figures(
+        "a\n<!-- figures -->\nold\n<!-- end of figures -->\nb\n", figures(rows, where)
+    )
+
+    assert page.splitlines()[-6:] == [
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| q | a | | 1.5 | | 2.5 **miss** | ≤ 2 x | ≤ 1.5 x |",
+        "| size | | 3 | | | | ≤ 8 KiB | ≤ 4 KiB |",
+        "| q, cold | a | 2 | | | | ≥ 2 x | ≥ 1.5 x |",
+        "<!-- end of figures -->",
+        "b",
+    ]
+    with pytest.raises(ValueError, match="needs one line"):
+        put_figures("no marks\n", "")
+
+
+def test_the_page_of_figures_takes_others() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "performance.md").read_text("utf-8")
+
+    assert "| GET of 96 slots, log off | FC |" in page
+    assert "| GET of 96 slots, log off | FC |" not in put_figures(page, "")

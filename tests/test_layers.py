@@ -13,6 +13,7 @@ from source_rules import (
     NAMES_THAT_SAY_NOTHING,
     ROOT,
     Source,
+    aliases_called,
     circle,
     from_plugins,
     impure,
@@ -66,6 +67,12 @@ def test_the_core_x86_and_the_architectures_are_pure() -> None:
 
 def test_no_module_holds_state() -> None:
     assert [fault for s in sources("memhub", "plugins") for fault in mutable_state(s)] == []
+
+
+def test_no_type_is_made_where_a_collection_is() -> None:
+    found = sources("memhub", "plugins")
+
+    assert [fault for source in found for fault in aliases_called(source)] == []
 
 
 def test_no_file_is_too_long() -> None:
@@ -159,6 +166,8 @@ def test_each_other_rule_finds_its_fault() -> None:
     assert not past_the_plugin_face(
         Source("plugins/memhub_x/a.py", "from memhub import plugin; from memhub.plugin import abi")
     )
+    assert aliases_called(Source("memhub/core/x.py", "found = list[int]()"))
+    assert not aliases_called(Source("memhub/core/x.py", "found: list[int] = make[0]()"))
     assert impure(Source("memhub/core/x.py", "from os import path"))
     assert impure(Source("memhub/core/memory/backing.py", "import time"))
     assert not impure(Source("memhub/core/memory/backing.py", "import os"))

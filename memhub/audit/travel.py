@@ -146,7 +146,8 @@ class Travel:
         return start._replace(offset=0) if is_folder(self.path) else None
 
     def _pass(self, moments: Sequence[_Moment]) -> list[State]:
-        pending, found = dict(enumerate(moments)), dict[int, State]()
+        pending = dict(enumerate(moments))
+        found: dict[int, State] = {}
         with self.rebuilder() as rebuilder:
             records = self._records()
             while pending:
@@ -156,7 +157,6 @@ class Travel:
                         self._check(moment, record)
                         found[index] = self.state(rebuilder)
                         del pending[index]
-
                 if record is None or not pending:
                     self._read_to_seal(records, record)
                     break

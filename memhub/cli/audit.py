@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final
 from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
 from memhub.cli.following import add_tail_verb, run_tail_verb
-from memhub.cli.keys import parse_verifier_keys
+from memhub.cli.keys import add_key_argument, parse_verifier_keys
 from memhub.cli.pictures import PICTURES, add_picture_verbs, run_picture_verb
 from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_verb
 from memhub.cli.record_view import keep_last, print_lines, print_records
 from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
-from memhub.cli.sealing import add_key_argument, add_sealing_verbs, run_sealing_verb
+from memhub.cli.sealing import add_sealing_verbs, run_sealing_verb
 from memhub.cli.selecting import add_selection_arguments, selection_of
 from memhub.cli.shipping import add_shipping_verbs, run_shipping_verb
 from memhub.cli.travel import add_travel_verbs, run_travel_verb

@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING
 from memhub.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
+    import argparse
+
     from memhub.audit.note_keys import SigningKey, VerifierKey
+
+
+def add_key_argument(
+    parser: argparse.ArgumentParser, *, required: bool = False, only_with: str = ""
+) -> None:
+    """Add `--key`, which may be repeated; its help says which option it belongs to, if to one."""
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        required=required,
+        metavar="KEY",
+        help=f"{only_with}a verifier key, NAME+ID+KEY, or a file that holds it",
+    )
 
 
 def read_key(path: Path) -> SigningKey:

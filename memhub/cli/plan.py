@@ -108,7 +108,8 @@ def _read_wanted(chosen: argparse.Namespace) -> WantedMap:
     from memhub.planner import WantedMap
     from memhub.planner.map_text import MapError, parse_map, parse_stretch, parse_type
 
-    width, ranges = chosen.width or _WIDTH, list[tuple[int, int, str]]()
+    width = chosen.width or _WIDTH
+    ranges: list[tuple[int, int, str]] = []
     if chosen.config is not None:
         bits, ranges = _ram_of(chosen.config, chosen.machine)
         width = chosen.width or bits

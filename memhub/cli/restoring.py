@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memhub.cli.failures import CommandFailed
-from memhub.cli.keys import parse_verifier_keys
-from memhub.cli.sealing import add_key_argument
+from memhub.cli.keys import add_key_argument, parse_verifier_keys
 from memhub.cli.selecting import moment
 from memhub.cli.serve import add_serving_arguments, serve_machines
 from memhub.cli.start_tables import restore, tables_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import whole_number
 from memhub.cli.failures import CommandFailed
-from memhub.cli.keys import parse_verifier_keys, read_at_most
+from memhub.cli.keys import add_key_argument, parse_verifier_keys, read_at_most
 from memhub.cli.terminal import late_progress, print_document, print_json, print_line
 
 if TYPE_CHECKING:
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
     from memhub.audit.tlog_proof import InclusionProof
 
 _MOST_SEQ = (1 << 63) - 1
-
-
-def add_key_argument(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    """Add `--key`, which may be repeated."""
-    parser.add_argument(
-        "--key",
-        action="append",
-        default=[],
-        required=required,
-        metavar="KEY",
-        help="a verifier key, NAME+ID+KEY, or a file that holds it",
-    )
 
 
 def add_sealing_verbs(verbs: argparse._SubParsersAction[Any]) -> None:

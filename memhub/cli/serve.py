@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 from memhub.cli.amounts import seconds
 from memhub.cli.backends import BACKENDS, check_backend, run_on
 from memhub.cli.failures import CommandFailed
+from memhub.cli.keys import add_key_argument, parse_verifier_keys, read_key
 from memhub.cli.terminal import OutputFailed, drop, output, print_line
 
 if TYPE_CHECKING:
@@ -43,14 +44,19 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument(
         "--restore", metavar="LOG", help="begin with the tables that this audit log ends with"
     )
+    add_key_argument(parser, only_with="with --restore: ")
     add_serving_arguments(parser)
     chosen = parser.parse_args(arguments)
+    if chosen.key and chosen.restore is None:
+        parser.error("--key checks the log of --restore, which is not given")
+
     config, arches = _load_config(chosen.config)
     tables = None
     if chosen.restore is not None:
         from memhub.cli.start_tables import find_tables
 
-        tables = find_tables(chosen.restore, config, arches)
+        keys = parse_verifier_keys(chosen.key)
+        tables = find_tables(chosen.restore, config, arches, keys)
 
     return serve_machines(config, arches, chosen, tables)
 
@@ -133,7 +139,6 @@ def _open_log(config: HubConfig, override: str | None, stack: ExitStack) -> Audi
 
     from memhub.audit import AuditLog
     from memhub.audit.keeping import KEEPING
-    from memhub.cli.keys import read_key
     from memhub.cli.version import version
 
     kept = config.audit

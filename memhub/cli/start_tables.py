@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 
 
 def find_tables(
-    path: str, config: HubConfig, arches: Mapping[str, Arch]
+    path: str, config: HubConfig, arches: Mapping[str, Arch], keys: Sequence[VerifierKey] = ()
 ) -> Mapping[str, TableState]:
     """The tables that the machines of a configuration had at the end of a log.
+
+    Args:
+        path: the log.
+        config: whose machines.
+        arches: the architectures.
+        keys: whose seals the log has to bear; empty where seals are not checked.
 
     Raises:
         DamagedLog: the chain of the log is broken.
         AuditError: it cannot be read.
         CommandFailed: a machine is not in the log, or was another one there.
     """
-    found = restore(path, None, arches)
+    found = restore(path, None, arches, keys)
     for name, spec in config.machines.items():
         before = found.machines.get(name)
         if before is None:

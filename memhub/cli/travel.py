@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import address
 from memhub.cli.failures import CommandFailed
-from memhub.cli.keys import parse_verifier_keys
-from memhub.cli.sealing import add_key_argument
+from memhub.cli.keys import add_key_argument, parse_verifier_keys
 from memhub.cli.selecting import moment
 from memhub.cli.terminal import late_progress, print_json
 from memhub.cli.travel_view import print_blame, print_diff, print_state

@@ -70,7 +70,8 @@ def _merge_slots(slots: Iterable[Facts]) -> Iterator[tuple[int, int, Facts]]:
     """Slots, and runs of fixed ones that lie one behind another and are alike."""
     from memhub.abi import MDF_FIXBASE
 
-    first, run = 0, dict[str, Any]()
+    first = 0
+    run: dict[str, Any] = {}
     for it in slots:
         follows = (
             run and run["slot"] + 1 == it["slot"] and run["base"] + run["length"] == it["base"]

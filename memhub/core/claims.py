@@ -157,7 +157,8 @@ def name_blocking(claims: Iterable[Claim]) -> tuple[list[Obstacle], int]:
         the obstacles, and how many claims are not among them.
     """
     named: dict[int, Obstacle] = {}
-    met, fences = set[int](), set[int]()
+    met: set[int] = set()
+    fences: set[int] = set()
     for claim in claims:
         fences.add(claim.fence)
         if claim.fence not in named and (len(named) < NAMED_MAX or claim.process.id not in met):

@@ -112,7 +112,9 @@ def check_types(
         return
 
     old, new = before(), after()
-    blocked, met, reason = dict[int, Obstacle](), set[int](), ""
+    reason = ""
+    blocked: dict[int, Obstacle] = {}
+    met: set[int] = set()
     for base, end, claim in claims.overlapping(lo, hi):
         who = claim.process.id
         if (

@@ -50,7 +50,8 @@ class PieceMap:
 
     def pieces(self, lo: int, hi: int) -> list[Piece]:
         """The pieces of `[lo, hi)` in order, also those with the default number."""
-        pieces, found = self._pieces, list[Piece]()
+        pieces = self._pieces
+        found: list[Piece] = []
         at = bisect_left(pieces, (lo,))
         if at and pieces[at - 1][1] > lo:
             at -= 1

@@ -86,7 +86,7 @@ def _break_circle(machine: Machine, now: Instant) -> Decision | None:
     if not waits.graph.has_circle():
         return None
 
-    on_circle = dict[int, bool]()
+    on_circle: dict[int, bool] = {}
     for wait in reversed(list(waits)):
         process = wait.caller.process.id
         if process not in on_circle:

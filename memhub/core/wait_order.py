@@ -125,7 +125,8 @@ class WaitOrder:
 
     def first(self, lo: int, hi: int, most: int) -> list[int]:
         """The lowest numbers of the waits that want a byte of `[lo, hi)`, lowest first."""
-        found, seen = list[int](), {_BACK}
+        seen = {_BACK}
+        found: list[int] = []
         turns = list({it for _, _, it in self._places[_FRONT].behind.pieces(lo, hi)} - seen)
         heapify(turns)
         seen.update(turns)

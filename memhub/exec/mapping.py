@@ -100,7 +100,8 @@ def _inject_files(
     Returns:
         the errno of what failed, or 0.
     """
-    numbers, known = _free_numbers(context), dict[int, int]()
+    numbers = _free_numbers(context)
+    known: dict[int, int] = {}
     try:
         for piece in pieces:
             fd = piece.fd

@@ -43,7 +43,8 @@ def effective_stretches(
     edges = {0, *(it.end for it in stretches)}
     edges |= {it.base for it in held} | {it.base + it.size for it in held}
     points = sorted(edges)
-    found, at, first, active = [], 0, 0, list[tuple[int, str]]()
+    found, at, first = [], 0, 0
+    active: list[tuple[int, str]] = []
     for start, end in pairwise(points):
         while stretches[at].end <= start:
             at += 1

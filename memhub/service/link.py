@@ -159,10 +159,13 @@ class SocketLink:
             frames = (joined,)
 
         waiting = bool(self._queue)
-        for frame in frames:
+        for frame in filter(len, frames):  # the kernel never takes an empty piece from the queue
             self._queue.append((frame, fd))
             self.queued += len(frame)
             fd = -1
+
+        if fd >= 0:
+            socket.close(fd)
 
         if not waiting:
             self._push_queue()

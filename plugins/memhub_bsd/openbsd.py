@@ -234,7 +234,8 @@ class OpenBsdDriver(RangeDriver):
         return Change(tuple(rows), changed, msrs, settled=True)
 
     def _store(self, slots: Sequence[RangeDesc], msrs: Mapping[int, int]) -> dict[int, int]:
-        fixed, stored = _count_fixed(slots), dict[int, int]()
+        fixed = _count_fixed(slots)
+        stored: dict[int, int] = {}
         for at in range(fixed // 8):
             types = bytes(_byte_of(row.mr_flags) for row in slots[8 * at : 8 * at + 8])
             stored[_FIXED_MSRS[at]] = int.from_bytes(types, "little")

@@ -7,7 +7,6 @@ from copy import deepcopy
 from dataclasses import replace
 from pickle import dumps, loads
 from random import Random
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -47,22 +46,17 @@ def test_random_steps_do_what_the_model_allows(
 
 
 @pytest.mark.campaign
+@pytest.mark.parametrize("first_seed", [0, 50])
 @pytest.mark.parametrize("bus", BUSES)
-def test_as_many_steps_as_fit_a_minute_do_what_the_model_allows(
-    bus: Any, record_property: Any
-) -> None:
-    end, seed, steps = monotonic() + 60, 0, 0
-    while monotonic() < end:
+def test_a_million_steps_do_what_the_model_allows(bus: Any, first_seed: int) -> None:
+    """A quarter of a million in each of the four: 50 machines, 5000 steps each."""
+    for seed in range(first_seed, first_seed + 50):
         chance = Random(seed)
         rig = Rig(pc(bus=bus, caches=replace(LIMITS, lines=2 + seed % 9, seed=seed)))
         for _ in range(5000):
             rig.step(chance)
 
         rig.model.check_all()
-        seed, steps = seed + 1, steps + 5000
-
-    record_property("steps", steps)
-    assert steps >= 5000
 
 
 @pytest.mark.parametrize("bus", BUSES)

@@ -1,7 +1,7 @@
 """What people read fits 80 columns, in a pipe as on a terminal, whatever the names in it.
 
-Three outputs keep their lines: those of memcontrol list and hexdump -C have another program's form,
-and the demo's last line is there to be pasted.
+Some outputs keep their lines: those of memcontrol list and hexdump -C have another program's form,
+and the demo's last line and a verifier key are there to be pasted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pytest
 from memhub import AuditLog, Hub
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.cli import main
+from memhub.cli.commands import COMMANDS as NAMES
 from memhub.cli.folding import cells, fold
 from memhub.config import load_config
 from memhub.errors import DeviceError
@@ -195,6 +196,39 @@ COMMANDS = [
     (["serve", "{folder}/wrong.toml"], 2, "memhub: "),
     (["exec", "--config", "{folder}/lab.toml", "--machine", "nix", "--", "true"], 2, "there are"),
     (["--help"], 0, "commands:"),
+    (["machines"], 0, "acer-aspire-one"),
+    (["machines", "acer-aspire-one"], 0, "write-protect: slot 0"),
+    (["machines", "nix-" + "z" * 90], 1, "there is no real machine"),
+    (["plugins"], 0, "architectures"),
+    (["check-arch", "nix-" + "z" * 90], 2, "memhub: "),
+    (["check-arch", "arm64"], 0, "arm64"),
+    (["hazards", "--config", "{folder}/lab.toml"], 0, "coherent"),
+    (["write", "--config", "{folder}/lab.toml", "--machine", "board", "0x0", "--file",
+      "{folder}/none"], 1, "memhub: EFAULT"),
+    (["hexdump", "--config", "{folder}/lab.toml", "--machine", "nix", "0"], 2, "there are"),
+    (["plan", "{folder}/odd"], 2, "memhub: "),
+    (["rig", "replay", "{folder}/audit.jsonl"], 0, "differ"),
+    (["rig", "replay", "{folder}/broken.jsonl"], 2, "missing or moved"),
+    (["new-arch", "z" * 90, "--folder", "{folder}/lab.toml"], 2, "memhub: "),
+    (["completion", "nix-" + "z" * 90], 2, "invalid choice"),
+    (["fault", "list", "--connect", "{folder}/none.sock"], 2, "memhub: "),
+    (["snapshot", "--connect", "{folder}/none.sock", "--out", "{folder}/s"], 2, "memhub: "),
+    (["restore", "--connect", "{folder}/none.sock", "{folder}/none"], 2, "memhub: "),
+    (["reset", "--connect", "{folder}/none.sock"], 2, "memhub: "),
+    (["demo", "--nonsense"], 2, "memhub demo"),
+    (["man", "--nonsense"], 2, "memhub man"),
+    *((["audit", verb, "{folder}/audit.jsonl"], 0, "") for verb in (
+        "occupancy", "contention", "leaks", "hijacks", "flapping", "slots", "lint", "tail")),
+    (["audit", "sql", "select * from records", "{folder}/audit.jsonl"], 0, ""),
+    (["audit", "pack", "{folder}/audit.jsonl", "--out", "{folder}/pack"], 0, ""),
+    (["audit", "keygen", "lab.example/bench", "--out", "{folder}/lab.toml"], 2, "File exists"),
+    (["audit", "prove", "{folder}/audit.jsonl", "3"], 2, "memhub: "),
+    (["audit", "check", "{folder}/none", "--key", "k" * 90], 2, "memhub: "),
+    (["audit", "restore", "{folder}/audit.jsonl"], 2, "needs --socket"),
+    (["audit", "export", "{folder}/audit.jsonl", "--nonsense"], 2, "memhub audit"),
+    (["audit", "lnav-format", "--nonsense"], 2, "memhub audit"),
+    (["audit", "report", "{folder}/audit.jsonl", "--out", "{folder}/no/x.html"], 2, "memhub: "),
+    (["audit", "plot", "nonsense", "{folder}/audit.jsonl", "--out", "{folder}/x.svg"], 2, "memhub"),
 ]  # fmt: skip
 
 
@@ -208,6 +242,17 @@ def test_a_command_fits_80_columns(
 
     assert too_wide(out) == []
     assert (done, says in " ".join(out.split())) == (code, True), out
+
+
+def test_every_command_and_verb_is_among_them(run: Run) -> None:
+    listed = {words[0] for words, _, _ in COMMANDS}
+    verbs = {words[1] for words, _, _ in COMMANDS if words[0] == "audit"}
+    usage = run("audit", "--help").out
+    known = re.findall(r"^    ([a-z-]+)(?: {2,}|$)", usage[usage.index("VERB\n") :], re.MULTILINE)
+
+    assert set(NAMES) - listed == set()
+    assert len(known) > 20
+    assert set(known) - verbs == set()
 
 
 @pytest.fixture

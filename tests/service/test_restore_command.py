@@ -7,8 +7,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import anyio
+
+from memhub import Hub
 from memhub.abi import MDF_WRITECOMBINE
-from memhub.audit import read_records, verify
+from memhub.audit import AuditLog, read_records, verify
+from memhub.audit.note_keys import SigningKey
+from memhub.config import load_config
 from memhub.service.blocking import BlockingClient
 from service.process_rig import Lines, Served
 from service.service_rig import MIB, WINDOW
@@ -91,3 +96,31 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     log.write_bytes(log.read_bytes().replace(b'"op":"update"', b'"op":"remove"', 1))
     with Served(tmp_path, "--restore", str(log)) as service:
         assert service.ended()[0] == 1
+
+
+async def fill_sealed(config: Path, log: Path, key: SigningKey) -> None:
+    """A sealed log of the same machines, in which a range is set."""
+    machines = load_config(config).machines.values()
+    with AuditLog.open(log, key=key) as kept:
+        async with Hub(machines, log=kept, default="pc") as hub:
+            file = await hub.open("/dev/mem", "r+")
+            await file.set_range(WINDOW, MIB, MDF_WRITECOMBINE, owner="kept")
+
+
+def test_a_log_that_is_restored_has_to_bear_the_seals_of_the_keys(tmp_path: Path) -> None:
+    log, key = leave_a_log(tmp_path), SigningKey.generate("lab.example/bench")
+    public, sealed = key.verifier().text(), tmp_path / "sealed.jsonl"
+    with Served(tmp_path, "--restore", str(log), "--key", public) as service:
+        code, said = service.ended()
+        assert code == 1
+        assert "not sealed with that key" in " ".join(said.split())
+
+    anyio.run(fill_sealed, tmp_path / "lab.toml", sealed, key)
+    with Served(tmp_path, "--restore", str(sealed), "--key", public) as service:
+        service.ready()
+        assert (WINDOW, True) in ranges(service.socket)
+
+    with Served(tmp_path, "--key", public) as service:
+        code, said = service.ended()
+        assert code == 2
+        assert "--key checks the log of --restore, which is not given" in " ".join(said.split())

@@ -47,7 +47,8 @@ def find_slow_memory(
     from memhub.x86.mtrr_types import types_from_mtrrs
 
     types = types_from_mtrrs(registers.encode(), registers.phys_bits, tom2=tom2)
-    slow, first, kinds = 0, 0, dict[str, None]()
+    slow, first = 0, 0
+    kinds: dict[str, None] = {}
     for region in memory:
         if region.kind != "ram":
             continue

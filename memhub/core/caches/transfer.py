@@ -93,7 +93,8 @@ class CachedTransfer(Transfer):
         if not check_transfer(offset, length):
             return b""
 
-        view, parts, progress = _PlanningView(work, who), list[bytes](), Progress()
+        view, progress = _PlanningView(work, who), Progress()
+        parts: list[bytes] = []
         try:
             for piece in self._pieces.reading(device, offset, buffers or ((0, length),), who.id):
                 yield from fetch(view, piece, parts, progress)  # type: ignore[arg-type]

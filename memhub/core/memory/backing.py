@@ -96,7 +96,8 @@ class Store:
         self.base = base
         if base is not None:
             self.map = base.map_privately()
-            self._borders, self._dirty = [*base.borders], list[int]()
+            self._borders = [*base.borders]
+            self._dirty: list[int] = []
             return
 
         if sys.platform == "linux":

@@ -50,7 +50,8 @@ class MemoryImage:
 
     def pages(self) -> dict[int, bytes]:
         """The pages that hold something other than zeros, in order."""
-        base, found = self.base, dict[int, bytes]()
+        base = self.base
+        found: dict[int, bytes] = {}
         if base is not None:
             for at in pages_in(base.borders):
                 found[at] = base.read(at, PAGE_SIZE)

@@ -147,7 +147,7 @@ def _page_rank(segment: Segment) -> int:
 
 def first_pages(extents: Iterable[Extent]) -> dict[int, bytes]:
     """The pages of `make_store` that hold something: place in the store to their bytes."""
-    found = dict[int, bytearray]()
+    found: dict[int, bytearray] = {}
     for extent in extents:
         if extent.kind == "rom":
             continue

@@ -177,7 +177,8 @@ class Transfer:
         if not check_transfer(offset, length):
             return WritePlan((), 0, None)
 
-        buffers, found = buffers or ((0, length),), list[Piece]()
+        buffers = buffers or ((0, length),)
+        found: list[Piece] = []
         error: DeviceError | None = None
         moved = 0
         try:

@@ -76,8 +76,8 @@ class LogPlayer:
     def __init__(self, make: MakeMachine, log: AuditLog | None = None) -> None:
         self.told: list[Told] = []
         self.unplayed = Counter[str]()
-        self.skipped = set[int]()
-        self.left_out = set[str]()
+        self.skipped: set[int] = set()
+        self.left_out: set[str] = set()
         self._make = make
         self._log = log
         self._clock = LogClock()

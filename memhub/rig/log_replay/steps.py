@@ -134,7 +134,8 @@ def _is_of(row: Row, machine: str | None) -> bool:
 
 def divide(rows: Iterable[Row]) -> LogRun:
     """Divide records, in order."""
-    run, ending = LogRun(), set[tuple[str, int]]()
+    run = LogRun()
+    ending: set[tuple[str, int]] = set()
     for row in rows:
         asked = _is_asked(row, ending)
         if row["event"] == "held.part":
