@@ -69,6 +69,8 @@ def _find_words(machine: Machine, process: Principal, request: SetRange, slots: 
     found, proved = search.find(process, own)
     if found is None and own != plain:
         found, proved = search.find(None, plain)
+        if found is not None and busy.isdisjoint(found.removed):
+            found = None  # only own slots, but on the way there another's bytes change their type
 
     if found is None:
         return _say_none(proved=proved) if len(slots) <= SEARCHED_MAX else ""

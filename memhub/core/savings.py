@@ -100,9 +100,8 @@ class Savings:
         Raises:
             DriverFailed: EIO; the driver failed.
         """
-        if (
-            type(self._types) is not TypeMap
-        ):  # holes in masks make more stretches than can be listed
+        # Masks with holes make more stretches than can be listed.
+        if type(self._types) is not TypeMap:
             return None, False
 
         few = len(self._slots) <= SEARCHED_MAX

@@ -147,11 +147,11 @@ class OldGenericMtrrs:
         if not kept.enabled & MTRR_ENABLED:
             return kept.default, None
 
-        found = self._variable_type(start, last)
-        if found in (UC, PARTLY) or not (kept.tom2 and start >= _FOUR_GIB and last < kept.tom2):
-            return kept.default if found is None else found, None
+        found, ends = self._variable_type(start, last)
+        if not ends and kept.tom2 and start >= _FOUR_GIB and last < kept.tom2:
+            return WB, None
 
-        return WB, None
+        return kept.default if found is None else found, None
 
     def _fixed_type(self, start: int) -> int:
         if start < 0x80000:
@@ -163,8 +163,12 @@ class OldGenericMtrrs:
 
         return self.kept.fixed[index // 8] >> 8 * (index % 8) & 0xFF
 
-    def _variable_type(self, start: int, last: int) -> int | None:
-        """The type of the ranges that cover both ends; UC ends the search, as does half a cover."""
+    def _variable_type(self, start: int, last: int) -> tuple[int | None, bool]:
+        """The type of the ranges that cover both ends, and whether it ends the search.
+
+        Half a cover does, and so do two ranges that come to UC. One alone does not, UC or not:
+        then memory up to TOM2 is write-back after all.
+        """
         found: int | None = None
         for base, mask in self.kept.variable:
             if not mask & VALID:
@@ -173,7 +177,7 @@ class OldGenericMtrrs:
             mask &= _PAGE_MASK
             covers = [at & mask == base & _PAGE_MASK & mask for at in (start, last)]
             if covers[0] != covers[1]:
-                return PARTLY
+                return PARTLY, True
 
             if not covers[0]:
                 continue
@@ -184,9 +188,9 @@ class OldGenericMtrrs:
             elif {found, type_} == {WB, WT}:
                 found = WT
             elif UC in (found, type_) or found != type_:
-                return UC
+                return UC, True
 
-        return found
+        return found, False
 
 
 def address_width(machine: LinuxMachine) -> int:

@@ -144,6 +144,20 @@ def test_a_look_up_sees_the_two_ends(start: int, end: int, type_: int) -> None:
     assert kernel(LINUX_2_6_32, msrs).look_up(start, end) == (type_, None)
 
 
+def test_memory_up_to_tom2_is_write_back_under_one_range_of_any_type() -> None:
+    """Only two ranges that come to uncachable end the search before it."""
+    msrs = {0xFE: 0x508, 0x2FF: 0xC00, 0xC0010010: 3 << 21, 0xC001001D: 0x240000000}
+    msrs |= {0x200: 0x100000000, 0x201: 0xFC0000800}
+    both = msrs | {0x202: 0x100000006, 0x203: 0xFC0000800}
+    found = [
+        kernel(LINUX_2_6_32, it, vendor="AMD", family=family).look_up(0x100000000, 0x100001000)
+        for it in (msrs, both)
+        for family in (0x10, 0x17)
+    ]
+
+    assert found == [(6, None), (0, None), (0, None), (0, None)]
+
+
 @RELEASES
 def test_an_odd_mask_is_told_once_by_the_old_kernel(release: Release) -> None:
     mtrr = kernel(release, {0xFE: 0x508, 0x2FF: 0xC00, 0x200: 6, 0x201: 0x740000800})

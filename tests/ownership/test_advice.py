@@ -140,6 +140,21 @@ async def test_what_another_holds_is_named_with_its_holder() -> None:
         assert (await refusal(one, 0, GIB, WB)).endswith(": frees one")
 
 
+async def test_a_way_over_bytes_that_another_has_claimed_is_not_advised() -> None:
+    """Without its range, the claimed bytes would have another type for a moment."""
+    async with Hub([machine(count=3)]) as hub:
+        one = await hub.process("viewer").open("/dev/mem")
+        other = await hub.process("driver").open("/dev/mem")
+        for base in (START, START + BLOCK):
+            await one.set_range(base, BLOCK, WC)
+
+        await other.set_range(2 * GIB, BLOCK, WC)
+        await one.release(START, BLOCK)
+        await other.claim(START, 4096)
+        reason = await refusal(one, 0, GIB, WB)
+        assert reason.endswith("; no way to save one was found")
+
+
 async def test_what_is_not_the_matter_of_a_slot_says_nothing_of_it() -> None:
     async with Hub([machine(count=1)]) as hub:
         handle = await hub.open("/dev/mem")
