@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Cpu as Cpu
     from memhub.core.fault_rules import FaultRule as FaultRule
     from memhub.core.sickness import Sickness as Sickness
+    from memhub.core.spec import DeviceSpec as DeviceSpec
     from memhub.core.spec import KernelMapping as KernelMapping
     from memhub.core.spec import MachineSpec as MachineSpec
     from memhub.core.spec import Region as Region
@@ -46,6 +47,7 @@ _HOMES: Final = {
     "Cpu": "memhub.core.driver",
     "DeviceError": "memhub.errors",
     "DeviceFile": "memhub.blocking_device_file",
+    "DeviceSpec": "memhub.core.spec",
     "FaultRule": "memhub.core.fault_rules",
     "Handle": "memhub.handle",
     "Hazard": "memhub.core.caches.hazards",
@@ -70,6 +72,7 @@ __all__ = (
     "Cpu",
     "DeviceError",
     "DeviceFile",
+    "DeviceSpec",
     "FaultRule",
     "Handle",
     "Hazard",

@@ -101,6 +101,7 @@ class Errno(enum.IntEnum):
     EINVAL = 22
     ENOTTY = 25
     ENOSPC = 28
+    ESPIPE = 29
     EAGAIN = 35
     EOPNOTSUPP = 45
     ETIMEDOUT = 60

@@ -10,6 +10,7 @@ from memhub.core.driver import Arch
 from memhub.escape import escape_controls
 from memhub.hooks import HookKind, Provided, load_hook
 from memhub.hooks import PluginFailure as PluginFailure
+from memhub.kernels import find_served
 from memhub.plugin import spec
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def load_arches(*, plugins: Iterable[tuple[str, object]] = (), installed: bool =
     found: dict[str, list[tuple[Provided[Arch], Arch]]] = {}
     for it in (*coded.provided, *declared.provided):
         for arch in it.values:
-            named = replace(arch, plugin=f"plugin {it.plugin!r} of {it.source}")
+            plugin = f"plugin {it.plugin!r} of {it.source}"
+            named = replace(arch, plugin=plugin, find_kernel=find_served)
             found.setdefault(arch.name, []).append((it, named))
 
     arches: dict[str, Arch] = {}

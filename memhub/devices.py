@@ -5,9 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from anyio import CancelScope
+
 from memhub.arguments import take_buffer, take_integer, take_optional
 from memhub.core.requests import EndTransfer
 from memhub.core.transfers import decide_end_transfer, not_open
+from memhub.device_calls import DeviceCalls
 from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
 
 if TYPE_CHECKING:
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 
 
 async def read_devices(engine: Engine, handle: int, length: int, offset: int | None) -> bytes:
-    """Read a span that reaches a device; arguments and errors are those of `Handle.pread`."""
+    """Read a span that reaches a device; arguments and errors are those of `Handle.pread`.
+
+    If the file is closed meanwhile, nobody waits for the device any more.
+    """
     length, offset = take_integer("length", length), take_optional("offset", offset)
     file, machine = engine.files.file(handle), engine.files.machine_of(handle)
     at = file.offset if offset is None else offset
@@ -29,7 +35,9 @@ async def read_devices(engine: Engine, handle: int, length: int, offset: int | N
     steps = machine.transfer.reading(caller.device, at, length, caller.process.id)
     end = _TransferEnd(engine, handle, op, at, length)
     try:
-        data = await _read_steps(steps)
+        with CancelScope() as scope, engine.files.call_on_close(handle, scope.cancel):
+            data = await _read_steps(steps, DeviceCalls(engine.clock, machine.name))
+
         engine.files.file(handle)
     except BaseException as error:
         end.fail(error)
@@ -59,7 +67,7 @@ async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int |
     )
     end = _TransferEnd(engine, handle, op, at, len(data))
     try:
-        moved = await _write_steps(steps)
+        moved = await _write_steps(steps, DeviceCalls(engine.clock, machine.name))
     except BaseException as error:
         end.fail(error)
         raise
@@ -98,12 +106,12 @@ class _TransferEnd:
                 self.submit(0, Cancelled("cancelled while a device answered"))
 
 
-async def _read_steps(steps: Generator[MmioStep, bytes, bytes]) -> bytes:
+async def _read_steps(steps: Generator[MmioStep, bytes, bytes], calls: DeviceCalls) -> bytes:
     try:
         step = next(steps)
         while True:
             try:
-                answer = await step.device.read(step.offset, step.size)
+                answer = await calls.read(step)
             except OSError as error:
                 step = steps.throw(_device_error(error))
             else:
@@ -112,12 +120,12 @@ async def _read_steps(steps: Generator[MmioStep, bytes, bytes]) -> bytes:
         return bytes(end.value)
 
 
-async def _write_steps(steps: Generator[MmioStep, bytes | None, int]) -> int:
+async def _write_steps(steps: Generator[MmioStep, bytes | None, int], calls: DeviceCalls) -> int:
     try:
         step = next(steps)
         while True:
             try:
-                await step.device.write(step.offset, step.data or b"")
+                await calls.write(step)
             except OSError as error:
                 step = steps.throw(_device_error(error))
             else:

@@ -1,8 +1,7 @@
 """The one place where state, clock and log meet: requests in, facts out.
 
-`submit` decides a request, makes its facts true, has them logged, and takes them back if the log
-cannot have them. Then it serves those who wait and tells subscribers. All of this runs from start
-to end without an await: no other task and no cancellation comes between a change and its record.
+`submit` decides a request, makes its facts true, has them logged (or takes them back), serves those
+who wait and tells subscribers, all without an await: nothing comes between a change and its record.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from memhub.core.decision import take_back
 from memhub.core.events import LOOKS
 from memhub.core.failing import decide_failure, is_failing, refuse_request
 from memhub.core.instant import NEVER, Instant, make_tuple
+from memhub.core.kernel_requests import redirect_request
 from memhub.core.requests import Abandon, Close, Request, Tick, WaitingRequest
 from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
@@ -53,8 +53,7 @@ class Engine:
     """The machines of one hub, and all that happens to them.
 
     Args:
-        machines: by name.
-        default: the machine that a bare `/dev/mem` means.
+        machines: by name; `default` is the one that a bare `/dev/mem` means.
         clock: where time comes from.
         log: an open audit log, or None.
 
@@ -71,8 +70,7 @@ class Engine:
     def __init__(
         self, machines: Mapping[str, Machine], default: str, clock: Clock, log: AuditLog | None
     ) -> None:
-        self.machines = machines
-        self.default = default
+        self.machines, self.default = machines, default
         self.clock = clock
         self.files = OpenFiles()
         self.deadlines = Deadlines()
@@ -98,11 +96,11 @@ class Engine:
 
     def machine(self, name: str) -> Machine:
         """A machine, the default one for an empty name; NoSuchDevice (ENOENT) if there is none."""
-        try:
-            return self.machines[name or self.default]
-        except KeyError:
+        if (found := self.machines.get(name or self.default)) is None:
             known = ", ".join(sorted(self.machines))
-            raise NoSuchDevice(f"there is no machine {name!r} (machines: {known})") from None
+            raise NoSuchDevice(f"there is no machine {name!r} (machines: {known})")
+
+        return found
 
     # Requests
 
@@ -122,8 +120,10 @@ class Engine:
         if machine is None:
             raise BadHandle(f"handle {request.handle} is closed")
 
-        if machine.refusing and (no := refuse_request(machine, request, self.now())):
-            self.perform(machine, no)
+        if machine.refusing:
+            request = redirect_request(machine, request)
+            if no := refuse_request(machine, request, self.now()):
+                self.perform(machine, no)
 
         deadlines, pending, kind = self.deadlines, self._pending, type(request)
         if self.recording or deadlines.next_due < NEVER or kind not in TIMELESS:

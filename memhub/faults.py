@@ -7,16 +7,18 @@ who decides a request; a hub without rules has the deciders there, as ever.
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, final
 
-import anyio
-
+from memhub.active_rules import ActiveRule as ActiveRule
+from memhub.active_rules import Delayed as Delayed
+from memhub.added_faults import AddedKind, alter_transfer
 from memhub.arguments import take_kind
 from memhub.core.decide import DECIDERS
 from memhub.core.events import CommitBegun
-from memhub.core.fault_effects import attempt_hang, refusal_of, shorten_transfer
-from memhub.core.fault_rules import OPERATIONS, FaultInjected, FaultRule, find_span
+from memhub.core.fault_effects import attempt_hang, shorten_transfer
+from memhub.core.fault_options import is_added
+from memhub.core.fault_rules import MET, FaultInjected, FaultRule
+from memhub.core.fault_spans import find_span, operation_of
 from memhub.core.files import DEVICES, Caller
 from memhub.core.open_close import decide_open
 from memhub.core.requests import Open
@@ -26,6 +28,7 @@ from memhub.core.waiting import decide_waiting
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from memhub.added_faults import Struck
     from memhub.clock import Clock
     from memhub.core.decision import Decision
     from memhub.core.files import Principal
@@ -34,103 +37,9 @@ if TYPE_CHECKING:
     from memhub.core.requests import SetRange
     from memhub.engine import Engine
     from memhub.errors import DeviceError
+    from memhub.fault_kinds import FaultBook
 
     Span = tuple[int, int] | None
-
-
-class Delayed(anyio.WouldBlock):
-    """Raised by `Engine.submit` for a request that a rule delays or drops; nothing has happened.
-
-    Attributes:
-        due_ns: when it is to be submitted, monotonic nanoseconds; None for never.
-    """
-
-    def __init__(self, rules: FaultRules, name: str, due_ns: int | None) -> None:
-        does = "drops this request, which is never answered" if due_ns is None else "delays this"
-        super().__init__(f"fault rule {name!r} {does}")
-        self.due_ns = due_ns
-        self._rules = rules
-
-    async def wait(self) -> None:
-        """Wait until the request is due, or for ever."""
-        if self.due_ns is None:
-            await anyio.sleep_forever()
-        else:
-            await self._rules.clock.sleep_until(self.due_ns)
-
-    def seconds_left(self) -> float | None:
-        """Seconds until the request is due; None for never."""
-        if self.due_ns is None:
-            return None
-
-        return max(0, self.due_ns - self._rules.clock.mono_ns()) / 1e9
-
-    def passing(self) -> PassedRules:
-        """A block, without an await in it, in which the request is submitted past the rules."""
-        return PassedRules(self._rules)
-
-
-class PassedRules:
-    """A block in which no rule meets a request: one fault for each request is enough."""
-
-    def __init__(self, rules: FaultRules) -> None:
-        self._rules = rules
-
-    def __enter__(self) -> None:
-        self._rules.passed += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._rules.passed -= 1
-
-
-@final
-class ActiveRule:
-    """A rule that a hub has; leave its `with` block, or call `remove`, to end it.
-
-    Attributes:
-        rule: the rule, with its name.
-        seen: requests that matched it.
-        injected: faults among them.
-    """
-
-    def __init__(self, rules: FaultRules, rule: FaultRule) -> None:
-        self.rule = rule
-        self.seen = 0
-        self.injected = 0
-        self._rules = rules
-        self._random = Random(f"{rule.seed}/{rule.name}")  # noqa: S311 - to be repeated
-
-    def __repr__(self) -> str:
-        return f"<ActiveRule {self.rule.name!r}, {self.injected} faults of {self.seen} requests>"
-
-    def remove(self) -> None:
-        """End the rule. Twice is once."""
-        self._rules.drop(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-    def meets(self, caller: Caller, op: str, span: tuple[int, int] | None) -> bool:
-        """Count a request that matches; whether it is to have the fault."""
-        rule = self.rule
-        if not rule.matches(caller, op, span):
-            return False
-
-        self.seen += 1
-        drawn = rule.probability == 1 or self._random.random() < rule.probability
-
-        return (
-            drawn
-            and (rule.nth is None or self.seen == rule.nth)
-            and (rule.times is None or self.injected < rule.times)
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """The rule and its counts, for JSON."""
-        return {**self.rule.as_dict(), "seen": self.seen, "injected": self.injected}
 
 
 @final
@@ -143,12 +52,14 @@ class FaultRules:
         engine: the hub's synchronous half.
 
     Attributes:
+        kinds: the fault kinds of plugins; None until the first rule needs those that are installed.
         clock: the hub's clock, by which delays run.
         passed: blocks that are open in which no rule meets a request.
         on_cut: told of each process that is cut off, and why.
     """
 
     def __init__(self, engine: Engine) -> None:
+        self.kinds: FaultBook | None = None
         self.clock: Clock = engine.clock
         self.passed = 0
         self.on_cut: list[Callable[[Principal, str], None]] = []
@@ -172,7 +83,8 @@ class FaultRules:
             the rule as the hub has it; in `with`, it ends with the block.
 
         Raises:
-            ValueError: a rule has this name, or there is no such machine.
+            ValueError: a rule has this name, there is no such machine, or its fault kind is not
+                installed or has other options.
             TypeError: it is no FaultRule.
         """
         take_kind("rule", rule, FaultRule)
@@ -189,11 +101,21 @@ class FaultRules:
             name = f"fault-{self._last}"
             rule = rule if name in self._active else replace(rule, name=name)
 
-        active = self._active[rule.name] = ActiveRule(self, rule)
-        ours: dict[type, Any] = {**dict.fromkeys(OPERATIONS, self._decide), Open: self._decide_open}
+        added = AddedKind(*self._find_kinds().kind_of(rule)) if is_added(rule.action) else None
+        active = self._active[rule.name] = ActiveRule(self, rule, added)
+        ours: dict[type, Any] = {**dict.fromkeys(MET, self._decide), Open: self._decide_open}
         self._engine.deciders = {**DECIDERS, **ours}
 
         return active
+
+    def _find_kinds(self) -> FaultBook:
+        """The fault kinds, which are loaded when the first rule needs them."""
+        if self.kinds is None:
+            from memhub.fault_kinds import load_fault_kinds
+
+            self.kinds = load_fault_kinds()
+
+        return self.kinds
 
     def remove(self, name: str) -> None:
         """End a rule. What it delayed or dropped stays so.
@@ -225,7 +147,7 @@ class FaultRules:
             LogFailed: EIO; the fault cannot be recorded, and nothing has happened.
         """
         if not self.passed:
-            caller, op = machine.files.files[request.handle].caller, OPERATIONS[type(request)]
+            caller, op = machine.files.files[request.handle].caller, operation_of(request)
             span = find_span(machine, request)
             for active in self._active.values():
                 if active.meets(caller, op, span):
@@ -259,18 +181,22 @@ class FaultRules:
 
         for active in self._active.values():
             if active.meets(caller, op, None):
-                raise self._strike(active, caller, op, None, now)
+                struck = active.strike(caller, op, None)
+                if struck is not None:
+                    raise self._end_request(active, struck, caller, op, None, now)
 
-    def _strike(
-        self, active: ActiveRule, caller: Caller, op: str, span: Span, now: Instant
+                return
+
+    def _end_request(
+        self, active: ActiveRule, struck: Struck, caller: Caller, op: str, span: Span, now: Instant
     ) -> DeviceError | Delayed:
         """Record a fault that ends a request or holds it up; what is to be raised."""
-        error = refusal_of(active.rule, caller)
-        self._note(active, caller, op, span, now, error)
+        error, rule = struck.error, struck.rule
+        self._note(active, caller, op, span, now, error, rule)
         if error is None:
-            return self._delay(active.rule)
+            return self._delay(rule or active.rule)
 
-        if active.rule.action == "cut":
+        if rule is not None and rule.action == "cut":
             self._cut_off(caller.process, error.reason)
 
         return error
@@ -282,17 +208,30 @@ class FaultRules:
         request: Any,  # noqa: ANN401 - of any kind
         now: Instant,
     ) -> Decision:
-        rule, caller = active.rule, machine.files.files[request.handle].caller
-        if rule.action == "hang":
+        caller, decide = machine.files.files[request.handle].caller, DECIDERS[type(request)]
+        if active.rule.action == "hang":
             return self._begin_hang(active, machine, request, now)
 
-        op, span = OPERATIONS[type(request)], find_span(machine, request)
-        if rule.moved is None:
-            raise self._strike(active, caller, op, span, now)
+        op, span = operation_of(request), find_span(machine, request)
+        struck = active.strike(caller, op, span)
+        if struck is None:
+            return decide(machine, request, now)
 
-        self._note(active, caller, op, span, now)
+        if struck.change is not None and active.added is not None:
+            change = struck.change
+            decision = alter_transfer(
+                active.added, active.rule, change, decide, machine, request, now
+            )
+            self._note(active, caller, op, span, now)
+            return decision
 
-        return DECIDERS[type(request)](machine, shorten_transfer(request, rule.moved), now)
+        moved = None if struck.rule is None else struck.rule.moved
+        if moved is None:
+            raise self._end_request(active, struck, caller, op, span, now)
+
+        self._note(active, caller, op, span, now, does=struck.rule)
+
+        return decide(machine, shorten_transfer(request, moved), now)
 
     def _note(
         self,
@@ -302,10 +241,11 @@ class FaultRules:
         span: Span,
         now: Instant,
         error: DeviceError | None = None,
+        does: FaultRule | None = None,
     ) -> None:
         """Record a fault, and count it."""
         count = active.injected + 1
-        self._engine.note(FaultInjected(caller, now, active.rule, count, op, span, error))
+        self._engine.note(FaultInjected(caller, now, active.rule, count, op, span, error, does))
         active.injected = count
 
     def _delay(self, rule: FaultRule) -> Delayed:

@@ -33,14 +33,8 @@ from memhub.core.requests import (
     Write,
 )
 from memhub.escape import escape_controls
-from memhub.faces.freebsd import (
-    EVERY_SLOT,
-    IoctlReply,
-    ask_ioctl,
-    encode_get,
-    remove_request,
-    update_request,
-)
+from memhub.faces.choice import face_of
+from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, remove_request, update_request
 from memhub.late_requests import LATE, find_submit, finish_late
 from memhub.lifecycle import abandon_file, close_file
 from memhub.pending import Pending
@@ -86,6 +80,7 @@ class Handle(CacheCalls):
         self.number = number
         self.file: OpenFile = engine.files.file(number)
         self.machine: Machine = engine.files.machine_of(number)
+        self._ask_ioctl, self._encode = face_of(self.file.caller.device)
 
     def __repr__(self) -> str:
         name = escape_controls(f"{self.path} of {self.process.name}")
@@ -226,7 +221,7 @@ class Handle(CacheCalls):
     ) -> IoctlReply:
         """Make an ioctl in the device's own binary layout."""
         await self._checkpoint()
-        asked = ask_ioctl(self.file.model, self.number, request, op, descs, wait, fence)
+        asked = self._ask_ioctl(self.file.model, self.number, request, op, descs, wait, fence)
         if isinstance(asked, SetRange):
             await self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
@@ -234,14 +229,14 @@ class Handle(CacheCalls):
             reply = self._submit(asked)
         except LATE as late:
             reply = await finish_late(self._engine, asked, late, self._last_turn)
-        return encode_get(self.file.model, op, reply)
+        return self._encode(self.file.model, op, reply)  # type: ignore[no-any-return]
 
     def ioctl_nowait(
         self, request: int, op: Buffer, descs: Buffer | None = None, *, fence: int | None = None
     ) -> IoctlReply:
         """`ioctl` without a checkpoint or a wait; `anyio.WouldBlock` if a commit takes time."""
         model = self.file.model
-        asked = ask_ioctl(model, self.number, request, op, descs, None, fence)
+        asked = self._ask_ioctl(model, self.number, request, op, descs, None, fence)
         if isinstance(asked, SetRange):
             if self.machine.commit_ns:
                 raise anyio.WouldBlock
@@ -249,7 +244,7 @@ class Handle(CacheCalls):
             self._engine.submit(asked)
             return IoctlReply(bytes(op), b"")
 
-        return encode_get(model, op, self._engine.submit(asked))
+        return self._encode(model, op, self._engine.submit(asked))  # type: ignore[no-any-return]
 
     async def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""

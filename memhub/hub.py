@@ -11,7 +11,6 @@ import anyio
 
 from memhub.arguments import take_integer, take_kind, take_text
 from memhub.async_shell import go_on
-from memhub.bus import BusCalls
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
 from memhub.core.requests import BreakClaim
@@ -21,10 +20,12 @@ from memhub.group_commit import settle_commits
 from memhub.handle import Handle
 from memhub.hardware import Hardware, add_faults
 from memhub.hub_lifetime import HubLifetime
+from memhub.kernel_calls import KernelCalls
 from memhub.lifecycle import break_claim
 from memhub.log_keeping import LogKeeper
 from memhub.process import Process
 from memhub.report import report
+from memhub.shown import HubDevices
 from memhub.snapshots import fork_engine, reset_machines, restore_machines, take_machines
 from memhub.startup import make_engine
 from memhub.subscriptions import CHANGES, make_subscription
@@ -44,13 +45,15 @@ if TYPE_CHECKING:
     from memhub.core.range_table import TableState
     from memhub.core.sickness import Sickness
     from memhub.core.spec import MachineSpec
+    from memhub.device_kinds import DeviceBook
     from memhub.engine import Engine
+    from memhub.fault_kinds import FaultBook
     from memhub.snapshots import Snapshot
     from memhub.subscriptions import Subscription
 
 
 @final
-class Hub(BusCalls, anyio.AsyncContextManagerMixin):
+class Hub(HubDevices, anyio.AsyncContextManagerMixin):
     """Serves `/dev/mem` and `/dev/kmem` of its machines; use it in `async with`.
 
     Args:
@@ -66,6 +69,8 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         faults: fault rules and sicknesses to begin with, as a configuration has them.
         driver_failures: failures of a range driver after which its machine is marked failed, and
             what is asked of it is refused with EIO; 0 is never.
+        device_kinds: kinds of devices; None loads those that are installed, where it needs any.
+        fault_kinds: the same for kinds of faults.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, or a
@@ -88,14 +93,17 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         turns: Turns | None = None,
         faults: Iterable[FaultRule | Sickness] = (),
         driver_failures: int = 100,
+        device_kinds: DeviceBook | None = None,
+        fault_kinds: FaultBook | None = None,
     ) -> None:
         taken = SystemClock() if clock is None else clock
-        engine = make_engine(specs, default, arches, log, taken, tables)
+        engine = make_engine(specs, default, arches, log, taken, tables, device_kinds)
         if take_integer("driver_failures", driver_failures) < 0:
             raise ValueError(f"driver_failures {driver_failures} is below 0")
 
         engine.failures_most = driver_failures
         self._compose(engine, log, turns)
+        self.faults.kinds = fault_kinds
         add_faults(faults, self.faults, self.hardware)
 
     def _compose(self, engine: Engine, log: AuditLog | None, turns: Turns | None = None) -> None:
@@ -105,6 +113,8 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         self.faults = FaultRules(engine)
         #: Sick hardware, suspend and resume: see `Hardware.add`.
         self.hardware = Hardware(engine)
+        #: What drivers call of other kernels than FreeBSD: see `KernelCalls.call`.
+        self.kernels = KernelCalls(engine)
         self._processes = itertools.count(1 + engine.files.last_process())
         self._lifetime = HubLifetime(engine, self.hardware, log)
         self._turns = turns
@@ -330,6 +340,7 @@ class Hub(BusCalls, anyio.AsyncContextManagerMixin):
         twin = Hub.__new__(Hub)
         engine = fork_engine(self.engine, log, clock)
         twin._compose(engine, log, self._turns)  # noqa: SLF001 - of this class
+        twin.faults.kinds = self.faults.kinds
         twin._forked_from = self.machines, frozenset(engine.files.machines)  # noqa: SLF001 - of this class
 
         return twin

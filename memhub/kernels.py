@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.served_kernel import FREEBSD
@@ -13,6 +14,8 @@ from memhub.plugin.kernels import KernelProfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from memhub.core.served_kernel import ServedKernel
 
 #: Kernels: a module with the hook `memhub_kernels`.
 KERNEL_HOOK: Final = HookKind("kernels", kernels.GROUP, kernels, "memhub_kernels", KernelProfile)
@@ -47,6 +50,28 @@ class KernelBook:
     def find_recorded(self, kernel: str) -> KernelProfile | None:
         """The kernel that recorded answers are of, or None."""
         return next((it for it in self.kernels.values() if kernel in it.recorded), None)
+
+
+def find_served(name: str) -> ServedKernel:
+    """An installed kernel that a hub can serve.
+
+    Raises:
+        ValueError: there is none of that name, or a hub cannot serve it.
+    """
+    book = _installed()
+    served = book.find(name).served
+    if served is None:
+        able = ", ".join([FREEBSD, *(it.name for it in book.kernels.values() if it.served)])
+        raise ValueError(
+            f"kernel {name!r} cannot be the kernel of a machine (those that can: {able})"
+        )
+
+    return served
+
+
+@lru_cache(maxsize=1)  # each machine of another kernel asks
+def _installed() -> KernelBook:
+    return load_kernels()
 
 
 def load_kernels(

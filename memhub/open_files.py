@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.core.requests import Close
 from memhub.errors import BadHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from memhub.core.files import OpenFile
     from memhub.core.machine import Machine
@@ -40,6 +41,7 @@ class OpenFiles:
     def __init__(self) -> None:
         self.machines: dict[int, Machine] = {}
         self._last = 0
+        self._on_close: dict[int, list[Callable[[], object]]] = {}
         self._owed: list[OwedClose | ServiceEvent] = []
 
     def next_number(self) -> int:
@@ -82,6 +84,18 @@ class OpenFiles:
         """
         return self.machine_of(handle).files[handle]
 
+    @contextmanager
+    def call_on_close(self, handle: int, tell: Callable[[], object]) -> Iterator[None]:
+        """A block in which `tell` is called if the file is closed for its user."""
+        calls = self._on_close.setdefault(handle, [])
+        calls.append(tell)
+        try:
+            yield
+        finally:
+            calls.remove(tell)
+            if not calls:
+                self._on_close.pop(handle, None)
+
     def is_open(self, handle: int) -> bool:
         """Whether a file is open for its user."""
         return handle in self.machines
@@ -97,6 +111,8 @@ class OpenFiles:
             return False
 
         self._owed.append(OwedClose(machine, Close(handle, cause)))
+        for tell in self._on_close.get(handle, ()):
+            tell()
 
         return True
 

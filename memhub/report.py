@@ -36,7 +36,8 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
         the names of its `sicknesses`, the `cpus` that are out of step, and since when it is
         `suspended` or None), `processes`, `claims` (with the
         labels in their slots as `owners`), `commits`, `waits` and the wait-for graph as
-        `waits_for`: pairs of process ids. A machine that is not coherent has its `hazards` too.
+        `waits_for`: pairs of process ids. A machine that is not coherent has its `hazards` too,
+        and one of another kernel than FreeBSD that kernel's name as `kernel`.
     """
     views = [view_machine(machine, now) for machine in machines]
 
@@ -63,6 +64,7 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
     return {
         "machine": machine.name,
         "arch": machine.arch.name,
+        **({} if machine.served is None else {"kernel": machine.spec.kernel_name}),
         "slots": len(slots),
         "used": sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE),
         "generation": machine.generation,

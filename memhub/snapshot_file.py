@@ -231,6 +231,7 @@ def _describe_machine(it: MachineSnapshot) -> dict[str, Any]:
                 ("notes", tuple(it.notes.before.items())),
                 ("failed", () if it.failed is None else (it.failed,)),
                 ("health", () if it.health is None else (it.health,)),
+                ("kernel", () if it.kernel is None else (it.kernel,)),
             )
         ],
         "uareas": [[who, b64encode(held).decode()] for who, held in it.uareas.items()],
@@ -275,6 +276,7 @@ def _machine_in(it: Mapping[str, Any], arch: Arch, pages: _Pages) -> MachineSnap
         held.health,
         {take_integer("a process", who): b64decode(data) for who, data in it["uareas"]},
         tuple(_device_in(*row) for row in it["devices"]),
+        held.kernel,
     )
 
 

@@ -11,12 +11,18 @@ from memhub.audit import AuditLog
 from memhub.audit.rows.description import describe_spec
 from memhub.clock import Clock
 from memhub.core import events
+from memhub.core.firmware import settle_firmware
+from memhub.core.kernel_files import boot_fact
 from memhub.core.machine import Machine
+from memhub.core.memory.placed import DeviceRefused
 from memhub.core.range_table import TableState
 from memhub.core.restoring import tell_fork
+from memhub.core.served import go_on_at
 from memhub.core.spec import MachineSpec
 from memhub.core.spec_rules import checked_spec, machine_name
+from memhub.device_kinds import DeviceBook, place_devices
 from memhub.engine import Engine
+from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +38,7 @@ def make_engine(
     log: AuditLog | None,
     clock: Clock,
     tables: Mapping[str, TableState] | None = None,
+    device_kinds: DeviceBook | None = None,
 ) -> Engine:
     """Make the machines that some descriptions describe, and the engine that serves them.
 
@@ -42,6 +49,7 @@ def make_engine(
         log: an open audit log, or None.
         clock: where time comes from.
         tables: what machines begin with instead of what firmware left, by name.
+        device_kinds: the kinds of devices; None loads those that are installed.
 
     Raises:
         ValueError: there is no machine, two have one name, the default is not one of them, a
@@ -67,7 +75,7 @@ def make_engine(
             raise ValueError(f"two machines are named {name!r}")
 
         arch = known[take_text(f"machine {name!r}: arch", spec.arch)]
-        machines[name] = Machine.make(checked_spec(spec, arch), arch)
+        machines[name] = make_machine(checked_spec(spec, arch), arch, device_kinds)
         if name in started:
             _begin_at(machines[name], started[name])
 
@@ -90,6 +98,26 @@ def make_engine(
     return Engine(machines, first, clock, log)
 
 
+def make_machine(spec: MachineSpec, arch: Arch, device_kinds: DeviceBook | None = None) -> Machine:
+    """Make a machine, with its devices.
+
+    Args:
+        spec: a checked description.
+        arch: its architecture.
+        device_kinds: the kinds of devices; None loads those that are installed.
+
+    Raises:
+        ValueError: a device, or the memory map, contradicts itself.
+        OptionError: an option of the architecture is wrong.
+    """
+    spec = settle_firmware(spec, arch)
+    try:
+        spec, devices = place_devices(spec, device_kinds)
+        return Machine.make(spec, arch, devices)
+    except DeviceRefused as error:
+        raise ValueError(f"machine {spec.name!r}: {escape_controls(str(error))}") from error
+
+
 def _check_tables(tables: Mapping[str, TableState]) -> None:
     take_kind("tables", tables, Mapping)
     for name, table in tables.items():
@@ -102,6 +130,8 @@ def _begin_at(machine: Machine, start: TableState) -> None:
 
     try:
         machine.table.begin_at(start)
+        if machine.served is not None:
+            go_on_at(machine.served, start)
     except ValueError as error:
         raise ValueError(f"machine {machine.name!r}: {error}") from None
 
@@ -111,6 +141,9 @@ def record_starts(engine: Engine) -> None:
     now = engine.now()
     engine.note(*(attached_event(machine, now) for machine in engine.machines.values()))
     for machine in engine.machines.values():
+        if machine.served is not None:
+            engine.note(boot_fact(machine, now))
+
         if machine.files.files or machine.failed or machine.health:  # it was forked
             engine.note(*tell_fork(machine, now))
 

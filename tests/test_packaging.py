@@ -44,6 +44,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 MODULES = {
     "argparse-manpage": "argparse_manpage",
     "ibis-framework": "ibis",
+    "pillow": "PIL",
     "vl-convert-python": "vl_convert",
 }
 
@@ -67,7 +68,8 @@ def test_every_architecture_in_the_tree_is_declared() -> None:
     """A package that hatchling is not told of is left out of the wheel without a word."""
     packages = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     groups = PYPROJECT["project"]["entry-points"]
-    modules = [*groups["memhub"].values(), *groups["memhub.kernels"].values()]
+    kinds = ("memhub", "memhub.devices", "memhub.kernels")
+    modules = [module for kind in kinds for module in groups[kind].values()]
 
     assert sorted(packages) == sorted(["memhub", *(f"plugins/{name}" for name in PLUGINS)])
     assert sorted(modules) == PLUGINS

@@ -30,7 +30,7 @@ STEPS_MAX: Final = 1000
 
 #: The records that can change a type, or say that it was not changed.
 _EVENTS: Final = frozenset(
-    {"device.attach", "device.restore", "held.machine", "request.set", "undo"}
+    {"device.attach", "device.restore", "held.machine", "request.set", "undo", "kernel.call"}
 )
 
 _EMPTY: Final = RangeDesc(0, 0, 0)
@@ -219,12 +219,16 @@ def _change(
         return Step(record, (None, so_far.type), covering)
 
     old = new = so_far.type
-    lo, hi = table.driver.bounds(Plan(Change(()), before, after), record["slots"])
-    if not lo <= address < hi:
-        return None
+    if record["event"] == "kernel.call":
+        slots = _slots_between(before, after)
+    else:
+        slots = record["slots"]
+        lo, hi = table.driver.bounds(Plan(Change(()), before, after), slots)
+        if not lo <= address < hi:
+            return None
 
     new = so_far.type = table.types.at(address)
-    pairs = {slot: (before.slots[slot], after.slots[slot]) for slot in record["slots"]}
+    pairs = {slot: (before.slots[slot], after.slots[slot]) for slot in slots}
     changed = {
         slot: pair
         for slot, pair in pairs.items()
@@ -232,6 +236,13 @@ def _change(
     }
 
     return Step(record, (old, new), changed) if changed or old != new else None
+
+
+def _slots_between(before: RangeState, after: RangeState) -> list[int]:
+    """The slots in which two states differ; a call to another kernel names none."""
+    pairs = zip(before.slots, after.slots, strict=True)
+
+    return [slot for slot, (old, new) in enumerate(pairs) if old != new]
 
 
 def _explain(answer: Blame, rebuilder: Rebuilder) -> None:

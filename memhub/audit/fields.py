@@ -64,7 +64,7 @@ FIELDS: Final[dict[str, Field]] = {
     "mono_ns": Field("ns", "monotonic clock at the same instant, nanoseconds"),
     "duration_ns": Field("ns", "from the request, or the start of the wait, to this record"),
     "machine": Field("str", "name of the machine"),
-    "device": Field("str", "`/dev/mem` or `/dev/kmem`", nullable=True),
+    "device": Field("str", "`/dev/mem`, `/dev/kmem` or `/proc/mtrr`", nullable=True),
     "arch": Field("str", "name of the machine's architecture"),
     "process": Field("str", "name of the process that asked; null if the hub acted", True),
     "process_id": Field("int", "the hub's number for that process, never used twice", True),
@@ -98,12 +98,23 @@ FIELDS: Final[dict[str, Field]] = {
     ),
     "rule": Field("str", "name of the fault rule"),
     "action": Field(
-        "str", "what it did: `errno`, `delay`, `drop`, `short`, `cut` or `hang`; or the sickness's"
+        "str",
+        "what it did: `errno`, `delay`, `drop`, `short`, `cut`, `hang`, or a plugin's, as "
+        "`acme.flip`; or the sickness's",
     ),
     "sickness": Field("[str]", "names of the sicknesses that began, ended or struck"),
     "cpus": Field("[int]", "the CPUs whose registers are not those of CPU 0, after it"),
     "health": Field(
         "str", "what is wrong with the registers after it, as JSON text; null for nothing", True
+    ),
+    "args": Field("str", "arguments of a call to another kernel, as JSON text; bytes are Latin-1"),
+    "answer": Field("str", "what it answered, as JSON text; null for an error", True),
+    "printed": Field("[str]", "what the kernel printed: `level: text` of each line"),
+    "changed": Field(
+        "str",
+        "what it changed, as JSON text: registers of CPUs, the kernel's variables, what it keeps "
+        "of open files; null for nothing",
+        True,
     ),
     "delay_ns": Field("ns", "by how much a fault rule delayed the request"),
     "slots": Field("[int]", "slots written, ascending; the lists below are parallel to it"),
@@ -152,7 +163,7 @@ FIELDS: Final[dict[str, Field]] = {
     "phys_bits": Field("int", "physical address width in bits"),
     "part": Field(
         "str",
-        "`files`, `claims`, `losses`, `waits`, `commits`, `notes`, `failed`, `health` or "
+        "`files`, `claims`, `losses`, `waits`, `commits`, `notes`, `failed`, `health`, `kernel` or "
         "`numbers`: what `held` is",
     ),
     "held": Field("str", "a list of what the machine holds, as JSON text"),

@@ -112,7 +112,8 @@ def _without_users(machine: Machine, now: Instant) -> RestoredMachine:
         for event in decision.events:
             machine.apply(event)
 
-    table = machine.table
-    kept = None if table is None else TableState(table.state, table.generation)
+    table, served = machine.table, machine.served
+    kernel = None if served is None else served.state
+    kept = None if table is None else TableState(table.state, table.generation, kernel)
 
     return RestoredMachine(machine.spec, kept)

@@ -181,6 +181,12 @@ EVENTS: Final[dict[str, Event]] = {
         (*_WHERE, "device", *_WHO, "op", "rule", "action", "count", "errno", "reason"),
         ("handle", "base", "length", "delay_ns", "moved"),
     ),
+    "kernel.call": Event(
+        "another kernel than FreeBSD was called: by a process through its file, by a driver, or by "
+        "the machine; `boot` is its start",
+        (*_CALL, "args", "answer", "printed", "changed", "generation"),
+        ("handle", *_MSRS),
+    ),
     "hardware.sicken": Event(
         "something became wrong with a machine's registers", _HARDWARE, ("action", *_MSRS)
     ),

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "import": Command("imports", "a machine of a boot log, /proc/mtrr or memcontrol list"),
     "explain": Command("explain", "the memory type of an address, and why"),
     "hazards": Command("hazards", "what would go wrong on hardware: flushes, fences, types"),
+    "screen": Command("screen", "what a frame buffer or text screen shows, here or as a PNG"),
     "read": Command("read", "a machine's memory to standard output or a file"),
     "write": Command("write", "bytes into a machine's memory"),
     "hexdump": Command("hexdump", "a machine's memory as hexdump -C shows it"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ACTIONS = (
     "errno, delay, drop, short, cut or hang; or cpu_out_of_step, lost_store, mask_holes, "
-    "firmware_rewrite, forgetful_resume or stuck_slot"
+    "firmware_rewrite, forgetful_resume or stuck_slot; or that of a plugin, as acme.flip"
 )
 _TEXTS = ("name", "process", "errno", "moment")
 _INTEGERS = ("nth", "times", "seed", "moved", "cpu", "slot", "register", "holes")
@@ -89,6 +89,12 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
         action = "append" if name == "op" else "store"
         parser.add_argument(f"--{name}", metavar=metavar, help=text, action=action)
 
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        help="an option of a plugin's action; true, false, numbers, else text",
+    )
     for name, text in (
         ("misses-stores", "cpu_out_of_step: what is stored does not reach the CPU"),
         ("reinit", "forgetful_resume: re-initialisation reaches the CPU"),
@@ -120,6 +126,9 @@ def _make_rule(chosen: argparse.Namespace) -> FaultRule | Sickness:
 
         found["base"], found["length"] = address(base), amount(length)
 
+    if chosen.option is not None:
+        found["options"] = dict(map(_parse_option, chosen.option))
+
     if chosen.registers is not None:
         found["registers"] = _parse_registers(chosen.registers)
 
@@ -144,6 +153,24 @@ def _parse_registers(text: str) -> dict[str, str]:
         found[number] = value
 
     return found
+
+
+def _parse_option(text: str) -> tuple[str, Any]:
+    """`NAME=VALUE`, whose value is a boolean, a number or a text."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise CommandFailed(f"--option {text!r} is not NAME=VALUE")
+
+    if value in ("true", "false"):
+        return name, value == "true"
+
+    for kind in (lambda it: int(it, 0), float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+
+    return name, value
 
 
 def _parse_number(name: str, text: str | None, kind: type[int] | type[float]) -> float | None:
@@ -187,6 +214,9 @@ def _rule_line(row: dict[str, Any]) -> str:
 def _show_value(key: str, value: Any) -> str:  # noqa: ANN401 - as JSON has it
     if key == "op":
         return ",".join(value)
+
+    if key == "options":
+        return ",".join(f"{name}:{it}" for name, it in value.items())
 
     if key == "registers":
         return ",".join(f"{number}={it}" for number, it in value.items())

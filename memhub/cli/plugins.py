@@ -37,6 +37,8 @@ HOOKS: Final = (
     HookRow("memhub.arches", "DECLARED_HOOK", "load_arches"),
     HookRow("memhub.analysis.lint", "LINT_HOOK", "load_rules"),
     HookRow("memhub.kernels", "KERNEL_HOOK", "load_kernels"),
+    HookRow("memhub.device_kinds", "DEVICE_HOOK", "load_device_kinds"),
+    HookRow("memhub.fault_kinds", "FAULT_HOOK", "load_fault_kinds"),
     HookRow("memhub.config.importers.added", "IMPORTER_HOOK", "load_importers"),
 )
 

@@ -1,6 +1,7 @@
 """Run a program, unchanged, whose /dev/mem and /dev/kmem are a machine's.
 
-The program and all that it starts are one process of the hub, with claims of its own.
+The program and all that it starts are one process of the hub, with claims of its own. Where the
+machine's kernel is Linux, /proc/mtrr and its ioctls are the machine's too.
 Options come before the program's name; after it, or after --, everything is the program's.
 
 exit codes: the program's; 128 plus the signal that ended it; 126 if it cannot be executed, 127
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.cli.target import Target
 
-_DEVICES = ("mem", "kmem")
+_DEVICES = ("/dev/mem", "/dev/kmem")
+_PROC = "/proc/mtrr"
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -104,7 +106,7 @@ def _run_program(chosen: argparse.Namespace, program: list[str]) -> int:
         target = open_target(chosen, label, log=_open_log(chosen.log, stack))
         stack.enter_context(target.client)
         _check_machine(target)
-        paths = {f"/dev/{device}": target.path(device) for device in _DEVICES}
+        paths = {path: target.file(path) for path in _files_of(target)}
         try:
             return run(
                 program,
@@ -136,6 +138,29 @@ def _check_machine(target: Target) -> None:
         raise CommandFailed(str(error)) from error
     except NotPermitted:
         return  # it may be open to this client all the same
+
+
+def _files_of(target: Target) -> tuple[str, ...]:
+    """The files that are the machine's: FreeBSD's devices, and those of another kernel."""
+    from memhub.errors import DeviceError, NotPermitted
+    from memhub.service.blocking import BlockingClient
+
+    client = target.client
+    try:
+        told = client.report("waits") if isinstance(client, BlockingClient) else client.report()
+    except NotPermitted:
+        return _DEVICES
+
+    named = [it for it in told["machines"] if target.machine in (None, it["machine"])]
+    if not any("kernel" in it for it in named):
+        return _DEVICES
+
+    try:
+        client.open(target.file(_PROC), "r").close()
+    except DeviceError:  # the default machine is another one, or the client may not
+        return _DEVICES
+
+    return (*_DEVICES, _PROC)
 
 
 def _open_log(name: str | None, stack: ExitStack) -> AuditLog | None:

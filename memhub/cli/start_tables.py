@@ -43,6 +43,7 @@ def find_tables(
 
         for what, now, then in (
             ("architecture", spec.arch, before.spec.arch),
+            ("kernel", spec.kernel_name, before.spec.kernel_name),
             ("phys_bits", spec.cpu.phys_bits, before.spec.cpu.phys_bits),
         ):
             if now != then:

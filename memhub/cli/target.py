@@ -40,7 +40,11 @@ class Target(NamedTuple):
 
     def path(self, device: str) -> str:
         """The name under which the client opens `mem` or `kmem` of the machine."""
-        return f"{self.machine}:/dev/{device}" if self.machine else f"/dev/{device}"
+        return self.file(f"/dev/{device}")
+
+    def file(self, path: str) -> str:
+        """The name under which the client opens a file of the machine, as `/proc/mtrr`."""
+        return f"{self.machine}:{path}" if self.machine else path
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:

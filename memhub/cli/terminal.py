@@ -134,7 +134,7 @@ class Screen:
 
     def __init__(self, *, colour: bool | None = None, stream: IO[str] | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
-        wanted = _shows_colour(self._stream) if colour is None else colour
+        wanted = shows_colour(self._stream) if colour is None else colour
         self._rich = _make_console(self._stream) if wanted else None
 
     def line(self, *spans: Span, hang: int | None = None, whole: bool = False) -> None:
@@ -157,7 +157,8 @@ class Screen:
                 self._rich.print(" " * indent, styled[start:end], sep="", soft_wrap=True)
 
 
-def _shows_colour(stream: IO[str]) -> bool:
+def shows_colour(stream: IO[str]) -> bool:
+    """Whether a stream is a terminal with colours, by NO_COLOR and TERM."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

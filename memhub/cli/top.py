@@ -32,7 +32,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub top`."""
     add_target_arguments(parser)
     parser.add_argument(
-        "--interval", type=_parse_interval, default=1.0, metavar="S", help="seconds (1)"
+        "--interval", type=parse_interval, default=1.0, metavar="S", help="seconds (1)"
     )
     parser.add_argument("--once", action="store_true", help="one view, as plain text")
     parser.add_argument("--json", action="store_true", help="reports as lines of JSON")
@@ -51,7 +51,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     return 0
 
 
-def _parse_interval(text: str) -> float:
+def parse_interval(text: str) -> float:
+    """Seconds between two views, as an argument."""
     from argparse import ArgumentTypeError
 
     try:

@@ -204,6 +204,7 @@ def _print_step(screen: Screen, step: Step) -> None:
         asked = " ".join(facts["attributes"] or ())
         what = f"{facts['op'] or 'undo'}{where}{f' {asked}' if asked else ''}{owner}"
         who = f"{facts['process']} (id {facts['process_id']})"
+        who = "a driver" if facts["process"] is None else who
         refused = facts["errno"] is not None
         screen.line(
             (place, "dim"),

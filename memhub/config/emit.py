@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.caches import coherence_lines, limit_lines
+from memhub.config.devices import device_tables
 from memhub.config.importers.model import Imported
+from memhub.config.kernel import kernel_lines
 from memhub.core.driver import UNSAID_CPU
 from memhub.core.spec import MachineSpec, UnsaidRegisters
 from memhub.escape import escape_controls, is_visible
@@ -58,9 +60,11 @@ def to_toml(machine: Imported | MachineSpec) -> str:
         *_kmem_entries(spec),
         *_subtable_lines(f"{key}.cpu", _cpu_lines(spec)),
         *_subtable_lines(f"{key}.options", _plain_lines(spec.options)),
+        *_subtable_lines(f"{key}.kernel_options", _plain_lines(spec.kernel_options)),
         *_subtable_lines(f"{key}.symbols", _plain_lines(spec.symbols)),
         *_subtable_lines(f"{key}.caches", limit_lines(spec, _toml_value)),
         *_register_lines(key, spec),
+        *_device_lines(key, spec),
     ]
 
     return "\n".join(lines) + "\n"
@@ -87,6 +91,7 @@ def _machine_lines(spec: MachineSpec) -> Iterator[str]:
         yield f"phys_bits = {spec.cpu.phys_bits}"
 
     yield f"securelevel = {spec.securelevel}  # above 0, opening for write fails"
+    yield from kernel_lines(spec, _toml_value)
     wp_writes = _toml_value(spec.wp_writes)
     yield f"wp_writes = {wp_writes}  # what writing to write-protected memory does"
     yield from coherence_lines(spec, _toml_value)
@@ -99,11 +104,12 @@ def _machine_lines(spec: MachineSpec) -> Iterator[str]:
 
 
 def _memory_lines(spec: MachineSpec) -> Iterator[str]:
-    if not spec.memory:
+    memory = [it for it in spec.memory if it.kind != "device"]
+    if not memory:
         return
 
     yield "memory = ["
-    for region in spec.memory:
+    for region in memory:
         data = f", hex = {_toml_value(region.data.hex())}" if region.data else ""
         kind = _toml_value(region.kind)
         fields = f"base = {region.base:#x}, length = {region.length:#x}, kind = {kind}"
@@ -155,6 +161,13 @@ def _cpu_lines(spec: MachineSpec) -> Iterator[str]:
 def _plain_lines(table: Mapping[str, Any]) -> Iterator[str]:
     for name, value in table.items():
         yield f"{_toml_key(name)} = {_toml_value(value)}"
+
+
+def _device_lines(key: str, spec: MachineSpec) -> Iterator[str]:
+    for name, facts, options in device_tables(spec):
+        header = f"{key}.devices.{_toml_key(name)}"
+        yield from _subtable_lines(header, _plain_lines(facts))
+        yield from _subtable_lines(f"{header}.options", _plain_lines(options))
 
 
 def _subtable_lines(header: str, rows: Iterable[str]) -> Iterator[str]:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.config.sickness import read_sickness
 from memhub.config.values import choice, count, integer, length_above_zero, seconds, text, u64
+from memhub.core.fault_options import is_added
 from memhub.core.fault_rules import ACTIONS, OPERATION_WORDS, FaultRule
 from memhub.core.sickness import SICK_ACTIONS, Sickness
+from memhub.fault_kinds import load_fault_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -15,15 +17,22 @@ if TYPE_CHECKING:
     from memhub.config.reader import Table
 
 _OPERATIONS: Final = choice({it: it for it in OPERATION_WORDS}, "an operation")
-_ACTION: Final = choice({it: it for it in (*ACTIONS, *SICK_ACTIONS)}, "an action")
+_OWN_ACTION: Final = choice({it: it for it in (*ACTIONS, *SICK_ACTIONS)}, "an action")
 _COUNT: Final = count(1, 1 << 53)
+
+
+def _read_action(value: object) -> str:
+    """An action of memhub, or of a plugin."""
+    word = text(value)
+
+    return word if is_added(word) else _OWN_ACTION(word)
 
 
 def read_faults(table: Table, machines: Collection[str]) -> tuple[FaultRule | Sickness, ...]:
     """Read `[[faults]]`; `machines` are the names that the rules may use."""
     rules: list[FaultRule | Sickness] = []
     for row in table.tables("faults"):
-        action = row.need("action", _ACTION, "errno")
+        action = row.need("action", _read_action, "errno")
         rule = read_sickness(row, action) if action in SICK_ACTIONS else _read_rule(row, action)
         if rule is None:
             continue
@@ -45,12 +54,20 @@ def _read_rule(row: Table, action: str) -> FaultRule | None:
     found: dict[str, Any] = {name: row.take(name, it, None) for name, it in _FIELDS.items()}
     found["action"] = action
     found["op"] = row.array("op", _OPERATIONS)
+    options = row.table("options")
+    if options is not None:
+        found["options"] = options.entries(lambda value: value)
+
     row.finish()
     if not row.sound:
         return None
 
     try:
-        return FaultRule(**{name: value for name, value in found.items() if value is not None})
+        rule = FaultRule(**{name: value for name, value in found.items() if value is not None})
+        if is_added(action):
+            load_fault_kinds().kind_of(rule)
+
+        return rule
     except ValueError as error:
         row.wrong("", str(error))
 

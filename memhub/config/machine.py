@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
 from memhub.config.caches import read_caches
+from memhub.config.devices import check_devices, read_devices
 from memhub.config.importers import Imported, ImportRefused, import_dump
+from memhub.config.kernel import check_kernel, read_kernel
 from memhub.config.registers import read_msr, read_mtrr
 from memhub.config.values import (
     boolean,
@@ -83,7 +85,9 @@ def read_machine(
         upages=table.take("upages", count(1, 16), spec.upages),
         commit_latency=table.take("commit_latency", latency, None),
         firmware=table.take("firmware", firmware_word, spec.firmware),
+        devices=read_devices(table),
         **read_caches(table),
+        **read_kernel(table),
     )
     table.finish()
     if arches is not None and arch:
@@ -284,7 +288,11 @@ def _check_arch(table: Table, spec: MachineSpec, arches: Mapping[str, Arch]) -> 
         try:
             arch.kernel_of(spec.options)
             AskedDriver.make(spec, arch)
+            check_devices(table, spec, arch)
         except OptionError as error:
             table.wrong(f"options.{error.key}", error.reason)
         except DriverFailed as error:
             table.wrong("arch", error.reason)
+
+    if table.sound:
+        check_kernel(table, spec, arch)

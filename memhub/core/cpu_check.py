@@ -13,6 +13,7 @@ from memhub.core.asked_hardware import ask_compare, ask_reinit
 from memhub.core.decision import Decision
 from memhub.core.driver import RangeState
 from memhub.core.hardware_events import CpuDifference, CpusChecked
+from memhub.core.served import refuse_served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,8 +42,9 @@ def decide_check(machine: Machine, now: Instant, by: Principal | None = None) ->
         a CpuDifference for each CPU that is out of step, by number, and the fact for the log.
 
     Raises:
-        NotSupported, NoRanges: the machine has no ranges.
+        NotSupported, NoRanges: the machine has no ranges, or another kernel than FreeBSD.
     """
+    refuse_served(machine, "the check of CPUs")
     found = tuple(find_differences(machine))
     fact = CpusChecked(machine.name, machine.arch.name, now, by, machine.generation, found)
 

@@ -20,6 +20,7 @@ from memhub.core.claim_requests import (
 )
 from memhub.core.explain_many import ExplainMany, decide_explain_many
 from memhub.core.get_ranges import decide_get, decide_refuse_ioctl
+from memhub.core.kernel_requests import CallKernel, decide_call
 from memhub.core.open_close import decide_close
 from memhub.core.serving import decide_abandon, decide_tick
 from memhub.core.set_ranges import decide_set
@@ -59,6 +60,7 @@ DECIDERS: Final[Mapping[type, Callable[[Machine, Any, Instant], Decision]]] = {
     requests.Tick: decide_tick,
     FlushLines: decide_flush,
     Fence: decide_fence,
+    CallKernel: decide_call,
 }
 
 #: The requests whose answer does not depend on the present moment; only their facts have it.

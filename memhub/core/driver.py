@@ -255,6 +255,15 @@ class RangeDriver(ABC):
 #: Makes the driver of one machine from its CPU and its options; raises OptionError.
 DriverFactory = Callable[[Cpu, Mapping[str, Any]], RangeDriver]
 
+#: Finds another kernel than FreeBSD by name, a `ServedKernel`; ValueError where there is none.
+KernelFinder = Callable[[str], Any]
+
+
+def no_kernel(name: str) -> Any:  # noqa: ANN401 - never returns
+    """Find no kernel: that of an architecture which was not loaded with the others."""
+    raise ValueError(f"kernel {name!r} cannot be found: its architecture has no loader of kernels")
+
+
 #: Makes the registers that an ordinary firmware leaves, from the CPU and the stretches of RAM, each
 #: its first byte and its end.
 FirmwareFactory = Callable[[Cpu, Iterable[tuple[int, int]]], Mapping[int, int]]
@@ -284,6 +293,7 @@ class Arch:
             which nobody says anything; None where machines are no PCs.
         cpu: the processor of a machine of which nobody says it, where the driver does not serve
             `Cpu()`; None for that one.
+        find_kernel: finds another kernel than FreeBSD by name; the loader says it.
         plugin: the plugin and the distribution that it comes from, in words; the loader says it.
     """
 
@@ -302,6 +312,7 @@ class Arch:
     commit_latency: float = 0.0
     firmware: FirmwareFactory | None = None
     cpu: Cpu | None = None
+    find_kernel: KernelFinder = field(default=no_kernel, compare=False, repr=False)
     plugin: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:

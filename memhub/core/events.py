@@ -1,7 +1,7 @@
 """What can become true: one frozen class for each kind of fact.
 
-A fact says all that it changes, before and after, for `Machine.apply` and `Machine.unapply`. `at`
-is the moment of the effect; `began_ns` is when it was asked for, on the monotonic clock.
+A fact says all that it changes, before and after. `at` is the moment of the effect; `began_ns` is
+when it was asked for, on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from memhub.core.caches.facts import CacheFact
 from memhub.core.failure import MachineFailed
 from memhub.core.hardware_events import CpusChecked, HardwareFact
 from memhub.core.restored import RestoreFact
+from memhub.core.served import KernelCalled
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, RangeDesc
@@ -73,7 +74,7 @@ class OpenRefused(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A device file was closed; `forgotten` is what its process need not be told any more."""
+    """A file was closed; `forgotten` is what its process need not be told any more."""
 
     file: OpenFile
     at: Instant
@@ -145,8 +146,7 @@ class RangesSet(NamedTuple):
 
     Attributes:
         caller: who asked; `at` and `began_ns` are when it took effect and was asked for.
-        arg, desc: `mo_arg[0]`, and the descriptor asked for.
-        outcome: what it changed.
+        arg, desc, outcome: `mo_arg[0]`, the descriptor asked for, and what it changed.
         wrote: the slots that the request itself wrote.
         states: the range states before and after.
         generation: the generation after it.
@@ -266,8 +266,8 @@ class ClaimRefused(NamedTuple):
 class ClaimEnded(NamedTuple):
     """A claim ended beside a request: by the close of its holder's last file, a lease, a break.
 
-    `cause` is why the file was closed, `expire` or `break`; `lost` is what its holder is to be told
-    of an expired or broken claim, and `by` the process that broke it.
+    `cause` is why the file was closed, `expire` or `break`; `lost` what its holder is to be told of
+    an expired or broken claim; `by` the process that broke it.
     """
 
     machine: str
@@ -292,8 +292,8 @@ class WaitBegun(NamedTuple):
 class WaitEnded(NamedTuple):
     """A request waits no longer; the fact behind this one says what it came to.
 
-    `cause` is how it ended, `error` what the request is answered with, or None, and `holder` name
-    and number of the process that it waited for last, where that is known.
+    `cause` is how it ended, `error` its answer, or None, and `holder` name and number of the
+    process that it waited for last, where that is known.
     """
 
     wait: Wait
@@ -310,6 +310,7 @@ Event = (
     | MachineFailed
     | RestoreFact
     | HardwareFact
+    | KernelCalled
     | Opened
     | OpenRefused
     | Closed

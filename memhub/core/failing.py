@@ -14,7 +14,9 @@ from memhub.core import events, requests
 from memhub.core.claim_requests import refuse_claim, refuse_free
 from memhub.core.decision import Decision
 from memhub.core.explain_many import ExplainMany
-from memhub.core.failure import Failure, MachineFailed
+from memhub.core.failure import Failure, MachineFailed, is_refusing
+from memhub.core.kernel_requests import CallKernel, refuse_call
+from memhub.core.served_kernel import KernelCall
 from memhub.core.set_ranges import refuse_set
 from memhub.errors import DeviceError, DriverFailed
 
@@ -80,7 +82,7 @@ def refuse_request(machine: Machine, request: Any, now: Instant) -> Decision | N
         request: what is asked of an open file.
         now: the present moment.
     """
-    refuse = _REFUSALS.get(type(request))
+    refuse = _REFUSALS.get(type(request)) if is_refusing(machine) else None
 
     return None if refuse is None else refuse(machine, request, now, refusing_error(machine))
 
@@ -129,6 +131,12 @@ def _refuse_write(machine: Machine, it: Any, now: Instant, error: DeviceError) -
     return Decision(None, error, (event,), changes=False)
 
 
+def _refuse_kernel(machine: Machine, it: Any, now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
+    caller = machine.files[it.handle].caller
+
+    return refuse_call(machine, caller, KernelCall(it.op, it.args, it.handle), now, error)
+
+
 def _refuse_look(_machine: Machine, _it: Any, _now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
     return Decision(None, error, changes=False)
 
@@ -143,6 +151,7 @@ _REFUSALS: Final[Mapping[type, Callable[[Machine, Any, Instant, DeviceError], De
     requests.Pread: _refuse_read,
     requests.Write: _refuse_write,
     requests.Pwrite: _refuse_write,
+    CallKernel: _refuse_kernel,
     requests.Explain: _refuse_look,
     ExplainMany: _refuse_look,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from memhub.core.health import Health
     from memhub.core.instant import Instant
+    from memhub.core.served import Served
 
 
 class Failure(NamedTuple):
@@ -39,6 +40,7 @@ class Marked(Protocol):
     failed: Failure | None
     health: Health | None
     refusing: bool
+    served: Served | None
 
 
 def mark_failed(machine: Marked, it: MachineFailed) -> None:
@@ -54,7 +56,15 @@ def unmark_failed(machine: Marked, _: MachineFailed) -> None:
 
 
 def note_refusing(machine: Marked) -> None:
-    """Note whether requests are refused: the machine is marked failed, or suspended."""
+    """Note whether requests are refused, as the machine is marked failed or suspended, or go to
+    another kernel.
+    """
+    machine.refusing = machine.served is not None or is_refusing(machine)
+
+
+def is_refusing(machine: Marked) -> bool:
+    """Whether a machine is marked failed, or suspended."""
     health = machine.health
     suspended = health is not None and health.suspended_ns is not None
-    machine.refusing = suspended or machine.failed is not None
+
+    return suspended or machine.failed is not None

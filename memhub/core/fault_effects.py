@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from memhub.core.decision import Decision
 from memhub.core.events import CommitBegun
 from memhub.core.instant import NEVER
+from memhub.core.kernel_requests import CallKernel
 from memhub.core.requests import Read
 from memhub.core.set_ranges import make_commit, refuse_set
 from memhub.errors import ConnectionCut, DeviceError
@@ -34,8 +35,17 @@ def attempt_hang(
     return Decision(None, None, (CommitBegun(commit, now, machine.generation),), pending=commit)
 
 
-def shorten_transfer(request: Read | Write, most: int) -> Read | Write:
+def shorten_transfer(request: Read | Write | CallKernel, most: int) -> Read | Write | CallKernel:
     """The same transfer of at most so many bytes."""
+    if isinstance(request, CallKernel):
+        args = dict(request.args)
+        if request.op == "read":
+            args["length"] = min(args["length"], most)
+        else:
+            args["data"] = args["data"][:most]
+
+        return replace(request, args=args)
+
     if isinstance(request, Read):
         return replace(request, length=most)
 

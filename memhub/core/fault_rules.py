@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from memhub.abi import U64_MAX, Errno
@@ -18,14 +18,16 @@ from memhub.arguments import (
     take_text,
 )
 from memhub.core import requests
-from memhub.core.explain_many import ExplainMany, span_of_many
+from memhub.core.explain_many import ExplainMany
+from memhub.core.fault_options import is_added, take_options
+from memhub.core.files import KERNEL_FILES
+from memhub.core.kernel_requests import CallKernel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from memhub.core.files import Caller
     from memhub.core.instant import Instant
-    from memhub.core.machine import Machine
     from memhub.errors import DeviceError
 
 Action = Literal["errno", "delay", "drop", "short", "cut", "hang"]
@@ -49,6 +51,8 @@ OPERATIONS: Final[Mapping[type, str]] = {
     requests.Explain: "explain",
     ExplainMany: "explain",
 }
+#: The kinds of requests that rules meet; a call through another kernel's file has its own word.
+MET: Final = (*OPERATIONS, CallKernel)
 #: What is not a request to an open file: opening one, and mapping its memory over a service.
 OTHER_OPERATIONS: Final = ("open", "map")
 OPERATION_WORDS: Final = (*dict.fromkeys(OPERATIONS.values()), *OTHER_OPERATIONS)
@@ -94,9 +98,9 @@ class FaultRule:
             then never ends.
         name: what the rule is called in the log; numbered when it is added if empty.
         machine: a machine's name.
-        op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one), `claim`, `wait`,
-            `release`, `renew`, `explain`; one or several. `open` and
-            `map` are met by the rules that name them.
+        op: `read`, `write`, `seek`, `get`, `set`, `ioctl` (a malformed one, and those of
+            `/proc/mtrr`), `claim`, `wait`, `release`, `renew`, `explain`; one or several. `open`
+            and `map` are met by the rules that name them.
         base: first byte of a window; requests that touch a byte of it, on the addresses that they
             name themselves. A request without an address is in no window.
         length: bytes of the window.
@@ -109,13 +113,14 @@ class FaultRule:
         errno: for `errno`: which, by FreeBSD's name; EIO if None.
         delay: for `delay`: seconds on the hub's clock.
         moved: for `short`: the most bytes that move.
+        options: for an action of a plugin, which has a dot in its name: its options.
 
     Raises:
         ValueError: a field is out of its bounds, does not fit the action, or is missing.
         TypeError: a field has the wrong type.
     """
 
-    action: Action
+    action: Action | str
     name: str = ""
     machine: str | None = None
     op: Collection[str] = frozenset()
@@ -129,9 +134,10 @@ class FaultRule:
     errno: Errno | str | None = None
     delay: float | None = None
     moved: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if take_text("action", self.action) not in ACTIONS:
+        if take_text("action", self.action) not in ACTIONS and not is_added(self.action):
             raise ValueError(f"action {self.action!r:.80} is none of {', '.join(ACTIONS)}")
 
         take_text("name", self.name)
@@ -139,6 +145,7 @@ class FaultRule:
             if getattr(self, name) is not None:
                 take_text(name, getattr(self, name))
 
+        object.__setattr__(self, "options", take_options(self.options, self.action))
         object.__setattr__(self, "op", self._take_operations())
         self._take_numbers()
         if (self.base is None) != (self.length is None):
@@ -212,6 +219,7 @@ class FaultRule:
             ((self.op or op in OTHER_OPERATIONS) and op not in self.op)
             or (self.machine is not None and self.machine != caller.machine)
             or (self.process is not None and self.process != caller.process.name)
+            or (self.base is not None and caller.device in KERNEL_FILES)
         ):
             return False
 
@@ -230,7 +238,7 @@ class FaultRule:
         found: dict[str, Any] = {}
         for it in fields(self):
             value = getattr(self, it.name)
-            if value != it.default:
+            if value != it.default and value != {}:
                 found[it.name] = value
 
         if self.op:
@@ -280,6 +288,7 @@ class FaultInjected(NamedTuple):
         op: the operation.
         span: first byte and length of what the request names, or None.
         error: with what the request is refused, or None.
+        does: of an action of a plugin, the rule that would do the same, if one would.
     """
 
     caller: Caller
@@ -289,47 +298,4 @@ class FaultInjected(NamedTuple):
     op: str
     span: tuple[int, int] | None
     error: DeviceError | None
-
-
-def find_span(machine: Machine, request: Any) -> tuple[int, int] | None:  # noqa: ANN401
-    """First byte and length of what a request names; None where it names nothing that fits."""
-    if isinstance(request, requests.Read):
-        return _whole_span(_start_of(machine, request), request.length)
-
-    if isinstance(request, requests.Write):
-        try:
-            return _whole_span(_start_of(machine, request), memoryview(request.data).nbytes)
-        except TypeError:
-            return None  # what is no buffer is refused by the request itself
-
-    if isinstance(request, requests.SetRange):
-        return request.desc.mr_base, request.desc.mr_len
-
-    if isinstance(request, requests.Explain):
-        return _whole_span(request.address, 1)
-
-    if isinstance(request, ExplainMany):
-        return span_of_many(request)
-
-    if isinstance(request, requests.RenewClaim):
-        claim = machine.claims.claims.get(request.fence)
-        return None if claim is None else (claim.base, claim.end - claim.base)
-
-    if isinstance(request, requests.ClaimRange | requests.AwaitFree | requests.ReleaseRange):
-        return _whole_span(request.base, request.length)
-
-    return None
-
-
-def _start_of(machine: Machine, request: requests.Read | requests.Write) -> object:
-    file = machine.files.files[request.handle]
-
-    return file.offset if request.offset is None else request.offset
-
-
-def _whole_span(base: object, length: object) -> tuple[int, int] | None:
-    """A span of two integers that a log can hold."""
-    if not (isinstance(base, int) and isinstance(length, int)):
-        return None
-
-    return (base, length) if 0 <= base <= U64_MAX and 0 <= length <= U64_MAX else None
+    does: FaultRule | None = None

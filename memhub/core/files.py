@@ -13,10 +13,18 @@ if TYPE_CHECKING:
 
     from memhub.abi import DataModel
 
-Device = Literal["mem", "kmem"]
+Device = Literal["mem", "kmem", "mtrr"]
 
 #: Device paths, without the name of a machine.
-DEVICES: Final[dict[str, Device]] = {"/dev/mem": "mem", "/dev/kmem": "kmem"}
+DEVICES: Final[dict[str, Device]] = {
+    "/dev/mem": "mem",
+    "/dev/kmem": "kmem",
+    "/proc/mtrr": "mtrr",
+}
+#: The paths of devices.
+PATHS: Final[dict[Device, str]] = {device: path for path, device in DEVICES.items()}
+#: Devices whose calls another kernel than FreeBSD answers.
+KERNEL_FILES: Final[frozenset[Device]] = frozenset({"mtrr"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class Caller:
     Attributes:
         machine: the machine's name.
         arch: its architecture's name.
-        device: `mem` or `kmem`.
+        device: `mem`, `kmem` or `mtrr`.
         process: who opened the file.
         handle: the hub's number for the open file.
         facts: what every record of a request through this file says of it.
@@ -73,7 +81,7 @@ class Caller:
         facts = {
             "machine": self.machine,
             "arch": self.arch,
-            "device": f"/dev/{self.device}",
+            "device": PATHS[self.device],
             "process": process.name,
             "process_id": process.id,
             "pid": process.pid,
@@ -85,7 +93,7 @@ class Caller:
     @property
     def path(self) -> str:
         """The name of the machine and of its device, as `NAME:/dev/mem`."""
-        return f"{self.machine}:/dev/{self.device}"
+        return f"{self.machine}:{PATHS[self.device]}"
 
 
 @dataclass(slots=True)

@@ -23,6 +23,9 @@ from memhub.core.health import (
     reinit_everywhere,
     rewrite_by_firmware,
 )
+from memhub.core.kernel_requests import answer_call
+from memhub.core.served import refuse_served
+from memhub.core.served_kernel import KernelCall
 from memhub.core.sick_plans import Was, make_change
 from memhub.errors import DriverFailed, InvalidArgument, NoSuchRange, RangeBusy
 
@@ -73,8 +76,9 @@ def decide_sicken(
     Raises:
         InvalidArgument: EINVAL; the machine has no such slot, register or CPU, or its driver does
             not know what to make of the registers.
-        NotSupported, NoRanges: it has no ranges.
+        NotSupported, NoRanges: it has no ranges, or another kernel than FreeBSD.
     """
+    refuse_served(machine, "what is sick")
     health, table = machine.health or _WELL, machine.require_table()
     if health.find(sickness.name) is not None:
         raise InvalidArgument(f"{machine.name} has a sickness {sickness.name!r} already")
@@ -200,8 +204,9 @@ def decide_reinit(machine: Machine, now: Instant, by: Principal | None = None) -
 
     Raises:
         InvalidArgument: EINVAL; the machine is suspended.
-        NotSupported, NoRanges: it has no ranges.
+        NotSupported, NoRanges: it has no ranges, or another kernel than FreeBSD.
     """
+    refuse_served(machine, "re-initialisation")
     health, table = machine.health or _WELL, machine.require_table()
     if health.suspended_ns is not None:
         raise InvalidArgument(f"{machine.name} is suspended: it re-initialises as it resumes")
@@ -245,6 +250,11 @@ def decide_resume(machine: Machine, now: Instant, by: Principal | None = None) -
         raise InvalidArgument(f"{machine.name} is not suspended")
 
     health = replace(health, suspended_ns=None)
+    if machine.served is not None:
+        resumed = _decide(machine, "resume", by, health, now)
+        called = answer_call(machine, None, KernelCall("resume"), now)
+        return resumed._replace(events=(*resumed.events, *called.events))
+
     table, attached = machine.table, machine.spec.msrs
     if table is None or not table.state.slots:
         return _decide(machine, "resume", by, health, now)

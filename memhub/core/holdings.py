@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memhub.core.files import OpenFile
     from memhub.core.health import Health
     from memhub.core.machine import Machine
+    from memhub.core.served_kernel import KernelState
     from memhub.core.undo import UndoNotes
     from memhub.core.waits import Wait
     from memhub.errors import RangeBusy
@@ -38,6 +39,7 @@ class Holdings(NamedTuple):
         last_commit: the highest number of a commit.
         failed: why the machine is marked failed, or None.
         health: what is wrong with its registers, or None.
+        kernel: the state of its kernel, where that is another than FreeBSD.
     """
 
     files: tuple[OpenFile, ...] = ()
@@ -51,6 +53,7 @@ class Holdings(NamedTuple):
     last_commit: int = 0
     failed: Failure | None = None
     health: Health | None = None
+    kernel: KernelState | None = None
 
 
 def holdings_of(machine: Machine) -> Holdings:
@@ -69,6 +72,7 @@ def holdings_of(machine: Machine) -> Holdings:
         commits.last,
         machine.failed,
         machine.health,
+        None if machine.served is None else machine.served.state,
     )
 
 
@@ -92,6 +96,9 @@ def give_holdings(machine: Machine, held: Holdings) -> None:
 
     machine.failed = held.failed or machine.failed
     machine.health = held.health or machine.health
+    if held.kernel is not None and machine.served is not None:
+        machine.served.state = held.kernel
+
     note_refusing(machine)
 
     machine.claims.last_fence = max(machine.claims.last_fence, held.last_fence)

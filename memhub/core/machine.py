@@ -21,8 +21,10 @@ from memhub.core.hardware_events import HardwareChanged, apply_change, unapply_c
 from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
+from memhub.core.memory.placing import map_devices
 from memhub.core.range_table import RangeTable
 from memhub.core.restored import Restored, put_after, put_before
+from memhub.core.served import KernelCalled, Served, apply_call, boot_served, unapply_call
 from memhub.core.touched import touch_waits
 from memhub.core.undo import UndoNotes
 from memhub.core.views import TableViews
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.health import Health
+    from memhub.core.memory.placed import PlacedDevice
     from memhub.core.memory.transfer import Transfer
     from memhub.core.spec import MachineSpec
 
@@ -61,8 +64,11 @@ class Machine:
         recorded: whether anybody reads the records: then looks are facts, and writes keep the old.
         failed: why it is marked failed, or None.
         health: what is wrong with its registers, or that it is suspended; None for nothing.
-        refusing: whether requests are refused: it is marked failed, or suspended.
+        served: its kernel, where that is another than FreeBSD.
+        refusing: whether requests are not FreeBSD's to answer: it is marked failed, or suspended,
+            or has another kernel.
         caches: what CPUs see; None where memory is coherent.
+        devices: the declared devices in its address space.
     """
 
     spec: MachineSpec
@@ -82,18 +88,26 @@ class Machine:
     health: Health | None = None
     refusing: bool = field(default=False, compare=False, repr=False)
     caches: Caches | None = None
+    served: Served | None = None
+    devices: tuple[PlacedDevice, ...] = ()
     views: TableViews = field(default_factory=TableViews, compare=False, repr=False)
 
     @classmethod
-    def make(cls, spec: MachineSpec, arch: Arch) -> Machine:
+    def make(cls, spec: MachineSpec, arch: Arch, devices: tuple[PlacedDevice, ...] = ()) -> Machine:
         """Make a machine as its firmware leaves it.
 
+        Args:
+            spec: what it is made of; its memory map has the memory of devices.
+            arch: its architecture.
+            devices: the declared devices, where they are to answer.
+
         Raises:
-            ValueError: the memory map contradicts itself.
-            OptionError: an option of the architecture is wrong.
+            ValueError: the memory map contradicts itself, or there is no such kernel.
+            OptionError: an option of the architecture or of the kernel is wrong.
         """
         spec = settle_firmware(spec, arch)
         memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
+        map_devices(memory, devices)
         if spec.securelevel > 0:
             memory.files.seal_writes()
 
@@ -105,7 +119,12 @@ class Machine:
         latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
         commit_ns = round(latency * SECOND)
 
-        return cls(spec, arch, table, memory, kernel, transfer, commit_ns=commit_ns, caches=caches)
+        served = boot_served(spec, arch, table)
+        machine = cls(spec, arch, table, memory, kernel, transfer, commit_ns=commit_ns)
+        machine.caches, machine.served, machine.refusing = caches, served, served is not None
+        machine.devices = devices
+
+        return machine
 
     @property
     def name(self) -> str:
@@ -307,6 +326,7 @@ class Machine:
         Restored: (put_after, put_before),
         MachineFailed: (mark_failed, unmark_failed),
         HardwareChanged: (apply_change, unapply_change),
+        KernelCalled: (apply_call, unapply_call),
         events.Opened: (_add_file, _drop_file),
         events.Closed: (_close_file, _reopen_file),
         **memory_changes.CHANGES,

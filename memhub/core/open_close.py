@@ -11,7 +11,9 @@ from memhub.core.claims import ClaimChange
 from memhub.core.conflicts import check_commit_slots, check_commits, check_plan_types
 from memhub.core.decision import Decision
 from memhub.core.failing import failed_error, refusing_error
-from memhub.core.files import DEVICES, Caller, OpenFile
+from memhub.core.failure import is_refusing
+from memhub.core.files import DEVICES, KERNEL_FILES, Caller, OpenFile
+from memhub.core.kernel_files import check_kernel_file, close_kernel_file, open_kernel_file
 from memhub.core.ownership import check_slots
 from memhub.core.replies import SetOutcome
 from memhub.core.serving import fail_wait
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.core.requests import Close, Open
+    from memhub.core.served import KernelCalled
 
 #: Open modes: readable, writable, and open(2)'s access mode for the log.
 MODES: Final[Mapping[str, tuple[bool, bool, int]]] = {
@@ -43,6 +46,9 @@ MODES: Final[Mapping[str, tuple[bool, bool, int]]] = {
     "w": (False, True, 1),
     "r+": (True, True, 2),
 }
+
+
+_KNOWN_PATHS: Final = "[NAME:]/dev/mem nor [NAME:]/dev/kmem"
 
 
 def decide_open(machine: Machine, request: Open, now: Instant, number: int) -> Decision:
@@ -55,10 +61,13 @@ def decide_open(machine: Machine, request: Open, now: Instant, number: int) -> D
         number: the number of the new file.
     """
     try:
-        if machine.refusing:
+        if is_refusing(machine):
             raise refusing_error(machine)
 
         file = _make_file(machine, request, number)
+        if file.caller.device in KERNEL_FILES:
+            called = open_kernel_file(machine, file, now)
+            return Decision(number, None, (events.Opened(file, now, None), called))
     except DeviceError as error:
         return refuse_open(request, machine.name, machine.arch.name, now, error)
 
@@ -82,13 +91,18 @@ def _make_file(machine: Machine, request: Open, number: int) -> OpenFile:
     path, mode = request.path, request.mode
     device = path.rpartition(":")[2]
     if device not in DEVICES:
-        raise NoSuchDevice(f"{path!r} is neither [NAME:]/dev/mem nor [NAME:]/dev/kmem")
+        raise NoSuchDevice(f"{path!r} is neither {_KNOWN_PATHS}")
+
+    if machine.served is not None or DEVICES[device] in KERNEL_FILES:
+        check_kernel_file(machine, DEVICES[device], request)
 
     if mode not in MODES:
         raise InvalidArgument(f"mode {mode!r} is not r, w or r+")
 
     readable, writable, _ = MODES[mode]
-    check_open(machine, writable=writable, process=request.process)
+    if DEVICES[device] not in KERNEL_FILES:
+        check_open(machine, writable=writable, process=request.process)
+
     caller = Caller(machine.name, machine.arch.name, DEVICES[device], request.process, number)
 
     return OpenFile(caller, readable, writable, request.undo, request.model or machine.arch.model)
@@ -118,10 +132,13 @@ def decide_close(machine: Machine, request: Close, now: Instant) -> Decision:
     file = machine.files[request.handle]
     process = file.caller.process
     others = [it for it in machine.files.of(process) if it is not file]
-    undone: list[events.SlotUndone | HardwareChanged] = []
+    undone: list[events.SlotUndone | HardwareChanged | KernelCalled] = []
     claims = {claim.fence: claim for claim in machine.claims.held_by(process)}
     if file.undo and not any(it.undo for it in others):
-        undone = _undo_slots(machine, file, claims, now)
+        undone += _undo_slots(machine, file, claims, now)
+
+    if file.caller.device in KERNEL_FILES:
+        undone.append(close_kernel_file(machine, file, now))
 
     facts: list[events.Event] = list(undone)
     generation = max((it.generation for it in undone), default=machine.generation)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import Arch, Change, RangeState
     from memhub.core.effective.typemap import TypeMap
+    from memhub.core.served_kernel import KernelState
     from memhub.core.spec import MachineSpec
 
 _FLAGS_OFFSET: Final = 16
@@ -33,10 +34,12 @@ class TableState(NamedTuple):
     Attributes:
         state: the slots and registers.
         generation: how often they had changed.
+        kernel: the state of the machine's kernel, where that is another than FreeBSD.
     """
 
     state: RangeState
     generation: int
+    kernel: KernelState | None = None
 
 
 @dataclass(slots=True)

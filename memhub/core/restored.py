@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.range_table import RangeTable
+    from memhub.core.served_kernel import KernelState
     from memhub.core.spec import MachineSpec
     from memhub.core.undo import UndoNotes
 
@@ -39,6 +40,7 @@ class Kept(NamedTuple):
         notes: what is to be put back as files are closed.
         failed: why the machine is marked failed, or None.
         health: what is wrong with its registers, or that it is suspended; None for nothing.
+        kernel: the state of its kernel, where that is another than FreeBSD.
         memory: the RAM.
         uareas: the u-areas by process id.
     """
@@ -52,6 +54,7 @@ class Kept(NamedTuple):
     notes: UndoNotes
     failed: Failure | None
     health: Health | None
+    kernel: KernelState | None
     memory: Content
     uareas: Mapping[int, bytes]
 
@@ -136,6 +139,9 @@ def _put_kept(machine: Restorable, kept: Kept) -> None:
 
     machine.claims.replace(kept.claims, kept.losses, kept.last_fence)
     machine.notes, machine.failed, machine.health = kept.notes, kept.failed, kept.health
+    if kept.kernel is not None and machine.served is not None:
+        machine.served.state = kept.kernel
+
     note_refusing(machine)
     machine.memory.put(kept.memory)
     machine.kernel.replace_uareas(kept.uareas)

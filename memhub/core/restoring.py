@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.core.claim_requests import lost_event
 from memhub.core.decision import Decision
 from memhub.core.holdings import holdings_of
+from memhub.core.kernel_files import kernel_after, registers_after
 from memhub.core.memory.device_states import check_devices
 from memhub.core.restored import HeldPart, Kept, Restored
 from memhub.core.serving import fail_wait
@@ -83,9 +84,11 @@ def check_fit(machine: Machine, snapshot: MachineSnapshot) -> None:
     theirs = None if snapshot.table is None else len(snapshot.table.state.slots)
     for what, mine, found in (
         ("architecture", spec.arch, other.arch),
+        ("kernel", spec.kernel_name, other.kernel_name),
         ("physical address bits", spec.cpu.phys_bits, other.cpu.phys_bits),
         ("slots", slots, theirs),
         ("memory map", _memory_map(spec.memory), _memory_map(other.memory)),
+        ("devices", _name_devices(spec.devices), _name_devices(other.devices)),
     ):
         if mine != found:
             raise InvalidArgument(
@@ -130,6 +133,10 @@ def check_health(machine: Machine, health: Health) -> None:
 
 def _memory_map(regions: Iterable[Any]) -> str:
     return " ".join(f"{it.base:#x}/{it.length:#x} {it.kind}" for it in regions) or "empty"
+
+
+def _name_devices(devices: Iterable[Any]) -> str:
+    return ", ".join(f"{it.name} ({it.kind} {dict(it.options)})" for it in devices) or "none"
 
 
 def decide_restore(
@@ -226,6 +233,7 @@ def _kept_before(machine: Machine, broken: tuple[ClaimEnded, ...]) -> Kept:
         machine.notes,
         machine.failed,
         machine.health,
+        held.kernel,
         None,
         machine.kernel.held_uareas(),
     )
@@ -248,8 +256,10 @@ def _kept_after(
     if snapshot.table is not None:
         generation = max(generation, snapshot.table.generation)
 
+    there_now = [it.handle for it in files]
+
     return Kept(
-        None if snapshot.table is None else snapshot.table.state,
+        None if snapshot.table is None else registers_after(machine, snapshot, there_now),
         generation,
         {it.handle: offset for it, offset in files.items()},
         claims,
@@ -258,6 +268,7 @@ def _kept_after(
         UndoNotes(notes),
         snapshot.failed,
         _health_after(machine, snapshot),
+        kernel_after(machine, snapshot, there_now),
         None,
         {who: it for who, it in snapshot.uareas.items() if who in there},
     )
@@ -300,6 +311,7 @@ def _parts_of(machine: Machine, after: Kept, now: Instant) -> Iterator[HeldPart]
         ("notes", tuple(after.notes.before.items())),
         ("failed", () if after.failed is None else (after.failed,)),
         ("health", () if after.health is None else (after.health,)),
+        ("kernel", () if after.kernel is None else (after.kernel,)),
         ("numbers", (numbers,)),
     ):
         for first in range(0, len(items), PART_MAX):

@@ -12,15 +12,46 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memhub.abi import Errno
+from memhub.errors import (
+    BadAddress,
+    BadHandle,
+    DeviceError,
+    InvalidArgument,
+    NoRanges,
+    NoSpace,
+    NoSuchDevice,
+    NotPermitted,
+    RangeBusy,
+    UnknownIoctl,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.core.driver import Cpu
-    from memhub.errors import DeviceError
 
     Registers = Mapping[int, int]
 
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+
+#: The classes of a kernel's errors; others are the plain DeviceError.
+_ERRORS: Final[Mapping[Errno, type[DeviceError]]] = MappingProxyType(
+    {
+        it.default: it
+        for it in (
+            BadAddress,
+            BadHandle,
+            InvalidArgument,
+            NoRanges,
+            NoSpace,
+            NoSuchDevice,
+            NotPermitted,
+            RangeBusy,
+            UnknownIoctl,
+        )
+    }
+)
 
 #: The name of the kernel whose mem(4) memhub has itself.
 FREEBSD: Final = "freebsd"
@@ -33,6 +64,7 @@ class KernelMachine:
     Attributes:
         cpu: the processor, and how many of it there are.
         bits: of a long: 64 or 32.
+        x86: whether it is an x86 machine.
         msrs: the registers that firmware left on every CPU, by number; others are 0.
         differences: for each CPU by number, the registers in which firmware left it different.
         ram: the RAM, first byte and one past the last, by address.
@@ -41,6 +73,7 @@ class KernelMachine:
 
     cpu: Cpu
     bits: int
+    x86: bool = True
     msrs: Mapping[int, int]
     differences: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     ram: tuple[tuple[int, int], ...] = ()
@@ -107,10 +140,12 @@ class ServedKernel(ABC):
 
     Attributes:
         ops: the calls that it knows.
+        driver_ops: those of them that a driver makes, without a file and whatever happens.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
     """
 
     ops: frozenset[str] = frozenset()
+    driver_ops: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
 
     @abstractmethod
@@ -141,16 +176,18 @@ class ServedKernel(ABC):
             ValueError: the kernel has no such call, or it lacks an argument.
         """
 
+    def held_by(self, state: KernelState, file: int) -> tuple[int, ...]:
+        """The registers that the close of a file gives back; `close` {keep} leaves some out."""
+        return ()
+
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""
-        from memhub.abi import Errno  # here: few calls are refused
-        from memhub.errors import DeviceError
-
         lines = "; ".join(text for _, text in answer.log)
         reason = lines or f"the kernel answers {answer.errno} to {call.op} and prints nothing"
         assert answer.errno is not None
+        code = Errno[answer.errno]
 
-        return DeviceError(reason, code=Errno[answer.errno])
+        return _ERRORS.get(code, DeviceError)(reason, code=code)
 
 
 # JSON

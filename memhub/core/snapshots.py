@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memhub.core.health import Health
     from memhub.core.instant import Instant
     from memhub.core.memory.device_states import DeviceState
+    from memhub.core.served_kernel import KernelState
     from memhub.core.spec import MachineSpec
 
 
@@ -48,6 +49,7 @@ class MachineSnapshot:
         notes: what was to be put back as files are closed.
         failed: why it was marked failed, or None.
         health: what was wrong with its registers, or that it was suspended; None for nothing.
+        kernel: the state of its kernel, where that is another than FreeBSD.
         uareas: the u-areas by process id.
         devices: what device models kept.
     """
@@ -63,6 +65,7 @@ class MachineSnapshot:
     health: Health | None = None
     uareas: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     devices: tuple[DeviceState, ...] = ()
+    kernel: KernelState | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MachineSnapshot):
@@ -76,7 +79,7 @@ class MachineSnapshot:
         state = None if self.table is None else self.table.state
         held = (self.files, self.claims, self.losses, self.notes, self.failed, self.health)
 
-        return (self.spec, state, *held, dict(self.uareas), self.devices, self.memory)
+        return (self.spec, state, self.kernel, *held, dict(self.uareas), self.devices, self.memory)
 
 
 def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
@@ -107,6 +110,7 @@ def take_snapshot(machine: Machine, now: Instant) -> MachineSnapshot:
         machine.health,
         machine.kernel.held_uareas(),
         save_devices(machine.memory.windows),
+        held.kernel,
     )
 
 
@@ -120,8 +124,14 @@ def first_snapshot(machine: Machine) -> MachineSnapshot:
     table = None if machine.table is None else machine.table.first
     memory = MemoryImage(first_pages(machine.memory.extents))
 
+    served = machine.served
+
     return MachineSnapshot(
-        machine.spec, table, memory, devices=first_states(machine.memory.windows)
+        machine.spec,
+        table,
+        memory,
+        devices=first_states(machine.memory.windows),
+        kernel=None if served is None else served.first,
     )
 
 
@@ -178,6 +188,10 @@ def fork_machine(machine: Machine) -> Machine:
     twin = Machine(
         machine.spec, machine.arch, table, memory, kernel, transfer, commit_ns=machine.commit_ns
     )
+    twin.devices = machine.devices
+    if machine.served is not None:
+        twin.served = replace(machine.served)
+
     held = holdings_of(machine)
     give_holdings(twin, held._replace(files=tuple(replace(file) for file in held.files)))
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memhub.core.caches.limits import CacheLimits
 from memhub.core.driver import UNSAID_CPU, Cpu
+from memhub.core.kernel import KernelLayout
+from memhub.core.served_kernel import FREEBSD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.kernel import KernelLayout
-
 #: What lies behind a stretch of physical addresses. `reserved` and `unusable` have nothing
 #: behind them (open bus); `acpi` and `nvs` are RAM that firmware uses.
-RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable"]
+#: `device` is the memory of a declared device, and is not described but made of it.
+RegionKind = Literal["ram", "rom", "reserved", "acpi", "nvs", "unusable", "device"]
 #: What a write to write-protected memory does.
 WpWrites = Literal["fault", "drop", "allow"]
 
@@ -82,6 +83,29 @@ class KernelEntry:
     writable: bool = True
 
 
+#: Seconds that a declared device has for the answer to one access.
+ANSWER_LIMIT: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSpec:
+    """One device in the address space of a machine.
+
+    Attributes:
+        name: what it is called; `Hub.device` finds it by this name.
+        kind: the name of an installed kind of device.
+        base: first physical byte; None takes the address that is usual for its kind.
+        options: the options of its kind.
+        limit: seconds that it has for the answer to one access.
+    """
+
+    name: str
+    kind: str
+    base: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    limit: float = ANSWER_LIMIT
+
+
 class UnsaidRegisters(dict[int, int]):
     """No registers, as nobody said any; `{}` says that each is zero."""
 
@@ -104,7 +128,10 @@ class MachineSpec:
         memory: the memory map; regions do not overlap. Outside it is open bus.
         kmem: the kernel's mappings beside the direct map, if the architecture has one.
         kmem_entries: the kernel's map entries; None takes one for each of `kmem`, with its right.
-        kernel: where the kernel's addresses lie; None takes the layout of its release.
+        kernel: which kernel runs: the name of one that is installed, as `linux-6.18`. None or
+            `freebsd` is FreeBSD with the layout of its release; a KernelLayout is FreeBSD, and
+            says where its addresses lie.
+        kernel_options: the options of another kernel than FreeBSD, which it checks.
         symbols: kernel symbols by name, for `kvm_nlist`.
         securelevel: above 0, opening for write fails with EPERM.
         wp_writes: what a write to write-protected memory does.
@@ -113,6 +140,7 @@ class MachineSpec:
         coherent: whether all CPUs and the bus see one memory; else attributes act as mem(4) says.
         bus: where memory is not coherent, whether the bus snoops the caches.
         caches: where memory is not coherent, how large caches are, and the seed of their order.
+        devices: the devices in its address space; `memhub plugins` lists their kinds.
         firmware: `ordinary` once a hub has filled in registers and memory that nobody
             described; the log has it.
     """
@@ -125,7 +153,8 @@ class MachineSpec:
     memory: tuple[Region, ...] = ()
     kmem: tuple[KernelMapping, ...] = ()
     kmem_entries: tuple[KernelEntry, ...] | None = None
-    kernel: KernelLayout | None = None
+    kernel: KernelLayout | str | None = None
+    kernel_options: Mapping[str, Any] = field(default_factory=dict)
     symbols: Mapping[str, int] = field(default_factory=dict)
     securelevel: int = -1
     wp_writes: WpWrites = "fault"
@@ -134,4 +163,15 @@ class MachineSpec:
     coherent: bool = True
     bus: BusKind = "snooping"
     caches: CacheLimits = field(default_factory=CacheLimits)
+    devices: tuple[DeviceSpec, ...] = ()
     firmware: Firmware = "described"
+
+    @property
+    def kernel_name(self) -> str:
+        """The name of its kernel."""
+        return self.kernel if isinstance(self.kernel, str) else FREEBSD
+
+    @property
+    def layout(self) -> KernelLayout | None:
+        """Where FreeBSD's addresses lie, where that is said."""
+        return self.kernel if isinstance(self.kernel, KernelLayout) else None

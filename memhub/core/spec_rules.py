@@ -15,7 +15,9 @@ from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
 from memhub.core.caches.limits import wrong_limits
 from memhub.core.driver import UNSAID_CPU, Cpu
-from memhub.core.kernel import KernelLayout, OptionError
+from memhub.core.kernel import OptionError
+from memhub.core.kernel_rules import is_kernel, wrong_kernel
+from memhub.core.served_kernel import FREEBSD
 from memhub.core.spec import (
     BusKind,
     Firmware,
@@ -134,7 +136,7 @@ def choice(known: Mapping[str, T], what: str) -> Converter[T]:
     return convert
 
 
-_KINDS: Final[Mapping[str, RegionKind]] = {kind: kind for kind in get_args(RegionKind)}
+_KINDS: Final[Mapping[str, RegionKind]] = {it: it for it in get_args(RegionKind) if it != "device"}
 _WP_WRITES: Final[Mapping[str, WpWrites]] = {word: word for word in get_args(WpWrites)}
 _FIRMWARE: Final[Mapping[str, Firmware]] = {word: word for word in get_args(Firmware)}
 
@@ -176,11 +178,11 @@ def _whole_number(least: int, most: int, shown: Callable[[int], str] = hex) -> C
     return convert
 
 
-def _check_layout(value: object) -> KernelLayout:
-    if not isinstance(value, KernelLayout):
-        raise ValueError(f"is {type_name(value)}, not a KernelLayout")
+def _check_kernel(value: object) -> object:
+    if not is_kernel(value):
+        raise ValueError(f"is {type_name(value)}, neither a kernel's name nor a KernelLayout")
 
-    return value
+    return None if value == FREEBSD else value
 
 
 def _check_content(value: object) -> bytes:
@@ -205,7 +207,7 @@ _MACHINE: Final[Mapping[str, Converter[Any]]] = {
     "wp_writes": wp_rule,
     "upages": _whole_number(1, 16, str),
     "commit_latency": lambda value: None if value is None else latency(value),
-    "kernel": lambda value: None if value is None else _check_layout(value),
+    "kernel": _check_kernel,
     "coherent": boolean,
     "bus": bus_kind,
     "firmware": firmware_word,
@@ -213,7 +215,7 @@ _MACHINE: Final[Mapping[str, Converter[Any]]] = {
 _REGION: Final[Mapping[str, Converter[Any]]] = {
     "base": _U64,
     "length": _U64,
-    "kind": region_kind,
+    "kind": lambda it: it if it == "device" else region_kind(it),  # of a machine that was made
     "data": _check_content,
 }
 _MAPPING: Final[Mapping[str, Converter[Any]]] = {
@@ -249,6 +251,9 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         if isinstance(spec.msrs, UnsaidRegisters)
         else _checked_table(spec.msrs, "msrs", _check_register, _U64, wrong),
         options=_checked_table(spec.options, "options", text, lambda it: it, wrong),
+        kernel_options=_checked_table(
+            spec.kernel_options, "kernel_options", text, lambda it: it, wrong
+        ),
         memory=_checked_rows(spec.memory, "memory", Region, _REGION, wrong),
         kmem=_checked_rows(spec.kmem, "kmem", KernelMapping, _MAPPING, wrong),
         symbols=_checked_table(spec.symbols, "symbols", text, _U64, wrong),
@@ -258,6 +263,7 @@ def checked_spec(spec: MachineSpec, arch: Arch) -> MachineSpec:
         entries = _checked_rows(spec.kmem_entries, "kmem_entries", KernelEntry, _ENTRY, wrong)
         checked = replace(checked, kmem_entries=entries)
 
+    wrong += wrong_kernel(checked, arch)
     if wrong:
         lines = [f"machine {spec.name!r}: {escape_controls(reason)}" for reason in wrong]
         raise ValueError("\n".join(lines))

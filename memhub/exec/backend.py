@@ -7,13 +7,17 @@ own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from memhub.abi import LP64, DataModel
 from memhub.errors import NotSupported, UnknownIoctl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+#: The names that are files with a position of their own.
+STREAMS: Final = frozenset({"/proc/mtrr"})
 
 
 class CallerMemory(Protocol):
@@ -117,6 +121,37 @@ class DeviceSession(Protocol):
 
     def close(self) -> None:
         """Close: every process of the program has closed its last descriptor."""
+
+
+class IoctlAnswer(NamedTuple):
+    """What an ioctl of a stream left behind.
+
+    Attributes:
+        argument: what to write back to the program.
+        value: what the call returns.
+    """
+
+    argument: bytes
+    value: int
+
+
+class StreamSession(DeviceSession, Protocol):
+    """An open file whose position is kept behind it, as that of `/proc/mtrr` is by its kernel.
+
+    Its `ioctl` is `answer_ioctl`, whose value the program gets.
+    """
+
+    def read(self, length: int) -> bytes:
+        """Read up to `length` bytes where the file stands."""
+
+    def write(self, data: bytes) -> int:
+        """Write `data`; bytes taken."""
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Move to another position; lseek(2)."""
+
+    def answer_ioctl(self, request: int, argument: bytes) -> IoctlAnswer:
+        """Perform an ioctl; see `ioctl`."""
 
 
 class DeviceBackend(Protocol):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _SIZE_SHIFT: Final = 16
 _SIZE_MASK: Final = 0x1FFF  # FreeBSD's 13 bits; bit 13 is its IOC_VOID
 _DIRECTIONS: Final = 0xC0000000
+_OUT: Final = 0x80000000
 
 
 @dataclass(slots=True)
@@ -49,6 +50,13 @@ def ioctl(context: Context, call: Notification) -> Result:
     argument = context.memory.read(pid, address, size) if size else b""
     if not context.listener.valid(call):
         return ANSWERED
+
+    if device.stream is not None:
+        given = device.stream.answer_ioctl(request, argument)
+        if request & _OUT:
+            context.memory.write(pid, address, given.argument)
+
+        return given.value
 
     answer = device.session.ioctl(request, argument, Caller(context.memory, pid))
     if answer is not None:

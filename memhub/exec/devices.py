@@ -21,12 +21,14 @@ import select
 import stat
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
+
+from memhub.exec.backend import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from memhub.exec.backend import DeviceSession
+    from memhub.exec.backend import DeviceSession, StreamSession
     from memhub.exec.filter import Window
 
 _PIPE_SIZE: Final = 4096
@@ -41,7 +43,7 @@ class Node:
     Attributes:
         dev: `st_dev`.
         ino: `st_ino`.
-        mode: `st_mode`; a character device, as mem(4) is.
+        mode: `st_mode`; a character device, as mem(4) is, or a file of procfs.
         rdev: `st_rdev`.
     """
 
@@ -53,6 +55,9 @@ class Node:
 
 def node_of(path: str, inode: int) -> Node:
     """The host's device of that name, so that stat and fstat agree; else an invented one."""
+    if path in STREAMS:
+        return Node(0, inode, stat.S_IFREG | 0o644, 0)
+
     with contextlib.suppress(OSError):
         found = os.stat(path)  # noqa: PTH116 - device names are plain strings
         if stat.S_ISCHR(found.st_mode):
@@ -74,10 +79,11 @@ class OpenDevice:
         lock: held while a transfer moves the offset.
         inode: the pipe's.
         node: what stat shows of it.
+        stream: its session, where that keeps the position; None where `offset` is.
         watch: the pipe's reading end; hangs up at the last close.
     """
 
-    __slots__ = ("flags", "inode", "lock", "node", "offset", "path", "session", "watch")
+    __slots__ = ("flags", "inode", "lock", "node", "offset", "path", "session", "stream", "watch")
 
     def __init__(
         self, session: DeviceSession, path: str, flags: int, inode: int, watch: int
@@ -88,6 +94,7 @@ class OpenDevice:
         self.inode = inode
         self.watch = watch
         self.node = node_of(path, inode)
+        self.stream = cast("StreamSession", session) if path in STREAMS else None
         self.offset = 0
         self.lock = threading.Lock()
 

@@ -7,6 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
+from memhub.exec.backend import STREAMS
 from memhub.exec.host import character_device
 from memhub.exec.lookup import IN_ROOT, Key, Lookup, closing, key_of
 
@@ -40,6 +41,12 @@ class DeviceNames:
 
             self._learn_name(path)
 
+        #: The host's files of procfs in whose place a device stands, by their names there.
+        self.in_proc = {
+            os.path.basename(path): path  # noqa: PTH119
+            for path in self._paths.values()
+            if path in STREAMS
+        }
         self._leaves = frozenset(os.path.basename(path) for path in self._paths)  # noqa: PTH119
 
     def _learn_name(self, path: str) -> None:

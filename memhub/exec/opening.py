@@ -130,6 +130,9 @@ def _recognise_device(
         return path
 
     name = context.hosts.name(info, in_proc=in_proc)
+    if in_proc and name in context.names.in_proc:
+        return context.names.in_proc[name]
+
     if name is not None and not flags & os.O_DIRECTORY:
         context.check_host(name, f"opening {text}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from memhub.abi import LP64, Errno
 from memhub.errors import BadAddress, DeviceError
-from memhub.exec.backend import Mapping
+from memhub.exec.backend import STREAMS, IoctlAnswer, Mapping
 from memhub.service.spans import find_pieces
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ class Handle(Protocol):
 
     def pwrite(self, data: bytes, offset: int) -> int:
         """Write at `offset`; bytes written."""
+
+    def read(self, length: int) -> bytes:
+        """Read where the file stands."""
+
+    def write(self, data: bytes) -> int:
+        """Write where the file stands; bytes written."""
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Move the file's position."""
 
     def ioctl(self, request: int, op: Buffer, descs: Buffer | None = None) -> Reply:
         """Make an ioctl in the device's own layout."""
@@ -83,7 +92,7 @@ class ClientBackend:
 
         handle = self._client.open(self._paths[path], mode, model=_MODEL)
 
-        return ClientSession(handle, path)
+        return ClientStream(handle, path) if path in STREAMS else ClientSession(handle, path)
 
 
 class ClientSession:
@@ -137,6 +146,36 @@ class ClientSession:
     def close(self) -> None:
         """Close: the program has closed its last descriptor."""
         self._handle.close()
+
+
+class ClientStream(ClientSession):
+    """An open file of another kernel than FreeBSD; see `StreamSession`."""
+
+    def may_wait(self, request: int | None) -> bool:
+        """Nothing of it waits."""
+        return False
+
+    def read(self, length: int) -> bytes:
+        """Read up to `length` bytes where the file stands."""
+        return self._handle.read(length)
+
+    def write(self, data: bytes) -> int:
+        """Write `data`; bytes taken."""
+        return self._handle.write(data)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Move to another position."""
+        return self._handle.seek(offset, whence)
+
+    def answer_ioctl(self, request: int, argument: bytes) -> IoctlAnswer:
+        """Perform an ioctl; its value is the program's."""
+        reply = self._handle.ioctl(request, argument)
+
+        return IoctlAnswer(reply.op, getattr(reply, "value", 0))
+
+    def map(self, offset: int, length: int, *, writable: bool) -> list[Mapping]:
+        """Refuse: such a file has no memory."""
+        raise DeviceError(f"{self._path} cannot be mapped", code=Errno.ENODEV)
 
 
 def _fetch_desc(argument: bytes, memory: CallerMemory) -> bytes:

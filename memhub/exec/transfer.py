@@ -44,8 +44,8 @@ def _read_device(form: str, context: Context, call: Notification) -> Result:
     spans, position = _find_spans(form, context, call)
     size = min(sum(length for _, length in spans), _MAX_TRANSFER)
 
-    def transfer(at: int) -> int:
-        data = device.session.pread(size, at)
+    def transfer(at: int | None) -> int:
+        data = _read_at(device, size, at)
         context.memory.scatter(call.pid, spans, data)
 
         return len(data)
@@ -72,15 +72,34 @@ def _write_device(form: str, context: Context, call: Notification) -> Result:
         if not mine:
             return DEFER
 
-        return _move_device(device, position, lambda at: device.session.pwrite(data, at))
+        return _move_device(device, position, lambda at: _write_at(device, data, at))
 
 
-def _move_device(device: OpenDevice, position: int | None, transfer: Callable[[int], int]) -> int:
+def _read_at(device: OpenDevice, size: int, at: int | None) -> bytes:
+    """Read at a position; None is that of a stream."""
+    if at is None:
+        assert device.stream is not None
+        return device.stream.read(size)
+
+    return device.session.pread(size, at)
+
+
+def _write_at(device: OpenDevice, data: bytes, at: int | None) -> int:
+    if at is None:
+        assert device.stream is not None
+        return device.stream.write(data)
+
+    return device.session.pwrite(data, at)
+
+
+def _move_device(
+    device: OpenDevice, position: int | None, transfer: Callable[[int | None], int]
+) -> int:
     """Transfer at a position, or else at the offset, which advances by what was moved.
 
     It advances also where an error comes after progress (i386).
     """
-    if position is not None:
+    if position is not None or device.stream is not None:
         return transfer(position)
 
     try:
@@ -138,6 +157,9 @@ def lseek(context: Context, call: Notification) -> Result:
 
     with device.lock:
         whence = call.args[2] & 0xFFFFFFFF
+        if device.stream is not None:
+            return device.stream.seek(_signed(call.args[1]), whence)
+
         if whence in (os.SEEK_DATA, os.SEEK_HOLE):
             raise refusal(errno.ENOTTY)
 
@@ -151,6 +173,10 @@ def lseek(context: Context, call: Notification) -> Result:
         device.offset = target
 
     return target
+
+
+def _signed(value: int) -> int:
+    return value - (_U64 + 1) if value > _U64 >> 1 else value
 
 
 #: Form: where the call keeps its bytes and its position.

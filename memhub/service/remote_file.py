@@ -43,6 +43,7 @@ from memhub.service.client_errors import (
     invalid_argument,
     not_on_the_wire,
 )
+from memhub.service.kernel_file import KERNEL_FILE, kernel_ioctl, kernel_reply
 from memhub.service.wire_times import lease_ms, wait_ms
 
 TYPE_CHECKING = False
@@ -154,6 +155,9 @@ class RemoteFile:
         fence: int | None,
     ) -> wire.Ioctl:
         """IOCTL with the caller's own bytes."""
+        if self.path.endswith(KERNEL_FILE):
+            return kernel_ioctl(self.open_number(), request, op)
+
         layout, given = self._layout, b""
         packed = _point_somewhere(layout, bytes(take_buffer("op", op)))
         if descs is not None:
@@ -171,6 +175,9 @@ class RemoteFile:
 
     def ioctl_reply(self, op: Buffer, answer: wire.IoctlDone) -> IoctlReply:
         """What an ioctl left behind, with the caller's own pointer."""
+        if self.path.endswith(KERNEL_FILE):
+            return kernel_reply(answer)
+
         raw, pointer = bytes(op), self._layout.pointer
         if not answer.op:
             return IoctlReply(raw, answer.desc)

@@ -106,6 +106,20 @@ def snapshot_request(
     return wire.Snapshot(0, what, take_text("machine", machine or ""), data)
 
 
+def show_request(features: int, what: str, machine: str | None, device: str | None) -> wire.Show:
+    """SHOW.
+
+    Raises:
+        NotSupported: EOPNOTSUPP; the service is of a version without devices.
+    """
+    if not features & wire.FEATURE_DEVICES:
+        raise not_on_the_wire("the service is of a version without devices")
+
+    where = take_text("machine", machine or ""), take_text("device", device or "")
+
+    return wire.Show(0, what, *where)
+
+
 def file_pieces(data: bytes, max_body: int) -> list[bytes]:
     """The pieces of a snapshot's file, each for one SNAPSHOT; at least one."""
     size = max_body - _PUT_HEAD

@@ -63,7 +63,7 @@ class SeqFile:
             Refused: EINVAL; a negative offset.
         """
         at = self.position if offset is None else offset
-        if not 0 <= at <= _LAST:
+        if not 0 <= at <= _LAST or length < 0:
             raise Refused("EINVAL")
 
         if not length:

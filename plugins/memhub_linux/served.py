@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _U32: Final = 0xFFFFFFFF
+_U64: Final = 0xFFFFFFFFFFFFFFFF
+_S32: Final = (-(1 << 31), (1 << 31) - 1)
+_S64: Final = (-(1 << 63), (1 << 63) - 1)
+#: The least and the most of each number that a call takes.
+_NUMBERS: Final = {
+    **dict.fromkeys(("base", "size", "start", "end"), (0, _U64)),
+    **dict.fromkeys(("type", "regnum"), (0, _U32)),
+    **dict.fromkeys(("reg", "handle", "whence"), _S32),
+    **dict.fromkeys(("offset", "length"), _S64),
+}
 _COMMANDS: Final = frozenset(
     word + page for word in ("ADD", "SET", "DEL", "KILL", "GET") for page in ("", "_PAGE")
 )
@@ -53,14 +63,14 @@ class LinuxKernel(ServedKernel):
 
     Args:
         release: 6.18 or 2.6.32, which lets anybody open the file and asks at each `write` and
-            `ioctl` for CAP_SYS_ADMIN (`admin`).
+            `ioctl` for CAP_SYS_ADMIN (`admin`; who opened the file without it has none there).
 
     The calls, their arguments and answers; a text of bytes is latin-1:
 
-    - `open` {admin}, `close`: of the call's `file`;
+    - `open` {admin}, `close` {keep: registers that are not given back}: of the call's `file`;
     - `read` {length, offset or none}: a text; without a `file`, the whole text at once;
     - `seek` {offset, whence}: the position;
-    - `write` {data}: bytes taken; without a `file` as well;
+    - `write` {data}: bytes taken; without a `file` as well. With an `offset` it is pwrite(2);
     - `ioctl` {cmd: `ADD`, `SET`, `DEL`, `KILL`, `GET` and the same with `_PAGE`; abi: 64 or 32;
       base, size, type, or regnum of a GET}: the register; of a GET {base, size, type, regnum}.
       Of others than these `cmd` is a number. `bad_pointer` and `no_memory` are forced conditions;
@@ -72,6 +82,7 @@ class LinuxKernel(ServedKernel):
     """
 
     ops = FILE_OPS | DRIVER_OPS
+    driver_ops = DRIVER_OPS - {"resume"}
     files = frozenset({"/proc/mtrr"})
 
     def __init__(self, release: Release = LINUX_6_18) -> None:
@@ -80,6 +91,12 @@ class LinuxKernel(ServedKernel):
     def boot(self, machine: KernelMachine) -> KernelAnswer:
         """Boot, and trim the RAM if the machine says where that is."""
         return boot_linux(setting_of(machine, self._release), machine.ram)
+
+    def held_by(self, state: KernelState, file: int) -> tuple[int, ...]:
+        """The registers that a descriptor has added and not given back."""
+        held = state.files.get(file, {}).get("held", ())
+
+        return tuple(register for register, many in enumerate(held) if many)
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""
@@ -103,6 +120,7 @@ def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> Ke
 
 def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> KernelAnswer:
     """Answer a call, one of `LinuxKernel.ops`."""
+    _check_numbers(call.args)
     running = _Running(setting, state, call)
     errno: str | None = None
     value: Any = None
@@ -117,6 +135,22 @@ def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> K
     log = tuple(running.kernel.log.take())
 
     return KernelAnswer(state if after == state else after, value, errno, log)
+
+
+def _check_numbers(args: Args) -> None:
+    """Refuse arguments that are no numbers of the kernel's.
+
+    Raises:
+        ValueError: names the argument.
+    """
+    for name, value in args.items():
+        if name in _NUMBERS:
+            low, high = _NUMBERS[name]
+            if not isinstance(value, int):
+                raise ValueError(f"{name} {value!r:.80} is not an integer")
+
+            if not low <= value <= high:
+                raise ValueError(f"{name} {value:#x} is not between {low:#x} and {high:#x}")
 
 
 class _Running:
@@ -153,24 +187,37 @@ class _Running:
 
     def _keep(self, file: OpenMtrr, text: SeqFile) -> None:
         held = {} if file.held is None else {"held": file.held}
-        self.files[self._number()] = {**held, **text.item()}
+        kept = {} if self._is_admin({}) else {"admin": False}
+        self.files[self._number()] = {**held, **kept, **text.item()}
+
+    def _is_admin(self, args: Args) -> bool:
+        """Whether the process has CAP_SYS_ADMIN: as the call says, else as at the open."""
+        opened = self.files.get(self._call.file, {}) if self._call.file is not None else {}
+
+        return bool(args.get("admin", opened.get("admin", True)))
 
     def do_open(self, args: Args) -> None:
         number = self._number()
         if number in self.files:
             raise ValueError(f"the kernel has an open file {number} already")
 
-        self._proc.open(admin=args.get("admin", True))
-        self.files[number] = {}
+        admin = args.get("admin", True)
+        self._proc.open(admin=admin)
+        self.files[number] = {} if admin else {"admin": False}
         self.files = dict(sorted(self.files.items()))
 
-    def do_close(self, _args: Args) -> None:
+    def do_close(self, args: Args) -> None:
         file, _ = self._opened()
+        for register in args.get("keep", ()):
+            if file.held is not None:
+                file.held[register] = 0
+
         self._proc.close(file)
         del self.files[self._number()]
 
     def do_read(self, args: Args) -> str:
         if self._call.file is None:
+            self._proc.open(admin=True)
             return self._proc.read_text()
 
         file, text = self._opened()
@@ -187,9 +234,12 @@ class _Running:
             self._keep(file, text)
 
     def do_write(self, args: Args) -> int:
-        self._proc.check_admin("", admin=args.get("admin", True))
+        self._proc.check_admin("", admin=self._is_admin(args))
         if args.get("bad_pointer"):
             raise Refused("EFAULT")
+
+        if "offset" in args:
+            raise Refused("ESPIPE")  # seq_open clears FMODE_PWRITE
 
         return self._proc.write(args["data"].encode("latin-1"))
 
@@ -202,7 +252,7 @@ class _Running:
         if command not in _COMMANDS:
             raise Refused("ENOTTY")
 
-        self._proc.check_admin(command, admin=args.get("admin", True))
+        self._proc.check_admin(command, admin=self._is_admin(args))
         if args.get("no_memory") and file.held is None and command.startswith("ADD"):
             raise Refused("ENOMEM")
 

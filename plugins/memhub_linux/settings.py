@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from memhub_linux.releases import Release
 
 _FEATURES: Final = ("mtrr", "k6_mtrr", "cyrix_arr", "centaur_mcr")
+#: The first family whose processors have MTRRs.
+_MTRR_FAMILY: Final = 6
 #: The models of AMD's family 5 that have the K6's ranges; of the first, from this stepping on.
 _K6_MODELS: Final = (8, 9, 13)
 _K6_STEPPING: Final = 8
@@ -30,11 +32,15 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
 
     Raises:
         OptionError: an option is none of the kernel's, or has a wrong value.
+        ValueError: the machine is no x86 one.
     """
-    options = {name: read(machine.options.get(name)) for name, read in _OPTIONS.items()}
+    if not machine.x86:
+        raise ValueError("Linux is served on x86 machines: others have no MTRRs")
+
+    options = {name: read(machine.options.get(name)) for name, read in OPTIONS.items()}
     for name, value in machine.options.items():
-        if name not in _OPTIONS:
-            known = ", ".join(_OPTIONS)
+        if name not in OPTIONS:
+            known = ", ".join(OPTIONS)
             raise OptionError(name, f"is not an option of Linux (known: {known})")
 
         if value is not None and isinstance(options[name], _Wrong):
@@ -86,10 +92,10 @@ def join_signature(family: int, model: int, stepping: int) -> int:
 
 def _features(cpu: Cpu) -> frozenset[str]:
     """Which ranges the kernel finds on a processor (`cpu/amd.c`, `cyrix.c`, `centaur.c`)."""
-    if cpu.mtrr:
+    family, model, stepping = split_signature(cpu.signature)
+    if cpu.mtrr and family >= _MTRR_FAMILY:
         return frozenset({"mtrr"})
 
-    family, model, stepping = split_signature(cpu.signature)
     newer = model > _K6_MODELS[0] or stepping >= _K6_STEPPING
     if cpu.vendor == "AMD" and family == 5 and model in _K6_MODELS and newer:
         return frozenset({"k6_mtrr"})
@@ -152,7 +158,8 @@ def _feature_words(value: object) -> object:
     return _Wrong(f"is not some of {', '.join(_FEATURES)}")
 
 
-_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+#: What reads each option; a `_Wrong` says what is wrong with its value.
+OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "cmdline": _cmdline,
     "pat": _boolean,
     "bridge": _bridge,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memhub.errors import DeviceError
+from memhub.fault_kinds import FaultBook
+from memhub.plugin.faults import Alter, FaultKind
 from memhub.service.blocking import BlockingClient
 from service.served import served
 from shell.kit import MTRR, M
@@ -50,6 +52,34 @@ def test_operations_may_be_given_one_by_one(run: Run, socket: Path) -> None:
     done = run("fault", "add", "drop", "--op", "set", "--op", "read,get")
 
     assert done.out.startswith("fault-1: drop op=get,read,set; ")
+
+
+def test_an_action_of_a_plugin_has_its_options(run: Run, tmp_path: Path) -> None:
+    kind = FaultKind(
+        name="acme.flip",
+        summary="",
+        options={"bits": 0, "hard": False, "rate": 0.5, "word": "x"},
+        strike=lambda hit: Alter(lambda data: bytes(it ^ hit.options["bits"] for it in data)),
+    )
+    path = tmp_path / "lab.sock"
+    with served(path, MTRR, fault_kinds=FaultBook({kind.name: kind})):
+        words = "--op read --option bits=0x0f --option hard=true --option rate=1e3 --option word=y"
+        done = run("fault", "add", "acme.flip", "--connect", path, *words.split())
+        assert done.out == (
+            "fault-1: acme.flip op=read options=bits:15,hard:True,rate:1000.0,word:y; "
+            "0 faults of 0 requests\n"
+        )
+        with BlockingClient(path) as client, client.open("/dev/mem") as mem:
+            assert mem.pread(1, M) == b"\x0f"
+
+        wrong = run("fault", "add", "acme.flip", "--connect", path, "--option", "bit=1")
+        assert "acme.flip has no option 'bit' (options: bits, hard" in " ".join(wrong.err.split())
+        for option in ("bits", "=1"):
+            wrong = run("fault", "add", "acme.flip", "--connect", path, "--option", option)
+            assert (wrong.code, wrong.err) == (
+                2,
+                f"memhub: --option {option!r} is not NAME=VALUE\n",
+            )
 
 
 def test_rules_are_listed_by_machine(run: Run, socket: Path) -> None:

@@ -41,6 +41,24 @@ def memhub_importers():
 """
 
 
+DEVICE = """
+from memhub.plugin.devices import DeviceKind, hookimpl
+
+@hookimpl
+def memhub_devices():
+    return [DeviceKind(name="{name}", summary="", make=None)]
+"""
+
+
+FAULT = """
+from memhub.plugin.faults import FaultKind, hookimpl
+
+@hookimpl
+def memhub_faults():
+    return [FaultKind(name="{name}", summary="", strike=None)]
+"""
+
+
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with plugins of each kind, of which some do not work."""
@@ -52,6 +70,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     install(tmp_path, "rival-rule", "theirs", RULE.format(name="deadlock"), "memhub.lint")
     install(tmp_path, "reader", "hob", IMPORTER.format(name="hob"), "memhub.importers")
     install(tmp_path, "rival-reader", "msr", IMPORTER.format(name="msr"), "memhub.importers")
+    install(tmp_path, "card", "gpu", DEVICE.format(name="gpu"), "memhub.devices")
+    install(tmp_path, "rival-card", "vga", DEVICE.format(name="vga-text"), "memhub.devices")
+    install(tmp_path, "faults", "acme", FAULT.format(name="acme.flip"), "memhub.faults")
+    install(tmp_path, "bad-faults", "plain", FAULT.format(name="flip"), "memhub.faults")
     install(tmp_path, "no-file", "declared", "", "memhub.declared")
     yield tmp_path
     for name in [name for name in sys.modules if name.startswith("loader_")]:
@@ -78,6 +100,9 @@ def test_each_kind_is_listed_with_its_origin(run: Run, site: Path) -> None:
         "failures": [],
     }
     assert (rows["good-rule"]["kind"], rows["good-rule"]["provides"]) == ("lint rules", ["mine"])
+    kinds = rows["faults"]["kind"], rows["faults"]["provides"]
+    assert kinds == ("fault kinds", ["acme.flip"])
+    assert (rows["card"]["kind"], rows["card"]["provides"]) == ("devices", ["gpu"])
     assert (rows["reader"]["kind"], rows["reader"]["provides"]) == ("importers", ["hob"])
 
 
@@ -90,6 +115,8 @@ def test_what_fails_is_listed_with_its_reason_and_costs_the_others_nothing(
     assert "'arm64' is provided twice" in rows["rival-arch"]["failures"][0]
     assert "'deadlock' is there already" in rows["rival-rule"]["failures"][0]
     assert "format 'msr' is there already" in rows["rival-reader"]["failures"][0]
+    assert "'vga-text' is provided twice" in rows["rival-card"]["failures"][0]
+    assert "'flip' is not words with dots" in rows["bad-faults"]["failures"][0]
     assert "loader_no_file is a module, not a package with" in rows["no-file"]["failures"][0]
 
 
@@ -110,5 +137,6 @@ def test_what_memhub_ships_works(run: Run) -> None:
         "amd64",
         "k6",
         "powerpc64",
+        "uart-16550",
     }
     assert [row["failures"] for row in rows if row["failures"]] == []

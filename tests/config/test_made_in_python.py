@@ -125,7 +125,10 @@ def test_names_that_differ_by_case_alone_are_refused(load: Load) -> None:
             "machine 'pc': kmem[0].virtual: is a float, not an integer",
         ),
         ({"cpu": 5}, "machine 'pc': cpu: is an integer, not a Cpu"),
-        ({"kernel": 5}, "machine 'pc': kernel: is an integer, not a KernelLayout"),
+        (
+            {"kernel": 5},
+            "machine 'pc': kernel: is an integer, neither a kernel's name nor a KernelLayout",
+        ),
         (
             {"securelevel": 9, "upages": 0},
             (

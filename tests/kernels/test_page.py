@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from memhub.arches import load_arches
+from memhub.config import load_config
+from memhub_linux.settings import OPTIONS
+
 PAGE = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text()
 
 
@@ -15,8 +19,23 @@ EXAMPLES = re.findall(
 )
 
 
-def test_both_kernels_have_an_example() -> None:
-    assert [name for name, _, _ in EXAMPLES] == ["linux", "netbsd"]
+def test_each_kernel_has_an_example() -> None:
+    assert [name for name, _, _ in EXAMPLES] == ["served", "linux", "netbsd"]
+
+
+def test_a_machine_of_the_page_is_one_with_linux(tmp_path: Path) -> None:
+    (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    path = tmp_path / "lab.toml"
+    path.write_text(toml)
+    spec = load_config(path, arches=load_arches()).machines["pc"]
+
+    assert spec.kernel_name == "linux-6.18"
+
+
+def test_the_page_lists_the_options_of_linux() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| (?:the kernel's|whether|the host|which)", PAGE, re.M)
+
+    assert sorted(listed) == sorted(OPTIONS)
 
 
 @pytest.mark.parametrize(("code", "printed"), [it[1:] for it in EXAMPLES], ids=lambda it: it[:20])

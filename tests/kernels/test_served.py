@@ -50,6 +50,9 @@ def call_of(step: dict[str, Any]) -> KernelCall:
 
     names = ("fd", "op", "errno", "ret", "out", "changed", "msr", "log", "held", "conf", "text")
     args = {name: it for name, it in step.items() if name not in names}
+    if step["op"] in ("write", "ioctl"):
+        args.setdefault("admin", True)  # whoever opened the file
+
     if step["op"] == "lookup":
         args = {"start": step["start"], "end": step["end"]}
 
@@ -172,6 +175,25 @@ def test_a_text_is_read_in_pieces_of_any_length(length: int) -> None:
         found += answer.value
 
     assert found == whole != ""
+
+
+def test_who_opens_2_6_32_s_file_without_rights_may_only_look() -> None:
+    machine, kernel = ordinary(), load_kernels().find("linux-2.6.32").served
+    assert kernel is not None
+    state = kernel.boot(machine).state
+    state = kernel.call(machine, state, KernelCall("open", {"admin": False}, 1)).state
+    read = kernel.call(machine, state, KernelCall("read", {"length": 4096}, 1))
+    line = "base=0xd0000000 size=0x1000000 type=write-combining\n"
+    get = {"cmd": "GET", "regnum": 0}
+    add = {"cmd": "ADD", "base": 0xD0000000, "size": 1 << 24, "type": 1}
+    told = [
+        kernel.call(machine, read.state, KernelCall(op, args, 1)).errno
+        for op, args in (("write", {"data": line}), ("ioctl", add), ("ioctl", get))
+    ]
+
+    assert read.value.startswith("reg00: ")
+    assert told == ["EPERM", "EPERM", None]
+    assert kernel.call(machine, read.state, KernelCall("open", {}, 2)).errno is None
 
 
 def test_a_text_that_is_half_read_does_not_change_under_its_reader() -> None:

@@ -50,6 +50,10 @@ TESTED: dict[str, dict[str, str]] = {
         "text": "tests/arch_check/test_kit.py",
     },
     "docs/audit.md": {"sh": COMMANDS, "python": HERE, "sql": HERE},
+    "docs/devices.md": {
+        "sh": COMMANDS,
+        **dict.fromkeys(("python", "text", "toml"), "tests/devices/test_devices_page.py"),
+    },
     "docs/exec.md": {"python": HERE},
     "docs/faults.md": {
         "python": "tests/config/test_faults_page.py",
@@ -58,7 +62,7 @@ TESTED: dict[str, dict[str, str]] = {
     },
     "docs/kernels.md": {
         "sh": COMMANDS,
-        **dict.fromkeys(("python", "text"), "tests/kernels/test_page.py"),
+        **dict.fromkeys(("python", "text", "toml"), "tests/kernels/test_page.py"),
     },
     "docs/memory.md": dict.fromkeys(("python", "toml"), "tests/caches/test_memory_page.py"),
     "docs/ownership.md": dict.fromkeys(("python", "text"), "tests/ownership/test_docs.py"),

@@ -45,6 +45,8 @@ SPECS = (
     replace(BOARD, name="bare", arch="bare"),
     replace(MTRR, name="slow", commit_latency=1000.0),
     replace(PAT, name="caches", coherent=False),
+    replace(MTRR, name="linux", kernel="linux-6.18"),
+    replace(MTRR, name="old", kernel="linux-6.18", kernel_options={"bridge": "1166:9:0"}),
 )
 TOP = (1 << 64) - 4096
 
@@ -114,6 +116,28 @@ async def ask_ranges(it: Asker) -> None:
     await it.ask(wire.Claim(0, pat, 0, 1000, 0, 4096))
     await it.ask(wire.Wait(0, pat, 0, 4096, 1000))
     it.two.send(*it.two.protocol.send(wire.Cancel(90)))
+
+
+async def ask_kernel(it: Asker) -> None:
+    """Errors of reads and writes of another kernel's file."""
+    old, linux = await it.open("old:/proc/mtrr"), await it.open("linux:/proc/mtrr")
+    other = await it.two.open("linux:/proc/mtrr")
+    line = b"base=0x%x size=0x1000 type=write-combining\n"
+
+    def write(handle: int, data: bytes) -> wire.Write:
+        return wire.Write(0, handle, len(data), data)
+
+    await it.ask(write(old, line % 0x10000000))
+    await it.ask(wire.Claim(0, other, 0, 0, 0x10000000, 4096), it.two)
+    await it.ask(write(linux, line % 0x10000000))
+    await it.ask(wire.Pwrite(0, linux, 0, 1, b"x"))
+    for place in range(9):
+        await it.ask(write(linux, line % (0x20000000 + 8192 * place)))
+
+    for handle in (old, linux):
+        await it.ask(wire.Close(0, handle))
+
+    await it.ask(wire.Close(0, other), it.two)
 
 
 async def ask_claims(it: Asker) -> None:
@@ -208,6 +232,10 @@ async def ask_hub(it: Asker, strict: RawClient, patch: pytest.MonkeyPatch) -> No
     for what, name in (("x", ""), ("take", "no"), ("take", "caches"), ("restore", "pat")):
         await it.ask(wire.Snapshot(0, what, name, b""))
 
+    for what, name in (("x", ""), ("list", "no"), ("bytes", "pat")):
+        await it.ask(wire.Show(0, what, name, ""))
+
+    await it.ask(wire.Show(0, "list", "pat", ""), strict)
     await it.ask(wire.Snapshot(0, "reset", "pat", b""), strict)
     with patch.context() as less:
         less.setattr(snapshots, "FILE_MAX", 1)
@@ -242,13 +270,17 @@ async def test_each_listed_error_is_reached(
         Server(hub, free) as server,
         Server(hub, strict) as other,
     ):
-        clients = [await RawClient.dial(server.addresses[0], features=255) for _ in range(2)]
-        bound = await RawClient.dial(other.addresses[0], features=255)
+        clients = [
+            await RawClient.dial(server.addresses[0], features=wire.FEATURES | wire.MAP_FEATURES)
+            for _ in range(2)
+        ]
+        bound = await RawClient.dial(other.addresses[0], features=wire.FEATURES | wire.MAP_FEATURES)
         it = Asker(*clients)
         with anyio.fail_after(60):
             await ask_memory(it, monkeypatch)
             await ask_ranges(it)
             await ask_claims(it)
+            await ask_kernel(it)
             await ask_hub(it, bound, monkeypatch)
 
         for client in (*clients, bound):

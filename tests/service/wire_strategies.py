@@ -43,6 +43,7 @@ NARROW = {
     "SEEK.whence": st.integers(0, 4),
     "FLUSH.what": st.integers(0, 2),
     "MAP.rights": st.integers(1, 3),
+    "SHOW.what": st.sampled_from(["list", "bytes"]),
     "SNAPSHOT.what": st.sampled_from(["take", "put", "restore", "reset"]),
     "FAULTS.what": st.sampled_from(["list", "add", "remove"]),
     "SUBSCRIBE.options": st.none() | st.integers(0, 1),

@@ -32,6 +32,8 @@ from memhub.core.claims import Claim
 from memhub.core.machine import Machine
 from memhub.core.replies import Explanation, SetOutcome
 from memhub.errors import Obstacle
+from memhub.plugin.pictures import Pixels, TextCells
+from memhub.screens import draw_png
 from memhub.subscriptions import Subscription
 
 
@@ -65,6 +67,8 @@ async def hub() -> None:
             assert_type(served.machines, Mapping[str, Machine])
             assert_type(served.report(), dict[str, Any])
             assert_type(served.claims(), list[Claim])
+            assert_type(served.show("vga"), Pixels | TextCells)
+            assert_type(draw_png(served.show(), scale=2), bytes)
             served.map_device(0x3F8000, 4096, Uart())
             served.break_claim("pc", 1, "stuck")
             process = served.process("xorg", pid=1, uid=2)

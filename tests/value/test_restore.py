@@ -93,7 +93,7 @@ def test_any_moment_can_be_gone_on_from(tmp_path: Path, arch: str) -> None:
         assert found.seq == seq
         assert (live is None) == (machine.table is None)
         if live is not None and machine.table is not None:
-            assert (live.state, live.generation) == tuple(machine.table)
+            assert (live.state, live.generation, None) == tuple(machine.table)
             assert live.types.at(0) is not None  # what follows from the state is made anew
 
 

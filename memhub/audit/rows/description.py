@@ -14,7 +14,8 @@ import orjson
 from memhub.core.caches.limits import CacheLimits
 from memhub.core.driver import Cpu
 from memhub.core.kernel import KernelLayout
-from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
+from memhub.core.served_kernel import FREEBSD
+from memhub.core.spec import DeviceSpec, KernelEntry, KernelMapping, MachineSpec, Region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def describe_spec(spec: MachineSpec) -> str:
     """A machine's description as JSON text; its registers have columns of their own."""
-    cpu, entries, kernel = spec.cpu, spec.kmem_entries, spec.kernel
+    cpu, entries, kernel = spec.cpu, spec.kmem_entries, spec.layout
 
     return orjson.dumps(
         {
@@ -51,6 +52,8 @@ def describe_spec(spec: MachineSpec) -> str:
             "commit_latency": spec.commit_latency,
             "firmware": spec.firmware,
             **_describe_caches(spec),
+            **_describe_kernel(spec),
+            **_describe_devices(spec),
         }
     ).decode()
 
@@ -75,7 +78,7 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         name=name,
         arch=arch,
         cpu=Cpu(**facts["cpu"]),
-        msrs=msrs,
+        msrs=_firmware_of(facts, msrs),
         options=facts["options"],
         memory=tuple(Region(base=b, length=n, kind=kind) for b, n, kind in facts["memory"]),
         kmem=tuple(
@@ -87,7 +90,8 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         else tuple(
             KernelEntry(virtual=v, length=n, readable=r, writable=w) for v, n, r, w in entries
         ),
-        kernel=None if kernel is None else _layout_of(kernel),
+        kernel=facts.get("runs") if kernel is None else _layout_of(kernel),
+        kernel_options=facts.get("kernel_options", {}),
         symbols=facts.get("symbols", {}),
         securelevel=facts["securelevel"],
         wp_writes=facts["wp_writes"],
@@ -97,6 +101,7 @@ def spec_of(name: str, arch: str, config: str, msrs: Mapping[int, int]) -> Machi
         coherent=facts.get("coherent", True),
         bus=facts.get("bus", "snooping"),
         caches=CacheLimits(**facts.get("caches", {})),
+        devices=tuple(DeviceSpec(**it) for it in facts.get("devices", ())),
     )
 
 
@@ -106,6 +111,31 @@ def _describe_caches(spec: MachineSpec) -> dict[str, Any]:
         return {}
 
     return {"coherent": False, "bus": spec.bus, "caches": asdict(spec.caches)}
+
+
+def _describe_kernel(spec: MachineSpec) -> dict[str, Any]:
+    """What only a machine of another kernel has: it boots on registers that it then changes."""
+    if spec.kernel_name == FREEBSD:
+        return {}
+
+    return {
+        "runs": spec.kernel_name,
+        "kernel_options": dict(spec.kernel_options),
+        "firmware_msrs": {f"{number:#x}": f"{it:#x}" for number, it in spec.msrs.items()},
+    }
+
+
+def _firmware_of(facts: Mapping[str, Any], msrs: Mapping[int, int]) -> Mapping[int, int]:
+    given = facts.get("firmware_msrs")
+
+    return msrs if given is None else {int(it, 16): int(given[it], 16) for it in given}
+
+
+def _describe_devices(spec: MachineSpec) -> dict[str, Any]:
+    """What only a machine has that declares devices."""
+    rows = [{**asdict(it), "options": dict(it.options)} for it in spec.devices]
+
+    return {"devices": rows} if rows else {}
 
 
 def _layout_of(kernel: Mapping[str, str | None]) -> KernelLayout:

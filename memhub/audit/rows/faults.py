@@ -27,11 +27,12 @@ def _fault_injected(it: FaultInjected, _ended: int) -> Row:
     if it.span is not None:
         row["base"], row["length"] = it.span
 
-    if rule.delay is not None:
-        row["delay_ns"] = round(rule.delay * 1e9)
+    does = rule if it.does is None else it.does
+    if does.delay is not None:
+        row["delay_ns"] = round(does.delay * 1e9)
 
-    if rule.moved is not None:
-        row["moved"] = rule.moved
+    if does.moved is not None:
+        row["moved"] = does.moved
 
     return row
 

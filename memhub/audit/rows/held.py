@@ -23,8 +23,10 @@ from memhub.audit.rows.description import describe_spec
 from memhub.audit.rows.files import ACCESS_FLAGS, table_columns
 from memhub.audit.rows.hardware import health_item
 from memhub.audit.rows.ranges import commit_row
+from memhub.core.files import PATHS
 from memhub.core.holdings import holdings_of
 from memhub.core.restored import HeldPart, Restored
+from memhub.core.served_kernel import kernel_state_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -79,6 +81,7 @@ def part_rows(machine: Machine, at: Instant) -> list[Row]:
         ("notes", notes),
         ("failed", [] if held.failed is None else [held.failed]),
         ("health", [] if held.health is None else [held.health]),
+        ("kernel", [] if held.kernel is None else [held.kernel]),
         ("numbers", [(held.last_fence, held.last_wait, held.last_commit)]),
     ]
 
@@ -134,7 +137,7 @@ def _file_item(file: OpenFile, _at: Instant) -> Row:
 
     return {
         "handle": caller.handle,
-        "device": f"/dev/{caller.device}",
+        "device": PATHS[caller.device],
         **process_columns(caller.process),
         "flags": ACCESS_FLAGS[file.readable, file.writable],
         "undo": file.undo,
@@ -215,5 +218,6 @@ _WRITERS: Final[Mapping[str, Callable[[Any, Instant], Row]]] = {
     "notes": _note_item,
     "failed": lambda it, _at: it._asdict(),
     "health": lambda it, _at: health_item(it),
+    "kernel": lambda it, _at: kernel_state_item(it),
     "numbers": lambda it, _at: dict(zip(_NUMBERS, it, strict=True)),
 }

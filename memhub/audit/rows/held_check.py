@@ -63,6 +63,7 @@ def _shapes(slot: range) -> dict[str, Shape]:
             "suspended_ns": Field("ns", "", nullable=True),
             "strayed": Field("bool", ""),
         },
+        "kernel": {"cpus": range(1, 1025)},
         "numbers": dict.fromkeys(("last_fence", "last_wait", "last_commit"), _U64),
     }
 

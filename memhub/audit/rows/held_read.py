@@ -10,6 +10,7 @@ from memhub.abi import DATA_MODELS, RangeDesc
 from memhub.audit.rows.columns import instant_of, mono_time, owner_of
 from memhub.audit.rows.hardware import health_in
 from memhub.audit.rows.held_check import check_items
+from memhub.audit.rows.kernels import kernel_in
 from memhub.audit.rows.read import ACCESS, caller_of, set_request_of, wait_of
 from memhub.core.claims import Claim, LostClaim
 from memhub.core.commits import Commit
@@ -177,5 +178,6 @@ _READERS: Final[Mapping[str, Callable[[Sequence[Item], Machine, Instant], Holdin
     "notes": _notes_in,
     "failed": _failed_in,
     "health": health_in,
+    "kernel": kernel_in,
     "numbers": _numbers_in,
 }

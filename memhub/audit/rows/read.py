@@ -9,6 +9,7 @@ from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Er
 from memhub.audit.rows.columns import descs_of, instant_of, mono_time, msrs_of, owner_of
 from memhub.audit.rows.description import spec_of
 from memhub.audit.rows.hardware import HARDWARE_READERS
+from memhub.audit.rows.kernels import read_call
 from memhub.core import events
 from memhub.core.asked_driver import Plan
 from memhub.core.claim_requests import claim_event, ended_event, lost_event
@@ -69,7 +70,6 @@ def event_of(row: Row, machine: Machine) -> events.Event | None:
         the fact; None for a row that changes nothing.
     """
     reader = _READERS.get(row["event"])
-
     return None if reader is None else reader(row, machine)
 
 
@@ -332,6 +332,7 @@ def _wait_ended(row: Row, machine: Machine) -> events.Event:
 _READERS: Final[Mapping[str, Callable[[Row, Machine], events.Event | None]]] = {
     "device.fail": _failed,
     **HARDWARE_READERS,
+    "kernel.call": lambda row, machine: read_call(row, machine, caller_of),
     "request.open": _opened,
     "request.close": _closed,
     "request.read": _read,

@@ -10,6 +10,7 @@ from memhub.audit.rows.faults import FAULT_WRITERS
 from memhub.audit.rows.files import FILE_WRITERS
 from memhub.audit.rows.hardware import HARDWARE_WRITERS
 from memhub.audit.rows.held import HELD_WRITERS
+from memhub.audit.rows.kernels import KERNEL_WRITERS
 from memhub.audit.rows.memory import MEMORY_WRITERS
 from memhub.audit.rows.ranges import RANGE_WRITERS
 from memhub.audit.rows.service import SERVICE_WRITERS
@@ -33,6 +34,7 @@ WRITERS: Final[Mapping[type, Callable[[Any, int], Row]]] = {
     **SERVICE_WRITERS,
     **FAULT_WRITERS,
     **HARDWARE_WRITERS,
+    **KERNEL_WRITERS,
 }
 
 

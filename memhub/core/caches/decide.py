@@ -104,7 +104,7 @@ def _physical_spans(
     if reason := wrong_address(base) or wrong_address(base + max(0, length - 1)):
         raise InvalidArgument(reason)
 
-    if caller.device == "mem":
+    if caller.device != "kmem":
         check_inside(machine.memory, base, length)
         yield base, length
         return

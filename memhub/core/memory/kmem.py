@@ -90,7 +90,7 @@ class KernelMemory:
     def make(cls, spec: MachineSpec, kernel: Kernel, memory: PhysicalMemory) -> Self:
         """The kernel memory of a machine whose specification may have its own layout."""
         return cls(
-            spec.kernel or kernel.layout,
+            spec.layout or kernel.layout,
             spec.kmem,
             memory,
             entries=spec.kmem_entries,

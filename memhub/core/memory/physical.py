@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer
     from memhub.core.memory.files import Content
     from memhub.core.memory.image import MemoryImage
+    from memhub.core.memory.placed import PlacedDevice
     from memhub.core.spec import Region
 
 
@@ -117,10 +118,7 @@ class PhysicalMemory:
 
         Args:
             address: first physical byte.
-            data: the bytes; a memoryview of single bytes.
-
-        Returns:
-            the number of bytes, always all of them.
+            data: the bytes; a memoryview of single bytes. All of them are written.
 
         Raises:
             BadAddress: part of the span lies outside the physical address space (EFAULT).
@@ -149,22 +147,24 @@ class PhysicalMemory:
             yield self._segments[index]
             index += 1
 
-    def map_mmio(self, base: int, length: int, device: MmioDevice) -> Window:
+    def map_mmio(
+        self, base: int, length: int, device: MmioDevice, placed: PlacedDevice | None = None
+    ) -> Window:
         """Let a device answer a stretch of addresses, over whatever lies there.
 
         Args:
             base: first physical byte.
             length: bytes.
             device: what answers; offsets count from `base`.
+            placed: what was declared of it.
 
         Raises:
             ValueError: the window is empty, leaves the physical address space, or overlaps
                 another window.
         """
-        window = Window(base, length, device, save_device(device))
+        window = Window(base, length, device, save_device(device), placed)
         self.windows = with_window(self.windows, window, self.phys_bits)
         self._rebuild_segments()
-
         return window
 
     def unmap(self, window: Window) -> None:

@@ -18,13 +18,14 @@ from memhub.core.memory.backing import STORE_MAX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from memhub.core.memory.placed import PlacedDevice
     from memhub.core.spec import Region, RegionKind
 
 #: What lies behind a stretch of addresses.
 SegmentKind = Literal["ram", "rom", "open", "mmio"]
 
 #: Kinds of region with memory behind them; the others are open bus.
-BACKED: Final[frozenset[RegionKind]] = frozenset({"ram", "rom", "acpi", "nvs"})
+BACKED: Final[frozenset[RegionKind]] = frozenset({"ram", "rom", "acpi", "nvs", "device"})
 
 #: Bytes 0xff at the start of the file that holds the ROM; open bus is mapped from them.
 OPEN_BUS_SIZE: Final = 1 << 20
@@ -49,12 +50,14 @@ class Window:
         length: bytes.
         device: what answers there.
         first: its state when it was mapped; None where it cannot say it.
+        placed: what was declared of it; None for a device that an embedder mapped.
     """
 
     base: int
     length: int
     device: MmioDevice
     first: bytes | None = field(default=None, compare=False, repr=False)
+    placed: PlacedDevice | None = field(default=None, compare=False, repr=False)
 
     @property
     def end(self) -> int:

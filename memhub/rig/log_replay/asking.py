@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, RangeDesc
 from memhub.audit.rows.columns import owner_of
@@ -12,7 +15,9 @@ from memhub.core import requests
 from memhub.core.commits import Commit
 from memhub.core.files import Principal
 from memhub.core.instant import SECOND
+from memhub.core.kernel_requests import CallKernel, answer_call
 from memhub.core.memory.physical import NeedsDevice
+from memhub.core.served_kernel import KernelCall
 from memhub.errors import DeviceError
 from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
@@ -118,6 +123,22 @@ def _aim(life: Life, row: Row) -> tuple[int, int | None]:
 
 def _put_ioctl(_life: Life, _row: Row) -> None:
     raise Unplayable("the log does not keep what was wrong with the ioctl")
+
+
+def _put_kernel(life: Life, row: Row) -> None:
+    op, args = row["op"], orjson.loads(row["args"])
+    if row.get("handle") is not None:
+        _submit(life, CallKernel(_file(life, row), op, args))
+        return
+
+    engine = life.engine
+    (machine,) = engine.machines.values()
+    if machine.served is None:
+        raise Unplayable("its kernel is FreeBSD")
+
+    with suppress(DeviceError):  # its record says so
+        decision = answer_call(machine, None, KernelCall(op, args), engine.catch_up())
+        engine.perform(machine, decision)
 
 
 def _put_set(life: Life, row: Row) -> None:
@@ -258,6 +279,7 @@ PUTS: Final[Mapping[str, Callable[[Life, Row], None]]] = {
     "request.write": _put_write,
     "request.ioctl": _put_ioctl,
     "request.set": _put_set,
+    "kernel.call": _put_kernel,
     "commit.begin": _put_commit,
     "wait.begin": _put_wait,
     "wait.end": _put_give_up,

@@ -28,6 +28,9 @@ _TABLES: Final = (
     "msrs",
     "after_msr",
     "cause",
+    "answer",
+    "printed",
+    "changed",
 )
 #: What names a record that follows by itself.
 _KEY: Final = ("event", "machine", "process_id", "base", "length", "op", "cause")

@@ -12,6 +12,7 @@ from memhub.core.machine import Machine
 from memhub.rig.log_replay.comparing import LogDifference, compare
 from memhub.rig.log_replay.player import LogPlayer
 from memhub.rig.log_replay.steps import LogRun, read_run
+from memhub.startup import make_machine
 
 if TYPE_CHECKING:
     import os
@@ -120,7 +121,7 @@ def _of_specs(
 ) -> Machine | None:
     spec = specs.get(row["machine"])
 
-    return None if spec is None else Machine.make(spec, arches[spec.arch])
+    return None if spec is None else make_machine(spec, arches[spec.arch])
 
 
 def replay_run(run: LogRun, make: MakeMachine, log: AuditLog | None = None) -> LogReplay:

@@ -47,6 +47,8 @@ _ASKED: Final = frozenset(
 _FOLLOWS: Final = frozenset(
     {"undo", "claim.release", "claim.expire", "wait.end", "device.fail", "hardware.store"}
 )
+#: Calls to another kernel than FreeBSD that follow: from an open, a close, a resume.
+_KERNEL_FOLLOWS: Final = frozenset({"open", "close", "resume"})
 #: Why a wait ended whose caller has gone.
 _GONE: Final = frozenset({"cancelled", "log"})
 
@@ -190,6 +192,9 @@ def _is_asked(row: Row, ending: set[tuple[str, int]]) -> bool | None:
 
     if event == "claim.release" and row["cause"] == "request":
         return True
+
+    if event == "kernel.call":
+        return None if row["op"] == "boot" else row["op"] not in _KERNEL_FOLLOWS
 
     if event == "device.attach" and row.get("cause") is not None:
         return None  # a file of the log begins; nothing happened

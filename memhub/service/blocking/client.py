@@ -28,6 +28,7 @@ from memhub.service.remote_hub import (
     open_request,
     report_request,
     rule_text,
+    show_request,
     snapshot_request,
     take_greeting,
 )
@@ -211,6 +212,18 @@ class BlockingClient(Line):
             self.ask(self._snapshot_request("put", machine, piece))
 
         return self._go_back("restore", machine)
+
+    def list_devices(self, machine: str | None = None) -> list[dict[str, Any]]:
+        """The devices that a machine (the default one if None) declares."""
+        features = self._protocol.features
+
+        return list(self._ask_json(show_request(features, "list", machine, None)))
+
+    def read_device(self, device: str | None = None, machine: str | None = None) -> bytes:
+        """The bytes of a device that shows memory, as it reads them itself; see `Hub.show`."""
+        answer: bytes = self.ask(show_request(self._protocol.features, "bytes", machine, device))
+
+        return answer
 
     def reset(self, machine: str | None = None) -> list[str]:
         """Let the machines, or one, be as they were at the start of the service; their names."""

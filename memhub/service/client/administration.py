@@ -11,6 +11,7 @@ from memhub.service.remote_hub import (
     file_pieces,
     report_request,
     rule_text,
+    show_request,
     snapshot_request,
 )
 from memhub.service.wire.wide import narrow
@@ -73,6 +74,21 @@ class HubRequests(ABC):
             await caller.ask(self._snapshot_request("put", machine, piece))
 
         return await self._go_back("restore", machine)
+
+    async def list_devices(self, machine: str | None = None) -> list[dict[str, Any]]:
+        """The devices that a machine (the default one if None) declares."""
+        features = self._greeted().features
+        found = await self._ask_json(show_request(features, "list", machine, None))
+
+        return list(found)
+
+    async def read_device(self, device: str | None = None, machine: str | None = None) -> bytes:
+        """The bytes of a device that shows memory, as it reads them itself; see `Hub.show`."""
+        caller = self._greeted()
+        request = show_request(caller.features, "bytes", machine, device)
+        answer: bytes = await caller.ask(request)
+
+        return answer
 
     async def reset(self, machine: str | None = None) -> list[str]:
         """Let the machines, or one, be as they were at the start of the service; their names."""

@@ -19,6 +19,7 @@ from memhub.process import Process
 from memhub.report import report
 from memhub.service.local.handle import LocalHandle
 from memhub.service.local.passing_time import PassingTime
+from memhub.shown import describe_devices, find_shown, read_shown
 from memhub.startup import make_engine, record_ends, record_starts
 
 if TYPE_CHECKING:
@@ -103,6 +104,18 @@ class LocalClient:
                 handle = self._process.open_nowait(path, mode, undo=undo, model=model)
 
         return LocalHandle(self._engine, handle, self._lock, self._time)
+
+    def list_devices(self, machine: str | None = None) -> list[dict[str, Any]]:
+        """The devices that a machine (the default one if None) declares."""
+        with self._lock:
+            return describe_devices(self._engine.machine(machine or ""))
+
+    def read_device(self, device: str | None = None, machine: str | None = None) -> bytes:
+        """The bytes of a device that shows memory, as it reads them itself; see `Hub.show`."""
+        with self._lock:
+            found = self._engine.machine(machine or "")
+
+            return read_shown(self._engine, found, find_shown(found, device))
 
     def report(self) -> dict[str, Any]:
         """Who has what open, who holds what, who waits for what, and since when.

@@ -26,15 +26,10 @@ from memhub.core.requests import (
     Write,
 )
 from memhub.errors import NotSupported
-from memhub.faces.freebsd import (
-    EVERY_SLOT,
-    IoctlReply,
-    ask_ioctl,
-    encode_get,
-    remove_request,
-    update_request,
-)
+from memhub.faces.choice import face_of
+from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, remove_request, update_request
 from memhub.faults import Delayed
+from memhub.late_requests import move_bytes
 from memhub.pending import Pending
 from memhub.service import wire
 from memhub.service.mapped import MappedMemory
@@ -80,6 +75,7 @@ class LocalHandle:
         self._lock = lock
         self._time = time
         self._maps: dict[int, MappedMemory] = {}
+        self._ask_ioctl, self._encode = face_of(handle.file.caller.device)
 
     def __repr__(self) -> str:
         return f"<Local{repr(self._handle)[1:]}"
@@ -130,7 +126,19 @@ class LocalHandle:
         try:
             return self._submit(request)
         except NeedsDevice as error:
-            raise NotSupported(f"a device model cannot be awaited here: {error}") from error
+            if error.window.placed is None:
+                raise NotSupported(f"a device model cannot be awaited here: {error}") from error
+
+            return self._await_device(request)
+
+    def _await_device(self, request: Request[R]) -> R:
+        """Answer a transfer that reaches a declared device; others wait meanwhile."""
+        from anyio.from_thread import start_blocking_portal  # here, since few need it
+
+        with self._lock, start_blocking_portal() as portal:
+            answer: R = portal.call(move_bytes, self._engine, request)
+
+        return answer
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the handle's offset; the new one."""
@@ -175,12 +183,12 @@ class LocalHandle:
     ) -> IoctlReply:
         """Make an ioctl in the device's own binary layout."""
         model = self._handle.file.model
-        asked = ask_ioctl(model, self._number, request, op, descs, wait, fence)
+        asked = self._ask_ioctl(model, self._number, request, op, descs, wait, fence)
         if isinstance(asked, SetRange):
             self._answer_request(asked)
             return IoctlReply(bytes(op), b"")
 
-        return encode_get(model, op, self._submit(asked))
+        return self._encode(model, op, self._submit(asked))  # type: ignore[no-any-return]
 
     def ranges(self) -> tuple[RangeDesc, ...]:
         """The whole table as this process sees it; others' slots show MDF_BUSY."""

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.errors import Cancelled
 from memhub.service import wire
-from memhub.service.server import fault_rules, handles, memory, ranges, snapshots, watching
+from memhub.service.server import (
+    devices,
+    fault_rules,
+    handles,
+    memory,
+    ranges,
+    snapshots,
+    watching,
+)
 from memhub.service.server.rights import (
     BREAK_CLAIMS,
     READ_MEMORY,
@@ -92,6 +100,7 @@ OTHER_REQUESTS: Final[Mapping[type[wire.Message], Callable[[Session, Any], Answe
     wire.Ping: _answer_ping,
     wire.Faults: fault_rules.answer_faults,
     wire.Snapshot: snapshots.answer_snapshot,
+    wire.Show: devices.answer_show,
     wire.Cancel: _cancel_request,
     wire.Goodbye: _ignore_message,
     wire.Abort: _ignore_message,

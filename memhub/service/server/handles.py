@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import ILP32, LP64
+from memhub.core.files import DEVICES, KERNEL_FILES
 from memhub.errors import InvalidArgument
 from memhub.service import wire
-from memhub.service.server.rights import WRITE_MEMORY
+from memhub.service.server.rights import SET_RANGES, WRITE_MEMORY
 from memhub.service.server.session import Entry
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def open_handle(session: Session, it: wire.Open) -> wire.Message:
     named = it.path.rpartition(":")[0]
     machine = named or session.engine.default
     rights = session.rights_on(machine)
-    missing = WRITE_MEMORY & ~rights if it.flags & wire.OPEN_WRITE else 0
+    kernel_file = DEVICES.get(it.path.rpartition(":")[2]) in KERNEL_FILES
+    needed = SET_RANGES if kernel_file else WRITE_MEMORY
+    missing = needed & ~rights if it.flags & wire.OPEN_WRITE else 0
     if not rights:
         session.raise_missing_right("open", named or "the default machine", 0)
     elif missing:

@@ -17,6 +17,8 @@ import os
 from typing import TYPE_CHECKING
 
 from memhub.core.failing import refusing_error
+from memhub.core.failure import is_refusing
+from memhub.core.files import KERNEL_FILES, PATHS
 from memhub.core.memory.pages import page_segments
 from memhub.core.memory.pieces import protected
 from memhub.core.open_close import check_open
@@ -83,11 +85,14 @@ def map_memory(engine: Engine, handle: Handle, peer: Peer, it: wire.Map) -> tupl
 
 def check_map(file: OpenFile, machine: Machine, rights: int, *, local: bool) -> None:
     """Refuse a mapping that the handle or the machine does not allow; see `map_memory`."""
-    if machine.refusing:
+    if is_refusing(machine):
         raise refusing_error(machine)
 
     if not local:
         raise NotSupported("memory can be mapped over a Unix socket only")
+
+    if file.caller.device in KERNEL_FILES:
+        raise NotSupported(f"{PATHS[file.caller.device]} has no memory to map")
 
     if file.caller.device != "mem":
         raise NotSupported("/dev/kmem cannot be mapped: map /dev/mem and translate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.claim_requests import check_span
@@ -12,12 +13,14 @@ from memhub.core.requests import (
     BreakClaim,
     ClaimRange,
     Explain,
+    RefuseIoctl,
     ReleaseRange,
     RenewClaim,
     SetRange,
 )
 from memhub.errors import BadAddress, NoSuchRange
 from memhub.faces.freebsd import decode_ioctl, decode_set, encode_get
+from memhub.faces.linux import answer_mtrr, ask_mtrr
 from memhub.lifecycle import break_claim
 from memhub.pending import Pending
 from memhub.service import wire
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     Answer = wire.Message | None
 
 FOREVER: Final = 0xFFFFFFFF
+#: What an ioctl of another kernel's file returns, behind its `op`.
+RETURNED: Final = Struct("<i")
 
 #: Claims that a BREAK ends in one turn of the event loop.
 _BREAKS_AT_ONCE: Final = 16
@@ -42,6 +47,9 @@ _BREAKS_AT_ONCE: Final = 16
 def answer_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
     """IOCTL."""
     model, command = entry.model, it.command
+    if entry.kernel_file:
+        return _answer_kernel_ioctl(session, entry, it)
+
     if command in model.set:
         return _answer_set_ioctl(session, entry, it)
 
@@ -67,6 +75,16 @@ def answer_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
     op, descs = encode_get(model, it.op, reply)
 
     return wire.IoctlDone(it.request, op, descs)
+
+
+def _answer_kernel_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
+    """An ioctl of another kernel's file; what it returns is the answer's `desc`."""
+    asked = ask_mtrr(entry.model, entry.number, it.command, it.op)
+    looks = isinstance(asked, RefuseIoctl) or asked.args["cmd"].startswith("GET")
+    session.require_rights(entry, READ_RANGES if looks else SET_RANGES, "ioctl")
+    reply = answer_mtrr(entry.model, it.op, session.engine.submit(asked))
+
+    return wire.IoctlDone(it.request, reply.op, RETURNED.pack(reply.value))
 
 
 def _answer_set_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:

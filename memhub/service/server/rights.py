@@ -93,6 +93,22 @@ def peer_at(sock: socket.socket, address: Any) -> Peer:  # noqa: ANN401 - as acc
     return Peer(pid=pid, uid=uid)
 
 
+def rights_in_file(rights: int) -> int:
+    """What a client may do in a file that shows ranges as text, as `/proc/mtrr` is."""
+    kept = rights & ~(READ_MEMORY | WRITE_MEMORY)
+    kept |= READ_MEMORY if rights & READ_RANGES else 0
+
+    return kept | (WRITE_MEMORY if rights & SET_RANGES else 0)
+
+
+def missing_in_file(missing: int) -> int:
+    """The rights that a client lacks, of those that such a file asks for."""
+    kept = missing & ~(READ_MEMORY | WRITE_MEMORY)
+    kept |= READ_RANGES if missing & READ_MEMORY else 0
+
+    return kept | (SET_RANGES if missing & WRITE_MEMORY else 0)
+
+
 class Grants:
     """What one client may do, machine by machine.
 

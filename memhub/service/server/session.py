@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final, NoReturn, final
 
 from memhub.abi import ILP32, LP64
 from memhub.audit.rows.columns import process_columns
+from memhub.core.files import KERNEL_FILES
 from memhub.core.service_events import ClientRefused
 from memhub.errors import NoSpace
-from memhub.service.server.rights import READ_RANGES, Grants
+from memhub.service.server.rights import READ_RANGES, Grants, missing_in_file, rights_in_file
 
 if TYPE_CHECKING:
     from memhub.core.files import OpenFile
@@ -33,16 +34,28 @@ class Entry:
         rights: bits of what the client may do on its machine.
         null_pointer: the bytes of a NULL pointer at the start of an ioctl's argument.
         maps: how often the client has mapped memory through it.
+        kernel_file: whether another kernel than FreeBSD answers it. It shows ranges, so that those
+            of memory count as those of ranges there.
     """
 
-    __slots__ = ("handle", "machine", "maps", "model", "null_pointer", "number", "rights")
+    __slots__ = (
+        "handle",
+        "kernel_file",
+        "machine",
+        "maps",
+        "model",
+        "null_pointer",
+        "number",
+        "rights",
+    )
 
     def __init__(self, handle: Handle, rights: int) -> None:
         self.handle = handle
         self.number = handle.number
         self.machine = handle.machine
         self.model = handle.file.model
-        self.rights = rights
+        self.kernel_file = handle.file.caller.device in KERNEL_FILES
+        self.rights = rights_in_file(rights) if self.kernel_file else rights
         self.null_pointer = _NULL[self.model.name]
         self.maps = 0
 
@@ -93,7 +106,9 @@ class Session:
             NotPermitted: EPERM.
         """
         if rights & ~entry.rights:
-            error = self.grants.refusal(entry.machine.name, rights & ~entry.rights)
+            missing = rights & ~entry.rights
+            missing = missing_in_file(missing) if entry.kernel_file else missing
+            error = self.grants.refusal(entry.machine.name, missing)
             self.record_refusal(op, error, entry.handle.file)
             raise error
 

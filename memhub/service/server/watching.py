@@ -92,7 +92,7 @@ def _wanted_part(row: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
     if not wanted or "machines" in wanted:
         return row
 
-    keys = {"machine", "arch"}
+    keys = {"machine", "arch", "kernel"}
     keys |= {"claims", "commits"} if "claims" in wanted else set()
     keys |= {"waits", "waits_for"} if "waits" in wanted else set()
 

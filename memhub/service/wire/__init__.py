@@ -3,7 +3,7 @@
 `docs/protocol.md` describes it for clients in any language. The modules:
 
 - `layout`: the frame, and how a message class declares its layout
-- `greeting`, `ioctls`, `transfer`, `requests`, `caches`, `replies`: the messages
+- `greeting`, `ioctls`, `transfer`, `requests`, `caches`, `devices`, `replies`: the messages
 - `decoder`: bytes to messages, and which answer belongs to which request
 - `server`, `client`: the two sides of a connection, with their states and limits
 - `refusals`: errors across the wire
@@ -15,8 +15,10 @@ from memhub.service.wire.caches import FLUSH_KEEP as FLUSH_KEEP
 from memhub.service.wire.caches import Flush as Flush
 from memhub.service.wire.client import ClientProtocol as ClientProtocol
 from memhub.service.wire.decoder import Decoder as Decoder
+from memhub.service.wire.devices import Show as Show
 from memhub.service.wire.greeting import ALPN as ALPN
 from memhub.service.wire.greeting import FEATURE_CACHES as FEATURE_CACHES
+from memhub.service.wire.greeting import FEATURE_DEVICES as FEATURE_DEVICES
 from memhub.service.wire.greeting import FEATURE_FAULTS as FEATURE_FAULTS
 from memhub.service.wire.greeting import FEATURE_MAP as FEATURE_MAP
 from memhub.service.wire.greeting import FEATURE_MAP_ROM as FEATURE_MAP_ROM

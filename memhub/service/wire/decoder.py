@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from memhub.service.wire import caches, greeting, ioctls, replies, requests, transfer
+from memhub.service.wire import caches, devices, greeting, ioctls, replies, requests, transfer
 from memhub.service.wire.greeting import MIN_BODY
 from memhub.service.wire.layout import (
     FIRST_REQUEST_TYPE,
@@ -44,6 +44,7 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     requests.Ping.TYPE: transfer.Done,
     requests.Faults.TYPE: transfer.Data,
     requests.Snapshot.TYPE: transfer.Data,
+    devices.Show.TYPE: transfer.Data,
     caches.Flush.TYPE: transfer.Done,
 }
 
@@ -75,6 +76,7 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     requests.Ping,
     requests.Faults,
     requests.Snapshot,
+    devices.Show,
     caches.Flush,
     transfer.Data,
 )

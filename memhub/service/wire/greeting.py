@@ -32,6 +32,7 @@ FEATURE_REFUSALS: Final = 16
 FEATURE_FAULTS: Final = 32
 FEATURE_CACHES: Final = 64
 FEATURE_SNAPSHOTS: Final = 128
+FEATURE_DEVICES: Final = 256
 
 #: What every connection may have, and what a local one may have beside it.
 FEATURES: Final = (
@@ -41,6 +42,7 @@ FEATURES: Final = (
     | FEATURE_FAULTS
     | FEATURE_CACHES
     | FEATURE_SNAPSHOTS
+    | FEATURE_DEVICES
 )
 MAP_FEATURES: Final = FEATURE_MAP | FEATURE_MAP_ROM
 

@@ -36,7 +36,8 @@ class Ioctl(Message):
         room: bytes that the caller has behind `mo_desc`; the answer's `desc` is never longer.
         op_size: bytes of `op`.
         op: `struct mem_range_op` in the handle's layout. Its pointer is not followed: NULL is
-            a NULL pointer, anything else means the `desc` of this frame and its answer.
+            a NULL pointer, anything else means the `desc` of this frame and its answer. Of
+            `/proc/mtrr`, `struct mtrr_sentry` or `mtrr_gentry`.
         desc: the descriptors behind `mo_desc`, in the handle's layout; empty for MEMRANGE_GET.
 
     Errors: EACCES, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTTY,
@@ -120,7 +121,8 @@ class IoctlDone(Message):
         op_size: bytes of `op`.
         op: `struct mem_range_op` as the kernel copies it out; empty for a request that has no
             output (MEMRANGE_SET).
-        desc: what was written behind `mo_desc`.
+        desc: what was written behind `mo_desc`. Of an ioctl of `/proc/mtrr`: what it returned, as
+            an i32.
     """
 
     TYPE: ClassVar[int] = 0x82

@@ -39,7 +39,8 @@ class Open(Message):
     Attributes:
         flags: OPEN_READ 1, OPEN_WRITE 2 or both, and OPEN_UNDO 4 (undo on close).
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
-        path: `/dev/mem`, `/dev/kmem`, or either after `MACHINE:`.
+        path: `/dev/mem`, `/dev/kmem`, or `/proc/mtrr` of a machine whose kernel is Linux; each also
+            after `MACHINE:`.
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """

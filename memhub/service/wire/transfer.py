@@ -116,7 +116,7 @@ class Write(_Payload):
         total: bytes to write, in this frame and the DATA frames that follow it; up to 2^31-1.
         data: the first of them.
 
-    Errors: EFAULT, EINVAL, ENOMEM.
+    Errors: EFAULT, EINVAL, ENOMEM; of `/proc/mtrr` also EBUSY, ENOSPC, ENOSYS.
     """
 
     TYPE: ClassVar[int] = 0x14
@@ -145,7 +145,7 @@ class Pwrite(_Payload):
         total: bytes to write, in this frame and the DATA frames that follow it; up to 2^31-1.
         data: the first of them.
 
-    Errors: EFAULT, EINVAL, ENOMEM.
+    Errors: EFAULT, EINVAL, ENOMEM; of `/proc/mtrr` ESPIPE.
     """
 
     TYPE: ClassVar[int] = 0x15

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import Errno
-from memhub.core.fault_rules import ACTIONS, NO_ANSWERS, OPERATION_WORDS
+from memhub.core.fault_rules import NO_ANSWERS, OPERATION_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 RULE: Final[Mapping[str, tuple[str, str]]] = {
-    "action": ("str", "what happens: `errno`, `delay`, `drop`, `short`, `cut` or `hang`"),
+    "action": (
+        "str",
+        "`errno`, `delay`, `drop`, `short`, `cut`, `hang`, or a plugin's, as `acme.flip`",
+    ),
     "name": ("str", "what it is called; numbered when it is added if missing or empty"),
     "machine": ("str", "only requests to this machine"),
     "op": ("[str]", "only these operations"),
@@ -25,6 +28,7 @@ RULE: Final[Mapping[str, tuple[str, str]]] = {
     "errno": ("str", "with `errno`: FreeBSD's name of the error; EIO if missing"),
     "delay": ("float", "with `delay`: by how many seconds"),
     "moved": ("int", "with `short`: the most bytes that move"),
+    "options": ("object", "with an action of a plugin: its options, by name"),
 }
 
 #: What an answer says beside the rule.
@@ -35,7 +39,6 @@ COUNTS: Final[Mapping[str, tuple[str, str]]] = {
 
 #: The words that some of them may have.
 ENUMS: Final[Mapping[str, Sequence[str]]] = {
-    "action": ACTIONS,
     "op": OPERATION_WORDS,
     "errno": [it.name for it in Errno if it not in NO_ANSWERS],
 }

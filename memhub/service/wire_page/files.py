@@ -29,6 +29,7 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "report": schemas.report_table,
     "explain": lambda: schemas.member_table("explain"),
     "faults": lambda: schemas.member_table("fault"),
+    "devices": lambda: schemas.member_table("device"),
     "strings": schemas.wide_list,
     "tcp": tables.tcp_keys,
 }

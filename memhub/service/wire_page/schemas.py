@@ -145,7 +145,18 @@ _EXPLAIN: Final = {
     "implementation_defined": ("bool", "the architecture leaves this combination to the CPU"),
 }
 
+_DEVICE: Final = {
+    "name": ("str", "its name"),
+    "kind": ("str", "the name of its kind"),
+    "source": ("str", "the plugin that ships the kind, and its distribution"),
+    **_SPAN,
+    "options": ("object", "the options of its kind, by name"),
+    "limit": ("float", "seconds that it has for the answer to one access"),
+    "shows": ("bool", "whether it is memory that it shows"),
+}
+
 _JSON_TYPES: Final = {
+    "object": "object",
     "str": "string",
     "int": "integer",
     "float": "number",
@@ -217,6 +228,8 @@ def schema() -> Schema:
         "fault_rule": _object_schema(RULE, ["action"]),
         "fault": _object_schema({**RULE, **COUNTS}, ["action", "name", *COUNTS]),
         "faults": {"type": "array", "items": {"$ref": "#/$defs/fault"}},
+        "device": _object_schema(_DEVICE),
+        "devices": {"type": "array", "items": {"$ref": "#/$defs/device"}},
     }
     for name in ("fault_rule", "fault"):
         for member, words in ENUMS.items():

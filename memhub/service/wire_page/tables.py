@@ -63,6 +63,7 @@ _FEATURES: Final[Mapping[str, str]] = {
     "SET": "the frames [`SET`](#set-0x19) and [`SET_DONE`](#set_done-0x85)",
     "FAULTS": "the frame [`FAULTS`](#faults-0x2e)",
     "SNAPSHOTS": "the frame [`SNAPSHOT`](#snapshot-0x30)",
+    "DEVICES": "the frame [`SHOW`](#show-0x31)",
     "CACHES": "the frame [`FLUSH`](#flush-0x2f)",
     "REFUSALS": "the field `options` of [`SUBSCRIBE`](#subscribe-0x28)",
 }
@@ -82,8 +83,9 @@ _ERRNO_WORDS: Final[Mapping[str, str]] = {
     "holds; there is no such claim, subscription or fault rule",
     "ENOMEM": "the host has no memory or no descriptor left",
     "ENOSPC": "no slot is free, or a limit of the service is reached, such as too many handles",
-    "ENOSYS": "only where a fault rule says so",
-    "ENOTTY": "an ioctl number is none of mem(4)'s; SEEK to data or a hole",
+    "ENOSYS": "Linux on a CPU without write-combining ranges",
+    "ESPIPE": "a PWRITE to `/proc/mtrr`",
+    "ENOTTY": "an ioctl number is none of the file's; SEEK to data or a hole",
     "EACCES": "a slot of unknown type, without MDF_FORCE; in REFUSED: the client may not connect",
     "EPROTO": "never on the wire: what a client makes of a malformed answer",
     "EPERM": "a right is missing, the securelevel is raised, a slot is fixed, or a MAP asks for "

@@ -63,6 +63,7 @@ EXAMPLES: Final[tuple[Message, ...]] = (
     wire.Ping(20, 0x1122334455667788),
     wire.Faults(21, "add", '{"action":"errno","op":["set"],"errno":"ENOSPC"}'),
     wire.Snapshot(23, "put", "lab", b"memhub-snapshot 1 "),
+    wire.Show(24, "bytes", "lab", "vga"),
     wire.Flush(22, 1, wire.FLUSH_KEEP, _BASE, _MIB),
     wire.Data(3, True, b"the last bytes"),
     wire.Done(5, 6),

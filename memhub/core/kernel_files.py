@@ -1,0 +1,148 @@
+"""Files of another kernel than FreeBSD: opened, closed, and what a close gives back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from memhub.abi import Errno
+from memhub.core.files import KERNEL_FILES, PATHS
+from memhub.core.kernel_requests import ask_kernel, call_fact, check_claims, served_of
+from memhub.core.served import range_state
+from memhub.core.served_kernel import KernelAnswer, KernelCall
+from memhub.errors import DeviceError, InvalidArgument, NoSuchDevice
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from memhub.core.driver import RangeState
+    from memhub.core.files import Caller, Device, OpenFile
+    from memhub.core.instant import Instant
+    from memhub.core.machine import Machine
+    from memhub.core.requests import Open
+    from memhub.core.served import KernelCalled
+    from memhub.core.served_kernel import KernelState
+    from memhub.core.snapshots import MachineSnapshot
+
+
+def check_kernel_file(machine: Machine, device: Device, request: Open) -> None:
+    """Refuse a device that the machine's kernel does not have.
+
+    Raises:
+        NoSuchDevice: ENOENT.
+        InvalidArgument: EINVAL; `undo` of a file that has its own.
+    """
+    path, name = PATHS[device], machine.spec.kernel_name
+    has = machine.served is not None and path in machine.served.kernel.files
+    if device in KERNEL_FILES:
+        if not has:
+            raise NoSuchDevice(f"{machine.name} has no {path}: its kernel is {name}")
+
+        if request.undo:
+            raise InvalidArgument(f"{path} gives back at close what it counted; undo is FreeBSD's")
+    elif device == "kmem" and machine.served is not None:
+        raise NoSuchDevice(f"{machine.name} has no {path}: its kernel is {name}")
+
+
+def open_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled:
+    """The fact that the kernel opens one of its files.
+
+    Raises:
+        DeviceError: the kernel refuses.
+    """
+    caller = file.caller
+    admin = {"admin": caller.process.privileged}
+    call = KernelCall("open", admin, caller.handle, caller.process.id)
+    answer, error = ask_kernel(served_of(machine), call)
+    if error is not None:
+        raise error
+
+    return call_fact(machine, caller, call, now, answer, None)
+
+
+def close_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled:
+    """The fact that the kernel closes one of its files.
+
+    What the close would give back stays where that would change what another process has claimed.
+    """
+    caller, served = file.caller, served_of(machine)
+    handle, process = caller.handle, caller.process.id
+    kept = [
+        register
+        for register in served.kernel.held_by(served.state, handle)
+        if not _may_give_back(machine, caller, register)
+    ]
+    call = KernelCall("close", {"keep": kept} if kept else {}, handle, process)
+    answer, _ = ask_kernel(served, call)
+
+    return call_fact(machine, caller, call, now, answer, None)
+
+
+def _may_give_back(machine: Machine, caller: Caller, register: int) -> bool:
+    served = served_of(machine)
+    if machine.table is None or machine.claims.only_holder(caller.process):
+        return True
+
+    held = served.kernel.held_by(served.state, caller.handle)
+    others = [it for it in held if it != register]
+    call = KernelCall("close", {"keep": others}, caller.handle, caller.process.id)
+    answer, _ = ask_kernel(served, call)
+    try:
+        states = (machine.table.state, range_state(machine.table, answer.state.msrs))
+        check_claims(machine, caller, states)
+    except DeviceError as error:
+        if error.code is not Errno.EBUSY:
+            raise
+
+        return False
+
+    return True
+
+
+def kernel_after(
+    machine: Machine, snapshot: MachineSnapshot, there: Collection[int]
+) -> KernelState | None:
+    """The kernel's state after a machine has gone back to a snapshot.
+
+    The kernel closes the files that were open then and are not now, and knows nothing yet of what
+    has been opened since.
+
+    Args:
+        machine: the machine.
+        snapshot: where it goes back to.
+        there: the files that were open then and are open now.
+    """
+    served, state = machine.served, snapshot.kernel
+    if served is None or state is None:
+        return None
+
+    for number in state.files:
+        if number not in there:
+            close = KernelCall("close", file=number)
+            state = served.kernel.call(served.machine, state, close).state
+
+    ours = (it.caller for it in machine.files if it.caller.device in KERNEL_FILES)
+    new: dict[int, dict[str, Any]] = {it.handle: {} for it in ours if it.handle not in state.files}
+
+    return replace(state, files=dict(sorted({**state.files, **new}.items()))) if new else state
+
+
+def registers_after(
+    machine: Machine, snapshot: MachineSnapshot, there: Collection[int]
+) -> RangeState:
+    """The range state after a machine has gone back to a snapshot that has ranges."""
+    assert snapshot.table is not None
+    kernel, state = kernel_after(machine, snapshot, there), snapshot.table.state
+    if kernel is None or machine.table is None:
+        return state
+
+    return range_state(machine.table, kernel.msrs, state)
+
+
+def boot_fact(machine: Machine, now: Instant) -> KernelCalled:
+    """The fact that the kernel has booted, with what it printed, and what it went on with."""
+    served, call = served_of(machine), KernelCall("boot")
+    answer = KernelAnswer(served.state, log=served.boot_log)
+    fact = call_fact(machine, None, call, now, answer, None)
+
+    return fact._replace(kernels=(served.booted, served.state), states=None)

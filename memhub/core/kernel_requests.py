@@ -1,0 +1,271 @@
+"""Calls to another kernel than FreeBSD: which requests are such calls, and what they come to.
+
+The kernel is asked first. What it refuses is refused with its errno. What it would do is refused
+with EBUSY, and not done, where it would change a slot or the type of a byte that another process
+has claimed. Use counts are the kernel's own and are no claims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.abi import U64_MAX
+from memhub.arguments import take_buffer, take_integer
+from memhub.core import requests
+from memhub.core.decision import Decision
+from memhub.core.files import KERNEL_FILES, PATHS
+from memhub.core.ownership import check_slots, check_types
+from memhub.core.served import KernelCalled, Served, range_state
+from memhub.core.served_kernel import KernelAnswer, KernelCall
+from memhub.errors import BadHandle, DeviceError, InvalidArgument, UnknownIoctl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memhub.core.driver import RangeState
+    from memhub.core.files import Caller, OpenFile
+    from memhub.core.instant import Instant
+    from memhub.core.machine import Machine
+
+#: Bytes of a write that a call carries; no file of a kernel looks at more.
+WRITE_MOST: Final = 4096
+_S64_MIN: Final = -(1 << 63)
+_PLAIN: Final = (str, list, tuple, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class CallKernel(requests.Request[Any]):
+    """A call to a machine's kernel through one of its files; the reply is the call's value.
+
+    Attributes:
+        handle: the open file.
+        op: the call, as `KernelCall` has it.
+        args: its arguments, as plain values.
+    """
+
+    handle: int
+    op: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+def redirect_request(machine: Machine, request: Any) -> Any:  # noqa: ANN401 - any request
+    """What a request is on a machine whose kernel is another than FreeBSD.
+
+    Reads, writes, seeks and ioctls of the kernel's files are calls to it. Linux's `/dev/mem` has
+    no ioctl, so each of mem(4)'s is ENOTTY.
+    """
+    if machine.served is None:
+        return request
+
+    file, kind = machine.files.files[request.handle], type(request)
+    if kind in _IOCTLS:
+        return _refuse_ioctl(file, request)
+
+    if file.caller.device in KERNEL_FILES and kind in _CALLS:
+        return CallKernel(request.handle, *_CALLS[kind](request))
+
+    return request
+
+
+def _refuse_ioctl(file: OpenFile, request: Any) -> requests.RefuseIoctl:  # noqa: ANN401
+    number = getattr(request, "number", None)
+    if number is None:
+        number = file.model.get if type(request) is requests.GetRanges else file.model.set[0]
+
+    error = UnknownIoctl(f"{PATHS[file.caller.device]} of this kernel has no ioctl {number:#x}")
+
+    return requests.RefuseIoctl(request.handle, number, error)
+
+
+def _read_call(it: requests.Read) -> tuple[str, dict[str, Any]]:
+    return "read", {"length": take_integer("length", it.length), **_offset_of(it)}
+
+
+def _write_call(it: requests.Write) -> tuple[str, dict[str, Any]]:
+    data = bytes(take_buffer("data", it.data))
+
+    return "write", {"data": data[:WRITE_MOST].decode("latin-1"), **_offset_of(it)}
+
+
+def _offset_of(it: requests.Read | requests.Write) -> dict[str, int]:
+    if it.offset is None and type(it) in (requests.Read, requests.Write):
+        return {}
+
+    return {"offset": _signed(take_integer("offset", it.offset))}
+
+
+def _seek_call(it: requests.Seek) -> tuple[str, dict[str, Any]]:
+    offset, whence = take_integer("offset", it.offset), take_integer("whence", it.whence)
+
+    return "seek", {"offset": _signed(offset), "whence": whence}
+
+
+def _signed(offset: int) -> int:
+    """An offset as the signed number that it is to the kernel."""
+    return offset - (U64_MAX + 1) if U64_MAX >> 1 < offset <= U64_MAX else offset
+
+
+_CALLS: Final[Mapping[type, Any]] = {
+    requests.Read: _read_call,
+    requests.Pread: _read_call,
+    requests.Write: _write_call,
+    requests.Pwrite: _write_call,
+    requests.Seek: _seek_call,
+}
+_IOCTLS: Final = frozenset({requests.GetRanges, requests.SetRange, requests.RefuseIoctl})
+
+
+# Deciding
+
+
+def decide_call(machine: Machine, request: CallKernel, now: Instant) -> Decision:
+    """A call through an open file."""
+    file = machine.files.files[request.handle]
+    caller = file.caller
+    call = KernelCall(request.op, request.args, request.handle, caller.process.id)
+    if wrong := _wrong_access(file, request.op):
+        return refuse_call(machine, caller, call, now, wrong)
+
+    return answer_call(machine, caller, call, now)
+
+
+def _wrong_access(file: OpenFile, op: str) -> DeviceError | None:
+    if op == "read" and not file.readable:
+        return BadHandle(f"{file.caller.path} is not open for reading")
+
+    if op == "write" and not file.writable:
+        return BadHandle(f"{file.caller.path} is not open for writing")
+
+    return None
+
+
+def refuse_call(
+    machine: Machine, caller: Caller | None, call: KernelCall, now: Instant, error: DeviceError
+) -> Decision:
+    """The refusal of a call that does not reach the kernel, or must not take effect."""
+    served = served_of(machine)
+    answer = KernelAnswer(served.state)
+
+    return Decision(
+        None, error, (call_fact(machine, caller, call, now, answer, error),), changes=False
+    )
+
+
+def answer_call(
+    machine: Machine, caller: Caller | None, call: KernelCall, now: Instant
+) -> Decision:
+    """What a call comes to: the kernel's answer, if nobody's claim is in its way.
+
+    Args:
+        machine: the machine.
+        caller: who calls through a file; None for a driver, whom no claim stops.
+        call: the call.
+        now: the present moment.
+    """
+    try:
+        answer, error = ask_kernel(served_of(machine), call)
+    except InvalidArgument as malformed:  # its arguments may not fit a record
+        return refuse_call(machine, caller, replace(call, args={}), now, malformed)
+
+    fact = call_fact(machine, caller, call, now, answer, error)
+    if caller is not None and fact.states is not None:
+        try:
+            check_claims(machine, caller, fact.states)
+        except DeviceError as busy:
+            return refuse_call(machine, caller, call, now, busy)
+
+    reply = answer.value.encode("latin-1") if call.op == "read" and not error else answer.value
+
+    return Decision(reply, error, (fact,), changes=fact.changes)
+
+
+def ask_kernel(served: Served, call: KernelCall) -> tuple[KernelAnswer, DeviceError | None]:
+    """The kernel's answer, and the error that it is.
+
+    Raises:
+        InvalidArgument: EINVAL; it has no such call, or an argument is missing or too big.
+    """
+    check_arguments(call.args)
+    try:
+        answer = served.kernel.call(served.machine, served.state, call)
+    except (ValueError, TypeError) as error:
+        raise InvalidArgument(str(error)) from None
+
+    return answer, None if answer.errno is None else served.kernel.explain(call, answer)
+
+
+def check_arguments(args: Mapping[str, Any]) -> None:
+    """Refuse what a record could not hold.
+
+    Raises:
+        InvalidArgument: EINVAL; names the argument.
+    """
+    for name, value in args.items():
+        if isinstance(value, int):
+            if not _S64_MIN <= value <= U64_MAX:
+                raise InvalidArgument(f"{name} {value:#x} does not fit 64 bits")
+        elif not isinstance(value, _PLAIN):
+            raise InvalidArgument(f"{name} {value!r:.80} is no number, text or list")
+
+
+def check_claims(machine: Machine, caller: Caller, states: tuple[RangeState, RangeState]) -> None:
+    """Refuse to change what another process has claimed.
+
+    Raises:
+        RangeBusy: EBUSY; the obstacles are the claims in the way.
+    """
+    before, after = states
+    if before is after or machine.claims.only_holder(caller.process):
+        return
+
+    pairs = enumerate(zip(before.slots, after.slots, strict=True))
+    slots = [slot for slot, (old, new) in pairs if old != new]
+    check_slots(machine.claims, caller.process, slots, before.slots)
+    driver, whole = machine.require_table().driver, (0, 1 << machine.spec.cpu.phys_bits)
+    check_types(
+        machine.claims,
+        caller.process,
+        whole,
+        lambda: driver.types(before),
+        lambda: driver.types(after),
+    )
+
+
+def call_fact(
+    machine: Machine,
+    caller: Caller | None,
+    call: KernelCall,
+    now: Instant,
+    answer: KernelAnswer,
+    error: DeviceError | None,
+) -> KernelCalled:
+    """The fact of a call and its answer, on the machine as it is now."""
+    served, table = served_of(machine), machine.table
+    states = None
+    generation = machine.generation
+    if table is not None:
+        states = (table.state, range_state(table, answer.state.msrs))
+        generation += states[0] is not states[1]
+
+    return KernelCalled(
+        machine.name,
+        machine.arch.name,
+        caller,
+        now,
+        now.mono_ns,
+        call,
+        answer.value if error is None else None,
+        error,
+        answer.log,
+        (served.state, answer.state),
+        states,
+        generation,
+    )
+
+
+def served_of(machine: Machine) -> Served:
+    """The kernel of a machine that has another than FreeBSD."""
+    assert machine.served is not None
+
+    return machine.served

@@ -1,0 +1,108 @@
+"""Find the fault kinds that are installed, and check the rules that use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from memhub.core.fault_options import is_added
+from memhub.core.spec_rules import suggest, type_name
+from memhub.hooks import HookKind, PluginFailure, load_hook
+from memhub.plugin import faults
+from memhub.plugin.faults import FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from memhub.core.fault_rules import FaultRule
+    from memhub.hooks import Provided
+
+#: Fault kinds: a module with the hook `memhub_faults`.
+FAULT_HOOK: Final = HookKind("fault kinds", faults.GROUP, faults, "memhub_faults", FaultKind)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultBook:
+    """The fault kinds by name, and the plugins that failed.
+
+    Attributes:
+        kinds: by name.
+        failures: what could not be loaded.
+    """
+
+    kinds: Mapping[str, FaultKind]
+    failures: tuple[PluginFailure, ...] = ()
+
+    def kind_of(self, rule: FaultRule) -> tuple[FaultKind, Mapping[str, Any]]:
+        """The kind of a rule whose action a plugin adds, and all its options.
+
+        Raises:
+            ValueError: the kind is not installed, or the rule does not fit it.
+        """
+        kind = self.kinds.get(rule.action)
+        if kind is None:
+            known = ", ".join(self.kinds) or "none"
+            reason = f"action {rule.action!r:.80} is not installed (installed: {known})"
+            raise ValueError(
+                "; ".join([reason + suggest(rule.action, self.kinds), *map(str, self.failures)])
+            )
+
+        wrong = sorted(set(rule.op) - set(kind.operations))
+        if kind.operations and (wrong or not rule.op):
+            words = " and ".join(sorted(kind.operations))
+            raise ValueError(f"action {kind.name} is for {words} only: the rule has to name which")
+
+        return kind, {**kind.options, **_checked_options(rule, kind)}
+
+
+def _checked_options(rule: FaultRule, kind: FaultKind) -> Mapping[str, Any]:
+    for key, value in rule.options.items():
+        if key not in kind.options:
+            known = ", ".join(kind.options) or "none"
+            hint = suggest(key, kind.options)
+            raise ValueError(f"action {kind.name} has no option {key!r} (options: {known}){hint}")
+
+        usual = kind.options[key]
+        if type(value) is not type(usual):
+            due = f"{type_name(usual)} is due, as {usual!r}"
+            raise ValueError(f"option {key} of {kind.name} is {type_name(value)}, where {due}")
+
+    return rule.options
+
+
+def load_fault_kinds(
+    *, plugins: Iterable[tuple[str, object]] = (), installed: bool = True
+) -> FaultBook:
+    """The fault kinds that are installed.
+
+    Args:
+        plugins: more plugins, as `(name, module or object)`, for tests and embedders.
+        installed: also load the entry points of the group `memhub.faults`.
+
+    Returns:
+        the kinds; of two plugins that name one kind neither is used, since their order would be an
+        accident.
+    """
+    loaded = load_hook(FAULT_HOOK, plugins=plugins, installed=installed)
+    failures = [*loaded.failures]
+    found: dict[str, list[tuple[Provided[FaultKind], FaultKind]]] = {}
+    for given in loaded.provided:
+        for kind in given.values:
+            if not is_added(str(kind.name)):
+                reason = f"fault kind {kind.name!r:.80} is not words with dots between them"
+                failures.append(given.fail(f"ValueError: {reason}, as acme.flip"))
+                continue
+
+            source = f"plugin {given.plugin!r} of {given.source}"
+            found.setdefault(kind.name, []).append((given, replace(kind, source=source)))
+
+    kinds: dict[str, FaultKind] = {}
+    for name, rows in sorted(found.items()):
+        if len(rows) > 1:
+            rivals = " and ".join(kind.source for _, kind in rows)
+            reason = f"the fault kind {name!r} is provided twice, by {rivals}"
+            failures += [given.fail(reason) for given, _ in rows]
+        else:
+            kinds[name] = rows[0][1]
+
+    return FaultBook(kinds, tuple(failures))

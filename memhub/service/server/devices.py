@@ -1,0 +1,52 @@
+"""SHOW: the devices of a machine, and what one of them shows."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from memhub.errors import InvalidArgument
+from memhub.service.server.rights import READ_MEMORY
+from memhub.service.wire.devices import SHOW_WORDS
+from memhub.shown import describe_devices, find_shown, read_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memhub.service import wire
+    from memhub.service.server.session import Session
+
+    Answer = wire.Message | None
+
+_PIECE: Final = 1 << 16
+
+
+def answer_show(session: Session, it: wire.Show) -> Answer:
+    """SHOW."""
+    if it.what not in SHOW_WORDS:
+        known = ", ".join(SHOW_WORDS)
+        raise InvalidArgument(f"SHOW asks for {it.what!r:.80}, not for {known}")
+
+    name = it.machine or session.hub.default
+    session.check_machine(name, "show")
+    machine = session.engine.machine(name)
+    if it.what == "list":
+        if it.device:
+            raise InvalidArgument(f"SHOW lists all devices, and {it.device!r:.80} is given beside")
+
+        return session.tasks.send_text(it, session.tasks.to_json(describe_devices(machine)))
+
+    missing = READ_MEMORY & ~session.rights_on(name)
+    if missing:
+        session.raise_missing_right("show", name, missing)
+
+    data = read_shown(session.engine, machine, find_shown(machine, it.device or None))
+
+    return session.tasks.start_task(
+        it.request, partial(session.tasks.send_report, it.request, _pieces(data))
+    )
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), _PIECE):
+        yield data[at : at + _PIECE]

@@ -1,0 +1,129 @@
+"""Unmodified programs on a machine with Linux: `/proc/mtrr` and its ioctls are the machine's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exec.exec_rig import tool
+from memhub.core.spec import MachineSpec
+from memhub.exec import run
+from memhub.exec.over_client import ClientBackend
+from memhub.service.blocking import BlockingClient
+from memhub.service.local import LocalClient
+from service.served import served
+from shell.kit import ARCHES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    AnyClient = LocalClient | BlockingClient
+
+LINUX = MachineSpec(name="pc", arch="amd64", kernel="linux-6.18")
+PATHS = {it: it for it in ("/dev/mem", "/dev/kmem", "/proc/mtrr")}
+PROGRAM = Path(__file__).parent / "programs" / "mtrr.c"
+FIRST = "reg00: base=0x000000000 (    0MB), size= 1024MB, count=1: write-back\n"
+SECOND = "reg01: base=0x0d0000000 ( 3328MB), size=   16MB, count=1: write-combining\n"
+LINE = "base=0xd0000000 size=0x1000000 type=write-combining"
+
+
+@pytest.fixture(params=["local", "service"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyClient]:
+    """The same machine in this process, and behind a socket."""
+    with ExitStack() as stack:
+        client: AnyClient
+        if request.param == "local":
+            client = LocalClient([LINUX], arches=ARCHES, name="prog")
+        else:
+            stack.enter_context(served(tmp_path / "lab.sock", LINUX))
+            client = BlockingClient(tmp_path / "lab.sock", label="prog")
+
+        stack.enter_context(client)
+        yield client
+
+
+def shell(client: AnyClient, script: str, capfd: pytest.CaptureFixture[str]) -> str:
+    """What a shell's script prints."""
+    capfd.readouterr()
+    run([tool("sh"), "-c", script], ClientBackend(client, PATHS), device_names=PATHS)
+    written = capfd.readouterr()
+    assert written.err == ""
+
+    return written.out
+
+
+def hosts_text() -> bytes | None:
+    """What the host's own file says; None where it has none."""
+    try:
+        return Path("/proc/mtrr").read_bytes()
+    except OSError:
+        return None
+
+
+def test_a_shell_reads_and_writes_the_machines_ranges(
+    client: AnyClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = hosts_text()
+    assert shell(client, "cat /proc/mtrr", capfd) == FIRST
+    script = f'echo "{LINE}" > /proc/mtrr; cat /proc/mtrr; echo disable=1 >| /proc/mtrr'
+    assert shell(client, script, capfd) == FIRST + SECOND
+    script = f'echo "{LINE}" > /proc/mtrr; cat < /proc/mtrr; head -c 7 /proc/mtrr'
+    assert shell(client, script, capfd) == FIRST + SECOND + FIRST[:7]
+    assert hosts_text() == before
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/mtrr", "//proc/./mtrr", "/proc/self/root/proc/mtrr", "/dev/../proc/mtrr"]
+)
+def test_every_name_of_the_file_is_the_machines(
+    client: AnyClient, path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert shell(client, f"cat {path}; cd /proc; cat mtrr", capfd) == FIRST * 2
+
+
+def test_what_a_shell_writes_wrongly_is_an_error(
+    client: AnyClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = 'sh -c "echo base=1 > /proc/mtrr" 2> /dev/null || echo refused; cat /proc/mtrr'
+
+    assert shell(client, script, capfd) == "refused\n" + FIRST
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+def test_a_c_program_makes_each_ioctl(
+    client: AnyClient, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    built = tmp_path / "mtrr"
+    subprocess.run(["cc", "-o", str(built), str(PROGRAM)], check=True)
+    capfd.readouterr()
+    assert run([str(built)], ClientBackend(client, PATHS), device_names=PATHS) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "file: 1",
+        "add: 1",
+        "get: 0",
+        "d0000000 1000000 1",
+        "set: Invalid argument",
+        "add pages: 2",
+        "set pages: 2",
+        "get page: 0",
+        "e0000 10 0",
+        "del pages: 2",
+        "kill pages: Invalid argument",
+        "kill: Invalid argument",
+        "bad pointer: Bad address",
+        "unknown: Inappropriate ioctl for device",
+        "read: 5",
+        "seek: 0",
+        "seek to the end: Invalid argument",
+        "pwrite: Illegal seek",
+        "write: Invalid argument",
+        "del: 1",
+        "add again: 1",
+    ]
+    # what the program had added ended with it
+    assert shell(client, "cat /proc/mtrr", capfd) == FIRST

@@ -1,0 +1,229 @@
+"""Recorded Linux traces, driven through the files of a hub's machine and its drivers' calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memhub import Hub
+from memhub.abi import ILP32, LP64
+from memhub.audit import AuditLog, read_records
+from memhub.core.files import Principal
+from memhub.core.requests import Open, Pread, Write
+from memhub.core.spec import MachineSpec
+from memhub.errors import DeviceError
+from memhub.faces import linux
+from memhub.lifecycle import close_file, open_file
+from memhub.plugin import Cpu
+from memhub.rig import trace_lines
+from memhub_linux.recorded import read_registers
+from memhub_linux.settings import join_signature
+
+if TYPE_CHECKING:
+    from memhub.core.served import Served
+
+    Json = dict[str, Any]
+
+DATA = Path(__file__).parents[1] / "data" / "kernels"
+#: Every so many of the scenarios that a machine's description can express.
+EVERY = 4
+U32 = 0xFFFFFFFF
+
+
+def expressible(raw: Json) -> bool:
+    """Whether a hub's machine can be the recorded one: no CPU that differs at the start, no
+    hypervisor, none of a Cyrix' indexed registers, and ranges that the architecture has too.
+    """
+    boot, cpu = raw["boot"], raw["cpu"]
+    return not (
+        raw.get("ap_msr")
+        or boot.get("guest")
+        or raw.get("conf")
+        or boot.get("mcr")
+        or cpu["phys_bits"] > 52
+    )
+
+
+def spec_of(raw: Json) -> MachineSpec:
+    cpu, boot = raw["cpu"], raw["boot"]
+    options: Json = {"pat": boot["pat"], "strict": cpu["strict"], "features": cpu["features"]}
+    options["cmdline"] = " ".join("=".join(it) if it[1] else it[0] for it in boot["options"])
+    if boot.get("bridge"):
+        options["bridge"] = ":".join(f"{it:x}" for it in boot["bridge"])
+
+    signature = join_signature(cpu["family"], cpu["model"], cpu["stepping"])
+    mtrr = "mtrr" in cpu["features"]
+    return MachineSpec(
+        name="pc",
+        arch="amd64-mtrr" if raw["arch"] == "x86_64" else "i386",
+        cpu=Cpu(
+            vendor=cpu["vendor"],
+            signature=signature,
+            phys_bits=cpu["phys_bits"],
+            mtrr=mtrr,
+            count=cpu["cpus"],
+        ),
+        msrs=read_registers(raw["msr"]),
+        kernel="linux-6.18",
+        kernel_options=options,
+    )
+
+
+class HubScene:
+    """A recorded scenario on a hub."""
+
+    def __init__(self, raw: Json, log: AuditLog | None = None) -> None:
+        self.hub = Hub([spec_of(raw)], log=log)
+        self.hub.begin()
+        self.engine = self.hub.engine
+        machine = self.hub.machines["pc"]
+        assert machine.served is not None
+        self.machine = machine
+        self.served: Served = machine.served
+        self.native = 64 if raw["arch"] == "x86_64" else 32
+        self.files: dict[tuple[int, int], int] = {}
+
+    def do(self, step: Json) -> Json:
+        """Do a step; the answer has what of it the trace can have."""
+        act = getattr(self, f"do_{step['op']}", None)
+        try:
+            return {"errno": 0, **(self.drive(step) if act is None else act(step))}
+        except DeviceError as error:
+            return {"errno": error.code.name}
+
+    def do_open(self, step: Json) -> Json:
+        who = Principal(1, "one", privileged=step["admin"])
+        request = Open(who, "/proc/mtrr", "r+", model=LP64 if self.native == 64 else ILP32)
+        self.files[step["fd"], self.native] = open_file(self.engine, request)
+
+        return {}
+
+    def do_close(self, step: Json) -> Json:
+        close_file(self.engine, self.files.pop((step["fd"], self.native)))
+
+        return {}
+
+    def do_read(self, step: Json) -> Json:
+        found = self.engine.submit(Pread(self.files[step["fd"], self.native], 1 << 20, 0))
+
+        return {"text": found.decode("latin-1")}
+
+    def do_write(self, step: Json) -> Json:
+        data = step["data"].encode("latin-1")
+
+        return {"ret": self.engine.submit(Write(self.files[step["fd"], self.native], data))}
+
+    def do_ioctl(self, step: Json) -> Json:
+        handle = self.files[step["fd"], self.native]
+        model = LP64 if step.get("abi", self.native) == 64 else ILP32
+        command = step["cmd"]
+        if not isinstance(command, str):
+            self.engine.submit(linux.ask_mtrr(model, handle, command, b""))
+
+        if command.startswith("GET"):
+            op = linux.pack_query(step["regnum"], model=model)
+        else:
+            op = linux.pack_entry(step["base"], step["size"], step["type"], model=model)
+
+        number = linux.mtrr_layout(model).numbers[command]
+        op = b"" if step.get("bad_pointer") else op
+        value = self.engine.submit(linux.ask_mtrr(model, handle, number, op))
+        reply = linux.answer_mtrr(model, op, value)
+        answer: Json = {"ret": reply.value}
+        if command.startswith("GET"):
+            found = linux.unpack_answer(reply.op, model=model)
+            answer["out"] = {name: found[name] for name in ("base", "size", "type")}
+
+        return answer
+
+    def do_resume(self, _step: Json) -> Json:
+        self.hub.hardware.suspend()
+        self.hub.hardware.resume()
+
+        return {}
+
+    def drive(self, step: Json) -> Json:
+        """A call of a driver."""
+        names = ("base", "size", "type", "increment", "reg", "start", "end", "handle")
+        kept = {name: step[name] for name in names if name in step}
+        if step["op"] == "lookup":
+            del kept["type"]
+
+        value = self.hub.kernels.call(step["op"], **kept)
+        if step["op"] == "lookup":
+            return dict(value)
+
+        return {} if value is None else {"ret": value}
+
+
+def differing(before: dict[int, int], now: dict[int, int]) -> dict[str, int]:
+    return {
+        f"{it:#x}": now.get(it, 0)
+        for it in sorted({*before, *now})
+        if before.get(it, 0) != now.get(it, 0)
+    }
+
+
+def logged(rows: list[list[Any]]) -> list[str]:
+    return [f"{row[0]}: {row[1]}" for row in rows for _ in range(row[2] if len(row) > 2 else 1)]
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_a_hub_answers_recorded_steps_alike(arch: str) -> None:
+    lines = trace_lines(DATA / f"linux-mtrr-6.18.2-{arch}.open.jsonl.gz")
+    scenarios = [raw for raw in map(json.loads, lines) if expressible(raw)]
+    assert len(scenarios) > 150
+    wrong, steps = [], 0
+    for raw in scenarios[::EVERY]:
+        scene = HubScene(raw)
+        rows: list[Json] = []
+        scene.engine.listen(rows.append)
+        for number, step in enumerate(raw["steps"]):
+            if (arch == "i386" and step["op"] == "wc_add") or step.get("no_memory"):
+                break  # arguments or conditions that no caller of a hub can have
+
+            if step["op"] == "write" and step.get("bad_pointer"):
+                continue  # no caller of a hub has a bad pointer, and nothing changes
+
+            before, read = dict(scene.served.state.msrs), len(rows)
+            found = scene.do(step)
+            steps += 1
+            printed = [line for row in rows[read:] for line in row.get("printed", ())]
+            assert scene.machine.table is None or (
+                scene.machine.table.state.msrs == scene.served.state.msrs
+            )
+            expected = {
+                name: step[name]
+                for name in ("errno", "ret", "text", "out", "uniform")
+                if name in step
+            }
+            if step["op"] == "lookup":
+                expected["type"] = step["type"]
+
+            pairs = [
+                (expected, {name: it for name, it in found.items() if name in expected}),
+                (step.get("msr", {}), differing(before, dict(scene.served.state.msrs))),
+                (logged(step.get("log", [])), printed),
+            ]
+            wrong += [(raw["id"], number, step["op"], *it) for it in pairs if it[0] != it[1]]
+
+    assert wrong[:5] == []
+    assert steps > 500
+
+
+def test_the_log_of_a_recorded_scenario_has_what_the_kernel_printed(tmp_path: Path) -> None:
+    lines = trace_lines(DATA / "linux-mtrr-6.18.2-x86_64.open.jsonl.gz")
+    raw = next(it for it in map(json.loads, lines) if expressible(it) and it["boot"]["options"])
+    with AuditLog.open(tmp_path / "a.jsonl") as log:
+        scene = HubScene(raw, log)
+        for step in raw["steps"]:
+            scene.do(step)
+
+    rows = [it for it in read_records(tmp_path / "a.jsonl") if it["event"] == "kernel.call"]
+    assert rows[0]["op"] == "boot"
+    assert rows[0]["printed"] == logged(raw["log"])
+    printed = [line for row in rows[1:] for line in row["printed"]]
+    assert printed == [line for step in raw["steps"] for line in logged(step.get("log", []))]

@@ -1,0 +1,79 @@
+"""Use counts are Linux's, claims are memhub's: the kernel is asked first."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernels.linux_kit import FIRST, LINE, LINUX, MIB, SCREEN, SECOND, add, text_of
+from memhub import Hub
+from memhub.abi import LP64
+from memhub.errors import DeviceError, RangeBusy
+from memhub.faces.linux import MTRR64, pack_entry
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_claim_of_another_process_is_asked_behind_the_kernel() -> None:
+    async with Hub([LINUX]) as hub, hub.process("a") as one, hub.process("b") as two:
+        mine = await one.open("pc:/proc/mtrr", "r+")
+        theirs = await two.open("pc:/proc/mtrr", "r+")
+        await mine.claim(SCREEN, 16 * MIB)
+        with pytest.raises(DeviceError) as refused:
+            await theirs.write(LINE.replace(b"write-combining", b"nothing"))
+
+        assert refused.value.code.name == "EINVAL"
+        with pytest.raises(RangeBusy) as busy:
+            await theirs.write(LINE)
+
+        assert [it.process for it in busy.value.obstacles] == ["a"]
+        assert await text_of(hub) == FIRST
+        await mine.write(LINE)
+        with pytest.raises(RangeBusy):
+            await theirs.write(b"disable=1\n")
+
+        assert await text_of(hub) == FIRST + SECOND % 1
+
+
+async def test_use_counts_are_no_claims() -> None:
+    async with Hub([LINUX]) as hub, hub.process("a") as one, hub.process("b") as two:
+        mine = await one.open("pc:/proc/mtrr", "r+")
+        theirs = await two.open("pc:/proc/mtrr", "r+")
+        await add(mine)
+        await add(theirs)
+        assert await text_of(hub) == FIRST + SECOND % 2
+        await theirs.ioctl(MTRR64.numbers["KILL"], pack_entry(SCREEN, 16 * MIB, 1, model=LP64))
+        await theirs.ioctl(MTRR64.numbers["KILL"], pack_entry(SCREEN, 16 * MIB, 1, model=LP64))
+        assert await text_of(hub) == FIRST
+
+
+async def test_one_process_is_never_stopped_by_its_own_claim() -> None:
+    async with Hub([LINUX]) as hub, hub.process("a") as one:
+        mine = await one.open("pc:/proc/mtrr", "r+")
+        await mine.claim(SCREEN, 16 * MIB)
+        await mine.write(LINE)
+        await mine.write(b"disable=1\n")
+        assert await text_of(hub) == FIRST
+
+
+async def test_a_close_does_not_take_a_strangers_claimed_range() -> None:
+    async with Hub([LINUX]) as hub, hub.process("a") as one, hub.process("b") as two:
+        mine = await one.open("pc:/proc/mtrr", "r+")
+        theirs = await two.open("pc:/proc/mtrr", "r+")
+        await add(mine)
+        await add(mine, 0xE0000000, MIB)
+        await mine.ioctl(MTRR64.numbers["KILL"], pack_entry(SCREEN, 16 * MIB, 1, model=LP64))
+        await theirs.write(LINE)
+        await theirs.claim(SCREEN, 16 * MIB)
+        await mine.aclose()
+        assert await text_of(hub) == FIRST + SECOND % 1
+
+
+async def test_a_close_takes_a_strangers_range_that_nobody_claims() -> None:
+    async with Hub([LINUX]) as hub, hub.process("a") as one, hub.process("b") as two:
+        mine = await one.open("pc:/proc/mtrr", "r+")
+        theirs = await two.open("pc:/proc/mtrr", "r+")
+        await add(mine)
+        await mine.ioctl(MTRR64.numbers["KILL"], pack_entry(SCREEN, 16 * MIB, 1, model=LP64))
+        await theirs.write(LINE)
+        await mine.aclose()
+        assert await text_of(hub) == FIRST
