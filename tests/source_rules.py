@@ -68,6 +68,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"config"}),
     frozenset({"machines"}),
     frozenset({"rig"}),
+    frozenset({"compare"}),
     frozenset({"memhub"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

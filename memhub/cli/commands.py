@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "reset": Command("reset", "the machines of a running service back to their start"),
     "exec": Command("run_program", "a program whose /dev/mem and /dev/kmem are a machine's"),
     "plan": Command("plan", "the fewest memory range registers for a wanted map of types"),
+    "compare": Command("compare", "one sequence of requests over several kernels: where they part"),
     "replay": Command("replay", "recorded answers of real drivers against what is installed"),
     "rig": Command("rig", "an audit log replayed elsewhere, or shrunk to what still fails"),
     "audit": Command("audit", "verify or show an audit log, or what was at a moment of it"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from memhub.abi import MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE
 from memhub.core import events
+from memhub.core.advice import advise
 from memhub.core.caches.decide import flush_before
 from memhub.core.claims import ClaimChange
 from memhub.core.commits import Commit
@@ -208,7 +209,7 @@ def refuse_set(
     commit: Commit | None = None,
 ) -> Decision:
     """The refusal of a MEMRANGE_SET; it ends `commit`, if that is given."""
-    told = None
+    told, error = None, advise(machine, caller.process, request, error)
     if isinstance(error, StaleClaim) and error.lost_fence is not None:
         told = machine.claims.lost[caller.process.id][error.lost_fence]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from memhub.planner.wanted import Stretch, WantedMap
+    from memhub.planner.wanted import Stretch, StretchMap
 
 
 class Leaf(NamedTuple):
@@ -44,7 +44,7 @@ class BlockTree:
         nodes: the nodes; the last is the whole space.
     """
 
-    def __init__(self, wanted: WantedMap) -> None:
+    def __init__(self, wanted: StretchMap) -> None:
         self.nodes: list[Leaf | Fork] = []
         self._numbers: dict[Leaf | Fork, int] = {}
         self._stretches = wanted.stretches()

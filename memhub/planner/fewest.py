@@ -17,7 +17,7 @@ from memhub.planner.wanted import accepts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from memhub.planner.wanted import WantedMap
+    from memhub.planner.wanted import StretchMap
 
 #: More registers than any map needs.
 NEVER: Final = 1 << 60
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
 
 def plan_registers(
-    wanted: WantedMap, *, default: str | None = None, types: Iterable[str] = TYPES
+    wanted: StretchMap, *, default: str | None = None, types: Iterable[str] = TYPES
 ) -> Plan:
     """Find the fewest registers that give a map.
 

@@ -30,3 +30,19 @@ def mix_types(covered: str, added: str) -> str:
         return covered
 
     return "WT" if {covered, added} == {"WT", "WB"} else CLASH
+
+
+def mix_classes(one: str, other: str) -> str:
+    """The class of an address that the registers of two classes cover.
+
+    Args:
+        one: a class.
+        other: another.
+    """
+    if NONE in (one, other):
+        return other if one == NONE else one
+
+    if "UC" in (one, other):
+        return "UC"
+
+    return CLASH if CLASH in (one, other) else mix_types(one, other)

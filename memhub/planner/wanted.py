@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
-from memhub.planner.mixing import CLASH, NONE, TYPES
+from memhub.planner.mixing import CLASH, NONE, TYPES, mix_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,11 +44,24 @@ class Stretch(NamedTuple):
         end: one past the last byte.
         want: a type, ANY or FIXED.
         bare: the type of an address that no register covers; None is the map's default.
+        held: the class of the registers that cover it and stay as they are.
     """
 
     end: int
     want: str
     bare: str | None
+    held: str = NONE
+
+
+class StretchMap(Protocol):
+    """A map that can be planned."""
+
+    @property
+    def width(self) -> int:
+        """Physical address bits; the space is [0, 2**width)."""
+
+    def stretches(self) -> list[Stretch]:
+        """The map from address 0 to the end of the space, without gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,8 @@ def accepts(stretch: Stretch, covered: str, default: str) -> bool:
 
 def effective_type(stretch: Stretch, covered: str, default: str) -> str:
     """The type of an address; arguments are those of `accepts`."""
+    covered = mix_classes(stretch.held, covered)
+
     return (stretch.bare or default) if covered == NONE else covered
 
 

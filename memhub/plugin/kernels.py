@@ -28,12 +28,14 @@ from memhub.core.driver import Cpu as Cpu
 from memhub.core.kernel import OptionError as OptionError
 from memhub.core.served_kernel import KernelAnswer as KernelAnswer
 from memhub.core.served_kernel import KernelCall as KernelCall
-from memhub.core.served_kernel import KernelMachine as KernelMachine
+from memhub.core.served_kernel import KernelMachine as KernelMachine  # noqa: TC001 - for plugins
 from memhub.core.served_kernel import KernelState as KernelState
 from memhub.core.served_kernel import ServedKernel as ServedKernel  # noqa: TC001 - for plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from memhub.plugin.comparing import ComparedKernel
 
 #: pluggy's project name, and the entry-point group.
 GROUP: Final = "memhub.kernels"
@@ -70,6 +72,7 @@ class KernelProfile:
         recorded: what recorded answers of it have as `kernel`.
         replay: runs one recorded scenario, a line of a trace file, and tells each difference.
         served: its calls over a hub's machine; None where a hub cannot serve it.
+        compared: boots it on a machine, for `memhub compare`; None where that cannot ask it.
     """
 
     name: str
@@ -77,6 +80,7 @@ class KernelProfile:
     recorded: tuple[str, ...]
     replay: Callable[[Mapping[str, Any], Comparison], None]
     served: ServedKernel | None = None
+    compared: Callable[[KernelMachine], ComparedKernel] | None = None
 
 
 @hookspec

@@ -1,9 +1,10 @@
-"""linux: the memory type range registers as Linux 6.18 manages them.
+"""linux: the memory type range registers as Linux 6.18 and 2.6.32 manage them.
 
 mtrr        the layer: `LinuxMtrr`, with use counts, conflicts, sleep and look-up
 boot        what the kernel does at boot
 cleanup     the planner of ranges at boot, and trimming of RAM
 generic     Intel's MTRRs            legacy      AMD K6, Centaur MCR, Cyrix ARR
+releases    where 2.6.32 differs          old_generic Intel's MTRRs in 2.6.32
 proc_mtrr   `/proc/mtrr`: text, writes, ioctls and what a descriptor holds
 memtype     page-attribute reservations       mappings    what maps with them
 replaying   recorded answers
@@ -16,6 +17,8 @@ against answers recorded from the kernel's own code over simulated registers.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
+from memhub_linux.compared import ComparedLinux
+from memhub_linux.releases import LINUX_2_6_32, LINUX_6_18
 from memhub_linux.replaying import replay
 from memhub_linux.served import LinuxKernel
 
@@ -25,10 +28,21 @@ LINUX = KernelProfile(
     recorded=("linux-6.18.2",),
     replay=replay,
     served=LinuxKernel(),
+    compared=lambda machine: ComparedLinux(machine, LINUX_6_18),
+)
+
+
+OLD_LINUX = KernelProfile(
+    name="linux-2.6.32",
+    summary="Linux 2.6.32: MTRRs, /proc/mtrr and its ioctls",
+    recorded=("linux-2.6.32",),
+    replay=replay,
+    served=LinuxKernel(LINUX_2_6_32),
+    compared=lambda machine: ComparedLinux(machine, LINUX_2_6_32),
 )
 
 
 @hookimpl
 def memhub_kernels() -> list[KernelProfile]:
     """Register Linux."""
-    return [LINUX]
+    return [LINUX, OLD_LINUX]

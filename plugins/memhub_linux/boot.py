@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
 from memhub_linux.legacy import CentaurRanges, CyrixRanges, K6Ranges
+from memhub_linux.old_generic import OldGenericMtrrs
 from memhub_linux.page_modes import DISABLED_LINE
 
 if TYPE_CHECKING:
     from memhub_linux.cpus import Cpus
     from memhub_linux.machine import KernelLog, LinuxMachine
-    from memhub_linux.ranges import BackEnd
+    from memhub_linux.ranges import BackEnd, State
 
 _GUEST_RANGES_MAX: Final = 256
 
@@ -32,7 +33,7 @@ class Booted(NamedTuple):
     """
 
     back: BackEnd | None
-    state: GenericMtrrs | None
+    state: State | None
     has_file: bool
     changed: bool = False
 
@@ -45,6 +46,9 @@ def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
         cpus: its registers, which are aligned.
         log: takes what is printed.
     """
+    if machine.release.old_registers:
+        return _boot_old_kernel(machine, cpus, log)
+
     if machine.no_pat:
         log.add("info", f"x86/PAT: {DISABLED_LINE}")
 
@@ -75,6 +79,18 @@ def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
     return Booted(legacy, None, has_file)
 
 
+def _boot_old_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
+    """Boot 2.6.32, for which MTRRs that are off work too."""
+    has_file = bool(machine.features)
+    if "mtrr" not in machine.features:
+        return Booted(_find_legacy(machine, cpus), None, has_file)
+
+    state = OldGenericMtrrs(machine, cpus, log)
+    state.boot()
+
+    return Booted(state, state, has_file)
+
+
 def _take_guest_state(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> GenericMtrrs | None:
     given = machine.guest
     if given is None or given.kind == "none" or not given.hypervisor:
@@ -94,7 +110,7 @@ def _take_guest_state(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Gene
     return state
 
 
-def warn_of_differences(back: GenericMtrrs, log: KernelLog) -> None:
+def warn_of_differences(back: State, log: KernelLog) -> None:
     """Tell, late in boot, if a CPU held something else than the kernel (mtrr_state_warn)."""
     if not back.changes:
         return
@@ -112,6 +128,9 @@ def warn_of_differences(back: GenericMtrrs, log: KernelLog) -> None:
 
 
 def _find_legacy(machine: LinuxMachine, cpus: Cpus) -> BackEnd | None:
+    if machine.bits == 64:
+        return None
+
     if machine.vendor == "AMD" and "k6_mtrr" in machine.features:
         return K6Ranges(cpus)
 

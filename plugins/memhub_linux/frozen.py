@@ -14,6 +14,7 @@ from memhub_linux.cpus import Cpus
 from memhub_linux.generic import GenericMtrrs
 from memhub_linux.legacy import CentaurRanges, CyrixRanges, K6Ranges
 from memhub_linux.mtrr import LinuxMtrr
+from memhub_linux.old_generic import OldGenericMtrrs
 from memhub_linux.type_map import Stretch
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def freeze(kernel: LinuxMtrr, files: Mapping[int, Json]) -> KernelState:
         "back_end": _back_end(back),
         "cleaned": booted.changed,
     }
-    if booted.state is not None:
+    if isinstance(booted.state, OldGenericMtrrs):
+        own["mtrr"] = _freeze_generic(booted.state.kept) | {"warned": booted.state.warned}
+    elif isinstance(booted.state, GenericMtrrs):
         own["mtrr"] = _freeze_generic(booted.state)
 
     if isinstance(back, CentaurRanges):
@@ -99,9 +102,7 @@ def thaw(setting: LinuxSetting, state: KernelState) -> LinuxMtrr:
     cpus.files = [dict(it) for it in state.cpus]
     cpus.conf.update({int(number, 16): it for number, it in own.get("conf", {}).items()})
     kernel = LinuxMtrr(machine, cpus, was=Booted(None, None, own["proc"], own["cleaned"]))
-    generic = None
-    if "mtrr" in own:
-        generic = _thaw_generic(GenericMtrrs(machine, cpus, kernel.log), own["mtrr"])
+    generic = _thaw_state(kernel, own["mtrr"]) if "mtrr" in own else None
 
     backs: dict[str, BackEnd | None] = {"": None, "mtrr": generic}
     back = backs.get(own["back_end"]) or _thaw_legacy(own, machine, cpus)
@@ -113,7 +114,13 @@ def thaw(setting: LinuxSetting, state: KernelState) -> LinuxMtrr:
 
 
 def _back_end(back: BackEnd | None) -> str:
-    names = {GenericMtrrs: "mtrr", K6Ranges: "k6", CentaurRanges: "mcr", CyrixRanges: "arr"}
+    names = {
+        GenericMtrrs: "mtrr",
+        OldGenericMtrrs: "mtrr",
+        K6Ranges: "k6",
+        CentaurRanges: "mcr",
+        CyrixRanges: "arr",
+    }
 
     return next((name for kind, name in names.items() if isinstance(back, kind)), "")
 
@@ -141,6 +148,18 @@ def _freeze_generic(state: GenericMtrrs) -> dict[str, Any]:
         "fixed_map": [[f"{it.start:#x}", f"{it.end:#x}", it.type] for it in state.fixed_map],
         "changes": sorted(state.changes),
     }
+
+
+def _thaw_state(kernel: LinuxMtrr, it: Json) -> GenericMtrrs | OldGenericMtrrs:
+    machine, cpus, log = kernel.machine, kernel.cpus, kernel.log
+    if not machine.release.old_registers:
+        return _thaw_generic(GenericMtrrs(machine, cpus, log), it)
+
+    old = OldGenericMtrrs(machine, cpus, log)
+    _thaw_generic(old.kept, it)
+    old.warned = it["warned"]
+
+    return old
 
 
 def _thaw_generic(state: GenericMtrrs, it: Json) -> GenericMtrrs:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from memhub_linux.cpus import DEF_TYPE, FIXED, MTRR_CAP, PHYS_BASE, SYSCFG, TOP_MEM2
 from memhub_linux.ranges import Range, alignment_fault
+from memhub_linux.state_lines import fixed_stretches, state_lines
 from memhub_linux.texts import type_name
-from memhub_linux.type_map import WB, WC, Stretch, build_map
+from memhub_linux.type_map import UC, WB, WC, Stretch, build_map, look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from memhub_linux.cpus import Cpus
     from memhub_linux.machine import KernelLog, LinuxMachine
@@ -29,7 +30,6 @@ _PAGE_MASK: Final = _U64 & ~0xFFF
 _DISABLE: Final = ~0xCFF
 _DRAM_MODIFY: Final = 1 << 19
 _TOM2_WRITE_BACK: Final = 1 << 21 | 1 << 22
-_FIXED_SIZES: Final = (0x10000,) * 8 + (0x4000,) * 16 + (0x1000,) * 64
 
 
 class GenericMtrrs:
@@ -39,13 +39,16 @@ class GenericMtrrs:
         machine: the machine.
         cpus: its registers.
         log: takes the kernel's lines.
+        width: bits of an address that are written, where they are not the machine's.
     """
 
-    def __init__(self, machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> None:
+    def __init__(
+        self, machine: LinuxMachine, cpus: Cpus, log: KernelLog, *, width: int | None = None
+    ) -> None:
         self._machine = machine
         self._cpus = cpus
         self._log = log
-        self._reserved = _U64 & ~((1 << machine.phys_bits) - 1)
+        self._reserved = _U64 & ~((1 << (width or machine.phys_bits)) - 1)
         self.count = cpus.read(0, MTRR_CAP) & 0xFF
         self.variable = [[0, 0] for _ in range(self.count)]
         self.fixed = [0] * len(FIXED)
@@ -61,6 +64,18 @@ class GenericMtrrs:
 
     def read_state(self) -> bool:
         """Take what firmware left on the first CPU; False where MTRRs are off."""
+        self.read_registers()
+        on = bool(self.enabled & MTRR_ENABLED)
+        if self._machine.debug:
+            fixed_on = on and bool(self.enabled & FIXED_ENABLED)
+            width = (self._machine.phys_bits - (32 - PAGE_BITS) + 3) // 4
+            for line in state_lines(self, fixed_on=fixed_on, width=width):
+                self._log.add("info", line)
+
+        return on
+
+    def read_registers(self) -> None:
+        """Read the registers of the first CPU."""
         read = self._cpus.read
         self.have_fixed = bool(read(0, MTRR_CAP) & 0x100)
         self.variable = [
@@ -76,20 +91,20 @@ class GenericMtrrs:
         if self._has_tom2():
             self.tom2 = read(0, TOP_MEM2) & 0xFFFFFF800000
 
-        if self._machine.debug:
-            self._print_state()
-
-        return bool(self.enabled & MTRR_ENABLED)
+    def save_before_start(self) -> None:
+        """Save the fixed registers, if there are some, as before a processor starts."""
+        if self.have_fixed:
+            self.save_fixed(0)
 
     def save_fixed(self, cpu: int) -> None:
-        """Read the fixed registers, as before a processor starts or the machine sleeps."""
+        """Read the fixed registers of a CPU."""
         self._clear_dram_modify(cpu)
         self.fixed = [self._cpus.read(cpu, number) for number in FIXED]
 
     def set_state(self, cpu: int) -> None:
         """Store the kernel's state on a CPU, where that differs."""
         default = self._cpus.read(cpu, DEF_TYPE)
-        self._write(cpu, DEF_TYPE, default & _DISABLE)
+        self.write(cpu, DEF_TYPE, default & _DISABLE)
         for index, (base, mask) in enumerate(self.variable):
             self._set_variable(cpu, index, base, mask)
 
@@ -97,21 +112,27 @@ class GenericMtrrs:
             self._clear_dram_modify(cpu)
             for number, value in zip(FIXED, self.fixed, strict=True):
                 if self._cpus.read(cpu, number) != value:
-                    self._write(cpu, number, value)
+                    self.write(cpu, number, value)
                     self.changes.add("fixed")
 
         if (default & 0xFF, default >> 10 & 3) != (self.default, self.enabled):
             default = default & _DISABLE | self.default | self.enabled << 10
             self.changes.add("default")
 
-        self._write(cpu, DEF_TYPE, default)
+        self.write(cpu, DEF_TYPE, default)
 
     def _set_variable(self, cpu: int, index: int, base: int, mask: int) -> None:
         number = PHYS_BASE + 2 * index
         for at, value, ignored in ((number, base, 0xF00), (number + 1, mask, 0x7FF)):
             if (self._cpus.read(cpu, at) ^ value) & ~(ignored | self._reserved):
-                self._write(cpu, at, value)
+                self.write(cpu, at, value)
                 self.changes.add("variable")
+
+    def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
+        """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
+        self._cpus.reset(msrs, conf)
+        for cpu in range(len(self._cpus.files)):
+            self.set_state(cpu)
 
     def _clear_dram_modify(self, cpu: int) -> None:
         machine = self._machine
@@ -125,15 +146,16 @@ class GenericMtrrs:
                 f"[Firmware Warn]: MTRR: CPU {cpu}: SYSCFG[MtrrFixDramModEn] not cleared by BIOS, "
                 "clearing this bit",
             )
-            self._write(cpu, SYSCFG, value & ~_DRAM_MODIFY)
+            self.write(cpu, SYSCFG, value & ~_DRAM_MODIFY)
 
     def _has_tom2(self) -> bool:
         machine = self._machine
         bits = self._cpus.read(0, SYSCFG) & _TOM2_WRITE_BACK
 
-        return machine.is_amd and machine.family >= 0xF and bits == _TOM2_WRITE_BACK
+        return machine.may_have_tom2 and bits == _TOM2_WRITE_BACK
 
-    def _write(self, cpu: int, number: int, value: int) -> None:
+    def write(self, cpu: int, number: int, value: int) -> None:
+        """Write a register of a CPU; a fault is printed."""
         if not self._cpus.write(cpu, number, value):
             self._log.add(
                 "err",
@@ -188,11 +210,11 @@ class GenericMtrrs:
         self.variable[index] = [base, mask]
         for cpu in range(len(self._cpus.files)):
             default = self._cpus.read(cpu, DEF_TYPE)
-            self._write(cpu, DEF_TYPE, default & _DISABLE)
+            self.write(cpu, DEF_TYPE, default & _DISABLE)
             for at, value in writes:
-                self._write(cpu, at, value)
+                self.write(cpu, at, value)
 
-            self._write(cpu, DEF_TYPE, default)
+            self.write(cpu, DEF_TYPE, default)
 
         self.rebuild_map()
 
@@ -214,7 +236,14 @@ class GenericMtrrs:
         """Whether the CPU has write-combining ranges."""
         return bool(self._cpus.read(0, MTRR_CAP) & 0x400)
 
-    # The map
+    # Types
+
+    def look_up(self, start: int, end: int) -> tuple[int, bool | None]:
+        """The type of a range of bytes, and whether it is uniform (mtrr_type_lookup)."""
+        if not self.enabled & MTRR_ENABLED:
+            return UC, True
+
+        return look_up(self.map, self.default, start, end)
 
     def build_map(self) -> None:
         """Build the map of types at boot, and tell of it."""
@@ -253,43 +282,3 @@ class GenericMtrrs:
                 start = base & _PAGE_MASK
                 size = -(mask & _PAGE_MASK | self._reserved) & _U64
                 yield start, start + size, base & 0xFF
-
-    # What is printed
-
-    def _print_state(self) -> None:
-        add = self._log.add
-        on = bool(self.enabled & MTRR_ENABLED)
-        add("info", f"MTRR default type: {type_name(self.default)}")
-        if self.have_fixed:
-            both = on and self.enabled & FIXED_ENABLED
-            add("info", f"MTRR fixed ranges {'enabled' if both else 'disabled'}:")
-            for start, end, type_ in fixed_stretches(self.fixed):
-                add("info", f"  {start:05X}-{end - 1:05X} {type_name(type_)}")
-
-        add("info", f"MTRR variable ranges {'enabled' if on else 'disabled'}:")
-        width = (self._machine.phys_bits - (32 - PAGE_BITS) + 3) // 4
-        for index, (base, mask) in enumerate(self.variable):
-            if mask & VALID:
-                words = [
-                    f"{it >> 32:0{width}X}{(it & 0xFFFFFFFF) >> 12:05X}000" for it in (base, mask)
-                ]
-                add(
-                    "info",
-                    f"  {index} base {words[0]} mask {words[1]} {type_name(base & 0xFF)}",
-                )
-            else:
-                add("info", f"  {index} disabled")
-
-        if self.tom2:
-            add("info", f"TOM2: {self.tom2:016x} aka {self.tom2 >> 20}M")
-
-
-def fixed_stretches(values: list[int]) -> Iterator[tuple[int, int, int]]:
-    """Stretches of one type: first byte, one past the last, type."""
-    types = [byte for value in values for byte in value.to_bytes(8, "little")]
-    start = at = 0
-    for index, (type_, size) in enumerate(zip(types, _FIXED_SIZES, strict=False)):
-        at += size
-        if index + 1 == len(types) or types[index + 1] != type_:
-            yield start, at, type_
-            start = at

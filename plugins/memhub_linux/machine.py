@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from memhub_linux.releases import LINUX_6_18
+
+if TYPE_CHECKING:
+    from memhub_linux.releases import Release
 
 Level = Literal["err", "warn", "info", "debug", "WARN", "trace"]
 
@@ -39,6 +44,8 @@ class LinuxMachine:
         bridge: vendor, device and revision of the host bridge, or None.
         guest: what a hypervisor gives, or None.
         mcr: of a Centaur, the ranges that firmware left: index, then low and high half.
+        release: the kernel's release.
+        width_leaf: whether the CPU tells its width; 2.6.32 takes 36 bits where it does not.
     """
 
     bits: int
@@ -53,6 +60,8 @@ class LinuxMachine:
     bridge: tuple[int, int, int] | None = None
     guest: Guest | None = None
     mcr: tuple[tuple[int, tuple[int, int]], ...] = ()
+    release: Release = LINUX_6_18
+    width_leaf: bool = True
 
     @property
     def debug(self) -> bool:
@@ -75,6 +84,13 @@ class LinuxMachine:
         return self.vendor in ("AMD", "Hygon")
 
     @property
+    def may_have_tom2(self) -> bool:
+        """Whether the kernel looks for a second top of memory."""
+        last = self.release.tom2_family_max
+
+        return self.is_amd and self.family >= 0xF and (last is None or self.family <= last)
+
+    @property
     def guest_kind(self) -> str:
         """The kind of guest, or nothing."""
         return self.guest.kind if self.guest is not None else ""
@@ -86,13 +102,16 @@ class KernelLog:
 
     Attributes:
         lines: level and text of each line.
+        muted: whether lines are dropped: something looks, and is not the kernel.
     """
 
     lines: list[tuple[Level, str]] = field(default_factory=list)
+    muted: bool = False
 
     def add(self, level: Level, text: str) -> None:
         """Print a line."""
-        self.lines.append((level, text))
+        if not self.muted:
+            self.lines.append((level, text))
 
     def take(self) -> list[tuple[Level, str]]:
         """What was printed since the last call."""

@@ -11,14 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub_linux.boot import Booted, boot_kernel, warn_of_differences
+from memhub_linux.bridges import bridge_fault
 from memhub_linux.cleanup import Cleanup
-from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
-from memhub_linux.machine import KernelLog, LinuxMachine
+from memhub_linux.generic import GenericMtrrs
+from memhub_linux.machine import KernelLog, Level, LinuxMachine
+from memhub_linux.old_generic import OFF, over_width
 from memhub_linux.ranges import BackEnd, Range
 from memhub_linux.refused import Refused as Refused
 from memhub_linux.texts import TYPE_NAMES, type_name
 from memhub_linux.trimming import Trim, trim_memory
-from memhub_linux.type_map import UC, WB, WC, WT, look_up
+from memhub_linux.type_map import UC, WB, WC, WT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 4096
 _WC_HANDLE: Final = 1000
-_SERVERWORKS_LE: Final = (0x1166, 0x0009)
-_INTEL_450NX: Final = (0x8086, 0x84CA)
 
 
 class LinuxMtrr:
@@ -65,8 +65,8 @@ class LinuxMtrr:
 
     def end_boot(self) -> None:
         """Tell of CPUs that differed, late in boot."""
-        if isinstance(self.back, GenericMtrrs):
-            warn_of_differences(self.back, self.log)
+        if self.booted.state is not None and self.back is not None:
+            warn_of_differences(self.booted.state, self.log)
 
     def trim(self, ram: Sequence[tuple[int, int]]) -> Trim:
         """Reserve RAM that no write-back range covers, as late in boot.
@@ -85,17 +85,13 @@ class LinuxMtrr:
 
     def save_fixed(self) -> None:
         """Save the fixed registers, as before a processor starts."""
-        state = self.booted.state
-        if state is not None and state.have_fixed:
-            state.save_fixed(0)
+        if self.booted.state is not None:
+            self.booted.state.save_before_start()
 
     def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
         """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
-        if isinstance(self.back, GenericMtrrs):
-            self.cpus.reset(msrs, conf)
-            for cpu in range(len(self.cpus.files)):
-                self.back.set_state(cpu)
-
+        if self.booted.state is not None and self.back is not None:
+            self.booted.state.resume(msrs, conf)
             return
 
         kept = [self.back.get(it) for it in range(self.count)] if self.back is not None else []
@@ -111,10 +107,9 @@ class LinuxMtrr:
         if self.back is None:
             return []
 
-        kept = self.log.lines
-        self.log.lines = []
+        self.log.muted = True
         rows = [[*self.back.get(it), self.counts[it]] for it in range(self.count)]
-        self.log.lines = kept
+        self.log.muted = False
 
         return rows
 
@@ -178,7 +173,10 @@ class LinuxMtrr:
         assert self.back is not None
         reason = self.back.check(new)
         if reason is not None:
-            self._refuse(reason)
+            if reason:
+                self.log.add("warn", reason)
+
+            raise Refused("EINVAL")
 
         if new.type >= len(TYPE_NAMES):
             self._refuse(f"type: {new.type} invalid")
@@ -189,15 +187,22 @@ class LinuxMtrr:
         if not new.size:
             self._refuse("zero sized request")
 
-        last = new.base + new.size - 1 & self.machine.long_mask
-        if (new.base | last) >> self.machine.phys_bits - 12:
+        if self._exceeds_width(new):
             self._refuse("base or size exceeds the MTRR width")
+
+    def _exceeds_width(self, new: Range) -> bool:
+        if self.machine.release.tests_last_page:
+            last = new.base + new.size - 1 & self.machine.long_mask
+
+            return bool((new.base | last) >> self.machine.phys_bits - 12)
+
+        return bool((new.base | new.size) & over_width(self.machine))
 
     def _take_register(self, new: Range, replace: int, *, increment: bool) -> int:
         assert self.back is not None
         index = self.back.find_free(new.base, new.size, replace)
         if index is None:
-            self.log.add("info", "no more MTRRs available")
+            self._print("info", "no more MTRRs available")
             raise Refused("ENOSPC")
 
         self.back.set(index, new)
@@ -213,41 +218,44 @@ class LinuxMtrr:
         return index
 
     def _has_write_combining(self) -> bool:
-        bridge = self.machine.bridge
-        if bridge is not None:
-            if bridge[:2] == _SERVERWORKS_LE and bridge[2] <= 5:
-                self.log.add("info", "Serverworks LE rev < 6 detected. Write-combining disabled.")
-                return False
-
-            if bridge[:2] == _INTEL_450NX:
-                self.log.add("info", "Intel 450NX MMC detected. Write-combining disabled.")
-                return False
+        fault = bridge_fault(self.machine.bridge)
+        if fault is not None:
+            self._print("info", fault)
+            return False
 
         assert self.back is not None
 
         return self.back.has_write_combining()
 
     def _refuse(self, line: str, errno: str = "EINVAL") -> None:
-        if line:
-            self.log.add("warn", line)
+        self._print("warn", line)
 
         raise Refused(errno)
 
+    def _print(self, level: Level, line: str) -> None:
+        self.log.add(level, self.machine.release.prefix + line)
+
+    def _print_debug(self, line: str) -> None:
+        if not self.machine.release.asks_debug:
+            self._print("debug", line)
+        elif self.machine.debug:
+            self._print("info", line)
+
     def add(self, base: int, size: int, type_: int, *, increment: bool) -> int:
         """Add a range, in bytes (mtrr_add); see `add_page`."""
-        if self.back is None:
-            raise Refused("ENODEV")
-
-        self._check_pages(base, size)
+        self._check_call(base, size)
 
         return self.add_page(base >> 12, size >> 12, type_, increment=increment)
 
-    def _check_pages(self, base: int, size: int) -> None:
-        if (base | size) & _PAGE - 1:
-            self.log.add("warn", "size and base must be multiples of 4 kiB")
-            if self.machine.debug:
-                self.log.add("info", f"size: 0x{size:x}  base: 0x{base:x}")
+    def _check_call(self, base: int, size: int) -> None:
+        """What mtrr_add and mtrr_del look at, before they count in pages."""
+        release = self.machine.release
+        if self.back is None and not release.pages_first:
+            raise Refused(release.absent)
 
+        if (base | size) & _PAGE - 1:
+            self._print("warn", "size and base must be multiples of 4 kiB")
+            self._print_debug(f"size: 0x{size:x}  base: 0x{base:x}")
             self.log.add("trace", "(stack trace)")
             raise Refused("EINVAL")
 
@@ -263,7 +271,7 @@ class LinuxMtrr:
             Refused: the kernel answers an error.
         """
         if self.back is None:
-            raise Refused("ENODEV")
+            raise Refused(self.machine.release.absent)
 
         if register < 0:
             for index in range(self.count):
@@ -271,9 +279,7 @@ class LinuxMtrr:
                     register = index
                     break
             else:
-                if self.machine.debug:
-                    self.log.add("info", f"no MTRR for {base:x}000,{size:x}000 found")
-
+                self._print_debug(f"no MTRR for {base:x}000,{size:x}000 found")
                 raise Refused("EINVAL")
 
         if register >= self.count:
@@ -293,10 +299,7 @@ class LinuxMtrr:
 
     def delete(self, register: int, base: int, size: int) -> int:
         """Give a use of a register back, in bytes (mtrr_del); see `delete_page`."""
-        if self.back is None:
-            raise Refused("ENODEV")
-
-        self._check_pages(base, size)
+        self._check_call(base, size)
 
         return self.delete_page(register, base >> 12, size >> 12)
 
@@ -326,16 +329,16 @@ class LinuxMtrr:
         except Refused:
             return
 
-    def look_up(self, start: int, end: int) -> tuple[int, bool]:
-        """The type of a range of bytes, and whether it is uniform (mtrr_type_lookup)."""
-        state = self.booted.state
-        if state is None:
-            return UC, False
+    def look_up(self, start: int, end: int) -> tuple[int, bool | None]:
+        """The type of a range of bytes (mtrr_type_lookup), and whether it is uniform.
 
-        if not state.enabled & MTRR_ENABLED:
-            return UC, True
+        Returns:
+            the type; for 2.6.32 without uniformity, and 254 or 255 where it knows none.
+        """
+        if self.booted.state is not None:
+            return self.booted.state.look_up(start, end)
 
-        return look_up(state.map, state.default, start, end)
+        return (OFF, None) if self.machine.release.old_registers else (UC, False)
 
 
 def index_of(handle: int) -> int:

@@ -73,7 +73,7 @@ class ProcMtrr:
         if self.mtrr.back is None:
             raise Refused("EIO")
 
-        if not admin:
+        if not admin and not self.mtrr.machine.release.open_to_all:
             raise Refused("EPERM")
 
         return OpenMtrr()
@@ -107,17 +107,30 @@ class ProcMtrr:
 
         return "".join(lines)
 
+    def check_admin(self, command: str, *, admin: bool) -> None:
+        """Look, where anybody opens the file, whether the process may change something.
+
+        Args:
+            command: of an ioctl, or nothing for a write.
+            admin: whether the process has CAP_SYS_ADMIN.
+
+        Raises:
+            Refused: EPERM.
+        """
+        asks = self.mtrr.machine.release.open_to_all and not command.startswith("GET")
+        if asks and not admin:
+            raise Refused("EPERM")
+
     def write(self, data: bytes) -> int:
         """Write one line.
 
         Returns:
-            bytes taken: at most 79, of a longer line.
+            bytes taken: in 6.18 at most 79, of a longer line.
 
         Raises:
             Refused: the line is not understood, or the kernel refuses the request.
         """
-        taken = min(len(data), _LINE_MAX)
-        line = data[:taken].split(b"\0", 1)[0]
+        taken, line = self._line_of(data)
         if line.endswith(b"\n"):
             line = line[:-1]
 
@@ -132,6 +145,15 @@ class ProcMtrr:
         self.mtrr.add_page(base >> 12, size >> 12, type_, increment=True)
 
         return taken
+
+    def _line_of(self, data: bytes) -> tuple[int, bytes]:
+        if not self.mtrr.machine.release.drops_last_byte:
+            return min(len(data), _LINE_MAX), data[:_LINE_MAX].split(b"\0", 1)[0]
+
+        if not data:
+            raise Refused("EINVAL")
+
+        return len(data), data[:-1][:_LINE_MAX].split(b"\0", 1)[0]
 
     def ioctl(self, file: OpenMtrr, command: str, entry: Entry) -> tuple[int, Entry | None]:
         """An ioctl whose command and structure are known.

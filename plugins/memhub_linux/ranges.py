@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Range(NamedTuple):
@@ -34,6 +37,23 @@ class BackEnd(Protocol):
 
     def has_write_combining(self) -> bool:
         """Whether ranges can be write-combining."""
+
+
+class State(Protocol):
+    """The kernel's state of Intel's MTRRs."""
+
+    @property
+    def changes(self) -> set[str]:
+        """In what CPUs differed: `fixed`, `variable`, `default`."""
+
+    def save_before_start(self) -> None:
+        """Save the fixed registers, as before a processor starts."""
+
+    def look_up(self, start: int, end: int) -> tuple[int, bool | None]:
+        """The type of a range of bytes, and whether it is uniform; None where that is not told."""
+
+    def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
+        """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
 
 
 def alignment_fault(it: Range, long_mask: int) -> str | None:

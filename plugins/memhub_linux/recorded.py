@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from memhub_linux.cpus import Cpus
 from memhub_linux.machine import Guest, KernelLog, LinuxMachine
+from memhub_linux.releases import LINUX_2_6_32, LINUX_6_18
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +32,8 @@ def make_machine(raw: Json) -> LinuxMachine:
         pat=boot["pat"],
         bridge=None if bridge is None else (bridge[0], bridge[1], bridge[2]),
         guest=None if guest is None else _make_guest(guest),
+        release=LINUX_2_6_32 if raw["kernel"] == "linux-2.6.32" else LINUX_6_18,
+        width_leaf=not boot.get("no_cpuid_width"),
         mcr=tuple((index, (low, high)) for index, low, high in boot.get("mcr", ())),
     )
 
@@ -65,11 +69,16 @@ def read_registers(raw: Json) -> dict[int, int]:
     return {int(number, 16): value for number, value in raw.items()}
 
 
-def joined(log: KernelLog) -> list[list[object]]:
-    """What was printed; equal neighbours are one row with their number."""
+def joined(log: KernelLog, *, by_cpu: bool = False) -> list[list[object]]:
+    """What was printed; equal neighbours are one row with their number.
+
+    Args:
+        log: what was printed.
+        by_cpu: put lines of the first CPU first, as where CPUs were recorded side by side.
+    """
     rows: list[list[object]] = []
     counts: list[int] = []
-    for level, text in log.take():
+    for level, text in sorted(log.take(), key=_cpu_of) if by_cpu else log.take():
         if rows and rows[-1] == [level, text]:
             counts[-1] += 1
         else:
@@ -77,3 +86,10 @@ def joined(log: KernelLog) -> list[list[object]]:
             counts.append(1)
 
     return [row if many == 1 else [*row, many] for row, many in zip(rows, counts, strict=True)]
+
+
+def _cpu_of(line: tuple[str, str]) -> int:
+    """The CPU that a line names, else the first."""
+    found = re.search(r"MTRR: CPU (\d+): ", line[1])
+
+    return int(found[1]) if found else 0

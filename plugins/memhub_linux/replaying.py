@@ -115,7 +115,7 @@ class _Scene:
             "enabled": kernel.back is not None,
             "proc": kernel.has_file,
             "count": kernel.count,
-            "log": joined(kernel.log),
+            "log": self._take_log(),
             "table": kernel.table(),
             "after": after,
             "after_other": _others(cpus),
@@ -154,7 +154,11 @@ class _Scene:
         done.differ(number, "msr", step.get("msr", {}), _differing(msrs, cpus.files[0]))
         done.differ(number, "conf", step.get("conf", {}), _differing(conf, cpus.conf))
         done.differ(number, "msr_other", step.get("msr_other", {}), _others(cpus))
-        done.differ(number, "log", step.get("log", []), joined(kernel.log))
+        done.differ(number, "log", step.get("log", []), self._take_log())
+
+    def _take_log(self) -> list[list[object]]:
+        # 2.6.32's CPUs were driven side by side, and their lines sorted.
+        return joined(self._kernel.log, by_cpu=self._kernel.machine.release.old_registers)
 
     # Steps
 
@@ -169,7 +173,10 @@ class _Scene:
         return {}
 
     def _write(self, step: Json) -> Answer:
-        if step.get("bad_pointer"):
+        self._proc.check_admin("", admin=step.get("admin", True))
+        # 2.6.32 looks at the length before it copies anything.
+        old = self._kernel.machine.release.drops_last_byte
+        if step.get("bad_pointer") and (step["data"] or not old):
             raise Refused("EFAULT")
 
         return {"ret": self._proc.write(step["data"].encode("latin-1"))}
@@ -181,6 +188,8 @@ class _Scene:
 
         if not isinstance(command, str):
             raise Refused("ENOTTY")
+
+        self._proc.check_admin(command, admin=step.get("admin", True))
 
         if step.get("no_memory") and file.held is None and command.startswith("ADD"):
             raise Refused("ENOMEM")
@@ -227,7 +236,7 @@ class _Scene:
     def _look_up(self, step: Json) -> Answer:
         type_, uniform = self._kernel.look_up(step["start"], step["end"])
 
-        return {"type": type_, "uniform": int(uniform)}
+        return {"type": type_, "uniform": None if uniform is None else int(uniform)}
 
     def _save_fixed(self, _step: Json) -> Answer:
         self._kernel.save_fixed()

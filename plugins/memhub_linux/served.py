@@ -12,6 +12,7 @@ from memhub.plugin.kernels import KernelAnswer, ServedKernel
 from memhub_linux.frozen import freeze, thaw
 from memhub_linux.mtrr import LinuxMtrr, Refused
 from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
+from memhub_linux.releases import LINUX_6_18
 from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from memhub.plugin.kernels import KernelCall, KernelMachine, KernelState
     from memhub_linux.frozen import LinuxSetting
+    from memhub_linux.releases import Release
 
     Args = Mapping[str, Any]
 
@@ -57,7 +59,11 @@ DRIVER_OPS: Final = frozenset(
 
 
 class LinuxKernel(ServedKernel):
-    """Linux 6.18's MTRRs, `/proc/mtrr` and what drivers call.
+    """Linux's MTRRs, `/proc/mtrr` and what drivers call.
+
+    Args:
+        release: 6.18 or 2.6.32, which lets anybody open the file and asks at each `write` and
+            `ioctl` for CAP_SYS_ADMIN (`admin`; who opened the file without it has none there).
 
     The calls, their arguments and answers; a text of bytes is latin-1:
 
@@ -80,9 +86,12 @@ class LinuxKernel(ServedKernel):
     file_ops = FILE_OPS - {"open", "close"}
     files = frozenset({"/proc/mtrr"})
 
+    def __init__(self, release: Release = LINUX_6_18) -> None:
+        self._release = release
+
     def boot(self, machine: KernelMachine) -> KernelAnswer:
         """Boot, and trim the RAM if the machine says where that is."""
-        return boot_linux(setting_of(machine), machine.ram)
+        return boot_linux(setting_of(machine, self._release), machine.ram)
 
     def held_by(self, state: KernelState, file: int) -> tuple[int, ...]:
         """The registers that a descriptor has added and not given back."""
@@ -96,7 +105,7 @@ class LinuxKernel(ServedKernel):
             known = ", ".join(sorted(self.ops))
             raise ValueError(f"Linux has no call {call.op!r} (calls: {known})")
 
-        return call_linux(setting_of(machine), state, call)
+        return call_linux(setting_of(machine, self._release), state, call)
 
 
 def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> KernelAnswer:
@@ -179,15 +188,23 @@ class _Running:
 
     def _keep(self, file: OpenMtrr, text: SeqFile) -> None:
         held = {} if file.held is None else {"held": file.held}
-        self.files[self._number()] = {**held, **text.item()}
+        kept = {} if self._is_admin({}) else {"admin": False}
+        self.files[self._number()] = {**held, **kept, **text.item()}
+
+    def _is_admin(self, args: Args) -> bool:
+        """Whether the process has CAP_SYS_ADMIN: as the call says, else as at the open."""
+        opened = self.files.get(self._call.file, {}) if self._call.file is not None else {}
+
+        return bool(args.get("admin", opened.get("admin", True)))
 
     def do_open(self, args: Args) -> None:
         number = self._number()
         if number in self.files:
             raise ValueError(f"the kernel has an open file {number} already")
 
-        self._proc.open(admin=args.get("admin", True))
-        self.files[number] = {}
+        admin = args.get("admin", True)
+        self._proc.open(admin=admin)
+        self.files[number] = {} if admin else {"admin": False}
         self.files = dict(sorted(self.files.items()))
 
     def do_close(self, args: Args) -> None:
@@ -218,6 +235,7 @@ class _Running:
             self._keep(file, text)
 
     def do_write(self, args: Args) -> int:
+        self._proc.check_admin("", admin=self._is_admin(args))
         if args.get("bad_pointer"):
             raise Refused("EFAULT")
 
@@ -235,6 +253,7 @@ class _Running:
         if command not in _COMMANDS:
             raise Refused("ENOTTY")
 
+        self._proc.check_admin(command, admin=self._is_admin(args))
         if args.get("no_memory") and file.held is None and command.startswith("ADD"):
             raise Refused("ENOMEM")
 
@@ -275,7 +294,7 @@ class _Running:
     def look_up(self, args: Args) -> dict[str, Any]:
         type_, uniform = self.kernel.look_up(args["start"], args["end"])
 
-        return {"type": type_, "uniform": int(uniform)}
+        return {"type": type_, "uniform": None if uniform is None else int(uniform)}
 
     def save_fixed(self, _args: Args) -> None:
         self.kernel.save_fixed()

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.plugin.kernels import KernelMachine, OptionError
 from memhub_linux.frozen import LinuxSetting
 from memhub_linux.machine import LinuxMachine
+from memhub_linux.releases import LINUX_6_18
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.plugin.kernels import Cpu
+    from memhub_linux.releases import Release
 
 _FEATURES: Final = ("mtrr", "k6_mtrr", "cyrix_arr", "centaur_mcr")
 #: The first family whose processors have MTRRs.
@@ -21,8 +23,12 @@ _K6_MODELS: Final = (8, 9, 13)
 _K6_STEPPING: Final = 8
 
 
-def setting_of(machine: KernelMachine) -> LinuxSetting:
+def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSetting:
     """What the kernel runs on.
+
+    Args:
+        machine: what the hub's machine is.
+        release: the kernel's release.
 
     Raises:
         OptionError: an option is none of the kernel's, or has a wrong value.
@@ -56,6 +62,7 @@ def setting_of(machine: KernelMachine) -> LinuxSetting:
             options=tuple(options["cmdline"] or ()),
             pat=options["pat"] is not False,
             bridge=options["bridge"],
+            release=release,
         ),
         count=cpu.count,
         strict=options["strict"] is not False,

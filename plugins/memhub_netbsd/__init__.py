@@ -10,6 +10,7 @@ Sources: NetBSD `sys/arch/x86/x86/mtrr_i686.c` and what else each module names.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
+from memhub_netbsd.compared import ComparedNetbsd
 from memhub_netbsd.replaying import replay
 from memhub_netbsd.served import NetBsdKernel
 
@@ -19,6 +20,7 @@ NETBSD = KernelProfile(
     recorded=("netbsd-7.99.10",),
     replay=replay,
     served=NetBsdKernel(),
+    compared=ComparedNetbsd,
 )
 
 

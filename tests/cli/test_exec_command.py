@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -144,6 +145,35 @@ def test_a_c_program_sets_ranges_that_others_see_afterwards(memhub: Memhub, rang
     (_, old) = memhub("top", "--once").stdout.splitlines()[3:5]
     assert old.split()[-3:] == ["0", "0", "0"]
     memhub("memcontrol", "--machine", "old", "clear", "-o", "cprog")
+
+
+def test_the_log_says_what_would_free_a_slot_for_a_program(facility: None, tmp_path: Path) -> None:
+    config, log = tmp_path / "pc.toml", tmp_path / "audit.jsonl"
+    config.write_text(
+        '[machines.pc]\narch = "i386"\n[machines.pc.mtrr]\nvariable_count = 2\nvariable = ['
+        '{ base = 0xd0000000, length = "16M", type = "WC" },'
+        '{ base = 0xd1000000, length = "16M", type = "WC" }]\n'
+    )
+    source = (
+        "import ctypes, fcntl, os, struct\n"
+        "desc = struct.pack('=QQi8s4x', 0x40000000, 1 << 24, 1 << 3, b'prog')\n"
+        "kept = ctypes.create_string_buffer(desc)\n"
+        "op = struct.pack('=Qii', ctypes.addressof(kept), 0, 0)\n"
+        "try:\n fcntl.ioctl(os.open('/dev/mem', os.O_RDONLY), 0x80106D33, op)\n"
+        "except OSError as error:\n print(error.errno)\n"
+    )
+    words = ["exec", "--config", config, "--log", log, sys.executable, "-I", "-S", "-c", source]
+    done = subprocess.run(
+        [sys.executable, "-m", "memhub", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout.strip() == str(errno.ENOSPC)
+    reasons = [it.get("reason") or "" for it in read_records(log)]
+    assert any("; slots 0 and 1 can be one, 0xd0000000/0x2000000 (" in it for it in reasons)
 
 
 def test_both_devices_are_the_named_machines(memhub: Memhub) -> None:

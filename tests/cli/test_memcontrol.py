@@ -75,6 +75,17 @@ def test_a_refusal_has_memcontrols_message_and_then_the_reason(script: Script) -
     assert "owner Xorg" in second
 
 
+def test_a_full_table_is_told_with_what_would_free_a_slot(script: Script) -> None:
+    code, out, err = script(
+        SET, "set -b 0xd0000000 -l 0x400000 -o Xorg write-combine", "clear -b 0 -l 0x4000000",
+        "set -b 0 -l 0x4000000 write-back", "set -b 0xe0000000 -l 0x1000000 write-back",
+    )  # fmt: skip
+
+    assert (code, out) == (1, "")
+    assert err.count("memcontrol: can't set range: No space left on device") == 2
+    assert "nothing can be saved: no fewer ranges give these types" in err
+
+
 def test_a_clear_of_nothing_is_enoent(script: Script) -> None:
     code, _, err = script("clear -b 0x1000 -l 0x1000")
 

@@ -218,6 +218,8 @@ COMMANDS = [
       "{folder}/none"], 1, "memhub: EFAULT"),
     (["hexdump", "--config", "{folder}/lab.toml", "--machine", "nix", "0"], 2, "there are"),
     (["plan", "{folder}/odd"], 2, "memhub: "),
+    (["compare", "--kernels", "i386,linux-*,openbsd-*"], 1, "linux-6.18 parts from i386"),
+    (["compare", "{folder}/odd"], 2, "memhub: "),
     (["rig", "replay", "{folder}/audit.jsonl"], 0, "differ"),
     (["rig", "replay", "{folder}/broken.jsonl"], 2, "missing or moved"),
     (["new-arch", "z" * 90, "--folder", "{folder}/lab.toml"], 2, "memhub: "),

@@ -23,7 +23,10 @@ pytestmark = pytest.mark.anyio
     [
         (
             'kernel = "linux"',
-            "kernel: kernel 'linux' is not installed (installed: freebsd, linux-6.18, netbsd-7)",
+            (
+                "kernel: kernel 'linux' is not installed (installed: freebsd, linux-2.6.32, "
+                "linux-6.18, netbsd-7)"
+            ),
         ),
         (
             'kernel = "linux-6.18"\nkernel_options = {foo = 1}',

@@ -31,6 +31,8 @@ def replay_line(line: bytes) -> Replay:
     [
         ("linux-mtrr-6.18.2-x86_64.open.jsonl.gz", 300, 8502),
         ("linux-mtrr-6.18.2-i386.open.jsonl.gz", 300, 8508),
+        ("linux-mtrr-2.6.32-x86_64.open.jsonl.gz", 300, 8484),
+        ("linux-mtrr-2.6.32-i386.open.jsonl.gz", 300, 8864),
         ("linux-mtrr-cleanup-6.18.2.open.jsonl.gz", 300, 600),
         ("linux-pat-6.18.2.open.jsonl.gz", 300, 7784),
         ("netbsd-i686.open.jsonl.gz", 300, 5457),
@@ -83,8 +85,8 @@ def test_each_altered_answer_of_another_mem4_is_a_mismatch(name: str) -> None:
     assert missed == []
 
 
-def scenario_with(*ops: str) -> dict[str, Any]:
-    for line in trace_lines(DATA / "linux-mtrr-6.18.2-x86_64.open.jsonl.gz"):
+def scenario_with(*ops: str, release: str = "6.18.2") -> dict[str, Any]:
+    for line in trace_lines(DATA / f"linux-mtrr-{release}-x86_64.open.jsonl.gz"):
         raw: dict[str, Any] = json.loads(line)
         if {*ops} <= {step["op"] for step in raw["steps"] if step.get("changed")}:
             return raw
@@ -114,8 +116,9 @@ def altered(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{number} {what}", other
 
 
-def test_each_altered_answer_is_a_mismatch() -> None:
-    raw = scenario_with("write", "ioctl")
+@pytest.mark.parametrize("release", ["6.18.2", "2.6.32"])
+def test_each_altered_answer_is_a_mismatch(release: str) -> None:
+    raw = scenario_with("write", "ioctl", release=release)
     missed = [
         where
         for where, other in altered(raw)
