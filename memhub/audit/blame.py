@@ -237,7 +237,7 @@ def _change(
     else:
         slots = record.get("slots", ())
 
-    if not record["event"].startswith("hardware."):  # which may change any address
+    if not record["event"].startswith(("hardware.", "kernel.")):  # which may change any address
         lo, hi = table.driver.bounds(Plan(Change(()), before, after), slots)
         if not lo <= address < hi:
             return None

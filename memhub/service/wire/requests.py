@@ -336,7 +336,7 @@ class Snapshot(Message):
             `load` and `replace` the default one.
         data: to put, a piece of the file; else empty.
 
-    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM.
+    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x30
