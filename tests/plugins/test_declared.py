@@ -46,6 +46,7 @@ order = ["same", "full"]
 search = "first free slot"
 mixed = "default"
 keep_flags = true
+quirks = ["grants-empty", "grants-beyond", "grants-wrapping"]
 
 [arch.types]
 uncacheable = "UC"
@@ -191,7 +192,9 @@ def test_a_busy_range_is_not_taken_over() -> None:
         NESTED,
         replace(NESTED, winner="attribute", commit_latency=0.01),
         replace(PLAIN, granule=0x20000, length_least=0x100000, slots=1),
-        replace(PLAIN, search="first free slot", order=("base", "length", "attribute", "same")),
+        replace(
+            PLAIN, search="first free slot", order=("base", "length", "end", "attribute", "same")
+        ),
         replace(PLAIN, types={**PLAIN.types, "write-protect": ""}),
         replace(PLAIN, address_bits=32, model=abi.ILP32, default_type="UC"),
     ],

@@ -80,7 +80,7 @@ def test_two_distributions_with_one_entry_point_name_are_both_refused(site: Path
     assert sorted(failure.source for failure in failures) == ["rival-one", "rival-two"]
     for failure in failures:
         assert failure.plugin == "mips"
-        assert "'mips' of rival-one and 'mips' of rival-two" in failure.reason
+        assert "'mips' of rival-one 1.0 and 'mips' of rival-two 1.0" in failure.reason
 
     with pytest.raises(ArchNotInstalled, match=r"rival-one.* and .*rival-two"):
         registry["mips"]
