@@ -56,6 +56,8 @@ SHORT_TYPES: Final[Mapping[int, str]] = {
     MDF_WRITEBACK: "WB",
 }
 _NUMBER: Final = r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})"
+_PLAIN: Final = re.compile(_NUMBER, re.ASCII)
+_OCTAL: Final = re.compile("0[0-7]*", re.ASCII)
 _BASE_LINE: Final = re.compile(rf"base={_NUMBER}\s*size={_NUMBER}\s*type=\s*(\S+)", re.ASCII)
 _DISABLE_LINE: Final = re.compile(rf"disable={_NUMBER}", re.ASCII)
 _ECHO: Final = re.compile(r"echo\s+(?:-n\s+)?(.*?)\s*>{1,2}\|?\s*/proc/mtrr")
@@ -306,7 +308,7 @@ def _check_end(base: int, length: int, number: int) -> None:
 def _read_number(text: str, number: int) -> int:
     """A number as strtouq(3) and the kernel read it: 0x is hexadecimal, a leading 0 octal."""
     octal = text.startswith("0") and text[1:2] not in ("x", "X")
-    if not re.fullmatch("0[0-7]*" if octal else _NUMBER, text, re.ASCII):
+    if not (_OCTAL if octal else _PLAIN).fullmatch(text):
         _fail(number, f"{text!r} is not a number (0x is hexadecimal, a leading 0 octal)")
 
     value = int(text, 8 if octal else 0)

@@ -116,7 +116,9 @@ def plan_set(
         labels = set_labels(plan, desc, remove=arg == MEMRANGE_SET_REMOVE)
         plan = suffer_plan(machine, machine.health, plan, labels)
 
-    check_held(claims, process, request)
+    if request.fence is not None or claims.lost:
+        check_held(claims, process, request)
+
     if not alone:
         _check_others(machine, process, request, plan, but)
 

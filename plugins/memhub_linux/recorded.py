@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from memhub_linux.cpus import Cpus
@@ -90,6 +89,7 @@ def joined(log: KernelLog, *, by_cpu: bool = False) -> list[list[object]]:
 
 def _cpu_of(line: tuple[str, str]) -> int:
     """The CPU that a line names, else the first."""
-    found = re.search(r"MTRR: CPU (\d+): ", line[1])
+    _, _, rest = line[1].partition("MTRR: CPU ")
+    number, colon, _ = rest.partition(": ")
 
-    return int(found[1]) if found else 0
+    return int(number) if colon and number.isdecimal() else 0
