@@ -228,7 +228,8 @@ def test_a_message_that_breaks_a_rule_is_not_sent(message: Message) -> None:
         message.encode()
 
 
-LEAVES = errors.DeviceError.__subclasses__()
+#: Those that a service can answer: kvm(3) makes its own of what comes back.
+LEAVES = [it for it in errors.DeviceError.__subclasses__() if it.__module__ == errors.__name__]
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.__name__)

@@ -1,8 +1,9 @@
 """Answers of a process in which a driver was asked nothing else: what a driver remembers shows.
 
 A driver can keep what it was asked where all machines of a process have it: in a module, a class,
-a file. So a process is forked before the first question. It forks one for each sequence that it
-is handed, and that one tells the answers.
+a file. So another interpreter is started, which forks for each sequence that it is handed, and that
+child tells the answers. It is small, so that its forks cost little. An architecture that it cannot
+import is asked in a fork of this process, made before the first question.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import pickle
 import select
 import signal
 import struct
+import subprocess
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Seconds that all sequences of one call may take.
 _SECONDS: Final = 10.0
+_PROGRAM: Final = "from memhub.rig.arch_check.untouched import serve_pipes; serve_pipes()"
+_READY: Final = b"ready"
 _SIZE: Final = struct.Struct("!I")
 
 #: The answers to each request of a sequence, in words; None where the process ended instead.
@@ -43,9 +48,50 @@ class UntouchedProcess:
     def __init__(self, arch: Arch) -> None:
         self._arch = arch
         self._child = 0
+        self._process: subprocess.Popen[bytes] | None = None
         self._ask = self._told = -1
 
     def __enter__(self) -> Self:
+        if not self._start_interpreter():
+            self._fork()
+
+        return self
+
+    def _start_interpreter(self) -> bool:
+        """Start another interpreter; whether it has the architecture."""
+        try:
+            packed = pickle.dumps(self._arch)
+        except Exception:  # noqa: BLE001 - told where copies are looked at
+            return False
+
+        places = os.pathsep.join(it or os.getcwd() for it in sys.path)  # noqa: PTH109 - text
+        asked, self._ask = os.pipe()
+        self._told, tell = os.pipe()
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a constant
+            [sys.executable, "-c", _PROGRAM, str(asked), str(tell)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(asked, tell),
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": places},
+        )
+        self._child = self._process.pid
+        os.close(asked)
+        os.close(tell)
+        try:
+            _write_frame(self._ask, packed)
+            if _read_frame(self._told, _SECONDS) == _READY:
+                return True
+        except (OSError, EOFError):
+            pass
+
+        self._end()
+        os.close(self._told)
+
+        return False
+
+    def _fork(self) -> None:
         asked, self._ask = os.pipe()
         self._told, tell = os.pipe()
         with warnings.catch_warnings():
@@ -61,8 +107,6 @@ class UntouchedProcess:
         os.close(asked)
         os.close(tell)
 
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._end()
         os.close(self._told)
@@ -73,7 +117,12 @@ class UntouchedProcess:
             with contextlib.suppress(OSError):
                 os.killpg(self._child, signal.SIGKILL)
 
-            os.waitpid(self._child, 0)
+            if self._process is not None:
+                self._process.wait()
+                self._process = None
+            else:
+                os.waitpid(self._child, 0)
+
             self._child = 0
 
     def answers(
@@ -109,10 +158,20 @@ class UntouchedProcess:
         return answers
 
 
+def serve_pipes() -> None:
+    """Be the other interpreter: the arguments are the descriptors to read from and to write to."""
+    asked, tell = int(sys.argv[1]), int(sys.argv[2])
+    arch = pickle.loads(_read_frame(asked, None))  # noqa: S301 - our own parent's
+    _write_frame(tell, _READY)
+    _serve(asked, tell, arch)
+
+
 def _serve(asked: int, tell: int, arch: Arch) -> NoReturn:
     """Answer until the parent is gone."""
     try:
-        os.setpgid(0, 0)
+        with contextlib.suppress(PermissionError):  # of a session of its own it is the leader
+            os.setpgid(0, 0)
+
         quiet = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(quiet, number)
