@@ -14,27 +14,26 @@ from memhub.service.server.connection import Connection
 from service.service_rig import MIB, lab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BASE = 0xD0000000
+KINDS = (Connection, SetRefused, WaitBegun)
 
 
 @pytest.fixture
-def no_collection() -> Iterator[None]:
-    """Python collects nothing by itself."""
+def fresh() -> Iterator[Callable[[type], int]]:
+    """How many objects of a type there are that were not there before; nothing is collected."""
     gc.collect()
     gc.disable()
-    yield
+    before = {id(it): it for it in gc.get_objects() if type(it) in KINDS}  # no id is used again
+    yield lambda kind: sum(type(it) is kind and id(it) not in before for it in gc.get_objects())
     gc.enable()
 
 
-def alive(kind: type) -> int:
-    return sum(type(it) is kind for it in gc.get_objects())
-
-
-@pytest.mark.usefixtures("no_collection")
-async def test_a_connection_that_has_ended_is_gone(tmp_path: Path) -> None:
+async def test_a_connection_that_has_ended_is_gone(
+    tmp_path: Path, fresh: Callable[[type], int]
+) -> None:
     async with lab(tmp_path) as it:
         for _ in range(3):
             async with it.connect() as hub, await hub.open("/dev/mem", "r+") as file:
@@ -44,22 +43,22 @@ async def test_a_connection_that_has_ended_is_gone(tmp_path: Path) -> None:
                 assert (await news.receive())["event"] == "request.set"
 
         with anyio.fail_after(20):
-            while alive(Connection):
+            while fresh(Connection):
                 await anyio.lowlevel.checkpoint()
 
 
-@pytest.mark.usefixtures("no_collection")
-async def test_a_refusal_that_was_answered_is_gone(tmp_path: Path) -> None:
+async def test_a_refusal_that_was_answered_is_gone(
+    tmp_path: Path, fresh: Callable[[type], int]
+) -> None:
     async with lab(tmp_path) as it, it.connect() as hub, await hub.open("/dev/mem") as file:
         for _ in range(10):
             with pytest.raises(InvalidRange):
                 await file.set_range(BASE + 1, MIB, 1)
 
-        assert alive(SetRefused) <= 1  # that of the last request may be in the log's hands
+        assert fresh(SetRefused) <= 1  # that of the last request may be in the log's hands
 
 
-@pytest.mark.usefixtures("no_collection")
-async def test_a_wait_that_has_ended_is_gone(tmp_path: Path) -> None:
+async def test_a_wait_that_has_ended_is_gone(tmp_path: Path, fresh: Callable[[type], int]) -> None:
     async with lab(tmp_path) as it, it.connect() as holder, it.connect() as other:
         held = await holder.open("/dev/mem")
         await held.claim(BASE, MIB)
@@ -68,4 +67,4 @@ async def test_a_wait_that_has_ended_is_gone(tmp_path: Path) -> None:
             with pytest.raises((TimedOut, Cancelled)):
                 await file.claim(BASE, MIB, wait=0.001)
 
-        assert alive(WaitBegun) <= 1
+        assert fresh(WaitBegun) <= 1
