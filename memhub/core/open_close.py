@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Final
 from memhub.core import events
 from memhub.core.caches.decide import flush_before
 from memhub.core.claim_requests import ended_event
-from memhub.core.claims import ClaimChange
-from memhub.core.conflicts import check_commit_slots, check_commits, check_plan_types
 from memhub.core.decision import Decision
-from memhub.core.failing import failed_error, refusing_error
+from memhub.core.failing import refusing_error
 from memhub.core.failure import is_refusing
 from memhub.core.files import DEVICES, KERNEL_FILES, Caller, OpenFile
 from memhub.core.kernel_files import (
@@ -19,11 +17,9 @@ from memhub.core.kernel_files import (
     exit_process,
     open_kernel_file,
 )
-from memhub.core.ownership import check_slots
-from memhub.core.replies import SetOutcome
 from memhub.core.serving import fail_wait
-from memhub.core.set_ranges import end_commit, outcome_of
-from memhub.core.sick_plans import Was, follow_plan, suffer_plan
+from memhub.core.set_ranges import end_commit
+from memhub.core.undoing import undo_slots
 from memhub.errors import (
     BadHandle,
     DeviceError,
@@ -35,9 +31,6 @@ from memhub.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.asked_driver import Plan
-    from memhub.core.claims import Claim
-    from memhub.core.driver import RangeState
     from memhub.core.files import Principal
     from memhub.core.hardware_events import HardwareChanged
     from memhub.core.instant import Instant
@@ -140,7 +133,7 @@ def decide_close(machine: Machine, request: Close, now: Instant) -> Decision:
     undone: list[events.SlotUndone | HardwareChanged | KernelCalled] = []
     claims = {claim.fence: claim for claim in machine.claims.held_by(process)}
     if file.undo and not any(it.undo for it in others):
-        undone += _undo_slots(machine, file, claims, now)
+        undone += undo_slots(machine, file, claims, now)
 
     if file.caller.device in KERNEL_FILES:
         undone.append(close_kernel_file(machine, file, now))
@@ -187,76 +180,3 @@ def _ended_waits(machine: Machine, file: OpenFile, now: Instant) -> tuple[events
             found += end_commit(machine, commit, now, closed).events
 
     return tuple(found)
-
-
-def _undo_slots(
-    machine: Machine, file: OpenFile, claims: dict[int, Claim], now: Instant
-) -> list[events.SlotUndone | HardwareChanged]:
-    """Put back what the file's process changed and nobody else has changed since.
-
-    A slot whose return would change a type inside another's claim stays as it is; its fact
-    carries the error. `claims`, the process's own, lose what is put back.
-    """
-    table = machine.table
-    if table is None or not table.state.slots:
-        return []
-
-    was = Was(machine.health, table.state, table.generation)
-    undone: list[events.SlotUndone | HardwareChanged] = []
-    for slot, then in machine.notes.of(file.caller.process.id):
-        fact, plan = _undo_slot(machine, file, (slot, then), was, claims, now)
-        undone.append(fact)
-        if plan is not None:
-            was = Was(was.health, fact.states[1], fact.generation)
-            if was.health is not None:
-                follows = follow_plan(machine, was.health, plan, fact)
-                undone += follows
-                was = Was.left_by(follows[0]) if follows else was
-
-            for before, after in fact.claims:
-                assert before is not None
-                claims.pop(before.fence)
-                if after is not None:
-                    claims[after.fence] = after
-
-    return undone
-
-
-def _undo_slot(
-    machine: Machine,
-    file: OpenFile,
-    note: tuple[int, RangeState],
-    was: Was,
-    claims: Mapping[int, Claim],
-    now: Instant,
-) -> tuple[events.SlotUndone, Plan | None]:
-    (slot, then), (health, state, generation) = note, was
-    caller, driver = file.caller, machine.require_table().driver
-    commits = machine.commits.others(None, leaving=caller.handle)
-    try:
-        if machine.failed is not None:
-            raise failed_error(machine)
-
-        plan = driver.restore(state, {slot: then.slots[slot]}, then.msrs)
-        if health is not None:
-            plan = suffer_plan(machine, health, plan, {slot: then.slots[slot].mr_owner})
-
-        check_slots(machine.claims, caller.process, (slot,), state.slots)
-        check_commit_slots(commits, (slot,))
-        check_plan_types(machine, caller.process, plan)
-        check_commits(driver, caller.process, plan, commits)
-    except DeviceError as error:
-        row = (state.slots[slot],)
-        kept = SetOutcome((slot,), row, row, {})
-        return (
-            events.SlotUndone(caller, now, slot, kept, (state, state), generation, (), error),
-            None,
-        )
-
-    losing = [claim for claim in claims.values() if slot in claim.slots]
-    changes = tuple(ClaimChange(claim, claim.without_slots((slot,))) for claim in losing)
-    outcome = outcome_of(plan.change, state, plan.after)
-
-    states, after = (state, plan.after), generation + 1
-
-    return events.SlotUndone(caller, now, slot, outcome, states, after, changes, None), plan

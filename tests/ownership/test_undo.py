@@ -189,3 +189,44 @@ async def test_what_was_set_over_a_removed_range_goes_before_that_returns(arch: 
 
         held = [row for row in b.table() if row.mr_base == 2 * MIB]
         assert [(row.mr_len, row.owner) for row in held] == [(MIB, "first")]
+
+
+@pytest.mark.parametrize("arch", ["amd64", "amd64-mtrr", "i386"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_a_removed_range_returns_whose_address_is_in_another_slot_by_then(
+    arch: str, order: tuple[int, int]
+) -> None:
+    """The slot with the other type goes back after the one that it is in the way of."""
+    async with bench(arch) as b:
+        async with await b.open("first") as first:
+            for base in (2 * MIB, 8 * MIB):
+                await first.set_range(base, MIB, MDF_UNCACHEABLE, owner="first")
+
+        for base in (2 * MIB, 8 * MIB):
+            async with await b.open("client", undo=True) as handle:
+                for it in order:
+                    await handle.remove_range((2 * MIB, 8 * MIB)[it], MIB)
+
+                await handle.set_range(base, MIB, MDF_WRITECOMBINE, owner="client")
+
+            held = [(row.mr_base, row.owner) for row in b.table() if row.mr_len == MIB]
+            assert held == [(2 * MIB, "first"), (8 * MIB, "first")]
+
+        assert [it["errno"] for it in b.events("undo")] == [None] * 4
+
+
+async def test_two_ranges_return_that_were_each_set_in_the_place_of_the_other() -> None:
+    async with bench("amd64") as b:
+        async with await b.open("first") as first:
+            for base in (2 * MIB, 8 * MIB):
+                await first.set_range(base, MIB, MDF_UNCACHEABLE, owner="first")
+
+        before = b.table()
+        async with await b.open("client", undo=True) as handle:
+            for base in (2 * MIB, 8 * MIB):
+                await handle.remove_range(base, MIB)
+
+            for base in (8 * MIB, 2 * MIB):
+                await handle.set_range(base, MIB, MDF_WRITECOMBINE, owner="client")
+
+        assert b.table() == before
