@@ -54,6 +54,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"memhub\.(abi_layout\.Layout|engine\.Engine|escape\.EscapedMessage)"),
     (r"py:class", r"memhub\.(async_shell\.Turns|log_keeping\.LogKeeper)"),
     (r"py:class", r"memhub\.core\.(failure|hardware_events|health|memory\.\w+|undo)\.\w+"),
+    (r"py:class", r"memhub\.(compare\.(kernels|outcome)\.\w+|planner\.wanted\.StretchMap)"),
     (r"py:class", r"memhub\.core\.asked_driver\.CallMark"),
     (r"py:class", r"memhub\.audit\.(opening\.LogPlace|seal_text\.SealError|snapshots\.Start)"),
     (r"py:(class|obj)", r"memhub\.hooks\.T"),
