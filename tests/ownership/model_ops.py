@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memhub.abi import MDF_BUSY
 from memhub.errors import DeviceError
 from ownership.asks import Ask, Flight, Refused, overlap
 from ownership.model import Model
@@ -147,8 +149,7 @@ class ModelMachine(Model):
                 flight.answer = "EBADF"
 
             self.flights = [flight for flight in self.flights if flight not in mine]
-            for slot, then in reversed(self.notes.pop(process, {}).items()):
-                self._put_back(process, slot, then)
+            self._put_all_back(process, [*reversed(self.notes.pop(process, {}).items())])
 
         if not others:
             for claim in self.held(process):
@@ -166,8 +167,29 @@ class ModelMachine(Model):
 
         self.serve()
 
-    def _put_back(self, process: int, slot: int, then: RangeState) -> None:
+    def _put_all_back(self, process: int, left: list[tuple[int, RangeState]]) -> None:
+        """A range goes back whole; where none can, one slot makes way for the others, once each."""
+        gave_way: set[int] = set()
+        while left:
+            waiting = [it for it in left if not self._put_back(process, *it, whole=True)]
+            if len(waiting) == len(left):
+                first = next((it for it in waiting if it[0] not in gave_way), None)
+                if first is None:
+                    return
+
+                gave_way.add(first[0])
+                if not self._put_back(process, *first, whole=False):
+                    waiting.remove(first)
+
+            left = waiting
+
+    def _put_back(self, process: int, slot: int, then: RangeState, *, whole: bool) -> bool:
         change = self.driver.restore(self.state, {slot: then.slots[slot]}, then.msrs)
+        due, found = then.slots[slot], change.slots.get(slot, self.state.slots[slot])
+        flags = found.mr_flags & ~MDF_BUSY | due.mr_flags & MDF_BUSY
+        if whole and due.mr_len and replace(found, mr_flags=flags) != due:
+            return False
+
         try:
             if slot in self.busy(process):
                 raise Refused("EBUSY")
@@ -175,7 +197,9 @@ class ModelMachine(Model):
             self._check_pages(process, change)
             self._check_flights(process, change, None)
         except (Refused, DeviceError):
-            return
+            return False
 
         self.state = self.state.apply(change)
         self.drop([slot])
+
+        return True
