@@ -60,7 +60,6 @@ _PLAIN: Final = re.compile(_NUMBER, re.ASCII)
 _OCTAL: Final = re.compile("0[0-7]*", re.ASCII)
 _BASE_LINE: Final = re.compile(rf"base={_NUMBER}\s*size={_NUMBER}\s*type=\s*(\S+)", re.ASCII)
 _DISABLE_LINE: Final = re.compile(rf"disable={_NUMBER}", re.ASCII)
-_ECHO: Final = re.compile(r"echo\s+(?:-n\s+)?(.*?)\s*>{1,2}\|?\s*/proc/mtrr")
 
 
 class ScriptError(ValueError):
@@ -164,15 +163,29 @@ def _fail(number: int, why: str) -> NoReturn:
     raise ScriptError(f"line {number}: {why}")
 
 
+def _echoed(said: str) -> str:
+    """What `echo … > /proc/mtrr` writes there; any other line as it is."""
+    word, _, text = said.partition(" ")
+    text, file, rest = text.rpartition("/proc/mtrr")
+    text = text.rstrip().removesuffix("|")
+    if word != "echo" or not file or rest or not text.endswith(">"):
+        return said
+
+    text = text[:-1].removesuffix(">").strip()
+    if text.startswith("-n "):
+        text = text[3:].lstrip()
+
+    return text.strip("\"'")
+
+
 def _parse_line(said: str, number: int) -> Request:
-    echo = _ECHO.fullmatch(said)
-    if echo is not None:
-        said = echo[1].strip("\"'")
+    echoed = _echoed(said)
+    is_echo, said = echoed is not said, echoed
 
     if said.startswith(("base=", "disable=")):
         return _parse_proc_line(said, number)
 
-    if echo is not None:
+    if is_echo:
         _fail(number, f"{said!r} is no line for /proc/mtrr (base=N size=N type=NAME, disable=N)")
 
     try:

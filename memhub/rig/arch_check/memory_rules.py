@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.running import run_steps
 from memhub.rig.arch_check.shapes import make_removal
+from memhub.rig.arch_check.untouched import UntouchedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from memhub.rig.arch_check.ground import Ground
     from memhub.rig.arch_check.running import Outcome
     from memhub.rig.arch_check.shapes import Shapes
-    from memhub.rig.arch_check.untouched import UntouchedProcess
 
 #: Sequences that are asked a second time at the end, to find what drivers share.
 _REPEATED: Final = 6
@@ -84,6 +84,11 @@ def check_memory_of_process(
             continue
 
         shown, words = requests[: at + 1], f"({there[at]}), and this one ({here[at]})"
+        if untouched.own_interpreter and _differ_by_themselves(ground, untouched, chosen, alone):
+            said = f"{shown[-1]}: another process answers {words}"
+            yield shown, Fault("not-deterministic", shown[-1].op, said)
+            return
+
         reason = _find_reason(ground, untouched, chosen, shown)
         asked = "this one after other machines were used"
         if reason is not None:
@@ -93,6 +98,19 @@ def check_memory_of_process(
         said = f"{shown[-1]}: a driver that was asked nothing before answers {words}: {asked}"
         yield shown, Fault("remembers", shown[-1].op, said)
         return
+
+
+def _differ_by_themselves(
+    ground: Ground,
+    untouched: UntouchedProcess,
+    sequences: Sequence[list[Request]],
+    alone: Sequence[list[str] | None],
+) -> bool:
+    """Whether yet another interpreter, that was asked nothing either, answers otherwise."""
+    with UntouchedProcess(untouched.arch) as other:
+        again = other.answers(ground, [[it] for it in sequences])
+
+    return len(again) == len(alone) and again != list(alone)
 
 
 def _find_reason(

@@ -43,16 +43,22 @@ class UntouchedProcess:
 
     Args:
         arch: the architecture.
+
+    Attributes:
+        arch: the same.
+        own_interpreter: whether another interpreter runs, so that nothing of this one is there.
     """
 
     def __init__(self, arch: Arch) -> None:
-        self._arch = arch
+        self.arch = arch
+        self.own_interpreter = False
         self._child = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._ask = self._told = -1
 
     def __enter__(self) -> Self:
-        if not self._start_interpreter():
+        self.own_interpreter = self._start_interpreter()
+        if not self.own_interpreter:
             self._fork()
 
         return self
@@ -60,7 +66,7 @@ class UntouchedProcess:
     def _start_interpreter(self) -> bool:
         """Start another interpreter; whether it has the architecture."""
         try:
-            packed = pickle.dumps(self._arch)
+            packed = pickle.dumps(self.arch)
         except Exception:  # noqa: BLE001 - told where copies are looked at
             return False
 
@@ -102,7 +108,7 @@ class UntouchedProcess:
         if self._child == 0:
             os.close(self._ask)
             os.close(self._told)
-            _serve(asked, tell, self._arch)
+            _serve(asked, tell, self.arch)
 
         os.close(asked)
         os.close(tell)
