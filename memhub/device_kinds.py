@@ -14,7 +14,7 @@ from memhub.core.memory.placing import place_regions
 from memhub.core.spec import DeviceSpec
 from memhub.core.spec_rules import check_between, machine_name, seconds, suggest, text, type_name
 from memhub.device_thread import DeviceThread
-from memhub.hooks import HookKind, PluginFailure, load_hook
+from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 from memhub.plugin import devices
 from memhub.plugin.devices import DeviceKind, OptionError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from memhub.core.spec import MachineSpec
-    from memhub.hooks import Provided
 
 #: Kinds of devices: a module with the hook `memhub_devices`.
 DEVICE_HOOK: Final = HookKind("devices", devices.GROUP, devices, "memhub_devices", DeviceKind)
@@ -72,24 +71,8 @@ def load_device_kinds(
         accident.
     """
     loaded = load_hook(DEVICE_HOOK, plugins=plugins, installed=installed)
-    failures = [*loaded.failures]
-    found: dict[str, list[tuple[Provided[DeviceKind], DeviceKind]]] = {}
-    for given in loaded.provided:
-        for kind in given.values:
-            source = f"plugin {given.plugin!r} of {given.source}"
-            row = found.setdefault(kind.name, [])
-            row.append((given, replace(kind, source=source)))
 
-    kinds: dict[str, DeviceKind] = {}
-    for name, rows in sorted(found.items()):
-        if len(rows) > 1:
-            rivals = " and ".join(kind.source for _, kind in rows)
-            reason = f"the kind of device {name!r} is provided twice, by {rivals}"
-            failures += [given.fail(reason) for given, _ in rows]
-        else:
-            kinds[name] = rows[0][1]
-
-    return DeviceBook(kinds, tuple(failures))
+    return DeviceBook(*keep_single(loaded, "kind of device"))
 
 
 def place_devices(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.fault_options import is_added
 from memhub.core.spec_rules import suggest, type_name
-from memhub.hooks import HookKind, PluginFailure, load_hook
+from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 from memhub.plugin import faults
 from memhub.plugin.faults import FaultKind
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from memhub.core.fault_rules import FaultRule
-    from memhub.hooks import Provided
 
 #: Fault kinds: a module with the hook `memhub_faults`.
 FAULT_HOOK: Final = HookKind("fault kinds", faults.GROUP, faults, "memhub_faults", FaultKind)
@@ -84,25 +83,14 @@ def load_fault_kinds(
         accident.
     """
     loaded = load_hook(FAULT_HOOK, plugins=plugins, installed=installed)
-    failures = [*loaded.failures]
-    found: dict[str, list[tuple[Provided[FaultKind], FaultKind]]] = {}
-    for given in loaded.provided:
-        for kind in given.values:
-            if not is_added(str(kind.name)):
-                reason = f"fault kind {kind.name!r:.80} is not words with dots between them"
-                failures.append(given.fail(f"ValueError: {reason}, as acme.flip"))
-                continue
 
-            source = f"plugin {given.plugin!r} of {given.source}"
-            found.setdefault(kind.name, []).append((given, replace(kind, source=source)))
+    return FaultBook(*keep_single(loaded, "fault kind", _refuse_name))
 
-    kinds: dict[str, FaultKind] = {}
-    for name, rows in sorted(found.items()):
-        if len(rows) > 1:
-            rivals = " and ".join(kind.source for _, kind in rows)
-            reason = f"the fault kind {name!r} is provided twice, by {rivals}"
-            failures += [given.fail(reason) for given, _ in rows]
-        else:
-            kinds[name] = rows[0][1]
 
-    return FaultBook(kinds, tuple(failures))
+def _refuse_name(kind: FaultKind) -> str:
+    if is_added(str(kind.name)):
+        return ""
+
+    reason = f"fault kind {kind.name!r:.80} is not words with dots between them"
+
+    return f"ValueError: {reason}, as acme.flip"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -145,6 +145,42 @@ def load_hook(
             provided.append(found)
 
     return Loaded(tuple(provided), tuple(failures))
+
+
+def keep_single(
+    loaded: Loaded[T], noun: str, refuse: Callable[[T], str] = lambda _value: ""
+) -> tuple[dict[str, T], tuple[PluginFailure, ...]]:
+    """What was loaded by its `name`, with its `source` set, and the failures.
+
+    Of two plugins that name one neither is used, since their order would be an accident.
+
+    Args:
+        loaded: dataclasses with `name` and `source`.
+        noun: what one is called in a failure.
+        refuse: why one is not taken; nothing where it is.
+    """
+    failures = [*loaded.failures]
+    found: dict[str, list[tuple[Provided[T], Any]]] = {}
+    for given in loaded.provided:
+        for value in given.values:
+            kind: Any = value
+            if reason := refuse(value):
+                failures.append(given.fail(reason))
+                continue
+
+            source = f"plugin {given.plugin!r} of {given.source}"
+            found.setdefault(kind.name, []).append((given, replace(kind, source=source)))
+
+    kept: dict[str, T] = {}
+    for name, rows in sorted(found.items()):
+        if len(rows) > 1:
+            rivals = " and ".join(kind.source for _, kind in rows)
+            reason = f"the {noun} {name!r} is provided twice, by {rivals}"
+            failures += [given.fail(reason) for given, _ in rows]
+        else:
+            kept[name] = rows[0][1]
+
+    return kept, tuple(failures)
 
 
 def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFailure:
