@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,11 @@ from clirun import Done, Run
 from memhub.audit import read_records
 from memhub.cli import main
 from memhub.cli.demo.run import run_demo
+from service.served import served
+from shell.kit import MTRR, PAT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +29,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return Done(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A service of two machines, which commands find by themselves."""
+    path = tmp_path / "lab.sock"
+    with served(path, MTRR, PAT):
+        monkeypatch.setenv("MEMHUB_SOCKET", str(path))
+        yield path
 
 
 @pytest.fixture

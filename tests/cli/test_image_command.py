@@ -10,22 +10,12 @@ import pytest
 from images.files import ihex
 from memhub.images import load_image
 from memhub.service.blocking import BlockingClient
-from service.served import served
-from shell.kit import MTRR, PAT, M
+from shell.kit import M
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from clirun import Run
-
-
-@pytest.fixture
-def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    path = tmp_path / "lab.sock"
-    with served(path, MTRR, PAT):
-        monkeypatch.setenv("MEMHUB_SOCKET", str(path))
-        yield path
 
 
 def test_memory_of_a_service_is_saved_shown_and_loaded(

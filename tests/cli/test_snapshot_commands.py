@@ -12,22 +12,12 @@ from memhub import Snapshot
 from memhub.abi import MDF_UNCACHEABLE
 from memhub.cli import main
 from memhub.service.blocking import BlockingClient
-from service.served import served
-from shell.kit import ARCHES, MTRR, PAT, M
+from shell.kit import ARCHES, M
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from clirun import Run
-
-
-@pytest.fixture
-def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    path = tmp_path / "lab.sock"
-    with served(path, MTRR, PAT):
-        monkeypatch.setenv("MEMHUB_SOCKET", str(path))
-        yield path
 
 
 def test_a_service_is_written_down_goes_back_and_is_reset(
