@@ -163,13 +163,13 @@ def _fail(number: int, why: str) -> NoReturn:
     raise ScriptError(f"line {number}: {why}")
 
 
-def _echoed(said: str) -> str:
-    """What `echo … > /proc/mtrr` writes there; any other line as it is."""
+def _echoed(said: str) -> str | None:
+    """What `echo … > /proc/mtrr` writes there; None for any other line."""
     word, _, text = said.partition(" ")
     text, file, rest = text.rpartition("/proc/mtrr")
     text = text.rstrip().removesuffix("|")
     if word != "echo" or not file or rest or not text.endswith(">"):
-        return said
+        return None
 
     text = text[:-1].removesuffix(">").strip()
     if text.startswith("-n "):
@@ -180,12 +180,12 @@ def _echoed(said: str) -> str:
 
 def _parse_line(said: str, number: int) -> Request:
     echoed = _echoed(said)
-    is_echo, said = echoed is not said, echoed
+    said = said if echoed is None else echoed
 
     if said.startswith(("base=", "disable=")):
         return _parse_proc_line(said, number)
 
-    if is_echo:
+    if echoed is not None:
         _fail(number, f"{said!r} is no line for /proc/mtrr (base=N size=N type=NAME, disable=N)")
 
     try:
