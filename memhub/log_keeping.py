@@ -74,12 +74,16 @@ class LogKeeper:
                 tasks.start_soon(self._pack_ended, self._log.folder)
 
             while True:
-                with anyio.CancelScope() as self._nap:
-                    if not self._watch() or self._retry_ns:
-                        await self._sleep_until_due()
-
-                self._nap = None
+                await self._nap_until_due()
                 self.keep()
+
+    async def _nap_until_due(self) -> None:
+        try:
+            with anyio.CancelScope() as self._nap:
+                if not self._watch() or self._retry_ns:
+                    await self._sleep_until_due()
+        finally:
+            self._nap = None  # what is written later may be so outside this event loop
 
     def _wake(self) -> None:
         """Have what is due done before the next request."""

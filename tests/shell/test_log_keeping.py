@@ -132,6 +132,25 @@ async def test_snapshots_come_between_requests(tmp_path: Path) -> None:
     assert verify(path).ok
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("every", range(2, 14))
+def test_a_log_that_gets_long_when_its_loop_has_ended_is_closed(
+    tmp_path: Path, backend: str, every: int
+) -> None:
+    path = tmp_path / "a.jsonl"
+
+    async def open_and_close() -> None:
+        async with opened(log) as (_, handle):
+            await change(handle, 2)
+            await anyio.wait_all_tasks_blocked()
+
+    with AuditLog.open(path, keeping=Keeping(snapshot_every=every)) as log:
+        anyio.run(open_and_close, backend=backend)
+
+    assert events(path)[-1] == "log.close"
+    assert verify(path).ok
+
+
 async def test_a_rotation_that_fails_is_tried_again_and_requests_go_on(folder: Path) -> None:
     clock = ManualClock(wall_ns=1_700_000_000_000_000_000, mono_ns=5_000_000_000)
     full = [False]
