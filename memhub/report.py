@@ -37,7 +37,8 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
         `suspended` or None), `processes`, `claims` (with the
         labels in their slots as `owners`), `commits`, `waits` and the wait-for graph as
         `waits_for`: pairs of process ids. A machine that is not coherent has its `hazards` too,
-        and one of another kernel than FreeBSD that kernel's name as `kernel`.
+        and one of another kernel than FreeBSD that kernel's name as `kernel`; its `slots` are the
+        registers that this kernel has.
     """
     views = [view_machine(machine, now) for machine in machines]
 
@@ -59,14 +60,16 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
     """
     table, files = machine.table, machine.files
     slots = table.state.slots if table is not None else ()
+    registers = None if machine.served is None else machine.served.ranges()
+    used = sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE)
     waits = tuple(machine.waits)
 
     return {
         "machine": machine.name,
         "arch": machine.arch.name,
         **({} if machine.served is None else {"kernel": machine.spec.kernel_name}),
-        "slots": len(slots),
-        "used": sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE),
+        "slots": len(slots) if registers is None else registers.total,
+        "used": used if registers is None else len(registers.used),
         "generation": machine.generation,
         "failed": _failure_row(machine, now),
         "sick": _health_row(machine, now),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim
     from memhub.core.commits import Commit
     from memhub.core.machine import Machine
+    from memhub.core.served_kernel import KernelRanges
     from memhub.core.waits import Wait
 
     Facts = dict[str, Any]
@@ -39,6 +40,7 @@ class MachineState:
         commits: the MEMRANGE_SETs on their way to all CPUs; likewise.
         at: the moment, by which `expires_ns` of claims and `deadline_ns` of waits are turned
             into times of the wall clock.
+        registers: the ranges of another kernel than FreeBSD; None where the slots are those.
     """
 
     machine: str
@@ -51,6 +53,7 @@ class MachineState:
     waits: tuple[Wait, ...] | None
     commits: tuple[Commit, ...] | None
     at: Instant
+    registers: KernelRanges | None = None
 
     def facts(self) -> Facts:
         """The machine as JSON; times are nanoseconds of the wall clock, since 1970 UTC."""
@@ -64,7 +67,12 @@ class MachineState:
             "claims": None if claims is None else [_claim(it, self.at) for it in claims],
             "waits": None if waits is None else [_wait(it, self.at) for it in waits],
             "msrs": {f"{number:#x}": value for number, value in sorted(self.msrs.items())},
+            **({} if self.registers is None else {"registers": _registers(self.registers)}),
         }
+
+
+def _registers(ranges: KernelRanges) -> Facts:
+    return {"total": ranges.total, "used": [it._asdict() for it in ranges.used]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,7 @@ def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> Ma
         None if partial else tuple(machine.waits),
         None if partial else tuple(machine.commits),
         at,
+        None if machine.served is None else machine.served.ranges(),
     )
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import extent
 from memhub.cli.terminal import Screen
+from memhub.shipping.sentence import register_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from memhub.audit.blame import Blame, Step
-    from memhub.audit.states import State
+    from memhub.audit.states import MachineState, State
 
     Facts = dict[str, Any]
 
@@ -24,12 +25,10 @@ def print_state(state: State) -> None:
         facts = machine.facts()
         screen.line(
             (machine.machine, "bold"),
-            f"  {machine.arch}, generation {machine.generation}, "
-            f"{len(machine.used)} of {len(machine.slots)} slots in use",
+            f"  {machine.arch}, generation {machine.generation}, {_use_text(machine)}",
         )
-        for first, last, it in _merge_slots(facts["slots"][slot] for slot in machine.used):
-            name = f"slot {first}" if first == last else f"slots {first}-{last}"
-            screen.line(f"  {name:<9} {_desc_text(it)}", hang=12)
+        for name, text in _range_lines(machine, facts):
+            screen.line(f"  {name:<9} {text}", hang=12)
 
         for it in facts["claims"] or ():
             screen.line(f"  claim {it['fence']:<3} {_claim_text(it)}", hang=12)
@@ -50,6 +49,26 @@ def print_state(state: State) -> None:
         screen.line("no machine")
 
     _print_notes(screen, state.notes)
+
+
+def _use_text(machine: MachineState) -> str:
+    if machine.registers is None:
+        return f"{len(machine.used)} of {len(machine.slots)} slots in use"
+
+    return f"{len(machine.registers.used)} of {machine.registers.total} registers in use"
+
+
+def _range_lines(machine: MachineState, facts: Facts) -> Iterator[tuple[str, str]]:
+    """The name and the text of each range, as the machine's kernel has them."""
+    if machine.registers is not None:
+        for it in machine.registers.used:
+            if not it.fixed:
+                yield f"reg {it.register}", register_text(it)
+
+        return
+
+    for first, last, row in _merge_slots(facts["slots"][slot] for slot in machine.used):
+        yield f"slot {first}" if first == last else f"slots {first}-{last}", _desc_text(row)
 
 
 def _print_notes(screen: Screen, notes: tuple[str, ...]) -> None:

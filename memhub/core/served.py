@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.files import Caller
     from memhub.core.instant import Instant
-    from memhub.core.served_kernel import KernelCall, KernelState, Registers, ServedKernel
+    from memhub.core.served_kernel import (
+        KernelCall,
+        KernelRanges,
+        KernelState,
+        Registers,
+        ServedKernel,
+    )
     from memhub.core.spec import MachineSpec
     from memhub.errors import DeviceError
 
@@ -48,6 +54,10 @@ class Served:
     booted: KernelState = field(compare=False, repr=False)
     first: KernelState = field(compare=False, repr=False)
     boot_log: tuple[tuple[str, str], ...] = field(compare=False, repr=False)
+
+    def ranges(self) -> KernelRanges | None:
+        """The ranges that the kernel has now; None where the machine's slots are those."""
+        return self.kernel.ranges(self.machine, self.state)
 
 
 class KernelCalled(NamedTuple):

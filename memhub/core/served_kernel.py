@@ -135,6 +135,45 @@ class KernelAnswer(NamedTuple):
     log: tuple[tuple[str, str], ...] = ()
 
 
+class KernelRange(NamedTuple):
+    """A range that a kernel holds in one of its registers.
+
+    Attributes:
+        register: the register's number, as the kernel counts.
+        base, length: bytes.
+        type: UC, WC, WT, WP or WB; `other` for what is none of them.
+        owner: whose it is, where the kernel keeps that.
+        uses: how often it was added, where the kernel counts that.
+        fixed: whether its place cannot be changed.
+    """
+
+    register: int
+    base: int
+    length: int
+    type: str
+    owner: str = ""
+    uses: int | None = None
+    fixed: bool = False
+
+
+class KernelRanges(NamedTuple):
+    """The registers for ranges as a kernel has them.
+
+    Attributes:
+        total: how many there are.
+        used: those that hold a range, by number.
+    """
+
+    total: int
+    used: tuple[KernelRange, ...]
+
+
+#: Memory types by the number that x86 registers have for them.
+TYPE_NAMES: Final[Mapping[int, str]] = MappingProxyType(
+    {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB"}
+)
+
+
 class ServedKernel(ABC):
     """One kernel's rules over a machine's registers, as pure functions.
 
@@ -185,6 +224,10 @@ class ServedKernel(ABC):
     def held_by(self, state: KernelState, file: int) -> tuple[int, ...]:
         """The registers that the close of a file gives back; `close` {keep} leaves some out."""
         return ()
+
+    def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges | None:
+        """The ranges to show people; None for the slots of the machine's architecture."""
+        return None
 
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
-from memhub.abi import MDF_FIXBASE
 from memhub.arches import load_arches
 from memhub.core.effective.typemap import MARK, TYPE_OF_CODE
 from memhub.core.machine import Machine
-from memhub.core.slot_extents import extent_of
 from memhub.errors import DeviceError
 from memhub.maps.address_map import AddressMap, MapSlot, Piece
-from memhub.maps.signs import type_of_flags
+from memhub.maps.map_slots import active_slots, merge_slots, register_slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,6 +39,7 @@ class _Ground(NamedTuple):
 
     end: int
     types: TypeMap | None
+    slot_count: int
     slots: tuple[MapSlot, ...]
     regions: Sequence[Region]
     devices: Sequence[tuple[int, int, str]]
@@ -62,9 +61,9 @@ def describe_map(machine: Machine, notes: Iterable[str] = ()) -> AddressMap:
         machine.name,
         machine.arch.name,
         ground.end,
-        0 if machine.table is None else len(machine.table),
+        ground.slot_count,
         tuple(_pieces(ground)),
-        tuple(_merge_slots(ground.slots)),
+        tuple(merge_slots(ground.slots)),
         (*notes, *ground.notes),
     )
 
@@ -107,13 +106,15 @@ def view_map(machine: Machine) -> dict[str, Any]:
     return {
         "end": ground.end,
         "pieces": map(Piece.facts, _pieces(ground)),
-        "ranges": map(MapSlot.facts, _merge_slots(ground.slots)),
+        "ranges": map(MapSlot.facts, merge_slots(ground.slots)),
         "notes": list(ground.notes),
     }
 
 
 def _ground_of(machine: Machine) -> _Ground:
     held = list(_holders(machine))
+    registers = None if machine.served is None else machine.served.ranges()
+    count = 0 if machine.table is None else len(machine.table)
     types: TypeMap | None = None
     slots: tuple[MapSlot, ...] = ()
     notes: tuple[str, ...] = ()
@@ -121,15 +122,20 @@ def _ground_of(machine: Machine) -> _Ground:
         if machine.failed is not None:  # its driver is not asked any more
             notes = (f"{_UNKNOWN}: {machine.failed.reason}",)
         elif machine.table is not None:
-            types, slots = machine.table.types, tuple(_active_slots(machine, held))
+            types, slots = machine.table.types, tuple(active_slots(machine, held))
     except DeviceError as error:
         types, notes = None, (f"{_UNKNOWN}: {error.reason}",)
+
+    if registers is not None:
+        held = [(base, end, who, None) for base, end, who, _ in held]
+        count, slots = registers.total, tuple(map(register_slot, registers.used))
 
     devices, untold = _devices_of(machine)
 
     return _Ground(
         machine.memory.top,
         types,
+        count,
         slots,
         machine.spec.memory,
         devices,
@@ -175,59 +181,6 @@ def _holders(machine: Machine) -> Iterator[tuple[int, int, str, int | None]]:
         yield desc.mr_base, desc.mr_end, who, None
         for slot in commit.wrote:
             yield desc.mr_base, desc.mr_end, who, slot
-
-
-def _active_slots(
-    machine: Machine, held: Iterable[tuple[int, int, str, int | None]]
-) -> Iterator[MapSlot]:
-    table = machine.table
-    if table is None:
-        return
-
-    holders: dict[int, list[str]] = {}
-    for _, _, who, slot in held:
-        if slot is not None:
-            holders.setdefault(slot, []).append(who)
-
-    for slot, desc in enumerate(table.state.slots):
-        extent = extent_of(table, slot)
-        if extent:
-            yield MapSlot(
-                slot,
-                slot,
-                extent.start,
-                extent.stop,
-                type_of_flags(desc.mr_flags),
-                desc.owner,
-                bool(desc.mr_flags & MDF_FIXBASE),
-                tuple(dict.fromkeys(holders.get(slot, ()))),
-            )
-
-
-def _merge_slots(slots: Iterable[MapSlot]) -> Iterator[MapSlot]:
-    """The slots, fixed ones that lie one behind another and are alike as one."""
-    last: MapSlot | None = None
-    for it in slots:
-        if last is not None and _goes_on(last, it):
-            last = last._replace(last=it.last, end=it.end)
-            continue
-
-        if last is not None:
-            yield last
-
-        last = it
-
-    if last is not None:
-        yield last
-
-
-def _goes_on(last: MapSlot, it: MapSlot) -> bool:
-    return (
-        it.fixed
-        and last.fixed
-        and (last.last + 1, last.end) == (it.first, it.base)
-        and (last.type, last.owner, last.busy) == (it.type, it.owner, it.busy)
-    )
 
 
 # Pieces

@@ -11,7 +11,7 @@ from memhub.core.caches.report import hazards_of
 from memhub.core.effective.strip import LETTERS, strip_cells
 from memhub.escape import escape_controls
 from memhub.rig.hazard_view import show_hazards
-from memhub.shipping.sentence import extent, record_sentence, size
+from memhub.shipping.sentence import extent, record_sentence, register_text, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.machine import Machine
+    from memhub.core.served_kernel import KernelRanges
     from memhub.hub import Hub
     from memhub.rig.log_view import LogView
     from memhub.rig.service_process import ServiceProcess
@@ -66,14 +67,18 @@ def draw_records(face: str, log: LogView) -> Iterator[str]:
 
 def _draw_machine(machine: Machine) -> Iterator[str]:
     firmware = ", ordinary firmware" if machine.spec.firmware == "ordinary" else ""
-    yield escape_controls(f"machine {machine.name}, {machine.arch.name}{firmware}")
+    kernel = "" if machine.served is None else f", {machine.spec.kernel_name}"
+    yield escape_controls(f"machine {machine.name}, {machine.arch.name}{kernel}{firmware}")
     if machine.caches is not None:
         yield f"  not coherent, {machine.spec.bus} bus; hazards:"
         yield from (f"    {line}" for line in show_hazards(hazards_of(machine)))
 
     table = machine.table
     slots = () if table is None else table.state.slots
-    if slots:
+    registers = None if machine.served is None else machine.served.ranges()
+    if registers is not None:
+        yield from _draw_registers(registers)
+    elif slots:
         holders = {slot: claim.process.name for slot, claim in machine.claims.by_slot.items()}
         yield from _draw_ranges(slots, holders)
     else:
@@ -96,6 +101,18 @@ def _draw_ranges(slots: Sequence[RangeDesc], holders: Mapping[int, str]) -> Iter
     for slot, row in large[:_RANGES]:
         by = f" claimed by {holders[slot]}" if slot in holders else ""
         yield escape_controls(f"    {slot:>3} {row}{by}")
+
+    if len(large) > _RANGES:
+        yield f"    … and {len(large) - _RANGES} more"
+
+
+def _draw_registers(registers: KernelRanges) -> Iterator[str]:
+    """The ranges of another kernel than FreeBSD, by the numbers that it has for them."""
+    large = [it for it in registers.used if not it.fixed]
+    low = len(registers.used) - len(large)
+    yield f"  ranges in {registers.total} registers" + (f", beside {low} fixed ones" if low else "")
+    for it in large[:_RANGES]:
+        yield escape_controls(f"    {it.register:>3} {register_text(it)}")
 
     if len(large) > _RANGES:
         yield f"    … and {len(large) - _RANGES} more"

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin.kernels import KernelAnswer, ServedKernel
+from memhub.plugin.kernels import (
+    TYPE_NAMES,
+    KernelAnswer,
+    KernelRange,
+    KernelRanges,
+    ServedKernel,
+)
 from memhub_linux.frozen import freeze, thaw
 from memhub_linux.mtrr import LinuxMtrr, Refused
 from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
@@ -98,6 +104,19 @@ class LinuxKernel(ServedKernel):
         held = state.files.get(file, {}).get("held", ())
 
         return tuple(register for register, many in enumerate(held) if many)
+
+    def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges:
+        """The registers as `/proc/mtrr` lists them, with their use counts."""
+        rows = thaw(setting_of(machine, self._release), state).table()
+        used = (
+            KernelRange(
+                register, base << 12, size << 12, TYPE_NAMES.get(type_, "other"), uses=count
+            )
+            for register, (base, size, type_, count) in enumerate(rows)
+            if size
+        )
+
+        return KernelRanges(len(rows), tuple(used))
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""

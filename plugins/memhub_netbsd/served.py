@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin.kernels import KernelAnswer, KernelState, OptionError, ServedKernel
+from memhub.plugin.kernels import (
+    TYPE_NAMES,
+    KernelAnswer,
+    KernelRange,
+    KernelRanges,
+    KernelState,
+    OptionError,
+    ServedKernel,
+)
 from memhub_netbsd.i686 import I686Mtrrs
 from memhub_netbsd.k6 import K6Mtrrs
 from memhub_netbsd.registers import Registers
 from memhub_netbsd.system_calls import MtrrCalls
-from memhub_netbsd.table import Driver, Mtrr, Panicked
+from memhub_netbsd.table import FIXED, PRIVATE, VALID, Driver, Mtrr, Panicked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +73,24 @@ class NetBsdKernel(ServedKernel):
             raise ValueError(f"NetBSD panics as it attaches: {panic}") from None
 
         return KernelAnswer(_freeze(machine, registers, kind, MtrrCalls(driver), ""))
+
+    def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges:
+        """The table that `get` copies, with the owners of private ranges."""
+        table = _table_of(state.own)
+        used = (
+            KernelRange(
+                register,
+                it.base,
+                it.len,
+                TYPE_NAMES.get(it.type, "other"),
+                f"process {it.owner}" if it.flags & PRIVATE else "",
+                fixed=bool(it.flags & FIXED),
+            )
+            for register, it in enumerate(table)
+            if it.flags & VALID
+        )
+
+        return KernelRanges(len(table), tuple(used))
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""
@@ -137,14 +163,16 @@ def _freeze(
 def _thaw(registers: Registers, own: Mapping[str, Any]) -> MtrrCalls:
     driver = _DRIVERS[own["driver"]](registers) if own["driver"] else None
     if driver is not None:
-        driver.table = [
-            Mtrr(int(base, 16), int(length, 16), *rest) for base, length, *rest in own["table"]
-        ]
+        driver.table = _table_of(own)
 
     calls = MtrrCalls(driver)
     calls.used |= set(own["used"])
 
     return calls
+
+
+def _table_of(own: Mapping[str, Any]) -> list[Mtrr]:
+    return [Mtrr(int(base, 16), int(length, 16), *rest) for base, length, *rest in own["table"]]
 
 
 def _entries(rows: object) -> list[Mtrr]:
