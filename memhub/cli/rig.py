@@ -79,6 +79,9 @@ def _replay(chosen: argparse.Namespace) -> int:
         for difference in done.differences:
             print_line(str(difference))
 
+        for note in done.notes:
+            print_line(f"not there: {note}")
+
         for reason, count in sorted(done.unplayed.items()):
             print_line(f"not put: {reason}: {count}")
 
