@@ -112,7 +112,8 @@ def shrink_log(
         fails = _fails_check(whole, known, check)
 
     if not fails(asked):
-        raise NothingFails(f"{path} does not fail: its {len(asked)} requests are answered alike")
+        alike = "the check passes" if check else f"its {len(asked)} requests are answered alike"
+        raise NothingFails(f"{path} does not fail: {alike}")
 
     left, count = find_fewest(asked, fails, runs)
     if out is not None:
