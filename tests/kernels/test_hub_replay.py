@@ -238,7 +238,9 @@ async def write_kernels_log(path: Path) -> None:
     ]
     with AuditLog.open(path) as log:
         async with (
-            Hub(specs, log=log) as hub, hub.process("X") as x, await x.open("pc:/dev/mem", "r+"),
+            Hub(specs, log=log) as hub,
+            hub.process("X") as x,
+            await x.open("pc:/dev/mem", "r+"),
             await x.open("lin:/proc/mtrr", "r+") as mtrr,
             await x.open("nb:/dev/mem", "r+") as mem,
         ):
