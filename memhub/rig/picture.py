@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.machine import Machine
+    from memhub.core.served import Served
     from memhub.hub import Hub
     from memhub.rig.log_view import LogView
     from memhub.rig.service_process import ServiceProcess
@@ -73,7 +74,9 @@ def _draw_machine(machine: Machine) -> Iterator[str]:
 
     table = machine.table
     slots = () if table is None else table.state.slots
-    if slots:
+    if machine.served is not None:
+        yield from _draw_kernel(machine.served, str(machine.spec.kernel))
+    elif slots:
         holders = {slot: claim.process.name for slot, claim in machine.claims.by_slot.items()}
         yield from _draw_ranges(slots, holders)
     else:
@@ -99,6 +102,17 @@ def _draw_ranges(slots: Sequence[RangeDesc], holders: Mapping[int, str]) -> Iter
 
     if len(large) > _RANGES:
         yield f"    … and {len(large) - _RANGES} more"
+
+
+def _draw_kernel(served: Served, name: str) -> Iterator[str]:
+    """The ranges of another kernel than FreeBSD, which has other slots, or none."""
+    lines = served.kernel.ranges(served.machine, served.state)
+    yield f"  ranges of {name}" + ("" if lines else ": none")
+    for line in lines[:_RANGES]:
+        yield escape_controls(f"    {line}")
+
+    if len(lines) > _RANGES:
+        yield f"    … and {len(lines) - _RANGES} more"
 
 
 def _draw_claims(machine: Machine) -> Iterator[str]:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin.kernels import KernelAnswer, ServedKernel
+from memhub.plugin.kernels import KernelAnswer, KernelCall, ServedKernel
 from memhub_linux.frozen import freeze, thaw
 from memhub_linux.mtrr import LinuxMtrr, Refused
 from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
 from memhub_linux.releases import LINUX_6_18
 from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
+from memhub_linux.texts import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from memhub.plugin.kernels import KernelCall, KernelMachine, KernelState
+    from memhub.plugin.kernels import KernelMachine, KernelState
     from memhub_linux.frozen import LinuxSetting
     from memhub_linux.releases import Release
 
@@ -98,6 +99,16 @@ class LinuxKernel(ServedKernel):
         held = state.files.get(file, {}).get("held", ())
 
         return tuple(register for register, many in enumerate(held) if many)
+
+    def ranges(self, machine: KernelMachine, state: KernelState) -> tuple[str, ...]:
+        """The registers in use, as `/proc/mtrr` has them; use counts stay as they are."""
+        rows = self.call(machine, state, KernelCall("table")).value
+
+        return tuple(
+            f"reg{number:02} {base << 12:#x}/{size << 12:#x} {type_name(kind)}, count {count}"
+            for number, (base, size, kind, count) in enumerate(rows)
+            if size
+        )
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""
