@@ -72,7 +72,13 @@ def load_device_kinds(
     """
     loaded = load_hook(DEVICE_HOOK, plugins=plugins, installed=installed)
 
-    return DeviceBook(*keep_single(loaded, "kind of device"))
+    kept = keep_single((loaded,), "kind of device")
+    sources = kept.sources()
+    kinds = {
+        name: replace(kind, source=sources[name]) for name, kind in sorted(kept.values.items())
+    }
+
+    return DeviceBook(kinds, kept.failures)
 
 
 def place_devices(

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memhub.abi import Errno
 from memhub.cli.failures import CommandFailed
 from memhub.cli.target import add_target_arguments, open_target
 from memhub.cli.terminal import complain, output, print_json, print_line, print_text, shows_colour
 from memhub.cli.top import parse_interval
+from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
     import argparse
@@ -151,7 +153,15 @@ def _watch(source: _Source, interval: float, *, once: bool) -> None:
     with _open_view(source.title, live=not once) as show:
         before: bytes | None = None
         while True:
-            data = source.read()
+            try:
+                data = source.read()
+            except DeviceError as error:
+                # what is shown stays until the machine is resumed
+                if once or before is None or error.code != Errno.EAGAIN:
+                    raise
+
+                data = before
+
             if data != before:
                 show(source.draw(data))
 

@@ -153,7 +153,15 @@ def _wrong_access(machine: Machine, file: OpenFile, op: str) -> DeviceError | No
 def refuse_call(
     machine: Machine, caller: Caller | None, call: KernelCall, now: Instant, error: DeviceError
 ) -> Decision:
-    """The refusal of a call that does not reach the kernel, or must not take effect."""
+    """The refusal of a call that does not reach the kernel, or must not take effect.
+
+    Arguments that do not fit a record are left out of it.
+    """
+    try:
+        check_arguments(call.args)
+    except InvalidArgument:
+        call = replace(call, args={})
+
     answer = KernelAnswer(served_of(machine).state)
 
     return Decision(
@@ -174,8 +182,8 @@ def answer_call(
     """
     try:
         answer, error = ask_kernel(served_of(machine), call)
-    except InvalidArgument as malformed:  # its arguments may not fit a record
-        return refuse_call(machine, caller, replace(call, args={}), now, malformed)
+    except InvalidArgument as malformed:
+        return refuse_call(machine, caller, call, now, malformed)
 
     fact = call_fact(machine, caller, call, now, answer, error)
     if caller is not None and fact.states is not None:

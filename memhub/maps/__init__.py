@@ -6,6 +6,7 @@
 
 address_map   the description: pieces that are alike, and the slots over them; to and from JSON
 describe      the description of a machine
+map_slots     its slots, or the registers of its kernel
 scale         addresses on a line on which 1 MiB and 1 TiB can both be read
 strip         a description in one line
 signs, words  the letter, colour and pattern of each type; words for pieces

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from memhub.rig.service_process import ServiceProcess, ServiceStarter
 
 _HELP = (
-    "memhub(machines=..., arch=..., over=..., seed=...): the machines of a rig (a name of the "
-    "library, a MachineSpec, several of them, or 'each'), their architecture (a name, several or "
-    "'each', one test for each), over 'hub', 'service' or 'each', and the seed of memhub_random"
+    "memhub(machines=..., arch=..., over=..., seed=..., answer_limit=...): machines of a rig (a "
+    "name of the library, a MachineSpec, several of them, or 'each'), their architecture (a name, "
+    "several or 'each', one test for each), over 'hub', 'service' or 'each', the seed of "
+    "memhub_random, and the seconds after which a request fails that a fault rule never answers"
 )
 
-#: Raised for a marker that cannot be: pytest shows the message alone.
+#: Raised for a marker that cannot be; pytest shows the message alone.
 _WRONG = pytest.Collector.CollectError
 
 #: What a failing test shows, by the fixture that it used.
@@ -83,6 +84,7 @@ def pytest_runtest_makereport(
     if shown and report.failed and call.when == "call":
         from memhub.rig.showing import show_rig
 
+        shown["failed"] = True
         report.sections.append(("memhub", show_rig(shown, call.excinfo and call.excinfo.value)))
 
     return report
@@ -230,6 +232,7 @@ def memhub_hub(
     memhub_specs: tuple[MachineSpec, ...],
     memhub_arches: Mapping[str, Arch],
     memhub_clock: Clock,
+    memhub_settings: Settings,
 ) -> Iterator[Hub]:
     """A hub of the machines, in use, whose records `memhub_log` reads."""
     from memhub.hub import Hub
@@ -238,6 +241,7 @@ def memhub_hub(
 
     records: list[Any] = []
     hub = Hub(memhub_specs, arches=memhub_arches, clock=memhub_clock)
+    hub.engine.deadlines.answer_limit = memhub_settings.answer_limit
     stop = hub.engine.listen(records.append)
 
     def read_records() -> list[Any]:
@@ -251,7 +255,6 @@ def memhub_hub(
         time_beside(request).add(hub, hub.keep_time)
 
     yield hub
-
     hub.end()
     stop()
 
@@ -271,15 +274,19 @@ def memhub_service(
     memhub_specs: tuple[MachineSpec, ...],
     memhub_arches: Mapping[str, Arch],
     memhub_service_starter: ServiceStarter,
+    memhub_settings: Settings,
 ) -> Iterator[ServiceProcess]:
     """A service of the machines: a process of its own on a private socket, on the system's time."""
     from memhub.rig.log_view import LogView
     from memhub.rig.service_process import ServiceProcess
 
-    with ServiceProcess(memhub_service_starter, memhub_specs) as service:
+    limit = memhub_settings.answer_limit
+    with ServiceProcess(memhub_service_starter, memhub_specs, answer_limit=limit) as service:
         log = LogView(service.read_log)
         _note_shown(request, service=service, arches=memhub_arches, service_log=log)
         yield service
+        if "failed" not in request.node.stash[_SHOWN]:
+            service.require_answers()
 
 
 @pytest.fixture

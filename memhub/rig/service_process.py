@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from memhub.audit.reader import read_records
 from memhub.config import to_toml
+from memhub.errors import NeverAnswered
+from memhub.pending import UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,9 +110,15 @@ class ServiceProcess:
     """
 
     def __init__(
-        self, starter: ServiceStarter, specs: Iterable[MachineSpec], arguments: Iterable[str] = ()
+        self,
+        starter: ServiceStarter,
+        specs: Iterable[MachineSpec],
+        arguments: Iterable[str] = (),
+        *,
+        answer_limit: float | None = None,
     ) -> None:
         self._starter = starter
+        self._answer_limit = answer_limit
         self._folder = Path(tempfile.mkdtemp(prefix="memhub-rig-"))  # a short path, of mode 0700
         self.socket_path = self._folder / "socket"
         self.address = f"unix:{self.socket_path}"
@@ -126,6 +134,9 @@ class ServiceProcess:
         config = self._folder / "machines.toml"
         default = json.dumps(specs[0].name)
         tables = "\n".join(to_toml(spec) for spec in specs)
+        if self._answer_limit is not None:
+            tables += f"\n[service.limits]\nunanswered_timeout = {self._answer_limit!r}\n"
+
         config.write_text(f"default = {default}\n{tables}", encoding="utf-8")
         words = ["serve", str(config), "--socket", str(self.socket_path)]
         words += ["--log", str(self.log_path), *arguments]
@@ -162,6 +173,18 @@ class ServiceProcess:
     def errors(self) -> str:
         """What it wrote on standard error."""
         return (self._folder / "stderr").read_text(errors="replace").strip()
+
+    def require_answers(self) -> None:
+        """Fail where a fault rule left a request without an answer for too long.
+
+        Who asked may have taken ETIMEDOUT for an answer of the machine.
+
+        Raises:
+            NeverAnswered: with what the service said of it.
+        """
+        said = self.errors
+        if UNANSWERED in " ".join(said.split()):
+            raise NeverAnswered(said)
 
     def read_log(self) -> list[dict[str, Any]]:
         """The records of its audit log so far."""

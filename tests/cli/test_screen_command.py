@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from memhub import Hub, connect, load_config
-from memhub.errors import InvalidArgument, NotPermitted, NotSupported
+from memhub.errors import DeviceError, InvalidArgument, NotPermitted, NotSupported
 from memhub.service import wire
 from memhub.service.blocking import BlockingClient
 from memhub.service.server import Server
@@ -152,6 +152,15 @@ def test_on_a_terminal_it_is_live_and_in_colours_until_interrupted(service: str)
             mem.pwrite(b"h\x1fe\x1fr\x1fe\x1f", 0xB8000 + 160)
 
         read_until(master, seen, b"here")
+        with BlockingClient(service) as client, client.open("/dev/mem", "r+") as mem:
+            client.hardware.suspend()
+            with pytest.raises(DeviceError, match="EAGAIN: machine pc is suspended"):
+                client.read_device("vga")
+
+            client.hardware.resume()
+            mem.pwrite(b"a\x1fw\x1fa\x1fk\x1fe\x1f", 0xB8000 + 320)
+
+        read_until(master, seen, b"awake")
         child.send_signal(signal.SIGINT)
         read_until(master, seen, None)
         assert child.wait(30) == 130

@@ -23,11 +23,13 @@ from memhub.core.served_kernel import KernelCall
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
+from memhub.rig.log_replay.unplayable import Unplayable as Unplayable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.engine import Engine
+    from memhub.rig.log_replay.devices import DevicePort
 
     Row = Mapping[str, Any]
 
@@ -48,6 +50,7 @@ class Life:
 
     Attributes:
         engine: the machine.
+        port: asks its devices.
         files: the open files.
         fences: the claims.
         waits: what waits.
@@ -57,15 +60,12 @@ class Life:
     """
 
     engine: Engine
+    port: DevicePort
     files: dict[int, int] = field(default_factory=dict)
     fences: dict[int, int] = field(default_factory=dict)
     waits: dict[int, Pending[Any]] = field(default_factory=dict)
     commits: dict[int, Pending[Any]] = field(default_factory=dict)
     held: bool = False
-
-
-class Unplayable(Exception):
-    """Raised for a step that cannot be put; it says why."""
 
 
 def _file(life: Life, row: Row) -> int:
@@ -79,10 +79,15 @@ def _file(life: Life, row: Row) -> int:
 def _submit(life: Life, request: Any) -> Any:  # noqa: ANN401 - as `Engine.submit`
     try:
         return life.engine.submit(request)
-    except NeedsDevice:
-        raise Unplayable("a device model answers it") from None
     except DeviceError:
         return None  # its record says so
+
+
+def _move(life: Life, request: requests.Read | requests.Write, row: Row) -> None:
+    try:
+        _submit(life, request)
+    except NeedsDevice:
+        life.port.move(life.engine, request, row)
 
 
 def _put_open(life: Life, row: Row) -> None:
@@ -118,12 +123,12 @@ def _put_extract(life: Life, row: Row) -> None:
 
 def _put_read(life: Life, row: Row) -> None:
     number, offset = _aim(life, row)
-    _submit(life, requests.Read(number, row["length"], offset))
+    _move(life, requests.Read(number, row["length"], offset), row)
 
 
 def _put_write(life: Life, row: Row) -> None:
     number, offset = _aim(life, row)
-    _submit(life, requests.Write(number, bytes(row["length"]), offset))
+    _move(life, requests.Write(number, bytes(row["length"]), offset), row)
 
 
 def _aim(life: Life, row: Row) -> tuple[int, int | None]:

@@ -50,8 +50,9 @@ _FOLLOWS: Final = frozenset(
 )
 #: What says what a machine is; `held.part` records after it say what it holds.
 _WHOLE: Final = frozenset({"device.restore", "held.machine"})
-#: Calls to another kernel than FreeBSD that follow: from an open, a close, a resume.
-_KERNEL_FOLLOWS: Final = frozenset({"open", "close", "resume"})
+#: Calls to another kernel than FreeBSD that follow: from an open, a close, a process's last close,
+#: a resume.
+_KERNEL_FOLLOWS: Final = frozenset({"open", "close", "exit", "resume"})
 #: Why a wait ended whose caller has gone.
 _GONE: Final = frozenset({"cancelled", "log"})
 

@@ -29,7 +29,7 @@ class Faults(Message):
             remove, its name; to list, empty (EINVAL otherwise); else the machine's name, empty for
             the default one. See "FAULTS" among the JSON bodies.
 
-    Errors: EBUSY, EINVAL, ENOENT, ENXIO, EOPNOTSUPP, EPERM.
+    Errors: EAGAIN, EBUSY, EINVAL, ENOENT, ENXIO, EOPNOTSUPP, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x2E

@@ -27,7 +27,7 @@ class Show(Message):
         machine: its name; empty for the default one.
         device: for `bytes`, the device's name; empty for the only one that shows memory.
 
-    Errors: EINVAL, ENOENT, ENOSPC, EPERM.
+    Errors: EAGAIN, EINVAL, ENOENT, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x31
