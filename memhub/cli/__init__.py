@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO, cast
 
-from memhub.cli.commands import ABOUT, COMMANDS
+from memhub.cli.commands import ABOUT, COMMANDS, FINDING
 from memhub.cli.terminal import OutputFailed, complain, drop, output, print_line
 from memhub.cli.usage import CommandParser
 
@@ -30,8 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its name and arguments; those of the process if None.
 
     Returns:
-        the exit code: 0, 1 if something wrong was found or refused or the output could not be
-        written, 2 for wrong usage, a faulty configuration or an unreadable file.
+        the exit code: 0, 1 if something wrong was found or refused, 2 for wrong usage, a faulty
+        configuration or a file that could not be read or written. Where standard output could not
+        be written it is 2 for commands whose 1 is an answer, and 1 for others.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
@@ -43,13 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         drop(sys.stdout)
-        return _FAILED
+        return _unwritten(arguments)
     except OutputFailed as error:
         drop(sys.stdout)
         print_line(f"memhub: {error}", sys.stderr)
-        return _FAILED
+        return _unwritten(arguments)
 
     return code
+
+
+def _unwritten(arguments: list[str]) -> int:
+    """The exit code of a command whose output nobody has: not 1 where that is an answer."""
+    names = {*arguments[:1], " ".join(arguments[:2])}
+
+    return _USAGE if names & FINDING else _FAILED
 
 
 def _prepare_streams() -> None:

@@ -47,3 +47,20 @@ COMMANDS: Final = {
     "completion": Command("completion", "a script with which a shell completes all of these"),
     "man": Command("man", "manual pages of all of these"),
 }
+
+#: The commands, some with a verb, whose exit code 1 is an answer: something was found, or was not,
+#: or differs. Where nobody can read the answer, theirs is 2.
+FINDING: Final = frozenset(
+    {
+        *(f"audit {verb}" for verb in ("verify", "state", "diff", "blame", "check", "lint")),
+        "check-arch",
+        "compare",
+        "fault",
+        "hazards",
+        "machines",
+        "plan",
+        "plugins",
+        "replay",
+        "rig",
+    }
+)

@@ -7,7 +7,7 @@ all that have MTRRs start from the same registers. A kernel is an architecture (
 one of a plugin (linux-6.18, netbsd); with :32 behind it, of 32 bits.
 
 exit codes: 0 all answer alike and have the same effective map; 1 some part from the first; 2 wrong
-input
+input, or the output could not be written
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.failures import CommandFailed
+from memhub.cli.file_output import write_output
 from memhub.cli.terminal import print_json, print_line, progress, read_input
 
 if TYPE_CHECKING:
@@ -149,5 +150,5 @@ def _draw(outcome: Outcome, out: str, form: str) -> None:
     except (AnalysisNotInstalled, TooMuch) as error:
         raise CommandFailed(str(error)) from error
 
-    Path(out).write_bytes(picture)
+    write_output(out, picture)
     print_line(f"written to {out}")

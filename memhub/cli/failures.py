@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memhub.errors import DeviceError, Obstacle
+
+#: What the computer has no more of, which is no bug even where nobody has said what for.
+_OUT_OF_ROOM = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO,
+)  # fmt: skip
 
 
 class CommandFailed(Exception):
@@ -82,7 +88,10 @@ def _explain_local(error: Exception) -> tuple[int, list[str]] | None:
     ):
         return 2, str(error).splitlines()
 
-    if isinstance(error, OSError) and error.filename is not None:
+    if not isinstance(error, OSError):
+        return None
+
+    if error.filename is not None:
         return 2, [f"{error.filename}: {error.strerror}"]
 
-    return None
+    return (2, [f"a file: {error.strerror}"]) if error.errno in _OUT_OF_ROOM else None

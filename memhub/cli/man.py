@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from memhub.cli.file_output import write_output
+
 if TYPE_CHECKING:
     import argparse
 
@@ -113,4 +115,4 @@ def _protect_line(line: str) -> str:
 def _write_pages(folder: Path, pages: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_output(str(folder / name), text.encode())

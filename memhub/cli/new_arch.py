@@ -11,8 +11,11 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
+from shutil import rmtree
 from string import Template
 from typing import TYPE_CHECKING, Final
+
+from memhub.whole_file import write_whole
 
 if TYPE_CHECKING:
     import argparse
@@ -86,7 +89,7 @@ def write_package(name: str, folder: Path, *, declared: bool) -> list[Path]:
         the files that were written.
 
     Raises:
-        OSError: the folder is there, or cannot be written.
+        OSError: the folder is there, or cannot be written; nothing is left of it then.
     """
     module = name.replace("-", "_")
     words = {
@@ -105,8 +108,12 @@ def write_package(name: str, folder: Path, *, declared: bool) -> list[Path]:
         for path, template in sorted(chosen.items())
     }
     folder.mkdir(parents=True)
-    for path, text in made.items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, "utf-8")
+    try:
+        for path, text in made.items():
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, text.encode(), special="refuse")
+    except BaseException:
+        rmtree(folder, ignore_errors=True)  # half a package would have to be removed by hand
+        raise
 
     return list(made)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from memhub.cli.file_output import STANDARD_OUTPUT, check_output, write_output
 from memhub.cli.question_table import print_table
 from memhub.cli.terminal import output, print_document, print_line
+from memhub.whole_file import open_whole
 
 if TYPE_CHECKING:
     import argparse
@@ -103,7 +103,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
     """A file for bytes; `-` is standard output, unless that is a terminal."""
     check_output(path, "such a table")
     if path != STANDARD_OUTPUT:
-        with Path(path).open("wb") as file:
+        with open_whole(path, special="write") as file:
             yield file
 
         return

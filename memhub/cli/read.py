@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+#: The names of standard output.
+_STANDARD = (None, "-")
+
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub read`."""
@@ -51,7 +54,7 @@ def _copy_bytes(stream: Iterator[bytes], name: str | None) -> int:
     moved = 0
     with _open_output(name) as out:
         for piece in itertools.chain((first,), stream):
-            with output() if out is sys.stdout.buffer else contextlib.nullcontext():
+            with output() if name in _STANDARD else _naming(name):
                 out.write(piece)
 
             moved += len(piece)
@@ -61,10 +64,23 @@ def _copy_bytes(stream: Iterator[bytes], name: str | None) -> int:
 
 @contextlib.contextmanager
 def _open_output(name: str | None) -> Iterator[IO[bytes]]:
-    if name is None or name == "-":
+    if name in _STANDARD:
         yield sys.stdout.buffer
         with output():
             sys.stdout.buffer.flush()
     else:
         with open(name, "wb") as file:  # noqa: PTH123 - pathlib costs more than this command may
-            yield file
+            try:
+                yield file
+            finally:
+                with _naming(name):
+                    file.close()
+
+
+@contextlib.contextmanager
+def _naming(name: str | None) -> Iterator[None]:
+    """Around writes to a file, whose errors do not say which it is."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from error

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import orjson
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -71,6 +69,8 @@ def record_words(record: Mapping[str, Any]) -> Iterator[tuple[str, Style]]:
 
 def _call_words(record: Mapping[str, Any]) -> Iterator[str]:
     """What another kernel than FreeBSD was asked and has answered, as far as a line has room."""
+    import orjson  # commands that show nothing of a log load this module too
+
     for name, value in orjson.loads(record["args"] or "{}").items():
         yield f"{name}={_value_text(value)}"
 
@@ -80,6 +80,8 @@ def _call_words(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _value_text(value: object) -> str:
+    import orjson
+
     large = isinstance(value, int) and value >= _LARGE
     text = f"{value:#x}" if large else orjson.dumps(value).decode()
 

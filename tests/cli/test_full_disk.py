@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.test_command_line import ROOT, start
+from memhub.cli.commands import COMMANDS, FINDING
+from memhub.cli.failures import explain_failure
 
 if TYPE_CHECKING:
     from clirun import Run
@@ -30,9 +33,15 @@ OUTPUTS = [
     ["top", "--once", "--json", "--config", "configs/lab.toml"],
     ["replay", "tests/data/machines.open.jsonl"],
     ["import", "tests/data/field/rdmsr.txt"],
+    ["compare", "--kernels", "i386,k6"], ["plan", "--want", "0+1G=WB"], ["plugins"], ["machines"],
 ]  # fmt: skip
 #: Text and bytes: what is tested with the interpreter's own beginning and end too.
 IN_A_PROCESS = [words for words in OUTPUTS if words[0] in ("arches", "read")]
+
+
+def unwritten(words: list[str]) -> int:
+    """The exit code where the output cannot be written: not 1 where that is an answer."""
+    return 2 if words[0] in ("compare", "machines", "plan", "plugins", "replay") else 1
 
 
 @needs_full
@@ -75,6 +84,84 @@ def test_every_command_says_in_a_line_that_the_disk_is_full(
         patch.setattr(sys, "stderr", err)
         both = run(*words)
 
-    assert (done.code, both.code) == (1, 1)
+    assert (done.code, both.code) == (unwritten(words), unwritten(words))
     assert done.err.endswith("memhub: standard output: No space left on device\n")
     assert (done.out, both.out, both.err) == ("", "", "")
+
+
+#: Commands that write a file `{}`, which is a link to a device that is full.
+FILES = [
+    ["compare", "--kernels", "i386,k6", "--out", "{}.svg"],
+    ["map", "acer-aspire-one", "--out", "{}.svg"],
+    ["read", "--config", "configs/lab.toml", "--machine", "legacy", "-n", "16", "-o", "{}", "0"],
+    ["read", "--config", "configs/lab.toml", "--machine", "legacy", "-n", "1M", "-o", "{}", "0"],
+    ["screen", "--config", "configs/devices.toml", "vga", "--out", "{}.png"],
+    ["image", "save", "--config", "configs/lab.toml", "--machine", "legacy", "--out", "{}.elf"],
+    ["import", "tests/data/field/rdmsr.txt", "-o", "{}"],
+]
+#: The same of a log, with the extra packages that they need.
+QUESTIONS = [
+    ["leaks", "--arrow", "{}"],
+    ["leaks", "--parquet", "{}"],
+]
+#: Commands that write a folder `{}`.
+FOLDERS = [["man", "--out", "{}"], ["new-arch", "mips", "--folder", "{}"]]
+
+
+@needs_full
+@pytest.mark.parametrize("words", FILES, ids=lambda words: " ".join(words[:2]))
+def test_a_file_that_is_full_is_named_in_a_line(
+    run: Run, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    _check_full(run, words, tmp_path)
+
+
+@needs_full
+@pytest.mark.parametrize("words", QUESTIONS, ids=lambda words: " ".join(words[:2]))
+def test_a_question_whose_answer_does_not_fit_the_disk_names_the_file(
+    run: Run, words: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("ibis")
+    _check_full(
+        run, ["audit", words[0], *words[1:], str(ROOT / "configs/lab-audit.jsonl")], tmp_path
+    )
+
+
+def _check_full(run: Run, words: list[str], tmp_path: Path) -> None:
+    link = tmp_path / "full"
+    names = [word.replace("{}", str(link)) for word in words]
+    (full,) = (name for name in names if name.startswith(str(link)))
+    Path(full).symlink_to(FULL)
+    done = run(*names)
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == f"memhub: {full}: No space left on device"
+    assert FULL.is_char_device()
+
+
+@pytest.mark.parametrize("words", FOLDERS, ids=lambda words: words[0])
+def test_a_folder_whose_files_do_not_fit_is_named_in_a_line(
+    words: list[str], tmp_path: Path
+) -> None:
+    """The limit of a file's size stands for a disk that is full when the folder is there."""
+    resource = pytest.importorskip("resource")
+    folder = tmp_path / "out"
+    done = start(
+        *(word.replace("{}", str(folder)) for word in words),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"memhub: {folder}/")
+    assert done.stderr.endswith(": File too large\n")
+    assert [*folder.rglob("*")] == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG, errno.EMFILE, errno.EIO])
+def test_what_the_computer_has_no_room_for_is_no_traceback_even_without_a_name(code: int) -> None:
+    told = explain_failure(OSError(code, os.strerror(code)))
+    assert told == (2, [f"a file: {os.strerror(code)}"])
+    assert explain_failure(OSError(errno.EINVAL, "no sense")) is None
+
+
+def test_every_command_whose_exit_code_is_an_answer_is_a_command() -> None:
+    assert set(COMMANDS) > {name.split()[0] for name in FINDING}
