@@ -117,12 +117,12 @@ def _read_wanted(chosen: argparse.Namespace) -> WantedMap:
     name = "standard input" if chosen.map == "-" else chosen.map
     try:
         if chosen.map is not None:
-            ranges += parse_map(_read_text(chosen.map))
+            ranges += parse_map(_read_text(chosen.map), width)
     except MapError as error:
         raise CommandFailed(f"{name}: {error}") from error
 
     try:
-        ranges += [parse_stretch(it) for it in chosen.want]
+        ranges += [parse_stretch(it, width) for it in chosen.want]
 
         return WantedMap.of_ranges(
             width,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from memhub.arguments import take_names
 from memhub.planner.block_tree import BlockTree, Leaf
 from memhub.planner.mixing import CLASSES, TYPES, mix_types
 from memhub.planner.wanted import accepts
@@ -90,8 +91,9 @@ def check_types(types: Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         ValueError: one is unknown.
+        TypeError: they are not several texts.
     """
-    given = set(types)
+    given = take_names("types", types)
     if given - set(TYPES):
         raise ValueError(f"type {min(given - set(TYPES))!r} is not one of {', '.join(TYPES)}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from memhub.arguments import take_integer
 from memhub.planner.block_tree import BlockTree, Leaf
 from memhub.planner.fewest import (
     NoPlan,
@@ -67,7 +68,9 @@ def plan_least_loss(
     Raises:
         NoPlan: no registers of these types lose only what may be lost.
         ValueError: a type is unknown, or the number of slots is negative.
+        TypeError: it is no integer.
     """
+    slots = take_integer("slots", slots)
     if slots < 0:
         raise ValueError(f"{slots} slots: there are at least 0")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from memhub.planner.wanted import ANY
+from memhub.planner.wanted import ANY, check_range
 
 _UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _NUMBER: Final = r"(0x[0-9a-f]++|[0-9]++)([KMGT]?)"
@@ -56,14 +56,18 @@ def parse_types(words: str) -> list[str]:
     return found
 
 
-def parse_stretch(line: str) -> tuple[int, int, str]:
+def parse_stretch(line: str, width: int | None = None) -> tuple[int, int, str]:
     """Read one stretch: `0-2G WB`, `0xe0000000+256M=write-combine`.
+
+    Args:
+        line: the text.
+        width: physical address bits; None does not look whether it is a range of such a space.
 
     Returns:
         first byte, one past the last byte, and the type that is wanted.
 
     Raises:
-        MapError: the line is none.
+        MapError: the line is none, or no range of the space.
     """
     found = _LINE.fullmatch(line.strip()[: _LONGEST + 1])
     if found is None:
@@ -76,21 +80,33 @@ def parse_stretch(line: str) -> tuple[int, int, str]:
     start = int(number, 0) << _UNITS[unit.upper()]
     more = int(other, 0) << _UNITS[other_unit.upper()]
 
-    return start, start + more if sign == "+" else more, parse_type(word)
+    end = start + more if sign == "+" else more
+    type_ = parse_type(word)
+    if width is not None:
+        try:
+            check_range(start, end, width)
+        except ValueError as error:
+            raise MapError(f"{line.strip()!r}: {error}") from None
+
+    return start, end, type_
 
 
-def parse_map(text: str) -> list[tuple[int, int, str]]:
+def parse_map(text: str, width: int | None = None) -> list[tuple[int, int, str]]:
     """Read a map: a stretch on each line; `#` begins a comment; later lines replace earlier ones.
 
+    Args:
+        text: the lines.
+        width: as for `parse_stretch`.
+
     Raises:
-        MapError: a line is not a stretch; its number is named.
+        MapError: a line is not a stretch, or no range of the space; its number is named.
     """
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         said = line.partition("#")[0]
         if said.strip():
             try:
-                found.append(parse_stretch(said))
+                found.append(parse_stretch(said, width))
             except MapError as error:
                 raise MapError(f"line {number}: {error}") from None
 

@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
+from memhub.arguments import take_integer, take_integers, take_text
 from memhub.planner.mixing import CLASH, NONE, TYPES, mix_classes
 
 if TYPE_CHECKING:
@@ -84,9 +85,8 @@ class WantedMap:
     tom2: int | None = None
 
     def __post_init__(self) -> None:
-        if not 12 <= self.width <= _WIDTH_MAX:
-            raise ValueError(f"width {self.width}: an address space has 12 to {_WIDTH_MAX} bits")
-
+        take_integers(self, ["width"], optional=["tom2"])
+        _check_width(self.width)
         at = 0
         for start, end, want in self.wants:
             if start != at or end <= start:
@@ -98,10 +98,7 @@ class WantedMap:
             if end % PAGE:
                 raise ValueError(f"{start:#x}-{end:#x} is not made of whole pages of {PAGE}")
 
-            if want not in (*TYPES, ANY, FIXED):
-                known = ", ".join((*TYPES, ANY, FIXED))
-                raise ValueError(f"{start:#x}-{end:#x}: {want!r} is not one of {known}")
-
+            _check_want(start, end, want)
             at = end
 
         if at != 1 << self.width:
@@ -136,20 +133,18 @@ class WantedMap:
         Raises:
             ValueError: a range is empty, ends past the space or is not of whole pages; see also
                 the class.
+            TypeError: a number is no integer, or a range is no start, end and type.
         """
+        width = take_integer("width", width)
+        _check_width(width)
         top = 1 << width
-        said = [(0, top, otherwise), *ranges]
+        said = [(0, top, otherwise), *map(_take_range, ranges)]
         if fixed:
             said.append((0, min(_FIXED_END, top), FIXED))
 
-        for start, end, _ in said:
-            if not 0 <= start < end <= top:
-                raise ValueError(
-                    f"{start:#x}-{end:#x} is not a range of a space that ends at {top:#x}"
-                )
-
-            if (start | end) % PAGE:
-                raise ValueError(f"{start:#x}-{end:#x} is not made of whole pages of {PAGE}")
+        for start, end, want in said:
+            check_range(start, end, width)
+            _check_want(start, end, want)
 
         return cls(width, _lay_over(said), tom2)
 
@@ -188,6 +183,53 @@ def effective_type(stretch: Stretch, covered: str, default: str) -> str:
     covered = mix_classes(stretch.held, covered)
 
     return (stretch.bare or default) if covered == NONE else covered
+
+
+def check_range(start: int, end: int, width: int) -> None:
+    """Refuse a range that no part of an address space is.
+
+    Args:
+        start: first byte.
+        end: one past the last byte.
+        width: physical address bits.
+
+    Raises:
+        ValueError: it is empty, lies outside of the space or is not of whole pages.
+    """
+    top = 1 << width
+    why = (
+        "it begins below 0" if start < 0
+        else "its end, the first byte behind it, is not above its start" if end <= start
+        else f"{width} address bits reach no further" if end > top
+        else ""
+    )  # fmt: skip
+    if why:
+        raise ValueError(
+            f"{start:#x}-{end:#x} is not a range of a space that ends at {top:#x}: {why}"
+        )
+
+    if (start | end) % PAGE:
+        raise ValueError(f"{start:#x}-{end:#x} is not made of whole pages of {PAGE}")
+
+
+def _check_width(width: int) -> None:
+    if not 12 <= width <= _WIDTH_MAX:
+        raise ValueError(f"width {width}: an address space has 12 to {_WIDTH_MAX} bits")
+
+
+def _check_want(start: int, end: int, want: str) -> None:
+    if want not in (*TYPES, ANY, FIXED):
+        known = ", ".join((*TYPES, ANY, FIXED))
+        raise ValueError(f"{start:#x}-{end:#x}: {want!r:.80} is not one of {known}")
+
+
+def _take_range(it: object) -> tuple[int, int, str]:
+    if not isinstance(it, tuple | list) or len(it) != len(("start", "end", "type")):
+        raise TypeError(f"range {it!r:.80} is not a start, an end and a type")
+
+    start, end, want = it
+
+    return take_integer("start", start), take_integer("end", end), take_text("type", want)
 
 
 def _lay_over(said: list[tuple[int, int, str]]) -> tuple[Want, ...]:

@@ -98,3 +98,27 @@ def test_what_is_wrong_is_named(run: Run, words: list[str], code: int, says: str
 
     assert (done.code, done.out) == (code, "")
     assert says in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("2G-1G WB", ("'2G-1G WB': 0x80000000-0x40000000 is not a range of a space that ends at "
+         "0x1000000000: its end, the first byte behind it, is not above its start")),
+        ("1G+0 WB", "'1G+0 WB': 0x40000000-0x40000000 is not a range of a space"),
+        ("0-1T WB", ("0x0-0x10000000000 is not a range of a space that ends at 0x1000000000: 36 "
+         "address bits reach no further")),
+        ("0+0x1001 UC", "'0+0x1001 UC': 0x0-0x1001 is not made of whole pages of 4096"),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_range_is_named_with_its_file_and_rule(
+    run: Run, tmp_path: Path, line: str, says: str
+) -> None:
+    path = tmp_path / "map"
+    path.write_text(f"0-1G WB\n{line}\n")
+    done = run("plan", path)
+
+    assert (done.code, done.out) == (2, "")
+    assert f"{path}: line 2: " in " ".join(done.err.split())
+    assert says in " ".join(done.err.split())
+    assert says in " ".join(run("plan", "--want", line).err.split())

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
-from memhub.planner import ANY, FIXED, NoPlan, Want, WantedMap, find_difference, plan_registers
+from memhub.planner import (
+    ANY,
+    FIXED,
+    NoPlan,
+    Want,
+    WantedMap,
+    find_difference,
+    plan_least_loss,
+    plan_registers,
+)
 from memhub.planner.fewest import Register
 from memhub.planner.map_text import MapError, parse_map, parse_stretch, parse_type
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EMPTY = WantedMap.of_ranges(36, [])
 MIB, GIB = 1 << 20, 1 << 30
 
 
@@ -118,3 +132,26 @@ def test_two_thousand_ranges_are_planned() -> None:
     plan = plan_registers(wanted)
 
     assert find_difference(wanted, plan.default, plan.registers) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: WantedMap.of_ranges("x", []), TypeError, "width 'x' is not an integer"),  # type: ignore[arg-type]
+        (lambda: WantedMap.of_ranges(0, []), ValueError, "width 0: an address space has 12 to 52"),
+        (lambda: WantedMap.of_ranges(36, [(0, 4096)]), TypeError, "range (0, 4096) is not a start"),  # type: ignore[list-item]
+        (lambda: WantedMap.of_ranges(36, [("0", 4096, "WB")]), TypeError, "start '0' is not an"),  # type: ignore[list-item]
+        (lambda: WantedMap.of_ranges(36, [(0, 4096, 6)]), TypeError, "type 6 is not text"),  # type: ignore[list-item]
+        (lambda: WantedMap.of_ranges(36, [(0, 4096, "XX")]), ValueError, "'XX' is not one of"),
+        (lambda: WantedMap.of_ranges(36, [], tom2="4G"), TypeError, "tom2 '4G' is not an integer"),  # type: ignore[arg-type]
+        (lambda: plan_least_loss(EMPTY, "x"), TypeError, "slots 'x' is not an integer"),  # type: ignore[arg-type]
+        (lambda: plan_least_loss(EMPTY, 1, types="WB"), TypeError, "types 'WB' is not several"),
+        (lambda: plan_registers(EMPTY, types=[6]), TypeError, "types 6 is not text"),  # type: ignore[list-item]
+        (lambda: plan_registers(EMPTY, default="XX"), ValueError, "type 'XX' is not one of"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_named(
+    make: Callable[[], object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=re.escape(says)):
+        make()
