@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from memhub.core.spec import MachineSpec
     from memhub.planner import LossyPlan, Plan, WantedMap
     from memhub.planner.fewest import Register
+    from memhub.planner.hardware import Hardware
 
 #: Physical address bits where neither an option nor a machine says.
 _WIDTH: Final = 36
@@ -39,13 +41,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         raise CommandFailed(f"--machine {chosen.machine}: say with --config where it is described")
 
     from memhub.planner import NoPlan, plan_least_loss, plan_registers
-    from memhub.planner.map_text import parse_types
 
-    wanted = _read_wanted(chosen)
-    default = None if chosen.default == _FREE else chosen.default
+    spec = None if chosen.config is None else _read_machine(chosen.config, chosen.machine)
+    hardware = _choose_hardware(chosen, spec)
+    wanted = _read_wanted(chosen, hardware, [] if spec is None else _ram_of(spec))
+    default = _choose_default(chosen, hardware)
+    types, apart = hardware.types, hardware.apart
     try:
-        types = parse_types(chosen.types)
-        plan = plan_registers(wanted, default=default, types=types)
+        plan = plan_registers(wanted, default=default, types=types, apart=apart)
     except ValueError as error:
         raise CommandFailed(str(error)) from error
     except NoPlan as error:
@@ -55,15 +58,15 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         print_json({"fits": False, "needs": None, "lost": None, "reason": str(error)})
         return 1
 
-    if len(plan.registers) <= chosen.slots:
-        _show_plan(plan, chosen)
+    if len(plan.registers) <= hardware.slots:
+        _show_plan(plan, hardware.slots, as_json=chosen.json)
         return 0
 
     least: LossyPlan | None = None
     with suppress(NoPlan):
-        least = plan_least_loss(wanted, chosen.slots, default=default, types=types)
+        least = plan_least_loss(wanted, hardware.slots, default=default, types=types, apart=apart)
 
-    _show_misfit(plan, least, chosen)
+    _show_misfit(plan, least, hardware.slots, as_json=chosen.json)
 
     return 1
 
@@ -74,14 +77,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML: its machine's RAM is write-back")
     parser.add_argument("--machine", metavar="NAME", help="which of its machines")
     parser.add_argument(
+        "--arch", metavar="NAME", help="slots, types and width are those of this architecture"
+    )
+    parser.add_argument(
         "--want", action="append", default=[], metavar="RANGE=TYPE", help="one more stretch"
     )
     parser.add_argument(
         "--otherwise", default="UC", metavar="TYPE", help="what the rest is to be (UC); or any"
     )
-    parser.add_argument(
-        "--slots", type=slots, default=_SLOTS, metavar="N", help=f"registers there are ({_SLOTS})"
-    )
+    parser.add_argument("--slots", type=slots, metavar="N", help=f"registers there are ({_SLOTS})")
     parser.add_argument(
         "--width",
         type=bits,
@@ -92,7 +96,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--default", choices=("UC", "WB", _FREE), default=_FREE, help="the default type (free)"
     )
     parser.add_argument(
-        "--types", default="UC,WC,WT,WP,WB", metavar="LIST", help="types that registers may have"
+        "--types", metavar="LIST", help="types that registers may have (UC,WC,WT,WP,WB)"
     )
     parser.add_argument(
         "--tom2", metavar="ADDRESS", help="from 4 GiB to here the default is write-back (AMD)"
@@ -103,17 +107,71 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one object")
 
 
-def _read_wanted(chosen: argparse.Namespace) -> WantedMap:
+def _choose_hardware(chosen: argparse.Namespace, spec: MachineSpec | None) -> Hardware:
+    """What is planned with: as the options say, else as the architecture or the machine has it."""
+    from memhub.planner import TYPES
+    from memhub.planner.hardware import Hardware
+    from memhub.planner.map_text import MapError, parse_types
+
+    width = _WIDTH if spec is None else spec.cpu.phys_bits
+    found = Hardware(TYPES, width, _SLOTS, fixed=True)
+    if chosen.arch is not None:
+        found = _ask_architecture(chosen.arch, spec)
+
+    try:
+        types = found.types if chosen.types is None else tuple(parse_types(chosen.types))
+    except MapError as error:
+        raise CommandFailed(str(error)) from error
+
+    if alien := set(types) - set(found.types):
+        known = ", ".join(found.types)
+        raise CommandFailed(f"--types: {chosen.arch} has no {min(alien)} (types: {known})")
+
+    return found._replace(
+        types=types,
+        width=chosen.width or found.width,
+        slots=found.slots if chosen.slots is None else chosen.slots,
+        fixed=found.fixed and not chosen.no_fixed,
+    )
+
+
+def _choose_default(chosen: argparse.Namespace, hardware: Hardware) -> str | None:
+    wanted = None if chosen.default == _FREE else chosen.default
+    if hardware.default is not None and wanted not in (None, hardware.default):
+        raise CommandFailed(
+            f"--default {wanted}: {chosen.arch} has {hardware.default} where no range is"
+        )
+
+    return hardware.default or wanted
+
+
+def _ask_architecture(name: str, spec: MachineSpec | None) -> Hardware:
+    from dataclasses import replace
+
+    from memhub.arches import load_arches
+    from memhub.core.spec import MachineSpec
+    from memhub.planner.hardware import NotPlannable, read_hardware
+
+    arch = load_arches()[name]
+    if spec is None:
+        spec = MachineSpec(name=name, arch=name)
+    elif spec.arch != name:
+        spec = replace(spec, arch=name, options={})
+
+    try:
+        return read_hardware(spec, arch)
+    except NotPlannable as error:
+        raise CommandFailed(f"{name} cannot be planned for: {error}") from error
+
+
+def _read_wanted(
+    chosen: argparse.Namespace, hardware: Hardware, ranges: list[tuple[int, int, str]]
+) -> WantedMap:
     from memhub.cli.amounts import amount
     from memhub.planner import WantedMap
     from memhub.planner.map_text import MapError, parse_map, parse_stretch, parse_type
 
-    width = chosen.width or _WIDTH
-    ranges: list[tuple[int, int, str]] = []
-    if chosen.config is not None:
-        bits, ranges = _ram_of(chosen.config, chosen.machine)
-        width = chosen.width or bits
-
+    width = hardware.width
     name = "standard input" if chosen.map == "-" else chosen.map
     try:
         if chosen.map is not None:
@@ -128,7 +186,7 @@ def _read_wanted(chosen: argparse.Namespace) -> WantedMap:
             width,
             ranges,
             otherwise=parse_type(chosen.otherwise),
-            fixed=not chosen.no_fixed,
+            fixed=hardware.fixed,
             tom2=None if chosen.tom2 is None else amount(chosen.tom2),
         )
     except ValueError as error:
@@ -141,8 +199,7 @@ def _read_text(path: str) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def _ram_of(config: str, machine: str | None) -> tuple[int, list[tuple[int, int, str]]]:
-    """The address bits of a machine, and its RAM as write-back stretches of whole pages."""
+def _read_machine(config: str, machine: str | None) -> MachineSpec:
     from memhub.arches import load_arches
     from memhub.config import load_config
 
@@ -155,28 +212,32 @@ def _ram_of(config: str, machine: str | None) -> tuple[int, list[tuple[int, int,
     if name not in loaded.machines:
         raise CommandFailed(f"{config}: there is no machine {name!r} (there are {known})")
 
-    spec, page = loaded.machines[name], 4096
-    ram = [
+    return loaded.machines[name]
+
+
+def _ram_of(spec: MachineSpec) -> list[tuple[int, int, str]]:
+    """The RAM of a machine as write-back stretches of whole pages."""
+    page = 4096
+
+    return [
         (it.base // page * page, -(-(it.base + it.length) // page) * page, "WB")
         for it in spec.memory
         if it.kind in ("ram", "acpi", "nvs")
     ]
 
-    return spec.cpu.phys_bits, ram
 
-
-def _show_plan(plan: Plan, chosen: argparse.Namespace) -> None:
-    if chosen.json:
+def _show_plan(plan: Plan, slots: int, *, as_json: bool) -> None:
+    if as_json:
         print_json({"fits": True, **_plan_facts(plan.default, plan.registers)})
         return
 
     count = len(plan.registers)
-    print_line(f"default {plan.default}, {count} of {chosen.slots} registers; no fewer will do")
+    print_line(f"default {plan.default}, {count} of {slots} registers; no fewer will do")
     _show_registers(plan.registers)
 
 
-def _show_misfit(plan: Plan, least: LossyPlan | None, chosen: argparse.Namespace) -> None:
-    if chosen.json:
+def _show_misfit(plan: Plan, least: LossyPlan | None, slots: int, *, as_json: bool) -> None:
+    if as_json:
         facts: dict[str, object] = {"fits": False, "needs": len(plan.registers), "lost": None}
         if least is not None:
             facts |= {"lost": least.lost, **_plan_facts(least.default, least.registers)}
@@ -185,8 +246,7 @@ def _show_misfit(plan: Plan, least: LossyPlan | None, chosen: argparse.Namespace
         return
 
     print_line(
-        f"does not fit: {len(plan.registers)} registers are the fewest, and there are "
-        f"{chosen.slots}"
+        f"does not fit: {len(plan.registers)} registers are the fewest, and there are {slots}"
     )
     if least is None:
         print_line("what is left over cannot stay uncached alone")

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.arguments import take_names
 from memhub.planner.block_tree import BlockTree, Leaf
-from memhub.planner.mixing import CLASSES, TYPES, mix_types
+from memhub.planner.mixing import CLASSES, TYPES, mix_apart
 from memhub.planner.wanted import accepts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from memhub.planner.wanted import StretchMap
+
+    Apart = Collection[frozenset[str]]
 
 #: More registers than any map needs.
 NEVER: Final = 1 << 60
@@ -56,7 +58,11 @@ class Plan(NamedTuple):
 
 
 def plan_registers(
-    wanted: StretchMap, *, default: str | None = None, types: Iterable[str] = TYPES
+    wanted: StretchMap,
+    *,
+    default: str | None = None,
+    types: Iterable[str] = TYPES,
+    apart: Apart = (),
 ) -> Plan:
     """Find the fewest registers that give a map.
 
@@ -64,6 +70,7 @@ def plan_registers(
         wanted: the map.
         default: the default type; None chooses UC or WB, whichever needs fewer (UC if equal).
         types: the types that a register may have.
+        apart: pairs of types whose ranges may not overlap, as a driver refuses some.
 
     Raises:
         NoPlan: no registers of these types give the map.
@@ -77,11 +84,14 @@ def plan_registers(
     found = [
         plan
         for it in (("UC", "WB") if default is None else (default,))
-        if (plan := _plan_with(tree, it, allowed)) is not None
+        if (plan := _plan_with(tree, it, allowed, mixes_of(allowed, apart))) is not None
     ]
     if not found:
         words = ", ".join(allowed)
-        raise NoPlan(f"no registers of the types {words} give this map, however many there are")
+        overlap = " that overlap as the driver allows" if apart else ""
+        raise NoPlan(
+            f"no registers of the types {words}{overlap} give this map, however many there are"
+        )
 
     return min(found, key=lambda it: len(it.registers))
 
@@ -100,9 +110,9 @@ def check_types(types: Iterable[str]) -> tuple[str, ...]:
     return tuple(it for it in TYPES if it in given)
 
 
-def mixes_of(allowed: Sequence[str]) -> list[list[int]]:
+def mixes_of(allowed: Sequence[str], apart: Apart = ()) -> list[list[int]]:
     """For each class, the classes that one more register makes of it, by number."""
-    return [[CLASSES.index(mix_types(it, added)) for added in allowed] for it in CLASSES]
+    return [[CLASSES.index(mix_apart(it, added, apart)) for added in allowed] for it in CLASSES]
 
 
 def order_registers(registers: Iterable[Register]) -> tuple[Register, ...]:
@@ -110,17 +120,18 @@ def order_registers(registers: Iterable[Register]) -> tuple[Register, ...]:
     return tuple(sorted(registers, key=lambda it: (TYPES.index(it.type), it.base, it.size)))
 
 
-def _plan_with(tree: BlockTree, default: str, allowed: tuple[str, ...]) -> Plan | None:
-    costs = _count_registers(tree, default, allowed)
+def _plan_with(
+    tree: BlockTree, default: str, allowed: tuple[str, ...], mixes: list[list[int]]
+) -> Plan | None:
+    costs = _count_registers(tree, default, mixes)
     if costs[-1][0] >= NEVER:
         return None
 
-    return Plan(default, order_registers(_place_registers(tree, costs, allowed)))
+    return Plan(default, order_registers(_place_registers(tree, costs, allowed, mixes)))
 
 
-def _count_registers(tree: BlockTree, default: str, allowed: tuple[str, ...]) -> list[list[int]]:
+def _count_registers(tree: BlockTree, default: str, mixes: list[list[int]]) -> list[list[int]]:
     """For each node, the fewest registers inside it for each class on entry."""
-    mixes = mixes_of(allowed)
     costs: list[list[int]] = []
     for node in tree.nodes:
         if isinstance(node, Leaf):
@@ -139,10 +150,9 @@ def _count_registers(tree: BlockTree, default: str, allowed: tuple[str, ...]) ->
 
 
 def _place_registers(
-    tree: BlockTree, costs: list[list[int]], allowed: tuple[str, ...]
+    tree: BlockTree, costs: list[list[int]], allowed: tuple[str, ...], mixes: list[list[int]]
 ) -> Iterable[Register]:
     """The registers of one least set."""
-    mixes = mixes_of(allowed)
     left = [(len(tree.nodes) - 1, 0, 0)]
     while left:
         number, base, entry = left.pop()

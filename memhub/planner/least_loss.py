@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from memhub.planner.fewest import Apart
     from memhub.planner.wanted import Stretch, WantedMap
 
     Table = npt.NDArray[np.int64]
@@ -56,6 +57,7 @@ def plan_least_loss(
     *,
     default: str | None = None,
     types: Iterable[str] = TYPES,
+    apart: Apart = (),
 ) -> LossyPlan:
     """Find at most `slots` registers that leave the fewest bytes uncached.
 
@@ -64,6 +66,7 @@ def plan_least_loss(
         slots: how many registers there are.
         default: the default type; None chooses UC or WB, whichever loses less (UC if equal).
         types: the types that a register may have.
+        apart: as of `plan_registers`.
 
     Raises:
         NoPlan: no registers of these types lose only what may be lost.
@@ -78,7 +81,7 @@ def plan_least_loss(
     found = [
         plan
         for it in (("UC", "WB") if default is None else (default,))
-        if (plan := _Tables(tree, it, allowed, slots).plan()) is not None
+        if (plan := _Tables(tree, it, allowed, slots, apart).plan()) is not None
     ]
     if not found:
         raise NoPlan(f"{slots} registers cannot even leave what does not fit uncached")
@@ -89,12 +92,19 @@ def plan_least_loss(
 class _Tables:
     """The tables of one tree; `least[node][class, registers]` are bytes lost."""
 
-    def __init__(self, tree: BlockTree, default: str, allowed: Sequence[str], slots: int) -> None:
+    def __init__(
+        self,
+        tree: BlockTree,
+        default: str,
+        allowed: Sequence[str],
+        slots: int,
+        apart: Apart,
+    ) -> None:
         self._tree = tree
         self._default = default
         self._allowed = allowed
         self._slots = slots
-        self._mixes = mixes_of(allowed)
+        self._mixes = mixes_of(allowed, apart)
         self._bare: list[Table] = []
         self._least: list[Table] = []
         for node in tree.nodes:

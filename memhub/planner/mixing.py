@@ -6,7 +6,10 @@ classes: none, each of the five types, and a mix that the architecture leaves un
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 #: The types of a register.
 TYPES: Final = ("UC", "WC", "WT", "WP", "WB")
@@ -30,6 +33,28 @@ def mix_types(covered: str, added: str) -> str:
         return covered
 
     return "WT" if {covered, added} == {"WT", "WB"} else CLASH
+
+
+def mix_apart(covered: str, added: str, apart: Collection[frozenset[str]]) -> str:
+    """The same where some types may not overlap: CLASH for what a driver would refuse.
+
+    Args:
+        covered: the class of an address before.
+        added: the type of one more register.
+        apart: pairs of types whose ranges may not overlap.
+    """
+    if covered == NONE:
+        return added
+
+    if covered == CLASH and apart:  # perhaps of what is refused, which one more does not mend
+        return CLASH
+
+    others = {"UC": TYPES, "WT": ("WT", "WB")}.get(covered, (covered,))
+    present = [it for it in others if it == covered or frozenset((it, covered)) not in apart]
+
+    refused = any(frozenset((it, added)) in apart for it in present)
+
+    return CLASH if refused else mix_types(covered, added)
 
 
 def mix_classes(one: str, other: str) -> str:

@@ -100,6 +100,41 @@ def test_what_is_wrong_is_named(run: Run, words: list[str], code: int, says: str
     assert says in " ".join(done.err.split())
 
 
+def test_an_architecture_says_what_there_is_to_plan_with(run: Run) -> None:
+    words = ("--want", "0xd0000000+256M=WC", "--want", "0xd0100000+1M=UC", "--json")
+    hardware = json.loads(run("plan", *words).out)
+    driver = json.loads(run("plan", *words, "--arch", "i386").out)
+
+    assert {it["type"] for it in hardware["registers"]} == {"UC", "WC"}
+    assert {it["type"] for it in driver["registers"]} == {"WC"}  # it refuses UC inside WC
+    assert (len(hardware["registers"]), len(driver["registers"])) == (2, 8)
+
+
+def test_what_the_options_say_replaces_what_the_architecture_has(run: Run) -> None:
+    words = ("plan", "--want", "0-3G=WB", "--arch", "i386")
+    assert "2 of 8 registers" in run(*words, "--default", "UC").out
+    assert "2 of 3 registers" in run(*words, "--default", "UC", "--slots", "3").out
+    assert "36 address bits reach no" in run(*words, "--want", "0-1T=WB").err
+    assert run(*words, "--width", "40", "--want", "0-1T=WB").code == 0
+    refused = " ".join(run(*words, "--types", "WC").err.split())
+    assert "types WC that overlap as the driver allows" in refused
+
+
+def test_a_machine_of_a_file_has_its_registers_under_another_architecture(run: Run) -> None:
+    words = ("plan", "--config", "configs/i386.toml")
+    assert run(*words, "--arch", "openbsd-amd64").out == run(*words).out
+    assert "k6 cannot be planned for: it has no ranges" in run(*words, "--arch", "k6").err
+
+
+def test_an_architecture_that_cannot_be_planned_for_says_why(run: Run) -> None:
+    done = run("plan", "--want", "0-1G=WB", "--arch", "amd64")
+    why = "amd64 cannot be planned for: one of its ranges covers any whole pages"
+
+    assert (done.code, done.out) == (2, "")
+    assert why in " ".join(done.err.split())
+    assert "architecture 'nix' is not installed" in run("plan", "-", "--arch", "nix").err
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 
 import pytest
 
@@ -38,8 +38,13 @@ def type_of(covered: frozenset[str], default: str) -> str | None:
     return "WT" if covered == {"WT", "WB"} else None
 
 
-def least_counts(types: tuple[str, ...], default: str) -> dict[tuple[str | None, ...], int]:
-    """The fewest registers for each map that some set of registers gives."""
+def least_counts(
+    types: tuple[str, ...], default: str, apart: frozenset[frozenset[str]] = frozenset()
+) -> dict[tuple[str | None, ...], int]:
+    """The fewest registers for each map that some set of registers gives.
+
+    None of them overlap of which the types are a pair of `apart`.
+    """
     counts: dict[tuple[str | None, ...], int] = {}
     states: set[State] = {(frozenset(),) * BLOCKS}
     seen = set(states)
@@ -54,6 +59,7 @@ def least_counts(types: tuple[str, ...], default: str) -> dict[tuple[str | None,
             for state in states
             for span in SPANS
             for added in types
+            if not any(frozenset((it, added)) in apart for at in span for it in state[at])
         } - seen
         seen |= states
 
@@ -84,10 +90,40 @@ def test_the_count_is_that_of_a_search(types: tuple[str, ...], default: str) -> 
             assert len(plan.registers) == least, want
 
 
+#: Pairs that may not overlap: as FreeBSD's MTRR driver has it, and others.
+APART = [
+    frozenset(map(frozenset, combinations(TYPES, 2))) - {frozenset(("UC", "WB"))},
+    frozenset({frozenset(("WT", "WB"))}),
+    frozenset({frozenset(("UC", "WB")), frozenset(("WT", "WB"))}),
+]
+
+
 @pytest.mark.parametrize("default", ["UC", "WB"])
-def test_the_loss_is_that_of_a_search(default: str) -> None:
+@pytest.mark.parametrize("apart", APART, ids=["freebsd", "no WT over WB", "WB alone"])
+def test_registers_that_may_not_overlap_do_not(
+    apart: frozenset[frozenset[str]], default: str
+) -> None:
     types = ("UC", "WT", "WB")
-    counts = least_counts(types, default)
+    counts = least_counts(types, default, apart)
+    for want in product((*types, ANY), repeat=BLOCKS):
+        least = min((n for got, n in counts.items() if matches(got, want)), default=None)
+        try:
+            plan = plan_registers(map_of(want), default=default, types=types, apart=apart)
+        except NoPlan:
+            assert least is None, want
+            continue
+
+        assert len(plan.registers) == least, want
+        for one, other in combinations(plan.registers, 2):
+            overlap = one.base < other.base + other.size and other.base < one.base + one.size
+            assert not overlap or frozenset((one.type, other.type)) not in apart
+
+
+@pytest.mark.parametrize("apart", [frozenset(), APART[0]], ids=["hardware", "freebsd"])
+@pytest.mark.parametrize("default", ["UC", "WB"])
+def test_the_loss_is_that_of_a_search(default: str, apart: frozenset[frozenset[str]]) -> None:
+    types = ("UC", "WT", "WB")
+    counts = least_counts(types, default, apart)
     for slots, want in product(range(4), product((*types, ANY), repeat=BLOCKS)):
         fitting = [got for got, count in counts.items() if count <= slots]
         losses = []
@@ -97,7 +133,7 @@ def test_the_loss_is_that_of_a_search(default: str) -> None:
                 losses.append(sum(it2 not in (ANY, it) for it, it2 in pairs) * PAGE)
 
         try:
-            plan = plan_least_loss(map_of(want), slots, default=default, types=types)
+            plan = plan_least_loss(map_of(want), slots, default=default, types=types, apart=apart)
         except NoPlan:
             assert not losses, (slots, want)
         else:
