@@ -94,7 +94,7 @@ def test_a_declared_architecture_has_the_default_type_that_it_has() -> None:
 
 
 def test_ranges_that_mix_otherwise_than_mtrrs_are_not_planned_for() -> None:
-    both = ["uncacheable", "write-back"]
+    both = ("uncacheable", "write-back")
     arch = sparc(overlaps={"uncacheable": both, "write-back": both}, winner="attribute")
     with pytest.raises(NotPlannable, match="WB inside UC is WB, and UC is planned with"):
         read_hardware(MachineSpec(name="s", arch="sparc"), arch)
