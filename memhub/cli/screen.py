@@ -11,11 +11,11 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import Errno
 from memhub.cli.failures import CommandFailed
+from memhub.cli.file_output import write_output
 from memhub.cli.target import add_target_arguments, open_target
 from memhub.cli.terminal import complain, output, print_json, print_line, print_text, shows_colour
 from memhub.cli.top import parse_interval
@@ -146,7 +146,7 @@ def _write_png(chosen: argparse.Namespace, source: _Source) -> None:
     except (ModuleNotFoundError, ValueError) as error:
         raise CommandFailed(str(error)) from error
 
-    Path(chosen.out).write_bytes(data)
+    write_output(chosen.out, data)
 
 
 def _watch(source: _Source, interval: float, *, once: bool) -> None:
