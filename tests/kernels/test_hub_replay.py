@@ -246,6 +246,12 @@ async def write_kernels_log(path: Path) -> None:
         ):
             await mtrr.write(b"base=0xd0000000 size=0x1000000 type=write-combining")
             await mem.call_kernel("set", entries=[[0xD0000000, 1 << 24, 1, 5, 0]])
+            hub.kernels.call("add", machine="lin", base=0xE0000000, size=1 << 24, type=1)
+            await hub.suspend("lin")
+            with pytest.raises(DeviceError, match="EAGAIN"):
+                hub.kernels.call("add", machine="lin", base=0, size=4096, type=0)
+
+            await hub.resume("lin")
 
 
 @pytest.mark.anyio
