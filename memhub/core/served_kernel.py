@@ -143,6 +143,8 @@ class ServedKernel(ABC):
         driver_ops: those of them that a driver makes, without a file and whatever happens.
         file_ops: those that a process makes through one of `files`, beside `open` and `close`.
         process_ops: those that a process makes, through any of its open files of the machine.
+        looking_ops: those of them that change nothing, for which a client of a service needs no
+            right to set ranges.
         exit_op: the call that ends a process, made as it closes its last file; empty for none.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
     """
@@ -151,6 +153,7 @@ class ServedKernel(ABC):
     driver_ops: frozenset[str] = frozenset()
     file_ops: frozenset[str] = frozenset()
     process_ops: frozenset[str] = frozenset()
+    looking_ops: frozenset[str] = frozenset()
     exit_op: str = ""
     files: frozenset[str] = frozenset()
 
