@@ -145,7 +145,7 @@ class ServedKernel(ABC):
         process_ops: those that a process makes, through any of its open files of the machine.
         looking_ops: those of them that change nothing, for which a client of a service needs no
             right to set ranges.
-        exit_op: the call that ends a process, made as it closes its last file; empty for none.
+        exit_op: `exit` where a process ends with its last file, which makes that call; else empty.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
     """
 

@@ -20,8 +20,8 @@ class Call(Message):
 
     Only kernels other than FreeBSD have such calls: NetBSD its `set` and `get`. The calling process
     is the connection. To the kernel it ends as it closes its last handle of the machine, also where
-    the connection ends: its private ranges go with it. Every call needs `read-ranges`, and one that may
-    change ranges `set-ranges` too. In an ERROR `moved` is how many ranges were set before.
+    the connection ends: its private ranges go with it. Every call needs `read-ranges`, and one that
+    may change ranges `set-ranges` too. In an ERROR `moved` is how many ranges were set before.
 
     Attributes:
         handle: from OPENED.
