@@ -9,12 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin.kernels import KernelAnswer, ServedKernel
+from memhub_linux.call_numbers import check_numbers
 from memhub_linux.frozen import freeze, thaw
+from memhub_linux.memtype_calls import (
+    MEMTYPE_OPS,
+    boot_memtype,
+    call_memtype,
+    freeze_memtype,
+    restore_palette,
+    thaw_memtype,
+)
 from memhub_linux.mtrr import LinuxMtrr, Refused
 from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
 from memhub_linux.releases import LINUX_6_18
 from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
+from memhub_linux.trimming import cut_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,16 +36,6 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _U32: Final = 0xFFFFFFFF
-_U64: Final = 0xFFFFFFFFFFFFFFFF
-_S32: Final = (-(1 << 31), (1 << 31) - 1)
-_S64: Final = (-(1 << 63), (1 << 63) - 1)
-#: The least and the most of each number that a call takes.
-_NUMBERS: Final = {
-    **dict.fromkeys(("base", "size", "start", "end"), (0, _U64)),
-    **dict.fromkeys(("type", "regnum"), (0, _U32)),
-    **dict.fromkeys(("reg", "handle", "whence"), _S32),
-    **dict.fromkeys(("offset", "length"), _S64),
-}
 _COMMANDS: Final = frozenset(
     word + page for word in ("ADD", "SET", "DEL", "KILL", "GET") for page in ("", "_PAGE")
 )
@@ -54,6 +54,7 @@ DRIVER_OPS: Final = frozenset(
         "save_fixed",
         "resume",
         "table",
+        *MEMTYPE_OPS,
     }
 )
 
@@ -111,17 +112,24 @@ class LinuxKernel(ServedKernel):
 def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> KernelAnswer:
     """Boot on a machine; see `LinuxKernel.boot`."""
     kernel = LinuxMtrr(setting.machine, setting.start_cpus(), early=True)
+    memtype = boot_memtype(setting, kernel)
     if ram:
-        kernel.trim(ram)
+        trim = kernel.trim(ram)
+        if trim.trimmed:
+            ram = cut_spans(ram, trim.reserved)
 
     kernel.end_boot()
+    if memtype is None:
+        return KernelAnswer(freeze(kernel, {}), log=tuple(kernel.log.take()))
 
-    return KernelAnswer(freeze(kernel, {}), log=tuple(kernel.log.take()))
+    memtype.ram = [(start, end - 1) for start, end in sorted(ram)]
+
+    return KernelAnswer(freeze(kernel, {}, freeze_memtype(memtype)), log=tuple(kernel.log.take()))
 
 
 def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> KernelAnswer:
     """Answer a call, one of `LinuxKernel.ops`."""
-    _check_numbers(call.args)
+    check_numbers(call.args)
     running = _Running(setting, state, call)
     errno: str | None = None
     value: Any = None
@@ -132,26 +140,10 @@ def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> K
     except KeyError as error:
         raise ValueError(f"{call.op} needs an argument {error.args[0]!r}") from None
 
-    after = freeze(running.kernel, running.files)
+    after = freeze(running.kernel, running.files, running.memtype)
     log = tuple(running.kernel.log.take())
 
     return KernelAnswer(state if after == state else after, value, errno, log)
-
-
-def _check_numbers(args: Args) -> None:
-    """Refuse arguments that are no numbers of the kernel's.
-
-    Raises:
-        ValueError: names the argument.
-    """
-    for name, value in args.items():
-        if name in _NUMBERS:
-            low, high = _NUMBERS[name]
-            if not isinstance(value, int):
-                raise ValueError(f"{name} {value!r:.80} is not an integer")
-
-            if not low <= value <= high:
-                raise ValueError(f"{name} {value:#x} is not between {low:#x} and {high:#x}")
 
 
 class _Running:
@@ -159,13 +151,26 @@ class _Running:
 
     def __init__(self, setting: LinuxSetting, state: KernelState, call: KernelCall) -> None:
         self.kernel = thaw(setting, state)
+        self.memtype: Mapping[str, Any] | None = state.own.get("memtype")
         self.files = dict(state.files)
         self._setting = setting
         self._proc = ProcMtrr(self.kernel)
         self._call = call
 
     def do(self) -> Any:  # noqa: ANN401 - each call has its own answer
-        return _CALLS[self._call.op](self, self._call.args)
+        op, args = self._call.op, self._call.args
+
+        return self._ask_memtype(op, args) if op in MEMTYPE_OPS else _CALLS[op](self, args)
+
+    def _ask_memtype(self, op: str, args: Args) -> Any:  # noqa: ANN401 - each has its own answer
+        if self.memtype is None:
+            raise ValueError(f"{op} is not served: page attributes are those of Linux 6.18")
+
+        memtype = thaw_memtype(self.kernel, self.memtype)
+        try:
+            return call_memtype(memtype, op, args)
+        finally:
+            self.memtype = freeze_memtype(memtype)
 
     # Through a file
 
@@ -301,6 +306,8 @@ class _Running:
 
     def resume(self, _args: Args) -> None:
         self.kernel.resume(self._setting.msrs, self._setting.conf)
+        if self.memtype is not None and self._setting.page_attributes == "booted":
+            restore_palette(self.kernel, self.memtype)
 
     def table(self, _args: Args) -> list[list[int]]:
         return self.kernel.table()
