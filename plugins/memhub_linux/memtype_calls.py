@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Args = Mapping[str, Any]
 
+#: The file that lists the reservations, which only root finds.
+MEMTYPE_LIST: Final = "/sys/kernel/debug/x86/pat_memtype_list"
 #: Modes that cannot be changed by an MTRR that says uncacheable.
 _IMMUNE: Final = frozenset({"UC", "UC-", "WC"})
 _PAGE_BITS: Final = 12
@@ -53,6 +55,23 @@ def call_memtype(memtype: Memtype, op: str, args: Args) -> Any:  # noqa: ANN401 
     task = Task(args.get("command", "swapper"), args.get("pid", 0))
 
     return _CALLS[op](memtype, args, task)
+
+
+def check_list(item: Mapping[str, Any] | None, *, admin: bool) -> None:
+    """Check that the list can be opened.
+
+    Args:
+        item: the reservations, frozen.
+        admin: whether the process is root.
+
+    Raises:
+        Refused: EACCES to others than root; ENOENT without page attributes.
+    """
+    if not admin:
+        raise Refused("EACCES")
+
+    if item is None or not item["enabled"]:
+        raise Refused("ENOENT")
 
 
 def _check_arguments(args: Args) -> None:

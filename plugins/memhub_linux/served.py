@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin.kernels import KernelAnswer, ServedKernel
-from memhub_linux.call_numbers import check_numbers
+from memhub_linux.call_words import COMMANDS, DRIVER_OPS, FILE_OPS, check_numbers
 from memhub_linux.frozen import freeze, thaw
 from memhub_linux.memtype_calls import (
+    MEMTYPE_LIST,
     MEMTYPE_OPS,
     boot_memtype,
     call_memtype,
+    check_list,
     freeze_memtype,
     restore_palette,
     thaw_memtype,
@@ -36,27 +38,6 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _U32: Final = 0xFFFFFFFF
-_COMMANDS: Final = frozenset(
-    word + page for word in ("ADD", "SET", "DEL", "KILL", "GET") for page in ("", "_PAGE")
-)
-#: The calls of a process through an open file.
-FILE_OPS: Final = frozenset({"open", "close", "read", "seek", "write", "ioctl"})
-#: The calls of drivers and of the machine.
-DRIVER_OPS: Final = frozenset(
-    {
-        "add",
-        "add_page",
-        "del",
-        "del_page",
-        "wc_add",
-        "wc_del",
-        "lookup",
-        "save_fixed",
-        "resume",
-        "table",
-        *MEMTYPE_OPS,
-    }
-)
 
 
 class LinuxKernel(ServedKernel):
@@ -68,7 +49,8 @@ class LinuxKernel(ServedKernel):
 
     The calls, their arguments and answers; a text of bytes is latin-1:
 
-    - `open` {admin}, `close` {keep: registers that are not given back}: of the call's `file`;
+    - `open` {admin, path if not `/proc/mtrr`}, `close` {keep: registers that are not given
+      back}: of the call's `file`;
     - `read` {length, offset or none}: a text; without a `file`, the whole text at once;
     - `seek` {offset, whence}: the position;
     - `write` {data}: bytes taken; without a `file` as well. With an `offset` it is pwrite(2);
@@ -85,10 +67,11 @@ class LinuxKernel(ServedKernel):
     ops = FILE_OPS | DRIVER_OPS
     driver_ops = DRIVER_OPS - {"resume"}
     file_ops = FILE_OPS - {"open", "close"}
-    files = frozenset({"/proc/mtrr"})
 
     def __init__(self, release: Release = LINUX_6_18) -> None:
         self._release = release
+        lists = () if release.old_registers else (MEMTYPE_LIST,)
+        self.files = frozenset({"/proc/mtrr", *lists})
 
     def boot(self, machine: KernelMachine) -> KernelAnswer:
         """Boot, and trim the RAM if the machine says where that is."""
@@ -194,7 +177,21 @@ class _Running:
     def _keep(self, file: OpenMtrr, text: SeqFile) -> None:
         held = {} if file.held is None else {"held": file.held}
         kept = {} if self._is_admin({}) else {"admin": False}
-        self.files[self._number()] = {**held, **kept, **text.item()}
+        shown = {"path": MEMTYPE_LIST} if self._shows_list() else {}
+        self.files[self._number()] = {**held, **kept, **shown, **text.item()}
+
+    def _shows_list(self) -> bool:
+        """Whether the call's file is the list of reservations."""
+        return "path" in self.files.get(self._number(), {})
+
+    def _make_text(self) -> str:
+        """What the call's file shows."""
+        if not self._shows_list():
+            return self._proc.read_text()
+
+        assert self.memtype is not None
+
+        return thaw_memtype(self.kernel, self.memtype).list_text()
 
     def _is_admin(self, args: Args) -> bool:
         """Whether the process has CAP_SYS_ADMIN: as the call says, else as at the open."""
@@ -208,8 +205,13 @@ class _Running:
             raise ValueError(f"the kernel has an open file {number} already")
 
         admin = args.get("admin", True)
-        self._proc.open(admin=admin)
-        self.files[number] = {} if admin else {"admin": False}
+        if args.get("path") == MEMTYPE_LIST:
+            check_list(self.memtype, admin=admin)
+            self.files[number] = {"path": MEMTYPE_LIST}
+        else:
+            self._proc.open(admin=admin)
+            self.files[number] = {} if admin else {"admin": False}
+
         self.files = dict(sorted(self.files.items()))
 
     def do_close(self, args: Args) -> None:
@@ -228,18 +230,21 @@ class _Running:
 
         file, text = self._opened()
         try:
-            return text.read(args["length"], args.get("offset"), self._proc.read_text)
+            return text.read(args["length"], args.get("offset"), self._make_text)
         finally:
             self._keep(file, text)
 
     def do_seek(self, args: Args) -> int:
         file, text = self._opened()
         try:
-            return text.seek(args["offset"], args.get("whence", 0), self._proc.read_text)
+            return text.seek(args["offset"], args.get("whence", 0), self._make_text)
         finally:
             self._keep(file, text)
 
     def do_write(self, args: Args) -> int:
+        if self._call.file is not None and self._shows_list():
+            raise Refused("EINVAL")  # it has no write
+
         self._proc.check_admin("", admin=self._is_admin(args))
         if args.get("bad_pointer"):
             raise Refused("EFAULT")
@@ -252,10 +257,13 @@ class _Running:
     def do_ioctl(self, args: Args) -> Any:  # noqa: ANN401 - a number or what a GET fills
         command, abi = args["cmd"], args.get("abi", self._setting.machine.bits)
         file, text = self._opened()
+        if self._shows_list():
+            raise Refused("ENOTTY")
+
         if args.get("bad_pointer"):
             raise Refused("EFAULT")
 
-        if command not in _COMMANDS:
+        if command not in COMMANDS:
             raise Refused("ENOTTY")
 
         self._proc.check_admin(command, admin=self._is_admin(args))

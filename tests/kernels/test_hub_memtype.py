@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from memhub import Hub, Region
 from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records
 from memhub.audit.rebuild import rebuild
+from memhub.core.files import Principal
+from memhub.core.requests import Open
 from memhub.core.spec import MachineSpec
-from memhub.errors import DeviceError, InvalidArgument, RangeBusy
+from memhub.errors import DeviceError, InvalidArgument, NoSuchDevice, RangeBusy, UnknownIoctl
+from memhub.lifecycle import open_file
 from memhub.plugin import Cpu
 from memhub.rig import trace_lines
 from memhub.rig.log_replay import replay_log
@@ -24,6 +25,7 @@ from memhub_linux.page_modes import MODE_NAMES
 from memhub_linux.page_runs import PageRun, PageRuns, changed_runs
 from memhub_linux.recorded import read_registers
 from memhub_linux.settings import join_signature
+from service.service_rig import lab
 
 if TYPE_CHECKING:
     Json = dict[str, Any]
@@ -290,29 +292,52 @@ def test_ram_that_is_trimmed_is_none() -> None:
     assert table(hub)["reservations"] == [[1 << 31, 3 << 30, "WC"]]
 
 
-pages = st.integers(0, 40)
-changes = st.lists(st.tuples(pages, pages, st.sampled_from(["WB", "WC", "UC-"])), max_size=12)
+LIST = "pc:/sys/kernel/debug/x86/pat_memtype_list"
+ROW = "PAT: [mem 0x00000000d0000000-0x00000000d0001000] write-combining\n"
 
 
-@given(changes, changes)
-def test_runs_of_pages_are_as_a_mode_for_each_page(
-    first: list[tuple[int, int, str]], more: list[tuple[int, int, str]]
-) -> None:
-    runs, model = PageRuns(), dict.fromkeys(range(41), "WB")
+@pytest.mark.anyio
+async def test_the_list_is_a_file(tmp_path: Path) -> None:
+    async with lab(tmp_path, LINUX) as it, it.connect() as client:
+        it.hub.kernels.call("memtype_reserve", start=SCREEN, end=SCREEN + 4096, want="WC")
+        for opener in (it.hub, client):
+            async with await opener.open(LIST) as file:
+                assert (await file.read(20)).decode() == "PAT memtype list:\nPA"
+                assert (await file.read(4096)).decode() == ROW[2:]
+                assert await file.read(4096) == b""
+                assert await file.seek(18) == 18
+                assert (await file.pread(4096, 18)).decode() == ROW
+                with pytest.raises(UnknownIoctl):
+                    await file.ioctl(0x1234, b"")
 
-    def change(steps: list[tuple[int, int, str]]) -> None:
-        for start, end, mode in steps:
-            runs.set(start, end, mode)
-            model.update(dict.fromkeys(range(start, end), mode))
+            async with await opener.open(LIST, "r+") as file:
+                with pytest.raises(InvalidArgument):
+                    await file.write(b"x")
 
-    change(first)
-    before, then = PageRuns(runs), dict(model)
-    change(more)
-    assert [runs.mode(it) for it in range(41)] == list(model.values())
-    assert [before.mode(it) for it in range(41)] == list(then.values())
-    for start, end, _ in more:
-        unusual = (model[it] for it in range(start, end) if model[it] != "WB")
-        assert runs.first_unusual(start, end) == next(unusual, None)
 
-    changed = {page: it.mode for it in changed_runs(before, runs) for page in range(*it[:2])}
-    assert changed == {it: mode for it, mode in model.items() if then[it] != mode}
+@pytest.mark.anyio
+async def test_who_is_not_root_or_has_no_page_attributes_finds_no_list() -> None:
+    off = replace(LINUX, name="off", kernel_options={"cmdline": "nopat"})
+    old = replace(LINUX, name="old", kernel="linux-2.6.32")
+    async with Hub([LINUX, off, old]) as hub:
+        for name in ("off", "old"):
+            with pytest.raises(NoSuchDevice):
+                await hub.open(f"{name}:/sys/kernel/debug/x86/pat_memtype_list")
+
+        with pytest.raises(DeviceError) as refused:
+            open_file(hub.engine, Open(Principal(9, "user", privileged=False), LIST, "r"))
+
+        assert refused.value.code.name == "EACCES"
+
+
+@pytest.mark.anyio
+async def test_a_list_that_was_opened_after_a_snapshot_is_one_after_it() -> None:
+    async with Hub([LINUX]) as hub:
+        hub.kernels.call("memtype_reserve", start=SCREEN, end=SCREEN + 4096, want="WC")
+        then = hub.snapshot()
+        hub.kernels.call("memtype_free", start=SCREEN, end=SCREEN + 4096)
+        async with await hub.open(LIST) as file, await hub.open("pc:/proc/mtrr") as mtrr:
+            assert (await file.read(4096)).decode() == "PAT memtype list:\n"
+            hub.restore(then)
+            assert (await file.pread(4096, 0)).decode() == "PAT memtype list:\n" + ROW
+            assert (await mtrr.read(4096)).startswith(b"reg00")

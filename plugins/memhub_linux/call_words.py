@@ -1,8 +1,10 @@
-"""The least and the most of each number that a call takes."""
+"""The calls that Linux answers, and the least and the most of each number that they take."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+
+from memhub_linux.memtype_calls import MEMTYPE_OPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,28 @@ _NUMBERS: Final = {
     **dict.fromkeys(("reg", "handle", "whence"), _S32),
     **dict.fromkeys(("offset", "length"), _S64),
 }
+#: What an ioctl may ask for.
+COMMANDS: Final = frozenset(
+    word + page for word in ("ADD", "SET", "DEL", "KILL", "GET") for page in ("", "_PAGE")
+)
+#: The calls of a process through an open file.
+FILE_OPS: Final = frozenset({"open", "close", "read", "seek", "write", "ioctl"})
+#: The calls of drivers and of the machine.
+DRIVER_OPS: Final = frozenset(
+    {
+        "add",
+        "add_page",
+        "del",
+        "del_page",
+        "wc_add",
+        "wc_del",
+        "lookup",
+        "save_fixed",
+        "resume",
+        "table",
+        *MEMTYPE_OPS,
+    }
+)
 
 
 def check_numbers(args: Mapping[str, Any]) -> None:
