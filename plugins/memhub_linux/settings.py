@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memhub.plugin.kernels import KernelMachine, OptionError
+from memhub_linux.firmware_options import read_conf, read_cpus, read_guest, read_ranges
 from memhub_linux.frozen import LinuxSetting
 from memhub_linux.machine import LinuxMachine
 from memhub_linux.pat_boot import PAT_REGISTER
@@ -52,6 +53,10 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
             raise OptionError(name, f"{value!r} {options[name].why}")
 
     cpu = machine.cpu
+    last = max(options["cpus"] or (0,))
+    if last >= cpu.count:
+        raise OptionError("cpus", f"there is no CPU {last}: the machine has {cpu.count}")
+
     family, model, stepping = split_signature(cpu.signature)
     given = options["features"]
     features = _features(cpu) if given is None else frozenset(given)
@@ -78,11 +83,15 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
             pat=pat is not False,
             bridge=options["bridge"],
             release=release,
+            guest=options["guest"],
+            mcr=options["mcr"] or (),
+            width_leaf=options["width_leaf"] is not False,
         ),
         count=cpu.count,
         strict=options["strict"] is not False,
         msrs=msrs,
-        differences=machine.differences,
+        differences=machine.differences or options["cpus"] or {},
+        conf=options["conf"] or {},
         page_attributes=page_attributes,
     )
 
@@ -175,6 +184,18 @@ def _feature_words(value: object) -> object:
     return _Wrong(f"is not some of {', '.join(_FEATURES)}")
 
 
+def _read(read: Callable[[object], object]) -> Callable[[object], object]:
+    """A reader of an option that may be missing."""
+
+    def read_option(value: object) -> object:
+        try:
+            return None if value is None else read(value)
+        except ValueError as error:
+            return _Wrong(str(error))
+
+    return read_option
+
+
 #: What reads each option; a `_Wrong` says what is wrong with its value.
 OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "cmdline": _cmdline,
@@ -182,4 +203,9 @@ OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "bridge": _bridge,
     "strict": _boolean,
     "features": _feature_words,
+    "cpus": _read(read_cpus),
+    "guest": _read(read_guest),
+    "conf": _read(read_conf),
+    "mcr": _read(read_ranges),
+    "width_leaf": _boolean,
 }
