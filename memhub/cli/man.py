@@ -113,6 +113,7 @@ def _protect_line(line: str) -> str:
 
 
 def _write_pages(folder: Path, pages: dict[str, str]) -> None:
+
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         write_output(str(folder / name), text.encode())

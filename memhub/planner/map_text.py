@@ -79,8 +79,10 @@ def parse_stretch(line: str, width: int | None = None) -> tuple[int, int, str]:
     number, unit, sign, other, other_unit, word = found.groups()
     start = int(number, 0) << _UNITS[unit.upper()]
     more = int(other, 0) << _UNITS[other_unit.upper()]
-
     end = start + more if sign == "+" else more
+    if end <= start:
+        raise MapError(f"{line.strip()!r} has no bytes: its end {end:#x} is not behind its start")
+
     type_ = parse_type(word)
     if width is not None:
         try:

@@ -138,9 +138,8 @@ def test_an_architecture_that_cannot_be_planned_for_says_why(run: Run) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("2G-1G WB", ("'2G-1G WB': 0x80000000-0x40000000 is not a range of a space that ends at "
-         "0x1000000000: its end, the first byte behind it, is not above its start")),
-        ("1G+0 WB", "'1G+0 WB': 0x40000000-0x40000000 is not a range of a space"),
+        ("2G-1G WB", "'2G-1G WB' has no bytes: its end 0x40000000 is not behind its start"),
+        ("1G+0 WB", "'1G+0 WB' has no bytes"),
         ("0-1T WB", ("0x0-0x10000000000 is not a range of a space that ends at 0x1000000000: 36 "
          "address bits reach no further")),
         ("0+0x1001 UC", "'0+0x1001 UC': 0x0-0x1001 is not made of whole pages of 4096"),
