@@ -92,8 +92,8 @@ class Connection:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered."""
-        return bool(self._protocol.in_flight)
+        """Whether a request is in flight."""
+        return self._protocol.busy
 
     # Answering
 

@@ -189,6 +189,9 @@ class Server(anyio.AsyncContextManagerMixin):
                 link, peer = await make_link(sock, task_group, peer)
                 connection = Connection(terms, link, peer, task_group, partial(gate.admit, place))
                 self._connections.add(connection)
+                if self._stopping:  # it was taken before
+                    self._drain_client(connection)
+
                 await connection.run()
                 task_group.cancel_scope.cancel()
         except* TlsFailed:
@@ -286,8 +289,9 @@ class Server(anyio.AsyncContextManagerMixin):
     # The end
 
     async def _drain_clients(self, clients: TaskGroup) -> None:
+        self._stopping = True
         for connection in tuple(self._connections):
-            connection.begin_drain("the service stops", self._grace)
+            self._drain_client(connection)
 
         if self._connections:
             with anyio.move_on_after(self._grace):
@@ -304,6 +308,9 @@ class Server(anyio.AsyncContextManagerMixin):
             connection.end_now("stop", "the service stops")
 
         clients.cancel_scope.cancel()
+
+    def _drain_client(self, connection: Connection) -> None:
+        connection.begin_drain("the service stops", self._grace)
 
     async def _await_no_connections(self) -> None:
         while self._connections:
