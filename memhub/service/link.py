@@ -26,6 +26,9 @@ _CHUNK: Final = 1 << 16
 _CHUNK_MAX: Final = (
     1 << 18
 )  # only for large transfers: memory of this size is mapped anew for each receive
+#: Bytes that a stream is given at a time. It keeps them until the socket has taken all of them, and
+#: only then they count as taken, which a slow peer must have done within `stall_timeout`.
+_PIECE: Final = 1 << 18
 _SMALL: Final = 1 << 15  # below this, copying is cheaper than a vector
 _VECTOR: Final = 64
 _BESIDE: Final = socket.CMSG_LEN(16)  # room for four descriptors
@@ -257,6 +260,9 @@ class SocketLink:
 class StreamLink:
     """A link over an anyio byte stream, such as a TLS one.
 
+    What the stream has been given counts as queued until the socket has all of it. So what TLS
+    holds, encrypted, is at most a piece.
+
     Args:
         stream: the stream; the link owns it.
         start: starts a task that lives as long as the connection.
@@ -265,7 +271,7 @@ class StreamLink:
     def __init__(self, stream: ByteStream, start: Start) -> None:
         self._stream = stream
         self._start = start
-        self._queue: list[bytes] = []
+        self._queue: deque[Buffer] = deque()
         self._news: anyio.Event | None = None
         self._busy = False
         self.queued = 0
@@ -289,7 +295,7 @@ class StreamLink:
         if fd >= 0:
             socket.close(fd)
 
-        self._queue += frames
+        self._queue += filter(len, frames)
         self.queued += sum(map(len, frames))
         if not self._busy:
             self._busy = True
@@ -298,8 +304,7 @@ class StreamLink:
     async def _pump_queue(self) -> None:
         try:
             while self._queue:
-                data = b"".join(self._queue)
-                self._queue.clear()
+                data = self._take_piece()
                 await self._stream.send(data)
                 self.queued -= len(data)
                 self.taken += len(data)
@@ -310,6 +315,21 @@ class StreamLink:
             self._tell_waiter()
         finally:
             self._busy = False
+
+    def _take_piece(self) -> bytes:
+        """The next bytes to send: small frames together, of a large one a part."""
+        queue, room = self._queue, _PIECE
+        parts: list[Buffer] = []
+        while queue and room:
+            frame = queue.popleft()
+            if len(frame) > room:
+                queue.appendleft(memoryview(frame)[room:])
+                frame = memoryview(frame)[:room]
+
+            parts.append(frame)
+            room -= len(frame)
+
+        return b"".join(parts)
 
     def _tell_waiter(self) -> None:
         news, self._news = self._news, None
