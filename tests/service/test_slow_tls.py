@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from memhub.service import wire
-from memhub.service.link import StreamLink
 from memhub.service.settings import Limits, TcpConfig
+from memhub.service.stream_link import StreamLink
 from service.service_rig import MIB, lab
 from service.test_tls import client_context, tcp_address
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 import anyio
 from anyio.streams.tls import TLSAttribute
 
-from memhub.service.link import Link, SocketLink, StreamLink
+from memhub.service.link import Link, SocketLink
 from memhub.service.server.accepting import accept_clients
 from memhub.service.server.admission import Gate, Place
 from memhub.service.server.connection import Connection
@@ -23,6 +23,7 @@ from memhub.service.server.terms import ServiceTerms
 from memhub.service.server.tls import TlsFailed, accept_tls
 from memhub.service.server.turns import work_off_backlog
 from memhub.service.settings import ServiceConfig
+from memhub.service.stream_link import StreamLink
 from memhub.service.subject import Subject
 
 if TYPE_CHECKING:
