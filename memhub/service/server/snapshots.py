@@ -52,9 +52,12 @@ def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
     names = [it.machine] if it.machine else list(session.hub.machines)
     if it.what == "take":
         _check_rights(session, it, names, READ_MEMORY | READ_RANGES)
+        making = session.tasks.reporting
+        session.check_limit("take", "reports", len(making), "reports are being made")
         snapshot = take_machines(session.engine, it.machine or None)
+        work = partial(_send_file, session, it, snapshot)
 
-        return session.tasks.start_task(it.request, partial(_send_file, session, it, snapshot))
+        return session.tasks.start_task(it.request, work, making)
 
     _check_rights(session, it, names, RESTORE_MACHINES)
     reset_machines(session.engine, it.machine or None)
