@@ -122,7 +122,8 @@ class LostClaim:
 
     def __str__(self) -> str:
         what = f"claim {self.fence} on {self.base:#x}-{self.end - 1:#x}"
-        how = "its lease ran out" if self.cause == "expire" else f"it was broken: {self.reason}"
+        broken = f"it was broken: {self.reason}" if self.reason else "it was broken"
+        how = "its lease ran out" if self.cause == "expire" else broken
 
         return f"{what} is no longer yours: {how}"
 

@@ -232,7 +232,7 @@ def explain_address(session: Session, entry: Entry, it: wire.Explain) -> Answer:
 def claim_range(session: Session, entry: Entry, it: wire.Claim) -> Answer:
     """CLAIM."""
     wait = wait_seconds(it.wait_ms)
-    session.check_claims("claim")
+    session.check_claims(entry, it)
     if wait is not None:
         session.check_wait("claim")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memhub.errors import DeviceError
     from memhub.handle import Handle
     from memhub.process import Process
+    from memhub.service import wire
     from memhub.service.server.request_tasks import RequestTasks
     from memhub.service.server.rights import Peer
     from memhub.service.server.terms import ServiceTerms
@@ -162,12 +163,18 @@ class Session:
         waiting = len(self.tasks.waiting)
         self.check_limit(op, "waits", waiting, "requests of this connection wait")
 
-    def check_claims(self, op: str) -> None:
-        """Refuse one more claim where too many are held; see `check_limit`."""
-        process = self.process.principal.id
-        held = sum(machine.claims.count_of(process) for machine in self.hub.machines.values())
-        what = "claims are held, or lost and not told"
-        self.check_limit(op, "claims", held, what)
+    def check_claims(self, entry: Entry, it: wire.Claim) -> None:
+        """Refuse one more claim where too many are held; see `check_limit`.
+
+        A claim of the very bytes of another is no more than that one with another lease.
+        """
+        process = self.process.principal
+        held = sum(machine.claims.count_of(process.id) for machine in self.hub.machines.values())
+        if held < self.limits.claims:
+            return
+
+        if entry.machine.claims.find_range(process, it.base, it.base + it.length) is None:
+            self.check_limit("claim", "claims", held, "claims are held, or lost and not told")
 
     def raise_missing_right(self, op: str, machine: str, missing: int) -> NoReturn:
         """Record and raise the refusal of a client that lacks a right; see `Grants.refusal`."""

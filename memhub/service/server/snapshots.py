@@ -105,9 +105,23 @@ def _read_file(data: bytes, arches: Mapping[str, Arch]) -> Snapshot:
     return Snapshot.from_bytes(data, arches={**load_arches(), **arches})
 
 
-async def _restore(session: Session, it: wire.Snapshot) -> Answer:
+def _take_put(session: Session, it: wire.Snapshot) -> bytes:
+    """The file that was put, which is forgotten.
+
+    Raises:
+        InvalidArgument: EINVAL; none was.
+    """
+    if not session.put:
+        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and no file was put before")
+
     data = bytes(session.put)
     session.put.clear()
+
+    return data
+
+
+async def _restore(session: Session, it: wire.Snapshot) -> Answer:
+    data = _take_put(session, it)
     arches = {machine.arch.name: machine.arch for machine in session.hub.machines.values()}
     try:
         snapshot = await to_thread.run_sync(_read_file, data, arches)
@@ -122,8 +136,7 @@ async def _restore(session: Session, it: wire.Snapshot) -> Answer:
 
 
 async def _load(session: Session, it: wire.Snapshot) -> Answer:
-    data = bytes(session.put)
-    session.put.clear()
+    data = _take_put(session, it)
     name = session.engine.machine(it.machine).name
     _check_rights(session, it, [name], RESTORE_MACHINES)
     try:

@@ -204,7 +204,8 @@ class Subscribe(Message):
         length: bytes of it; 0 is every event, with a range or without.
         machine: one machine's name; empty is every machine that the client may look at.
         options: SUBSCRIBE_REFUSED 1, also events of requests that were refused. Without the
-            feature REFUSALS the frame ends before it (EINVAL where it does not).
+            feature REFUSALS the frame ends before it (EINVAL where it does not, and a breach where
+            it has other bits).
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """
