@@ -16,6 +16,7 @@ from memhub.errors import InvalidArgument
 from memhub.images.packed import unpack_contents
 from memhub.memory_images import load_memory
 from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
+from memhub.service.server.session import DEFAULT_MACHINE
 from memhub.service.wire.administration import SNAPSHOT_WORDS
 from memhub.snapshot_file import SnapshotError
 from memhub.snapshots import Snapshot, reset_machines, restore_machines, take_machines
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 #: Bytes of a file that a client may put.
 FILE_MAX: Final = 1 << 28
 _PIECE: Final = 1 << 16
+
+#: What stands for every machine where no name is given.
+_EVERY: Final = dict.fromkeys(("take", "reset", "restore"), "every machine")
 
 
 def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
@@ -67,9 +71,9 @@ def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
 
 def _check_rights(session: Session, it: wire.Snapshot, names: Iterable[str], rights: int) -> None:
     for name in names:
-        missing = rights & ~session.rights_on(name)
-        if missing:
-            session.raise_missing_right(it.what, name, missing)
+        session.check_rights(
+            it.what, rights, name, it.machine or _EVERY.get(it.what, DEFAULT_MACHINE)
+        )
 
 
 def _say_machines(session: Session, it: wire.Snapshot, names: Iterable[str]) -> Answer:
@@ -78,7 +82,7 @@ def _say_machines(session: Session, it: wire.Snapshot, names: Iterable[str]) -> 
 
 def _put_piece(session: Session, it: wire.Snapshot) -> Answer:
     if not any(session.rights_on(name) & RESTORE_MACHINES for name in session.hub.machines):
-        session.raise_missing_right(it.what, it.machine or "every machine", RESTORE_MACHINES)
+        session.raise_missing_right(it.what, it.machine or "any machine", RESTORE_MACHINES)
 
     if len(session.put) + len(it.data) > FILE_MAX:
         session.put.clear()
@@ -105,23 +109,23 @@ def _read_file(data: bytes, arches: Mapping[str, Arch]) -> Snapshot:
     return Snapshot.from_bytes(data, arches={**load_arches(), **arches})
 
 
-def _take_put(session: Session, it: wire.Snapshot) -> bytes:
-    """The file that was put, which is forgotten.
-
-    Raises:
-        InvalidArgument: EINVAL; none was.
-    """
-    if not session.put:
-        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and no file was put before")
-
+def _take_put(session: Session) -> bytes:
+    """The file that was put, which is forgotten."""
     data = bytes(session.put)
     session.put.clear()
 
     return data
 
 
+def _require_file(it: wire.Snapshot, data: bytes, what: str) -> None:
+    """Refuse where nothing was put (EINVAL); `what` says what it would have to be."""
+    if not data:
+        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and nothing was put before: {what}")
+
+
 async def _restore(session: Session, it: wire.Snapshot) -> Answer:
-    data = _take_put(session, it)
+    data = _take_put(session)
+    _require_file(it, data, "this is no snapshot of memhub")
     arches = {machine.arch.name: machine.arch for machine in session.hub.machines.values()}
     try:
         snapshot = await to_thread.run_sync(_read_file, data, arches)
@@ -136,9 +140,10 @@ async def _restore(session: Session, it: wire.Snapshot) -> Answer:
 
 
 async def _load(session: Session, it: wire.Snapshot) -> Answer:
-    data = _take_put(session, it)
-    name = session.engine.machine(it.machine).name
+    data, name = _take_put(session), it.machine or session.hub.default
     _check_rights(session, it, [name], RESTORE_MACHINES)
+    session.engine.machine(name)
+    _require_file(it, data, "these are no packed contents")
     try:
         contents = await to_thread.run_sync(unpack_contents, data)
     except ValueError as error:
