@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from memhub.service.link import Buffer, Eat, Start
 
 _CHUNK: Final = 1 << 16
+
+#: How a stream says that it has ended. It is busy where TLS would answer, in a receive, what it has
+#: to answer at once while something is sent: that is lost, and with it the stream.
+_ENDS: Final = (
+    anyio.EndOfStream,
+    anyio.BrokenResourceError,
+    anyio.BusyResourceError,
+    anyio.ClosedResourceError,
+    OSError,
+)
+
 #: Bytes that a stream is given at a time. It keeps them until the socket has taken all of them, and
 #: only then they count as taken, which a slow peer must have done within `stall_timeout`.
 _PIECE: Final = 1 << 18
@@ -46,7 +57,7 @@ class StreamLink:
         """See `Link.receive`."""
         try:
             return await self._stream.receive(_CHUNK)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+        except _ENDS:
             return b""
 
     async def feed(self, eat: Eat) -> None:
@@ -73,7 +84,7 @@ class StreamLink:
                 self.queued -= len(data)
                 self.taken += len(data)
                 self._tell_waiter()
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+        except _ENDS:
             self._queue.clear()
             self.queued = 0
             self._tell_waiter()
