@@ -217,7 +217,7 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
 def _check_covers(claim: Claim, span: tuple[int, int] | None) -> None:
     """Refuse to renew a claim that does not cover the range which is named with it."""
     base, length = span or (claim.base, 0)
-    if not claim.base <= base <= base + length <= claim.end:
+    if length and not claim.covers(base, base + length):
         raise NoSuchRange(
             f"claim {claim.fence} is on {claim.base:#x}-{claim.end - 1:#x}, "
             f"which does not cover {base:#x}/{length:#x}"

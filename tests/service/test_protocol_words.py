@@ -12,6 +12,7 @@ from memhub.core.spec import Region
 from memhub.service import wire
 from memhub.service.settings import Limits
 from service.service_rig import MIB, WINDOW, RawClient, frames, lab, machine, update
+from shell.kit import MTRR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,3 +243,23 @@ async def test_without_a_put_nothing_is_restored(tmp_path: Path, what: str) -> N
         assert refused.name == "EINVAL"
         assert refused.reason.startswith(f"SNAPSHOT asks to {what}, and nothing was put before: ")
         client.close()
+
+
+async def test_a_claim_covers_no_slot_that_was_given_back(tmp_path: Path) -> None:
+    """Of fixed ranges a part can be released; a renewal by range is then refused there."""
+    async with lab(tmp_path, MTRR) as it:
+        client, other = await RawClient.dial(it.address), await RawClient.dial(it.address)
+        opened: Any = await client.ask(wire.Open(0, 3, wire.MODEL_LP64, "/dev/mem"))
+        handle, theirs = opened.handle, await other.open()
+        assert isinstance(await client.ask(update(handle, 0, 0x80000, 1)), wire.IoctlDone)
+        (claim,) = it.hub.claims()
+        assert await client.ask(wire.Release(0, handle, 0, 0x10000, 0)) is not None
+        assert isinstance(await other.ask(wire.Claim(0, theirs, 0, 0, 0, 4096)), wire.Claimed)
+        renewed: dict[tuple[int, int], str] = {}
+        for span in ((0, 16), (0, 0x80000), (0xFFFF, 2), (0x10000, 0x70000), (0x10000, 1), (0, 0)):
+            answer: Any = await client.ask(wire.Renew(0, handle, *span, claim.fence, 0))
+            renewed[span] = getattr(answer, "name", answer.NAME)
+
+        assert list(renewed.values()) == ["ENOENT"] * 3 + ["CLAIMED"] * 3
+        client.close()
+        other.close()

@@ -72,10 +72,10 @@ class Seek(Message):
     Attributes:
         handle: from OPENED.
         whence: SEEK_SET 0, SEEK_CUR 1, SEEK_END 2 (counts from 0, the device's size), SEEK_DATA 3
-            or SEEK_HOLE 4 (both ENOTTY).
+            or SEEK_HOLE 4 (both ENOTTY). On `/proc/mtrr` only the first two (EINVAL).
         offset: 64 bits, in two's complement where it is negative; sums are taken modulo 2^64.
 
-    Errors: ENOTTY.
+    Errors: EINVAL, ENOTTY.
     """
 
     TYPE: ClassVar[int] = 0x16
