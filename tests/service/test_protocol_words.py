@@ -212,9 +212,13 @@ async def test_a_claim_that_a_reset_ends_has_no_holder(tmp_path: Path) -> None:
         client.send(*client.protocol.send(wire.Snapshot(0, "reset", "", b"")))
         found: list[Any] = []
         with anyio.fail_after(20):
-            while not any(getattr(m, "event", "") == "claim.break" for m in found):
+            while not any(getattr(m, "event", "") == "device.restore" for m in found):
                 found += await client.receive()
 
+            found.append(await client.ask(wire.Ping(0, 1)))
+
+        assert len(it.records("held.part")) > 0
+        assert not any(getattr(m, "event", "") == "held.part" for m in found)
         (broken,) = [m for m in found if getattr(m, "event", "") == "claim.break"]
         assert b'"holder"' not in broken.detail
         client.close()
