@@ -86,7 +86,8 @@ def _put_piece(session: Session, it: wire.Snapshot) -> Answer:
 
     if len(session.put) + len(it.data) > FILE_MAX:
         session.put.clear()
-        session.refuse_space(it.what, f"{FILE_MAX} bytes of a file are put, which is the limit")
+        most = f"{FILE_MAX} bytes of a file are put, which is the limit: the file is forgotten"
+        session.refuse_space(it.what, most)
 
     session.put += it.data
 
