@@ -57,11 +57,12 @@ async def test_a_table_that_waits_to_be_read_is_cancelled_and_met_by_fault_rules
         (connection,) = it.server._connections
         many = [get(handle, 300) for _ in range(100)]
         client.send(*(b for each in many for b in client.protocol.send(each)))
-        while connection.link.queued <= limits.queued_bytes // 2:
-            await anyio.lowlevel.checkpoint()
+        session: Any = connection._session
+        with anyio.fail_after(20):
+            while many[-1].request not in session.tasks._scopes:
+                await anyio.lowlevel.checkpoint()
 
         it.hub.faults.add(FaultRule("delay", op="get", delay=0.01, times=1))
-        session: Any = connection._session
         session.tasks.cancel_request(many[-1].request)
         found: dict[int, Any] = {}
         while client.protocol.in_flight:

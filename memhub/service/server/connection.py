@@ -108,9 +108,8 @@ class Connection:
         finally:
             await self.close()
 
-        patience = self.terms.settings.limits.stall_timeout
-        left = self._protocol.peer_left  # it reads until the end, in its own time
-        await await_reads(self.link, patience if left else _LAST_READ_SECONDS)
+        patience = self.terms.settings.limits.stall_timeout  # with whoever said GOODBYE
+        await await_reads(self.link, patience if self._protocol.peer_left else _LAST_READ_SECONDS)
         self.parting = not self._heard_end
 
     async def _serve_client(self) -> None:

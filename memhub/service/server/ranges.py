@@ -8,8 +8,6 @@ from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio.lowlevel import checkpoint
-
 from memhub.async_shell import go_on
 from memhub.core.claim_requests import check_span
 from memhub.core.requests import (
@@ -105,8 +103,7 @@ async def _get_in_turn(
 ) -> Answer:
     """A large table for a client that has not read much of what was sent: when it has."""
     engine, tasks = session.engine, session.tasks
-    async with tasks.bulk_turn():
-        await checkpoint()
+    async with tasks.bulk_turn():  # nothing is awaited in it: what was unread would be more by then
         try:
             reply = engine.submit(asked)
         except Delayed as late:
