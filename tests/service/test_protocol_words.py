@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,6 +13,7 @@ from memhub.core.spec import Region
 from memhub.service import wire
 from memhub.service.settings import Limits
 from service.service_rig import MIB, WINDOW, RawClient, frames, lab, machine, update
+from service.test_protocol_ends import refuse_records
 from shell.kit import MTRR
 
 if TYPE_CHECKING:
@@ -267,3 +269,22 @@ async def test_a_claim_covers_no_slot_that_was_given_back(tmp_path: Path) -> Non
         assert list(renewed.values()) == ["ENOENT"] * 3 + ["CLAIMED"] * 3
         client.close()
         other.close()
+
+
+async def test_a_lease_that_is_over_and_cannot_be_ended_has_no_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address)
+        handle = await client.open()
+        await client.ask(wire.Claim(0, handle, 20, 0, WINDOW, MIB))
+        left = [1.0]
+        with monkeypatch.context() as patch, anyio.fail_after(20):
+            patch.setattr(it.hub.engine._recorder, "append", refuse_records)
+            while left[-1] > 0:
+                report: Any = await client.ask(wire.Report(0, "claims", ""))
+                (claim,) = json.loads(report.data)["machines"][0]["claims"]
+                left.append(claim["lease"])
+
+        assert left[-1] == 0
+        client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -16,7 +17,7 @@ from service.service_rig import MIB, lab
 from service.test_tls import client_context, tcp_address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -64,6 +65,28 @@ async def test_each_piece_that_a_peer_takes_counts_as_taken(sizes: tuple[int, ..
             await link.room(0)
 
     assert b"".join(stream.sent) == b"".join(frames)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        anyio.EndOfStream,
+        anyio.BrokenResourceError,
+        anyio.ClosedResourceError,
+        ConnectionResetError,
+        partial(anyio.BusyResourceError, "sending"),
+    ],
+)
+async def test_a_stream_that_ends_in_any_way_ends_its_link(error: Callable[[], Exception]) -> None:
+    """It is busy where TLS has to answer the client while something is sent to it."""
+    stream = SlowStream()
+
+    async def receive(_size: int) -> bytes:
+        raise error()
+
+    vars(stream)["receive"] = receive
+    async with anyio.create_task_group() as tasks:
+        assert await StreamLink(cast("Any", stream), tasks.start_soon).receive() == b""
 
 
 class TlsClient:
