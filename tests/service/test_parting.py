@@ -111,6 +111,26 @@ async def test_a_frame_behind_goodbye_costs_no_answer(tmp_path: Path, far: Any) 
         assert {m.request for m in found if m.last} == {it.request for it in asked}
 
 
+async def test_a_request_that_crosses_a_stop_costs_no_answer(tmp_path: Path, far: Any) -> None:
+    """What was answered before is read behind it, and GOODBYE too."""
+    settings, context = far
+    async with lab(tmp_path, tcp=settings) as it, FarClient(it, context) as client:
+        handle = (await client.ask(wire.Open(0, 1, 0, "/dev/mem"))).handle
+        asked = [wire.Pread(0, handle, 0, 60_000) for _ in range(2)]
+        (connection,) = it.server._connections
+        heard = connection.receives
+        await client.send(*[b for each in asked for b in client.protocol.send(each)])
+        while connection.receives == heard or connection.busy:
+            await anyio.lowlevel.checkpoint()
+
+        connection.begin_drain("the service stops", 5.0)
+        await it.settled(0)
+        await client.send(*frames(wire.Ping(60, 1)))
+        found: list[Any] = await client.last_words()
+        assert [m.NAME for m in found][-1] == "GOODBYE"
+        assert sum(len(m.data) for m in found if isinstance(m, wire.Data)) == 2 * 60_000
+
+
 async def test_the_answers_before_a_breach_and_the_abort_arrive(tmp_path: Path, far: Any) -> None:
     """However much was sent behind it."""
     settings, context = far
