@@ -98,7 +98,7 @@ async def test_a_device_that_takes_time_holds_up_nothing_behind_it(tmp_path: Pat
 
 
 async def test_ping_keeps_a_connection(tmp_path: Path) -> None:
-    async with lab(tmp_path, limits=Limits(idle_timeout=0.1)) as it:
+    async with lab(tmp_path, limits=Limits(idle_timeout=0.4)) as it:
         client, silent = [await RawClient.dial(it.address) for _ in range(2)]
         with anyio.fail_after(20):
             while it.server.connections == 2:

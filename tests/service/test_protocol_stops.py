@@ -136,7 +136,7 @@ async def test_after_goodbye_the_service_reads_a_stream_to_its_end(tmp_path: Pat
 async def test_a_stream_that_is_not_ended_keeps_its_connection_from_being_idle(
     tmp_path: Path,
 ) -> None:
-    async with lab(tmp_path, limits=Limits(idle_timeout=0.05)) as it:
+    async with lab(tmp_path, limits=Limits(idle_timeout=0.3)) as it:
         client = await RawClient.dial(it.address)
         client.send(*frames(wire.Pwrite(51, 9, 0, 6, b"abc")))
         client.protocol._flight[51] = wire.Pwrite.TYPE

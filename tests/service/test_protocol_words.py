@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from memhub import DeviceSpec
+from memhub.clock import ManualClock
 from memhub.core.spec import Region
 from memhub.service import wire
 from memhub.service.settings import Limits
@@ -274,17 +275,19 @@ async def test_a_claim_covers_no_slot_that_was_given_back(tmp_path: Path) -> Non
 async def test_a_lease_that_is_over_and_cannot_be_ended_has_no_time_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with lab(tmp_path) as it:
+    clock = ManualClock()
+    async with lab(tmp_path, clock=clock) as it:
         client = await RawClient.dial(it.address)
         handle = await client.open()
-        await client.ask(wire.Claim(0, handle, 20, 0, WINDOW, MIB))
-        left = [1.0]
-        with monkeypatch.context() as patch, anyio.fail_after(20):
+        await client.ask(wire.Claim(0, handle, 4000, 0, WINDOW, MIB))
+        left: list[float] = []
+        with monkeypatch.context() as patch:
             patch.setattr(it.hub.engine._recorder, "append", refuse_records)
-            while left[-1] > 0:
+            for seconds in (1, 9):
+                clock.advance(seconds)
                 report: Any = await client.ask(wire.Report(0, "claims", ""))
                 (claim,) = json.loads(report.data)["machines"][0]["claims"]
                 left.append(claim["lease"])
 
-        assert left[-1] == 0
+        assert left == [3, 0]
         client.close()
