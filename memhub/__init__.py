@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from memhub.hub import Hub as Hub
     from memhub.process import Process as Process
     from memhub.service.client import connect as connect
+    from memhub.snapshot_file import SnapshotError as SnapshotError
     from memhub.snapshots import Snapshot as Snapshot
 
 _HOMES: Final = {
@@ -61,6 +62,7 @@ _HOMES: Final = {
     "Region": "memhub.core.spec",
     "Sickness": "memhub.core.sickness",
     "Snapshot": "memhub.snapshots",
+    "SnapshotError": "memhub.snapshot_file",
     "SystemClock": "memhub.clock",
     "connect": "memhub.service.client",
     "load_config": "memhub.config",
@@ -87,6 +89,7 @@ __all__ = (
     "Region",
     "Sickness",
     "Snapshot",
+    "SnapshotError",
     "SystemClock",
     "connect",
     "load_arches",

@@ -157,7 +157,9 @@ class RangeDesc:
         if words:
             raise ValueError(words)
 
-        raise ValueError(f"mr_owner {self.mr_owner!r} is not {OWNER_SIZE} bytes long")
+        raise ValueError(
+            f"mr_owner {self.mr_owner!r} is not {OWNER_SIZE} bytes long (owner_bytes pads a label)"
+        )
 
     @property
     def owner(self) -> str:

@@ -250,7 +250,7 @@ def test_the_end_of_a_range_never_wraps(base: int, length: int) -> None:
         ((0, 1 << 64), "mr_len 0x10000000000000000 does not fit"),
         ((0, 0, -1), "mr_flags -0x1 does not fit 32 bits"),
         ((0, 0, 1 << 32), "mr_flags 0x100000000 does not fit 32 bits"),
-        ((0, 0, 0, b"BIOS"), "mr_owner b'BIOS' is not 8 bytes long"),
+        ((0, 0, 0, b"BIOS"), "mr_owner b'BIOS' is not 8 bytes long (owner_bytes pads a label)"),
         ((0, 0, 0, b"123456789"), "mr_owner b'123456789' is not 8 bytes long"),
     ],
 )

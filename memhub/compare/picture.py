@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.analysis.extra import require_package
 from memhub.escape import escape_controls
+from memhub.plugin.comparing import PANIC, UNSAID
 
 if TYPE_CHECKING:
     from memhub.compare.outcome import Outcome
@@ -92,6 +93,7 @@ def picture_spec(outcome: Outcome) -> dict[str, Any]:
         subtitle=[
             escape_controls(outcome.machine),
             "cells with the same letter and colour in a row: the same effective map",
+            f"{UNSAID}: the kernel cannot be asked this; {PANIC}: it died",
         ],
         anchor="start",
     )
@@ -116,7 +118,7 @@ def _rows(outcome: Outcome, step: int) -> list[dict[str, Any]]:
                 "letter": letters[number],
                 "word": word,
                 "cell": f"{word} {letters[number]}".strip(),
-                "refused": word not in ("", "ok"),
+                "refused": word not in ("", "ok", UNSAID),
                 "said": "" if answer is None else escape_controls(answer.said[:200]),
             }
         )

@@ -28,6 +28,7 @@ from arch_check.planted import (
 )
 from arch_check.planted_ranges import OverwritesTheLast
 from arch_check.planted_types import UndoForgetsOwner
+from memhub import plugin
 from memhub.abi import MDF_FORCE, RangeDesc, owner_bytes
 from memhub.plugin import KernelLayout
 from memhub.rig import check_arch
@@ -61,6 +62,29 @@ def test_the_driver_with_registers_of_the_page_is_sound(monkeypatch: pytest.Monk
     report = check_arch(arch, sequences=8)
     report.require_sound()
     assert report.requests > 1000
+    assert len(found[1].splitlines()) < 80
+
+
+def test_every_name_of_the_page_s_table_is_in_the_one_place() -> None:
+    page = (ROOT / "docs" / "architectures.md").read_text()
+    _, _, rest = page.partition("All that a driver needs is imported from `memhub.plugin`:")
+    table = rest.partition("\n\n| name")[2].partition("\n\n")[0]
+    first = [line.split(" | ")[0] for line in table.splitlines()[2:]]
+    names = [it for cell in first for it in re.findall(r"`([A-Za-z_]+)[.(`]", cell)]
+    assert {"RangeState", "Change", "TypeMap", "Obstacle", "MtrrDriver"} <= {*names}
+    for name in names:
+        if name != "settled":
+            assert getattr(plugin, name) is not None
+            assert name in dir(plugin)
+
+    for name in re.findall(r"`([A-Z][A-Za-z]+)` \(E", table):
+        assert issubclass(getattr(plugin.errors, name), plugin.DeviceError)
+
+    for name in re.findall(r"`(MDF_[A-Z]+|PAGE_SIZE)`", table):
+        assert getattr(plugin.abi, name)
+
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        plugin.Nothing  # noqa: B018
 
 
 def test_one_seed_gives_one_report() -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from memhub import AuditLog, DeviceError, Hub, MachineSpec
+from memhub import AuditLog, DeviceError, Hub, MachineSpec, load_arches
 from memhub.abi import MDF_ACTIVE, MDF_UNCACHEABLE, MDF_WRITEBACK, MDF_WRITECOMBINE
 from memhub.cli import main
+from memhub.compare import choose_kernels, compare, ordinary_machine, parse_script
+from memhub.compare.picture import picture_spec
+from memhub.kernels import load_kernels
 
 PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"
 FRAME = "set -b 0xd0000000 -l 0x1000000 write-combine\n"
@@ -129,6 +132,16 @@ def test_a_script_that_is_no_text_is_named(
     path.write_bytes(b"\xff\xfe\0\n")
     assert main(["compare", str(path)]) == 2
     assert f"{path}: line 1: " in capsys.readouterr().err
+
+
+def test_a_picture_says_what_its_words_mean_and_marks_refusals_alone() -> None:
+    pytest.importorskip("altair")
+    kernels = choose_kernels(["i386", "linux-6.18"], load_arches(), load_kernels())
+    requests = parse_script("set -b 0xd0000000 -l 0x1000000\nset -b 0xd0000000 -l 1 uncacheable\n")
+    spec = picture_spec(compare(requests, kernels, ordinary_machine()))
+    assert "-: the kernel cannot be asked this; panic: it died" in spec["title"]["subtitle"]
+    refused = {row["word"]: row["refused"] for row in spec["data"]["values"]}
+    assert refused == {"": False, "EINVAL": True, "-": False}
 
 
 def test_too_large_a_picture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

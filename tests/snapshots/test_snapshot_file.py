@@ -16,14 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub import Hub, MachineSpec, Snapshot
+from memhub import Hub, MachineSpec, Snapshot, SnapshotError
 from memhub.arches import ArchNotInstalled
 from memhub.core.asked_driver import AskedDriver
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open
 from memhub.errors import DriverFailed, NoSuchDevice
 from memhub.lifecycle import open_file
-from memhub.snapshot_file import SnapshotError
 from ownership.rig import ARCHES, SPECS
 from shell.kit import ARCHES as ALL
 from shell.kit import PAT
