@@ -26,7 +26,7 @@ from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
 from memhub_linux.releases import LINUX_6_18
 from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
-from memhub_linux.texts import type_name
+from memhub_linux.texts import range_lines
 from memhub_linux.trimming import cut_spans
 
 if TYPE_CHECKING:
@@ -86,13 +86,7 @@ class LinuxKernel(ServedKernel):
 
     def ranges(self, machine: KernelMachine, state: KernelState) -> tuple[str, ...]:
         """The registers in use, as `/proc/mtrr` has them; use counts stay as they are."""
-        rows = self.call(machine, state, KernelCall("table")).value
-
-        return tuple(
-            f"reg{number:02} {base << 12:#x}/{size << 12:#x} {type_name(kind)}, count {count}"
-            for number, (base, size, kind, count) in enumerate(rows)
-            if size
-        )
+        return tuple(range_lines(self.call(machine, state, KernelCall("table")).value))
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""
