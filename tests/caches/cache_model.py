@@ -178,6 +178,24 @@ class CacheModel:
         assert not self.lines
         assert not any(self.pending.values())
 
+    def load_memory(self, contents: Mapping[int, bytes], *, clear: bool) -> None:
+        """Bytes from outside: everybody sees them, and nothing older is left anywhere."""
+        given = {base + at: byte for base, data in contents.items() for at, byte in enumerate(data)}
+        if clear:
+            held = [self.bus, *self.lines.values(), *self.pending.values()]
+            given = {**dict.fromkeys((at for one in held for at in one), 0), **given}
+
+        self.bus.update(given)
+        self.dirty -= given.keys()
+        for line in self.lines.values():
+            line.update({at: given[at] for at in line.keys() & given.keys()})
+
+        for held_bytes in self.pending.values():
+            for at in held_bytes.keys() & given.keys():
+                del held_bytes[at]
+
+        self.check_all()
+
     def change_type(self, page: int, kind: str) -> None:
         self.flush_all()
         self.types[page] = kind
@@ -259,5 +277,9 @@ class CacheModel:
         """Compare everything that was ever touched."""
         self._check(self.bus)
         assert self.seen.resident() == set(self.lines)
+        for start, values in self.lines.items():
+            mask = sum(1 << at - start for at in values if at in self.dirty)
+            assert self.seen.line(start) == (bytes(values.values()), mask)
+
         for process, held in self.pending.items():
             assert self.seen.buffered(process) == held
