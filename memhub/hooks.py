@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import pluggy
 
-from memhub.escape import escape_controls
+from memhub.escape import escape_controls, say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -132,7 +132,7 @@ def load_hook(
         try:
             values = _run_strange(partial(_call_hook, kind, name, plugin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code
-            failures.append(given.fail(f"{type(error).__name__}: {error}"))
+            failures.append(given.fail(say_error(error)))
         else:
             provided.append(Provided(name, "the caller", values))
 
@@ -191,7 +191,7 @@ def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFai
     try:
         plugin = _run_strange(point.load) if kind.load is None else None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
-        return given.fail(f"does not import: {type(error).__name__}: {error}")
+        return given.fail(f"does not import: {say_error(error)}")
 
     try:
         if kind.load is None:
@@ -199,7 +199,7 @@ def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFai
         else:
             values = _check_values(kind, [_run_strange(partial(kind.load, point))])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code too
-        return given.fail(f"{type(error).__name__}: {error}")
+        return given.fail(say_error(error))
 
     return Provided(point.name, source, values, version, point.value)
 

@@ -9,7 +9,7 @@ from memhub.abi import MDF_ACTIVE
 from memhub.audit.rebuild import rebuild
 from memhub.core.caches.report import hazards_of
 from memhub.core.effective.strip import LETTERS, strip_cells
-from memhub.escape import escape_controls
+from memhub.escape import escape_controls, say_error
 from memhub.rig.hazard_view import show_hazards
 from memhub.shipping.sentence import extent, record_sentence, size
 
@@ -157,7 +157,7 @@ def picture_text(parts: Sequence[Iterator[str]]) -> str:
             for line in part:
                 lines += _fold(line)
         except Exception as error:  # noqa: BLE001 - the test has failed, and its error matters
-            lines += _fold(escape_controls(f"not shown: {type(error).__name__}: {error}"))
+            lines += _fold(escape_controls(f"not shown: {say_error(error)}"))
 
     return "\n".join(lines)
 

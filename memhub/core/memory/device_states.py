@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from memhub.errors import DeviceError, InvalidArgument
+from memhub.escape import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -119,6 +120,5 @@ def _device_error(device: object, what: str, error: Exception) -> DeviceError:
     kind = type(device)
 
     return DeviceError(
-        f"{what} of device model {kind.__module__}.{kind.__qualname__} failed: "
-        f"{type(error).__name__}: {error}"
+        f"{what} of device model {kind.__module__}.{kind.__qualname__} failed: {say_error(error)}"
     )
