@@ -27,7 +27,7 @@ def dump_memory(engine: Engine, machine: str = "", view: DumpView = "bus") -> Me
         engine: the machines.
         machine: its name; empty for the default one.
         view: who sees it, where memory is not coherent. `bus`: RAM, and on a snooping bus the
-            dirty bytes of lines. `cpu`: RAM, and the lines of the cache over it. Nobody sees
+            dirty lines. `cpu`: RAM, and the lines of the cache over it. Nobody sees
             combining buffers; `MemoryDump.hidden` counts what is newer.
 
     Raises:

@@ -44,13 +44,13 @@ HAZARDS: Final[Mapping[str, HazardKind]] = {
     ),
     "hidden-dma-write": HazardKind(
         "error",
-        "the bus wrote bytes under a dirty line, which hides them and will overwrite them",
-        "flush() the line before the device writes there",
+        "the bus wrote bytes of a dirty line or a combining buffer, which will overwrite them",
+        "flush() the line, and fence(), before the device writes there",
     ),
     "undrained-read": HazardKind(
         "error",
-        "the bus read bytes that a combining buffer has newer",
-        "fence() before the device reads them",
+        "the bus or another process read bytes that a combining buffer has newer",
+        "fence() before they are read",
     ),
     "unordered-stores": HazardKind(
         "error",

@@ -110,5 +110,4 @@ def clean_lines(work: Work, numbers: list[int], cause: Cause) -> None:
     for number in numbers:
         line = work.line(number)
         if line is not None and line.dirty:
-            under = line.under & ~line.dirty  # the bus has these bytes from the line now
-            work.lines[number] = line._replace(dirty=0, under=under, since=work.record)
+            work.lines[number] = line._replace(dirty=0, under=0, since=work.record)

@@ -45,7 +45,7 @@ def see_memory(
 ) -> SeenMemory:
     """What is seen of RAM; nobody's caches change.
 
-    The bus sees what RAM holds and, where it snoops, the dirty bytes of lines. CPUs see the lines
+    The bus sees what RAM holds and, where it snoops, the dirty lines. CPUs see the lines
     of their cache over that, also the old ones. Nobody sees combining buffers.
 
     Args:
@@ -76,7 +76,7 @@ def _seen_mask(line: Line, view: DumpView, *, snoops: bool) -> int:
     if view == "cpu":
         return mask_of(0, len(line.data))
 
-    return line.dirty if snoops else 0
+    return line.dirty | line.under if snoops and line.dirty else 0
 
 
 def _put(seen: dict[int, bytearray], pages: Mapping[int, bytes], place: int, data: bytes) -> None:

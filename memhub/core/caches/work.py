@@ -251,9 +251,10 @@ class Work:
         self.lines.update(dict.fromkeys(numbers))
 
     def write_back(self, numbers: list[int], cause: Cause) -> None:
-        """Let the bus see the dirty bytes of some lines, ascending; the lines stay as they are.
+        """Let the bus see those of some lines that are dirty, ascending; they stay as they are.
 
-        Whole lines that follow each other, of one process, reach the bus as one piece.
+        A line reaches the bus whole: over what the bus has written under it, too. Whole lines that
+        follow each other, of one process, reach the bus as one piece.
         """
         limits = self.caches.limits
         whole, shift = (1 << limits.line_size) - 1, limits.shift
@@ -285,11 +286,11 @@ class Work:
         self.tell_arrivals(address, len(data), cause)
 
     def _write_dirty(self, address: int, line: Line, cause: Cause) -> None:
-        low = high = 0
-        for low, high in runs_of(line.dirty):
+        differs, low, high = line.dirty | line.under, 0, 0
+        for low, high in runs_of(differs):  # of the others, the bus has the same
             self.write_bus(address + low, line.data[low:high], line.who, line.order)
 
-        first = (line.dirty & -line.dirty).bit_length() - 1
+        first = (differs & -differs).bit_length() - 1
         self.tell_arrival(address + first, high - first, cause)
 
     # Buffers
