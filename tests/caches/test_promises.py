@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 import pytest
 
-from caches.cache_rig import LIMITS, PC, pc
-from memhub import CacheLimits, Hub, Region
+from caches.cache_rig import LIMITS
+from caches.two_processes import AT, DATA, PAGE, machine
+from memhub import CacheLimits, Hub
 from memhub.errors import BadAddress
 from shell.kit import BOARD, OLD
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from memhub.bus import Bus
-    from memhub.handle import Handle
-
-AT = 0x200000
-PAGE = 4096
-DATA = b"12345678"
-
-
-@dataclass
-class Two:
-    """Two processes of one machine, and its bus."""
-
-    hub: Hub
-    one: Handle
-    two: Handle
-    bus: Bus
-
-    def names(self) -> list[str]:
-        return [it.name for it in self.hub.hazards()]
-
-
-@asynccontextmanager
-async def machine(kind: str = "write-back", bus: Any = "blind", **more: Any) -> AsyncIterator[Two]:
-    """A machine whose memory at `AT` has a type."""
-    async with (
-        Hub([pc(bus=bus, **{"caches": CacheLimits(seed=3), **more})]) as hub,
-        hub.process("one") as first,
-        hub.process("two") as second,
-    ):
-        one, two = await first.open("/dev/mem", "r+"), await second.open("/dev/mem", "r+")
-        await one.set_range(AT, 16 * PAGE, kind)
-        yield Two(hub, one, two, hub.bus("pc"))
-
 
 # Promised
 
@@ -276,50 +238,6 @@ async def test_a_cpu_may_read_what_was_there_before_a_blind_bus_wrote() -> None:
         assert await it.one.pread(8, AT) == bytes(8)
         await it.one.flush(AT, 8)
         assert await it.one.pread(8, AT) == DATA
-
-
-async def test_a_dirty_line_reaches_the_bus_whole_and_overwrites_what_a_device_wrote() -> None:
-    """False sharing: a driver's variable in the line of a device's buffer."""
-    async with machine() as it:
-        await it.one.pwrite(b"ab", AT + 32)
-        it.bus.write(AT, DATA)
-        assert it.names() == ["hidden-dma-write"]
-        await it.one.flush(AT, 8)
-        assert it.bus.read(AT, 8) == bytes(8)
-        assert it.bus.read(AT + 32, 2) == b"ab"
-
-
-async def test_a_store_beside_what_a_device_wrote_overwrites_it_with_its_line() -> None:
-    async with machine() as it:
-        await it.one.pread(1, AT)
-        it.bus.write(AT, DATA)
-        assert it.names() == []
-        await it.one.pwrite(b"ab", AT + 32)
-        assert it.names() == ["hidden-dma-write"]
-        await it.one.flush(AT, 1)
-        assert it.bus.read(AT, 8) == bytes(8)
-
-
-async def test_a_line_that_was_flushed_first_leaves_what_a_device_writes() -> None:
-    async with machine() as it:
-        await it.one.pwrite(b"ab", AT + 32)
-        await it.one.flush(AT, 1)
-        it.bus.write(AT, DATA)
-        await it.one.pwrite(b"cd", AT + 32)
-        await it.one.flush(AT, 1)
-        assert it.bus.read(AT, 8) == DATA
-        assert it.names() == []
-
-
-@pytest.mark.parametrize("kind", ["write-combine", "write-back"])
-async def test_nothing_is_kept_of_a_write_into_a_hole_or_a_rom(kind: str) -> None:
-    rom = Region(base=0xF0000, length=0x10000, kind="rom", data=b"rom")
-    async with machine(memory=(*PC.memory, rom)) as it:
-        for place, seen in ((0xA0000, b"\xff" * 4), (0xF0000, b"rom\xff")):
-            await it.one.set_range(place, PAGE, kind)
-            await it.one.pwrite(DATA, place)
-            assert await it.one.pread(4, place) == seen
-            assert await it.one.pread(4, place) == it.bus.read(place, 4) == seen
 
 
 async def test_open_bus_is_never_cached() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caches.test_promises import AT, DATA, machine
+from caches.two_processes import AT, DATA, machine
 from memhub import CacheLimits
 
 

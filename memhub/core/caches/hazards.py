@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Level = Literal["error", "warning"]
+#: The levels, the worst first.
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 
 class HazardKind(NamedTuple):
