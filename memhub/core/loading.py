@@ -96,17 +96,21 @@ def _spans_of(machine: Machine, it: Content) -> Iterator[Span]:
         ValueError: part of it is not RAM, or a device answers there.
     """
     memory = machine.memory
+    data_end = it.base + len(it.data)
     for window in memory.windows:
-        if window.base < it.end and it.base < window.end:
+        if window.base < it.kept_end and it.base < window.end:
             raise ValueError(
                 f"{it} overlaps the device at {window.base:#x}/{window.length:#x}: "
                 "only RAM is loaded"
             )
 
-    cursor, data_end = it.base, it.base + len(it.data)
+    cursor = it.base
     for extent in memory.extents:
         if extent.kind in NOT_RAM or extent.base + extent.length <= cursor:
             continue
+
+        if it.loose and cursor >= data_end:  # its zeros are nothing where nothing is kept
+            cursor = min(max(cursor, extent.base), it.end)
 
         if extent.base > cursor or cursor == it.end:
             break
@@ -116,7 +120,7 @@ def _spans_of(machine: Machine, it: Content) -> Iterator[Span]:
         yield _place(extent, cursor), data, end - cursor - len(data)
         cursor = end
 
-    if cursor < it.end:
+    if cursor < it.kept_end:
         raise ValueError(f"{it} does not fit: the byte at {cursor:#x} is not RAM")
 
 

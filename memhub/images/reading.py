@@ -129,7 +129,9 @@ def _read_raw(
     if not 0 <= base <= U64_MAX:
         raise ImageError(shown, f"base {base:#x} is not an unsigned 64-bit address")
 
-    return list(read_contents(file, 0, size, base, shown, budget))
+    found = read_contents(file, 0, size, base, shown, budget)
+
+    return [replace(it, loose=True) for it in found]  # it cannot say where memory has holes
 
 
 def _checked(found: list[Content], shown: str, *, moved: bool, by: int) -> tuple[Content, ...]:
