@@ -60,7 +60,7 @@ WRONG: list[tuple[str, str, str]] = [
             arch="amd64",
         ),
         "machines.pc.kmem",
-        "overlaps",
+        "overlap: a kernel address has one translation",
     ),
     (machine("commit_latency = -1"), "machines.pc.commit_latency", "-1 is not a number of seconds"),
     (machine("commit_latency = nan"), "machines.pc.commit_latency", "nan is not"),
