@@ -29,7 +29,7 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
     _tell_order(work, address, length)
     _tell_read(work, address, length)
     if work.posted:
-        tell_unfenced(work, address, length)
+        tell_unfenced(work, address, length, "read")
 
     for number, line, mask in _lines_in(work, address, length):
         if not line.dirty & mask:
@@ -50,6 +50,9 @@ def write_as_device(work: Work, address: int, data: Bytes) -> None:
     """What the bus writes: on a snooping bus, lines have it too."""
     shift = work.caches.limits.shift
     _tell_write(work, address, len(data))
+    if work.posted:
+        tell_unfenced(work, address, len(data), "wrote")
+
     for number, line, mask in list(_lines_in(work, address, len(data))):
         base = number << shift
         if work.caches.snoops:
@@ -63,7 +66,10 @@ def write_as_device(work: Work, address: int, data: Bytes) -> None:
 
         since = line.since if line.dirty else work.record
         work.lines[number] = line._replace(under=line.under | mask, since=since)
-        for low, high in runs_of(mask if line.dirty else 0):
+        if not line.dirty or is_waiting(work, number):  # what that lacks is told above
+            continue
+
+        for low, high in runs_of(mask):
             what = f"the bus wrote {high - low} bytes under a dirty line of {_name(line.who)}"
             tell_hazard(
                 work, "hidden-dma-write", base + low, high - low, line.who, line.since, what

@@ -36,8 +36,8 @@ HAZARDS: Final[Mapping[str, HazardKind]] = {
     ),
     "unfenced-writeback": HazardKind(
         "error",
-        "the bus read a line whose write-back no fence had completed",
-        "fence() between writeback() and the device's read",
+        "the bus read or wrote a line whose write-back no fence had completed",
+        "fence() between writeback() and what the device does",
     ),
     "stale-cpu-read": HazardKind(
         "error",
