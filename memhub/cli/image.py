@@ -59,7 +59,7 @@ def _add_load(verbs: argparse._SubParsersAction[Any]) -> None:
     _add_file_arguments(load)
     load.add_argument("--clear", action="store_true", help="let all other RAM become zero")
     load.add_argument("--json", action="store_true", help="what was loaded as an object")
-    add_target_arguments(load)
+    add_target_arguments(load, files=False)
 
 
 def _add_show(verbs: argparse._SubParsersAction[Any]) -> None:

@@ -96,3 +96,13 @@ def test_hazards_of_a_service_are_those_that_it_has(pytester: pytest.Pytester) -
     result.assert_outcomes(passed=1, failed=2)
     assert str(result.stdout).count("blind bus; hazards:\n    warning undrained-buffers") == 2
     assert "expected no hazard; all hazards:\nE " in str(result.stdout)
+
+
+async def test_the_name_of_a_process_does_not_steer_the_terminal() -> None:
+    async with Hub([pc()]) as hub, hub.process("\x1b[2Jevil\n") as process:
+        mem = await process.open("/dev/mem", "r+")
+        await mem.pwrite(b"dirty", AT)
+        hub.bus().read(AT, 5)
+        (hazard,) = hub.hazards()
+        assert r"\x1b[2Jevil\x0a" in str(hazard) or r"\x1b[2Jevil\n" in str(hazard)
+        assert str(hazard).isprintable()

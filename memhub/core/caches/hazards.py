@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
+from memhub.escape import escape_controls
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -127,7 +129,7 @@ class Hazard(NamedTuple):
         since = "" if self.since is None else f", since record {self.since}"
         times = "" if self.times == 1 else f", {self.times} times"
 
-        return (
+        return escape_controls(
             f"{self.level} {self.name} at {self.address:#x}/{self.length:#x}{whose} "
             f"({self.type}, {slot}{since}{times}): {self.what}; cure: {self.cure}"
         )
