@@ -88,9 +88,8 @@ def _kind_of(file: IO[bytes], path: Path, shown: str) -> ImageFormat:
             return kind
 
     if _MINIDUMP in head:
-        raise ImageError(
-            shown, "is a FreeBSD minidump, and no ELF core: with debug.minidump=0 it writes one"
-        )
+        what = "is a FreeBSD minidump, and no ELF core: with debug.minidump=0 it writes one; "
+        raise ImageError(shown, f"{what}memhub.kvm.open_image reads those of amd64")
 
     return _SUFFIXES.get(path.suffix.lower(), "raw")
 

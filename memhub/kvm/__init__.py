@@ -4,6 +4,7 @@ opening     on a hub, a client, an image     descriptor  `Kvm` and `AsyncKvm`
 symbols     names of a kernel's file         session     the rules that both share
 dead        images as `/dev/kmem`            dwarf       structures by their debug information
 page_tables page tables in an image          stretches   contents of an image, by address
+minidump    FreeBSD's minidumps of amd64
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer
     from memhub.core.driver import Arch
     from memhub.core.spec import Content, MachineSpec
+    from memhub.kvm.minidump import DumpedPages, DumpedTables
     from memhub.kvm.page_tables import TableFormat
 
 #: The longest description that a core may have of its machine.
@@ -99,7 +100,7 @@ class TranslatedImage:
         memory: the physical memory.
     """
 
-    def __init__(self, tables: PageTables, memory: Stretches) -> None:
+    def __init__(self, tables: PageTables | DumpedTables, memory: Stretches | DumpedPages) -> None:
         self._tables = tables
         self._memory = memory
 
@@ -126,7 +127,8 @@ class TranslatedImage:
         raise NotSupported(f"an image is not written: {len(data)} bytes at {offset:#x}")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Close the file of a minidump."""
+        self._memory.close()
 
     def _read_page(self, address: int, length: int) -> bytes:
         place, rest = self._tables.physical(address)

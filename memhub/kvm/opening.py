@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from memhub.arguments import take_text
@@ -9,13 +10,19 @@ from memhub.images.elf import MAGIC
 from memhub.images.failure import ImageError
 from memhub.images.reading import load_image
 from memhub.images.sparse import DATA_MAX, open_regular
-from memhub.kvm.dead import dead_machine, described_machine, translated_image, virtual_core
+from memhub.kvm.dead import (
+    TranslatedImage,
+    dead_machine,
+    described_machine,
+    translated_image,
+    virtual_core,
+)
 from memhub.kvm.descriptor import AsyncKvm, Kvm
+from memhub.kvm.minidump import MINIDUMP_MAGIC, read_minidump
 from memhub.kvm.session import Session
 from memhub.kvm.symbols import symbols_of
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from memhub.core.driver import Arch
@@ -97,6 +104,7 @@ def open_image(
 
     An ELF core of `MemoryDump.save` says of which machine it is. Of another ELF core the virtual
     addresses of its program headers count, unless a machine is given. The other formats need one.
+    A minidump of FreeBSD/amd64 has the tables of its kernel, and needs nothing.
     With `tables`, the page tables in the image translate, whichever format it has, and no machine
     is needed.
 
@@ -121,6 +129,15 @@ def open_image(
     """
     shown = str(path)
     names = None if symbols is None else symbols_of(symbols)
+    minidump = _open_minidump(path, shown) if format is None else None
+    if minidump is not None:
+        if any(it is not None for it in (machine, tables, cr3, base)):
+            minidump.close()
+            what = "is a minidump, which says all itself: give no machine, tables, cr3 or base"
+            raise ImageError(shown, what)
+
+        return Kvm(minidump, Session(names or {}, alive=False, where=shown))
+
     if tables is not None:
         return _open_translated(path, machine, names, format, base, limit, tables, cr3)
 
@@ -148,6 +165,21 @@ def open_image(
     return Kvm(
         dead_machine(machine, contents, shown, arches), Session(names, alive=False, where=shown)
     )
+
+
+def _open_minidump(path: str | os.PathLike[str], shown: str) -> TranslatedImage | None:
+    """A minidump of FreeBSD; None where the file is none."""
+    with open_regular(path, shown) as file:
+        if file.read(len(MINIDUMP_MAGIC)) != MINIDUMP_MAGIC:
+            return None
+
+        fd = os.dup(file.fileno())
+
+    try:
+        return TranslatedImage(*read_minidump(fd, shown))
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def _open_translated(

@@ -69,6 +69,7 @@ class Paging:
 
 _TABLE: Final = Level("page table entry", 12, 9)
 _DIRECTORY: Final = Level("page directory entry", 21, 9, large=True)
+#: How each format is walked.
 PAGING: Final[Mapping[TableFormat, Paging]] = {
     "i386": Paging(
         (Level("page directory entry", 22, 10, large=True), Level("page table entry", 12, 10)),
@@ -171,19 +172,31 @@ class PageTables:
         if level.shift == 12:
             return entry & self._paging.frame
 
-        size = 1 << level.shift
-        low = entry & (size - 1) & ~((1 << 13) - 1)  # bit 12 is the PAT bit of a large page
-        base = entry & self._paging.frame & ~(size - 1)
-        if self._paging.entry == 4:
-            if entry >> 21 & 1:
-                raise BadAddress(f"{shown} has the reserved bit 21 set")
+        if self._paging.entry == 8:
+            return page_of(entry, level.shift, shown)
 
-            return base | (entry >> 13 & 0xFF) << 32  # PSE-36
+        if entry >> 21 & 1:
+            raise BadAddress(f"{shown} has the reserved bit 21 set")
 
-        if low:
-            raise BadAddress(f"{shown} maps a page of {size:#x} bytes that is not aligned")
+        return entry & ~((1 << level.shift) - 1) | (entry >> 13 & 0xFF) << 32  # PSE-36
 
-        return base
+
+def page_of(entry: int, shift: int, shown: str) -> int:
+    """The first byte of the page that an entry of 8 bytes maps.
+
+    Args:
+        entry: the entry, which is present.
+        shift: how many bits of an address the page covers.
+        shown: what it is, for the refusal.
+
+    Raises:
+        BadAddress: EFAULT; a large page is not aligned.
+    """
+    size = 1 << shift
+    if entry & (size - 1) & ~((1 << 13) - 1):  # bit 12 is the PAT bit of a large page
+        raise BadAddress(f"{shown} maps a page of {size:#x} bytes that is not aligned")
+
+    return entry & _FRAME_8 & ~(size - 1)
 
 
 def find_root(

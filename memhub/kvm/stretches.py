@@ -38,6 +38,9 @@ class Stretches:
 
         return b"".join(parts)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def _find(self, address: int) -> Content | None:
         index = bisect_right(self._bases, address) - 1
         if index < 0 or address >= self._contents[index].end:
