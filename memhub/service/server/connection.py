@@ -19,7 +19,7 @@ from memhub.service.server.ending import end_process
 from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import clean_label
 from memhub.service.server.session import Session
-from memhub.service.wire.protocol import CLOSED
+from memhub.service.wire.protocol import CLOSED, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -147,12 +147,15 @@ class Connection:
             return not self._stopped
 
         self._answer_messages(messages)
-        self._stop_if_done()
+        if protocol.state != OPEN or self._draining:
+            self._stop_if_done()
+            if self._stopped:
+                return False
 
         if self._left or (self._held is not None and self._held.waiting):
             return False
 
-        return not self._stopped and self.link.queued <= self._queue_high
+        return self.link.queued <= self._queue_high
 
     def _stop_if_done(self) -> None:
         if self._protocol.state == CLOSED or (self._takes_no_more and not self.busy):
@@ -171,17 +174,17 @@ class Connection:
         assert session is not None
         session.tasks.turn_room = self._queue_high - self.link.queued
         self._left = ()
-        handle = partial(self._dispatch.answer, session)
-        if self._held is not None:
-            self._left = messages[self._held.answer(messages, handle) :]
-            return
-
-        if len(messages) == 1:
+        if len(messages) == 1 and self._held is None:
             reply = self._dispatch.answer(session, messages[0])
             if reply is not None:
                 self.answered += 1
                 self.link.send(self._protocol.send(reply))
 
+            return
+
+        handle = partial(self._dispatch.answer, session)
+        if self._held is not None:
+            self._left = messages[self._held.answer(messages, handle) :]
             return
 
         replies, done = answer_in_batch(self.terms.hub, session.tasks, messages, handle)
