@@ -338,3 +338,9 @@ async def test_a_picture_that_contradicts_itself_is_an_error_of_who_looks() -> N
     async with Hub([machine(device("torn"))], device_kinds=book()) as hub:
         with pytest.raises(DeviceError, match=r"\(torn\).*failed to show it: ValueError"):
             hub.show()
+
+
+async def test_what_is_no_device_is_not_mapped() -> None:
+    async with Hub([machine()]) as hub:
+        with pytest.raises(TypeError, match=r"device 'x' has no read\(\)"):
+            hub.map_device(BASE, 0x1000, "x")  # type: ignore[arg-type]
