@@ -80,7 +80,9 @@ class AddedKind(NamedTuple):
         hit = FaultHit(op, *who, base, length, number, self.options, random)
         try:
             return self._take_effect(rule, op, self.kind.strike(hit))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:  # noqa: BLE001 - a stranger's code
             return Struck(error=self.fail(rule, say_error(error)))
 
     def _take_effect(self, rule: FaultRule, op: str, effect: object) -> Struck | None:
@@ -123,7 +125,9 @@ class AddedKind(NamedTuple):
 
             told = f"{len(found)} bytes" if isinstance(found, bytes) else type(found).__name__
             raise TypeError(f"it made {told} of {len(data)} bytes")
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:
             raise self.fail(rule, say_error(error)) from error
 
     def fail(self, rule: FaultRule, what: str) -> DeviceError:

@@ -225,7 +225,9 @@ def _make_model(it: DeviceSpec, kind: DeviceKind, options: Mapping[str, Any]) ->
         return kind.make(dict(options))
     except OptionError as error:
         raise DeviceRefused(it.name, f"options.{error.key}", error.reason) from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
         reason = f"{kind.name} of {kind.source} failed: {say_error(error)}"
         raise DeviceRefused(it.name, "", reason) from error
 
@@ -252,7 +254,9 @@ def _checked_model(
 
         if content is not None and (not isinstance(content, bytes) or len(content) > length):
             raise TypeError("its content is not bytes, or more than it holds")
-    except Exception as error:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
         who = f"{kind.name} of {kind.source}"
         reason = f"{who} has made no device: {say_error(error)}"
         raise DeviceRefused(it.name, "", reason) from error

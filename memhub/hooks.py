@@ -131,7 +131,9 @@ def load_hook(
         given: Provided[T] = Provided(name, "the caller", ())
         try:
             values = _run_strange(partial(_call_hook, kind, name, plugin))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:  # noqa: BLE001 - the hook is a stranger's code
             failures.append(given.fail(say_error(error)))
         else:
             provided.append(Provided(name, "the caller", values))
@@ -190,7 +192,9 @@ def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFai
     given: Provided[T] = Provided(point.name, source, (), version, point.value)
     try:
         plugin = _run_strange(point.load) if kind.load is None else None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - a stranger's module may raise anything
         return given.fail(f"does not import: {say_error(error)}")
 
     try:
@@ -198,7 +202,9 @@ def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFai
             values = _run_strange(partial(_call_hook, kind, point.name, plugin))
         else:
             values = _check_values(kind, [_run_strange(partial(kind.load, point))])
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code too
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - the hook is a stranger's code too
         return given.fail(say_error(error))
 
     return Provided(point.name, source, values, version, point.value)

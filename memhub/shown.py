@@ -89,7 +89,9 @@ def draw_picture(machine: str, device: PlacedDevice, data: bytes) -> Pixels | Te
         if isinstance(picture, Pixels | TextCells):
             picture.check()
             return picture
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
         reason = f"{who} failed to show it: {say_error(error)}"
         raise DeviceError(reason) from error
 

@@ -171,7 +171,9 @@ def _ask_importer(it: Importer, source: ImportSource, refusals: list[str]) -> Im
         found: object = it.read(source)
     except ImportRefused as error:
         refusals.append(f"{who}: {error}")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - a stranger's code
         refusals.append(f"{who} failed: {say_error(error)}")
     else:
         if isinstance(found, Imported):

@@ -55,7 +55,9 @@ def save_device(device: object) -> bytes | None:
 
     try:
         return bytes(memoryview(device.save_state()))
-    except Exception as error:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
         raise _device_error(device, "save_state", error) from error
 
 
@@ -96,7 +98,9 @@ def load_devices(windows: Iterable[Window], states: Iterable[DeviceState]) -> No
         if data is not None and isinstance(device, StatefulDevice):
             try:
                 device.load_state(data)
-            except Exception as error:
+            except KeyboardInterrupt:  # the user's
+                raise
+            except BaseException as error:
                 raise _device_error(device, "load_state", error) from error
 
 
@@ -110,13 +114,15 @@ def copy_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
     for window in windows:
         try:
             copies.append(replace(window, device=deepcopy(window.device)))
-        except Exception as error:
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:
             raise _device_error(window.device, "a copy", error) from error
 
     return tuple(copies)
 
 
-def _device_error(device: object, what: str, error: Exception) -> DeviceError:
+def _device_error(device: object, what: str, error: BaseException) -> DeviceError:
     kind = type(device)
 
     return DeviceError(
