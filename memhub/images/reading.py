@@ -140,7 +140,12 @@ def _checked(found: list[Content], shown: str, *, moved: bool, by: int) -> tuple
     if moved:
         found = [replace(it, base=it.base + by & U64_MAX) for it in found]
 
+    for it in found:
+        if it.end > U64_MAX + 1:
+            span = f"{it.base:#x}/{it.end - it.base:#x}"
+            raise ImageError(shown, f"{span} ends at {it.end:#x}, past the 64 bits of an address")
+
     try:
         return sorted_contents(found, 64)
     except ValueError as error:
-        raise ImageError(shown, str(error)) from None
+        raise ImageError(shown, str(error).removeprefix(f"{shown}: ")) from None
