@@ -10,7 +10,7 @@ from memhub.maps.lanes import box_slots, lanes_of
 from memhub.maps.scale import PieceScale
 from memhub.maps.signs import NO_TYPE, SIGNS
 from memhub.maps.svg import INK, QUIET, document, group, line, rect, text_at, width_of
-from memhub.maps.text import PIECES, headline, size_text
+from memhub.maps.text import PIECES, exact_size, headline, size_text
 from memhub.maps.words import place_words, sign_of, type_words
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ _TYPES: Final = 250.0
 _PLACES: Final = 120.0
 _LANE: Final = 180.0
 
-#: Pixels for an address as an amount, as `4G`, and its most characters.
+#: Pixels for an address as an amount, as `4G`.
 _LANDMARK: Final = 40.0
-_MARK_CELLS: Final = 5
 
 #: Pixels of a row of the legend.
 _ROW: Final = 20.0
@@ -148,8 +147,8 @@ class _MapDrawing:
         x, y = self._types_x - _GAP, self._y(address)
         yield line(x, y, self._types_x, y, stroke=QUIET)
         yield from text_at(x - 2, y, f"{address:#x}", room=x, right=True)
-        mark = size_text(address)
-        if address and not address % _MIB and len(mark) <= _MARK_CELLS:
+        mark = exact_size(address)
+        if mark is not None and not address % _MIB:
             yield from text_at(_EDGE, y, mark, room=_LANDMARK, size=11, colour=QUIET)
 
     def _box(self, base: int, end: int) -> tuple[float, float]:

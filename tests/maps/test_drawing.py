@@ -175,6 +175,16 @@ def test_small_slots_of_a_summed_piece_share_its_box_and_are_named() -> None:
     assert "1 WC, 2 UC BUSY Xorg" in texts
 
 
+def test_an_address_is_an_amount_only_where_that_is_exact() -> None:
+    borders = [0, 1 << 32, 0xF7F800000, 0xF80000000, 1 << 40]
+    pieces = tuple(Piece(low, high, "WB") for low, high in pairwise(borders))
+    texts = [
+        box.text
+        for box in check_figure(draw_figure([AddressMap("pc", "amd64", 1 << 40, 8, pieces)]))
+    ]
+    assert texts.count("62G") == 1
+
+
 def test_types_differ_in_letter_and_pattern_beside_their_colour() -> None:
     told = [sign for name, sign in SIGNS.items() if name != "undefined"]
 
