@@ -58,7 +58,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "watchdog",
         }
     ),
-    frozenset({"device_caches"}),
+    frozenset({"device_caches", "device_kernel"}),
     frozenset({"device_file"}),
     frozenset({"blocking_device_file", "handle"}),
     frozenset({"process", "hub_lifetime"}),

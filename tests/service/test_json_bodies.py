@@ -148,7 +148,8 @@ def wide_types(value: Any) -> set[type]:
 
 
 @pytest.mark.parametrize(
-    "name", ["report", "explain", "faults", "cpus", "snapshot_put", "snapshot_done"]
+    "name",
+    ["report", "explain", "faults", "cpus", "snapshot_put", "snapshot_done", "call", "plain"],
 )
 def test_the_examples_of_the_page_fit_the_schema(name: str) -> None:
     found = re.search(

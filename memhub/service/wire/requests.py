@@ -40,8 +40,8 @@ class Open(Message):
         flags: OPEN_READ 1, OPEN_WRITE 2 or both (neither is EINVAL), and OPEN_UNDO 4 (undo on
             close).
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
-        path: `/dev/mem`, `/dev/kmem`, or `/proc/mtrr` of a machine whose kernel is Linux; each also
-            after `MACHINE:`.
+        path: `/dev/mem`, `/dev/kmem`, or of a machine whose kernel is Linux `/proc/mtrr` or
+            `/sys/kernel/debug/x86/pat_memtype_list`; each also after `MACHINE:`.
 
     Errors: EAGAIN, EINVAL, ENOENT, ENOSPC, EPERM.
     """

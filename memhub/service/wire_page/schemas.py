@@ -1,4 +1,4 @@
-"""The JSON bodies as a JSON schema: obstacles, REPORT, EXPLAIN, FAULTS, SNAPSHOT and EVENT."""
+"""The JSON bodies as a JSON schema: of obstacles, reports, rules, calls and others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.schema import EVENTS, FIELDS
 from memhub.core.effective.typemap import CODE_OF_TYPE
+from memhub.service.wire.calls import SAFE
 from memhub.service.wire.refusals import OBSTACLE_TYPES
 from memhub.service.wire.wide import WIDE
 from memhub.service.wire_page.fault_members import (
@@ -188,6 +189,16 @@ _DEVICE: Final = {
     "shows": ("bool", "whether it is memory that it shows"),
 }
 
+_PLAIN: Final[Schema] = {
+    "description": f'an integer beyond {SAFE} is {{"int": "…"}}, its decimal digits in a text',
+    "anyOf": [
+        *({"type": it} for it in ("null", "boolean", "string")),
+        {"type": "integer", "minimum": -SAFE, "maximum": SAFE},
+        {"type": "array", "items": {"$ref": "#/$defs/plain"}},
+        {"type": "object", "additionalProperties": {"$ref": "#/$defs/plain"}},
+    ],
+}
+
 _JSON_TYPES: Final = {
     "object": "object",
     "str": "string",
@@ -276,6 +287,8 @@ def schema() -> Schema:
         "snapshot_done": _object_schema({"machines": ("[str]", "their names")}),
         "device": _object_schema(_DEVICE),
         "devices": {"type": "array", "items": {"$ref": "#/$defs/device"}},
+        "plain": _PLAIN,
+        "call": {"type": "object", "additionalProperties": {"$ref": "#/$defs/plain"}},
     }
     enums = dict.fromkeys(("fault_rule", "fault"), ENUMS)
     for name, listed in (enums | dict.fromkeys(("sickness_rule", "sickness"), SICK_ENUMS)).items():
