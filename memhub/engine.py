@@ -118,7 +118,7 @@ class Engine:
         """
         machine = self._machine_of.get(request.handle)
         if machine is None:
-            raise BadHandle(f"handle {request.handle} is closed")
+            raise BadHandle.of_closed(request.handle)
 
         if machine.refusing:
             request = redirect_request(machine, request)

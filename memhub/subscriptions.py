@@ -120,12 +120,13 @@ class Subscription:
         if record["event"] == "kernel.call" and record["changed"] is record["errno"] is None:
             return False  # it looked
 
-        if self._span is None or record.get("base") is None:
-            return True
+        base, length = record.get("base"), record.get("length")
+        if self._span is None or base is None or length is None or base == length == 0:
+            return True  # without a range; a refused renewal that names none has 0 and 0
 
         lo, hi = self._span
 
-        return bool(record["base"] < hi and lo < record["base"] + record["length"])
+        return bool(base < hi and lo < base + length)
 
     def _take_record(self, record: dict[str, Any]) -> None:
         if self._wants_record(record):

@@ -136,6 +136,8 @@ async def ask_kernel(it: Asker) -> None:
     await it.ask(write(old, line % 0x10000000))
     await it.ask(wire.Claim(0, other, 0, 0, 0x10000000, 4096), it.two)
     await it.ask(write(linux, line % 0x10000000))
+    await it.ask(wire.Seek(0, linux, 2, 0))
+    await it.ask(wire.Set(0, linux, 0, 0, 0, 0, bytes(32)))
     await it.ask(wire.Pwrite(0, linux, 0, 1, b"x"))
     for place in range(9):
         await it.ask(write(linux, line % (0x20000000 + 8192 * place)))

@@ -16,6 +16,7 @@ from memhub.group_commit import settle_commits
 from memhub.service import wire
 from memhub.service.server.answering import Dispatch, HeldAnswers, answer_in_batch
 from memhub.service.server.ending import end_process
+from memhub.service.server.parting import await_reads
 from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import clean_label
 from memhub.service.server.session import Session
@@ -51,6 +52,7 @@ class Connection:
     Attributes:
         receives: how many receives brought something.
         answered: requests answered at once.
+        parting: whether it has ended in order, and the client has not ended its side.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Connection:
         self.link = link
         self.peer = peer
         self.receives = self.answered = 0
+        self.parting = False
         self._task_group = task_group
         self._admit = admit
         self._left: Sequence[wire.Message] = ()
@@ -76,7 +79,7 @@ class Connection:
         self._end_cause: tuple[str, str | None] = ("disconnect", None)
         commit = terms.hub.engine.commit
         self._held = None if commit is None else HeldAnswers(commit)
-        self._draining = self._closed = self._stopped = False
+        self._draining = self._closed = self._stopped = self._heard_end = False
         self._dispatch = Dispatch()
         self._serve_scope = anyio.CancelScope()
 
@@ -92,8 +95,8 @@ class Connection:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered."""
-        return bool(self._protocol.in_flight)
+        """Whether a request is in flight."""
+        return self._protocol.busy
 
     # Answering
 
@@ -105,8 +108,9 @@ class Connection:
         finally:
             await self.close()
 
-        with anyio.move_on_after(_LAST_READ_SECONDS):
-            await self.link.room(0)
+        patience = self.terms.settings.limits.stall_timeout  # with whoever said GOODBYE
+        await await_reads(self.link, patience if self._protocol.peer_left else _LAST_READ_SECONDS)
+        self.parting = not self._heard_end
 
     async def _serve_client(self) -> None:
         link = self.link
@@ -131,7 +135,7 @@ class Connection:
         """
         protocol = self._protocol
         if not data:
-            self._stopped = True
+            self._stopped = self._heard_end = True
             return False
 
         self.receives += 1
@@ -288,7 +292,10 @@ class Connection:
         elif self._protocol.state == "open":
             self.link.send((self._protocol.goodbye(reason),))
 
-        self._task_group.cancel_scope.cancel()
+        if cause == "idle":
+            self._serve_scope.cancel()  # its task sends what waits, and nothing is in flight
+        else:
+            self._task_group.cancel_scope.cancel()
 
     def cut_off(self, process: Principal, reason: str) -> None:
         """End the connection without a word, if it is that of `process`."""

@@ -41,6 +41,11 @@ class ServerProtocol(Protocol):
         super().__init__(FROM_CLIENT, limits or Limits())
         self.hello: Hello | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in flight: it is not answered, or its stream has not ended."""
+        return bool(self._flight or self._due)
+
     def accept(self, server: str, features: int = 0) -> bytes:
         """The WELCOME frame.
 

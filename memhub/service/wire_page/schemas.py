@@ -249,6 +249,19 @@ def _event_fields() -> list[str]:
     return ["seq", "event", "wall_ns", "mono_ns", *(it for it in FIELDS if it in used)]
 
 
+def _digits_up_to(most: int) -> str:
+    """A pattern of the decimal numbers from 0 to `most`, without leading zeros."""
+    text = str(most)
+    shorter = ["0", f"[1-9][0-9]{{0,{len(text) - 2}}}"]
+    smaller = [
+        f"{text[:place]}[{int(not place)}-{int(digit) - 1}][0-9]{{{len(text) - place - 1}}}"
+        for place, digit in enumerate(text)
+        if int(digit) > int(not place)
+    ]
+
+    return "|".join([*shorter, *smaller, text])
+
+
 def schema() -> Schema:
     """The schema; `$defs` has one entry for each body and each object in one."""
     obstacle = {
@@ -259,7 +272,7 @@ def schema() -> Schema:
         "u64": {
             "description": "a string where the feature STRINGS was granted, else a number",
             "anyOf": [
-                {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
+                {"type": "string", "pattern": f"^({_digits_up_to((1 << 64) - 1)})$"},
                 {"type": "integer", "minimum": 0, "maximum": (1 << 64) - 1},
             ],
         },

@@ -127,7 +127,7 @@ _MAP_KINDS: Final = {
     "acpi": "ACPI tables",
     "nvs": "memory that ACPI keeps",
     "open": "open bus",
-    "device": "a device model",
+    "device": "memory of a device, in the file with the RAM; a device model, in the other",
 }
 
 
