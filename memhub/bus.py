@@ -94,9 +94,14 @@ class Bus:
 
         Raises:
             ValueError: out of bounds, or another device is there.
+            TypeError: the device has no `read` or no `write`.
             LogFailed: EIO; it cannot be recorded that all was flushed before.
         """
         base, length = take_span(base, length)
+        for name in ("read", "write"):
+            if not callable(getattr(device, name, None)):
+                raise TypeError(f"device {device!r:.80} has no {name}()")
+
         if self._machine.caches is not None:  # what is cached there, the device would hide
             self._engine.files.check_in_use()
             flushed = decide_flush_all(self._machine, self._engine.now())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import pluggy
 
-from memhub.escape import escape_controls
+from memhub.escape import escape_controls, say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -131,8 +131,10 @@ def load_hook(
         given: Provided[T] = Provided(name, "the caller", ())
         try:
             values = _run_strange(partial(_call_hook, kind, name, plugin))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code
-            failures.append(given.fail(f"{type(error).__name__}: {error}"))
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:  # noqa: BLE001 - the hook is a stranger's code
+            failures.append(given.fail(say_error(error)))
         else:
             provided.append(Provided(name, "the caller", values))
 
@@ -234,16 +236,20 @@ def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFai
     given: Provided[T] = Provided(point.name, source, (), version, point.value)
     try:
         plugin = _run_strange(point.load) if kind.load is None else None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
-        return given.fail(f"does not import: {type(error).__name__}: {error}")
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - a stranger's module may raise anything
+        return given.fail(f"does not import: {say_error(error)}")
 
     try:
         if kind.load is None:
             values = _run_strange(partial(_call_hook, kind, point.name, plugin))
         else:
             values = _check_values(kind, [_run_strange(partial(kind.load, point))])
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code too
-        return given.fail(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - the hook is a stranger's code too
+        return given.fail(say_error(error))
 
     return Provided(point.name, source, values, version, point.value)
 

@@ -24,6 +24,7 @@ from memhub.analysis.rule import LEVELS as LEVELS
 from memhub.analysis.rule import Level as Level
 from memhub.analysis.rule import Rule as Rule
 from memhub.analysis.rules import OWN_RULES
+from memhub.escape import say_error
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def run_rules(analysis: Analysis, book: RuleBook, *, most: int = 100) -> LintRep
             if not rule.source:
                 raise
 
-            reason = f"rule {rule.name}: {type(error).__name__}: {error}"
+            reason = f"rule {rule.name}: {say_error(error)}"
             failures.append(PluginFailure(rule.source, "its rules", reason.split("\n")[0]))
 
     return LintReport(tuple(findings), counts, tuple(failures))

@@ -54,7 +54,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         verbs.add_parser("resume", help="resume a machine"),
     ]
     for verb in (add, show, remove, *hardware):
-        add_target_arguments(verb)
+        add_target_arguments(verb, files=False)
         verb.add_argument("--json", action="store_true", help="the rules as a list of objects")
 
     chosen = parser.parse_args(arguments)

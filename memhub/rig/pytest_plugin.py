@@ -343,8 +343,15 @@ def memhub_log(
 
 
 @pytest.fixture
-def memhub_hazards(memhub_hub: Hub) -> HazardView:
-    """The hazards of the hub's machines that are not coherent; see `HazardView.expect`."""
+def memhub_hazards(
+    request: pytest.FixtureRequest,
+    memhub_over: str,
+    memhub_specs: tuple[MachineSpec, ...],  # as for memhub_client
+) -> HazardView:
+    """The hazards of the hub's machines, or the service's where one is used: `HazardView`."""
     from memhub.rig.hazard_view import HazardView
 
-    return HazardView(memhub_hub.hazards)
+    if memhub_over == "service":
+        return HazardView(request.getfixturevalue("memhub_service").read_hazards)
+
+    return HazardView(request.getfixturevalue("memhub_hub").hazards)

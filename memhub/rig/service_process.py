@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from memhub.audit.reader import read_records
 from memhub.config import to_toml
+from memhub.core.caches.hazards import Hazard
 from memhub.errors import NeverAnswered
 from memhub.pending import UNANSWERED
 
@@ -132,7 +133,8 @@ class ServiceProcess:
 
     def _start(self, specs: list[MachineSpec], arguments: Iterable[str]) -> None:
         config = self._folder / "machines.toml"
-        default = json.dumps(specs[0].name)
+        self._default = specs[0].name
+        default = json.dumps(self._default)
         tables = "\n".join(to_toml(spec) for spec in specs)
         if self._answer_limit is not None:
             tables += f"\n[service.limits]\nunanswered_timeout = {self._answer_limit!r}\n"
@@ -189,6 +191,24 @@ class ServiceProcess:
     def read_log(self) -> list[dict[str, Any]]:
         """The records of its audit log so far."""
         return list(read_records(self.log_path))
+
+    def read_hazards(self, machine: str | None = None) -> list[Hazard]:
+        """The hazards of a machine, the first met first; see `Hub.hazards`.
+
+        Args:
+            machine: its name; None is the default one.
+
+        Raises:
+            NoSuchDevice: ENOENT; there is no such machine.
+            ServiceGone: the service has ended.
+        """
+        from memhub.service.blocking import BlockingClient
+
+        name = self._default if machine is None else machine
+        with BlockingClient(self.address, label="the rig") as client:
+            (row,) = client.report("hazards", name)["machines"]
+
+        return [Hazard(*(it[field] for field in Hazard._fields)) for it in row.get("hazards", ())]
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """Send it a signal that ends it, and wait for the end.

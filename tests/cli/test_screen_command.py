@@ -101,6 +101,8 @@ def test_devices_are_listed(run: Run, config: Path) -> None:
         (["x"], "the machine has no device 'x' (devices: vga, card, com1)"),
         (["--machine", "plain"], "no device that shows something (devices: none)"),
         (["vga", "--out", "x.png", "--scale", "0"], "scale 0 is not between 1 and 16"),
+        (["vga", "--out", "x.gif"], "--out writes a PNG: x.gif does not end with .png"),
+        (["vga", "--scale", "4"], "--scale is of the PNG that --out writes"),
     ],
 )
 def test_what_cannot_be_shown_is_an_error(

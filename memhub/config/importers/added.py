@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 import pluggy
 
 from memhub.config.importers.model import DumpFormat, Imported, ImportRefused
+from memhub.escape import say_error
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 
 if TYPE_CHECKING:
@@ -163,8 +164,10 @@ def _ask_importer(it: Importer, source: ImportSource, refusals: list[str]) -> Im
         found: object = it.read(source)
     except ImportRefused as error:
         refusals.append(f"{who}: {error}")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code
-        refusals.append(f"{who} failed: {type(error).__name__}: {error}")
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - a stranger's code
+        refusals.append(f"{who} failed: {say_error(error)}")
     else:
         if isinstance(found, Imported):
             return replace(found, format=it.name)

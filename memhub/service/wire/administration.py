@@ -62,7 +62,7 @@ class Snapshot(Message):
         data: to put, a piece of the file, of 2^28 bytes at most (ENOSPC, and it is forgotten);
             else not looked at.
 
-    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM.
+    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x30
