@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from memhub.rig.service_process import ServiceProcess, ServiceStarter
 
 _HELP = (
-    "memhub(machines=..., arch=..., over=..., seed=..., answer_limit=...): machines of a rig (a "
-    "name of the library, a MachineSpec, several of them, or 'each'), their architecture (a name, "
-    "several or 'each', one test for each), over 'hub', 'service' or 'each', the seed of "
-    "memhub_random, and the seconds after which a request fails that a fault rule never answers"
+    "memhub(machines=..., arch=..., over=..., seed=..., answer_limit=...): machines of a rig "
+    "(names, MachineSpecs or 'each'), their architecture (names or 'each', a test for each), over "
+    "'hub', 'service' or 'each', the seed of memhub_random, seconds a request may go unanswered"
 )
 
 #: Raised for a marker that cannot be; pytest shows the message alone.
@@ -169,6 +168,7 @@ def memhub_clock(request: pytest.FixtureRequest) -> Clock:
     a ManualClock, which stands until it is advanced. Over a service alone it is the computer's, as
     the service's is. Override it for another one: SystemClock().
     """
+    from memhub.clock import ManualClock
     from memhub.rig.async_tests import awaits, has_async_fixture, time_beside
     from memhub.rig.marker import EPOCH_NS
 
@@ -183,8 +183,6 @@ def memhub_clock(request: pytest.FixtureRequest) -> Clock:
         clock = VirtualClock(wall_ns=EPOCH_NS)
         time_beside(request).add_clock(clock)
         return clock
-
-    from memhub.clock import ManualClock
 
     return ManualClock(wall_ns=EPOCH_NS)
 
@@ -219,7 +217,6 @@ def memhub_random(request: pytest.FixtureRequest, memhub_settings: Settings) -> 
     from random import Random
 
     _note_shown(request, seed=memhub_settings.seed)
-
     return Random(memhub_settings.seed)  # noqa: S311 - to repeat a test
 
 
@@ -312,10 +309,8 @@ def memhub_client(
     from memhub.rig.clients import Clients
     from memhub.rig.showing import note_state
 
-    awaiting, on_error = (
-        awaits(request),
-        partial(note_state, request.node.stash.setdefault(_SHOWN, {})),
-    )
+    awaiting = awaits(request)
+    on_error = partial(note_state, request.node.stash.setdefault(_SHOWN, {}))
     if memhub_over == "service":
         service: ServiceProcess = request.getfixturevalue("memhub_service")
         clients = Clients(None, service.address, awaiting=awaiting, on_error=on_error)
@@ -325,7 +320,6 @@ def memhub_client(
         clients = Clients(hub, "", awaiting=awaiting, sleep=sleep, on_error=on_error)
 
     yield clients
-
     clients.close()
 
 
@@ -338,7 +332,6 @@ def memhub_log(
     """The log of the hub, or of the service where the test uses one; see `LogView.expect`."""
     request.getfixturevalue("memhub_service" if memhub_over == "service" else "memhub_hub")
     view: LogView = request.node.stash[_SHOWN][f"{memhub_over}_log"]
-
     return view
 
 
