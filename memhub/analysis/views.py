@@ -16,6 +16,7 @@ import ibis
 from memhub.abi import MDF_ACTIVE, MDF_BUSY
 from memhub.analysis.claim_view import claims_of
 from memhub.analysis.columns import MACHINE
+from memhub.analysis.table_changes import changes_table, who_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,9 @@ CONTENT: Final = ("base", "length", "flags", "owner")
 
 #: Events that are the answer to a request.
 _CLAIM_REQUESTS: Final = ("claim.take", "claim.renew", "claim.release", "claim.wait")
+
+#: Architectures whose driver never sets MDF_ACTIVE.
+_NEVER_ACTIVE: Final = ("k6", "openbsd-k6")
 
 #: `mr_flags` without MDF_BUSY.
 _NOT_BUSY: Final = ~MDF_BUSY & 0x7FFFFFFF
@@ -143,7 +147,7 @@ class Views:
             *MACHINE, "slot",
             base=rows.after_base, length=rows.after_length, flags=rows.after_flags,
             owner=rows.after_owner,
-            process=_setter(rows, rows.process), process_id=_setter(rows, rows.process_id),
+            process=who_set(rows, rows.process), process_id=who_set(rows, rows.process_id),
             event=rows.event, arch=rows.arch,
             since_n=rows.n, since_seq=rows.seq, since_ns=rows.wall_ns,
             until_n=rows.until_n, until_seq=rows.until_seq, until_ns=rows.until_ns,
@@ -233,8 +237,8 @@ def changes_of(records: Table, content: Sequence[str]) -> Table:
     who = ["n", "seq", "time", "wall_ns", "mono_ns", "event", "begins", "op", "arch", "process",
            "process_id"]  # fmt: skip
     before, after = ([f"{side}_{name}" for name in content] for side in ("before", "after"))
-    is_set = records.event.isin(("request.set", "undo")) & records.errno.isnull()
-    changed = _rows(records.filter(is_set), [*MACHINE, *who], ["slots", *before, *after])
+    changed = records.filter(changes_table(records))
+    changed = _rows(changed, [*MACHINE, *who], ["slots", *before, *after])
     begun = _rows(records.filter(records.begins), [*MACHINE, *who], ["slots", *after])
     blank = {name: ibis.null(changed[name].type()) for name in before}
     both = ibis.union(changed, begun.mutate(**blank).select(*changed.columns))
@@ -272,9 +276,9 @@ def _slot_events(table: Table, name: str, takes: bool) -> Table:
 
 
 def _is_used(table: Table, side: str) -> Column:
-    """Whether a slot holds a range; a K6 has no MDF_ACTIVE, so its length tells."""
+    """Whether a slot holds a range; where no slot has MDF_ACTIVE, its length tells."""
     active = (table[f"{side}_flags"] & MDF_ACTIVE) != 0
-    long = (table.arch == "k6") & (table[f"{side}_length"] > 0)
+    long = table.arch.isin(_NEVER_ACTIVE) & (table[f"{side}_length"] > 0)
 
     return (active | long).fill_null(False)
 
@@ -285,11 +289,6 @@ def _all_equal(table: Table, names: tuple[str, ...]) -> Column:
         equal &= table[f"before_{name}"] == table[f"after_{name}"]
 
     return equal
-
-
-def _setter(rows: Table, who: Column) -> Column:
-    """Who set a range; nobody if its table was the firmware's or was put back."""
-    return ibis.ifelse(rows.event == "request.set", who, ibis.null(who.type()))
 
 
 def _span(since: Column, until: Column) -> Column:

@@ -37,7 +37,7 @@ def wasted_slots(views: Views, *, at_n: int | None = None, at_ns: int | None = N
         at_n: the record after which, by its place in the log.
         at_ns: the moment, wall clock in nanoseconds.
     """
-    live = _live(views.tenures, at_n, at_ns)
+    live = _live(views, at_n, at_ns)
     live = live.mutate(last=last_byte(live), type=live.flags & MDF_ATTRMASK)
     names = ("slot", "base", "length", "last", "type", "owner")
     other = live.select(*MACHINE, **{f"other_{name}": live[name] for name in names})
@@ -63,21 +63,23 @@ def wasted_slots(views: Views, *, at_n: int | None = None, at_ns: int | None = N
     ).order_by("log", "machine", "slot", "other_slot")  # fmt: skip
 
 
-def _live(tenures: Table, at_n: int | None, at_ns: int | None) -> Table:
+def _live(views: Views, at_n: int | None, at_ns: int | None) -> Table:
     """What stood in the slots of each machine's latest start at a moment."""
+    tenures, t = views.tenures, views.records
+    starts = t.filter(t.begins)
+    gone = ibis.literal(False)
     if at_n is not None:
-        begun, ended = tenures.since_n <= at_n, tenures.until_n > at_n
+        tenures, starts = tenures.filter(tenures.since_n <= at_n), starts.filter(starts.n <= at_n)
+        gone = tenures.until_n > at_n
     elif at_ns is not None:
-        begun, ended = tenures.since_ns <= at_ns, tenures.until_ns > at_ns
-    else:
-        begun, ended = ibis.literal(True), ibis.literal(False)
+        tenures = tenures.filter(tenures.since_ns <= at_ns)
+        starts = starts.filter(starts.wall_ns <= at_ns)
+        gone = tenures.until_ns > at_ns
 
-    known = tenures.filter(begun)
-    latest = known.start.max().over(ibis.window(group_by=("log", "machine")))
-    known = known.mutate(latest=latest)
-    gone = ibis.literal(False) if at_n is at_ns is None else ended
+    # one that found every slot empty has no tenure
+    latest = starts.group_by("log", "machine").agg(start=starts.start.max())
 
-    return known.filter((known.until_n.isnull() | gone) & (known.start == known.latest))
+    return tenures.filter(tenures.until_n.isnull() | gone).semi_join(latest, list(MACHINE))
 
 
 def _mergeable(pairs: Table) -> Column:
