@@ -47,8 +47,18 @@ def _left_behind(views: Views) -> Table:
     opened = (done.event == "request.open").cast("int64")
     closed = (done.event == "request.close").cast("int64")
     who = [*MACHINE, "process_id"]
-    files = done.group_by(*who).agg(
-        open=(opened.sum() - closed.sum()).cast("int64"), opens=opened.sum().cast("int64")
+    t = views.records
+    told = t.filter(t.held_files.notnull() & t.start.notnull())
+    both = ibis.union(
+        done.select(*who, opened=opened, closed=closed),
+        told.select(
+            *MACHINE, process_id=told.held_files.unnest(),
+            opened=ibis.literal(1, type="int64"), closed=ibis.literal(0, type="int64"),
+        ),
+    )  # fmt: skip
+    files = both.group_by(*who).agg(
+        open=(both.opened.sum() - both.closed.sum()).cast("int64"),
+        opens=both.opened.sum().cast("int64"),
     )
     gone = files.filter((files.open <= 0) & (files.opens > 0))
     last = views.tenures

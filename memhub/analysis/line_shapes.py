@@ -33,7 +33,7 @@ MAX_SHAPES: Final = 64
 MAX_KEYS: Final = 4096
 
 #: Records that are always parsed: they say more than where they belong.
-PARSED: Final = frozenset({"device.attach", "held.machine"})
+PARSED: Final = frozenset({"device.attach", "device.restore", "held.machine", "held.part"})
 
 #: Bytes of the event that are compared; behind a shorter one stands the same in each line.
 EVENT_BYTES: Final = 12

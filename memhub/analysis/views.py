@@ -17,6 +17,7 @@ from memhub.abi import MDF_ACTIVE, MDF_BUSY
 from memhub.analysis.claim_view import claims_of
 from memhub.analysis.columns import MACHINE
 from memhub.analysis.table_changes import changes_table, who_set
+from memhub.analysis.told_claims import returns_of, told_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -171,7 +172,10 @@ class Views:
         )
         undone = done.filter(done.event == "undo")
         undone = undone.mutate(slots=ibis.coalesce(undone.written, undone.slots))
-        events = ibis.union(taken, asked, removed, ended, _slot_events(undone, "slots", False))
+        back = _slot_events(returns_of(t), "slots", False)
+        events = ibis.union(
+            taken, asked, removed, ended, _slot_events(undone, "slots", False), back, _told_slots(t)
+        )
         by_slot = ibis.window(group_by=(*MACHINE, "slot"), order_by=("n", "takes"))
         events = events.mutate(
             again=(events.takes.lag() & (events.fence.lag() == events.fence)).over(by_slot)
@@ -272,6 +276,17 @@ def _slot_events(table: Table, name: str, takes: bool) -> Table:
     return table.select(
         *MACHINE, "n", "seq", "wall_ns", "mono_ns", "process", "process_id", "fence",
         slot=table[name].unnest(), takes=ibis.literal(takes), how=how, kind=kind,
+    )  # fmt: skip
+
+
+def _told_slots(records: Table) -> Table:
+    """One row for each slot of a claim that no record of its own takes."""
+    rows = told_claims(records)
+
+    return rows.select(
+        *MACHINE, "n", "seq", "wall_ns", "mono_ns", "process", "process_id", "fence",
+        slot=rows.slots.unnest(), takes=ibis.literal(True), how=ibis.null("string"),
+        kind=rows.kind,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,15 @@ import pytest
 from analysis.logs import EMPTY, WC, attach
 from kernels.linux_traffic import SPEC as LINUX
 from kernels.linux_traffic import LinuxTraffic
-from memhub.abi import MDF_ACTIVE, MDF_BUSY
+from memhub.abi import MDF_ACTIVE, MDF_BUSY, MEMRANGE_SET_UPDATE, RangeDesc, owner_bytes
 from memhub.analysis import Analysis, pack
 from memhub.audit import AuditLog, read_records
 from memhub.audit.keeping import Keeping
 from memhub.audit.rebuild import Rebuilder
 from memhub.audit.rows.columns import label_of
+from memhub.core.files import Principal
+from memhub.core.requests import Open, ReleaseRange, SetRange
+from memhub.lifecycle import close_file, open_file
 from ownership.rig import ARCHES, SPECS
 from value.sick_traffic import SickTraffic
 
@@ -124,11 +128,24 @@ def asked(folder: Path, request: pytest.FixtureRequest) -> Iterator[Analysis]:
     """The logs themselves, and a set that is packed of them."""
     logs = logs_in(folder)
     if request.param == "packed":
+        pack_beginnings(logs, folder / "packed")
         pack(logs, folder / "packed")
         logs = [folder / "packed"]
 
     with Analysis(logs) as log:
         yield log
+
+
+def pack_beginnings(logs: list[Path], out: Path) -> None:
+    """Pack each log up to the first return to a snapshot, without what the machine then holds."""
+    for path in logs:
+        if path.is_file():
+            lines = path.read_bytes().splitlines(keepends=True)
+            events = [json.loads(line)["event"] for line in lines]
+            whole = path.read_bytes()
+            path.write_bytes(b"".join(lines[: events.index("device.restore") + 1]))
+            pack([path], out)
+            path.write_bytes(whole)
 
 
 def standing(machine: Machine) -> Standing:
@@ -206,6 +223,62 @@ def test_slots_at_a_record_are_those_of_the_machine(asked: Analysis, folder: Pat
                             it.mr_base,
                             it.mr_len,
                         )
+
+
+def there(rows: list[dict[str, Any]], n: int, start: int) -> list[dict[str, Any]]:
+    return [
+        it
+        for it in rows
+        if it["since_n"] <= n < (it["until_n"] or 1 << 62) and it["start"] == start
+    ]
+
+
+def test_views_have_every_claim_that_the_machine_had(asked: Analysis, folder: Path) -> None:
+    claims, holdings = asked.view("claims").to_pylist(), asked.view("holdings").to_pylist()
+    starts = [it for it in asked.view("changes").to_pylist() if it["begins"]]
+    came_back = 0
+    for path in logs_in(folder):
+        rebuilder = Rebuilder(ARCHES)
+        held, slots, begun = (
+            [it for it in rows if it["log"] == path.stem] for rows in (claims, holdings, starts)
+        )
+        assert len({(it["start"], it["fence"], it["since_n"]) for it in held}) == len(held)
+        came_back += len(held) - len({(it["start"], it["fence"]) for it in held})
+        for n, record in enumerate(read_records(path), 1):
+            rebuilder.read(record)
+            if rebuilder.partial:
+                continue
+
+            start = max((it["start"] for it in begun if it["n"] <= n), default=0)
+            for machine in rebuilder.machines.values():
+                where = path.name, n, record["event"]
+                live = machine.claims.claims.values()
+                told = [(it["fence"], it["process"], it["kind"]) for it in there(held, n, start)]
+                due = [(it.fence, it.process.name, it.kind) for it in live]
+                assert sorted(told) == sorted(due), where
+                mine = [(it["slot"], it["fence"]) for it in there(slots, n, start)]
+                assert sorted(mine) == sorted(
+                    (slot, it.fence) for it in live for slot in it.slots
+                ), where
+
+    assert came_back > 10
+
+
+def test_a_range_that_a_fork_left_behind_is_a_leak(tmp_path: Path) -> None:
+    hub = SickTraffic("amd64-mtrr", 1).hub
+    handle = open_file(hub.engine, Open(Principal(1, "p1"), "/dev/mem", "r+"))
+    with AuditLog.open(tmp_path / "fork.jsonl") as log:
+        twin = hub.fork(log=log)
+        twin.begin()
+        wanted = RangeDesc(0x1000, 0x1000, WC, owner_bytes("p1"))
+        twin.engine.submit(SetRange(handle, MEMRANGE_SET_UPDATE, wanted))
+        twin.engine.submit(ReleaseRange(handle, 0x1000, 0x1000))
+        close_file(twin.engine, handle)
+        twin.end()
+
+    with Analysis([tmp_path / "fork.jsonl"]) as asked:
+        found = asked.leaks().to_pylist()
+        assert [(it["how"], it["process"], it["base"]) for it in found] == [("left", "p1", 0x1000)]
 
 
 def test_a_start_with_empty_slots_has_none_of_the_start_before(
