@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import ibis
 
 from memhub.analysis.columns import MACHINE
+from memhub.analysis.standing import standing_ranges
 
 if TYPE_CHECKING:
     from memhub.analysis.views import Views
@@ -61,10 +62,10 @@ def _left_behind(views: Views) -> Table:
         opens=both.opened.sum().cast("int64"),
     )
     gone = files.filter((files.open <= 0) & (files.opens > 0))
-    last = views.tenures
-    rows = last.filter(last.until_n.isnull()).semi_join(gone, who)
+    rows = standing_ranges(views).semi_join(gone, who).join(views.ends, list(MACHINE))
 
     return rows.mutate(
+        held_ns=ibis.greatest(rows.end_mono_ns - rows.mono_ns, 0),
         how=ibis.literal("left"),
         fence=ibis.null(views.records.fence.type()),
         until_seq=ibis.null("int64"),

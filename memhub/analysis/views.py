@@ -127,8 +127,7 @@ class Views:
         What the firmware left and what an undo put back has no process.
         """
         t = self.changes
-        same = _all_equal(t, CONTENT) & ~t.begins
-        real = t.filter(~same.fill_null(False))
+        real = t.filter(~are_same(t))
         by_slot = ibis.window(group_by=(*MACHINE, "slot"), order_by="n")
         after = {
             "until_n": real.n.lead(),
@@ -298,12 +297,13 @@ def _is_used(table: Table, side: str) -> Column:
     return (active | long).fill_null(False)
 
 
-def _all_equal(table: Table, names: tuple[str, ...]) -> Column:
-    equal = ibis.literal(True)
-    for name in names:
-        equal &= table[f"before_{name}"] == table[f"after_{name}"]
+def are_same(changes: Table) -> Column:
+    """Whether a slot was written again with the range that it had."""
+    equal = ~changes.begins
+    for name in CONTENT:
+        equal &= changes[f"before_{name}"] == changes[f"after_{name}"]
 
-    return equal
+    return equal.fill_null(False)
 
 
 def _span(since: Column, until: Column) -> Column:

@@ -9,6 +9,7 @@ import ibis
 from memhub.abi import MDF_ATTRMASK, MDF_FIXACTIVE, MDF_FIXBASE, MDF_FIXLEN, MDF_UNCACHEABLE
 from memhub.analysis.columns import MACHINE
 from memhub.analysis.ranges import last_byte
+from memhub.analysis.standing import standing_ranges
 
 if TYPE_CHECKING:
     from memhub.analysis.views import Views
@@ -65,21 +66,17 @@ def wasted_slots(views: Views, *, at_n: int | None = None, at_ns: int | None = N
 
 def _live(views: Views, at_n: int | None, at_ns: int | None) -> Table:
     """What stood in the slots of each machine's latest start at a moment."""
-    tenures, t = views.tenures, views.records
+    rows, t = standing_ranges(views, at_n=at_n, at_ns=at_ns), views.records
     starts = t.filter(t.begins)
-    gone = ibis.literal(False)
     if at_n is not None:
-        tenures, starts = tenures.filter(tenures.since_n <= at_n), starts.filter(starts.n <= at_n)
-        gone = tenures.until_n > at_n
+        starts = starts.filter(starts.n <= at_n)
     elif at_ns is not None:
-        tenures = tenures.filter(tenures.since_ns <= at_ns)
         starts = starts.filter(starts.wall_ns <= at_ns)
-        gone = tenures.until_ns > at_ns
 
-    # one that found every slot empty has no tenure
+    # one that found every slot empty has no range
     latest = starts.group_by("log", "machine").agg(start=starts.start.max())
 
-    return tenures.filter(tenures.until_n.isnull() | gone).semi_join(latest, list(MACHINE))
+    return rows.semi_join(latest, list(MACHINE))
 
 
 def _mergeable(pairs: Table) -> Column:
