@@ -36,9 +36,8 @@ def standing_ranges(views: Views, *, at_n: int | None = None, at_ns: int | None 
     values = {
         "base": real.after_base, "length": real.after_length, "flags": real.after_flags,
         "owner": real.after_owner, "process": who_set(real, real.process),
-        "process_id": who_set(real, real.process_id), "event": real.event, "arch": real.arch,
-        "since_n": real.n, "since_seq": real.seq, "since_ns": real.wall_ns,
-        "mono_ns": real.mono_ns, "used": real.used_after,
+        "process_id": who_set(real, real.process_id), "arch": real.arch, "since_n": real.n,
+        "since_seq": real.seq, "mono_ns": real.mono_ns, "used": real.used_after,
     }  # fmt: skip
     last = real.group_by(*MACHINE, "slot").agg(it=ibis.struct(values).argmax(real.n))
     rows = last.select(*MACHINE, "slot", **{name: last["it"][name] for name in values})

@@ -158,23 +158,7 @@ class Views:
     @_view
     def holdings(self) -> Table:
         """One row for each slot that a process held by a claim: from when to when, and its end."""
-        t = self.records
-        done = t.filter(t.errno.isnull() & t.start.notnull())
-        by_set = done.event == "request.set"
-        taken = _slot_events(done.filter(by_set), "claimed", True)
-        asked = _slot_events(done.filter(done.event == "claim.take"), "slots", True)
-        removed = _slot_events(done.filter(by_set), "released", False)
-        ended = _slot_events(
-            done.filter(done.event.isin(("claim.release", "claim.expire", "claim.break"))),
-            "slots",
-            False,
-        )
-        undone = done.filter(done.event == "undo")
-        undone = undone.mutate(slots=ibis.coalesce(undone.written, undone.slots))
-        back = _slot_events(returns_of(t), "slots", False)
-        events = ibis.union(
-            taken, asked, removed, ended, _slot_events(undone, "slots", False), back, _told_slots(t)
-        )
+        events = slot_events(self.records)
         by_slot = ibis.window(group_by=(*MACHINE, "slot"), order_by=("n", "takes"))
         events = events.mutate(
             again=(events.takes.lag() & (events.fence.lag() == events.fence)).over(by_slot)
@@ -261,6 +245,28 @@ def _rows(table: Table, keep: list[str], lists: list[str]) -> Table:
     fields = {name: zipped.item[f"f{place}"] for place, name in enumerate(lists, 1)}
 
     return zipped.select(*keep, slot=fields.pop("slots"), **fields)
+
+
+def slot_events(records: Table) -> Table:
+    """One row for each slot that a record claims for a process, or frees; `takes` tells which."""
+    t = records
+    done = t.filter(t.errno.isnull() & t.start.notnull())
+    by_set = done.event == "request.set"
+    taken = _slot_events(done.filter(by_set), "claimed", True)
+    asked = _slot_events(done.filter(done.event == "claim.take"), "slots", True)
+    removed = _slot_events(done.filter(by_set), "released", False)
+    ended = _slot_events(
+        done.filter(done.event.isin(("claim.release", "claim.expire", "claim.break"))),
+        "slots",
+        False,
+    )
+    undone = done.filter(done.event == "undo")
+    undone = undone.mutate(slots=ibis.coalesce(undone.written, undone.slots))
+    back = _slot_events(returns_of(t), "slots", False)
+
+    return ibis.union(
+        taken, asked, removed, ended, _slot_events(undone, "slots", False), back, _told_slots(t)
+    )
 
 
 def _slot_events(table: Table, name: str, takes: bool) -> Table:

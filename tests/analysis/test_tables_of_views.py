@@ -235,6 +235,13 @@ def there(rows: list[dict[str, Any]], n: int, start: int) -> list[dict[str, Any]
 
 def test_views_have_every_claim_that_the_machine_had(asked: Analysis, folder: Path) -> None:
     claims, holdings = asked.view("claims").to_pylist(), asked.view("holdings").to_pylist()
+    leaks = asked.leaks().to_pylist()
+    of = ("log", "machine", "start", "fence", "process", "since_n", "held_ns")
+    for how in ("held", "expire", "disconnect", "error"):
+        open_ = [it for it in claims if (it["how"] if it["until_n"] else "held") == how]
+        found = [[it[name] for name in of] for it in leaks if it["how"] == how]
+        assert sorted(found) == sorted([it[name] for name in of] for it in open_)
+        assert found or how == "error"
     starts = [it for it in asked.view("changes").to_pylist() if it["begins"]]
     came_back = 0
     for path in logs_in(folder):
