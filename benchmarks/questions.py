@@ -15,6 +15,7 @@ QUESTIONS = (
     "get",
     "change",
     "crowd",
+    "growth",
     "read",
     "memory",
     "coherence",

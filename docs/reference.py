@@ -54,6 +54,7 @@ MODULES: Final = {
     "memhub.watchdog": "drivers that do not answer",
     "memhub.bus": "a machine's bus, and what devices see",
     "memhub.device_caches": "flush, write back and fence, of an open file",
+    "memhub.device_kernel": "system calls of another kernel, through an open file",
     "memhub.cache_calls": "the same of a handle",
     "memhub.maps": "the physical address space, as text or as a figure",
     "memhub.planner": "the fewest registers for a wanted map of types",

@@ -264,3 +264,29 @@ def wrong_lease(lease: float) -> str:
         return f"a lease of {lease} seconds is longer than {LONGEST_MS / 1000} seconds (49 days)"
 
     return ""
+
+
+def plain_value(name: str, value: object) -> int | str | bool | list[object] | None:
+    """An argument of a kernel's call as a plain value of the caller's own: texts, numbers, lists.
+
+    Raises:
+        ValueError: it is none of these, or an integer that does not fit 64 bits.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+
+    if isinstance(value, list | tuple):
+        try:
+            return [plain_value(name, it) for it in value]
+        except RecursionError:
+            raise ValueError(f"{name} is nested too deeply") from None
+
+    try:
+        number = int(index(value))  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"{name} {value!r:.80} is no integer, text, truth value or list") from None
+
+    if not -(1 << 63) <= number <= U64_MAX:
+        raise ValueError(f"{name} {number:#x} does not fit 64 bits")
+
+    return number

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Protocol, Self
 
 from memhub.device_caches import CacheFile
+from memhub.device_kernel import KernelFile
 
 if TYPE_CHECKING:
     import mmap
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from memhub.core.replies import ClaimReply, Explanation, SetOutcome, SharedMemory
 
 
-class DeviceFile(CacheFile, Protocol):
+class DeviceFile(CacheFile, KernelFile, Protocol):
     """An open device file for callers that block; see `AsyncDeviceFile` for each method."""
 
     @property

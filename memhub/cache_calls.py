@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from memhub.arguments import take_text
 from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.kernel_requests import CallKernel
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CacheCalls:
-    """`flush`, `writeback` and `fence` of a handle, see `AsyncDeviceFile`; and `call_kernel`."""
+    """`flush`, `writeback`, `fence` and `call_kernel` of a handle, see `AsyncDeviceFile`."""
 
     number: int
     _checkpoint: Checkpoint
@@ -35,27 +36,13 @@ class CacheCalls:
         await self._checkpoint()
         await self._answer_request(Fence(self.number))
 
-    async def call_kernel(self, op: str, **args: Any) -> Any:  # noqa: ANN401 - as the kernel answers
-        """Make a system call of the machine's kernel that needs no file, as NetBSD's `set`.
-
-        The process is that of the handle; to the kernel it ends as it closes its last file of the
-        machine.
-
-        Args:
-            op: the call.
-            args: its arguments, as the kernel's `ServedKernel` lists them.
-
-        Returns:
-            what the kernel answers.
-
-        Raises:
-            InvalidArgument: EINVAL; the kernel has no such call, or an argument is wrong.
-            NotSupported: EOPNOTSUPP; the machine's kernel is FreeBSD.
-            DeviceError: the kernel's error; `moved` is how much was done before it.
-        """
+    async def call_kernel(self, op: str, /, **args: Any) -> Any:  # noqa: ANN401 - as the kernel answers
+        """Make a system call of the machine's kernel that needs no file, as NetBSD's `set`."""
         await self._checkpoint()
 
-        return await self._answer_request(CallKernel(self.number, op, args))
+        return await self._answer_request(
+            CallKernel(self.number, take_text("op", op), args, system=True)
+        )
 
     async def _answer_request(self, request: Any) -> Any:  # noqa: ANN401 - any request
         raise NotImplementedError

@@ -18,6 +18,7 @@ import os
 from typing import TYPE_CHECKING, Protocol, Self
 
 from memhub.device_caches import AsyncCacheFile
+from memhub.device_kernel import AsyncKernelFile
 
 if TYPE_CHECKING:
     import mmap
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from memhub.core.replies import ClaimReply, Explanation, SetOutcome, SharedMemory
 
 
-class AsyncDeviceFile(AsyncCacheFile, Protocol):
+class AsyncDeviceFile(AsyncCacheFile, AsyncKernelFile, Protocol):
     """An open device file; every method but `close` raises BadHandle (EBADF) once it is closed."""
 
     @property
@@ -138,8 +139,7 @@ class AsyncDeviceFile(AsyncCacheFile, Protocol):
         Args:
             request: MEMRANGE_GET or MEMRANGE_SET, as FreeBSD or Linux encodes it.
             op: `struct mem_range_op`; what is in `mo_desc` is not looked at.
-            descs: what `mo_desc` points to: the descriptor of a SET; for a GET the room there
-                is, or None for as much as it takes.
+            descs: what `mo_desc` points to: a SET's descriptor; a GET's room, or None for enough.
             wait: for a SET, seconds to wait while it is BUSY; None answers EBUSY at once.
             fence: for a SET, the fencing number that this process believes to hold.
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
     from memhub.core.service_events import ServiceEvent
     from memhub.errors import DeviceError
+    from memhub.listeners import Interest, Listener
     from memhub.pending import Pending
-    from memhub.records import Listener
 
     Fact = Event | ServiceEvent
 
@@ -118,7 +118,7 @@ class Engine:
         """
         machine = self._machine_of.get(request.handle)
         if machine is None:
-            raise BadHandle(f"handle {request.handle} is closed")
+            raise BadHandle.of_closed(request.handle)
 
         if machine.refusing:
             request = redirect_request(machine, request)
@@ -335,11 +335,11 @@ class Engine:
         self._recorder.owed += decision.events
         self._pending.answer(machine, decision)
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Hand every later row to `listener` too, until the function returned is called."""
+    def listen(self, listener: Listener, interest: Interest | None = None) -> Callable[[], None]:
+        """Hand later rows to `listener` too, until the function returned is called."""
         self.files.check_in_use()
         settle_commits(self.commit)
-        return self._recorder.listeners.add(listener, self._set_recording)
+        return self._recorder.listeners.add(listener, self._set_recording, interest)
 
     def _set_recording(self) -> None:
         self.recording: bool = self._recorder.wanted

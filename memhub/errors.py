@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from memhub.abi import Errno
 from memhub.escape import escape_controls
@@ -140,9 +140,26 @@ class NoSuchRange(DeviceError):
 
 
 class BadHandle(DeviceError):
-    """Raised when a handle is closed, or was not opened for what is asked of it."""
+    """Raised when a handle is closed, or was not opened for what is asked of it.
+
+    Attributes:
+        closed: whether the reason names a handle that is closed, by the hub's number.
+    """
 
     default = Errno.EBADF
+    closed: bool = False
+
+    @classmethod
+    def of_closed(cls, number: int) -> Self:
+        """The error for a handle that is closed.
+
+        Args:
+            number: the hub's number for it.
+        """
+        error = cls(f"handle {number} is closed")
+        error.closed = True
+
+        return error
 
 
 class NotPermitted(DeviceError):

@@ -83,7 +83,7 @@ class OpenFiles:
         """
         machine = self.machines.get(handle)
         if machine is None:
-            raise BadHandle(f"handle {handle} is closed")
+            raise BadHandle.of_closed(handle)
 
         return machine
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from memhub.errors import LogFailed
 from memhub.group_commit import GroupCommit
-from memhub.records import Batches, Listeners
+from memhub.listeners import Listeners
+from memhub.records import Batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

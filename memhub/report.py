@@ -132,7 +132,7 @@ def _claim_row(slots: Sequence[RangeDesc], now: Instant, claim: Claim) -> dict[s
         "slots": sorted(claim.slots),
         "owners": sorted({slots[slot].owner for slot in claim.slots}),
         **_since_columns(claim.since_ns, now),
-        "lease": None if expires is None else (expires - now.mono_ns) / 1e9,
+        "lease": None if expires is None else max(0, expires - now.mono_ns) / 1e9,
     }
 
 

@@ -15,11 +15,14 @@ from anyio.lowlevel import checkpoint
 
 from memhub.abi import U64_MAX
 from memhub.arguments import show_integer, take_integer, take_names, take_span, take_text
+from memhub.listeners import Interest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    Listen = Callable[[Callable[[dict[str, Any]], None]], Callable[[], None]]
+    from memhub.listeners import Listener
+
+    Listen = Callable[[Listener, Interest], Callable[[], None]]
 
 _U32_MAX: Final = 0xFFFFFFFF
 
@@ -102,7 +105,7 @@ class Subscription:
         self._missed = 0
         self._news = anyio.Event()
         self._closed = False
-        self._stop = listen(self._take_record)
+        self._stop = listen(self._take_record, Interest(events, machines, span))
 
     def _wants_record(self, record: Mapping[str, Any]) -> bool:
         if record["event"] not in self._events:
@@ -117,12 +120,13 @@ class Subscription:
         if record["event"] == "kernel.call" and record["changed"] is record["errno"] is None:
             return False  # it looked
 
-        if self._span is None or record.get("base") is None:
-            return True
+        base, length = record.get("base"), record.get("length")
+        if self._span is None or base is None or length is None or base == length == 0:
+            return True  # without a range; a refused renewal that names none has 0 and 0
 
         lo, hi = self._span
 
-        return bool(record["base"] < hi and lo < record["base"] + record["length"])
+        return bool(base < hi and lo < base + length)
 
     def _take_record(self, record: dict[str, Any]) -> None:
         if self._wants_record(record):

@@ -26,7 +26,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"plugin", "hooks"}),
     frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit"}),
-    frozenset({"backlog", "clock", "pending", "deadlines", "open_files", "records"}),
+    frozenset({"backlog", "clock", "pending", "deadlines", "listeners", "open_files", "records"}),
     frozenset({"group_commit"}),
     frozenset({"recorder"}),
     frozenset({"engine"}),
@@ -58,7 +58,7 @@ ORDER: tuple[frozenset[str], ...] = (
             "watchdog",
         }
     ),
-    frozenset({"device_caches"}),
+    frozenset({"device_caches", "device_kernel"}),
     frozenset({"device_file"}),
     frozenset({"blocking_device_file", "handle"}),
     frozenset({"process", "hub_lifetime"}),

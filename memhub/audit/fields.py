@@ -64,7 +64,7 @@ FIELDS: Final[dict[str, Field]] = {
     "mono_ns": Field("ns", "monotonic clock at the same instant, nanoseconds"),
     "duration_ns": Field("ns", "from the request, or the start of the wait, to this record"),
     "machine": Field("str", "name of the machine"),
-    "device": Field("str", "`/dev/mem`, `/dev/kmem` or `/proc/mtrr`", nullable=True),
+    "device": Field("str", "`/dev/mem`, `/dev/kmem`, or a file of another kernel", nullable=True),
     "arch": Field("str", "name of the machine's architecture"),
     "process": Field(
         "str",

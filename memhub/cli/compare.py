@@ -6,6 +6,9 @@ and without --log, fifteen well-known requests are put. Each kernel has a machin
 all that have MTRRs start from the same registers. A kernel is an architecture (i386, openbsd-*) or
 one of a plugin (linux-6.18, netbsd); with :32 behind it, of 32 bits.
 
+--log takes each MEMRANGE_SET of a log, and of other kernels each write to /proc/mtrr, each MTRRIOC
+ioctl, each set of NetBSD, and what drivers add and delete; what else there is is told beside.
+
 exit codes: 0 all answer alike and have the same effective map; 1 some part from the first; 2 wrong
 input
 """
@@ -21,7 +24,7 @@ from memhub.cli.terminal import print_json, print_line, progress, read_input
 if TYPE_CHECKING:
     import argparse
 
-    from memhub.compare import Outcome, Request
+    from memhub.compare import Omission, Outcome, Request
     from memhub.core.spec import MachineSpec
 
 #: Who is compared where nobody says it: FreeBSD's kernels, then the others.
@@ -42,16 +45,21 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         raise CommandFailed("--log-machine says whose requests of --log are meant")
 
     form = _form_of(chosen.out)
-    outcome = _compare(_read_requests(chosen), chosen)
+    requests, left_out = _read_requests(chosen)
+    outcome = _compare(requests, chosen)
     if chosen.out is not None:
         _draw(outcome, chosen.out, form)
+        _tell_left_out(chosen.log, left_out)
     elif chosen.json:
-        print_json(outcome.facts())
+        of_log = {} if chosen.log is None else {"left_out": [it._asdict() for it in left_out]}
+        print_json({**outcome.facts(), **of_log})
     else:
         from memhub.compare.table import table_lines
 
         for line in table_lines(outcome):
             print_line(line, whole=True)
+
+        _tell_left_out(chosen.log, left_out)
 
     return int(outcome.part)
 
@@ -86,7 +94,17 @@ def _form_of(out: str | None) -> str:
     return form
 
 
-def _read_requests(chosen: argparse.Namespace) -> tuple[Request, ...]:
+def _tell_left_out(log: str | None, left_out: tuple[Omission, ...]) -> None:
+    if left_out:
+        print_line(f"\nLeft out of {log}, as no kernel is asked it in a script:")
+
+    for what, times, first in left_out:
+        print_line(f"  {what}: {times}, first in record {first}", hang=4)
+
+
+def _read_requests(
+    chosen: argparse.Namespace,
+) -> tuple[tuple[Request, ...], tuple[Omission, ...]]:
     from memhub.compare import ScriptError, known_script, parse_script, read_log
 
     if chosen.log is not None:
@@ -96,12 +114,12 @@ def _read_requests(chosen: argparse.Namespace) -> tuple[Request, ...]:
             raise CommandFailed(str(error)) from error
 
     if chosen.script is None:
-        return parse_script(known_script())
+        return parse_script(known_script()), ()
 
     name = "standard input" if chosen.script == "-" else chosen.script
     data = read_input() if chosen.script == "-" else Path(chosen.script).read_bytes()
     try:
-        return parse_script(data.decode("utf-8", "backslashreplace"))
+        return parse_script(data.decode("utf-8", "backslashreplace")), ()
     except ScriptError as error:
         raise CommandFailed(f"{name}: {error}") from error
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from memhub.cli.failures import CommandFailed
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _DEVICES = ("/dev/mem", "/dev/kmem")
 _PROC = "/proc/mtrr"
+_LIST = "/sys/kernel/debug/x86/pat_memtype_list"
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -155,12 +156,13 @@ def _files_of(target: Target) -> tuple[str, ...]:
     if not any("kernel" in it for it in named):
         return _DEVICES
 
-    try:
-        client.open(target.file(_PROC), "r").close()
-    except DeviceError:  # the default machine is another one, or the client may not
-        return _DEVICES
+    found: tuple[str, ...] = _DEVICES
+    for path in (_PROC, _LIST):
+        with suppress(DeviceError):  # the default machine is another one, or the client may not
+            client.open(target.file(path), "r").close()
+            found = (*found, path)
 
-    return (*_DEVICES, _PROC)
+    return found
 
 
 def _open_log(name: str | None, stack: ExitStack) -> AuditLog | None:

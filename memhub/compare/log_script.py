@@ -1,10 +1,16 @@
-"""The requests of an audit log, as a script: every MEMRANGE_SET, whatever was answered."""
+"""The requests of an audit log, as a script, whatever was answered; and what is left out.
+
+They are each MEMRANGE_SET and each call to another kernel that asks for a range: a write to
+`/proc/mtrr`, an MTRRIOC ioctl, NetBSD's `set`, and what drivers add and delete. What changed ranges
+in another way is no request of a script: a close that gives back, a sleep, a return to a snapshot.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.audit.reader import read_records
+from memhub.compare.log_calls import LeftOut, requests_of_call
 from memhub.compare.script import (
     REQUESTS_MAX,
     Request,
@@ -15,10 +21,47 @@ from memhub.compare.script import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+
+#: What changes ranges and is asked of no kernel, by the event.
+_OTHERS: Final[Mapping[str, str]] = {
+    "undo": "a range put back at a close",
+    "device.restore": "a return to a snapshot or to the start",
+    "hardware.sicken": "a sickness of the hardware",
+    "hardware.cure": "a sickness of the hardware",
+    "hardware.reinit": "registers that were stored again",
+    "hardware.store": "registers that were stored again",
+    "hardware.resume": "a resume",
+}
 
 
-def read_log(path: str, *, machine: str | None = None) -> tuple[Request, ...]:
+class Omission(NamedTuple):
+    """What a log has and a script cannot say.
+
+    Attributes:
+        what: one of them, in words.
+        times: how many there are.
+        first: the number of the first record.
+    """
+
+    what: str
+    times: int
+    first: int
+
+
+class LogScript(NamedTuple):
+    """The requests of a log.
+
+    Attributes:
+        requests: in order.
+        left_out: what is not among them, in the order of the first record.
+    """
+
+    requests: tuple[Request, ...]
+    left_out: tuple[Omission, ...]
+
+
+def read_log(path: str, *, machine: str | None = None) -> LogScript:
     """Read the requests of a log.
 
     Args:
@@ -29,30 +72,67 @@ def read_log(path: str, *, machine: str | None = None) -> tuple[Request, ...]:
         ScriptError: the log has no or too many requests, or those of several machines.
         AuditError: it cannot be read.
     """
-    rows = list(_rows(path, machine))
-    machines = sorted({row["machine"] for row in rows})
-    if machine is None and len(machines) > 1:
-        raise ScriptError(
-            f"{path} has requests to {', '.join(machines)}: say whose with --log-machine"
-        )
-
-    if not rows:
-        whose = "" if machine is None else f" to {machine!r}"
-        raise ScriptError(f"{path} has no requests for ranges{whose}")
-
-    return checked(map(_request_of, rows))
-
-
-def _rows(path: str, machine: str | None) -> Iterator[dict[str, Any]]:
-    found = 0
+    found: dict[str, list[Request]] = {}
+    omissions: dict[str, dict[str, Omission]] = {}
     for row in read_records(path, typed=True):
-        asks = row["event"] == "request.set" and row.get("op") in ("update", "remove")
-        if asks and machine in (None, row["machine"]):
-            found += 1
-            if found > REQUESTS_MAX:
+        name = row.get("machine")
+        if name is None or machine not in (None, name):
+            continue
+
+        try:
+            requests = _requests_of(row)
+        except LeftOut as left:
+            _note(omissions.setdefault(name, {}), str(left), row["seq"])
+            continue
+
+        if requests:
+            of_machine = found.setdefault(name, [])
+            of_machine += requests
+            if len(of_machine) > REQUESTS_MAX:
                 raise ScriptError(f"{path} has more than {REQUESTS_MAX} requests for ranges")
 
-            yield row
+    if len(found) > 1:
+        names = ", ".join(sorted(found))
+        raise ScriptError(f"{path} has requests to {names}: say whose with --log-machine")
+
+    if not found:
+        raise ScriptError(_no_requests(path, machine, omissions))
+
+    ((name, requests_of_one),) = found.items()
+
+    return LogScript(checked(requests_of_one), tuple(omissions.get(name, {}).values()))
+
+
+def _no_requests(
+    path: str, machine: str | None, omissions: Mapping[str, Mapping[str, Omission]]
+) -> str:
+    whose = "" if machine is None else f" to {machine!r}"
+    left = {it.what for notes in omissions.values() for it in notes.values()}
+    beside = f"; it has {', '.join(sorted(left))}" if left else ""
+
+    return f"{path} has no requests for ranges{whose}{beside}"
+
+
+def _note(notes: dict[str, Omission], what: str, seq: int) -> None:
+    times, first = notes[what][1:] if what in notes else (0, seq)
+    notes[what] = Omission(what, times + 1, first)
+
+
+def _requests_of(row: dict[str, Any]) -> tuple[Request, ...]:
+    event = row["event"]
+    if event == "kernel.call":
+        return requests_of_call(row)
+
+    if event in _OTHERS:
+        raise LeftOut(_OTHERS[event])
+
+    if event != "request.set":
+        return ()
+
+    if row.get("op") not in ("update", "remove"):
+        raise LeftOut("a MEMRANGE_SET that is neither update nor remove")
+
+    return (_request_of(row),)
 
 
 def _request_of(row: dict[str, Any]) -> Request:

@@ -183,7 +183,7 @@ def _parse_line(said: str, number: int) -> Request:
     said = said if echoed is None else echoed
 
     if said.startswith(("base=", "disable=")):
-        return _parse_proc_line(said, number)
+        return parse_proc_line(said, number)
 
     if echoed is not None:
         _fail(number, f"{said!r} is no line for /proc/mtrr (base=N size=N type=NAME, disable=N)")
@@ -212,7 +212,16 @@ def _parse_line(said: str, number: int) -> Request:
 # /proc/mtrr
 
 
-def _parse_proc_line(line: str, number: int) -> Request:
+def parse_proc_line(line: str, number: int) -> Request:
+    """Read a line for `/proc/mtrr`.
+
+    Args:
+        line: the line.
+        number: where it stands, for messages and as the request's `source`.
+
+    Raises:
+        ScriptError: it is none.
+    """
     if len(line) > _PROC_LINE_MAX:
         _fail(number, f"/proc/mtrr takes {_PROC_LINE_MAX} characters of a line, not {len(line)}")
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from memhub.core.savings import Saving
     from memhub.errors import DeviceError
 
-#: Slots of a table that are looked at, at most; `memhub plan` takes any number.
-_SLOTS_MAX: Final = 64
 _NUMBERS: Final = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 #: Ranges that are named, at most.
 _NAMED_MAX: Final = 4
@@ -47,7 +45,7 @@ def advise(
         return error
 
     slots = [it.slot for it in error.obstacles if it.kind == "slot" and it.slot is not None]
-    if not 0 < len(slots) <= _SLOTS_MAX or machine.commits.commits or machine.health is not None:
+    if not slots or machine.commits.commits or machine.health is not None:
         return error
 
     try:

@@ -196,6 +196,9 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
     caller, fence = machine.files[request.handle].caller, request.fence
     try:
         expires = lease_end(request.lease, now)
+        if request.span is not None:
+            check_span(*request.span)
+
         claim = require_claim(machine.claims, caller.process, fence)
         _check_covers(claim, request.span)
         renewed = claim.with_lease(expires)
@@ -213,11 +216,8 @@ def decide_renew(machine: Machine, request: RenewClaim, now: Instant) -> Decisio
 
 def _check_covers(claim: Claim, span: tuple[int, int] | None) -> None:
     """Refuse to renew a claim that does not cover the range which is named with it."""
-    if span is not None:
-        check_span(*span)
-
     base, length = span or (claim.base, 0)
-    if not claim.base <= base <= base + length <= claim.end:
+    if length and not claim.covers(base, base + length):
         raise NoSuchRange(
             f"claim {claim.fence} is on {claim.base:#x}-{claim.end - 1:#x}, "
             f"which does not cover {base:#x}/{length:#x}"

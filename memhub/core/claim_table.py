@@ -83,6 +83,18 @@ class ClaimTable:
         """Whether another process's claim protects a byte of `[lo, hi)`."""
         return next(self.foreign(process, lo, hi), None) is not None
 
+    def find_range(self, process: Principal, lo: int, hi: int) -> Claim | None:
+        """The claim that `process` made of just the bytes of `[lo, hi)`, not by setting a slot."""
+        for _, _, claim in self.overlapping(lo, hi):
+            if (
+                claim.kind == "range"
+                and (claim.base, claim.end) == (lo, hi)
+                and claim.process.id == process.id
+            ):
+                return claim
+
+        return None
+
     def count_of(self, process: int) -> int:
         """How many claims a process holds, or has lost without having been told."""
         return len(self.by_process.get(process, ())) + len(self.lost.get(process, ()))

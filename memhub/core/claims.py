@@ -66,6 +66,16 @@ class Claim:
             since=self.since_ns / 1e9,
         )
 
+    def covers(self, lo: int, hi: int) -> bool:
+        """Whether it holds every byte of `[lo, hi)`: of an update, those of slots it still has."""
+        if self.kind == "update":
+            for base, end in sorted(self.slots.values()):
+                lo = max(lo, end) if base <= lo else lo
+
+            return lo >= hi
+
+        return self.base <= lo and hi <= self.end
+
     def without_slots(self, slots: Iterable[int]) -> Claim | None:
         """This claim after it lost some of its slots, or None if it ends with them (rule 5)."""
         gone = set(slots)
@@ -122,7 +132,8 @@ class LostClaim:
 
     def __str__(self) -> str:
         what = f"claim {self.fence} on {self.base:#x}-{self.end - 1:#x}"
-        how = "its lease ran out" if self.cause == "expire" else f"it was broken: {self.reason}"
+        broken = f"it was broken: {self.reason}" if self.reason else "it was broken"
+        how = "its lease ran out" if self.cause == "expire" else broken
 
         return f"{what} is no longer yours: {how}"
 

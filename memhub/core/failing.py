@@ -157,6 +157,9 @@ def _refuse_fence(machine: Machine, it: Any, now: Instant, error: DeviceError) -
 
 
 def _refuse_kernel(machine: Machine, it: Any, now: Instant, error: DeviceError) -> Decision:  # noqa: ANN401
+    if machine.served is None:  # a call that it does not have has no record there
+        return Decision(None, error, changes=False)
+
     caller = machine.files[it.handle].caller
 
     return refuse_call(machine, caller, KernelCall(it.op, it.args, it.handle), now, error)

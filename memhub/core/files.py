@@ -13,18 +13,19 @@ if TYPE_CHECKING:
 
     from memhub.abi import DataModel
 
-Device = Literal["mem", "kmem", "mtrr"]
+Device = Literal["mem", "kmem", "mtrr", "memtype"]
 
 #: Device paths, without the name of a machine.
 DEVICES: Final[dict[str, Device]] = {
     "/dev/mem": "mem",
     "/dev/kmem": "kmem",
     "/proc/mtrr": "mtrr",
+    "/sys/kernel/debug/x86/pat_memtype_list": "memtype",
 }
 #: The paths of devices.
 PATHS: Final[dict[Device, str]] = {device: path for path, device in DEVICES.items()}
 #: Devices whose calls another kernel than FreeBSD answers.
-KERNEL_FILES: Final[frozenset[Device]] = frozenset({"mtrr"})
+KERNEL_FILES: Final[frozenset[Device]] = frozenset({"mtrr", "memtype"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Caller:
     Attributes:
         machine: the machine's name.
         arch: its architecture's name.
-        device: `mem`, `kmem` or `mtrr`.
+        device: `mem`, `kmem`, or a file of another kernel.
         process: who opened the file.
         handle: the hub's number for the open file.
         facts: what every record of a request through this file says of it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import Errno
@@ -51,13 +50,20 @@ def open_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelCa
         DeviceError: the kernel refuses.
     """
     caller = file.caller
-    admin = {"admin": caller.process.privileged}
-    call = KernelCall("open", admin, caller.handle, caller.process.id)
+    call = _open_call(caller)
     answer, error = ask_kernel(served_of(machine), call)
     if error is not None:
         raise error
 
     return call_fact(machine, caller, call, now, answer, None)
+
+
+def _open_call(caller: Caller) -> KernelCall:
+    args: dict[str, Any] = {"admin": caller.process.privileged}
+    if caller.device != "mtrr":  # whose opens have no path in earlier logs
+        args["path"] = PATHS[caller.device]
+
+    return KernelCall("open", args, caller.handle, caller.process.id)
 
 
 def close_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled:
@@ -123,8 +129,8 @@ def kernel_after(
 ) -> KernelState | None:
     """The kernel's state after a machine has gone back to a snapshot.
 
-    The kernel closes the files that were open then and are not now, and knows nothing yet of what
-    has been opened since.
+    The kernel closes the files that were open then and are not now, and what has been opened since
+    is as it was just opened.
 
     Args:
         machine: the machine.
@@ -141,9 +147,11 @@ def kernel_after(
             state = served.kernel.call(served.machine, state, close).state
 
     ours = (it.caller for it in machine.files if it.caller.device in KERNEL_FILES)
-    new: dict[int, dict[str, Any]] = {it.handle: {} for it in ours if it.handle not in state.files}
+    for caller in ours:
+        if caller.handle not in state.files:
+            state = served.kernel.call(served.machine, state, _open_call(caller)).state
 
-    return replace(state, files=dict(sorted({**state.files, **new}.items()))) if new else state
+    return state
 
 
 def registers_after(

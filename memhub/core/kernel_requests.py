@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
-from memhub.arguments import take_buffer, take_integer
+from memhub.arguments import plain_value, take_buffer, take_integer
 from memhub.core import requests
 from memhub.core.decision import Decision
 from memhub.core.files import KERNEL_FILES, PATHS
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Bytes of a write that a call carries; no file of a kernel looks at more.
 WRITE_MOST: Final = 4096
-_S64_MIN: Final = -(1 << 63)
-_PLAIN: Final = (str, list, tuple, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +40,13 @@ class CallKernel(requests.Request[Any]):
         handle: the open file.
         op: the call, as `KernelCall` has it.
         args: its arguments, as plain values.
+        system: whether it is a system call that needs no file, made through the file's process.
     """
 
     handle: int
     op: str
     args: Mapping[str, Any] = field(default_factory=dict)
+    system: bool = False
 
 
 def redirect_request(machine: Machine, request: Any) -> Any:  # noqa: ANN401 - any request
@@ -128,15 +128,16 @@ def decide_call(machine: Machine, request: CallKernel, now: Instant) -> Decision
         return Decision(None, NotSupported(why), changes=False)
 
     call = KernelCall(request.op, request.args, request.handle, caller.process.id)
-    if wrong := _wrong_access(machine, file, request.op):
+    if wrong := _wrong_access(machine, file, request):
         return refuse_call(machine, caller, call, now, wrong)
 
     return answer_call(machine, caller, call, now)
 
 
-def _wrong_access(machine: Machine, file: OpenFile, op: str) -> DeviceError | None:
-    kernel = served_of(machine).kernel
-    known = kernel.file_ops if file.caller.device in KERNEL_FILES else kernel.process_ops
+def _wrong_access(machine: Machine, file: OpenFile, request: CallKernel) -> DeviceError | None:
+    kernel, op = served_of(machine).kernel, request.op
+    of_file = file.caller.device in KERNEL_FILES and not request.system
+    known = kernel.file_ops if of_file else kernel.process_ops
     if op not in known:
         words = ", ".join(sorted(known)) or "none"
         return InvalidArgument(f"{op!r} is no call through {file.caller.path} (calls: {words})")
@@ -153,8 +154,15 @@ def _wrong_access(machine: Machine, file: OpenFile, op: str) -> DeviceError | No
 def refuse_call(
     machine: Machine, caller: Caller | None, call: KernelCall, now: Instant, error: DeviceError
 ) -> Decision:
-    """The refusal of a call that does not reach the kernel, or must not take effect."""
+    """The refusal of a call that does not reach the kernel, or must not take effect.
+
+    Arguments that no record can hold are left out of its record.
+    """
     answer = KernelAnswer(served_of(machine).state)
+    try:
+        call = replace(call, args=plain_arguments(call.args))
+    except InvalidArgument:
+        call = replace(call, args={})
 
     return Decision(
         None, error, (call_fact(machine, caller, call, now, answer, error),), changes=False
@@ -173,9 +181,10 @@ def answer_call(
         now: the present moment.
     """
     try:
+        call = replace(call, args=plain_arguments(call.args))
         answer, error = ask_kernel(served_of(machine), call)
-    except InvalidArgument as malformed:  # its arguments may not fit a record
-        return refuse_call(machine, caller, replace(call, args={}), now, malformed)
+    except InvalidArgument as malformed:
+        return refuse_call(machine, caller, call, now, malformed)
 
     fact = call_fact(machine, caller, call, now, answer, error)
     if caller is not None and fact.states is not None:
@@ -195,7 +204,6 @@ def ask_kernel(served: Served, call: KernelCall) -> tuple[KernelAnswer, DeviceEr
     Raises:
         InvalidArgument: EINVAL; it has no such call, or an argument is missing or too big.
     """
-    check_arguments(call.args)
     try:
         answer = served.kernel.call(served.machine, served.state, call)
     except (ValueError, TypeError) as error:
@@ -204,18 +212,16 @@ def ask_kernel(served: Served, call: KernelCall) -> tuple[KernelAnswer, DeviceEr
     return answer, None if answer.errno is None else served.kernel.explain(call, answer)
 
 
-def check_arguments(args: Mapping[str, Any]) -> None:
-    """Refuse what a record could not hold.
+def plain_arguments(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call, apart from what the caller can still change.
 
     Raises:
-        InvalidArgument: EINVAL; names the argument.
+        InvalidArgument: EINVAL; names the argument that a record could not hold.
     """
-    for name, value in args.items():
-        if isinstance(value, int):
-            if not _S64_MIN <= value <= U64_MAX:
-                raise InvalidArgument(f"{name} {value:#x} does not fit 64 bits")
-        elif not isinstance(value, _PLAIN):
-            raise InvalidArgument(f"{name} {value!r:.80} is no number, text or list")
+    try:
+        return {name: plain_value(name, value) for name, value in args.items()}
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
 
 
 def check_claims(machine: Machine, caller: Caller, states: tuple[RangeState, RangeState]) -> None:

@@ -254,9 +254,9 @@ def claim_for_range(
         the new claim; or the one that the process holds on just these bytes, with the lease.
     """
     base, end = bounds
-    for lo, hi, held in claims.overlapping(base, end):
-        if held.kind == "range" and (lo, hi) == bounds == (held.base, held.end):
-            return ClaimChange(held, held.with_lease(expires_ns))
+    held = claims.find_range(process, base, end)
+    if held is not None:
+        return ClaimChange(held, held.with_lease(expires_ns))
 
     free = {slot: span for slot, span in inside.items() if claims.holder(slot) is None}
     fence = claims.last_fence + 1

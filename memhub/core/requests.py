@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, Literal, Never, TypeVar
 
 from memhub.arguments import take_integers, take_opening, take_text
 from memhub.core.claims import Claim
+from memhub.core.frequent_request import frequent_request
 from memhub.core.replies import Explanation, SetOutcome
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Close(Request[None]):
     cause: str = "close"
 
 
-@dataclass(frozen=True, slots=True)
+@frequent_request
 class Seek(Request[int]):
     """lseek(2); the reply is the new offset.
 
@@ -91,7 +92,7 @@ class Seek(Request[int]):
     whence: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frequent_request
 class Read(Request[bytes]):
     """read(2) or pread(2).
 
@@ -106,14 +107,14 @@ class Read(Request[bytes]):
     offset: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frequent_request
 class Pread(Read):
     """pread(2): a Read whose offset has to be an integer."""
 
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@frequent_request
 class Write(Request[int]):
     """write(2) or pwrite(2); the reply is how many bytes were taken.
 
@@ -128,7 +129,7 @@ class Write(Request[int]):
     offset: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frequent_request
 class Pwrite(Write):
     """pwrite(2): a Write whose offset has to be an integer."""
 
@@ -158,7 +159,7 @@ class EndTransfer(Request[None]):
     began_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@frequent_request
 class GetRanges(Request[tuple[int, bytes]]):
     """MEMRANGE_GET; the reply is the new `mo_arg[0]` and the packed descriptors.
 
@@ -190,7 +191,7 @@ class RefuseIoctl(Request[Never]):
     needs_driver: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frequent_request
 class SetRange(WaitingRequest[SetOutcome]):
     """MEMRANGE_SET; the reply is what it changed.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memhub.abi import (
     MDF_ACTIVE,
     MDF_ATTRMASK,
+    MDF_BOGUS,
     MDF_FIXACTIVE,
     MDF_UNCACHEABLE,
     MDF_WRITEBACK,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 _STRETCHES_MAX: Final = 512
 #: Slots of a table that is searched for more than neighbours, at most.
 SEARCHED_MAX: Final = 32
+#: Ways that are tried times slots of the table, at most, and ways that are tried in any table.
+_TRIED_SLOTS_MAX: Final = 1 << 14
+_TRIED_LEAST: Final = 4
 _FIXED_END: Final = 1 << 20
 _TYPES: Final[Mapping[int, str]] = {
     MDF_UNCACHEABLE: "UC",
@@ -85,6 +89,8 @@ class Savings:
         self._types = table.types
         self._request = request
         self._slots = slots
+        # Masks with holes may make more stretches than can be listed and compared.
+        self._listed = type(table.types) is TypeMap
 
     def find(self, process: Principal | None, slots: Sequence[int]) -> tuple[Saving | None, bool]:
         """A way to save one of these slots, the one that changes the least first.
@@ -100,15 +106,16 @@ class Savings:
         Raises:
             DriverFailed: EIO; the driver failed.
         """
-        # Masks with holes make more stretches than can be listed.
-        if type(self._types) is not TypeMap:
-            return None, False
-
         few = len(self._slots) <= SEARCHED_MAX
-        tried = chain(self._idle(slots) if few else (), self._pairs(slots))
+        if not self._listed:
+            slots = [it for it in slots if not self._state.slots[it].mr_flags & MDF_BOGUS]
+
+        idle = self._idle(slots) if self._listed else self._covered(slots)
+        most = max(_TRIED_LEAST, _TRIED_SLOTS_MAX // len(self._slots))
+        tried = islice(chain(idle if few else (), self._pairs(slots)), most)
         found = next((it for it in tried if self._works(process, it)), None)
 
-        if found is not None or not few:
+        if found is not None or not few or not self._listed:
             return found, False
 
         return self._find_planned(process, slots)
@@ -139,6 +146,20 @@ class Savings:
     def _idle(self, slots: Iterable[int]) -> Iterator[Saving]:
         for slot in slots:
             yield Saving((slot,), ())
+
+    def _covered(self, slots: Sequence[int]) -> Iterator[Saving]:
+        """Ranges inside another of the same type, which decide nothing whatever else there is."""
+        rows = self._state.slots
+        for slot in slots:
+            own = rows[slot]
+            around = (rows[it] for it in slots if it != slot)
+            if any(
+                it.mr_base <= own.mr_base
+                and own.mr_end <= it.mr_end
+                and _attributes(it) == _attributes(own)
+                for it in around
+            ):
+                yield Saving((slot,), ())
 
     def _pairs(self, slots: Iterable[int]) -> Iterator[Saving]:
         """Two neighbours of one type; the driver refuses what is not one range for it."""
@@ -235,13 +256,23 @@ class Savings:
                 return False
 
         assert state is not None
-        types = self._driver.types(state)
-        if type(types) is not TypeMap or self._types.first_difference(types) is not None:
+        if self._listed and not self._keeps_types(state):
             return False
 
         desc = self._request.desc
 
         return self._step(self._process, state, MEMRANGE_SET_UPDATE, desc) is not None
+
+    def _keeps_types(self, state: RangeState) -> bool:
+        """Whether a state gives each address the type that it has.
+
+        Where that cannot be compared, it follows from what was tried: the hardware looks at which
+        ranges cover an address, and neighbours of one type cover together what their sum does.
+        """
+        types = self._driver.types(state)
+        assert isinstance(self._types, TypeMap)
+
+        return type(types) is TypeMap and self._types.first_difference(types) is None
 
     def _remove(self, state: RangeState, slots: Iterable[int]) -> RangeState | None:
         """A state without some slots, whoever holds them; None if the driver keeps one."""

@@ -143,7 +143,9 @@ class ServedKernel(ABC):
         driver_ops: those of them that a driver makes, without a file and whatever happens.
         file_ops: those that a process makes through one of `files`, beside `open` and `close`.
         process_ops: those that a process makes, through any of its open files of the machine.
-        exit_op: the call that ends a process, made as it closes its last file; empty for none.
+        looking_ops: those of them that change nothing, for which a client of a service needs no
+            right to set ranges.
+        exit_op: `exit` where a process ends with its last file, which makes that call; else empty.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
     """
 
@@ -151,6 +153,7 @@ class ServedKernel(ABC):
     driver_ops: frozenset[str] = frozenset()
     file_ops: frozenset[str] = frozenset()
     process_ops: frozenset[str] = frozenset()
+    looking_ops: frozenset[str] = frozenset()
     exit_op: str = ""
     files: frozenset[str] = frozenset()
 

@@ -322,7 +322,7 @@ def check_request(rules: TransferRules, file: OpenFile | None, length: int, *, w
         BadHandle: EBADF; the file is not open for it.
     """
     if length > rules.length_max:
-        raise InvalidArgument(f"length {length:#x} is above {rules.length_max:#x}")
+        raise InvalidArgument(f"length {length:#x} is not between 0 and {IOSIZE_MAX:#x}")
 
     if file is None:
         raise BadHandle("the descriptor is not open")

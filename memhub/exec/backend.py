@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 #: The names that are files with a position of their own.
-STREAMS: Final = frozenset({"/proc/mtrr"})
+STREAMS: Final = frozenset({"/proc/mtrr", "/sys/kernel/debug/x86/pat_memtype_list"})
 
 
 class CallerMemory(Protocol):

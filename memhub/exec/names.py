@@ -45,7 +45,7 @@ class DeviceNames:
         self.in_proc = {
             os.path.basename(path): path  # noqa: PTH119
             for path in self._paths.values()
-            if path in STREAMS
+            if path in STREAMS and path.startswith("/proc/")
         }
         self._leaves = frozenset(os.path.basename(path) for path in self._paths)  # noqa: PTH119
 

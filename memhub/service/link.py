@@ -16,8 +16,6 @@ from memhub.service.readable import readable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from anyio.abc import ByteStream
-
     Buffer = bytes | memoryview
     Eat = Callable[[bytes], bool]
     Start = Callable[..., object]
@@ -252,84 +250,6 @@ class SocketLink:
         self._drop_queue()
         self._readable.close()
         self._socket.close()
-
-
-class StreamLink:
-    """A link over an anyio byte stream, such as a TLS one.
-
-    Args:
-        stream: the stream; the link owns it.
-        start: starts a task that lives as long as the connection.
-    """
-
-    def __init__(self, stream: ByteStream, start: Start) -> None:
-        self._stream = stream
-        self._start = start
-        self._queue: list[bytes] = []
-        self._news: anyio.Event | None = None
-        self._busy = False
-        self.queued = 0
-        self.taken = 0
-        self.fds: deque[int] | None = None
-
-    async def receive(self) -> bytes:
-        """See `Link.receive`."""
-        try:
-            return await self._stream.receive(_CHUNK)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            return b""
-
-    async def feed(self, eat: Eat) -> None:
-        """See `Link.feed`."""
-        while eat(await self.receive()):
-            pass
-
-    def send(self, frames: Sequence[bytes], fd: int = -1) -> None:
-        """See `Link.send`; a descriptor cannot be sent here and is closed."""
-        if fd >= 0:
-            socket.close(fd)
-
-        self._queue += frames
-        self.queued += sum(map(len, frames))
-        if not self._busy:
-            self._busy = True
-            self._start(self._pump_queue)
-
-    async def _pump_queue(self) -> None:
-        try:
-            while self._queue:
-                data = b"".join(self._queue)
-                self._queue.clear()
-                await self._stream.send(data)
-                self.queued -= len(data)
-                self.taken += len(data)
-                self._tell_waiter()
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            self._queue.clear()
-            self.queued = 0
-            self._tell_waiter()
-        finally:
-            self._busy = False
-
-    def _tell_waiter(self) -> None:
-        news, self._news = self._news, None
-        if news is not None:
-            news.set()
-
-    async def room(self, limit: int) -> None:
-        """See `Link.room`."""
-        while self.queued > limit:
-            self._news = self._news or anyio.Event()
-            await self._news.wait()
-
-    def cut(self) -> None:
-        """See `Link.cut`; what is queued after it goes nowhere, as its task ends first."""
-        self._queue.clear()
-
-    async def aclose(self) -> None:
-        """See `Link.aclose`; TLS is not shut down in order."""
-        self._queue.clear()
-        await anyio.aclose_forcefully(self._stream)
 
 
 def peer_of(sock: socket.socket) -> tuple[int, int]:

@@ -39,7 +39,8 @@ class Limits:
         waits: requests of one connection that may wait for a range at once, or for a commit.
         subscriptions: subscriptions of one connection.
         unread_events: events that its subscriptions may hold together for a slow reader.
-        reports: reports of one connection that may be in the making.
+        reports: reports, snapshots and pictures of devices that may be in the making for one
+            connection.
         maps: mappings made through the open handles of one connection.
         queued_bytes: bytes of answers for a slow reader: while half of them wait, nothing more is
             read from the client, and no piece of a long answer and no event is made for it; a

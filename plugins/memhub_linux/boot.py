@@ -56,9 +56,9 @@ def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
     if guest is not None:
         guest.build_map()
         log.add("info", "MTRRs set to read-only")
-        return Booted(None, guest, bool(machine.features - {"mtrr"}))
+        return Booted(None, guest, bool(machine.ranges - {"mtrr"}))
 
-    has_file = bool(machine.features)
+    has_file = bool(machine.ranges)
     if "mtrr" in machine.features:
         generic = GenericMtrrs(machine, cpus, log)
         if generic.read_state():
@@ -81,7 +81,7 @@ def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
 
 def _boot_old_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
     """Boot 2.6.32, for which MTRRs that are off work too."""
-    has_file = bool(machine.features)
+    has_file = bool(machine.ranges)
     if "mtrr" not in machine.features:
         return Booted(_find_legacy(machine, cpus), None, has_file)
 

@@ -6,7 +6,7 @@ Registers' values are texts in it, as some readers of JSON take no number of 64 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from memhub.plugin.kernels import KernelState
 from memhub_linux.boot import Booted
@@ -37,6 +37,8 @@ class LinuxSetting:
         msrs: the registers that firmware leaves, at a start and at a wake-up.
         differences: those in which firmware left other CPUs different at the start.
         conf: of a Cyrix, the indexed registers that firmware leaves.
+        page_attributes: whether the kernel keeps reservations: `booted` as the kernel does, `given`
+            where the machine says whether they are in use, or nothing.
     """
 
     machine: LinuxMachine
@@ -45,6 +47,7 @@ class LinuxSetting:
     msrs: Mapping[int, int]
     differences: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     conf: Mapping[int, int] = field(default_factory=dict)
+    page_attributes: Literal["", "booted", "given"] = ""
 
     def start_cpus(self) -> Cpus:
         """The CPUs as firmware leaves them."""
@@ -62,12 +65,15 @@ class LinuxSetting:
         )
 
 
-def freeze(kernel: LinuxMtrr, files: Mapping[int, Json]) -> KernelState:
+def freeze(
+    kernel: LinuxMtrr, files: Mapping[int, Json], memtype: Json | None = None
+) -> KernelState:
     """The state of a kernel.
 
     Args:
         kernel: the kernel.
         files: what it keeps of each open file.
+        memtype: its page-attribute reservations, or None for none.
     """
     booted, back = kernel.booted, kernel.back
     own: dict[str, Any] = {
@@ -83,6 +89,9 @@ def freeze(kernel: LinuxMtrr, files: Mapping[int, Json]) -> KernelState:
 
     if isinstance(back, CentaurRanges):
         own["mcr"] = [_texts(pair) for pair in back.kept]
+
+    if memtype is not None:
+        own["memtype"] = memtype
 
     if kernel.cpus.conf:
         own["conf"] = {f"{number:#x}": it for number, it in sorted(kernel.cpus.conf.items())}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from memhub_linux.releases import LINUX_6_18
 
 if TYPE_CHECKING:
     from memhub_linux.releases import Release
+
+#: What gives a CPU ranges.
+RANGE_FEATURES: Final = frozenset({"mtrr", "k6_mtrr", "cyrix_arr", "centaur_mcr"})
 
 Level = Literal["err", "warn", "info", "debug", "WARN", "trace"]
 
@@ -38,7 +41,7 @@ class LinuxMachine:
         bits: of a long: 64 or 32.
         vendor: of the CPU; with `family`, `model` and `stepping`.
         phys_bits: physical address width in bits.
-        features: `mtrr`, `k6_mtrr`, `cyrix_arr`, `centaur_mcr`.
+        features: `mtrr`, `k6_mtrr`, `cyrix_arr`, `centaur_mcr`; and `pat`, `xenpv`.
         options: the kernel's parameters, name and value, in order.
         pat: whether page attributes are in use, so that drivers need no ranges.
         bridge: vendor, device and revision of the host bridge, or None.
@@ -62,6 +65,11 @@ class LinuxMachine:
     mcr: tuple[tuple[int, tuple[int, int]], ...] = ()
     release: Release = LINUX_6_18
     width_leaf: bool = True
+
+    @property
+    def ranges(self) -> frozenset[str]:
+        """Those of its features that are ranges."""
+        return self.features & RANGE_FEATURES
 
     @property
     def debug(self) -> bool:

@@ -91,12 +91,10 @@ def set_up_mode(memtype: Memtype, start: int, size: int, want: str) -> str:
     if not memtype.enabled:
         return want
 
-    got = memtype.mode_of(start)
-    for page in range(start + 4096, start + size, 4096):
-        if memtype.mode_of(page) != got:
-            raise Refused("EINVAL")
+    if not memtype.is_uniform(start, size):
+        raise Refused("EINVAL")
 
-    return got
+    return memtype.mode_of(start)
 
 
 def allow_dev_mem(memtype: Memtype, *, sync: bool, range_allowed: bool) -> str | None:

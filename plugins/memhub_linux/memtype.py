@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub_linux.page_modes import MODE_NAMES, MODES, real_modes
+from memhub_linux.page_runs import PageRuns
 from memhub_linux.refused import Refused
 from memhub_linux.type_map import WB
 
@@ -58,6 +59,7 @@ class Memtype:
         debug: whether the kernel was asked to print more (`debugpat`).
         reservations: in the order of their starts; of equal starts, the first made first.
         pages: RAM pages that are not write-back, and their mode.
+        warned: whether the one warning of a UC reservation of RAM was printed.
     """
 
     mtrr: LinuxMtrr
@@ -66,8 +68,8 @@ class Memtype:
     palette: tuple[str, ...]
     debug: bool = False
     reservations: list[Reservation] = field(default_factory=list)
-    pages: dict[int, str] = field(default_factory=dict)
-    _warned: bool = False
+    pages: PageRuns = field(default_factory=PageRuns)
+    warned: bool = False
 
     def real_mode(self, mode: str) -> str:
         """What a mapping of a mode really gets."""
@@ -180,9 +182,7 @@ class Memtype:
 
         is_ram = self.is_ram(start, end)
         if is_ram == 1:
-            for page in range(start >> 12, end >> 12):
-                self.pages.pop(page, None)
-
+            self.pages.set(start >> 12, end >> 12, "WB")
             return
 
         if is_ram < 0:
@@ -232,24 +232,22 @@ class Memtype:
             raise Refused("EINVAL", got="UC-")
 
         if want == "UC":
-            if not self._warned:
-                self._warned = True
+            if not self.warned:
+                self.warned = True
                 self._warn("1")
 
             want = "UC-"
 
-        pages = range(start >> 12, end >> 12)
-        for page in pages:
-            mode = self.pages.get(page, "WB")
-            if mode != "WB":
-                self._info(
-                    f"reserve_ram_pages_type failed [mem {start:#010x}-{end - 1:#010x}], "
-                    f"track {MODES.index(mode):#x}, req {MODES.index(want):#x}"
-                )
-                raise Refused("EBUSY", got=mode)
+        pages = (start >> 12, end >> 12)
+        mode = self.pages.first_unusual(*pages)
+        if mode is not None:
+            self._info(
+                f"reserve_ram_pages_type failed [mem {start:#010x}-{end - 1:#010x}], "
+                f"track {MODES.index(mode):#x}, req {MODES.index(want):#x}"
+            )
+            raise Refused("EBUSY", got=mode)
 
-        if want != "WB":
-            self.pages.update(dict.fromkeys(pages, want))
+        self.pages.set(*pages, want)
 
         return want
 
@@ -259,11 +257,24 @@ class Memtype:
             return "WB"
 
         if self.is_ram(address, address + _PAGE):
-            return self.pages.get(address >> 12, "WB")
+            return self.pages.mode(address >> 12)
 
         found = next(self._overlaps(address, address + _PAGE), None)
 
         return "UC-" if found is None else found.mode
+
+    def is_uniform(self, start: int, size: int) -> bool:
+        """Whether every page of a stretch has the mode of its first."""
+        edges = {_ISA_START, _ISA_END}
+        edges |= {edge for it in self.reservations for edge in it[:2]}
+        edges |= {edge << 12 for it in self.pages for edge in it[:2]}
+        edges |= {edge for begin, last in self.ram for edge in (begin, last + 1)}
+        # a page differs from the one before it only next to an edge
+        pages = {(edge & -_PAGE) + more for edge in edges for more in (-_PAGE, 0, _PAGE)}
+        inside = (start + (page - start & -_PAGE) for page in pages)
+        mode = self.mode_of(start)
+
+        return all(self.mode_of(it) == mode for it in inside if start < it < start + size)
 
     # What is printed
 

@@ -16,6 +16,7 @@ from memhub_linux.mappings import (
 from memhub_linux.memtype import Task
 from memhub_linux.mtrr import LinuxMtrr
 from memhub_linux.page_modes import MODE_NAMES, real_modes
+from memhub_linux.page_runs import PageRuns, changed_runs
 from memhub_linux.pat_boot import PAT_REGISTER, boot_page_attributes
 from memhub_linux.recorded import joined, read_registers
 from memhub_linux.refused import Refused
@@ -99,7 +100,7 @@ class _Scene:
     def replay_step(self, number: int, step: Json, done: Comparison) -> None:
         """Do one step, and compare all that it changed."""
         memtype = self._memtype
-        rows, pages = list(memtype.reservations), dict(memtype.pages)
+        rows, pages = list(memtype.reservations), PageRuns(memtype.pages)
         command, pid = step.get("who", ("swapper", 0))
         errno: str | int = 0
         try:
@@ -122,7 +123,7 @@ class _Scene:
         now = memtype.reservations
         tracked = [[it.start, it.end, MODE_NAMES[it.mode]] for it in now] if now != rows else None
         done.differ(number, "tracked", step.get("tracked"), tracked)
-        done.differ(number, "pages", step.get("pages", []), _page_runs(pages, memtype.pages))
+        done.differ(number, "pages", step.get("pages", []), _page_rows(pages, memtype.pages))
         done.differ(number, "log", step.get("log", []), joined(memtype.mtrr.log))
 
     # Steps
@@ -187,17 +188,6 @@ def _span(step: Json) -> tuple[int, int]:
     return start, start + step["size"] if "size" in step else step["end"]
 
 
-def _page_runs(before: Mapping[int, str], now: Mapping[int, str]) -> list[list[object]]:
-    """RAM pages that changed their mode, as runs of first page, last page and mode."""
-    runs: list[list[Any]] = []
-    for page in sorted({*before, *now}):
-        mode = now.get(page, "WB")
-        if before.get(page, "WB") == mode:
-            continue
-
-        if runs and runs[-1][1] == page - 1 and runs[-1][2] == mode:
-            runs[-1][1] = page
-        else:
-            runs.append([page, page, mode])
-
-    return [list(it) for it in runs]
+def _page_rows(before: PageRuns, now: PageRuns) -> list[list[object]]:
+    """RAM pages that changed their mode, as rows of first page, last page and mode."""
+    return [[it.first, it.end - 1, it.mode] for it in changed_runs(before, now)]

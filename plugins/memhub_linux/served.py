@@ -9,12 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin.kernels import KernelAnswer, ServedKernel
+from memhub_linux.call_words import COMMANDS, DRIVER_OPS, FILE_OPS, check_numbers
 from memhub_linux.frozen import freeze, thaw
+from memhub_linux.memtype_calls import (
+    MEMTYPE_LIST,
+    MEMTYPE_OPS,
+    boot_memtype,
+    call_memtype,
+    check_list,
+    freeze_memtype,
+    restore_palette,
+    thaw_memtype,
+)
 from memhub_linux.mtrr import LinuxMtrr, Refused
 from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
 from memhub_linux.releases import LINUX_6_18
 from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
+from memhub_linux.trimming import cut_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,36 +38,6 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _U32: Final = 0xFFFFFFFF
-_U64: Final = 0xFFFFFFFFFFFFFFFF
-_S32: Final = (-(1 << 31), (1 << 31) - 1)
-_S64: Final = (-(1 << 63), (1 << 63) - 1)
-#: The least and the most of each number that a call takes.
-_NUMBERS: Final = {
-    **dict.fromkeys(("base", "size", "start", "end"), (0, _U64)),
-    **dict.fromkeys(("type", "regnum"), (0, _U32)),
-    **dict.fromkeys(("reg", "handle", "whence"), _S32),
-    **dict.fromkeys(("offset", "length"), _S64),
-}
-_COMMANDS: Final = frozenset(
-    word + page for word in ("ADD", "SET", "DEL", "KILL", "GET") for page in ("", "_PAGE")
-)
-#: The calls of a process through an open file.
-FILE_OPS: Final = frozenset({"open", "close", "read", "seek", "write", "ioctl"})
-#: The calls of drivers and of the machine.
-DRIVER_OPS: Final = frozenset(
-    {
-        "add",
-        "add_page",
-        "del",
-        "del_page",
-        "wc_add",
-        "wc_del",
-        "lookup",
-        "save_fixed",
-        "resume",
-        "table",
-    }
-)
 
 
 class LinuxKernel(ServedKernel):
@@ -67,7 +49,8 @@ class LinuxKernel(ServedKernel):
 
     The calls, their arguments and answers; a text of bytes is latin-1:
 
-    - `open` {admin}, `close` {keep: registers that are not given back}: of the call's `file`;
+    - `open` {admin, path if not `/proc/mtrr`}, `close` {keep: registers that are not given
+      back}: of the call's `file`;
     - `read` {length, offset or none}: a text; without a `file`, the whole text at once;
     - `seek` {offset, whence}: the position;
     - `write` {data}: bytes taken; without a `file` as well. With an `offset` it is pwrite(2);
@@ -84,10 +67,11 @@ class LinuxKernel(ServedKernel):
     ops = FILE_OPS | DRIVER_OPS
     driver_ops = DRIVER_OPS - {"resume"}
     file_ops = FILE_OPS - {"open", "close"}
-    files = frozenset({"/proc/mtrr"})
 
     def __init__(self, release: Release = LINUX_6_18) -> None:
         self._release = release
+        lists = () if release.old_registers else (MEMTYPE_LIST,)
+        self.files = frozenset({"/proc/mtrr", *lists})
 
     def boot(self, machine: KernelMachine) -> KernelAnswer:
         """Boot, and trim the RAM if the machine says where that is."""
@@ -111,17 +95,24 @@ class LinuxKernel(ServedKernel):
 def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> KernelAnswer:
     """Boot on a machine; see `LinuxKernel.boot`."""
     kernel = LinuxMtrr(setting.machine, setting.start_cpus(), early=True)
+    memtype = boot_memtype(setting, kernel)
     if ram:
-        kernel.trim(ram)
+        trim = kernel.trim(ram)
+        if trim.trimmed:
+            ram = cut_spans(ram, trim.reserved)
 
     kernel.end_boot()
+    if memtype is None:
+        return KernelAnswer(freeze(kernel, {}), log=tuple(kernel.log.take()))
 
-    return KernelAnswer(freeze(kernel, {}), log=tuple(kernel.log.take()))
+    memtype.ram = [(start, end - 1) for start, end in sorted(ram)]
+
+    return KernelAnswer(freeze(kernel, {}, freeze_memtype(memtype)), log=tuple(kernel.log.take()))
 
 
 def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> KernelAnswer:
     """Answer a call, one of `LinuxKernel.ops`."""
-    _check_numbers(call.args)
+    check_numbers(call.args)
     running = _Running(setting, state, call)
     errno: str | None = None
     value: Any = None
@@ -132,26 +123,10 @@ def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> K
     except KeyError as error:
         raise ValueError(f"{call.op} needs an argument {error.args[0]!r}") from None
 
-    after = freeze(running.kernel, running.files)
+    after = freeze(running.kernel, running.files, running.memtype)
     log = tuple(running.kernel.log.take())
 
     return KernelAnswer(state if after == state else after, value, errno, log)
-
-
-def _check_numbers(args: Args) -> None:
-    """Refuse arguments that are no numbers of the kernel's.
-
-    Raises:
-        ValueError: names the argument.
-    """
-    for name, value in args.items():
-        if name in _NUMBERS:
-            low, high = _NUMBERS[name]
-            if not isinstance(value, int):
-                raise ValueError(f"{name} {value!r:.80} is not an integer")
-
-            if not low <= value <= high:
-                raise ValueError(f"{name} {value:#x} is not between {low:#x} and {high:#x}")
 
 
 class _Running:
@@ -159,13 +134,26 @@ class _Running:
 
     def __init__(self, setting: LinuxSetting, state: KernelState, call: KernelCall) -> None:
         self.kernel = thaw(setting, state)
+        self.memtype: Mapping[str, Any] | None = state.own.get("memtype")
         self.files = dict(state.files)
         self._setting = setting
         self._proc = ProcMtrr(self.kernel)
         self._call = call
 
     def do(self) -> Any:  # noqa: ANN401 - each call has its own answer
-        return _CALLS[self._call.op](self, self._call.args)
+        op, args = self._call.op, self._call.args
+
+        return self._ask_memtype(op, args) if op in MEMTYPE_OPS else _CALLS[op](self, args)
+
+    def _ask_memtype(self, op: str, args: Args) -> Any:  # noqa: ANN401 - each has its own answer
+        if self.memtype is None:
+            raise ValueError(f"{op} is not served: page attributes are those of Linux 6.18")
+
+        memtype = thaw_memtype(self.kernel, self.memtype)
+        try:
+            return call_memtype(memtype, op, args)
+        finally:
+            self.memtype = freeze_memtype(memtype)
 
     # Through a file
 
@@ -189,7 +177,21 @@ class _Running:
     def _keep(self, file: OpenMtrr, text: SeqFile) -> None:
         held = {} if file.held is None else {"held": file.held}
         kept = {} if self._is_admin({}) else {"admin": False}
-        self.files[self._number()] = {**held, **kept, **text.item()}
+        shown = {"path": MEMTYPE_LIST} if self._shows_list() else {}
+        self.files[self._number()] = {**held, **kept, **shown, **text.item()}
+
+    def _shows_list(self) -> bool:
+        """Whether the call's file is the list of reservations."""
+        return "path" in self.files.get(self._number(), {})
+
+    def _make_text(self) -> str:
+        """What the call's file shows."""
+        if not self._shows_list():
+            return self._proc.read_text()
+
+        assert self.memtype is not None
+
+        return thaw_memtype(self.kernel, self.memtype).list_text()
 
     def _is_admin(self, args: Args) -> bool:
         """Whether the process has CAP_SYS_ADMIN: as the call says, else as at the open."""
@@ -203,8 +205,13 @@ class _Running:
             raise ValueError(f"the kernel has an open file {number} already")
 
         admin = args.get("admin", True)
-        self._proc.open(admin=admin)
-        self.files[number] = {} if admin else {"admin": False}
+        if args.get("path") == MEMTYPE_LIST:
+            check_list(self.memtype, admin=admin)
+            self.files[number] = {"path": MEMTYPE_LIST}
+        else:
+            self._proc.open(admin=admin)
+            self.files[number] = {} if admin else {"admin": False}
+
         self.files = dict(sorted(self.files.items()))
 
     def do_close(self, args: Args) -> None:
@@ -223,18 +230,21 @@ class _Running:
 
         file, text = self._opened()
         try:
-            return text.read(args["length"], args.get("offset"), self._proc.read_text)
+            return text.read(args["length"], args.get("offset"), self._make_text)
         finally:
             self._keep(file, text)
 
     def do_seek(self, args: Args) -> int:
         file, text = self._opened()
         try:
-            return text.seek(args["offset"], args.get("whence", 0), self._proc.read_text)
+            return text.seek(args["offset"], args.get("whence", 0), self._make_text)
         finally:
             self._keep(file, text)
 
     def do_write(self, args: Args) -> int:
+        if self._call.file is not None and self._shows_list():
+            raise Refused("EINVAL")  # it has no write
+
         self._proc.check_admin("", admin=self._is_admin(args))
         if args.get("bad_pointer"):
             raise Refused("EFAULT")
@@ -247,10 +257,13 @@ class _Running:
     def do_ioctl(self, args: Args) -> Any:  # noqa: ANN401 - a number or what a GET fills
         command, abi = args["cmd"], args.get("abi", self._setting.machine.bits)
         file, text = self._opened()
+        if self._shows_list():
+            raise Refused("ENOTTY")
+
         if args.get("bad_pointer"):
             raise Refused("EFAULT")
 
-        if command not in _COMMANDS:
+        if command not in COMMANDS:
             raise Refused("ENOTTY")
 
         self._proc.check_admin(command, admin=self._is_admin(args))
@@ -301,6 +314,8 @@ class _Running:
 
     def resume(self, _args: Args) -> None:
         self.kernel.resume(self._setting.msrs, self._setting.conf)
+        if self.memtype is not None and self._setting.page_attributes == "booted":
+            restore_palette(self.kernel, self.memtype)
 
     def table(self, _args: Args) -> list[list[int]]:
         return self.kernel.table()

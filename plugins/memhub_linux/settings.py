@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memhub.plugin.kernels import KernelMachine, OptionError
+from memhub_linux.firmware_options import read_conf, read_cpus, read_guest, read_ranges
 from memhub_linux.frozen import LinuxSetting
 from memhub_linux.machine import LinuxMachine
+from memhub_linux.pat_boot import PAT_REGISTER
 from memhub_linux.releases import LINUX_6_18
 
 if TYPE_CHECKING:
@@ -15,12 +17,16 @@ if TYPE_CHECKING:
     from memhub.plugin.kernels import Cpu
     from memhub_linux.releases import Release
 
-_FEATURES: Final = ("mtrr", "k6_mtrr", "cyrix_arr", "centaur_mcr")
+_FEATURES: Final = ("mtrr", "k6_mtrr", "cyrix_arr", "centaur_mcr", "pat")
 #: The first family whose processors have MTRRs.
 _MTRR_FAMILY: Final = 6
 #: The models of AMD's family 5 that have the K6's ranges; of the first, from this stepping on.
 _K6_MODELS: Final = (8, 9, 13)
 _K6_STEPPING: Final = 8
+#: Intel's first model of family 6 with a PAT register, the Pentium III.
+_PAT_MODEL: Final = 7
+#: The PAT register after power-on.
+_PAT_AT_POWER_ON: Final = 0x0007040600070406
 
 
 def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSetting:
@@ -47,8 +53,22 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
             raise OptionError(name, f"{value!r} {options[name].why}")
 
     cpu = machine.cpu
+    last = max(options["cpus"] or (0,))
+    if last >= cpu.count:
+        raise OptionError("cpus", f"there is no CPU {last}: the machine has {cpu.count}")
+
     family, model, stepping = split_signature(cpu.signature)
     given = options["features"]
+    features = _features(cpu) if given is None else frozenset(given)
+    msrs, pat = machine.msrs, options["pat"]
+    page_attributes: Literal["", "booted", "given"] = ""
+    if not release.old_registers:
+        page_attributes = "booted" if pat is None else "given"
+
+    if page_attributes == "booted":
+        msrs = {PAT_REGISTER: _PAT_AT_POWER_ON} | dict(msrs) if "pat" in features else msrs
+        no_pat = any(name == "nopat" for name, _ in options["cmdline"] or ())
+        pat = "pat" in features and not no_pat and bool(msrs.get(PAT_REGISTER))
 
     return LinuxSetting(
         machine=LinuxMachine(
@@ -58,16 +78,21 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
             model=model,
             stepping=stepping,
             phys_bits=cpu.phys_bits,
-            features=_features(cpu) if given is None else frozenset(given),
+            features=features,
             options=tuple(options["cmdline"] or ()),
-            pat=options["pat"] is not False,
+            pat=pat is not False,
             bridge=options["bridge"],
             release=release,
+            guest=options["guest"],
+            mcr=options["mcr"] or (),
+            width_leaf=options["width_leaf"] is not False,
         ),
         count=cpu.count,
         strict=options["strict"] is not False,
-        msrs=machine.msrs,
-        differences=machine.differences,
+        msrs=msrs,
+        differences=machine.differences or options["cpus"] or {},
+        conf=options["conf"] or {},
+        page_attributes=page_attributes,
     )
 
 
@@ -94,7 +119,8 @@ def _features(cpu: Cpu) -> frozenset[str]:
     """Which ranges the kernel finds on a processor (`cpu/amd.c`, `cyrix.c`, `centaur.c`)."""
     family, model, stepping = split_signature(cpu.signature)
     if cpu.mtrr and family >= _MTRR_FAMILY:
-        return frozenset({"mtrr"})
+        old = cpu.vendor == "Intel" and family == _MTRR_FAMILY and model < _PAT_MODEL
+        return frozenset({"mtrr"} if old else {"mtrr", "pat"})
 
     newer = model > _K6_MODELS[0] or stepping >= _K6_STEPPING
     if cpu.vendor == "AMD" and family == 5 and model in _K6_MODELS and newer:
@@ -158,6 +184,18 @@ def _feature_words(value: object) -> object:
     return _Wrong(f"is not some of {', '.join(_FEATURES)}")
 
 
+def _read(read: Callable[[object], object]) -> Callable[[object], object]:
+    """A reader of an option that may be missing."""
+
+    def read_option(value: object) -> object:
+        try:
+            return None if value is None else read(value)
+        except ValueError as error:
+            return _Wrong(str(error))
+
+    return read_option
+
+
 #: What reads each option; a `_Wrong` says what is wrong with its value.
 OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "cmdline": _cmdline,
@@ -165,4 +203,9 @@ OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "bridge": _bridge,
     "strict": _boolean,
     "features": _feature_words,
+    "cpus": _read(read_cpus),
+    "guest": _read(read_guest),
+    "conf": _read(read_conf),
+    "mcr": _read(read_ranges),
+    "width_leaf": _boolean,
 }

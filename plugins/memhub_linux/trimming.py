@@ -83,6 +83,20 @@ def trim_memory(cleanup: Cleanup, ram: Sequence[tuple[int, int]], *, changed: bo
     return Trim(end_page, bool(lost), reserved)
 
 
+def cut_spans(
+    ram: Sequence[tuple[int, int]], lost: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """RAM without spans of first byte and length; RAM is first byte and one past the last."""
+    kept = Extents()
+    for start, end in ram:
+        kept.add(start, end)
+
+    for start, length in lost:
+        kept.subtract(start, start + length)
+
+    return kept.rows()
+
+
 def _gaps(covered: Extents, end_page: int) -> Iterator[tuple[int, int]]:
     """Head, holes and top that are not covered, in pages."""
     at = 0

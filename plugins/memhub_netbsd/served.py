@@ -28,6 +28,12 @@ _DRIVERS: Final[Mapping[str, Callable[[Registers], Driver]]] = {"i686": I686Mtrr
 _MTRR_FAMILY: Final = 6
 _K6_FAMILY: Final = 5
 _OPTIONS: Final = ("strict",)
+#: What a call may say of its caller.
+_FORCED: Final[Mapping[str, tuple[Any, ...]]] = {
+    "null": (None, "args", "count", "table"),
+    "root": (True, False),
+    "abi": (64, 32),
+}
 
 
 class NetBsdKernel(ServedKernel):
@@ -43,6 +49,7 @@ class NetBsdKernel(ServedKernel):
     ops = frozenset({"set", "get", "exit", "kernel_set", "table"})
     driver_ops = frozenset({"kernel_set", "table"})
     process_ops = frozenset({"set", "get"})
+    looking_ops = frozenset({"get"})
     exit_op = "exit"
 
     def boot(self, machine: KernelMachine) -> KernelAnswer:
@@ -173,6 +180,11 @@ def _ask(calls: MtrrCalls, call: KernelCall, machine: KernelMachine) -> tuple[st
     many = args.get("n", len(entries) if setting else most)
     if not isinstance(many, int) or not -(1 << 31) <= many < 1 << 31:
         raise ValueError(f"n {many!r:.80} is not an integer of 32 bits")
+
+    for name, allowed in _FORCED.items():
+        if name in args and args[name] not in allowed:
+            known = ", ".join(map(repr, allowed))
+            raise ValueError(f"{name} {args[name]!r:.80} is none of {known}")
 
     if setting and len(entries) < many <= most and args.get("null") is None:
         raise ValueError(f"n {many} is more than the {len(entries)} ranges")

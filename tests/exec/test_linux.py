@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     AnyClient = LocalClient | BlockingClient
 
 LINUX = MachineSpec(name="pc", arch="amd64", kernel="linux-6.18")
-PATHS = {it: it for it in ("/dev/mem", "/dev/kmem", "/proc/mtrr")}
+LIST = "/sys/kernel/debug/x86/pat_memtype_list"
+PATHS = {it: it for it in ("/dev/mem", "/dev/kmem", "/proc/mtrr", LIST)}
 PROGRAM = Path(__file__).parent / "programs" / "mtrr.c"
 FIRST = "reg00: base=0x000000000 (    0MB), size= 1024MB, count=1: write-back\n"
 SECOND = "reg01: base=0x0d0000000 ( 3328MB), size=   16MB, count=1: write-combining\n"
@@ -166,3 +167,10 @@ def test_a_c_program_makes_each_ioctl(
     ]
     # what the program had added ended with it
     assert shell(client, "cat /proc/mtrr", capfd) == FIRST
+
+
+def test_a_shell_reads_the_list_of_page_attributes(
+    client: AnyClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = f"cat {LIST}; head -c 3 {LIST}; echo; wc -c < {LIST}"
+    assert shell(client, script, capfd) == "PAT memtype list:\nPAT\n18\n"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BASE, LENGTH, M = 0x200000, 0x10000, 1 << 20
 U64 = 1 << 64
+SCREEN = 0xD0000000
 MODELS = {"pat": LP64, "old": ILP32, "board": LP64}
 
 
@@ -72,6 +73,7 @@ def conversation() -> Iterator[Step]:
         for step in (*_opens(machine), *_memory(machine), *_ioctls(machine), *_ranges(machine)):
             yield step._replace(name=f"{machine} {step.name}")
 
+    yield from _calls()
     yield from _explanations()
     yield from _claims()
     yield from _ends()
@@ -167,6 +169,32 @@ def _ranges(machine: str) -> Iterator[Step]:
     yield Step("remove another's", f"{machine}-2", "remove_range", (BASE, LENGTH))
     yield Step("remove what is not there", machine, "remove_range", (3 * M, LENGTH))
     yield Step("remove", machine, "remove_range", (BASE, LENGTH), {"wait": 5.0})
+
+
+def _calls() -> Iterator[Step]:
+    """System calls of NetBSD, of two processes."""
+
+    def call(name: str, *given: Any, file: str = "net", **named: Any) -> Step:
+        return Step(f"call {name}", file, "call_kernel", given, named)
+
+    private, public = [SCREEN, 16 * M, 1, 5, 0], [SCREEN, 16 * M, 1, 4, 0]
+    for name in ("net", "net-2"):
+        yield Step(f"open {name}", name, "open", ("net:/dev/mem", "r+"))
+
+    yield call("set a private range", "set", entries=[private])
+    yield call("get", "get", n=104)
+    yield call("get from nowhere", "get", n=104, null="table")
+    yield call("set another's", "set", file="net-2", entries=[public])
+    yield call("set one of two", "set", entries=[[M, 4096, 0, 4, 0], [U64 - 1, 2, 0, 4, 0]])
+    yield call("set nothing", "set", entries=())
+    yield call("unknown", "add", base=0)
+    yield call("without entries", "set")
+    yield call("with a fraction", "set", entries=[[0.5]])
+    yield call("beyond 64 bits", "set", entries=[], n=U64)
+    yield call("on FreeBSD", "set", file="pat", entries=[private])
+    yield Step("close the private range", "net", "close")
+    yield call("set what was another's", "set", file="net-2", entries=[public])
+    yield call("once closed", "get")
 
 
 def _explanations() -> Iterator[Step]:

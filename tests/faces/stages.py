@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio.from_thread import start_blocking_portal
 
-from memhub import AuditLog, Hub, ManualClock
+from memhub import AuditLog, Hub, MachineSpec, ManualClock
 from memhub.audit import read_records
 from memhub.core.files import Principal
 from memhub.process import Process
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
-SPECS = (PAT, OLD, BOARD)
+NET = MachineSpec(name="net", arch="amd64", msrs={0xFE: 0x508, 0x2FF: 0x800}, kernel="netbsd-7")
+SPECS = (PAT, OLD, BOARD, NET)
 PROCESSES = ("first", "second")
 
 

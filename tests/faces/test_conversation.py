@@ -31,6 +31,8 @@ WIRE_LIMITS: tuple[tuple[str, tuple[str, ...], set[str], str], ...] = (
     ("ioctl wait backwards", tuple(MODELS), UNSENT, "a wait is a u32 of milliseconds"),
     ("set beyond 64 bits", tuple(MODELS), UNSENT, "a descriptor's fields are fixed"),
     ("set with a foreign label", tuple(MODELS), UNSENT, "a label is eight bytes"),
+    ("call with a fraction", ("",), UNSENT, "JSON of a call has no fractions"),
+    ("call beyond 64 bits", ("",), UNSENT, "a number of a call has 64 bits"),
     ("claim far out", ("",), UNSENT, "a range is two u64"),
     ("claim for no time", ("",), UNSENT, "lease_ms 0 stands for a claim that lasts"),
     ("claim backwards", ("",), UNSENT, "a wait is a u32 of milliseconds"),
@@ -70,6 +72,10 @@ async def hold(stage: Stage) -> dict[str, Heard]:
     assert answers["pat set another's"] == ("RangeBusy", "EBUSY", 0)
     assert heard["pat set another's"].obstacles[0]["process"] == "first"
     assert answers["pat set with a stale fence"] == ("StaleClaim", "EBUSY", 0)
+    assert answers["call set a private range"] == {"done": 1}
+    assert answers["call set another's"] == ("RangeBusy", "EBUSY", 0)
+    assert answers["call set one of two"] == ("InvalidArgument", "EINVAL", 1)
+    assert answers["call set what was another's"] == {"done": 1}
     assert answers["renew what is lost"] == ("StaleClaim", "EBUSY", 0)
     assert answers["read once closed"] == ("BadHandle", "EBADF", 0)
 

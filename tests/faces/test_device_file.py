@@ -89,7 +89,7 @@ def test_a_face_offers_nothing_more_than_is_said_here() -> None:
     service = {"arch", "machine", "break_claims"}
 
     assert beside == {
-        "Handle": {"call_kernel", "process", *nowait},
+        "Handle": {"process", *nowait},
         "RemoteHandle": service,
         "BlockingHandle": service,
         "LocalHandle": set(),

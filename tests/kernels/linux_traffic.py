@@ -6,7 +6,7 @@ from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from memhub import Hub
+from memhub import Hub, Region
 from memhub.abi import ILP32, LP64
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open, Pread, Read, Seek, Write
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
 
 MIB = 1 << 20
+LIST = "/sys/kernel/debug/x86/pat_memtype_list"
 TYPES = (b"uncachable", b"write-combining", b"write-back", b"write-through", b"?", b"nonsense")
 #: Two CPUs, eight registers, one of them with an odd mask of firmware's.
 MSRS = {
@@ -34,7 +35,14 @@ MSRS = {
     0x206: 0xA0000000,
     0x207: 0x7F0000800,
 }
-SPEC = MachineSpec(name="pc", arch="amd64", cpu=Cpu(count=2), msrs=MSRS, kernel="linux-6.18")
+SPEC = MachineSpec(
+    name="pc",
+    arch="amd64",
+    cpu=Cpu(count=2),
+    msrs=MSRS,
+    memory=(Region(base=0, length=32 * MIB),),
+    kernel="linux-6.18",
+)
 
 
 class LinuxTraffic:
@@ -67,7 +75,7 @@ class LinuxTraffic:
     def step(self) -> None:
         """Ask something; what is refused is kept."""
         acts = [self._write] * 4 + [self._ioctl] * 6 + [self._read] * 2 + [self._open] * 2
-        acts += [self._close, self._seek, self._drive, self._claim, self._memory]
+        acts += [self._close, self._seek, self._drive, self._claim, self._memory, self._reserve]
         try:
             self.rng.choice(acts)()
         except DeviceError as error:
@@ -81,7 +89,7 @@ class LinuxTraffic:
             self.refused.append(error)
 
     def _open(self) -> None:
-        path = self.rng.choice(["/proc/mtrr"] * 5 + ["/dev/mem", "/dev/kmem"])
+        path = self.rng.choice(["/proc/mtrr"] * 5 + ["/dev/mem", "/dev/kmem", LIST])
         model = self.rng.choice([LP64, LP64, ILP32])
         mode = self.rng.choice(["r", "r+", "r+", "w"])
         request = Open(self.rng.choice(self.processes), path, mode, model=model)
@@ -136,6 +144,17 @@ class LinuxTraffic:
 
     def _seek(self) -> None:
         self.engine.submit(Seek(self._any(), self.rng.choice([0, 20, -5]), self.rng.randrange(4)))
+
+    def _reserve(self) -> None:
+        base, size = self._span()
+        start = self.rng.choice([base, MIB + (base & 0xFF000)])  # no RAM, and RAM
+        want = self.rng.choice(["WB", "WC", "UC-", "UC", "WT", "WP"])
+        op = self.rng.choice(["memtype_reserve", "memtype_reserve_io", "memtype_free"])
+        args: dict[str, Any] = {"start": start, "end": start + size}
+        if op != "memtype_free":
+            args["want"] = want
+
+        self.hub.kernels.call(op, **args)
 
     def _drive(self) -> None:
         base, size = self._span()

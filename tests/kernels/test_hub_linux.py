@@ -212,7 +212,7 @@ async def test_drivers_call_the_kernel() -> None:
             ({"base": "x"}, "base 'x' is not an integer"),
             ({"base": -1}, "base -0x1 is not between 0x0 and"),
             ({"type": 1 << 32}, "type 0x100000000 is not between"),
-            ({"base": object()}, "is no number, text or list"),
+            ({"base": object()}, "is no integer, text, truth value or list"),
         ]
         for wrong, why in cases:
             with pytest.raises(InvalidArgument, match=why):

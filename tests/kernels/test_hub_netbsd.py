@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from memhub import FaultRule, Hub
@@ -13,14 +16,29 @@ from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records
 from memhub.audit.rebuild import rebuild
 from memhub.core.spec import MachineSpec
-from memhub.errors import DeviceError, InvalidArgument, NotSupported, RangeBusy, UnknownIoctl
+from memhub.errors import (
+    DeviceError,
+    InvalidArgument,
+    NotPermitted,
+    NotSupported,
+    RangeBusy,
+    UnknownIoctl,
+)
 from memhub.kernels import load_kernels
 from memhub.plugin import Cpu
 from memhub.plugin.kernels import KernelCall, KernelMachine
 from memhub.rig import trace_lines
+from memhub.service import wire
+from memhub.service.client import connect
+from memhub.service.remote_file import RemoteFile
+from memhub.service.remote_kernel import call_request
+from memhub.service.server import Server
+from memhub.service.settings import RightsRule, ServiceConfig
+from service.service_rig import RawClient, lab
 
 if TYPE_CHECKING:
     from memhub.core.served_kernel import KernelState
+    from memhub.service.settings import Right
 
 DATA = Path(__file__).parents[1] / "data" / "kernels"
 MSRS = {0xFE: 0x508, 0x2FF: 0x800}
@@ -166,6 +184,8 @@ async def test_calls_that_netbsd_does_not_have_are_refused() -> None:
                 ("set", {"entries": 5}, "entries 5 is no list of ranges"),
                 ("set", {"entries": [[0, 1]]}, "is no .base, length"),
                 ("set", {"entries": [[-1, 1, 1, 4]]}, "-1 of"),
+                ("get", {"null": "x"}, "null 'x' is none of None, 'args', 'count', 'table'"),
+                ("get", {"abi": 16}, "abi 16 is none of 64, 32"),
                 ("set", {"entries": [OURS], "n": 2}, "n 2 is more than the 1 ranges"),
             ):
                 with pytest.raises(InvalidArgument, match=why):
@@ -196,3 +216,86 @@ async def test_the_log_alone_makes_the_machine_again(tmp_path: Path) -> None:
             hub.kernels.call("kernel_set", entries=[OURS])
             hub.restore(then)
             assert hub.snapshot() == then
+
+
+@pytest.mark.anyio
+async def test_the_private_ranges_of_a_connection_end_with_it(tmp_path: Path) -> None:
+    async with lab(tmp_path, NETBSD) as it, it.connect() as other:
+        theirs = await other.open("pc:/dev/mem")
+        async with it.connect() as one:
+            mine = await one.open("pc:/dev/mem")
+            assert await mine.call_kernel("set", entries=[MINE]) == {"done": 1}
+            with pytest.raises(RangeBusy) as refused:
+                await theirs.call_kernel("set", entries=[OURS])
+
+            assert refused.value.moved == 0
+            assert (await theirs.explain(SCREEN)).type == "WC"
+
+        # the service ends a connection when it has seen its end
+        with anyio.fail_after(20):
+            while (await theirs.explain(SCREEN)).type == "WC":
+                await anyio.lowlevel.checkpoint()
+
+        assert await theirs.call_kernel("set", entries=[OURS]) == {"done": 1}
+        found = await theirs.call_kernel("get", n=104)
+        assert [SCREEN, 1 << 24, 1, VALID, 0] in found["entries"]
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_breaks_takes_its_private_ranges_along(tmp_path: Path) -> None:
+    async with lab(tmp_path, NETBSD) as it, it.connect() as other:
+        theirs = await other.open("pc:/dev/mem")
+        client = await RawClient.dial(it.address, features=wire.FEATURES)
+        handle = await client.open()
+        answer = await client.ask(
+            wire.Call(0, handle, "set", json.dumps({"entries": [MINE]}).encode())
+        )
+        assert isinstance(answer, wire.Data)
+        assert answer.data == b'{"done":1}'
+        client.close()
+        with anyio.fail_after(20):
+            while (await theirs.explain(SCREEN)).type == "WC":
+                await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("may", [["read-ranges"], ["set-ranges"], ["read-ranges", "set-ranges"]])
+async def test_a_client_needs_the_rights_of_a_call(tmp_path: Path, may: list[Right]) -> None:
+    rules = (RightsRule(uid=os.getuid(), allow=frozenset(may)),)
+    settings = ServiceConfig(socket=tmp_path / "a", rights=rules)
+    async with (
+        Hub([NETBSD]) as hub,
+        Server(hub, settings),
+        connect(tmp_path / "a") as client,
+        await client.open("pc:/dev/mem") as memory,
+    ):
+        for call, needed in (
+            (partial(memory.call_kernel, "get", n=104), {"read-ranges"}),
+            (partial(memory.call_kernel, "set", entries=[OURS]), {"read-ranges", "set-ranges"}),
+        ):
+            if needed <= set(may):
+                assert await call()
+            else:
+                with pytest.raises(NotPermitted, match="has no right to"):
+                    await call()
+
+
+@pytest.mark.anyio
+async def test_a_client_of_an_earlier_service_is_told(tmp_path: Path) -> None:
+    """A client that does not ask for the feature may not send the frame either."""
+    async with lab(tmp_path, NETBSD) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURES & ~wire.FEATURE_KERNELS)
+        handle = await client.open()
+        client.send(wire.Call(9, handle, "get", b"").encode())
+        with anyio.fail_after(20):
+            (ended,) = await client.receive()
+
+        assert isinstance(ended, wire.Abort)
+        assert "unknown-frame" in ended.reason
+        client.close()
+
+    file = RemoteFile(
+        wire.Opened(1, 1, wire.MODEL_LP64, 0, "amd64", "pc"), "/dev/mem", wire.Limits()
+    )
+    with pytest.raises(NotSupported, match="the service is of a version without CALL"):
+        call_request(file, wire.FEATURES & ~wire.FEATURE_KERNELS, "get", {})

@@ -91,7 +91,7 @@ def test_no_process_changes_a_type_that_another_has_claimed() -> None:
         assert table is not None
         rows: list[dict[str, Any]] = []
         traffic.engine.listen(rows.append)
-        for _ in range(150):
+        for _ in range(190):
             claims = list(machine.claims.claims.values())
             before, read = table.types, len(rows)
             traffic.step()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -16,6 +18,7 @@ from memhub.audit.travel import Travel
 from memhub.cli import main
 from memhub.core.files import Principal
 from memhub.core.requests import Open, Write
+from memhub.errors import InvalidArgument
 from memhub.lifecycle import open_file
 from memhub.rig.log_replay import replay_log
 
@@ -106,3 +109,29 @@ def test_exec_gives_a_program_the_file_of_a_machine_in_a_file(
     config.write_text('[machines.pc]\narch = "amd64"\nkernel = "linux-6.18"\n')
     shown = run(capfd, "exec", "--config", str(config), "cat", "/proc/mtrr")
     assert shown == "reg00: base=0x000000000 (    0MB), size= 1024MB, count=1: write-back\n"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kernel", ["linux-6.18", "netbsd-7"])
+async def test_system_calls_of_a_log_are_put_again(tmp_path: Path, kernel: str) -> None:
+    """Also those that are refused: Linux has none, not even the words of its file."""
+    path, spec = tmp_path / "a.jsonl", replace(LINUX, kernel=kernel)
+    screen = [SCREEN, 1 << 24, 1, 5, 0]
+    with AuditLog.open(path) as log:
+        async with Hub([spec], log=log) as hub, hub.process("a") as one:
+            paths = ["/dev/mem"] + ["/proc/mtrr"] * (kernel != "netbsd-7")
+            for file in [await one.open(it) for it in paths]:
+                calls: list[tuple[str, dict[str, Any]]] = [
+                    ("set", {"entries": [screen]}),
+                    ("get", {"n": 104}),
+                    ("read", {"length": 10}),
+                    ("set", {"entries": [{1: 2}]}),
+                    ("exit", {}),
+                ]
+                for op, args in calls:
+                    with suppress(InvalidArgument):
+                        await file.call_kernel(op, **args)
+
+    done = replay_log(path, arches=ARCHES)
+    assert [str(it) for it in done.differences] == []
+    assert done.steps > 4

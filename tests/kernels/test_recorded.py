@@ -54,9 +54,9 @@ PANIC = "a request that kills the kernel"
 @pytest.mark.parametrize(
     ("name", "scenarios", "steps", "unjudged"),
     [
-        ("dragonfly", 300, 9670, {OFF: 21}),
-        ("openbsd-amd64", 300, 9890, {OFF: 17}),
-        ("openbsd-i386", 300, 9515, {OFF: 14, PANIC: 2}),
+        ("dragonfly", 300, 9670, {OFF: 6}),
+        ("openbsd-amd64", 300, 9890, {OFF: 4}),
+        ("openbsd-i386", 300, 9515, {OFF: 8, PANIC: 2}),
         ("openbsd-k6", 100, 3020, {}),
     ],
 )

@@ -14,7 +14,7 @@ from memhub.abi import MDF_UNCACHEABLE
 from memhub.core.due_times import DueTimes
 from memhub.core.instant import NEVER
 from memhub.errors import RangeBusy
-from memhub.records import Listeners
+from memhub.listeners import Listeners
 from ownership.rig import PAGE, bench, settle
 
 MIB = 1 << 20

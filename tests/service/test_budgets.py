@@ -176,6 +176,22 @@ async def test_reports(tmp_path: Path) -> None:
         client.close()
 
 
+async def test_snapshots_count_as_reports(tmp_path: Path) -> None:
+    async with lab(tmp_path, limits=Limits(reports=2)) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURE_SNAPSHOTS)
+        taking = [wire.Snapshot(0, "take", "", b"") for _ in range(3)]
+        client.send(*(b"".join(client.protocol.send(each)) for each in taking))
+        found: list[wire.Message] = []
+        while client.protocol.in_flight:
+            found += await client.receive()
+
+        (full,) = [reply for reply in found if isinstance(reply, wire.Error)]
+        assert full.name == "ENOSPC"
+        assert full.reason == "2 reports are being made, which is the limit"
+        assert isinstance(await client.ask(wire.Snapshot(0, "take", "", b"")), wire.Data)
+        client.close()
+
+
 async def test_mappings(tmp_path: Path) -> None:
     async with lab(tmp_path, limits=Limits(maps=1)) as it, it.connect() as hub:
         file = await hub.open("/dev/mem")

@@ -62,6 +62,7 @@ def requests(chance: random.Random) -> list[wire.Message]:
         wire.Map(0, handle, chance.choice((1, 2, 3, 4))),
         wire.Ping(0, 1),
         wire.Faults(0, chance.choice(("list", "add", "remove")), chance.choice(FAULTS)),
+        wire.Call(0, handle, chance.choice(("get", "set")), chance.choice((b"", b"{}", b"["))),
         wire.Show(0, chance.choice(("list", "bytes", "x")), name, chance.choice(("", "vga"))),
         wire.Snapshot(0, chance.choice(("take", "put", "restore", "reset")), name, b"no file"),
     ]
@@ -87,5 +88,5 @@ async def test_each_request_is_answered_with_its_own_errors(tmp_path: Path) -> N
         for client in clients:
             client.close()
 
-    assert len({name for name, _ in seen}) == 22
+    assert len({name for name, _ in seen}) == 23
     assert len(seen) > 45

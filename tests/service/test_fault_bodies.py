@@ -75,6 +75,8 @@ async def test_numbers_as_strings_need_their_feature(tmp_path: Path) -> None:
         ('{"action":"errno","errno":"EPROTO"}', "errno 'EPROTO' is none of"),
         ('{"action":"errno","errno":"EAGAIN"}', "errno 'EAGAIN' is none of"),
         ("[" * 20000, "without others inside"),
+        ("", "a fault rule is a JSON object, and '' is none: Expecting value: line 1"),
+        ('{"action":', """and '{"action":' is none: Expecting value: line 1 column 11"""),
     ],
 )
 async def test_a_rule_that_is_wrong_is_refused_by_its_value(

@@ -148,7 +148,8 @@ def wide_types(value: Any) -> set[type]:
 
 
 @pytest.mark.parametrize(
-    "name", ["report", "explain", "faults", "cpus", "snapshot_put", "snapshot_done"]
+    "name",
+    ["report", "explain", "faults", "cpus", "snapshot_put", "snapshot_done", "call", "plain"],
 )
 def test_the_examples_of_the_page_fit_the_schema(name: str) -> None:
     found = re.search(
@@ -160,13 +161,16 @@ def test_the_examples_of_the_page_fit_the_schema(name: str) -> None:
 
 def test_the_schema_refuses_what_is_not_so() -> None:
     fine = {"kind": "claim", "base": "5"}
-    assert faults([fine], body("obstacles")) == []
+    for base in ("5", "0", str(10**19), str((1 << 64) - 1), str((1 << 64) - 1000), "9" * 19, 7):
+        assert faults([{**fine, "base": base}], body("obstacles")) == []
+
     for wrong in (
         {},
         {"kind": "x"},
         {**fine, "base": "-5"},
         {**fine, "new": 1},
         {**fine, "slot": "1"},
+        *({**fine, "base": wrong} for wrong in (1 << 64, str(1 << 64), "9" * 20, "05", "")),
     ):
         assert faults([wrong], body("obstacles"))
 

@@ -21,6 +21,7 @@ from memhub.service.server import Server, snapshots
 from memhub.service.settings import Limits, RightsRule, ServiceConfig
 from memhub.service.wire.decoder import ANSWERS
 from memhub.service.wire_page.tables import FRAMES, read_text
+from service.refused_calls import ask_calls
 from service.service_rig import MIB, RawClient, get
 from shell.kit import ARCHES, BOARD, K6, MTRR, OFF, PAT, SECURE
 
@@ -48,6 +49,9 @@ SPECS = (
     replace(MTRR, name="slow", commit_latency=1000.0),
     replace(PAT, name="caches", coherent=False),
     replace(MTRR, name="linux", kernel="linux-6.18"),
+    replace(PAT, name="net", options={}, msrs={0xFE: 0x508, 0x2FF: 0x800}, kernel="netbsd-7"),
+    replace(PAT, name="no-wc", options={}, msrs={0xFE: 0x108, 0x2FF: 0x800}, kernel="netbsd-7"),
+    replace(K6, name="bare-net", cpu=replace(K6.cpu, vendor="Intel"), kernel="netbsd-7"),
     replace(MTRR, name="old", kernel="linux-6.18", kernel_options={"bridge": "1166:9:0"}),
 )
 TOP = (1 << 64) - 4096
@@ -132,6 +136,8 @@ async def ask_kernel(it: Asker) -> None:
     await it.ask(write(old, line % 0x10000000))
     await it.ask(wire.Claim(0, other, 0, 0, 0x10000000, 4096), it.two)
     await it.ask(write(linux, line % 0x10000000))
+    await it.ask(wire.Seek(0, linux, 2, 0))
+    await it.ask(wire.Set(0, linux, 0, 0, 0, 0, bytes(32)))
     await it.ask(wire.Pwrite(0, linux, 0, 1, b"x"))
     for place in range(9):
         await it.ask(write(linux, line % (0x20000000 + 8192 * place)))
@@ -278,6 +284,7 @@ async def ask_suspended(it: Asker) -> None:
         wire.Explain(0, handle, 0),
         wire.Map(0, handle, wire.MAP_READ),
         wire.Flush(0, handle, wire.FLUSH_KEEP, 0, 8),
+        wire.Call(0, handle, "get", b""),
     ):
         await it.ask(asked)
 
@@ -309,6 +316,7 @@ async def test_each_listed_error_is_reached(
             await ask_ranges(it)
             await ask_claims(it)
             await ask_kernel(it)
+            await ask_calls(it)
             await ask_hub(it, bound, monkeypatch)
 
         for client in (*clients, bound):

@@ -255,6 +255,8 @@ async def test_the_oldest_event_is_dropped_and_counted(tmp_path: Path) -> None:
 
         events = await events_of(client, 2)
         assert [(event.base, event.missed) for event in events] == [(3 * MIB, 3), (4 * MIB, 0)]
+        logged = [record["seq"] for record in it.records("claim.take")]
+        assert logged[3:] == [event.sequence for event in events]
         here.close()
         client.close()
 

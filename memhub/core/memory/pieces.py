@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     #: The caller's buffers: the address of each in its process, and its length in bytes.
     Buffers = Sequence[tuple[int, int]]
 
-DeviceName = Literal["mem", "kmem", "mtrr"]
+DeviceName = Literal["mem", "kmem", "mtrr", "memtype"]
 
 _U64_END: Final = 1 << 64
 

@@ -15,7 +15,7 @@ from memhub.audit.rows.columns import owner_of
 from memhub.core import requests
 from memhub.core.commits import Commit
 from memhub.core.extract_address import ExtractAddress
-from memhub.core.files import Principal
+from memhub.core.files import DEVICES, KERNEL_FILES, Principal
 from memhub.core.instant import SECOND
 from memhub.core.kernel_requests import CallKernel, answer_call
 from memhub.core.memory.physical import NeedsDevice
@@ -23,6 +23,7 @@ from memhub.core.served_kernel import KernelCall
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
+from memhub.rig.log_replay.steps import NO_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -154,7 +155,8 @@ def _put_ioctl(life: Life, row: Row) -> None:
 def _put_kernel(life: Life, row: Row) -> None:
     op, args = row["op"], orjson.loads(row["args"])
     if row.get("handle") is not None:
-        _submit(life, CallKernel(_file(life, row), op, args))
+        system = DEVICES[row["device"]] not in KERNEL_FILES or NO_CALL in (row["reason"] or "")
+        _submit(life, CallKernel(_file(life, row), op, args, system))
         return
 
     engine = life.engine

@@ -50,8 +50,11 @@ _FOLLOWS: Final = frozenset(
 )
 #: What says what a machine is; `held.part` records after it say what it holds.
 _WHOLE: Final = frozenset({"device.restore", "held.machine"})
-#: Calls to another kernel than FreeBSD that follow: from an open, a close, a resume.
-_KERNEL_FOLLOWS: Final = frozenset({"open", "close", "resume"})
+#: Calls to another kernel than FreeBSD that follow: from an open, a close, the end of a process, a
+#: resume.
+_KERNEL_FOLLOWS: Final = frozenset({"open", "close", "exit", "resume"})
+#: In the reason of what a process asked for and is no call through its file.
+NO_CALL: Final = "is no call through"
 #: Why a wait ended whose caller has gone.
 _GONE: Final = frozenset({"cancelled", "log"})
 
@@ -212,12 +215,19 @@ def _is_asked(row: Row, ending: set[tuple[str, int]]) -> bool | None:
         return True
 
     if event == "kernel.call":
-        return None if row["op"] == "boot" else row["op"] not in _KERNEL_FOLLOWS
+        return _is_asked_call(row)
 
     if event == "device.attach" and row.get("cause") is not None:
         return None  # a file of the log begins; nothing happened
 
     return True if event in _ASKED else False if event in _FOLLOWS else None
+
+
+def _is_asked_call(row: Row) -> bool | None:
+    if row["op"] == "boot":
+        return None
+
+    return row["op"] not in _KERNEL_FOLLOWS or NO_CALL in (row["reason"] or "")
 
 
 def say_request(row: Row) -> str:

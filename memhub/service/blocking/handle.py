@@ -8,13 +8,14 @@ from memhub.service import wire
 from memhub.service.client_errors import not_on_the_wire
 from memhub.service.remote_caches import fence_request, flush_request
 from memhub.service.remote_file import RemoteFile
+from memhub.service.remote_kernel import call_answer, call_request
 from memhub.service.remote_replies import HeldClaim, explanation
 from memhub.service.set_outcome import set_outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import mmap
-    from typing import Self
+    from typing import Any, Self
 
     import numpy as np
     import numpy.typing as npt
@@ -122,6 +123,10 @@ class BlockingHandle:
     def fence(self) -> None:
         """Let the bus see the combining buffers of this process (sfence)."""
         self._line.ask(fence_request(self._file, self._line.features))
+
+    def call_kernel(self, op: str, /, **args: Any) -> Any:  # noqa: ANN401 - as it answers
+        """Make a system call of the machine's kernel that needs no file, as NetBSD's `set`."""
+        return call_answer(self._line.ask(call_request(self._file, self._line.features, op, args)))
 
     def map(self, *, write: bool = False) -> MappedMemory:
         """The machine's RAM, mapped into this process; it is closed with the handle."""

@@ -17,7 +17,8 @@ from memhub.service.remote_replies import join_pieces
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from memhub.service.link import SocketLink, StreamLink
+    from memhub.service.link import SocketLink
+    from memhub.service.stream_link import StreamLink
 
 _ROOM: Final = 1 << 20
 _AT_ONCE: Final = 64

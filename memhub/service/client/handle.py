@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.errors import NotSupported
 from memhub.service import wire
@@ -12,6 +12,7 @@ from memhub.service.client.caller import Waiter
 from memhub.service.mapped import MappedMemory
 from memhub.service.remote_caches import fence_request, flush_request
 from memhub.service.remote_file import RemoteFile
+from memhub.service.remote_kernel import call_answer, call_request
 from memhub.service.remote_replies import HeldClaim, explanation
 from memhub.service.set_outcome import set_outcome
 from memhub.service.spans import lay_out, map_pieces, within
@@ -125,6 +126,12 @@ class RemoteHandle:
     async def fence(self) -> None:
         """Let the bus see the combining buffers of this process (sfence)."""
         await self._caller.ask(fence_request(self._file, self._caller.features))
+
+    async def call_kernel(self, op: str, /, **args: Any) -> Any:  # noqa: ANN401 - as it answers
+        """Make a system call of the machine's kernel that needs no file, as NetBSD's `set`."""
+        request = call_request(self._file, self._caller.features, op, args)
+
+        return call_answer(await self._caller.ask(request))
 
     async def map(self, *, write: bool = False) -> MappedMemory:
         """The machine's RAM, mapped into this process; the caller closes it."""

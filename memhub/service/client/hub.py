@@ -25,12 +25,13 @@ from memhub.service.client_errors import (
     not_on_the_wire,
     refused_connection,
 )
-from memhub.service.link import SocketLink, StreamLink
+from memhub.service.link import SocketLink
 from memhub.service.remote_hub import (
     hello_frame,
     open_request,
     take_greeting,
 )
+from memhub.service.stream_link import StreamLink
 from memhub.subscriptions import CHANGES, take_span_of_interest
 
 if TYPE_CHECKING:

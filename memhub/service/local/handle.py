@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
-from memhub.arguments import take_seconds
+from memhub.arguments import take_seconds, take_text
 from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.explain_many import ExplainMany
+from memhub.core.kernel_requests import CallKernel
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
     AwaitFree,
@@ -286,6 +287,10 @@ class LocalHandle:
     def fence(self) -> None:
         """Let the bus see the combining buffers of this process (sfence)."""
         self._submit(Fence(self._number))
+
+    def call_kernel(self, op: str, /, **args: Any) -> Any:  # noqa: ANN401 - as it answers
+        """Make a system call of the machine's kernel that needs no file, as NetBSD's `set`."""
+        return self._submit(CallKernel(self._number, take_text("op", op), args, system=True))
 
     # Waiting
 

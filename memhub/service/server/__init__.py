@@ -9,6 +9,7 @@ mapping        memory as a descriptor             rights     who may do what
 tls            certificates and tokens            notify     tells a service manager
 admission      how many may be connected          turns      long work a slice at a time
 forwarding     events to a client                 accepting  the loop that accepts clients
+parting        the end of a connection over TCP
 """
 
 from __future__ import annotations

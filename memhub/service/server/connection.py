@@ -16,10 +16,11 @@ from memhub.group_commit import settle_commits
 from memhub.service import wire
 from memhub.service.server.answering import Dispatch, HeldAnswers, answer_in_batch
 from memhub.service.server.ending import end_process
+from memhub.service.server.parting import await_reads
 from memhub.service.server.request_tasks import RequestTasks
 from memhub.service.server.rights import clean_label
 from memhub.service.server.session import Session
-from memhub.service.wire.protocol import CLOSED
+from memhub.service.wire.protocol import CLOSED, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,7 @@ class Connection:
     Attributes:
         receives: how many receives brought something.
         answered: requests answered at once.
+        parting: whether it has ended in order, and the client has not ended its side.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Connection:
         self.link = link
         self.peer = peer
         self.receives = self.answered = 0
+        self.parting = False
         self._task_group = task_group
         self._admit = admit
         self._left: Sequence[wire.Message] = ()
@@ -76,7 +79,7 @@ class Connection:
         self._end_cause: tuple[str, str | None] = ("disconnect", None)
         commit = terms.hub.engine.commit
         self._held = None if commit is None else HeldAnswers(commit)
-        self._draining = self._closed = self._stopped = False
+        self._draining = self._closed = self._stopped = self._heard_end = False
         self._dispatch = Dispatch()
         self._serve_scope = anyio.CancelScope()
 
@@ -92,8 +95,8 @@ class Connection:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered."""
-        return bool(self._protocol.in_flight)
+        """Whether a request is in flight."""
+        return self._protocol.busy
 
     # Answering
 
@@ -105,8 +108,9 @@ class Connection:
         finally:
             await self.close()
 
-        with anyio.move_on_after(_LAST_READ_SECONDS):
-            await self.link.room(0)
+        patience = self.terms.settings.limits.stall_timeout  # with whoever said GOODBYE
+        await await_reads(self.link, patience if self._protocol.peer_left else _LAST_READ_SECONDS)
+        self.parting = not self._heard_end
 
     async def _serve_client(self) -> None:
         link = self.link
@@ -131,7 +135,7 @@ class Connection:
         """
         protocol = self._protocol
         if not data:
-            self._stopped = True
+            self._stopped = self._heard_end = True
             return False
 
         self.receives += 1
@@ -147,12 +151,15 @@ class Connection:
             return not self._stopped
 
         self._answer_messages(messages)
-        self._stop_if_done()
+        if protocol.state != OPEN or self._draining:
+            self._stop_if_done()
+            if self._stopped:
+                return False
 
         if self._left or (self._held is not None and self._held.waiting):
             return False
 
-        return not self._stopped and self.link.queued <= self._queue_high
+        return self.link.queued <= self._queue_high
 
     def _stop_if_done(self) -> None:
         if self._protocol.state == CLOSED or (self._takes_no_more and not self.busy):
@@ -171,17 +178,17 @@ class Connection:
         assert session is not None
         session.tasks.turn_room = self._queue_high - self.link.queued
         self._left = ()
-        handle = partial(self._dispatch.answer, session)
-        if self._held is not None:
-            self._left = messages[self._held.answer(messages, handle) :]
-            return
-
-        if len(messages) == 1:
+        if len(messages) == 1 and self._held is None:
             reply = self._dispatch.answer(session, messages[0])
             if reply is not None:
                 self.answered += 1
                 self.link.send(self._protocol.send(reply))
 
+            return
+
+        handle = partial(self._dispatch.answer, session)
+        if self._held is not None:
+            self._left = messages[self._held.answer(messages, handle) :]
             return
 
         replies, done = answer_in_batch(self.terms.hub, session.tasks, messages, handle)
@@ -285,7 +292,10 @@ class Connection:
         elif self._protocol.state == "open":
             self.link.send((self._protocol.goodbye(reason),))
 
-        self._task_group.cancel_scope.cancel()
+        if cause == "idle":
+            self._serve_scope.cancel()  # its task sends what waits, and nothing is in flight
+        else:
+            self._task_group.cancel_scope.cancel()
 
     def cut_off(self, process: Principal, reason: str) -> None:
         """End the connection without a word, if it is that of `process`."""

@@ -26,9 +26,9 @@ def answer_show(session: Session, it: wire.Show) -> Answer:
         known = ", ".join(SHOW_WORDS)
         raise InvalidArgument(f"SHOW asks for {it.what!r:.80}, not for {known}")
 
-    name = it.machine or session.hub.default
-    session.check_machine(name, "show")
-    machine = session.engine.machine(name)
+    session.check_machine(it.machine, "show")
+    machine = session.engine.machine(it.machine)
+    name = machine.name
     if it.what == "list":
         if it.device:
             raise InvalidArgument(f"SHOW lists all devices, and {it.device!r:.80} is given beside")

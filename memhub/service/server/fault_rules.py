@@ -5,13 +5,14 @@ They are listed, added, removed and so on by clients with the right to.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.fault_rules import rule_of_dict
 from memhub.core.sickness import is_sickness, sickness_of_dict
 from memhub.errors import InvalidArgument, NoSuchRange
 from memhub.service.server.rights import INJECT_FAULTS
 from memhub.service.server.rule_texts import read_rule_text
+from memhub.service.server.session import DEFAULT_MACHINE
 from memhub.service.wire.administration import FAULT_WORDS
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     Answer = wire.Message | None
     Found = list[dict[str, Any]]
+
+_EVERY: Final = "every machine"
 
 
 def answer_faults(session: Session, it: wire.Faults) -> Answer:
@@ -51,8 +54,13 @@ def _may_touch(session: Session, machine: str | None) -> bool:
 
 
 def _require_right(session: Session, machine: str | None) -> None:
-    if not _may_touch(session, machine):
-        session.raise_missing_right("fault", machine or "every machine", INJECT_FAULTS)
+    session.check_rights("fault", INJECT_FAULTS, machine or "", machine or _EVERY)
+
+
+def _require_hardware_right(session: Session, given: str) -> None:
+    """As for a rule, but no name stands for the default machine."""
+    name = given or session.hub.default
+    session.check_rights("fault", INJECT_FAULTS, name, given or DEFAULT_MACHINE)
 
 
 def _list_rules(session: Session) -> Found:
@@ -81,8 +89,7 @@ def _add_rule(session: Session, text: str) -> dict[str, Any]:
 
 def _sicken(session: Session, sickness: Sickness) -> dict[str, Any]:
     hub, who = session.hub, session.process.principal
-    machine = sickness.machine or hub.default
-    _require_right(session, machine)
+    _require_hardware_right(session, sickness.machine or "")
     if sickness.name in {it.rule.name for it in hub.faults}:
         raise ValueError(f"there is a fault rule {sickness.name!r} already")
 
@@ -100,7 +107,7 @@ def _remove_rule(session: Session, name: str) -> dict[str, Any]:
 
     found = next((rule for rule in session.hub.faults if rule.rule.name == name), None)
     if found is None or not _may_touch(session, found.rule.machine):
-        _require_right(session, None if found is None else found.rule.machine)
+        _require_right(session, None)
         raise NoSuchRange(f"there is no fault rule {name!r}")
 
     found.remove()
@@ -109,7 +116,9 @@ def _remove_rule(session: Session, name: str) -> dict[str, Any]:
 
 
 def _cure(session: Session, active: ActiveSickness) -> dict[str, Any]:
-    _require_right(session, active.sickness.machine)
+    if not _may_touch(session, active.sickness.machine):
+        session.raise_missing_right("fault", _EVERY, INJECT_FAULTS)
+
     removed = session.hub.hardware.remove(active.sickness.name, by=session.process.principal)
 
     return removed.as_dict()
@@ -117,7 +126,7 @@ def _cure(session: Session, active: ActiveSickness) -> dict[str, Any]:
 
 def _ask_hardware(session: Session, what: str, machine: str) -> Found:
     hardware, who = session.hub.hardware, session.process.principal
-    _require_right(session, machine or session.hub.default)
+    _require_hardware_right(session, machine)
     if what == "check":
         return [it.as_dict() for it in hardware.check_cpus(machine, by=who)]
 

@@ -15,6 +15,7 @@ from memhub.service.server import (
     devices,
     fault_rules,
     handles,
+    kernels,
     memory,
     ranges,
     snapshots,
@@ -87,6 +88,7 @@ HANDLE_REQUESTS: Final[Mapping[type[wire.Message], HandleRequest]] = {
     wire.Wait: HandleRequest(ranges.await_free, READ_RANGES, "wait"),
     wire.Break: HandleRequest(ranges.break_claims, BREAK_CLAIMS, "break"),
     wire.Flush: HandleRequest(memory.flush_lines, READ_MEMORY, "flush"),
+    wire.Call: HandleRequest(kernels.call_kernel, READ_RANGES, "call"),
     wire.Explain: HandleRequest(ranges.explain_address, READ_RANGES, "explain"),
 }
 

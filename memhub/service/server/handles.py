@@ -9,7 +9,7 @@ from memhub.core.files import DEVICES, KERNEL_FILES
 from memhub.errors import InvalidArgument
 from memhub.service import wire
 from memhub.service.server.rights import SET_RANGES, WRITE_MEMORY
-from memhub.service.server.session import Entry
+from memhub.service.server.session import DEFAULT_MACHINE, Entry
 
 if TYPE_CHECKING:
     from memhub.service.server.session import Session
@@ -28,11 +28,11 @@ def open_handle(session: Session, it: wire.Open) -> wire.Message:
     named = it.path.rpartition(":")[0]
     machine = named or session.engine.default
     rights = session.rights_on(machine)
-    kernel_file = DEVICES.get(it.path.rpartition(":")[2]) in KERNEL_FILES
-    needed = SET_RANGES if kernel_file else WRITE_MEMORY
+    device = DEVICES.get(it.path.rpartition(":")[2])
+    needed = SET_RANGES if device in KERNEL_FILES else WRITE_MEMORY if device else 0
     missing = needed & ~rights if it.flags & wire.OPEN_WRITE else 0
     if not rights:
-        session.raise_missing_right("open", named or "the default machine", 0)
+        session.raise_missing_right("open", named or DEFAULT_MACHINE, 0)
     elif missing:
         session.raise_missing_right("open", machine, missing)
 

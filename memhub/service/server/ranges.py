@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from memhub.async_shell import go_on
 from memhub.core.claim_requests import check_span
 from memhub.core.requests import (
     AwaitFree,
@@ -21,6 +23,8 @@ from memhub.core.requests import (
 from memhub.errors import BadAddress, NoSuchRange
 from memhub.faces.freebsd import decode_ioctl, decode_set, encode_get
 from memhub.faces.linux import answer_mtrr, ask_mtrr
+from memhub.faults import Delayed
+from memhub.late_requests import finish_late
 from memhub.lifecycle import break_claim
 from memhub.pending import Pending
 from memhub.service import wire
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim
     from memhub.core.machine import Machine
     from memhub.core.replies import SetOutcome
+    from memhub.core.requests import Request
     from memhub.service.server.session import Entry, Session
 
     Answer = wire.Message | None
@@ -39,6 +44,9 @@ if TYPE_CHECKING:
 FOREVER: Final = 0xFFFFFFFF
 #: What an ioctl of another kernel's file returns, behind its `op`.
 RETURNED: Final = Struct("<i")
+
+#: Bytes of a table that are sent however much is unread: as many as of most other answers.
+_SMALL_TABLE: Final = 4096
 
 #: Claims that a BREAK ends in one turn of the event loop.
 _BREAKS_AT_ONCE: Final = 16
@@ -63,18 +71,52 @@ def answer_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
 
     asked = decode_ioctl(model, entry.number, command, it.op, b"", room)
     assert not isinstance(asked, SetRange)
+    tasks = session.tasks
+    if room > _SMALL_TABLE and tasks.turn_room < 0:
+        work = partial(_get_in_turn, session, entry, it, asked, limited=room == most)
+        return tasks.start_task(it.request, work)
+
     try:
         reply = session.engine.submit(asked)
     except BadAddress as error:
         if room != most:
             raise
 
-        limit = f"{error.reason}: an answer of max_body {session.max_body} bytes holds no more"
-        raise BadAddress(limit) from None
+        raise _name_limit(session, error) from None
 
     op, descs = encode_get(model, it.op, reply)
+    if room > _SMALL_TABLE:
+        tasks.turn_room -= len(descs)
 
     return wire.IoctlDone(it.request, op, descs)
+
+
+def _name_limit(session: Session, error: BadAddress) -> BadAddress:
+    """The refusal of a table that no answer can hold."""
+    limit = f"an answer of max_body {session.max_body} bytes holds no more"
+
+    return BadAddress(f"{error.reason}: {limit}")
+
+
+async def _get_in_turn(
+    session: Session, entry: Entry, it: wire.Ioctl, asked: Request[Any], *, limited: bool
+) -> Answer:
+    """A large table for a client that has not read much of what was sent: when it has."""
+    engine, tasks = session.engine, session.tasks
+    async with tasks.bulk_turn():  # nothing is awaited in it: what was unread would be more by then
+        try:
+            reply = engine.submit(asked)
+        except Delayed as late:
+            reply = await finish_late(engine, asked, late, go_on)
+        except BadAddress as error:
+            if not limited:
+                raise
+
+            raise _name_limit(session, error) from None
+
+        tasks.send_reply(wire.IoctlDone(it.request, *encode_get(entry.model, it.op, reply)))
+
+    return None
 
 
 def _answer_kernel_ioctl(session: Session, entry: Entry, it: wire.Ioctl) -> Answer:
@@ -187,7 +229,7 @@ def explain_address(session: Session, entry: Entry, it: wire.Explain) -> Answer:
 def claim_range(session: Session, entry: Entry, it: wire.Claim) -> Answer:
     """CLAIM."""
     wait = wait_seconds(it.wait_ms)
-    session.check_claims("claim")
+    session.check_claims(entry, it)
     if wait is not None:
         session.check_wait("claim")
 

@@ -30,6 +30,10 @@ def read_rule_text(text: str, *, strings: bool) -> dict[str, Any]:
         )
     except RecursionError:
         raise ValueError("a fault rule is a JSON object without others inside") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"a fault rule is a JSON object, and {text!r:.80} is none: {error}"
+        ) from None
 
     if not isinstance(found, dict):
         raise ValueError("a fault rule is a JSON object")

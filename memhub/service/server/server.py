@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 import anyio
 from anyio.streams.tls import TLSAttribute
 
-from memhub.service.link import Link, SocketLink, StreamLink
+from memhub.service.link import Link, SocketLink
 from memhub.service.server.accepting import accept_clients
 from memhub.service.server.admission import Gate, Place
 from memhub.service.server.connection import Connection
 from memhub.service.server.listening import Endpoints
 from memhub.service.server.mapping import seal_machines
+from memhub.service.server.parting import Partings, part_socket
 from memhub.service.server.terms import ServiceTerms
 from memhub.service.server.tls import TlsFailed, accept_tls
 from memhub.service.server.turns import work_off_backlog
 from memhub.service.settings import ServiceConfig
+from memhub.service.stream_link import StreamLink
 from memhub.service.subject import Subject
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from memhub.core.files import Principal
     from memhub.hub import Hub
     from memhub.service.server.listening import UnixListener
+    from memhub.service.server.parting import Part
     from memhub.service.server.rights import Peer
 
 #: Seconds in which clients may take the last answers, after the grace of a service that stops.
@@ -89,6 +92,7 @@ class Server(anyio.AsyncContextManagerMixin):
         self._answered = 0
         self._no_connections = anyio.Event()
         self._stopping = False
+        self._partings = Partings(self._settings.limits.stall_timeout)
         self.addresses: tuple[str, ...] = ()
 
     @property
@@ -180,15 +184,19 @@ class Server(anyio.AsyncContextManagerMixin):
         peer: Peer,
     ) -> None:
         connection: Connection | None = None
+        part: Part | None = None
         try:
             async with anyio.create_task_group() as task_group:
                 place.cancel = task_group.cancel_scope.cancel
                 if place.evicted is not None:
                     place.cancel()
 
-                link, peer = await make_link(sock, task_group, peer)
+                link, peer, part = await make_link(sock, task_group, peer)
                 connection = Connection(terms, link, peer, task_group, partial(gate.admit, place))
                 self._connections.add(connection)
+                if self._stopping:  # it was taken before
+                    self._drain_client(connection)
+
                 await connection.run()
                 task_group.cancel_scope.cancel()
         except* TlsFailed:
@@ -202,9 +210,18 @@ class Server(anyio.AsyncContextManagerMixin):
                     await self._remove_connection(connection)
 
             gate.leave(place)
-            sock.close()
             if place.evicted is not None and (connection is None or connection.silent):
                 terms.record_denial(peer, place.evicted)
+
+            try:
+                if part is not None and connection is not None and connection.parting:
+                    await self._partings.part(part)
+            finally:
+                if connection is not None:
+                    with anyio.CancelScope(shield=True):
+                        await connection.link.aclose()
+
+                sock.close()
 
     def _cut_client(self, process: Principal, reason: str) -> None:
         """A fault rule ends the connection of a process."""
@@ -218,24 +235,25 @@ class Server(anyio.AsyncContextManagerMixin):
         if not self._connections:
             self._no_connections.set()
 
-        await connection.link.aclose()
-
     async def _link_local(
         self, sock: socket.socket, task_group: TaskGroup, peer: Peer
-    ) -> tuple[Link, Peer]:
-        return SocketLink(sock, task_group.start_soon), peer
+    ) -> tuple[Link, Peer, Part | None]:
+        return SocketLink(sock, task_group.start_soon), peer, None
 
     def _link_remote(
         self, terms: ServiceTerms, context: ssl.SSLContext | None
     ) -> Callable[..., Any]:
         async def make_link(
             sock: socket.socket, task_group: TaskGroup, peer: Peer
-        ) -> tuple[Link, Peer]:
+        ) -> tuple[Link, Peer, Part]:
             if context is None:
-                return SocketLink(sock, task_group.start_soon), peer
+                link = SocketLink(sock, task_group.start_soon)
+                return link, peer, partial(part_socket, link, sock)
 
             try:
-                stream = await accept_tls(sock, context, self._settings.limits.handshake_timeout)
+                stream, part = await accept_tls(
+                    sock, context, self._settings.limits.handshake_timeout
+                )
             except TlsFailed as error:
                 terms.record_denial(peer, str(error))
                 raise
@@ -243,7 +261,9 @@ class Server(anyio.AsyncContextManagerMixin):
             certificate = stream.extra(TLSAttribute.peer_certificate)  # noqa: S610
             subject = Subject.of_certificate(certificate) if certificate else None
 
-            return StreamLink(stream, task_group.start_soon), replace(peer, subject=subject)
+            named = replace(peer, subject=subject)
+
+            return StreamLink(stream, task_group.start_soon), named, part
 
         return make_link
 
@@ -286,8 +306,9 @@ class Server(anyio.AsyncContextManagerMixin):
     # The end
 
     async def _drain_clients(self, clients: TaskGroup) -> None:
+        self._stopping = True
         for connection in tuple(self._connections):
-            connection.begin_drain("the service stops", self._grace)
+            self._drain_client(connection)
 
         if self._connections:
             with anyio.move_on_after(self._grace):
@@ -303,7 +324,13 @@ class Server(anyio.AsyncContextManagerMixin):
         for connection in tuple(self._connections):
             connection.end_now("stop", "the service stops")
 
+        with anyio.move_on_after(_LAST_ANSWERS_SECONDS):
+            await self._partings.await_none()
+
         clients.cancel_scope.cancel()
+
+    def _drain_client(self, connection: Connection) -> None:
+        connection.begin_drain("the service stops", self._grace)
 
     async def _await_no_connections(self) -> None:
         while self._connections:

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from memhub.errors import DeviceError
     from memhub.handle import Handle
     from memhub.process import Process
+    from memhub.service import wire
     from memhub.service.server.request_tasks import RequestTasks
     from memhub.service.server.rights import Peer
     from memhub.service.server.terms import ServiceTerms
+
+#: The default machine, to a client that has no right there and learns no name.
+DEFAULT_MACHINE: Final = "the default machine"
 
 _NULL: Final = {LP64.name: bytes(8), ILP32.name: bytes(4)}
 
@@ -120,18 +124,40 @@ class Session:
         """
         return self.grants.on(machine if machine in self.hub.machines else "")
 
-    def check_machine(self, name: str, op: str) -> None:
+    def check_machine(self, given: str, op: str) -> None:
         """Refuse a request about a machine that the client may not look at.
+
+        Args:
+            given: what the request calls it; empty is the default machine.
+            op: the request, for the log.
 
         Raises:
             NotPermitted: EPERM; it lacks `read-ranges` there, whether or not the machine exists.
             NoSuchDevice: ENOENT; it does not exist, and the client may look at every machine.
         """
+        name = given or self.hub.default
         rights = self.rights_on(name)
         if not rights & READ_RANGES:
-            self.raise_missing_right(op, name, READ_RANGES if rights else 0)
+            known = name if rights else given or DEFAULT_MACHINE
+            self.raise_missing_right(op, known, READ_RANGES if rights else 0)
 
         self.engine.machine(name)
+
+    def check_rights(self, op: str, rights: int, name: str, given: str) -> None:
+        """Refuse a client that lacks a right on a machine.
+
+        Args:
+            op: the request, for the log.
+            rights: bits of what it needs.
+            name: the machine; empty is every machine.
+            given: what the request calls it: a client that has no right there learns no name.
+
+        Raises:
+            NotPermitted: EPERM.
+        """
+        held = self.rights_on(name)
+        if rights & ~held:
+            self.raise_missing_right(op, (name if held else "") or given, rights & ~held)
 
     def check_limit(self, op: str, limit: str, used: int, what: str, more: int = 1) -> None:
         """Refuse a request that would take more than a limit allows.
@@ -162,12 +188,18 @@ class Session:
         waiting = len(self.tasks.waiting)
         self.check_limit(op, "waits", waiting, "requests of this connection wait")
 
-    def check_claims(self, op: str) -> None:
-        """Refuse one more claim where too many are held; see `check_limit`."""
-        process = self.process.principal.id
-        held = sum(machine.claims.count_of(process) for machine in self.hub.machines.values())
-        what = "claims are held, or lost and not told"
-        self.check_limit(op, "claims", held, what)
+    def check_claims(self, entry: Entry, it: wire.Claim) -> None:
+        """Refuse one more claim where too many are held; see `check_limit`.
+
+        A claim of the very bytes of another is no more than that one with another lease.
+        """
+        process = self.process.principal
+        held = sum(machine.claims.count_of(process.id) for machine in self.hub.machines.values())
+        if held < self.limits.claims:
+            return
+
+        if entry.machine.claims.find_range(process, it.base, it.base + it.length) is None:
+            self.check_limit("claim", "claims", held, "claims are held, or lost and not told")
 
     def raise_missing_right(self, op: str, machine: str, missing: int) -> NoReturn:
         """Record and raise the refusal of a client that lacks a right; see `Grants.refusal`."""

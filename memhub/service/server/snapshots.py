@@ -16,6 +16,7 @@ from memhub.errors import InvalidArgument
 from memhub.images.packed import unpack_contents
 from memhub.memory_images import load_memory
 from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
+from memhub.service.server.session import DEFAULT_MACHINE
 from memhub.service.wire.administration import SNAPSHOT_WORDS
 from memhub.snapshot_file import SnapshotError
 from memhub.snapshots import Snapshot, reset_machines, restore_machines, take_machines
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 #: Bytes of a file that a client may put.
 FILE_MAX: Final = 1 << 28
 _PIECE: Final = 1 << 16
+
+#: What stands for every machine where no name is given.
+_EVERY: Final = dict.fromkeys(("take", "reset", "restore"), "every machine")
 
 
 def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
@@ -52,9 +56,12 @@ def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
     names = [it.machine] if it.machine else list(session.hub.machines)
     if it.what == "take":
         _check_rights(session, it, names, READ_MEMORY | READ_RANGES)
+        making = session.tasks.reporting
+        session.check_limit("take", "reports", len(making), "reports are being made")
         snapshot = take_machines(session.engine, it.machine or None)
+        work = partial(_send_file, session, it, snapshot)
 
-        return session.tasks.start_task(it.request, partial(_send_file, session, it, snapshot))
+        return session.tasks.start_task(it.request, work, making)
 
     _check_rights(session, it, names, RESTORE_MACHINES)
     reset_machines(session.engine, it.machine or None)
@@ -64,9 +71,9 @@ def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
 
 def _check_rights(session: Session, it: wire.Snapshot, names: Iterable[str], rights: int) -> None:
     for name in names:
-        missing = rights & ~session.rights_on(name)
-        if missing:
-            session.raise_missing_right(it.what, name, missing)
+        session.check_rights(
+            it.what, rights, name, it.machine or _EVERY.get(it.what, DEFAULT_MACHINE)
+        )
 
 
 def _say_machines(session: Session, it: wire.Snapshot, names: Iterable[str]) -> Answer:
@@ -75,11 +82,12 @@ def _say_machines(session: Session, it: wire.Snapshot, names: Iterable[str]) -> 
 
 def _put_piece(session: Session, it: wire.Snapshot) -> Answer:
     if not any(session.rights_on(name) & RESTORE_MACHINES for name in session.hub.machines):
-        session.raise_missing_right(it.what, it.machine or "every machine", RESTORE_MACHINES)
+        session.raise_missing_right(it.what, it.machine or "any machine", RESTORE_MACHINES)
 
     if len(session.put) + len(it.data) > FILE_MAX:
         session.put.clear()
-        session.refuse_space(it.what, f"{FILE_MAX} bytes of a file are put, which is the limit")
+        most = f"{FILE_MAX} bytes of a file are put, which is the limit: the file is forgotten"
+        session.refuse_space(it.what, most)
 
     session.put += it.data
 
@@ -102,9 +110,23 @@ def _read_file(data: bytes, arches: Mapping[str, Arch]) -> Snapshot:
     return Snapshot.from_bytes(data, arches={**load_arches(), **arches})
 
 
-async def _restore(session: Session, it: wire.Snapshot) -> Answer:
+def _take_put(session: Session) -> bytes:
+    """The file that was put, which is forgotten."""
     data = bytes(session.put)
     session.put.clear()
+
+    return data
+
+
+def _require_file(it: wire.Snapshot, data: bytes, what: str) -> None:
+    """Refuse where nothing was put (EINVAL); `what` says what it would have to be."""
+    if not data:
+        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and nothing was put before: {what}")
+
+
+async def _restore(session: Session, it: wire.Snapshot) -> Answer:
+    data = _take_put(session)
+    _require_file(it, data, "this is no snapshot of memhub")
     arches = {machine.arch.name: machine.arch for machine in session.hub.machines.values()}
     try:
         snapshot = await to_thread.run_sync(_read_file, data, arches)
@@ -119,10 +141,10 @@ async def _restore(session: Session, it: wire.Snapshot) -> Answer:
 
 
 async def _load(session: Session, it: wire.Snapshot) -> Answer:
-    data = bytes(session.put)
-    session.put.clear()
-    name = session.engine.machine(it.machine).name
+    data, name = _take_put(session), it.machine or session.hub.default
     _check_rights(session, it, [name], RESTORE_MACHINES)
+    session.engine.machine(name)
+    _require_file(it, data, "these are no packed contents")
     try:
         contents = await to_thread.run_sync(unpack_contents, data)
     except ValueError as error:

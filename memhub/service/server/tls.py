@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ssl
 import stat
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -12,6 +13,7 @@ from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
 
 from memhub.service import wire
+from memhub.service.server.parting import part_tls
 from memhub.service.settings import ServiceError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from memhub.service.server.parting import Part
     from memhub.service.settings import TcpConfig
 
 _FAILURES: Final = (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream)
@@ -114,13 +117,18 @@ class TlsFailed(Exception):
     """Raised when TLS with a client failed; the message says why."""
 
 
-async def accept_tls(sock: socket.socket, context: ssl.SSLContext, timeout: float) -> TLSStream:
+async def accept_tls(
+    sock: socket.socket, context: ssl.SSLContext, timeout: float
+) -> tuple[TLSStream, Part]:
     """Do the server's side of a TLS handshake.
 
     Args:
         sock: the connection; the stream has a duplicate of it.
         context: the service's certificate, and whom it trusts.
         timeout: seconds.
+
+    Returns:
+        the stream, and what ends it in order.
 
     Raises:
         TlsFailed: the handshake failed, or took too long.
@@ -140,7 +148,7 @@ async def accept_tls(sock: socket.socket, context: ssl.SSLContext, timeout: floa
         raise TlsFailed(f"TLS failed: {type(cause).__name__} {cause}".rstrip()) from error
 
 
-async def _shake_hands(raw: SocketStream, context: ssl.SSLContext) -> TLSStream:
+async def _shake_hands(raw: SocketStream, context: ssl.SSLContext) -> tuple[TLSStream, Part]:
     """The handshake itself; a client that fails is sent the alert that says why.
 
     `TLSStream.wrap` would leave the alert unsent.
@@ -168,6 +176,8 @@ async def _shake_hands(raw: SocketStream, context: ssl.SSLContext) -> TLSStream:
             except anyio.EndOfStream:
                 incoming.write_eof()
 
-    return TLSStream(
+    stream = TLSStream(
         raw, standard_compatible=False, _ssl_object=tls, _read_bio=incoming, _write_bio=outgoing
     )
+
+    return stream, partial(part_tls, raw, tls, outgoing)

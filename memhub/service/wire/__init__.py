@@ -3,8 +3,8 @@
 `docs/protocol.md` describes it for clients in any language. The modules:
 
 - `layout`: the frame, and how a message class declares its layout
-- `greeting`, `ioctls`, `transfer`, `requests`, `administration`, `caches`, `devices`, `replies`:
-  the messages
+- `greeting`, `ioctls`, `transfer`, `requests`, `administration`, `caches`, `calls`, `devices`,
+  `replies`: the messages
 - `decoder`: bytes to messages, and which answer belongs to which request
 - `server`, `client`: the two sides of a connection, with their states and limits
 - `refusals`: errors across the wire
@@ -16,6 +16,9 @@ from memhub.service.wire.caches import FLUSH_DROP as FLUSH_DROP
 from memhub.service.wire.caches import FLUSH_FENCE as FLUSH_FENCE
 from memhub.service.wire.caches import FLUSH_KEEP as FLUSH_KEEP
 from memhub.service.wire.caches import Flush as Flush
+from memhub.service.wire.calls import Call as Call
+from memhub.service.wire.calls import pack_plain as pack_plain
+from memhub.service.wire.calls import read_plain as read_plain
 from memhub.service.wire.client import ClientProtocol as ClientProtocol
 from memhub.service.wire.decoder import Decoder as Decoder
 from memhub.service.wire.devices import Show as Show
@@ -23,6 +26,7 @@ from memhub.service.wire.greeting import ALPN as ALPN
 from memhub.service.wire.greeting import FEATURE_CACHES as FEATURE_CACHES
 from memhub.service.wire.greeting import FEATURE_DEVICES as FEATURE_DEVICES
 from memhub.service.wire.greeting import FEATURE_FAULTS as FEATURE_FAULTS
+from memhub.service.wire.greeting import FEATURE_KERNELS as FEATURE_KERNELS
 from memhub.service.wire.greeting import FEATURE_MAP as FEATURE_MAP
 from memhub.service.wire.greeting import FEATURE_MAP_ROM as FEATURE_MAP_ROM
 from memhub.service.wire.greeting import FEATURE_REFUSALS as FEATURE_REFUSALS

@@ -59,7 +59,8 @@ class Snapshot(Message):
         what: `take`, `put`, `restore`, `reset`, `load` or `replace`.
         machine: one machine's name; empty is every machine, or all that the file has, and for
             `load` and `replace` the default one. Not looked at to put.
-        data: to put, a piece of the file; else not looked at.
+        data: to put, a piece of the file, of 2^28 bytes at most (ENOSPC, and it is forgotten);
+            else not looked at.
 
     Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM.
     """

@@ -7,6 +7,7 @@ from io import BytesIO
 from memhub.service.wire import (
     administration,
     caches,
+    calls,
     devices,
     greeting,
     ioctls,
@@ -55,6 +56,7 @@ ANSWERS: Final[Mapping[int, type[Message]]] = {
     administration.Snapshot.TYPE: transfer.Data,
     devices.Show.TYPE: transfer.Data,
     caches.Flush.TYPE: transfer.Done,
+    calls.Call.TYPE: transfer.Data,
 }
 
 #: Every frame that a client may send.
@@ -87,6 +89,7 @@ FROM_CLIENT: Final[tuple[type[Message], ...]] = (
     administration.Snapshot,
     devices.Show,
     caches.Flush,
+    calls.Call,
     transfer.Data,
 )
 

@@ -25,7 +25,8 @@ class Show(Message):
     Attributes:
         what: `list` or `bytes`.
         machine: its name; empty for the default one.
-        device: for `bytes`, the device's name; empty for the only one that shows memory.
+        device: for `bytes`, the device's name; empty for the only one that shows memory. To list,
+            empty (EINVAL otherwise).
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """

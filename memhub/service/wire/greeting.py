@@ -33,6 +33,7 @@ FEATURE_FAULTS: Final = 32
 FEATURE_CACHES: Final = 64
 FEATURE_SNAPSHOTS: Final = 128
 FEATURE_DEVICES: Final = 256
+FEATURE_KERNELS: Final = 512
 
 #: What every connection may have, and what a local one may have beside it.
 FEATURES: Final = (
@@ -43,6 +44,7 @@ FEATURES: Final = (
     | FEATURE_CACHES
     | FEATURE_SNAPSHOTS
     | FEATURE_DEVICES
+    | FEATURE_KERNELS
 )
 MAP_FEATURES: Final = FEATURE_MAP | FEATURE_MAP_ROM
 

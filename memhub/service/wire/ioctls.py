@@ -182,7 +182,7 @@ class Set(Message):
         desc: one `struct mem_range_desc` in the handle's layout; another size is EFAULT.
 
     Errors: EACCES, EAGAIN, EBUSY, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOSPC,
-    ENXIO, EOPNOTSUPP, ETIMEDOUT.
+    ENOTTY, ENXIO, EOPNOTSUPP, ETIMEDOUT.
     """
 
     TYPE: ClassVar[int] = 0x19

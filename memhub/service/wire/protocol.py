@@ -170,7 +170,7 @@ class Protocol:
         self._decoder.drop(it for it, feature in GATED.items() if not feature & self.features)
 
     def _check_size(self, buffers: tuple[bytes, ...], name: str) -> tuple[bytes, ...]:
-        size = sum(map(len, buffers)) - 12
+        size = (len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))) - 12
         if size > self.limits.max_body:
             raise LocalProtocolError(
                 f"{name} body of {size} bytes is over the limit of {self.limits.max_body}"

@@ -26,6 +26,10 @@ OBSTACLE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "since": (int, float),
 }
 
+#: The reason of a request whose handle was closed meanwhile: the hub's own number of the handle,
+#: which the hub's reason has, is not the client's.
+_CLOSED: Final = "the handle was closed before the request had ended"
+
 
 def error_to_wire(
     request: int, error: DeviceError, max_body: int = 4096, *, strings: bool = False
@@ -39,7 +43,9 @@ def error_to_wire(
             what the other does not need; the reason is cut, and obstacles are left out, at the end.
         strings: the client asked for FEATURE_STRINGS.
     """
-    kind, words = type(error).__name__, clip(error.reason).encode("utf-8", "replace")
+    kind = type(error).__name__
+    said = _CLOSED if kind == "BadHandle" and error.closed else error.reason  # type: ignore[attr-defined]
+    words = clip(said).encode("utf-8", "replace")
     room = max_body - 24 - len(error.code.name) - len(kind)
     obstacles = _obstacles_to_wire(error.obstacles, max(room - len(words), room // 2), strings)
     reason = words[: room - len(obstacles)].decode("utf-8", "ignore")

@@ -40,8 +40,8 @@ class Open(Message):
         flags: OPEN_READ 1, OPEN_WRITE 2 or both (neither is EINVAL), and OPEN_UNDO 4 (undo on
             close).
         model: the data model of the handle's ioctls: 0 the connection's, 1 LP64, 2 ILP32.
-        path: `/dev/mem`, `/dev/kmem`, or `/proc/mtrr` of a machine whose kernel is Linux; each also
-            after `MACHINE:`.
+        path: `/dev/mem`, `/dev/kmem`, or of a machine whose kernel is Linux `/proc/mtrr` or
+            `/sys/kernel/debug/x86/pat_memtype_list`; each also after `MACHINE:`.
 
     Errors: EAGAIN, EINVAL, ENOENT, ENOSPC, EPERM.
     """
@@ -72,10 +72,10 @@ class Seek(Message):
     Attributes:
         handle: from OPENED.
         whence: SEEK_SET 0, SEEK_CUR 1, SEEK_END 2 (counts from 0, the device's size), SEEK_DATA 3
-            or SEEK_HOLE 4 (both ENOTTY).
+            or SEEK_HOLE 4 (both ENOTTY). On `/proc/mtrr` only the first two (EINVAL).
         offset: 64 bits, in two's complement where it is negative; sums are taken modulo 2^64.
 
-    Errors: ENOTTY.
+    Errors: EINVAL, ENOTTY.
     """
 
     TYPE: ClassVar[int] = 0x16
@@ -204,7 +204,8 @@ class Subscribe(Message):
         length: bytes of it; 0 is every event, with a range or without.
         machine: one machine's name; empty is every machine that the client may look at.
         options: SUBSCRIBE_REFUSED 1, also events of requests that were refused. Without the
-            feature REFUSALS the frame ends before it (EINVAL where it does not).
+            feature REFUSALS the frame ends before it (EINVAL where it does not, and a breach where
+            it has other bits).
 
     Errors: EINVAL, ENOENT, ENOSPC, EPERM.
     """

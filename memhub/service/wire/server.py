@@ -41,6 +41,11 @@ class ServerProtocol(Protocol):
         super().__init__(FROM_CLIENT, limits or Limits())
         self.hello: Hello | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in flight: it is not answered, or its stream has not ended."""
+        return bool(self._flight or self._due)
+
     def accept(self, server: str, features: int = 0) -> bytes:
         """The WELCOME frame.
 
@@ -182,8 +187,8 @@ class ServerProtocol(Protocol):
             )
 
     def _begin_request(self, message: Message) -> None:
-        request = message.request
-        if request in self._flight or request in self._due:
+        request, flight, due = message.request, self._flight, self._due
+        if request in flight or request in due:
             raise ProtocolError(
                 f"request id {request} is used again before its answer", "bad-request-id"
             )
@@ -191,16 +196,23 @@ class ServerProtocol(Protocol):
         if self.peer_left:
             raise ProtocolError(f"{message.NAME} came after GOODBYE", "out-of-order")
 
-        if max(len(self._flight), len(self._due)) >= self.limits.max_in_flight:
+        most = self.limits.max_in_flight
+        if len(flight) >= most or len(due) >= most:
             raise ProtocolError(
-                f"request {request} is over the limit of {self.limits.max_in_flight} in flight",
-                "too-many",
+                f"request {request} is over the limit of {most} in flight", "too-many"
             )
 
-        if isinstance(message, _WRITES) and message.total > len(message.data):
-            self._due[request] = message.total - len(message.data)
+        if type(message) in _WRITES:
+            self._expect_rest(message)
 
-        self._flight[request] = message.TYPE
+        flight[request] = message.TYPE
+
+    def _expect_rest(self, message: Message) -> None:
+        """Expect the DATA that a write announces beside its own bytes."""
+        assert isinstance(message, _WRITES)
+        left = message.total - len(message.data)
+        if left > 0:
+            self._due[message.request] = left
 
     def _continue_write(self, piece: Data) -> bool:
         request = piece.request

@@ -1,4 +1,4 @@
-"""The JSON bodies as a JSON schema: obstacles, REPORT, EXPLAIN, FAULTS, SNAPSHOT and EVENT."""
+"""The JSON bodies as a JSON schema: of obstacles, reports, rules, calls and others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.schema import EVENTS, FIELDS
 from memhub.core.effective.typemap import CODE_OF_TYPE
+from memhub.service.wire.calls import SAFE
 from memhub.service.wire.refusals import OBSTACLE_TYPES
 from memhub.service.wire.wide import WIDE
 from memhub.service.wire_page.fault_members import (
@@ -188,6 +189,16 @@ _DEVICE: Final = {
     "shows": ("bool", "whether it is memory that it shows"),
 }
 
+_PLAIN: Final[Schema] = {
+    "description": f'an integer beyond {SAFE} is {{"int": "…"}}, its decimal digits in a text',
+    "anyOf": [
+        *({"type": it} for it in ("null", "boolean", "string")),
+        {"type": "integer", "minimum": -SAFE, "maximum": SAFE},
+        {"type": "array", "items": {"$ref": "#/$defs/plain"}},
+        {"type": "object", "additionalProperties": {"$ref": "#/$defs/plain"}},
+    ],
+}
+
 _JSON_TYPES: Final = {
     "object": "object",
     "str": "string",
@@ -238,6 +249,19 @@ def _event_fields() -> list[str]:
     return ["seq", "event", "wall_ns", "mono_ns", *(it for it in FIELDS if it in used)]
 
 
+def _digits_up_to(most: int) -> str:
+    """A pattern of the decimal numbers from 0 to `most`, without leading zeros."""
+    text = str(most)
+    shorter = ["0", f"[1-9][0-9]{{0,{len(text) - 2}}}"]
+    smaller = [
+        f"{text[:place]}[{int(not place)}-{int(digit) - 1}][0-9]{{{len(text) - place - 1}}}"
+        for place, digit in enumerate(text)
+        if int(digit) > int(not place)
+    ]
+
+    return "|".join([*shorter, *smaller, text])
+
+
 def schema() -> Schema:
     """The schema; `$defs` has one entry for each body and each object in one."""
     obstacle = {
@@ -248,7 +272,7 @@ def schema() -> Schema:
         "u64": {
             "description": "a string where the feature STRINGS was granted, else a number",
             "anyOf": [
-                {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
+                {"type": "string", "pattern": f"^({_digits_up_to((1 << 64) - 1)})$"},
                 {"type": "integer", "minimum": 0, "maximum": (1 << 64) - 1},
             ],
         },
@@ -276,6 +300,8 @@ def schema() -> Schema:
         "snapshot_done": _object_schema({"machines": ("[str]", "their names")}),
         "device": _object_schema(_DEVICE),
         "devices": {"type": "array", "items": {"$ref": "#/$defs/device"}},
+        "plain": _PLAIN,
+        "call": {"type": "object", "additionalProperties": {"$ref": "#/$defs/plain"}},
     }
     enums = dict.fromkeys(("fault_rule", "fault"), ENUMS)
     for name, listed in (enums | dict.fromkeys(("sickness_rule", "sickness"), SICK_ENUMS)).items():

@@ -64,6 +64,7 @@ _FEATURES: Final[Mapping[str, str]] = {
     "FAULTS": "the frame [`FAULTS`](#faults-0x2e)",
     "SNAPSHOTS": "the frame [`SNAPSHOT`](#snapshot-0x30)",
     "DEVICES": "the frame [`SHOW`](#show-0x31)",
+    "KERNELS": "the frame [`CALL`](#call-0x32)",
     "CACHES": "the frame [`FLUSH`](#flush-0x2f)",
     "REFUSALS": "the field `options` of [`SUBSCRIBE`](#subscribe-0x28)",
 }
@@ -126,7 +127,7 @@ _MAP_KINDS: Final = {
     "acpi": "ACPI tables",
     "nvs": "memory that ACPI keeps",
     "open": "open bus",
-    "device": "a device model",
+    "device": "memory of a device, in the file with the RAM; a device model, in the other",
 }
 
 

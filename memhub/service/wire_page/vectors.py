@@ -64,6 +64,7 @@ EXAMPLES: Final[tuple[Message, ...]] = (
     wire.Faults(21, "add", '{"action":"errno","op":["set"],"errno":"ENOSPC"}'),
     wire.Snapshot(23, "put", "lab", b"memhub-snapshot 1 "),
     wire.Show(24, "bytes", "lab", "vga"),
+    wire.Call(25, 1, "set", b'{"entries":[[3489660928,16777216,1,5,0]]}'),
     wire.Flush(22, 1, wire.FLUSH_KEEP, _BASE, _MIB),
     wire.Data(3, True, b"the last bytes"),
     wire.Done(5, 6),

@@ -1,0 +1,173 @@
+"""The requests that a call to another kernel makes, of its record in an audit log.
+
+A call that cannot be said as requests for ranges is left out, with the reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from memhub.abi import (
+    MDF_UNCACHEABLE,
+    MDF_WRITEBACK,
+    MDF_WRITECOMBINE,
+    MDF_WRITEPROTECT,
+    MDF_WRITETHROUGH,
+    U64_MAX,
+)
+from memhub.compare.script import Request, ScriptError, clear_text, parse_proc_line, set_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Row = Mapping[str, Any]
+
+#: The attributes of the types that registers hold, which Linux and NetBSD call by these numbers.
+_TYPES: Final[Mapping[int, int]] = {
+    0: MDF_UNCACHEABLE,
+    1: MDF_WRITECOMBINE,
+    4: MDF_WRITETHROUGH,
+    5: MDF_WRITEPROTECT,
+    6: MDF_WRITEBACK,
+}
+_PAGE_BITS: Final = 12
+#: Bits of a range of NetBSD's.
+_PRIVATE, _FIXED, _VALID = 1, 2, 4
+_LOOKS: Final = "a call that only looks"
+#: Calls that follow from what else is recorded.
+_SILENT: Final = frozenset({"boot", "open", "resume"})
+#: Calls that are told only where they have changed ranges or counts.
+_ENDS: Final = frozenset({"close", "exit"})
+
+
+class LeftOut(Exception):
+    """Raised for a call that is no request for a range; its text is the reason."""
+
+
+def requests_of_call(row: Row) -> tuple[Request, ...]:
+    """The requests of a record `kernel.call`.
+
+    Raises:
+        LeftOut: it makes none.
+    """
+    op, altered = row["op"], _alters(row)
+    if op in _SILENT or (op in _ENDS and not altered):
+        return ()
+
+    read = _CALLS.get(op)
+    if read is None:
+        raise LeftOut(_CHANGES.get(op, f"a call of {op}") if altered else _LOOKS)
+
+    try:
+        return tuple(read(row, orjson.loads(row["args"])))
+    except (KeyError, TypeError, ValueError):
+        raise LeftOut(f"a call of {op} without the arguments of one") from None
+
+
+def _alters(row: Row) -> bool:
+    """Whether a call has changed more than what the kernel keeps of its open files."""
+    change = orjson.loads(row["changed"]) if row.get("changed") else {}
+
+    return bool(change.get("cpus") or change.get("own"))
+
+
+#: What is left out of calls that change something, by the call.
+_CHANGES: Final[Mapping[str, str]] = {
+    "close": "a close that gave ranges back",
+    "exit": "the end of a process, with its private ranges",
+    "read": "a read that only resets use counts",
+    "seek": "a read that only resets use counts",
+    "table": _LOOKS,
+    "save_fixed": "fixed ranges that were saved",
+}
+
+
+def _read_write(row: Row, args: Row) -> Iterator[Request]:
+    line = args["data"].partition("\0")[0].removesuffix("\n")
+    if "offset" in args:
+        raise LeftOut("a pwrite, which the file does not have")
+
+    try:
+        yield parse_proc_line(line, row["seq"])
+    except ScriptError:
+        raise LeftOut("a write that is no line for /proc/mtrr") from None
+
+
+def _read_ioctl(row: Row, args: Row) -> Iterator[Request]:
+    command = args["cmd"]
+    if not isinstance(command, str) or args.get("bad_pointer"):
+        raise LeftOut("an ioctl that is none")
+
+    shift = _PAGE_BITS if command.endswith("_PAGE") else 0
+    word = command.removesuffix("_PAGE")
+    if word == "GET":
+        raise LeftOut(_LOOKS)
+
+    span = args["base"] << shift, args["size"] << shift
+    if word in ("ADD", "SET"):
+        yield _set(row, span, args["type"])
+    else:
+        yield _clear(row, span)
+
+
+def _read_add(row: Row, args: Row) -> Iterator[Request]:
+    shift = _PAGE_BITS if row["op"].endswith("_page") else 0
+    yield _set(row, (args["base"] << shift, args["size"] << shift), args["type"])
+
+
+def _read_delete(row: Row, args: Row) -> Iterator[Request]:
+    shift = _PAGE_BITS if row["op"].endswith("_page") else 0
+    register = args.get("reg", -1)
+    if register >= 0:
+        text = f"disable={register}"
+        yield Request(text, True, register=register, line=text, source=row["seq"])
+    else:
+        yield _clear(row, (args["base"] << shift, args["size"] << shift))
+
+
+def _read_entries(row: Row, args: Row) -> Iterator[Request]:
+    entries = args["entries"]
+    for base, length, type_, flags, *_ in entries[: args.get("n", len(entries))]:
+        if flags & _PRIVATE:
+            raise LeftOut("a range that is private to a process")
+
+        yield _set(row, (base, length), type_) if flags & _VALID else _clear(row, (base, length))
+
+
+def _set(row: Row, span: tuple[int, int], type_: int) -> Request:
+    if type_ not in _TYPES:
+        raise LeftOut("a type that is none of a range")
+
+    base, length = _check(span)
+    flags = _TYPES[type_]
+
+    return Request(set_text(base, length, flags), False, base, length, flags, source=row["seq"])
+
+
+def _clear(row: Row, span: tuple[int, int]) -> Request:
+    base, length = _check(span)
+    if not length:
+        raise LeftOut("a range of no length that is to go")
+
+    return Request(clear_text(base, length), True, base, length, source=row["seq"])
+
+
+def _check(span: tuple[int, int]) -> tuple[int, int]:
+    if sum(span) > U64_MAX:
+        raise LeftOut("a range that ends past 64 bits")
+
+    return span
+
+
+_CALLS: Final[Mapping[str, Callable[[Row, Row], Iterator[Request]]]] = {
+    "write": _read_write,
+    "ioctl": _read_ioctl,
+    "add": _read_add,
+    "add_page": _read_add,
+    "del": _read_delete,
+    "del_page": _read_delete,
+    "set": _read_entries,
+    "kernel_set": _read_entries,
+}
