@@ -225,6 +225,9 @@ def changes_of(records: Table, content: Sequence[str]) -> Table:
            "process_id"]  # fmt: skip
     before, after = ([f"{side}_{name}" for name in content] for side in ("before", "after"))
     changed = records.filter(changes_table(records))
+    # a restore had no table before at first; a list that is too short goes on with nulls
+    none = {name: ibis.literal([], type=changed[name].type()) for name in before}
+    changed = changed.mutate(**{name: changed[name].coalesce(it) for name, it in none.items()})
     changed = _rows(changed, [*MACHINE, *who], ["slots", *before, *after])
     begun = _rows(records.filter(records.begins), [*MACHINE, *who], ["slots", *after])
     blank = {name: ibis.null(changed[name].type()) for name in before}

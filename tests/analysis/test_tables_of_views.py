@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from analysis import logs
 from analysis.logs import EMPTY, WC, attach
 from kernels.linux_traffic import SPEC as LINUX
 from kernels.linux_traffic import LinuxTraffic
@@ -109,12 +110,12 @@ def make_segments(folder: Path, seed: int, steps: int) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tables")
     for arch in SPECS:
-        make_history(path, arch, 3, 120)
+        make_history(path, arch, 3, 80)
 
     for kernel in KERNELS:
-        make_kernel_history(path, kernel, 5, 120)
+        make_kernel_history(path, kernel, 5, 80)
 
-    make_segments(path, 2, 150)
+    make_segments(path, 2, 100)
 
     return path
 
@@ -126,19 +127,19 @@ def logs_in(folder: Path) -> list[Path]:
 @pytest.fixture(scope="module", params=["logs", "packed"])
 def asked(folder: Path, request: pytest.FixtureRequest) -> Iterator[Analysis]:
     """The logs themselves, and a set that is packed of them."""
-    logs = logs_in(folder)
+    paths = logs_in(folder)
     if request.param == "packed":
-        pack_beginnings(logs, folder / "packed")
-        pack(logs, folder / "packed")
-        logs = [folder / "packed"]
+        pack_beginnings(paths, folder / "packed")
+        pack(paths, folder / "packed")
+        paths = [folder / "packed"]
 
-    with Analysis(logs) as log:
+    with Analysis(paths) as log:
         yield log
 
 
-def pack_beginnings(logs: list[Path], out: Path) -> None:
+def pack_beginnings(paths: list[Path], out: Path) -> None:
     """Pack each log up to the first return to a snapshot, without what the machine then holds."""
-    for path in logs:
+    for path in paths:
         if path.is_file():
             lines = path.read_bytes().splitlines(keepends=True)
             events = [json.loads(line)["event"] for line in lines]
@@ -297,3 +298,15 @@ def test_a_start_with_empty_slots_has_none_of_the_start_before(
         seq = next(it["seq"] for it in log.view("changes").to_pylist())
         assert [it["why"] for it in log.slots(at=seq).to_pylist()] == ["duplicate"]
         assert log.slots().to_pylist() == []
+
+
+def test_a_restore_that_does_not_have_the_table_before_ends_old_ranges(
+    written: Callable[[Iterable[dict[str, Any]]], Path],
+) -> None:
+    """Records were written so before they had it."""
+    old, new = (0x1000, 0x1000, WC, "old"), (0x4000, 0x1000, WC, "new")
+    after = {"slots": [0, 1], **logs.table("after", [EMPTY, new]), "count": 0, "cause": "restore"}
+    path = written([attach(0, [old, EMPTY]), logs.record("device.restore", 1, **after)])
+    with Analysis([path]) as log:
+        found = [(it["slot"], it["owner"], it["until_n"]) for it in log.view("tenures").to_pylist()]
+        assert sorted(found) == [(0, "old", 3), (1, "new", None)]
