@@ -37,6 +37,8 @@ MODULES: Final = {
     "memhub.kvm.opening": "what opens it",
     "memhub.kvm.descriptor": "what it reads",
     "memhub.kvm.session": "what its faces share",
+    "memhub.kvm.page_tables": "page tables in an image",
+    "memhub.kvm.minidump": "minidumps of FreeBSD",
     "memhub.core.snapshots": "one machine at a moment, and another like it",
     "memhub.core.spec": "what a machine is made of",
     "memhub.core.replies": "what requests are answered with",

@@ -74,4 +74,10 @@ def main(kernel: str, core: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 3:
+        sys.exit("usage: python ps.py KERNEL CORE")
+
+    try:
+        main(*sys.argv[1:])
+    except (KvmError, ValueError, LookupError, OSError) as error:
+        sys.exit(f"ps: {error}")

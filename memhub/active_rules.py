@@ -9,6 +9,8 @@ import anyio
 
 from memhub.added_faults import AddedKind, Struck
 from memhub.core.fault_effects import refusal_of
+from memhub.errors import NeverAnswered
+from memhub.pending import say_limit
 
 if TYPE_CHECKING:
     from memhub.clock import Clock
@@ -23,11 +25,17 @@ class RuleOwner(Protocol):
 
     Attributes:
         clock: by which delays run.
+        answer_limit: seconds of real time after which who waits for a request that was dropped is
+            told so; None for never.
         passed: blocks that are open in which no rule meets a request.
     """
 
     clock: Clock
     passed: int
+
+    @property
+    def answer_limit(self) -> float | None:
+        """See above."""
 
     def drop(self, active: ActiveRule) -> None:
         """End a rule, unless it has ended."""
@@ -40,18 +48,26 @@ class Delayed(anyio.WouldBlock):
         due_ns: when it is to be submitted, monotonic nanoseconds; None for never.
     """
 
-    def __init__(self, rules: RuleOwner, name: str, due_ns: int | None) -> None:
+    def __init__(self, rules: RuleOwner, name: str, due_ns: int | None, what: str) -> None:
         does = "drops this request, which is never answered" if due_ns is None else "delays this"
-        super().__init__(f"fault rule {name!r} {does}")
+        super().__init__(f"fault rule {name!r} {does}: {what}")
         self.due_ns = due_ns
         self._rules = rules
 
     async def wait(self) -> None:
-        """Wait until the request is due, or for ever."""
-        if self.due_ns is None:
+        """Wait until the request is due, or for ever.
+
+        Raises:
+            NeverAnswered: it was dropped, and the limit is over.
+        """
+        limit = self._rules.answer_limit
+        if self.due_ns is not None:
+            await self._rules.clock.sleep_until(self.due_ns)
+        elif limit is None:
             await anyio.sleep_forever()
         else:
-            await self._rules.clock.sleep_until(self.due_ns)
+            await anyio.sleep(limit)
+            raise NeverAnswered(say_limit(str(self), limit))
 
     def seconds_left(self) -> float | None:
         """Seconds until the request is due; None for never."""

@@ -10,6 +10,7 @@ from memhub.core.fault_rules import FaultRule
 from memhub.core.kernel_requests import CallKernel
 from memhub.core.requests import Write
 from memhub.errors import DeviceError
+from memhub.escape import say_error
 from memhub.plugin.faults import Alter, Delay, Drop, FaultHit, Refuse, Short
 
 if TYPE_CHECKING:
@@ -79,8 +80,10 @@ class AddedKind(NamedTuple):
         hit = FaultHit(op, *who, base, length, number, self.options, random)
         try:
             return self._take_effect(rule, op, self.kind.strike(hit))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code
-            return Struck(error=self.fail(rule, f"{type(error).__name__}: {error}"))
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:  # noqa: BLE001 - a stranger's code
+            return Struck(error=self.fail(rule, say_error(error)))
 
     def _take_effect(self, rule: FaultRule, op: str, effect: object) -> Struck | None:
         if effect is None:
@@ -122,8 +125,10 @@ class AddedKind(NamedTuple):
 
             told = f"{len(found)} bytes" if isinstance(found, bytes) else type(found).__name__
             raise TypeError(f"it made {told} of {len(data)} bytes")
-        except (Exception, SystemExit) as error:
-            raise self.fail(rule, f"{type(error).__name__}: {error}") from error
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:
+            raise self.fail(rule, say_error(error)) from error
 
     def fail(self, rule: FaultRule, what: str) -> DeviceError:
         """The error of a request whose fault kind failed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.core.driver import Arch
 from memhub.escape import escape_controls
-from memhub.hooks import HookKind, Provided, load_hook
+from memhub.hooks import HookKind, keep_single, load_hook
 from memhub.hooks import PluginFailure as PluginFailure
 from memhub.kernels import find_served
 from memhub.plugin import spec
@@ -89,20 +89,6 @@ class Registry(Mapping[str, Arch]):
         return "; ".join(parts)
 
 
-def _say_rivals(name: str, rows: Sequence[Provided[Arch]]) -> str:
-    """Who adds one architecture's name, and what to do: only the user can say which is meant."""
-    rivals = " and ".join(f"{it.plugin!r} of {it.source} {it.version}".rstrip() for it in rows)
-    count = {2: "twice"}.get(len(rows), f"{len(rows)} times")
-    sources = list(dict.fromkeys(it.source for it in rows))
-    cure = "give one another name"
-    if "memhub" in sources and len(sources) > 1:
-        cure = f"uninstall {' and '.join(it for it in sources if it != 'memhub')}"
-    elif len(sources) > 1:
-        cure = "uninstall all but one of these distributions"
-
-    return f"architecture {name!r} is provided {count}, by {rivals}; none is used: {cure}"
-
-
 def load_arches(*, plugins: Iterable[tuple[str, object]] = (), installed: bool = True) -> Registry:
     """Build the registry of architectures.
 
@@ -117,22 +103,11 @@ def load_arches(*, plugins: Iterable[tuple[str, object]] = (), installed: bool =
     """
     coded = load_hook(ARCH_HOOK, plugins=plugins, installed=installed)
     declared = load_hook(DECLARED_HOOK, installed=installed)
-    failures = [*coded.failures, *declared.failures]
-    found: dict[str, list[tuple[Provided[Arch], Arch]]] = {}
-    for it in (*coded.provided, *declared.provided):
-        for arch in it.values:
-            plugin = f"plugin {it.plugin!r} of {it.source}"
-            named = replace(arch, plugin=plugin, find_kernel=find_served)
-            found.setdefault(arch.name, []).append((it, named))
+    kept = keep_single((coded, declared), "architecture")
+    plugin = kept.sources()
+    arches = {
+        name: replace(arch, plugin=plugin[name], find_kernel=find_served)
+        for name, arch in sorted(kept.values.items())
+    }
 
-    arches: dict[str, Arch] = {}
-    sources: dict[str, str] = {}
-    for name, rows in sorted(found.items()):
-        if len(rows) > 1:
-            reason = _say_rivals(name, [it for it, _ in rows])
-            failures += [it.fail(reason, shared=True) for it, _ in rows]
-        else:
-            ((given, arches[name]),) = rows
-            sources[name] = given.source
-
-    return Registry(arches, sources, tuple(failures))
+    return Registry(arches, {name: kept.givers[name].source for name in arches}, kept.failures)

@@ -8,6 +8,8 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 
 from memhub.core.instant import NEVER
+from memhub.errors import NeverAnswered
+from memhub.pending import say_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,13 +61,19 @@ async def await_answer(engine: Engine, pending: Pending[R], turn: Checkpoint = g
 
     Raises:
         DeviceError: the request was refused.
+        NeverAnswered: its commit hangs by a fault rule, and the limit is over.
     """
     try:
         while not pending.done:
             if pending.due_ns is None:
                 event = anyio.Event()
                 pending.wake = event.set
-                await event.wait()
+                limit = engine.deadlines.answer_limit if pending.hangs else None
+                with anyio.move_on_after(limit) as scope:
+                    await event.wait()
+
+                if scope.cancelled_caught and limit is not None:
+                    raise NeverAnswered(say_limit(pending.say_hang(), limit))
             else:
                 await engine.clock.sleep_until(engine.deadlines.due_of(pending.due_ns))
                 engine.tick()

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.arguments import take_buffer, take_integer, take_span, take_text
-from memhub.core.caches.decide import decide_bus_read, decide_bus_write, decide_flush_all
+from memhub.core.caches.decide import (
+    decide_bus_read,
+    decide_bus_write,
+    decide_flush_all,
+    decide_wbinvd,
+)
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer
@@ -39,6 +44,7 @@ class Bus:
             BadAddress: EFAULT; part of it is no physical address, or a device model answers there.
             InvalidArgument: EINVAL; a length below 0.
             BadHandle: EBADF; the hub is closed.
+            DeviceError: EAGAIN; the machine is suspended, and its bus with it.
             LogFailed: EIO; it cannot be recorded, and nothing has changed.
         """
         address, length = take_integer("address", address), take_integer("length", length)
@@ -71,10 +77,11 @@ class Bus:
         """Let the bus see every line and every buffer, and keep none: wbinvd on every CPU.
 
         Raises:
+            DeviceError: EAGAIN; the machine is suspended. Its caches were flushed before.
             LogFailed: EIO; it cannot be recorded, and nothing has changed.
         """
         self._engine.files.check_in_use()
-        decision = decide_flush_all(self._machine, self._engine.now())
+        decision = decide_wbinvd(self._machine, self._engine.now())
         self._engine.perform(self._machine, decision)
 
     def map_device(self, base: int, length: int, device: MmioDevice) -> Window:
@@ -87,11 +94,18 @@ class Bus:
 
         Raises:
             ValueError: out of bounds, or another device is there.
+            TypeError: the device has no `read` or no `write`.
             LogFailed: EIO; it cannot be recorded that all was flushed before.
         """
         base, length = take_span(base, length)
-        if self._machine.caches is not None:
-            self.flush_all()  # what is cached there, the device would hide
+        for name in ("read", "write"):
+            if not callable(getattr(device, name, None)):
+                raise TypeError(f"device {device!r:.80} has no {name}()")
+
+        if self._machine.caches is not None:  # what is cached there, the device would hide
+            self._engine.files.check_in_use()
+            flushed = decide_flush_all(self._machine, self._engine.now())
+            self._engine.perform(self._machine, flushed)
 
         return self._machine.memory.map_mmio(base, length, device)
 

@@ -21,12 +21,15 @@ class Deadlines:
         next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end.
         retry_at: monotonic nanoseconds before which a failing log is not tried again by itself.
         on_change: called when `wake_at` may have changed.
+        answer_limit: seconds of real time after which a caller is told NeverAnswered whom a fault
+            rule leaves without an answer; None for never.
     """
 
     def __init__(self) -> None:
         self.next_due = NEVER
         self.retry_at = 0
         self.on_change: Callable[[], None] = lambda: None
+        self.answer_limit: float | None = None
         self._thread = get_ident()
 
     @property

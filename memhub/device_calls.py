@@ -9,12 +9,14 @@ maps itself is the embedder's own code: its errors come out as they are.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from memhub.clock import SystemClock, moment_after
 from memhub.errors import DeviceError
+from memhub.escape import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -83,31 +85,63 @@ class DeviceCalls:
         call: Callable[[], Awaitable[object]],
     ) -> object:
         """The answer of a declared device, or a DeviceError that names it."""
-        error: BaseException | None = None
-        answer: object = None
         who = self._name(placed, step)
         with limit_time(self._clock, placed.limit) as scope:
-            try:
-                answer = await (call() if placed.thread is None else placed.thread.run(call))
-            except anyio.get_cancelled_exc_class() as cancelled:
-                if is_cancelled(scope):
-                    raise
-
-                error = cancelled
-            except (Exception, SystemExit) as failure:  # noqa: BLE001 - a stranger's
-                error = failure
+            end = await _run_apart(partial(_make_call, placed, call))
 
         if scope.cancelled_caught:
             raise DeviceError(f"{who} did not answer {what} within {placed.limit:g} s")
 
+        error = end.error
         if isinstance(error, DeviceError):
             raise DeviceError(f"{who} refused {what}: {error.reason}", code=error.code) from error
 
         if error is not None:
-            said = f"{type(error).__name__}: {error}"[:_SHOWN]
-            raise DeviceError(f"{who} failed in {what}: {said}") from error
+            raise DeviceError(f"{who} failed in {what}: {say_error(error)[:_SHOWN]}") from error
 
-        return answer
+        return end.answer
+
+
+class _End:
+    """How a call of a model has ended."""
+
+    __slots__ = ("answer", "error")
+
+    def __init__(self) -> None:
+        self.answer: object = None
+        self.error: BaseException | None = None
+
+
+async def _make_call(placed: PlacedDevice, call: Callable[[], Awaitable[object]]) -> object:
+    return await (call() if placed.thread is None else placed.thread.run(call))
+
+
+async def _run_apart(call: Callable[[], Awaitable[object]]) -> _End:
+    """Run a call of a model in a task of its own.
+
+    What it cancels there, or enters and does not leave, is then not its caller's. Whatever it
+    raises is how it ended, but for a KeyboardInterrupt, which may be the user's.
+    """
+    end = _End()
+
+    async def run() -> None:
+        try:
+            end.answer = await call()
+        except BaseException as error:
+            end.error = error
+            if isinstance(error, (anyio.get_cancelled_exc_class(), KeyboardInterrupt)):
+                raise
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise
+
+        end.error = group.exceptions[0]  # of what it has left open
+
+    return end
 
 
 @contextmanager
@@ -133,22 +167,3 @@ def limit_time(clock: Clock, seconds: float) -> Iterator[anyio.CancelScope]:
         finally:
             if take_back is not None:
                 take_back()
-
-
-def is_cancelled(scope: anyio.CancelScope) -> bool:
-    """Whether the running task was told to end, or a model has raised a cancellation of its own.
-
-    Args:
-        scope: the innermost scope of the task.
-    """
-    if scope.cancel_called:
-        return True
-
-    try:
-        from asyncio import current_task
-
-        task = current_task()
-    except RuntimeError:  # trio, where nobody else can make a cancellation
-        return True
-
-    return task is None or task.cancelling() > 0

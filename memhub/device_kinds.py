@@ -14,6 +14,7 @@ from memhub.core.memory.placing import place_regions
 from memhub.core.spec import DeviceSpec
 from memhub.core.spec_rules import check_between, machine_name, seconds, suggest, text, type_name
 from memhub.device_thread import DeviceThread
+from memhub.escape import say_error
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 from memhub.plugin import devices
 from memhub.plugin.devices import DeviceKind, OptionError
@@ -72,7 +73,13 @@ def load_device_kinds(
     """
     loaded = load_hook(DEVICE_HOOK, plugins=plugins, installed=installed)
 
-    return DeviceBook(*keep_single(loaded, "kind of device"))
+    kept = keep_single((loaded,), "kind of device")
+    sources = kept.sources()
+    kinds = {
+        name: replace(kind, source=sources[name]) for name, kind in sorted(kept.values.items())
+    }
+
+    return DeviceBook(kinds, kept.failures)
 
 
 def place_devices(
@@ -224,8 +231,10 @@ def _make_model(it: DeviceSpec, kind: DeviceKind, options: Mapping[str, Any]) ->
         return kind.make(dict(options))
     except OptionError as error:
         raise DeviceRefused(it.name, f"options.{error.key}", error.reason) from None
-    except (Exception, SystemExit) as error:
-        reason = f"{kind.name} of {kind.source} failed: {type(error).__name__}: {error}"
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
+        reason = f"{kind.name} of {kind.source} failed: {say_error(error)}"
         raise DeviceRefused(it.name, "", reason) from error
 
 
@@ -251,9 +260,11 @@ def _checked_model(
 
         if content is not None and (not isinstance(content, bytes) or len(content) > length):
             raise TypeError("its content is not bytes, or more than it holds")
-    except Exception as error:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
         who = f"{kind.name} of {kind.source}"
-        reason = f"{who} has made no device: {type(error).__name__}: {error}"
+        reason = f"{who} has made no device: {say_error(error)}"
         raise DeviceRefused(it.name, "", reason) from error
 
     return length, content, thread

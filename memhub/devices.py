@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from memhub.abi import Buffer
+    from memhub.clock import Clock
     from memhub.core.memory.steps import MmioStep
     from memhub.core.requests import ReadOp, WriteOp
     from memhub.engine import Engine
 
 
-async def read_devices(engine: Engine, handle: int, length: int, offset: int | None) -> bytes:
+async def read_devices(
+    engine: Engine, handle: int, length: int, offset: int | None, *, clock: Clock | None = None
+) -> bytes:
     """Read a span that reaches a device; arguments and errors are those of `Handle.pread`.
 
-    If the file is closed meanwhile, nobody waits for the device any more.
+    If the file is closed meanwhile, nobody waits for the device any more. The limits of devices run
+    by `clock`; None is the engine's.
     """
     length, offset = take_integer("length", length), take_optional("offset", offset)
     file, machine = engine.files.file(handle), engine.files.machine_of(handle)
@@ -36,7 +40,7 @@ async def read_devices(engine: Engine, handle: int, length: int, offset: int | N
     end = _TransferEnd(engine, handle, op, at, length)
     try:
         with CancelScope() as scope, engine.files.call_on_close(handle, scope.cancel):
-            data = await _read_steps(steps, DeviceCalls(engine.clock, machine.name))
+            data = await _read_steps(steps, DeviceCalls(clock or engine.clock, machine.name))
 
         engine.files.file(handle)
     except BaseException as error:
@@ -48,8 +52,12 @@ async def read_devices(engine: Engine, handle: int, length: int, offset: int | N
     return data
 
 
-async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int | None) -> int:
+async def write_devices(
+    engine: Engine, handle: int, data: Buffer, offset: int | None, *, clock: Clock | None = None
+) -> int:
     """Write a span that reaches a device; arguments and errors are those of `Handle.pwrite`.
+
+    The limits of devices run by `clock`; None is the engine's.
 
     What a device has taken cannot be taken back: a write that is cancelled is recorded with
     ECANCELED and no count, and one whose handle is closed meanwhile stands.
@@ -67,7 +75,7 @@ async def write_devices(engine: Engine, handle: int, data: Buffer, offset: int |
     )
     end = _TransferEnd(engine, handle, op, at, len(data))
     try:
-        moved = await _write_steps(steps, DeviceCalls(engine.clock, machine.name))
+        moved = await _write_steps(steps, DeviceCalls(clock or engine.clock, machine.name))
     except BaseException as error:
         end.fail(error)
         raise

@@ -233,6 +233,15 @@ class TimedOut(DeviceError):
     default = Errno.ETIMEDOUT
 
 
+class NeverAnswered(RuntimeError):
+    """Raised in place of waiting for ever: nothing can bring about the end of a wait.
+
+    A caller that blocks gets it where no deadline is due and no thread runs that does not wait;
+    where another thread runs, it may end the wait, and the caller waits. In rigs of
+    `memhub.rig` every caller gets it whom a fault rule has left without an answer for some seconds.
+    """
+
+
 class Cancelled(DeviceError):
     """Recorded, never raised to the caller: the request was cancelled before its effect."""
 

@@ -95,3 +95,17 @@ def _escape_utf16(char: str) -> str:
     code -= 0x10000
 
     return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"
+
+
+def say_error(error: BaseException) -> str:
+    """What an exception of foreign code says: its class and its text, also where that fails.
+
+    Args:
+        error: the exception; its `__str__` may be anybody's.
+    """
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001 - a stranger's
+        text = f"(its text cannot be made: {type(failure).__name__})"
+
+    return f"{type(error).__name__}: {text}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.fault_options import is_added
@@ -84,7 +84,13 @@ def load_fault_kinds(
     """
     loaded = load_hook(FAULT_HOOK, plugins=plugins, installed=installed)
 
-    return FaultBook(*keep_single(loaded, "fault kind", _refuse_name))
+    kept = keep_single((loaded,), "fault kind", refuse=_refuse_name)
+    sources = kept.sources()
+    kinds = {
+        name: replace(kind, source=sources[name]) for name, kind in sorted(kept.values.items())
+    }
+
+    return FaultBook(kinds, kept.failures)
 
 
 def _refuse_name(kind: FaultKind) -> str:

@@ -196,7 +196,7 @@ class FaultRules:
         error, rule = struck.error, struck.rule
         self._note(active, caller, op, span, now, error, rule)
         if error is None:
-            return self._delay(rule or active.rule)
+            return self._delay(rule or active.rule, _name_request(caller, op, span))
 
         if rule is not None and rule.action == "cut":
             self._cut_off(caller.process, error.reason)
@@ -250,10 +250,15 @@ class FaultRules:
         self._engine.note(FaultInjected(caller, now, active.rule, count, op, span, error, does))
         active.injected = count
 
-    def _delay(self, rule: FaultRule) -> Delayed:
+    @property
+    def answer_limit(self) -> float | None:
+        """See `Deadlines.answer_limit`."""
+        return self._engine.deadlines.answer_limit
+
+    def _delay(self, rule: FaultRule, what: str) -> Delayed:
         due = None if rule.delay is None else self.clock.mono_ns() + round(rule.delay * 1e9)
 
-        return Delayed(self, rule.name, due)
+        return Delayed(self, rule.name, due, what)
 
     def _cut_off(self, process: Principal, reason: str) -> None:
         """Close all files of a process for their user; what they held ends before others' turn."""
@@ -283,3 +288,10 @@ class FaultRules:
             self._note(active, caller, "set", find_span(machine, request), now)
 
         return decision
+
+
+def _name_request(caller: Caller, op: str, span: Span) -> str:
+    """What a request asks, and who asks it."""
+    where = "" if span is None else f" {span[0]:#x}/{span[1]:#x}"
+
+    return f"{op}{where} of {caller.process.name} on {caller.machine}"

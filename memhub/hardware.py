@@ -165,6 +165,7 @@ class Hardware:
             those that are out of step, by number; CPU 0 is judged by the table, the others by it.
 
         Raises:
+            DeviceError: EAGAIN; the machine is suspended, and no CPU reads its registers.
             NotSupported, NoRanges: it has no ranges.
         """
         found: tuple[CpuDifference, ...] = self._perform(machine, decide_check, by)
@@ -175,7 +176,7 @@ class Hardware:
         """Let every CPU write the table into its registers, as FreeBSD does at a resume.
 
         Raises:
-            InvalidArgument: EINVAL; the machine is suspended.
+            DeviceError: EAGAIN; the machine is suspended, and re-initialises as it resumes.
             NotSupported, NoRanges: it has no ranges.
         """
         self._perform(machine, decide_reinit, by)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import pluggy
 
-from memhub.escape import escape_controls
+from memhub.escape import escape_controls, say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import FrameType, ModuleType
 
 T = TypeVar("T")
@@ -131,8 +131,10 @@ def load_hook(
         given: Provided[T] = Provided(name, "the caller", ())
         try:
             values = _run_strange(partial(_call_hook, kind, name, plugin))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code
-            failures.append(given.fail(f"{type(error).__name__}: {error}"))
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:  # noqa: BLE001 - the hook is a stranger's code
+            failures.append(given.fail(say_error(error)))
         else:
             provided.append(Provided(name, "the caller", values))
 
@@ -147,40 +149,84 @@ def load_hook(
     return Loaded(tuple(provided), tuple(failures))
 
 
-def keep_single(
-    loaded: Loaded[T], noun: str, refuse: Callable[[T], str] = lambda _value: ""
-) -> tuple[dict[str, T], tuple[PluginFailure, ...]]:
-    """What was loaded by its `name`, with its `source` set, and the failures.
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[T]):
+    """What was loaded, by its name.
 
-    Of two plugins that name one neither is used, since their order would be an accident.
+    Attributes:
+        values: each name's only value, in the order in which they were loaded.
+        givers: the plugin that adds it.
+        failures: of the plugins, and of the names that several have.
+    """
+
+    values: dict[str, T]
+    givers: dict[str, Provided[T]]
+    failures: tuple[PluginFailure, ...]
+
+    def sources(self) -> dict[str, str]:
+        """Who adds each, in words."""
+        return {
+            name: f"plugin {given.plugin!r} of {given.source}"
+            for name, given in self.givers.items()
+        }
+
+
+def keep_single(
+    loaded: Iterable[Loaded[T]],
+    noun: str,
+    *,
+    own: Iterable[str] = (),
+    refuse: Callable[[T], str] = lambda _value: "",
+) -> Kept[T]:
+    """What was loaded by its `name`, of every kind of hook by one rule.
+
+    Of plugins that add one name none is used, since their order would be an accident; a name that
+    memhub has itself, without a plugin, stays memhub's.
 
     Args:
-        loaded: dataclasses with `name` and `source`.
+        loaded: values with a `name`, of one or several kinds of hook.
         noun: what one is called in a failure.
+        own: the names that memhub has itself.
         refuse: why one is not taken; nothing where it is.
     """
-    failures = [*loaded.failures]
-    found: dict[str, list[tuple[Provided[T], Any]]] = {}
-    for given in loaded.provided:
+    taken = frozenset(own)
+    failures = [failure for each in loaded for failure in each.failures]
+    found: dict[str, list[tuple[Provided[T], T]]] = {}
+    for given in (it for each in loaded for it in each.provided):
         for value in given.values:
-            kind: Any = value
+            name = str(value.name)  # type: ignore[attr-defined]
             if reason := refuse(value):
                 failures.append(given.fail(reason))
-                continue
+            elif name in taken:
+                reason = f"{noun} {name!r} is there already, of memhub, which is used"
+                failures.append(given.fail(f"{reason}: give yours another name"))
+            else:
+                found.setdefault(name, []).append((given, value))
 
-            source = f"plugin {given.plugin!r} of {given.source}"
-            found.setdefault(kind.name, []).append((given, replace(kind, source=source)))
-
-    kept: dict[str, T] = {}
-    for name, rows in sorted(found.items()):
+    kept: Kept[T] = Kept({}, {}, ())
+    for name, rows in found.items():
+        givers = list({id(given): given for given, _ in rows}.values())
         if len(rows) > 1:
-            rivals = " and ".join(kind.source for _, kind in rows)
-            reason = f"the {noun} {name!r} is provided twice, by {rivals}"
-            failures += [given.fail(reason) for given, _ in rows]
+            reason = _say_rivals(f"{noun} {name!r}", len(rows), givers)
+            failures += [given.fail(reason, shared=True) for given in givers]
         else:
-            kept[name] = rows[0][1]
+            ((kept.givers[name], kept.values[name]),) = rows
 
-    return kept, tuple(failures)
+    return replace(kept, failures=tuple(failures))
+
+
+def _say_rivals(what: str, count: int, givers: Sequence[Provided[Any]]) -> str:
+    """Who adds one name, and what to do: only the user can say which is meant."""
+    rivals = " and ".join(f"{it.plugin!r} of {it.source} {it.version}".rstrip() for it in givers)
+    times = {2: "twice"}.get(count, f"{count} times")
+    sources = list(dict.fromkeys(it.source for it in givers))
+    cure = "give one another name"
+    if "memhub" in sources and len(sources) > 1:
+        cure = f"uninstall {' and '.join(it for it in sources if it != 'memhub')}"
+    elif len(sources) > 1:
+        cure = "uninstall all but one of these distributions"
+
+    return f"{what} is provided {times}, by {rivals}; none is used: {cure}"
 
 
 def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFailure:
@@ -190,16 +236,20 @@ def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFai
     given: Provided[T] = Provided(point.name, source, (), version, point.value)
     try:
         plugin = _run_strange(point.load) if kind.load is None else None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
-        return given.fail(f"does not import: {type(error).__name__}: {error}")
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - a stranger's module may raise anything
+        return given.fail(f"does not import: {say_error(error)}")
 
     try:
         if kind.load is None:
             values = _run_strange(partial(_call_hook, kind, point.name, plugin))
         else:
             values = _check_values(kind, [_run_strange(partial(kind.load, point))])
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the hook is a stranger's code too
-        return given.fail(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - the hook is a stranger's code too
+        return given.fail(say_error(error))
 
     return Provided(point.name, source, values, version, point.value)
 

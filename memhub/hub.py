@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.caches.hazards import Hazard
+    from memhub.core.caches.seen import DumpView
     from memhub.core.claims import Claim
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
@@ -280,9 +281,9 @@ class Hub(anyio.AsyncContextManagerMixin):
         """What a device of memory shows; see `memhub.shown.show_device`."""
         return show_device(self.engine, device, machine)
 
-    def dump_memory(self, machine: str | None = None) -> MemoryDump:
+    def dump_memory(self, machine: str | None = None, *, view: DumpView = "bus") -> MemoryDump:
         """What the RAM of a machine holds; see `memhub.memory_images.dump_memory`."""
-        return dump_memory(self.engine, "" if machine is None else machine)
+        return dump_memory(self.engine, "" if machine is None else machine, view)
 
     def load_memory(
         self,
@@ -293,9 +294,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         source: str | None = None,
     ) -> int:
         """Put contents into the RAM of a machine; see `memhub.memory_images.load_memory`."""
-        name = "" if machine is None else machine
-
-        return load_memory(self.engine, contents, name, clear=clear, source=source)
+        return load_memory(self.engine, contents, machine or "", clear=clear, source=source)
 
     # For the embedder
 

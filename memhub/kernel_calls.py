@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from memhub.arguments import take_text
 from memhub.core.failing import refusing_error
 from memhub.core.failure import is_refusing
-from memhub.core.kernel_requests import answer_call
+from memhub.core.kernel_requests import answer_call, refuse_call
 from memhub.core.served_kernel import KernelCall
 from memhub.errors import InvalidArgument, NotSupported
 
@@ -58,7 +58,8 @@ class KernelCalls:
             what the kernel answers.
 
         Raises:
-            DeviceError: the kernel's error; its lines are the reason.
+            DeviceError: the kernel's error; its lines are the reason. EAGAIN where the machine is
+                suspended.
             InvalidArgument: EINVAL; the kernel has no such call for drivers, or an argument is
                 missing or out of range.
             NotSupported: EOPNOTSUPP; the machine's kernel is FreeBSD.
@@ -71,10 +72,12 @@ class KernelCalls:
 
         engine = self._engine
         now, target = engine.catch_up(), engine.machine(machine or "")
+        call = KernelCall(op, args)
         if is_refusing(target):
-            raise refusing_error(target)
+            decision = refuse_call(target, None, call, now, refusing_error(target))
+        else:
+            decision = answer_call(target, None, call, now)
 
-        decision = answer_call(target, None, KernelCall(op, args), now)
         engine.perform(target, decision)
 
         return decision.reply

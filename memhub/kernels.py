@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.core.served_kernel import FREEBSD
 from memhub.core.spec_rules import suggest
-from memhub.hooks import HookKind, PluginFailure, load_hook
+from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 from memhub.plugin import kernels
 from memhub.plugin.kernels import KernelProfile
 
@@ -82,18 +82,12 @@ def load_kernels(
     Args:
         plugins: more plugins, as `(name, module or object)`, for tests and embedders.
         installed: also load the entry points of the group `memhub.kernels`.
+
+    Returns:
+        the kernels; of two plugins that name one kernel neither is used, since their order would
+        be an accident.
     """
-    found: dict[str, KernelProfile] = {}
-    sources: dict[str, str] = {}
     loaded = load_hook(KERNEL_HOOK, plugins=plugins, installed=installed)
-    failures = [*loaded.failures]
-    for given in loaded.provided:
-        for it in given.values:
-            if it.name in found:
-                reason = f"ValueError: kernel {it.name!r} is there already, of {sources[it.name]}"
-                failures.append(given.fail(f"{reason}, which is used: uninstall one of both"))
-                break
+    kept = keep_single((loaded,), "kernel", own=(FREEBSD,))
 
-            found[it.name], sources[it.name] = it, given.source
-
-    return KernelBook(found, tuple(failures))
+    return KernelBook(kept.values, kept.failures)

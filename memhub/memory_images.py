@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from memhub.arguments import take_kind, take_text
 from memhub.audit.rows.description import describe_spec
+from memhub.core.caches.seen import DUMP_VIEWS
 from memhub.core.loading import decide_load
 from memhub.core.spec import Content
 from memhub.group_commit import settle_commits
@@ -14,32 +15,43 @@ from memhub.images.dump import MemoryDump, dump_machine, dump_snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from memhub.core.caches.seen import DumpView
     from memhub.core.snapshots import MachineSnapshot
     from memhub.engine import Engine
 
 
-def dump_memory(engine: Engine, machine: str = "") -> MemoryDump:
-    """What the RAM of a machine holds now.
+def dump_memory(engine: Engine, machine: str = "", view: DumpView = "bus") -> MemoryDump:
+    """What the RAM of a machine holds now; nothing changes, and no hazard is met.
 
     Args:
         engine: the machines.
         machine: its name; empty for the default one.
+        view: who sees it, where memory is not coherent. `bus`: RAM, and on a snooping bus the
+            dirty lines. `cpu`: RAM, and the lines of the cache over it. Nobody sees
+            combining buffers; `MemoryDump.hidden` counts what is newer.
 
     Raises:
         NoSuchDevice: ENOENT; no such machine.
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
+        ValueError: the view is none of these.
         DeviceError: ENOMEM; the host has no memory left.
     """
     settle_commits(engine.commit)
 
     found = engine.machine(take_text("machine", machine))
 
-    return dump_machine(found, describe_spec(found.spec))
+    return dump_machine(found, describe_spec(found.spec), _take_view(view))
 
 
-def dump_taken(snapshot: MachineSnapshot) -> MemoryDump:
-    """What the RAM of a machine held when a snapshot was taken."""
-    return dump_snapshot(snapshot, describe_spec(snapshot.spec))
+def dump_taken(snapshot: MachineSnapshot, view: DumpView = "bus") -> MemoryDump:
+    """What the RAM of a machine held when a snapshot was taken; see `dump_memory`."""
+    return dump_snapshot(snapshot, describe_spec(snapshot.spec), _take_view(view))
+
+
+def _take_view(view: DumpView) -> DumpView:
+    if view not in DUMP_VIEWS:
+        raise ValueError(f"view {view!r} is none of {', '.join(DUMP_VIEWS)}")
+
+    return view
 
 
 def load_memory(
@@ -53,7 +65,8 @@ def load_memory(
     """Put contents into the RAM of a machine that is in use: all of them or, with an error, none.
 
     No CPU writes them: claims, write protection and open modes do not stand in the way, as with a
-    debugger. A record `memory.load` says so.
+    debugger. A record `memory.load` says so. Where memory is not coherent, the bus and all CPUs
+    see them: bytes of lines and buffers that they replace are lost.
 
     Args:
         engine: the machines.
@@ -69,7 +82,6 @@ def load_memory(
         NoSuchDevice: ENOENT; no such machine.
         InvalidArgument: EINVAL; nothing to put, something is not RAM or under a device, or two
             overlap; names the file and the place in it.
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
         LogFailed: EIO; it cannot be recorded.
         DeviceError: ENOMEM; the host has no memory left.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from memhub.core.commits import Commit
 from memhub.core.events import RangesSet, SetRefused, WaitEnded
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from memhub.core.decision import Decision
     from memhub.core.machine import Machine
     from memhub.errors import DeviceError
+
+#: In the message of what is never answered.
+UNANSWERED: Final = "and nobody gave it up within"
 
 R = TypeVar("R")
 
@@ -52,6 +55,20 @@ class Pending(Generic[R]):
             return None
 
         return self.stage.due_ns
+
+    @property
+    def hangs(self) -> bool:
+        """Whether its commit never ends, by a fault rule."""
+        return isinstance(self.stage, Commit) and self.stage.due_ns == NEVER
+
+    def say_hang(self) -> str:
+        """Why an answer never comes whose commit hangs."""
+        assert isinstance(self.stage, Commit)
+        desc, who = self.stage.request.desc, self.stage.caller.process.name
+        return (
+            f"the SET {desc} of {who} on {self.machine.name} would block for ever: its commit "
+            "hangs by a fault rule"
+        )
 
     def abandon_request(self) -> Abandon:
         """The request that ends it without effect."""
@@ -134,3 +151,13 @@ class PendingTable:
 
 def do_nothing() -> None:
     """What is called where nobody waits for the call."""
+
+
+def say_limit(what: str, seconds: float) -> str:
+    """What is told where a request that is never answered was waited for too long.
+
+    Args:
+        what: why it is never answered.
+        seconds: how long, real time.
+    """
+    return f"{what}, {UNANSWERED} {seconds:g} s of real time"

@@ -8,6 +8,7 @@ from memhub.arguments import take_text
 from memhub.bus import Bus, find_machine
 from memhub.core.machine_devices import find_device, model_of
 from memhub.errors import DeviceError, InvalidArgument, NoSuchDevice
+from memhub.escape import say_error
 from memhub.plugin.pictures import Pixels, TextCells
 
 if TYPE_CHECKING:
@@ -88,8 +89,10 @@ def draw_picture(machine: str, device: PlacedDevice, data: bytes) -> Pixels | Te
         if isinstance(picture, Pixels | TextCells):
             picture.check()
             return picture
-    except (Exception, SystemExit) as error:
-        reason = f"{who} failed to show it: {type(error).__name__}: {error}"
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
+        reason = f"{who} failed to show it: {say_error(error)}"
         raise DeviceError(reason) from error
 
     raise DeviceError(f"{who} showed {type(picture).__name__}, where a picture is due")

@@ -114,7 +114,10 @@ def make_machine(spec: MachineSpec, arch: Arch, device_kinds: DeviceBook | None 
     try:
         spec, devices = place_devices(spec, device_kinds)
         return Machine.make(spec, arch, devices)
-    except DeviceRefused as error:
+    except ValueError as error:
+        if type(error) is not ValueError and not isinstance(error, DeviceRefused):
+            raise
+
         raise ValueError(f"machine {spec.name!r}: {escape_controls(str(error))}") from error
 
 

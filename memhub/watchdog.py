@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from memhub.core.asked_driver import AskedDriver
     from memhub.engine import Engine
 
+#: The name of the thread that reports a call.
+REPORT_THREAD: Final = "driver watchdog's report"
 #: Longest time between two looks, seconds.
 _TICK: Final = 0.5
 #: Looks that must find one call under way, since a process may have been stopped.
@@ -184,7 +186,7 @@ class DriverWatchdog:
             for line in lines:
                 self._say(line)
 
-        saying = threading.Thread(target=say, name="driver watchdog's report", daemon=True)
+        saying = threading.Thread(target=say, name=REPORT_THREAD, daemon=True)
         saying.start()
         saying.join(1.0)
 

@@ -24,7 +24,8 @@ from memhub.analysis.rule import LEVELS as LEVELS
 from memhub.analysis.rule import Level as Level
 from memhub.analysis.rule import Rule as Rule
 from memhub.analysis.rules import OWN_RULES
-from memhub.hooks import HookKind, PluginFailure, load_hook
+from memhub.escape import say_error
+from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -117,19 +118,18 @@ def load_rules(*, plugins: Iterable[tuple[str, object]] = (), installed: bool = 
     Args:
         plugins: more plugins, as `(name, module or object)`, for tests and embedders.
         installed: also load the entry points of the group `memhub.lint`.
+
+    Returns:
+        the rules; of two plugins that name one rule neither is used, since their order would be an
+        accident.
     """
-    found: dict[str, Rule] = {rule.name: rule for rule in OWN_RULES}
     loaded = load_hook(LINT_HOOK, plugins=plugins, installed=installed)
-    failures = [*loaded.failures]
-    for given in loaded.provided:
-        for rule in given.values:
-            if rule.name in found:
-                failures.append(given.fail(f"ValueError: rule {rule.name!r} is there already"))
-                break
+    found: dict[str, Rule] = {rule.name: rule for rule in OWN_RULES}
+    kept = keep_single((loaded,), "rule", own=tuple(found))
+    for name, rule in kept.values.items():
+        found[name] = replace(rule, source=kept.givers[name].plugin)
 
-            found[rule.name] = replace(rule, source=given.plugin)
-
-    return RuleBook(found, tuple(failures))
+    return RuleBook(found, kept.failures)
 
 
 def run_rules(analysis: Analysis, book: RuleBook, *, most: int = 100) -> LintReport:
@@ -156,7 +156,7 @@ def run_rules(analysis: Analysis, book: RuleBook, *, most: int = 100) -> LintRep
             if not rule.source:
                 raise
 
-            reason = f"rule {rule.name}: {type(error).__name__}: {error}"
+            reason = f"rule {rule.name}: {say_error(error)}"
             failures.append(PluginFailure(rule.source, "its rules", reason.split("\n")[0]))
 
     return LintReport(tuple(findings), counts, tuple(failures))

@@ -100,7 +100,8 @@ FIELDS: Final[dict[str, Field]] = {
     "count": Field(
         "int",
         "descriptors asked for or returned; records, in `log.close`; which of its rule's, "
-        "in `fault`; records that follow, in `device.restore`",
+        "in `fault`; records that follow, in `device.restore`; newer bytes that were replaced, in "
+        "`memory.load`",
     ),
     "rule": Field("str", "name of the fault rule"),
     "action": Field(

@@ -217,8 +217,10 @@ EVENTS: Final[dict[str, Event]] = {
     ),
     "memory.load": Event(
         "bytes were put into a machine's RAM from outside: `reason` says of what; `op` is `load`, "
-        "or `replace` where the rest of the RAM became zero",
+        "or `replace` where the rest of the RAM became zero; `count`, where memory is not "
+        "coherent, are the newer bytes of lines and buffers that it replaced",
         (*_WHERE, "op", "base", "length", "moved", "reason"),
+        ("count",),
     ),
     "memory.map": Event(
         "a client of the service was handed a machine's memory to map, or was not; what it does "

@@ -154,6 +154,9 @@ def _take_range(given: str) -> RangeDesc:
     base, _, length = span.partition("/")
     known = {word: bit for bit, word in FLAG_WORDS if bit & MDF_SETTABLE or word == "force"}
     try:
+        if not length:
+            raise ValueError
+
         flags = sum({known[it] for it in words.split(",")})
         return RangeDesc(int(base, 0), int(length, 0), flags, owner_bytes("one"))
     except KeyError as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.failures import CommandFailed
+from memhub.cli.file_output import write_output
 from memhub.cli.terminal import print_json, print_line, progress, read_input
 
 if TYPE_CHECKING:
@@ -167,5 +168,5 @@ def _draw(outcome: Outcome, out: str, form: str) -> None:
     except (AnalysisNotInstalled, TooMuch) as error:
         raise CommandFailed(str(error)) from error
 
-    Path(out).write_bytes(picture)
+    write_output(out, picture)
     print_line(f"written to {out}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from memhub.errors import DeviceError, Obstacle
+
+
+#: What keeps a file from being written whose name the error does not have.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class CommandFailed(Exception):
@@ -84,5 +89,8 @@ def _explain_local(error: Exception) -> tuple[int, list[str]] | None:
 
     if isinstance(error, OSError) and error.filename is not None:
         return 2, [f"{error.filename}: {error.strerror}"]
+
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return 2, [str(error.strerror)]
 
     return None

@@ -3,6 +3,8 @@
 A rule refuses, delays, drops, shortens or cuts off requests of its machine, operations, addresses
 and process; a sickness makes the registers of a machine's CPUs other than they should be. It needs
 the right inject-faults. Every fault is a record of the audit log.
+
+exit codes: 1 check has found CPUs out of step; 0 all else that was done
 """
 
 from __future__ import annotations
@@ -25,6 +27,11 @@ _ACTIONS = (
     "errno, delay, drop, short, cut or hang; or cpu_out_of_step, lost_store, mask_holes, "
     "firmware_rewrite, forgetful_resume or stuck_slot; or that of a plugin, as acme.flip"
 )
+#: As `OPERATION_WORDS` of `memhub.core.fault_rules`, which takes a while to load.
+_OPERATIONS = (
+    *("read", "write", "seek", "get", "set", "ioctl", "claim", "wait", "release", "renew"),
+    *("explain", "flush", "fence", "writeback", "open", "map"),
+)
 _TEXTS = ("name", "process", "errno", "moment")
 _INTEGERS = ("nth", "times", "seed", "moved", "cpu", "slot", "register", "holes")
 _SWITCHES = ("misses_stores", "reinit")
@@ -34,7 +41,7 @@ _FLOATS = ("probability", "delay")
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub fault`."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    add = verbs.add_parser("add", help="add a rule; prints its name")
+    add = verbs.add_parser("add", help="add a rule, or what is sick; prints it, its name first")
     add.add_argument("action", metavar="ACTION", help=_ACTIONS)
     _add_rule_arguments(add)
     show = verbs.add_parser("list", help="the rules, with how often each was met")
@@ -47,7 +54,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         verbs.add_parser("resume", help="resume a machine"),
     ]
     for verb in (add, show, remove, *hardware):
-        add_target_arguments(verb)
+        add_target_arguments(verb, files=False)
         verb.add_argument("--json", action="store_true", help="the rules as a list of objects")
 
     chosen = parser.parse_args(arguments)
@@ -63,13 +70,13 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
             for line in _difference_lines(row) if chosen.verb == "check" else (_rule_line(row),):
                 print_line(line)
 
-    return 0
+    return int(chosen.verb == "check" and bool(found))
 
 
 def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
     for name, metavar, text in (
         ("name", "NAME", "what the rule is called; numbered by default"),
-        ("op", "OP,OP", "read, write, seek, get, set, ioctl, claim, wait, release, renew, explain"),
+        ("op", "OP,OP", f"{', '.join(_OPERATIONS)}; all but the last two by default"),
         ("window", "BASE+LENGTH", "requests that touch these addresses, as 0xd0000000+32M"),
         ("process", "NAME", "requests of this process"),
         ("nth", "N", "only the Nth request that matches"),
@@ -190,7 +197,8 @@ def _ask_service(
         return [client.add_fault(rule)]
 
     if chosen.verb == "remove":
-        return [client.remove_fault(name) for name in chosen.names]
+        known = {it["name"] for it in client.list_faults()}  # what is unknown refuses all, first
+        return [client.remove_fault(name) for name in sorted(chosen.names, key=known.__contains__)]
 
     if chosen.verb != "list":
         return client.hardware.ask(chosen.verb, chosen.machine or "")

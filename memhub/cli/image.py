@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memhub.cli.target import Target
+    from memhub.core.caches.seen import DumpView
     from memhub.core.spec import Content
     from memhub.images.dump import MemoryDump
 
 _READ = ("raw", "ihex", "srec", "elf", "lime")
 _WRITTEN = ("elf", "lime", "raw")
+_VIEWS = ("bus", "cpu")
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -47,6 +49,7 @@ def _add_save(verbs: argparse._SubParsersAction[Any]) -> None:
     save.add_argument("--format", choices=_WRITTEN, default="elf", help="what to write (elf)")
     save.add_argument("--base", metavar="ADDRESS", help="raw: the address of the first byte")
     save.add_argument("--length", metavar="LENGTH", help="raw: bytes of the file")
+    save.add_argument("--view", choices=_VIEWS, default="bus", help="who sees the memory (bus)")
     save.add_argument("--json", action="store_true", help="what was written as an object")
     add_target_arguments(save)
 
@@ -56,7 +59,7 @@ def _add_load(verbs: argparse._SubParsersAction[Any]) -> None:
     _add_file_arguments(load)
     load.add_argument("--clear", action="store_true", help="let all other RAM become zero")
     load.add_argument("--json", action="store_true", help="what was loaded as an object")
-    add_target_arguments(load)
+    add_target_arguments(load, files=False)
 
 
 def _add_show(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -87,22 +90,25 @@ def _save(chosen: argparse.Namespace) -> None:
     length = None if chosen.length is None else amount(chosen.length)
     target = open_target(chosen, "memhub image")
     with target.client:
-        dump = _dump_of(target)
+        dump = _dump_of(target, chosen.view)
 
     dump.save(chosen.out, chosen.format, base=base, length=length)
     name = dump.spec.name
     if chosen.json:
-        print_json({"machine": name, "file": chosen.out, "touched": dump.touched})
+        row = {"machine": name, "file": chosen.out, "touched": dump.touched}
+        print_json({**row, "hidden": dump.hidden})
     else:
         print_line(f"memhub: {chosen.out}: {name}, {size(dump.touched)} touched")
+        if dump.hidden:
+            print_line(f"memhub: {dump.hidden} bytes of it are newer in caches and buffers")
 
 
-def _dump_of(target: Target) -> MemoryDump:
+def _dump_of(target: Target, view: DumpView) -> MemoryDump:
     """The memory of the machine that a command is about."""
     from memhub.service.blocking import BlockingClient
 
     if not isinstance(target.client, BlockingClient):
-        return target.client.dump_memory(target.machine)
+        return target.client.dump_memory(target.machine, view=view)
 
     from memhub.memory_images import dump_taken
     from memhub.snapshots import Snapshot
@@ -112,7 +118,7 @@ def _dump_of(target: Target) -> MemoryDump:
 
     snapshot = Snapshot.from_bytes(target.client.take_snapshot(machine))
 
-    return dump_taken(snapshot.machines[machine])
+    return dump_taken(snapshot.machines[machine], view)
 
 
 def _load(chosen: argparse.Namespace) -> None:

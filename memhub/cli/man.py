@@ -111,6 +111,8 @@ def _protect_line(line: str) -> str:
 
 
 def _write_pages(folder: Path, pages: dict[str, str]) -> None:
+    from memhub.cli.file_output import write_output
+
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_output(str(folder / name), text.encode())

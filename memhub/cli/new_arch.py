@@ -104,9 +104,11 @@ def write_package(name: str, folder: Path, *, declared: bool) -> list[Path]:
         ).substitute(words)
         for path, template in sorted(chosen.items())
     }
+    from memhub.cli.file_output import write_output
+
     folder.mkdir(parents=True)
     for path, text in made.items():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text, "utf-8")
+        write_output(str(path), text.encode())
 
     return list(made)

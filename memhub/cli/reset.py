@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     """Run `memhub reset`."""
     parser.add_argument("--json", action="store_true", help="the names of the machines as a list")
-    add_target_arguments(parser)
+    add_target_arguments(parser, files=False)
     chosen = parser.parse_args(arguments)
     why = "a running service is reset; the machines of a file are at their start"
     with open_service(chosen, "memhub reset", why) as client:

@@ -23,7 +23,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         "file", metavar="FILE", help="a file of memhub snapshot; - is standard input"
     )
     parser.add_argument("--json", action="store_true", help="the names of the machines as a list")
-    add_target_arguments(parser)
+    add_target_arguments(parser, files=False)
     chosen = parser.parse_args(arguments)
     data = read_input() if chosen.file == "-" else Path(chosen.file).read_bytes()
     why = "a running service goes back to a snapshot, and a file of machines does not"

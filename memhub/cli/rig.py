@@ -5,7 +5,10 @@ another architecture (answers alone, not slots and registers), or on the machine
 leaves requests out while the log still fails: by a command whose exit code is not 0, or where
 another architecture or a file's machines answer otherwise. It writes what is left as a log.
 
-exit codes: 0 no difference, or the log was shrunk; 1 differences, or nothing fails
+COMMAND is split into words, and no shell runs it: for more, give it a script.
+
+exit codes: 0 no difference, or the log was shrunk; 1 differences, nothing fails, or the log's chain
+breaks; 2 the log or the machines cannot be read
 """
 
 from __future__ import annotations
@@ -50,7 +53,12 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
     chosen = parser.parse_args(arguments)
 
-    return _replay(chosen) if chosen.verb == "replay" else _shrink(chosen)
+    from memhub.audit import DamagedLog
+
+    try:
+        return _replay(chosen) if chosen.verb == "replay" else _shrink(chosen)
+    except DamagedLog as error:
+        raise CommandFailed(str(error), 1) from error
 
 
 def _replay(chosen: argparse.Namespace) -> int:
@@ -78,6 +86,9 @@ def _replay(chosen: argparse.Namespace) -> int:
     else:
         for difference in done.differences:
             print_line(str(difference))
+
+        for note in done.notes:
+            print_line(f"not there: {note}")
 
         for reason, count in sorted(done.unplayed.items()):
             print_line(f"not put: {reason}: {count}")

@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memhub.abi import Errno
 from memhub.cli.failures import CommandFailed
+from memhub.cli.file_output import write_output
 from memhub.cli.target import add_target_arguments, open_target
 from memhub.cli.terminal import complain, output, print_json, print_line, print_text, shows_colour
 from memhub.cli.top import parse_interval
+from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
     import argparse
@@ -40,13 +43,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="with --list: a list of objects")
     parser.add_argument("--out", metavar="FILE", help="write a PNG instead; needs memhub[screen]")
     parser.add_argument(
-        "--scale", type=int, default=1, metavar="N", help="points of the PNG for each point (1)"
+        "--scale", type=int, metavar="N", help="with --out: points of the PNG for each point (1)"
     )
     parser.add_argument("--once", action="store_true", help="one picture")
     parser.add_argument(
         "--interval", type=parse_interval, default=0.5, metavar="S", help="seconds (0.5)"
     )
     chosen = parser.parse_args(arguments)
+    _check_out(chosen)
     target = open_target(chosen, "memhub screen")
     with target.client as client:
         rows = client.list_devices(target.machine)
@@ -60,6 +64,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
             _watch(source, chosen.interval, once=once)
 
     return 0
+
+
+def _check_out(chosen: argparse.Namespace) -> None:
+    if chosen.out is None:
+        if chosen.scale is not None:
+            raise CommandFailed("--scale is of the PNG that --out writes")
+    elif Path(chosen.out).suffix.lower() != ".png":
+        raise CommandFailed(f"--out writes a PNG: {chosen.out} does not end with .png")
 
 
 class _Source:
@@ -140,18 +152,28 @@ def _write_png(chosen: argparse.Namespace, source: _Source) -> None:
     from memhub.screens import draw_png
 
     try:
-        data = draw_png(source.draw(source.read()), scale=chosen.scale)
+        data = draw_png(
+            source.draw(source.read()), scale=1 if chosen.scale is None else chosen.scale
+        )
     except (ModuleNotFoundError, ValueError) as error:
         raise CommandFailed(str(error)) from error
 
-    Path(chosen.out).write_bytes(data)
+    write_output(chosen.out, data)
 
 
 def _watch(source: _Source, interval: float, *, once: bool) -> None:
     with _open_view(source.title, live=not once) as show:
         before: bytes | None = None
         while True:
-            data = source.read()
+            try:
+                data = source.read()
+            except DeviceError as error:
+                # what is shown stays until the machine is resumed
+                if once or before is None or error.code != Errno.EAGAIN:
+                    raise
+
+                data = before
+
             if data != before:
                 show(source.draw(data))
 

@@ -24,7 +24,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         "--out", metavar="FILE", required=True, help="the file to write; - is standard output"
     )
     parser.add_argument("--json", action="store_true", help="the file and its size as an object")
-    add_target_arguments(parser)
+    add_target_arguments(parser, files=False)
     chosen = parser.parse_args(arguments)
     why = "a snapshot is taken of a running service; the machines of a file are as it says"
     check_output(chosen.out, "a snapshot")

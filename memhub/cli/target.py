@@ -47,13 +47,19 @@ class Target(NamedTuple):
         return f"{self.machine}:{path}" if self.machine else path
 
 
-def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--connect`, `--config`, `--machine`, and the options for TCP."""
+def add_target_arguments(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
+    """Add `--connect`, `--config`, `--machine`, and the options for TCP.
+
+    Args:
+        parser: of the command.
+        files: whether machines of a file will do; else `--config` is refused (`open_service`).
+    """
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--connect", metavar="ADDRESS", help=f"a running service (default: ${VARIABLE})"
     )
-    where.add_argument("--config", metavar="FILE", help="fresh machines of a TOML file instead")
+    shown = "fresh machines of a TOML file instead" if files else "refused: it needs a service"
+    where.add_argument("--config", metavar="FILE", help=shown)
     parser.add_argument("--machine", metavar="NAME", help="which machine (the default one)")
     tcp = parser.add_argument_group("over TCP (--connect tcp:HOST:PORT)")
     tcp.add_argument("--ca", metavar="FILE", help="TLS: who signs the service's certificate")
@@ -102,6 +108,9 @@ def open_service(chosen: argparse.Namespace, label: str, why: str) -> BlockingCl
 
     if chosen.config is not None:
         raise CommandFailed(why)
+
+    if not (chosen.connect or os.environ.get(VARIABLE)):
+        raise CommandFailed(f"name a running service with --connect ADDRESS or {VARIABLE}")
 
     client = open_target(chosen, label).client
     assert isinstance(client, BlockingClient)

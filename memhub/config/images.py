@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.config.values import choice, hex_bytes, integer, length_above_zero, text, u64
+from memhub.core.firmware import settle_firmware
 from memhub.core.memory.contents import fill_regions
+from memhub.core.memory.kmem import KernelMemory
+from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.regions import sorted_regions
 from memhub.core.spec import Content
 from memhub.images.failure import ExtraMissing, ImageError
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from memhub.config.reader import Table
+    from memhub.core.driver import Arch
     from memhub.core.spec import MachineSpec
 
 #: What an image is made of: each names one, and a row has one of them.
@@ -43,6 +48,25 @@ def check_images(table: Table, spec: MachineSpec) -> None:
         )
     except ValueError as error:
         table.wrong("images", str(error))
+
+
+def check_memory(table: Table, spec: MachineSpec, arch: Arch) -> None:
+    """Report a memory map that no machine of an architecture can have.
+
+    Args:
+        table: the machine's table.
+        spec: what was read of it.
+        arch: its architecture, whose options are right.
+    """
+    spec, kernel = settle_firmware(spec, arch), arch.kernel_of(spec.options)
+    what = "memory"
+    try:
+        memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory, spec.contents)
+        KernelMemory.make(replace(spec, kmem=(), kmem_entries=None), kernel, memory)
+        what = "kmem"
+        KernelMemory.make(spec, kernel, memory)
+    except ValueError as error:
+        table.wrong(what, str(error))
 
 
 def _read_image(row: Table) -> tuple[Content, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.abi import U64_MAX
 from memhub.config.caches import read_caches
 from memhub.config.devices import check_devices, read_devices
-from memhub.config.images import check_images, read_images
+from memhub.config.images import check_images, check_memory, read_images
 from memhub.config.importers import Imported, ImportRefused, import_dump
 from memhub.config.kernel import check_kernel, read_kernel
 from memhub.config.registers import read_msr, read_mtrr
@@ -301,4 +301,5 @@ def _check_arch(table: Table, spec: MachineSpec, arches: Mapping[str, Arch]) -> 
             table.wrong("arch", error.reason)
 
     if table.sound:
+        check_memory(table, spec, arch)
         check_kernel(table, spec, arch)

@@ -78,6 +78,7 @@ def _read_limits(table: Table) -> Limits:
         handshake_timeout=table.take("handshake_timeout", seconds, default.handshake_timeout),
         idle_timeout=table.take("idle_timeout", seconds, default.idle_timeout),
         stall_timeout=table.take("stall_timeout", seconds, default.stall_timeout),
+        unanswered_timeout=table.take("unanswered_timeout", seconds, default.unanswered_timeout),
         driver_timeout=table.take("driver_timeout", seconds, default.driver_timeout),
         driver_failures=table.take("driver_failures", count(0, 1 << 31), default.driver_failures),
     )

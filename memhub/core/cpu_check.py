@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.core.asked_hardware import ask_compare, ask_reinit
 from memhub.core.decision import Decision
 from memhub.core.driver import RangeState
+from memhub.core.failure import is_suspended, suspended_error
 from memhub.core.hardware_events import CpuDifference, CpusChecked
 from memhub.core.served import refuse_served
 
@@ -42,9 +43,14 @@ def decide_check(machine: Machine, now: Instant, by: Principal | None = None) ->
         a CpuDifference for each CPU that is out of step, by number, and the fact for the log.
 
     Raises:
+        DeviceError: EAGAIN; the machine is suspended, and no CPU reads its registers.
         NotSupported, NoRanges: the machine has no ranges, or another kernel than FreeBSD.
     """
     refuse_served(machine, "the check of CPUs")
+    machine.require_table()
+    if is_suspended(machine):
+        raise suspended_error(machine.name)
+
     found = tuple(find_differences(machine))
     fact = CpusChecked(machine.name, machine.arch.name, now, by, machine.generation, found)
 

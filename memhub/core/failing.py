@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.abi import Errno
 from memhub.core import events, requests
 from memhub.core.caches.facts import LinesFlushed
 from memhub.core.caches.requests import Fence, FlushLines
@@ -17,7 +16,7 @@ from memhub.core.claim_requests import refuse_claim, refuse_free
 from memhub.core.decision import Decision
 from memhub.core.explain_many import ExplainMany
 from memhub.core.extract_address import ExtractAddress
-from memhub.core.failure import Failure, MachineFailed, is_refusing
+from memhub.core.failure import Failure, MachineFailed, is_refusing, suspended_error
 from memhub.core.kernel_requests import CallKernel, refuse_call
 from memhub.core.served_kernel import KernelCall
 from memhub.core.set_ranges import refuse_set
@@ -66,20 +65,9 @@ def failed_error(machine: Machine) -> DriverFailed:
     )
 
 
-def suspended_error(machine: Machine) -> DeviceError:
-    """What is answered to requests to a machine that is suspended: EAGAIN, try again.
-
-    FreeBSD has no such answer: no process runs on a computer that sleeps, and a call returns after
-    the resume. Here who asks is awake, and is told.
-    """
-    reason = f"machine {machine.name} is suspended: ask again once it is resumed"
-
-    return DeviceError(reason, code=Errno.EAGAIN)
-
-
 def refusing_error(machine: Machine) -> DeviceError:
     """Why a machine is refusing requests."""
-    return suspended_error(machine) if machine.failed is None else failed_error(machine)
+    return suspended_error(machine.name) if machine.failed is None else failed_error(machine)
 
 
 def refuse_request(machine: Machine, request: Any, now: Instant) -> Decision | None:  # noqa: ANN401 - any request

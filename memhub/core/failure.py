@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from memhub.abi import Errno
+from memhub.errors import DeviceError
+
 if TYPE_CHECKING:
     from memhub.core.health import Health
     from memhub.core.instant import Instant
@@ -64,7 +67,23 @@ def note_refusing(machine: Marked) -> None:
 
 def is_refusing(machine: Marked) -> bool:
     """Whether a machine is marked failed, or suspended."""
-    health = machine.health
-    suspended = health is not None and health.suspended_ns is not None
+    return machine.failed is not None or is_suspended(machine)
 
-    return suspended or machine.failed is not None
+
+def is_suspended(machine: Marked) -> bool:
+    """Whether a machine is suspended: its CPUs, its bus and its devices stand still."""
+    return machine.health is not None and machine.health.suspended_ns is not None
+
+
+def suspended_error(name: str) -> DeviceError:
+    """What is answered to who asks something of a machine that is suspended: EAGAIN, try again.
+
+    FreeBSD has no such answer: no process runs on a computer that sleeps, and a call returns after
+    the resume. Here who asks is awake, and is told.
+
+    Args:
+        name: the machine's name.
+    """
+    reason = f"machine {name} is suspended: ask again once it is resumed"
+
+    return DeviceError(reason, code=Errno.EAGAIN)

@@ -24,6 +24,8 @@ from memhub.core.extract_address import ExtractAddress
 from memhub.core.fault_options import is_added, take_options
 from memhub.core.files import KERNEL_FILES
 from memhub.core.kernel_requests import CallKernel
+from memhub.core.sickness import SICK_ACTIONS
+from memhub.core.spec_rules import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -144,7 +146,11 @@ class FaultRule:
 
     def __post_init__(self) -> None:
         if take_text("action", self.action) not in ACTIONS and not is_added(self.action):
-            raise ValueError(f"action {self.action!r:.80} is none of {', '.join(ACTIONS)}")
+            hint = suggest(self.action, (*ACTIONS, *SICK_ACTIONS))
+            raise ValueError(
+                f"action {self.action!r:.80} is none of {', '.join(ACTIONS)}, of sick hardware "
+                f"({', '.join(SICK_ACTIONS)}) or of a plugin, which has a dot{hint}"
+            )
 
         take_text("name", self.name)
         for name in ("machine", "process"):
@@ -156,6 +162,9 @@ class FaultRule:
         self._take_numbers()
         if (self.base is None) != (self.length is None):
             raise ValueError("base and length go together")
+
+        if self.base is not None and self.length is not None and self.base + self.length > 1 << 64:
+            raise ValueError(f"the window {self.base:#x}+{self.length:#x} ends past 2^64")
 
         object.__setattr__(self, "errno", _take_errno(self.errno, self.action))
         for action, name in _NEEDS.items():

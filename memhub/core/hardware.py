@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memhub.core.asked_hardware import ask_power_on, ask_registers_of
+from memhub.core.caches.decide import flush_before
 from memhub.core.decision import Decision
 from memhub.core.driver import RangeState
+from memhub.core.failure import is_suspended, suspended_error
 from memhub.core.hardware_events import HardwareChanged
 from memhub.core.health import (
     ActiveSickness,
@@ -203,13 +205,13 @@ def decide_reinit(machine: Machine, now: Instant, by: Principal | None = None) -
     """Let every CPU write the table into its registers (`mem_range_ops.reinit`).
 
     Raises:
-        InvalidArgument: EINVAL; the machine is suspended.
+        DeviceError: EAGAIN; the machine is suspended, and re-initialises as it resumes.
         NotSupported, NoRanges: it has no ranges, or another kernel than FreeBSD.
     """
     refuse_served(machine, "re-initialisation")
     health, table = machine.health or _WELL, machine.require_table()
-    if health.suspended_ns is not None:
-        raise InvalidArgument(f"{machine.name} is suspended: it re-initialises as it resumes")
+    if is_suspended(machine):
+        raise suspended_error(machine.name)
 
     state = table.state
     old = files_of(health, state.msrs, machine.spec.cpu.count)
@@ -221,6 +223,8 @@ def decide_reinit(machine: Machine, now: Instant, by: Principal | None = None) -
 
 def decide_suspend(machine: Machine, now: Instant, by: Principal | None = None) -> Decision:
     """Suspend a machine: what is asked of it is refused until it is resumed.
+
+    Its caches are flushed before, since they lose their power.
 
     Raises:
         InvalidArgument: EINVAL; it is suspended.
@@ -236,7 +240,9 @@ def decide_suspend(machine: Machine, now: Instant, by: Principal | None = None) 
             obstacles=tuple(it.obstacle() for it in machine.commits),
         )
 
-    return _decide(machine, "suspend", by, replace(health, suspended_ns=now.wall_ns), now)
+    asleep = _decide(machine, "suspend", by, replace(health, suspended_ns=now.wall_ns), now)
+
+    return flush_before(machine, asleep, now)
 
 
 def decide_resume(machine: Machine, now: Instant, by: Principal | None = None) -> Decision:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import PAGE_SIZE
+from memhub.core.caches.facts import CachesChanged
+from memhub.core.caches.loading import LoadedBytes, load_over_caches
 from memhub.core.decision import Decision
 from memhub.core.memory.contents import sorted_contents
 from memhub.core.memory.pages import cut_pages, first_pages, held_places
 from memhub.core.restored import MemoryLoaded
-from memhub.errors import InvalidArgument, NotSupported
+from memhub.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,23 +31,13 @@ NOT_RAM: Final = frozenset({"rom", "device"})
 _ZEROS: Final = bytes(PAGE_SIZE)
 
 
-def check_coherent(machine: Machine) -> None:
-    """Refuse a machine whose caches hold bytes that an image would miss or leave behind.
-
-    Raises:
-        NotSupported: EOPNOTSUPP; names the machine.
-    """
-    if machine.caches is not None:
-        raise NotSupported(
-            f"{machine.name} has memory that is not coherent; an image has the bytes of RAM, "
-            "without what caches and buffers hold"
-        )
-
-
 def decide_load(
     machine: Machine, contents: Sequence[Content], now: Instant, source: str, *, clear: bool = False
 ) -> Decision:
     """Put bytes into the RAM of a machine.
+
+    Where memory is not coherent, both views have them: lines and buffers hold no byte that is
+    older. What lines and buffers hold of other bytes stays in them.
 
     Args:
         machine: the machine.
@@ -60,11 +52,9 @@ def decide_load(
     Raises:
         InvalidArgument: EINVAL; there is nothing to put, something lies outside the RAM or under a
             device, or two overlap.
-        NotSupported: EOPNOTSUPP; the memory of the machine is not coherent.
         BadHandle: EBADF; the memory is closed.
         DeviceError: ENOMEM; the host has no memory or no descriptor left.
     """
-    check_coherent(machine)
     memory = machine.memory
     memory.files.check()
     try:
@@ -77,26 +67,22 @@ def decide_load(
         raise InvalidArgument(f"{source} has no bytes to load")
 
     held = _Held(memory)
-    ram = [it for it in memory.extents if it.kind not in NOT_RAM] if clear else ()
+    ram = [it for it in memory.extents if it.kind not in NOT_RAM] if clear else []
     after = _pages_after(held, [*((it.offset, b"", it.length) for it in ram), *spans])
     before = {at: held.page(at) for at in after}
     changed = {at: page for at, page in after.items() if before[at] != page}
     before = {at: before[at] for at in changed}
     base, moved = ordered[0].base, sum(it.end - it.base for it in ordered)
-    loaded = MemoryLoaded(
-        machine.name,
-        machine.arch.name,
-        now,
-        base,
-        ordered[-1].end - base,
-        moved,
-        clear,
-        source,
-        before,
-        changed,
-    )
+    where = (machine.name, machine.arch.name, now, base, ordered[-1].end - base, moved)
+    loaded = MemoryLoaded(*where, clear, source, before, changed)
+    if machine.caches is None:
+        return Decision(moved, None, (loaded,))
 
-    return Decision(moved, None, (loaded,))
+    put = LoadedBytes(ordered, [(it.base, it.base + it.length) for it in ram])
+    change, lost = load_over_caches(machine.caches, put, recorded=machine.recorded)
+    loaded = loaded._replace(lost=lost)
+
+    return Decision(moved, None, (loaded,) if change is None else (CachesChanged(change), loaded))
 
 
 #: A place in the store, bytes that go there, and how many zeros follow.
@@ -110,17 +96,21 @@ def _spans_of(machine: Machine, it: Content) -> Iterator[Span]:
         ValueError: part of it is not RAM, or a device answers there.
     """
     memory = machine.memory
+    data_end = it.base + len(it.data)
     for window in memory.windows:
-        if window.base < it.end and it.base < window.end:
+        if window.base < it.kept_end and it.base < window.end:
             raise ValueError(
                 f"{it} overlaps the device at {window.base:#x}/{window.length:#x}: "
                 "only RAM is loaded"
             )
 
-    cursor, data_end = it.base, it.base + len(it.data)
+    cursor = it.base
     for extent in memory.extents:
         if extent.kind in NOT_RAM or extent.base + extent.length <= cursor:
             continue
+
+        if it.loose and cursor >= data_end:  # its zeros are nothing where nothing is kept
+            cursor = min(max(cursor, extent.base), it.end)
 
         if extent.base > cursor or cursor == it.end:
             break
@@ -130,7 +120,7 @@ def _spans_of(machine: Machine, it: Content) -> Iterator[Span]:
         yield _place(extent, cursor), data, end - cursor - len(data)
         cursor = end
 
-    if cursor < it.end:
+    if cursor < it.kept_end:
         raise ValueError(f"{it} does not fit: the byte at {cursor:#x} is not RAM")
 
 

@@ -120,6 +120,8 @@ class MemoryLoaded(NamedTuple):
         source: what was loaded, in words.
         before: the pages that change, as they were: place in the store to bytes.
         after: the same as they are now.
+        lost: bytes of lines and buffers that the bus had not seen, and that what was loaded has
+            replaced; None where memory is coherent.
     """
 
     machine: str
@@ -132,6 +134,7 @@ class MemoryLoaded(NamedTuple):
     source: str
     before: Mapping[int, bytes]
     after: Mapping[int, bytes]
+    lost: int | None = None
 
 
 #: What puts other contents into a machine.

@@ -189,6 +189,15 @@ class ServedKernel(ABC):
         """The registers that the close of a file gives back; `close` {keep} leaves some out."""
         return ()
 
+    def ranges(self, machine: KernelMachine, state: KernelState) -> tuple[str, ...]:
+        """The ranges in use, in words, one line for each; a failing test of a rig shows them.
+
+        Args:
+            machine: what the kernel booted on.
+            state: the present state.
+        """
+        return ()
+
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""
         lines = "; ".join(text for _, text in answer.log)

@@ -13,6 +13,7 @@ from memhub.core.claim_requests import (
     refuse_free,
 )
 from memhub.core.decision import Decision
+from memhub.core.failure import is_suspended
 from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 from memhub.core.set_ranges import attempt_set, decide_commit, end_commit, refuse_set
 from memhub.core.waits import deadlock_error, passing_refusal
@@ -60,7 +61,7 @@ def decide_next(machine: Machine, now: Instant) -> Decision | None:
         the end of that wait and what it came to; None when all wait on, and while the machine is
         suspended.
     """
-    if machine.health is not None and machine.health.suspended_ns is not None:
+    if is_suspended(machine):
         return None
 
     for wait in machine.waits.in_turn():

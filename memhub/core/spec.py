@@ -57,17 +57,25 @@ class Content:
         data: the bytes.
         zeros: how many zero bytes follow them.
         source: where it comes from, for messages; not compared.
+        loose: whether zeros count only where memory is kept, as those of a raw file, which has
+            zeros where a machine has holes; not compared.
     """
 
     base: int
     data: bytes = field(default=b"", repr=False)
     zeros: int = 0
     source: str = field(default="", compare=False)
+    loose: bool = field(default=False, compare=False)
 
     @property
     def end(self) -> int:
         """One past the last byte."""
         return self.base + len(self.data) + self.zeros
+
+    @property
+    def kept_end(self) -> int:
+        """One past the last byte that something has to keep."""
+        return self.end - self.zeros if self.loose else self.end
 
     def __str__(self) -> str:
         span = f"{self.base:#x}/{self.end - self.base:#x}"

@@ -11,7 +11,9 @@ import orjson
 
 from memhub.abi import PAGE_SIZE
 from memhub.arguments import take_integer
-from memhub.core.loading import NOT_RAM, check_coherent
+from memhub.core.caches.make import capture_caches
+from memhub.core.caches.seen import SeenMemory, see_memory
+from memhub.core.loading import NOT_RAM
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.spec import Content, MachineSpec
 from memhub.images.failure import ImageError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
+    from memhub.core.caches.content import CachesContent
+    from memhub.core.caches.seen import DumpView
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import Extent
     from memhub.core.snapshots import MachineSnapshot
@@ -50,11 +54,14 @@ class MemoryDump:
     Attributes:
         spec: the machine.
         contents: all of its RAM in address order: runs of touched pages, and the zeros between.
+        hidden: bytes that a cache or a combining buffer has newer, and that are not in `contents`;
+            0 where memory is coherent.
         config: what describes the machine in the note of an ELF core, as JSON text.
     """
 
     spec: MachineSpec
     contents: tuple[Content, ...] = field(repr=False)
+    hidden: int = field(default=0, kw_only=True)
     config: str = field(default="", repr=False, compare=False)
 
     @property
@@ -127,32 +134,47 @@ class MemoryDump:
         return low, high - low
 
 
-def dump_machine(machine: Machine, config: str) -> MemoryDump:
-    """What the RAM of a machine holds now.
+def dump_machine(machine: Machine, config: str, view: DumpView = "bus") -> MemoryDump:
+    """What the RAM of a machine holds now; nothing of the machine changes.
 
     Args:
         machine: the machine.
         config: its description as JSON text, for the note of an ELF core.
+        view: who sees it, where memory is not coherent.
 
     Raises:
-        NotSupported: EOPNOTSUPP; its memory is not coherent.
         BadHandle: EBADF; its memory is closed.
         DeviceError: ENOMEM; the host has no memory left.
     """
-    check_coherent(machine)
     memory = machine.memory
     memory.files.check()
     pages = memory.files.pages() if memory.touched else memory.capture().pages()
 
-    return MemoryDump(machine.spec, tuple(_cover(memory.extents, pages)), config)
+    return _dump(machine.spec, memory, pages, capture_caches(machine.caches), config, view)
 
 
-def dump_snapshot(snapshot: MachineSnapshot, config: str) -> MemoryDump:
+def dump_snapshot(snapshot: MachineSnapshot, config: str, view: DumpView = "bus") -> MemoryDump:
     """What the RAM of a machine held when a snapshot was taken; arguments as `dump_machine`."""
     spec = snapshot.spec
     memory = PhysicalMemory(spec.cpu.phys_bits, spec.memory)
 
-    return MemoryDump(spec, tuple(_cover(memory.extents, snapshot.memory.pages())), config)
+    return _dump(spec, memory, snapshot.memory.pages(), snapshot.caches, config, view)
+
+
+def _dump(
+    spec: MachineSpec,
+    memory: PhysicalMemory,
+    pages: Mapping[int, bytes],
+    caches: CachesContent | None,
+    config: str,
+    view: DumpView,
+) -> MemoryDump:
+    ram = [it for it in memory.extents if it.kind not in NOT_RAM]
+    seen = SeenMemory(pages, 0)
+    if caches is not None:
+        seen = see_memory(spec, ram, pages, caches, view)
+
+    return MemoryDump(spec, tuple(_cover(ram, seen.pages)), config, hidden=seen.hidden)
 
 
 def _named(spec: MachineSpec) -> dict[str, Any]:
@@ -169,9 +191,6 @@ def _cover(extents: Sequence[Extent], pages: Mapping[int, bytes]) -> Iterator[Co
     """The RAM as contents: each run of pages with the zeros behind it."""
     places = sorted(pages)
     for extent in extents:
-        if extent.kind in NOT_RAM:
-            continue
-
         start, data = 0, b""
         for at, found in _runs_in(extent, pages, places):
             if at > start or data:

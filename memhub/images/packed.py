@@ -1,8 +1,8 @@
 """Contents as one piece of bytes and back: for snapshots, and between a client and the service.
 
 The first line is `memhub-contents`, the format's number, and the SHA-256 of all that follows. The
-second is JSON: base, bytes, zeros and source of each. Behind it are the bytes, compressed with
-zlib. What it claims to hold is never allocated before it is there.
+second is JSON: base, bytes, zeros and source of each, and true where it is loose. Behind it are the
+bytes, compressed with zlib. What it claims to hold is never allocated before it is there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pack_contents(contents: Iterable[Content]) -> bytes:
     """The bytes from which `unpack_contents` makes equal contents."""
     squeeze, rows, blocks = zlib.compressobj(1), [], []
     for it in contents:
-        rows.append([it.base, len(it.data), it.zeros, it.source])
+        rows.append([it.base, len(it.data), it.zeros, it.source, *([True] if it.loose else [])])
         blocks.append(squeeze.compress(it.data))
 
     rest = b"".join([orjson.dumps(rows), b"\n", *blocks, squeeze.flush()])
@@ -64,7 +64,7 @@ def unpack_contents(packed: bytes, most: int = DATA_MAX) -> tuple[Content, ...]:
 
 def _unpack_rows(rows: Any, squeezed: bytes) -> Iterator[Content]:  # noqa: ANN401 - JSON
     expand = zlib.decompressobj()
-    for base, size, zeros, source in rows:
+    for base, size, zeros, source, *loose in rows:
         data = b""
         if take_integer("size", size) > 0:
             data = expand.decompress(squeezed, size)
@@ -78,4 +78,5 @@ def _unpack_rows(rows: Any, squeezed: bytes) -> Iterator[Content]:  # noqa: ANN4
             data=data,
             zeros=take_integer("zeros", zeros),
             source=take_text("source", source),
+            loose=loose == [True],
         )

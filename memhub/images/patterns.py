@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from memhub.arguments import take_integer
+from memhub.arguments import take_buffer, take_integer
 from memhub.core.spec import Content
 
 #: Bytes that one pattern may fill; zeros have no limit, since they cost nothing.
@@ -38,6 +38,7 @@ def fill(base: int, length: int, byte: int = 0) -> Content:
 def repeat(base: int, length: int, pattern: bytes) -> Content:
     """A stretch of a pattern over and over, cut at its end; errors are those of `fill`."""
     base, length = _take_span(base, length)
+    pattern = bytes(take_buffer("pattern", pattern))
     if not pattern:
         raise ValueError("a pattern has at least one byte")
 

@@ -88,9 +88,8 @@ def _kind_of(file: IO[bytes], path: Path, shown: str) -> ImageFormat:
             return kind
 
     if _MINIDUMP in head:
-        raise ImageError(
-            shown, "is a FreeBSD minidump, and no ELF core: with debug.minidump=0 it writes one"
-        )
+        what = "is a FreeBSD minidump, and no ELF core: with debug.minidump=0 it writes one; "
+        raise ImageError(shown, f"{what}memhub.kvm.open_image reads those of amd64")
 
     return _SUFFIXES.get(path.suffix.lower(), "raw")
 
@@ -129,7 +128,9 @@ def _read_raw(
     if not 0 <= base <= U64_MAX:
         raise ImageError(shown, f"base {base:#x} is not an unsigned 64-bit address")
 
-    return list(read_contents(file, 0, size, base, shown, budget))
+    found = read_contents(file, 0, size, base, shown, budget)
+
+    return [replace(it, loose=True) for it in found]  # it cannot say where memory has holes
 
 
 def _checked(found: list[Content], shown: str, *, moved: bool, by: int) -> tuple[Content, ...]:
@@ -139,7 +140,12 @@ def _checked(found: list[Content], shown: str, *, moved: bool, by: int) -> tuple
     if moved:
         found = [replace(it, base=it.base + by & U64_MAX) for it in found]
 
+    for it in found:
+        if it.end > U64_MAX + 1:
+            span = f"{it.base:#x}/{it.end - it.base:#x}"
+            raise ImageError(shown, f"{span} ends at {it.end:#x}, past the 64 bits of an address")
+
     try:
         return sorted_contents(found, 64)
     except ValueError as error:
-        raise ImageError(shown, str(error)) from None
+        raise ImageError(shown, str(error).removeprefix(f"{shown}: ")) from None

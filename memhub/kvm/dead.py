@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ from memhub.images.elf import load_segments, open_elf, refusing
 from memhub.images.failure import ImageError
 from memhub.images.sparse import Budget, read_contents
 from memhub.images.writing import NOTE_NAME, NOTE_TYPE
+from memhub.kvm.page_tables import PAGING, TABLE_FORMATS, PageTables, find_root
+from memhub.kvm.stretches import Stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer
     from memhub.core.driver import Arch
     from memhub.core.spec import Content, MachineSpec
+    from memhub.kvm.minidump import DumpedPages, DumpedTables
+    from memhub.kvm.page_tables import TableFormat
 
 #: The longest description that a core may have of its machine.
 _NOTE_MAX = 1 << 24
@@ -69,27 +72,15 @@ class VirtualCore:
     """
 
     def __init__(self, contents: Sequence[Content]) -> None:
-        self._contents = contents
-        self._bases = [it.base for it in contents]
+        self._stretches = Stretches(contents)
 
     def pread(self, length: int, offset: int) -> bytes:
         """Read; BadAddress (EFAULT) where no stretch has the first byte."""
-        parts: list[bytes] = []
-        cursor, end = offset, offset + length
-        while cursor < end:
-            it = self._find(cursor)
-            if it is None:
-                break
-
-            part = it.data[cursor - it.base : end - it.base]
-            zeros = min(end, it.end) - cursor - len(part)
-            parts.append(part + bytes(zeros))
-            cursor += len(part) + zeros
-
-        if cursor == offset < end:
+        data = self._stretches.read(offset, length)
+        if length and not data:
             raise BadAddress(f"kernel address {offset:#x} is in no program header of the core")
 
-        return b"".join(parts)
+        return data
 
     def pwrite(self, data: Buffer, offset: int) -> int:
         """Refuse: an image is not written."""
@@ -98,12 +89,89 @@ class VirtualCore:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _find(self, address: int) -> Content | None:
-        index = bisect_right(self._bases, address) - 1
-        if index < 0 or address >= self._contents[index].end:
-            return None
 
-        return self._contents[index]
+class TranslatedImage:
+    """Physical memory of an image, read by virtual addresses that its own page tables translate.
+
+    A read goes on from page to page, and ends short where the next one cannot be read.
+
+    Args:
+        tables: the page tables.
+        memory: the physical memory.
+    """
+
+    def __init__(self, tables: PageTables | DumpedTables, memory: Stretches | DumpedPages) -> None:
+        self._tables = tables
+        self._memory = memory
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Read; BadAddress (EFAULT) where the first byte is not mapped, or not in the image."""
+        parts: list[bytes] = []
+        cursor, end = offset, offset + length
+        while cursor < end:
+            try:
+                part = self._read_page(cursor, end - cursor)
+            except BadAddress:
+                if not parts:
+                    raise
+
+                break
+
+            parts.append(part)
+            cursor += len(part)
+
+        return b"".join(parts)
+
+    def pwrite(self, data: Buffer, offset: int) -> int:
+        """Refuse: an image is not written."""
+        raise NotSupported(f"an image is not written: {len(data)} bytes at {offset:#x}")
+
+    def close(self) -> None:
+        """Close the file of a minidump."""
+        self._memory.close()
+
+    def _read_page(self, address: int, length: int) -> bytes:
+        place, rest = self._tables.physical(address)
+        data = self._memory.read(place, min(rest, length))
+        if not data:
+            raise BadAddress(
+                f"kernel address {address:#x} is the physical address {place:#x}, which is not in "
+                "the image"
+            )
+
+        return data
+
+
+def translated_image(
+    contents: Iterable[Content],
+    shown: str,
+    format: TableFormat,  # noqa: A002 - as the caller says it
+    symbols: Mapping[str, int],
+    cr3: int | None,
+) -> TranslatedImage:
+    """An image by the page tables in it.
+
+    Args:
+        contents: what the image holds, by physical address.
+        shown: the file's name, for messages.
+        format: of the page tables.
+        symbols: the kernel's.
+        cr3: where the top table is; None reads it of the kernel's variable.
+
+    Raises:
+        ImageError: the format is none, or the image does not say where the top table is.
+    """
+    paging = PAGING.get(format)
+    if paging is None:
+        raise ImageError(shown, f"tables {format!r} is none of {', '.join(TABLE_FORMATS)}")
+
+    memory = Stretches(sorted(contents, key=lambda it: it.base))
+    try:
+        root = find_root(paging, memory, symbols, cr3)
+    except ValueError as error:
+        raise ImageError(shown, f"has no page tables to walk: {error}") from None
+
+    return TranslatedImage(PageTables(paging, root, memory), memory)
 
 
 def dead_machine(

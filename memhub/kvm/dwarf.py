@@ -9,6 +9,8 @@ import os
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from memhub.arguments import take_text
+from memhub.core.spec_rules import suggest
 from memhub.images.elf import check_sections, open_elf, refusing
 from memhub.images.failure import ImageError
 from memhub.images.sparse import open_regular
@@ -70,9 +72,18 @@ class KernelTypes:
         """A type by its name in C: `struct proc`, `union u`, `enum state`, `pid_t`, `int`.
 
         Raises:
-            KeyError: the file has no such type.
+            KeyError: the file has no such type; says which it may be.
         """
-        return self._found[name]
+        found = self._found.get(take_text("name", name))
+        if found is None:
+            raise KeyError(f"{self._shown} has no type {name!r}{self._hint(name)}")
+
+        return found
+
+    def _hint(self, name: str) -> str:
+        tagged = [it for it in self._found if it.partition(" ")[2] == name]
+
+        return f": did you mean {tagged[0]!r}?" if tagged else suggest(name, self._found)
 
     def _name_types(self, dwarf: Any) -> dict[str, CType]:  # noqa: ANN401 - the library's
         reader = _Reader(self._shown, self._order, self._pointer)

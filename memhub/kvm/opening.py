@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from memhub.arguments import take_text
@@ -9,19 +10,26 @@ from memhub.images.elf import MAGIC
 from memhub.images.failure import ImageError
 from memhub.images.reading import load_image
 from memhub.images.sparse import DATA_MAX, open_regular
-from memhub.kvm.dead import dead_machine, described_machine, virtual_core
+from memhub.kvm.dead import (
+    TranslatedImage,
+    dead_machine,
+    described_machine,
+    translated_image,
+    virtual_core,
+)
 from memhub.kvm.descriptor import AsyncKvm, Kvm
+from memhub.kvm.minidump import MINIDUMP_MAGIC, read_minidump
 from memhub.kvm.session import Session
 from memhub.kvm.symbols import symbols_of
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from memhub.core.driver import Arch
     from memhub.core.spec import MachineSpec
     from memhub.images.reading import ImageFormat
     from memhub.kvm.descriptor import AsyncKmemFile, KmemFile
+    from memhub.kvm.page_tables import TableFormat
     from memhub.kvm.symbols import Names
 
 
@@ -88,12 +96,17 @@ def open_image(
     format: ImageFormat | None = None,  # noqa: A002 - as `load_image` calls it
     base: int | None = None,
     limit: int = DATA_MAX,
+    tables: TableFormat | None = None,
+    cr3: int | None = None,
     arches: Mapping[str, Arch] | None = None,
 ) -> Kvm:
     """Open a memory image: the kernel in it is dead, and is not written.
 
     An ELF core of `MemoryDump.save` says of which machine it is. Of another ELF core the virtual
     addresses of its program headers count, unless a machine is given. The other formats need one.
+    A minidump of FreeBSD/amd64 has the tables of its kernel, and needs nothing.
+    With `tables`, the page tables in the image translate, whichever format it has, and no machine
+    is needed.
 
     Args:
         path: the image, in any format of `load_image`.
@@ -102,6 +115,10 @@ def open_image(
         format: see `load_image`.
         base: see `load_image`.
         limit: bytes other than zeros that the file may bring.
+        tables: the format of the page tables in the image: `i386`, `pae` or `amd64`; None does not
+            look at them.
+        cr3: with `tables`, the physical address of the top one, as CR3 has it; None reads it
+            of the kernel's variable, `IdlePTD`, `IdlePDPT` or `KPML4phys`, by its symbols.
         arches: architectures by name; None loads those that are installed.
 
     Raises:
@@ -112,6 +129,21 @@ def open_image(
     """
     shown = str(path)
     names = None if symbols is None else symbols_of(symbols)
+    minidump = _open_minidump(path, shown) if format is None else None
+    if minidump is not None:
+        if any(it is not None for it in (machine, tables, cr3, base)):
+            minidump.close()
+            what = "is a minidump, which says all itself: give no machine, tables, cr3 or base"
+            raise ImageError(shown, what)
+
+        return Kvm(minidump, Session(names or {}, alive=False, where=shown))
+
+    if tables is not None:
+        return _open_translated(path, machine, names, format, base, limit, tables, cr3)
+
+    if cr3 is not None:
+        raise ValueError("cr3 counts with tables: give the format of the page tables")
+
     with open_regular(path, shown) as file:
         core = format in (None, "elf") and file.read(len(MAGIC)) == MAGIC
         file.seek(0)
@@ -133,6 +165,56 @@ def open_image(
     return Kvm(
         dead_machine(machine, contents, shown, arches), Session(names, alive=False, where=shown)
     )
+
+
+def _open_minidump(path: str | os.PathLike[str], shown: str) -> TranslatedImage | None:
+    """A minidump of FreeBSD; None where the file is none."""
+    with open_regular(path, shown) as file:
+        if file.read(len(MINIDUMP_MAGIC)) != MINIDUMP_MAGIC:
+            return None
+
+        fd = os.dup(file.fileno())
+
+    try:
+        return TranslatedImage(*read_minidump(fd, shown))
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _open_translated(
+    path: str | os.PathLike[str],
+    machine: MachineSpec | None,
+    names: Mapping[str, int] | None,
+    format: ImageFormat | None,  # noqa: A002 - as `load_image` calls it
+    base: int | None,
+    limit: int,
+    tables: TableFormat,
+    cr3: int | None,
+) -> Kvm:
+    shown = str(path)
+    contents = load_image(path, format=format, base=base, limit=limit)
+    if names is None:
+        names = _described_symbols(path, machine)
+
+    dead = translated_image(contents, shown, tables, names, cr3)
+
+    return Kvm(dead, Session(names, alive=False, where=shown))
+
+
+def _described_symbols(
+    path: str | os.PathLike[str], machine: MachineSpec | None
+) -> Mapping[str, int]:
+    """The symbols of a machine that is given, or that a core describes."""
+    if machine is None:
+        with open_regular(path, str(path)) as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                return {}
+
+            file.seek(0)
+            machine = described_machine(file, str(path))
+
+    return {} if machine is None else machine.symbols
 
 
 def _path_of(machine: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
+from memhub.arguments import take_integer, take_text
 from memhub.images.elf import check_sections, open_elf, refusing
 from memhub.images.failure import ImageError
 from memhub.images.sparse import open_regular
@@ -49,8 +50,21 @@ def read_symbols(path: str | os.PathLike[str]) -> dict[str, int]:
 
 
 def symbols_of(names: Names) -> Mapping[str, int]:
-    """A mapping as it is; else `read_symbols`."""
-    return names if isinstance(names, Mapping) else read_symbols(names)
+    """A mapping as it is; else `read_symbols`.
+
+    Raises:
+        TypeError: a name is no text, or an address no integer.
+        ValueError: an address does not fit 64 bits.
+    """
+    if not isinstance(names, Mapping):
+        return read_symbols(names)
+
+    for name, address in names.items():
+        take_text("symbols: a name", name)
+        if not 0 <= take_integer(f"symbols: {name}", address) <= U64_MAX:
+            raise ValueError(f"symbols: {name}: {address:#x} does not fit 64 bits")
+
+    return names
 
 
 def _elf_symbols(file: Any, shown: str) -> dict[str, int]:  # noqa: ANN401 - a binary file

@@ -5,7 +5,7 @@
     print(map_text(describe_map(hub.machines["pc"])))
 
 address_map   the description: pieces that are alike, and the slots over them; to and from JSON
-describe      the description of a machine
+describe      the description of a machine      kernel_ranges  those of other kernels than FreeBSD
 scale         addresses on a line on which 1 MiB and 1 TiB can both be read
 strip         a description in one line
 signs, words  the letter, colour and pattern of each type; words for pieces

@@ -12,6 +12,7 @@ from memhub.core.machine import Machine
 from memhub.core.slot_extents import extent_of
 from memhub.errors import DeviceError
 from memhub.maps.address_map import AddressMap, MapSlot, Piece
+from memhub.maps.kernel_ranges import count_slots, kernel_notes
 from memhub.maps.signs import type_of_flags
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def describe_map(machine: Machine, notes: Iterable[str] = ()) -> AddressMap:
         machine.name,
         machine.arch.name,
         ground.end,
-        0 if machine.table is None else len(machine.table),
+        count_slots(machine, used=bool(ground.slots)),
         tuple(_pieces(ground)),
         tuple(_merge_slots(ground.slots)),
         (*notes, *ground.notes),
@@ -125,6 +126,7 @@ def _ground_of(machine: Machine) -> _Ground:
     except DeviceError as error:
         types, notes = None, (f"{_UNKNOWN}: {error.reason}",)
 
+    notes += kernel_notes(machine)
     devices, untold = _devices_of(machine)
 
     return _Ground(

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.escape import escape_controls
 from memhub.maps.address_map import reduce_pieces
-from memhub.maps.lanes import lanes_of
+from memhub.maps.lanes import box_slots, lanes_of
 from memhub.maps.scale import PieceScale
 from memhub.maps.signs import NO_TYPE, SIGNS
 from memhub.maps.svg import INK, QUIET, document, group, line, rect, text_at, width_of
-from memhub.maps.text import PIECES, headline, size_text
+from memhub.maps.text import PIECES, exact_size, headline, size_text
 from memhub.maps.words import place_words, sign_of, type_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from memhub.maps.address_map import AddressMap, MapSlot, Piece
+    from memhub.maps.lanes import SlotBox
 
 _EDGE: Final = 20.0
 _GAP: Final = 8.0
@@ -27,9 +28,8 @@ _TYPES: Final = 250.0
 _PLACES: Final = 120.0
 _LANE: Final = 180.0
 
-#: Pixels for an address as an amount, as `4G`, and its most characters.
+#: Pixels for an address as an amount, as `4G`.
 _LANDMARK: Final = 40.0
-_MARK_CELLS: Final = 5
 
 #: Pixels of a row of the legend.
 _ROW: Final = 20.0
@@ -96,7 +96,7 @@ class _MapDrawing:
         self._map = it
         self._pieces, self._summed = reduce_pieces(it.pieces, most)
         self._scale = PieceScale(self._pieces)
-        self._lanes = lanes_of(it.slots)
+        self._lanes = lanes_of(box_slots(it.slots, self._pieces, self._scale, _SIZE + 4))
         wide = max(width_of(f"{it.end:#x}", _SIZE), _LANDMARK)
         self._types_x = _EDGE + _LANDMARK + wide + 2 * _GAP
         self._places_x = self._types_x + _TYPES + _GAP
@@ -121,8 +121,8 @@ class _MapDrawing:
 
         yield from self._address(self._map.end)
         for place, lane in enumerate(self._lanes):
-            for slot in lane:
-                yield from self._slot_box(slot, self._slots_x + place * (_LANE + _GAP))
+            for box in lane:
+                yield from self._slot_box(box, self._slots_x + place * (_LANE + _GAP))
 
         for row, note in enumerate(self._notes):
             y = _HEAD + self._scale.height + _GAP + 9 + 18 * row
@@ -147,8 +147,8 @@ class _MapDrawing:
         x, y = self._types_x - _GAP, self._y(address)
         yield line(x, y, self._types_x, y, stroke=QUIET)
         yield from text_at(x - 2, y, f"{address:#x}", room=x, right=True)
-        mark = size_text(address)
-        if address and not address % _MIB and len(mark) <= _MARK_CELLS:
+        mark = exact_size(address)
+        if mark is not None and not address % _MIB:
             yield from text_at(_EDGE, y, mark, room=_LANDMARK, size=11, colour=QUIET)
 
     def _box(self, base: int, end: int) -> tuple[float, float]:
@@ -186,27 +186,42 @@ class _MapDrawing:
             bold=piece.kind == "device", colour=QUIET if piece.kind == "hole" else INK,
         )  # fmt: skip
 
-    def _slot_box(self, slot: MapSlot, x: float) -> Iterator[str]:
-        y, high = self._box(slot.base, slot.end)
-        thick = 3.5 if slot.busy else 1
+    def _slot_box(self, box: SlotBox, x: float) -> Iterator[str]:
+        y, high = self._box(box.base, box.end)
+        thick = 3.5 if any(it.busy for it in box.slots) else 1
         yield rect(
             x + thick / 2, y + 1, _LANE - thick, max(high - 2, 1), fill="white", stroke=INK,
             thick=thick,
         )  # fmt: skip
-        known = slot.type in SIGNS
-        yield rect(x + 4, y + 4, 12, max(high - 8, 1), fill=_fill(slot.type if known else None))
-        if high < _SIZE + 4:
-            return  # part of a piece that is summed up
+        kinds = list(dict.fromkeys(it.type for it in box.slots))
+        part = max(high - 8, 1) / len(kinds)
+        for place, kind in enumerate(kinds):
+            fill = _fill(kind if kind in SIGNS else None)
+            yield rect(x + 4, y + 4 + place * part, 12, part, fill=fill)
 
-        lines, room = _slot_lines(slot, high), _LANE - 28
+        lines, room = _box_lines(box, high), _LANE - 28
         for row, choice in enumerate(lines):
             text = next((it for it in choice if width_of(it, 11) <= room), choice[-1])
             middle = y + high / 2 + (row - (len(lines) - 1) / 2) * (_SIZE + 3)
             yield from text_at(x + 22, middle, text, room=room, size=11, bold="BUSY" in text)
 
 
+def _box_lines(box: SlotBox, high: float) -> list[list[str]]:
+    """The lines in a box, each as texts of which the first that fits is taken."""
+    if len(box.slots) == 1:
+        return _slot_lines(box.slots[0], high)
+
+    busy = list(dict.fromkeys(name for it in box.slots for name in it.busy))
+    words = ", ".join(f"{it.number} {it.type}" for it in box.slots)
+    count = f"{len(box.slots)} slots"
+    if not busy:
+        return [[words, f"{count}: {words}"]]
+
+    return [[f"{words} BUSY {', '.join(busy)}", f"{words} BUSY", f"{count} BUSY"]]
+
+
 def _slot_lines(slot: MapSlot, high: float) -> list[list[str]]:
-    """The lines in the box of a slot, each as texts of which the first that fits is taken."""
+    """The lines of a slot in a box of its own."""
     short = f"{slot.number} {slot.type}"
     label = f"{short}{' fixed' if slot.fixed else ''} {slot.owner}".rstrip()
     if not slot.busy:

@@ -130,15 +130,24 @@ def _busy_spans(piece: Piece, before: str) -> Iterator[Span]:
 
 def size_text(count: int) -> str:
     """Bytes in at most five characters, rounded where that takes more: `640K`, `2.99G`."""
-    for letter, shift in _UNITS:
-        if not count % (1 << shift) and 0 < count >> shift < 10_000:
-            return f"{count >> shift}{letter}"
+    exact = exact_size(count)
+    if exact is not None:
+        return exact
 
     letter, shift = next(it for it in _UNITS if count >> it[1] or not it[1])
 
     number = count / (1 << shift)
 
     return f"{number:.0f}{letter}" if number >= 999.5 else f"{number:.3g}{letter}"
+
+
+def exact_size(count: int) -> str | None:
+    """Bytes in at most five characters; None where that takes rounding."""
+    for letter, shift in _UNITS:
+        if not count % (1 << shift) and 0 < count >> shift < 10_000:
+            return f"{count >> shift}{letter}"
+
+    return None
 
 
 def _cells(piece: Piece) -> int:

@@ -75,8 +75,11 @@ def parse_stretch(line: str) -> tuple[int, int, str]:
     number, unit, sign, other, other_unit, word = found.groups()
     start = int(number, 0) << _UNITS[unit.upper()]
     more = int(other, 0) << _UNITS[other_unit.upper()]
+    end = start + more if sign == "+" else more
+    if end <= start:
+        raise MapError(f"{line.strip()!r} has no bytes: its end {end:#x} is not behind its start")
 
-    return start, start + more if sign == "+" else more, parse_type(word)
+    return start, end, parse_type(word)
 
 
 def parse_map(text: str) -> list[tuple[int, int, str]]:

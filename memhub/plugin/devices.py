@@ -34,7 +34,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pluggy
 
+from memhub.abi import Errno as Errno
 from memhub.core.kernel import OptionError as OptionError
+from memhub.errors import DeviceError as DeviceError
 from memhub.plugin.pictures import PALETTE as PALETTE
 from memhub.plugin.pictures import Pixels as Pixels  # noqa: TC001 - for plugins
 from memhub.plugin.pictures import TextCells as TextCells  # noqa: TC001 - for plugins

@@ -13,6 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from memhub.arguments import take_text
 from memhub.faults import Delayed
+from memhub.rig.hub_faults import HubFaults
 from memhub.service.local.handle import LocalHandle
 from memhub.service.local.passing_time import PassingTime
 from memhub.service.local.snapshots import LocalSnapshots
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from memhub.core.fault_rules import FaultRule
+    from memhub.core.sickness import Sickness
     from memhub.device_file import AsyncDeviceFile
     from memhub.hub import Hub
     from memhub.process import Process
@@ -103,11 +106,35 @@ class AsyncClient:
 
         return self._local().reset(machine)
 
+    async def add_fault(self, rule: FaultRule | Sickness) -> dict[str, Any]:
+        """Add a fault rule or a sickness; what the hub has of it."""
+        if self._remote is not None:
+            return await self._remote.add_fault(rule)
+
+        return HubFaults(self._hub_in_use(), RLock()).add(rule)
+
+    async def remove_fault(self, name: str) -> dict[str, Any]:
+        """End a fault rule or a sickness; what the hub had of it, with its counts."""
+        if self._remote is not None:
+            return await self._remote.remove_fault(name)
+
+        return HubFaults(self._hub_in_use(), RLock()).remove(name)
+
+    async def list_faults(self) -> list[dict[str, Any]]:
+        """The fault rules and sicknesses, with their counts."""
+        if self._remote is not None:
+            return await self._remote.list_faults()
+
+        return HubFaults(self._hub_in_use(), RLock()).list()
+
     def _local(self) -> LocalSnapshots:
+        return LocalSnapshots(self._hub_in_use().engine, RLock())
+
+    def _hub_in_use(self) -> Hub:
         if self._hub is None or self._process is None:
             raise RuntimeError(f"client {self.name!r} is not in use: open it in `async with`")
 
-        return LocalSnapshots(self._hub.engine, RLock())
+        return self._hub
 
     async def crash(self) -> None:
         """End as a process does that is killed: no file is closed, and its claims end."""
@@ -158,9 +185,11 @@ class BlockingRigClient:
         open_file: Callable[..., Any],
         on_error: OnError,
         snapshots: LocalSnapshots | None = None,
+        faults: HubFaults | None = None,
     ) -> None:
         self.name = name
         self._snapshots = snapshots
+        self._faults = faults
         self._on_error = on_error
         self._opener = opener
         self._open_file = open_file
@@ -200,6 +229,18 @@ class BlockingRigClient:
             return self._snapshots.reset(machine)
 
         return list(self._opener.reset(machine))
+
+    def add_fault(self, rule: FaultRule | Sickness) -> dict[str, Any]:
+        """Add a fault rule or a sickness; what the hub has of it."""
+        return dict((self._faults.add if self._faults else self._opener.add_fault)(rule))
+
+    def remove_fault(self, name: str) -> dict[str, Any]:
+        """End a fault rule or a sickness; what the hub had of it, with its counts."""
+        return dict((self._faults.remove if self._faults else self._opener.remove_fault)(name))
+
+    def list_faults(self) -> list[dict[str, Any]]:
+        """The fault rules and sicknesses, with their counts."""
+        return list((self._faults.list if self._faults else self._opener.list_faults)())
 
     def crash(self) -> None:
         """End as a process does that is killed: no file is closed, and its claims end."""
@@ -277,7 +318,8 @@ class Clients:
             process = self._hub.process(name)
             open_file = partial(self._open_local, process)
             snapshots = LocalSnapshots(self._hub.engine, self._lock)
-            made = BlockingRigClient(name, process, open_file, self._on_error, snapshots)
+            faults = HubFaults(self._hub, self._lock)
+            made = BlockingRigClient(name, process, open_file, self._on_error, snapshots, faults)
 
         self._made.append(made)
 

@@ -79,12 +79,16 @@ class Finding(NamedTuple):
         if later:
             rows.append(f"  {len(rows) + 1}. each to its end: {', '.join(later)}")
 
+        how = f"run {self.runs}, shrunk in {self.shrinks} more, fails in this order:"
+        if not rows:
+            how = f"run {self.runs} fails before any task has a turn, whatever the order"
+
         told = f"{type(self.error).__name__}: {self.error}" if str(self.error) else ""
 
         return "\n".join(
             [
                 told or type(self.error).__name__,
-                f"run {self.runs}, shrunk in {self.shrinks} more, fails in this order:",
+                how,
                 *rows,
                 f"repeat it with Simulation({self.seed}, choices={list(self.choices)})",
             ]

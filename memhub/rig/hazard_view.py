@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-from memhub.core.caches.hazards import HAZARDS, Hazard
+from memhub.core.caches.hazards import HAZARDS, LEVELS, Hazard
 from memhub.core.spec_rules import suggest
 from memhub.escape import escape_controls
 
@@ -114,6 +114,10 @@ def _check_names(name: str | None, fields: Mapping[str, object]) -> None:
         if field not in _FIELDS:
             hint = suggest(field, _FIELDS) or f"; fields: {', '.join(sorted(_FIELDS))}"
             raise ValueError(f"a hazard has no field {field!r}{hint}")
+
+    level = fields.get("level", LEVELS[0])
+    if level not in LEVELS and not callable(level):
+        raise ValueError(f"there is no level {level!r}: a hazard is {' or '.join(LEVELS)}")
 
 
 def _is_right(hazard: Hazard, field: str, wanted: Any) -> bool:  # noqa: ANN401 - any value

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 #: The first day of the rigs' clocks, 2026-01-01, in nanoseconds since 1970.
 EPOCH_NS: Final = 1_767_225_600 * 10**9
 
-_KEYS: Final = ("machines", "arch", "over", "seed")
+_KEYS: Final = ("machines", "arch", "over", "seed", "answer_limit")
 _OVER: Final = ("hub", "service")
 _EACH: Final = "each"
+#: Seconds of a day.
+_DAY: Final = 86400
 _MACHINES: Final = "a name of the library, a MachineSpec, several of them, or 'each'"
 _ARCHES: Final = "the name of an architecture, several of them, or 'each'"
 
@@ -37,6 +39,8 @@ class Settings:
         arch: the architecture of all of them, or None.
         over: `hub`, `service`, or None where nothing is said.
         seed: of `memhub_random`.
+        answer_limit: seconds of real time after which a request fails that a fault rule leaves
+            without an answer; None is never.
         cases: fixtures that have several values, one test for each.
     """
 
@@ -45,6 +49,7 @@ class Settings:
     over: str | None = None
     seed: int = 0
     cases: Mapping[str, list[Any]] = field(default_factory=dict)
+    answer_limit: float | None = 10.0
 
 
 class WrongMarker(EscapedMessage, ValueError):
@@ -94,7 +99,9 @@ def _make_settings(said: Mapping[str, Any]) -> Settings:
         cases["memhub_over"] = list(_OVER)
         over = None
 
-    return Settings(wanted, arch, over, _take_seed(said.get("seed", 0)), cases)
+    seed, limit = _take_seed(said.get("seed", 0)), _take_limit(said.get("answer_limit", 10.0))
+
+    return Settings(wanted, arch, over, seed, cases, limit)
 
 
 def _take_several(key: str, said: Mapping[str, Any], kind: Any, rule: str) -> tuple[Any, ...]:  # noqa: ANN401 - a class or several
@@ -128,6 +135,17 @@ def _take_seed(seed: object) -> int:
         raise WrongMarker(f"marker memhub: seed {number} is negative")
 
     return number
+
+
+def _take_limit(limit: object) -> float | None:
+    if limit is None:
+        return None
+
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= _DAY:
+        rule = "is not a number of seconds above 0, at most a day, or None"
+        raise WrongMarker(f"marker memhub: answer_limit {limit!r:.80} {rule}")
+
+    return float(limit)
 
 
 def _list_arches() -> list[str]:

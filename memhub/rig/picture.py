@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import MDF_ACTIVE
 from memhub.audit.rebuild import rebuild
-from memhub.core.caches.report import hazards_of
 from memhub.core.effective.strip import LETTERS, strip_cells
-from memhub.escape import escape_controls
+from memhub.escape import escape_controls, say_error
 from memhub.rig.hazard_view import show_hazards
 from memhub.shipping.sentence import extent, record_sentence, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from memhub.abi import RangeDesc
+    from memhub.core.caches.hazards import Hazard
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.machine import Machine
+    from memhub.core.served import Served
     from memhub.hub import Hub
     from memhub.rig.log_view import LogView
     from memhub.rig.service_process import ServiceProcess
@@ -40,7 +41,7 @@ _WIDTH: Final = 80
 def draw_hub(hub: Hub) -> Iterator[str]:
     """Each machine of a hub: ranges, claims and waits, and the map of effective types."""
     for machine in hub.machines.values():
-        yield from _draw_machine(machine)
+        yield from _draw_machine(machine, hub.hazards)
 
 
 def draw_service(service: ServiceProcess, arches: Mapping[str, Arch]) -> Iterator[str]:
@@ -52,8 +53,9 @@ def draw_service(service: ServiceProcess, arches: Mapping[str, Arch]) -> Iterato
     if service.exit_code is not None:
         yield f"the service has ended with {service.exit_code}"
 
+    hazards = service.read_hazards if service.exit_code is None else None
     for machine in rebuild(service.read_log(), arches).values():
-        yield from _draw_machine(machine)
+        yield from _draw_machine(machine, hazards)
 
 
 def draw_records(face: str, log: LogView) -> Iterator[str]:
@@ -64,16 +66,24 @@ def draw_records(face: str, log: LogView) -> Iterator[str]:
         yield escape_controls(f"  #{it['seq']} {record_sentence(it)}")
 
 
-def _draw_machine(machine: Machine) -> Iterator[str]:
+def _draw_machine(
+    machine: Machine, hazards: Callable[[str], Sequence[Hazard]] | None
+) -> Iterator[str]:
     firmware = ", ordinary firmware" if machine.spec.firmware == "ordinary" else ""
     yield escape_controls(f"machine {machine.name}, {machine.arch.name}{firmware}")
     if machine.caches is not None:
         yield f"  not coherent, {machine.spec.bus} bus; hazards:"
-        yield from (f"    {line}" for line in show_hazards(hazards_of(machine)))
+        shown = ["not known: the service has ended"]
+        if hazards is not None:
+            shown = show_hazards(hazards(machine.name))
+
+        yield from (f"    {line}" for line in shown)
 
     table = machine.table
     slots = () if table is None else table.state.slots
-    if slots:
+    if machine.served is not None:
+        yield from _draw_kernel(machine.served, str(machine.spec.kernel))
+    elif slots:
         holders = {slot: claim.process.name for slot, claim in machine.claims.by_slot.items()}
         yield from _draw_ranges(slots, holders)
     else:
@@ -99,6 +109,17 @@ def _draw_ranges(slots: Sequence[RangeDesc], holders: Mapping[int, str]) -> Iter
 
     if len(large) > _RANGES:
         yield f"    … and {len(large) - _RANGES} more"
+
+
+def _draw_kernel(served: Served, name: str) -> Iterator[str]:
+    """The ranges of another kernel than FreeBSD, which has other slots, or none."""
+    lines = served.kernel.ranges(served.machine, served.state)
+    yield f"  ranges of {name}" + ("" if lines else ": none")
+    for line in lines[:_RANGES]:
+        yield escape_controls(f"    {line}")
+
+    if len(lines) > _RANGES:
+        yield f"    … and {len(lines) - _RANGES} more"
 
 
 def _draw_claims(machine: Machine) -> Iterator[str]:
@@ -157,7 +178,7 @@ def picture_text(parts: Sequence[Iterator[str]]) -> str:
             for line in part:
                 lines += _fold(line)
         except Exception as error:  # noqa: BLE001 - the test has failed, and its error matters
-            lines += _fold(escape_controls(f"not shown: {type(error).__name__}: {error}"))
+            lines += _fold(escape_controls(f"not shown: {say_error(error)}"))
 
     return "\n".join(lines)
 

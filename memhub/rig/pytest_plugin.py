@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from memhub.rig.service_process import ServiceProcess, ServiceStarter
 
 _HELP = (
-    "memhub(machines=..., arch=..., over=..., seed=...): the machines of a rig (a name of the "
-    "library, a MachineSpec, several of them, or 'each'), their architecture (a name, several or "
-    "'each', one test for each), over 'hub', 'service' or 'each', and the seed of memhub_random"
+    "memhub(machines=..., arch=..., over=..., seed=..., answer_limit=...): machines of a rig "
+    "(names, MachineSpecs or 'each'), their architecture (names or 'each', a test for each), over "
+    "'hub', 'service' or 'each', the seed of memhub_random, seconds a request may go unanswered"
 )
 
-#: Raised for a marker that cannot be: pytest shows the message alone.
+#: Raised for a marker that cannot be; pytest shows the message alone.
 _WRONG = pytest.Collector.CollectError
 
 #: What a failing test shows, by the fixture that it used.
@@ -83,6 +83,7 @@ def pytest_runtest_makereport(
     if shown and report.failed and call.when == "call":
         from memhub.rig.showing import show_rig
 
+        shown["failed"] = True
         report.sections.append(("memhub", show_rig(shown, call.excinfo and call.excinfo.value)))
 
     return report
@@ -167,6 +168,7 @@ def memhub_clock(request: pytest.FixtureRequest) -> Clock:
     a ManualClock, which stands until it is advanced. Over a service alone it is the computer's, as
     the service's is. Override it for another one: SystemClock().
     """
+    from memhub.clock import ManualClock
     from memhub.rig.async_tests import awaits, has_async_fixture, time_beside
     from memhub.rig.marker import EPOCH_NS
 
@@ -181,8 +183,6 @@ def memhub_clock(request: pytest.FixtureRequest) -> Clock:
         clock = VirtualClock(wall_ns=EPOCH_NS)
         time_beside(request).add_clock(clock)
         return clock
-
-    from memhub.clock import ManualClock
 
     return ManualClock(wall_ns=EPOCH_NS)
 
@@ -217,7 +217,6 @@ def memhub_random(request: pytest.FixtureRequest, memhub_settings: Settings) -> 
     from random import Random
 
     _note_shown(request, seed=memhub_settings.seed)
-
     return Random(memhub_settings.seed)  # noqa: S311 - to repeat a test
 
 
@@ -230,6 +229,7 @@ def memhub_hub(
     memhub_specs: tuple[MachineSpec, ...],
     memhub_arches: Mapping[str, Arch],
     memhub_clock: Clock,
+    memhub_settings: Settings,
 ) -> Iterator[Hub]:
     """A hub of the machines, in use, whose records `memhub_log` reads."""
     from memhub.hub import Hub
@@ -238,6 +238,7 @@ def memhub_hub(
 
     records: list[Any] = []
     hub = Hub(memhub_specs, arches=memhub_arches, clock=memhub_clock)
+    hub.engine.deadlines.answer_limit = memhub_settings.answer_limit
     stop = hub.engine.listen(records.append)
 
     def read_records() -> list[Any]:
@@ -251,7 +252,6 @@ def memhub_hub(
         time_beside(request).add(hub, hub.keep_time)
 
     yield hub
-
     hub.end()
     stop()
 
@@ -271,15 +271,19 @@ def memhub_service(
     memhub_specs: tuple[MachineSpec, ...],
     memhub_arches: Mapping[str, Arch],
     memhub_service_starter: ServiceStarter,
+    memhub_settings: Settings,
 ) -> Iterator[ServiceProcess]:
     """A service of the machines: a process of its own on a private socket, on the system's time."""
     from memhub.rig.log_view import LogView
     from memhub.rig.service_process import ServiceProcess
 
-    with ServiceProcess(memhub_service_starter, memhub_specs) as service:
+    limit = memhub_settings.answer_limit
+    with ServiceProcess(memhub_service_starter, memhub_specs, answer_limit=limit) as service:
         log = LogView(service.read_log)
         _note_shown(request, service=service, arches=memhub_arches, service_log=log)
         yield service
+        if "failed" not in request.node.stash[_SHOWN]:
+            service.require_answers()
 
 
 @pytest.fixture
@@ -305,10 +309,8 @@ def memhub_client(
     from memhub.rig.clients import Clients
     from memhub.rig.showing import note_state
 
-    awaiting, on_error = (
-        awaits(request),
-        partial(note_state, request.node.stash.setdefault(_SHOWN, {})),
-    )
+    awaiting = awaits(request)
+    on_error = partial(note_state, request.node.stash.setdefault(_SHOWN, {}))
     if memhub_over == "service":
         service: ServiceProcess = request.getfixturevalue("memhub_service")
         clients = Clients(None, service.address, awaiting=awaiting, on_error=on_error)
@@ -318,7 +320,6 @@ def memhub_client(
         clients = Clients(hub, "", awaiting=awaiting, sleep=sleep, on_error=on_error)
 
     yield clients
-
     clients.close()
 
 
@@ -331,13 +332,19 @@ def memhub_log(
     """The log of the hub, or of the service where the test uses one; see `LogView.expect`."""
     request.getfixturevalue("memhub_service" if memhub_over == "service" else "memhub_hub")
     view: LogView = request.node.stash[_SHOWN][f"{memhub_over}_log"]
-
     return view
 
 
 @pytest.fixture
-def memhub_hazards(memhub_hub: Hub) -> HazardView:
-    """The hazards of the hub's machines that are not coherent; see `HazardView.expect`."""
+def memhub_hazards(
+    request: pytest.FixtureRequest,
+    memhub_over: str,
+    memhub_specs: tuple[MachineSpec, ...],  # as for memhub_client
+) -> HazardView:
+    """The hazards of the hub's machines, or the service's where one is used: `HazardView`."""
     from memhub.rig.hazard_view import HazardView
 
-    return HazardView(memhub_hub.hazards)
+    if memhub_over == "service":
+        return HazardView(request.getfixturevalue("memhub_service").read_hazards)
+
+    return HazardView(request.getfixturevalue("memhub_hub").hazards)

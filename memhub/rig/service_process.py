@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from memhub.audit.reader import read_records
 from memhub.config import to_toml
+from memhub.core.caches.hazards import Hazard
+from memhub.errors import NeverAnswered
+from memhub.pending import UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,9 +111,15 @@ class ServiceProcess:
     """
 
     def __init__(
-        self, starter: ServiceStarter, specs: Iterable[MachineSpec], arguments: Iterable[str] = ()
+        self,
+        starter: ServiceStarter,
+        specs: Iterable[MachineSpec],
+        arguments: Iterable[str] = (),
+        *,
+        answer_limit: float | None = None,
     ) -> None:
         self._starter = starter
+        self._answer_limit = answer_limit
         self._folder = Path(tempfile.mkdtemp(prefix="memhub-rig-"))  # a short path, of mode 0700
         self.socket_path = self._folder / "socket"
         self.address = f"unix:{self.socket_path}"
@@ -124,8 +133,12 @@ class ServiceProcess:
 
     def _start(self, specs: list[MachineSpec], arguments: Iterable[str]) -> None:
         config = self._folder / "machines.toml"
-        default = json.dumps(specs[0].name)
+        self._default = specs[0].name
+        default = json.dumps(self._default)
         tables = "\n".join(to_toml(spec) for spec in specs)
+        if self._answer_limit is not None:
+            tables += f"\n[service.limits]\nunanswered_timeout = {self._answer_limit!r}\n"
+
         config.write_text(f"default = {default}\n{tables}", encoding="utf-8")
         words = ["serve", str(config), "--socket", str(self.socket_path)]
         words += ["--log", str(self.log_path), *arguments]
@@ -163,9 +176,39 @@ class ServiceProcess:
         """What it wrote on standard error."""
         return (self._folder / "stderr").read_text(errors="replace").strip()
 
+    def require_answers(self) -> None:
+        """Fail where a fault rule left a request without an answer for too long.
+
+        Who asked may have taken ETIMEDOUT for an answer of the machine.
+
+        Raises:
+            NeverAnswered: with what the service said of it.
+        """
+        said = self.errors
+        if UNANSWERED in " ".join(said.split()):
+            raise NeverAnswered(said)
+
     def read_log(self) -> list[dict[str, Any]]:
         """The records of its audit log so far."""
         return list(read_records(self.log_path))
+
+    def read_hazards(self, machine: str | None = None) -> list[Hazard]:
+        """The hazards of a machine, the first met first; see `Hub.hazards`.
+
+        Args:
+            machine: its name; None is the default one.
+
+        Raises:
+            NoSuchDevice: ENOENT; there is no such machine.
+            ServiceGone: the service has ended.
+        """
+        from memhub.service.blocking import BlockingClient
+
+        name = self._default if machine is None else machine
+        with BlockingClient(self.address, label="the rig") as client:
+            (row,) = client.report("hazards", name)["machines"]
+
+        return [Hazard(*(it[field] for field in Hazard._fields)) for it in row.get("hazards", ())]
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """Send it a signal that ends it, and wait for the end.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from memhub.escape import say_error
 from memhub.rig.picture import draw_hub, draw_records, draw_service, picture_text, seed_line
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def show_rig(shown: Shown, error: BaseException | None = None) -> str:
     try:
         return _show_parts(shown, error)
     except Exception as failure:  # noqa: BLE001 - the test has failed, and its error matters
-        return f"not shown: {type(failure).__name__}: {failure}"
+        return f"not shown: {say_error(failure)}"
 
 
 def _show_parts(shown: Shown, error: BaseException | None) -> str:

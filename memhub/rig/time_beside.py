@@ -6,9 +6,10 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import wraps
 from inspect import isasyncgenfunction
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
+import pytest
 from anyio.lowlevel import current_token
 
 if TYPE_CHECKING:
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
     Block = Callable[[], AbstractAsyncContextManager[Any]]
     Function = Callable[..., Any]
+
+
+#: How a test says by itself how it ended; no Exceptions, and pytest knows them bare alone.
+_OUTCOMES: Final = (
+    pytest.fail.Exception,
+    pytest.skip.Exception,
+    pytest.xfail.Exception,
+    pytest.exit.Exception,
+)
 
 
 @final
@@ -115,8 +125,16 @@ def keep_time_inside(
 
     @wraps(test)
     async def keep_time_and_test(*args: Any, **named: Any) -> None:  # noqa: ANN401 - the test's own
+        __tracebackhide__ = True
+        outcome: BaseException | None = None
         async with time.inside():
-            await test(*args, **named)
+            try:
+                await test(*args, **named)
+            except _OUTCOMES as error:  # a task group of a block would wrap it
+                outcome = error
+
+        if outcome is not None:
+            raise outcome
 
     return keep_time_and_test
 

@@ -2,6 +2,7 @@
 
 png        a PNG, by Pillow
 glyphs     characters as bits
+signs      those that no font has
 terminal   lines of text, with colours or without
 """
 

@@ -1,7 +1,8 @@
 """The characters of a text screen as bits, eight points wide and sixteen high.
 
 Letters come from the bitmap font that Pillow brings, which has Latin-1. Lines and blocks are drawn
-so that they join those of neighbouring cells: their names in Unicode say where their arms lead.
+so that they join those of neighbouring cells: their names in Unicode say where their arms lead. The
+other signs of code page 437 are in `signs`; a character that is nowhere is a question mark.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from memhub.screens.signs import SIGNS, TURNED
+
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from memhub.screens.signs import Sign
 
     Bits = npt.NDArray[np.bool_]
 
@@ -65,6 +70,10 @@ class Glyphs:
             bits = ~bits if mark == "▓" else bits
         elif (arms := arms_of(mark)) is not None:
             _draw_arms(bits, arms)
+        elif mark in TURNED:
+            bits = ~self.draw(TURNED[mark])
+        elif mark in SIGNS:
+            _draw_sign(bits, SIGNS[mark])
         else:
             _draw_letter(bits, self._font, mark)
 
@@ -121,6 +130,14 @@ def _draw_arms(bits: Bits, arms: dict[str, int]) -> None:
 
         if "RIGHT" in arms:
             bits[row, left:] = True
+
+
+def _draw_sign(bits: Bits, sign: Sign) -> None:
+    rows = sign.rows.split("/")
+    top, left = sign.bottom + 1 - len(rows), (WIDTH - len(rows[0])) // 2
+    for y, row in enumerate(rows, top):
+        for x, point in enumerate(row, left):
+            bits[y, x] = point == "#"
 
 
 def _draw_letter(bits: Bits, font: Any, mark: str) -> None:  # noqa: ANN401 - Pillow is optional

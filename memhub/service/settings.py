@@ -51,6 +51,8 @@ class Limits:
         handshake_timeout: seconds in which a new connection must send HELLO.
         idle_timeout: seconds without a request until a connection is closed; 0 is never.
         stall_timeout: seconds in which a client must read some of what waits for it.
+        unanswered_timeout: seconds after which a request that a fault rule leaves without an answer
+            is answered with ETIMEDOUT; 0 is never.
         driver_timeout: seconds in which a range driver must answer (`memhub serve`).
         driver_failures: failures of a range driver after which its machine is marked failed, and
             what is asked of it is refused (`memhub serve`); 0 is never.
@@ -71,6 +73,7 @@ class Limits:
     handshake_timeout: float = 5.0
     idle_timeout: float = 0.0
     stall_timeout: float = 30.0
+    unanswered_timeout: float = 0.0
     driver_timeout: float = 2.0
     driver_failures: int = 100
 

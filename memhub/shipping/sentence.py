@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 #: How a piece of the line is to be shown.
 Style = Literal["", "bold", "red"]
 
+#: The answers of a call that say nothing.
+_NONE: Final = (None, "null")
+#: Characters of a call's arguments, and of its answer.
+_TEXT_MAX: Final = 100
 _UNITS: Final = (("T", 40), ("G", 30), ("M", 20), ("K", 10))
 
 
@@ -27,6 +31,10 @@ def extent(base: int, length: int) -> str:
     return f"{base:#x}+{size(length)}"
 
 
+def _shorten(text: str) -> str:
+    return text if len(text) <= _TEXT_MAX else f"{text[: _TEXT_MAX - 1]}…"
+
+
 def record_words(record: Mapping[str, Any]) -> Iterator[tuple[str, Style]]:
     """The pieces of a record's line, each with its style.
 
@@ -39,6 +47,10 @@ def record_words(record: Mapping[str, Any]) -> Iterator[tuple[str, Style]]:
     where = [record[key] for key in ("machine", "process") if record.get(key)]
     if record.get("base") is not None and record.get("length") is not None:
         where.append(extent(record["base"], record["length"]))
+
+    if record["event"] == "kernel.call":
+        where += [_shorten(record["args"])] if record["args"] not in (None, "{}") else []
+        where += [f"-> {_shorten(record['answer'])}"] if record["answer"] not in _NONE else []
 
     if record.get("rule") is not None:
         where.append(f"{record.get('action')} by rule {record['rule']}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin.kernels import KernelAnswer, ServedKernel
+from memhub.plugin.kernels import KernelAnswer, KernelCall, ServedKernel
 from memhub_linux.call_words import COMMANDS, DRIVER_OPS, FILE_OPS, check_numbers
 from memhub_linux.frozen import freeze, thaw
 from memhub_linux.memtype_calls import (
@@ -26,12 +26,13 @@ from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
 from memhub_linux.releases import LINUX_6_18
 from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
+from memhub_linux.texts import range_lines
 from memhub_linux.trimming import cut_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from memhub.plugin.kernels import KernelCall, KernelMachine, KernelState
+    from memhub.plugin.kernels import KernelMachine, KernelState
     from memhub_linux.frozen import LinuxSetting
     from memhub_linux.releases import Release
 
@@ -82,6 +83,10 @@ class LinuxKernel(ServedKernel):
         held = state.files.get(file, {}).get("held", ())
 
         return tuple(register for register, many in enumerate(held) if many)
+
+    def ranges(self, machine: KernelMachine, state: KernelState) -> tuple[str, ...]:
+        """The registers in use, as `/proc/mtrr` has them; use counts stay as they are."""
+        return tuple(range_lines(self.call(machine, state, KernelCall("table")).value))
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: The names of types 0 to 6; 2 and 3 are reserved.
 TYPE_NAMES: Final = (
@@ -30,3 +33,10 @@ def in_units(amount_k: int) -> str:
         return f"{amount_k >> 10}M"
 
     return f"{amount_k >> 20}G"
+
+
+def range_lines(rows: Iterable[Sequence[int]]) -> Iterator[str]:
+    """The registers in use, in words: rows of base, size, type and use count, in pages."""
+    for number, (base, size, kind, count) in enumerate(rows):
+        if size:
+            yield f"reg{number:02} {base << 12:#x}/{size << 12:#x} {type_name(kind)}, count {count}"

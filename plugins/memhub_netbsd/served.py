@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin.kernels import KernelAnswer, KernelState, OptionError, ServedKernel
+from memhub.plugin.kernels import KernelAnswer, KernelCall, KernelState, OptionError, ServedKernel
 from memhub_netbsd.i686 import I686Mtrrs
 from memhub_netbsd.k6 import K6Mtrrs
 from memhub_netbsd.registers import Registers
 from memhub_netbsd.system_calls import MtrrCalls
-from memhub_netbsd.table import Driver, Mtrr, Panicked
+from memhub_netbsd.table import FIXED, PRIVATE, VALID, Driver, Mtrr, Panicked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.plugin import errors
-    from memhub.plugin.kernels import Cpu, KernelCall, KernelMachine
+    from memhub.plugin.kernels import Cpu, KernelMachine
 
     Args = Mapping[str, Any]
 
@@ -72,6 +72,17 @@ class NetBsdKernel(ServedKernel):
             raise ValueError(f"NetBSD panics as it attaches: {panic}") from None
 
         return KernelAnswer(_freeze(machine, registers, kind, MtrrCalls(driver), ""))
+
+    def ranges(self, machine: KernelMachine, state: KernelState) -> tuple[str, ...]:
+        """The ranges that are valid and not fixed, and whose they are if they are private."""
+        rows = [Mtrr(*it) for it in self.call(machine, state, KernelCall("table")).value or ()]
+        used = [it for it in rows if it.flags & VALID and not it.flags & FIXED]
+
+        return tuple(
+            f"{it.base:#x}/{it.len:#x} type {it.type}"
+            + (f", private to process {it.owner}" if it.flags & PRIVATE else "")
+            for it in used
+        )
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""

@@ -22,7 +22,7 @@ from analysis.logs import (
     who,
     write_log,
 )
-from memhub.analysis import Analysis
+from memhub.analysis import Analysis, lint
 from memhub.analysis.lint import LintReport, Rule, RuleBook, hookimpl, load_rules, run_rules
 from memhub.analysis.rules import OWN_RULES
 from memhub.audit import AuditLog
@@ -288,6 +288,17 @@ def test_a_rule_has_a_plain_name_and_a_level(name: str, level: str) -> None:
 
 
 # The command
+
+
+def test_a_rule_that_failed_is_no_success(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = load_rules(plugins=[("bad", plugin(rule(find=never)))], installed=False)
+    monkeypatch.setattr(lint, "load_rules", lambda: book)
+    path = write_log(tmp_path / "a.jsonl", [attach(0, [EMPTY])])
+    assert run("audit", "lint", path, "--rule", "table-full").code == 0
+    done = run("audit", "lint", path)
+    assert (done.code, "RuntimeError: broken" in done.err) == (2, True)
 
 
 def test_exit_codes_for_ci(run: Run, tmp_path: Path) -> None:

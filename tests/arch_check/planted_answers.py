@@ -38,6 +38,42 @@ class Hangs(Sound):
         return super().update(state, desc)
 
 
+class HangsOnOnePage(Sound):
+    """Never ends on the first range that the kit asks for."""
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        while desc.mr_len == PAGE:
+            pass
+        return super().update(state, desc)
+
+
+class HangsOnThreePages(Sound):
+    """Never ends on a range that the kit asks for to find out what a driver takes."""
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        while desc.mr_len == 3 * PAGE:
+            pass
+        return super().update(state, desc)
+
+
+class HangsInAPair(Sound):
+    """Never ends where one range is beside another, which is first asked of pairs."""
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        while desc.mr_len == 3 * PAGE and state.slots[0].mr_len:
+            pass
+        return super().update(state, desc)
+
+
+class RaisesInAPair(Sound):
+    """Fails where one range overlaps another, which is first asked of pairs."""
+
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        if desc.mr_len == 3 * PAGE and state.slots[0].mr_len == 2 * PAGE:
+            raise ZeroDivisionError("planted")
+        return super().update(state, desc)
+
+
 class HangsInTypes(Sound):
     def types(self, state: RangeState) -> TypeMap:
         if any(it.mr_flags & WC for it in state.slots):
@@ -143,6 +179,10 @@ WRONG: dict[type[RangeDriver], tuple[str, str]] = {
     Raises: ("raises", "failed with KeyError"),
     ReturnsNone: ("nonsense", "answered None, which is not a Change"),
     Hangs: ("hangs", "did not answer within"),
+    HangsOnOnePage: ("hangs", "update 0x10000000/0x1000"),
+    HangsOnThreePages: ("hangs", "/0x3000"),
+    HangsInAPair: ("hangs", "/0x3000"),
+    RaisesInAPair: ("raises", "ZeroDivisionError"),
     HangsInTypes: ("hangs", "did not answer within"),
     Slow: ("slow", "took 3"),
     IsAsync: ("nonsense", "it is synchronous"),

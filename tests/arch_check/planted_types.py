@@ -52,6 +52,20 @@ class TypeBeginsEarly(Sound):
         return TypeMap.from_ranges("WB", rows)
 
 
+class WrongTypeInTheLastSlot(Sound):
+    """A write-combining range is uncacheable where the last slot holds it."""
+
+    def types(self, state: RangeState) -> TypeMap:
+        last = len(state.slots) - 1
+        rows = []
+        for slot, it in enumerate(state.slots):
+            kind = self.type_of(it) or "WB"
+            if it.mr_len:
+                wrong = slot == last and kind == "WC"
+                rows.append((it.mr_base, it.mr_end, "UC" if wrong else kind, "a range"))
+        return TypeMap.from_ranges("WB", rows)
+
+
 class SmallExtent(Sound):
     def extent(self, state: RangeState, slot: int) -> tuple[int, int]:
         lo, hi = super().extent(state, slot)
@@ -173,6 +187,7 @@ WRONG: dict[type[RangeDriver], tuple[str, str]] = {
     SwapsTypes: ("type-of-range", "(uncacheable), but its type is WC"),
     TypeEndsEarly: ("type-of-range", "(uncacheable), but its type is WB"),
     TypeBeginsEarly: ("type-outside-ranges", "is in no range"),
+    WrongTypeInTheLastSlot: ("type-of-range", "(write-combine), but its type is UC"),
     SmallExtent: ("types-outside-extent", "outside of what `extent` says"),
     NoExtentOfTheLast: ("types-outside-extent", "outside of what `extent` says"),
     ExtentFails: ("raises", "failed with ZeroDivisionError"),

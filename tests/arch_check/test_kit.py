@@ -8,6 +8,7 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -47,6 +48,19 @@ def test_the_page_has_every_rule_and_its_reason() -> None:
     told = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", page.partition("| rule |")[2], re.M))
 
     assert told == dict(RULES)
+
+
+def test_the_driver_with_registers_of_the_page_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "architectures.md").read_text()
+    found = re.search(r"<!-- registers -->\n```python\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    module = ModuleType("page_of_architectures")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(found[1], module.__name__, "exec"), vars(module))
+    (arch,) = module.memhub_arches()
+    report = check_arch(arch, sequences=8)
+    report.require_sound()
+    assert report.requests > 1000
 
 
 def test_one_seed_gives_one_report() -> None:

@@ -78,3 +78,15 @@ def test_every_planted_fault_is_raised_as_a_report() -> None:
         check_arch(make_arch(kind), sequences=4).require_sound()
 
     assert "why: only a DeviceError refuses a request" in str(raised.value)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_driver_that_remembers_is_told_so_before_what_seems_to_follow(seed: int) -> None:
+    arch = make_arch(planted_answers.RemembersRefusals)
+    report = check_arch(arch, seed=seed, sequences=4, limit=0.3)
+    first = report.findings[0]
+    assert first.rule == "remembers"
+    assert "a driver that was asked nothing before answers" in first.message
+    told_once = {"copy-differs", "owner-decides", "busy-changes-answer", "settled-wrongly"}
+    assert told_once.isdisjoint(report.rules), str(report)
+    assert str(report).endswith("mend `remembers` first: what else is found may follow from it")

@@ -178,6 +178,24 @@ class CacheModel:
         assert not self.lines
         assert not any(self.pending.values())
 
+    def load_memory(self, contents: Mapping[int, bytes], *, clear: bool) -> None:
+        """Bytes from outside: everybody sees them, and nothing older is left anywhere."""
+        given = {base + at: byte for base, data in contents.items() for at, byte in enumerate(data)}
+        if clear:
+            held = [self.bus, *self.lines.values(), *self.pending.values()]
+            given = {**dict.fromkeys((at for one in held for at in one), 0), **given}
+
+        self.bus.update(given)
+        self.dirty -= given.keys()
+        for line in self.lines.values():
+            line.update({at: given[at] for at in line.keys() & given.keys()})
+
+        for held_bytes in self.pending.values():
+            for at in held_bytes.keys() & given.keys():
+                del held_bytes[at]
+
+        self.check_all()
+
     def change_type(self, page: int, kind: str) -> None:
         self.flush_all()
         self.types[page] = kind
@@ -205,10 +223,10 @@ class CacheModel:
         return self.seen.bus(at, 1)[0] == byte
 
     def _forget_line(self, start: int) -> None:
-        for at, byte in self.lines.pop(start, {}).items():
-            if at in self.dirty:
-                self.bus[at] = byte
-                self.dirty.discard(at)
+        line = self.lines.pop(start, {})
+        if self.dirty & line.keys():  # a line reaches the bus whole
+            self.bus.update(line)
+            self.dirty -= line.keys()
 
     def _settle_lines(
         self, new: Mapping[int, int], dirtied: set[int], touched: Iterable[int]
@@ -223,32 +241,50 @@ class CacheModel:
         self, start: int, new: Mapping[int, int], dirtied: set[int], *, many: bool
     ) -> None:
         old, real = self.lines.get(start), self.seen.line(start)
+        span = range(start, start + self.seen.size)
+        mask = 0 if real is None else real[1]
+        now = {at for at in span if mask >> at - start & 1}
+        was = {at for at in span if (at in self.dirty and at not in new) or at in dirtied}
+        assert now <= was, f"{sorted(now - was)} are dirty, and no store made them so"
+        if old is not None and self._was_evicted(span, old, new, dirtied, now):
+            self.bus.update(old)  # whole, before the new bytes came
+
         values = {}
-        for place in range(self.seen.size):
-            at = start + place
-            held = self.bus.get(at, 0) if old is None else old[at]
-            value = new.get(at, held)
-            if old is not None and at in new and at in self.dirty and self._has(at, old[at]):
-                self.bus[at] = old[at]  # its line was evicted before the new byte came
-
-            was = (at in self.dirty and at not in new) or at in dirtied
-            now = real is not None and bool(real[1] >> place & 1)
-            assert was or not now, f"{at:#x} is dirty, and no store made it so"
-            if was and not now:
-                self.bus[at] = value
-
-            again = many and not was and at not in new
-            if real is not None and again and real[0][place] == self.bus.get(at, 0):
-                value = self.bus.get(at, 0)  # evicted and fetched again
+        for at in span:
+            value = new.get(at, self.bus.get(at, 0) if old is None else old[at])
+            if real is not None and many and at not in was and at not in new:
+                bus = self.bus.get(at, 0)
+                value = bus if real[0][at - start] == bus else value  # evicted and fetched again
 
             values[at] = value
-            (self.dirty.add if now else self.dirty.discard)(at)
 
+        if dirtied & set(span) - now:
+            self.bus.update(values)  # whole, with the new bytes
+
+        self.dirty = self.dirty - set(span) | now
         if real is None:
             self.lines.pop(start, None)
         else:
             self.lines[start] = values
             assert bytes(values.values()) == real[0], f"the line at {start:#x}"
+
+    def _was_evicted(
+        self,
+        span: range,
+        old: Mapping[int, int],
+        new: Mapping[int, int],
+        dirtied: set[int],
+        now: set[int],
+    ) -> bool:
+        """Whether a dirty line reached the bus before the new bytes came."""
+        held = self.dirty & set(span)
+        if not held or held - new.keys():
+            return bool(held - new.keys() - now)
+
+        # All that was dirty is stored to anew: the bus tells, but where the store passes it by.
+        kept = [at for at in span if at not in new or at in dirtied]
+
+        return all(self._has(at, old[at]) for at in kept)
 
     def _check(self, span: Iterable[int]) -> None:
         for start in self._starts(span):
@@ -259,5 +295,9 @@ class CacheModel:
         """Compare everything that was ever touched."""
         self._check(self.bus)
         assert self.seen.resident() == set(self.lines)
+        for start, values in self.lines.items():
+            mask = sum(1 << at - start for at in values if at in self.dirty)
+            assert self.seen.line(start) == (bytes(values.values()), mask)
+
         for process, held in self.pending.items():
             assert self.seen.buffered(process) == held

@@ -20,7 +20,9 @@ from memhub.clock import ManualClock
 from memhub.core.caches.decide import decide_bus_read, decide_bus_write, decide_flush_all
 from memhub.core.caches.requests import Fence, FlushLines
 from memhub.core.files import Principal
+from memhub.core.loading import decide_load
 from memhub.core.requests import Open, Pread, Pwrite, SetRange
+from memhub.core.spec import Content
 from memhub.lifecycle import open_file
 from memhub.startup import make_engine
 
@@ -103,6 +105,13 @@ class Rig:
         self.engine.perform(self.machine, decide_flush_all(self.machine, self.engine.now()))
         self.model.flush_all()
 
+    def load_memory(self, contents: dict[int, bytes], *, clear: bool = False) -> None:
+        given = [Content(base=base, data=data) for base, data in contents.items()]
+        now = self.engine.now()
+        decision = decide_load(self.machine, given, now, "the test", clear=clear)
+        self.engine.perform(self.machine, decision)
+        self.model.load_memory(contents, clear=clear)
+
     def change_type(self, page: int, kind: str) -> None:
         handle, held = self.files[3], self.model.types.get(page)
         if held is not None:
@@ -134,8 +143,12 @@ class Rig:
             self.bus_read(base, length)
         elif kind < 95:
             self.bus_write(base, chance.randbytes(length))
-        elif kind < 98:
+        elif kind < 97:
             self.change_type(border // PAGE, chance.choice(tuple(ATTRIBUTES)))
+        elif kind < 99:
+            other = base + length + chance.randrange(64)
+            contents = {base: chance.randbytes(length), other: chance.randbytes(length)}
+            self.load_memory(contents, clear=chance.random() < 0.3)
         else:
             self.flush_all()
 

@@ -24,10 +24,8 @@ from memhub.errors import (
     NoSuchDevice,
     NotSupported,
 )
-from memhub.rig import HazardView
 from memhub.service.blocking import BlockingClient
 from memhub.service.local import LocalClient
-from rig.inner_runs import NEITHER, run_inner
 from service.served import served
 from shell.kit import PAT, lab
 
@@ -250,51 +248,6 @@ def test_a_local_client_acts_on_caches(tmp_path: Path) -> None:
         mem.flush(AT, 6)
         mem.fence()
         assert client.report()["machines"][0]["hazards"] == []
-
-
-async def test_hazards_are_expected_and_forbidden() -> None:
-    async with Hub([pc()]) as hub, await hub.open("/dev/mem", "r+") as mem:
-        view = HazardView(hub.hazards)
-        view.expect_none()
-        await mem.pwrite(b"dirty", AT)
-        hub.bus().read(AT, 5)
-        hub.bus().read(AT, 5)
-        found = view.expect("stale-bus-read", times=1, address=AT, length=lambda it: it > 4)
-        assert (found.times, len(view)) == (2, 1)
-        view.expect_none("undrained-read")
-        with pytest.raises(AssertionError, match="expected no hazard; all hazards:\n  error stale"):
-            view.expect_none()
-
-        with pytest.raises(AssertionError, match="a hazard undrained-read; there are none"):
-            view.expect("undrained-read")
-
-        with pytest.raises(ValueError, match="did you mean 'stale-bus-read'"):
-            view.expect("stale-bus-reed")
-
-        with pytest.raises(ValueError, match="did you mean 'address'"):
-            view.find(adress=1)
-
-
-def test_a_test_that_fails_shows_them(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-        from memhub import MachineSpec
-
-        @pytest.fixture
-        def memhub_machine():
-            return MachineSpec(name="pc", arch="amd64", coherent=False, bus="blind")
-
-        def test_it(memhub_client, memhub_hub):
-            mem = memhub_client("driver").open("/dev/mem", "r+")
-            mem.pwrite(b"dirty", 0x200000)
-            assert memhub_hub.bus().read(0x200000, 5) == b"dirty"
-        """
-    )
-    lines = run_inner(pytester, *NEITHER).stdout
-    lines.fnmatch_lines(
-        ["*not coherent, blind bus; hazards:", "*error stale-bus-read at 0x200000*"]
-    )
 
 
 async def test_a_raised_error_of_a_write_has_no_hazard_of_protection() -> None:

@@ -96,6 +96,32 @@ async def shares_a_line_with_the_device(it: Driver, mended: bool) -> None:
     it.bus.write(RING, b"r" * 64)
 
 
+async def stores_beside_what_the_device_wrote(it: Driver, mended: bool) -> None:
+    """The line is older than what the device wrote, and a store makes it dirty."""
+    await it.mem.pread(8, RING)
+    it.bus.write(RING, b"received")
+    if mended:
+        await it.mem.flush(RING, 8)
+
+    await it.mem.pwrite(b"variable", RING + 32)
+
+
+async def lets_the_device_write_what_it_combines(it: Driver, mended: bool) -> None:
+    await it.mem.pwrite(b"pixels", FRAME)
+    if mended:
+        await it.mem.fence()
+
+    it.bus.write(FRAME, b"cursor")
+
+
+async def reads_what_another_combines(it: Driver, mended: bool) -> None:
+    await it.mem.pwrite(b"pixels", FRAME)
+    if mended:
+        await it.mem.fence()
+
+    await it.other.pread(6, FRAME)
+
+
 async def draws_and_forgets_the_fence(it: Driver, mended: bool) -> None:
     await it.mem.pwrite(b"pixels", FRAME)
     if mended:
@@ -167,7 +193,10 @@ BUGS = (
     Bug(flushes_before_the_last_store, "stale-bus-read", RING + 4),
     Bug(reads_what_the_device_wrote_from_its_cache, "stale-cpu-read", RING),
     Bug(gives_the_device_a_buffer_with_a_dirty_line, "hidden-dma-write", RING),
-    Bug(shares_a_line_with_the_device, "hidden-dma-write", RING + 32),
+    Bug(shares_a_line_with_the_device, "hidden-dma-write", RING),
+    Bug(stores_beside_what_the_device_wrote, "hidden-dma-write", RING),
+    Bug(lets_the_device_write_what_it_combines, "hidden-dma-write", FRAME, slot=0),
+    Bug(reads_what_another_combines, "undrained-read", FRAME, slot=0),
     Bug(draws_and_forgets_the_fence, "undrained-read", FRAME, slot=0),
     Bug(sets_the_flag_before_the_data_is_out, "unordered-stores", FRAME, slot=0),
     Bug(ends_without_a_fence, "undrained-buffers", FRAME, "short", slot=0),

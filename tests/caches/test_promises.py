@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 import pytest
 
-from caches.cache_rig import LIMITS, pc
+from caches.cache_rig import LIMITS
+from caches.two_processes import AT, DATA, PAGE, machine
 from memhub import CacheLimits, Hub
 from memhub.errors import BadAddress
 from shell.kit import BOARD, OLD
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from memhub.bus import Bus
-    from memhub.handle import Handle
-
-AT = 0x200000
-PAGE = 4096
-DATA = b"12345678"
-
-
-@dataclass
-class Two:
-    """Two processes of one machine, and its bus."""
-
-    hub: Hub
-    one: Handle
-    two: Handle
-    bus: Bus
-
-    def names(self) -> list[str]:
-        return [it.name for it in self.hub.hazards()]
-
-
-@asynccontextmanager
-async def machine(kind: str = "write-back", bus: Any = "blind", **more: Any) -> AsyncIterator[Two]:
-    """A machine whose memory at `AT` has a type."""
-    async with (
-        Hub([pc(bus=bus, **{"caches": CacheLimits(seed=3), **more})]) as hub,
-        hub.process("one") as first,
-        hub.process("two") as second,
-    ):
-        one, two = await first.open("/dev/mem", "r+"), await second.open("/dev/mem", "r+")
-        await one.set_range(AT, 16 * PAGE, kind)
-        yield Two(hub, one, two, hub.bus("pc"))
-
 
 # Promised
 
@@ -276,14 +238,6 @@ async def test_a_cpu_may_read_what_was_there_before_a_blind_bus_wrote() -> None:
         assert await it.one.pread(8, AT) == bytes(8)
         await it.one.flush(AT, 8)
         assert await it.one.pread(8, AT) == DATA
-
-
-async def test_a_dirty_line_overwrites_its_own_bytes_alone() -> None:
-    async with machine() as it:
-        await it.one.pwrite(b"ab", AT)
-        it.bus.write(AT, b"12345678")
-        await it.one.flush(AT, 8)
-        assert it.bus.read(AT, 8) == b"ab345678"
 
 
 async def test_open_bus_is_never_cached() -> None:

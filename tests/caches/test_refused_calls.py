@@ -10,7 +10,7 @@ import pytest
 from caches.cache_rig import pc
 from memhub import CacheLimits, FaultRule
 from memhub.audit.verify import verify
-from memhub.errors import DeviceError
+from memhub.errors import DeviceError, LogFailed
 from shell.kit import lab
 
 if TYPE_CHECKING:
@@ -66,3 +66,33 @@ async def test_a_suspended_machine_refuses_what_is_asked_of_its_caches(
         await CALLS[op](mem)
 
     assert verify(rig.path).ok
+
+
+async def test_caches_are_flushed_before_a_machine_sleeps(tmp_path: Path) -> None:
+    async with lab(tmp_path, PC) as rig, await rig.hub.open("/dev/mem", "r+") as mem:
+        await mem.pwrite(b"dirty", AT)
+        assert rig.hub.bus().read(AT, 5) == bytes(5)
+        rig.news()
+        await rig.hub.suspend()
+        assert [it["event"] for it in rig.news()] == ["bus.lines", "hardware.suspend"]
+        await rig.hub.resume()
+        assert rig.hub.bus().read(AT, 5) == b"dirty"
+        rig.hub.restore(rig.hub.snapshot())
+
+    assert verify(rig.path).ok
+
+
+async def test_a_suspend_that_cannot_be_recorded_leaves_the_caches_as_they_are(
+    tmp_path: Path,
+) -> None:
+    async with lab(tmp_path, PC) as rig, await rig.hub.open("/dev/mem", "r+") as mem:
+        await mem.pwrite(b"dirty", AT)
+        before = deepcopy(rig.hub.machines["pc"].caches)
+        with rig.disk.emptied():
+            rig.disk.full = True
+            with pytest.raises(LogFailed):
+                await rig.hub.suspend()
+
+        assert rig.hub.machines["pc"].caches == before
+        assert rig.hub.machines["pc"].health is None
+        assert rig.hub.bus().read(AT, 5) == bytes(5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from caches.test_promises import AT, DATA, machine
+import pytest
+
+from caches.two_processes import AT, DATA, machine
 from memhub import CacheLimits
 
 
@@ -55,3 +57,21 @@ async def test_a_flush_and_the_end_of_a_process_complete_what_it_wrote_back() ->
             await it.one.aclose()
             assert it.bus.read(AT, 8) == DATA[::-1]
             assert it.names() == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_device_that_writes_before_the_fence_is_named_whatever_the_luck(seed: int) -> None:
+    async with machine(caches=CacheLimits(seed=seed)) as it:
+        await it.one.pwrite(b"own", AT)
+        await it.one.writeback(AT, 3)
+        it.bus.write(AT + 8, DATA)
+        assert it.names() == ["unfenced-writeback"]
+        await it.one.fence()
+        assert it.names() == ["unfenced-writeback"]
+
+    async with machine(caches=CacheLimits(seed=seed)) as it:
+        await it.one.pwrite(b"own", AT)
+        await it.one.writeback(AT, 3)
+        await it.one.fence()
+        it.bus.write(AT + 8, DATA)
+        assert it.names() == []

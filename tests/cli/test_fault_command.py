@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from memhub.cli.fault import _OPERATIONS
+from memhub.core.fault_rules import OPERATION_WORDS
 from memhub.errors import DeviceError
 from memhub.fault_kinds import FaultBook
 from memhub.plugin.faults import Alter, FaultKind
@@ -120,13 +122,16 @@ def test_hardware_is_made_sick_checked_and_made_well(run: Run, socket: Path) -> 
         "sick-1: cpu_out_of_step machine=mtrr cpu=1 registers=0x2ff=0xc00,0x203=0xfff000800; "
         "struck 1 times\n"
     )
-    assert run("fault", "check").out.splitlines()[:3] == [
+    checked = run("fault", "check")
+    assert checked.code == 1
+    assert checked.out.splitlines()[:3] == [
         "CPU 1: inconsistent variable MTRR, MTRRdefType settings",
         "  register 0x203: 0xfff000800, not 0x0",
         "  register 0x2ff: 0xc00, not 0xc06",
     ]
     assert run("fault", "reinit", "--machine", "mtrr").out == ""
-    assert run("fault", "check").out == ""
+    checked = run("fault", "check")
+    assert (checked.code, checked.out) == (0, "")
     assert json.loads(run("fault", "list", "--json").out)[0]["name"] == "sick-1"
     assert run("fault", "remove", "sick-1").code == 0
 
@@ -141,3 +146,26 @@ def test_a_machine_is_suspended_and_resumed(run: Run, socket: Path) -> None:
         assert (twice.code, twice.err) == (1, "memhub: EINVAL: mtrr is suspended already\n")
         assert run("fault", "resume").code == 0
         mem.ranges()
+
+
+def test_rules_are_removed_all_or_none(run: Run, socket: Path) -> None:
+    for name in ("one", "two"):
+        assert run("fault", "add", "drop", "--op", "seek", "--name", name).code == 0
+
+    refused = run("fault", "remove", "one", "nosuch", "two")
+    assert (refused.code, refused.err) == (1, "memhub: ENOENT: there is no fault rule 'nosuch'\n")
+    assert len(run("fault", "list").out.splitlines()) == 2
+    assert run("fault", "remove", "one", "two").code == 0
+    assert run("fault", "list").out == ""
+
+
+def test_the_help_has_every_operation(run: Run) -> None:
+    words = " ".join(run("fault", "add", "--help").out.split())
+    assert set(_OPERATIONS) == set(OPERATION_WORDS)
+    assert f"{', '.join(_OPERATIONS)}; all but the last two by default" in words
+
+
+def test_a_wrong_action_is_told_those_that_there_are(run: Run, socket: Path) -> None:
+    said = " ".join(run("fault", "add", "stuck_slots").err.split())
+    assert "is none of errno, delay, drop, short, cut, hang, of sick hardware" in said
+    assert said.endswith("or of a plugin, which has a dot; did you mean 'stuck_slot'?")

@@ -78,3 +78,24 @@ def test_every_command_says_in_a_line_that_the_disk_is_full(
     assert (done.code, both.code) == (1, 1)
     assert done.err.endswith("memhub: standard output: No space left on device\n")
     assert (done.out, both.out, both.err) == ("", "", "")
+
+
+@needs_full
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "{folder}/script", "--out", "{folder}/full.svg"],
+        ["screen", "vga", "--config", "configs/devices.toml", "--out", "{folder}/full.png"],
+    ],
+    ids=lambda it: it[0],
+)
+def test_a_picture_for_which_there_is_no_room_is_a_line(
+    run: Run, tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "script").write_text("set -b 0xd0000000 -l 0x1000000 uncacheable\n")
+    for name in ("full.svg", "full.png"):
+        (tmp_path / name).symlink_to(FULL)
+
+    done = run(*[word.format(folder=tmp_path) for word in words])
+    assert (done.code, "No space left on device" in done.err) == (2, True)
+    assert "Traceback" not in done.err

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from memhub import Hub, connect, load_config
-from memhub.errors import InvalidArgument, NotPermitted, NotSupported
+from memhub.errors import DeviceError, InvalidArgument, NotPermitted, NotSupported
 from memhub.service import wire
 from memhub.service.blocking import BlockingClient
 from memhub.service.server import Server
@@ -101,6 +101,8 @@ def test_devices_are_listed(run: Run, config: Path) -> None:
         (["x"], "the machine has no device 'x' (devices: vga, card, com1)"),
         (["--machine", "plain"], "no device that shows something (devices: none)"),
         (["vga", "--out", "x.png", "--scale", "0"], "scale 0 is not between 1 and 16"),
+        (["vga", "--out", "x.gif"], "--out writes a PNG: x.gif does not end with .png"),
+        (["vga", "--scale", "4"], "--scale is of the PNG that --out writes"),
     ],
 )
 def test_what_cannot_be_shown_is_an_error(
@@ -152,6 +154,15 @@ def test_on_a_terminal_it_is_live_and_in_colours_until_interrupted(service: str)
             mem.pwrite(b"h\x1fe\x1fr\x1fe\x1f", 0xB8000 + 160)
 
         read_until(master, seen, b"here")
+        with BlockingClient(service) as client, client.open("/dev/mem", "r+") as mem:
+            client.hardware.suspend()
+            with pytest.raises(DeviceError, match="EAGAIN: machine pc is suspended"):
+                client.read_device("vga")
+
+            client.hardware.resume()
+            mem.pwrite(b"a\x1fw\x1fa\x1fk\x1fe\x1f", 0xB8000 + 320)
+
+        read_until(master, seen, b"awake")
         child.send_signal(signal.SIGINT)
         read_until(master, seen, None)
         assert child.wait(30) == 130

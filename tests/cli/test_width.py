@@ -221,7 +221,7 @@ COMMANDS = [
     (["compare", "--kernels", "i386,linux-*,openbsd-*"], 1, "linux-6.18 parts from i386"),
     (["compare", "{folder}/odd"], 2, "memhub: "),
     (["rig", "replay", "{folder}/audit.jsonl"], 0, "differ"),
-    (["rig", "replay", "{folder}/broken.jsonl"], 2, "missing or moved"),
+    (["rig", "replay", "{folder}/broken.jsonl"], 1, "missing or moved"),
     (["new-arch", "z" * 90, "--folder", "{folder}/lab.toml"], 2, "memhub: "),
     (["completion", "nix-" + "z" * 90], 2, "invalid choice"),
     (["fault", "list", "--connect", "{folder}/none.sock"], 2, "memhub: "),

@@ -43,6 +43,25 @@ WRONG: list[tuple[str, str, str]] = [
         "0 is not between 1 and 64",
     ),
     (machine("coherent = false\ncaches = { sed = 1 }"), "machines.pc.caches.sed", "'seed'?"),
+    (
+        machine('phys_bits = 52\nmemory = [{ base = 0, length = "512T" }]', arch="amd64"),
+        "machines.pc.memory",
+        "more than the 0x400000000000 that one process can map",
+    ),
+    (
+        machine('phys_bits = 52\nmemory = [{ base = "1T", length = "8T" }]', arch="amd64"),
+        "machines.pc.memory",
+        "leaves the address space: RAM of this kernel ends at 0x80000000000 at most",
+    ),
+    (
+        machine(
+            'kmem = [{ virtual = "0xfffff80000000000", physical = 0, length = "4K" }]\n'
+            'memory = [{ base = 0, length = "16M" }]',
+            arch="amd64",
+        ),
+        "machines.pc.kmem",
+        "overlap: a kernel address has one translation",
+    ),
     (machine("commit_latency = -1"), "machines.pc.commit_latency", "-1 is not a number of seconds"),
     (machine("commit_latency = nan"), "machines.pc.commit_latency", "nan is not"),
     ("[machines.pc]", "machines.pc.arch", "is missing"),

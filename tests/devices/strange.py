@@ -7,10 +7,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from memhub import DeviceSpec, MachineSpec
 from memhub.device_kinds import DeviceBook, load_device_kinds
-from memhub.plugin.devices import DeviceKind, OptionError, Pixels, hookimpl
+from memhub.plugin.devices import DeviceError, DeviceKind, Errno, OptionError, Pixels, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,6 +74,58 @@ class Cancels(Strange):
         raise asyncio.CancelledError
 
 
+class Closes(Strange):
+    async def _act(self, size: int) -> Any:
+        raise GeneratorExit
+
+
+class Stop(BaseException):
+    """Neither an Exception nor anything that Python knows."""
+
+
+class Stops(Strange):
+    async def _act(self, size: int) -> Any:
+        raise Stop("of its own kind")
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Mute(Strange):
+    async def _act(self, size: int) -> Any:
+        raise Silent
+
+
+class Opens(Strange):
+    """Leaves a task group open."""
+
+    async def _act(self, size: int) -> Any:
+        await anyio.create_task_group().__aenter__()
+
+        return bytes(size)
+
+
+class Enters(Strange):
+    """Leaves a scope open."""
+
+    async def _act(self, size: int) -> Any:
+        anyio.CancelScope().__enter__()
+
+        return bytes(size)
+
+
+class Suicidal(Strange):
+    """Cancels the task that it runs in."""
+
+    async def _act(self, size: int) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await anyio.lowlevel.checkpoint()
+
+
 class Hangs(Strange):
     async def _act(self, size: int) -> Any:
         self.asked.set()
@@ -98,9 +151,7 @@ class Nothing(Strange):
 
 class Refuses(Strange):
     async def _act(self, size: int) -> Any:
-        from memhub.errors import BadAddress
-
-        raise BadAddress("no such register")
+        raise DeviceError("no such register", code=Errno.EFAULT)
 
 
 class Torn:
@@ -117,6 +168,8 @@ class Torn:
 
 
 STRANGE = (Raises, Exits, Cancels, Hangs, Short, Lies, Nothing, Refuses)
+#: What harms the task that it runs in.
+HARMFUL = (Closes, Stops, Mute, Opens, Enters, Suicidal)
 
 
 def plugin_of(*kinds: DeviceKind) -> ModuleType:
@@ -139,7 +192,7 @@ def kind_of(make: Any, **options: Any) -> DeviceKind:
 
 def book(*kinds: DeviceKind, installed: bool = True) -> DeviceBook:
     """All of these, those of this module, and those that are installed."""
-    ours = (kind_of(Good, step=1), *map(kind_of, STRANGE), kind_of(Torn), *kinds)
+    ours = (kind_of(Good, step=1), *map(kind_of, STRANGE + HARMFUL), kind_of(Torn), *kinds)
 
     return load_device_kinds(plugins=[("strange", plugin_of(*ours))], installed=installed)
 

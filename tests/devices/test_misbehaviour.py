@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
@@ -27,6 +28,9 @@ WHO = "device 'it' ({}) 0xfe000000/0x1000 of pc, from plugin 'strange' of the ca
 FAILURES = {
     "raises": ("EIO", "failed in {}: ZeroDivisionError: a bug"),
     "exits": ("EIO", "failed in {}: SystemExit: 3"),
+    "closes": ("EIO", "failed in {}: GeneratorExit: "),
+    "stops": ("EIO", "failed in {}: Stop: of its own kind"),
+    "mute": ("EIO", "failed in {}: Silent: (its text cannot be made: ValueError)"),
     "short": ("EIO", "answered {} with 9 bytes where 8 were asked"),
     "lies": ("EIO", "answered {} with str where bytes are due"),
     "nothing": ("EIO", "answered {} with NoneType where bytes are due"),
@@ -83,6 +87,61 @@ async def test_a_cancellation_of_its_own_is_its_failure(tmp_path: Path, anyio_ba
     async with rig(tmp_path, "cancels") as (hub, _), await hub.open("/dev/mem") as mem:
         with pytest.raises(DeviceError, match=r"failed in read.*CancelledError"):
             await mem.pread(8, BASE)
+
+
+async def answer_or_reason(mem: Any, address: int) -> Any:
+    """The bytes of a read, or the reason why it was refused."""
+    try:
+        return await mem.pread(8, address)
+    except DeviceError as error:
+        return error.reason
+
+
+@pytest.mark.parametrize("kind", ["opens", "enters"])
+async def test_what_it_leaves_open_is_not_its_callers(tmp_path: Path, kind: str) -> None:
+    async with rig(tmp_path, kind) as (hub, path), await hub.open("/dev/mem") as mem:
+        with anyio.fail_after(5):
+            for _ in range(2):
+                said = await answer_or_reason(mem, BASE)  # trio tells of it, asyncio does not
+                assert said == bytes(8) or f"{WHO.format(kind)} failed in read(0x0, 8)" in said
+
+                with anyio.move_on_after(1) as scope:
+                    assert await mem.pread(2, BASE + 0x10000) == b"\0\1"
+
+                assert not scope.cancelled_caught
+
+        assert last_transfer(path)["moved"] == 2
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_model_that_cancels_its_task_cancels_no_other(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    async with rig(tmp_path, "suicidal") as (hub, _), await hub.open("/dev/mem") as mem:
+        with pytest.raises(DeviceError, match=r"failed in read.*CancelledError"):
+            await mem.pread(8, BASE)
+
+        await anyio.lowlevel.checkpoint()
+
+
+HARMFUL_KINDS = ("closes", "stops", "mute", "opens", "enters")
+
+
+async def test_a_service_and_its_connections_outlive_each_of_them(tmp_path: Path) -> None:
+    kinds = [*HARMFUL_KINDS, "raises", "exits"]
+    spec = machine(*(device(it, BASE + 0x1000 * at, it) for at, it in enumerate(kinds)))
+    config = ServiceConfig(socket=tmp_path / "socket")
+    async with (
+        Hub([spec], device_kinds=book()) as hub,
+        Server(hub, config),
+        connect(tmp_path / "socket", timeout=5) as client,
+    ):
+        mem = await client.open("/dev/mem")
+        for at, kind in enumerate(kinds):
+            said = await answer_or_reason(mem, BASE + 0x1000 * at)
+            assert said == bytes(8) or f"device {kind!r} ({kind})" in said
+
+        assert await mem.pread(4, 0) == bytes(4)
 
 
 @pytest.mark.parametrize("op", ["pread", "pwrite"])
@@ -279,3 +338,9 @@ async def test_a_picture_that_contradicts_itself_is_an_error_of_who_looks() -> N
     async with Hub([machine(device("torn"))], device_kinds=book()) as hub:
         with pytest.raises(DeviceError, match=r"\(torn\).*failed to show it: ValueError"):
             hub.show()
+
+
+async def test_what_is_no_device_is_not_mapped() -> None:
+    async with Hub([machine()]) as hub:
+        with pytest.raises(TypeError, match=r"device 'x' has no read\(\)"):
+            hub.map_device(BASE, 0x1000, "x")  # type: ignore[arg-type]

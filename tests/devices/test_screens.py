@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFont
 
 from devices.strange import BASE, device, machine
 from memhub import CacheLimits, Hub, MachineSpec
 from memhub.errors import InvalidArgument, NoSuchDevice
 from memhub.plugin.pictures import PALETTE, Pixels, TextCells
 from memhub.screens import draw_lines, draw_png
-from memhub.screens.glyphs import arms_of
+from memhub.screens.glyphs import HEIGHT, WIDTH, Glyphs, arms_of
+from memhub.screens.signs import SIGNS, TURNED
 from memhub_devices.frame_buffer import FORMATS, FRAME_BUFFER, FrameBuffer
 from memhub_devices.vga_text import CHARACTERS, VGA_TEXT, VgaText
 
@@ -120,6 +121,25 @@ def test_characters_are_those_of_code_page_437() -> None:
     assert (len(CHARACTERS), CHARACTERS.isprintable()) == (256, True)
     assert CHARACTERS[32:127] == "".join(map(chr, range(32, 127)))
     assert [CHARACTERS[it] for it in (1, 3, 127, 0xB0, 0xC9, 0xDB, 0xE1)] == [*"☺♥⌂░╔█ß"]
+
+
+def test_each_character_of_code_page_437_has_a_picture_of_its_own() -> None:
+    glyphs = Glyphs(ImageFont.load_default_imagefont())
+    drawn = {mark: glyphs.draw(mark).tobytes() for mark in CHARACTERS}
+    same = {(one, two) for one in drawn for two in drawn if one < two and drawn[one] == drawn[two]}
+
+    assert not same
+    assert [mark for mark, bits in drawn.items() if not any(bits)] == [" "]
+
+
+@pytest.mark.parametrize("mark", [*SIGNS, *TURNED])
+def test_a_sign_fits_into_its_cell(mark: str) -> None:
+    sign = SIGNS[TURNED.get(mark, mark)]
+    rows = sign.rows.split("/")
+    assert {len(it) for it in rows} == {len(rows[0])}
+    assert len(rows[0]) <= WIDTH
+    assert len(rows) - 1 <= sign.bottom < HEIGHT
+    assert set(sign.rows) <= {*"#./"}
 
 
 def test_bit_7_blinks_or_is_a_bright_background() -> None:

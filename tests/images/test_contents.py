@@ -14,7 +14,7 @@ from images.test_saving import SPEC
 from memhub import Hub, Snapshot
 from memhub.core.memory.memfile import Frozen
 from memhub.core.spec import Content
-from memhub.images import fill
+from memhub.images import fill, repeat
 from memhub.images.packed import pack_contents, unpack_contents
 
 if TYPE_CHECKING:
@@ -81,3 +81,8 @@ async def test_a_snapshot_copies_what_the_system_does_not_map_privately(
         hub.restore(then)
 
         assert await mem.pread(6, 0x1000) == b"before"
+
+
+def test_a_pattern_that_is_no_bytes_is_refused() -> None:
+    with pytest.raises(TypeError, match="pattern"):
+        repeat(0, 10, "ab")  # type: ignore[arg-type]

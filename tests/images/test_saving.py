@@ -17,7 +17,7 @@ from memhub import AuditLog, Hub, MachineSpec, Region
 from memhub.audit import read_records
 from memhub.core.driver import Cpu
 from memhub.core.spec import Content
-from memhub.errors import InvalidArgument, LogFailed, NotSupported
+from memhub.errors import InvalidArgument, LogFailed
 from memhub.images import ImageError, fill, load_image
 from memhub.images.lime import HEADER
 from memhub.images.writing import write_core
@@ -216,15 +216,6 @@ async def test_nothing_twice_the_same_and_no_content_are_refused() -> None:
 
         with pytest.raises(TypeError, match="contents"):
             hub.load_memory([b"bytes"])  # type: ignore[list-item]
-
-
-async def test_memory_that_is_not_coherent_is_neither_dumped_nor_loaded() -> None:
-    async with Hub([MachineSpec(name="pc", arch="amd64", coherent=False)]) as hub:
-        with pytest.raises(NotSupported, match="not coherent"):
-            hub.dump_memory()
-
-        with pytest.raises(NotSupported, match="not coherent"):
-            hub.load_memory([fill(0x1000, 4, 1)])
 
 
 async def test_a_save_says_what_it_cannot_do(tmp_path: Path) -> None:

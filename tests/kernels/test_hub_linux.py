@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from kernels.linux_kit import FIRST, LINE, LINUX, MIB, SCREEN, SECOND, add, text_of
-from memhub import Hub
+from memhub import AuditLog, Hub
 from memhub.abi import ILP32, LP64
+from memhub.audit import read_records
 from memhub.core.fault_rules import FaultRule
 from memhub.core.sickness import Sickness
 from memhub.core.spec import MachineSpec
@@ -22,6 +23,9 @@ from memhub.errors import (
     UnknownIoctl,
 )
 from memhub.faces.linux import MTRR32, MTRR64, MtrrReply, pack_entry, pack_query, unpack_answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -233,6 +237,24 @@ async def test_linux_stores_its_ranges_again_as_it_resumes() -> None:
         await hub.resume()
         assert await text_of(hub) == FIRST + SECOND % 1
         assert hub.kernels.call("lookup", start=SCREEN, end=SCREEN + 1)["type"] == 1
+
+
+async def test_a_drivers_call_while_the_machine_sleeps_is_refused_and_logged(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log"
+    with AuditLog.open(path) as log:
+        async with Hub([LINUX], log=log) as hub:
+            await hub.suspend()
+            for arguments in ({"base": SCREEN, "size": 4096, "type": 1}, {"base": object()}):
+                with pytest.raises(DeviceError, match="EAGAIN: machine pc is suspended"):
+                    hub.kernels.call("add", **arguments)
+
+            await hub.resume()
+
+    found = [it for it in read_records(path) if it.get("op") == "add"]
+    assert [(it["op"], it["errno"]) for it in found] == [("add", "EAGAIN")] * 2
+    assert found[1]["args"] == "{}"
 
 
 async def test_what_is_freebsds_drivers_is_refused() -> None:

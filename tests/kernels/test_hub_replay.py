@@ -18,7 +18,7 @@ from memhub.errors import DeviceError
 from memhub.faces import linux
 from memhub.lifecycle import close_file, open_file
 from memhub.plugin import Cpu
-from memhub.rig import trace_lines
+from memhub.rig import replay_log, trace_lines
 from memhub_linux.recorded import read_registers
 from memhub_linux.settings import join_signature
 
@@ -265,3 +265,40 @@ def test_the_log_of_a_recorded_scenario_has_what_the_kernel_printed(tmp_path: Pa
     assert rows[0]["printed"] == logged(raw["log"])
     printed = [line for row in rows[1:] for line in row["printed"]]
     assert printed == [line for step in raw["steps"] for line in logged(step.get("log", []))]
+
+
+async def write_kernels_log(path: Path) -> None:
+    """A log of machines of three kernels, whose files have other numbers in a replay."""
+    specs = [
+        MachineSpec(name="pc", arch="i386"),
+        MachineSpec(name="lin", arch="amd64", kernel="linux-6.18"),
+        MachineSpec(name="nb", arch="amd64", kernel="netbsd-7"),
+    ]
+    with AuditLog.open(path) as log:
+        async with (
+            Hub(specs, log=log) as hub,
+            hub.process("X") as x,
+            await x.open("pc:/dev/mem", "r+"),
+            await x.open("lin:/proc/mtrr", "r+") as mtrr,
+            await x.open("nb:/dev/mem", "r+") as mem,
+        ):
+            await mtrr.write(b"base=0xd0000000 size=0x1000000 type=write-combining")
+            await mem.call_kernel("set", entries=[[0xD0000000, 1 << 24, 1, 5, 0]])
+            hub.kernels.call("add", machine="lin", base=0xE0000000, size=1 << 24, type=1)
+            await hub.suspend("lin")
+            with pytest.raises(DeviceError, match="EAGAIN"):
+                hub.kernels.call("add", machine="lin", base=0, size=4096, type=0)
+
+            await hub.resume("lin")
+
+
+@pytest.mark.anyio
+async def test_files_of_kernels_and_the_exits_of_processes_follow_in_a_replay(
+    tmp_path: Path,
+) -> None:
+    await write_kernels_log(tmp_path / "log")
+    exits = [it for it in read_records(tmp_path / "log") if it.get("op") == "exit"]
+    assert len(exits) == 1
+
+    done = replay_log(tmp_path / "log")
+    assert (done.differences, dict(done.unplayed)) == ([], {})

@@ -193,6 +193,16 @@ async def test_modes_and_rights_are_those_of_dev_kmem() -> None:
             await open_live(hub, "nix")
 
 
+async def test_the_kernel_of_a_suspended_machine_is_not_read() -> None:
+    async with Hub([kernel_machine()]) as hub, await open_live(hub) as kd:
+        await hub.suspend()
+        with pytest.raises(KvmError, match=r"EAGAIN: .*machine pc is suspended"):
+            await kd.read(APART, 5)
+
+        await hub.resume()
+        assert await kd.read(APART, 5) == b"apart"
+
+
 async def test_a_live_kernel_is_read_in_the_log_as_the_process_that_opened_it(
     tmp_path: Path,
 ) -> None:

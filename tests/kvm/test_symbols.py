@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +10,7 @@ from images.files import Segment, elf
 from kvm.kernel_rig import BASE, KERNEL
 from memhub.images import ImageError
 from memhub.kvm import read_symbols
+from memhub.kvm.symbols import symbols_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,3 +62,19 @@ def test_what_is_no_list_of_symbols_is_refused(tmp_path: Path, what: str) -> Non
 
     with pytest.raises(ImageError, match=reason):
         read_symbols(path)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "refusal", "reason"),
+    [
+        ({"a": "5"}, TypeError, "symbols: a"),
+        ({5: 5}, TypeError, "symbols: a name"),
+        ({"a": -1}, ValueError, "symbols: a: -0x1 does not fit 64 bits"),
+        ({"a": 1 << 64}, ValueError, "symbols: a: 0x10000000000000000 does not fit 64 bits"),
+    ],
+)
+def test_a_mapping_of_symbols_is_checked(
+    symbols: Any, refusal: type[Exception], reason: str
+) -> None:
+    with pytest.raises(refusal, match=reason):
+        symbols_of(symbols)

@@ -183,3 +183,31 @@ def test_places_are_read_as_each_version_says_them(value: object, number: int) -
 def test_a_place_that_is_computed_otherwise_is_refused() -> None:
     with pytest.raises(TypeError, match="DW_AT_data_member_location is computed"):
         _number(SimpleNamespace(name="DW_AT_data_member_location", value=[0x06]))
+
+
+def test_a_type_that_is_not_there_is_named_with_what_it_may_be() -> None:
+    types = KernelTypes(KERNEL)
+    with pytest.raises(KeyError, match=r"kernel has no type 'proc': did you mean 'struct proc'\?"):
+        types["proc"]
+
+    with pytest.raises(KeyError, match=r"no type 'struct prox'; did you mean 'struct proc'\?"):
+        types["struct prox"]
+
+    with pytest.raises(TypeError, match="name"):
+        types[3]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "usage: python ps.py KERNEL CORE"),
+        ([str(KERNEL), str(PS)], "ps: "),
+    ],
+)
+def test_ps_says_what_it_cannot_do_in_one_line(arguments: list[str], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, PS, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1

@@ -29,6 +29,14 @@ def test_a_machine_of_the_library_has_its_recorded_table(recorded: dict[str, obj
     assert rows(table_of(machines.load(str(recorded["id"])))) == recorded["table"]
 
 
+@pytest.mark.parametrize("arch", ["k6", "openbsd-k6"])
+async def test_a_driver_of_the_k6_alone_gets_a_k6(arch: str) -> None:
+    spec = machines.load("acer-aspire-one", arch=arch)
+    assert (spec.cpu.vendor, spec.cpu.phys_bits) == ("AMD", 32)
+    async with Hub([spec]) as hub, await hub.open("/dev/mem") as mem:
+        assert len(await mem.ranges()) == 2
+
+
 async def test_a_beginning_of_a_name_is_enough_and_a_machine_can_be_renamed() -> None:
     spec = machines.load("acer-aspire-one", rename="netbook", arch="i386", securelevel=1)
     async with Hub([spec]) as hub:

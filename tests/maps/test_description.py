@@ -169,6 +169,14 @@ def test_masks_with_holes_are_one_piece_with_all_their_types() -> None:
     assert {frozenset(p.types) for p in pieces if p.also} == {frozenset({"WB", "UC"})}
 
 
+def test_another_kernel_has_its_own_ranges_and_no_slots_of_page_attributes() -> None:
+    it = map_at_start(MachineSpec(name="lin", arch="amd64", kernel="linux-6.18"))
+    assert (it.slot_count, it.slots) == (0, ())
+    assert it.notes == ("ranges of linux-6.18: reg00 0x0/0x40000000 write-back, count 1",)
+    alike = map_at_start(MachineSpec(name="lin", arch="amd64-mtrr", kernel="linux-6.18"))
+    assert alike.slot_count == 96
+
+
 def test_a_driver_that_fails_leaves_a_map_without_types(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine.make(load("acer"), ARCHES["amd64-mtrr"])
     assert machine.table is not None

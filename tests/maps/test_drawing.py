@@ -13,7 +13,8 @@ from hypothesis import given
 from maps.map_strategies import address_maps, few, map_of, shipped
 from memhub.machines import load
 from memhub.maps import AddressMap, Piece, draw_figure
-from memhub.maps.lanes import lanes_of
+from memhub.maps.address_map import MapSlot, reduce_pieces
+from memhub.maps.lanes import box_slots, lanes_of
 from memhub.maps.scale import LEAST, PieceScale
 from memhub.maps.signs import SIGNS
 from memhub.maps.svg import fitted, width_of
@@ -141,6 +142,47 @@ def test_slots_of_a_lane_never_overlap_and_no_lane_is_needless(it: AddressMap) -
     assert sorted(s for lane in lanes for s in [x.first for x in lane]) == sorted(
         s.first for s in it.slots
     )
+
+
+@few
+@given(address_maps())
+def test_each_slot_is_in_a_box_that_fits_a_label_and_holds_it(it: AddressMap) -> None:
+    for most in (48, 6):
+        pieces, _ = reduce_pieces(it.pieces, most)
+        scale = PieceScale(pieces)
+        boxes = box_slots(it.slots, pieces, scale, 16.0)
+        for box in boxes:
+            assert scale.place(box.end) - scale.place(box.base) >= 16
+            for slot in box.slots:
+                assert box.base <= slot.base < slot.end <= box.end
+
+        held = sorted(slot for box in boxes for slot in box.slots)
+        assert held == sorted(it.slots)
+
+
+def test_small_slots_of_a_summed_piece_share_its_box_and_are_named() -> None:
+    kinds = [("WC", 0, 1), ("WB", 1, 16), ("UC", 16, 17), ("WB", 17, 1 << 20)]
+    pieces = tuple(Piece(low << 12, high << 12, kind) for kind, low, high in kinds)
+    slots = (
+        MapSlot(1, 1, 0, 1 << 12, "WC", "one", busy=("Xorg",)),
+        MapSlot(2, 2, 16 << 12, 17 << 12, "UC", "two"),
+    )
+    it = AddressMap("pc", "amd64", 1 << 32, 8, pieces, slots)
+    texts = [box.text for box in check_figure(draw_figure([it], 48))]
+    assert {"1 WC one BUSY Xorg", "2 UC two"} <= {*texts}
+
+    texts = [box.text for box in check_figure(draw_figure([it], 2))]
+    assert "1 WC, 2 UC BUSY Xorg" in texts
+
+
+def test_an_address_is_an_amount_only_where_that_is_exact() -> None:
+    borders = [0, 1 << 32, 0xF7F800000, 0xF80000000, 1 << 40]
+    pieces = tuple(Piece(low, high, "WB") for low, high in pairwise(borders))
+    texts = [
+        box.text
+        for box in check_figure(draw_figure([AddressMap("pc", "amd64", 1 << 40, 8, pieces)]))
+    ]
+    assert texts.count("62G") == 1
 
 
 def test_types_differ_in_letter_and_pattern_beside_their_colour() -> None:

@@ -48,6 +48,12 @@ def test_a_map_has_comments_and_names_its_bad_line() -> None:
         parse_map("0-1G WB\nnonsense")
 
 
+@pytest.mark.parametrize("line", ["2G-1G WB", "0+0 WB", "4K-4K UC"])
+def test_a_stretch_without_bytes_is_named_with_its_line(line: str) -> None:
+    with pytest.raises(MapError, match=f"^line 2: '{line[:2]}.* has no bytes: its end 0x"):
+        parse_map(f"0-1T WB\n{line}\n")
+
+
 def test_words_of_memcontrol_are_types() -> None:
     words = ["uncacheable", "write-combine", "write-through", "write-protect", "write-back"]
     assert [parse_type(it) for it in words] == ["UC", "WC", "WT", "WP", "WB"]

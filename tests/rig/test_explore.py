@@ -213,3 +213,18 @@ def test_wrong_arguments_are_not_failures_of_the_test(
 
     with pytest.raises(error, match=message):
         explore(never, **arguments)
+
+
+def test_a_test_that_fails_before_any_turn_is_told_so() -> None:
+    async def fails_at_once(sim: Simulation) -> None:
+        raise ValueError("at once")
+
+    with pytest.raises(OrderFailed) as found:
+        explore(fails_at_once, seeds=5)
+
+    first, second, third = str(found.value).splitlines()
+    assert (first, second) == (
+        "ValueError: at once",
+        "run 1 fails before any task has a turn, whatever the order",
+    )
+    assert third.startswith("repeat it with Simulation(")

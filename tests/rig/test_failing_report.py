@@ -132,3 +132,41 @@ def test_the_report_fits_80_columns(pytester: pytest.Pytester) -> None:
 
 def _is_text(line: str) -> bool:
     return line[:2] not in ("==", "__")
+
+
+def test_a_machine_of_another_kernel_shows_what_that_has(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from memhub import MachineSpec
+
+        LINUX = MachineSpec(name="lin", arch="amd64", kernel="linux-6.18")
+        NETBSD = MachineSpec(name="nb", arch="amd64", kernel="netbsd-7")
+
+        @pytest.mark.memhub(machines=[LINUX, NETBSD])
+        @pytest.mark.anyio
+        async def test_it(memhub_client):
+            async with memhub_client("X") as client:
+                file = await client.open("lin:/proc/mtrr")
+                await file.write(b"base=0xd0000000 size=0x1000000 type=write-combining")
+                mem = await client.open("nb:/dev/mem")
+                await mem.call_kernel("set", entries=[[0xD0000000, 1 << 24, 1, 5, 0]])
+                assert False
+        """
+    )
+    result = run_inner(pytester, *NEITHER, "-k", "asyncio")
+    result.stdout.fnmatch_lines(
+        [
+            "machine lin, amd64*",
+            "  ranges of linux-6.18",
+            "    reg01 0xd0000000/0x1000000 write-combining, count 1",
+            "  effective types",
+            "machine nb, amd64*",
+            "  ranges of netbsd-7",
+            "    0xd0000000/0x1000000 type 1, private to process *",
+            '*kernel.call write lin X {"data":"base=0xd0000000*',
+            '*kernel.call set nb X {"entries":*',
+            '      {"done":1}',
+        ]
+    )
+    result.stdout.no_fnmatch_line("*64 slots*")

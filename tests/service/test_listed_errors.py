@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from memhub import Hub
+from memhub import DeviceSpec, Hub
 from memhub.abi import LP64, MDF_UNCACHEABLE, MDF_WRITEBACK, MDF_WRITECOMBINE, Errno
 from memhub.core.kernel import KernelLayout
 from memhub.core.memory import backing, memfile
@@ -41,7 +41,7 @@ UNKNOWN = {0x2FF: 0xC06, 0xFE: 0x508, 0x250: 0x06060606060606FF}
 SPECS = (
     PAT,
     replace(MTRR, msrs={**MTRR.msrs, **UNKNOWN}),
-    K6,
+    replace(K6, devices=(DeviceSpec(name="vga", kind="vga-text"),)),
     BOARD,
     SECURE,
     OFF,
@@ -284,6 +284,8 @@ async def ask_suspended(it: Asker) -> None:
         wire.Explain(0, handle, 0),
         wire.Map(0, handle, wire.MAP_READ),
         wire.Flush(0, handle, wire.FLUSH_KEEP, 0, 8),
+        wire.Show(0, "bytes", "k6", "vga"),
+        wire.Faults(0, "check", "k6"),
         wire.Call(0, handle, "get", b""),
     ):
         await it.ask(asked)

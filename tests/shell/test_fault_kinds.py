@@ -272,7 +272,7 @@ def test_of_two_plugins_that_name_one_kind_neither_is_used_and_names_have_a_dot(
         ("odd", "TypeError"),
         ("two", "ValueError"),
     ]
-    rivals = "by plugin 'one' of the caller and plugin 'two' of the caller"
+    rivals = "by 'one' of the caller and 'two' of the caller; none is used: give one another name"
     for name, it in zip(("one", "two"), found.failures[3:], strict=True):
-        reason = f"the fault kind 'acme.x' is provided twice, {rivals}"
+        reason = f"fault kind 'acme.x' is provided twice, {rivals}"
         assert (it.plugin, it.reason) == (name, reason)

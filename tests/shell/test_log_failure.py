@@ -103,12 +103,22 @@ async def test_what_a_failed_write_had_moved_before_its_error_is_put_back_too(
         assert await handle.pread(4, top - 4) == b"kept"
 
 
+class Unasked:
+    """A device that nothing reaches."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        raise AssertionError("it was read")
+
+    async def write(self, offset: int, data: bytes) -> None:
+        raise AssertionError("it was written")
+
+
 async def test_what_was_moved_before_a_protected_page_in_front_of_a_device_is_put_back(
     tmp_path: Path,
 ) -> None:
     async with lab(tmp_path, PAT) as rig, await rig.hub.open("/dev/mem", "r+") as handle:
         await handle.set_range(M + 4096, 4096, MDF_WRITEPROTECT)
-        rig.hub.map_device(M + 8192, 4096, object())  # type: ignore[arg-type]
+        rig.hub.map_device(M + 8192, 4096, Unasked())
         await handle.pwrite(b"kept", M + 4092)
         rig.disk.full = True
         with pytest.raises(LogFailed):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ({"times": 1 << 60}, "times 1152921504606846976 is not between 1 and 9007199254740992"),
         ({"seed": -1}, "seed -1 is not between 0 and 9007199254740992"),
         ({"base": -1, "length": 1}, "base -0x1 is not between 0 and 0xffffffffffffffff"),
+        ({"base": (1 << 64) - 1, "length": 2}, r"the window 0xf{16}\+0x2 ends past 2\^64"),
         ({"moved": 3}, "action errno has no moved: only action short needs moved"),
         ({"op": "get", "base": M, "length": K}, "op get names no address: no window of base and"),
         ({"op": ["open", "map"], "base": 0, "length": 1}, "op map, open names no address"),
@@ -40,6 +41,7 @@ def test_a_wrong_rule_is_refused(more: dict[str, Any], says: str) -> None:
 def test_a_window_beside_operations_of_which_some_have_addresses_fits() -> None:
     FaultRule("errno", op=["get", "set"], base=M, length=K)
     FaultRule("errno", base=M, length=K)
+    FaultRule("errno", base=(1 << 64) - K, length=K)
     with pytest.raises(ValueError, match=r"action short needs moved$"):
         FaultRule("short")
 

@@ -53,7 +53,7 @@ def _written(it: events.MemoryWritten, ended: int) -> Row:
 
 
 def _loaded(it: MemoryLoaded, _ended: int) -> Row:
-    return {
+    row = {
         **stamp_columns("memory.load", it.at),
         "machine": it.machine,
         "arch": it.arch,
@@ -63,6 +63,8 @@ def _loaded(it: MemoryLoaded, _ended: int) -> Row:
         "moved": it.moved,
         "reason": it.source,
     }
+
+    return row if it.lost is None else {**row, "count": it.lost}
 
 
 #: Writers of these rows, by the kind of fact.

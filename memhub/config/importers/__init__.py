@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from memhub.config.importers.added import ImporterBook, ImportSource, load_importers, read_added
 from memhub.config.importers.checks import find_differences, find_slow_memory
-from memhub.config.importers.cpu import is_k6, parse_cpu
+from memhub.config.importers.cpu import K6_DRIVERS, is_k6, parse_cpu
 from memhub.config.importers.dmesg import parse_dmesg, parse_map, parse_pat
 from memhub.config.importers.e820 import clip, parse_e820
 from memhub.config.importers.faults import find_faults
@@ -88,7 +88,7 @@ def _read_own(source: ImportSource, form: str | None) -> Imported:
     lines = clean_lines(text)
     map_oddities: list[str] = []
     memory = parse_e820(lines, map_oddities)
-    hint = WidthHint(phys_bits, _used_bits(memory), is_k6(lines) or arch == "k6")
+    hint = WidthHint(phys_bits, _used_bits(memory), is_k6(lines) or arch in K6_DRIVERS)
     had, found = _find_registers(lines, hint, form)
     oddities = [*found.oddities, *map_oddities]
     registers = found.registers

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 import pluggy
 
 from memhub.config.importers.model import DumpFormat, Imported, ImportRefused
-from memhub.hooks import HookKind, PluginFailure, load_hook
+from memhub.escape import say_error
+from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -111,23 +112,16 @@ def load_importers(
     Args:
         plugins: more plugins, as `(name, module or object)`, for tests and embedders.
         installed: also load the entry points of the group `memhub.importers`.
+
+    Returns:
+        the importers; of two plugins that name one format neither is used, since their order would
+        be an accident.
     """
-    found: dict[str, Importer] = {}
-    sources: dict[str, str] = {}
     loaded = load_hook(IMPORTER_HOOK, plugins=plugins, installed=installed)
-    failures = [*loaded.failures]
-    for given in loaded.provided:
-        for it in given.values:
-            if it.name in found or it.name in get_args(DumpFormat):
-                reason = f"ValueError: format {it.name!r} is there already, of "
-                reason += sources.get(it.name, "memhub")
-                failures.append(given.fail(f"{reason}, which is used: uninstall one of both"))
-                break
+    kept = keep_single((loaded,), "format", own=get_args(DumpFormat))
+    found = {name: replace(it, source=kept.givers[name].plugin) for name, it in kept.values.items()}
 
-            sources[it.name] = given.source
-            found[it.name] = replace(it, source=given.plugin)
-
-    return ImporterBook(found, tuple(failures))
+    return ImporterBook(found, kept.failures)
 
 
 def read_added(
@@ -170,8 +164,10 @@ def _ask_importer(it: Importer, source: ImportSource, refusals: list[str]) -> Im
         found: object = it.read(source)
     except ImportRefused as error:
         refusals.append(f"{who}: {error}")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code
-        refusals.append(f"{who} failed: {type(error).__name__}: {error}")
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # noqa: BLE001 - a stranger's code
+        refusals.append(f"{who} failed: {say_error(error)}")
     else:
         if isinstance(found, Imported):
             return replace(found, format=it.name)

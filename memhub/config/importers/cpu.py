@@ -31,6 +31,10 @@ _K6_STEPPING: Final = 0xC
 _AMD_SIGNATURE: Final = 0x800F11
 
 
+#: The architectures whose driver serves no other processor than an AMD K6.
+K6_DRIVERS: Final = frozenset({"k6", "openbsd-k6"})
+
+
 class _Named(NamedTuple):
     vendor: str
     signature: int | None
@@ -52,9 +56,9 @@ def parse_cpu(
     if named is not None and named.signature is not None:
         return Cpu(vendor=named.vendor, signature=named.signature, phys_bits=phys_bits, tom2=tom2)
 
-    if arch == "k6":
+    if arch in K6_DRIVERS:
         signature = _cpuid_signature(5, 8, _K6_STEPPING)
-        oddities.append(f"assumed: an AMD K6-2 (signature {signature:#x}), as the driver is k6")
+        oddities.append(f"assumed: an AMD K6-2 (signature {signature:#x}), as the driver is {arch}")
         return Cpu(vendor="AMD", signature=signature, phys_bits=phys_bits, tom2=tom2)
 
     if tom2 or (named is not None and named.vendor == "AMD"):

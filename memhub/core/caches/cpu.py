@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Final
 from memhub.core.caches.lines import Buffer, Line, clean_line, mask_of
 from memhub.core.caches.posted import complete_lines
 from memhub.core.caches.stretches import UC, WB, WC, WP, WT, stretches_of
-from memhub.core.caches.telling import tell_buffered, tell_cached, tell_hazard, tell_line
+from memhub.core.caches.telling import (
+    tell_buffered,
+    tell_cached,
+    tell_hazard,
+    tell_hidden,
+    tell_line,
+    tell_others_buffers,
+)
 from memhub.core.instant import make_tuple
 
 if TYPE_CHECKING:
@@ -48,6 +55,8 @@ def store_bytes(work: Work, who: Principal, address: int, data: Bytes) -> None:
 def _load_uncached(work: Work, who: Principal, low: int, high: int, code: int) -> bytes:
     work.drain_buffers(who.id, "uncached")
     tell_cached(work, who, low, high, code)
+    if work.caches.buffers:
+        tell_others_buffers(work, who, low, high)
 
     return work.read_bus(low, high - low)
 
@@ -58,6 +67,9 @@ def _load_combined(work: Work, who: Principal, low: int, high: int, code: int) -
     for number in sorted(work.look_at_buffers(who.id)):
         if low >> shift <= number <= high - 1 >> shift:
             work.drain_buffer(who.id, number, "read")
+
+    if work.caches.buffers:
+        tell_others_buffers(work, who, low, high)
 
     return work.read_bus(low, high - low)
 
@@ -262,6 +274,9 @@ def _store_part(work: Work, who: Principal, low: int, data: Bytes, code: int) ->
     old, dirty, under, _, _, _, since = line
     mask = mask_of(start, stop)
     dirty = dirty & ~mask if code == WT else dirty | mask
+    if under & ~mask and dirty:
+        tell_hidden(work, who, number, under & ~mask)
+
     merged = b"".join((old[:start], data, old[stop:]))
     since = since if line.dirty and dirty else work.record
     work.put_line(

@@ -18,6 +18,8 @@ from memhub.core.caches.posted import fence_lines
 from memhub.core.caches.transfer import check_inside
 from memhub.core.caches.work import Work
 from memhub.core.decision import Decision
+from memhub.core.failure import is_suspended, suspended_error
+from memhub.core.hardware_events import HardwareChanged
 from memhub.core.memory.physical import NeedsDevice
 from memhub.errors import BadAddress, DeviceError, InvalidArgument
 
@@ -155,8 +157,16 @@ def decide_bus_write(machine: Machine, address: int, data: Bytes, now: Instant) 
     return _decide_access(machine, "write", address, length, work, length, now)
 
 
+def decide_wbinvd(machine: Machine, now: Instant) -> Decision:
+    """The wbinvd of every CPU: `decide_flush_all`, or the error of a machine that is suspended."""
+    if is_suspended(machine):
+        return _refuse_access(machine, "flush", 0, 0, suspended_error(machine.name), now)
+
+    return decide_flush_all(machine, now)
+
+
 def decide_flush_all(machine: Machine, now: Instant) -> Decision:
-    """Every line and buffer reaches the bus, and none is kept: wbinvd on every CPU."""
+    """Every line and buffer reaches the bus, and none is kept."""
     if machine.caches is None:
         fact = BusAccessed(machine.name, machine.arch.name, now, "flush", 0, 0, None)
         return Decision(None, None, (fact,), changes=False)
@@ -188,6 +198,9 @@ def _decide_access(
 
 
 def _refuse_span(machine: Machine, address: int, length: int) -> DeviceError | None:
+    if is_suspended(machine):  # RAM refreshes itself; its controller and the bus have no clock
+        return suspended_error(machine.name)
+
     try:
         if length < 0:
             raise InvalidArgument(f"length {length} is below 0")
@@ -216,8 +229,9 @@ def _refuse_access(
 def flush_before(machine: Machine, decision: Decision, now: Instant) -> Decision:
     """A decision with what it does to caches before it takes effect.
 
-    A kernel flushes the caches of all CPUs before it changes a type (FreeBSD `x86_mrstore`), and
-    the end of a process drains its buffers.
+    A kernel flushes the caches of all CPUs before it changes a type (FreeBSD `x86_mrstore`) and
+    before it suspends (`cpususpend_handler` and `acpi_sleep_machdep`: wbinvd), and the end of a
+    process drains its buffers.
     """
     caches = machine.caches
     if caches is None or not decision.changes:
@@ -232,6 +246,8 @@ def flush_before(machine: Machine, decision: Decision, now: Instant) -> Decision
                 _before_change(work, event)
         elif isinstance(event, events.Closed) and event.last:
             device.end_process(work, event.file.caller.process)
+        elif isinstance(event, HardwareChanged) and event.op == "suspend":
+            device.flush_everything(work)
 
     change = work.finish()
     if change is None:

@@ -13,7 +13,7 @@ from memhub.core.caches.posted import (
     post_lines,
     tell_unfenced,
 )
-from memhub.core.caches.telling import tell_hazard
+from memhub.core.caches.telling import buffered_in, tell_hazard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
     _tell_order(work, address, length)
     _tell_read(work, address, length)
     if work.posted:
-        tell_unfenced(work, address, length)
+        tell_unfenced(work, address, length, "read")
 
     for number, line, mask in _lines_in(work, address, length):
         if not line.dirty & mask:
@@ -49,6 +49,10 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
 def write_as_device(work: Work, address: int, data: Bytes) -> None:
     """What the bus writes: on a snooping bus, lines have it too."""
     shift = work.caches.limits.shift
+    _tell_write(work, address, len(data))
+    if work.posted:
+        tell_unfenced(work, address, len(data), "wrote")
+
     for number, line, mask in list(_lines_in(work, address, len(data))):
         base = number << shift
         if work.caches.snoops:
@@ -62,7 +66,10 @@ def write_as_device(work: Work, address: int, data: Bytes) -> None:
 
         since = line.since if line.dirty else work.record
         work.lines[number] = line._replace(under=line.under | mask, since=since)
-        for low, high in runs_of(line.dirty & mask):
+        if not line.dirty or is_waiting(work, number):  # what that lacks is told above
+            continue
+
+        for low, high in runs_of(mask):
             what = f"the bus wrote {high - low} bytes under a dirty line of {_name(line.who)}"
             tell_hazard(
                 work, "hidden-dma-write", base + low, high - low, line.who, line.since, what
@@ -149,17 +156,15 @@ def _lines_in(work: Work, address: int, length: int) -> Iterator[tuple[int, Line
 
 
 def _tell_read(work: Work, address: int, length: int) -> None:
-    shift = work.caches.limits.shift
-    for buffers in work.all_buffers().values():
-        for number, buffer in sorted(buffers.items()):
-            base = number << shift
-            for low, high in runs_of(buffer.mask):
-                first, last = max(address, base + low), min(address + length, base + high)
-                if first < last:
-                    what = f"the bus read {last - first} bytes that {buffer.who.name} combines"
-                    tell_hazard(
-                        work, "undrained-read", first, last - first, buffer.who, buffer.since, what
-                    )
+    for buffer, at, size in buffered_in(work, address, length):
+        what = f"the bus read {size} bytes that {buffer.who.name} combines"
+        tell_hazard(work, "undrained-read", at, size, buffer.who, buffer.since, what)
+
+
+def _tell_write(work: Work, address: int, length: int) -> None:
+    for buffer, at, size in buffered_in(work, address, length):
+        what = f"the bus wrote {size} bytes that {buffer.who.name} combines, and will overwrite"
+        tell_hazard(work, "hidden-dma-write", at, size, buffer.who, buffer.since, what)
 
 
 def _tell_order(work: Work, address: int, length: int) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
+
+from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Level = Literal["error", "warning"]
+#: The levels, the worst first.
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 
 class HazardKind(NamedTuple):
@@ -34,8 +38,8 @@ HAZARDS: Final[Mapping[str, HazardKind]] = {
     ),
     "unfenced-writeback": HazardKind(
         "error",
-        "the bus read a line whose write-back no fence had completed",
-        "fence() between writeback() and the device's read",
+        "the bus read or wrote a line whose write-back no fence had completed",
+        "fence() between writeback() and what the device does",
     ),
     "stale-cpu-read": HazardKind(
         "error",
@@ -44,13 +48,13 @@ HAZARDS: Final[Mapping[str, HazardKind]] = {
     ),
     "hidden-dma-write": HazardKind(
         "error",
-        "the bus wrote bytes under a dirty line, which hides them and will overwrite them",
-        "flush() the line before the device writes there",
+        "the bus wrote bytes of a dirty line or a combining buffer, which will overwrite them",
+        "flush() the line, and fence(), before the device writes there",
     ),
     "undrained-read": HazardKind(
         "error",
-        "the bus read bytes that a combining buffer has newer",
-        "fence() before the device reads them",
+        "the bus or another process read bytes that a combining buffer has newer",
+        "fence() before they are read",
     ),
     "unordered-stores": HazardKind(
         "error",
@@ -125,7 +129,7 @@ class Hazard(NamedTuple):
         since = "" if self.since is None else f", since record {self.since}"
         times = "" if self.times == 1 else f", {self.times} times"
 
-        return (
+        return escape_controls(
             f"{self.level} {self.name} at {self.address:#x}/{self.length:#x}{whose} "
             f"({self.type}, {slot}{since}{times}): {self.what}; cure: {self.cure}"
         )

@@ -85,8 +85,15 @@ def forget_posted(work: Work, numbers: Sequence[int]) -> None:
     work.posted = {who: it for who, it in left.items() if it.lines}
 
 
-def tell_unfenced(work: Work, address: int, length: int) -> None:
-    """Note where the bus reads a line before the fence that completes its write-back."""
+def tell_unfenced(work: Work, address: int, length: int, done: str) -> None:
+    """Note where the bus has read or written a line before the fence that completes its write-back.
+
+    Args:
+        work: the access.
+        address: first byte.
+        length: bytes.
+        done: `read` or `wrote`.
+    """
     shift, size = work.caches.limits.shift, work.caches.limits.line_size
     for held in work.posted.values():
         for number, (_, since) in sorted(held.lines.items()):
@@ -95,7 +102,7 @@ def tell_unfenced(work: Work, address: int, length: int) -> None:
                 min(address + length, (number << shift) + size),
             )
             if low < high:
-                what = f"the bus read a line before {held.who.name} has made a fence"
+                what = f"the bus {done} a line before {held.who.name} has made a fence"
                 tell_hazard(work, "unfenced-writeback", low, high - low, held.who, since, what)
 
 
@@ -110,5 +117,4 @@ def clean_lines(work: Work, numbers: list[int], cause: Cause) -> None:
     for number in numbers:
         line = work.line(number)
         if line is not None and line.dirty:
-            under = line.under & ~line.dirty  # the bus has these bytes from the line now
-            work.lines[number] = line._replace(dirty=0, under=under, since=work.record)
+            work.lines[number] = line._replace(dirty=0, under=0, since=work.record)

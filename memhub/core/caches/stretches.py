@@ -25,8 +25,8 @@ _UNSURE: Final = frozenset({RESERVED, UNDEFINED})
 def stretches_of(work: Work, low: int, high: int) -> Iterator[tuple[int, int, int]]:
     """The stretches of `[low, high)`, which is inside the physical address space.
 
-    Only whole lines of RAM are cached: what else has a type that is cached counts as uncacheable,
-    as does what has no defined type.
+    Only whole lines of RAM are cached, and nothing is combined where nothing is kept: what else has
+    such a type counts as uncacheable, as does what has no defined type.
 
     Returns:
         first byte, one past the last, and the type's code.
@@ -51,6 +51,11 @@ def stretches_of(work: Work, low: int, high: int) -> Iterator[tuple[int, int, in
                 end = min(end, last)
         elif code in _UNSURE:
             code = UC
+        elif code == WC:
+            segment = memory.segment(low)
+            end = min(end, segment.end)
+            if segment.kind in ("open", "rom"):
+                code = UC
 
         yield low, end, code
         low = end

@@ -10,8 +10,10 @@ from memhub.core.caches.slots import slot_of
 from memhub.core.effective.typemap import TYPE_OF_CODE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memhub.core.caches.change import HazardKey
-    from memhub.core.caches.lines import Line
+    from memhub.core.caches.lines import Buffer, Line
     from memhub.core.caches.work import Work
     from memhub.core.files import Principal
 
@@ -80,6 +82,41 @@ def tell_line(
     for start, stop in runs_of(line.under & mask_of(low - base, high - base)):
         what = f"read {stop - start} bytes as they were before the bus wrote them"
         tell_hazard(work, "stale-cpu-read", base + start, stop - start, who, line.since, what)
+
+
+def buffered_in(work: Work, address: int, length: int) -> Iterator[tuple[Buffer, int, int]]:
+    """The stretches of a span that buffers hold: the buffer, first byte and bytes."""
+    shift = work.caches.limits.shift
+    for buffers in work.all_buffers().values():
+        for number, buffer in sorted(buffers.items()):
+            base = number << shift
+            for low, high in runs_of(buffer.mask):
+                first, last = max(address, base + low), min(address + length, base + high)
+                if first < last:
+                    yield buffer, first, last - first
+
+
+def tell_others_buffers(work: Work, who: Principal, low: int, high: int) -> None:
+    """Note where a process reads memory that another has in a combining buffer."""
+    for buffer, at, size in buffered_in(work, low, high - low):
+        if buffer.who != who:
+            what = f"{who.name} read {size} bytes that {buffer.who.name} combines"
+            tell_hazard(work, "undrained-read", at, size, buffer.who, buffer.since, what)
+
+
+def tell_hidden(work: Work, who: Principal, number: int, under: int) -> None:
+    """Note a store that makes a line dirty under which the bus has newer bytes.
+
+    Args:
+        work: the access.
+        who: who stores.
+        number: of the line.
+        under: mask of those bytes.
+    """
+    base = number << work.caches.limits.shift
+    for low, high in runs_of(under):
+        what = f"{who.name} wrote to a line in which memory has {high - low} newer bytes"
+        tell_hazard(work, "hidden-dma-write", base + low, high - low, who, work.record, what)
 
 
 def tell_cached(

@@ -37,6 +37,7 @@ class Work:
         hazards: those that it met, before (None) and after.
         posted: the write-backs that no fence has completed; replaced, and not changed in place.
         order: the number of the last store.
+        overtakings: what the bus saw too early, the newest last; replaced likewise.
         record: the number of the log's next record, or None.
     """
 
@@ -44,7 +45,6 @@ class Work:
         "_arrivals",
         "_count",
         "_draws",
-        "_overtakings",
         "_recorded",
         "_writes",
         "buffers",
@@ -52,6 +52,7 @@ class Work:
         "hazards",
         "lines",
         "order",
+        "overtakings",
         "posted",
         "record",
     )
@@ -67,7 +68,7 @@ class Work:
         self._writes: list[tuple[int, Bytes]] = []
         self._arrivals: list[Arrival] = []
         self.hazards: dict[HazardKey, tuple[Hazard | None, Hazard]] = {}
-        self._overtakings = caches.overtakings
+        self.overtakings = caches.overtakings
         self.posted = caches.posted
 
     def finish(self) -> CacheChange | None:
@@ -76,7 +77,7 @@ class Work:
         turn = make_tuple(Turn, (self._draws, self.order))
         changed = bool(self.lines or self.buffers or self._writes or self.hazards)
         changed = changed or self.posted is not caches.posted
-        if not changed and turn == caches.turn and self._overtakings is caches.overtakings:
+        if not changed and turn == caches.turn and self.overtakings is caches.overtakings:
             return None
 
         lines_before: dict[int, Line | None] = {}
@@ -96,7 +97,7 @@ class Work:
                 self.buffers,
                 {it: caches.buffers.get(it, {}) for it in self.buffers},
                 (caches.turn, turn),
-                (caches.overtakings, self._overtakings),
+                (caches.overtakings, self.overtakings),
                 (caches.posted, self.posted),
                 self.hazards,
                 tuple(writes),
@@ -250,9 +251,10 @@ class Work:
         self.lines.update(dict.fromkeys(numbers))
 
     def write_back(self, numbers: list[int], cause: Cause) -> None:
-        """Let the bus see the dirty bytes of some lines, ascending; the lines stay as they are.
+        """Let the bus see those of some lines that are dirty, ascending; they stay as they are.
 
-        Whole lines that follow each other, of one process, reach the bus as one piece.
+        A line reaches the bus whole: over what the bus has written under it, too. Whole lines that
+        follow each other, of one process, reach the bus as one piece.
         """
         limits = self.caches.limits
         whole, shift = (1 << limits.line_size) - 1, limits.shift
@@ -284,11 +286,11 @@ class Work:
         self.tell_arrivals(address, len(data), cause)
 
     def _write_dirty(self, address: int, line: Line, cause: Cause) -> None:
-        low = high = 0
-        for low, high in runs_of(line.dirty):
+        differs, low, high = line.dirty | line.under, 0, 0
+        for low, high in runs_of(differs):  # of the others, the bus has the same
             self.write_bus(address + low, line.data[low:high], line.who, line.order)
 
-        first = (line.dirty & -line.dirty).bit_length() - 1
+        first = (differs & -differs).bit_length() - 1
         self.tell_arrival(address + first, high - first, cause)
 
     # Buffers
@@ -323,7 +325,7 @@ class Work:
         first = (buffer.mask & -buffer.mask).bit_length() - 1
         self.tell_arrival(address + first, high - first, cause)
         if not held:
-            self._overtakings = tuple(it for it in self._overtakings if it.process != process)
+            self.overtakings = tuple(it for it in self.overtakings if it.process != process)
 
     def drain_buffers(self, process: int, cause: Cause) -> None:
         """Let the bus see all buffers of a process, in an order that the generator draws."""
@@ -338,13 +340,8 @@ class Work:
         return bool(held) and any(it.order < order for it in held.values())
 
     def _overtake(self, base: int, end: int, process: int, order: int) -> None:
-        known = self._overtakings
+        known = self.overtakings
         if known and known[-1].process == process and known[-1].end == base:
             base, order, known = known[-1].base, min(order, known[-1].order), known[:-1]
 
-        self._overtakings = (*known, Overtaking(base, end, process, order))[-_OVERTAKINGS_MOST:]
-
-    @property
-    def overtakings(self) -> tuple[Overtaking, ...]:
-        """What the bus saw too early, the newest last."""
-        return self._overtakings
+        self.overtakings = (*known, Overtaking(base, end, process, order))[-_OVERTAKINGS_MOST:]

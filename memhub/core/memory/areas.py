@@ -168,7 +168,8 @@ def _fixed_areas(
         for low, high in direct_spans(layout, memory):
             if high - delta > layout.space_end:
                 raise ValueError(
-                    f"the direct map {low - delta:#x}/{high - low:#x} leaves the address space"
+                    f"the direct map {low - delta:#x}/{high - low:#x} leaves the address space: "
+                    f"RAM of this kernel ends at {layout.space_end + delta:#x} at most"
                 )
 
             # A kernel that refuses physical byte 0 refuses it through the direct map too.

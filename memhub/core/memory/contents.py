@@ -85,6 +85,10 @@ def _cut_content(it: Content, regions: Sequence[Region]) -> Iterator[tuple[Regio
     while cursor < it.end:
         index = bisect_right(regions, cursor, key=lambda region: region.base) - 1
         region = regions[index] if index >= 0 else None
+        if it.loose and cursor >= data_end and not _takes_zeros(region, cursor):
+            cursor = _next_border(regions, index, cursor, it.end)
+            continue
+
         if region is None or region.base + region.length <= cursor or region.kind not in BACKED:
             raise ValueError(f"{it} does not fit: nothing keeps the byte at {cursor:#x}")
 
@@ -106,6 +110,27 @@ def _cut_content(it: Content, regions: Sequence[Region]) -> Iterator[tuple[Regio
 
         yield region, (cursor - region.base, data), end - cursor - len(data)
         cursor = end
+
+
+def _takes_zeros(region: Region | None, address: int) -> bool:
+    """Whether zeros that say nothing of their own are put at an address."""
+    if region is None or region.base + region.length <= address:
+        return False
+
+    return region.kind in BACKED - {"device"} and address >= region.base + len(region.data)
+
+
+def _next_border(regions: Sequence[Region], index: int, address: int, end: int) -> int:
+    """Where something else begins behind an address, or `end`."""
+    borders = [end]
+    if index >= 0:
+        region = regions[index]
+        borders += [region.base + len(region.data), region.base + region.length]
+
+    if index + 1 < len(regions):
+        borders.append(regions[index + 1].base)
+
+    return min(it for it in borders if it > address)
 
 
 def _rom_bytes(first: bytes, found: Iterable[tuple[int, bytes, int]]) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from memhub.errors import DeviceError, InvalidArgument
+from memhub.escape import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +55,9 @@ def save_device(device: object) -> bytes | None:
 
     try:
         return bytes(memoryview(device.save_state()))
-    except Exception as error:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
         raise _device_error(device, "save_state", error) from error
 
 
@@ -95,7 +98,9 @@ def load_devices(windows: Iterable[Window], states: Iterable[DeviceState]) -> No
         if data is not None and isinstance(device, StatefulDevice):
             try:
                 device.load_state(data)
-            except Exception as error:
+            except KeyboardInterrupt:  # the user's
+                raise
+            except BaseException as error:
                 raise _device_error(device, "load_state", error) from error
 
 
@@ -109,16 +114,17 @@ def copy_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
     for window in windows:
         try:
             copies.append(replace(window, device=deepcopy(window.device)))
-        except Exception as error:
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:
             raise _device_error(window.device, "a copy", error) from error
 
     return tuple(copies)
 
 
-def _device_error(device: object, what: str, error: Exception) -> DeviceError:
+def _device_error(device: object, what: str, error: BaseException) -> DeviceError:
     kind = type(device)
 
     return DeviceError(
-        f"{what} of device model {kind.__module__}.{kind.__qualname__} failed: "
-        f"{type(error).__name__}: {error}"
+        f"{what} of device model {kind.__module__}.{kind.__qualname__} failed: {say_error(error)}"
     )

@@ -106,7 +106,7 @@ def map_devices(
     """
     for it in devices:
         for held in contents:
-            if it.base < held.end and held.base < it.end:
+            if it.base < held.kept_end and held.base < it.end:
                 raise DeviceRefused(it.name, "base", f"{held} overlaps {it}: a device has its own")
 
         if not it.is_memory:

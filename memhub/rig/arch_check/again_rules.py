@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.core.driver import RangeState
 from memhub.errors import DriverFailed
-from memhub.rig.arch_check.asking import Answer, Request, ask_driver, ask_types, copy_state
+from memhub.rig.arch_check.asking import (
+    Answer,
+    Request,
+    StoppedHere,
+    ask_driver,
+    ask_types,
+    copy_state,
+)
 from memhub.rig.arch_check.busy_rules import check_busy
 from memhub.rig.arch_check.containing import call_guarded, pickle_copy
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from memhub.abi import RangeDesc
     from memhub.core.asked_driver import AskedDriver, Plan
@@ -30,6 +37,11 @@ _OWNERS: Final = (
     b"7 bytes\0",
     b"8 bytes!",
     b"\xff\x80\xc3\xa9\0\0\0\0",
+)
+#: Rules about answers to a question that is asked in other ways, which a driver that remembers its
+#: questions seems to break.
+_COMPARED: Final = frozenset(
+    {"owner-decides", "busy-changes-answer", "settled-wrongly", "copy-differs"}
 )
 
 
@@ -52,6 +64,44 @@ def check_again(step: Step, answer: Answer, fresh: AskedDriver) -> Iterator[Faul
             f"in the same state, a driver that was asked nothing before answers "
             f"({alone.in_words()}), and this one ({answer.in_words()})",
         )
+
+
+def blame_memory(
+    step: Step, answer: Answer, fresh: AskedDriver, found: Iterable[Fault]
+) -> Iterator[Fault]:
+    """What the question in other ways has shown, or that the driver remembers the other ways.
+
+    Args:
+        step: the request.
+        answer: its answer.
+        fresh: a driver that was asked nothing before.
+        found: what is different where the question was asked in other ways.
+    """
+    compared: list[Fault] = []
+    try:
+        for fault in found:
+            if fault.rule in _COMPARED:
+                compared.append(fault)
+            else:
+                yield fault
+    except StoppedHere:
+        yield from compared
+        raise
+
+    if not compared:
+        return
+
+    again = ask_driver(step.ground, step.driver, copy_state(step.before), step.request)
+    if again.same_as(answer):
+        yield from compared
+        return
+
+    alone = ask_driver(step.ground, fresh, copy_state(step.before), step.request)
+    yield step.say(
+        "remembers",
+        f"in the same state, a driver that was asked nothing before answers ({alone.in_words()}), "
+        f"and this one, after it was asked in other ways, ({again.in_words()})",
+    )
 
 
 def check_variants(step: Step, answer: Answer, *, every: bool) -> Iterator[Fault]:

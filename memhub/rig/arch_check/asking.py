@@ -121,8 +121,7 @@ def ask_driver(ground: Ground, driver: AskedDriver, state: RangeState, it: Reque
         plan = driver.plan_set(state, request)
     except DriverFailed as error:
         fault = fault_of(error)
-        if fault.rule == "hangs":
-            ground.hung.add(it.op)
+        ground.note_unanswered(fault, state, it)
 
         return Answer(fault=fault)
     except DeviceError as error:
@@ -191,8 +190,7 @@ def ask_types(ground: Ground, driver: AskedDriver, state: RangeState) -> TypeMap
         return answer
     except DriverFailed as error:
         fault = fault_of(error)
-        if fault.rule == "hangs":
-            ground.hung.add("types")
+        ground.note_unanswered(fault, state)
 
         return fault
     except DeviceError as error:

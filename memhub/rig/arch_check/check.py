@@ -28,7 +28,12 @@ from memhub.rig.arch_check.memory_rules import (
 )
 from memhub.rig.arch_check.numbers import check_numbers
 from memhub.rig.arch_check.other_process import check_other_process
-from memhub.rig.arch_check.pair_rules import PairChecker, count_free, fill_requests
+from memhub.rig.arch_check.pair_rules import (
+    PairChecker,
+    count_free,
+    fill_requests,
+    mixed_fillings,
+)
 from memhub.rig.arch_check.running import Outcome, run_steps
 from memhub.rig.arch_check.sequences import (
     edge_sequences,
@@ -42,7 +47,7 @@ from memhub.rig.arch_check.sequences import (
 from memhub.rig.arch_check.shapes import Shapes, find_shapes
 from memhub.rig.arch_check.shrink import shrink_requests
 from memhub.rig.arch_check.side_effects import Surroundings, tell_side_effects
-from memhub.rig.arch_check.telling import Teller
+from memhub.rig.arch_check.telling import Teller, unanswered_questions
 from memhub.rig.arch_check.untouched import UntouchedProcess
 from memhub.watchdog import DriverWatchdog
 
@@ -181,6 +186,9 @@ class _Check:
         finally:
             self.requests, self.is_complete = ground.requests, not ground.is_over
 
+        for fault, requests in unanswered_questions(ground):
+            self.teller.tell(ground, [fault], requests)
+
     def tell_side_effects(self, before: Surroundings, *, printed: bool) -> None:
         """Tell what the driver has left elsewhere in the process, and put it back."""
         self.teller.tell(None, tell_side_effects(before, _OWN_THREADS, printed=printed))
@@ -243,8 +251,9 @@ class _Check:
             self._take(ground, order)
 
         self._take(ground, odd_sequence(ground, shapes), deep=False)
-        filling = fill_requests(shapes)
-        self._take(ground, filling, deep=len(filling) <= _DEEP_MOST)
+        for filling in (fill_requests(shapes), *mixed_fillings(shapes)):
+            self._take(ground, filling, deep=len(filling) <= _DEEP_MOST)
+
         known = KnownAnswers(ground)
         for requests, fault in PairChecker(ground, shapes, known).check_pairs():
             self.teller.tell(ground, [fault], requests)

@@ -193,6 +193,9 @@ class ArchReport:
             words = "sound" if self.is_complete else "nothing found"
             return f"{self.arch}: {words}, {asked}"
 
-        head = f"{self.arch}: {len(self.findings)} found, {asked}"
+        lines = [f"{self.arch}: {len(self.findings)} found, {asked}"]
+        lines += [textwrap.indent(str(it), "  ") for it in self.findings]
+        if "remembers" in self.rules and len(self.rules) > 1:
+            lines.append("  mend `remembers` first: what else is found may follow from it")
 
-        return "\n".join([head, *[textwrap.indent(str(it), "  ") for it in self.findings]])
+        return "\n".join(lines)

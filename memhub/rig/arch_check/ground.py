@@ -49,6 +49,21 @@ class Backing:
     registers: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A question without an answer, whoever asked it.
+
+    Attributes:
+        fault: what is wrong.
+        state: the state in which it was asked.
+        request: the request, in words; None where the types were asked for.
+    """
+
+    fault: Fault
+    state: RangeState
+    request: Any
+
+
 @dataclass(slots=True)
 class Ground:
     """One machine, and what is asked of it.
@@ -67,6 +82,7 @@ class Ground:
         rereads: what the driver says of itself.
         stops_at_free: what the driver says of itself.
         backing: the slots that registers decide; None while nobody has looked.
+        unanswered: the first question of each kind without an answer, by rule and method.
     """
 
     arch: Arch
@@ -82,6 +98,14 @@ class Ground:
     rereads: bool = False
     stops_at_free: bool = False
     backing: Backing | None = None
+    unanswered: dict[tuple[str, str], NoAnswer] = field(default_factory=dict)
+
+    def note_unanswered(self, fault: Fault, state: RangeState, request: Any = None) -> None:  # noqa: ANN401 - a Request
+        """Keep a question without an answer, to be told where nobody else does."""
+        if fault.rule == "hangs":
+            self.hung.add("types" if request is None else request.op)
+
+        self.unanswered.setdefault((fault.rule, fault.method), NoAnswer(fault, state, request))
 
     def new_driver(self) -> AskedDriver:
         """A driver that was asked nothing yet.

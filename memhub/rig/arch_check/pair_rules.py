@@ -176,6 +176,14 @@ def fill_requests(shapes: Shapes) -> list[Request]:
     return [*updates, *removes, *updates[:2]]
 
 
+def mixed_fillings(shapes: Shapes) -> Iterator[list[Request]]:
+    """Fill the table so that each slot has each attribute once, with others beside it."""
+    attributes, rows = shapes.attributes, shapes.row(min(shapes.free_slots, _FILLED_MOST))
+    for first in range(len(attributes)):
+        chosen = [attributes[(first + number) % len(attributes)] for number in range(len(rows))]
+        yield [shapes.make(*it) for it in zip(rows, chosen, strict=True)]
+
+
 def count_free(ground: Ground) -> int:
     """Slots of the first state that a range can take."""
     start = ground.start

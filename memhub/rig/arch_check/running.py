@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.again_rules import (
     KeptAnswer,
+    blame_memory,
     check_again,
     check_copy,
     check_kept_nothing,
@@ -158,9 +160,11 @@ class _Runner:
 
         if self._deep:
             yield from check_again(step, answer, self._new_driver())
-            yield from check_variants(step, answer, every=self._taken == self._copied_at)
-            if self._taken == self._copied_at:
-                yield from check_copy(step, answer)
+            copied = self._taken == self._copied_at
+            variants = check_variants(step, answer, every=copied)
+            copies = check_copy(step, answer) if copied else iter(())
+            yield from blame_memory(step, answer, self._new_driver(), chain(variants, copies))
+            if copied:
                 yield from check_kept_nothing(step)
 
         self._taken += 1

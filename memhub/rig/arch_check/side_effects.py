@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from memhub.rig.arch_check.finding import Fault
+from memhub.watchdog import REPORT_THREAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,9 @@ class Surroundings:
                 "garbage collection": (gc.isenabled(), gc.get_threshold()),
                 "recursion limit": sys.getrecursionlimit(),
                 "search path of modules": tuple(sys.path),
-                "threads": frozenset(threading.enumerate()),
+                "threads": frozenset(
+                    it for it in threading.enumerate() if it.name != REPORT_THREAD
+                ),
                 "open files": _list_files(),
             }
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from memhub.abi import MDF_SETTABLE
 from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError
 from memhub.rig.arch_check.asking import Request, StoppedHere
@@ -12,7 +13,7 @@ from memhub.rig.arch_check.finding import QUIRKS, RULES, Fault, Finding
 from memhub.rig.arch_check.running import run_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from memhub.core.driver import Arch
     from memhub.rig.arch_check.ground import Ground
@@ -91,3 +92,21 @@ def _steps_in_words(ground: Ground, requests: Sequence[Request], fault: Fault) -
     words = [it.in_words() for it in answers] + ["not asked"] * (len(requests) - len(answers))
 
     return tuple([f"{it}  ({said})" for it, said in zip(requests, words, strict=True)])
+
+
+def unanswered_questions(ground: Ground) -> Iterator[tuple[Fault, list[Request]]]:
+    """The questions without an answer, each with the requests that lead to it.
+
+    They may have been asked beside the rules: to find out what a driver takes, or to compare.
+    """
+    assert ground.start is not None
+    for it in ground.unanswered.values():
+        rows = zip(ground.start.slots, it.state.slots, strict=False)
+        held = [row for before, row in rows if row.mr_len and row != before]
+        asked = [replace(row, mr_flags=row.mr_flags & MDF_SETTABLE) for row in held]
+        requests = [Request("update", row) for row in asked]
+        if it.request is not None:
+            requests.append(Request(it.request.op, replace(it.request.desc)))
+
+        words = f"{requests[-1]}: {it.fault.words}" if requests else it.fault.words
+        yield replace(it.fault, words=words), requests

@@ -2,7 +2,7 @@
 
 steps      what was asked, and what followed by itself       player  puts steps to machines
 asking     requests of each kind of record                   going_back  returns to a snapshot
-beginning  machines that hold something when they begin
+beginning  machines that hold something when they begin      devices  models that answer accesses
 comparing  what a log says against what came of a replay     replaying  `replay_log`
 ddmin      the fewest items that still fail                  shrinking  `shrink_log`
 """

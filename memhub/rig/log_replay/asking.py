@@ -17,18 +17,20 @@ from memhub.core.commits import Commit
 from memhub.core.extract_address import ExtractAddress
 from memhub.core.files import DEVICES, KERNEL_FILES, Principal
 from memhub.core.instant import SECOND
-from memhub.core.kernel_requests import CallKernel, answer_call
+from memhub.core.kernel_requests import CallKernel
 from memhub.core.memory.physical import NeedsDevice
-from memhub.core.served_kernel import KernelCall
 from memhub.errors import DeviceError, InvalidArgument
+from memhub.kernel_calls import KernelCalls
 from memhub.lifecycle import break_claim, close_file, open_file
 from memhub.pending import Pending
 from memhub.rig.log_replay.steps import NO_CALL
+from memhub.rig.log_replay.unplayable import Unplayable as Unplayable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.engine import Engine
+    from memhub.rig.log_replay.devices import DevicePort
 
     Row = Mapping[str, Any]
 
@@ -49,6 +51,7 @@ class Life:
 
     Attributes:
         engine: the machine.
+        port: asks its devices.
         files: the open files.
         fences: the claims.
         waits: what waits.
@@ -58,15 +61,12 @@ class Life:
     """
 
     engine: Engine
+    port: DevicePort
     files: dict[int, int] = field(default_factory=dict)
     fences: dict[int, int] = field(default_factory=dict)
     waits: dict[int, Pending[Any]] = field(default_factory=dict)
     commits: dict[int, Pending[Any]] = field(default_factory=dict)
     held: bool = False
-
-
-class Unplayable(Exception):
-    """Raised for a step that cannot be put; it says why."""
 
 
 def _file(life: Life, row: Row) -> int:
@@ -80,10 +80,15 @@ def _file(life: Life, row: Row) -> int:
 def _submit(life: Life, request: Any) -> Any:  # noqa: ANN401 - as `Engine.submit`
     try:
         return life.engine.submit(request)
-    except NeedsDevice:
-        raise Unplayable("a device model answers it") from None
     except DeviceError:
         return None  # its record says so
+
+
+def _move(life: Life, request: requests.Read | requests.Write, row: Row) -> None:
+    try:
+        _submit(life, request)
+    except NeedsDevice:
+        life.port.move(life.engine, request, row)
 
 
 def _put_open(life: Life, row: Row) -> None:
@@ -119,12 +124,12 @@ def _put_extract(life: Life, row: Row) -> None:
 
 def _put_read(life: Life, row: Row) -> None:
     number, offset = _aim(life, row)
-    _submit(life, requests.Read(number, row["length"], offset))
+    _move(life, requests.Read(number, row["length"], offset), row)
 
 
 def _put_write(life: Life, row: Row) -> None:
     number, offset = _aim(life, row)
-    _submit(life, requests.Write(number, bytes(row["length"]), offset))
+    _move(life, requests.Write(number, bytes(row["length"]), offset), row)
 
 
 def _aim(life: Life, row: Row) -> tuple[int, int | None]:
@@ -165,8 +170,7 @@ def _put_kernel(life: Life, row: Row) -> None:
         raise Unplayable("its kernel is FreeBSD")
 
     with suppress(DeviceError):  # its record says so
-        decision = answer_call(machine, None, KernelCall(op, args), engine.catch_up())
-        engine.perform(machine, decision)
+        KernelCalls(engine).call(op, **args)
 
 
 def _put_set(life: Life, row: Row) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import orjson
+
 from memhub.escape import escape_controls
 from memhub.rig.log_replay.steps import OUTCOMES, say_request
 
@@ -35,6 +37,8 @@ _TABLES: Final = (
 #: What names a record that follows by itself.
 _KEY: Final = ("event", "machine", "process_id", "base", "length", "op", "cause")
 _SHOWN_MAX: Final = 8
+#: Characters of a text that a difference shows.
+_TEXT_MAX: Final = 200
 
 
 class LogDifference(NamedTuple):
@@ -146,8 +150,20 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 def _value(row: Row, name: str) -> Any:  # noqa: ANN401 - as a log has it
     value = row.get(name)
+    if name == "changed" and value is not None:
+        return _without_numbers(orjson.loads(value))
 
     return (list(value) or None) if isinstance(value, list | tuple) else value
+
+
+def _without_numbers(changed: dict[str, Any]) -> dict[str, Any]:
+    """What a call changed in a kernel; its files are numbered otherwise in a replay."""
+    if "files" not in changed:
+        return changed
+
+    files = sorted(map(orjson.dumps, changed["files"].values()))
+
+    return {**changed, "files": files}
 
 
 def _say(row: Row) -> str:
@@ -173,7 +189,8 @@ def _show(row: Row, name: str) -> str:
 
     value = row.get(name)
     if not isinstance(value, list | tuple):
-        return "nothing" if value is None else str(value)
+        text = "nothing" if value is None else str(value)
+        return text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}…"
 
     shown = [hex(it) if isinstance(it, int) and name != "slots" else str(it) for it in value]
     more = len(shown) - _SHOWN_MAX

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memhub.audit.rows import machine_of
 from memhub.core.instant import Instant
 from memhub.core.restoring import tell_fork
 from memhub.engine import Engine
 from memhub.lifecycle import close_file
 from memhub.rig.log_replay.asking import PUTS, Life, Unplayable
 from memhub.rig.log_replay.beginning import begin_held
+from memhub.rig.log_replay.devices import DevicePort, MachinesAgain
 from memhub.rig.log_replay.going_back import go_back
 from memhub.rig.log_replay.hardware import put_hardware
 from memhub.rig.log_replay.steps import HARDWARE
@@ -73,6 +73,7 @@ class LogPlayer:
         unplayed: how many steps were not put, by the reason.
         skipped: the numbers of those steps.
         left_out: the machines that were not made.
+        port: asks the devices of the machines.
         not_held: the claims, by machine and number, that another machine does not begin with.
     """
 
@@ -82,6 +83,7 @@ class LogPlayer:
         self.skipped: set[int] = set()
         self.left_out: set[str] = set()
         self.not_held: set[tuple[str, int]] = set()
+        self.port = DevicePort()
         self._make = make
         self._log = log
         self._clock = LogClock()
@@ -158,7 +160,7 @@ class LogPlayer:
     def _live(self, row: Row, machine: Machine) -> Life:
         engine = Engine({machine.name: machine}, machine.name, self._clock, self._log)
         engine.listen(self._tell)
-        self._lives[row["machine"]] = Life(engine)
+        self._lives[row["machine"]] = Life(engine, self.port)
 
         return self._lives[row["machine"]]
 
@@ -219,8 +221,4 @@ def _claim_key(row: Row) -> tuple[Any, ...]:
 
 def machine_again(arches: Mapping[str, Arch]) -> MakeMachine:
     """Make the machines that the log describes, with the tables that they began with."""
-
-    def make(row: Row) -> Machine:
-        return machine_of(row, arches)
-
-    return make
+    return MachinesAgain(arches).make

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from memhub.arches import load_arches
-from memhub.audit.rows import machine_of
 from memhub.core.machine import Machine
 from memhub.rig.log_replay.comparing import LogDifference, compare
+from memhub.rig.log_replay.devices import MachinesAgain
 from memhub.rig.log_replay.player import LogPlayer
 from memhub.rig.log_replay.steps import LogRun, read_run
 from memhub.startup import make_machine
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.core.driver import Arch
     from memhub.core.spec import MachineSpec
+    from memhub.device_kinds import DeviceBook
     from memhub.rig.log_replay.player import MakeMachine
 
     Row = Mapping[str, Any]
@@ -34,11 +35,13 @@ class LogReplay:
         steps: how many requests were put and compared.
         differences: the differences, in the order of the log.
         unplayed: how many requests were not put, by the reason.
+        notes: what machines of the replay lack that those of the log had.
     """
 
     steps: int = 0
     differences: list[LogDifference] = field(default_factory=list)
     unplayed: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -46,6 +49,7 @@ class LogReplay:
             "steps": self.steps,
             "differences": [it._asdict() for it in self.differences],
             "not_put": dict(self.unplayed),
+            "notes": list(self.notes),
         }
 
 
@@ -57,6 +61,7 @@ def replay_log(
     specs: Mapping[str, MachineSpec] | None = None,
     arches: Mapping[str, Arch] | None = None,
     verified: bool = True,
+    device_kinds: DeviceBook | None = None,
 ) -> LogReplay:
     """Put the requests of an audit log again, at the times of the log, and compare the answers.
 
@@ -70,6 +75,7 @@ def replay_log(
         specs: machines to take instead, by name; from a configuration, for another kernel or CPU.
         arches: architectures by name; None loads those that are installed.
         verified: whether the chain of the log is checked.
+        device_kinds: the kinds of its devices; None loads those that are installed.
 
     Raises:
         DamagedLog: the chain breaks.
@@ -78,24 +84,37 @@ def replay_log(
         ValueError: a machine cannot be of that architecture, or the log has no such machine.
     """
     known = load_arches() if arches is None else arches
-    return replay_run(
-        read_run(path, machine, verified=verified), choose_machines(known, arch, specs)
-    )
+    again = MachinesAgain(known, device_kinds)
+    run = read_run(path, machine, verified=verified)
+    done = replay_run(run, choose_machines(again, known, arch, specs))
+    done.notes += again.notes
+
+    return done
 
 
 def choose_machines(
-    arches: Mapping[str, Arch], arch: str | None, specs: Mapping[str, MachineSpec] | None
+    again: MachinesAgain,
+    arches: Mapping[str, Arch],
+    arch: str | None,
+    specs: Mapping[str, MachineSpec] | None,
 ) -> MakeMachine:
-    """What makes the machines of a replay; arguments are those of `replay_log`."""
+    """What makes the machines of a replay.
+
+    Args:
+        again: makes those of the log.
+        arches: architectures by name.
+        arch: see `replay_log`.
+        specs: see `replay_log`.
+    """
     if arch is not None:
         chosen = arches[arch]
 
-        return lambda row: _of_another_arch(machine_of(row, arches), chosen)
+        return lambda row: _of_another_arch(again.make(row), chosen)
 
     if specs is not None:
         return lambda row: _of_specs(row, specs, arches)
 
-    return lambda row: machine_of(row, arches)
+    return again.make
 
 
 def _of_another_arch(machine: Machine, arch: Arch) -> Machine:
@@ -113,7 +132,7 @@ def _of_another_arch(machine: Machine, arch: Arch) -> Machine:
         symbols={},
     )
 
-    return Machine.make(plain, arch)
+    return Machine.make(plain, arch, machine.devices)
 
 
 def _of_specs(
@@ -153,6 +172,13 @@ def _can_follow(row: Row, player: LogPlayer) -> bool:
 def play_run(run: LogRun, make: MakeMachine, log: AuditLog | None = None) -> LogPlayer:
     """Put the steps of a run, and let time pass as it says; arguments are those of `replay_run`."""
     player = LogPlayer(make, log)
+    with player.port:
+        _play_all(player, run)
+
+    return player
+
+
+def _play_all(player: LogPlayer, run: LogRun) -> None:
     steps = {step.seq: step for step in run.steps}
     rows = [*(step.row for step in run.steps), *run.followed]
     for row in sorted(rows, key=lambda it: int(it["seq"])):
@@ -162,5 +188,3 @@ def play_run(run: LogRun, make: MakeMachine, log: AuditLog | None = None) -> Log
             player.follow(row)
 
     player.end()
-
-    return player

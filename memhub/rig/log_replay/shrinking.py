@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memhub.arches import load_arches
 from memhub.audit import AuditLog
 from memhub.rig.log_replay.ddmin import find_fewest
+from memhub.rig.log_replay.devices import MachinesAgain
 from memhub.rig.log_replay.player import machine_again
 from memhub.rig.log_replay.replaying import choose_machines, play_run, replay_run
 from memhub.rig.log_replay.steps import LogRun, LogStep, divide, machines_in, read_run
@@ -111,7 +112,8 @@ def shrink_log(
         fails = _fails_check(whole, known, check)
 
     if not fails(asked):
-        raise NothingFails(f"{path} does not fail: its {len(asked)} requests are answered alike")
+        alike = "the check passes" if check else f"its {len(asked)} requests are answered alike"
+        raise NothingFails(f"{path} does not fail: {alike}")
 
     left, count = find_fewest(asked, fails, runs)
     if out is not None:
@@ -166,7 +168,7 @@ def _differs(
     against: str | None,
     specs: Mapping[str, MachineSpec] | None,
 ) -> Callable[[Sequence[LogStep]], bool]:
-    make = choose_machines(arches, against, specs)
+    make = choose_machines(MachinesAgain(arches), arches, against, specs)
 
     def fails(some: Sequence[LogStep]) -> bool:
         part = _part_of(whole, some)

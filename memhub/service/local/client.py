@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from memhub.abi import DataModel
     from memhub.audit import AuditLog
     from memhub.clock import Clock
+    from memhub.core.caches.seen import DumpView
     from memhub.core.driver import Arch
     from memhub.core.fault_rules import FaultRule
     from memhub.core.machine import Machine
@@ -130,10 +131,10 @@ class LocalClient:
         with self._lock:
             return report(self.machines.values(), self._engine.now())
 
-    def dump_memory(self, machine: str | None = None) -> MemoryDump:
+    def dump_memory(self, machine: str | None = None, *, view: DumpView = "bus") -> MemoryDump:
         """What the RAM of a machine (the default one if None) holds; see `Hub.dump_memory`."""
         with self._lock:
-            return dump_memory(self._engine, machine or "")
+            return dump_memory(self._engine, machine or "", view)
 
     def load_memory(
         self, contents: Iterable[Content], machine: str | None = None, *, clear: bool = False

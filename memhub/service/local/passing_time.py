@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from memhub.clock import moment_after
 from memhub.core.commits import Commit
 from memhub.core.instant import NEVER
 from memhub.core.requests import ClaimRange, SetRange
+from memhub.errors import NeverAnswered as NeverAnswered
+from memhub.pending import say_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,14 +28,6 @@ _GRACE: Final = 1.0
 
 #: Real seconds between two looks at whether other threads run.
 _LOOK: Final = 0.01
-
-
-class NeverAnswered(RuntimeError):
-    """Raised in place of waiting for ever: nothing can bring about the end of a wait.
-
-    That is known where no deadline is due and no thread runs that does not wait. Where another
-    thread runs, it may end the wait, and the caller waits.
-    """
 
 
 @final
@@ -95,16 +89,25 @@ class PassingTime:
         """Let the time of a request pass that a fault rule delays; dropped is never answered.
 
         Raises:
-            NeverAnswered: it was dropped, and no time passes by itself.
+            NeverAnswered: it was dropped, and no time passes by itself, or the limit is over.
         """
-        if late.due_ns is None and self._stands:
-            raise NeverAnswered(f"{late}: it would block for ever")
+        if late.due_ns is None:
+            self._wait_in_vain(late)
 
         while late.seconds_left() != 0:
-            if late.due_ns is None:
-                self._sleep(_LONG_SLEEP)
-            else:
-                self.sleep_until(late.due_ns)
+            self.sleep_until(late.due_ns)
+
+    def _wait_in_vain(self, late: Delayed) -> NoReturn:
+        if self._stands:
+            raise NeverAnswered(f"{late}; it would block for ever")
+
+        limit = self._engine.deadlines.answer_limit
+        if limit is not None:
+            self._sleep(limit)
+            raise NeverAnswered(say_limit(str(late), limit))
+
+        while True:
+            self._sleep(_LONG_SLEEP)
 
     def wait_for(self, pending: Pending[Any], woken: threading.Event) -> None:
         """Let an answer come nearer: by what another thread does, or by the clock.
@@ -139,7 +142,9 @@ class PassingTime:
         if self._waiting.issuperset(threading.enumerate()) and not woken.is_set():
             raise NeverAnswered(_describe_end(pending))
 
-        woken.wait()
+        limit = self._engine.deadlines.answer_limit if pending.hangs else None
+        if not woken.wait(limit) and limit is not None:
+            raise NeverAnswered(say_limit(pending.say_hang(), limit))
 
     def _wait_for_others(self, woken: threading.Event) -> bool:
         """Give other threads the time to end a wait, for ever if no clock can; whether one did."""
@@ -180,8 +185,7 @@ def _describe_end(pending: Pending[Any]) -> str:
     who = f"{stage.caller.process.name} on {pending.machine.name}"
     why = "no lease and no time limit ends it, and no other thread runs that could"
     if isinstance(stage, Commit):
-        desc = stage.request.desc
-        return f"the SET {desc} of {who} would block for ever: its commit hangs by a fault rule"
+        return pending.say_hang()
 
     return f"{_name_wait(stage)} of {who} would block for ever: {why}"
 

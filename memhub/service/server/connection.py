@@ -11,7 +11,7 @@ import anyio
 from memhub.abi import Errno
 from memhub.core.service_events import ClientConnected
 from memhub.errors import AccessDenied, DeviceError, NotSupported
-from memhub.escape import escape_controls
+from memhub.escape import escape_controls, say_error
 from memhub.group_commit import settle_commits
 from memhub.service import wire
 from memhub.service.server.answering import Dispatch, HeldAnswers, answer_in_batch
@@ -321,7 +321,7 @@ class Connection:
 
     def record_failure(self, error: BaseException) -> None:
         """Log a fault of the service; it ends this connection alone."""
-        self._end_cause = ("error", f"{type(error).__name__}: {error}")
+        self._end_cause = ("error", say_error(error))
         log.error("a connection of %s failed", escape_controls(str(self.peer)), exc_info=error)
 
     async def close(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
-from memhub.errors import Cancelled
+from memhub.errors import Cancelled, NeverAnswered, TimedOut
+from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,18 @@ if TYPE_CHECKING:
     from memhub.service import wire
 
     Answer = Callable[[wire.Message], wire.Message | None]
+
+log: Final = logging.getLogger("memhub.service")
+
+
+def refuse_unanswered(never: NeverAnswered) -> TimedOut:
+    """The answer to a request that a fault rule has left without one for too long.
+
+    Standard error has it too: what asked may take ETIMEDOUT for an answer of the machine.
+    """
+    log.warning("%s", escape_controls(str(never)))
+
+    return TimedOut(str(never))
 
 
 class Answering(Protocol):
@@ -70,15 +84,21 @@ class LateAnswers:
     ) -> None:
         request = message.request
         scope = self.scopes[request]
+        error: DeviceError | None = None
         try:
             with scope:
                 await late.wait()
+        except NeverAnswered as never:
+            error = refuse_unanswered(never)
         finally:
             del self.scopes[request]
 
         if scope.cancelled_caught:
             error = Cancelled("cancelled before its effect")
-            reply: wire.Message | None = tasks.error_reply(request, error)
+
+        reply: wire.Message | None
+        if error is not None:
+            reply = tasks.error_reply(request, error)
         else:
             with late.passing():
                 reply = answer(message)

@@ -16,11 +16,11 @@ import anyio
 import orjson
 
 from memhub.async_shell import await_answer
-from memhub.errors import Cancelled, DeviceError, NotSupported
+from memhub.errors import Cancelled, DeviceError, NeverAnswered, NotSupported
 from memhub.service import wire
 from memhub.service.server.forwarding import Forwarder
 from memhub.service.server.forwarding import event_of as event_of
-from memhub.service.server.late_answers import LateAnswers
+from memhub.service.server.late_answers import LateAnswers, refuse_unanswered
 from memhub.service.server.mapping import map_memory
 from memhub.service.server.reading import read_in_pieces
 from memhub.service.server.stream import WriteStream, finish_write, write_piece
@@ -184,6 +184,8 @@ class RequestTasks:
                 reply = await work()
         except DeviceError as error:
             reply = self.error_reply(request, error)
+        except NeverAnswered as never:
+            reply = self.error_reply(request, refuse_unanswered(never))
         finally:
             del self._scopes[request]
             self.waiting.discard(request)

@@ -125,6 +125,9 @@ class Server(anyio.AsyncContextManagerMixin):
         )
         seal_machines(self._hub.machines.values(), self._settings.rights)
         raise_descriptor_limit()
+        if self._settings.limits.unanswered_timeout:
+            self._hub.engine.deadlines.answer_limit = self._settings.limits.unanswered_timeout
+
         failure: Exception | None = None
         on_cut = self._hub.faults.on_cut
         on_cut.append(self._cut_client)

@@ -29,7 +29,7 @@ class Faults(Message):
             remove, its name; to list, empty (EINVAL otherwise); else the machine's name, empty for
             the default one. See "FAULTS" among the JSON bodies.
 
-    Errors: EBUSY, EINVAL, ENOENT, ENXIO, EOPNOTSUPP, EPERM.
+    Errors: EAGAIN, EBUSY, EINVAL, ENOENT, ENXIO, EOPNOTSUPP, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x2E
@@ -62,7 +62,7 @@ class Snapshot(Message):
         data: to put, a piece of the file, of 2^28 bytes at most (ENOSPC, and it is forgotten);
             else not looked at.
 
-    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM.
+    Errors: EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x30

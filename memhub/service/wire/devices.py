@@ -28,7 +28,7 @@ class Show(Message):
         device: for `bytes`, the device's name; empty for the only one that shows memory. To list,
             empty (EINVAL otherwise).
 
-    Errors: EINVAL, ENOENT, ENOSPC, EPERM.
+    Errors: EAGAIN, EINVAL, ENOENT, ENOSPC, EPERM.
     """
 
     TYPE: ClassVar[int] = 0x31
