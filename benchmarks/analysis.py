@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.analysis_log import make_log
+from benchmarks.by_hand import BARE
 from benchmarks.harness import Goal, Plan, Row, amount, measure_sync, once, skipped
 
 if TYPE_CHECKING:
@@ -20,67 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _RECORDS = 100_000
-
-#: What the questions ask, as somebody would write it in DuckDB's SQL over the same files.
-BARE = {
-    "contention": """
-        WITH ends AS (SELECT log, run, max(mono_ns) AS end_ns FROM records
-          WHERE NOT starts_with(event, 'log.') GROUP BY ALL)
-        SELECT machine, process, holder, sum(refused), sum(waited),
-          count(*) FILTER (cause = 'granted'), count(*) FILTER (cause = 'timeout'),
-          count(*) FILTER (cause = 'deadlock'), sum(ns), max(ns), arg_max(seq, n), log FROM (
-          SELECT log, machine, process, holder, 1 AS refused, 0 AS waited, NULL AS cause, 0 AS ns,
-            n, seq FROM records
-          WHERE errno IN ('EBUSY', 'EDEADLK', 'ETIMEDOUT') AND event NOT IN ('wait.end', 'undo')
-          UNION ALL
-          SELECT log, machine, process, holder, 0, 1, cause, duration_ns, n, seq FROM records
-          WHERE event = 'wait.end'
-          UNION ALL
-          SELECT b.log, machine, process, holder, 0, 1, NULL, end_ns - mono_ns, n, seq
-          FROM records b JOIN ends ON b.log = ends.log AND b.run = ends.run
-          ANTI JOIN (FROM records WHERE event = 'wait.end') e
-            ON b.log = e.log AND b.machine = e.machine AND b.start = e.start AND b.wait = e.wait
-          WHERE b.event = 'wait.begin')
-        GROUP BY ALL ORDER BY ALL""",
-    "occupancy": """
-        WITH ends AS (SELECT log, run, max(mono_ns) AS end_ns FROM records
-          WHERE NOT starts_with(event, 'log.') GROUP BY ALL),
-        slots AS (
-          SELECT log, run, machine, start, n, mono_ns, begins,
-            unnest(coalesce(before_flags, list_resize([]::BIGINT[], len(slots), 0)))
-              & 134217728 AS b,
-            unnest(after_flags) & 134217728 AS a FROM records
-          WHERE begins OR (event IN ('request.set', 'undo') AND errno IS NULL)),
-        steps AS (SELECT log, run, machine, start, n, any_value(mono_ns) AS mono_ns,
-          sum((a > 0)::INT - (b > 0)::INT) AS d, sum(begins::INT) AS c FROM slots GROUP BY ALL),
-        used AS (SELECT *, sum(d) OVER w AS used, sum(c) OVER w AS slots,
-          coalesce(lead(mono_ns) OVER w, end_ns) - mono_ns AS lasted
-          FROM steps JOIN ends USING (log, run)
-          WINDOW w AS (PARTITION BY log, machine, start ORDER BY n))
-        SELECT log, machine, start, max(slots), min(used), max(used), arg_max(used, n),
-          sum(used * (lasted // 1000)) / sum(lasted // 1000),
-          sum(lasted) FILTER (used = slots), sum(lasted), count(*) - 1
-        FROM used GROUP BY ALL ORDER BY ALL""",
-    "hijacks": """
-        WITH slots AS (
-          SELECT log, machine, start, n, seq, event, process, process_id, unnest(slots) AS slot,
-            unnest(coalesce(before_base, after_base)) AS bb, unnest(after_base) AS ab,
-            unnest(coalesce(before_length, after_length)) AS bl, unnest(after_length) AS al,
-            unnest(coalesce(before_flags, after_flags)) AS bf, unnest(after_flags) AS af,
-            unnest(coalesce(before_owner, after_owner)) AS bo, unnest(after_owner) AS ao
-          FROM records
-          WHERE begins OR (event IN ('request.set', 'undo') AND errno IS NULL)),
-        setters AS (SELECT *,
-          lag(if(event = 'request.set', process, NULL)) OVER w AS victim,
-          lag(if(event = 'request.set', process_id, NULL)) OVER w AS victim_id FROM slots
-          WINDOW w AS (PARTITION BY log, machine, start, slot ORDER BY n))
-        SELECT machine, victim, process, bb, bl, slot, seq FROM setters
-        WHERE event = 'request.set' AND bf & 134217728 > 0 AND victim_id <> process_id
-          AND (victim <> process OR bo <> ao) AND (bb, bl, bf, bo) <> (ab, al, af, ao)
-        UNION ALL
-        SELECT machine, process, holder, base, length, NULL, seq FROM records
-        WHERE event = 'claim.break' ORDER BY ALL""",
-}
 
 
 def convert(path: str | Path, out: str | Path) -> None:
@@ -138,12 +78,6 @@ def _asking(plan: Plan) -> Iterator[Row]:
             }
             samples = measure_sync(cases, plan.with_rounds(7), time.perf_counter)
             yield samples.row(f"question: {name}", "question", "SQL by hand", Goal(3, 2))
-
-        for name in ("leaks", "flapping", "slots"):
-            query = getattr(log, name)().sql
-            case = {name: once(partial(run_query, engine, query))}
-            samples = measure_sync(case, plan.with_rounds(3), time.perf_counter)
-            yield samples.figure(f"question: {name}", name)
 
 
 def rows(plan: Plan) -> Iterator[Row]:

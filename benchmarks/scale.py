@@ -17,7 +17,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from benchmarks.analysis import BARE, run_query
+from benchmarks.analysis import run_query
+from benchmarks.by_hand import BARE
 from benchmarks.harness import Goal, Plan, Row, amount, measure_sync, once, skipped
 from benchmarks.scale_log import count_records, make_run, repeat_run
 
@@ -28,8 +29,6 @@ _RECORDS: Final = 1_000_000
 
 #: The most records that a hub makes; further ones are copies of these.
 _MADE: Final = 500_000
-
-_QUESTIONS: Final = ("contention", "occupancy", "hijacks", "leaks", "flapping", "slots")
 
 
 class Cost(NamedTuple):
@@ -103,17 +102,14 @@ def _asking(plan: Plan) -> Iterator[Row]:
     few = plan.with_rounds(3)
     with Analysis([plan.folder / "set"]) as log:
         engine: Any = log._store.backend.con  # noqa: SLF001 - the same engine for both
-        for name in _QUESTIONS:
-            query = getattr(log, name)().sql
-            cases = {"question": once(partial(run_query, engine, query))}
-            bare = BARE.get(name)
-            if bare is not None:
-                cases["SQL by hand"] = once(partial(run_query, engine, bare))
-
+        for name, bare in BARE.items():
+            cases = {
+                "question": once(partial(run_query, engine, getattr(log, name)().sql)),
+                "SQL by hand": once(partial(run_query, engine, bare)),
+            }
             samples = measure_sync(cases, few)
             yield samples.figure(f"scale: {name}, CPU", "question")
-            if bare is not None:
-                yield samples.row(f"scale: {name}", "question", "SQL by hand", Goal(3, 2))
+            yield samples.row(f"scale: {name}", "question", "SQL by hand", Goal(3, 2))
 
 
 def _telling(log: Path, records: int, plan: Plan) -> Iterator[Row]:

@@ -10,8 +10,8 @@ pack         logs into a set of Parquet files    claim_view  which bytes were cl
 store        logs and sets as one table          occupancy, contention, leaks, hijacks, flapping,
 sandbox      SQL of somebody's own               wasted      one question each, in Ibis
 lint         what to look into, with levels      rules       the rules that memhub has
-sound_lines  lines, checked on the way           line_shapes what lines look like
-packing      records sorted into spools          spools      lines on their way into Parquet
+sound_lines  lines, checked on the way           packing     records sorted into spools
+spools       lines on their way into Parquet     table_changes, told_claims  what views start from
 manifest     what a packed set holds             paths       what a question is asked of
 columns      the columns and their types         answer      an answer as Arrow or a frame
 pictures     charts and a page of a log; needs the extra `report`

@@ -32,6 +32,15 @@ ADDED: Final = {
     "run": ("INTEGER", "which start of the hub in this log, from 1"),
     "start": ("INTEGER", "which start of the machine in this log, from 1; null without a machine"),
     "begins": ("BOOLEAN", "whether the record has the whole table that such a start begins with"),
+    "held_n": (
+        "BIGINT",
+        "of a `held.part` that tells news of a machine: `n` of its table's record",
+    ),
+    "held_claims": ("STRUCT[]", "the claims in such a record, with their slots"),
+    "held_files": (
+        "BIGINT[]",
+        "whose files are open, in such a record, where no record opened them",
+    ),
     "time": ("TIMESTAMP", "`wall_ns` as a time in UTC, to the microsecond"),
 }
 

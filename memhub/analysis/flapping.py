@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ibis
 
 from memhub.analysis.columns import MACHINE
+from memhub.analysis.views import changes_of
 
 if TYPE_CHECKING:
     from memhub.analysis.views import Views
@@ -22,7 +23,7 @@ def flapping(views: Views, *, least: int = 4, within_ns: int = 60_000_000_000) -
         least: changes that make a burst.
         within_ns: nanoseconds in which they fall.
     """
-    t = views.changes
+    t = changes_of(views.records, ("base", "length", "flags"))
     kept = t.filter(~t.begins)
     before = kept.filter(kept.used_before)
     after = kept.filter(kept.used_after)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ibis
 
 from memhub.analysis.columns import MACHINE
+from memhub.analysis.table_changes import SETTERS, who_set
 
 if TYPE_CHECKING:
     from memhub.analysis.views import Views
@@ -38,8 +39,7 @@ def hijacks(views: Views) -> Table:
 def _overwritten(views: Views) -> Table:
     t = views.changes
     by_slot = ibis.window(group_by=(*MACHINE, "slot"), order_by="n")
-    setter = ibis.ifelse(t.event == "request.set", t.process, ibis.null("string"))
-    setter_id = ibis.ifelse(t.event == "request.set", t.process_id, ibis.null("int64"))
+    setter, setter_id = who_set(t, t.process), who_set(t, t.process_id)
     rows = t.mutate(victim=setter.lag().over(by_slot), victim_id=setter_id.lag().over(by_slot))
     relabelled = rows.before_owner != rows.after_owner
     other = (rows.victim_id != rows.process_id) & ((rows.victim != rows.process) | relabelled)
@@ -47,7 +47,7 @@ def _overwritten(views: Views) -> Table:
     for name in ("base", "length", "flags", "owner"):
         same &= rows[f"before_{name}"] == rows[f"after_{name}"]
 
-    changed = rows.filter((rows.event == "request.set") & rows.used_before & other & ~same)
+    changed = rows.filter(rows.event.isin(SETTERS) & rows.used_before & other & ~same)
 
     return changed.select(
         "machine", "time", "seq", "start", "log", "n", "slot", "victim",

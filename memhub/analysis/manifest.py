@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: The form of the manifest and of the columns.
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @dataclass(slots=True)
@@ -50,6 +50,8 @@ class LogState:
         run: starts of the hub so far.
         opened: whether the log was opened since the last machine was attached.
         starts: starts of each machine so far.
+        parts: of each machine of which more is told that it begins or goes on with: `n` of the
+            record with its table, how many records follow, and whether files are among what is new.
         chains: its chains, in order.
     """
 
@@ -57,6 +59,7 @@ class LogState:
     run: int = 0
     opened: bool = False
     starts: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, tuple[int, int, bool]] = field(default_factory=dict)
     chains: list[Chain] = field(default_factory=list)
 
 

@@ -43,7 +43,8 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 #: Records behind which a hub starts, and all after which something may have started.
 _OPENS: Final = frozenset({"log.open", "log.resume"})
-_CHANGES_START: Final = frozenset({*_OPENS, "device.attach", "held.machine"})
+_TABLES: Final = frozenset({"device.attach", "device.restore", "held.machine"})
+_CHANGES_START: Final = frozenset({*_OPENS, *_TABLES, "held.part"})
 
 #: Machine and day; machine alone or neither where they are not kept apart.
 Key = tuple[str | None, int]
@@ -74,6 +75,7 @@ class Packing:
         self._waiting: list[Future[None]] = []
         self._log = LogState()
         self._begins = False
+        self._tells: tuple[int, bool] | None = None
         self._names: dict[bytes, str] = {}
         self._name = self._source = ""
 
@@ -191,7 +193,11 @@ class Packing:
             return
 
         machine = record["machine"]
-        told_again = record["event"] == "held.machine" or record.get("cause") is not None
+        if record["event"] == "held.part":
+            self._note_part(machine)
+            return
+
+        told_again = record["event"] != "device.attach" or record.get("cause") is not None
         goes_on = told_again and machine in state.starts
         if not goes_on and (state.opened or not state.run):
             state.run += 1
@@ -204,6 +210,24 @@ class Packing:
 
         state.opened = False
         self._begins = not goes_on
+        self._expect_parts(record, goes_on=goes_on)
+
+    def _expect_parts(self, record: dict[str, Any], *, goes_on: bool) -> None:
+        """Note whether the records that follow tell something new of a machine."""
+        parts, machine = self._log.parts, record["machine"]
+        parts.pop(machine, None)
+        returned = record["event"] == "device.restore"
+        if record.get("count") and (returned or not goes_on):
+            whole = not goes_on or record["cause"] == "fork"
+            parts[machine] = (self._log.n + 1, record["count"], whole)
+
+    def _note_part(self, machine: str) -> None:
+        parts = self._log.parts
+        if machine in parts:
+            n, left, whole = parts.pop(machine)
+            self._tells = (n, whole)
+            if left > 1:
+                parts[machine] = (n, left - 1, whole)
 
     # Spools
 
@@ -221,7 +245,10 @@ class Packing:
             if self._begins:
                 spool.begun.append(seq)
 
-        self._begins = False
+            if self._tells is not None:
+                spool.told[seq] = self._tells
+
+        self._begins, self._tells = False, None
 
         return spool
 

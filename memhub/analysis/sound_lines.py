@@ -8,18 +8,16 @@ that is not as it should be are left to ChainWalk.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from memhub.analysis.line_shapes import EVENT_BYTES, LineShapes, place_of_event
-from memhub.audit.chain import SEAL_SIZE
 from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE, parse_record
 from memhub.audit.line_batch import SoundLines as Passed
-from memhub.audit.line_batch import split_lines
+from memhub.audit.line_batch import check_known, split_lines
+from memhub.audit.line_shapes import LineShapes
 from memhub.audit.merkle import leaf_hash
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.sound import DamagedLog
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     Progress = Callable[[int, int], None]
-
-#: Where the hashed part of a line ends that has its newline.
-_BODY: Final = -SEAL_SIZE - 1
 
 #: What may be wrong with the end of a log while its records so far are sound.
 _ENDS: Final = ("torn", "unsealed")
@@ -98,7 +93,6 @@ class SoundLines:
         self._shapes = LineShapes()
         self._number = 0
         self._rest = b""
-        self._ascii = False
 
     def blocks(self) -> Iterator[Block]:
         """The log in blocks; memory is bounded by the longest line that is allowed.
@@ -129,7 +123,6 @@ class SoundLines:
         try:
             for block in source.blocks():
                 data = self._rest + block
-                self._ascii = data.isascii()
                 lines, self._rest = split_lines(data)
                 if lines:
                     yield read(lines)
@@ -174,24 +167,13 @@ class SoundLines:
         Returns:
             how many; 0 if ChainWalk has to look at the first.
         """
-        walk, rows = self._walk, self._match_lines(lines)
-        if not rows:
+        walk = self._walk
+        known = check_known(self._shapes, lines, walk.seq, walk.head)
+        if known is None:
             return 0
 
-        if len(rows) < len(lines):
-            lines = lines[: len(rows)]
-
-        seqs, prevs, walls, machines, marks = zip(*rows, strict=True)
-        hashes = [sha256(line[:_BODY]).hexdigest() for line in lines]
-        after = range(walk.seq + 1, walk.seq + 1 + len(lines))
-        if (
-            [*map(int, seqs)] != [*after]
-            or [*marks] != "\n".join(hashes).encode().split(b"\n")
-            or prevs != (walk.head.encode(), *marks[:-1])
-            or not (self._ascii or _are_text(lines))
-        ):
-            return 0
-
+        hashes = known.hashes
+        lines = lines[: len(hashes)]
         leaves = b"" if walk.seals is None else b"".join(leaf_hash(line[:-1]) for line in lines)
         size = sum(map(len, lines))
         if not walk.pass_sound(
@@ -201,40 +183,19 @@ class SoundLines:
 
         self._number += len(lines)
         block.digests.extend(hashes)
-        block.walls.extend(map(int, walls))
-        block.machines.extend(machines)
+        block.walls.extend(map(int, known.walls))
+        block.machines.extend(known.machines)
 
         return len(lines)
 
-    def _match_lines(self, lines: list[bytes]) -> list[tuple[bytes | None, ...]]:
-        """The groups of lines that have known shapes, up to the first that has none."""
-        known, find = self._shapes.known, self._shapes.find_shape
-        begin = place_of_event(self._walk.seq + 1)
-        end = begin + EVENT_BYTES
-        rows: list[tuple[bytes | None, ...]] = []
-        add = rows.append
-        for line in lines:
-            key = (line[begin:end], line.count(b":"))
-            matches = known.get(key)
-            found = None if matches is None else matches(line)
-            if found is None:
-                found = find(line, key)
-                if found is None:
-                    break
-
-            add(found.groups())
-
-        return rows
-
     def _parse_line(self, line: bytes, index: int, block: Block) -> None:
-        """Parse a line that has no known shape, and learn that."""
+        """Parse a line that has no known shape."""
         self._number += 1
         try:
             record = parse_record(line[:-1], typed=True)
         except ValueError as error:
             raise _NoRecord(self._number, error) from error
 
-        self._shapes.learn_shape(record)
         block.records[index] = record
         name = record.get("machine")
         block.machines.append(None if name is None else orjson.dumps(name))
@@ -275,13 +236,3 @@ class SoundLines:
             self.torn = f"{walk.broken}; it is left out"
         else:
             self.torn = str(walk.broken)
-
-
-def _are_text(lines: list[bytes]) -> bool:
-    """Whether lines are UTF-8."""
-    try:
-        b"".join(lines).decode()
-    except UnicodeDecodeError:
-        return False
-
-    return True

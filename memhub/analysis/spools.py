@@ -42,6 +42,8 @@ class Spool:
         last: `seq` of the last line.
         starts: which start of each machine that the lines name.
         begun: `seq` of each record here that such a start begins with.
+        told: by `seq` of each record here that tells what a machine begins with, or went back to:
+            `n` of the record with its table, and whether its files are told for the first time.
         parts: what is not yet in the file.
         waiting: bytes of that.
         size: bytes so far.
@@ -59,6 +61,7 @@ class Spool:
     last: int = 0
     starts: dict[str, int] = field(default_factory=dict)
     begun: list[int] = field(default_factory=list)
+    told: dict[int, tuple[int, bool]] = field(default_factory=dict)
     parts: list[bytes] = field(default_factory=list)
     waiting: int = 0
     size: int = 0
@@ -93,6 +96,25 @@ class Spool:
         if self.file is not None:
             self.file.close()
             self.file = None
+
+
+#: Claims and files in a `held.part`, as far as they are read.
+_CLAIM_ITEMS: Final = (
+    '[{"fence": "UBIGINT", "kind": "VARCHAR", "process": "VARCHAR", "process_id": "BIGINT", '
+    '"base": "UBIGINT", "last": "UBIGINT", "expires_ns": "BIGINT", "slots": [["UBIGINT"]]}]'
+)
+_FILE_ITEMS: Final = '[{"process_id": "BIGINT"}]'
+
+#: A claim as it is kept. The whole address space is one byte short: its length has 65 bits.
+_CLAIM: Final = (
+    "{fence: it.fence, kind: it.kind, process: it.process, process_id: it.process_id, "
+    "base: it.base, length: least(it.last - it.base, 18446744073709551614) + 1, "
+    "expires_ns: it.expires_ns, slots: list_transform(it.slots, lambda one: one[1]::BIGINT)}"
+)
+_CLAIMS: Final = (
+    "STRUCT(fence UBIGINT, kind VARCHAR, process VARCHAR, process_id BIGINT, base UBIGINT, "
+    "length UBIGINT, expires_ns BIGINT, slots BIGINT[])[]"
+)
 
 
 class Converter:
@@ -147,8 +169,29 @@ def _added(spool: Spool) -> str:
     return (
         f"{_text(spool.log)} AS log, {spool.chain}::INTEGER AS chain, "
         f"seq + {spool.before} AS n, {spool.run}::INTEGER AS run, "
-        f"({start})::INTEGER AS start, {begins} AS begins, "
+        f"({start})::INTEGER AS start, {begins} AS begins, {_told(spool)}, "
         f"make_timestamp(wall_ns // 1000) AS time"
+    )
+
+
+def _told(spool: Spool) -> str:
+    """What a machine begins with, or went back to, as SQL; `held` is JSON that is checked here."""
+    if not spool.told:
+        return (
+            f"NULL::BIGINT AS held_n, NULL::{_CLAIMS} AS held_claims, NULL::BIGINT[] AS held_files"
+        )
+
+    numbers, heads = [*spool.told], [n for n, _ in spool.told.values()]
+    whole = [seq for seq, (_, files) in spool.told.items() if files]
+
+    return (
+        f"MAP({numbers}, {heads})[seq]::BIGINT AS held_n, "
+        f"CASE WHEN list_contains({numbers}, seq) AND part = 'claims' AND json_valid(held) "
+        f"THEN list_transform(from_json(held, {_text(_CLAIM_ITEMS)}), lambda it: {_CLAIM}) "
+        f"END::{_CLAIMS} AS held_claims, "
+        f"CASE WHEN list_contains({whole}::BIGINT[], seq) AND part = 'files' AND json_valid(held) "
+        f"THEN list_transform(from_json(held, {_text(_FILE_ITEMS)}), lambda it: it.process_id) "
+        f"END::BIGINT[] AS held_files"
     )
 
 

@@ -16,6 +16,8 @@ import ibis
 from memhub.abi import MDF_ACTIVE, MDF_BUSY
 from memhub.analysis.claim_view import claims_of
 from memhub.analysis.columns import MACHINE
+from memhub.analysis.table_changes import changes_table, who_set
+from memhub.analysis.told_claims import returns_of, told_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +32,9 @@ CONTENT: Final = ("base", "length", "flags", "owner")
 
 #: Events that are the answer to a request.
 _CLAIM_REQUESTS: Final = ("claim.take", "claim.renew", "claim.release", "claim.wait")
+
+#: Architectures whose driver never sets MDF_ACTIVE.
+_NEVER_ACTIVE: Final = ("k6", "openbsd-k6")
 
 #: `mr_flags` without MDF_BUSY.
 _NOT_BUSY: Final = ~MDF_BUSY & 0x7FFFFFFF
@@ -122,8 +127,7 @@ class Views:
         What the firmware left and what an undo put back has no process.
         """
         t = self.changes
-        same = _all_equal(t, CONTENT) & ~t.begins
-        real = t.filter(~same.fill_null(False))
+        real = t.filter(~are_same(t))
         by_slot = ibis.window(group_by=(*MACHINE, "slot"), order_by="n")
         after = {
             "until_n": real.n.lead(),
@@ -143,7 +147,7 @@ class Views:
             *MACHINE, "slot",
             base=rows.after_base, length=rows.after_length, flags=rows.after_flags,
             owner=rows.after_owner,
-            process=_setter(rows, rows.process), process_id=_setter(rows, rows.process_id),
+            process=who_set(rows, rows.process), process_id=who_set(rows, rows.process_id),
             event=rows.event, arch=rows.arch,
             since_n=rows.n, since_seq=rows.seq, since_ns=rows.wall_ns,
             until_n=rows.until_n, until_seq=rows.until_seq, until_ns=rows.until_ns,
@@ -154,20 +158,7 @@ class Views:
     @_view
     def holdings(self) -> Table:
         """One row for each slot that a process held by a claim: from when to when, and its end."""
-        t = self.records
-        done = t.filter(t.errno.isnull() & t.start.notnull())
-        by_set = done.event == "request.set"
-        taken = _slot_events(done.filter(by_set), "claimed", True)
-        asked = _slot_events(done.filter(done.event == "claim.take"), "slots", True)
-        removed = _slot_events(done.filter(by_set), "released", False)
-        ended = _slot_events(
-            done.filter(done.event.isin(("claim.release", "claim.expire", "claim.break"))),
-            "slots",
-            False,
-        )
-        undone = done.filter(done.event == "undo")
-        undone = undone.mutate(slots=ibis.coalesce(undone.written, undone.slots))
-        events = ibis.union(taken, asked, removed, ended, _slot_events(undone, "slots", False))
+        events = slot_events(self.records)
         by_slot = ibis.window(group_by=(*MACHINE, "slot"), order_by=("n", "takes"))
         events = events.mutate(
             again=(events.takes.lag() & (events.fence.lag() == events.fence)).over(by_slot)
@@ -233,8 +224,11 @@ def changes_of(records: Table, content: Sequence[str]) -> Table:
     who = ["n", "seq", "time", "wall_ns", "mono_ns", "event", "begins", "op", "arch", "process",
            "process_id"]  # fmt: skip
     before, after = ([f"{side}_{name}" for name in content] for side in ("before", "after"))
-    is_set = records.event.isin(("request.set", "undo")) & records.errno.isnull()
-    changed = _rows(records.filter(is_set), [*MACHINE, *who], ["slots", *before, *after])
+    changed = records.filter(changes_table(records))
+    # a restore had no table before at first; a list that is too short goes on with nulls
+    none = {name: ibis.literal([], type=changed[name].type()) for name in before}
+    changed = changed.mutate(**{name: changed[name].coalesce(it) for name, it in none.items()})
+    changed = _rows(changed, [*MACHINE, *who], ["slots", *before, *after])
     begun = _rows(records.filter(records.begins), [*MACHINE, *who], ["slots", *after])
     blank = {name: ibis.null(changed[name].type()) for name in before}
     both = ibis.union(changed, begun.mutate(**blank).select(*changed.columns))
@@ -256,6 +250,28 @@ def _rows(table: Table, keep: list[str], lists: list[str]) -> Table:
     return zipped.select(*keep, slot=fields.pop("slots"), **fields)
 
 
+def slot_events(records: Table) -> Table:
+    """One row for each slot that a record claims for a process, or frees; `takes` tells which."""
+    t = records
+    done = t.filter(t.errno.isnull() & t.start.notnull())
+    by_set = done.event == "request.set"
+    taken = _slot_events(done.filter(by_set), "claimed", True)
+    asked = _slot_events(done.filter(done.event == "claim.take"), "slots", True)
+    removed = _slot_events(done.filter(by_set), "released", False)
+    ended = _slot_events(
+        done.filter(done.event.isin(("claim.release", "claim.expire", "claim.break"))),
+        "slots",
+        False,
+    )
+    undone = done.filter(done.event == "undo")
+    undone = undone.mutate(slots=ibis.coalesce(undone.written, undone.slots))
+    back = _slot_events(returns_of(t), "slots", False)
+
+    return ibis.union(
+        taken, asked, removed, ended, _slot_events(undone, "slots", False), back, _told_slots(t)
+    )
+
+
 def _slot_events(table: Table, name: str, takes: bool) -> Table:
     """One row for each slot that a record claims or frees."""
     how = ibis.ifelse(
@@ -271,25 +287,32 @@ def _slot_events(table: Table, name: str, takes: bool) -> Table:
     )  # fmt: skip
 
 
+def _told_slots(records: Table) -> Table:
+    """One row for each slot of a claim that no record of its own takes."""
+    rows = told_claims(records)
+
+    return rows.select(
+        *MACHINE, "n", "seq", "wall_ns", "mono_ns", "process", "process_id", "fence",
+        slot=rows.slots.unnest(), takes=ibis.literal(True), how=ibis.null("string"),
+        kind=rows.kind,
+    )  # fmt: skip
+
+
 def _is_used(table: Table, side: str) -> Column:
-    """Whether a slot holds a range; a K6 has no MDF_ACTIVE, so its length tells."""
+    """Whether a slot holds a range; where no slot has MDF_ACTIVE, its length tells."""
     active = (table[f"{side}_flags"] & MDF_ACTIVE) != 0
-    long = (table.arch == "k6") & (table[f"{side}_length"] > 0)
+    long = table.arch.isin(_NEVER_ACTIVE) & (table[f"{side}_length"] > 0)
 
     return (active | long).fill_null(False)
 
 
-def _all_equal(table: Table, names: tuple[str, ...]) -> Column:
-    equal = ibis.literal(True)
-    for name in names:
-        equal &= table[f"before_{name}"] == table[f"after_{name}"]
+def are_same(changes: Table) -> Column:
+    """Whether a slot was written again with the range that it had."""
+    equal = ~changes.begins
+    for name in CONTENT:
+        equal &= changes[f"before_{name}"] == changes[f"after_{name}"]
 
-    return equal
-
-
-def _setter(rows: Table, who: Column) -> Column:
-    """Who set a range; nobody if its table was the firmware's or was put back."""
-    return ibis.ifelse(rows.event == "request.set", who, ibis.null(who.type()))
+    return equal.fill_null(False)
 
 
 def _span(since: Column, until: Column) -> Column:

@@ -9,6 +9,7 @@ import ibis
 from memhub.abi import MDF_ATTRMASK, MDF_FIXACTIVE, MDF_FIXBASE, MDF_FIXLEN, MDF_UNCACHEABLE
 from memhub.analysis.columns import MACHINE
 from memhub.analysis.ranges import last_byte
+from memhub.analysis.standing import standing_ranges
 
 if TYPE_CHECKING:
     from memhub.analysis.views import Views
@@ -37,7 +38,7 @@ def wasted_slots(views: Views, *, at_n: int | None = None, at_ns: int | None = N
         at_n: the record after which, by its place in the log.
         at_ns: the moment, wall clock in nanoseconds.
     """
-    live = _live(views.tenures, at_n, at_ns)
+    live = _live(views, at_n, at_ns)
     live = live.mutate(last=last_byte(live), type=live.flags & MDF_ATTRMASK)
     names = ("slot", "base", "length", "last", "type", "owner")
     other = live.select(*MACHINE, **{f"other_{name}": live[name] for name in names})
@@ -63,21 +64,19 @@ def wasted_slots(views: Views, *, at_n: int | None = None, at_ns: int | None = N
     ).order_by("log", "machine", "slot", "other_slot")  # fmt: skip
 
 
-def _live(tenures: Table, at_n: int | None, at_ns: int | None) -> Table:
+def _live(views: Views, at_n: int | None, at_ns: int | None) -> Table:
     """What stood in the slots of each machine's latest start at a moment."""
+    rows, t = standing_ranges(views, at_n=at_n, at_ns=at_ns), views.records
+    starts = t.filter(t.begins)
     if at_n is not None:
-        begun, ended = tenures.since_n <= at_n, tenures.until_n > at_n
+        starts = starts.filter(starts.n <= at_n)
     elif at_ns is not None:
-        begun, ended = tenures.since_ns <= at_ns, tenures.until_ns > at_ns
-    else:
-        begun, ended = ibis.literal(True), ibis.literal(False)
+        starts = starts.filter(starts.wall_ns <= at_ns)
 
-    known = tenures.filter(begun)
-    latest = known.start.max().over(ibis.window(group_by=("log", "machine")))
-    known = known.mutate(latest=latest)
-    gone = ibis.literal(False) if at_n is at_ns is None else ended
+    # one that found every slot empty has no range
+    latest = starts.group_by("log", "machine").agg(start=starts.start.max())
 
-    return known.filter((known.until_n.isnull() | gone) & (known.start == known.latest))
+    return rows.semi_join(latest, list(MACHINE))
 
 
 def _mergeable(pairs: Table) -> Column:

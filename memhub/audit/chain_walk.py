@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.chain import GENESIS, digest_of
-from memhub.audit.damage import Break, Fault, count_text
+from memhub.audit.damage import Break, Fault
 from memhub.audit.line import MAX_LINE, show_value
-from memhub.audit.line_batch import BATCH, check_batch, split_lines
+from memhub.audit.line_batch import BATCH, check_some, split_lines
 from memhub.audit.line_fault import (
     ENDLESS,
     find_fault,
@@ -18,6 +18,7 @@ from memhub.audit.line_fault import (
     is_integer,
     parse_line,
 )
+from memhub.audit.line_shapes import LineShapes
 from memhub.audit.look_ahead import LookAhead
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class ChainWalk:
         self._whole, self._anywhere = whole, anywhere
         self._file: str | None = None
         self._looking: LookAhead | None = None
+        self._shapes = LineShapes()
 
     @property
     def records(self) -> int:
@@ -129,17 +131,20 @@ class ChainWalk:
 
     def _check_lines(self, lines: list[bytes]) -> int:
         """Check whole lines, with their newlines; the answer is how many were looked at."""
-        for first in range(0, len(lines), BATCH):
+        first = 0
+        while first < len(lines):
             some = lines[first : first + BATCH]
-            hashes = check_batch(some, self.seq, self.head) if self.lines else None
+            hashes = check_some(self._shapes, some, self.seq, self.head) if self.lines else None
             if hashes is not None:
-                self._take_sound(some, hashes)
+                self._take_sound(some[: len(hashes)], hashes)
+                first += len(hashes)
                 continue
 
-            for index, line in enumerate(some):
+            for line in some:
                 self._check_line(line[:-1])
+                first += 1
                 if self.broken is not None:
-                    return first + index + 1
+                    return first
 
         return len(lines)
 
@@ -313,6 +318,7 @@ class ChainWalk:
         self._looking = None
         if self.broken:
             return
+
         if self.rest and in_use:
             self.notes.append(f"{len(self.rest)} bytes of a record that is being written")
         elif self.rest:
@@ -325,26 +331,10 @@ class ChainWalk:
             self._break(Fault("head", self.wanted, self.head, why, "cut"))
 
         if self.broken is None and self.seals is not None:
-            self._finish_seals(in_use=in_use)
+            fault = self.seals.find_end_fault(self.seq, in_use=in_use)
+            self.notes += self.seals.notes
+            if fault is not None:
+                self._break(fault)
 
     def _break_torn(self, why: str = "the last line is unfinished") -> None:
         self._break(find_torn_fault(self.rest, why))
-
-    def _finish_seals(self, *, in_use: bool) -> None:
-        assert self.seals is not None
-        behind = self.seq - self.seals.seal_seq
-        self.notes += self.seals.notes
-        if not behind or in_use:
-            if behind:
-                more = count_text(behind, "record")
-                self.notes.append(f"{more} behind the last seal; the log is in use")
-            return
-
-        why = f"the log has {count_text(behind, 'record')} behind its last seal"
-        if not self.seals.seal_seq:
-            why = "the log should be sealed and has no seal"
-
-        why += ": it was cut, or its writer was killed"
-
-        found = f"{self.seals.size} sealed records"
-        self._break(Fault("unsealed", "a seal at the end", found, why, "cut"))

@@ -42,7 +42,8 @@ _WHO: Final = ("process", "process_id", "pid", "uid")
 _CALL: Final = (*_WHERE, "device", *_WHO, "op", "errno", "reason", "duration_ns")
 _RANGE: Final = ("owner", "base", "length")
 _AFTER: Final = ("slots", "after_base", "after_length", "after_flags", "after_owner")
-_TABLE: Final = (*_AFTER, "before_base", "before_length", "before_flags", "before_owner")
+_BEFORE: Final = ("before_base", "before_length", "before_flags", "before_owner")
+_TABLE: Final = (*_AFTER, *_BEFORE)
 _MSRS: Final = ("msrs", "before_msr", "after_msr")
 _CLAIM: Final = (*_WHERE, *_WHO, "claim", "fence", *_RANGE, "slots", "cause", "generation")
 _BY: Final = ("holder", "holder_id")
@@ -109,10 +110,10 @@ EVENTS: Final[dict[str, Event]] = {
         (*_WHERE, "count", "errno", "reason", "generation"),
     ),
     "device.restore": Event(
-        "a machine went back to a snapshot, or to its start: its whole table, followed by `count` "
-        "of `held.part`; nothing waits and no commit is on its way",
+        "a machine went back to a snapshot, or to its start: its whole table, before and after, "
+        "followed by `count` of `held.part`; nothing waits and no commit is on its way",
         (*_WHERE, *_AFTER, "generation", "count", "cause", "reason"),
-        ("msrs", "after_msr", "phys_bits", "config"),
+        (*_BEFORE, "msrs", "after_msr", "phys_bits", "config"),
     ),
     "request.open": Event("a device was opened", (*_CALL, "flags"), ("handle", "undo", "model")),
     "request.close": Event("a handle was closed", _CALL, ("handle", "cause")),
@@ -188,9 +189,10 @@ EVENTS: Final[dict[str, Event]] = {
     ),
     "kernel.call": Event(
         "another kernel than FreeBSD was called: by a process through its file, by a driver, or by "
-        "the machine; `boot` is its start",
+        "the machine; `boot` is its start. `slots` are those that FreeBSD's driver would then read "
+        "otherwise",
         (*_CALL, "args", "answer", "printed", "changed", "generation"),
-        ("handle", *_MSRS),
+        ("handle", *_TABLE, *_MSRS),
     ),
     "hardware.sicken": Event(
         "something became wrong with a machine's registers", _HARDWARE, ("action", *_MSRS)

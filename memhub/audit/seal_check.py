@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.checkpoint import Checkpoint
-from memhub.audit.damage import Fault
+from memhub.audit.damage import Fault, count_text
 from memhub.audit.line import show_value
 from memhub.audit.merkle import MerkleRange
 from memhub.audit.note_keys import MissingCryptography, VerifierKey
@@ -93,6 +93,29 @@ class SealCheck:
             raise SealFault(names, found, "the log is not sealed with that key")
 
         return cls(tree, keys or (own,), trusted=bool(keys))
+
+    def find_end_fault(self, seq: int, *, in_use: bool) -> Fault | None:
+        """What is wrong with the end of the log; what a log in use has there is noted.
+
+        Args:
+            seq: number of the last record.
+            in_use: whether a writer has the log open, so that more is to come.
+        """
+        behind = count_text(seq - self.seal_seq, "record")
+        if seq == self.seal_seq:
+            return None
+
+        if in_use:
+            self.notes.append(f"{behind} behind the last seal; the log is in use")
+            return None
+
+        what = f"the log has {behind} behind its last seal"
+        if not self.seal_seq:
+            what = "the log should be sealed and has no seal"
+
+        why = f"{what}: it was cut, or its writer was killed"
+
+        return Fault("unsealed", "a seal at the end", f"{self.size} sealed records", why, "cut")
 
     def take(self, record: dict[str, Any], before: int) -> bool:
         """Check the seal in a record.

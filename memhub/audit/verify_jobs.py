@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from memhub.audit.line import MAX_LINE
-from memhub.audit.line_batch import BATCH, SoundLines, check_batch, split_lines
+from memhub.audit.line_batch import BATCH, SoundLines, check_some, split_lines
+from memhub.audit.line_shapes import LineShapes
 from memhub.audit.merkle_check import leaf_hash
 
 if TYPE_CHECKING:
@@ -44,9 +46,10 @@ def check_stretch(data: bytes, wanted: str | None, *, sealed: bool) -> list[Piec
     """
     pieces: list[Piece] = []
     lines, _ = split_lines(data)
-    for first in range(0, len(lines), BATCH):
-        some = lines[first : first + BATCH]
-        piece = _check_some(some, wanted, sealed=sealed)
+    shapes, first = _shapes_of_process(), 0
+    while first < len(lines):
+        piece, count = _check_some(shapes, lines[first : first + BATCH], wanted, sealed=sealed)
+        first += count
         last = pieces[-1] if pieces else None
         if isinstance(piece, SoundLines) and isinstance(last, SoundLines):
             joined = _join(last, piece)
@@ -59,25 +62,35 @@ def check_stretch(data: bytes, wanted: str | None, *, sealed: bool) -> list[Piec
     return pieces
 
 
-def _check_some(lines: list[bytes], wanted: str | None, *, sealed: bool) -> Piece:
-    data = b"".join(lines)
+@cache
+def _shapes_of_process() -> LineShapes:
+    """The shapes that this process has learned: of the stretches of a log most are the same."""
+    return LineShapes()
+
+
+def _check_some(
+    shapes: LineShapes, lines: list[bytes], wanted: str | None, *, sealed: bool
+) -> tuple[Piece, int]:
+    """What becomes of some lines, and of how many."""
     try:
         first = orjson.loads(lines[0])
         seq, prev = first["seq"] - 1, first["prev"]
     except (ValueError, KeyError, TypeError):
-        return data
+        return b"".join(lines), len(lines)
 
     if type(seq) is not int or seq < 1 or not isinstance(prev, str):
-        return data
+        return b"".join(lines), len(lines)
 
-    hashes = check_batch(lines, seq, prev)
+    hashes = check_some(shapes, lines, seq, prev)
     if hashes is None:
-        return data
+        return b"".join(lines), len(lines)
 
+    lines = lines[: len(hashes)]
     leaves = b"".join([leaf_hash(line[:-1]) for line in lines]) if sealed else b""
     found = hashes.index(wanted) if wanted is not None and wanted in hashes else None
+    size = sum(map(len, lines))
 
-    return SoundLines(seq, prev, len(lines), len(data), hashes[-1], leaves, found)
+    return SoundLines(seq, prev, len(lines), size, hashes[-1], leaves, found), len(lines)
 
 
 def _join(one: SoundLines, other: SoundLines) -> SoundLines | None:

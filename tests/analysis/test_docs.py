@@ -74,6 +74,6 @@ def test_every_view_and_added_column_is_described() -> None:
     columns = TEXT.partition("| column of `records` |")[2].partition("\n\n")[0]
 
     assert re.findall(r"^\| `(\w+)`", views, re.MULTILINE) == list(NAMES)
-    assert re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \|$", columns, re.MULTILINE) == [
+    assert re.findall(r"^\| `(\w+)` \| ([\w\[\]]+) \| (.*) \|$", columns, re.MULTILINE) == [
         (name, kind, meaning) for name, (kind, meaning) in ADDED.items()
     ]

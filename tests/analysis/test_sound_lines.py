@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.analysis_log import make_log
-from memhub.analysis.line_shapes import EVENT_BYTES, LineShapes, place_of_event
 from memhub.analysis.sound_lines import SoundLines
 from memhub.audit import AuditError, read_records
 from memhub.audit.chain import SEAL_SIZE
-from memhub.audit.line import parse_record
+from memhub.audit.line_shapes import _VALUES, LineShapes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,17 +98,38 @@ def test_a_file_without_changes_is_chained_as_the_writer_does(log: Path) -> None
     assert chained(text.splitlines()) == text
 
 
-def test_shapes_of_an_event_with_as_many_colons_are_told_apart(log: Path) -> None:
-    """A member less, and a colon more in a string, make the same key."""
+def test_shapes_of_an_event_are_told_apart(log: Path) -> None:
+    """A member less before the machine's, or behind it, makes another shape."""
     lines = log.read_bytes().splitlines(keepends=True)
     line = next(it for it in lines if b'"event":"request.set"' in it and b'"reason":null' in it)
-    other = line.replace(b',"arch":"amd64"', b"").replace(b'"reason":null', b'"reason":"a:b"')
-    shapes, begin = LineShapes(), place_of_event(int(line.split(b",")[1][6:]))
-    key = (line[begin : begin + EVENT_BYTES], line.count(b":"))
-    assert other.count(b":") == line.count(b":")
-    for it in (line, other):
-        shapes.learn_shape(parse_record(it[:-1], typed=True))
+    others = [
+        line.replace(b',"arch":"amd64"', b"").replace(b'"reason":null', b'"reason":"a:b"'),
+        line.replace(b',"machine":"bench-0"', b""),
+        line.replace(b',"reason":null', b""),
+    ]
+    shapes = LineShapes()
+    for it in (line, *others, line, *others):
+        (found,) = shapes.match_lines([it])
+        assert found[3] == (b'"bench-0"' if b'"machine"' in it else None)
+        assert it.endswith(b'"%b"}\n' % (found[4] or b""))
 
-    for it in (line, other, line):
-        assert shapes.find_shape(it, key) is not None
-        assert shapes.known[key](it) is not None
+
+@pytest.mark.parametrize(
+    "junk", [b"x", b",", b" ", b',"reason":null', b',"fence":18446744073709551616', b',"uid":-0']
+)
+def test_what_no_record_has_is_no_shape(log: Path, junk: bytes) -> None:
+    """Also where the line is one of a known shape but for that."""
+    lines = log.read_bytes().splitlines(keepends=True)
+    line = next(it for it in lines if b'"event":"request.set"' in it and b'"reason":null' in it)
+    shapes = LineShapes()
+    for it in (line, line.replace(b',"machine":"bench-0"', b"")):
+        assert len(shapes.match_lines([it, it[:-77] + junk + it[-77:]])) == 1
+
+
+@pytest.mark.parametrize("number", [0, 9, (1 << 63) - 1, 1 << 63, 18 * 10**18, (1 << 64) - 1])
+def test_an_address_has_up_to_64_bits(number: int) -> None:
+    pattern = re.compile(_VALUES["u64"])
+
+    assert pattern.fullmatch(str(number).encode())
+    assert not pattern.fullmatch(str(number + (1 << 64)).encode())
+    assert not pattern.fullmatch(b"0%d" % number)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analysis.logs import EMPTY, UC, WC, attach, change, closed, opened, write_log
+from analysis.test_tables_of_views import make_history, make_kernel_history
 from analysis.watched import Watched, follow
 from memhub.analysis import Analysis, make_views, pack
 from memhub.analysis.contention import contention
@@ -47,6 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with AuditLog.open(path / "a.jsonl", log_id="random") as log:
         follow(Watched("amd64-mtrr", 5, latency=0.0, log=log), 300)
 
+    make_history(path, "i386", 4, 80)
+    make_kernel_history(path, "linux-6.18", 5, 60)
     one, two = ((HIGH + at, 0x1000, WC, "top") for at in (0, 0x1000))
     high = [
         attach(0, [one, two, EMPTY], machine="high"),

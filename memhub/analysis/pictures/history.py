@@ -13,6 +13,7 @@ from memhub.analysis.pictures.limits import Limits
 from memhub.analysis.pictures.machines import Machine, Rows, find_machines, find_rows
 from memhub.analysis.pictures.shares import Share, share
 from memhub.analysis.pictures.time_axis import TimeAxis
+from memhub.analysis.table_changes import changes_table
 from memhub.audit.rows.description import spec_of
 
 if TYPE_CHECKING:
@@ -170,13 +171,13 @@ class History:
 
     @cached_property
     def jumps(self) -> list[dict[str, Any]]:
-        """Where sick hardware changed registers or a machine went back to a snapshot.
+        """Where a machine began or went back to a snapshot, or registers changed beside ranges.
 
         The first as many as marks are drawn.
         """
         t = self._of(self._views.records)
-        sick = t.event.startswith("hardware.") & t.msrs.notnull()
-        t = t.filter((sick | (t.event == "device.restore")) & t.start.notnull())
+        jumps = t.begins | (t.event == "device.restore") | _changes_registers(t)
+        t = t.filter(jumps & t.start.notnull())
         t = t.select(
             "log", "machine", "start", since_n=t.n, since_ns=t.wall_ns, until_n=ibis.null("int64")
         )
@@ -187,9 +188,7 @@ class History:
         """The records that begin or change the slots or registers of a machine, in order."""
         t = self._views.records
         t = t.filter((t.log == key[0]) & (t.machine == key[1]))
-        changes = t.event.isin(("request.set", "undo")) & t.errno.isnull()
-        changes |= t.event.startswith("hardware.") & t.msrs.notnull()
-        t = t.filter(t.begins | (t.event == "device.restore") | changes)
+        t = t.filter(t.begins | changes_table(t) | _changes_registers(t))
         for batch in Answer(t.select(*_TYPE_COLUMNS).order_by("n")).to_batches(_BATCH):
             yield from batch.to_pylist()
 
@@ -282,3 +281,10 @@ class History:
         limits = self.limits if most is None else Limits(marks=most)
 
         return share(table, groups, span, limits, all_or_none=all_or_none)
+
+
+def _changes_registers(records: Table) -> Table:
+    """Whether a record has registers that sick hardware or another kernel changed."""
+    by = records.event.startswith("hardware.") | (records.event == "kernel.call")
+
+    return by & records.msrs.notnull()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ibis
 
+from memhub.analysis.table_changes import RETURNS, SETTERS, changes_table
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from memhub.analysis.views import Views
 
 Table = Any
-
-#: Events that change a table.
-_CHANGES: Final = ("request.set", "undo")
 
 
 class Machine(NamedTuple):
@@ -59,7 +57,7 @@ def find_machines(views: Views) -> list[Machine]:
     """The machines of a log, those with most changes and refusals first."""
     t = views.records
     t = t.filter(t.machine.notnull())
-    moved = t.event.isin(_CHANGES) & t.errno.isnull()
+    moved = changes_table(t)
     refused = t.errno.notnull() & (t.event != "wait.end")
     found = t.group_by("log", "machine").agg(
         arch=t.arch.max(), records=t.count(), changes=moved.sum(), refused=refused.sum()
@@ -93,7 +91,8 @@ def find_rows(
         keys: the machines.
         most: slots that have a row of their own; those with most changes.
     """
-    moved = tenures.event.isin(_CHANGES).cast("int64") + tenures.until_n.notnull().cast("int64")
+    moved = tenures.event.isin((*SETTERS, *RETURNS)).cast("int64")
+    moved += tenures.until_n.notnull().cast("int64")
     both = ibis.union(
         tenures.select("log", "machine", "slot", moves=moved),
         held.select("log", "machine", "slot", moves=ibis.literal(1, type="int64")),

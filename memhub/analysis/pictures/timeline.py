@@ -44,6 +44,13 @@ _ONE_ROW: Final = 30
 #: The part of the time within which two signs cover one another.
 _NEAR: Final = 0.015
 
+#: Who set a range that no process has set.
+_NOBODY: Final = {
+    "undo": "an undo",
+    "device.restore": "a return to a snapshot",
+    "kernel.call": "the kernel",
+}
+
 _REFUSED: Final = "refused"
 _FURTHER: Final = "further slots"
 
@@ -139,7 +146,7 @@ class _Drawing:
 
     def _bar(self, row: Row) -> Row:
         kind = kind_of(row["flags"])
-        who = row["process"] or ("the firmware" if row["event"] != "undo" else "an undo")
+        who = row["process"] or _NOBODY.get(row["event"], "the firmware")
         say = (
             f"slot {row['slot']}: {range_text(row['base'], row['length'])} "
             f"{type_text(row['flags'])}, owner {name_text(row['owner'])}, set by {who}, "

@@ -22,7 +22,7 @@ from memhub.audit.rows.columns import (
 from memhub.audit.rows.description import describe_spec
 from memhub.audit.rows.files import ACCESS_FLAGS, table_columns
 from memhub.audit.rows.hardware import health_item
-from memhub.audit.rows.ranges import commit_row
+from memhub.audit.rows.ranges import commit_row, desc_columns
 from memhub.core.files import PATHS
 from memhub.core.holdings import holdings_of
 from memhub.core.restored import HeldPart, Restored
@@ -112,11 +112,12 @@ def _slices(items: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 
 def restored_row(it: Restored, _ended: int) -> Row:
     """A machine that went back to a snapshot: its whole table; what it holds follows."""
-    spec, after = it.spec, it.after
+    spec, before, after = it.spec, it.before.state, it.after
 
     return {
         **stamp_columns("device.restore", it.at),
         **table_columns(spec.name, it.arch, spec.cpu.phys_bits, after.state),
+        **desc_columns("before", () if before is None else before.slots),
         "config": describe_spec(spec),
         "generation": after.generation,
         "cause": it.cause,

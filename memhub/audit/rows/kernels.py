@@ -8,7 +8,7 @@ import orjson
 
 from memhub.abi import Errno
 from memhub.audit.rows.columns import error_columns, instant_of, msrs_of, stamp_columns
-from memhub.audit.rows.ranges import msr_columns
+from memhub.audit.rows.ranges import desc_columns, msr_columns
 from memhub.core.holdings import Holdings
 from memhub.core.served import KernelCalled, range_state
 from memhub.core.served_kernel import (
@@ -22,6 +22,7 @@ from memhub.errors import DeviceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from memhub.core.driver import RangeState
     from memhub.core.files import Caller
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
@@ -53,9 +54,22 @@ def _called(it: KernelCalled, ended: int) -> Row:
             for number in sorted({**before, **after})
             if before.get(number, 0) != after.get(number, 0)
         }
-        row |= msr_columns(msrs)
+        row |= {**_slot_columns(*it.states), **msr_columns(msrs)}
 
     return row
+
+
+def _slot_columns(before: RangeState, after: RangeState) -> Row:
+    """The slots that became different, for readers that have no driver to ask."""
+    pairs = [*zip(before.slots, after.slots, strict=True)]
+    slots = [slot for slot, (old, new) in enumerate(pairs) if old != new]
+    if not slots:
+        return {}
+
+    sides = (("before", before.slots), ("after", after.slots))
+    columns = [desc_columns(side, [rows[slot] for slot in slots]) for side, rows in sides]
+
+    return {"slots": slots, **columns[0], **columns[1]}
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - what a kernel answers
