@@ -280,6 +280,45 @@ async def test_a_client_needs_the_rights_of_a_call(tmp_path: Path, may: list[Rig
                     await call()
 
 
+HALF = r"\ud800"
+
+
+WITH_HALVES = (
+    f'{{"bogus":"{HALF}","entries":[]}}',
+    f'{{"{HALF}":1}}',
+    f'{{"{HALF}":1.5}}',
+    f'{{"entries":[["{HALF}",4096,1,4,0]]}}',
+    f'{{"entries":["{HALF}"]}}',
+    f'{{"entries":{{"{HALF}":1}}}}',
+    f'["{HALF}"]',
+    f'{{"n":{{"int":"{HALF}"}}}}',
+    f'"{HALF}"',
+)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("op", ["set", "get", "bogus"])
+async def test_half_of_a_surrogate_pair_refuses_the_call_alone(tmp_path: Path, op: str) -> None:
+    async with lab(tmp_path, NETBSD) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURES)
+        handle = await client.open()
+        for args in WITH_HALVES:
+            answer = await client.ask(wire.Call(0, handle, op, args.encode()))
+            assert isinstance(answer, wire.Error)
+            assert answer.name == "EINVAL"
+
+        assert isinstance(await client.ask(wire.Call(0, handle, "get", b'{"n":1}')), wire.Data)
+        client.close()
+
+
+def test_an_argument_with_half_of_a_surrogate_pair_is_not_sent() -> None:
+    opened = wire.Opened(1, 1, wire.MODEL_LP64, 0, "amd64", "pc")
+    file = RemoteFile(opened, "/dev/mem", wire.Limits())
+    for args in ({"n": "\ud800"}, {"\ud800": 1}):
+        with pytest.raises(InvalidArgument, match="holds half of a surrogate pair"):
+            call_request(file, wire.FEATURES, "get", args)
+
+
 @pytest.mark.anyio
 async def test_a_client_of_an_earlier_service_is_told(tmp_path: Path) -> None:
     """A client that does not ask for the feature may not send the frame either."""
