@@ -147,6 +147,21 @@ async def test_what_was_set_before_an_error_stays() -> None:
 
 
 @pytest.mark.anyio
+async def test_the_call_on_the_page_of_the_protocol_is_answered_as_there(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    args, answer = (
+        page.partition(f"```json {name}\n")[2].partition("\n```")[0] for name in ("call", "plain")
+    )
+    async with lab(tmp_path, NETBSD) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURES)
+        handle = await client.open()
+        done = await client.ask(wire.Call(0, handle, "set", args.encode()))
+        assert isinstance(done, wire.Data)
+        assert json.loads(done.data) == json.loads(answer)
+        client.close()
+
+
+@pytest.mark.anyio
 async def test_a_kernel_that_panics_answers_nothing_more() -> None:
     screwed = [0x1000, 0x3000, 0, VALID, 0]
     async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:

@@ -64,7 +64,7 @@ def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
         return session.tasks.start_task(it.request, work, making)
 
     _check_rights(session, it, names, RESTORE_MACHINES)
-    reset_machines(session.engine, it.machine or None)
+    reset_machines(session.engine, it.machine or None, may_name=partial(_may_name, session))
 
     return _say_machines(session, it, names)
 
@@ -74,6 +74,11 @@ def _check_rights(session: Session, it: wire.Snapshot, names: Iterable[str], rig
         session.check_rights(
             it.what, rights, name, it.machine or _EVERY.get(it.what, DEFAULT_MACHINE)
         )
+
+
+def _may_name(session: Session, machine: str) -> bool:
+    """Whether a refusal may say that there is a machine: the client has a right on it."""
+    return bool(session.rights_on(machine))
 
 
 def _say_machines(session: Session, it: wire.Snapshot, names: Iterable[str]) -> Answer:
@@ -135,7 +140,8 @@ async def _restore(session: Session, it: wire.Snapshot) -> Answer:
 
     names = [it.machine] if it.machine else list(snapshot.machines)
     _check_rights(session, it, names, RESTORE_MACHINES)
-    restore_machines(session.engine, snapshot, it.machine or None)
+    may_name = partial(_may_name, session)
+    restore_machines(session.engine, snapshot, it.machine or None, may_name=may_name)
 
     return _say_machines(session, it, names)
 
