@@ -139,9 +139,7 @@ async def test_clients_with_the_right_add_list_and_remove_rules(tmp_path: Path) 
         with pytest.raises(DeviceError, match="ENOENT: there is no fault rule 'full'"):
             await client.remove_fault("full")
 
-        with pytest.raises(
-            DeviceError, match="EINVAL: there is a fault rule 'two-fault-1' already"
-        ):
+        with pytest.raises(DeviceError, match="there is a fault rule 'two-fault-1' already"):
             await client.add_fault(FaultRule("drop", name="two-fault-1"))
 
         assert len(it.hub.faults) == 1

@@ -93,21 +93,14 @@ async def test_a_snapshot_comes_back_whatever_hidden_sicknesses_are_called(tmp_p
     async with lab(tmp_path, machine("secret"), machine("mine"), rights=mine_alone()) as it:
         hardware = it.hub.hardware
         client = await RawClient.dial(it.address, features=wire.FEATURES)
-        for names, answer in (
-            ({}, {"machines": ["mine"]}),
-            (
-                {"name": "late"},
-                ("EINVAL", "mine cannot have a sickness 'late', since the name is in use"),
-            ),
-        ):
-            (sick,) = await add(client, SICKNESS, **names)
+        refused = ("EINVAL", "mine cannot have a sickness 'late', since the name is in use")
+        for name, answer in (("", {"machines": ["mine"]}), ("late", refused)):
+            (sick,) = await add(client, SICKNESS, name=name)
             then = it.hub.snapshot("mine")
             hardware.remove(sick["name"])
-            hidden = hardware.add(Sickness(action="stuck_slot", slot=1, machine="secret", **names))
+            hardware.add(Sickness(action="stuck_slot", slot=1, machine="secret", name=name))
             assert await put_back(client, then.to_bytes()) == answer
             for active in tuple(hardware):
                 hardware.remove(active.sickness.name)
-
-            assert hidden.sickness.machine == "secret"
 
         client.close()
