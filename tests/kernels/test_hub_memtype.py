@@ -21,7 +21,6 @@ from memhub.lifecycle import open_file
 from memhub.plugin import Cpu
 from memhub.rig import trace_lines
 from memhub.rig.log_replay import replay_log
-from memhub.service.settings import RightsRule
 from memhub_linux.page_modes import MODE_NAMES
 from memhub_linux.page_runs import PageRun, PageRuns, changed_runs
 from memhub_linux.recorded import read_registers
@@ -329,21 +328,6 @@ async def test_who_is_not_root_or_has_no_page_attributes_finds_no_list() -> None
             open_file(hub.engine, Open(Principal(9, "user", privileged=False), LIST, "r"))
 
         assert refused.value.code.name == "EACCES"
-
-
-@pytest.mark.anyio
-async def test_over_a_service_a_right_takes_the_place_of_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("memhub.service.server.rights.peer_of", lambda _: (7, 1234))
-    rights = (RightsRule(uid=1234, allow=frozenset({"read-ranges", "set-ranges"})),)
-    async with lab(tmp_path, LINUX, rights=rights) as it, it.connect() as client:
-        async with (
-            await client.open(LIST) as file,
-            await client.open("pc:/proc/mtrr", "r+") as mtrr,
-        ):
-            assert await file.read(4096) == b"PAT memtype list:\n"
-            await mtrr.write(b"base=0xd0000000 size=0x1000000 type=write-combining\n")
 
 
 @pytest.mark.anyio

@@ -147,21 +147,6 @@ async def test_what_was_set_before_an_error_stays() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_call_on_the_page_of_the_protocol_is_answered_as_there(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
-    args, answer = (
-        page.partition(f"```json {name}\n")[2].partition("\n```")[0] for name in ("call", "plain")
-    )
-    async with lab(tmp_path, NETBSD) as it:
-        client = await RawClient.dial(it.address, features=wire.FEATURES)
-        handle = await client.open()
-        done = await client.ask(wire.Call(0, handle, "set", args.encode()))
-        assert isinstance(done, wire.Data)
-        assert json.loads(done.data) == json.loads(answer)
-        client.close()
-
-
-@pytest.mark.anyio
 async def test_a_kernel_that_panics_answers_nothing_more() -> None:
     screwed = [0x1000, 0x3000, 0, VALID, 0]
     async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:
@@ -293,45 +278,6 @@ async def test_a_client_needs_the_rights_of_a_call(tmp_path: Path, may: list[Rig
             else:
                 with pytest.raises(NotPermitted, match="has no right to"):
                     await call()
-
-
-HALF = r"\ud800"
-
-
-WITH_HALVES = (
-    f'{{"bogus":"{HALF}","entries":[]}}',
-    f'{{"{HALF}":1}}',
-    f'{{"{HALF}":1.5}}',
-    f'{{"entries":[["{HALF}",4096,1,4,0]]}}',
-    f'{{"entries":["{HALF}"]}}',
-    f'{{"entries":{{"{HALF}":1}}}}',
-    f'["{HALF}"]',
-    f'{{"n":{{"int":"{HALF}"}}}}',
-    f'"{HALF}"',
-)
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("op", ["set", "get", "bogus"])
-async def test_half_of_a_surrogate_pair_refuses_the_call_alone(tmp_path: Path, op: str) -> None:
-    async with lab(tmp_path, NETBSD) as it:
-        client = await RawClient.dial(it.address, features=wire.FEATURES)
-        handle = await client.open()
-        for args in WITH_HALVES:
-            answer = await client.ask(wire.Call(0, handle, op, args.encode()))
-            assert isinstance(answer, wire.Error)
-            assert answer.name == "EINVAL"
-
-        assert isinstance(await client.ask(wire.Call(0, handle, "get", b'{"n":1}')), wire.Data)
-        client.close()
-
-
-def test_an_argument_with_half_of_a_surrogate_pair_is_not_sent() -> None:
-    opened = wire.Opened(1, 1, wire.MODEL_LP64, 0, "amd64", "pc")
-    file = RemoteFile(opened, "/dev/mem", wire.Limits())
-    for args in ({"n": "\ud800"}, {"\ud800": 1}):
-        with pytest.raises(InvalidArgument, match="holds half of a surrogate pair"):
-            call_request(file, wire.FEATURES, "get", args)
 
 
 @pytest.mark.anyio

@@ -127,6 +127,24 @@ async def test_a_release_with_a_fence_ends_that_claim_and_no_other(tmp_path: Pat
         client.close()
 
 
+async def test_a_renewal_of_no_fence_is_einval_and_of_a_released_one_stale(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURES)
+        handle = await client.open()
+        claimed: Any = await client.ask(wire.Claim(0, handle, 0, 0, WINDOW, MIB))
+        released = await client.ask(wire.Release(0, handle, WINDOW, MIB, claimed.fence))
+        assert isinstance(released, wire.Done)
+        for fence, expected in ((0, ("EINVAL", "InvalidArgument")), (claimed.fence, STALE)):
+            answer: Any = await client.ask(wire.Renew(0, handle, WINDOW, MIB, fence, 0))
+            assert (answer.name, answer.kind) == expected
+            assert json.loads(answer.obstacles or "[]") == []
+
+        client.close()
+
+
+STALE = ("EBUSY", "StaleClaim")
+
+
 async def test_ones_own_claim_is_no_obstacle_beside_ones_own_commit(tmp_path: Path) -> None:
     async with lab(tmp_path, machine(commit_latency=0.2)) as it:
         client = await RawClient.dial(it.address, features=wire.FEATURES)

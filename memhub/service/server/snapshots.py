@@ -85,10 +85,14 @@ def _say_machines(session: Session, it: wire.Snapshot, names: Iterable[str]) -> 
     return session.tasks.send_text(it, session.tasks.to_json({"machines": list(names)}))
 
 
-def _put_piece(session: Session, it: wire.Snapshot) -> Answer:
+def _check_any(session: Session, it: wire.Snapshot) -> None:
+    """Refuse a client that may restore no machine at all."""
     if not any(session.rights_on(name) & RESTORE_MACHINES for name in session.hub.machines):
         session.raise_missing_right(it.what, it.machine or "any machine", RESTORE_MACHINES)
 
+
+def _put_piece(session: Session, it: wire.Snapshot) -> Answer:
+    _check_any(session, it)
     if len(session.put) + len(it.data) > FILE_MAX:
         session.put.clear()
         most = f"{FILE_MAX} bytes of a file are put, which is the limit: the file is forgotten"
@@ -123,15 +127,20 @@ def _take_put(session: Session) -> bytes:
     return data
 
 
-def _require_file(it: wire.Snapshot, data: bytes, what: str) -> None:
-    """Refuse where nothing was put (EINVAL); `what` says what it would have to be."""
+def _require_file(it: wire.Snapshot, data: bytes) -> None:
+    """Refuse where nothing was put (EINVAL)."""
     if not data:
-        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and nothing was put before: {what}")
+        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and nothing was put before")
 
 
 async def _restore(session: Session, it: wire.Snapshot) -> Answer:
     data = _take_put(session)
-    _require_file(it, data, "this is no snapshot of memhub")
+    if it.machine:
+        _check_rights(session, it, [it.machine], RESTORE_MACHINES)
+    else:
+        _check_any(session, it)  # which machines the file has is seen later
+
+    _require_file(it, data)
     arches = {machine.arch.name: machine.arch for machine in session.hub.machines.values()}
     try:
         snapshot = await to_thread.run_sync(_read_file, data, arches)
@@ -150,7 +159,7 @@ async def _load(session: Session, it: wire.Snapshot) -> Answer:
     data, name = _take_put(session), it.machine or session.hub.default
     _check_rights(session, it, [name], RESTORE_MACHINES)
     session.engine.machine(name)
-    _require_file(it, data, "these are no packed contents")
+    _require_file(it, data)
     try:
         contents = await to_thread.run_sync(unpack_contents, data)
     except ValueError as error:
