@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _CAMPAIGN = int(os.environ.get("MEMHUB_CAMPAIGN", "0"))
 
-settings.register_profile("memhub", _PATIENT, max_examples=100, derandomize=True)
+settings.register_profile("memhub", _PATIENT, max_examples=50, derandomize=True)
 settings.register_profile(
     "campaign", _PATIENT, max_examples=_CAMPAIGN or 2000, derandomize=False, print_blob=True
 )

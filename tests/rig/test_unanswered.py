@@ -11,7 +11,7 @@ import pytest
 from memhub import FaultRule, machines
 from memhub.errors import NeverAnswered
 from memhub.service.local import LocalClient
-from rig.inner_runs import run_inner
+from rig.inner_runs import NEITHER, run_inner
 
 if TYPE_CHECKING:
     from memhub import Hub
@@ -136,7 +136,7 @@ def test_a_service_answers_etimedout_and_a_test_that_takes_it_for_an_answer_fail
 def test_a_limit_that_is_none_is_refused(pytester: pytest.Pytester, limit: str) -> None:
     marker = f"@pytest.mark.memhub(answer_limit={limit})"
     pytester.makepyfile(f"import pytest\n{marker}\ndef test_it(memhub_hub): pass")
-    result = run_inner(pytester)
+    result = run_inner(pytester, *NEITHER)
     result.stdout.fnmatch_lines(
         ["*marker memhub: answer_limit * is not a number of seconds above*"]
     )
