@@ -40,6 +40,16 @@ async def test_the_call_on_the_page_of_the_protocol_is_answered_as_there(tmp_pat
 HALF = r"\ud800"
 
 
+@pytest.mark.anyio
+async def test_members_that_a_call_does_not_have_are_not_looked_at(tmp_path: Path) -> None:
+    async with (
+        lab(tmp_path, NETBSD) as it,
+        it.connect() as client,
+        await client.open("pc:/dev/mem") as memory,
+    ):
+        assert await memory.call_kernel("set", entries=[], bogus=1) == {"done": 0}
+
+
 WITH_HALVES = (
     f'{{"bogus":"{HALF}","entries":[]}}',
     f'{{"{HALF}":1}}',
