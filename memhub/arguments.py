@@ -14,8 +14,8 @@ from memhub.abi_layout import EVERY_SLOT, U64_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-    from typing import Final, NoReturn
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Any, Final, NoReturn
 
     from memhub.abi_layout import Buffer
 
@@ -270,10 +270,14 @@ def plain_value(name: str, value: object) -> int | str | bool | list[object] | N
     """An argument of a kernel's call as a plain value of the caller's own: texts, numbers, lists.
 
     Raises:
-        ValueError: it is none of these, or an integer that does not fit 64 bits.
+        ValueError: it is none of these, an integer that does not fit 64 bits, or text that no
+            record can hold.
     """
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, bool):
         return value
+
+    if isinstance(value, str):
+        return take_text(name, value)
 
     if isinstance(value, list | tuple):
         try:
@@ -290,3 +294,12 @@ def plain_value(name: str, value: object) -> int | str | bool | list[object] | N
         raise ValueError(f"{name} {number:#x} does not fit 64 bits")
 
     return number
+
+
+def plain_arguments(args: Mapping[str, object]) -> dict[str, Any]:
+    """The arguments of a kernel's call as plain values, apart from what the caller can change.
+
+    Raises:
+        ValueError: names the argument that a record could not hold.
+    """
+    return {take_text("argument", name): plain_value(name, it) for name, it in args.items()}

@@ -65,7 +65,7 @@ class FaultRules:
         self.on_cut: list[Callable[[Principal, str], None]] = []
         self._engine = engine
         self._active: dict[str, ActiveRule] = {}
-        self._last = 0
+        self._last: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[ActiveRule]:
         return iter(tuple(self._active.values()))
@@ -77,7 +77,8 @@ class FaultRules:
         """Add a rule; it meets the requests that are submitted from now on.
 
         Args:
-            rule: the rule; without a name it is called `fault-1`, `fault-2`, and so on.
+            rule: the rule; without a name it is called `fault-1`, `fault-2`, and so on, and one for
+                a machine `MACHINE-fault-1`, whose number tells nothing of other machines.
 
         Returns:
             the rule as the hub has it; in `with`, it ends with the block.
@@ -99,8 +100,9 @@ class FaultRules:
             raise ValueError(f"there is a fault rule {rule.name!r} already")
 
         while not rule.name:
-            self._last += 1
-            name = f"fault-{self._last}"
+            kind = "fault" if rule.machine is None else f"{rule.machine}-fault"
+            self._last[kind] = self._last.get(kind, 0) + 1
+            name = f"{kind}-{self._last[kind]}"
             rule = rule if name in self._active else replace(rule, name=name)
 
         added = AddedKind(*self._find_kinds().kind_of(rule)) if is_added(rule.action) else None

@@ -106,7 +106,7 @@ class Hardware:
         """Make something wrong with a machine.
 
         Args:
-            sickness: what; without a name it is called `sick-1`, `sick-2`, and so on.
+            sickness: what; without a name it is called `MACHINE-sick-1` and so on.
             by: who asks, for the log.
 
         Returns:

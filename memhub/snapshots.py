@@ -23,7 +23,7 @@ from memhub.group_commit import settle_commits
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from memhub.core.decision import Decision
     from memhub.core.driver import Arch
@@ -152,7 +152,13 @@ def take_machines(engine: Engine, machine: str | None = None) -> Snapshot:
     return Snapshot({it.name: take_snapshot(it, now) for it in chosen})
 
 
-def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = None) -> None:
+def restore_machines(
+    engine: Engine,
+    snapshot: Snapshot,
+    machine: str | None = None,
+    *,
+    may_name: Callable[[str], bool] | None = None,
+) -> None:
     """Let machines be as a snapshot has them: all of them or, with an error, none.
 
     Args:
@@ -160,6 +166,7 @@ def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = N
         snapshot: where to go back to.
         machine: the one machine that goes back; the snapshot has it by this name, or has one
             machine alone. None takes all that the snapshot has.
+        may_name: whether a refusal may name a machine that does not go back; None names every one.
 
     Raises:
         NoSuchDevice: ENOENT; no such machine.
@@ -176,12 +183,18 @@ def restore_machines(engine: Engine, snapshot: Snapshot, machine: str | None = N
         (target,) = _choose(engine, machine)
         pairs = [(target, _machine_in(snapshot, target.name))]
 
-    _restore_all(engine, pairs, "restore")
+    _restore_all(engine, pairs, "restore", may_name)
 
 
-def reset_machines(engine: Engine, machine: str | None = None) -> None:
+def reset_machines(
+    engine: Engine,
+    machine: str | None = None,
+    *,
+    may_name: Callable[[str], bool] | None = None,
+) -> None:
     """Let machines, or one of them, be as they were at their start; errors as for a restore."""
-    _restore_all(engine, [(it, first_snapshot(it)) for it in _choose(engine, machine)], "reset")
+    pairs = [(it, first_snapshot(it)) for it in _choose(engine, machine)]
+    _restore_all(engine, pairs, "reset", may_name)
 
 
 def _choose(engine: Engine, machine: str | None) -> list[Machine]:
@@ -208,11 +221,14 @@ def _machine_in(snapshot: Snapshot, name: str) -> MachineSnapshot:
 
 
 def _restore_all(
-    engine: Engine, pairs: Sequence[tuple[Machine, MachineSnapshot]], cause: RestoreCause
+    engine: Engine,
+    pairs: Sequence[tuple[Machine, MachineSnapshot]],
+    cause: RestoreCause,
+    may_name: Callable[[str], bool] | None,
 ) -> None:
     settle_commits(engine.commit)
     now = engine.catch_up()
-    _check_names(engine, pairs)
+    _check_names(engine, pairs, may_name)
     steps = [(it, to, decide_restore(it, to, now, cause, _name_it(to, cause))) for it, to in pairs]
     kept = [(it.memory.windows, save_devices(it.memory.windows)) for it, _ in pairs]
     try:
@@ -230,7 +246,11 @@ def _restore_all(
         engine.follow_up(machine, decision)
 
 
-def _check_names(engine: Engine, pairs: Sequence[tuple[Machine, MachineSnapshot]]) -> None:
+def _check_names(
+    engine: Engine,
+    pairs: Sequence[tuple[Machine, MachineSnapshot]],
+    may_name: Callable[[str], bool] | None,
+) -> None:
     """Refuse to bring back a sickness whose name another has on a machine that does not go back."""
     back = {machine.name for machine, _ in pairs}
     healths = [(it.name, it.health) for it in engine.machines.values() if it.name not in back]
@@ -238,10 +258,11 @@ def _check_names(engine: Engine, pairs: Sequence[tuple[Machine, MachineSnapshot]
     for name, health in (*healths, *((machine.name, to.health) for machine, to in pairs)):
         for active in () if health is None else health.sicknesses:
             called = active.sickness.name
-            if taken.setdefault(called, name) != name:
-                raise InvalidArgument(
-                    f"{name} cannot have a sickness {called!r}, since {taken[called]} has one"
-                )
+            holder = taken.setdefault(called, name)
+            if holder != name:
+                named = holder in back or may_name is None or may_name(holder)
+                why = f"since {holder} has one" if named else "since the name is in use"
+                raise InvalidArgument(f"{name} cannot have a sickness {called!r}, {why}")
 
 
 def _name_it(snapshot: MachineSnapshot, cause: RestoreCause) -> str | None:

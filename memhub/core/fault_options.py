@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
 
+from memhub.abi_layout import U64_MAX
 from memhub.arguments import take_text
 
 #: What the value of an option may be, so that JSON and TOML have it too.
@@ -31,8 +33,21 @@ def take_options(options: object, action: str) -> dict[str, Any]:
     if options and not is_added(action):
         raise ValueError(f"action {action} has no options: only those of plugins have")
 
-    for name, value in options.items():
-        if type(value) not in _PLAIN:
-            raise ValueError(f"option {name} {value!r:.80} is no number, text or boolean")
+    return {take_text("option", name): _take_value(name, it) for name, it in options.items()}
 
-    return {take_text("option", name): value for name, value in options.items()}
+
+def _take_value(name: str, value: object) -> object:
+    """The value of one option, which JSON has to hold as it is."""
+    if type(value) not in _PLAIN:
+        raise ValueError(f"option {name} {value!r:.80} is no number, text or boolean")
+
+    if isinstance(value, str):
+        return take_text(f"option {name}", value)
+
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"option {name} {value} is not a finite number")
+
+    if isinstance(value, int) and not -(1 << 63) <= value <= U64_MAX:
+        raise ValueError(f"option {name} {value:#x} does not fit 64 bits")
+
+    return value

@@ -50,6 +50,9 @@ _WELL = Health()
 def named_for(machine: Machine, sickness: Sickness, taken: Collection[str]) -> Sickness:
     """A sickness with its machine, and a name that no other has.
 
+    A name that is made has the machine's in it: it tells nothing of another machine, and clashes
+    with none of another as a snapshot brings it back.
+
     Raises:
         InvalidArgument: EINVAL; its own name is another's.
     """
@@ -59,7 +62,7 @@ def named_for(machine: Machine, sickness: Sickness, taken: Collection[str]) -> S
 
     numbers = itertools.count(1)
     while not name or name in taken:
-        name = f"sick-{next(numbers)}"
+        name = f"{machine.name}-sick-{next(numbers)}"
 
     return replace(sickness, name=name, machine=machine.name)
 

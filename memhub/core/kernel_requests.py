@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
-from memhub.arguments import plain_value, take_buffer, take_integer
+from memhub.arguments import plain_arguments, take_buffer, take_integer
 from memhub.core import requests
 from memhub.core.decision import Decision
 from memhub.core.files import KERNEL_FILES, PATHS
@@ -160,7 +160,7 @@ def refuse_call(
     """
     answer = KernelAnswer(served_of(machine).state)
     try:
-        call = replace(call, args=plain_arguments(call.args))
+        call = replace(call, args=_plain(call.args))
     except InvalidArgument:
         call = replace(call, args={})
 
@@ -181,7 +181,7 @@ def answer_call(
         now: the present moment.
     """
     try:
-        call = replace(call, args=plain_arguments(call.args))
+        call = replace(call, args=_plain(call.args))
         answer, error = ask_kernel(served_of(machine), call)
     except InvalidArgument as malformed:
         return refuse_call(machine, caller, call, now, malformed)
@@ -212,14 +212,14 @@ def ask_kernel(served: Served, call: KernelCall) -> tuple[KernelAnswer, DeviceEr
     return answer, None if answer.errno is None else served.kernel.explain(call, answer)
 
 
-def plain_arguments(args: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call, apart from what the caller can still change.
+def _plain(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call, as a record can hold them.
 
     Raises:
-        InvalidArgument: EINVAL; names the argument that a record could not hold.
+        InvalidArgument: EINVAL; names the argument that it could not.
     """
     try:
-        return {name: plain_value(name, value) for name, value in args.items()}
+        return plain_arguments(args)
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
 

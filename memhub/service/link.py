@@ -6,6 +6,9 @@ import socket
 from array import array
 from collections import deque
 from contextlib import suppress
+from fcntl import ioctl
+from sys import byteorder
+from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
@@ -34,7 +37,7 @@ class Link(Protocol):
 
     Attributes:
         queued: bytes that the peer has not taken yet.
-        taken: bytes that it has taken; rises as long as the peer reads.
+        taken: bytes that the kernel has taken for it.
     """
 
     queued: int
@@ -60,11 +63,39 @@ class Link(Protocol):
     async def room(self, limit: int) -> None:
         """Return once at most `limit` bytes wait, or the stream is broken."""
 
+    def progress(self) -> tuple[int, int]:
+        """What becomes different as long as the peer reads: see `progress_of`."""
+
     def cut(self) -> None:
         """Let the peer find its end now; what waits, and what is sent after this, is lost."""
 
     async def aclose(self) -> None:
         """Close; what waits is lost."""
+
+
+def progress_of(link: Link, sock: socket.socket | None) -> tuple[int, int]:
+    """What becomes different as long as the peer of a link reads, also if it does so slowly.
+
+    A socket takes more only when a good part of what it holds has gone, which a slow peer may need
+    a minute for. So what it holds counts too, where something waits for it.
+
+    Args:
+        link: the link.
+        sock: its socket; None if it is not known.
+
+    Returns:
+        bytes that the socket has taken, and how many of them it still holds: over TCP, those that
+        the peer has not acknowledged.
+    """
+    if sock is None or not link.queued:
+        return link.taken, 0
+
+    try:
+        held = ioctl(sock.fileno(), TIOCOUTQ, bytes(4))
+    except OSError:  # it is closed, or cannot say
+        return link.taken, 0
+
+    return link.taken, int.from_bytes(held, byteorder)
 
 
 class SocketLink:
@@ -238,6 +269,10 @@ class SocketLink:
         while self.queued > limit:
             self._news = self._news or anyio.Event()
             await self._news.wait()
+
+    def progress(self) -> tuple[int, int]:
+        """See `Link.progress`."""
+        return progress_of(self, self._socket)
 
     def cut(self) -> None:
         """See `Link.cut`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memhub.arguments import plain_value, take_text
+from memhub.arguments import plain_arguments, take_text
 from memhub.service import wire
 from memhub.service.client_errors import invalid_argument, malformed_answer, not_on_the_wire
 
@@ -27,7 +27,7 @@ def call_request(file: RemoteFile, features: int, op: str, args: Mapping[str, An
         raise not_on_the_wire("the service is of a version without CALL")
 
     try:
-        plain = {key: plain_value(key, value) for key, value in args.items()}
+        plain = plain_arguments(args)
     except ValueError as error:
         raise invalid_argument(str(error)) from None
 

@@ -7,6 +7,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.abc import SocketAttribute
+
+from memhub.service.link import progress_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +31,7 @@ _ENDS: Final = (
 )
 
 #: Bytes that a stream is given at a time. It keeps them until the socket has taken all of them, and
-#: only then they count as taken, which a slow peer must have done within `stall_timeout`.
+#: only then they count as taken.
 _PIECE: Final = 1 << 18
 
 
@@ -116,6 +119,10 @@ class StreamLink:
         while self.queued > limit:
             self._news = self._news or anyio.Event()
             await self._news.wait()
+
+    def progress(self) -> tuple[int, int]:
+        """See `Link.progress`."""
+        return progress_of(self, self._stream.extra(SocketAttribute.raw_socket, None))  # noqa: S610 - anyio
 
     def cut(self) -> None:
         """See `Link.cut`; what is queued after it goes nowhere, as its task ends first."""

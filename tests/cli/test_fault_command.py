@@ -119,7 +119,7 @@ def test_hardware_is_made_sick_checked_and_made_well(run: Run, socket: Path) -> 
     refused = run("fault", *words.split())
     assert (refused.code, refused.err) == (2, "memhub: action cpu_out_of_step has no times\n")
     assert run("fault", *words.split()[:-2]).out == (
-        "sick-1: cpu_out_of_step machine=mtrr cpu=1 registers=0x2ff=0xc00,0x203=0xfff000800; "
+        "mtrr-sick-1: cpu_out_of_step machine=mtrr cpu=1 registers=0x2ff=0xc00,0x203=0xfff000800; "
         "struck 1 times\n"
     )
     checked = run("fault", "check")
@@ -132,8 +132,8 @@ def test_hardware_is_made_sick_checked_and_made_well(run: Run, socket: Path) -> 
     assert run("fault", "reinit", "--machine", "mtrr").out == ""
     checked = run("fault", "check")
     assert (checked.code, checked.out) == (0, "")
-    assert json.loads(run("fault", "list", "--json").out)[0]["name"] == "sick-1"
-    assert run("fault", "remove", "sick-1").code == 0
+    assert json.loads(run("fault", "list", "--json").out)[0]["name"] == "mtrr-sick-1"
+    assert run("fault", "remove", "mtrr-sick-1").code == 0
 
 
 def test_a_machine_is_suspended_and_resumed(run: Run, socket: Path) -> None:

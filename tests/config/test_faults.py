@@ -168,7 +168,7 @@ async def test_a_hub_begins_with_its_sicknesses_behind_the_start_of_its_machines
     found = load(tmp_path, '[[faults]]\naction = "stuck_slot"\nslot = 1\n')
     with AuditLog.open(tmp_path / "a.jsonl") as log:
         async with Hub(found.machines.values(), faults=found.faults, log=log) as hub:
-            assert [it.sickness.name for it in hub.hardware] == ["sick-1"]
+            assert [it.sickness.name for it in hub.hardware] == ["pc-sick-1"]
 
     events = [record["event"] for record in read_records(tmp_path / "a.jsonl")]
     assert events[1:3] == ["device.attach", "hardware.sicken"]

@@ -21,19 +21,19 @@ WINDOW = (0xD0000000, 1 << 20)
 def test_a_client_that_blocks_adds_lists_and_removes(memhub_client: Clients) -> None:
     xorg = memhub_client("Xorg")
     assert xorg.add_fault(RULE)["name"] == "fault-1"
-    assert xorg.add_fault(SICK)["name"] == "sick-1"
+    assert xorg.add_fault(SICK)["name"] == "pc-sick-1"
     with pytest.raises(DeviceError, match="ENOSPC: fault rule 'fault-1' refuses this"):
         xorg.open().set_range(*WINDOW, "uncacheable")
 
     assert [(it["name"], it["action"]) for it in xorg.list_faults()] == [
         ("fault-1", "errno"),
-        ("sick-1", "stuck_slot"),
+        ("pc-sick-1", "stuck_slot"),
     ]
     assert xorg.remove_fault("fault-1")["injected"] == 1
-    xorg.remove_fault("sick-1")
+    xorg.remove_fault("pc-sick-1")
     assert xorg.list_faults() == []
-    with pytest.raises(DeviceError, match="ENOENT: there is no fault rule 'sick-1'"):
-        xorg.remove_fault("sick-1")
+    with pytest.raises(DeviceError, match="ENOENT: there is no fault rule 'pc-sick-1'"):
+        xorg.remove_fault("pc-sick-1")
 
 
 @pytest.mark.memhub(over="each")
@@ -46,8 +46,8 @@ async def test_a_client_that_awaits_does_so_too(memhub_client: Clients) -> None:
         with pytest.raises(DeviceError, match="ENOSPC: fault rule 'fault-1' refuses this"):
             await mem.set_range(*WINDOW, "uncacheable")
 
-        assert [it["name"] for it in await xorg.list_faults()] == ["fault-1", "sick-1"]
+        assert [it["name"] for it in await xorg.list_faults()] == ["fault-1", "pc-sick-1"]
         assert (await xorg.remove_fault("fault-1"))["injected"] == 1
-        await xorg.remove_fault("sick-1")
-        with pytest.raises(DeviceError, match="ENOENT: there is no fault rule 'sick-1'"):
-            await xorg.remove_fault("sick-1")
+        await xorg.remove_fault("pc-sick-1")
+        with pytest.raises(DeviceError, match="ENOENT: there is no fault rule 'pc-sick-1'"):
+            await xorg.remove_fault("pc-sick-1")

@@ -21,6 +21,7 @@ SECTIONS: Final = (
     "Claims",
     "Events",
     "Maps",
+    "Rights",
     "Errors",
     "Obstacles",
     "TCP, TLS and tokens",

@@ -132,15 +132,15 @@ async def test_clients_with_the_right_add_list_and_remove_rules(tmp_path: Path) 
         added = await client.add_fault(rule)
         assert added == {**rule.as_dict(), "seen": 0, "injected": 0}
         numbered = await client.add_fault(FaultRule("delay", machine="two", delay=0.5))
-        assert numbered["name"] == "fault-1"
+        assert numbered["name"] == "two-fault-1"
         assert await mem.pread(1, 0) == b"\0"
-        assert [row["name"] for row in await client.list_faults()] == ["full", "fault-1"]
+        assert [row["name"] for row in await client.list_faults()] == ["full", "two-fault-1"]
         assert (await client.remove_fault("full"))["injected"] == 0
         with pytest.raises(DeviceError, match="ENOENT: there is no fault rule 'full'"):
             await client.remove_fault("full")
 
-        with pytest.raises(DeviceError, match="EINVAL: there is a fault rule 'fault-1' already"):
-            await client.add_fault(FaultRule("drop", name="fault-1"))
+        with pytest.raises(DeviceError, match="there is a fault rule 'two-fault-1' already"):
+            await client.add_fault(FaultRule("drop", name="two-fault-1"))
 
         assert len(it.hub.faults) == 1
 
@@ -189,12 +189,12 @@ async def test_a_client_makes_hardware_sick_checks_it_and_suspends_a_machine(
     async with lab(tmp_path, spec) as it, it.connect("X") as client:
         mem = await client.open("/dev/mem")
         sickness = Sickness(action="cpu_out_of_step", cpu=1, misses_stores=True)
-        assert (await client.add_fault(sickness))["name"] == "sick-1"
+        assert (await client.add_fault(sickness))["name"] == "pc-sick-1"
         await client.add_fault(FaultRule("drop", op="seek"))
         await mem.set_range(WINDOW, MIB, MDF_WRITECOMBINE)
         assert await client.hardware.check_cpus() == it.hub.hardware.check_cpus() != ()
-        assert [it["name"] for it in await client.list_faults()] == ["fault-1", "sick-1"]
-        assert (await client.remove_fault("sick-1"))["action"] == "cpu_out_of_step"
+        assert [it["name"] for it in await client.list_faults()] == ["fault-1", "pc-sick-1"]
+        assert (await client.remove_fault("pc-sick-1"))["action"] == "cpu_out_of_step"
         await client.hardware.reinit("pc")
         assert await client.hardware.check_cpus() == ()
         await client.hardware.suspend()
@@ -226,4 +226,4 @@ async def test_hardware_needs_the_right_on_its_machine(tmp_path: Path) -> None:
         it.hub.hardware.add(Sickness(action="stuck_slot", slot=0))
         assert await client.list_faults() == []
         with pytest.raises(NotPermitted):
-            await client.remove_fault("sick-1")
+            await client.remove_fault("pc-sick-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -250,3 +251,21 @@ async def test_a_frame_above_queued_bytes_does_not_cut_off_its_reader(tmp_path: 
             got += sum(len(piece.data) for piece in pieces)
 
         client.close()
+
+
+async def test_a_client_that_reads_slowly_is_not_taken_for_one_that_stopped(tmp_path: Path) -> None:
+    async with lab(tmp_path, limits=Limits(stall_timeout=1000)) as it:
+        ended: list[str] = []
+        link = SimpleNamespace(queued=9, taken=5, held=20)
+        link.progress = lambda: (link.taken, link.held)
+        slow: Any = SimpleNamespace(
+            receives=1, greeted=True, link=link, end_now=lambda cause, _: ended.append(cause)
+        )
+        seen = it.server._check_connection(slow, None, 0)
+        for moment in (900, 1800, 2700):
+            link.held -= 1
+            seen = it.server._check_connection(slow, seen, moment)
+
+        assert ended == []
+        it.server._check_connection(slow, seen, 3701)
+        assert ended == ["slow"]

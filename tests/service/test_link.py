@@ -6,13 +6,14 @@ import itertools
 import os
 import socket
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
 
 from memhub.service import wire
 from memhub.service.link import SocketLink
+from memhub.service.server.parting import await_reads
 from service.service_rig import RawClient, lab
 
 if TYPE_CHECKING:
@@ -114,3 +115,58 @@ async def test_a_read_of_nothing_behind_a_large_one_holds_up_nobody(
         assert (await other.ask(wire.Ping(0, 7))).NAME == "DONE"
         client.close()
         other.close()
+
+
+async def test_what_a_slow_peer_acknowledges_is_progress_before_the_socket_takes_more() -> None:
+    """Over TCP, a socket takes more only when a good part of what it holds has gone."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+
+    total, read = 16 << 20, 0
+    async with anyio.create_task_group() as tasks:
+        link = SocketLink(ours, tasks.start_soon)
+        link.send([bytes(total)])
+        seen: dict[int, set[int]] = {}
+        while read < total:
+            taken, held = link.progress()
+            seen.setdefault(taken, set()).add(held)
+            read += len(await anyio.to_thread.run_sync(theirs.recv, 1 << 16))
+
+        with anyio.fail_after(20):
+            await link.room(0)
+
+        assert link.progress() == (total, 0)
+        assert max(map(len, seen.values())) > 3
+        await link.aclose()
+        assert link.progress() == (total, 0)
+
+    theirs.close()
+
+
+class SlowlyRead:
+    """A link of which the peer reads a little, again and again, and then the rest or no more."""
+
+    def __init__(self, *, to_the_end: bool) -> None:
+        self.queued, self.taken, self._held = 100, 5, 9
+        self._last = 0 if to_the_end else 100
+
+    def progress(self) -> tuple[int, int]:
+        self._held = max(0, self._held - 1)
+        self.queued = self.queued if self._held else self._last
+
+        return self.taken, self._held
+
+    async def room(self, limit: int) -> None:
+        while self.queued > limit:
+            await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("to_the_end", [True, False])
+async def test_a_slow_reader_is_waited_for_as_long_as_it_reads(to_the_end: bool) -> None:
+    link = SlowlyRead(to_the_end=to_the_end)
+    with anyio.fail_after(20):
+        await await_reads(cast("Any", link), 0.001)
+
+    assert link.progress()[1] == 0
+    assert link.queued == (0 if to_the_end else 100)

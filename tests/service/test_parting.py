@@ -173,6 +173,19 @@ async def test_a_client_that_reads_slowly_after_its_goodbye_gets_all(
         assert sum(len(m.data) for m in found) == COUNT * SIZE
 
 
+async def test_a_client_that_ends_tls_gets_the_end_of_it(
+    tmp_path: Path, files: dict[str, Any], authority: trustme.CA
+) -> None:
+    settings, context = TcpConfig(**files), client_context(authority, "rig-a")
+    async with lab(tmp_path, tcp=settings) as it, FarClient(it, context) as client:
+        await client.ask(wire.Open(0, 1, 0, "/dev/mem"))
+        tls: Any = client.socket
+        plain = await anyio.to_thread.run_sync(tls.unwrap)
+        assert await anyio.to_thread.run_sync(plain.recv, 1) == b""
+        plain.close()
+        await it.settled(0)
+
+
 async def test_connections_that_part_are_few_and_keep_no_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

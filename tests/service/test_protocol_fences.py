@@ -10,6 +10,7 @@ import pytest
 
 from memhub.abi import LP64, MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit.rebuild import rebuild
+from memhub.core.spec import KernelMapping
 from memhub.service import wire
 from service.service_rig import MIB, WINDOW, Lab, RawClient, lab, machine
 from shell.kit import ARCHES
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FAR = WINDOW + 64 * MIB
 SECOND = 60_000
+KERNEL = 0xC0000000
 
 
 def set_at(handle: int, base: int, *, fence: int = 0, wait_ms: int = 0) -> wire.Set:
@@ -125,6 +127,41 @@ async def test_a_release_with_a_fence_ends_that_claim_and_no_other(tmp_path: Pat
         causes = [row["cause"] for row in it.records("claim.release") if row["errno"] is None]
         assert causes == ["fence", "request"]
         client.close()
+
+
+async def test_a_renewal_of_no_fence_is_einval_and_of_a_released_one_stale(tmp_path: Path) -> None:
+    async with lab(tmp_path) as it:
+        client = await RawClient.dial(it.address, features=wire.FEATURES)
+        handle = await client.open()
+        claimed: Any = await client.ask(wire.Claim(0, handle, 0, 0, WINDOW, MIB))
+        released = await client.ask(wire.Release(0, handle, WINDOW, MIB, claimed.fence))
+        assert isinstance(released, wire.Done)
+        for fence, expected in ((0, ("EINVAL", "InvalidArgument")), (claimed.fence, STALE)):
+            answer: Any = await client.ask(wire.Renew(0, handle, WINDOW, MIB, fence, 0))
+            assert (answer.name, answer.kind) == expected
+            assert json.loads(answer.obstacles or "[]") == []
+
+        client.close()
+
+
+async def test_a_claim_through_kmem_is_of_physical_addresses(tmp_path: Path) -> None:
+    async with lab(
+        tmp_path,
+        machine(arch="i386", kmem=(KernelMapping(virtual=KERNEL, physical=0, length=MIB),)),
+    ) as it:
+        one, two = [await RawClient.dial(it.address, features=wire.FEATURES) for _ in range(2)]
+        kmem: Any = await one.ask(wire.Open(0, 1, 0, "/dev/kmem"))
+        claimed = await one.ask(wire.Claim(0, kmem.handle, 0, 0, KERNEL, MIB))
+        assert isinstance(claimed, wire.Claimed)
+        handle = await two.open()
+        other: Any = await two.ask(wire.Claim(0, handle, 0, 0, KERNEL, 4096))
+        assert other.name == "EBUSY"
+        assert isinstance(await two.ask(wire.Claim(0, handle, 0, 0, 0, MIB)), wire.Claimed)
+        one.close()
+        two.close()
+
+
+STALE = ("EBUSY", "StaleClaim")
 
 
 async def test_ones_own_claim_is_no_obstacle_beside_ones_own_commit(tmp_path: Path) -> None:

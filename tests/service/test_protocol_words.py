@@ -248,7 +248,7 @@ async def test_without_a_put_nothing_is_restored(tmp_path: Path, what: str) -> N
         client = await RawClient.dial(it.address, features=wire.FEATURE_SNAPSHOTS)
         refused: Any = await client.ask(wire.Snapshot(0, what, "", b""))
         assert refused.name == "EINVAL"
-        assert refused.reason.startswith(f"SNAPSHOT asks to {what}, and nothing was put before: ")
+        assert refused.reason.startswith(f"SNAPSHOT asks to {what}, and nothing was put before")
         client.close()
 
 

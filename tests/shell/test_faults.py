@@ -229,7 +229,7 @@ async def test_a_rule_meets_only_what_it_names(tmp_path: Path) -> None:
         await mem.pread(1, M + 4 * K)
         await mem.explain(M)
         for base, length in ((M, 1), (M - 1, 2), (M + 4 * K - 1, 9)):
-            with pytest.raises(DeviceError, match="EIO: fault rule 'fault-1' refuses this"):
+            with pytest.raises(DeviceError, match="EIO: fault rule 'mtrr-fault-1' refuses this"):
                 await mem.pread(length, base)
 
         await mem.seek(M)

@@ -213,7 +213,7 @@ async def test_what_cannot_be_recorded_does_not_happen(tmp_path: Path) -> None:
             for change in (
                 lambda: hardware.add(Sickness(action="stuck_slot", slot=1)),
                 lambda: hardware.add(Sickness(action="firmware_rewrite", registers={0x201: 0})),
-                lambda: hardware.remove("sick-1"),
+                lambda: hardware.remove("mtrr-sick-1"),
                 hardware.suspend,
                 hardware.check_cpus,
             ):
@@ -253,8 +253,8 @@ async def test_registers_that_no_cpu_takes_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match="CPU 0 cannot have these registers"):
             it.hub.hardware.add(Sickness(action="firmware_rewrite", registers={0x277: 2}))
 
-        with pytest.raises(NoSuchRange, match="there is no sickness 'sick-1'"):
-            it.hub.hardware.remove("sick-1")
+        with pytest.raises(NoSuchRange, match="there is no sickness 'mtrr-sick-1'"):
+            it.hub.hardware.remove("mtrr-sick-1")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class Connection:
     Attributes:
         receives: how many receives brought something.
         answered: requests answered at once.
-        parting: whether it has ended in order, and the client has not ended its side.
+        parting: whether it has ended in order.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Connection:
         self._end_cause: tuple[str, str | None] = ("disconnect", None)
         commit = terms.hub.engine.commit
         self._held = None if commit is None else HeldAnswers(commit)
-        self._draining = self._closed = self._stopped = self._heard_end = False
+        self._draining = self._closed = self._stopped = False
         self._dispatch = Dispatch()
         self._serve_scope = anyio.CancelScope()
 
@@ -110,7 +110,7 @@ class Connection:
 
         patience = self.terms.settings.limits.stall_timeout  # with whoever said GOODBYE
         await await_reads(self.link, patience if self._protocol.peer_left else _LAST_READ_SECONDS)
-        self.parting = not self._heard_end
+        self.parting = True  # a client that has ended TLS is due the same
 
     async def _serve_client(self) -> None:
         link = self.link
@@ -135,7 +135,7 @@ class Connection:
         """
         protocol = self._protocol
         if not data:
-            self._stopped = self._heard_end = True
+            self._stopped = True
             return False
 
         self.receives += 1

@@ -79,6 +79,7 @@ def _add_rule(session: Session, text: str) -> dict[str, Any]:
 
         rule = rule_of_dict(given)
         _require_right(session, rule.machine)
+        _refuse_hidden(session, rule.name)
         if session.hub.hardware.find(rule.name) is not None:
             raise ValueError(f"there is a sickness {rule.name!r} already")
 
@@ -87,9 +88,19 @@ def _add_rule(session: Session, text: str) -> dict[str, Any]:
         raise InvalidArgument(str(error)) from None
 
 
+def _refuse_hidden(session: Session, name: str) -> None:
+    """Refuse a name of what the client may not touch, without a word of what has it."""
+    hub = session.hub
+    machines = [it.rule.machine for it in hub.faults if it.rule.name == name]
+    machines += [it.sickness.machine for it in hub.hardware if it.sickness.name == name]
+    if not all(_may_touch(session, machine) for machine in machines):
+        raise ValueError(f"the name {name!r} is in use")
+
+
 def _sicken(session: Session, sickness: Sickness) -> dict[str, Any]:
     hub, who = session.hub, session.process.principal
     _require_hardware_right(session, sickness.machine or "")
+    _refuse_hidden(session, sickness.name)
     if sickness.name in {it.rule.name for it in hub.faults}:
         raise ValueError(f"there is a fault rule {sickness.name!r} already")
 

@@ -97,8 +97,8 @@ async def part_tls(raw: SocketStream, tls: ssl.SSLObject, outgoing: ssl.MemoryBI
 
 async def await_reads(link: Link, seconds: float) -> None:
     """Wait until a client has read all that was sent, or none of it for some seconds."""
-    taken = -1
-    while link.queued and link.taken != taken:
-        taken = link.taken
+    progress = (-1, 0)
+    while link.queued and (now := link.progress()) != progress:
+        progress = now
         with anyio.move_on_after(seconds):
             await link.room(0)

@@ -93,6 +93,15 @@ def peer_at(sock: socket.socket, address: Any) -> Peer:  # noqa: ANN401 - as acc
     return Peer(pid=pid, uid=uid)
 
 
+def right_words(rights: int) -> list[Right]:
+    """The names of rights.
+
+    Args:
+        rights: their bits.
+    """
+    return [word for bit, word in _WORDS.items() if bit & rights]
+
+
 def rights_in_file(rights: int) -> int:
     """What a client may do in a file that shows ranges as text, as `/proc/mtrr` is."""
     kept = rights & ~(READ_MEMORY | WRITE_MEMORY)
@@ -143,7 +152,7 @@ class Grants:
             machine: where.
             missing: bits of the rights that it lacks; 0 if it has none at all.
         """
-        words = [word for bit, word in _WORDS.items() if bit & missing]
+        words = right_words(missing)
         what = " and ".join(words) if words else "anything"
 
         return NotPermitted(f"{self._peer} has no right to {what} on {machine}")

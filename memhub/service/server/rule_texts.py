@@ -9,6 +9,8 @@ from memhub.service.wire.wide import narrow
 
 #: What an answer says of a rule beside the rule itself; a client may send it back.
 _COUNTS: Final = ("seen", "injected")
+#: The members that are true or false; to Python, these are numbers too.
+_TRUTHS: Final = ("misses_stores", "reinit")
 
 
 def read_rule_text(text: str, *, strings: bool) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def read_rule_text(text: str, *, strings: bool) -> dict[str, Any]:
         the members of the rule; integers are exact, and the counts of an answer are left out.
 
     Raises:
-        ValueError: it is no JSON object, or has a member twice.
+        ValueError: it is no JSON object, has a member twice, or a truth value where none can be.
     """
     try:
         found: Any = json.loads(
@@ -39,6 +41,9 @@ def read_rule_text(text: str, *, strings: bool) -> dict[str, Any]:
         raise ValueError("a fault rule is a JSON object")
 
     rule = {name: value for name, value in found.items() if name not in _COUNTS}
+    for name, value in rule.items():
+        if isinstance(value, bool) and name not in _TRUTHS:
+            raise ValueError(f"{name} is {json.dumps(value)}, which no such member can be")
 
     return narrow(rule) if strings else rule
 

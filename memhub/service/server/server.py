@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from memhub.service.server.parting import Part
     from memhub.service.server.rights import Peer
 
+    _Seen = tuple[int, float, tuple[int, int], float]
+
 #: Seconds in which clients may take the last answers, after the grace of a service that stops.
 _LAST_ANSWERS_SECONDS: Final = 1.0
 
@@ -277,7 +279,7 @@ class Server(anyio.AsyncContextManagerMixin):
         limits = self._settings.limits
         spans = [limits.handshake_timeout, limits.stall_timeout, limits.idle_timeout]
         pause = min(1.0, min(span for span in spans if span) / 4)
-        seen: dict[Connection, tuple[int, float, int, float]] = {}
+        seen: dict[Connection, _Seen] = {}
         while True:
             await anyio.sleep(pause)
             now = anyio.current_time()
@@ -285,15 +287,14 @@ class Server(anyio.AsyncContextManagerMixin):
                 it: self._check_connection(it, seen.get(it), now) for it in tuple(self._connections)
             }
 
-    def _check_connection(
-        self, it: Connection, before: tuple[int, float, int, float] | None, now: float
-    ) -> tuple[int, float, int, float]:
+    def _check_connection(self, it: Connection, before: _Seen | None, now: float) -> _Seen:
         limits = self._settings.limits
-        receives, heard, taken, moved = before or (0, now, 0, now)
-        if (it.receives != receives or it.link.taken != taken) and it.greeted:
+        receives, heard, read, moved = before or (0, now, (0, 0), now)
+        progress = it.link.progress()
+        if (it.receives != receives or progress != read) and it.greeted:
             heard = now
 
-        if it.link.taken != taken or not it.link.queued:
+        if progress != read or not it.link.queued:
             moved = now
 
         if not it.greeted:
@@ -304,7 +305,7 @@ class Server(anyio.AsyncContextManagerMixin):
         elif limits.idle_timeout and now - heard > limits.idle_timeout and not it.busy:
             it.end_now("idle", f"no request in {limits.idle_timeout} seconds")
 
-        return it.receives, heard, it.link.taken, moved
+        return it.receives, heard, progress, moved
 
     # The end
 

@@ -64,7 +64,7 @@ def answer_snapshot(session: Session, it: wire.Snapshot) -> Answer:
         return session.tasks.start_task(it.request, work, making)
 
     _check_rights(session, it, names, RESTORE_MACHINES)
-    reset_machines(session.engine, it.machine or None)
+    reset_machines(session.engine, it.machine or None, may_name=partial(_may_name, session))
 
     return _say_machines(session, it, names)
 
@@ -76,14 +76,23 @@ def _check_rights(session: Session, it: wire.Snapshot, names: Iterable[str], rig
         )
 
 
+def _may_name(session: Session, machine: str) -> bool:
+    """Whether a refusal may say that there is a machine: the client has a right on it."""
+    return bool(session.rights_on(machine))
+
+
 def _say_machines(session: Session, it: wire.Snapshot, names: Iterable[str]) -> Answer:
     return session.tasks.send_text(it, session.tasks.to_json({"machines": list(names)}))
 
 
-def _put_piece(session: Session, it: wire.Snapshot) -> Answer:
+def _check_any(session: Session, it: wire.Snapshot) -> None:
+    """Refuse a client that may restore no machine at all."""
     if not any(session.rights_on(name) & RESTORE_MACHINES for name in session.hub.machines):
         session.raise_missing_right(it.what, it.machine or "any machine", RESTORE_MACHINES)
 
+
+def _put_piece(session: Session, it: wire.Snapshot) -> Answer:
+    _check_any(session, it)
     if len(session.put) + len(it.data) > FILE_MAX:
         session.put.clear()
         most = f"{FILE_MAX} bytes of a file are put, which is the limit: the file is forgotten"
@@ -118,15 +127,20 @@ def _take_put(session: Session) -> bytes:
     return data
 
 
-def _require_file(it: wire.Snapshot, data: bytes, what: str) -> None:
-    """Refuse where nothing was put (EINVAL); `what` says what it would have to be."""
+def _require_file(it: wire.Snapshot, data: bytes) -> None:
+    """Refuse where nothing was put (EINVAL)."""
     if not data:
-        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and nothing was put before: {what}")
+        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and nothing was put before")
 
 
 async def _restore(session: Session, it: wire.Snapshot) -> Answer:
     data = _take_put(session)
-    _require_file(it, data, "this is no snapshot of memhub")
+    if it.machine:
+        _check_rights(session, it, [it.machine], RESTORE_MACHINES)
+    else:
+        _check_any(session, it)  # which machines the file has is seen later
+
+    _require_file(it, data)
     arches = {machine.arch.name: machine.arch for machine in session.hub.machines.values()}
     try:
         snapshot = await to_thread.run_sync(_read_file, data, arches)
@@ -135,7 +149,8 @@ async def _restore(session: Session, it: wire.Snapshot) -> Answer:
 
     names = [it.machine] if it.machine else list(snapshot.machines)
     _check_rights(session, it, names, RESTORE_MACHINES)
-    restore_machines(session.engine, snapshot, it.machine or None)
+    may_name = partial(_may_name, session)
+    restore_machines(session.engine, snapshot, it.machine or None, may_name=may_name)
 
     return _say_machines(session, it, names)
 
@@ -144,7 +159,7 @@ async def _load(session: Session, it: wire.Snapshot) -> Answer:
     data, name = _take_put(session), it.machine or session.hub.default
     _check_rights(session, it, [name], RESTORE_MACHINES)
     session.engine.machine(name)
-    _require_file(it, data, "these are no packed contents")
+    _require_file(it, data)
     try:
         contents = await to_thread.run_sync(unpack_contents, data)
     except ValueError as error:

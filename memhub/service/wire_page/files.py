@@ -7,7 +7,7 @@ import re
 from importlib.resources import files as resources
 from typing import TYPE_CHECKING, Final
 
-from memhub.service.wire_page import body_tables, schemas, tables, vectors
+from memhub.service.wire_page import body_tables, right_table, schemas, tables, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +34,7 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "devices": lambda: body_tables.member_table("device"),
     "strings": body_tables.wide_list,
     "tcp": tables.tcp_keys,
+    "rights": right_table.rights,
 }
 
 

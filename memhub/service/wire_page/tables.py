@@ -77,7 +77,8 @@ _ERRNO_WORDS: Final[Mapping[str, str]] = {
     "or try again; or the request relies on a claim that its own process has lost, where waiting "
     "cannot help (`StaleClaim`)",
     "EIO": "the audit log cannot take the record, and only a CLOSE changed something; or a range "
-    "driver or a device failed",
+    "driver or a device failed; or the machine's kernel has panicked, as NetBSD does of a range "
+    "that its CPU cannot hold: it answers no CALL any more",
     "ENODEV": "the machine has no range driver, and its architecture says so with this errno; "
     "memhub's own say EOPNOTSUPP",
     "ENOENT": "a path names no device or machine of the hub; REMOVE names a range that no slot "
