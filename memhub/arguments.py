@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: frame of the service can hold, 49 days.
 LONGEST_MS: Final = 0xFFFFFFFF
 
+#: How deeply lists may be nested in what a client gives: every reader of JSON takes so much.
+DEEPEST: Final = 64
+
 
 def _refuse_argument(name: str, value: object, rule: str) -> NoReturn:
     raise TypeError(f"{name} {value!r:.80} is not {rule}") from None
@@ -266,6 +269,21 @@ def wrong_lease(lease: float) -> str:
     return ""
 
 
+def is_deep(value: object) -> bool:
+    """Whether lists and mappings are nested in a value more deeply than `DEEPEST`."""
+    left: list[tuple[object, int]] = [(value, 0)]
+    while left:
+        found, depth = left.pop()
+        if isinstance(found, list | tuple | dict):
+            if depth == DEEPEST:
+                return True
+
+            inner = found.values() if isinstance(found, dict) else found
+            left += [(it, depth + 1) for it in inner]
+
+    return False
+
+
 def plain_value(name: str, value: object) -> int | str | bool | list[object] | None:
     """An argument of a kernel's call as a plain value of the caller's own: texts, numbers, lists.
 
@@ -280,10 +298,7 @@ def plain_value(name: str, value: object) -> int | str | bool | list[object] | N
         return take_text(name, value)
 
     if isinstance(value, list | tuple):
-        try:
-            return [plain_value(name, it) for it in value]
-        except RecursionError:
-            raise ValueError(f"{name} is nested too deeply") from None
+        return [plain_value(name, it) for it in value]
 
     try:
         number = int(index(value))  # type: ignore[arg-type]
@@ -302,4 +317,8 @@ def plain_arguments(args: Mapping[str, object]) -> dict[str, Any]:
     Raises:
         ValueError: names the argument that a record could not hold.
     """
+    for name, value in args.items():
+        if is_deep(value):
+            raise ValueError(f"{take_text('argument', name)} is nested too deeply")
+
     return {take_text("argument", name): plain_value(name, it) for name, it in args.items()}

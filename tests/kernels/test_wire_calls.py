@@ -50,7 +50,7 @@ async def test_members_that_a_call_does_not_have_are_not_looked_at(tmp_path: Pat
         assert await memory.call_kernel("set", entries=[], bogus=1) == {"done": 0}
 
 
-WITH_HALVES = (
+UNHELD = (
     f'{{"bogus":"{HALF}","entries":[]}}',
     f'{{"{HALF}":1}}',
     f'{{"{HALF}":1.5}}',
@@ -60,16 +60,17 @@ WITH_HALVES = (
     f'["{HALF}"]',
     f'{{"n":{{"int":"{HALF}"}}}}',
     f'"{HALF}"',
+    *('{"bogus":' + "[" * deep + "]" * deep + "}" for deep in (66, 256, 900)),
 )
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("op", ["set", "get", "bogus"])
-async def test_half_of_a_surrogate_pair_refuses_the_call_alone(tmp_path: Path, op: str) -> None:
+async def test_what_no_record_can_hold_refuses_the_call_alone(tmp_path: Path, op: str) -> None:
     async with lab(tmp_path, NETBSD) as it:
         client = await RawClient.dial(it.address, features=wire.FEATURES)
         handle = await client.open()
-        for args in WITH_HALVES:
+        for args in UNHELD:
             answer = await client.ask(wire.Call(0, handle, op, args.encode()))
             assert isinstance(answer, wire.Error)
             assert answer.name == "EINVAL"
@@ -78,11 +79,17 @@ async def test_half_of_a_surrogate_pair_refuses_the_call_alone(tmp_path: Path, o
         client.close()
 
 
-def test_an_argument_with_half_of_a_surrogate_pair_is_not_sent() -> None:
+def test_an_argument_that_no_record_can_hold_is_not_sent() -> None:
     opened = wire.Opened(1, 1, wire.MODEL_LP64, 0, "amd64", "pc")
     file = RemoteFile(opened, "/dev/mem", wire.Limits())
-    for args in ({"n": "\ud800"}, {"\ud800": 1}):
-        with pytest.raises(InvalidArgument, match="holds half of a surrogate pair"):
+    endless: list[object] = []
+    endless += [endless, endless]
+    for args, why in (
+        ({"n": "\ud800"}, "holds half of a surrogate pair"),
+        ({"\ud800": 1}, "holds half of a surrogate pair"),
+        ({"n": endless}, "n is nested too deeply"),
+    ):
+        with pytest.raises(InvalidArgument, match=why):
             call_request(file, wire.FEATURES, "get", args)
 
 

@@ -75,6 +75,11 @@ async def test_numbers_as_strings_need_their_feature(tmp_path: Path) -> None:
         ('{"action":"errno","errno":"EPROTO"}', "errno 'EPROTO' is none of"),
         ('{"action":"errno","errno":"EAGAIN"}', "errno 'EAGAIN' is none of"),
         ("[" * 20000, "without others inside"),
+        *(
+            (f'{{"action":"cut",{member}:{"[" * deep}{"]" * deep}}}', "without others inside")
+            for member in ('"op"', '"nth"', '"name"', '"bogus"')
+            for deep in (100, 900)
+        ),
         ("", "a fault rule is a JSON object, and '' is none: Expecting value: line 1"),
         (r'{"action":"acme.x","options":{"word":"\ud800"}}', "word '\\ud800' holds half of a"),
         (r'{"action":"acme.x","options":{"\ud800":1}}', "option '\\ud800' holds half of a"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NoReturn
 
+from memhub.arguments import is_deep
 from memhub.service.wire.wide import narrow
 
 #: What an answer says of a rule beside the rule itself; a client may send it back.
@@ -36,6 +37,9 @@ def read_rule_text(text: str, *, strings: bool) -> dict[str, Any]:
         raise ValueError(
             f"a fault rule is a JSON object, and {text!r:.80} is none: {error}"
         ) from None
+
+    if is_deep(found):
+        raise ValueError("a fault rule is a JSON object without others inside")
 
     if not isinstance(found, dict):
         raise ValueError("a fault rule is a JSON object")

@@ -58,10 +58,17 @@ def read_plain(data: bytes) -> Any:  # noqa: ANN401 - as `pack_plain` takes it
     """
     import json
 
+    from memhub.arguments import is_deep
+
     try:
-        return json.loads(data, object_hook=_unmark) if data else {}
+        found = json.loads(data, object_hook=_unmark) if data else {}
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+    if is_deep(found):
+        raise ValueError("it is nested too deeply")
+
+    return found
 
 
 def _mark(value: Any) -> Any:  # noqa: ANN401 - see `pack_plain`
