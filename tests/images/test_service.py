@@ -46,7 +46,7 @@ async def test_what_does_not_fit_is_refused_with_its_reason(tmp_path: Path) -> N
             await gdb.load_memory(wrong)
 
         request = gdb._snapshot_request("load", None)
-        with pytest.raises(InvalidArgument, match="these are no packed contents"):
+        with pytest.raises(InvalidArgument, match="no packed contents"):
             await gdb._greeted().ask(request)
 
         assert it.hub.machines["pc"].memory.read(MIB, 4) == bytes(4)

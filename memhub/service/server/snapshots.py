@@ -127,10 +127,11 @@ def _take_put(session: Session) -> bytes:
     return data
 
 
-def _require_file(it: wire.Snapshot, data: bytes) -> None:
+def _require_file(it: wire.Snapshot, data: bytes, kind: str) -> None:
     """Refuse where nothing was put (EINVAL)."""
     if not data:
-        raise InvalidArgument(f"SNAPSHOT asks to {it.what}, and nothing was put before")
+        asked = f"SNAPSHOT asks to {it.what}"
+        raise InvalidArgument(f"{asked}, and nothing was put before, which is no {kind}")
 
 
 async def _restore(session: Session, it: wire.Snapshot) -> Answer:
@@ -140,7 +141,7 @@ async def _restore(session: Session, it: wire.Snapshot) -> Answer:
     else:
         _check_any(session, it)  # which machines the file has is seen later
 
-    _require_file(it, data)
+    _require_file(it, data, "snapshot of memhub")
     arches = {machine.arch.name: machine.arch for machine in session.hub.machines.values()}
     try:
         snapshot = await to_thread.run_sync(_read_file, data, arches)
@@ -159,7 +160,7 @@ async def _load(session: Session, it: wire.Snapshot) -> Answer:
     data, name = _take_put(session), it.machine or session.hub.default
     _check_rights(session, it, [name], RESTORE_MACHINES)
     session.engine.machine(name)
-    _require_file(it, data)
+    _require_file(it, data, "packed contents")
     try:
         contents = await to_thread.run_sync(unpack_contents, data)
     except ValueError as error:
