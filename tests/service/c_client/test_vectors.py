@@ -21,7 +21,7 @@ VECTORS: list[dict[str, Any]] = json.loads(
 )
 
 #: Fields that the vectors give as hexadecimal digits; other texts are given as they are.
-RAW = {"token", "data", "op", "desc", "detail", "table", "outcome", "obstacles"}
+RAW = {"token", "data", "op", "desc", "detail", "table", "outcome", "obstacles", "args"}
 
 
 def words(vector: dict[str, Any]) -> str:
@@ -30,7 +30,7 @@ def words(vector: dict[str, Any]) -> str:
     flags = int(fields.pop("last", False))
     said = [vector["type"], flags, vector["request"]]
     for name, value in fields.items():
-        if name in RAW:
+        if name in RAW and (name, vector["frame"]) != ("op", "CALL"):  # there it is a text
             said.append(f"x{value}")
         elif isinstance(value, str) and not value.isdigit():
             said.append(f"x{value.encode().hex()}")
