@@ -7,6 +7,7 @@ logarithms of the costs in one round.
 
 from __future__ import annotations
 
+import gc
 import math
 from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import linear_regression
@@ -162,6 +163,8 @@ async def _on_the_road(thing: str, request: str, plan: Plan) -> Row:
 async def _elsewhere(what: str, plan: Plan) -> Row:
     make = _WHOLE[what]
     cases = {str(many): await make(many, plan.folder) for many in _sizes(plan)}
+    gc.collect()
+    gc.freeze()  # so that a full collection for one case does not go through all the others
 
     return _row(f"growth of {what}", await measure(cases, plan), _ELSEWHERE)
 
