@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi_layout import EVERY_SLOT as EVERY_SLOT
 from memhub.abi_layout import EXTRA_FLAG_WORDS as EXTRA_FLAG_WORDS
+from memhub.abi_layout import FLAG_OF_TYPE as FLAG_OF_TYPE
 from memhub.abi_layout import FLAG_WORDS as FLAG_WORDS
 from memhub.abi_layout import ILP32_LAYOUT, LP64_LAYOUT, misfit
 from memhub.abi_layout import MDF_ACTIVE as MDF_ACTIVE
@@ -46,6 +47,7 @@ from memhub.abi_layout import MEMRANGE_SET_REMOVE as MEMRANGE_SET_REMOVE
 from memhub.abi_layout import MEMRANGE_SET_UPDATE as MEMRANGE_SET_UPDATE
 from memhub.abi_layout import OWNER_SIZE as OWNER_SIZE
 from memhub.abi_layout import PAGE_SIZE as PAGE_SIZE
+from memhub.abi_layout import TYPE_OF_FLAG as TYPE_OF_FLAG
 from memhub.abi_layout import U64_MAX as U64_MAX
 from memhub.abi_layout import IoctlReply as IoctlReply
 from memhub.abi_layout import flags_of_words as flags_of_words

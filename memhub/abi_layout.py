@@ -13,6 +13,7 @@ from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Final, NamedTuple
 
     Buffer = bytes | bytearray | memoryview
@@ -97,6 +98,17 @@ FLAG_WORDS: Final[tuple[tuple[int, str], ...]] = (
     (MDF_ACTIVE, "active"),
     (MDF_BOGUS, "bogus"),
 )
+
+#: The attributes that are memory types, and their short names.
+TYPE_OF_FLAG: Final[Mapping[int, str]] = {
+    MDF_UNCACHEABLE: "UC",
+    MDF_WRITECOMBINE: "WC",
+    MDF_WRITETHROUGH: "WT",
+    MDF_WRITEPROTECT: "WP",
+    MDF_WRITEBACK: "WB",
+}
+#: The same the other way.
+FLAG_OF_TYPE: Final[Mapping[str, int]] = {name: flag for flag, name in TYPE_OF_FLAG.items()}
 
 #: The two flags that memcontrol(8) has no word for; memhub's own listings name them.
 EXTRA_FLAG_WORDS: Final[tuple[tuple[int, str], ...]] = (

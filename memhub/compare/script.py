@@ -21,6 +21,7 @@ from memhub.abi import (
     MDF_WRITECOMBINE,
     MDF_WRITEPROTECT,
     MDF_WRITETHROUGH,
+    TYPE_OF_FLAG,
     U64_MAX,
     flag_words,
 )
@@ -46,14 +47,6 @@ _PROC_TYPES: Final[Mapping[str, int]] = {
     "write-through": MDF_WRITETHROUGH,
     "write-protect": MDF_WRITEPROTECT,
     "write-back": MDF_WRITEBACK,
-}
-#: The short names of the attributes that are a type.
-SHORT_TYPES: Final[Mapping[int, str]] = {
-    MDF_UNCACHEABLE: "UC",
-    MDF_WRITECOMBINE: "WC",
-    MDF_WRITETHROUGH: "WT",
-    MDF_WRITEPROTECT: "WP",
-    MDF_WRITEBACK: "WB",
 }
 _NUMBER: Final = r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})"
 _PLAIN: Final = re.compile(_NUMBER, re.ASCII)
@@ -95,7 +88,7 @@ class Request:
     @property
     def type(self) -> str | None:
         """The short name of its type; None where it names none or several."""
-        return None if self.clear else SHORT_TYPES.get(self.flags & MDF_ATTRMASK)
+        return None if self.clear else TYPE_OF_FLAG.get(self.flags & MDF_ATTRMASK)
 
     @property
     def by_owner(self) -> bool:

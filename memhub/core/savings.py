@@ -10,18 +10,15 @@ from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.abi import (
+    FLAG_OF_TYPE,
     MDF_ACTIVE,
     MDF_ATTRMASK,
     MDF_BOGUS,
     MDF_FIXACTIVE,
-    MDF_UNCACHEABLE,
-    MDF_WRITEBACK,
-    MDF_WRITECOMBINE,
-    MDF_WRITEPROTECT,
-    MDF_WRITETHROUGH,
     MEMRANGE_SET_REMOVE,
     MEMRANGE_SET_UPDATE,
     PAGE_SIZE,
+    TYPE_OF_FLAG,
     RangeDesc,
 )
 from memhub.core.conflicts import check_plan_types
@@ -30,7 +27,7 @@ from memhub.core.requests import SetRange
 from memhub.errors import DeviceError, DriverFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from memhub.core.driver import RangeState
     from memhub.core.files import Principal
@@ -46,14 +43,6 @@ SEARCHED_MAX: Final = 32
 _TRIED_SLOTS_MAX: Final = 1 << 14
 _TRIED_LEAST: Final = 4
 _FIXED_END: Final = 1 << 20
-_TYPES: Final[Mapping[int, str]] = {
-    MDF_UNCACHEABLE: "UC",
-    MDF_WRITECOMBINE: "WC",
-    MDF_WRITETHROUGH: "WT",
-    MDF_WRITEPROTECT: "WP",
-    MDF_WRITEBACK: "WB",
-}
-_FLAGS: Final[Mapping[str, int]] = {name: flag for flag, name in _TYPES.items()}
 
 
 class Saving(NamedTuple):
@@ -205,7 +194,7 @@ class Savings:
         """The map to keep; None where the registers do not give it by the rules of MTRRs."""
         from memhub.planner.kept import KeptMap
 
-        if any(_attributes(self._state.slots[it]) not in _TYPES for it in self._slots):
+        if any(_attributes(self._state.slots[it]) not in TYPE_OF_FLAG for it in self._slots):
             return None
 
         bare = self._remove(self._state, self._slots)
@@ -235,12 +224,12 @@ class Savings:
 
         row = self._state.slots[slot]
 
-        return Register(row.mr_base, row.mr_len, _TYPES[_attributes(row)])
+        return Register(row.mr_base, row.mr_len, TYPE_OF_FLAG[_attributes(row)])
 
     def _desc_of(self, it: Register, slot: int) -> RangeDesc:
         owner = self._state.slots[slot].mr_owner
 
-        return RangeDesc(it.base, it.size, _FLAGS[it.type], owner)
+        return RangeDesc(it.base, it.size, FLAG_OF_TYPE[it.type], owner)
 
     # Trying
 
@@ -315,7 +304,7 @@ def _attributes(row: RangeDesc) -> int:
 
 def is_plain(row: RangeDesc) -> bool:
     """Whether a slot holds a range of a type that has a name."""
-    return bool(row.mr_flags & MDF_ACTIVE) and _attributes(row) in _TYPES
+    return bool(row.mr_flags & MDF_ACTIVE) and _attributes(row) in TYPE_OF_FLAG
 
 
 def _stretches(types: TypeMap) -> list[tuple[int, str]] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 from memhub.arches import load_arches
 from memhub.core.effective.typemap import MARK, TYPE_OF_CODE
 from memhub.core.machine import Machine
+from memhub.core.neighbours import join_neighbours
 from memhub.errors import DeviceError
 from memhub.maps.address_map import AddressMap, MapSlot, Piece
 from memhub.maps.map_slots import active_slots, merge_slots, register_slot
@@ -188,20 +189,15 @@ def _holders(machine: Machine) -> Iterator[tuple[int, int, str, int | None]]:
 
 def _pieces(ground: _Ground) -> Iterator[Piece]:
     """All pieces in order; neighbours that are alike are one."""
-    last: Piece | None = None
     fixed = {it.first: (it.owner, it.type) for it in ground.slots if it.fixed}
-    for piece in _cut_pieces(ground):
-        if last is not None and _look(last, fixed) == _look(piece, fixed):
-            last = last._replace(end=piece.end, slots=tuple(sorted({*last.slots, *piece.slots})))
-            continue
 
-        if last is not None:
-            yield last
+    def join(last: Piece, piece: Piece) -> Piece | None:
+        if _look(last, fixed) != _look(piece, fixed):
+            return None
 
-        last = piece
+        return last._replace(end=piece.end, slots=tuple(sorted({*last.slots, *piece.slots})))
 
-    if last is not None:
-        yield last
+    return join_neighbours(_cut_pieces(ground), join)
 
 
 def _look(piece: Piece, fixed: dict[int, tuple[str, str]]) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_FIXBASE
+from memhub.core.neighbours import join_neighbours
 from memhub.core.slot_extents import extent_of
 from memhub.maps.address_map import MapSlot
 from memhub.maps.signs import type_of_flags
@@ -58,25 +59,15 @@ def register_slot(it: KernelRange) -> MapSlot:
 
 def merge_slots(slots: Iterable[MapSlot]) -> Iterator[MapSlot]:
     """The slots, fixed ones that lie one behind another and are alike as one."""
-    last: MapSlot | None = None
-    for it in slots:
-        if last is not None and _goes_on(last, it):
-            last = last._replace(last=it.last, end=it.end)
-            continue
-
-        if last is not None:
-            yield last
-
-        last = it
-
-    if last is not None:
-        yield last
+    return join_neighbours(slots, _join_fixed)
 
 
-def _goes_on(last: MapSlot, it: MapSlot) -> bool:
-    return (
+def _join_fixed(last: MapSlot, it: MapSlot) -> MapSlot | None:
+    goes_on = (
         it.fixed
         and last.fixed
         and (last.last + 1, last.end) == (it.first, it.base)
         and (last.type, last.owner, last.busy) == (it.type, it.owner, it.busy)
     )
+
+    return last._replace(last=it.last, end=it.end) if goes_on else None

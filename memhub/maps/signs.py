@@ -8,11 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.abi_layout import (
-    MDF_UNCACHEABLE,
-    MDF_WRITEBACK,
-    MDF_WRITECOMBINE,
-    MDF_WRITEPROTECT,
-    MDF_WRITETHROUGH,
+    TYPE_OF_FLAG,
 )
 from memhub.core.effective.strip import LETTERS
 
@@ -63,15 +59,7 @@ KIND_WORDS: Final[Mapping[str, str]] = {
     "untold": "",
 }
 
-_FLAGS: Final = {
-    MDF_UNCACHEABLE: "UC",
-    MDF_WRITECOMBINE: "WC",
-    MDF_WRITETHROUGH: "WT",
-    MDF_WRITEPROTECT: "WP",
-    MDF_WRITEBACK: "WB",
-}
-
 
 def type_of_flags(flags: int) -> str:
     """The type that some `mr_flags` ask for, shortened; `other` where they name none."""
-    return next((name for flag, name in _FLAGS.items() if flags & flag), "other")
+    return next((name for flag, name in TYPE_OF_FLAG.items() if flags & flag), "other")

@@ -10,14 +10,10 @@ from itertools import product
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.abi import (
+    FLAG_OF_TYPE,
     MDF_ACTIVE,
     MDF_ATTRMASK,
     MDF_FIXBASE,
-    MDF_UNCACHEABLE,
-    MDF_WRITEBACK,
-    MDF_WRITECOMBINE,
-    MDF_WRITEPROTECT,
-    MDF_WRITETHROUGH,
     MEMRANGE_SET_REMOVE,
     MEMRANGE_SET_UPDATE,
     RangeDesc,
@@ -30,18 +26,9 @@ from memhub.planner.mixing import CLASH, TYPES, mix_types
 from memhub.planner.wanted import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from memhub.core.driver import Arch, RangeState
     from memhub.core.spec import MachineSpec
 
-_FLAGS: Final[Mapping[str, int]] = {
-    "UC": MDF_UNCACHEABLE,
-    "WC": MDF_WRITECOMBINE,
-    "WT": MDF_WRITETHROUGH,
-    "WP": MDF_WRITEPROTECT,
-    "WB": MDF_WRITEBACK,
-}
 #: Where ranges are tried: 1 GiB, above all that firmware describes and below 4 GiB.
 _PLACE: Final = 1 << 30
 _BLOCK: Final = 1 << 20
@@ -166,7 +153,7 @@ class _Trial:
         return True
 
     def _put(self, state: RangeState, type_: str, size: int) -> RangeState | None:
-        desc = RangeDesc(_PLACE, size, _FLAGS[type_], _OWNER)
+        desc = RangeDesc(_PLACE, size, FLAG_OF_TYPE[type_], _OWNER)
 
         return self._step(state, MEMRANGE_SET_UPDATE, desc)
 

@@ -16,6 +16,7 @@ from memhub.audit.rows import machine_of
 from memhub.audit.rows.columns import owner_of
 from memhub.core.driver import RangeState
 from memhub.core.effective.typemap import MARK, TYPE_OF_CODE
+from memhub.core.neighbours import join_neighbours
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -207,25 +208,16 @@ def types_within(types: TypeMap, low: int, high: int) -> Types:
 def _stacked(runs: Iterable[TypeRun]) -> Iterator[TypeRun]:
     """Runs that lie one behind another and are otherwise alike as one."""
     ordered = sorted(runs, key=lambda it: (it.since_tick, it.until_tick, it.types, it.low))
-    last: TypeRun | None = None
-    for it in ordered:
-        if last is not None and last.high == it.low and _is_alike(last, it):
-            last = last._replace(high=it.high)
-            continue
 
-        if last is not None:
-            yield last
-
-        last = it
-
-    if last is not None:
-        yield last
+    return join_neighbours(ordered, _join_stacked)
 
 
-def _is_alike(one: TypeRun, other: TypeRun) -> bool:
-    return (one.types, one.since_tick, one.until_tick) == (
-        other.types, other.since_tick, other.until_tick,
+def _join_stacked(last: TypeRun, it: TypeRun) -> TypeRun | None:
+    is_alike = (last.high, last.types, last.since_tick, last.until_tick) == (
+        it.low, it.types, it.since_tick, it.until_tick,
     )  # fmt: skip
+
+    return last._replace(high=it.high) if is_alike else None
 
 
 def reduce_runs(
@@ -264,21 +256,16 @@ def reduce_runs(
 
 def _following(runs: Iterable[TypeRun]) -> Iterator[TypeRun]:
     """Runs of one stretch, those that follow each other without a gap as one."""
-    last: TypeRun | None = None
-    for it in runs:
-        if last is not None and last.until_tick == it.since_tick:
-            last = last._replace(
-                until_tick=it.until_tick,
-                until=it.until,
-                types=tuple(dict.fromkeys((*last.types, *it.types))),
-                runs=last.runs + 1,
-            )
-            continue
+    return join_neighbours(runs, _join_following)
 
-        if last is not None:
-            yield last
 
-        last = it
+def _join_following(last: TypeRun, it: TypeRun) -> TypeRun | None:
+    if last.until_tick != it.since_tick:
+        return None
 
-    if last is not None:
-        yield last
+    return last._replace(
+        until_tick=it.until_tick,
+        until=it.until,
+        types=tuple(dict.fromkeys((*last.types, *it.types))),
+        runs=last.runs + 1,
+    )

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from memhub.abi import (
+    FLAG_OF_TYPE,
     MDF_ACTIVE,
-    MDF_UNCACHEABLE,
-    MDF_WRITEBACK,
-    MDF_WRITECOMBINE,
-    MDF_WRITEPROTECT,
-    MDF_WRITETHROUGH,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from memhub.core.range_table import RangeTable
-
-_ATTRIBUTES: Final[Mapping[str, int]] = {
-    "UC": MDF_UNCACHEABLE,
-    "WC": MDF_WRITECOMBINE,
-    "WT": MDF_WRITETHROUGH,
-    "WP": MDF_WRITEPROTECT,
-    "WB": MDF_WRITEBACK,
-}
 
 
 def slot_of(table: RangeTable | None, address: int) -> int | None:
@@ -41,7 +27,7 @@ def slot_of(table: RangeTable | None, address: int) -> int | None:
     if table is None:
         return None
 
-    wanted = _ATTRIBUTES.get(table.types.at(address), 0)
+    wanted = FLAG_OF_TYPE.get(table.types.at(address), 0)
     first: int | None = None
     for slot, row in enumerate(table.state.slots):
         if row.mr_flags & MDF_ACTIVE and row.mr_base <= address < row.mr_base + row.mr_len:

@@ -17,6 +17,7 @@ from memhub.core.effective.typemap import (
     Segment,
     TypeMap,
 )
+from memhub.core.neighbours import join_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,18 +81,7 @@ class DirectTypeMap(TypeMap):
 
     def segments(self, lo: int = 0, hi: int | None = None) -> Iterator[Segment]:
         """The stretches of `[lo, hi)` in order, found one after the other."""
-        last: Segment | None = None
-        for segment in super().segments(lo, hi):
-            if last is not None and _are_alike(last, segment):
-                last = replace(last, end=segment.end)
-            else:
-                if last is not None:
-                    yield last
-
-                last = segment
-
-        if last is not None:
-            yield last
+        return join_neighbours(super().segments(lo, hi), _join_segments)
 
     def _same_lists(self, other: TypeMap) -> bool:
         return False
@@ -121,5 +111,7 @@ class DirectTypeMap(TypeMap):
         return resolve
 
 
-def _are_alike(one: Segment, other: Segment) -> bool:
-    return (one.type, one.implementation_defined) == (other.type, other.implementation_defined)
+def _join_segments(last: Segment, it: Segment) -> Segment | None:
+    is_alike = (last.type, last.implementation_defined) == (it.type, it.implementation_defined)
+
+    return replace(last, end=it.end) if is_alike else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from memhub.abi import PAGE_SIZE
 from memhub.core.memory.reach import direct_spans, direct_start
+from memhub.core.neighbours import join_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -267,18 +268,13 @@ def _page_zero_apart(areas: Iterable[Area]) -> Iterator[Area]:
 
 def _merge_areas(areas: Iterable[Area]) -> Iterator[Area]:
     """Join neighbours that are alike, so that a long span is one step; page 0 stays apart."""
-    last: Area | None = None
-    for area in areas:
-        if last and last.end == area.base and not last.page_zero:
-            joined = replace(last, end=area.end)
-            if joined == replace(area, base=last.base):
-                last = joined
-                continue
+    return join_neighbours(areas, _join_areas)
 
-        if last:
-            yield last
 
-        last = area
+def _join_areas(last: Area, area: Area) -> Area | None:
+    if last.end != area.base or last.page_zero:
+        return None
 
-    if last:
-        yield last
+    joined = replace(last, end=area.end)
+
+    return joined if joined == replace(area, base=last.base) else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from memhub.abi import PAGE_SIZE
 from memhub.core.memory.backing import STORE_MAX
+from memhub.core.neighbours import join_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -254,19 +255,13 @@ def _fill_holes(known: Iterable[Segment], top: int) -> Iterator[Segment]:
 
 
 def _merge_segments(segments: Iterable[Segment]) -> Iterator[Segment]:
-    last: Segment | None = None
-    for segment in segments:
-        if last and (last.kind, last.delta) == (segment.kind, segment.delta):
-            last = replace(last, end=segment.end)
-            continue
+    return join_neighbours(segments, _join_segments)
 
-        if last:
-            yield last
 
-        last = segment
+def _join_segments(last: Segment, segment: Segment) -> Segment | None:
+    is_alike = (last.kind, last.delta) == (segment.kind, segment.delta)
 
-    if last:
-        yield last
+    return replace(last, end=segment.end) if is_alike else None
 
 
 def overlay(ground: Sequence[Segment], windows: Sequence[Window]) -> Iterator[Segment]:

@@ -8,11 +8,7 @@ from memhub.abi import (
     MDF_ACTIVE,
     MDF_ATTRMASK,
     MDF_SETTABLE,
-    MDF_UNCACHEABLE,
-    MDF_WRITEBACK,
-    MDF_WRITECOMBINE,
-    MDF_WRITEPROTECT,
-    MDF_WRITETHROUGH,
+    TYPE_OF_FLAG,
 )
 from memhub.core.range_refusals import type_words
 from memhub.errors import DeviceError, DriverFailed
@@ -21,20 +17,13 @@ from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from memhub.abi import RangeDesc
     from memhub.core.asked_driver import Plan
     from memhub.core.effective.typemap import TypeMap
     from memhub.rig.arch_check.step_rules import Step
 
-TYPE_OF: Final[Mapping[int, str]] = {
-    MDF_UNCACHEABLE: "UC",
-    MDF_WRITECOMBINE: "WC",
-    MDF_WRITETHROUGH: "WT",
-    MDF_WRITEBACK: "WB",
-    MDF_WRITEPROTECT: "WP",
-}
 _SPACE_END: Final = 1 << 64
 _SLOTS_MOST: Final = 24
 
@@ -141,7 +130,7 @@ def _types_of(step: Step, plan: Plan, slot: int, base: TypeMap, at: int) -> set[
     if attribute & arch.untyped:
         return {base.at(at), base.at(step.ground.end - 1)}
 
-    return {TYPE_OF[attribute]}
+    return {TYPE_OF_FLAG[attribute]}
 
 
 def _points(step: Step, plan: Plan, held: list[int]) -> list[int]:
