@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memhub.core.overlap import OverlapIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     #: Takes a row that has been logged; must not raise, block or change it.
     Listener = Callable[[dict[str, Any]], None]
@@ -107,7 +107,7 @@ class Listeners:
         group = self._groups.get((events, machines))
         if group is None:
             group = self._groups[events, machines] = _Group(events)
-            for machine in machines if machines is not None else (None,):
+            for machine in _names_of(machines):
                 self._by_machine.setdefault(machine, {})[id(group)] = group
 
         group.add(number, listener, span)
@@ -118,11 +118,16 @@ class Listeners:
         group.remove(number, span)
         if group.is_empty:
             del self._groups[events, machines]
-            for machine in machines if machines is not None else (None,):
+            for machine in _names_of(machines):
                 groups = self._by_machine[machine]
                 del groups[id(group)]
                 if not groups:
                     del self._by_machine[machine]
+
+
+def _names_of(machines: frozenset[str] | None) -> Iterable[str | None]:
+    """Under which names a group is found: None is every record's."""
+    return (None,) if machines is None else machines
 
 
 class _Group:
