@@ -79,13 +79,15 @@ class AddedKind(NamedTuple):
         who = caller.machine, caller.process.name
         hit = FaultHit(op, *who, base, length, number, self.options, random)
         try:
-            return self._take_effect(rule, op, self.kind.strike(hit))
+            return self._take_effect(rule, op, length, self.kind.strike(hit))
         except KeyboardInterrupt:  # the user's
             raise
         except BaseException as error:  # noqa: BLE001 - a stranger's code
             return Struck(error=self.fail(rule, say_error(error)))
 
-    def _take_effect(self, rule: FaultRule, op: str, effect: object) -> Struck | None:
+    def _take_effect(
+        self, rule: FaultRule, op: str, length: int | None, effect: object
+    ) -> Struck | None:
         if effect is None:
             return None
 
@@ -105,7 +107,8 @@ class AddedKind(NamedTuple):
             raise TypeError(f"{type(effect).__name__} of {op}, which moves no bytes")
 
         if isinstance(effect, Short):
-            return Struck(FaultRule("short", name=rule.name, moved=effect.moved))
+            plain = FaultRule("short", name=rule.name, moved=effect.moved)
+            return None if length is None or length <= effect.moved else Struck(plain)
 
         if isinstance(effect, Alter):
             return Struck(change=effect.change)

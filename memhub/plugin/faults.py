@@ -94,7 +94,7 @@ class Drop(NamedTuple):
 
 
 class Short(NamedTuple):
-    """A read or write moves at most so many bytes."""
+    """A read or write moves at most so many bytes; one of no more passes, and is no fault."""
 
     moved: int
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from arch_check import planted_effects
 from arch_check.planted import (
     UC,
     DependsOnHashes,
@@ -26,6 +27,7 @@ from arch_check.planted import (
     Unusual,
     make_arch,
 )
+from arch_check.planted_effects import StartsAProgram, WritesAFile
 from arch_check.planted_ranges import OverwritesTheLast
 from arch_check.planted_types import UndoForgetsOwner
 from memhub import plugin
@@ -174,6 +176,17 @@ def test_what_another_process_answers_differently_is_found(kind: type[Sound]) ->
 
     assert report.rules == {"not-deterministic"}
     assert "another process answers" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(WritesAFile, "opens for writing: '/dev/null'"), (StartsAProgram, "'true'")]
+)
+def test_what_a_driver_does_outside_of_its_process_is_found(kind: type[Sound], words: str) -> None:
+    report = check_arch(make_arch(kind), sequences=20, limit=10.0)
+
+    assert report.rules == {"side-effects"}
+    assert words in str(report)
+    assert f"at {Path(planted_effects.__file__).name}:" in str(report)
 
 
 def test_the_report_of_a_child_is_that_of_the_check() -> None:

@@ -125,6 +125,15 @@ async def test_a_transfer_can_be_short_and_a_request_late_or_lost(tmp_path: Path
         assert found == [(2, None), (None, 3 * 10**9), (None, None)]
 
 
+@pytest.mark.parametrize("moved", [8, 9, 100])
+async def test_a_transfer_is_never_longer_than_what_was_asked(tmp_path: Path, moved: int) -> None:
+    async with Lab(tmp_path, lambda _: Short(moved)) as it:
+        active = it.add(op=["read", "write"])
+        assert await it.mem.pread(8, 0) == bytes(8)
+        assert await it.mem.pwrite(bytes(8), M) == 8
+        assert (active.seen, active.injected) == (2, 0)
+
+
 async def test_what_it_lets_pass_is_no_fault(tmp_path: Path) -> None:
     async with Lab(tmp_path, lambda hit: Refuse() if hit.length == 5 else None) as it:
         active = it.add(op="read")
