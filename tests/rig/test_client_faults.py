@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RULE = FaultRule("errno", op="set", errno="ENOSPC")
 SICK = Sickness(action="stuck_slot", slot=89)
+OUT_OF_STEP = Sickness(action="cpu_out_of_step", cpu=1, registers={0x2FF: 0})
 WINDOW = (0xD0000000, 1 << 20)
 
 
@@ -51,3 +52,41 @@ async def test_a_client_that_awaits_does_so_too(memhub_client: Clients) -> None:
         await xorg.remove_fault("pc-sick-1")
         with pytest.raises(DeviceError, match="ENOENT: there is no fault rule 'pc-sick-1'"):
             await xorg.remove_fault("pc-sick-1")
+
+
+@pytest.mark.memhub(over="each")
+def test_a_client_that_blocks_suspends_resumes_and_checks(memhub_client: Clients) -> None:
+    xorg = memhub_client("Xorg")
+    mem, hardware = xorg.open(), xorg.hardware
+    hardware.suspend()
+    with pytest.raises(DeviceError, match="EAGAIN"):
+        mem.set_range(*WINDOW, "uncacheable")
+
+    with pytest.raises(DeviceError, match="EINVAL: pc is suspended"):
+        hardware.suspend("pc")
+
+    hardware.resume("pc")
+    xorg.add_fault(OUT_OF_STEP)
+    assert [it.cpu for it in hardware.check_cpus()] == [1]
+    xorg.remove_fault("pc-sick-1")
+    hardware.reinit()
+    assert hardware.check_cpus("pc") == ()
+    with pytest.raises(DeviceError, match="ENOENT: there is no machine 'mac'"):
+        hardware.resume("mac")
+
+
+@pytest.mark.memhub(over="each")
+@pytest.mark.anyio
+async def test_a_client_that_awaits_does_too(memhub_client: Clients) -> None:
+    async with memhub_client("Xorg") as xorg:
+        mem, hardware = await xorg.open(), xorg.hardware
+        await hardware.suspend("pc")
+        with pytest.raises(DeviceError, match="EAGAIN"):
+            await mem.set_range(*WINDOW, "uncacheable")
+
+        await hardware.resume()
+        await xorg.add_fault(OUT_OF_STEP)
+        assert [it.cpu for it in await hardware.check_cpus()] == [1]
+        await xorg.remove_fault("pc-sick-1")
+        await hardware.reinit("pc")
+        assert await hardware.check_cpus() == ()
