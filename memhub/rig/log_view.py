@@ -167,9 +167,8 @@ class LogView:
 
         Raises:
             AssertionError: there is none, or another number; it says what there is instead.
-            ValueError: there is no such event, field or errno, `times` is not at least 1, or `within`
-                is no time to come.
-            TypeError: an argument has the wrong type, or no record has such a value in that field.
+            ValueError, TypeError: as `find`; `times` is not at least 1, or `within` is no time to
+                come.
         """
         __tracebackhide__ = True
         times = take_optional("times", times)

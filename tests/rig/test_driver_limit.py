@@ -68,7 +68,7 @@ def test_it_is_stopped_and_told_with_its_place(
 async def test_one_of_a_test_that_awaits_is_too(memhub_client: Clients) -> None:
     async with memhub_client("Xorg") as xorg:
         mem = await xorg.open()
-        with pytest.raises(DeviceError, match="did not answer within 0.2 s"):
+        with pytest.raises(DeviceError, match=r"did not answer within 0.2 s"):
             await mem.set_range(*WINDOW, "uncacheable")
 
         assert len(await mem.ranges()) == 2
