@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.arguments import take_buffer
 from memhub.core.fault_rules import FaultRule
 from memhub.core.kernel_requests import CallKernel
+from memhub.core.memory.needs_device import NeedsDevice
 from memhub.core.requests import Write
 from memhub.errors import DeviceError
 from memhub.escape import say_error
@@ -162,17 +164,27 @@ def alter_transfer(
 
     Raises:
         DeviceError: EIO; the plugin failed, and nothing has happened.
-        NeedsDevice: a device model takes part, which is not altered.
+        NeedsDevice: a device model takes part; it says what is altered.
     """
     if isinstance(request, Write):
         data = bytes(take_buffer("data", request.data))
-        return decide(machine, replace(request, data=added.alter(rule, change, data)), now)
+        altered = replace(request, data=added.alter(rule, change, data))
+        try:
+            return decide(machine, altered, now)
+        except NeedsDevice as late:
+            late.instead = altered
+            raise
 
     if isinstance(request, CallKernel) and request.op == "write":
         text = added.alter(rule, change, request.args["data"].encode("latin-1")).decode("latin-1")
         return decide(machine, replace(request, args={**request.args, "data": text}), now)
 
-    decision = decide(machine, request, now)
+    try:
+        decision = decide(machine, request, now)
+    except NeedsDevice as late:
+        late.change = partial(added.alter, rule, change)
+        raise
+
     if decision.error is not None or not decision.reply:
         return decision
 

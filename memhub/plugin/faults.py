@@ -103,8 +103,7 @@ class Alter(NamedTuple):
     """A read answers, or a write stores, other bytes; as many of them.
 
     Attributes:
-        change: makes them of the bytes that were read, or are to be written. What a device model
-            answers or takes itself is not altered.
+        change: makes them of the bytes that were read, or are to be written.
     """
 
     change: Callable[[bytes], bytes]

@@ -115,7 +115,7 @@ class BlockingRigClient:
     @property
     def hardware(self) -> BlockingHardware | HubHardware:
         """Suspend, resume, re-initialisation and check of the hub's machines."""
-        return self._hardware or self._opener.hardware  # type: ignore[no-any-return]
+        return self._hardware or self._opener.hardware
 
     def crash(self) -> None:
         """End as a process does that is killed: no file is closed, and its claims end."""
