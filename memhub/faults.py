@@ -237,7 +237,7 @@ class FaultRules:
         note = partial(self._note, active, caller, op, span, now, does=struck.rule)
         shorter = shorten_transfer(request, moved)
 
-        return _note_transfer(note, lambda: decide(machine, shorter, now), shorter)
+        return _note_transfer(note, partial(decide, machine, shorter, now), shorter)
 
     def _note(
         self,

@@ -23,7 +23,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"core", "planner"}),
     frozenset({"images", "x86"}),
-    frozenset({"plugin", "hooks"}),
+    frozenset({"plugin", "hooks", "hook_values"}),
     frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "listeners", "open_files", "records"}),
