@@ -10,7 +10,6 @@ import decimal
 import locale
 import logging
 import os
-import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -112,9 +111,9 @@ class WritesAFile(Sound):
         return super().update(state, desc)
 
 
-class StartsAProgram(Sound):
+class SignalsAProcess(Sound):
     def update(self, state: RangeState, desc: RangeDesc) -> Change:
-        subprocess.run(["true"], check=True)
+        os.kill(os.getpid(), 0)
         return super().update(state, desc)
 
 
