@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub.core.served_kernel import (
+from memhub.core.kernel_items import (
     change_kernel,
     kernel_change_item,
     kernel_state_item,
