@@ -89,7 +89,8 @@ def _differing(name: str, before: Any, after: Any) -> Iterator[Facts]:  # noqa: 
     if before == after:
         return
 
-    if isinstance(before or after, dict):
+    nested = isinstance(before, dict) or isinstance(after, dict)
+    if nested and (before or after):
         before, after = before or {}, after or {}
         prefix = f"{name}." if name else ""
         for key in [*before, *(it for it in after if it not in before)]:

@@ -51,7 +51,8 @@ def reinit(setting: LinuxSetting, kernel: LinuxMtrr, memtype: Json | None) -> No
 
 
 def _restore_palette(setting: LinuxSetting, kernel: LinuxMtrr, memtype: Json | None) -> None:
-    if memtype is not None and setting.page_attributes == "booted":
+    own = "xenpv" not in setting.machine.features  # under Xen the register is Xen's
+    if own and memtype is not None and setting.page_attributes == "booted":
         restore_palette(kernel, memtype)
 
 

@@ -1,4 +1,4 @@
-"""`memhub audit diff` of machines with another kernel: its ranges, and what it keeps beside them."""
+"""`memhub audit diff` of machines with another kernel: its ranges and what it keeps."""
 
 from __future__ import annotations
 

@@ -158,6 +158,15 @@ def test_options_that_linux_does_not_take_are_named(options: dict[str, Any], why
         served().boot(ordinary(**options))
 
 
+def test_the_planner_of_an_old_release_is_not_taken_for_one_that_is_known() -> None:
+    old = load_kernels().find("linux-2.6.32").served
+    assert old is not None
+    with pytest.raises(OptionError, match=r"cmdline: has enable_mtrr_cleanup, and only"):
+        old.boot(ordinary(cmdline="quiet enable_mtrr_cleanup"))
+
+    assert old.boot(ordinary(cmdline="quiet")).state.own["back_end"] == "mtrr"
+
+
 def test_a_call_that_linux_does_not_have_is_named() -> None:
     machine, kernel = ordinary(), served()
     state = kernel.boot(machine).state
