@@ -31,18 +31,20 @@ def check_kernel_file(machine: Machine, device: Device, request: Open) -> None:
 
     Raises:
         NoSuchDevice: ENOENT.
-        InvalidArgument: EINVAL; `undo` of a file that has its own.
+        InvalidArgument: EINVAL; `undo` of a file through which that kernel is called.
     """
-    path, name = PATHS[device], machine.spec.kernel_name
-    has = machine.served is not None and path in machine.served.kernel.files
-    if device in KERNEL_FILES:
-        if not has:
-            raise NoSuchDevice(f"{machine.name} has no {path}: its kernel is {name}")
+    path, name, served = PATHS[device], machine.spec.kernel_name, machine.served
+    of_kernel = device in KERNEL_FILES
+    if of_kernel:
+        there = served is not None and path in served.kernel.files
+    else:
+        there = served is None or device != "kmem"
 
-        if request.undo:
-            raise InvalidArgument(f"{path} gives back at close what it counted; undo is FreeBSD's")
-    elif device == "kmem" and machine.served is not None:
+    if not there:
         raise NoSuchDevice(f"{machine.name} has no {path}: its kernel is {name}")
+
+    if request.undo and served is not None and (of_kernel or served.kernel.process_ops):
+        raise InvalidArgument(f"{path} of {name} has no undo: {served.kernel.undo_rule}")
 
 
 def open_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled:

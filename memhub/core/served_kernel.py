@@ -187,6 +187,7 @@ class ServedKernel(ABC):
             which it woke up unlike `firmware_registers`}, behind which the kernel stores its ranges
             again, and `reinit`, which stores them now. Without `resume` a sleep changes nothing.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
+        undo_rule: why none of its files puts back at a close what was set through it.
     """
 
     ops: frozenset[str] = frozenset()
@@ -197,6 +198,7 @@ class ServedKernel(ABC):
     exit_op: str = ""
     machine_ops: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
+    undo_rule: str = "its calls have no opposite"
 
     @abstractmethod
     def boot(self, machine: KernelMachine) -> KernelAnswer:

@@ -70,6 +70,7 @@ class LinuxKernel(ServedKernel):
     ops = FILE_OPS | DRIVER_OPS
     driver_ops = DRIVER_OPS - {"resume", "reinit"}
     machine_ops = frozenset({"resume", "reinit"})
+    undo_rule = "a close gives back what ADD counted, and use counts do not say whose the rest is"
     file_ops = FILE_OPS - {"open", "close"}
 
     def __init__(self, release: Release = LINUX_6_18) -> None:

@@ -63,6 +63,7 @@ class NetBsdKernel(ServedKernel):
 
     ops = frozenset({"set", "get", "exit", "kernel_set", "table", "resume", "reinit"})
     machine_ops = frozenset({"resume", "reinit"})
+    undo_rule = "private ranges end with their process, and public ones are everybody's"
     driver_ops = frozenset({"kernel_set", "table"})
     process_ops = frozenset({"set", "get"})
     looking_ops = frozenset({"get"})

@@ -20,7 +20,6 @@ from memhub.errors import (
     DeviceError,
     InvalidArgument,
     NoSuchDevice,
-    NotSupported,
     RangeBusy,
     UnknownIoctl,
 )
@@ -171,25 +170,6 @@ def test_a_hub_answers_recorded_reservations_alike() -> None:
     wrong = [it for raw in [*scenarios[::EVERY], *under_xen] for it in differences(raw)]
 
     assert wrong[:5] == []
-
-
-@pytest.mark.anyio
-async def test_under_xen_the_palette_is_that_of_xen_also_after_a_sleep() -> None:
-    xen = {"guest": {"kind": "xenpv", "default": 6}}
-    msrs = {**LINUX.msrs, 0x277: 0x0501040600070406}
-    spec = replace(LINUX, msrs=msrs, kernel_options=xen)
-    async with Hub([spec]) as hub:
-        served = hub.kernels.of("pc")
-        assert served.boot_log[-1][1] == (
-            "x86/PAT: Configuration [0-7]: WB  WT  UC- UC  WB  WT  WC  WP  "
-        )
-        hub.hardware.suspend()
-        hub.hardware.resume()
-        assert served.state.msrs[0x277] == msrs[0x277]
-        call = hub.kernels.call
-        assert call("memtype_reserve", start=SCREEN, end=SCREEN + 4096, want="WC") == {"got": "WC"}
-        with pytest.raises(NotSupported, match="off, absent or a hypervisor's"):
-            hub.hardware.reinit()
 
 
 @pytest.mark.anyio

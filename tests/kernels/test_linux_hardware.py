@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -140,6 +141,12 @@ async def test_netbsd_stores_its_table_at_a_resume_and_is_not_told_what_is_lost(
         assert found.stretches == ((SCREEN, 16 << 20, "UC", "WC"),)
 
 
+async def test_netbsd_has_no_undo_beside_its_private_ranges() -> None:
+    async with Hub([NETBSD]) as hub:
+        with pytest.raises(InvalidArgument, match="private ranges end with their process"):
+            await hub.open("pc:/dev/mem", undo=True)
+
+
 async def test_what_no_register_of_the_kernel_can_have_is_refused_by_its_rule() -> None:
     k6 = MachineSpec(name="pc", arch="k6", kernel="linux-6.18")
     async with Hub([k6]) as hub:
@@ -154,6 +161,24 @@ async def test_what_no_register_of_the_kernel_can_have_is_refused_by_its_rule() 
         assert hub.kernels.call("add", base=SCREEN, size=1 << 20, type=1) == 0
         assert hub.kernels.call("table")[0][1] == 0
         assert hub.hardware.check_cpus() == ()
+
+
+async def test_under_xen_the_palette_is_that_of_xen_also_after_a_sleep() -> None:
+    xen = {"guest": {"kind": "xenpv", "default": 6}}
+    msrs = {0xFE: 0x508, 0x2FF: 0x800, 0x277: 0x0501040600070406}
+    spec = replace(LINUX, msrs=msrs, kernel_options=xen)
+    async with Hub([spec]) as hub:
+        served = hub.kernels.of("pc")
+        assert served.boot_log[-1][1] == (
+            "x86/PAT: Configuration [0-7]: WB  WT  UC- UC  WB  WT  WC  WP  "
+        )
+        hub.hardware.suspend()
+        hub.hardware.resume()
+        assert served.state.msrs[0x277] == msrs[0x277]
+        call = hub.kernels.call
+        assert call("memtype_reserve", start=SCREEN, end=SCREEN + 4096, want="WC") == {"got": "WC"}
+        with pytest.raises(NotSupported, match="off, absent or a hypervisor's"):
+            hub.hardware.reinit()
 
 
 class SickKernel(LinuxTraffic):
