@@ -15,9 +15,12 @@ from memhub import AuditLog, Hub, MachineSpec, Sickness
 from memhub.arches import load_arches
 from memhub.audit import read_records, verify
 from memhub.audit.rebuild import rebuild
+from memhub.audit.restore import restore_machines
 from memhub.audit.schema import problems
 from memhub.errors import DeviceError, InvalidArgument, NotSupported
 from memhub.plugin import Cpu
+from memhub.rig.log_replay import replay_log
+from memhub.snapshots import Snapshot
 from value.sick_traffic import random_sickness
 from value.test_value import go_and_come_back
 
@@ -235,3 +238,41 @@ def test_every_fact_of_a_sick_machine_can_be_taken_back(
     traffic = SickKernel(seed)
     traffic.hub.hardware.begin()
     go_and_come_back(monkeypatch, traffic, 100)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_snapshot_brings_the_sick_machine_back_and_a_replay_its_answers(
+    tmp_path: Path, seed: int
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        traffic = SickKernel(seed, log)
+        traffic.hub.hardware.begin()
+        for _ in range(60):
+            traffic.step()
+
+        then = traffic.hub.snapshot()
+        assert Snapshot.from_bytes(then.to_bytes(), arches=ARCHES) == then
+        for _ in range(60):
+            traffic.step()
+
+        traffic.hub.restore(then)
+        again = rebuild(read_records(path), ARCHES)["pc"]
+        assert looks(again) == looks(traffic.machine)
+        again.close()
+
+    done = replay_log(path, arches=ARCHES)
+    assert [str(it) for it in done.differences] == []
+
+
+def test_a_machine_that_begins_from_a_log_has_booted_and_is_well(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        hub = Hub([LINUX], log=log)
+        hub.begin()
+        hub.hardware.add(sick("cpu_out_of_step", cpu=1, registers={0x2FF: 0}))
+
+    found = restore_machines(path, arches=ARCHES).machines["pc"]
+    hub = Hub([LINUX], tables={"pc": found.table})
+    hub.begin()
+    assert hub.hardware.check_cpus() == ()
