@@ -224,7 +224,8 @@ def ask_kernel(machine: Machine, call: KernelCall) -> Asked:
     answer = ask_raw(served, call)
     error = None if answer.errno is None else served.kernel.explain(call, answer)
     suffered = suffer_call(machine.health, served.state.cpus, answer.state)
-    answer = answer._replace(state=unless_alike(served.state, suffered.state))
+    if suffered.state is not answer.state:
+        answer = answer._replace(state=unless_alike(served.state, suffered.state))
 
     return Asked(answer, error, suffered.struck)
 

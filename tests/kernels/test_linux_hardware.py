@@ -116,7 +116,7 @@ async def test_a_range_that_firmware_clears_after_each_store_is_gone() -> None:
 
 
 async def test_a_store_leaves_the_default_type_of_a_cpu_that_is_out_of_step() -> None:
-    """Linux rewrites the pair that changes; FreeBSD and NetBSD rewrite all of them."""
+    """Linux writes the pair that changes; NetBSD all of them, and the default type."""
     for spec, bad in ((LINUX, True), (NETBSD, False)):
         async with Hub([spec]) as hub, await hub.open("pc:/dev/mem") as file:
             hub.hardware.add(sick("cpu_out_of_step", cpu=1, registers={0x2FF: 0x806}))
