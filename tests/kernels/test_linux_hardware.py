@@ -273,6 +273,7 @@ def test_a_machine_that_begins_from_a_log_has_booted_and_is_well(tmp_path: Path)
         hub.hardware.add(sick("cpu_out_of_step", cpu=1, registers={0x2FF: 0}))
 
     found = restore_machines(path, arches=ARCHES).machines["pc"]
+    assert found.table is not None
     hub = Hub([LINUX], tables={"pc": found.table})
     hub.begin()
     assert hub.hardware.check_cpus() == ()
