@@ -261,6 +261,9 @@ def decide_resume(machine: Machine, now: Instant, by: Principal | None = None) -
 
     health = replace(health, suspended_ns=None)
     table, served, attached = machine.table, machine.served, machine.spec.msrs
+    if table is None and served is not None:  # its ranges are none of FreeBSD's
+        return resume_kernel(machine, health, CpuFiles({}), frozenset(), now, by)
+
     if table is None or (served is None and not table.state.slots):
         return _decide(machine, "resume", by, health, now)
 

@@ -121,9 +121,7 @@ async def test_a_log_of_netbsd_is_a_script(tmp_path: Path) -> None:
         "set 0xea000000/0x100000 write-combine",
     ]
     process = memory.process.id
-    private = (
-        f"the private range 0xe8000000/0x100000 of process {process}, which no other kernel has"
-    )
+    private = f"the private range 0xe8000000/0x100000 of process {process}"
     assert [(it.what, it.times) for it in script.left_out] == [
         (f"{private}, which no other kernel has", 2),
         ("a call that only looks", 1),
