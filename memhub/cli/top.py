@@ -3,7 +3,8 @@
 Each machine has its address space in one line, by effective type: 64 KiB a cell below 1 MiB, equal
 cells below 4 GiB, and above as much in each cell as in all before it. A small letter is a smaller
 part of its cell; a line of ^ below tells what is BUSY. Below it stands what is wrong: a machine
-that is marked failed, suspended or sick, CPUs that are out of step, and injected faults.
+that is marked failed, suspended or sick, CPUs that are out of step, injected faults, and how many
+hazards a machine has met whose memory is not coherent.
 
 On a terminal the view is updated in place until interrupted; elsewhere each view is printed below
 the one before.

@@ -268,6 +268,20 @@ def test_a_well_machine_has_no_mark_and_each_trouble_has_one() -> None:
     ]  # fmt: skip
 
 
+def test_hazards_are_counted_by_level_and_the_newest_is_named() -> None:
+    met = [("unordered-stores", "error"), ("protected-write", "warning")]
+    rows = [{"name": name, "level": level} for name, level in (*met, *met[:1])]
+    row = {"machine": "m", "hazards": rows}
+
+    assert list(health_marks({"machine": "m", "hazards": []}, [])) == []
+    assert list(health_marks(row, [])) == [
+        ("2 hazard errors, 1 hazard warning, newest unordered-stores", "red")
+    ]
+    assert list(health_marks({**row, "hazards": rows[1:2]}, [])) == [
+        ("1 hazard warning, newest protected-write", "yellow")
+    ]
+
+
 # What the words mean
 
 
