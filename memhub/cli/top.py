@@ -123,8 +123,8 @@ class _Looks:
 
     def strips(self, report: dict[str, Any]) -> list[Line]:
         """The strips of the machines of a report."""
-        from memhub.cli.folding import width
         from memhub.cli.top_strips import strip_lines
+        from memhub.cli.width import width
         from memhub.maps import AddressMap
 
         machines = report["machines"]
@@ -175,8 +175,8 @@ def _watch_report(looks: _Looks, chosen: argparse.Namespace) -> None:
 @contextmanager
 def _open_screen(*, plain: bool) -> Iterator[Show]:
     """Shows one view after the other, with rich's live display where it is installed."""
-    from memhub.cli.folding import width
     from memhub.cli.top_view import text
+    from memhub.cli.width import width
 
     live = sys.stdout.isatty() and not plain
     if live:

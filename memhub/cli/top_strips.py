@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.cli.folding import cells as cells_of
 from memhub.core.caches.hazards import LEVELS
 from memhub.escape import escape_controls
+from memhub.folding import cells as cells_of
 from memhub.maps.signs import NO_TYPE, SIGNS
 from memhub.maps.strip import LOW_CELLS, strip_of
 from memhub.maps.text import style_of

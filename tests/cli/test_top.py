@@ -14,10 +14,10 @@ import pytest
 
 from memhub import FaultRule, Sickness
 from memhub.abi import MDF_WRITECOMBINE
-from memhub.cli.folding import cells
 from memhub.cli.top_strips import health_marks, strip_lines
 from memhub.cli.top_view import headline, requests_per_second, sheets, text
 from memhub.errors import DeviceError, NotSupported
+from memhub.folding import cells
 from memhub.machines import pc
 from memhub.maps import map_at_start
 from memhub.service.blocking import BlockingClient
@@ -266,20 +266,6 @@ def test_a_well_machine_has_no_mark_and_each_trouble_has_one() -> None:
     assert [text for text, _ in health_marks(row, faults)] == [
         "FAILED", "SUSPENDED", "CPUs 1,3 out of step", "sick: a,b", "fault f delay 3/10",
     ]  # fmt: skip
-
-
-def test_hazards_are_counted_by_level_and_the_newest_is_named() -> None:
-    met = [("unordered-stores", "error"), ("protected-write", "warning")]
-    rows = [{"name": name, "level": level} for name, level in (*met, *met[:1])]
-    row = {"machine": "m", "hazards": rows}
-
-    assert list(health_marks({"machine": "m", "hazards": []}, [])) == []
-    assert list(health_marks(row, [])) == [
-        ("2 hazard errors, 1 hazard warning, newest unordered-stores", "red")
-    ]
-    assert list(health_marks({**row, "hazards": rows[1:2]}, [])) == [
-        ("1 hazard warning, newest protected-write", "yellow")
-    ]
 
 
 # What the words mean
