@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+from itertools import count
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
+from warnings import warn
 
 from memhub.core.instant import NEVER, SECOND
+from memhub.escape import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from memhub.clock import Clock
 
 #: Nanoseconds until what a failing log prevented is tried again.
 RETRY_NS: Final = SECOND
@@ -18,7 +24,8 @@ class Deadlines:
     """The next moment at which something is due.
 
     Attributes:
-        next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end.
+        next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end, and
+            no alarm rings.
         retry_at: monotonic nanoseconds before which a failing log is not tried again by itself.
         on_change: called when `wake_at` may have changed.
         answer_limit: seconds of real time after which a caller is told NeverAnswered whom a fault
@@ -31,6 +38,8 @@ class Deadlines:
         self.on_change: Callable[[], None] = lambda: None
         self.answer_limit: float | None = None
         self._thread = get_ident()
+        self._alarms: list[tuple[int, int, Callable[[], object]]] = []
+        self._count = count()
 
     @property
     def wake_at(self) -> int:
@@ -47,6 +56,25 @@ class Deadlines:
             self.next_due = mono_ns
             self.on_change()
 
+    def set_alarm(self, mono_ns: int, ring: Callable[[], object]) -> None:
+        """Have something done, by which no machine changes, at a moment or with the next request.
+
+        Args:
+            mono_ns: when, monotonic nanoseconds.
+            ring: what to do; what it raises becomes a warning.
+        """
+        heappush(self._alarms, (mono_ns, next(self._count), ring))
+        self.note(mono_ns)
+
+    def ring(self, now_ns: int) -> None:
+        """Do what alarms have been set for up to now."""
+        while self._alarms and self._alarms[0][0] <= now_ns:
+            _, _, ring = heappop(self._alarms)
+            try:
+                ring()
+            except Exception as error:  # noqa: BLE001 - a model's, which harms nobody else
+                warn(f"an alarm of a device failed: {say_error(error)}", stacklevel=2)
+
     def look_soon(self) -> None:
         """Something is due at once; may be called in any thread, in the midst of a request."""
         self.next_due = 0
@@ -55,10 +83,24 @@ class Deadlines:
 
     def settle(self, mono_ns: int) -> None:
         """All that was due has ended; this is the next moment."""
-        self.next_due, self.retry_at = mono_ns, 0
+        first = self._alarms[0][0] if self._alarms else NEVER
+        self.next_due, self.retry_at = min(mono_ns, first), 0
         self.on_change()
 
     def put_off(self, now_ns: int) -> None:
         """What is due stays due, since the log fails."""
         self.next_due, self.retry_at = now_ns, now_ns + RETRY_NS
         self.on_change()
+
+
+class HubTimer:
+    """The time of a hub, for a device model (`memhub.plugin.devices.DeviceTimer`).
+
+    Args:
+        clock: of the hub.
+        deadlines: of the hub.
+    """
+
+    def __init__(self, clock: Clock, deadlines: Deadlines) -> None:
+        self.mono_ns = clock.mono_ns
+        self.set_alarm = deadlines.set_alarm
