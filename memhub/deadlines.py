@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from itertools import count
 from threading import get_ident
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from warnings import warn
 
 from memhub.core.instant import NEVER, SECOND
@@ -20,10 +20,21 @@ if TYPE_CHECKING:
 RETRY_NS: Final = SECOND
 
 
+class HubTimer(NamedTuple):
+    """The time of a hub, for a device model: see `memhub.plugin.devices.DeviceTimer`."""
+
+    mono_ns: Callable[[], int]
+    set_alarm: Callable[[int, Callable[[], object]], None]
+
+
 class Deadlines:
     """The next moment at which something is due.
 
+    Args:
+        clock: of the hub.
+
     Attributes:
+        timer: the time that device models go by.
         next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end, and
             no alarm rings.
         retry_at: monotonic nanoseconds before which a failing log is not tried again by itself.
@@ -32,7 +43,8 @@ class Deadlines:
             rule leaves without an answer; None for never.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.timer = HubTimer(clock.mono_ns, self.set_alarm)
         self.next_due = NEVER
         self.retry_at = 0
         self.on_change: Callable[[], None] = lambda: None
@@ -66,8 +78,7 @@ class Deadlines:
         heappush(self._alarms, (mono_ns, next(self._count), ring))
         self.note(mono_ns)
 
-    def ring(self, now_ns: int) -> None:
-        """Do what alarms have been set for up to now."""
+    def _ring(self, now_ns: int) -> None:
         while self._alarms and self._alarms[0][0] <= now_ns:
             _, _, ring = heappop(self._alarms)
             try:
@@ -81,8 +92,9 @@ class Deadlines:
         if get_ident() == self._thread:
             self.on_change()
 
-    def settle(self, mono_ns: int) -> None:
-        """All that was due has ended; this is the next moment."""
+    def settle(self, mono_ns: int, now_ns: int) -> None:
+        """All that was due has ended, and alarms ring; the first is the next moment of the rest."""
+        self._ring(now_ns)
         first = self._alarms[0][0] if self._alarms else NEVER
         self.next_due, self.retry_at = min(mono_ns, first), 0
         self.on_change()
@@ -91,16 +103,3 @@ class Deadlines:
         """What is due stays due, since the log fails."""
         self.next_due, self.retry_at = now_ns, now_ns + RETRY_NS
         self.on_change()
-
-
-class HubTimer:
-    """The time of a hub, for a device model (`memhub.plugin.devices.DeviceTimer`).
-
-    Args:
-        clock: of the hub.
-        deadlines: of the hub.
-    """
-
-    def __init__(self, clock: Clock, deadlines: Deadlines) -> None:
-        self.mono_ns = clock.mono_ns
-        self.set_alarm = deadlines.set_alarm

@@ -34,7 +34,7 @@ def give_timer(engine: Engine, model: object) -> None:
     """Give a model the time of its hub, if it wants it."""
     use: Any = getattr(model, "use_timer", None)
     if use is not None:
-        use(engine.timer)
+        use(engine.deadlines.timer)
 
 
 class DeviceCalls:

@@ -20,7 +20,7 @@ from memhub.core.kernel_requests import redirect_request
 from memhub.core.requests import Abandon, Close, Request, Tick, WaitingRequest
 from memhub.core.service_events import SERVICE_LOOKS
 from memhub.core.serving import decide_next, decide_unlogged
-from memhub.deadlines import Deadlines, HubTimer
+from memhub.deadlines import Deadlines
 from memhub.errors import BadHandle, LogFailed, NoSuchDevice
 from memhub.group_commit import settle_commits
 from memhub.open_files import OpenFiles, OwedClose
@@ -60,7 +60,6 @@ class Engine:
     Attributes:
         files: the open files.
         deadlines: when `tick` is due.
-        timer: the time that device models go by.
         recording: whether anybody reads the records.
         deciders: who decides; fault rules put themselves in front.
         failures_most: failures of a driver after which its machine is marked failed; 0 is never.
@@ -74,8 +73,7 @@ class Engine:
         self.machines, self.default = machines, default
         self.clock = clock
         self.files = OpenFiles()
-        self.deadlines = Deadlines()
-        self.timer = HubTimer(clock, self.deadlines)
+        self.deadlines = Deadlines(clock)
         self.failures_most = 0
         self.keep_up: Callable[[], None] = do_nothing
         self._pending = PendingTable()
@@ -212,7 +210,6 @@ class Engine:
     def end_due(self, now: Instant | None = None) -> None:
         """End what is due, and do the closes that are owed; errors are those of `catch_up`."""
         now = now or self.now()
-        self.deadlines.ring(now.mono_ns)
         try:
             settle_commits(self.commit)
             self.keep_up()
@@ -229,7 +226,7 @@ class Engine:
             self.deadlines.put_off(now.mono_ns)
             raise
 
-        self.deadlines.settle(min(machine.due_ns for machine in self.machines.values()))
+        self.deadlines.settle(min(it.due_ns for it in self.machines.values()), now.mono_ns)
 
     def _end_due(self, machine: Machine, now: Instant) -> None:
         self.serve(machine, now)

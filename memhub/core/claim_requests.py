@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from memhub.abi import U64_MAX
+from memhub.abi import MDF_ACTIVE, U64_MAX
 from memhub.arguments import wrong_fence
 from memhub.core import events
 from memhub.core.claims import ClaimChange, LostClaim, busy_error, name_blocking
@@ -19,7 +19,6 @@ from memhub.core.ownership import (
     settled_losses,
 )
 from memhub.core.requests import ReleaseRange
-from memhub.core.slot_extents import is_in_use
 from memhub.core.waiting import decide_waiting
 from memhub.errors import DeviceError, InvalidArgument, NoSuchRange
 
@@ -137,18 +136,15 @@ def _refuse_near_commits(machine: Machine, process: Principal, bounds: tuple[int
 
 
 def _slots_inside(machine: Machine, bounds: tuple[int, int]) -> dict[int, tuple[int, int]]:
-    table = machine.table
-    if table is None:
+    if machine.table is None:
         return {}
 
     base, end = bounds
 
     return {
         slot: (desc.mr_base, desc.mr_end)
-        for slot, desc in enumerate(table.state.slots)
-        if base <= desc.mr_base
-        and desc.mr_end <= end
-        and is_in_use(table.driver, table.state, slot)
+        for slot, desc in enumerate(machine.table.state.slots)
+        if desc.mr_flags & MDF_ACTIVE and base <= desc.mr_base and desc.mr_end <= end
     }
 
 

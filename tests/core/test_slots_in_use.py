@@ -38,18 +38,6 @@ async def test_a_slot_is_in_use_while_it_holds_a_range(arch: str) -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHES)
-async def test_a_claim_of_addresses_takes_the_slots_inside(arch: str) -> None:
-    async with Hub([MachineSpec(name="pc", arch=arch)]) as hub, hub.process("a") as one:
-        mem = await one.open("/dev/mem", "r+")
-        await mem.set_range(BASE, LENGTH, "uncacheable", owner="x")
-        (slot,) = hub.machines["pc"].claims.by_slot
-        await mem.release(BASE, LENGTH)
-        assert not hub.machines["pc"].claims.by_slot
-        await mem.claim(BASE, LENGTH)
-        assert list(hub.machines["pc"].claims.by_slot) == [slot]
-
-
-@pytest.mark.parametrize("arch", ARCHES)
 async def test_an_address_selects_the_records_that_list_a_slot_with_it(
     arch: str, tmp_path: Path
 ) -> None:
