@@ -13,7 +13,7 @@ from benchmarks.questions import QUESTIONS, ask
 from benchmarks.report import document, read_rows, table, worse
 
 #: Questions that take seconds even with one round: in campaigns alone.
-SLOW = {"analysis", "clients", "connections", "growth", "scale"}
+SLOW = {"analysis", "clients", "connections", "growth", "latency", "scale"}
 
 
 @pytest.mark.parametrize(
