@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -11,9 +16,13 @@ import pytest
 from benchmarks import growth, latency
 from benchmarks.harness import Goal, Plan, Row, Spread, cores, measure_sync, pinned
 from benchmarks.history import Version, keep, versions
+from benchmarks.loading import Load, NoCompiler, compiled, pace
 from benchmarks.page import figures, growths, histories, latencies, put_part, write_page
 from benchmarks.questions import QUESTIONS, ask
 from benchmarks.report import document, merged, read_rows, table, worse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Questions that take seconds even with one round: in campaigns alone.
 SLOW = {"analysis", "clients", "connections", "growth", "latency", "scale"}
@@ -117,6 +126,59 @@ def test_a_page_gets_a_line_for_each_question_with_a_figure_for_each_event_loop(
     ]
     with pytest.raises(ValueError, match="needs one line"):
         put_part("no marks\n", "figures", "")
+
+
+_FRAME = (8).to_bytes(4, "little") + bytes(16)
+
+
+@contextmanager
+def _answering_when_all_have_come(path: Path, many: int) -> Iterator[Load]:
+    """A server of one connection: it answers nothing until `many` requests have come."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            stream, _ = listener.accept()
+            with stream:
+                come = b""
+                while len(come) < many * len(_FRAME) and (part := stream.recv(1 << 16)):
+                    come += part
+
+                if len(come) == many * len(_FRAME):
+                    stream.sendall(come)
+                    stream.recv(1)  # until the client goes
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Load(str(path), os.getpid(), 1, 20, b"", _FRAME)
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        return compiled(tmp_path_factory.mktemp("client"))
+    except NoCompiler as error:
+        pytest.skip(str(error))
+
+
+def test_a_request_is_timed_from_when_it_was_due(client: Path, tmp_path: Path) -> None:
+    """20 requests at 100 a second: the first waits for the last, 190 ms later."""
+    with _answering_when_all_have_come(tmp_path / "socket", 20) as load:
+        taken = pace(client, load, 200, tmp_path, 100)
+
+    assert taken.worst >= 0.19
+    assert taken.p50 >= 0.09
+
+
+def test_a_request_that_is_never_answered_counts(client: Path, tmp_path: Path) -> None:
+    """After twice the time, also those that were not sent because others are in flight."""
+    with _answering_when_all_have_come(tmp_path / "socket", 21) as load:
+        taken = pace(client, replace(load, depth=5), 200, tmp_path, 100)
+
+    assert taken.worst >= 0.4
+    assert taken.p50 >= 0.3
 
 
 _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
