@@ -91,7 +91,7 @@ def main() -> int:
         history.keep(given.keep, rows, run["machine"])
 
     if given.page:
-        write_page(given.page, rows, run["machine"], history.versions())
+        write_page(given.page, rows, run["machine"], history.versions(), given.keep)
 
     if given.compare:
         found = list(worse(rows, read_rows(orjson.loads(given.compare.read_bytes()))))

@@ -25,7 +25,11 @@ _HEAD: Final = (
 
 
 def write_page(
-    path: Path, rows: Sequence[Row], where: Mapping[str, Any], kept: Sequence[Version]
+    path: Path,
+    rows: Sequence[Row],
+    where: Mapping[str, Any],
+    kept: Sequence[Version],
+    version: str | None = None,
 ) -> None:
     """Put the figures of a run into the page, and draw its pictures beside it.
 
@@ -34,6 +38,7 @@ def write_page(
         rows: of one run of every question.
         where: the machine, as `report.machine` tells it.
         kept: all versions that are kept, the earliest first.
+        version: the one among them that the rows are of, if they are kept.
 
     Raises:
         ValueError: the page lacks a mark.
@@ -53,7 +58,7 @@ def write_page(
         page = put_part(page, name, text)
 
     drawn = {
-        "ratios": ratios.draw(rows, kept[:-1]),
+        "ratios": ratios.draw(rows, [it for it in kept if it.name != version]),
         "growth": exponents.draw(rows),
         "latency": waits.draw(rows),
     }

@@ -276,7 +276,7 @@ def test_a_run_fills_the_page_and_draws_its_pictures(tmp_path: Path) -> None:
     path.write_text(_PAGE.read_text("utf-8"), "utf-8")
     rows = _every_family()
 
-    write_page(path, rows, _WHERE, [Version("0.1.0", rows), Version("0.2.0", rows)])
+    write_page(path, rows, _WHERE, [Version("0.1.0", rows), Version("0.2.0", rows)], "0.2.0")
 
     text = path.read_text("utf-8")
     assert "| q | a | | 1.5 | | 2.5 **miss** | ≤ 2 x | ≤ 1.5 x |" in text
