@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_ACTIVE
 from memhub.core.caches.report import hazards_of
+from memhub.core.kernel_health import other_cpus
 from memhub.core.requests import ClaimRange, SetRange
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _health_row(machine: Machine, now: Instant) -> dict[str, Any] | None:
 
     return {
         "sicknesses": [it.sickness.name for it in health.sicknesses],
-        "cpus": [*([0] if health.strayed else ()), *health.cpus],
+        "cpus": [*([0] if health.strayed else ()), *other_cpus(machine)],
         "suspended": None if since is None else _since_columns(since, now),
     }
 

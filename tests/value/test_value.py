@@ -14,6 +14,7 @@ from ownership.rig import SPECS
 from value.traffic import Traffic
 
 if TYPE_CHECKING:
+    from kernels.linux_traffic import LinuxTraffic
     from memhub.core.events import Event
     from memhub.core.machine import Machine
 
@@ -24,7 +25,7 @@ every_latency = pytest.mark.parametrize("latency", [0.0, 1.0], ids=["at-once", "
 class Tape:
     """Every fact of a machine, in order, with the machine as it was at some moments."""
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: Traffic | LinuxTraffic) -> None:
         self.events: list[Event] = []
         self.machine = traffic.machine
         self._apply, self._unapply = type(self.machine).apply, type(self.machine).unapply
@@ -39,7 +40,7 @@ class Tape:
 
 
 def go_and_come_back(
-    monkeypatch: pytest.MonkeyPatch, traffic: Traffic, steps: int
+    monkeypatch: pytest.MonkeyPatch, traffic: Traffic | LinuxTraffic, steps: int
 ) -> list[tuple[int, Machine]]:
     """Make steps, and take back all their facts: the machine is each time what it was then.
 
