@@ -168,6 +168,7 @@ def test_what_kills_the_process_is_found_in_a_child() -> None:
 
 
 @pytest.mark.campaign
+@pytest.mark.usefixtures("cold_interpreters")
 @pytest.mark.parametrize("kind", [DependsOnHashes, DependsOnTheProcess])
 def test_what_another_process_answers_differently_is_found(kind: type[Sound]) -> None:
     report = check_arch(make_arch(kind), sequences=20)
@@ -176,6 +177,7 @@ def test_what_another_process_answers_differently_is_found(kind: type[Sound]) ->
     assert "another process answers" in str(report)
 
 
+@pytest.mark.usefixtures("cold_interpreters")
 def test_the_report_of_a_child_is_that_of_the_check() -> None:
     arch = make_arch(OverwritesTheLast)
 
