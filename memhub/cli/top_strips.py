@@ -152,7 +152,7 @@ def health_marks(row: Mapping[str, Any], faults: Rows) -> Iterator[Span]:
 
 
 def _hazard_mark(hazards: Rows) -> Span:
-    """How many hazards there are of each level, and the one that was met first last."""
+    """How many hazards there are of each level, then the name of the newest."""
     counts = Counter(it["level"] for it in hazards)
     words = [f"{counts[it]} hazard {it}{'s' * (counts[it] > 1)}" for it in LEVELS if counts[it]]
     style = "red" if counts[LEVELS[0]] else "yellow"
