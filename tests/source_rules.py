@@ -17,7 +17,7 @@ MAX_LINES = 350
 
 #: Each row may import itself and the rows above it. `memhub` is the public face, `__init__.py`.
 ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"abi_layout", "escape", "whole_file"}),
+    frozenset({"abi_layout", "escape", "folding", "whole_file"}),
     frozenset({"arguments"}),
     frozenset({"abi"}),
     frozenset({"errors"}),
