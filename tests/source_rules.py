@@ -17,13 +17,13 @@ MAX_LINES = 350
 
 #: Each row may import itself and the rows above it. `memhub` is the public face, `__init__.py`.
 ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"abi_layout", "escape", "whole_file"}),
+    frozenset({"abi_layout", "escape", "folding", "whole_file"}),
     frozenset({"arguments"}),
     frozenset({"abi"}),
     frozenset({"errors"}),
     frozenset({"core", "planner"}),
     frozenset({"images", "x86"}),
-    frozenset({"plugin", "hooks"}),
+    frozenset({"plugin", "hooks", "hook_values"}),
     frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "listeners", "open_files", "records"}),

@@ -18,6 +18,7 @@ from memhub.analysis.claim_view import claims_of
 from memhub.analysis.columns import MACHINE
 from memhub.analysis.table_changes import changes_table, who_set
 from memhub.analysis.told_claims import returns_of, told_claims
+from memhub.audit.select import NEVER_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,9 +33,6 @@ CONTENT: Final = ("base", "length", "flags", "owner")
 
 #: Events that are the answer to a request.
 _CLAIM_REQUESTS: Final = ("claim.take", "claim.renew", "claim.release", "claim.wait")
-
-#: Architectures whose driver never sets MDF_ACTIVE.
-_NEVER_ACTIVE: Final = ("k6", "openbsd-k6")
 
 #: `mr_flags` without MDF_BUSY.
 _NOT_BUSY: Final = ~MDF_BUSY & 0x7FFFFFFF
@@ -301,7 +299,7 @@ def _told_slots(records: Table) -> Table:
 def _is_used(table: Table, side: str) -> Column:
     """Whether a slot holds a range; where no slot has MDF_ACTIVE, its length tells."""
     active = (table[f"{side}_flags"] & MDF_ACTIVE) != 0
-    long = table.arch.isin(_NEVER_ACTIVE) & (table[f"{side}_length"] > 0)
+    long = table.arch.isin(NEVER_ACTIVE) & (table[f"{side}_length"] > 0)
 
     return (active | long).fill_null(False)
 

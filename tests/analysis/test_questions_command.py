@@ -15,9 +15,9 @@ import pytest
 from pandas import UInt64Dtype
 from pyarrow import ipc, parquet
 
-from memhub.cli.folding import cells
 from memhub.cli.question_output import write_answer
 from memhub.cli.question_views import COLUMNS
+from memhub.folding import cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
