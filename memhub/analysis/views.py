@@ -222,14 +222,14 @@ def changes_of(records: Table, content: Sequence[str]) -> Table:
     who = ["n", "seq", "time", "wall_ns", "mono_ns", "event", "begins", "op", "arch", "process",
            "process_id"]  # fmt: skip
     before, after = ([f"{side}_{name}" for name in content] for side in ("before", "after"))
-    changed = records.filter(changes_table(records))
-    # a restore had no table before at first; a list that is too short goes on with nulls
-    none = {name: ibis.literal([], type=changed[name].type()) for name in before}
-    changed = changed.mutate(**{name: changed[name].coalesce(it) for name, it in none.items()})
-    changed = _rows(changed, [*MACHINE, *who], ["slots", *before, *after])
-    begun = _rows(records.filter(records.begins), [*MACHINE, *who], ["slots", *after])
-    blank = {name: ibis.null(changed[name].type()) for name in before}
-    both = ibis.union(changed, begun.mutate(**blank).select(*changed.columns))
+    # one pass: each further one reads all the lists again
+    t = records.filter(changes_table(records) | records.begins)
+    # a table that begins or comes back had none before; too short a list goes on with nulls
+    none = {name: ibis.literal([], type=t[name].type()) for name in before}
+    t = t.mutate(
+        **{name: ibis.ifelse(t.begins, it, t[name].coalesce(it)) for name, it in none.items()}
+    )
+    both = _rows(t, [*MACHINE, *who], ["slots", *before, *after])
 
     return both.mutate(
         before_flags=both.before_flags & _NOT_BUSY,
