@@ -10,9 +10,9 @@ from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE, MEMRANGE_SET_REMOVE, R
 from memhub.clock import ManualClock
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, GetRanges, Open, ReleaseRange, SetRange
+from memhub.engine.lifecycle import close_file, open_file
+from memhub.engine.startup import record_starts
 from memhub.errors import DeviceError
-from memhub.lifecycle import close_file, open_file
-from memhub.startup import record_starts
 
 if TYPE_CHECKING:
     from pathlib import Path

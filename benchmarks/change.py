@@ -11,7 +11,7 @@ from benchmarks.rig import COMBINE, REMOVE, SET, UNCACHE, UPDATE, opened, record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 _GOAL = Goal(3, 1.8)
 

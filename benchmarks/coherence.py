@@ -15,7 +15,7 @@ from memhub import Hub
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 _AT: Final = 0x200000
 _PLACES: Final = 64

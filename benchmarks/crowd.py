@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from memhub import Hub
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 _GOAL = Goal(1.25, 1.1)
 _PAGE = 1 << 12

@@ -11,7 +11,7 @@ from benchmarks.rig import GET, GET_ALL, opened, records_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 
 def getting(handle: Handle) -> AsyncWork:

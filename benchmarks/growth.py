@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
     #: Puts so many things beside a handle.
     Hold = Callable[[Hub, Handle, int, AsyncExitStack], Awaitable[None]]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 _CAP, _DEFAULT, _WB = 0xFE, 0x2FF, 6
 _ENABLED: Final = 1 << 11 | 1 << 10

@@ -19,7 +19,7 @@ from memhub.audit.folder import pack_segment
 from memhub.audit.keeping import Keeping
 from memhub.audit.segments import log_files
 from memhub.audit.source import open_source
-from memhub.log_keeping import LogKeeper
+from memhub.engine.log_keeping import LogKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 
 from memhub import CacheLimits, DeviceSpec, Hub, MachineSpec
-from memhub.screens import draw_png
+from memhub.devices.screens import draw_png
 
 BASE, WIDTH, HEIGHT = 0xD0000000, 64, 24
 BARS = (0x404040, 0xFFFF00, 0x00FFFF, 0x00FF00, 0xFF00FF, 0xFF0000, 0x0000FF, 0xFFFFFF)

@@ -1,9 +1,9 @@
 """memhub: FreeBSD's /dev/mem and /dev/kmem as an async multiplexer.
 
 Where things are: `abi` the binary interface, `errors` what is answered, `core` the machine that
-decides, `plugin` what an architecture imports, `audit` the log, `device_file` what an open file
-can do, `hub` and `handle` the async face, `service` the same over sockets, `config` TOML and
-imports, `cli` the commands.
+decides, `plugin` what an architecture imports, `audit` the log, `engine` where the three meet,
+`handles` open files, `hub` the machines of one event loop, `service` the same over sockets,
+`config` TOML and imports, `cli` the commands.
 
 The names below are loaded when they are first used, so that a command that needs only a socket
 does not pay for numpy.
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from memhub.arches import load_arches as load_arches
     from memhub.audit import AuditLog as AuditLog
-    from memhub.blocking_device_file import DeviceFile as DeviceFile
     from memhub.clock import ManualClock as ManualClock
     from memhub.clock import SystemClock as SystemClock
     from memhub.config import load_config as load_config
@@ -33,36 +32,37 @@ if TYPE_CHECKING:
     from memhub.core.spec import KernelMapping as KernelMapping
     from memhub.core.spec import MachineSpec as MachineSpec
     from memhub.core.spec import Region as Region
-    from memhub.device_file import AsyncDeviceFile as AsyncDeviceFile
     from memhub.errors import DeviceError as DeviceError
-    from memhub.handle import Handle as Handle
-    from memhub.hub import Hub as Hub
-    from memhub.process import Process as Process
+    from memhub.handles.blocking_device_file import DeviceFile as DeviceFile
+    from memhub.handles.device_file import AsyncDeviceFile as AsyncDeviceFile
+    from memhub.handles.handle import Handle as Handle
+    from memhub.handles.process import Process as Process
+    from memhub.hub.hub import Hub as Hub
     from memhub.service.client import connect as connect
-    from memhub.snapshot_file import SnapshotError as SnapshotError
-    from memhub.snapshots import Snapshot as Snapshot
+    from memhub.snapshots.snapshot import Snapshot as Snapshot
+    from memhub.snapshots.snapshot_file import SnapshotError as SnapshotError
 
 _HOMES: Final = {
-    "AsyncDeviceFile": "memhub.device_file",
+    "AsyncDeviceFile": "memhub.handles.device_file",
     "AuditLog": "memhub.audit",
     "CacheLimits": "memhub.core.caches.limits",
     "Content": "memhub.core.spec",
     "Cpu": "memhub.core.driver",
     "DeviceError": "memhub.errors",
-    "DeviceFile": "memhub.blocking_device_file",
+    "DeviceFile": "memhub.handles.blocking_device_file",
     "DeviceSpec": "memhub.core.spec",
     "FaultRule": "memhub.core.fault_rules",
-    "Handle": "memhub.handle",
+    "Handle": "memhub.handles.handle",
     "Hazard": "memhub.core.caches.hazards",
-    "Hub": "memhub.hub",
+    "Hub": "memhub.hub.hub",
     "KernelMapping": "memhub.core.spec",
     "MachineSpec": "memhub.core.spec",
     "ManualClock": "memhub.clock",
-    "Process": "memhub.process",
+    "Process": "memhub.handles.process",
     "Region": "memhub.core.spec",
     "Sickness": "memhub.core.sickness",
-    "Snapshot": "memhub.snapshots",
-    "SnapshotError": "memhub.snapshot_file",
+    "Snapshot": "memhub.snapshots.snapshot",
+    "SnapshotError": "memhub.snapshots.snapshot_file",
     "SystemClock": "memhub.clock",
     "connect": "memhub.service.client",
     "load_config": "memhub.config",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memhub.core.asked_driver import AskedDriver
-    from memhub.engine import Engine
+    from memhub.engine.engine import Engine
 
 #: The name of the thread that reports a call.
 REPORT_THREAD: Final = "driver watchdog's report"

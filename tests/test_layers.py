@@ -161,7 +161,7 @@ def test_a_circle_for_types_alone_is_found() -> None:
 
 
 def test_each_other_rule_finds_its_fault() -> None:
-    assert from_plugins(Source("memhub/hub.py", "from memhub_i386 import I386"))
+    assert from_plugins(Source("memhub/hub/hub.py", "from memhub_i386 import I386"))
     assert past_the_plugin_face(Source("plugins/memhub_x/a.py", "from memhub import abi"))
     assert not past_the_plugin_face(
         Source("plugins/memhub_x/a.py", "from memhub import plugin; from memhub.plugin import abi")

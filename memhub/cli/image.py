@@ -110,8 +110,8 @@ def _dump_of(target: Target, view: DumpView) -> MemoryDump:
     if not isinstance(target.client, BlockingClient):
         return target.client.dump_memory(target.machine, view=view)
 
-    from memhub.memory_images import dump_taken
-    from memhub.snapshots import Snapshot
+    from memhub.hub.memory_images import dump_taken
+    from memhub.snapshots.snapshot import Snapshot
 
     with target.client.open(target.path("mem")) as handle:
         machine = handle.path.rpartition(":")[0]

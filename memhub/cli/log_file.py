@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from memhub.audit import AuditLog, EndedFile
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
 
     Say = Callable[[str], None]
 
@@ -97,7 +97,7 @@ def _rotate(hub: Hub, log: AuditLog) -> str:
 def _record_machines(hub: Hub, log: AuditLog, ended: EndedFile) -> None:
     """Record every machine as it is now; subscribers are not told, as nothing changed."""
     from memhub.audit.rows import part_rows, row_of
-    from memhub.startup import attached_event
+    from memhub.engine.startup import attached_event
 
     now = hub.engine.now()
     came: dict[str, Any] = {

@@ -103,7 +103,7 @@ class _Source:
 
     def draw(self, data: bytes) -> Picture:
         """The picture of these bytes."""
-        from memhub.shown import draw_picture
+        from memhub.devices.shown import draw_picture
 
         return draw_picture(self._machine or "the default machine", self._device, data)
 
@@ -149,7 +149,7 @@ def _print_list(rows: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _write_png(chosen: argparse.Namespace, source: _Source) -> None:
-    from memhub.screens import draw_png
+    from memhub.devices.screens import draw_png
 
     try:
         data = draw_png(
@@ -216,8 +216,8 @@ def _print_plain(picture: Picture, title: str) -> None:
     import shutil
 
     from memhub.cli.width import width
+    from memhub.devices.screens import draw_lines
     from memhub.plugin.pictures import TextCells
-    from memhub.screens import draw_lines
 
     columns = width()
     if isinstance(picture, TextCells) and not sys.stdout.isatty():
@@ -242,7 +242,7 @@ def _make_text(console: Any, picture: Picture, title: str) -> Any:  # noqa: ANN4
     from rich.style import Style
     from rich.text import Text
 
-    from memhub.screens import draw_lines
+    from memhub.devices.screens import draw_lines
 
     text = Text(no_wrap=True, overflow="crop")
     rows = max(1, console.height - bool(title))

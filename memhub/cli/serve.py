@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from memhub.config import HubConfig
     from memhub.core.driver import Arch
     from memhub.core.range_table import TableState
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
     from memhub.service.server import Server
     from memhub.service.server.listening import Endpoints
     from memhub.watchdog import DriverWatchdog
@@ -170,7 +170,7 @@ def _make_hub(
     tables: Mapping[str, TableState] | None,
 ) -> Hub:
     from memhub.errors import DriverFailed
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
 
     specs = config.machines.values()
     try:

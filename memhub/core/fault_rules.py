@@ -1,6 +1,6 @@
 """Fault rules: which requests a rule is for, and what it does to them. Plain values.
 
-`memhub.faults` counts, draws and injects; here is what a rule says.
+`memhub.faults.hub_rules` counts, draws and injects; here is what a rule says.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Sick hardware: what is wrong with the registers of a machine. Plain values.
 
-`memhub.core.health` says what a sickness does to registers, `memhub.hardware` adds and ends them.
+`memhub.core.health` says what a sickness does to registers, `memhub.faults.hardware` adds and
+ends them.
 """
 
 from __future__ import annotations

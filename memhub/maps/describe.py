@@ -83,7 +83,7 @@ def map_at_start(spec: MachineSpec, arches: Mapping[str, Arch] | None = None) ->
     """
     found = load_arches() if arches is None else arches
     if spec.devices:
-        from memhub.startup import make_machine  # loads the event loops
+        from memhub.engine.startup import make_machine  # loads the event loops
 
         machine = make_machine(spec, found[spec.arch])
     else:

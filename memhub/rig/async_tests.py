@@ -14,7 +14,7 @@ from memhub.rig.time_beside import TimeBeside, keep_time_beside, keep_time_insid
 from memhub.service.local.passing_time import PassingTime
 
 if TYPE_CHECKING:
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
     from memhub.rig.pauses import Pauses
     from memhub.rig.time_beside import Function
 

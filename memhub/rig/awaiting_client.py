@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from memhub.core.fault_rules import FaultRule
     from memhub.core.sickness import Sickness
-    from memhub.device_file import AsyncDeviceFile
-    from memhub.hub import Hub
-    from memhub.process import Process
+    from memhub.handles.device_file import AsyncDeviceFile
+    from memhub.handles.process import Process
+    from memhub.hub.hub import Hub
     from memhub.service.client import RemoteHub
     from memhub.service.client.hardware import RemoteHardware
 

@@ -9,7 +9,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.arguments import take_text
-from memhub.faults import Delayed
+from memhub.faults.hub_rules import Delayed
 from memhub.rig.awaiting_client import AsyncClient
 from memhub.rig.hub_faults import HubFaults
 from memhub.rig.hub_hardware import HubHardware
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from memhub.core.fault_rules import FaultRule
     from memhub.core.sickness import Sickness
-    from memhub.hub import Hub
-    from memhub.process import Process
+    from memhub.handles.process import Process
+    from memhub.hub.hub import Hub
     from memhub.service.blocking.hardware import BlockingHardware
 
     Sleep = Callable[[float], None]

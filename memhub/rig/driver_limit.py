@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
 
 
 def limit_drivers(hub: Hub, limit: float | None) -> AbstractContextManager[Any]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from threading import RLock
 
     from memhub.core.fault_rules import FaultRule
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
 
 
 @final

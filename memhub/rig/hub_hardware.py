@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from threading import RLock
 
     from memhub.core.hardware_events import CpuDifference
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
 
 
 @final
 class HubHardware:
-    """As `BlockingHardware`; errors are those of `memhub.hardware.Hardware`.
+    """As `BlockingHardware`; errors are those of `memhub.faults.hardware.Hardware`.
 
     Args:
         hub: the hub.
@@ -51,7 +51,7 @@ class HubHardware:
 
 @final
 class AwaitedHardware:
-    """As `RemoteHardware`; errors are those of `memhub.hardware.Hardware`.
+    """As `RemoteHardware`; errors are those of `memhub.faults.hardware.Hardware`.
 
     Args:
         hub: the hub.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memhub.core.machine import Machine
     from memhub.core.range_table import RangeTable
     from memhub.core.served_kernel import KernelRanges
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
     from memhub.rig.log_view import LogView
     from memhub.rig.service_process import ServiceProcess
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from memhub.clock import Clock
     from memhub.core.driver import Arch
     from memhub.core.spec import MachineSpec
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
     from memhub.rig.clients import Clients
     from memhub.rig.hazard_view import HazardView
     from memhub.rig.log_view import LogView
@@ -229,7 +229,7 @@ def memhub_hub(
     memhub_settings: Settings,
 ) -> Iterator[Hub]:
     """A hub of the machines, in use, whose records `memhub_log` reads."""
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
     from memhub.rig.async_tests import awaits, find_pauses, has_async_fixture, time_beside
     from memhub.rig.driver_limit import limit_drivers
     from memhub.rig.log_view import LogView

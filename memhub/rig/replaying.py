@@ -17,10 +17,10 @@ from memhub.core.hardware import decide_reinit
 from memhub.core.machine import Machine
 from memhub.core.requests import Open, SetRange
 from memhub.core.spec import MachineSpec
-from memhub.engine import Engine
+from memhub.engine.engine import Engine
+from memhub.engine.lifecycle import open_file
 from memhub.errors import DeviceError
 from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, decode_ioctl, encode_get
-from memhub.lifecycle import open_file
 from memhub.rig.outcome import Replay
 from memhub.rig.trace_steps import GetStep, IoctlStep, ResumeStep, SetStep
 from memhub.rig.traces import DriverTrace, KernelTrace, MachineTrace, TraceError, TypesTrace

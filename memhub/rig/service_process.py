@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 from memhub.audit.reader import read_records
 from memhub.config import to_toml
 from memhub.core.caches.hazards import Hazard
+from memhub.engine.pending import UNANSWERED
 from memhub.errors import NeverAnswered
-from memhub.pending import UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, final
 import anyio
 
 from memhub.arguments import take_integer, take_seconds, take_text
-from memhub.hub import Hub
+from memhub.hub.hub import Hub
 from memhub.rig.idle import PUMP, wait_for_others
 from memhub.rig.turn_order import TurnOrder
 from memhub.rig.virtual_clock import VirtualClock

@@ -21,9 +21,9 @@ from memhub.core.machine import Machine
 from memhub.core.requests import Open, Read, Seek, Write
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
 from memhub.core.transfers import check_request
-from memhub.engine import Engine
+from memhub.engine.engine import Engine
+from memhub.engine.lifecycle import close_file, open_file
 from memhub.errors import DeviceError, InvalidArgument
-from memhub.lifecycle import close_file, open_file
 from memhub.rig.patterns import page_at, written
 from memhub.rig.transfer_traces import CloseStep, MapStep, MoveStep, OpenStep, SeekStep
 

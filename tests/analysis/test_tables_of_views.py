@@ -22,7 +22,7 @@ from memhub.audit.rebuild import Rebuilder
 from memhub.audit.rows.columns import label_of
 from memhub.core.files import Principal
 from memhub.core.requests import Open, ReleaseRange, SetRange
-from memhub.lifecycle import close_file, open_file
+from memhub.engine.lifecycle import close_file, open_file
 from ownership.rig import ARCHES, SPECS
 from value.sick_traffic import SickTraffic
 

@@ -23,14 +23,14 @@ from memhub.core.files import Principal
 from memhub.core.loading import decide_load
 from memhub.core.requests import Open, Pread, Pwrite, SetRange
 from memhub.core.spec import Content
-from memhub.lifecycle import open_file
-from memhub.startup import make_engine
+from memhub.engine.lifecycle import open_file
+from memhub.engine.startup import make_engine
 
 if TYPE_CHECKING:
     from random import Random
 
     from memhub.core.machine import Machine
-    from memhub.engine import Engine
+    from memhub.engine.engine import Engine
 
 ARCHES = load_arches()
 M = 1 << 20

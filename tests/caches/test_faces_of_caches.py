@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clirun import Run
-    from memhub.bus import Bus
-    from memhub.handle import Handle
+    from memhub.devices.bus import Bus
+    from memhub.handles.handle import Handle
 
 AT, TOP = 0x200000, 1 << 36
 LOGGED = pc(caches=CacheLimits(lines=4, line_size=16, buffers=2, seed=1, logged=True))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from memhub.bus import Bus
-    from memhub.handle import Handle
+    from memhub.devices.bus import Bus
+    from memhub.handles.handle import Handle
 
 RING, FRAME, FLAG, TABLE = 0x200000, 0x300000, 0x400000, 0x500000
 PAGE = 4096

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 AT = 0x200000
 PC = pc(caches=CacheLimits(lines=4, line_size=16, buffers=2, seed=1, logged=True))

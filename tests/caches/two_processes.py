@@ -12,8 +12,8 @@ from memhub import CacheLimits, Hub
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from memhub.bus import Bus
-    from memhub.handle import Handle
+    from memhub.devices.bus import Bus
+    from memhub.handles.handle import Handle
 
 AT = 0x200000
 PAGE = 4096

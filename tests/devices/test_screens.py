@@ -15,11 +15,11 @@ from PIL import Image, ImageFont
 
 from devices.strange import BASE, device, machine
 from memhub import CacheLimits, Hub, MachineSpec
+from memhub.devices.screens import draw_lines, draw_png
+from memhub.devices.screens.glyphs import HEIGHT, WIDTH, Glyphs, arms_of
+from memhub.devices.screens.signs import SIGNS, TURNED
 from memhub.errors import InvalidArgument, NoSuchDevice
 from memhub.plugin.pictures import PALETTE, Pixels, TextCells
-from memhub.screens import draw_lines, draw_png
-from memhub.screens.glyphs import HEIGHT, WIDTH, Glyphs, arms_of
-from memhub.screens.signs import SIGNS, TURNED
 from memhub_devices.frame_buffer import FORMATS, FRAME_BUFFER, FrameBuffer
 from memhub_devices.vga_text import CHARACTERS, VGA_TEXT, VgaText
 

@@ -14,7 +14,7 @@ from memhub import Hub
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
     from memhub_devices.uart import Uart
 
 LCR, FCR, LSR, SCR = 3, 2, 5, 7

@@ -16,7 +16,7 @@ from memhub.rig import VirtualClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 THR = RBR = DLL = 0
 IER, DLM = 1, 1

@@ -10,7 +10,7 @@ from anyio.from_thread import start_blocking_portal
 from memhub import AuditLog, Hub, MachineSpec, ManualClock
 from memhub.audit import read_records
 from memhub.core.files import Principal
-from memhub.process import Process
+from memhub.handles.process import Process
 from memhub.service.blocking import BlockingClient
 from memhub.service.client import connect
 from memhub.service.local import LocalClient, LocalHandle

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from memhub.blocking_device_file import DeviceFile, MappableFile
-from memhub.device_file import AsyncDeviceFile, AsyncMappableFile
-from memhub.handle import Handle
+from memhub.handles.blocking_device_file import DeviceFile, MappableFile
+from memhub.handles.device_file import AsyncDeviceFile, AsyncMappableFile
+from memhub.handles.handle import Handle
 from memhub.service.blocking.handle import BlockingHandle
 from memhub.service.client.handle import RemoteHandle
 from memhub.service.local.handle import LocalHandle

@@ -15,10 +15,10 @@ from memhub import AuditLog, CacheLimits, Hub, MachineSpec, Region, Snapshot
 from memhub.audit import read_records
 from memhub.core.spec import Content
 from memhub.errors import LogFailed
+from memhub.hub.memory_images import dump_taken
 from memhub.images import fill, load_image
 from memhub.images.dump import dump_machine, dump_snapshot
 from memhub.kvm import open_image
-from memhub.memory_images import dump_taken
 from memhub.service.local import LocalClient
 from shell.kit import Disk
 

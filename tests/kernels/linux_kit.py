@@ -10,7 +10,7 @@ from memhub.faces.linux import MTRR64, MtrrReply, pack_entry
 
 if TYPE_CHECKING:
     from memhub import Hub
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 MIB = 1 << 20
 SCREEN = 0xD0000000

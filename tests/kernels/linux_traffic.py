@@ -11,9 +11,9 @@ from memhub.abi import ILP32, LP64
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open, Pread, Read, Seek, Write
 from memhub.core.spec import MachineSpec
+from memhub.engine.lifecycle import close_file, open_file
 from memhub.errors import DeviceError
 from memhub.faces import linux
-from memhub.lifecycle import close_file, open_file
 from memhub.plugin import Cpu
 
 if TYPE_CHECKING:

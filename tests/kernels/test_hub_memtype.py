@@ -16,6 +16,7 @@ from memhub.audit.rebuild import rebuild
 from memhub.core.files import Principal
 from memhub.core.requests import Open
 from memhub.core.spec import MachineSpec
+from memhub.engine.lifecycle import open_file
 from memhub.errors import (
     DeviceError,
     InvalidArgument,
@@ -23,7 +24,6 @@ from memhub.errors import (
     RangeBusy,
     UnknownIoctl,
 )
-from memhub.lifecycle import open_file
 from memhub.plugin import Cpu
 from memhub.rig import trace_lines
 from memhub.rig.log_replay import replay_log

@@ -14,9 +14,9 @@ from memhub.audit import AuditLog, read_records
 from memhub.core.files import Principal
 from memhub.core.requests import Open, Pread, Write
 from memhub.core.spec import MachineSpec
+from memhub.engine.lifecycle import close_file, open_file
 from memhub.errors import DeviceError
 from memhub.faces import linux
-from memhub.lifecycle import close_file, open_file
 from memhub.plugin import Cpu
 from memhub.rig import replay_log, trace_lines
 from memhub_linux.recorded import read_registers

@@ -20,7 +20,7 @@ from memhub.audit.schema import problems
 from memhub.errors import DeviceError, InvalidArgument, NotSupported
 from memhub.plugin import Cpu
 from memhub.rig.log_replay import replay_log
-from memhub.snapshots import Snapshot
+from memhub.snapshots.snapshot import Snapshot
 from value.sick_traffic import random_sickness
 from value.test_value import go_and_come_back
 

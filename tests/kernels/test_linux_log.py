@@ -16,7 +16,7 @@ from memhub.audit.rebuild import rebuild
 from memhub.audit.restore import restore_machines
 from memhub.audit.schema import problems
 from memhub.errors import LogFailed
-from memhub.snapshots import Snapshot
+from memhub.snapshots.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,8 +18,8 @@ from memhub.audit.travel import Travel
 from memhub.cli import main
 from memhub.core.files import Principal
 from memhub.core.requests import Open, Write
+from memhub.engine.lifecycle import open_file
 from memhub.errors import InvalidArgument
-from memhub.lifecycle import open_file
 from memhub.rig.log_replay import replay_log
 
 if TYPE_CHECKING:

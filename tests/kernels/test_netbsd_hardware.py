@@ -16,8 +16,8 @@ from memhub.audit.rebuild import rebuild
 from memhub.audit.schema import problems
 from memhub.core.kernel_requests import CallKernel
 from memhub.core.requests import Open
+from memhub.engine.lifecycle import close_file, open_file
 from memhub.errors import DeviceError
-from memhub.lifecycle import close_file, open_file
 from memhub.plugin import Cpu
 from memhub.rig.log_replay import replay_log
 from value.sick_traffic import random_sickness

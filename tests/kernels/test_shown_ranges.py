@@ -15,11 +15,11 @@ from memhub.core.instant import Instant
 from memhub.core.kernel_requests import CallKernel
 from memhub.core.requests import ClaimRange, Open, Write
 from memhub.core.spec import MachineSpec
-from memhub.lifecycle import open_file
+from memhub.engine.lifecycle import open_file
+from memhub.hub.report import report
 from memhub.maps import AddressMap, describe_map
 from memhub.maps.text import headline, map_text
 from memhub.plugin.kernels import KernelRange, KernelRanges, ServedKernel
-from memhub.report import report
 from memhub.rig.picture import draw_hub
 from memhub.shipping.sentence import record_sentence
 from memhub_linux.served import LinuxKernel

@@ -9,7 +9,7 @@ from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc
-    from memhub.pending import Pending
+    from memhub.engine.pending import Pending
 
 Span = tuple[int, int]
 

@@ -23,7 +23,7 @@ from ownership.history import CANCELLED, OK, Call
 from ownership.rig import PAGE, Bench
 
 if TYPE_CHECKING:
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 SLOTS = 3
 RANGES = 3

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from memhub.audit import AuditLog
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 ARCHES = load_arches()
 PAGE = 0x1000

@@ -26,7 +26,7 @@ from ownership.rig import PAGE, Bench, bench, settle
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 #: More suspensions than any operation has.
 MOST = 12

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open, ReleaseRange
+from memhub.engine.lifecycle import close_file, open_file
+from memhub.engine.pending import Pending
 from memhub.errors import DeviceError
-from memhub.lifecycle import close_file, open_file
-from memhub.pending import Pending
 from ownership.rig import PAGE, Bench, spec
 
 PROCESSES = 4

@@ -14,8 +14,8 @@ from memhub.errors import BadHandle
 from ownership.rig import PAGE, Bench, bench, settle
 
 if TYPE_CHECKING:
-    from memhub.handle import Handle
-    from memhub.process import Process
+    from memhub.handles.handle import Handle
+    from memhub.handles.process import Process
 
 
 async def _held(b: Bench) -> tuple[Process, Handle]:

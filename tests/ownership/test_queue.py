@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from memhub.abi import MDF_UNCACHEABLE
 from memhub.core.due_times import DueTimes
 from memhub.core.instant import NEVER
+from memhub.engine.listeners import Listeners
 from memhub.errors import RangeBusy
-from memhub.listeners import Listeners
 from ownership.rig import PAGE, bench, settle
 
 MIB = 1 << 20

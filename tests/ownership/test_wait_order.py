@@ -16,7 +16,7 @@ from memhub.core.piece_map import PieceMap
 from memhub.core.requests import AwaitFree, ClaimRange, Open, ReleaseRange
 from memhub.core.wait_graph import WaitGraph
 from memhub.core.wait_order import WaitOrder
-from memhub.lifecycle import close_file, open_file
+from memhub.engine.lifecycle import close_file, open_file
 from ownership.rig import PAGE, Bench, spec
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from memhub.errors import BadHandle, DeviceError, InvalidArgument, TimedOut, Wou
 from ownership.rig import PAGE, Bench, bench, settle
 
 if TYPE_CHECKING:
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 
 async def _waits(

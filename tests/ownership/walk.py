@@ -20,10 +20,10 @@ from memhub.core.requests import (
     SetRange,
 )
 from memhub.core.waits import Wait
+from memhub.engine.lifecycle import break_claim, close_file, open_file
+from memhub.engine.pending import Pending
+from memhub.engine.startup import record_starts
 from memhub.errors import DeviceError
-from memhub.lifecycle import break_claim, close_file, open_file
-from memhub.pending import Pending
-from memhub.startup import record_starts
 from ownership.asks import Ask, Flight, told
 from ownership.kinds import KINDS
 from ownership.model import LATENCY

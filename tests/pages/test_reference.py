@@ -79,7 +79,7 @@ def test_a_name_that_is_passed_on_is_looked_for_where_it_is_defined() -> None:
 
     assert homes["MDF_BUSY"] == "memhub.abi_layout"
     assert homes["RangeDesc"] == "memhub.abi"
-    assert {it.name: it.home for it in public_names("memhub")}["Hub"] == "memhub.hub"
+    assert {it.name: it.home for it in public_names("memhub")}["Hub"] == "memhub.hub.hub"
 
 
 def test_a_name_of_several_modules_is_described_once() -> None:

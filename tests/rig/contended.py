@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memhub.core.fault_rules import FaultRule
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
 
 MIB = 1 << 20
 RAM = (Region(base=0, length=64 * MIB),)

@@ -27,10 +27,10 @@ from memhub.core.requests import (
     RenewClaim,
     SetRange,
 )
+from memhub.engine.lifecycle import break_claim, open_file
+from memhub.engine.log_keeping import snapshot_rows
+from memhub.engine.pending import Pending
 from memhub.errors import BadAddress, DeviceError, InvalidRange, UnknownIoctl
-from memhub.lifecycle import break_claim, open_file
-from memhub.log_keeping import snapshot_rows
-from memhub.pending import Pending
 from memhub.rig import replay_log, shrink_log
 from memhub.rig.log_replay.player import machine_again
 from memhub.rig.log_replay.replaying import replay_run

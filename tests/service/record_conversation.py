@@ -20,7 +20,7 @@ from memhub import ManualClock
 from memhub.abi import LP64, MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.core.driver import Cpu
 from memhub.core.spec import MachineSpec, Region
-from memhub.hub import Hub
+from memhub.hub.hub import Hub
 from memhub.service import wire
 from memhub.service.server import Server
 from memhub.service.settings import Limits, ServiceConfig

@@ -13,7 +13,7 @@ from memhub.audit import AuditLog, read_records, verify
 from memhub.audit.schema import problems
 from memhub.core.driver import Cpu
 from memhub.core.spec import MachineSpec, Region
-from memhub.hub import Hub
+from memhub.hub.hub import Hub
 from memhub.service import wire
 from memhub.service.client import connect
 from memhub.service.server import Server

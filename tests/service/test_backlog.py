@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from memhub.core.files import Principal
 from memhub.core.requests import AwaitFree, ClaimRange, GetRanges, Open, ReleaseRange
-from memhub.lifecycle import open_file
+from memhub.engine.lifecycle import open_file
 from memhub.service.server.turns import work_off_backlog
 from ownership.rig import PAGE, Bench, bench
 

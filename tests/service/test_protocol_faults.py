@@ -15,7 +15,7 @@ from memhub.errors import (
     NoSuchDevice,
     Obstacle,
 )
-from memhub.hub import Hub
+from memhub.hub.hub import Hub
 from memhub.service import wire
 from memhub.service.server import Server
 from memhub.service.settings import Limits, ServiceConfig

@@ -11,7 +11,7 @@ import pytest
 
 from memhub.abi import MDF_ACTIVE, MDF_UNCACHEABLE, MDF_WRITECOMBINE, RangeDesc
 from memhub.errors import NotSupported, RangeBusy
-from memhub.hub import Hub
+from memhub.hub.hub import Hub
 from memhub.plugin import Arch, KernelLayout
 from memhub.plugin.software import SoftwareRangeDriver
 from memhub.service import wire

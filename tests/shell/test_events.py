@@ -15,7 +15,7 @@ from shell.kit import ARCHES, MTRR, PAT, M, lab
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from memhub.subscriptions import Subscription
+    from memhub.engine.subscriptions import Subscription
 
 WC = MDF_WRITECOMBINE
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 DEVICE = 0xFE000000
 READ = frozenset({"read"})

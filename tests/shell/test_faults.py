@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memhub.core.commits import Commit
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 pytestmark = pytest.mark.anyio
 

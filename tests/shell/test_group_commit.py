@@ -19,8 +19,8 @@ from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import read_records, verify
 from memhub.audit.rebuild import rebuild
 from memhub.core.requests import ClaimRange
+from memhub.engine.group_commit import Undurable
 from memhub.errors import DeviceError, LogFailed
-from memhub.group_commit import Undurable
 from shell.kit import ARCHES, PAT, Disk, K, Lab, M
 
 if TYPE_CHECKING:

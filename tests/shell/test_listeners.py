@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memhub.abi import U64_MAX
-from memhub.listeners import Interest, Listeners
+from memhub.engine.listeners import Interest, Listeners
 
 EVENTS = ["request.set", "request.get", "claim.take", "kernel.call"]
 MACHINES = ["pc", "old"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memhub.clock import Clock
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 SPEC = MachineSpec(name="pc", arch="amd64")
 

@@ -14,7 +14,7 @@ from shell.kit import K6, MTRR, OLD, PAT, PPC, M, lab
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
     from shell.kit import Lab
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memhub import Hub
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
 pytestmark = pytest.mark.anyio
 

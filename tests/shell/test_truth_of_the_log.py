@@ -11,8 +11,8 @@ import pytest
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import read_records, summary
 from memhub.clock import ManualClock
+from memhub.engine.lifecycle import break_claim
 from memhub.errors import RangeBusy, StaleClaim, TimedOut
-from memhub.lifecycle import break_claim
 from shell.kit import PAT, lab
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from memhub import FaultRule, Sickness
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.errors import DeviceError
-from memhub.faults import Delayed
+from memhub.faults.hub_rules import Delayed
 from service.service_rig import MIB, WINDOW
 from service.service_rig import lab as service_lab
 from shell.kit import MTRR, K, M, lab

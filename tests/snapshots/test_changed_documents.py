@@ -20,9 +20,9 @@ from memhub import Hub, Snapshot
 from memhub.arches import ArchNotInstalled
 from memhub.core.sickness import Sickness
 from memhub.errors import DeviceError
-from memhub.hardware import Hardware
-from memhub.snapshot_file import SnapshotError
-from memhub.snapshots import take_machines
+from memhub.faults.hardware import Hardware
+from memhub.snapshots.snapshot import take_machines
+from memhub.snapshots.snapshot_file import SnapshotError
 from ownership.rig import ARCHES, SPECS
 from value.traffic import Traffic
 

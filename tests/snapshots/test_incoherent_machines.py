@@ -18,9 +18,9 @@ from memhub.clock import ManualClock
 from memhub.core.caches.requests import Fence
 from memhub.core.files import Principal
 from memhub.core.requests import Open, Pwrite
+from memhub.engine.lifecycle import open_file
 from memhub.errors import InvalidArgument, LogFailed
-from memhub.lifecycle import open_file
-from memhub.snapshots import fork_engine, reset_machines, restore_machines, take_machines
+from memhub.snapshots.snapshot import fork_engine, reset_machines, restore_machines, take_machines
 from shell.kit import lab
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from memhub.audit.restore import restore_machines
 from memhub.audit.travel import Travel
 from memhub.core.files import Principal
 from memhub.core.requests import Open, SetRange
-from memhub.lifecycle import open_file
+from memhub.engine.lifecycle import open_file
 from shell.kit import ARCHES, MTRR, M
 
 if TYPE_CHECKING:

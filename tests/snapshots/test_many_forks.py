@@ -11,7 +11,7 @@ from memhub import Hub, MachineSpec, Region
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open
 from memhub.core.snapshots import fork_machine
-from memhub.lifecycle import open_file
+from memhub.engine.lifecycle import open_file
 from ownership.rig import ARCHES
 from value.traffic import Traffic
 

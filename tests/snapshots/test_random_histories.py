@@ -12,10 +12,10 @@ import pytest
 
 from memhub.audit.rebuild import Rebuilder
 from memhub.core.snapshots import fork_machine
+from memhub.engine.lifecycle import close_file
+from memhub.engine.pending import Pending
+from memhub.engine.startup import record_starts
 from memhub.errors import Cancelled
-from memhub.lifecycle import close_file
-from memhub.pending import Pending
-from memhub.startup import record_starts
 from ownership.rig import ARCHES, SPECS
 from value.sick_traffic import SickTraffic
 from value.test_rebuild import same
@@ -24,7 +24,7 @@ from value.traffic import Traffic
 if TYPE_CHECKING:
     from memhub.core.claims import Claim, LostClaim
     from memhub.core.snapshots import MachineSnapshot
-    from memhub.snapshots import Snapshot
+    from memhub.snapshots.snapshot import Snapshot
 
 every_arch = pytest.mark.parametrize("arch", sorted(SPECS))
 every_latency = pytest.mark.parametrize("latency", [0.0, 1.0], ids=["at-once", "in-time"])

@@ -13,9 +13,9 @@ from memhub.audit import read_records
 from memhub.audit.rebuild import rebuild
 from memhub.core.files import Principal
 from memhub.core.requests import GetRanges, Open
+from memhub.engine.lifecycle import open_file
 from memhub.errors import DeviceError, InvalidArgument, LogFailed
-from memhub.lifecycle import open_file
-from memhub.snapshot_file import SnapshotError
+from memhub.snapshots.snapshot_file import SnapshotError
 from ownership.rig import ARCHES, SPECS
 from shell.kit import ARCHES as ALL
 from shell.kit import MTRR, Disk

@@ -21,8 +21,8 @@ from memhub.arches import ArchNotInstalled
 from memhub.core.asked_driver import AskedDriver
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open
+from memhub.engine.lifecycle import open_file
 from memhub.errors import DriverFailed, NoSuchDevice
-from memhub.lifecycle import open_file
 from ownership.rig import ARCHES, SPECS
 from shell.kit import ARCHES as ALL
 from shell.kit import PAT

@@ -31,10 +31,10 @@ from memhub.arches import Registry
 from memhub.core.claims import Claim
 from memhub.core.machine import Machine
 from memhub.core.replies import Explanation, SetOutcome
+from memhub.devices.screens import draw_png
+from memhub.engine.subscriptions import Subscription
 from memhub.errors import Obstacle
 from memhub.plugin.pictures import Pixels, TextCells
-from memhub.screens import draw_png
-from memhub.subscriptions import Subscription
 
 
 class Uart:

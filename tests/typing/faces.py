@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from memhub.blocking_device_file import MappableFile
-    from memhub.device_file import AsyncDeviceFile, AsyncMappableFile
-    from memhub.handle import Handle
+    from memhub.handles.blocking_device_file import MappableFile
+    from memhub.handles.device_file import AsyncDeviceFile, AsyncMappableFile
+    from memhub.handles.handle import Handle
     from memhub.rig import AsyncClient, BlockingRigClient
     from memhub.service.blocking import BlockingClient, BlockingHandle
     from memhub.service.client import RemoteHub

@@ -13,7 +13,7 @@ from memhub.audit import AuditLog, read_records, verify
 from memhub.audit.rebuild import rebuild
 from memhub.core.fault_rules import ACTIONS, OPERATION_WORDS
 from memhub.errors import DeviceError
-from memhub.faults import Delayed
+from memhub.faults.hub_rules import Delayed
 from ownership.rig import ARCHES, SPECS
 from value.test_rebuild import Follower, same
 from value.traffic import Traffic

@@ -16,8 +16,8 @@ from memhub.audit import AuditLog, read_records
 from memhub.audit.rebuild import Rebuilder, rebuild
 from memhub.audit.rows import event_of, row_of
 from memhub.audit.schema import EVENTS
-from memhub.lifecycle import close_file
-from memhub.startup import record_starts
+from memhub.engine.lifecycle import close_file
+from memhub.engine.startup import record_starts
 from ownership.clients import Recorder
 from ownership.rig import ARCHES, SPECS, Bench, bench
 from value.traffic import Traffic

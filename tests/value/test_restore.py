@@ -12,8 +12,8 @@ from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, state_a
 from memhub.audit.restore import restore_machines
 from memhub.core.driver import RangeState
 from memhub.core.range_table import TableState
-from memhub.lifecycle import close_all_files
-from memhub.startup import record_ends, record_starts
+from memhub.engine.lifecycle import close_all_files
+from memhub.engine.startup import record_ends, record_starts
 from ownership.rig import ARCHES, SPECS
 from value.traffic import Traffic
 

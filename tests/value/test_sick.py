@@ -14,8 +14,8 @@ from memhub.audit import AuditLog, read_records, verify
 from memhub.audit.rebuild import Rebuilder, rebuild
 from memhub.audit.rows import held_rows
 from memhub.audit.schema import problems
-from memhub.lifecycle import close_all_files
-from memhub.startup import record_starts
+from memhub.engine.lifecycle import close_all_files
+from memhub.engine.startup import record_starts
 from ownership.rig import ARCHES, SPECS
 from value.sick_traffic import SickTraffic
 from value.test_rebuild import Disk, same

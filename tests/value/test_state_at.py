@@ -17,7 +17,7 @@ from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, state_a
 from memhub.audit.states import machine_state
 from memhub.audit.travel import Travel
 from memhub.core.spec import MachineSpec
-from memhub.startup import record_starts
+from memhub.engine.startup import record_starts
 from ownership.rig import ARCHES, SPECS, bench, spec
 from value.test_rebuild import _client
 from value.traffic import Traffic
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from memhub.audit.states import MachineState
     from memhub.core.machine import Machine
-    from memhub.engine import Engine
+    from memhub.engine.engine import Engine
 
 every_arch = pytest.mark.parametrize("arch", sorted(SPECS))
 every_latency = pytest.mark.parametrize("latency", [0.0, 1.0], ids=["at-once", "in-time"])

@@ -17,7 +17,7 @@ from memhub.cli.log_file import _record_machines
 from memhub.clock import ManualClock
 from memhub.core.driver import Cpu
 from memhub.core.spec import MachineSpec
-from memhub.startup import record_starts
+from memhub.engine.startup import record_starts
 from ownership.rig import ARCHES, SPECS
 from value.test_state_at import alike
 from value.traffic import Traffic

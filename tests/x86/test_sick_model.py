@@ -14,7 +14,7 @@ from memhub.clock import ManualClock
 from memhub.core.files import Principal
 from memhub.core.health import Health
 from memhub.core.requests import Open, SetRange
-from memhub.lifecycle import open_file
+from memhub.engine.lifecycle import open_file
 from mtrrcases import MIB, UC, WB, WC, WP, WT, firmware, pair
 from ownership.rig import ARCHES
 from x86.kernel_cpus import FIXED, Fault, Kernel

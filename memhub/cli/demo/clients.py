@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from memhub.cli.demo.clock import SimulatedClock
-    from memhub.handle import Handle
-    from memhub.hub import Hub
+    from memhub.handles.handle import Handle
+    from memhub.hub.hub import Hub
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from memhub.cli.demo.steps import all_steps
 from memhub.cli.version import version
 from memhub.config import load_config
 from memhub.core.slot_extents import is_in_use
-from memhub.hub import Hub
+from memhub.hub.hub import Hub
 
 if TYPE_CHECKING:
     from memhub.audit import Summary, Verdict

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from memhub.cli.demo.clients import Client, Clients
-    from memhub.handle import Handle
+    from memhub.handles.handle import Handle
 
     Steps = Callable[[], Awaitable[None]]
 

@@ -10,10 +10,10 @@ from memhub.core.files import Principal
 from memhub.core.machine import Machine
 from memhub.core.requests import Close, GetRanges, Open, SetRange
 from memhub.core.spec import MachineSpec
-from memhub.engine import Engine
+from memhub.engine.engine import Engine
+from memhub.engine.lifecycle import open_file
 from memhub.errors import DeviceError
 from memhub.faces.freebsd import EVERY_SLOT, decode_ioctl, encode_get
-from memhub.lifecycle import open_file
 from memhub.rig.arch_check.arch_rules import check_copies
 from memhub.rig.arch_check.asking import Request, ask_driver
 from memhub.rig.arch_check.finding import Fault

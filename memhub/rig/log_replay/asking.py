@@ -19,17 +19,17 @@ from memhub.core.files import DEVICES, KERNEL_FILES, Principal
 from memhub.core.instant import SECOND
 from memhub.core.kernel_requests import CallKernel
 from memhub.core.memory.physical import NeedsDevice
+from memhub.engine.lifecycle import break_claim, close_file, open_file
+from memhub.engine.pending import Pending
 from memhub.errors import DeviceError, InvalidArgument
-from memhub.kernel_calls import KernelCalls
-from memhub.lifecycle import break_claim, close_file, open_file
-from memhub.pending import Pending
+from memhub.handles.kernel_calls import KernelCalls
 from memhub.rig.log_replay.steps import NO_CALL
 from memhub.rig.log_replay.unplayable import Unplayable as Unplayable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from memhub.engine import Engine
+    from memhub.engine.engine import Engine
     from memhub.rig.log_replay.devices import DevicePort
 
     Row = Mapping[str, Any]

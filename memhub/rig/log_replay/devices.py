@@ -17,7 +17,7 @@ from memhub.core.machine import Machine
 from memhub.core.memory.placed import DeviceRefused
 from memhub.core.requests import Read
 from memhub.device_kinds import load_device_kinds, place_devices
-from memhub.devices import read_devices, write_devices
+from memhub.devices.device_transfers import read_devices, write_devices
 from memhub.errors import DeviceError
 from memhub.rig.log_replay.unplayable import Unplayable
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from memhub.core.requests import Write
     from memhub.core.spec import MachineSpec
     from memhub.device_kinds import DeviceBook
-    from memhub.engine import Engine
+    from memhub.engine.engine import Engine
 
     Row = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ from memhub.core.holdings import give_holdings
 from memhub.core.snapshots import take_snapshot
 from memhub.errors import DeviceError
 from memhub.rig.log_replay.asking import Unplayable
-from memhub.snapshots import Snapshot, reset_machines, restore_machines
+from memhub.snapshots.snapshot import Snapshot, reset_machines, restore_machines
 
 if TYPE_CHECKING:
     from memhub.core.claims import Claim, LostClaim

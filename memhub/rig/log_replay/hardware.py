@@ -10,7 +10,7 @@ import orjson
 from memhub.audit.rows.hardware import health_of
 from memhub.core.files import Principal
 from memhub.errors import DeviceError
-from memhub.hardware import Hardware
+from memhub.faults.hardware import Hardware
 from memhub.rig.log_replay.asking import Unplayable
 
 if TYPE_CHECKING:

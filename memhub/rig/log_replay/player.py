@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memhub.core.instant import Instant
 from memhub.core.restoring import tell_fork
-from memhub.engine import Engine
-from memhub.lifecycle import close_file
+from memhub.engine.engine import Engine
+from memhub.engine.lifecycle import close_file
+from memhub.engine.startup import record_ends, record_starts
 from memhub.rig.log_replay.asking import PUTS, Life, Unplayable
 from memhub.rig.log_replay.beginning import begin_held
 from memhub.rig.log_replay.devices import DevicePort, MachinesAgain
 from memhub.rig.log_replay.going_back import go_back
 from memhub.rig.log_replay.hardware import put_hardware
 from memhub.rig.log_replay.steps import HARDWARE
-from memhub.startup import record_ends, record_starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.arches import load_arches
 from memhub.core.machine import Machine
+from memhub.engine.startup import make_machine
 from memhub.rig.log_replay.comparing import LogDifference, compare
 from memhub.rig.log_replay.devices import MachinesAgain
 from memhub.rig.log_replay.player import LogPlayer
 from memhub.rig.log_replay.steps import LogRun, read_run
-from memhub.startup import make_machine
 
 if TYPE_CHECKING:
     import os

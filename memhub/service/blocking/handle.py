@@ -1,4 +1,4 @@
-"""An open device over the service, for scripts: `memhub.blocking_device_file.MappableFile`."""
+"""An open device over the service, for scripts: a `MappableFile` that blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An open device over the service: `memhub.device_file.AsyncMappableFile`."""
+"""An open device over the service: `memhub.handles.device_file.AsyncMappableFile`."""
 
 from __future__ import annotations
 

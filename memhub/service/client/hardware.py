@@ -18,7 +18,8 @@ class RemoteHardware:
     """The hardware of a service's machines, each named; the default one where a name is empty.
 
     It needs the right `inject-faults` on the machine. Sicknesses are added, listed and removed
-    beside fault rules: `RemoteHub.add_fault`. Errors are those of `memhub.hardware.Hardware`.
+    beside fault rules: `RemoteHub.add_fault`. Errors are those of
+    `memhub.faults.hardware.Hardware`.
 
     Args:
         caller: the connection.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, final
 import anyio
 
 from memhub.arguments import take_names, take_text
+from memhub.engine.subscriptions import CHANGES, take_span_of_interest
 from memhub.service import wire
 from memhub.service.address import parse_address
 from memhub.service.client.administration import HubRequests
@@ -32,7 +33,6 @@ from memhub.service.remote_hub import (
     take_greeting,
 )
 from memhub.service.stream_link import StreamLink
-from memhub.subscriptions import CHANGES, take_span_of_interest
 
 if TYPE_CHECKING:
     import os

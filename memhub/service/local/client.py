@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.clock import SystemClock
 from memhub.core.files import Principal
-from memhub.faults import Delayed, FaultRules
-from memhub.hardware import Hardware, add_faults
-from memhub.memory_images import dump_memory, load_memory
-from memhub.process import Process
-from memhub.report import report
+from memhub.devices.shown import describe_devices, find_shown, read_shown
+from memhub.engine.startup import make_engine, record_ends, record_starts
+from memhub.faults.hardware import Hardware, add_faults
+from memhub.faults.hub_rules import Delayed, FaultRules
+from memhub.handles.process import Process
+from memhub.hub.memory_images import dump_memory, load_memory
+from memhub.hub.report import report
 from memhub.service.local.handle import LocalHandle
 from memhub.service.local.passing_time import PassingTime
 from memhub.service.local.snapshots import LocalSnapshots
-from memhub.shown import describe_devices, find_shown, read_shown
-from memhub.startup import make_engine, record_ends, record_starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -126,7 +126,7 @@ class LocalClient:
         """Who has what open, who holds what, who waits for what, and since when.
 
         Returns:
-            plain data (`memhub.report`), fit for JSON.
+            plain data (`memhub.hub.report`), fit for JSON.
         """
         with self._lock:
             return report(self.machines.values(), self._engine.now())

@@ -1,4 +1,4 @@
-"""An open device file of a machine in this process: `memhub.blocking_device_file.MappableFile`."""
+"""An open device file of a machine in this process: a `MappableFile` that blocks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from memhub.core.requests import (
     SetRange,
     Write,
 )
+from memhub.engine.pending import Pending
 from memhub.errors import NotSupported
 from memhub.faces.choice import face_of
 from memhub.faces.freebsd import EVERY_SLOT, IoctlReply, remove_request, update_request
-from memhub.faults import Delayed
-from memhub.late_requests import move_bytes
-from memhub.pending import Pending
+from memhub.faults.hub_rules import Delayed
+from memhub.handles.late_requests import move_bytes
 from memhub.service import wire
 from memhub.service.mapped import MappedMemory
 from memhub.service.server.mapping import map_memory
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim
     from memhub.core.replies import Explanation, SetOutcome
     from memhub.core.requests import Request, WaitingRequest
-    from memhub.engine import Engine
-    from memhub.handle import Handle
+    from memhub.engine.engine import Engine
+    from memhub.handles.handle import Handle
     from memhub.service.local.passing_time import PassingTime
 
 R = TypeVar("R")

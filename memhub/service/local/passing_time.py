@@ -9,16 +9,16 @@ from memhub.clock import moment_after
 from memhub.core.commits import Commit
 from memhub.core.instant import NEVER
 from memhub.core.requests import ClaimRange, SetRange
+from memhub.engine.pending import say_limit
 from memhub.errors import NeverAnswered as NeverAnswered
-from memhub.pending import say_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from memhub.core.waits import Wait
-    from memhub.engine import Engine
-    from memhub.faults import Delayed
-    from memhub.pending import Pending
+    from memhub.engine.engine import Engine
+    from memhub.engine.pending import Pending
+    from memhub.faults.hub_rules import Delayed
 
 #: Seconds of one sleep of a caller who is never answered.
 _LONG_SLEEP: Final = 3600.0

@@ -10,7 +10,7 @@ from memhub.service.remote_hub import take_machine
 if TYPE_CHECKING:
     import threading
 
-    from memhub.engine import Engine
+    from memhub.engine.engine import Engine
 
 
 class LocalSnapshots:
@@ -27,7 +27,7 @@ class LocalSnapshots:
 
     def take(self, machine: str | None) -> bytes:
         """The machines, or one, as they are now: a file for `memhub.Snapshot`."""
-        from memhub.snapshots import take_machines
+        from memhub.snapshots.snapshot import take_machines
 
         take_machine(machine)
         with self._lock:
@@ -43,8 +43,8 @@ class LocalSnapshots:
         """
         from memhub.arches import ArchNotInstalled, load_arches
         from memhub.errors import InvalidArgument
-        from memhub.snapshot_file import SnapshotError
-        from memhub.snapshots import Snapshot, restore_machines
+        from memhub.snapshots.snapshot import Snapshot, restore_machines
+        from memhub.snapshots.snapshot_file import SnapshotError
 
         take_kind("file", file, bytes)
         take_machine(machine)
@@ -61,7 +61,7 @@ class LocalSnapshots:
 
     def reset(self, machine: str | None) -> list[str]:
         """Let the machines, or one, be as they were at their start; their names."""
-        from memhub.snapshots import reset_machines
+        from memhub.snapshots.snapshot import reset_machines
 
         take_machine(machine)
         with self._lock:

@@ -7,16 +7,16 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from memhub.errors import BadHandle, DeviceError, LogFailed
-from memhub.faults import Delayed
-from memhub.late_requests import await_sync
+from memhub.faults.hub_rules import Delayed
+from memhub.handles.late_requests import await_sync
 from memhub.service.server.handlers import DRAINING_REQUESTS, HANDLE_REQUESTS, OTHER_REQUESTS
 from memhub.service.server.turns import AT_ONCE, SLICE_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memhub.group_commit import Group, GroupCommit
-    from memhub.hub import Hub
+    from memhub.engine.group_commit import Group, GroupCommit
+    from memhub.hub.hub import Hub
     from memhub.service import wire
     from memhub.service.server.request_tasks import RequestTasks
     from memhub.service.server.session import Session

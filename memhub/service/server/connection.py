@@ -10,9 +10,9 @@ import anyio
 
 from memhub.abi import Errno
 from memhub.core.service_events import ClientConnected
+from memhub.engine.group_commit import settle_commits
 from memhub.errors import AccessDenied, DeviceError, NotSupported
 from memhub.escape import escape_controls, say_error
-from memhub.group_commit import settle_commits
 from memhub.service import wire
 from memhub.service.server.answering import Dispatch, HeldAnswers, answer_in_batch
 from memhub.service.server.ending import end_process
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from memhub.core.files import Principal
-    from memhub.process import Process
+    from memhub.handles.process import Process
     from memhub.service.link import Link
     from memhub.service.server.rights import Peer
     from memhub.service.server.terms import ServiceTerms

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from memhub.devices.shown import describe_devices, find_shown, read_shown
 from memhub.errors import InvalidArgument
 from memhub.service.server.rights import READ_MEMORY
 from memhub.service.wire.devices import SHOW_WORDS
-from memhub.shown import describe_devices, find_shown, read_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,15 +7,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.service_events import ClientGone
+from memhub.engine.lifecycle import note_in_turn
 from memhub.errors import LogFailed
 from memhub.escape import escape_controls
-from memhub.lifecycle import note_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.engine import Engine
-    from memhub.process import Process
+    from memhub.engine.engine import Engine
+    from memhub.handles.process import Process
     from memhub.service.server.rights import Peer
 
 log: Final = logging.getLogger("memhub.service")

@@ -14,9 +14,9 @@ from memhub.service.server.turns import run_slice
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from memhub.engine.subscriptions import Subscription
     from memhub.service.link import Link
     from memhub.service.server.turns import Turns
-    from memhub.subscriptions import Subscription
 
 
 class Forwarder:

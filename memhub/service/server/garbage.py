@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 if TYPE_CHECKING:
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
 
 #: Seconds between two looks at whether to collect.
 _LOOK: Final = 2.0

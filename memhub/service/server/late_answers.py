@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from memhub.errors import DeviceError
-    from memhub.faults import Delayed
+    from memhub.faults.hub_rules import Delayed
     from memhub.service import wire
 
     Answer = Callable[[wire.Message], wire.Message | None]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from memhub.core.files import OpenFile
     from memhub.core.machine import Machine
-    from memhub.engine import Engine
-    from memhub.handle import Handle
+    from memhub.engine.engine import Engine
+    from memhub.handles.handle import Handle
     from memhub.service.server.rights import Peer
     from memhub.service.settings import RightsRule
 

@@ -11,7 +11,7 @@ from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.requests import Read, Write
 from memhub.core.transfers import extent_of
 from memhub.errors import DeviceError, InvalidArgument
-from memhub.late_requests import move_bytes
+from memhub.handles.late_requests import move_bytes
 from memhub.service import wire
 from memhub.service.server.reading import read_in_pieces
 from memhub.service.server.rights import READ_MEMORY, WRITE_MEMORY

@@ -8,7 +8,6 @@ from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.async_shell import go_on
 from memhub.core.claim_requests import check_span
 from memhub.core.requests import (
     AwaitFree,
@@ -20,13 +19,14 @@ from memhub.core.requests import (
     RenewClaim,
     SetRange,
 )
+from memhub.engine.lifecycle import break_claim
+from memhub.engine.pending import Pending
 from memhub.errors import BadAddress, NoSuchRange
 from memhub.faces.freebsd import decode_ioctl, decode_set, encode_get
 from memhub.faces.linux import answer_mtrr, ask_mtrr
-from memhub.faults import Delayed
-from memhub.late_requests import finish_late
-from memhub.lifecycle import break_claim
-from memhub.pending import Pending
+from memhub.faults.hub_rules import Delayed
+from memhub.handles.async_shell import go_on
+from memhub.handles.late_requests import finish_late
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES, SET_RANGES
 

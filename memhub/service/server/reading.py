@@ -9,15 +9,15 @@ from anyio.lowlevel import checkpoint
 from memhub.core.requests import Read
 from memhub.core.transfers import extent_of
 from memhub.errors import DeviceError
-from memhub.late_requests import move_bytes
+from memhub.handles.late_requests import move_bytes
 from memhub.service import wire
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from memhub.core.memory.needs_device import NeedsDevice
-    from memhub.engine import Engine
-    from memhub.handle import Handle
+    from memhub.engine.engine import Engine
+    from memhub.handles.handle import Handle
 
 
 class Sending(Protocol):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import orjson
 
-from memhub.async_shell import await_answer
 from memhub.errors import Cancelled, DeviceError, NeverAnswered, NotSupported
+from memhub.handles.async_shell import await_answer
 from memhub.service import wire
 from memhub.service.server.forwarding import Forwarder
 from memhub.service.server.forwarding import event_of as event_of
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from memhub.engine import Engine
+    from memhub.engine.engine import Engine
+    from memhub.engine.pending import Pending
     from memhub.errors import LogFailed
-    from memhub.handle import Handle
-    from memhub.pending import Pending
+    from memhub.handles.handle import Handle
     from memhub.service.link import Link
     from memhub.service.server.rights import Peer
     from memhub.service.settings import Limits

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from memhub.core.files import Principal
-    from memhub.hub import Hub
+    from memhub.hub.hub import Hub
     from memhub.service.server.listening import UnixListener
     from memhub.service.server.parting import Part
     from memhub.service.server.rights import Peer

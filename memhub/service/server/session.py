@@ -14,8 +14,8 @@ from memhub.service.server.rights import READ_RANGES, Grants, missing_in_file, r
 if TYPE_CHECKING:
     from memhub.core.files import OpenFile
     from memhub.errors import DeviceError
-    from memhub.handle import Handle
-    from memhub.process import Process
+    from memhub.handles.handle import Handle
+    from memhub.handles.process import Process
     from memhub.service import wire
     from memhub.service.server.request_tasks import RequestTasks
     from memhub.service.server.rights import Peer

@@ -13,13 +13,13 @@ from anyio import to_thread
 
 from memhub.arches import ArchNotInstalled, load_arches
 from memhub.errors import InvalidArgument
+from memhub.hub.memory_images import load_memory
 from memhub.images.packed import unpack_contents
-from memhub.memory_images import load_memory
 from memhub.service.server.rights import READ_MEMORY, READ_RANGES, RESTORE_MACHINES
 from memhub.service.server.session import DEFAULT_MACHINE
 from memhub.service.wire.administration import SNAPSHOT_WORDS
-from memhub.snapshot_file import SnapshotError
-from memhub.snapshots import Snapshot, reset_machines, restore_machines, take_machines
+from memhub.snapshots.snapshot import Snapshot, reset_machines, restore_machines, take_machines
+from memhub.snapshots.snapshot_file import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

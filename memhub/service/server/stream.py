@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.async_shell import go_on
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import Write
-from memhub.devices import refuse_write
+from memhub.devices.device_transfers import refuse_write
 from memhub.errors import DeviceError, InvalidArgument
-from memhub.faults import Delayed
-from memhub.late_requests import finish_late
+from memhub.faults.hub_rules import Delayed
+from memhub.handles.async_shell import go_on
+from memhub.handles.late_requests import finish_late
 from memhub.service import wire
 
 if TYPE_CHECKING:
     from memhub.core.memory.extent import Extent
-    from memhub.engine import Engine
-    from memhub.handle import Handle
+    from memhub.engine.engine import Engine
+    from memhub.handles.handle import Handle
 
 
 class WriteStream:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memhub.errors import DeviceError
-    from memhub.hub import Hub
-    from memhub.process import Process
+    from memhub.handles.process import Process
+    from memhub.hub.hub import Hub
     from memhub.service.server.rights import Peer
     from memhub.service.server.tls import Tokens
     from memhub.service.settings import ServiceConfig

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.lowlevel import checkpoint
 
-from memhub.backlog import ALL
+from memhub.engine.backlog import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.engine import Engine
+    from memhub.engine.engine import Engine
 
 #: Nanoseconds of work until others have their turn.
 SLICE_NS: Final = 500_000

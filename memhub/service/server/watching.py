@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from memhub.engine.group_commit import settle_commits
 from memhub.errors import InvalidArgument
-from memhub.group_commit import settle_commits
+from memhub.hub.report import view_machine
 from memhub.maps.describe import view_map
-from memhub.report import view_machine
 from memhub.service import wire
 from memhub.service.server.rights import READ_RANGES
 
@@ -119,7 +119,7 @@ def _report_text(
 
     Args:
         wall_ns: the moment, nanoseconds since 1970.
-        views: the machines (`memhub.report.view_machine`), with the parts that are wanted.
+        views: the machines (`memhub.hub.report.view_machine`), with the parts that are wanted.
         service: what is said of the service, or None.
         encode: makes the text of an object.
     """

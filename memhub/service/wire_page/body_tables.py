@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.audit.schema import EVENTS
+from memhub.engine.subscriptions import CHANGES
 from memhub.service.wire_page.schemas import OBSTACLES, REPORT, schema
 from memhub.service.wire_page.tables import table
-from memhub.subscriptions import CHANGES
 
 if TYPE_CHECKING:
     from memhub.service.wire_page.schemas import Schema

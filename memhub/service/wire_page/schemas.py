@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.schema import EVENTS, FIELDS
 from memhub.core.effective.typemap import CODE_OF_TYPE
+from memhub.engine.subscriptions import CHANGES
 from memhub.service.wire.calls import SAFE
 from memhub.service.wire.refusals import OBSTACLE_TYPES
 from memhub.service.wire.wide import WIDE
@@ -18,7 +19,6 @@ from memhub.service.wire_page.fault_members import (
     SICKNESS,
     STRUCK,
 )
-from memhub.subscriptions import CHANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,0 +1,1 @@
+"""Faults on demand on a hub: rules for requests, sick hardware, suspend and resume."""

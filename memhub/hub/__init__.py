@@ -1,0 +1,1 @@
+"""The machines of one event loop, in the time in which they are in use."""

@@ -1,0 +1,1 @@
+"""Snapshots of a hub's machines, and their files."""
