@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME…] [--peers] [--compare FILE] [--json FILE] [--page FILE]`."""
+"""`python -m benchmarks [NAME…] [OPTION…]`: ask questions, show the rows, keep and compare them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from benchmarks.page import figures, put_figures
+from benchmarks import history
+from benchmarks.page import write_page
 from benchmarks.questions import QUESTIONS, ask_alone
-from benchmarks.report import document, machine, read_rows, table, worse
+from benchmarks.report import document, merged, read_rows, table, worse
 
 if TYPE_CHECKING:
     from benchmarks.harness import Row
@@ -25,7 +26,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier run's JSON")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     parser.add_argument(
-        "--page", type=Path, metavar="FILE", help="put the table there, of all questions"
+        "--rows", type=Path, nargs="+", metavar="FILE", help="take the rows of runs; ask nothing"
+    )
+    parser.add_argument(
+        "--keep", metavar="VERSION", help="keep the rows of all questions as those of a version"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the figures of all questions there"
     )
     parser.add_argument(
         "--quick", action="store_true", help="run each once, without usable figures"
@@ -35,15 +42,23 @@ def _arguments() -> argparse.Namespace:
         if name not in QUESTIONS:
             parser.error(f"there is no question {name!r}; there are {', '.join(QUESTIONS)}")
 
-    if given.page and (given.names or given.quick):
-        parser.error("--page needs figures of every question: give no NAME and no --quick")
+    if (given.page or given.keep) and (given.names or given.quick):
+        parser.error("--page and --keep need figures of every question: no NAME and no --quick")
+
+    if given.rows and (given.names or given.quick or given.peers):
+        parser.error("--rows asks nothing: give no NAME, no --quick and no --peers")
+
+    if given.keep:
+        try:
+            history.checked_name(given.keep)
+        except ValueError as error:
+            parser.error(f"--keep {error}")
 
     return given
 
 
-def main() -> int:
-    """Ask, print the table, write and compare."""
-    given = _arguments()
+def _asked(given: argparse.Namespace) -> list[Row]:
+    """Ask, and tell how long that took."""
     rounds, chunk = (1, 0.0) if given.quick else (15, 0.02)
     rows: list[Row] = []
     for name in given.names or QUESTIONS:
@@ -51,16 +66,32 @@ def main() -> int:
         rows += ask_alone(name, rounds, chunk, given.peers)
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
 
-    print(orjson.dumps(machine()).decode())
+    return rows
+
+
+def _run(given: argparse.Namespace) -> dict[str, Any]:
+    """A run that is given, or a new one, as `report.document` says it."""
+    if not given.rows:
+        return document(_asked(given))
+
+    return merged([orjson.loads(path.read_bytes()) for path in given.rows])
+
+
+def main() -> int:
+    """Ask, print the table, write and compare."""
+    given = _arguments()
+    run = _run(given)
+    rows = read_rows(run)
+    print(orjson.dumps(run["machine"]).decode())
     print(table(rows))
     if given.json:
-        given.json.write_bytes(
-            orjson.dumps(document(rows), default=tuple, option=orjson.OPT_INDENT_2)
-        )
+        given.json.write_bytes(orjson.dumps(run, default=tuple, option=orjson.OPT_INDENT_2))
+
+    if given.keep:
+        history.keep(given.keep, rows, run["machine"])
 
     if given.page:
-        text = put_figures(given.page.read_text("utf-8"), figures(rows, machine()))
-        given.page.write_text(text, "utf-8")
+        write_page(given.page, rows, run["machine"], history.versions(), given.keep)
 
     if given.compare:
         found = list(worse(rows, read_rows(orjson.loads(given.compare.read_bytes()))))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.harness import AsyncWork, Goal, Plan, Row, backends, measure, run_on
@@ -11,18 +13,25 @@ from benchmarks.rig import ARCHES, spec
 from memhub import Hub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from memhub.handle import Handle
 
 _AT: Final = 0x200000
 _PLACES: Final = 64
+#: Write-combined, in the same memory.
+_COMBINED: Final = 0x800000
+_LINE: Final = 64
+#: Lines that are written in turn, so many that each has been evicted when its turn comes.
+_LINES: Final = 1 << 14
 _SIZES: Final = {"8 bytes": 8, "1 MiB": 1 << 20}
 _GOALS: Final = {
     "write of 8 bytes": Goal(6, 3),
     "read of 8 bytes": Goal(6, 3),
     "write of 1 MiB": Goal(3, 2),
     "read of 1 MiB": Goal(3, 2),
+    "write of 8 bytes, evicting": Goal(6, 4),
+    "write of 8 bytes, combining": Goal(6, 4),
 }
 
 
@@ -33,6 +42,28 @@ def _writing(handle: Handle, size: int) -> AsyncWork:
     async def work(count: int) -> None:
         for number in range(count):
             await handle.pwrite(data, _AT + (number % _PLACES << 12))
+
+    return work
+
+
+def _evicting(handle: Handle) -> AsyncWork:
+    """`pwrite` of 8 bytes into one line after the other: each evicts a dirty line."""
+    places = cycle(range(_AT, _AT + _LINES * _LINE, _LINE))
+
+    async def work(count: int) -> None:
+        for at in islice(places, count):
+            await handle.pwrite(b"12345678", at)
+
+    return work
+
+
+def _combining(handle: Handle) -> AsyncWork:
+    """`pwrite` of 8 bytes into write-combined lines in turn: each displaces a buffer."""
+    places = cycle(range(_COMBINED, _COMBINED + _PLACES * _LINE, _LINE))
+
+    async def work(count: int) -> None:
+        for at in islice(places, count):
+            await handle.pwrite(b"12345678", at)
 
     return work
 
@@ -56,19 +87,26 @@ async def _run(backend: str, plan: Plan) -> list[Row]:
             hub = await stack.enter_async_context(Hub([made], arches=ARCHES))
             handles[name] = await stack.enter_async_context(await hub.open("/dev/mem", "r+"))
 
+        for handle in handles.values():
+            await handle.set_range(_COMBINED, 1 << 20, "write-combine")
+
+        makers: dict[str, Callable[[Handle], AsyncWork]] = {}
         for words, size in _SIZES.items():
-            for verb, make in (("write", _writing), ("read", _reading)):
-                works = {name: make(handle, size) for name, handle in handles.items()}
-                samples = await measure(works, plan)
-                question = f"{verb} of {words}"
-                row = samples.row(
-                    f"incoherent {question}",
-                    "incoherent",
-                    "coherent",
-                    _GOALS[question],
-                    column=backend,
-                )
-                found.append(row)
+            makers[f"write of {words}"] = partial(_writing, size=size)
+            makers[f"read of {words}"] = partial(_reading, size=size)
+
+        makers["write of 8 bytes, evicting"] = _evicting
+        makers["write of 8 bytes, combining"] = _combining
+        for question, make in makers.items():
+            samples = await measure({name: make(it) for name, it in handles.items()}, plan)
+            row = samples.row(
+                f"incoherent {question}",
+                "incoherent",
+                "coherent",
+                _GOALS[question],
+                column=backend,
+            )
+            found.append(row)
 
     return found
 

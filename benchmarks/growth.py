@@ -11,7 +11,7 @@ import gc
 import math
 from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import linear_regression
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     #: Puts so many things beside a handle.
     Hold = Callable[[Hub, Handle, int, AsyncExitStack], Awaitable[None]]
 
+#: What questions of this family begin with.
+FAMILY: Final = "growth of "
 #: On the road of a request, and elsewhere.
-_ROAD, _ELSEWHERE = Goal(0.1, 0.05), Goal(1.1, 1.0)
+ROAD, ELSEWHERE = Goal(0.1, 0.05), Goal(1.1, 1.0)
 _PAGE = 1 << 12
 _FREE = 0x100000000
 
@@ -57,11 +59,21 @@ def _changing(handle: Handle) -> AsyncWork:
 
 
 #: A GET of one slot, since one of all takes as long as they are many.
-_REQUESTS: dict[str, Callable[[Handle], AsyncWork]] = {
+REQUESTS: dict[str, Callable[[Handle], AsyncWork]] = {
     "GET": _getting_one,
     "SET": _changing,
     "read of 8 bytes": reading,
 }
+
+
+def with_thing(request: str, thing: str) -> str:
+    """The question of a request beside more and more of a thing."""
+    return f"{FAMILY}a {request} with {thing}"
+
+
+def of_all(what: str) -> str:
+    """The question of what goes through all of something."""
+    return f"{FAMILY}{what}"
 
 
 # What is held
@@ -114,7 +126,7 @@ async def _hold_nothing(_hub: Hub, _handle: Handle, _many: int, _stack: AsyncExi
     pass
 
 
-_HELD: dict[str, Hold] = {
+HELD: dict[str, Hold] = {
     "claims of one process": _hold_own_claims,
     "claims of as many processes": _hold_claims,
     "waits": _hold_waits,
@@ -142,7 +154,7 @@ async def _opened(thing: str, many: int, log: Path) -> AsyncGenerator[Handle]:
             await hub.open("/dev/mem", "r+") as handle,
             AsyncExitStack() as stack,
         ):
-            await _HELD[thing](hub, handle, many, stack)
+            await HELD[thing](hub, handle, many, stack)
             yield handle
 
 
@@ -152,21 +164,21 @@ async def _on_the_road(thing: str, request: str, plan: Plan) -> Row:
         for many in _sizes(plan):
             log = plan.folder / f"growth-{thing}-{request}-{many}"
             handle = await stack.enter_async_context(_opened(thing, many, log))
-            cases[str(many)] = _REQUESTS[request](handle)
+            cases[str(many)] = REQUESTS[request](handle)
 
-        return _row(f"growth of a {request} with {thing}", await measure(cases, plan), _ROAD)
+        return _row(with_thing(request, thing), await measure(cases, plan), ROAD)
 
 
 # What all of something takes
 
 
 async def _elsewhere(what: str, plan: Plan) -> Row:
-    make = _WHOLE[what]
+    make = WHOLE[what]
     cases = {str(many): await make(many, plan.folder) for many in _sizes(plan)}
     gc.collect()
     gc.freeze()  # so that a full collection for one case does not go through all the others
 
-    return _row(f"growth of {what}", await measure(cases, plan), _ELSEWHERE)
+    return _row(of_all(what), await measure(cases, plan), ELSEWHERE)
 
 
 async def _closing(many: int, _folder: Path) -> AsyncWork:
@@ -213,7 +225,7 @@ async def _reporting(many: int, _folder: Path) -> AsyncWork:
     return work
 
 
-_WHOLE: dict[str, Callable[[int, Path], Awaitable[AsyncWork]]] = {
+WHOLE: dict[str, Callable[[int, Path], Awaitable[AsyncWork]]] = {
     "claims of a process, and their end, with their number": _closing,
     "the start and stop of a hub with its machines": _starting,
     "the report of a hub with its machines": _reporting,
@@ -237,9 +249,9 @@ def _row(question: str, samples: Samples, goal: Goal) -> Row:
 def rows(plan: Plan) -> Iterator[Row]:
     """The exponents of each request with each thing, and of what takes all of them."""
     few = plan.with_rounds(7)
-    for thing in _HELD:
-        for request in _REQUESTS:
+    for thing in HELD:
+        for request in REQUESTS:
             yield run_on("asyncio", _on_the_road, thing, request, few)
 
-    for what in _WHOLE:
+    for what in WHOLE:
         yield run_on("asyncio", _elsewhere, what, few)

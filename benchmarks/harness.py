@@ -284,6 +284,13 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[-1]
 
 
+def bystander() -> int:
+    """A core that is neither of `cores`; the peer's where there are but two."""
+    usable = sorted(os.sched_getaffinity(0))
+
+    return usable[max(1, len(usable) - 2)] if len(usable) > 2 else usable[-1]
+
+
 @contextmanager
 def pinned(core: int | None = None) -> Iterator[None]:
     """Keep this process, and what it starts meanwhile, on one core."""

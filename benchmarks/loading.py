@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.harness import Plan, Samples, cores, cpu_seconds, pinned
+from benchmarks.harness import Plan, Samples, bystander, cores, cpu_seconds, pinned
 from memhub.abi import ILP32
 from memhub.service import wire
 
@@ -37,7 +38,7 @@ class Load:
         connections: how many.
         depth: requests in flight on each.
         prelude: frames that each connection begins with.
-        request: the frame that is asked again and again.
+        request: the frame that is asked again and again, or several: as many for each connection.
         framing: `memhub` or `modbus`.
     """
 
@@ -66,10 +67,10 @@ def compiled(folder: Path, name: str = "load") -> Path:
     return program
 
 
-def prelude() -> bytes:
+def prelude(mode: int = wire.OPEN_READ) -> bytes:
     """HELLO, and OPEN of /dev/mem."""
     hello = wire.ClientProtocol().hello("load")
-    opening = wire.Open(1, wire.OPEN_READ, wire.MODEL_NATIVE, "/dev/mem")
+    opening = wire.Open(1, mode, wire.MODEL_NATIVE, "/dev/mem")
 
     return hello + b"".join(opening.buffers())
 
@@ -90,37 +91,118 @@ def getting(count: int) -> bytes:
     return b"".join(request.buffers())
 
 
-def run(program: Path, load: Load, milliseconds: int, folder: Path) -> float:
-    """CPU seconds of the server for one answer; the client runs on the other core."""
+class Pace(NamedTuple):
+    """What requests at fixed times took, from when each was due.
+
+    Attributes:
+        p50: the median, in seconds.
+        p99: the 99th percentile.
+        worst: the longest.
+    """
+
+    p50: float
+    p99: float
+    worst: float
+
+
+@contextmanager
+def _running(
+    program: Path, load: Load, milliseconds: int, folder: Path, *rate: str
+) -> Iterator[Callable[[], list[int]]]:
+    """The client on the other core, connected; gives what lets it work and reads its numbers."""
     before, asked = folder / "prelude", folder / "request"
     before.write_bytes(load.prelude)
     asked.write_bytes(load.request)
-    command: list[str | Path] = [
-        program,
-        load.address,
-        load.framing,
-        str(load.connections),
-        str(load.depth),
-        str(milliseconds),
-        before,
-        asked,
-    ]
+    sizes = (str(load.connections), str(load.depth), str(milliseconds))
+    command: list[str | Path] = [program, load.address, load.framing, *sizes, before, asked, *rate]
     with (
         pinned(cores()[1]),
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client,
     ):
         assert client.stdout is not None
-        client.stdout.readline()
-        begin = cpu_seconds(load.server)
-        answers = int(client.stdout.readline() or 0)
-        taken = cpu_seconds(load.server) - begin
         assert client.stdin is not None
-        client.stdin.close()
+        stdin, stdout = client.stdin, client.stdout
+        stdout.readline()
 
-    if not answers:
-        raise RuntimeError(f"{load.address} gave no answer")
+        def numbers() -> list[int]:
+            stdin.write(b"\n")
+            stdin.flush()
+            found = [int(word) for word in stdout.readline().split()]
+            if not found or not found[0]:
+                raise RuntimeError(f"{load.address} gave no answer")
 
-    return taken / answers
+            return found
+
+        yield numbers
+        stdin.close()
+
+
+def run(program: Path, load: Load, milliseconds: int, folder: Path) -> float:
+    """CPU seconds of the server for one answer."""
+    with _running(program, load, milliseconds, folder) as numbers:
+        begin = cpu_seconds(load.server)
+        answers = numbers()[0]
+
+        return (cpu_seconds(load.server) - begin) / answers
+
+
+def greatest(program: Path, load: Load, milliseconds: int, folder: Path) -> tuple[float, int]:
+    """Answers a second by the wall clock, and the bytes of one."""
+    with _running(program, load, milliseconds, folder) as numbers:
+        answers, size, nanoseconds = numbers()
+
+        return answers * 1e9 / nanoseconds, round(size / answers)
+
+
+def pace(
+    program: Path,
+    load: Load,
+    milliseconds: int,
+    folder: Path,
+    rate: float,
+    beside: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+) -> Pace:
+    """What requests took that were due at a rate, whether or not others were answered.
+
+    Args:
+        program: the compiled client.
+        load: what is asked.
+        milliseconds: how long.
+        folder: for the client's files.
+        rate: requests a second.
+        beside: what goes on meanwhile; it begins when the load is connected.
+
+    Raises:
+        RuntimeError: there was no answer, or a refusal.
+    """
+    with _running(program, load, milliseconds, folder, f"{rate:.3f}") as numbers, beside:
+        _, refused, *times = numbers()
+
+    if refused:
+        raise RuntimeError(f"{load.address} refused {refused} requests")
+
+    return Pace(*(nanoseconds / 1e9 for nanoseconds in times))
+
+
+@contextmanager
+def misbehaving(program: Path, kind: str, load: Load, folder: Path) -> Iterator[None]:
+    """A client that misbehaves meanwhile, beside the load: `flood` or `churn` (`misbehave.c`)."""
+    before, asked = folder / "rude prelude", folder / "rude request"
+    before.write_bytes(load.prelude)
+    asked.write_bytes(load.request)
+    command: list[str | Path] = [program, load.address, kind, before, asked]
+    with pinned(bystander()):
+        client = subprocess.Popen(command, stdout=subprocess.PIPE)
+
+    with client:
+        assert client.stdout is not None
+        client.stdout.readline()
+        try:
+            yield
+            if client.poll() is not None:
+                raise RuntimeError(f"the client {kind} ended with {client.returncode}")
+        finally:
+            client.kill()
 
 
 def rounds(

@@ -23,6 +23,7 @@ QUESTIONS = (
     "effective",
     "record",
     "connections",
+    "latency",
     "clients",
     "bulk",
     "qtest",

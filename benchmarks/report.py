@@ -63,11 +63,22 @@ def read_rows(found: dict[str, Any]) -> list[Row]:
     rows = []
     for fields in found["rows"]:
         kept = {name: value for name, value in fields.items() if name != "verdict"}
-        kept["ratio"] = Spread(*kept["ratio"]) if kept["ratio"] else None
-        kept["goal"] = Goal(*kept["goal"]) if kept["goal"] else None
+        kept["ratio"] = Spread(*kept["ratio"]) if kept.get("ratio") else None
+        kept["goal"] = Goal(*kept["goal"]) if kept.get("goal") else None
         rows.append(Row(**kept))
 
     return rows
+
+
+def merged(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Several documents as one: where two have the same row, that of the later one."""
+    found: dict[tuple[str, str, str], Row] = {}
+    where: dict[str, Any] = {}
+    for run in runs:
+        where = run["machine"]
+        found |= {row.key: row for row in read_rows(run)}
+
+    return {**document(found.values()), "machine": where}
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _HEADER = 12
 _CHUNK = 1 << 16
+#: What `sized` reads of a frame: its length, its number, and the size of the answer.
+_ASKED = Struct("<I4xII")
+_ANSWER = Struct("<I4xI")
 #: What `bulk` answers to any request: as much as a read of 1 MiB returns.
 BULK = 1 << 20
 
@@ -44,6 +48,29 @@ async def echo(stream: ByteStream) -> None:
 
             if at:
                 await stream.send(rest[:at])
+                rest = rest[at:]
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        return
+
+
+async def sized(stream: ByteStream) -> None:
+    """Answer every frame with one as long as its body's first number says, all in one send."""
+    rest, bodies = b"", dict[int, bytes]()
+    try:
+        while True:
+            rest += await stream.receive(_CHUNK)
+            at, answers = 0, list[bytes]()
+            while len(rest) - at >= _ASKED.size:
+                length, number, size = _ASKED.unpack_from(rest, at)
+                if at + _HEADER + length > len(rest):
+                    break
+
+                body = bodies.get(size) or bodies.setdefault(size, bytes(size - _HEADER))
+                answers += (_ANSWER.pack(len(body), number), body)
+                at += _HEADER + length
+
+            if answers:
+                await stream.send(b"".join(answers))
                 rest = rest[at:]
     except (anyio.EndOfStream, anyio.BrokenResourceError):
         return
@@ -75,6 +102,7 @@ async def passing(stream: SocketStream) -> None:
 
 _ANCHORS: dict[str, Callable[[Any], Awaitable[None]]] = {
     "echo": echo,
+    "sized": sized,
     "bulk": bulk,
     "passing": passing,
 }

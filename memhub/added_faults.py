@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.arguments import take_buffer
 from memhub.core.fault_rules import FaultRule
 from memhub.core.kernel_requests import CallKernel
+from memhub.core.memory.needs_device import NeedsDevice
 from memhub.core.requests import Write
 from memhub.errors import DeviceError
 from memhub.escape import say_error
@@ -79,13 +81,15 @@ class AddedKind(NamedTuple):
         who = caller.machine, caller.process.name
         hit = FaultHit(op, *who, base, length, number, self.options, random)
         try:
-            return self._take_effect(rule, op, self.kind.strike(hit))
+            return self._take_effect(rule, op, length, self.kind.strike(hit))
         except KeyboardInterrupt:  # the user's
             raise
         except BaseException as error:  # noqa: BLE001 - a stranger's code
             return Struck(error=self.fail(rule, say_error(error)))
 
-    def _take_effect(self, rule: FaultRule, op: str, effect: object) -> Struck | None:
+    def _take_effect(
+        self, rule: FaultRule, op: str, length: int | None, effect: object
+    ) -> Struck | None:
         if effect is None:
             return None
 
@@ -105,7 +109,8 @@ class AddedKind(NamedTuple):
             raise TypeError(f"{type(effect).__name__} of {op}, which moves no bytes")
 
         if isinstance(effect, Short):
-            return Struck(FaultRule("short", name=rule.name, moved=effect.moved))
+            plain = FaultRule("short", name=rule.name, moved=effect.moved)
+            return None if length is None or length <= effect.moved else Struck(plain)
 
         if isinstance(effect, Alter):
             return Struck(change=effect.change)
@@ -159,17 +164,27 @@ def alter_transfer(
 
     Raises:
         DeviceError: EIO; the plugin failed, and nothing has happened.
-        NeedsDevice: a device model takes part, which is not altered.
+        NeedsDevice: a device model takes part; it says what is altered.
     """
     if isinstance(request, Write):
         data = bytes(take_buffer("data", request.data))
-        return decide(machine, replace(request, data=added.alter(rule, change, data)), now)
+        altered = replace(request, data=added.alter(rule, change, data))
+        try:
+            return decide(machine, altered, now)
+        except NeedsDevice as late:
+            late.instead = altered
+            raise
 
     if isinstance(request, CallKernel) and request.op == "write":
         text = added.alter(rule, change, request.args["data"].encode("latin-1")).decode("latin-1")
         return decide(machine, replace(request, args={**request.args, "data": text}), now)
 
-    decision = decide(machine, request, now)
+    try:
+        decision = decide(machine, request, now)
+    except NeedsDevice as late:
+        late.change = partial(added.alter, rule, change)
+        raise
+
     if decision.error is not None or not decision.reply:
         return decision
 

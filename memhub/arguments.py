@@ -62,6 +62,13 @@ def take_integers(
             object.__setattr__(it, name, take_seconds(name, value))
 
 
+def refuse_truths(it: object, names: Iterable[str]) -> None:
+    """Refuse attributes of a value that are True or False where numbers are due."""
+    for name in names:
+        if isinstance(value := getattr(it, name), bool):
+            raise TypeError(f"{name} {value} is a truth value, where a number is due")
+
+
 def take_optional(name: str, value: object) -> int | None:
     """An integer, or None."""
     return None if value is None else take_integer(name, value)

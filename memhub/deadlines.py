@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+from itertools import count
 from threading import get_ident
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+from warnings import warn
 
 from memhub.core.instant import NEVER, SECOND
+from memhub.escape import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from memhub.clock import Clock
 
 #: Nanoseconds until what a failing log prevented is tried again.
 RETRY_NS: Final = SECOND
 
 
+class HubTimer(NamedTuple):
+    """The time of a hub, for a device model: see `memhub.plugin.devices.DeviceTimer`."""
+
+    mono_ns: Callable[[], int]
+    set_alarm: Callable[[int, Callable[[], object]], None]
+
+
 class Deadlines:
     """The next moment at which something is due.
 
+    Args:
+        clock: of the hub.
+
     Attributes:
-        next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end.
+        timer: the time that device models go by.
+        next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end, and
+            no alarm rings.
         retry_at: monotonic nanoseconds before which a failing log is not tried again by itself.
         on_change: called when `wake_at` may have changed.
         answer_limit: seconds of real time after which a caller is told NeverAnswered whom a fault
             rule leaves without an answer; None for never.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.timer = HubTimer(clock.mono_ns, self.set_alarm)
         self.next_due = NEVER
         self.retry_at = 0
         self.on_change: Callable[[], None] = lambda: None
         self.answer_limit: float | None = None
         self._thread = get_ident()
+        self._alarms: list[tuple[int, int, Callable[[], object]]] = []
+        self._count = count()
 
     @property
     def wake_at(self) -> int:
@@ -47,15 +68,35 @@ class Deadlines:
             self.next_due = mono_ns
             self.on_change()
 
+    def set_alarm(self, mono_ns: int, ring: Callable[[], object]) -> None:
+        """Have something done, by which no machine changes, at a moment or with the next request.
+
+        Args:
+            mono_ns: when, monotonic nanoseconds.
+            ring: what to do; what it raises becomes a warning.
+        """
+        heappush(self._alarms, (mono_ns, next(self._count), ring))
+        self.note(mono_ns)
+
+    def _ring(self, now_ns: int) -> None:
+        while self._alarms and self._alarms[0][0] <= now_ns:
+            _, _, ring = heappop(self._alarms)
+            try:
+                ring()
+            except Exception as error:  # noqa: BLE001 - a model's, which harms nobody else
+                warn(f"an alarm of a device failed: {say_error(error)}", stacklevel=2)
+
     def look_soon(self) -> None:
         """Something is due at once; may be called in any thread, in the midst of a request."""
         self.next_due = 0
         if get_ident() == self._thread:
             self.on_change()
 
-    def settle(self, mono_ns: int) -> None:
-        """All that was due has ended; this is the next moment."""
-        self.next_due, self.retry_at = mono_ns, 0
+    def settle(self, mono_ns: int, now_ns: int) -> None:
+        """All that was due has ended, and alarms ring; the first is the next moment of the rest."""
+        self._ring(now_ns)
+        first = self._alarms[0][0] if self._alarms else NEVER
+        self.next_due, self.retry_at = min(mono_ns, first), 0
         self.on_change()
 
     def put_off(self, now_ns: int) -> None:

@@ -15,6 +15,7 @@ from memhub.core.spec import DeviceSpec
 from memhub.core.spec_rules import check_between, machine_name, seconds, suggest, text, type_name
 from memhub.device_thread import DeviceThread
 from memhub.escape import say_error
+from memhub.hook_values import refuse_value
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 from memhub.plugin import devices
 from memhub.plugin.devices import DeviceKind, OptionError
@@ -73,7 +74,7 @@ def load_device_kinds(
     """
     loaded = load_hook(DEVICE_HOOK, plugins=plugins, installed=installed)
 
-    kept = keep_single((loaded,), "kind of device")
+    kept = keep_single((loaded,), "kind of device", refuse=lambda it: refuse_value(it, "make"))
     sources = kept.sources()
     kinds = {
         name: replace(kind, source=sources[name]) for name, kind in sorted(kept.values.items())

@@ -73,7 +73,7 @@ class Engine:
         self.machines, self.default = machines, default
         self.clock = clock
         self.files = OpenFiles()
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(clock)
         self.failures_most = 0
         self.keep_up: Callable[[], None] = do_nothing
         self._pending = PendingTable()
@@ -226,7 +226,7 @@ class Engine:
             self.deadlines.put_off(now.mono_ns)
             raise
 
-        self.deadlines.settle(min(machine.due_ns for machine in self.machines.values()))
+        self.deadlines.settle(min(it.due_ns for it in self.machines.values()), now.mono_ns)
 
     def _end_due(self, machine: Machine, now: Instant) -> None:
         self.serve(machine, now)

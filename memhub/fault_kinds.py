@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.fault_options import is_added
+from memhub.core.fault_options import is_added, take_options
+from memhub.core.fault_rules import OPERATION_WORDS
 from memhub.core.spec_rules import suggest, type_name
+from memhub.escape import say_error
+from memhub.hook_values import refuse_value
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 from memhub.plugin import faults
 from memhub.plugin.faults import FaultKind
@@ -84,7 +88,7 @@ def load_fault_kinds(
     """
     loaded = load_hook(FAULT_HOOK, plugins=plugins, installed=installed)
 
-    kept = keep_single((loaded,), "fault kind", refuse=_refuse_name)
+    kept = keep_single((loaded,), "fault kind", refuse=_refuse_kind)
     sources = kept.sources()
     kinds = {
         name: replace(kind, source=sources[name]) for name, kind in sorted(kept.values.items())
@@ -93,10 +97,26 @@ def load_fault_kinds(
     return FaultBook(kinds, kept.failures)
 
 
-def _refuse_name(kind: FaultKind) -> str:
-    if is_added(str(kind.name)):
-        return ""
+def _refuse_kind(kind: FaultKind) -> str:
+    if not is_added(str(kind.name)):
+        reason = f"fault kind {kind.name!r:.80} is not words with dots between them"
+        return f"ValueError: {reason}, as acme.flip"
 
-    reason = f"fault kind {kind.name!r:.80} is not words with dots between them"
+    if reason := refuse_value(kind, "strike"):
+        return reason
 
-    return f"ValueError: {reason}, as acme.flip"
+    words: object = kind.operations
+    if isinstance(words, str) or not isinstance(words, Collection):
+        return f"TypeError: operations of {kind.name} is {words!r:.80}, not several words"
+
+    unknown = sorted(map(str, set(words) - set(OPERATION_WORDS)))
+    if unknown:
+        known = ", ".join(OPERATION_WORDS)
+        return f"ValueError: operation {unknown[0]!r:.80} of {kind.name} is none of {known}"
+
+    try:
+        take_options(kind.options, kind.name)
+    except (TypeError, ValueError) as error:
+        return f"{say_error(error)} of {kind.name}"
+
+    return ""

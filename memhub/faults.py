@@ -7,6 +7,7 @@ who decides a request; a hub without rules has the deciders there, as ever.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from memhub.active_rules import ActiveRule as ActiveRule
@@ -20,6 +21,7 @@ from memhub.core.fault_options import is_added
 from memhub.core.fault_rules import MET, FaultInjected, FaultRule
 from memhub.core.fault_spans import find_span, operation_of
 from memhub.core.files import DEVICES, Caller
+from memhub.core.memory.needs_device import NeedsDevice
 from memhub.core.open_close import decide_open
 from memhub.core.requests import Open
 from memhub.core.set_ranges import refuse_set
@@ -222,20 +224,20 @@ class FaultRules:
             return decide(machine, request, now)
 
         if struck.change is not None and active.added is not None:
-            change = struck.change
-            decision = alter_transfer(
-                active.added, active.rule, change, decide, machine, request, now
+            added = active.added, active.rule, struck.change
+            note = partial(self._note, active, caller, op, span, now)
+            return _note_transfer(
+                note, lambda: alter_transfer(*added, decide, machine, request, now)
             )
-            self._note(active, caller, op, span, now)
-            return decision
 
         moved = None if struck.rule is None else struck.rule.moved
         if moved is None:
             raise self._end_request(active, struck, caller, op, span, now)
 
-        self._note(active, caller, op, span, now, does=struck.rule)
+        note = partial(self._note, active, caller, op, span, now, does=struck.rule)
+        shorter = shorten_transfer(request, moved)
 
-        return decide(machine, shorten_transfer(request, moved), now)
+        return _note_transfer(note, partial(decide, machine, shorter, now), shorter)
 
     def _note(
         self,
@@ -290,6 +292,23 @@ class FaultRules:
             self._note(active, caller, "set", find_span(machine, request), now)
 
         return decision
+
+
+def _note_transfer(
+    note: Callable[[], None],
+    decide: Callable[[], Decision],
+    instead: Any = None,  # noqa: ANN401 - a transfer
+) -> Decision:
+    """Decide a transfer and note its fault; where a device takes part, that is when it begins."""
+    try:
+        decision = decide()
+    except NeedsDevice as late:
+        late.note, late.instead = note, instead or late.instead
+        raise
+
+    note()
+
+    return decision
 
 
 def _name_request(caller: Caller, op: str, span: Span) -> str:

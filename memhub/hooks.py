@@ -12,7 +12,7 @@ import signal
 import threading
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import pluggy
@@ -139,8 +139,12 @@ def load_hook(
             provided.append(Provided(name, "the caller", values))
 
     points = entry_points(group=kind.group) if installed else ()
+    givers: dict[Distribution | None, tuple[str, str]] = {}
     for point in sorted(points, key=lambda it: (it.name, it.value)):
-        found = _load_point(kind, point)
+        if point.dist not in givers:  # each look at it reads and parses its file anew
+            givers[point.dist] = _name_distribution(point.dist)
+
+        found = _load_point(kind, point, *givers[point.dist])
         if isinstance(found, PluginFailure):
             failures.append(found)
         else:
@@ -229,10 +233,19 @@ def _say_rivals(what: str, count: int, givers: Sequence[Provided[Any]]) -> str:
     return f"{what} is provided {times}, by {rivals}; none is used: {cure}"
 
 
-def _load_point(kind: HookKind[T], point: EntryPoint) -> Provided[T] | PluginFailure:
-    dist = point.dist
-    source = dist.name if dist is not None else "an unknown distribution"
-    version = dist.version if dist is not None else ""
+def _name_distribution(dist: Distribution | None) -> tuple[str, str]:
+    """Its name and version."""
+    if dist is None:
+        return "an unknown distribution", ""
+
+    told = dist.metadata
+
+    return told["Name"], told["Version"]
+
+
+def _load_point(
+    kind: HookKind[T], point: EntryPoint, source: str, version: str
+) -> Provided[T] | PluginFailure:
     given: Provided[T] = Provided(point.name, source, (), version, point.value)
     try:
         plugin = _run_strange(point.load) if kind.load is None else None

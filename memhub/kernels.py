@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.core.served_kernel import FREEBSD
 from memhub.core.spec_rules import suggest
+from memhub.hook_values import refuse_value
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 from memhub.plugin import kernels
 from memhub.plugin.kernels import KernelProfile
@@ -88,6 +89,8 @@ def load_kernels(
         be an accident.
     """
     loaded = load_hook(KERNEL_HOOK, plugins=plugins, installed=installed)
-    kept = keep_single((loaded,), "kernel", own=(FREEBSD,))
+    kept = keep_single(
+        (loaded,), "kernel", own=(FREEBSD,), refuse=lambda it: refuse_value(it, "replay")
+    )
 
     return KernelBook(kept.values, kept.failures)

@@ -78,7 +78,7 @@ async def finish_late(
             if isinstance(answer, Pending):
                 answer = await await_answer(engine, answer, turn)
     else:
-        answer = await move_bytes(engine, request)
+        answer = await move_bytes(engine, request, late)
 
     reply: R = answer
 
@@ -110,10 +110,25 @@ async def await_sync(commit: GroupCommit, group: Group) -> None:
             settle_commits(commit)
 
 
-async def move_bytes(engine: Engine, request: Request[Any]) -> Any:  # noqa: ANN401 - its reply
-    """Answer a transfer that reaches a device model; errors are those of the handle's method."""
+async def move_bytes(
+    engine: Engine,
+    request: Request[Any],
+    late: NeedsDevice | None = None,
+) -> Any:  # noqa: ANN401 - its reply
+    """Answer a transfer that reaches a device model; errors are those of the handle's method.
+
+    Args:
+        engine: who answers.
+        request: the transfer.
+        late: why it was not answered at once, with the fault that it is to have.
+    """
+    if late is not None and late.note is not None:
+        late.note()
+        request = late.instead or request
+
     if isinstance(request, Read):
-        return await read_devices(engine, request.handle, request.length, request.offset)
+        data = await read_devices(engine, request.handle, request.length, request.offset)
+        return data if late is None or late.change is None else late.change(data)
 
     assert isinstance(request, Write)
 

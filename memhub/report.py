@@ -6,9 +6,10 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from memhub.abi import MDF_ACTIVE
 from memhub.core.caches.report import hazards_of
+from memhub.core.kernel_health import other_cpus
 from memhub.core.requests import ClaimRange, SetRange
+from memhub.core.slot_extents import used_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from memhub.core.files import Principal
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
+    from memhub.core.range_table import RangeTable
     from memhub.core.waits import Wait
 
 
@@ -32,7 +34,7 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
 
     Returns:
         `{"wall": seconds, "machines": [...]}`; each machine with its `slots`, how many of them
-        are active (`used`), why it is marked `failed` or None, whether it is `sick` or None (with
+        hold a range (`used`), why it is marked `failed` or None, whether it is `sick` or None (with
         the names of its `sicknesses`, the `cpus` that are out of step, and since when it is
         `suspended` or None), `processes`, `claims` (with the
         labels in their slots as `owners`), `commits`, `waits` and the wait-for graph as
@@ -61,7 +63,6 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
     table, files = machine.table, machine.files
     slots = table.state.slots if table is not None else ()
     registers = None if machine.served is None else machine.served.ranges()
-    used = sum(1 for desc in slots if desc.mr_flags & MDF_ACTIVE)
     waits = tuple(machine.waits)
 
     return {
@@ -69,7 +70,7 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "arch": machine.arch.name,
         **({} if machine.served is None else {"kernel": machine.spec.kernel_name}),
         "slots": len(slots) if registers is None else registers.total,
-        "used": used if registers is None else len(registers.used),
+        "used": _count_used(table) if registers is None else len(registers.used),
         "generation": machine.generation,
         "failed": _failure_row(machine, now),
         "sick": _health_row(machine, now),
@@ -80,6 +81,10 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "waits_for": map(list, chain.from_iterable(map(machine.waits.edges, waits))),
         **({} if machine.caches is None else {"hazards": map(hazard_row, hazards_of(machine))}),
     }
+
+
+def _count_used(table: RangeTable | None) -> int:
+    return 0 if table is None else len(used_slots(table))
 
 
 def hazard_row(hazard: Hazard) -> dict[str, Any]:
@@ -106,7 +111,7 @@ def _health_row(machine: Machine, now: Instant) -> dict[str, Any] | None:
 
     return {
         "sicknesses": [it.sickness.name for it in health.sicknesses],
-        "cpus": [*([0] if health.strayed else ()), *health.cpus],
+        "cpus": [*([0] if health.strayed else ()), *other_cpus(machine)],
         "suspended": None if since is None else _since_columns(since, now),
     }
 

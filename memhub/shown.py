@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from memhub.arguments import take_text
 from memhub.bus import Bus, find_machine
 from memhub.core.machine_devices import find_device, model_of
+from memhub.device_calls import give_timer
 from memhub.errors import DeviceError, InvalidArgument, NoSuchDevice
 from memhub.escape import say_error
 from memhub.plugin.pictures import Pixels, TextCells
@@ -110,8 +111,10 @@ def find_model(engine: Engine, name: str, machine: str | None) -> Any:  # noqa: 
         NoSuchDevice: ENOENT; no such machine or device.
     """
     found = find_machine(engine, machine)
+    model = model_of(found, find_device(found, take_text("name", name)))
+    give_timer(engine, model)
 
-    return model_of(found, find_device(found, take_text("name", name)))
+    return model
 
 
 def show_device(engine: Engine, device: str | None, machine: str | None) -> Pixels | TextCells:

@@ -17,13 +17,13 @@ MAX_LINES = 350
 
 #: Each row may import itself and the rows above it. `memhub` is the public face, `__init__.py`.
 ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"abi_layout", "escape", "whole_file"}),
+    frozenset({"abi_layout", "escape", "folding", "whole_file"}),
     frozenset({"arguments"}),
     frozenset({"abi"}),
     frozenset({"errors"}),
     frozenset({"core", "planner"}),
     frozenset({"images", "x86"}),
-    frozenset({"plugin", "hooks"}),
+    frozenset({"plugin", "hooks", "hook_values"}),
     frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit"}),
     frozenset({"backlog", "clock", "pending", "deadlines", "listeners", "open_files", "records"}),
@@ -111,8 +111,10 @@ NAMES_THAT_SAY_NOTHING = frozenset({"utils", "util", "helpers", "helper", "commo
 
 
 @cache
-def _parse_text(text: str, path: str) -> ast.Module:
-    return ast.parse(text, path)
+def _parse_text(text: str, path: str) -> tuple[ast.Module, tuple[ast.AST, ...]]:
+    tree = ast.parse(text, path)
+
+    return tree, tuple(ast.walk(tree))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,11 @@ class Source:
 
     def tree(self) -> ast.Module:
         """The parsed file."""
-        return _parse_text(self.text, self.path)
+        return _parse_text(self.text, self.path)[0]
+
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the parsed file."""
+        return _parse_text(self.text, self.path)[1]
 
     def imports(self) -> Iterator[tuple[int, str]]:
         """Line and dotted name of everything imported, wherever in the file it is written.
@@ -147,7 +153,7 @@ class Source:
         `from a import b` gives `a.b`, as `b` may be a module. A type-checking block and the body
         of a function count too: a layer that needs a name from above is in the wrong place.
         """
-        for node in ast.walk(self.tree()):
+        for node in self.nodes():
             if isinstance(node, ast.Import):
                 yield from ((node.lineno, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -280,7 +286,7 @@ def aliases_called(source: Source) -> list[str]:
     return [
         f"{source.path}:{node.lineno}: {ast.unparse(node)} makes its type at every call; "
         "annotate the name instead"
-        for node in ast.walk(source.tree())
+        for node in source.nodes()
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Subscript)
         and isinstance(node.func.value, ast.Name)
@@ -290,15 +296,14 @@ def aliases_called(source: Source) -> list[str]:
 
 def mutable_state(source: Source) -> list[str]:
     """Module-level names that hold something to change, and functions that rebind one."""
-    tree = source.tree()
     faults = [
         f"{source.path}:{node.lineno}: module-level mutable {name}"
-        for node in _module_level(tree.body)
+        for node in _module_level(source.tree().body)
         for name in _mutable_names(node)
     ]
     faults += [
         f"{source.path}:{node.lineno}: global {', '.join(node.names)}"
-        for node in ast.walk(tree)
+        for node in source.nodes()
         if isinstance(node, ast.Global)
     ]
 

@@ -97,7 +97,7 @@ def test_ioctl_numbers_and_structures_are_laid_out_in_one_file() -> None:
     found = {
         source.path
         for source in sources("memhub", "plugins")
-        for node in ast.walk(source.tree())
+        for node in source.nodes()
         if isinstance(node, ast.Constant) and node.value in told
     }
 

@@ -60,7 +60,7 @@ def compiled() -> dict[str, re.Pattern[Any]]:
 
 def calls(source: Source) -> Iterator[str]:
     """The functions of `re` that a file calls."""
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if name.startswith("re."):

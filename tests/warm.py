@@ -1,10 +1,10 @@
-"""Starts `memhub serve` as a process of its own, without the time that importing it takes.
+"""Starts processes of memhub's without the time that importing it takes.
 
-That is most of what a short run costs. One process for each worker of pytest has imported it and
-done nothing else; it forks for each run. The fork becomes a child of the test's process, with its
-streams, environment and folder, and runs the command to the end of the interpreter, so signals,
-exit codes and kills are those of a process that was started. tests/service/test_serve_process.py
-starts the interpreter itself.
+That is most of what a short run costs. One process of each kind for each worker of pytest has
+imported what is needed and done nothing else; it forks for each run. The fork becomes a child of
+the test's process, with its streams, environment and folder, and runs to the end of the
+interpreter, so signals, exit codes and kills are those of a process that was started.
+tests/service/test_serve_process.py and tests/arch_check/test_kit.py start the interpreter itself.
 """
 
 from __future__ import annotations
@@ -17,16 +17,37 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from memhub.rig.arch_check import untouched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pytest
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a process is, once it has been forked.
+
+    Attributes:
+        modules: what it has imported.
+        home: the module of the function that it runs.
+        function: the name of that.
+    """
+
+    modules: tuple[str, ...]
+    home: str
+    function: str
+
+
 #: What `memhub serve` imports on its way to the first request.
-MODULES = (
+_SERVE = (
     "anyio._backends._asyncio",
     "anyio._backends._trio",
     "uvloop",
@@ -42,12 +63,17 @@ MODULES = (
     "memhub.watchdog",
     "email.message",
 )
+MEMHUB = Kind(_SERVE, "memhub.cli", "main")
+#: The interpreter that the conformance kit asks beside its own.
+UNTOUCHED = Kind(("memhub.config", "memhub.plugin.x86"), untouched.__name__, "serve_pipes")
 
 _SET_CHILD_SUBREAPER = 36
 
 
 class WarmPopen(subprocess.Popen[Any]):
     """`subprocess.Popen` of `memhub` with arguments: its words, folder, environment, streams."""
+
+    kind: ClassVar[Kind] = MEMHUB
 
     def _execute_child(  # what Popen calls for the system's part
         self,
@@ -69,13 +95,23 @@ class WarmPopen(subprocess.Popen[Any]):
             "env": dict(os.environ if env is None else env),
         }
         given = enumerate((rest[0], rest[3], rest[5]))
-        self.pid = _shared_forker().request_fork(
+        self.pid = _shared_forker(self.kind).request_fork(
             request, [fd if fd >= 0 else own for own, fd in given]
         )
         self._child_created = True
-        for theirs, ours in ((rest[0], rest[1]), (rest[3], rest[2]), (rest[5], rest[4])):
-            if ours >= 0 and theirs >= 0:  # a pipe
-                os.close(theirs)
+        self._close_pipe_fds(*rest[:6])  # type: ignore[attr-defined]
+
+
+class WarmInterpreter(WarmPopen):
+    """`subprocess.Popen` of the interpreter that the conformance kit starts."""
+
+    kind = UNTOUCHED
+
+
+def use_warm_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the conformance kit ask in forks of one interpreter, and not start one each time."""
+    if sys.platform == "linux":
+        monkeypatch.setattr(untouched, "Popen", WarmInterpreter)
 
 
 def start_memhub(words: Sequence[str], *, warm: bool = True, **more: Any) -> subprocess.Popen[Any]:
@@ -93,11 +129,15 @@ def start_memhub(words: Sequence[str], *, warm: bool = True, **more: Any) -> sub
 
 
 class Forker:
-    """The process that forks."""
+    """The process that forks.
 
-    def __init__(self) -> None:
+    Args:
+        kind: what its forks are.
+    """
+
+    def __init__(self, kind: Kind) -> None:
         self._asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        code = f"import sys; sys.path[:] = {sys.path!r}\nfrom warm import run_forks\nrun_forks()"
+        code = f"import sys; sys.path[:] = {sys.path!r}\nimport warm\nwarm.run_forks(warm.{kind!r})"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, str(theirs.fileno())],
             stdin=subprocess.PIPE,  # pipes, as the streams of the forks are
@@ -131,20 +171,20 @@ class Forker:
 
 
 @cache
-def _shared_forker() -> Forker:
-    return Forker()
+def _shared_forker(kind: Kind) -> Forker:
+    return Forker(kind)
 
 
-def run_forks() -> None:
-    """Fork for each request; each fork runs its command and ends."""
-    for name in MODULES:
+def run_forks(kind: Kind) -> None:
+    """Fork for each request; each fork runs its function and ends."""
+    for name in kind.modules:
         import_module(name)
 
     gc.freeze()  # no collection of a fork looks at it, which would copy its pages
     arguments = _answer_requests(socket.socket(fileno=int(sys.argv[1])))
     if arguments is not None:
         sys.argv[1:] = arguments
-        sys.exit(import_module("memhub.cli").main())
+        sys.exit(getattr(import_module(kind.home), kind.function)())
 
 
 def _answer_requests(requests: socket.socket) -> list[str] | None:

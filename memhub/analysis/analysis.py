@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: What occupancy is told by.
 Side = Literal["machine", "owner", "process", "time"]
 
+#: What may be asked without arguments, and kept.
+Question = Literal["contention", "leaks", "hijacks", "flapping", "slots"]
+
 #: A minute, in nanoseconds.
 MINUTE_NS: Final = 60_000_000_000
 
@@ -53,6 +56,7 @@ class Analysis:
         self._store = Store(paths, verified=verified, progress=progress, memory=memory)
         self.notes = self._store.notes
         self.views = make_views(self._store.records, self._store.keep)
+        self._computed: dict[str, Any] = {}
 
     def view(self, name: str) -> Answer:
         """A ready-made view: `records`, `requests`, `changes`, `tenures`, `holdings`, ….
@@ -127,6 +131,20 @@ class Analysis:
             return Answer(wasted_slots(self.views, at_n=at))
 
         return Answer(wasted_slots(self.views, at_ns=int(at.timestamp() * 1_000_000) * 1000))
+
+    def computed(self, name: Question) -> Any:  # noqa: ANN401 - an Ibis table
+        """The answer to a question as an Ibis table, which is computed at its first use and kept.
+
+        For what asks the same several times, as lint rules do.
+
+        Args:
+            name: the question, which is asked without arguments.
+        """
+        if name not in self._computed:
+            answer: Answer = getattr(self, name)()
+            self._computed[name] = self._store.compute(name, answer.expr)
+
+        return self._computed[name]
 
     def sql(self, query: str, *, memory: str | None = None) -> Any:  # noqa: ANN401 - Arrow
         """Run one SELECT over the views, without access to anything else.

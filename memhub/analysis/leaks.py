@@ -104,7 +104,9 @@ def _left_behind(views: Views) -> Table:
         opens=both.opened.sum().cast("int64"),
     )
     gone = files.filter((files.open <= 0) & (files.opens > 0))
-    rows = standing_ranges(views).semi_join(gone, who).join(views.ends, list(MACHINE))
+    also = ("process", "process_id", "since_n", "since_seq", "mono_ns")
+    rows = standing_ranges(views.records, *also).semi_join(gone, who)
+    rows = rows.join(views.ends, list(MACHINE))
 
     return rows.mutate(
         held_ns=ibis.greatest(rows.end_mono_ns - rows.mono_ns, 0),

@@ -25,6 +25,7 @@ from memhub.analysis.rule import Level as Level
 from memhub.analysis.rule import Rule as Rule
 from memhub.analysis.rules import OWN_RULES
 from memhub.escape import say_error
+from memhub.hook_values import refuse_value
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 
 if TYPE_CHECKING:
@@ -125,7 +126,12 @@ def load_rules(*, plugins: Iterable[tuple[str, object]] = (), installed: bool = 
     """
     loaded = load_hook(LINT_HOOK, plugins=plugins, installed=installed)
     found: dict[str, Rule] = {rule.name: rule for rule in OWN_RULES}
-    kept = keep_single((loaded,), "rule", own=tuple(found))
+    kept = keep_single(
+        (loaded,),
+        "rule",
+        own=tuple(found),
+        refuse=lambda it: refuse_value(it, "find", "say"),
+    )
     for name, rule in kept.values.items():
         found[name] = replace(rule, source=kept.givers[name].plugin)
 

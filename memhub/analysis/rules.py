@@ -51,7 +51,7 @@ def _waits(cause: str) -> Find:
 
 def _leaks(*ways: str) -> Find:
     def find(log: Analysis) -> Any:  # noqa: ANN401 - likewise
-        t = log.leaks().expr
+        t = log.computed("leaks")
 
         return t.filter(t.how.isin(ways)).mutate(seq=t.until_seq.fill_null(t.since_seq))
 
@@ -60,7 +60,7 @@ def _leaks(*ways: str) -> Find:
 
 def _hijacks(*kinds: str) -> Find:
     def find(log: Analysis) -> Any:  # noqa: ANN401 - likewise
-        t = log.hijacks().expr
+        t = log.computed("hijacks")
 
         return t.filter(t.what.isin(kinds))
 
@@ -69,7 +69,7 @@ def _hijacks(*kinds: str) -> Find:
 
 def _wasted(why: str) -> Find:
     def find(log: Analysis) -> Any:  # noqa: ANN401 - likewise
-        t = log.slots().expr
+        t = log.computed("slots")
 
         return t.filter(t.why == why).mutate(seq=t.since_seq)
 

@@ -104,6 +104,13 @@ class Store:
 
         return self.backend.table(name)
 
+    def compute(self, name: str, expr: Any) -> Any:  # noqa: ANN401 - an Ibis table
+        """Compute a table of the engine at once, so that what asks it need not compute it again."""
+        query = require_package("ibis").to_sql(expr, dialect="duckdb")
+        self.backend.con.execute(f'CREATE TABLE "{name}" AS {query}')
+
+        return self.backend.table(name)
+
     def close(self) -> None:
         """End the engine and delete what was kept."""
         self.backend.disconnect()

@@ -18,6 +18,7 @@ from memhub.analysis.claim_view import claims_of
 from memhub.analysis.columns import MACHINE
 from memhub.analysis.table_changes import changes_table, who_set
 from memhub.analysis.told_claims import returns_of, told_claims
+from memhub.audit.select import NEVER_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,9 +33,6 @@ CONTENT: Final = ("base", "length", "flags", "owner")
 
 #: Events that are the answer to a request.
 _CLAIM_REQUESTS: Final = ("claim.take", "claim.renew", "claim.release", "claim.wait")
-
-#: Architectures whose driver never sets MDF_ACTIVE.
-_NEVER_ACTIVE: Final = ("k6", "openbsd-k6")
 
 #: `mr_flags` without MDF_BUSY.
 _NOT_BUSY: Final = ~MDF_BUSY & 0x7FFFFFFF
@@ -224,14 +222,14 @@ def changes_of(records: Table, content: Sequence[str]) -> Table:
     who = ["n", "seq", "time", "wall_ns", "mono_ns", "event", "begins", "op", "arch", "process",
            "process_id"]  # fmt: skip
     before, after = ([f"{side}_{name}" for name in content] for side in ("before", "after"))
-    changed = records.filter(changes_table(records))
-    # a restore had no table before at first; a list that is too short goes on with nulls
-    none = {name: ibis.literal([], type=changed[name].type()) for name in before}
-    changed = changed.mutate(**{name: changed[name].coalesce(it) for name, it in none.items()})
-    changed = _rows(changed, [*MACHINE, *who], ["slots", *before, *after])
-    begun = _rows(records.filter(records.begins), [*MACHINE, *who], ["slots", *after])
-    blank = {name: ibis.null(changed[name].type()) for name in before}
-    both = ibis.union(changed, begun.mutate(**blank).select(*changed.columns))
+    # one pass: each further one reads all the lists again
+    t = records.filter(changes_table(records) | records.begins)
+    # a table that begins or comes back had none before; too short a list goes on with nulls
+    none = {name: ibis.literal([], type=t[name].type()) for name in before}
+    t = t.mutate(
+        **{name: ibis.ifelse(t.begins, it, t[name].coalesce(it)) for name, it in none.items()}
+    )
+    both = _rows(t, [*MACHINE, *who], ["slots", *before, *after])
 
     return both.mutate(
         before_flags=both.before_flags & _NOT_BUSY,
@@ -301,7 +299,7 @@ def _told_slots(records: Table) -> Table:
 def _is_used(table: Table, side: str) -> Column:
     """Whether a slot holds a range; where no slot has MDF_ACTIVE, its length tells."""
     active = (table[f"{side}_flags"] & MDF_ACTIVE) != 0
-    long = table.arch.isin(_NEVER_ACTIVE) & (table[f"{side}_length"] > 0)
+    long = table.arch.isin(NEVER_ACTIVE) & (table[f"{side}_length"] > 0)
 
     return (active | long).fill_null(False)
 

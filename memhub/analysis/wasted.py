@@ -40,11 +40,8 @@ def wasted_slots(views: Views, *, at_n: int | None = None, at_ns: int | None = N
     """
     live = _live(views, at_n, at_ns)
     live = live.mutate(last=last_byte(live), type=live.flags & MDF_ATTRMASK)
-    names = ("slot", "base", "length", "last", "type", "owner")
-    other = live.select(*MACHINE, **{f"other_{name}": live[name] for name in names})
-    free = live.filter((live.flags & _FIXED) == 0)
-    pairs = free.inner_join(other, list(MACHINE))
-    pairs = pairs.filter(pairs.slot != pairs.other_slot)
+    pairs = _pairs(live)
+    pairs = pairs.filter(((pairs.flags & _FIXED) == 0) & (pairs.slot != pairs.other_slot))
     same_range = (pairs.base == pairs.other_base) & (pairs.length == pairs.other_length)
     same_type = pairs.type == pairs.other_type
     inside = (pairs.other_base <= pairs.base) & (pairs.last <= pairs.other_last)
@@ -66,17 +63,30 @@ def wasted_slots(views: Views, *, at_n: int | None = None, at_ns: int | None = N
 
 def _live(views: Views, at_n: int | None, at_ns: int | None) -> Table:
     """What stood in the slots of each machine's latest start at a moment."""
-    rows, t = standing_ranges(views, at_n=at_n, at_ns=at_ns), views.records
-    starts = t.filter(t.begins)
+    t = views.records
     if at_n is not None:
-        starts = starts.filter(starts.n <= at_n)
+        t = t.filter(t.n <= at_n)
     elif at_ns is not None:
-        starts = starts.filter(starts.wall_ns <= at_ns)
+        t = t.filter(t.wall_ns <= at_ns)
 
     # one that found every slot empty has no range
-    latest = starts.group_by("log", "machine").agg(start=starts.start.max())
+    latest = t.filter(t.begins).group_by("log", "machine").agg(start=lambda it: it.start.max())
 
-    return rows.semi_join(latest, list(MACHINE))
+    rows = t.semi_join(latest, list(MACHINE))
+
+    return standing_ranges(rows, "process", "arch", "since_seq")
+
+
+def _pairs(live: Table) -> Table:
+    """Each range beside each of its machine; a join would make an engine find them twice."""
+    names = ("slot", "base", "length", "last", "type", "owner")
+    values = {name: live[name] for name in (*names, "flags", "arch", "since_seq", "process")}
+    t = live.group_by(*MACHINE).agg(ranges=ibis.struct(values).collect())
+    t = t.select(*MACHINE, "ranges", one=t.ranges.unnest())
+    t = t.select(*MACHINE, "one", other=t.ranges.unnest())
+    others = {f"other_{name}": t.other[name] for name in names}
+
+    return t.select(*MACHINE, **{name: t.one[name] for name in values}, **others)
 
 
 def _mergeable(pairs: Table) -> Column:

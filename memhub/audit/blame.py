@@ -13,6 +13,7 @@ from memhub.core.asked_driver import Plan
 from memhub.core.driver import Change, RangeState
 from memhub.core.files import Caller, OpenFile, Principal
 from memhub.core.hardware_events import HardwareOp
+from memhub.core.kernel_health import other_cpus
 from memhub.core.slot_extents import extent_of
 from memhub.core.transfers import explain
 from memhub.errors import DeviceError
@@ -259,14 +260,14 @@ def _change(
 
 def _types_of_cpus(machine: Machine, address: int) -> dict[int, str]:
     """The CPUs whose registers give an address another type than those of CPU 0, with it."""
-    table, health = machine.table, machine.health
-    if table is None or health is None:
+    table = machine.table
+    if table is None:
         return {}
 
     state = table.state
     found: dict[int, str] = {}
-    for cpu in health.cpus:
-        own = RangeState(state.slots, health.file_of(cpu, state.msrs))
+    for cpu, msrs in other_cpus(machine).items():
+        own = RangeState(state.slots, msrs)
         found[cpu] = table.driver.types(own).at(address)
 
     return {cpu: it for cpu, it in found.items() if it != table.types.at(address)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from memhub.audit.states import time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from memhub.audit.states import State
 
@@ -28,7 +28,8 @@ def diff_states(before: State, after: State) -> Facts:
         `before` and `after`, each with `seq`, `time` and, where something is not known, `notes`;
         and `machines`, each with its `generation` on both sides (None where it is not there) and
         lists of the `slots`, `claims`, `waits` and `msrs` that differ, with what they are on both
-        sides. A list is None where one side is not known.
+        sides; of another kernel than FreeBSD also its `registers`, and what it keeps, as `kernel`.
+        A list is None where one side is not known.
     """
     names = [*before.machines, *(it for it in after.machines if it not in before.machines)]
     sides = before.facts(), after.facts()
@@ -57,6 +58,12 @@ def _compare(name: str, before: Facts | None, after: Facts | None) -> Facts | No
         part: _changed(key, _named(one, part, key), _named(two, part, key)) for part, key in _PARTS
     }
     parts["msrs"] = _changed("msr", one.get("msrs", {}), two.get("msrs", {}))
+    if "registers" in {**one, **two}:
+        parts["registers"] = _changed("register", *map(_used, (one, two)))
+
+    if "kernel" in {**one, **two}:
+        parts["kernel"] = [*_differing("", one.get("kernel", {}), two.get("kernel", {}))]
+
     generations = {"before": one.get("generation"), "after": two.get("generation")}
 
     return {"machine": name, "generation": generations, **parts}
@@ -66,6 +73,51 @@ def _named(machine: Facts, part: str, key: str) -> Facts | None:
     rows = machine.get(part, [])
 
     return None if rows is None else {row[key]: row for row in rows}
+
+
+def _used(machine: Facts) -> Facts:
+    rows = machine.get("registers", {}).get("used", ())
+
+    return {row["register"]: row for row in rows}
+
+
+def _differing(name: str, before: Any, after: Any) -> Iterator[Facts]:  # noqa: ANN401 - plain values
+    """What differs between two plain values, each thing by its path in them.
+
+    Of lists of unlike length the items are told that are in one of them only.
+    """
+    if before == after:
+        return
+
+    nested = isinstance(before, dict) or isinstance(after, dict)
+    if nested and (before or after):
+        before, after = before or {}, after or {}
+        prefix = f"{name}." if name else ""
+        for key in [*before, *(it for it in after if it not in before)]:
+            yield from _differing(f"{prefix}{key}", before.get(key), after.get(key))
+    elif isinstance(before, list) and isinstance(after, list):
+        if len(before) == len(after):
+            for index, pair in enumerate(zip(before, after, strict=True)):
+                yield from _differing(f"{name}[{index}]", *pair)
+        else:
+            gone, came = _only_in(before, after), _only_in(after, before)
+            yield from ({"name": name, "before": it, "after": None} for it in gone)
+            yield from ({"name": name, "before": None, "after": it} for it in came)
+    else:
+        yield {"name": name, "before": before, "after": after}
+
+
+def _only_in(items: list[Any], others: list[Any]) -> list[Any]:
+    """The items that others lack, each as often as it is there more often."""
+    left = list(others)
+    found = []
+    for it in items:
+        if it in left:
+            left.remove(it)
+        else:
+            found.append(it)
+
+    return found
 
 
 def _changed(

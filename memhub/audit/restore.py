@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.audit.failure import AuditError
@@ -113,7 +114,11 @@ def _without_users(machine: Machine, now: Instant) -> RestoredMachine:
             machine.apply(event)
 
     table, served = machine.table, machine.served
-    kernel = None if served is None else served.state
+    kernel = None
+    if served is not None:  # it boots, so that its CPUs are in step
+        state = served.state
+        kernel = replace(state, cpus=(state.msrs,) * len(state.cpus))
+
     kept = None if table is None else TableState(table.state, table.generation, kernel)
 
     return RestoredMachine(machine.spec, kept)

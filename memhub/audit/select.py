@@ -20,6 +20,10 @@ _SLOTS: Final = tuple(
 )
 
 
+#: Architectures whose driver never sets MDF_ACTIVE: there the length tells whether a slot is used.
+NEVER_ACTIVE: Final = ("k6", "openbsd-k6")
+
+
 class Window(NamedTuple):
     """A stretch of addresses.
 
@@ -46,7 +50,7 @@ class Selection:
         machines: values of `machine`.
         processes: a text is a `process`, a number a `process_id`.
         owners: labels, of the range asked for or of a slot that the record lists.
-        windows: stretches that the range asked for must touch, or an active slot that the record
+        windows: stretches that the range asked for must touch, or a slot in use that the record
             lists. A range without length touches its first byte. Addresses are those of the
             record: physical on `/dev/mem`, kernel virtual on `/dev/kmem`.
         since_ns: the earliest `wall_ns`.
@@ -127,9 +131,11 @@ class Selection:
         if base is not None and self._touches(base, max(length or 0, 1)):
             return True
 
+        unmarked = record.get("arch") in NEVER_ACTIVE
+
         return any(
             # an empty slot has an address and a length too
-            flags & MDF_ACTIVE and self._touches(base, length)
+            (flags & MDF_ACTIVE or (unmarked and length)) and self._touches(base, length)
             for names in _SLOTS
             # lists of a foreign log need not be equally long
             for base, length, flags in zip(*(record.get(it, ()) for it in names), strict=False)

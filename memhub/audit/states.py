@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY
 from memhub.core.instant import Instant
+from memhub.core.kernel_health import patch_item
+from memhub.core.kernel_items import kernel_state_item
 from memhub.core.slot_extents import extent_of
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from memhub.core.claims import Claim
     from memhub.core.commits import Commit
     from memhub.core.machine import Machine
-    from memhub.core.served_kernel import KernelRanges
+    from memhub.core.served_kernel import KernelRanges, KernelState
     from memhub.core.waits import Wait
 
     Facts = dict[str, Any]
@@ -41,6 +43,7 @@ class MachineState:
         at: the moment, by which `expires_ns` of claims and `deadline_ns` of waits are turned
             into times of the wall clock.
         registers: the ranges of another kernel than FreeBSD; None where the slots are those.
+        kernel: the state of that kernel, with the registers of each CPU; None for FreeBSD.
     """
 
     machine: str
@@ -54,6 +57,7 @@ class MachineState:
     commits: tuple[Commit, ...] | None
     at: Instant
     registers: KernelRanges | None = None
+    kernel: KernelState | None = None
 
     def facts(self) -> Facts:
         """The machine as JSON; times are nanoseconds of the wall clock, since 1970 UTC."""
@@ -68,11 +72,21 @@ class MachineState:
             "waits": None if waits is None else [_wait(it, self.at) for it in waits],
             "msrs": {f"{number:#x}": value for number, value in sorted(self.msrs.items())},
             **({} if self.registers is None else {"registers": _registers(self.registers)}),
+            **({} if self.kernel is None else {"kernel": _kernel(self.kernel)}),
         }
 
 
 def _registers(ranges: KernelRanges) -> Facts:
     return {"total": ranges.total, "used": [it._asdict() for it in ranges.used]}
+
+
+def _kernel(state: KernelState) -> Facts:
+    """What a kernel keeps, and the CPUs that have other registers than CPU 0."""
+    item, first = kernel_state_item(state), state.msrs
+    cpus = {str(cpu): patch_item(first, own) for cpu, own in enumerate(state.cpus)}
+    unlike = {cpu: patch for cpu, patch in cpus.items() if patch}
+
+    return {"own": item["own"], "files": item["files"], "cpus": unlike}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +178,7 @@ def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> Ma
         None if partial else tuple(machine.commits),
         at,
         None if machine.served is None else machine.served.ranges(),
+        None if machine.served is None else machine.served.state,
     )
 
 

@@ -186,11 +186,12 @@ def _travelled_maps(travel: Travel, at: At, machine: str | None) -> list[Address
 
 
 def _print_maps(maps: Iterable[AddressMap], most: int) -> None:
+    from memhub.cli.width import width
     from memhub.maps.text import legend_line, map_lines
 
     screen, shown = Screen(), [*maps]
     for it in shown:
-        for spans, hang in map_lines(it, most):
+        for spans, hang in map_lines(it, most, width()):
             screen.line(*spans, hang=hang)
 
         screen.line()

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.amounts import extent
-from memhub.cli.folding import cells, width
 from memhub.cli.terminal import Screen
+from memhub.cli.width import width
 from memhub.escape import escape_controls
+from memhub.folding import cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -215,7 +215,7 @@ def _open_view(title: str, *, live: bool) -> Iterator[Callable[[Picture], None]]
 def _print_plain(picture: Picture, title: str) -> None:
     import shutil
 
-    from memhub.cli.folding import width
+    from memhub.cli.width import width
     from memhub.plugin.pictures import TextCells
     from memhub.screens import draw_lines
 

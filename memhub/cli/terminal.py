@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
 
-from memhub.cli.folding import breaks, fold, width
+from memhub.cli.width import width
 from memhub.escape import escape_controls, escape_json
+from memhub.folding import breaks, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,7 +3,8 @@
 Each machine has its address space in one line, by effective type: 64 KiB a cell below 1 MiB, equal
 cells below 4 GiB, and above as much in each cell as in all before it. A small letter is a smaller
 part of its cell; a line of ^ below tells what is BUSY. Below it stands what is wrong: a machine
-that is marked failed, suspended or sick, CPUs that are out of step, and injected faults.
+that is marked failed, suspended or sick, CPUs that are out of step, injected faults, and how many
+hazards a machine has met whose memory is not coherent.
 
 On a terminal the view is updated in place until interrupted; elsewhere each view is printed below
 the one before.
@@ -122,8 +123,8 @@ class _Looks:
 
     def strips(self, report: dict[str, Any]) -> list[Line]:
         """The strips of the machines of a report."""
-        from memhub.cli.folding import width
         from memhub.cli.top_strips import strip_lines
+        from memhub.cli.width import width
         from memhub.maps import AddressMap
 
         machines = report["machines"]
@@ -174,8 +175,8 @@ def _watch_report(looks: _Looks, chosen: argparse.Namespace) -> None:
 @contextmanager
 def _open_screen(*, plain: bool) -> Iterator[Show]:
     """Shows one view after the other, with rich's live display where it is installed."""
-    from memhub.cli.folding import width
     from memhub.cli.top_view import text
+    from memhub.cli.width import width
 
     live = sys.stdout.isatty() and not plain
     if live:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.cli.folding import cells as cells_of
+from memhub.core.caches.hazards import LEVELS
 from memhub.escape import escape_controls
+from memhub.folding import cells as cells_of
 from memhub.maps.signs import NO_TYPE, SIGNS
 from memhub.maps.strip import LOW_CELLS, strip_of
 from memhub.maps.text import style_of
@@ -141,9 +143,21 @@ def health_marks(row: Mapping[str, Any], faults: Rows) -> Iterator[Span]:
     if sick.get("sicknesses"):
         yield f"sick: {_list_text(sick['sicknesses'])}", "red"
 
+    if row.get("hazards"):
+        yield _hazard_mark(row["hazards"])
+
     for it in faults:
         if it.get("machine") == row["machine"] and "injected" in it:
             yield _fault_mark(it)
+
+
+def _hazard_mark(hazards: Rows) -> Span:
+    """How many hazards there are of each level, then the name of the newest."""
+    counts = Counter(it["level"] for it in hazards)
+    words = [f"{counts[it]} hazard {it}{'s' * (counts[it] > 1)}" for it in LEVELS if counts[it]]
+    style = "red" if counts[LEVELS[0]] else "yellow"
+
+    return f"{', '.join(words)}, newest {hazards[-1]['name']}", style
 
 
 def _fault_mark(it: Mapping[str, Any]) -> Span:

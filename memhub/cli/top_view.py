@@ -6,8 +6,8 @@ import sys
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memhub.cli.folding import cells, fold
 from memhub.escape import escape_controls
+from memhub.folding import cells, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import extent
 from memhub.cli.terminal import Screen
+from memhub.core.served_kernel import KernelRange
 from memhub.shipping.sentence import register_text
 
 if TYPE_CHECKING:
@@ -168,10 +170,15 @@ def print_diff(facts: Facts) -> None:
             ("claims", "fence", _claim_text),
             ("waits", "wait", _wait_text),
             ("msrs", "msr", _msr_text),
+            ("registers", "register", _register_text),
+            ("kernel", "name", _kept_text),
         ):
-            for it in machine[part] or ():
+            if part == "slots" and "registers" in machine:
+                continue
+
+            for it in machine.get(part) or ():
                 old, new = show(it["before"]), show(it["after"])
-                title = f"  {part[:-1]} {it[key]}: "
+                title = f"  {part.removesuffix('s')} {it[key]}: "
                 if old != new:
                     screen.line(f"{title}{old} -> {new}", hang=6)
 
@@ -179,6 +186,14 @@ def print_diff(facts: Facts) -> None:
         screen.line("nothing differs")
 
     _print_notes(screen, tuple(dict.fromkeys(it for head in heads for it in head.get("notes", ()))))
+
+
+def _register_text(it: Facts | None) -> str:
+    return "empty" if it is None else register_text(KernelRange(0, **it))
+
+
+def _kept_text(value: Any) -> str:  # noqa: ANN401 - a plain value
+    return "none" if value is None else dumps(value)
 
 
 def _msr_text(value: int | None) -> str:

@@ -20,7 +20,7 @@ from memhub.abi import (
 from memhub.compare.script import Request, ScriptError, clear_text, parse_proc_line, set_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Row = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ _PAGE_BITS: Final = 12
 _PRIVATE, _FIXED, _VALID = 1, 2, 4
 _LOOKS: Final = "a call that only looks"
 #: Calls that follow from what else is recorded.
-_SILENT: Final = frozenset({"boot", "open", "resume"})
+_SILENT: Final = frozenset({"boot", "open", "resume", "reinit", "firmware"})
 #: Calls that are told only where they have changed ranges or counts.
 _ENDS: Final = frozenset({"close", "exit"})
 
@@ -46,8 +46,8 @@ class LeftOut(Exception):
     """Raised for a call that is no request for a range; its text is the reason."""
 
 
-def requests_of_call(row: Row) -> tuple[Request, ...]:
-    """The requests of a record `kernel.call`.
+def requests_of_call(row: Row) -> tuple[Request | LeftOut, ...]:
+    """The requests of a record `kernel.call`, and which of its ranges are none.
 
     Raises:
         LeftOut: it makes none.
@@ -127,13 +127,22 @@ def _read_delete(row: Row, args: Row) -> Iterator[Request]:
         yield _clear(row, (args["base"] << shift, args["size"] << shift))
 
 
-def _read_entries(row: Row, args: Row) -> Iterator[Request]:
+def _read_entries(row: Row, args: Row) -> Iterator[Request | LeftOut]:
     entries = args["entries"]
-    for base, length, type_, flags, *_ in entries[: args.get("n", len(entries))]:
-        if flags & _PRIVATE:
-            raise LeftOut("a range that is private to a process")
+    for entry in entries[: max(0, args.get("n", len(entries)))]:
+        try:
+            yield _read_entry(row, entry)
+        except LeftOut as left:
+            yield left
 
-        yield _set(row, (base, length), type_) if flags & _VALID else _clear(row, (base, length))
+
+def _read_entry(row: Row, entry: Sequence[int]) -> Request:
+    base, length, type_, flags, *_ = entry
+    if flags & _PRIVATE:
+        what = f"{base:#x}/{length:#x} of process {row['process_id']}"
+        raise LeftOut(f"the private range {what}, which no other kernel has")
+
+    return _set(row, (base, length), type_) if flags & _VALID else _clear(row, (base, length))
 
 
 def _set(row: Row, span: tuple[int, int], type_: int) -> Request:
@@ -161,7 +170,7 @@ def _check(span: tuple[int, int]) -> tuple[int, int]:
     return span
 
 
-_CALLS: Final[Mapping[str, Callable[[Row, Row], Iterator[Request]]]] = {
+_CALLS: Final[Mapping[str, Callable[[Row, Row], Iterator[Request | LeftOut]]]] = {
     "write": _read_write,
     "ioctl": _read_ioctl,
     "add": _read_add,

@@ -23,6 +23,8 @@ from memhub.compare.script import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: How many kinds of what is left out a message names.
+_NAMED: Final = 10
 #: What changes ranges and is asked of no kernel, by the event.
 _OTHERS: Final[Mapping[str, str]] = {
     "undo": "a range put back at a close",
@@ -80,12 +82,15 @@ def read_log(path: str, *, machine: str | None = None) -> LogScript:
             continue
 
         try:
-            requests = _requests_of(row)
+            told = _requests_of(row)
         except LeftOut as left:
-            _note(omissions.setdefault(name, {}), str(left), row["seq"])
-            continue
+            told = (left,)
 
-        if requests:
+        for it in told:
+            if isinstance(it, LeftOut):
+                _note(omissions.setdefault(name, {}), str(it), row["seq"])
+
+        if requests := [it for it in told if isinstance(it, Request)]:
             of_machine = found.setdefault(name, [])
             of_machine += requests
             if len(of_machine) > REQUESTS_MAX:
@@ -107,8 +112,9 @@ def _no_requests(
     path: str, machine: str | None, omissions: Mapping[str, Mapping[str, Omission]]
 ) -> str:
     whose = "" if machine is None else f" to {machine!r}"
-    left = {it.what for notes in omissions.values() for it in notes.values()}
-    beside = f"; it has {', '.join(sorted(left))}" if left else ""
+    left = sorted({it.what for notes in omissions.values() for it in notes.values()})
+    shown = [*left[:_NAMED], f"{len(left) - _NAMED} more"] if len(left) > _NAMED else left
+    beside = f"; it has {', '.join(shown)}" if left else ""
 
     return f"{path} has no requests for ranges{whose}{beside}"
 
@@ -118,7 +124,7 @@ def _note(notes: dict[str, Omission], what: str, seq: int) -> None:
     notes[what] = Omission(what, times + 1, first)
 
 
-def _requests_of(row: dict[str, Any]) -> tuple[Request, ...]:
+def _requests_of(row: dict[str, Any]) -> tuple[Request | LeftOut, ...]:
     event = row["event"]
     if event == "kernel.call":
         return requests_of_call(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import hexdigits
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from memhub.abi import PAGE_SIZE, U64_MAX
@@ -115,10 +116,15 @@ def length_above_zero(value: object) -> int:
 
 def hex_bytes(value: object) -> bytes:
     """Bytes as hexadecimal digits; white space between bytes is allowed."""
+    digits = text(value)
     try:
-        return bytes.fromhex(text(value))
-    except ValueError as error:
-        raise ValueError(f"is not hexadecimal digits in pairs ({error})") from None
+        return bytes.fromhex(digits)
+    except ValueError:
+        for place, char in enumerate(digits):
+            if char not in hexdigits and not char.isspace():
+                raise ValueError(f"{char!r} at place {place} is no hexadecimal digit") from None
+
+        raise ValueError("has a hexadecimal digit alone; two make a byte") from None
 
 
 memory_type: Final = choice(TYPE_WORDS, "a memory type")

@@ -14,7 +14,8 @@ from memhub.core.decision import Decision
 from memhub.core.driver import RangeState
 from memhub.core.failure import is_suspended, suspended_error
 from memhub.core.hardware_events import CpuDifference, CpusChecked
-from memhub.core.served import refuse_served
+from memhub.core.kernel_hardware import expected_registers
+from memhub.core.kernel_health import other_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,9 +45,8 @@ def decide_check(machine: Machine, now: Instant, by: Principal | None = None) ->
 
     Raises:
         DeviceError: EAGAIN; the machine is suspended, and no CPU reads its registers.
-        NotSupported, NoRanges: the machine has no ranges, or another kernel than FreeBSD.
+        NotSupported, NoRanges: the machine has no ranges.
     """
-    refuse_served(machine, "the check of CPUs")
     machine.require_table()
     if is_suspended(machine):
         raise suspended_error(machine.name)
@@ -60,16 +60,21 @@ def decide_check(machine: Machine, now: Instant, by: Principal | None = None) ->
 def find_differences(machine: Machine) -> Iterator[CpuDifference]:
     """The CPUs that are out of step; errors are those of `decide_check`."""
     table, health = machine.require_table(), machine.health
-    if health is None:
+    if health is None and machine.served is None:
         return  # each has what CPU 0 has, and that is what the table makes
 
     state, driver = table.state, table.driver
-    expected = ask_reinit(driver, state, machine.spec.msrs)
-    if (one := _compare(driver, state, 0, expected, state.msrs)) is not None:
+    expected: Registers | None = None
+    if machine.served is None:
+        expected = ask_reinit(driver, state, machine.spec.msrs)
+    else:
+        expected = expected_registers(machine)
+
+    one = None if expected is None else _compare(driver, state, 0, expected, state.msrs)
+    if one is not None:
         yield one
 
-    for cpu in sorted(health.cpus):
-        found = health.file_of(cpu, state.msrs)
+    for cpu, found in other_cpus(machine).items():
         if (one := _compare(driver, state, cpu, state.msrs, found)) is not None:
             yield one
 

@@ -220,7 +220,9 @@ def check_types(answer: object) -> TypeMap:
 
 def check_reason(answer: TypeAnswer) -> TypeAnswer:
     """The type of one address, with the reason that a driver's own function gives."""
-    return replace(answer, why=check_text("the reason of a type", answer.why))
+    why = check_text("the reason of a type", answer.why)
+
+    return answer if why == answer.why else replace(answer, why=why)
 
 
 def check_text(what: str, text: object, most: int = _REASON_MAX) -> str:

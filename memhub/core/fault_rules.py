@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 from memhub.abi import U64_MAX, Errno
 from memhub.arguments import (
     check_keys,
+    refuse_truths,
     show_integer,
     take_integer,
     take_names,
@@ -194,6 +195,7 @@ class FaultRule:
         return words or only or frozenset()
 
     def _take_numbers(self) -> None:
+        refuse_truths(self, [*(name for name, _, _ in _BOUNDS), "probability", "delay"])
         for name, least, most in _BOUNDS:
             value = getattr(self, name)
             if value is not None:

@@ -16,7 +16,6 @@ from memhub.core.caches.decide import flush_before
 from memhub.core.decision import Decision
 from memhub.core.driver import RangeState
 from memhub.core.failure import is_suspended, suspended_error
-from memhub.core.hardware_events import HardwareChanged
 from memhub.core.health import (
     ActiveSickness,
     CpuFiles,
@@ -25,14 +24,13 @@ from memhub.core.health import (
     reinit_everywhere,
     rewrite_by_firmware,
 )
-from memhub.core.kernel_requests import answer_call
-from memhub.core.served import refuse_served
-from memhub.core.served_kernel import KernelCall
-from memhub.core.sick_plans import Was, make_change
+from memhub.core.kernel_hardware import cpu_files, reinit_kernel, resume_kernel, sicken_kernel
+from memhub.core.kernel_health import slot_bits
+from memhub.core.sick_plans import Was, change_health, make_change
 from memhub.errors import DriverFailed, InvalidArgument, NoSuchRange, RangeBusy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from memhub.core.asked_driver import AskedDriver
     from memhub.core.files import Principal
@@ -81,9 +79,8 @@ def decide_sicken(
     Raises:
         InvalidArgument: EINVAL; the machine has no such slot, register or CPU, or its driver does
             not know what to make of the registers.
-        NotSupported, NoRanges: it has no ranges, or another kernel than FreeBSD.
+        NotSupported, NoRanges: it has no ranges.
     """
-    refuse_served(machine, "what is sick")
     health, table = machine.health or _WELL, machine.require_table()
     if health.find(sickness.name) is not None:
         raise InvalidArgument(f"{machine.name} has a sickness {sickness.name!r} already")
@@ -93,10 +90,14 @@ def decide_sicken(
         raise InvalidArgument(f"{machine.name} has {count} CPUs, and none of number {sickness.cpu}")
 
     state = table.state
-    active = ActiveSickness(sickness, _bits_of(table.driver, state, sickness))
+    active = ActiveSickness(sickness, _bits_of(machine, state, sickness))
     health = replace(health, sicknesses=(*health.sicknesses, active))
-    files = _begin(active, files_of(health, state.msrs, count))
+    served = machine.served is not None
+    files = _begin(active, cpu_files(machine) if served else files_of(health, state.msrs, count))
     _check_types(table.driver, state, files)
+    if served:
+        return sicken_kernel(machine, health, files, sickness.name, now, by)
+
     unproved = RangeState(state.slots, state.msrs)  # each SET stores and reads every register
     was = Was(machine.health, unproved, machine.generation)
     fact = make_change(machine, "sicken", was, health, files, now, by, (sickness.name,))
@@ -106,30 +107,33 @@ def decide_sicken(
 
 
 def _bits_of(
-    driver: AskedDriver, state: RangeState, sickness: Sickness
+    machine: Machine, state: RangeState, sickness: Sickness
 ) -> tuple[tuple[int, int], ...]:
     """The registers that a sickness is about, each with the bits that it keeps or clears."""
+    driver, slot = machine.require_table().driver, sickness.slot
     if sickness.register is not None:
         return ((sickness.register, (1 << 64) - 1),)
 
-    if sickness.slot is None:
+    if slot is None:
         return ()
 
-    if sickness.slot >= len(state.slots):
-        raise InvalidArgument(
-            f"{driver.machine} has {len(state.slots)} slots, and none of number {sickness.slot}"
-        )
+    if machine.served is not None:
+        held = slot_bits(machine, slot)
+    elif slot < len(state.slots):
+        held = ask_registers_of(driver, state, slot)
+    else:
+        many = len(state.slots)
+        raise InvalidArgument(f"{driver.machine} has {many} slots, and none of number {slot}")
 
-    held = ask_registers_of(driver, state, sickness.slot)
     if sickness.action == "mask_holes":
         if len(held) < 2:
-            raise InvalidArgument(f"slot {sickness.slot} of {driver.machine} has no mask register")
+            raise InvalidArgument(f"slot {slot} of {driver.machine} has no mask register")
 
         assert sickness.holes is not None
         return ((held[-1][0], sickness.holes),)
 
     if not held and sickness.action == "lost_store":
-        raise InvalidArgument(f"no register holds slot {sickness.slot} of {driver.machine}")
+        raise InvalidArgument(f"no register holds slot {slot} of {driver.machine}")
 
     return held
 
@@ -193,12 +197,7 @@ def _decide(
     names: tuple[str, ...] = (),
 ) -> Decision:
     """A change of what is wrong that changes no register."""
-    table = machine.table
-    states = None if table is None else (table.state, table.state)
-    who, healths = (machine.name, machine.arch.name, now), (machine.health, health.settled())
-    fact = HardwareChanged(*who, op, by, names, healths, states, machine.generation)
-
-    return Decision(None, None, (fact,))
+    return Decision(None, None, (change_health(machine, op, by, health, now, names),))
 
 
 # Re-initialisation, suspend and resume
@@ -209,12 +208,14 @@ def decide_reinit(machine: Machine, now: Instant, by: Principal | None = None) -
 
     Raises:
         DeviceError: EAGAIN; the machine is suspended, and re-initialises as it resumes.
-        NotSupported, NoRanges: it has no ranges, or another kernel than FreeBSD.
+        NotSupported, NoRanges: it has no ranges, or a kernel that never does so.
     """
-    refuse_served(machine, "re-initialisation")
     health, table = machine.health or _WELL, machine.require_table()
     if is_suspended(machine):
         raise suspended_error(machine.name)
+
+    if machine.served is not None:
+        return reinit_kernel(machine, now, by)
 
     state = table.state
     old = files_of(health, state.msrs, machine.spec.cpu.count)
@@ -259,33 +260,38 @@ def decide_resume(machine: Machine, now: Instant, by: Principal | None = None) -
         raise InvalidArgument(f"{machine.name} is not suspended")
 
     health = replace(health, suspended_ns=None)
-    if machine.served is not None:
-        resumed = _decide(machine, "resume", by, health, now)
-        called = answer_call(machine, None, KernelCall("resume"), now)
-        return resumed._replace(events=(*resumed.events, *called.events))
+    table, served, attached = machine.table, machine.served, machine.spec.msrs
+    if table is None and served is not None:  # its ranges are none of FreeBSD's
+        return resume_kernel(machine, health, CpuFiles({}), frozenset(), now, by)
 
-    table, attached = machine.table, machine.spec.msrs
-    if table is None or not table.state.slots:
+    if table is None or (served is None and not table.state.slots):
         return _decide(machine, "resume", by, health, now)
 
-    woken, missed = _wake(machine, health, table.driver)
-    files = rewrite_by_firmware(health, "resume", woken)
-    struck = woken.struck | files.struck
-    files = reinit_everywhere(health, table.driver, files, table.state, attached, missed)
-    files = CpuFiles(files.files, files.struck | struck)
+    if served is not None:
+        attached = served.kernel.firmware_registers(served.machine)
+
+    woken, missed = _wake(machine, health, table.driver, attached)
+    found = rewrite_by_firmware(health, "resume", woken)
+    found = CpuFiles(found.files, found.struck | woken.struck)
+    if served is not None:
+        return resume_kernel(machine, health, found, missed, now, by)
+
+    files = reinit_everywhere(health, table.driver, found, table.state, attached, missed)
+    files = CpuFiles(files.files, files.struck | found.struck)
     was = Was(machine.health, table.state, machine.generation)
 
     return Decision(None, None, (make_change(machine, "resume", was, health, files, now, by),))
 
 
-def _wake(machine: Machine, health: Health, driver: AskedDriver) -> tuple[CpuFiles, frozenset[int]]:
+def _wake(
+    machine: Machine, health: Health, driver: AskedDriver, attached: Mapping[int, int]
+) -> tuple[CpuFiles, frozenset[int]]:
     """The registers that the kernel finds at a resume, and the CPUs that it does not reach.
 
     Firmware sets the registers of every CPU up as it did at the start, save where it forgets.
     """
     assert machine.table is not None
-    present, attached = machine.table.state.msrs, machine.spec.msrs
-    as_at_start = {**dict.fromkeys(present, 0), **attached}
+    as_at_start = {**dict.fromkeys(machine.table.state.msrs, 0), **attached}
     files: dict[int, dict[int, int]] = {}
     struck: set[str] = set()
     missed: set[int] = set()

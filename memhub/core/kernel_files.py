@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.abi import Errno
 from memhub.core.files import KERNEL_FILES, PATHS
+from memhub.core.kernel_health import follow_call
 from memhub.core.kernel_requests import ask_kernel, call_fact, check_claims, served_of
 from memhub.core.served import range_state
 from memhub.core.served_kernel import KernelAnswer, KernelCall
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from memhub.core.driver import RangeState
     from memhub.core.files import Caller, Device, OpenFile
+    from memhub.core.hardware_events import HardwareChanged
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.core.requests import Open
@@ -29,18 +31,20 @@ def check_kernel_file(machine: Machine, device: Device, request: Open) -> None:
 
     Raises:
         NoSuchDevice: ENOENT.
-        InvalidArgument: EINVAL; `undo` of a file that has its own.
+        InvalidArgument: EINVAL; `undo` of a file through which that kernel is called.
     """
-    path, name = PATHS[device], machine.spec.kernel_name
-    has = machine.served is not None and path in machine.served.kernel.files
-    if device in KERNEL_FILES:
-        if not has:
-            raise NoSuchDevice(f"{machine.name} has no {path}: its kernel is {name}")
+    path, name, served = PATHS[device], machine.spec.kernel_name, machine.served
+    of_kernel = device in KERNEL_FILES
+    if of_kernel:
+        there = served is not None and path in served.kernel.files
+    else:
+        there = served is None or device != "kmem"
 
-        if request.undo:
-            raise InvalidArgument(f"{path} gives back at close what it counted; undo is FreeBSD's")
-    elif device == "kmem" and machine.served is not None:
+    if not there:
         raise NoSuchDevice(f"{machine.name} has no {path}: its kernel is {name}")
+
+    if request.undo and served is not None and (of_kernel or served.kernel.process_ops):
+        raise InvalidArgument(f"{path} of {name} has no undo: {served.kernel.undo_rule}")
 
 
 def open_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled:
@@ -51,7 +55,7 @@ def open_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelCa
     """
     caller = file.caller
     call = _open_call(caller)
-    answer, error = ask_kernel(served_of(machine), call)
+    answer, error, _ = ask_kernel(machine, call)
     if error is not None:
         raise error
 
@@ -66,8 +70,10 @@ def _open_call(caller: Caller) -> KernelCall:
     return KernelCall("open", args, caller.handle, caller.process.id)
 
 
-def close_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled:
-    """The fact that the kernel closes one of its files.
+def close_kernel_file(
+    machine: Machine, file: OpenFile, now: Instant
+) -> tuple[KernelCalled | HardwareChanged, ...]:
+    """The fact that the kernel closes one of its files, and what follows.
 
     What the close would give back stays where that would change what another process has claimed.
     """
@@ -79,9 +85,18 @@ def close_kernel_file(machine: Machine, file: OpenFile, now: Instant) -> KernelC
         if not _may_give_back(machine, caller, register)
     ]
     call = KernelCall("close", {"keep": kept} if kept else {}, handle, process)
-    answer, _ = ask_kernel(served, call)
 
-    return call_fact(machine, caller, call, now, answer, None)
+    return _call_by_itself(machine, caller, call, now)
+
+
+def _call_by_itself(
+    machine: Machine, caller: Caller, call: KernelCall, now: Instant
+) -> tuple[KernelCalled | HardwareChanged, ...]:
+    """A call that nothing can refuse, and what follows it."""
+    answer, _, struck = ask_kernel(machine, call)
+    fact = call_fact(machine, caller, call, now, answer, None)
+
+    return (fact, *follow_call(machine, fact, struck))
 
 
 def _may_give_back(machine: Machine, caller: Caller, register: int) -> bool:
@@ -92,7 +107,7 @@ def _may_give_back(machine: Machine, caller: Caller, register: int) -> bool:
     held = served.kernel.held_by(served.state, caller.handle)
     others = [it for it in held if it != register]
     call = KernelCall("close", {"keep": others}, caller.handle, caller.process.id)
-    answer, _ = ask_kernel(served, call)
+    answer = ask_kernel(machine, call).answer
     try:
         states = (machine.table.state, range_state(machine.table, answer.state.msrs))
         check_claims(machine, caller, states)
@@ -105,8 +120,10 @@ def _may_give_back(machine: Machine, caller: Caller, register: int) -> bool:
     return True
 
 
-def exit_process(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled | None:
-    """The fact that a process has ended to the kernel, as it closes its last file; None for none.
+def exit_process(
+    machine: Machine, file: OpenFile, now: Instant
+) -> tuple[KernelCalled | HardwareChanged, ...]:
+    """The fact that a process has ended to the kernel, as it closes its last file, if it does.
 
     Args:
         machine: the machine.
@@ -115,13 +132,12 @@ def exit_process(machine: Machine, file: OpenFile, now: Instant) -> KernelCalled
     """
     served = machine.served
     if served is None or not served.kernel.exit_op:
-        return None
+        return ()
 
     caller = file.caller
     call = KernelCall(served.kernel.exit_op, {}, caller.handle, caller.process.id)
-    answer, _ = ask_kernel(served, call)
 
-    return call_fact(machine, caller, call, now, answer, None)
+    return _call_by_itself(machine, caller, call, now)
 
 
 def kernel_after(

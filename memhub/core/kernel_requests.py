@@ -8,13 +8,14 @@ has claimed. Use counts are the kernel's own and are no claims.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.abi import U64_MAX
 from memhub.arguments import plain_arguments, take_buffer, take_integer
 from memhub.core import requests
 from memhub.core.decision import Decision
 from memhub.core.files import KERNEL_FILES, PATHS
+from memhub.core.kernel_health import follow_call, suffer_call, unless_alike
 from memhub.core.ownership import check_slots, check_types
 from memhub.core.served import KernelCalled, Served, range_state
 from memhub.core.served_kernel import KernelAnswer, KernelCall
@@ -182,7 +183,7 @@ def answer_call(
     """
     try:
         call = replace(call, args=_plain(call.args))
-        answer, error = ask_kernel(served_of(machine), call)
+        answer, error, struck = ask_kernel(machine, call)
     except InvalidArgument as malformed:
         return refuse_call(machine, caller, call, now, malformed)
 
@@ -194,22 +195,51 @@ def answer_call(
             return refuse_call(machine, caller, call, now, busy)
 
     reply = answer.value.encode("latin-1") if call.op == "read" and not error else answer.value
+    follows = follow_call(machine, fact, struck)
 
-    return Decision(reply, error, (fact,), changes=fact.changes)
+    return Decision(reply, error, (fact, *follows), changes=fact.changes or bool(follows))
 
 
-def ask_kernel(served: Served, call: KernelCall) -> tuple[KernelAnswer, DeviceError | None]:
-    """The kernel's answer, and the error that it is.
+class Asked(NamedTuple):
+    """What a kernel was asked.
+
+    Attributes:
+        answer: its answer, with the registers that the CPUs have then.
+        error: the error that it is.
+        struck: the sicknesses of the machine that made registers other than stored.
+    """
+
+    answer: KernelAnswer
+    error: DeviceError | None
+    struck: frozenset[str]
+
+
+def ask_kernel(machine: Machine, call: KernelCall) -> Asked:
+    """The kernel's answer, and what the machine's hardware makes of it.
 
     Raises:
         InvalidArgument: EINVAL; it has no such call, or an argument is missing or too big.
     """
+    served = served_of(machine)
+    answer = ask_raw(served, call)
+    error = None if answer.errno is None else served.kernel.explain(call, answer)
+    suffered = suffer_call(machine.health, served.state.cpus, answer.state)
+    if suffered.state is not answer.state:
+        answer = answer._replace(state=unless_alike(served.state, suffered.state))
+
+    return Asked(answer, error, suffered.struck)
+
+
+def ask_raw(served: Served, call: KernelCall) -> KernelAnswer:
+    """The kernel's answer as it means it.
+
+    Raises:
+        InvalidArgument: EINVAL; as `ask_kernel`.
+    """
     try:
-        answer = served.kernel.call(served.machine, served.state, call)
+        return served.kernel.call(served.machine, served.state, call)
     except (ValueError, TypeError) as error:
         raise InvalidArgument(str(error)) from None
-
-    return answer, None if answer.errno is None else served.kernel.explain(call, answer)
 
 
 def _plain(args: Mapping[str, Any]) -> dict[str, Any]:

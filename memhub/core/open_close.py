@@ -136,10 +136,10 @@ def decide_close(machine: Machine, request: Close, now: Instant) -> Decision:
         undone += undo_slots(machine, file, claims, now)
 
     if file.caller.device in KERNEL_FILES:
-        undone.append(close_kernel_file(machine, file, now))
+        undone += close_kernel_file(machine, file, now)
 
-    if not others and (ended_process := exit_process(machine, file, now)) is not None:
-        undone.append(ended_process)
+    if not others:
+        undone += exit_process(machine, file, now)
 
     facts: list[events.Event] = list(undone)
     generation = max((it.generation for it in undone), default=machine.generation)

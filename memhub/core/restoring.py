@@ -20,6 +20,7 @@ from memhub.core.claim_requests import lost_event
 from memhub.core.decision import Decision
 from memhub.core.holdings import holdings_of
 from memhub.core.kernel_files import kernel_after, registers_after
+from memhub.core.kernel_health import slot_total
 from memhub.core.memory.device_states import check_devices
 from memhub.core.restored import HeldPart, Kept, Restored
 from memhub.core.serving import fail_wait
@@ -115,7 +116,7 @@ def check_health(machine: Machine, health: Health) -> None:
             name or that of another.
     """
     name, count = machine.name, machine.spec.cpu.count
-    slots = 0 if machine.table is None else len(machine.table)
+    slots = slot_total(machine)
     if not slots and (health.sicknesses or health.cpus):
         raise InvalidArgument(f"{name} has no ranges, and nothing can be wrong with them")
 

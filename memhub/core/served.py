@@ -13,7 +13,6 @@ from memhub.abi import LP64, MDF_ACTIVE, MDF_FIRMWARE
 from memhub.core.driver import RangeState
 from memhub.core.range_table import RangeTable, TableState
 from memhub.core.served_kernel import FREEBSD, KernelMachine
-from memhub.errors import NotSupported
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc
@@ -156,7 +155,7 @@ def range_state(table: RangeTable, msrs: Registers, before: RangeState | None = 
             kernel's. None is the present one.
     """
     before = before or table.state
-    if msrs == before.msrs:
+    if msrs == before.msrs or not changed_registers(before.msrs, msrs):
         return before
 
     read = table.driver.attach(msrs)
@@ -176,6 +175,13 @@ def _label(old: RangeDesc, new: RangeDesc) -> RangeDesc:
     owner = _OWNER if flags & MDF_ACTIVE else bytes(len(_OWNER))
 
     return replace(new, mr_flags=flags, mr_owner=owner)
+
+
+def changed_registers(before: Registers, after: Registers) -> dict[int, int]:
+    """The registers that have another value; one that is absent reads as zero."""
+    numbers = {**before, **after}
+
+    return {it: after.get(it, 0) for it in numbers if before.get(it, 0) != after.get(it, 0)}
 
 
 class RunsKernel(Protocol):
@@ -204,15 +210,3 @@ def _put(machine: RunsKernel, it: KernelCalled, side: int, generation: int) -> N
         now, before = it.states[side], it.states[1 - side]
         pairs = enumerate(zip(now.slots, before.slots, strict=True))
         machine.table.swap(now, generation, [slot for slot, (a, b) in pairs if a != b])
-
-
-def refuse_served(machine: RunsKernel, what: str) -> None:
-    """Refuse what is done with FreeBSD's own range driver.
-
-    Raises:
-        NotSupported: EOPNOTSUPP; the machine has another kernel.
-    """
-    if machine.served is not None:
-        raise NotSupported(
-            f"{what} is FreeBSD's driver's to do, and the machine has another kernel"
-        )

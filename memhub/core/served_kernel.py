@@ -2,7 +2,7 @@
 
 A `ServedKernel` changes nothing. `boot` makes the kernel's state of a machine, and `call` answers
 one request with the state that follows. A state is plain data: it is copied, compared and pickled,
-and `kernel_state_item` writes it as JSON, so that the audit log, snapshots and forks have it.
+and `kernel_items.py` writes it as JSON, so that the audit log, snapshots and forks have it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,11 @@ from memhub.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from memhub.core.driver import Cpu
 
     Registers = Mapping[int, int]
-
-_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 #: The classes of a kernel's errors; others are the plain DeviceError.
 _ERRORS: Final[Mapping[Errno, type[DeviceError]]] = MappingProxyType(
@@ -185,7 +183,11 @@ class ServedKernel(ABC):
         looking_ops: those of them that change nothing, for which a client of a service needs no
             right to set ranges.
         exit_op: `exit` where a process ends with its last file, which makes that call; else empty.
+        machine_ops: those that happen to the machine: `resume` {found: by CPU, the registers in
+            which it woke up unlike `firmware_registers`}, behind which the kernel stores its ranges
+            again, and `reinit`, which stores them now. Without `resume` a sleep changes nothing.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
+        undo_rule: why none of its files puts back at a close what was set through it.
     """
 
     ops: frozenset[str] = frozenset()
@@ -194,7 +196,9 @@ class ServedKernel(ABC):
     process_ops: frozenset[str] = frozenset()
     looking_ops: frozenset[str] = frozenset()
     exit_op: str = ""
+    machine_ops: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
+    undo_rule: str = "its calls have no opposite"
 
     @abstractmethod
     def boot(self, machine: KernelMachine) -> KernelAnswer:
@@ -232,6 +236,20 @@ class ServedKernel(ABC):
         """The ranges to show people; None for the slots of the machine's architecture."""
         return None
 
+    def slot_registers(
+        self, machine: KernelMachine, state: KernelState, register: int
+    ) -> tuple[tuple[int, int], ...]:
+        """The MSRs that hold one of `ranges`, each with its bits; a mask register is the last."""
+        return ()
+
+    def firmware_registers(self, machine: KernelMachine) -> Registers:
+        """The registers that firmware gives every CPU as the machine wakes up."""
+        return machine.msrs
+
+    def why_no_reinit(self, machine: KernelMachine, state: KernelState) -> str:
+        """The rule by which this kernel never stores its ranges again; empty where it does."""
+        return "" if "reinit" in self.machine_ops else "this kernel stores its ranges once"
+
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""
         lines = "; ".join(text for _, text in answer.log)
@@ -242,107 +260,8 @@ class ServedKernel(ABC):
         return _ERRORS.get(code, DeviceError)(reason, code=code)
 
 
-# JSON
+def share_registers(cpus: Sequence[Registers]) -> tuple[Registers, ...]:
+    """The registers of each CPU; CPUs that are like the first share its mapping."""
+    first = cpus[0]
 
-
-def kernel_state_item(state: KernelState) -> dict[str, Any]:
-    """A state as plain values for JSON; registers are texts, since they may have 64 bits."""
-    first = state.cpus[0]
-
-    return {
-        "cpus": len(state.cpus),
-        "registers": _registers_item(first),
-        "differences": {
-            str(cpu): _registers_item(own)
-            for cpu, own in enumerate(state.cpus)
-            if own is not first and own != first
-        },
-        "own": dict(state.own),
-        "files": {str(number): dict(it) for number, it in state.files.items()},
-    }
-
-
-def kernel_state_of(item: Mapping[str, Any]) -> KernelState:
-    """The opposite of `kernel_state_item`.
-
-    Raises:
-        KeyError: a member is missing.
-        TypeError, ValueError, AttributeError: one has another form.
-    """
-    first, others = _registers_of(item["registers"]), item["differences"]
-    cpus = tuple(
-        _registers_of(others[str(cpu)]) if str(cpu) in others else first
-        for cpu in range(item["cpus"])
-    )
-    files = {int(number): dict(it) for number, it in item["files"].items()}
-
-    return KernelState(cpus, dict(item["own"]), files)
-
-
-def kernel_change_item(before: KernelState, after: KernelState) -> dict[str, Any]:
-    """What a call changed, as plain values for JSON: a patch that `change_kernel` applies."""
-    if before is after:
-        return {}
-
-    cpus = {
-        str(cpu): _registers_item(
-            {it: new.get(it, 0) for it in {**old, **new} if old.get(it, 0) != new.get(it, 0)}
-        )
-        for cpu, (old, new) in enumerate(zip(before.cpus, after.cpus, strict=True))
-        if old is not new and old != new
-    }
-    own = {name: it for name, it in after.own.items() if before.own.get(name, _NOTHING) != it}
-    files = {
-        str(number): None if number not in after.files else dict(after.files[number])
-        for number in sorted({**before.files, **after.files})
-        if before.files.get(number) != after.files.get(number)
-    }
-    found = {"cpus": cpus, "own": own, "files": files}
-
-    return {name: it for name, it in found.items() if it}
-
-
-def change_kernel(before: KernelState, change: Mapping[str, Any]) -> KernelState:
-    """The state after a change that `kernel_change_item` has written.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is no such change.
-    """
-    if not change:
-        return before
-
-    files = dict(before.files)
-    for number, it in change.get("files", {}).items():
-        if it is None:
-            files.pop(int(number), None)
-        else:
-            files[int(number)] = dict(it)
-
-    return KernelState(
-        _changed_cpus(before.cpus, change.get("cpus", {})),
-        {**before.own, **change.get("own", {})},
-        dict(sorted(files.items())),
-    )
-
-
-def _changed_cpus(
-    before: tuple[Registers, ...], change: Mapping[str, Mapping[str, str]]
-) -> tuple[Registers, ...]:
-    made: list[tuple[Registers, Registers]] = []
-    cpus = list(before)
-    for cpu, patch in change.items():
-        old, registers = before[int(cpu)], _registers_of(patch)
-        new: Registers = {**old, **registers}
-        new = next((it for was, it in made if was == old and it == new), new)
-        made.append((old, new))
-        cpus[int(cpu)] = new
-
-    return tuple(cpus)
-
-
-def _registers_item(registers: Registers) -> dict[str, str]:
-    return {f"{number:#x}": f"{registers[number]:#x}" for number in sorted(registers)}
-
-
-def _registers_of(item: Mapping[str, str]) -> dict[int, int]:
-    return {int(number, 16): int(value, 16) for number, value in item.items()}
+    return tuple(first if it is first or it == first else it for it in cpus)

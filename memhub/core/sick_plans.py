@@ -22,6 +22,7 @@ from memhub.core.health import (
     rewrite_by_firmware,
     store_everywhere,
 )
+from memhub.core.served import changed_registers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +110,7 @@ def suffer_plan(machine: Machine, health: Health, plan: Plan, labels: Mapping[in
     files = store_everywhere(health, driver, old, meant)
     rows = read_back(health, driver, before, meant, files.first, labels)
     slots = {slot: row for slot, row in enumerate(rows) if row != before.slots[slot]}
-    change = Change(plan.change.wrote, slots, _changed_registers(before.msrs, files.first))
+    change = Change(plan.change.wrote, slots, changed_registers(before.msrs, files.first))
     suffered = SickPlan(change, before, before.apply(change))
     suffered.meant, suffered.files = meant, files
 
@@ -147,13 +148,6 @@ def follow_plan(
     return (change,)
 
 
-def _changed_registers(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:
-    """The registers that have another value; one that is absent reads as zero."""
-    numbers = {**before, **after}
-
-    return {it: after.get(it, 0) for it in numbers if before.get(it, 0) != after.get(it, 0)}
-
-
 def make_change(
     machine: Machine,
     op: HardwareOp,
@@ -178,7 +172,7 @@ def make_change(
     """
     driver, state = machine.require_table().driver, was.state
     after, generation = state, was.generation
-    if changed := _changed_registers(state.msrs, files.first):
+    if changed := changed_registers(state.msrs, files.first):
         after, generation = state.apply(Change((), {}, changed)), generation + 1
 
     first = CpuFiles({0: files.first})
@@ -186,9 +180,35 @@ def make_change(
     found = replace(
         health.counted(files.struck),
         cpus=files.differences(),
-        strayed=bool(_changed_registers(files.first, proper)),
+        strayed=bool(changed_registers(files.first, proper)),
     ).settled()
     concerned = names or tuple(sorted(files.struck))
     who = (machine.name, machine.arch.name, now)
 
     return HardwareChanged(*who, op, by, concerned, (was.health, found), (state, after), generation)
+
+
+def change_health(
+    machine: Machine,
+    op: HardwareOp,
+    by: Principal | None,
+    health: Health | None,
+    now: Instant,
+    names: tuple[str, ...] = (),
+) -> HardwareChanged:
+    """The fact of a change of what is wrong that changes no register by itself.
+
+    Args:
+        machine: the machine.
+        op: what happened.
+        by: who asked for it.
+        health: what is wrong then.
+        now: when.
+        names: the sicknesses concerned.
+    """
+    table = machine.table
+    states = None if table is None else (table.state, table.state)
+    settled = None if health is None else health.settled()
+    who, healths = (machine.name, machine.arch.name, now), (machine.health, settled)
+
+    return HardwareChanged(*who, op, by, names, healths, states, machine.generation)

@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from memhub.abi import U64_MAX
-from memhub.arguments import check_keys, take_integer, take_text
+from memhub.arguments import check_keys, refuse_truths, take_integer, take_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +114,7 @@ class Sickness:
         self._check_keys()
 
     def _take_numbers(self) -> None:
+        refuse_truths(self, [name for name, _, _ in _BOUNDS])
         for name, least, most in _BOUNDS:
             value = getattr(self, name)
             if value is not None:

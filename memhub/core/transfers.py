@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from memhub.core.instant import Instant
     from memhub.core.kernel import TransferRules
     from memhub.core.machine import Machine
+    from memhub.core.memory.pieces import Protection
     from memhub.core.requests import EndTransfer, Explain, ReadOp, Seek, WriteOp
 
 #: lseek(2)'s `whence`: from where the file stands, and to the next data or hole. From its start and
@@ -104,13 +105,12 @@ def decide_write(machine: Machine, request: Write, now: Instant) -> Decision:
             _check_span(length, offset)
             check_request(machine.transfer.rules, file, length, write=True)
 
-        pieces, moved, error = transfer.plan_write(
-            caller.device, at, length, caller.process.id, machine.protection()
-        )
+        protection = machine.protection()
+        plan = transfer.plan_write(caller.device, at, length, caller.process.id, protection)
         if machine.caches is not None:
-            plan = WritePlan(pieces, moved, error)
-            return _decide_cached_write(machine, request, caller, at, data, plan, now)
+            return _decide_cached_write(machine, request, caller, at, data, plan, protection, now)
 
+        pieces, moved, error = plan
         if machine.recorded and pieces:
             before = transfer.contents(pieces)
     except DeviceError as refusal:
@@ -150,28 +150,23 @@ def _decide_cached_write(
     at: int,
     data: Buffer,
     plan: WritePlan,
+    protection: Protection | None,
     now: Instant,
 ) -> Decision:
     """A write where memory is not coherent: what it does to caches is a fact of its own."""
     transfer = machine.transfer
     assert isinstance(transfer, CachedTransfer)
+    recorded, moved, error = machine.recorded, plan.moved, plan.error
     change = transfer.plan_store(
-        caller.device,
-        at,
-        data,
-        caller.process,
-        plan,
-        machine.protection(),
-        recorded=machine.recorded,
+        caller.device, at, data, caller.process, plan, protection, recorded=recorded
     )
     pieces = transfer.moved_pieces(plan.pieces)
-    before = transfer.contents(pieces) if machine.recorded and pieces else None
+    before = transfer.contents(pieces) if recorded and pieces else None
     op: WriteOp = "write" if request.offset is None else "pwrite"
-    span = (at, len(data), plan.moved, plan.error)
-    fact = MemoryWritten(caller, now, now.mono_ns, op, *span, pieces, data, before)
-    facts = facts_of(machine, change, fact, caller.process, now)
+    parts = (caller, now, now.mono_ns, op, at, len(data), moved, error, pieces, data, before)
+    facts = facts_of(machine, change, make_tuple(MemoryWritten, parts), caller.process, now)
 
-    return Decision(plan.moved, plan.error, facts, change is not None or bool(plan.moved))
+    return make_tuple(Decision, (moved, error, facts, change is not None or bool(moved), None))
 
 
 def _take_offset(request: Read | Write) -> int | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub.arguments import take_integer
 from memhub.escape import escape_controls
+from memhub.folding import fold
 from memhub.maps.address_map import reduce_pieces
 from memhub.maps.signs import NO_TYPE, SIGNS
 from memhub.maps.words import place_words, sign_of, type_words
@@ -23,50 +26,77 @@ if TYPE_CHECKING:
 PIECES: Final = 48
 
 _PAGE_BITS: Final = 12
-_UNITS: Final = (("T", 40), ("G", 30), ("M", 20), ("K", 10), ("", 0))
+#: Between one unit and the next.
+_STEP: Final = 1024
+#: Columns of what stands beside address, bar and types; and of slots, at least.
+_BESIDE: Final = 22
+_SLOTS: Final = 14
+_FEWEST: Final = 20
+_UNITS: Final = (("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10), ("", 0))
 
 
-def map_lines(it: AddressMap, most: int) -> Iterator[tuple[Line, int]]:
+def map_lines(it: AddressMap, most: int, columns: int = sys.maxsize) -> Iterator[tuple[Line, int]]:
     """A map as lines.
 
     Args:
         it: the map.
         most: pieces that have a line of their own; the smallest are summed up.
+        columns: how wide a line should be: bars become shorter, and slots get a line of their own.
 
     Yields:
         spans that rich may style, and the indent of what does not fit one line.
     """
     yield [(it.machine, "bold"), f"  {headline(it)}"], 2
     pieces, summed = reduce_pieces(it.pieces, most)
-    wide = max(len(f"{piece.base:#x}") for piece in pieces)
-    room = max(map(_cells, pieces))
+    wide = max(7, max(len(f"{piece.base:#x}") for piece in pieces))
     types = max(4, max(len(type_words(piece)) for piece in pieces))
-    head = f"  {'ADDRESS':>{max(wide, 7)}}   SIZE {'':<{room}} {'TYPE':<{types}} WHAT"
+    full = max(map(_cells, pieces))
+    room = max(1, min(full, columns - wide - types - _BESIDE - _SLOTS))
+    head = f"  {'ADDRESS':>{wide}}   SIZE {'':<{room}} {'TYPE':<{types}} WHAT"
     hang = len(head) + 6
-    yield [(f"{head:<{hang}}SLOTS", "dim")], hang
+    apart = columns - hang < _SLOTS  # no room for slots beside the rest
+    yield [(head if apart else f"{head:<{hang}}SLOTS", "dim")], hang
     for piece in pieces:
+        count = -(-_cells(piece) * room // full)
         line: Line = [
-            f"  {f'{piece.base:#x}':>{max(wide, 7)}} {size_text(piece.length):>6} ",
-            *_bar(piece),
-            f"{'':<{room - _cells(piece)}} {type_words(piece):<{types}} {place_words(piece):<9} ",
+            f"  {f'{piece.base:#x}':>{wide}} {size_text(piece.length):>6} ",
+            *_bar(piece, count),
+            f"{'':<{room - count}} {type_words(piece):<{types}} ",
         ]
         words = slot_words(it.slots_of(piece))
-        yield [*line, words, *_busy_spans(piece, " " if words else "")], hang
+        slots: Line = [words, *_busy_spans(piece, " " if words else "")]
+        if not apart:
+            yield [*line, f"{place_words(piece):<9} ", *slots], hang
+            continue
+
+        yield [*line, place_words(piece)], wide + 3
+        if words or piece.busy:
+            yield [" " * (wide + 3), *slots], wide + 3
 
     for note in (*_summed_words(len(it.pieces), summed), *it.notes):
         yield [(f"  {note}", "yellow")], 2
 
 
-def map_text(it: AddressMap, most: int = PIECES) -> str:
+def map_text(it: AddressMap, most: int = PIECES, columns: int | None = None) -> str:
     """A map as plain text.
 
     Args:
         it: the map.
         most: pieces that have a line of their own; the smallest others are summed up.
-    """
-    lines = (line for line, _ in map_lines(it, most))
+        columns: how wide a line may be, at least 20; None for no limit.
 
-    return "\n".join(map(plain_text, lines)) + "\n"
+    Raises:
+        ValueError: `columns` is below 20.
+    """
+    if columns is not None and take_integer("columns", columns) < _FEWEST:
+        raise ValueError(f"columns {columns} is below {_FEWEST}")
+
+    most_columns = sys.maxsize if columns is None else columns
+    lines: list[str] = []
+    for line, hang in map_lines(it, most, most_columns):
+        lines += fold(plain_text(line), most_columns, hang)
+
+    return "\n".join(lines) + "\n"
 
 
 def headline(it: AddressMap) -> str:
@@ -129,25 +159,24 @@ def _busy_spans(piece: Piece, before: str) -> Iterator[Span]:
 
 
 def size_text(count: int) -> str:
-    """Bytes in at most five characters, rounded where that takes more: `640K`, `2.99G`."""
-    exact = exact_size(count)
-    if exact is not None:
-        return exact
-
-    letter, shift = next(it for it in _UNITS if count >> it[1] or not it[1])
-
+    """Bytes in the largest unit that they fill, of three figures if not whole: `640K`, `2.99G`."""
+    place = next(at for at, (_, shift) in enumerate(_UNITS) if count >> shift or not shift)
+    letter, shift = _UNITS[place]
     number = count / (1 << shift)
+    if round(number) == _STEP and place:
+        return f"1{_UNITS[place - 1][0]}"
 
-    return f"{number:.0f}{letter}" if number >= 999.5 else f"{number:.3g}{letter}"
+    whole = number.is_integer() or number >= 999.5
+
+    return f"{number:.0f}{letter}" if whole else f"{number:.3g}{letter}"
 
 
 def exact_size(count: int) -> str | None:
-    """Bytes in at most five characters; None where that takes rounding."""
-    for letter, shift in _UNITS:
-        if not count % (1 << shift) and 0 < count >> shift < 10_000:
-            return f"{count >> shift}{letter}"
+    """Bytes as `size_text` has them; None where that takes rounding."""
+    text = size_text(count)
+    shift = dict(_UNITS)[text.lstrip("0123456789.")]
 
-    return None
+    return text if count and float(text.rstrip("PTGMK")) * (1 << shift) == count else None
 
 
 def _cells(piece: Piece) -> int:
@@ -155,9 +184,8 @@ def _cells(piece: Piece) -> int:
     return max(len(piece.types) or 1, (piece.length.bit_length() - _PAGE_BITS + 1) // 2)
 
 
-def _bar(piece: Piece) -> Iterator[Span]:
+def _bar(piece: Piece, count: int) -> Iterator[Span]:
     """The letters of a piece, as often as its bar has cells."""
-    count = _cells(piece)
     if not piece.also:
         yield sign_of(piece).letter * count, style_of(piece.type)
         return

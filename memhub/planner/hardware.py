@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.abi import (
     FLAG_OF_TYPE,
-    MDF_ACTIVE,
     MDF_ATTRMASK,
     MDF_FIXBASE,
     MEMRANGE_SET_REMOVE,
@@ -21,6 +20,7 @@ from memhub.abi import (
 from memhub.core.firmware import settle_firmware
 from memhub.core.range_table import RangeTable
 from memhub.core.requests import SetRange
+from memhub.core.slot_extents import used_slots
 from memhub.errors import DeviceError, DriverFailed
 from memhub.planner.mixing import CLASH, TYPES, mix_types
 from memhub.planner.wanted import PAGE
@@ -118,8 +118,9 @@ class _Trial:
     def __init__(self, table: RangeTable) -> None:
         self._driver = table.driver
         state = table.state
-        for row in table.state.slots:
-            if row.mr_flags & MDF_ACTIVE and not row.mr_flags & MDF_FIXBASE:
+        for slot in used_slots(table):
+            row = table.state.slots[slot]
+            if not row.mr_flags & MDF_FIXBASE:
                 plain = RangeDesc(row.mr_base, row.mr_len, row.mr_flags & MDF_ATTRMASK)
                 state = self._step(state, MEMRANGE_SET_REMOVE, plain) or state
 

@@ -75,6 +75,24 @@ class DeviceModel(Protocol):
         """Take `data` at `offset`."""
 
 
+class DeviceTimer(Protocol):
+    """The time of the hub that a model is in: its `Clock`, also one that a rig moves.
+
+    A model that has `use_timer(timer)` is given one before each access, and before a rig gets the
+    model from `hub.device`. A copy of the model, in a fork, is given that of its own hub.
+    """
+
+    def mono_ns(self) -> int:
+        """Nanoseconds on the monotonic clock."""
+
+    def set_alarm(self, mono_ns: int, ring: Callable[[], object]) -> None:
+        """Have something done at a moment of that clock; until then nothing runs.
+
+        What it raises is a warning, and harms nobody. An alarm is not taken back: the model looks
+        whether it is still of use.
+        """
+
+
 class BlockingModel(Protocol):
     """A device that answers each access itself, and may block meanwhile.
 

@@ -94,7 +94,7 @@ class Drop(NamedTuple):
 
 
 class Short(NamedTuple):
-    """A read or write moves at most so many bytes."""
+    """A read or write moves at most so many bytes; one of no more passes, and is no fault."""
 
     moved: int
 
@@ -103,8 +103,7 @@ class Alter(NamedTuple):
     """A read answers, or a write stores, other bytes; as many of them.
 
     Attributes:
-        change: makes them of the bytes that were read, or are to be written. What a device model
-            answers or takes itself is not altered.
+        change: makes them of the bytes that were read, or are to be written.
     """
 
     change: Callable[[bytes], bytes]

@@ -34,6 +34,7 @@ from memhub.core.served_kernel import KernelRange as KernelRange
 from memhub.core.served_kernel import KernelRanges as KernelRanges
 from memhub.core.served_kernel import KernelState as KernelState
 from memhub.core.served_kernel import ServedKernel as ServedKernel  # noqa: TC001 - for plugins
+from memhub.core.served_kernel import share_registers as share_registers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -37,12 +37,14 @@ class SerialLine(ByteStream):
     Attributes:
         on_bytes: the model's: called when the rig has sent bytes.
         on_room: the model's: called when the wire can hold more bytes for the rig.
+        on_look: the model's: called before the rig takes what has come.
         closed: whether the rig has closed its end.
     """
 
     def __init__(self, holds: int = WIRE_HOLDS) -> None:
         self.on_bytes: Callable[[], object] = _do_nothing
         self.on_room: Callable[[], object] = _do_nothing
+        self.on_look: Callable[[], object] = _do_nothing
         self.closed = False
         self._holds = holds
         self._to_rig = bytearray()
@@ -87,6 +89,7 @@ class SerialLine(ByteStream):
 
     def receive_nowait(self, max_bytes: int = 65536) -> bytes:
         """The bytes that have come; none if there are none."""
+        self.on_look()
         data = bytes(self._to_rig[:max_bytes])
         del self._to_rig[:max_bytes]
         if data:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from memhub.x86.mtrr_driver import MtrrDriver as MtrrDriver
 from memhub.x86.mtrr_registers import compare_registers as compare_registers
 from memhub.x86.mtrr_registers import power_on as power_on
+from memhub.x86.mtrr_registers import registers_of_slot as registers_of_slot
 from memhub.x86.mtrr_types import types_from_mtrrs as types_from_mtrrs
 from memhub.x86.pat import PALETTES as PALETTES
 from memhub.x86.pat import PAT_BYTES as PAT_BYTES

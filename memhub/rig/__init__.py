@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from memhub.rig.arch_check import ArchReport as ArchReport
     from memhub.rig.arch_check import check_arch as check_arch
-    from memhub.rig.clients import AsyncClient as AsyncClient
+    from memhub.rig.awaiting_client import AsyncClient as AsyncClient
     from memhub.rig.clients import BlockingRigClient as BlockingRigClient
     from memhub.rig.clients import Clients as Clients
     from memhub.rig.exploring import Finding as Finding
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "ArchReport": "arch_check",
-    "AsyncClient": "clients",
+    "AsyncClient": "awaiting_client",
     "BlockingRigClient": "clients",
     "Clients": "clients",
     "DriverTrace": "traces",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from importlib.util import find_spec
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -14,7 +14,7 @@ from memhub.arguments import take_integer
 from memhub.rig.simulation import Simulation
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from memhub.rig.simulation import Step
 
@@ -119,8 +119,9 @@ def explore(
         shrink: whether to shrink the first order that fails.
 
     Raises:
-        TypeError: a seed is not an integer.
+        TypeError: a seed is not an integer, or the test is no async function of the simulation.
         ValueError: there are no seeds, or the event loop is unknown or not installed.
+        RuntimeError: an event loop runs here already.
         OrderFailed: the test fails under some order; from what the test raised.
     """
     finding = find_failure(test, seeds=seeds, backend=backend, shrink=shrink)
@@ -170,6 +171,10 @@ class _Runner:
     """Runs a test in simulations that share their architectures."""
 
     def __init__(self, test: Test, backend: str) -> None:
+        if not callable(test):
+            raise TypeError(f"test {test!r:.80} is not an async function of a Simulation")
+
+        _refuse_loop()
         self._test = test
         self._backend, self._options = _find_loop(backend)
         self._arches = load_arches()
@@ -180,9 +185,16 @@ class _Runner:
         """The turns of one run, and what the test raised."""
         simulation = Simulation(seed, choices=choices, arches=self._arches, stall=_STALL)
 
+        wrong: TypeError | None = None
+
         async def simulate() -> None:
+            nonlocal wrong
             async with simulation:
-                await self._test(simulation)
+                answer: object = self._test(simulation)
+                if isinstance(answer, Awaitable):
+                    await answer
+                else:
+                    wrong = TypeError(f"test {self._test!r:.80} is not an async function")
 
         error: Exception | None = None
         try:
@@ -190,9 +202,21 @@ class _Runner:
         except Exception as raised:  # noqa: BLE001 - whatever the test raises is its failure
             error = _first_leaf(raised)
 
+        if wrong is not None:
+            raise wrong
+
         end = None if error is None else simulation.count_steps_before(error)
 
         return tuple(simulation.steps[:end]), error
+
+
+def _refuse_loop() -> None:
+    try:
+        anyio.get_cancelled_exc_class()
+    except RuntimeError:  # no event loop runs here
+        return
+
+    raise RuntimeError("explore runs event loops of its own: call it where none runs")
 
 
 def _first_leaf(error: Exception) -> Exception:

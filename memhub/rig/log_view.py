@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
+from memhub.abi import Errno
 from memhub.arguments import take_optional, take_seconds, take_text, wrong_wait
 from memhub.audit.fields import FIELDS
 from memhub.audit.schema import ALWAYS, EVENTS
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Records that a failing assertion shows.
 _SHOWN = 12
+#: What fields that are no integers hold, in words.
+_KINDS = {"str": "text", "bool": "a boolean", "u64": "an unsigned 64-bit integer"}
 
 
 class UnknownField(KeyError):
@@ -135,9 +138,11 @@ class LogView:
             fields: values, each as `expect` takes them.
 
         Raises:
-            ValueError: there is no such event or field.
+            ValueError: there is no such event, field or errno.
+            TypeError: no record has such a value in that field.
         """
         _check_names(take_text("event", event), fields)
+        _check_values(event, fields)
 
         return [it for it in self.records if _agrees(it, event, fields)]
 
@@ -162,9 +167,8 @@ class LogView:
 
         Raises:
             AssertionError: there is none, or another number; it says what there is instead.
-            ValueError: there is no such event or field, `times` is not at least 1, or `within`
-                is no time to come.
-            TypeError: an argument has the wrong type.
+            ValueError, TypeError: as `find`; `times` is not at least 1, or `within` is no time to
+                come.
         """
         __tracebackhide__ = True
         times = take_optional("times", times)
@@ -195,7 +199,7 @@ class LogView:
 
         Raises:
             AssertionError: there is one; it is shown.
-            ValueError: there is no such event or field.
+            ValueError, TypeError: as `find`.
         """
         __tracebackhide__ = True
         found = self.find(event, **fields)
@@ -252,6 +256,23 @@ def _check_names(event: str, fields: Iterable[str]) -> None:
         if name not in known:
             hint = suggest(name, known) or f"; fields: {', '.join(sorted(known))}"
             raise ValueError(f"a record of {event} has no field {name!r}{hint}")
+
+
+def _check_values(event: str, fields: Mapping[str, object]) -> None:
+    """Refuse what no record holds: it would be expected in vain, and missed by none."""
+    for name, value in fields.items():
+        field = FIELDS[name]
+        listed = field.type.startswith("[") and not isinstance(value, list | tuple)
+        if value is None or callable(value):
+            continue
+
+        if not field.admits([value] if listed else value):
+            due = _KINDS.get(field.type.strip("[]"), "an integer")
+            raise TypeError(f"{name} {value!r:.80} of {event} is not {due}: {field.meaning}")
+
+        if name == "errno" and value not in Errno.__members__:
+            known = suggest(str(value), Errno.__members__) or f": {', '.join(Errno.__members__)}"
+            raise ValueError(f"there is no errno {value!r:.80}{known}")
 
 
 def _agrees(record: Record, event: str, fields: Mapping[str, object]) -> bool:

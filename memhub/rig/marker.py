@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: The first day of the rigs' clocks, 2026-01-01, in nanoseconds since 1970.
 EPOCH_NS: Final = 1_767_225_600 * 10**9
 
-_KEYS: Final = ("machines", "arch", "over", "seed", "answer_limit")
+_KEYS: Final = ("machines", "arch", "over", "seed", "answer_limit", "driver_limit")
 _OVER: Final = ("hub", "service")
 _EACH: Final = "each"
 #: Seconds of a day.
@@ -41,6 +41,8 @@ class Settings:
         seed: of `memhub_random`.
         answer_limit: seconds of real time after which a request fails that a fault rule leaves
             without an answer; None is never.
+        driver_limit: seconds that one call of a range driver may last on the embedded hub; None
+            is as long as it likes.
         cases: fixtures that have several values, one test for each.
     """
 
@@ -50,6 +52,7 @@ class Settings:
     seed: int = 0
     cases: Mapping[str, list[Any]] = field(default_factory=dict)
     answer_limit: float | None = 10.0
+    driver_limit: float | None = None
 
 
 class WrongMarker(EscapedMessage, ValueError):
@@ -99,9 +102,9 @@ def _make_settings(said: Mapping[str, Any]) -> Settings:
         cases["memhub_over"] = list(_OVER)
         over = None
 
-    seed, limit = _take_seed(said.get("seed", 0)), _take_limit(said.get("answer_limit", 10.0))
+    seed, limit = _take_seed(said.get("seed", 0)), _take_limit("answer_limit", said, 10.0)
 
-    return Settings(wanted, arch, over, seed, cases, limit)
+    return Settings(wanted, arch, over, seed, cases, limit, _take_limit("driver_limit", said, None))
 
 
 def _take_several(key: str, said: Mapping[str, Any], kind: Any, rule: str) -> tuple[Any, ...]:  # noqa: ANN401 - a class or several
@@ -137,13 +140,14 @@ def _take_seed(seed: object) -> int:
     return number
 
 
-def _take_limit(limit: object) -> float | None:
+def _take_limit(key: str, said: Mapping[str, Any], usual: float | None) -> float | None:
+    limit = said.get(key, usual)
     if limit is None:
         return None
 
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= _DAY:
         rule = "is not a number of seconds above 0, at most a day, or None"
-        raise WrongMarker(f"marker memhub: answer_limit {limit!r:.80} {rule}")
+        raise WrongMarker(f"marker memhub: {key} {limit!r:.80} {rule}")
 
     return float(limit)
 

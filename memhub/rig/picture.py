@@ -5,9 +5,9 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.abi import MDF_ACTIVE
 from memhub.audit.rebuild import rebuild
 from memhub.core.effective.strip import LETTERS, strip_cells
+from memhub.core.slot_extents import used_slots
 from memhub.escape import escape_controls, say_error
 from memhub.rig.hazard_view import show_hazards
 from memhub.shipping.sentence import extent, record_sentence, register_text, size
@@ -15,11 +15,11 @@ from memhub.shipping.sentence import extent, record_sentence, register_text, siz
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from memhub.abi import RangeDesc
     from memhub.core.caches.hazards import Hazard
     from memhub.core.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.machine import Machine
+    from memhub.core.range_table import RangeTable
     from memhub.core.served_kernel import KernelRanges
     from memhub.hub import Hub
     from memhub.rig.log_view import LogView
@@ -85,25 +85,22 @@ def _draw_machine(
     registers = None if machine.served is None else machine.served.ranges()
     if registers is not None:
         yield from _draw_registers(registers)
-    elif slots:
+    elif table is not None and slots:
         holders = {slot: claim.process.name for slot, claim in machine.claims.by_slot.items()}
-        yield from _draw_ranges(slots, holders)
+        yield from _draw_ranges(table, holders)
     else:
         yield "  no ranges"
 
     yield from _draw_claims(machine)
     yield from _draw_waits(machine)
     if table is not None and slots:
-        yield from draw_map(table.types, _strip_ends(slots))
+        yield from draw_map(table.types, _strip_ends(table))
 
 
-def _draw_ranges(slots: Sequence[RangeDesc], holders: Mapping[int, str]) -> Iterator[str]:
-    large = [
-        (slot, row)
-        for slot, row in enumerate(slots)
-        if row.mr_flags & MDF_ACTIVE and row.mr_end > _MIB
-    ]
-    low = sum(bool(row.mr_flags & MDF_ACTIVE) for row in slots) - len(large)
+def _draw_ranges(table: RangeTable, holders: Mapping[int, str]) -> Iterator[str]:
+    slots, used = table.state.slots, used_slots(table)
+    large = [(slot, slots[slot]) for slot in used if slots[slot].mr_end > _MIB]
+    low = len(used) - len(large)
     yield f"  ranges in {len(slots)} slots" + (f", beside {low} below 1 MiB" if low else "")
     for slot, row in large[:_RANGES]:
         by = f" claimed by {holders[slot]}" if slot in holders else ""
@@ -151,11 +148,12 @@ def _draw_waits(machine: Machine) -> Iterator[str]:
         yield escape_controls(f"  {wait.caller.process.name} waits for {where}")
 
 
-def _strip_ends(slots: Sequence[RangeDesc]) -> list[int]:
+def _strip_ends(table: RangeTable) -> list[int]:
     """Where the strips end: 1 MiB where the low ranges are fixed, 4 GiB, and what lies above."""
+    slots = table.state.slots
     ends = [_MIB] if any(0 < row.mr_len < _MIB and row.mr_base < _MIB for row in slots) else []
     ends.append(4 * _GIB)
-    top = max((row.mr_end for row in slots if row.mr_flags & MDF_ACTIVE), default=0)
+    top = max((slots[it].mr_end for it in used_slots(table)), default=0)
     if top > 4 * _GIB:
         ends.append(1 << (top - 1).bit_length())
 

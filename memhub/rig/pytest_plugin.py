@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from memhub.rig.service_process import ServiceProcess, ServiceStarter
 
 _HELP = (
-    "memhub(machines=..., arch=..., over=..., seed=..., answer_limit=...): machines of a rig "
-    "(names, MachineSpecs or 'each'), their architecture (names or 'each', a test for each), over "
-    "'hub', 'service' or 'each', the seed of memhub_random, seconds a request may go unanswered"
+    "memhub(machines=..., arch=..., over=..., seed=..., answer_limit=..., driver_limit=...): "
+    "machines (names, MachineSpecs or 'each'), architecture (names or 'each'), 'hub', 'service' or "
+    "'each', seed of memhub_random, seconds of an unanswered request, of a hub's driver call"
 )
 
 #: Raised for a marker that cannot be; pytest shows the message alone.
@@ -220,9 +220,6 @@ def memhub_random(request: pytest.FixtureRequest, memhub_settings: Settings) -> 
     return Random(memhub_settings.seed)  # noqa: S311 - to repeat a test
 
 
-# What runs
-
-
 @pytest.fixture
 def memhub_hub(
     request: pytest.FixtureRequest,
@@ -234,6 +231,7 @@ def memhub_hub(
     """A hub of the machines, in use, whose records `memhub_log` reads."""
     from memhub.hub import Hub
     from memhub.rig.async_tests import awaits, find_pauses, has_async_fixture, time_beside
+    from memhub.rig.driver_limit import limit_drivers
     from memhub.rig.log_view import LogView
 
     records: list[Any] = []
@@ -251,7 +249,9 @@ def memhub_hub(
         time_beside(request).add_clock(memhub_clock)
         time_beside(request).add(hub, hub.keep_time)
 
-    yield hub
+    with limit_drivers(hub, memhub_settings.driver_limit):
+        yield hub
+
     hub.end()
     stop()
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from memhub.plugin.types import TypeMap
 
 EMPTY: Final = RangeDesc(0, 0)
+_EMPTY_BLOCK: Final = (EMPTY,) * 32
 
 
 class PatDriver(RangeDriver):
@@ -250,16 +251,19 @@ def _palette_of(msrs: Mapping[int, int]) -> Palette:
         raise OptionError(f"msr {MSR_PAT:#x}", str(error)) from error
 
 
-def _find_neighbours(slots: Iterable[RangeDesc], desc: RangeDesc) -> list[int]:
+def _find_neighbours(slots: tuple[RangeDesc, ...], desc: RangeDesc) -> list[int]:
     """The slots whose range touches this one; an empty slot touches nothing.
 
-    Most slots are the one empty descriptor. To see that first saves a tenth of a SET.
+    Most slots are the one empty descriptor, and a block of them is passed over with one comparison.
     """
     base, end = desc.mr_base, desc.mr_end
+    size = len(_EMPTY_BLOCK)
 
     return [
         slot
-        for slot, held in enumerate(slots)
+        for first in range(0, len(slots), size)
+        if (block := slots[first : first + size]) != _EMPTY_BLOCK
+        for slot, held in enumerate(block, first)
         if held is not EMPTY and held.mr_base < end and held.mr_base + held.mr_len > base
     ]
 

@@ -22,7 +22,7 @@ from memhub.plugin import (
     errors,
     range_refusals,
 )
-from memhub.plugin.x86 import types_from_mtrrs
+from memhub.plugin.x86 import compare_registers, power_on, registers_of_slot, types_from_mtrrs
 from memhub_bsd.requests import (
     FIXED_COUNT,
     check_busy,
@@ -33,7 +33,7 @@ from memhub_bsd.requests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from memhub.plugin.types import TypeMap
 
@@ -204,6 +204,25 @@ class OpenBsdDriver(RangeDriver):
         stored = self._store(state.slots, state.msrs)
 
         return {it: value for it, value in stored.items() if state.msrs.get(it, 0) != value}
+
+    def reinit_cpu(self, state: RangeState, attached: Mapping[int, int]) -> Mapping[int, int]:
+        """`amd64_mrinit_cpu`: the table, and the default type as it was at attach."""
+        default = attached.get(_DEF_TYPE, 0) | _ENABLE
+        msrs = {**self._store(state.slots, state.msrs), _DEF_TYPE: default}
+
+        return {it: value for it, value in msrs.items() if state.msrs.get(it, 0) != value}
+
+    def power_on_cpu(self, attached: Mapping[int, int]) -> Mapping[int, int]:
+        """No range is valid and the MTRRs are off."""
+        return power_on(attached)
+
+    def slot_registers(self, state: RangeState, slot: int) -> Iterable[tuple[int, int]]:
+        """The byte of a fixed range, or both registers of a variable pair."""
+        return registers_of_slot(slot, _count_fixed(state.slots))
+
+    def compare_cpus(self, mine: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, str]:
+        """A pair that is valid on neither CPU does not count."""
+        return compare_registers(mine, other)
 
     def types(self, state: RangeState) -> TypeMap:
         """The types that the registers give."""

@@ -3,6 +3,7 @@
 vga_text       characters with attributes at 0xb8000
 frame_buffer   points of a chosen format, line by line
 uart           a 16550 UART, and the other end of its wire
+uart_pace      when its characters leave and come
 uart_registers the registers of a PC16550D
 
 Each module names its sources.

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin.devices import DeviceKind, OptionError, SerialLine
+from memhub_devices.uart_pace import Pace
 from memhub_devices.uart_registers import (
     IIR_NONE,
     LCR_BREAK,
@@ -27,6 +28,8 @@ from memhub_devices.uart_registers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memhub.plugin.devices import DeviceTimer
+
 _REGISTERS: Final = 8
 _SHIFT_MOST: Final = 3
 _CLOCK_MOST: Final = 1 << 32
@@ -36,8 +39,9 @@ class Uart:
     """One UART.
 
     Args:
-        options: `shift`, as above, and `clock`, the frequency of its crystal in Hz, of which a
-            driver makes the baud rate.
+        options: `shift`, as above; `clock`, the frequency of its crystal in Hz, of which a driver
+            makes the baud rate; `baud`, a rate that holds whatever the driver sets, or 0; and
+            `timed`, whether a character takes time.
 
     Attributes:
         line: the rig's end of the wire: an `anyio.abc.ByteStream`. What the driver transmits is
@@ -54,35 +58,46 @@ class Uart:
         if not 1 <= self._clock <= _CLOCK_MOST:
             raise OptionError("clock", f"{self._clock} is not between 1 and {_CLOCK_MOST} Hz")
 
+        if not 0 <= options["baud"] <= _CLOCK_MOST:
+            raise OptionError("baud", f"{options['baud']} is not between 0 and {_CLOCK_MOST}")
+
         self.length = _REGISTERS << self._shift
         self.line = SerialLine()
-        self.line.on_bytes = self._take_bytes
-        self.line.on_room = self._send_on
+        self.line.on_bytes = self.line.on_room = self.line.on_look = self._go_on
         self.on_interrupt: Callable[[], object] = _do_nothing
         self._chip = Registers(self._transmit)
+        self._pace = Pace(self._chip, self.line, self._bit_rate, self._go_on)
         self._active = False
+
+    def use_timer(self, timer: DeviceTimer) -> None:
+        """Go by the time of a hub: without it, characters take none."""
+        self._pace.use(timer)
 
     # The driver's side
 
     async def read(self, offset: int, size: int) -> bytes:
         """Read registers."""
         found = bytearray()
+        self._go_on()
         for place in range(offset, offset + size):
             register, between = divmod(place, 1 << self._shift)
             found.append(0 if between else self._chip.read(register))
+            if not register | between:
+                self._pace.note_read()
 
-        self._take_bytes()
+        self._go_on()
 
         return bytes(found)
 
     async def write(self, offset: int, data: bytes) -> None:
         """Write registers."""
         for place, value in enumerate(data, offset):
+            self._go_on()
             register, between = divmod(place, 1 << self._shift)
             if not between:
                 self._chip.write(register, value)
 
-        self._take_bytes()
+        self._go_on()
 
     # The rig's side
 
@@ -128,7 +143,7 @@ class Uart:
         self._tell_interrupt()
 
     def arrive(self, data: bytes) -> None:
-        """Let characters arrive at line speed: where there is no room they are lost (LSR's OE)."""
+        """Let characters have arrived: where there is no room they are lost (LSR's OE)."""
         for value in data:
             if not self._chip.loops:
                 self._chip.arrive(value)
@@ -152,17 +167,17 @@ class Uart:
 
         return True
 
-    def _take_bytes(self) -> None:
-        """Receive what the rig has sent, as far as there is room; in loopback it is cut off."""
-        chip = self._chip
-        if not chip.loops:
-            for value in self.line.take(chip.room) if chip.room > 0 else b"":
-                chip.arrive(value)
+    def _bit_rate(self) -> float:
+        if not self._options["timed"]:
+            return 0
 
-        self._tell_interrupt()
+        divisor = self._chip.divisor
 
-    def _send_on(self) -> None:
-        self._chip.send_on()
+        return self._options["baud"] or (self._clock / (16 * divisor) if divisor else 0)
+
+    def _go_on(self) -> None:
+        """Let characters leave and come as far as time has come, and tell of interrupts."""
+        self._pace.go_on()
         self._tell_interrupt()
 
     def _tell_interrupt(self) -> None:
@@ -177,12 +192,13 @@ class Uart:
         to_rig, to_model = self.line.save()
         wire = {"to_rig": to_rig.hex(), "to_driver": to_model.hex()}
 
-        return json.dumps({**self._chip.save(), **wire}).encode()
+        return json.dumps({**self._chip.save(), **wire, "left": self._pace.save()}).encode()
 
     def load_state(self, data: bytes) -> None:
         """Go back to an earlier state."""
         kept = json.loads(data)
         self._chip.load(kept)
+        self._pace.load(kept.get("left", {}))
         self.line.load(bytes.fromhex(kept["to_rig"]), bytes.fromhex(kept["to_driver"]))
         self._active = self.interrupt
 
@@ -212,6 +228,6 @@ def _make_uart(options: Mapping[str, Any], state: bytes) -> Uart:
 UART: Final = DeviceKind(
     name="uart-16550",
     summary="a 16550 UART whose wire is a stream",
-    options={"shift": 0, "clock": 1843200},
+    options={"shift": 0, "clock": 1843200, "baud": 0, "timed": True},
     make=Uart,
 )

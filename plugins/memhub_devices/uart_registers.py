@@ -1,8 +1,7 @@
 """The registers of a 16550 UART, without what is around it: bytes in, bytes out, interrupts.
 
-The time of a character counts as none: what is written is sent at once where there is room, and
-characters below the trigger level have timed out at once. Parity and framing are not modelled; the
-number of data bits is.
+Time is not in here: `uart_pace` says when a character leaves or comes. Parity and framing errors
+are not modelled; the number of bits is.
 
 Source: National Semiconductor, "PC16550D Universal Asynchronous Receiver/Transmitter with FIFOs",
 June 1995, section 8 (registers) and table II (reset); the numbers in comments are its sections.
@@ -24,7 +23,7 @@ IER_RECEIVED, IER_THR_EMPTY, IER_LINE, IER_MODEM = 0x01, 0x02, 0x04, 0x08
 IIR_NONE, IIR_MODEM, IIR_THR_EMPTY, IIR_RECEIVED, IIR_LINE, IIR_TIMEOUT = 1, 0, 2, 4, 6, 0x0C
 IIR_FIFOS: Final = 0xC0
 FCR_ENABLE, FCR_CLEAR_RECEIVER, FCR_CLEAR_TRANSMITTER = 0x01, 0x02, 0x04
-LCR_BREAK, LCR_DLAB = 0x40, 0x80
+LCR_STOP, LCR_PARITY, LCR_BREAK, LCR_DLAB = 0x04, 0x08, 0x40, 0x80
 MCR_DTR, MCR_RTS, MCR_OUT1, MCR_OUT2, MCR_LOOP = 0x01, 0x02, 0x04, 0x08, 0x10
 LSR_DATA, LSR_OVERRUN, LSR_PARITY, LSR_FRAMING, LSR_BREAK = 0x01, 0x02, 0x04, 0x08, 0x10
 LSR_THR_EMPTY, LSR_IDLE, LSR_FIFO_ERROR = 0x20, 0x40, 0x80
@@ -33,6 +32,7 @@ MSR_RI_ENDED: Final = 0x04
 
 _ERRORS: Final = LSR_PARITY | LSR_FRAMING | LSR_BREAK
 _TRIGGERS: Final = (1, 4, 8, 14)
+_FEWEST_BITS: Final = 5
 #: Characters that a FIFO holds.
 DEPTH: Final = 16
 
@@ -47,6 +47,8 @@ class Registers:
         lines: the inputs of the modem, as bits of MSR.
         received: characters that have come, oldest first, each with its errors as bits of LSR.
         sending: characters that are to leave, oldest first.
+        shifting: the character that leaves, bit by bit, or None.
+        timed_out: whether characters below the trigger level have waited long enough (8.4).
     """
 
     def __init__(self, transmit: Callable[[int], bool]) -> None:
@@ -58,6 +60,8 @@ class Registers:
         """Do as the pin MR does (table II); scratch and divisor keep no promise, and are 0."""
         self.received: deque[tuple[int, int]] = deque()
         self.sending: deque[int] = deque()
+        self.shifting: int | None = None
+        self.timed_out = True
         self.ier = self.fcr = self.lcr = self.mcr = self.scr = 0
         self.divisor = 0
         self.latched = 0  # OE, and the errors of the oldest character, until LSR is read
@@ -111,7 +115,7 @@ class Registers:
         if ier & IER_RECEIVED and count >= self.trigger:
             return IIR_RECEIVED
 
-        if ier & IER_RECEIVED and count:
+        if ier & IER_RECEIVED and count and self.timed_out:
             return IIR_TIMEOUT
 
         if ier & IER_THR_EMPTY and self.thr_pending:
@@ -174,7 +178,7 @@ class Registers:
     def _read_lsr(self) -> int:
         value = self.latched | (LSR_DATA if self.received else 0)
         if not self.sending:
-            value |= LSR_THR_EMPTY | LSR_IDLE
+            value |= LSR_THR_EMPTY | (LSR_IDLE if self.shifting is None else 0)
 
         if self.fcr & FCR_ENABLE and any(errors for _, errors in self.received):
             value |= LSR_FIFO_ERROR
@@ -201,7 +205,6 @@ class Registers:
             self.sending.append(self._cut(value))
 
         self.thr_pending = False
-        self.send_on()
 
     def _write_fcr(self, value: int) -> None:
         changed = bool((value ^ self.fcr) & FCR_ENABLE)
@@ -225,20 +228,46 @@ class Registers:
 
     # What happens on the wires
 
-    def send_on(self) -> None:
-        """Let characters leave while there is room for them."""
-        left = False
-        while self.sending:
-            if self.loops:
-                self.arrive(self.sending[0])
-            elif not self.lcr & LCR_BREAK and not self._transmit(self.sending[0]):
-                break
+    @property
+    def frame_bits(self) -> float:
+        """Bits of a character on the wire: start, data, parity and stop, as LCR says (8.1)."""
+        data = 5 + (self.lcr & 3)
+        stop = (1.5 if data == _FEWEST_BITS else 2) if self.lcr & LCR_STOP else 1
 
+        return 1 + data + bool(self.lcr & LCR_PARITY) + stop
+
+    def send_on(self) -> None:
+        """Let characters leave at once, while there is room for them."""
+        left = False
+        while self.sending and self._leave(self.sending[0]):
             self.sending.popleft()
             left = True
 
         if left and not self.sending:
             self.thr_pending = True
+
+    def begin_shift(self) -> None:
+        """Let the oldest character begin to leave."""
+        self.shifting = self.sending.popleft()
+        if not self.sending:
+            self.thr_pending = True
+
+    def end_shift(self) -> bool:
+        """Let the character that leaves be gone; False where there is no room for it."""
+        assert self.shifting is not None
+        if not self._leave(self.shifting):
+            return False
+
+        self.shifting = None
+
+        return True
+
+    def _leave(self, value: int) -> bool:
+        if self.loops:
+            self.arrive(value)
+            return True
+
+        return bool(self.lcr & LCR_BREAK) or self._transmit(value)
 
     def arrive(self, value: int, errors: int = 0) -> None:
         """Receive a character: an overrun where there is no room (8.3, bit 1)."""
@@ -281,6 +310,7 @@ class Registers:
             "seen": self._seen,
             "received": [list(it) for it in self.received],
             "sending": list(self.sending),
+            "shifting": self.shifting,
         }
 
     def load(self, kept: dict[str, object]) -> None:
@@ -291,3 +321,4 @@ class Registers:
         self.thr_pending, self._seen = bool(kept["thr_pending"]), int(str(kept["seen"]))
         self.received = deque((int(value), int(errors)) for value, errors in kept["received"])  # type: ignore[attr-defined]
         self.sending = deque(kept["sending"])  # type: ignore[call-overload]
+        self.shifting = kept.get("shifting")  # type: ignore[assignment]

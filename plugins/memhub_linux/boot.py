@@ -64,8 +64,7 @@ def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
         if generic.read_state():
             changed = Cleanup(machine, generic, cpus, log).clean()
             generic.build_map()
-            for cpu in range(len(cpus.files)):
-                generic.set_state(cpu)
+            generic.store_everywhere()
 
             return Booted(generic, generic, has_file, changed)
 

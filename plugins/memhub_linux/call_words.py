@@ -39,6 +39,7 @@ DRIVER_OPS: Final = frozenset(
         "lookup",
         "save_fixed",
         "resume",
+        "reinit",
         "table",
         *MEMTYPE_OPS,
     }

@@ -32,6 +32,9 @@ class Cpus:
         msrs: registers that firmware left on every CPU, by number; others are 0.
         differences: for each CPU by number, the registers in which it differs.
         conf: the indexed registers of a Cyrix.
+
+    Attributes:
+        woken: for each CPU by number, the registers in which it wakes up different.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Cpus:
         conf: Mapping[int, int] = NONE,
     ) -> None:
         self.conf = dict(conf)
+        self.woken: Mapping[int, Mapping[int, int]] = NONE
         self.files = [{**msrs, **differences.get(cpu, {})} for cpu in range(count)]
         self._strict = strict
         self._reserved = ~((1 << phys_bits) - 1)
@@ -62,9 +66,17 @@ class Cpus:
 
         return True
 
+    def write_all(self, number: int, value: int) -> None:
+        """Store a register on every CPU."""
+        for cpu in range(len(self.files)):
+            self.write(cpu, number, value)
+
     def reset(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
         """Give every CPU the registers that firmware leaves when the machine wakes up."""
-        self.files = [dict(msrs) for _ in self.files]
+        self.files = [
+            {**dict.fromkeys(was, 0), **msrs, **self.woken.get(cpu, {})}
+            for cpu, was in enumerate(self.files)
+        ]
         self.conf.clear()
         self.conf.update(conf)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from memhub.plugin.kernels import KernelState
+from memhub.plugin.kernels import KernelState, share_registers
 from memhub_linux.boot import Booted
 from memhub_linux.cpus import Cpus
 from memhub_linux.generic import GenericMtrrs
@@ -96,7 +96,7 @@ def freeze(
     if kernel.cpus.conf:
         own["conf"] = {f"{number:#x}": it for number, it in sorted(kernel.cpus.conf.items())}
 
-    return KernelState(_share(kernel.cpus.files), own, files)
+    return KernelState(share_registers(kernel.cpus.files), own, files)
 
 
 def thaw(setting: LinuxSetting, state: KernelState) -> LinuxMtrr:
@@ -193,10 +193,3 @@ def _texts(values: Sequence[int]) -> list[str]:
 
 def _numbers(texts: Sequence[str]) -> list[int]:
     return [int(it, 16) for it in texts]
-
-
-def _share(files: Sequence[Mapping[int, int]]) -> tuple[Mapping[int, int], ...]:
-    """The registers of each CPU; CPUs that are alike share one mapping."""
-    first = files[0]
-
-    return tuple(first if it == first else it for it in files)

@@ -131,6 +131,10 @@ class GenericMtrrs:
     def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
         """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
         self._cpus.reset(msrs, conf)
+        self.store_everywhere()
+
+    def store_everywhere(self) -> None:
+        """Store the kernel's state on every CPU."""
         for cpu in range(len(self._cpus.files)):
             self.set_state(cpu)
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from memhub_linux.machine import LinuxMachine
 
 _U32: Final = 0xFFFFFFFF
-_UWCCR: Final = 0xC0000085
-_MCR: Final = 0x110
+#: The register of a K6 that holds both ranges, and the first one of a Centaur.
+K6_REGISTER: Final = 0xC0000085
+CENTAUR_BASE: Final = 0x110
 _ARR: Final = 0xC4
 _RCR: Final = 0xDC
 _BIG: Final = 7
@@ -40,7 +41,7 @@ class K6Ranges:
         return Range(base, (~half & 0x1FFFC) + 4 << 3, type_)
 
     def _half(self, index: int) -> int:
-        return self._cpus.read(0, _UWCCR) >> 32 * index & _U32
+        return self._cpus.read(0, K6_REGISTER) >> 32 * index & _U32
 
     def set(self, index: int, it: Range) -> None:
         """Write half of the register; size 0 frees it."""
@@ -50,7 +51,7 @@ class K6Ranges:
 
         halves = [self._half(0), self._half(1)]
         halves[index] = half
-        self._cpus.write(0, _UWCCR, halves[0] | halves[1] << 32)
+        self._cpus.write_all(K6_REGISTER, halves[0] | halves[1] << 32)
 
     def check(self, it: Range) -> str | None:
         """What is wrong with a new range; the kernel prints nothing."""
@@ -96,7 +97,7 @@ class CentaurRanges:
             low, high = -it.size << 12 & _U32 | 0x1F, it.base << 12 & _U32
 
         self.kept[index] = (low, high)
-        self._cpus.write(0, _MCR + index, low | high << 32)
+        self._cpus.write_all(CENTAUR_BASE + index, low | high << 32)
 
     def check(self, it: Range) -> str | None:
         """What is wrong with a new range."""

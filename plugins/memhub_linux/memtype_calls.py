@@ -238,8 +238,7 @@ def restore_palette(kernel: LinuxMtrr, item: Mapping[str, Any]) -> None:
     if not item["enabled"]:
         return
 
-    for cpu in range(len(kernel.cpus.files)):
-        kernel.cpus.write(cpu, PAT_REGISTER, pack_palette(tuple(item["palette"])))
+    kernel.cpus.write_all(PAT_REGISTER, pack_palette(tuple(item["palette"])))
 
 
 def _texts(values: tuple[int, ...]) -> list[str]:

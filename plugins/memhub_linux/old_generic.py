@@ -88,6 +88,10 @@ class OldGenericMtrrs:
         """Wake up, and store the state on each CPU."""
         self.kept.resume(msrs, conf)
 
+    def store_everywhere(self) -> None:
+        """Store the state on each CPU."""
+        self.kept.store_everywhere()
+
     # Registers
 
     def get(self, index: int) -> Range:

@@ -55,6 +55,9 @@ class State(Protocol):
     def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
         """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
 
+    def store_everywhere(self) -> None:
+        """Store the state on each CPU."""
+
 
 def alignment_fault(it: Range, long_mask: int) -> str | None:
     """The line that is printed for a range which is not an aligned power of two, or None."""

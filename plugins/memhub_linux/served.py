@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin.kernels import KernelAnswer, ServedKernel
 from memhub_linux.call_words import COMMANDS, DRIVER_OPS, FILE_OPS, check_numbers
+from memhub_linux.driver_calls import DRIVER_CALLS
 from memhub_linux.frozen import freeze, thaw
 from memhub_linux.memtype_calls import (
     MEMTYPE_LIST,
@@ -18,7 +19,6 @@ from memhub_linux.memtype_calls import (
     call_memtype,
     check_list,
     freeze_memtype,
-    restore_palette,
     thaw_memtype,
 )
 from memhub_linux.mtrr import LinuxMtrr, Refused
@@ -28,6 +28,7 @@ from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
 from memhub_linux.shown import shown_ranges
 from memhub_linux.trimming import cut_spans
+from memhub_linux.waking import reinit, resume, slot_registers, why_no_reinit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,11 +63,14 @@ class LinuxKernel(ServedKernel):
       register;
     - `wc_add` {base, size}: a handle; `wc_del` {handle};
     - `lookup` {start, end}: {type, uniform};
-    - `save_fixed`, `resume`; `table`: rows of base, size, type and use count, in pages.
+    - `save_fixed`, `resume` {found}, `reinit`;
+    - `table`: rows of base, size, type and use count, in pages.
     """
 
     ops = FILE_OPS | DRIVER_OPS
-    driver_ops = DRIVER_OPS - {"resume"}
+    driver_ops = DRIVER_OPS - {"resume", "reinit"}
+    machine_ops = frozenset({"resume", "reinit"})
+    undo_rule = "a close gives back what ADD counted, and use counts do not say whose the rest is"
     file_ops = FILE_OPS - {"open", "close"}
 
     def __init__(self, release: Release = LINUX_6_18) -> None:
@@ -83,6 +87,20 @@ class LinuxKernel(ServedKernel):
         held = state.files.get(file, {}).get("held", ())
 
         return tuple(register for register, many in enumerate(held) if many)
+
+    def slot_registers(
+        self, machine: KernelMachine, state: KernelState, register: int
+    ) -> tuple[tuple[int, int], ...]:
+        """The MSRs that hold a register of `/proc/mtrr`."""
+        return slot_registers(state.own, register)
+
+    def firmware_registers(self, machine: KernelMachine) -> Mapping[int, int]:
+        """The registers at a wake-up; PAT is as after power-on unless the machine says."""
+        return setting_of(machine, self._release).msrs
+
+    def why_no_reinit(self, machine: KernelMachine, state: KernelState) -> str:
+        """Only Intel's MTRRs are stored again on CPUs that start."""
+        return why_no_reinit(state.own)
 
     def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges:
         """The registers as `/proc/mtrr` lists them, with their use counts."""
@@ -148,7 +166,12 @@ class _Running:
     def do(self) -> Any:  # noqa: ANN401 - each call has its own answer
         op, args = self._call.op, self._call.args
 
-        return self._ask_memtype(op, args) if op in MEMTYPE_OPS else _CALLS[op](self, args)
+        if op in MEMTYPE_OPS:
+            return self._ask_memtype(op, args)
+
+        ask = DRIVER_CALLS.get(op)
+
+        return _CALLS[op](self, args) if ask is None else ask(self.kernel, op, args)
 
     def _ask_memtype(self, op: str, args: Args) -> Any:  # noqa: ANN401 - each has its own answer
         if self.memtype is None:
@@ -291,39 +314,13 @@ class _Running:
             "regnum": shown.register,
         }
 
-    # Of drivers and of the machine
+    # Of the machine
 
-    def add(self, args: Args) -> int:
-        add = self.kernel.add_page if self._call.op == "add_page" else self.kernel.add
+    def resume(self, args: Args) -> None:
+        resume(self._setting, self.kernel, self.memtype, args.get("found", {}))
 
-        return add(args["base"], args["size"], args["type"], increment=args.get("increment", True))
-
-    def delete(self, args: Args) -> int:
-        delete = self.kernel.delete_page if self._call.op == "del_page" else self.kernel.delete
-
-        return delete(args.get("reg", -1), args["base"], args["size"])
-
-    def add_write_combining(self, args: Args) -> int:
-        return self.kernel.add_write_combining(args["base"], args["size"])
-
-    def delete_write_combining(self, args: Args) -> None:
-        self.kernel.delete_write_combining(args["handle"])
-
-    def look_up(self, args: Args) -> dict[str, Any]:
-        type_, uniform = self.kernel.look_up(args["start"], args["end"])
-
-        return {"type": type_, "uniform": None if uniform is None else int(uniform)}
-
-    def save_fixed(self, _args: Args) -> None:
-        self.kernel.save_fixed()
-
-    def resume(self, _args: Args) -> None:
-        self.kernel.resume(self._setting.msrs, self._setting.conf)
-        if self.memtype is not None and self._setting.page_attributes == "booted":
-            restore_palette(self.kernel, self.memtype)
-
-    def table(self, _args: Args) -> list[list[int]]:
-        return self.kernel.table()
+    def reinit(self, _args: Args) -> None:
+        reinit(self._setting, self.kernel, self.memtype)
 
 
 _CALLS: Final[Mapping[str, Callable[[_Running, Args], Any]]] = {
@@ -333,14 +330,6 @@ _CALLS: Final[Mapping[str, Callable[[_Running, Args], Any]]] = {
     "seek": _Running.do_seek,
     "write": _Running.do_write,
     "ioctl": _Running.do_ioctl,
-    "add": _Running.add,
-    "add_page": _Running.add,
-    "del": _Running.delete,
-    "del_page": _Running.delete,
-    "wc_add": _Running.add_write_combining,
-    "wc_del": _Running.delete_write_combining,
-    "lookup": _Running.look_up,
-    "save_fixed": _Running.save_fixed,
     "resume": _Running.resume,
-    "table": _Running.table,
+    "reinit": _Running.reinit,
 }

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from memhub.plugin.kernels import Cpu
     from memhub_linux.releases import Release
 
-_FEATURES: Final = ("mtrr", "k6_mtrr", "cyrix_arr", "centaur_mcr", "pat")
+_FEATURES: Final = ("mtrr", "k6_mtrr", "cyrix_arr", "centaur_mcr", "pat", "xenpv")
+#: The parameter that asks for the planner of slots at boot.
+_PLANNER: Final = "enable_mtrr_cleanup"
 #: The first family whose processors have MTRRs.
 _MTRR_FAMILY: Final = 6
 #: The models of AMD's family 5 that have the K6's ranges; of the first, from this stepping on.
@@ -52,6 +54,10 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
         if value is not None and isinstance(options[name], _Wrong):
             raise OptionError(name, f"{value!r} {options[name].why}")
 
+    words = [name for name, _ in options["cmdline"] or ()]
+    if release.old_registers and _PLANNER in words:
+        raise OptionError("cmdline", f"has {_PLANNER}, and only Linux 6.18's planner is known")
+
     cpu = machine.cpu
     last = max(options["cpus"] or (0,))
     if last >= cpu.count:
@@ -60,6 +66,10 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
     family, model, stepping = split_signature(cpu.signature)
     given = options["features"]
     features = _features(cpu) if given is None else frozenset(given)
+    guest = options["guest"]
+    if guest is not None and guest.hypervisor and guest.kind == "xenpv":
+        features |= {"xenpv"}
+
     msrs, pat = machine.msrs, options["pat"]
     page_attributes: Literal["", "booted", "given"] = ""
     if not release.old_registers:
@@ -67,8 +77,7 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
 
     if page_attributes == "booted":
         msrs = {PAT_REGISTER: _PAT_AT_POWER_ON} | dict(msrs) if "pat" in features else msrs
-        no_pat = any(name == "nopat" for name, _ in options["cmdline"] or ())
-        pat = "pat" in features and not no_pat and bool(msrs.get(PAT_REGISTER))
+        pat = "pat" in features and "nopat" not in words and bool(msrs.get(PAT_REGISTER))
 
     return LinuxSetting(
         machine=LinuxMachine(
@@ -83,7 +92,7 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
             pat=pat is not False,
             bridge=options["bridge"],
             release=release,
-            guest=options["guest"],
+            guest=guest,
             mcr=options["mcr"] or (),
             width_leaf=options["width_leaf"] is not False,
         ),

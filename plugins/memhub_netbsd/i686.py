@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from memhub_netbsd.registers import Registers
 
 _CAP: Final = 0xFE
-_DEF_TYPE: Final = 0x2FF
+DEF_TYPE: Final = 0x2FF
 _BASE: Final = 0x200
 _FIXED_MSRS: Final = (0x250, 0x258, 0x259, *range(0x268, 0x270))
 _FIXED_SIZES: Final = (0x10000,) * 8 + (0x4000,) * 16 + (0x1000,) * 64
-_FIXED_COUNT: Final = 88
+#: How many ranges of the table are fixed; they are first.
+FIXED_COUNT: Final = 88
 _MIB: Final = 1 << 20
 #: A register holds 36 bits of an address, whatever the processor has.
 _ADDRESS: Final = 0xFFFFFF000
@@ -45,19 +46,25 @@ class I686Mtrrs:
 
     Args:
         registers: the registers, as firmware left them; ranges are enabled at once.
+        default: the default type that it attached to, of a driver that has attached.
+
+    Attributes:
+        table: the ranges.
+        default: the register of the default type, as it was at the attach.
     """
 
-    most = _FIXED_COUNT + _VARIABLE_MAX
+    most = FIXED_COUNT + _VARIABLE_MAX
     listed = most
 
-    def __init__(self, registers: Registers) -> None:
+    def __init__(self, registers: Registers, default: int | None = None) -> None:
         self._registers = registers
         cap = registers.read(_CAP)
         self._write_combining = bool(cap & 0x400)
         self._count = min(cap & 0xFF, _VARIABLE_MAX)
-        self._default = registers.read(_DEF_TYPE)
+        self.default = registers.read(DEF_TYPE) if default is None else default
         self.table = [*self._fixed_rows(), *map(self._variable_row, range(self._count))]
-        registers.write(_DEF_TYPE, self._default | _ENABLE)
+        if default is None:
+            registers.write(DEF_TYPE, self.default | _ENABLE)
 
     def _fixed_rows(self) -> Iterator[Mtrr]:
         base = 0
@@ -108,14 +115,14 @@ class I686Mtrrs:
         if (it.flags & FIXED or it.end <= _MIB) and self._set_fixed(it, process):
             return
 
-        rows = self.table[_FIXED_COUNT:]
+        rows = self.table[FIXED_COUNT:]
         place = place_variable(rows, it, process)
-        self.table[_FIXED_COUNT + place] = stored(it, process)
+        self.table[FIXED_COUNT + place] = stored(it, process)
 
     def _set_fixed(self, it: Mtrr, process: int | None) -> bool:
         """Set fixed entries; False where they are another's and the range may go elsewhere."""
         first = last = None
-        for index, row in enumerate(self.table[:_FIXED_COUNT]):
+        for index, row in enumerate(self.table[:FIXED_COUNT]):
             if row.base == it.base:
                 first, last = index, index + 1
 
@@ -153,7 +160,7 @@ class I686Mtrrs:
             Panicked: the processor faults.
         """
         write = self._registers.write
-        for index, row in enumerate(self.table[_FIXED_COUNT:]):
+        for index, row in enumerate(self.table[FIXED_COUNT:]):
             number = _BASE + 2 * index
             mask = ~(row.len - 1) & _ADDRESS
             write(number, row.base & ~0xFFF | row.type)
@@ -163,13 +170,13 @@ class I686Mtrrs:
             types = bytes(row.type for row in self.table[8 * at : 8 * at + 8])
             write(number, int.from_bytes(types, "little"))
 
-        write(_DEF_TYPE, self._default | _ENABLE)
+        write(DEF_TYPE, self.default | _ENABLE)
 
     def release(self, process: int) -> None:
         """End the private ranges of a process, and write the registers."""
         for index, row in enumerate(self.table):
             if row.flags & PRIVATE and row.owner == process:
-                gone = PRIVATE if index < _FIXED_COUNT else PRIVATE | VALID
+                gone = PRIVATE if index < FIXED_COUNT else PRIVATE | VALID
                 self.table[index] = replace(row, flags=row.flags & ~gone)
 
         self.commit()

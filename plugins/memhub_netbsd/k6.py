@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from memhub_netbsd.registers import Registers
 
-_UWCCR: Final = 0xC0000085
+#: The register that holds both ranges.
+K6_REGISTER: Final = 0xC0000085
 _U32: Final = 0xFFFFFFFF
 _U64: Final = (1 << 64) - 1
 _UNIT_BITS: Final = 17
@@ -38,14 +39,16 @@ class K6Mtrrs:
 
     Args:
         registers: the registers, as firmware left them.
+        _default: what `I686Mtrrs` has; a K6 has no default type.
     """
 
     most = 2
     listed = 2
 
-    def __init__(self, registers: Registers) -> None:
+    def __init__(self, registers: Registers, _default: int | None = None) -> None:
         self._registers = registers
-        value = registers.read(_UWCCR)
+        self.default: int | None = None
+        value = registers.read(K6_REGISTER)
         self.table = [_row(value >> 32 * it & 0xFFFFFFFF) for it in range(2)]
 
     def check(self, it: Mtrr, process: int | None) -> None:
@@ -67,7 +70,7 @@ class K6Mtrrs:
     def commit(self) -> None:
         """Write the register."""
         low, high = map(_half, self.table)
-        self._registers.write(_UWCCR, (low | high << 32) & _U64)
+        self._registers.write(K6_REGISTER, (low | high << 32) & _U64)
 
     def release(self, process: int) -> None:
         """End the private ranges of a process, and write the register."""

@@ -16,22 +16,27 @@ from memhub.plugin.kernels import (
     KernelState,
     OptionError,
     ServedKernel,
+    share_registers,
 )
-from memhub_netbsd.i686 import I686Mtrrs
-from memhub_netbsd.k6 import K6Mtrrs
+from memhub.plugin.x86 import registers_of_slot
+from memhub_netbsd.i686 import DEF_TYPE, FIXED_COUNT, I686Mtrrs
+from memhub_netbsd.k6 import K6_REGISTER, K6Mtrrs
 from memhub_netbsd.registers import Registers
 from memhub_netbsd.system_calls import MtrrCalls
 from memhub_netbsd.table import FIXED, PRIVATE, VALID, Driver, Mtrr, Panicked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from memhub.plugin import errors
     from memhub.plugin.kernels import Cpu, KernelCall, KernelMachine
 
     Args = Mapping[str, Any]
 
-_DRIVERS: Final[Mapping[str, Callable[[Registers], Driver]]] = {"i686": I686Mtrrs, "k6": K6Mtrrs}
+_DRIVERS: Final[Mapping[str, Callable[[Registers, int | None], Driver]]] = {
+    "i686": I686Mtrrs,
+    "k6": K6Mtrrs,
+}
 #: The first family whose processors have MTRRs, and the one of the K6.
 _MTRR_FAMILY: Final = 6
 _K6_FAMILY: Final = 5
@@ -51,10 +56,14 @@ class NetBsdKernel(ServedKernel):
       pointer that is null; root}: {done}, of an error too;
     - `get` {n, abi, null, root}: {done, entries};
     - `exit`: of the process, whether it had private ranges;
-    - `kernel_set` {entries, process}: {done}; `table`: the ranges.
+    - `kernel_set` {entries, process}: {done}; `table`: the ranges;
+    - `resume` {found}, `reinit`: every processor stores the table (`acpi_wakeup.c` ends a sleep
+      with mtrr_commit; mtrr_init_cpu).
     """
 
-    ops = frozenset({"set", "get", "exit", "kernel_set", "table"})
+    ops = frozenset({"set", "get", "exit", "kernel_set", "table", "resume", "reinit"})
+    machine_ops = frozenset({"resume", "reinit"})
+    undo_rule = "private ranges end with their process, and public ones are everybody's"
     driver_ops = frozenset({"kernel_set", "table"})
     process_ops = frozenset({"set", "get"})
     looking_ops = frozenset({"get"})
@@ -73,13 +82,31 @@ class NetBsdKernel(ServedKernel):
             raise ValueError("NetBSD is served on x86 machines: others have no MTRRs")
 
         kind = _kind_of(machine.cpu)
-        registers = _registers(machine, machine.msrs)
+        registers = _registers(machine, (machine.msrs,) * machine.cpu.count)
         try:
-            driver = _DRIVERS[kind](registers) if kind else None
+            driver = _DRIVERS[kind](registers, None) if kind else None
         except Panicked as panic:
             raise ValueError(f"NetBSD panics as it attaches: {panic}") from None
 
-        return KernelAnswer(_freeze(machine, registers, kind, MtrrCalls(driver), ""))
+        return KernelAnswer(_freeze(registers, kind, MtrrCalls(driver), ""))
+
+    # Hardware
+
+    def slot_registers(
+        self, machine: KernelMachine, state: KernelState, register: int
+    ) -> tuple[tuple[int, int], ...]:
+        """The byte of a fixed range, both registers of a variable one, or half of a K6's."""
+        if state.own["driver"] == "k6":
+            return ((K6_REGISTER, 0xFFFFFFFF << 32 * register),)
+
+        return tuple(registers_of_slot(register, FIXED_COUNT))
+
+    def why_no_reinit(self, machine: KernelMachine, state: KernelState) -> str:
+        """A processor without ranges has none to store, and a kernel that died stores none."""
+        if state.own["panic"]:
+            return f"NetBSD has died: {state.own['panic']}"
+
+        return "" if state.own["driver"] else "NetBSD has found no ranges on this machine"
 
     def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges:
         """The table that `get` copies, with the owners of private ranges."""
@@ -109,7 +136,7 @@ class NetBsdKernel(ServedKernel):
         if own["panic"]:
             return KernelAnswer(state, errno="EIO", log=(("panic", own["panic"]),))
 
-        registers = _registers(machine, state.msrs)
+        registers = _registers(machine, _files_of(machine, state, call))
         calls = _thaw(registers, own)
         panic = ""
         errno: str | None = None
@@ -121,7 +148,7 @@ class NetBsdKernel(ServedKernel):
         except KeyError as error:
             raise ValueError(f"{call.op} needs an argument {error.args[0]!r}") from None
 
-        after = _freeze(machine, registers, own["driver"], calls, panic)
+        after = _freeze(registers, own["driver"], calls, panic)
         after = state if after == state else after
         if panic:
             return KernelAnswer(after, errno="EIO", log=(("panic", panic),))
@@ -147,28 +174,47 @@ def _kind_of(cpu: Cpu) -> str:
     return "k6" if cpu.vendor == "AMD" and family == _K6_FAMILY else ""
 
 
-def _registers(machine: KernelMachine, msrs: Mapping[int, int]) -> Registers:
+def _registers(machine: KernelMachine, files: Sequence[Mapping[int, int]]) -> Registers:
     strict = machine.options.get("strict", True)
 
-    return Registers(msrs, machine.cpu.phys_bits, strict=strict)
+    return Registers(files[0], machine.cpu.phys_bits, strict=strict, others=files[1:])
 
 
-def _freeze(
-    machine: KernelMachine, registers: Registers, kind: str, calls: MtrrCalls, panic: str
-) -> KernelState:
+def _files_of(
+    machine: KernelMachine, state: KernelState, call: KernelCall
+) -> Sequence[Mapping[int, int]]:
+    """The registers of each processor as a call finds them: at a wake-up, as firmware sets them."""
+    if call.op != "resume":
+        return state.cpus
+
+    found = call.args.get("found", {})
+    patches = (found.get(str(cpu), {}).items() for cpu in range(machine.cpu.count))
+    registers = ({int(number, 16): int(it, 16) for number, it in patch} for patch in patches)
+
+    return [
+        {**dict.fromkeys(was, 0), **machine.msrs, **own}
+        for was, own in zip(state.cpus, registers, strict=True)
+    ]
+
+
+def _freeze(registers: Registers, kind: str, calls: MtrrCalls, panic: str) -> KernelState:
     table = [] if calls.driver is None else calls.driver.table
+    default = None if calls.driver is None else calls.driver.default
     own = {
         "driver": kind,
         "table": [[f"{it.base:#x}", f"{it.len:#x}", *it.row()[2:]] for it in table],
         "used": sorted(calls.used),
         "panic": panic,
+        **({} if default is None else {"default": f"{default:#x}"}),
     }
 
-    return KernelState((dict(registers.values),) * machine.cpu.count, own)
+    return KernelState(share_registers(registers.files), own)
 
 
 def _thaw(registers: Registers, own: Mapping[str, Any]) -> MtrrCalls:
-    driver = _DRIVERS[own["driver"]](registers) if own["driver"] else None
+    kept = own.get("default")  # which earlier logs do not have
+    default = registers.read(DEF_TYPE) if kept is None else int(kept, 16)
+    driver = _DRIVERS[own["driver"]](registers, default) if own["driver"] else None
     if driver is not None:
         driver.table = _table_of(own)
 
@@ -252,6 +298,21 @@ def _table(calls: MtrrCalls, _call: KernelCall, _machine: KernelMachine) -> tupl
     return None, [] if calls.driver is None else [it.row() for it in calls.driver.table]
 
 
+def _store(calls: MtrrCalls, _call: KernelCall, _machine: KernelMachine) -> tuple[str | None, Any]:
+    if calls.driver is not None:
+        calls.driver.commit()
+
+    return None, None
+
+
 _CALLS: Final[
     Mapping[str, Callable[[MtrrCalls, KernelCall, KernelMachine], tuple[str | None, Any]]]
-] = {"set": _ask, "get": _ask, "exit": _exit, "kernel_set": _kernel_set, "table": _table}
+] = {
+    "set": _ask,
+    "get": _ask,
+    "exit": _exit,
+    "kernel_set": _kernel_set,
+    "table": _table,
+    "resume": _store,
+    "reinit": _store,
+}

@@ -80,6 +80,10 @@ class Driver(Protocol):
     most: int
     listed: int
 
+    @property
+    def default(self) -> int | None:
+        """The register of the default type at the attach; None where there is none."""
+
     def check(self, it: Mtrr, process: int | None) -> None:
         """Refuse what no range can be."""
 

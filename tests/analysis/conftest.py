@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analysis.logs import write_log
+from analysis.pages import Page, read_page
 from cli.conftest import run as run
 from memhub.analysis import Analysis, pack
+from memhub.analysis.pictures.report import collect
 from memhub.cli.demo.run import run_demo
 
 if TYPE_CHECKING:
@@ -39,6 +41,12 @@ def asked(packed: Path) -> Iterator[Analysis]:
     """The demo's log, open for questions."""
     with Analysis([packed]) as log:
         yield log
+
+
+@pytest.fixture(scope="session")
+def page(asked: Analysis) -> Page:
+    """The report on the demo's log."""
+    return read_page(collect(asked, "demo"))
 
 
 @pytest.fixture

@@ -213,6 +213,13 @@ def test_what_became_of_the_log_itself_is_found(tmp_path: Path) -> None:
     }
 
 
+def test_what_several_rules_ask_is_computed_once(log: Analysis) -> None:
+    first = log.computed("leaks")
+
+    assert log.computed("leaks") is first
+    assert first.to_pyarrow().equals(log.leaks().to_pyarrow())
+
+
 def test_a_rule_tells_as_many_findings_as_are_asked_for(log: Analysis) -> None:
     told = run_rules(
         log, only(load_rules(plugins=[("p", plugin(rule()))], installed=False)), most=2

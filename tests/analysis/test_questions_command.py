@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import json
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import polars
@@ -14,11 +15,12 @@ import pytest
 from pandas import UInt64Dtype
 from pyarrow import ipc, parquet
 
-from memhub.cli.folding import cells
 from memhub.cli.question_output import write_answer
 from memhub.cli.question_views import COLUMNS
+from memhub.folding import cells
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from clirun import Run
@@ -27,8 +29,13 @@ if TYPE_CHECKING:
 every_question = pytest.mark.parametrize("name", sorted(COLUMNS))
 
 
+@pytest.fixture(scope="module")
+def answer(asked: Analysis) -> Callable[[str], Any]:
+    """The answer to a question as an Arrow table, which is computed once."""
+    return cache(partial(ask, asked))
+
+
 def ask(log: Analysis, name: str) -> Any:
-    """The answer to a question as an Arrow table."""
     verb, _, by = name.partition(" ")
     if by:
         return log.occupancy(by).to_pyarrow()  # type: ignore[arg-type]
@@ -57,9 +64,9 @@ def test_contention_names_who_waited_for_whom(run: Run, demo: Path) -> None:
 
 @every_question
 def test_every_form_has_the_same_rows(
-    asked: Analysis, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+    answer: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    table, columns = ask(asked, name), COLUMNS[name]
+    table, columns = answer(name), COLUMNS[name]
     write_answer(chosen(json=True), table, columns)
     rows = json.loads(capsys.readouterr().out)
     write_answer(chosen(csv=True), table, columns)
@@ -82,10 +89,13 @@ def test_every_form_has_the_same_rows(
 
 @every_question
 def test_a_table_fits_80_columns(
-    asked: Analysis, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    answer: Callable[[str], Any],
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    table = ask(asked, name)
+    table = answer(name)
     for column in ("machine", "process", "owner", "holder", "victim", "by"):
         if column in table.column_names and table.num_rows:
             place = table.column_names.index(column)

@@ -33,11 +33,11 @@ class Told(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def told(asked: Analysis, demo: Path) -> Told:
+def told(page: Page, demo: Path) -> Told:
     records = list(read_records(demo))
     machines = sorted({it["machine"] for it in records if it.get("machine")})
 
-    return Told(read_page(collect(asked, "demo")), records, machines)
+    return Told(page, records, machines)
 
 
 class Long(NamedTuple):

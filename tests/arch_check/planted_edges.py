@@ -58,6 +58,20 @@ class TakesTheEndWithOnePage(TakesAnything):
         return bool(desc.mr_len) and desc.mr_base < 1 << 36
 
 
+class RefusesTheLastPage(TakesAnything):
+    """Takes the end for the last byte."""
+
+    def fits(self, desc: RangeDesc) -> bool:
+        return bool(desc.mr_len) and desc.mr_end < 1 << 36
+
+
+class RefusesWhatEndsAt4Gib(TakesAnything):
+    """Keeps the end in 32 bits."""
+
+    def fits(self, desc: RangeDesc) -> bool:
+        return bool(desc.mr_len) and desc.mr_end < 1 << 32
+
+
 class WrapsAround(TakesAnything):
     """Adds as a computer of 64 bits does."""
 
@@ -71,5 +85,7 @@ WRONG: dict[type[RangeDriver], tuple[str, str]] = {
     GrantsNoBytesToNobody: ("grants-empty", "what holds it is nothing"),
     TakesWhatTheCpuHasNot: ("grants-beyond", "36 address bits of the CPU end at 0x1000000000"),
     TakesTheEndWithOnePage: ("grants-beyond", "was granted, but ends at 0x10000"),
+    RefusesTheLastPage: ("refuses-last", "ends at 0x1000000000"),
+    RefusesWhatEndsAt4Gib: ("refuses-last", "ends at 0x100000000"),
     WrapsAround: ("grants-wrapping", "above 2^64"),
 }

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import builtins
+import decimal
+import locale
+import logging
 import os
 import sys
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -65,6 +70,50 @@ class KeepsHistory(Sound):
 class ChangesTheUmask(Sound):
     def update(self, state: RangeState, desc: RangeDesc) -> Change:
         os.umask(0o77)
+        return super().update(state, desc)
+
+
+class ChangesTheDecimalContext(Sound):
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        decimal.getcontext().prec = 40
+        return super().update(state, desc)
+
+
+class SilencesWarnings(Sound):
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        warnings.simplefilter("ignore")
+        return super().update(state, desc)
+
+
+class SetsTheLocale(Sound):
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        here = locale.setlocale(locale.LC_CTYPE)
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8" if here == "C" else "C")
+        return super().update(state, desc)
+
+
+class LogsMore(Sound):
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        logging.root.setLevel(logging.root.level + 1)
+        return super().update(state, desc)
+
+
+class ReplacesABuiltIn(Sound):
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        builtins.mr_last = desc.mr_base  # type: ignore[attr-defined]
+        return super().update(state, desc)
+
+
+class WritesAFile(Sound):
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        with open(os.devnull, "a") as file:  # noqa: PTH123 - as an author would
+            file.write(f"{desc}\n")
+        return super().update(state, desc)
+
+
+class SignalsAProcess(Sound):
+    def update(self, state: RangeState, desc: RangeDesc) -> Change:
+        os.kill(os.getpid(), 0)
         return super().update(state, desc)
 
 
@@ -147,7 +196,12 @@ WRONG: dict[type[RangeDriver], tuple[str, str]] = {
     HangsInACopy: ("hangs", "did not answer within 0.3 s"),
     HangsInRereads: ("hangs", "did not answer within 0.3 s"),
     KeepsHistory: ("remembers", "the driver is not what it was: pickled, it has"),
-    ChangesTheUmask: ("side-effects", "the umask of the process"),
+    ChangesTheUmask: ("side-effects", "umask of the process"),
+    ChangesTheDecimalContext: ("side-effects", "decimal context of the process"),
+    SilencesWarnings: ("side-effects", "filters of warnings of the process"),
+    SetsTheLocale: ("side-effects", "locale of the process"),
+    LogsMore: ("side-effects", "root logger of the process"),
+    ReplacesABuiltIn: ("side-effects", "built-in names of the process"),
     Prints: ("side-effects", "it writes to standard output"),
     FixesWhatItStores: ("sets-odd-flags", "slot 0 is fixed-base"),
     TakesWhatLiesInside: ("overwrites-range", "was written over slot"),

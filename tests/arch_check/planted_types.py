@@ -100,6 +100,12 @@ class UndoDoesNothing(Sound):
         return Change(tuple(slots))
 
 
+class UndoTakesTheFirst(Sound):
+    def restore(self, state: RangeState, slots: Any, earlier: Any = ()) -> Change:
+        slot = next(iter(slots))
+        return Change((slot,), {slot: slots[slot]})
+
+
 class UndoRefuses(Sound):
     def restore(self, state: RangeState, slots: Any, earlier: Any = ()) -> Change:
         raise errors.NotSupported("no undo")
@@ -193,6 +199,7 @@ WRONG: dict[type[RangeDriver], tuple[str, str]] = {
     ExtentFails: ("raises", "failed with ZeroDivisionError"),
     UndoForgetsOwner: ("undo-leaves", "after undo, slot 0 holds"),
     UndoDoesNothing: ("undo-leaves", "after undo, slot 0 holds"),
+    UndoTakesTheFirst: ("undo-leaves", "after undo, slot "),
     UndoRefuses: ("undo-fails", "cannot be undone: EOPNOTSUPP: no undo"),
     UndoWritesOthers: ("nonsense", "it was to put back"),
     CannotBeCopied: ("not-picklable", "the driver cannot be copied"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from arch_check import planted_effects
 from arch_check.planted import (
     UC,
     DependsOnHashes,
@@ -26,6 +27,7 @@ from arch_check.planted import (
     Unusual,
     make_arch,
 )
+from arch_check.planted_effects import SignalsAProcess, WritesAFile
 from arch_check.planted_ranges import OverwritesTheLast
 from arch_check.planted_types import UndoForgetsOwner
 from memhub import plugin
@@ -168,6 +170,7 @@ def test_what_kills_the_process_is_found_in_a_child() -> None:
 
 
 @pytest.mark.campaign
+@pytest.mark.usefixtures("cold_interpreters")
 @pytest.mark.parametrize("kind", [DependsOnHashes, DependsOnTheProcess])
 def test_what_another_process_answers_differently_is_found(kind: type[Sound]) -> None:
     report = check_arch(make_arch(kind), sequences=20)
@@ -176,6 +179,19 @@ def test_what_another_process_answers_differently_is_found(kind: type[Sound]) ->
     assert "another process answers" in str(report)
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(WritesAFile, "opens for writing: '/dev/null'"), (SignalsAProcess, "its process; kill: ")],
+)
+def test_what_a_driver_does_outside_of_its_process_is_found(kind: type[Sound], words: str) -> None:
+    report = check_arch(make_arch(kind), sequences=20)
+
+    assert report.rules == {"side-effects"}
+    assert words in str(report)
+    assert f"at {Path(planted_effects.__file__).name}:" in str(report)
+
+
+@pytest.mark.usefixtures("cold_interpreters")
 def test_the_report_of_a_child_is_that_of_the_check() -> None:
     arch = make_arch(OverwritesTheLast)
 

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from audit.conftest import Opener, event
+from cli.conftest import run as run
 from memhub.audit import AuditError, read_records, summary, verify
 from memhub.audit.source import load_zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from clirun import Run
 
 VERBS = ["verify", "summary", "show"]
 FORMS = ["plain", "gzip"]
@@ -40,14 +43,14 @@ def piped(verb: str, name: str, data: bytes) -> subprocess.CompletedProcess[byte
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_pipe_says_what_the_file_says(
-    path: Path, small: bytes, verb: str, name: str, form: str
+    path: Path, small: bytes, run: Run, verb: str, name: str, form: str
 ) -> None:
     done = piped(verb, name, gzip.compress(small) if form == "gzip" else small)
-    of_file = piped(verb, str(path), b"")
+    of_file = run("audit", verb, path).out.encode()
 
     assert (done.returncode, done.stderr) == (0, b"")
     called = b"standard input" if name == "-" else name.encode()
-    assert of_file.stdout.replace(str(path).encode(), called) == done.stdout
+    assert of_file.replace(str(path).encode(), called) == done.stdout
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -133,7 +133,7 @@ def test_commands_write_through_the_one_place() -> None:
         if source.path == "memhub/cli/terminal.py":
             continue
 
-        for node in ast.walk(source.tree()):
+        for node in source.nodes():
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 if name == "print" or name.startswith(("sys.stdout.write", "sys.stderr.write")):

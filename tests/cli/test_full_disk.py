@@ -101,8 +101,8 @@ FILES = [
 ]
 #: The same of a log, with the extra packages that they need.
 QUESTIONS = [
-    ["leaks", "--arrow", "{}"],
-    ["leaks", "--parquet", "{}"],
+    ["contention", "--arrow", "{}"],
+    ["contention", "--parquet", "{}"],
 ]
 #: Commands that write a folder `{}`.
 FOLDERS = [["man", "--out", "{}"], ["new-arch", "mips", "--folder", "{}"]]

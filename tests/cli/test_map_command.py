@@ -14,7 +14,7 @@ import pytest
 
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.audit.travel import state_at
-from memhub.cli.folding import cells
+from memhub.folding import cells
 from memhub.machines import names
 from memhub.maps.text import PIECES
 from memhub.service.blocking import BlockingClient

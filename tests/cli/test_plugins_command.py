@@ -29,7 +29,7 @@ from memhub.analysis.lint import Rule, hookimpl
 
 @hookimpl
 def memhub_lint_rules():
-    return [Rule("{name}", "info", "x", find=None, say=None)]
+    return [Rule("{name}", "info", "x", find=print, say=print)]
 """
 
 IMPORTER = """
@@ -37,7 +37,7 @@ from memhub.config.importers.added import Importer, hookimpl
 
 @hookimpl
 def memhub_importers():
-    return [Importer("{name}", "", read=None)]
+    return [Importer("{name}", "", read=print)]
 """
 
 
@@ -46,7 +46,7 @@ from memhub.plugin.devices import DeviceKind, hookimpl
 
 @hookimpl
 def memhub_devices():
-    return [DeviceKind(name="{name}", summary="", make=None)]
+    return [DeviceKind(name="{name}", summary="", make=print)]
 """
 
 
@@ -55,7 +55,7 @@ from memhub.plugin.faults import FaultKind, hookimpl
 
 @hookimpl
 def memhub_faults():
-    return [FaultKind(name="{name}", summary="", strike=None)]
+    return [FaultKind(name="{name}", summary="", strike=print)]
 """
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from memhub import FaultRule, Sickness
 from memhub.abi import MDF_WRITECOMBINE
-from memhub.cli.folding import cells
 from memhub.cli.top_strips import health_marks, strip_lines
 from memhub.cli.top_view import headline, requests_per_second, sheets, text
 from memhub.errors import DeviceError, NotSupported
+from memhub.folding import cells
 from memhub.machines import pc
 from memhub.maps import map_at_start
 from memhub.service.blocking import BlockingClient

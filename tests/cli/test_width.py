@@ -24,9 +24,9 @@ from memhub import AuditLog, Hub
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.cli import main
 from memhub.cli.commands import COMMANDS as NAMES
-from memhub.cli.folding import cells, fold
 from memhub.config import load_config
 from memhub.errors import DeviceError
+from memhub.folding import cells, fold
 from memhub.service.blocking import BlockingClient
 from service.served import served
 from shell.kit import BOARD, PAT

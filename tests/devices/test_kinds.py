@@ -87,7 +87,9 @@ async def test_a_machine_has_the_devices_that_it_declares(tmp_path: Path) -> Non
                 ("fb", FB, 10.0),
                 ("com1", BASE, 2.5),
             ]
-            assert spec.devices[2].options == {"shift": 2, "clock": 1843200}
+            assert spec.devices[2].options == {
+                "shift": 2, "clock": 1843200, "baud": 0, "timed": True,
+            }  # fmt: skip
             assert [it.kind for it in spec.memory if it.base in (0xB8000, FB)] == ["device"] * 2
             assert hub.device("com1").length == 32
             with pytest.raises(NoSuchDevice, match=r"no device 'x' \(devices: vga, fb, com1\)"):

@@ -98,7 +98,11 @@ async def test_at_least_one_byte_is_received(wrong: int) -> None:
 
 @pytest.mark.parametrize(
     ("options", "problem"),
-    [({"shift": 4}, "shift: 4 is not between 0 and 3"), ({"clock": 0}, "clock: 0 is not between")],
+    [
+        ({"shift": 4}, "shift: 4 is not between 0 and 3"),
+        ({"clock": 0}, "clock: 0 is not between"),
+        ({"baud": -1}, "baud: -1 is not between 0 and"),
+    ],
 )
 def test_wrong_options_are_refused(options: dict[str, int], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):

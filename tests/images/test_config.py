@@ -117,6 +117,12 @@ def test_images_fit_an_ordinary_machine_whose_memory_nobody_described(tmp_path: 
 
 REFUSED = {
     "nothing": ("base = 0", r"images\[0\]: has one of path, hex, fill, .*; none given"),
+    "a letter": ("base = 0\nhex = '00 zz'", r"hex: 'z' at place 3 is no hexadecimal digit"),
+    "half a byte": (
+        "base = 0\nhex = '00 1'",
+        r"hex: has a hexadecimal digit alone; two make a byte",
+    ),
+    "no pattern": ("base = 0\nlength = 4\npattern = ''", r"pattern: is an empty string"),
     "two": ("base = 0\nhex = '00'\nfill = 0", r"images\[0\]: has one of .*; hex and fill given"),
     "no file": (
         "path = 'none.bin'\nbase = 0",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub.core.served_kernel import (
+from memhub.core.kernel_items import (
     change_kernel,
     kernel_change_item,
     kernel_state_item,
@@ -156,6 +156,15 @@ def test_a_kernel_of_an_unknown_name_is_refused_with_those_that_there_are() -> N
 def test_options_that_linux_does_not_take_are_named(options: dict[str, Any], why: str) -> None:
     with pytest.raises(OptionError, match=why):
         served().boot(ordinary(**options))
+
+
+def test_the_planner_of_an_old_release_is_not_taken_for_one_that_is_known() -> None:
+    old = load_kernels().find("linux-2.6.32").served
+    assert old is not None
+    with pytest.raises(OptionError, match=r"cmdline: has enable_mtrr_cleanup, and only"):
+        old.boot(ordinary(cmdline="quiet enable_mtrr_cleanup"))
+
+    assert old.boot(ordinary(cmdline="quiet")).state.own["back_end"] == "mtrr"
 
 
 def test_a_call_that_linux_does_not_have_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -27,9 +28,10 @@ _NAMES = st.text(max_size=12) | st.sampled_from(
 _KINDS: st.SearchStrategy[Any] = st.sampled_from(get_args(PieceKind))
 
 
-def shipped() -> list[MachineSpec]:
+@cache  # three modules ask
+def shipped() -> tuple[MachineSpec, ...]:
     """Every machine that comes with memhub, and an ordinary one of each architecture."""
-    return [*map(load, names()), *(pc(name=f"pc-{arch}", arch=arch) for arch in ARCHES)]
+    return (*map(load, names()), *(pc(name=f"pc-{arch}", arch=arch) for arch in ARCHES))
 
 
 def map_of(spec: MachineSpec, **more: Any) -> AddressMap:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from maps.map_strategies import address_maps, few, map_of, shipped
 from memhub.core.effective.strip import LETTERS
+from memhub.folding import cells
 from memhub.machines import load, pc
 from memhub.maps import AddressMap, map_text
 from memhub.maps.strip import strip_of
@@ -68,11 +69,13 @@ def test_a_reduced_text_says_so() -> None:
 @pytest.mark.parametrize(
     ("count", "text"),
     [
-        (1, "1"), (4096, "4K"), (640 << 10, "640K"), (2037 << 20, "2037M"), (1 << 52, "4096T"),
-        (3134976 << 10, "2.99G"), (0xFFFFF, "1024K"), ((1 << 40) - (1 << 30), "1023G"),
+        (1, "1"), (4096, "4K"), (640 << 10, "640K"), (2037 << 20, "1.99G"), (1 << 52, "4P"),
+        (3134976 << 10, "2.99G"), (0xFFFFF, "1M"), ((1 << 40) - (1 << 30), "1023G"), (0, "0"),
+        (7680 << 30, "7.5T"), (1792 << 20, "1.75G"), (1006 << 20, "1006M"),
+        ((1 << 60) - 1, "1024P"),
     ],
 )  # fmt: skip
-def test_a_size_has_five_characters_at_most(count: int, text: str) -> None:
+def test_a_size_has_the_largest_unit_and_five_characters_at_most(count: int, text: str) -> None:
     assert size_text(count) == text
     assert len(text) <= 5
 
@@ -96,6 +99,33 @@ def test_a_strip_covers_the_space_in_cells_that_all_machines_share(
         assert cell.type in types
         assert cell.busy == any(p.busy for p in within)
         assert cell.letter.islower() == (len(types) > 1 and cell.letter.isalpha())
+
+
+@pytest.mark.parametrize("spec", shipped(), ids=lambda it: it.name)
+def test_no_line_is_wider_than_asked_and_all_is_still_there(spec: MachineSpec) -> None:
+    it = map_of(spec)
+    told = {word for word in map_text(it).split() if any(map(str.isdigit, word)) and len(word) < 20}
+    for columns in (33, 40, 60, 80):
+        narrow = map_text(it, columns=columns)
+        assert max(map(cells, narrow.splitlines())) <= columns
+        assert told <= set(narrow.split())
+
+
+@few
+@given(address_maps(), st.integers(20, 100))
+def test_any_map_fits_any_width_with_a_bar_for_each_piece(it: AddressMap, columns: int) -> None:
+    lines = [line for line, _ in map_lines(it, 400, columns)]
+    bars = [line[1][0] for line in lines[2:] if len(line) > 3 and str(line[0]).lstrip()[:2] == "0x"]
+
+    assert len(bars) == len(it.pieces)
+    assert all(bars)
+    assert max(map(cells, map_text(it, 400, columns).splitlines())) <= columns
+
+
+@pytest.mark.parametrize("columns", [19, 0, -1])
+def test_a_width_that_no_line_fits_is_refused(columns: int) -> None:
+    with pytest.raises(ValueError, match=f"columns {columns} is below 20"):
+        map_text(map_of(pc()), columns=columns)
 
 
 def test_a_line_escapes_what_moves_the_cursor() -> None:

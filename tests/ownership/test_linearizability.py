@@ -11,14 +11,14 @@ from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE, MDF_WRITEPROTECT
 from ownership.clients import SLOTS, history
 from ownership.history import CANCELLED, EBUSY, ENOENT, OK, Call, linearizable
 
-HISTORIES = 300
+HISTORIES = 200
 
 every_latency = pytest.mark.parametrize("latency", [False, True], ids=["at-once", "in-time"])
 
 
 @every_latency
 async def test_every_history_has_a_legal_order(*, latency: bool) -> None:
-    """300 histories with and 300 without latency on each event loop."""
+    """200 histories with and 200 without latency on each event loop."""
     answers: Counter[str] = Counter()
     for seed in range(HISTORIES):
         calls = await history(seed, latency=latency)

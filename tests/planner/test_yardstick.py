@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from memhub.planner import (
@@ -21,7 +21,7 @@ from memhub.planner.check import effective_stretches
 
 FILE = Path(__file__).parents[1] / "data" / "planner" / "planner.open.jsonl.gz"
 QUESTIONS: list[dict[str, Any]] = [
-    json.loads(line) for line in gzip.decompress(FILE.read_bytes()).splitlines()
+    orjson.loads(line) for line in gzip.decompress(FILE.read_bytes()).splitlines()
 ]
 
 

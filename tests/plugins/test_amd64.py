@@ -106,6 +106,18 @@ def test_any_whole_pages_make_a_range(base: int, length: int) -> None:
     assert state.slots[0] == _desc(base, length, abi.MDF_ACTIVE | WT)
 
 
+@pytest.mark.parametrize("slot", [0, 31, 32, 63, 64, 69])
+def test_a_range_in_any_slot_of_a_table_is_seen(slot: int) -> None:
+    """Alone in a table that is not a multiple of any block, after slots that became free."""
+    driver, state = _attach(slots=70)
+    held = _desc(PAGE, PAGE, WT | abi.MDF_ACTIVE)
+    state = state.with_slots((*state.slots[:slot], held, *state.slots[slot + 1 :]))
+
+    assert driver.update(state, _desc(PAGE, PAGE, WB)).wrote == (slot,), "taken over"
+    with pytest.raises(errors.InvalidRange, match=f"slot {slot}"):
+        driver.update(state, _desc(0, 2 * PAGE, WB))
+
+
 def test_an_exact_match_is_taken_over() -> None:
     """Same slot, new type and owner; firmware's mark goes, a fixed slot stays fixed."""
     driver, state = _attach(ranges=[{**HOLE, "fixed": True}])

@@ -18,8 +18,9 @@ from memhub.plugin import Arch, KernelLayout, devices, faults, hookimpl, kernels
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: Kinds whose values are never used, so that anything does for what they call.
-ANY: Any = None
+
+def never(*_: Any) -> Any:
+    """What values of these kinds call; they are never used."""
 
 
 class Kind(NamedTuple):
@@ -53,7 +54,7 @@ KINDS = [
         "kind of device",
         "memhub_devices",
         devices.hookimpl,
-        lambda name: devices.DeviceKind(name=name, summary="", options={}, make=ANY),
+        lambda name: devices.DeviceKind(name=name, summary="", options={}, make=never),
         load_device_kinds,
         lambda book: book.kinds,
     ),
@@ -61,7 +62,7 @@ KINDS = [
         "fault kind",
         "memhub_faults",
         faults.hookimpl,
-        lambda name: faults.FaultKind(name=name, summary="", strike=ANY),
+        lambda name: faults.FaultKind(name=name, summary="", strike=never),
         load_fault_kinds,
         lambda book: book.kinds,
         dot=".",
@@ -70,7 +71,7 @@ KINDS = [
         "kernel",
         "memhub_kernels",
         kernels.hookimpl,
-        lambda name: kernels.KernelProfile(name=name, summary="", recorded=(), replay=ANY),
+        lambda name: kernels.KernelProfile(name=name, summary="", recorded=(), replay=never),
         load_kernels,
         lambda book: book.kernels,
         "freebsd",
@@ -79,7 +80,7 @@ KINDS = [
         "format",
         "memhub_importers",
         added.hookimpl,
-        lambda name: added.Importer(name, "", ANY),
+        lambda name: added.Importer(name, "", never),
         added.load_importers,
         lambda book: book.importers,
         "msr",
@@ -88,7 +89,7 @@ KINDS = [
         "rule",
         "memhub_lint_rules",
         lint.hookimpl,
-        lambda name: lint.Rule(name, "error", "", ANY, ANY),
+        lambda name: lint.Rule(name, "error", "", never, never),
         lint.load_rules,
         lambda book: {name: rule for name, rule in book.rules.items() if rule.source},
         "deadlock",

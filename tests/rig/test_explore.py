@@ -228,3 +228,19 @@ def test_a_test_that_fails_before_any_turn_is_told_so() -> None:
         "run 1 fails before any task has a turn, whatever the order",
     )
     assert third.startswith("repeat it with Simulation(")
+
+
+def plain(sim: Simulation) -> None:
+    pass
+
+
+@pytest.mark.parametrize("test", [plain, 3, None])
+def test_what_is_no_async_function_is_refused(test: Any) -> None:
+    with pytest.raises(TypeError, match=r"test .* is not an async function"):
+        explore(test, seeds=3)
+
+
+@pytest.mark.anyio
+async def test_it_is_refused_where_an_event_loop_runs() -> None:
+    with pytest.raises(RuntimeError, match="explore runs event loops of its own"):
+        explore(claim_then_set, seeds=1)

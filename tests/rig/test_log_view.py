@@ -198,6 +198,18 @@ def test_what_the_log_cannot_hold_is_refused_also_where_it_is_to_be_absent(log: 
     with pytest.raises(ValueError, match=r"request.set has no field 'proces'; did you mean 'proc"):
         log.expect_none("request.set", proces="x")
 
+    with pytest.raises(ValueError, match="no errno 'EBUSSY': EPERM, ENOENT"):
+        log.expect_none("request.set", errno="EBUSSY")
+
+    with pytest.raises(TypeError, match=r"errno 16 of request.set is not text: FreeBSD's name"):
+        log.expect_none("request.set", errno=16)
+
+    with pytest.raises(TypeError, match=r"base '0xd0000000' .* is not an unsigned 64-bit integer"):
+        log.expect_none("request.set", base="0xd0000000")
+
+    with pytest.raises(TypeError, match=r"slots '89' of request.set is not an integer"):
+        log.expect("request.set", slots="89")
+
     with pytest.raises(ValueError, match="times 0 is not at least 1: expect_none"):
         log.expect("request.set", times=0)
 

@@ -132,11 +132,10 @@ def test_a_service_answers_etimedout_and_a_test_that_takes_it_for_an_answer_fail
     result.stdout.fnmatch_lines(["*ETIMEDOUT: the SET 0xd0000000/0x100000*hangs by a fault rule*"])
 
 
+@pytest.mark.parametrize("name", ["answer_limit", "driver_limit"])
 @pytest.mark.parametrize("limit", ["0", "-1", "True", "'x'", "float('nan')", "1e9"])
-def test_a_limit_that_is_none_is_refused(pytester: pytest.Pytester, limit: str) -> None:
-    marker = f"@pytest.mark.memhub(answer_limit={limit})"
+def test_a_limit_that_is_none_is_refused(pytester: pytest.Pytester, name: str, limit: str) -> None:
+    marker = f"@pytest.mark.memhub({name}={limit})"
     pytester.makepyfile(f"import pytest\n{marker}\ndef test_it(memhub_hub): pass")
     result = run_inner(pytester, *NEITHER)
-    result.stdout.fnmatch_lines(
-        ["*marker memhub: answer_limit * is not a number of seconds above*"]
-    )
+    result.stdout.fnmatch_lines([f"*marker memhub: {name} * is not a number of seconds above*"])

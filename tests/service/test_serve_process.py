@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import socket
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +15,11 @@ from memhub.audit import read_records, verify
 from memhub.audit.schema import problems
 from memhub.errors import RangeBusy
 from memhub.service.blocking import BlockingClient
-from service import process_rig
-from service.process_rig import CONFIG, Script
+from service.process_rig import CONFIG, Script, Served
 from service.service_rig import MIB, WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Served = partial(process_rig.Served, warm=False)
 
 HOLD = """
 import sys
@@ -39,7 +35,7 @@ with BlockingClient(sys.argv[1], label=sys.argv[2]) as client, client.open("/dev
 @pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
 def test_it_says_that_it_is_ready_serves_and_stops_in_order(tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend)
-    with Served(tmp_path, "--backend", backend) as service:
+    with Served(tmp_path, "--backend", backend, warm=False) as service:
         line = service.ready()
         assert line == f"memhub: ready on unix:{service.socket} (2 machines, log {service.log})"
         with BlockingClient(f"unix:{service.socket}") as client:
@@ -102,7 +98,7 @@ def test_a_service_manager_is_told(tmp_path: Path) -> None:
 
 def test_it_does_not_start_on_what_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("precious")
-    with Served(tmp_path) as service:
+    with Served(tmp_path, warm=False) as service:
         code, errors = service.ended()
 
     assert (code, "exists and is not a socket" in errors) == (2, True)
@@ -264,7 +260,7 @@ def test_separate_processes_contend_for_a_range(tmp_path: Path) -> None:
 
 
 def test_the_limit_of_descriptors_is_raised(tmp_path: Path) -> None:
-    with Served(tmp_path) as service:
+    with Served(tmp_path, warm=False) as service:
         service.ready()
         limits = Path(f"/proc/{service.process.pid}/limits").read_text()
         (line,) = [row for row in limits.splitlines() if row.startswith("Max open files")]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from memhub.handle import Handle
 
+DEVICE = 0xFE000000
 READ = frozenset({"read"})
 
 
@@ -123,6 +124,66 @@ async def test_a_transfer_can_be_short_and_a_request_late_or_lost(tmp_path: Path
 
         found = [(row.get("moved"), row.get("delay_ns")) for row in it.faults()]
         assert found == [(2, None), (None, 3 * 10**9), (None, None)]
+
+
+class Registers:
+    """A device that keeps what is written; reads count."""
+
+    length = 4096
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    async def read(self, _offset: int, size: int) -> bytes:
+        return b"abcdefgh"[:size]
+
+    async def write(self, _offset: int, data: bytes) -> None:
+        self.taken.append(data)
+
+
+async def test_what_a_device_answers_and_takes_can_be_altered(tmp_path: Path) -> None:
+    effects: list[Any] = [Alter(bytes.upper), Alter(bytes.upper), Short(2), Short(2), Short(8)]
+    async with Lab(tmp_path, lambda _: effects.pop(0)) as it:
+        device = Registers()
+        it.hub.map_device(DEVICE, 4096, device)
+        active = it.add(op=["read", "write"])
+        assert await it.mem.pread(4, DEVICE) == b"ABCD"
+        assert await it.mem.pwrite(b"wxyz", DEVICE) == 4
+        assert await it.mem.pread(4, DEVICE) == b"ab"
+        assert await it.mem.pwrite(b"wxyz", DEVICE) == 2
+        assert await it.mem.pread(4, DEVICE) == b"abcd"
+        assert b"".join(device.taken) == b"WXYZwx"
+        assert (active.seen, active.injected) == (5, 4)
+        assert [(row["op"], row.get("moved")) for row in it.faults()] == [
+            *(("read", None), ("write", None), ("read", 2), ("write", 2))
+        ]
+
+
+async def test_a_change_that_fails_refuses_what_a_device_answers(tmp_path: Path) -> None:
+    async with Lab(tmp_path, lambda _: Alter(boom)) as it:
+        it.hub.map_device(DEVICE, 4096, Registers())
+        it.add(op="read")
+        with pytest.raises(DeviceError, match="failed: ZeroDivisionError: a bug"):
+            await it.mem.pread(4, DEVICE)
+
+
+async def test_a_transfer_that_may_not_wait_for_a_device_has_no_fault(tmp_path: Path) -> None:
+    async with Lab(tmp_path, lambda _: Short(1)) as it:
+        it.hub.map_device(DEVICE, 4096, Registers())
+        active = it.add(op="read")
+        with pytest.raises(anyio.WouldBlock):
+            it.mem.pread_nowait(4, DEVICE)
+
+        assert (active.injected, it.faults()) == (0, [])
+
+
+@pytest.mark.parametrize("moved", [8, 9, 100])
+async def test_a_transfer_is_never_longer_than_what_was_asked(tmp_path: Path, moved: int) -> None:
+    async with Lab(tmp_path, lambda _: Short(moved)) as it:
+        active = it.add(op=["read", "write"])
+        assert await it.mem.pread(8, 0) == bytes(8)
+        assert await it.mem.pwrite(bytes(8), M) == 8
+        assert (active.seen, active.injected) == (2, 0)
 
 
 async def test_what_it_lets_pass_is_no_fault(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     ("more", "says"),
     [
         ({"probability": "0.5"}, "probability '0.5' is not a number$"),
+        ({"nth": True}, "nth True is a truth value, where a number is due"),
+        ({"probability": True}, "probability True is a truth value"),
         ({"nth": 0}, "nth 0 is not between 1 and 9007199254740992"),
         ({"times": 1 << 60}, "times 1152921504606846976 is not between 1 and 9007199254740992"),
         ({"seed": -1}, "seed -1 is not between 0 and 9007199254740992"),
@@ -44,6 +46,13 @@ def test_a_window_beside_operations_of_which_some_have_addresses_fits() -> None:
     FaultRule("errno", base=(1 << 64) - K, length=K)
     with pytest.raises(ValueError, match=r"action short needs moved$"):
         FaultRule("short")
+
+
+@pytest.mark.parametrize("name", ["cpu", "slot", "times"])
+def test_a_sickness_has_numbers_and_no_truth_values(name: str) -> None:
+    fields: dict[str, Any] = {"action": "lost_store", "slot": 3, name: True}
+    with pytest.raises(TypeError, match=f"{name} True is a truth value, where a number is due"):
+        Sickness(**fields)
 
 
 def test_counts_of_a_sickness_are_decimal() -> None:

@@ -11,6 +11,8 @@ from memhub.errors import DeviceError
 from value.traffic import Traffic
 
 if TYPE_CHECKING:
+    from random import Random
+
     from memhub.audit import AuditLog
 
 #: Registers whose loss or change shows, on the architectures that have them.
@@ -42,7 +44,8 @@ class SickTraffic(Traffic):
         return self.rng.choice([None, Principal(7, "operator", 70, 0)])
 
     def _sicken(self) -> None:
-        self.hub.hardware.add(random_sickness(self), by=self._by())
+        slots = max(1, len(self._rows()))
+        self.hub.hardware.add(random_sickness(self.rng, slots), by=self._by())
 
     def _cure(self) -> None:
         names = [it.sickness.name for it in self.hub.hardware]
@@ -58,9 +61,8 @@ class SickTraffic(Traffic):
         self.rng.choice([hardware.suspend, hardware.reinit, hardware.check_cpus])(by=self._by())
 
 
-def random_sickness(traffic: Traffic) -> Sickness:
-    """A sickness of a machine; it may not fit it."""
-    rng, slots = traffic.rng, max(1, len(traffic._rows()))
+def random_sickness(rng: Random, slots: int) -> Sickness:
+    """A sickness of a machine with so many slots; it may not fit it."""
     registers = {number: rng.choice(VALUES) for number in rng.sample(REGISTERS, rng.choice([1, 3]))}
     said: dict[str, Any] = rng.choice(
         [

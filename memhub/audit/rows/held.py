@@ -25,8 +25,8 @@ from memhub.audit.rows.hardware import health_item
 from memhub.audit.rows.ranges import commit_row, desc_columns
 from memhub.core.files import PATHS
 from memhub.core.holdings import holdings_of
+from memhub.core.kernel_items import kernel_state_item
 from memhub.core.restored import HeldPart, Restored
-from memhub.core.served_kernel import kernel_state_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

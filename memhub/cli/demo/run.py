@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from memhub.abi import MDF_ACTIVE, MDF_FIXACTIVE, MDF_FIXBASE, RangeDesc
+from memhub.abi import MDF_FIXACTIVE, MDF_FIXBASE, RangeDesc
 from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records, summary, verify
 from memhub.cli.backends import run_on
@@ -17,6 +17,7 @@ from memhub.cli.demo.clock import SimulatedClock
 from memhub.cli.demo.steps import all_steps
 from memhub.cli.version import version
 from memhub.config import load_config
+from memhub.core.slot_extents import is_in_use
 from memhub.hub import Hub
 
 if TYPE_CHECKING:
@@ -162,7 +163,9 @@ def _summarize_machine(machine: Machine) -> MachineSummary:
     slots = [
         Slot(slot, desc, _find_claimant(machine, slot))
         for slot, desc in enumerate(rows)
-        if _in_force(desc)
+        if table is not None
+        and not desc.mr_flags & (MDF_FIXBASE | MDF_FIXACTIVE)
+        and is_in_use(table.driver, table.state, slot)
     ]
 
     return MachineSummary(
@@ -175,14 +178,6 @@ def _summarize_machine(machine: Machine) -> MachineSummary:
         types=None if table is None else table.types,
         end=1 << machine.spec.cpu.phys_bits,
     )
-
-
-def _in_force(desc: RangeDesc) -> bool:
-    """Whether to show a slot; the K6 driver never marks one active."""
-    if desc.mr_flags & (MDF_FIXBASE | MDF_FIXACTIVE):
-        return False
-
-    return bool(desc.mr_flags & MDF_ACTIVE) or bool(desc.mr_len and desc.owner)
 
 
 def _find_claimant(machine: Machine, slot: int) -> str | None:

@@ -28,6 +28,7 @@ import pluggy
 
 from memhub.config.importers.model import DumpFormat, Imported, ImportRefused
 from memhub.escape import say_error
+from memhub.hook_values import refuse_value
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
 
 if TYPE_CHECKING:
@@ -118,7 +119,12 @@ def load_importers(
         be an accident.
     """
     loaded = load_hook(IMPORTER_HOOK, plugins=plugins, installed=installed)
-    kept = keep_single((loaded,), "format", own=get_args(DumpFormat))
+    kept = keep_single(
+        (loaded,),
+        "format",
+        own=get_args(DumpFormat),
+        refuse=lambda it: refuse_value(it, "read"),
+    )
     found = {name: replace(it, source=kept.givers[name].plugin) for name, it in kept.values.items()}
 
     return ImporterBook(found, kept.failures)

@@ -62,7 +62,7 @@ def _load_uncached(work: Work, who: Principal, low: int, high: int, code: int) -
 
 
 def _load_combined(work: Work, who: Principal, low: int, high: int, code: int) -> bytes:
-    shift = work.caches.limits.shift
+    shift = work.caches.shift
     tell_cached(work, who, low, high, code)
     for number in sorted(work.look_at_buffers(who.id)):
         if low >> shift <= number <= high - 1 >> shift:
@@ -75,8 +75,7 @@ def _load_combined(work: Work, who: Principal, low: int, high: int, code: int) -
 
 
 def _load_cached(work: Work, who: Principal, low: int, high: int, code: int) -> bytes:
-    limits = work.caches.limits
-    shift = limits.shift
+    shift = work.caches.shift
     first, last = low >> shift, high - 1 >> shift
     if work.caches.buffers:
         tell_buffered(work, who, low, high, code)
@@ -98,7 +97,7 @@ def _load_cached(work: Work, who: Principal, low: int, high: int, code: int) -> 
 
 def _load_lines(work: Work, who: Principal, low: int, high: int, code: int) -> bytes:
     limits = work.caches.limits
-    shift = limits.shift
+    shift = work.caches.shift
     first, last = low >> shift, high - 1 >> shift
     base = first << shift
     marked = work.marked_between(first, last, code)
@@ -165,7 +164,7 @@ def _store_combined(work: Work, who: Principal, low: int, data: Bytes, code: int
     limits = work.caches.limits
     high = low + len(data)
     tell_cached(work, who, low, high, code, store=True)
-    shift, mask = limits.shift, limits.line_size - 1
+    shift, mask = work.caches.shift, limits.line_size - 1
     whole, end = low + mask & ~mask, high & ~mask
     if end - whole <= limits.line_size:
         _combine(work, who, low, data)
@@ -183,7 +182,7 @@ def _store_combined(work: Work, who: Principal, low: int, data: Bytes, code: int
 
 def _combine(work: Work, who: Principal, low: int, data: Bytes) -> None:
     limits = work.caches.limits
-    shift, full = limits.shift, (1 << limits.line_size) - 1
+    shift, full = work.caches.shift, (1 << limits.line_size) - 1
     high = low + len(data)
     at = low
     while at < high:
@@ -197,13 +196,15 @@ def _combine(work: Work, who: Principal, low: int, data: Bytes) -> None:
                 victim = sorted(held)[work.draw(len(held))]
                 work.drain_buffer(who.id, victim, "evicted")
 
-            known = Buffer(bytes(limits.line_size), 0, who, work.order, work.record)
+            made = (bytes(limits.line_size), 0, who, work.order, work.record)
+            known = make_tuple(Buffer, made)
 
         start, stop = at - base, end - base
         part = data[at - low : end - low]
         merged = b"".join((known.data[:start], part, known.data[stop:]))
-        held[number] = known._replace(data=merged, mask=known.mask | mask_of(start, stop))
-        if held[number].mask == full:
+        mask = known.mask | mask_of(start, stop)
+        held[number] = make_tuple(Buffer, (merged, mask, known.who, known.order, known.since))
+        if mask == full:
             work.drain_buffer(who.id, number, "full")
 
         at = end
@@ -211,7 +212,7 @@ def _combine(work: Work, who: Principal, low: int, data: Bytes) -> None:
 
 def _store_protected(work: Work, who: Principal, low: int, data: Bytes, code: int) -> None:
     """A store that the machine allows; lines do not keep it (SDM, table 12-2)."""
-    high, shift = low + len(data), work.caches.limits.shift
+    high, shift = low + len(data), work.caches.shift
     tell_hazard(
         work,
         "protected-write",
@@ -236,7 +237,7 @@ def _store_through(work: Work, who: Principal, low: int, data: Bytes, code: int)
 
 def _store_cached(work: Work, who: Principal, low: int, data: Bytes, code: int) -> None:
     limits = work.caches.limits
-    shift, size = limits.shift, limits.line_size
+    shift, size = work.caches.shift, limits.line_size
     high = low + len(data)
     if work.caches.buffers:
         tell_buffered(work, who, low, high, code)
@@ -262,8 +263,8 @@ def _store_cached(work: Work, who: Principal, low: int, data: Bytes, code: int) 
 
 def _store_part(work: Work, who: Principal, low: int, data: Bytes, code: int) -> None:
     """Store into one line."""
-    number = low >> work.caches.limits.shift
-    start = low - (number << work.caches.limits.shift)
+    number = low >> work.caches.shift
+    start = low - (number << work.caches.shift)
     stop = start + len(data)
     line = work.line(number)
     if line is None:
@@ -287,7 +288,7 @@ def _store_part(work: Work, who: Principal, low: int, data: Bytes, code: int) ->
 def _store_whole(work: Work, who: Principal, first: int, data: Bytes, code: int) -> None:
     """Store whole lines: as many stay as there is room, and the rest reaches the bus at once."""
     limits = work.caches.limits
-    shift, size = limits.shift, limits.line_size
+    shift, size = work.caches.shift, limits.line_size
     count = len(data) >> shift
     cached = work.lines_between(first, first + count - 1)
     for number, line in cached:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.abi import MDF_ACTIVE
 from memhub.arguments import wrong_address
 from memhub.core import events
 from memhub.core.caches import device
@@ -20,7 +19,9 @@ from memhub.core.caches.work import Work
 from memhub.core.decision import Decision
 from memhub.core.failure import is_suspended, suspended_error
 from memhub.core.hardware_events import HardwareChanged
+from memhub.core.instant import make_tuple
 from memhub.core.memory.physical import NeedsDevice
+from memhub.core.slot_extents import is_in_use
 from memhub.errors import BadAddress, DeviceError, InvalidArgument
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def facts_of(
         return (fact,)
 
     if not change.arrivals:
-        return (CachesChanged(change), fact)
+        return (make_tuple(CachesChanged, (change,)), fact)
 
     reached = LinesReached(machine.name, machine.arch.name, now, who, change.arrivals)
 
@@ -266,8 +267,10 @@ def _before_change(work: Work, event: events.RangesSet | events.SlotUndone) -> N
         device.flush_everything(work)
         return
 
+    table = work.caches.table
+    assert table is not None
     for slot in event.outcome.slots:
         for state in event.states:
             row = state.slots[slot]
-            if row.mr_flags & MDF_ACTIVE:
+            if is_in_use(table.driver, state, slot):
                 device.tell_forgotten(work, row.mr_base, row.mr_len)

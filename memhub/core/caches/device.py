@@ -40,7 +40,7 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
         elif not is_waiting(work, number):  # what that lacks is told above
             for low, high in runs_of(line.dirty & mask):
                 what = f"the bus read {high - low} bytes that {_name(line.who)} has written since"
-                at = (number << work.caches.limits.shift) + low
+                at = (number << work.caches.shift) + low
                 tell_hazard(work, "stale-bus-read", at, high - low, line.who, line.since, what)
 
     return work.read_bus(address, length)
@@ -48,7 +48,7 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
 
 def write_as_device(work: Work, address: int, data: Bytes) -> None:
     """What the bus writes: on a snooping bus, lines have it too."""
-    shift = work.caches.limits.shift
+    shift = work.caches.shift
     _tell_write(work, address, len(data))
     if work.posted:
         tell_unfenced(work, address, len(data), "wrote")
@@ -83,7 +83,7 @@ def flush_span(work: Work, who: Principal, address: int, length: int, *, keep: b
     if not length:
         return
 
-    shift = work.caches.limits.shift
+    shift = work.caches.shift
     numbers = work.numbers_between(address >> shift, address + length - 1 >> shift)
     if keep:
         post_lines(work, who, numbers)
@@ -113,20 +113,20 @@ def end_process(work: Work, who: Principal) -> None:
 def tell_undrained(work: Work, who: Principal, what: str) -> None:
     """Note the buffers of a process that are not drained; `what` says what it has done."""
     for number, buffer in sorted(work.look_at_buffers(who.id).items()):
-        low, high = next(runs_of(buffer.mask))
-        at, since = (number << work.caches.limits.shift) + low, buffer.since
+        low, high = runs_of(buffer.mask)[0]
+        at, since = (number << work.caches.shift) + low, buffer.since
         told = f"{who.name} {what}"
         tell_hazard(work, "undrained-buffers", at, high - low, who, since, told)
 
 
 def tell_forgotten(work: Work, base: int, length: int) -> None:
     """Note what a change of a range's type should have flushed."""
-    shift = work.caches.limits.shift
+    shift = work.caches.shift
     first, last = base >> shift, base + length - 1 >> shift
     what = "the type was changed while"
     for number, line in work.lines_between(first, last):
         if line.dirty:
-            low, high = next(runs_of(line.dirty))
+            low, high = runs_of(line.dirty)[0]
             at = (number << shift) + low
             held = f"{what} a line of {_name(line.who)} was dirty"
             tell_hazard(work, "unflushed-change", at, high - low, line.who, line.since, held)
@@ -134,7 +134,7 @@ def tell_forgotten(work: Work, base: int, length: int) -> None:
     for buffers in work.all_buffers().values():
         for number, buffer in buffers.items():
             if first <= number <= last:
-                low, high = next(runs_of(buffer.mask))
+                low, high = runs_of(buffer.mask)[0]
                 at = (number << shift) + low
                 held = f"{what} a buffer of {buffer.who.name} held bytes of it"
                 tell_hazard(
@@ -148,7 +148,7 @@ def _lines_in(work: Work, address: int, length: int) -> Iterator[tuple[int, Line
     if not length:
         return
 
-    shift = limits.shift
+    shift = work.caches.shift
     for number, line in work.lines_between(address >> shift, address + length - 1 >> shift):
         base = number << shift
         low = max(address - base, 0)
@@ -176,15 +176,15 @@ def _tell_order(work: Work, address: int, length: int) -> None:
     if work.caches.snoops:
         for number, line, mask in _lines_in(work, address, length):
             if line.dirty & mask and line.who is not None:
-                at = max(address, number << work.caches.limits.shift)
+                at = max(address, number << work.caches.shift)
                 _tell_overtaken(work, line.who.id, line.order, at)
 
 
 def _tell_overtaken(work: Work, process: int, order: int, seen: int) -> None:
     for number, buffer in sorted(work.look_at_buffers(process).items()):
         if buffer.order < order:
-            low, high = next(runs_of(buffer.mask))
-            at = (number << work.caches.limits.shift) + low
+            low, high = runs_of(buffer.mask)[0]
+            at = (number << work.caches.shift) + low
             what = f"the bus read a later store at {seen:#x} while this one was in a buffer"
             tell_hazard(work, "unordered-stores", at, high - low, buffer.who, buffer.since, what)
 

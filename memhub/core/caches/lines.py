@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memhub.core.instant import make_tuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from memhub.core.files import Principal
 
@@ -58,8 +58,19 @@ def mask_of(low: int, high: int) -> int:
     return (1 << high) - (1 << low)
 
 
-def runs_of(mask: int) -> Iterator[tuple[int, int]]:
+def runs_of(mask: int) -> Sequence[tuple[int, int]]:
     """The stretches `[low, high)` of a mask, in order."""
+    if not mask:
+        return ()
+
+    low, high = (mask & -mask).bit_length() - 1, mask.bit_length()
+    if mask == (1 << high) - (1 << low):
+        return ((low, high),)
+
+    return list(_runs(mask))
+
+
+def _runs(mask: int) -> Iterator[tuple[int, int]]:
     at = 0
     while mask:
         skipped = (mask & -mask).bit_length() - 1

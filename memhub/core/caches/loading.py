@@ -94,7 +94,7 @@ def load_over_caches(
 
 
 def _load_lines(work: Work, loaded: LoadedBytes) -> int:
-    shift, lost = work.caches.limits.shift, 0
+    shift, lost = work.caches.shift, 0
     whole = mask_of(0, work.caches.limits.line_size)
     settled: list[int] = []
     for number, line in work.caches.lines.items():
@@ -117,7 +117,7 @@ def _load_lines(work: Work, loaded: LoadedBytes) -> int:
 
 
 def _load_buffers(work: Work, loaded: LoadedBytes, process: int) -> int:
-    shift, lost = work.caches.limits.shift, 0
+    shift, lost = work.caches.shift, 0
     left: dict[int, Buffer] = {}
     held = work.look_at_buffers(process)
     for number, buffer in held.items():

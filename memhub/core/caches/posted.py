@@ -94,7 +94,7 @@ def tell_unfenced(work: Work, address: int, length: int, done: str) -> None:
         length: bytes.
         done: `read` or `wrote`.
     """
-    shift, size = work.caches.limits.shift, work.caches.limits.line_size
+    shift, size = work.caches.shift, work.caches.limits.line_size
     for held in work.posted.values():
         for number, (_, since) in sorted(held.lines.items()):
             low, high = (

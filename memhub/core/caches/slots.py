@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.abi import (
-    FLAG_OF_TYPE,
-    MDF_ACTIVE,
-)
+from memhub.abi import FLAG_OF_TYPE
+from memhub.core.slot_extents import is_in_use
 
 if TYPE_CHECKING:
     from memhub.core.range_table import RangeTable
@@ -21,7 +19,7 @@ def slot_of(table: RangeTable | None, address: int) -> int | None:
         address: physical.
 
     Returns:
-        of the active slots that hold the address, the first that has the effective type, else
+        of the slots in use that hold the address, the first that has the effective type, else
         the first; None where there is none.
     """
     if table is None:
@@ -30,7 +28,8 @@ def slot_of(table: RangeTable | None, address: int) -> int | None:
     wanted = FLAG_OF_TYPE.get(table.types.at(address), 0)
     first: int | None = None
     for slot, row in enumerate(table.state.slots):
-        if row.mr_flags & MDF_ACTIVE and row.mr_base <= address < row.mr_base + row.mr_len:
+        inside = row.mr_base <= address < row.mr_base + row.mr_len
+        if inside and is_in_use(table.driver, table.state, slot):
             if row.mr_flags & wanted:
                 return slot
 

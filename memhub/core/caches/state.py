@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.core.caches.change import Turn
 from memhub.core.caches.content import CachesContent
@@ -19,9 +18,32 @@ if TYPE_CHECKING:
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Line
+    from memhub.core.effective.typemap import TypeMap
     from memhub.core.memory.physical import PhysicalMemory
+    from memhub.core.memory.physmap import Window
     from memhub.core.range_table import RangeTable
 
+
+class Stretch(NamedTuple):
+    """A stretch of addresses whose memory acts alike, as long as nothing else becomes true.
+
+    Attributes:
+        types: the map of effective types of which it was made; None where there is none.
+        windows: the devices in the address space that were looked at.
+        low: first byte.
+        high: one past the last.
+        code: the memory type as it acts.
+    """
+
+    types: TypeMap | None
+    windows: tuple[Window, ...]
+    low: int
+    high: int
+    code: int
+
+
+#: No address is in it.
+_NOWHERE: Final = Stretch(None, (), 0, 0, 0)
 
 #: From so many changed lines on, the order of the lines is made anew.
 _MANY: Final = 16
@@ -49,8 +71,10 @@ class Caches:
         overtakings: what the bus saw too early, the newest last.
         posted: by process, the write-backs that no fence has completed.
         hazards: the hazards met, the oldest first.
+        shift: how many bits of an address say the place in a line.
         next_record: the number of the log's next record; None where there is no log. It is no
             part of the value.
+        stretch: where the last access was. It is no part of the value either.
     """
 
     __slots__ = (
@@ -65,7 +89,9 @@ class Caches:
         "numbers",
         "overtakings",
         "posted",
+        "shift",
         "snoops",
+        "stretch",
         "table",
         "turn",
     )
@@ -78,7 +104,7 @@ class Caches:
         *,
         snoops: bool,
     ) -> None:
-        self.limits = limits
+        self.limits, self.shift = limits, limits.shift
         self.memory = memory
         self.table = table
         self.snoops = snoops
@@ -92,19 +118,24 @@ class Caches:
         self.posted: Mapping[int, Posted] = {}
         self.hazards: dict[HazardKey, Hazard] = {}
         self.next_record: Callable[[], int | None] = _no_record
+        self.stretch = _NOWHERE
 
     def apply(self, change: CacheChange) -> None:
         """Make a change true."""
         for address, data, _ in change.writes:
             self._write_bus(address, data)
 
-        self._set_lines(change.lines)
-        self._set_buffers(change.buffers)
+        if change.lines:
+            self._set_lines(change.lines)
+
+        if change.buffers:
+            self._set_buffers(change.buffers)
+
         self.turn = change.turns[1]
         self.overtakings = change.overtakings[1]
         self.posted = change.posted[1]
-        for key, (_, hazard) in change.hazards.items():
-            self.hazards[key] = hazard
+        if change.hazards:
+            self.hazards.update((key, hazard) for key, (_, hazard) in change.hazards.items())
 
     def revert(self, change: CacheChange) -> None:
         """Take back the change that was applied last, in both views."""
@@ -145,8 +176,10 @@ class Caches:
 
     def _write_bus(self, address: int, data: Bytes) -> None:
         # A device that was mapped over cached memory hides it: those bytes are lost.
-        with suppress(NeedsDevice):
+        try:  # noqa: SIM105 - every store pays for what stands here
             self.memory.write(address, data)
+        except NeedsDevice:
+            pass
 
     def _set_lines(self, lines: Any) -> None:  # noqa: ANN401 - a mapping of lines
         held, marked, codes = self.lines, self.marked, self.codes
@@ -204,8 +237,10 @@ class Caches:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.limits, self.snoops, self.lines, self.buffers = state[:4]
         self.turn, self.overtakings, self.hazards, self.posted, self.memory, self.table = state[4:]
+        self.shift = self.limits.shift
         self._derive()
         self.next_record = _no_record
+        self.stretch = _NOWHERE
 
     def _derive(self) -> None:
         """Make anew what follows from the lines."""

@@ -43,7 +43,7 @@ def tell_hazard(
     """
     number = None if who is None else who.id
     caches = work.caches
-    key: HazardKey = (name, address >> caches.limits.shift, number)
+    key: HazardKey = (name, address >> caches.shift, number)
     many = len(caches.hazards) + len(work.hazards) >= HAZARDS_MOST
     if many and key not in caches.hazards and key not in work.hazards:
         key = (name, -1, number)
@@ -65,7 +65,7 @@ def tell_line(
     work: Work, who: Principal, low: int, high: int, number: int, line: Line, code: int
 ) -> None:
     """Note an access with another type than that of the line, or of bytes that are too old."""
-    shift = work.caches.limits.shift
+    shift = work.caches.shift
     base = number << shift
     low, high = max(low, base), min(high, base + work.caches.limits.line_size)
     if line.code != code:
@@ -86,7 +86,7 @@ def tell_line(
 
 def buffered_in(work: Work, address: int, length: int) -> Iterator[tuple[Buffer, int, int]]:
     """The stretches of a span that buffers hold: the buffer, first byte and bytes."""
-    shift = work.caches.limits.shift
+    shift = work.caches.shift
     for buffers in work.all_buffers().values():
         for number, buffer in sorted(buffers.items()):
             base = number << shift
@@ -113,7 +113,7 @@ def tell_hidden(work: Work, who: Principal, number: int, under: int) -> None:
         number: of the line.
         under: mask of those bytes.
     """
-    base = number << work.caches.limits.shift
+    base = number << work.caches.shift
     for low, high in runs_of(under):
         what = f"{who.name} wrote to a line in which memory has {high - low} newer bytes"
         tell_hazard(work, "hidden-dma-write", base + low, high - low, who, work.record, what)
@@ -124,8 +124,8 @@ def tell_cached(
 ) -> None:
     """An access that passes the cache by: whatever is cached there has another type."""
     limits = work.caches.limits
-    for number, line in work.lines_between(low >> limits.shift, high - 1 >> limits.shift):
-        base = number << limits.shift
+    for number, line in work.lines_between(low >> work.caches.shift, high - 1 >> work.caches.shift):
+        base = number << work.caches.shift
         tell_line(work, who, low, high, number, line._replace(under=0), code)
         if store:  # which the line does not have
             mask = mask_of(max(low - base, 0), min(high - base, limits.line_size))
@@ -135,7 +135,7 @@ def tell_cached(
 
 def tell_buffered(work: Work, who: Principal, low: int, high: int, code: int) -> None:
     """An access by the cache: whatever is in buffers there has another type."""
-    shift = work.caches.limits.shift
+    shift = work.caches.shift
     for held in work.all_buffers().values():
         for number, buffer in held.items():
             if low >> shift <= number <= high - 1 >> shift:

@@ -9,9 +9,10 @@ from memhub.core.caches.stretches import UC, stretches_of
 from memhub.core.caches.telling import tell_hazard
 from memhub.core.caches.work import Work
 from memhub.core.files import Principal
-from memhub.core.memory.pieces import protected
+from memhub.core.instant import make_tuple
+from memhub.core.memory.pieces import Piece, protected
 from memhub.core.memory.steps import Progress, fetch, run_steps
-from memhub.core.memory.transfer import Transfer, check_transfer
+from memhub.core.memory.transfer import IOSIZE_MAX, Transfer, check_transfer
 from memhub.errors import BadAddress, DeviceError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.memory.physmap import Segment, Window
-    from memhub.core.memory.pieces import Buffers, DeviceName, Piece, Protection, WritePlan
+    from memhub.core.memory.pieces import Buffers, DeviceName, Protection, WritePlan
     from memhub.core.memory.steps import MmioStep
     from memhub.core.spec import WpWrites
 
@@ -77,7 +78,17 @@ class CachedTransfer(Transfer):
         `recorded` says whether the change may be taken back.
         """
         work = Work(self.caches, recorded=recorded)
-        data = run_steps(self._load_steps(work, device, offset, length, who, None))
+        address, reach = -1, self._reach
+        if 0 < length <= IOSIZE_MAX and not self._memory.windows:
+            if device == "kmem":
+                address = self._kernel.physical(offset, length)
+            elif reach.plain_from <= offset and offset + length <= reach.plain_end:
+                address = offset
+
+        if address >= 0:
+            data = load_bytes(work, who, address, length)
+        else:
+            data = run_steps(self._load_steps(work, device, offset, length, who, None))
 
         return data, work.finish()
 
@@ -158,7 +169,12 @@ class CachedTransfer(Transfer):
 
     def moved_pieces(self, pieces: Iterable[Piece]) -> tuple[Piece, ...]:
         """The pieces whose bytes are still to be stored, once a change has those of memory."""
-        return tuple(it if it.own is not None else it._replace(dropped=True) for it in pieces)
+        return tuple(
+            [
+                it if it.own is not None else make_tuple(Piece, (it.address, it.length, None, True))
+                for it in pieces
+            ]
+        )
 
     def view_of(self, process: Hashable) -> PhysicalMemory:
         """What the steps of a transfer of a process move bytes through; it acts at once."""
@@ -212,7 +228,7 @@ class _ActingView(_View):
         found = self._memory.segment(address)
         if found.window is not None:  # which is accessed next
             work = Work(self._caches, recorded=False)
-            _, _, code = next(stretches_of(work, address, address + 1))
+            _, _, code = stretches_of(work, address, address + 1)[0]
             if code == UC:
                 work.drain_buffers(self._who.id, "uncached")
                 self._act(work)

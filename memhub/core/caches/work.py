@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.caches.change import Arrival, CacheChange, Overtaking, Turn
 from memhub.core.caches.draws import draw_number
+from memhub.core.caches.evicting import choose_victims
 from memhub.core.caches.lines import clean_line, runs_of
 from memhub.core.instant import make_tuple
 from memhub.core.memory.physical import NeedsDevice
@@ -65,7 +66,7 @@ class Work:
         self.record = caches.next_record()
         self._recorded = recorded
         self._count = len(caches.lines)
-        self._writes: list[tuple[int, Bytes]] = []
+        self._writes: list[tuple[int, Bytes, bytes]] = []
         self._arrivals: list[Arrival] = []
         self.hazards: dict[HazardKey, tuple[Hazard | None, Hazard]] = {}
         self.overtakings = caches.overtakings
@@ -81,13 +82,15 @@ class Work:
             return None
 
         lines_before: dict[int, Line | None] = {}
-        writes: list[Any] = self._writes
+        buffers_before: Buffers = {}
+        writes = self._writes
+        if self.buffers:
+            buffers_before = {it: caches.buffers.get(it, {}) for it in self.buffers}
+
         if self._recorded:
             held = caches.lines
             lines_before = {number: held.get(number) for number in self.lines}
-            writes = [(it, data, self._bus_bytes(it, len(data))) for it, data in self._writes]
-        else:
-            writes = [(it, data, b"") for it, data in self._writes]
+            writes = [(it, data, self._bus_bytes(it, len(data))) for it, data, _ in writes]
 
         return make_tuple(
             CacheChange,
@@ -95,7 +98,7 @@ class Work:
                 self.lines,
                 lines_before,
                 self.buffers,
-                {it: caches.buffers.get(it, {}) for it in self.buffers},
+                buffers_before,
                 (caches.turn, turn),
                 (caches.overtakings, self.overtakings),
                 (caches.posted, self.posted),
@@ -116,7 +119,7 @@ class Work:
     def read_bus(self, address: int, length: int) -> bytes:
         """What the bus sees, with what this access has written so far."""
         data = self._bus_bytes(address, length)
-        for at, written in self._writes:
+        for at, written, _ in self._writes:
             low, high = max(at, address), min(at + len(written), address + length)
             if low < high:
                 part = written[low - at : high - at]
@@ -126,8 +129,9 @@ class Work:
 
     def write_bus(self, address: int, data: Bytes, who: Principal | None, order: int) -> None:
         """Let the bus see bytes, which a store of a process wrote."""
-        self._writes.append((address, data))
-        if who is not None and self.is_pending(who.id, order):
+        self._writes.append((address, data, b""))
+        waits = self.buffers or self.caches.buffers
+        if waits and who is not None and self.is_pending(who.id, order):
             self._overtake(address, address + len(data), who.id, order)
 
     def _bus_bytes(self, address: int, length: int) -> bytes:
@@ -175,6 +179,10 @@ class Work:
 
     def lines_between(self, first: int, last: int) -> list[tuple[int, Line]]:
         """The lines from `first` to `last`, inclusive, with their numbers, ascending."""
+        if first == last:
+            line = self.line(first)
+            return [] if line is None else [(first, line)]
+
         held, changed = self.caches.lines, self.lines
         if not changed:
             return [(number, held[number]) for number in self.caches.numbers_between(first, last)]
@@ -198,7 +206,7 @@ class Work:
         """Keep a line; another is evicted where the cache is full."""
         if self.line(number) is None:
             if self._count >= self.caches.limits.lines:
-                self.evict_lines(1)
+                self._evict_lines(1)
 
             self._count += 1
 
@@ -208,7 +216,7 @@ class Work:
         """Keep many lines at once, none of which is cached, at most as many as there is room."""
         excess = self._count + len(lines) - self.caches.limits.lines
         if excess > 0:
-            self.evict_lines(excess)
+            self._evict_lines(excess)
 
         self._count += len(lines)
         self.lines.update(lines)
@@ -217,28 +225,13 @@ class Work:
         """A line as the bus has it; it is not kept yet."""
         limits = self.caches.limits
 
-        data = self.read_bus(number << limits.shift, limits.line_size)
+        data = self.read_bus(number << self.caches.shift, limits.line_size)
 
         return clean_line(data, code, self.record)
 
-    def evict_lines(self, count: int) -> None:
-        """Evict lines that this access has not touched, or where there are none, others."""
-        numbers, changed = self.caches.numbers, self.lines
-        victims: list[int] = []
-        if numbers:
-            first = self.draw(len(numbers))
-            for index in range(first - len(numbers), first):
-                if numbers[index] not in changed:
-                    victims.append(numbers[index])
-                    if len(victims) == count:
-                        break
-
-        if len(victims) < count:
-            left = sorted(it for it, line in changed.items() if line is not None)
-            while len(victims) < count:
-                victims.append(left.pop(self.draw(len(left))))
-
-        self.drop_lines(sorted(victims), "evicted")
+    def _evict_lines(self, count: int) -> None:
+        victims = choose_victims(self.caches.numbers, self.lines, count, self.draw)
+        self.drop_lines(victims, "evicted")
 
     def drop_lines(self, numbers: list[int], cause: Cause) -> None:
         """Write the dirty ones of some lines back, and keep none of them."""
@@ -256,8 +249,7 @@ class Work:
         A line reaches the bus whole: over what the bus has written under it, too. Whole lines that
         follow each other, of one process, reach the bus as one piece.
         """
-        limits = self.caches.limits
-        whole, shift = (1 << limits.line_size) - 1, limits.shift
+        whole, shift = (1 << self.caches.limits.line_size) - 1, self.caches.shift
         run: list[Line] = []
         start = 0
         for number in numbers:
@@ -286,12 +278,12 @@ class Work:
         self.tell_arrivals(address, len(data), cause)
 
     def _write_dirty(self, address: int, line: Line, cause: Cause) -> None:
-        differs, low, high = line.dirty | line.under, 0, 0
-        for low, high in runs_of(differs):  # of the others, the bus has the same
+        runs = runs_of(line.dirty | line.under)  # of the others, the bus has the same
+        for low, high in runs:
             self.write_bus(address + low, line.data[low:high], line.who, line.order)
 
-        first = (differs & -differs).bit_length() - 1
-        self.tell_arrival(address + first, high - first, cause)
+        first, end = runs[0][0], runs[-1][1]
+        self.tell_arrival(address + first, end - first, cause)
 
     # Buffers
 
@@ -316,14 +308,14 @@ class Work:
     def drain_buffer(self, process: int, number: int, cause: Cause) -> None:
         """Let the bus see one buffer."""
         held = self.buffers_of(process)
-        buffer = held.pop(number)
-        address = number << self.caches.limits.shift
-        low = high = 0
-        for low, high in runs_of(buffer.mask):
-            self.write_bus(address + low, buffer.data[low:high], buffer.who, buffer.order)
+        data, mask, who, order, _ = held.pop(number)
+        address = number << self.caches.shift
+        runs = runs_of(mask)
+        for low, high in runs:
+            self.write_bus(address + low, data[low:high], who, order)
 
-        first = (buffer.mask & -buffer.mask).bit_length() - 1
-        self.tell_arrival(address + first, high - first, cause)
+        first, end = runs[0][0], runs[-1][1]
+        self.tell_arrival(address + first, end - first, cause)
         if not held:
             self.overtakings = tuple(it for it in self.overtakings if it.process != process)
 
@@ -344,4 +336,5 @@ class Work:
         if known and known[-1].process == process and known[-1].end == base:
             base, order, known = known[-1].base, min(order, known[-1].order), known[:-1]
 
-        self.overtakings = (*known, Overtaking(base, end, process, order))[-_OVERTAKINGS_MOST:]
+        new = make_tuple(Overtaking, (base, end, process, order))
+        self.overtakings = (*known[1 - _OVERTAKINGS_MOST :], new)

@@ -180,12 +180,12 @@ class Transfer:
         if not check_transfer(offset, length):
             return WritePlan((), 0, None)
 
-        buffers = buffers or ((0, length),)
         found: list[Piece] = []
         error: DeviceError | None = None
         moved = 0
         try:
-            for piece in self.pieces.writing(device, offset, buffers, process, protection):
+            spans = buffers or ((0, length),)
+            for piece in self.pieces.writing(device, offset, spans, process, protection):
                 if piece.own is None and not piece.dropped:
                     self._memory.refuse_windows(piece.address, piece.length)
 
@@ -232,8 +232,9 @@ class Transfer:
         """
         if len(pieces) == 1 and type(data) is bytes:
             address, length, own, dropped = pieces[0]
-            if length == len(data) and own is None and not dropped:
-                self._memory.write(address, data)
+            if length == len(data) and own is None:
+                if not dropped:
+                    self._memory.write(address, data)
                 return
 
         view, done = memoryview(data), 0
@@ -249,8 +250,7 @@ class Transfer:
         """What is where the bytes of a write go."""
         read = self._memory.read
         found = [
-            read(address, length) if own is None else bytes(own[address : address + length])
-            for address, length, own, _dropped in pieces
+            read(at, n) if own is None else bytes(own[at : at + n]) for at, n, own, _ in pieces
         ]
 
         return found[0] if len(found) == 1 else b"".join(found)

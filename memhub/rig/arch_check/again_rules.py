@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
+from memhub.core.asked_driver import AskedDriver
 from memhub.core.driver import RangeState
 from memhub.errors import DriverFailed
 from memhub.rig.arch_check.asking import (
@@ -24,10 +25,11 @@ from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from memhub.abi import RangeDesc
-    from memhub.core.asked_driver import AskedDriver, Plan
+    from memhub.core.asked_driver import Plan
+    from memhub.core.effective.typemap import TypeMap
     from memhub.rig.arch_check.step_rules import Step
 
 #: Owners to ask with: names that a driver may know, as long as they can be, and not ASCII.
@@ -67,14 +69,14 @@ def check_again(step: Step, answer: Answer, fresh: AskedDriver) -> Iterator[Faul
 
 
 def blame_memory(
-    step: Step, answer: Answer, fresh: AskedDriver, found: Iterable[Fault]
+    step: Step, answer: Answer, make_fresh: Callable[[], AskedDriver], found: Iterable[Fault]
 ) -> Iterator[Fault]:
     """What the question in other ways has shown, or that the driver remembers the other ways.
 
     Args:
         step: the request.
         answer: its answer.
-        fresh: a driver that was asked nothing before.
+        make_fresh: makes a driver that was asked nothing before.
         found: what is different where the question was asked in other ways.
     """
     compared: list[Fault] = []
@@ -96,7 +98,7 @@ def blame_memory(
         yield from compared
         return
 
-    alone = ask_driver(step.ground, fresh, copy_state(step.before), step.request)
+    alone = ask_driver(step.ground, make_fresh(), copy_state(step.before), step.request)
     yield step.say(
         "remembers",
         f"in the same state, a driver that was asked nothing before answers ({alone.in_words()}), "
@@ -140,6 +142,12 @@ def _check_owner(step: Step, answer: Answer, labels: Sequence[bytes]) -> Iterato
     if not desc.owner:
         return
 
+    @cache
+    def types() -> TypeMap | Fault:
+        assert answer.plan is not None
+
+        return ask_types(step.ground, step.driver, answer.plan.after)
+
     for label in labels:
         if desc.mr_owner == label:
             continue
@@ -153,10 +161,16 @@ def _check_owner(step: Step, answer: Answer, labels: Sequence[bytes]) -> Iterato
             )
             return
 
-        yield from _check_label(step, answer, renamed, other)
+        yield from _check_label(step, answer, types, renamed, other)
 
 
-def _check_label(step: Step, answer: Answer, renamed: Request, other: Answer) -> Iterator[Fault]:
+def _check_label(
+    step: Step,
+    answer: Answer,
+    ask_own: Callable[[], TypeMap | Fault],
+    renamed: Request,
+    other: Answer,
+) -> Iterator[Fault]:
     """The label is kept to the byte where the first one was, and has no effect on types."""
     if answer.plan is None or other.plan is None or step.request.op == "remove":
         return
@@ -169,19 +183,20 @@ def _check_label(step: Step, answer: Answer, renamed: Request, other: Answer) ->
             yield step.say("stores-other-owner", words)
             return
 
-    types = []
-    for plan in (answer.plan, other.plan):
-        found_types = ask_types(step.ground, step.driver, plan.after)
-        if isinstance(found_types, Fault):
-            yield found_types
-            return
+    own = ask_own()
+    if isinstance(own, Fault):
+        yield own
+        return
 
-        types.append(found_types)
+    types = ask_types(step.ground, step.driver, other.plan.after)
+    if isinstance(types, Fault):
+        yield types
+        return
 
-    at = types[0].first_difference(types[1])
+    at = own.first_difference(types)
     if at is not None:
-        words = f"the type of {at:#x} is {types[0].at(at)}; with the owner {renamed.desc.owner} it"
-        yield step.say("owner-decides", f"{words} is {types[1].at(at)}", "types")
+        words = f"the type of {at:#x} is {own.at(at)}; with the owner {renamed.desc.owner} it"
+        yield step.say("owner-decides", f"{words} is {types.at(at)}", "types")
 
 
 def _without_owner(answer: Answer) -> tuple[object, ...]:
@@ -233,7 +248,7 @@ def check_copy(step: Step, answer: Answer) -> Iterator[Fault]:
 
     for how in (pickle_copy, copy.deepcopy):
         try:
-            other = call_guarded(ground.mark, driver, "__reduce__", partial(how, driver))
+            raw = call_guarded(ground.mark, driver, "__reduce__", partial(how, driver.raw))
         except DriverFailed as error:
             fault = fault_of(error)
             if fault.rule == "hangs":
@@ -244,6 +259,7 @@ def check_copy(step: Step, answer: Answer) -> Iterator[Fault]:
 
             return
 
+        other = AskedDriver(raw, driver.arch, driver.machine)
         other.mark = ground.mark
         copied = ask_driver(ground, other, copy_state(step.before), step.request)
         if not copied.same_as(answer):

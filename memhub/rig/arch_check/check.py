@@ -34,7 +34,7 @@ from memhub.rig.arch_check.pair_rules import (
     fill_requests,
     mixed_fillings,
 )
-from memhub.rig.arch_check.running import Outcome, run_steps
+from memhub.rig.arch_check.running import LookedAt, Outcome, run_steps
 from memhub.rig.arch_check.sequences import (
     edge_sequences,
     far_sequence,
@@ -157,6 +157,7 @@ class _Check:
     requests: int = 0
     is_complete: bool = True
     untouched: UntouchedProcess | None = None
+    _looked_at: LookedAt = field(default_factory=LookedAt)
     _crowd: CrowdChecker | None = None
 
     def run(
@@ -294,7 +295,7 @@ class _Check:
                 self.teller.tell(ground, [fault], shown)
 
     def _take(self, ground: Ground, requests: Sequence[Request], *, deep: bool = True) -> Outcome:
-        done = run_steps(ground, requests, deep=deep)
+        done = run_steps(ground, requests, deep=deep, looked_at=self._looked_at)
         for number, fault in [*done.faults, *self._check_crowd(requests, done)]:
             if self.teller.is_known(fault):
                 continue

@@ -61,6 +61,7 @@ RULES: Final[Mapping[str, str]] = {
     "registers-disagree": "the next start reads the registers: they have to say what the slots do",
     # Refusals
     "refuses-removal": "a range that is neither fixed nor busy can be removed",
+    "refuses-last": "a range that ends at a limit is within it: the end is one past its last byte",
     "refuses-apart": "a range that touches no other one does not conflict with it",
     "refuses-order": "two ranges conflict or do not, whichever was first",
     "other-ranges-decide": "whether two ranges conflict cannot depend on ranges that touch neither",
@@ -88,7 +89,7 @@ RULES: Final[Mapping[str, str]] = {
 QUIRKS: Final = frozenset(
     {
         *("grants-empty", "grants-beyond", "grants-wrapping", "registers-not-written"),
-        *("registers-disagree", "type-outside-ranges"),
+        *("registers-disagree", "type-outside-ranges", "refuses-last"),
     }
 )
 

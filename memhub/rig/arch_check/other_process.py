@@ -1,4 +1,7 @@
-"""The same questions in another process: other hash seed, other process ids."""
+"""The same questions in another process: other hash seed, other process ids.
+
+There it is also seen what the driver does outside of its process.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.finding import Fault
 from memhub.rig.arch_check.ground import Ground
+from memhub.rig.arch_check.outside import OutsideWatch
 from memhub.rig.arch_check.running import run_steps
 
 if TYPE_CHECKING:
@@ -54,7 +58,12 @@ def check_other_process(
             timeout=_SECONDS,
             check=False,
         )
-        for there in _take_answers(done.stdout):
+        for there, outside in _take_answers(done.stdout):
+            if outside:
+                words = f"it reaches outside of its process; {outside}"
+                yield (), Fault("side-effects", "", words)
+                return
+
             for requests, one, other in zip(sequences, here, there, strict=True):
                 for request, first, second in zip(requests, one, other, strict=False):
                     if first != second:
@@ -91,9 +100,12 @@ def answer_questions() -> None:
         if child == 0:
             os.close(read)
             with contextlib.suppress(DriverFailed, DeviceError), os.fdopen(write, "wb") as pipe:
-                ground = Ground(arch, cpu, options, msrs)
-                ground.start = ground.attach(ground.new_driver())
-                pipe.write(pickle.dumps(_answers(ground, sequences)))
+                with OutsideWatch() as watch:
+                    ground = Ground(arch, cpu, options, msrs)
+                    ground.start = ground.attach(ground.new_driver())
+                    answers = _answers(ground, sequences)
+
+                pipe.write(pickle.dumps((answers, watch.seen)))
 
             os._exit(0)
 

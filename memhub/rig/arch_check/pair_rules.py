@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from memhub.rig.arch_check.shapes import Shapes
 
 Pair = tuple[list[Request], Fault]
+#: Powers of two from here on may be where a driver's addresses end.
+_LIMIT_LEAST: Final = 28
 #: Slots that are filled one by one, with every rule.
 _FILLED_MOST: Final = 64
 
@@ -46,6 +48,7 @@ class PairChecker:
     def check_pairs(self) -> Iterator[Pair]:
         """The rules of two requests; each fault with the requests that show it."""
         yield from self._check_attributes()
+        yield from self._check_limits()
         yield from self._check_duplicates()
         for one, other in product(self._shapes.attributes, repeat=2):
             yield from self._check_overlaps(one, other)
@@ -67,6 +70,25 @@ class PairChecker:
                         f"{answer.in_words()}",
                     ),
                 )
+
+    def _check_limits(self) -> Iterator[Pair]:
+        """A range that ends at a limit is granted where the one before it is."""
+        shapes, unit = self._shapes, self._shapes.ranges[0][1]
+        limits = [1 << it for it in range(_LIMIT_LEAST, self._ground.end.bit_length())]
+        for limit in limits if not limits[0] % unit else ():
+            refused, beyond, before = [
+                shapes.make((limit + step * unit, unit), shapes.attributes[0])
+                for step in (-1, 0, -2)
+            ]
+            answer = self._known.each(refused)[0]
+            if not _is_out_of_bounds(answer) or self._known.each(beyond)[0].plan is not None:
+                continue
+
+            if self._known.each(before)[0].plan is not None:
+                words = (
+                    f"ends at {refused.desc.mr_end:#x}: {answer.in_words()}; {before} is granted"
+                )
+                yield [refused], Fault("refuses-last", "update", f"{refused} {words}")
 
     def _is_taken(self, desc: RangeDesc) -> bool:
         """Whether a slot that firmware left gives this range another attribute already."""
@@ -196,3 +218,10 @@ def count_free(ground: Ground) -> int:
         for slot, row in enumerate(start.slots)
         if not row.mr_flags & FIXED and not is_held(driver, start, slot)
     )
+
+
+def _is_out_of_bounds(answer: Answer) -> bool:
+    """Whether a range was refused for what it is, and not for what a slot holds."""
+    refusal = answer.refusal
+
+    return refusal is not None and refusal.code is Errno.EINVAL and not refusal.obstacles

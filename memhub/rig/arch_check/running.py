@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from memhub.errors import DeviceError, DriverFailed
@@ -36,7 +36,7 @@ from memhub.rig.arch_check.undo_rules import check_return, check_undo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from memhub.core.asked_driver import AskedDriver
+    from memhub.core.asked_driver import AskedDriver, Plan
     from memhub.core.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
 
@@ -56,13 +56,39 @@ class Outcome:
     states: list[RangeState]
 
 
-def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True) -> Outcome:
+class LookedAt:
+    """Beginnings of sequences after each of whose steps every rule was looked at."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[Request, ...]] = set()
+
+    def add(self, requests: Sequence[Request]) -> None:
+        """Note a sequence, and what it begins with."""
+        self._known.update(_beginnings(requests))
+
+    def count(self, requests: Sequence[Request]) -> int:
+        """How many of the first requests of a sequence are such a beginning."""
+        return sum(1 for _ in takewhile(self._known.__contains__, _beginnings(requests)))
+
+
+def _beginnings(requests: Sequence[Request]) -> Iterator[tuple[Request, ...]]:
+    return (tuple(requests[:count]) for count in range(1, len(requests) + 1))
+
+
+def run_steps(
+    ground: Ground,
+    requests: Sequence[Request],
+    *,
+    deep: bool = True,
+    looked_at: LookedAt | None = None,
+) -> Outcome:
     """Ask for one request after the other, from a new machine on.
 
     Args:
         ground: the machine.
         requests: what is asked.
         deep: also ask each question again, in other ways.
+        looked_at: beginnings that are only asked here; what is asked deep is added to them.
 
     Returns:
         every fault that was seen. A method that hung before ends the sequence.
@@ -75,7 +101,8 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
         if state is None or not state.slots:
             return done
 
-        runner = _Runner(ground, driver, state, deep, len(requests) // 2)
+        known = looked_at.count(requests) if looked_at is not None else 0
+        runner = _Runner(ground, driver, state, deep, max(len(requests) // 2, known), known)
         done.states.append(state)
         for number, request in enumerate(requests):
             answer = None
@@ -105,6 +132,9 @@ def run_steps(ground: Ground, requests: Sequence[Request], *, deep: bool = True)
     except DeviceError as error:
         done.faults.append((number, Fault("raises", "", f"{type(error).__name__}: {error}")))
 
+    if deep and looked_at is not None:
+        looked_at.add(requests[: len(done.answers)])
+
     return done
 
 
@@ -116,13 +146,14 @@ class _Runner:
         state: RangeState,
         deep: bool,
         copied_at: int,
+        looked_at: int,
     ) -> None:
         self.ground = ground
         self.state = state
         self._driver = driver
         self._deep = deep
         self._kept: list[KeptAnswer] = []
-        self._taken, self._copied_at = 0, copied_at
+        self._taken, self._copied_at, self._looked_at = 0, copied_at, looked_at
         types = ask_types(ground, driver, state)
         self._base: TypeMap | None = None if isinstance(types, Fault) else types
         self._types = self._base
@@ -146,6 +177,13 @@ class _Runner:
             yield answer.fault
             return
 
+        if self._taken < self._looked_at:
+            self._taken += 1
+            if answer.plan is not None:
+                self._go_on(answer.plan, ask_types(ground, driver, answer.plan.after))
+
+            return
+
         if answer.slow:
             seconds = confirm_slow(
                 ground, before, lambda: ask_driver(ground, driver, before, request)
@@ -163,7 +201,7 @@ class _Runner:
             copied = self._taken == self._copied_at
             variants = check_variants(step, answer, every=copied)
             copies = check_copy(step, answer) if copied else iter(())
-            yield from blame_memory(step, answer, self._new_driver(), chain(variants, copies))
+            yield from blame_memory(step, answer, self._new_driver, chain(variants, copies))
             if copied:
                 yield from check_kept_nothing(step)
 
@@ -203,7 +241,10 @@ class _Runner:
                 yield from self._check_types_again(step, plan.after, after)
                 yield from self._check_registers(step, answer, after)
 
-        self._types = None if isinstance(after, Fault) else after
+        self._go_on(plan, after)
+
+    def _go_on(self, plan: Plan, types: TypeMap | Fault) -> None:
+        self._types = None if isinstance(types, Fault) else types
         self.state = plan.after
         self._changed = True
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
+import decimal
 import gc
+import locale
+import logging
 import os
 import random
 import signal
 import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -51,6 +56,17 @@ class Surroundings:
                 "garbage collection": (gc.isenabled(), gc.get_threshold()),
                 "recursion limit": sys.getrecursionlimit(),
                 "search path of modules": tuple(sys.path),
+                "decimal context": _settings_of(decimal.getcontext()),
+                "locale": locale.setlocale(locale.LC_ALL),
+                "filters of warnings": tuple(warnings.filters),
+                "built-in names": {
+                    it: id(held) for it, held in vars(builtins).items() if it != "_"
+                },
+                "root logger": (
+                    logging.root.level,
+                    logging.root.manager.disable,
+                    tuple(logging.root.handlers),
+                ),
                 "threads": frozenset(
                     it for it in threading.enumerate() if it.name != REPORT_THREAD
                 ),
@@ -80,6 +96,12 @@ class Surroundings:
         gc.set_threshold(*values["garbage collection"][1])
         sys.setrecursionlimit(values["recursion limit"])
         sys.path[:] = values["search path of modules"]
+        for name, value in values["decimal context"].items():
+            setattr(decimal.getcontext(), name, value)
+
+        locale.setlocale(locale.LC_ALL, values["locale"])
+        warnings.resetwarnings()
+        warnings.filters[:] = values["filters of warnings"]  # type: ignore[index]
 
 
 def tell_side_effects(before: Surroundings, own_threads: int, *, printed: bool) -> Iterator[Fault]:
@@ -93,7 +115,7 @@ def tell_side_effects(before: Surroundings, own_threads: int, *, printed: bool) 
     alone = len(before.values["threads"]) <= own_threads
     for it in before.differences():
         if alone or it not in _SHARED:
-            yield Fault("side-effects", "", f"after the check, the {it} of the process differ")
+            yield Fault("side-effects", "", f"after the check, not as before: {it} of the process")
             break
 
     before.put_back()
@@ -106,6 +128,13 @@ def _is_as_before(before: Any, now: Any) -> bool:  # noqa: ANN401 - many kinds
         return bool(now <= before)
 
     return bool(before == now)
+
+
+def _settings_of(context: decimal.Context) -> dict[str, Any]:
+    """What a context computes by, without the signals that it has seen."""
+    names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+
+    return {it: getattr(context, it) for it in names} | {"traps": dict(context.traps)}
 
 
 def _list_files() -> frozenset[tuple[str, str]]:

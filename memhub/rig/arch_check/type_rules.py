@@ -19,8 +19,8 @@ from memhub.rig.arch_check.ground import fault_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.abi import RangeDesc
     from memhub.core.asked_driver import Plan
+    from memhub.core.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
     from memhub.rig.arch_check.step_rules import Step
 
@@ -58,18 +58,19 @@ def check_types(step: Step, plan: Plan, base: TypeMap, after: TypeMap) -> Iterat
     """
     state, start = plan.after, step.ground.start
     assert start is not None
-    held = [slot for slot in range(len(state.slots)) if is_held(step.driver, state, slot)]
-    first = {slot for slot in range(len(start.slots)) if is_held(step.driver, start, slot)}
-    odd = _odd_extents(step, plan, held)
+    extents = _held_extents(step, state)
+    held = list(extents)
+    ends = [(state.slots[it].mr_base, state.slots[it].mr_end, it) for it in held]
+    odd = _odd_extents(plan, extents)
     for at in _points(step, plan, held):
-        rows = [slot for slot in held if _holds(state.slots[slot], at)]
+        rows = [slot for base, end, slot in ends if base <= at < end]
         if not rows and any(lo <= at < hi for lo, hi in odd):
             continue
 
         found = after.at(at)
         if rows:
             fault = _check_inside(step, plan, rows, at, found, base)
-        elif any(_holds(start.slots[slot], at) for slot in first) or found == base.at(at):
+        elif found == base.at(at) or _holds_any(step, start, at):
             fault = None
         else:
             fault = step.say(
@@ -155,16 +156,31 @@ def _points(step: Step, plan: Plan, held: list[int]) -> list[int]:
     return sorted(it for it in found if 0 <= it < step.ground.end)
 
 
-def _holds(row: RangeDesc, at: int) -> bool:
-    return row.mr_base <= at < row.mr_end
+def _holds_any(step: Step, state: RangeState, at: int) -> bool:
+    """Whether a range that counts holds an address."""
+    return any(
+        row.mr_base <= at < row.mr_end and is_held(step.driver, state, slot)
+        for slot, row in enumerate(state.slots)
+    )
 
 
-def _odd_extents(step: Step, plan: Plan, held: list[int]) -> list[tuple[int, int]]:
+def _held_extents(step: Step, state: RangeState) -> dict[int, tuple[int, int]]:
+    """The slots whose ranges count, each with its extent."""
+    found = {}
+    for slot, row in enumerate(state.slots):
+        if row.mr_len:
+            lo, hi = find_extent(step.driver, state, slot)
+            if row.mr_flags & MDF_ACTIVE or lo < hi:
+                found[slot] = (lo, hi)
+
+    return found
+
+
+def _odd_extents(plan: Plan, extents: dict[int, tuple[int, int]]) -> list[tuple[int, int]]:
     """Where firmware left a slot that decides more than its range, such as a mask with holes."""
     found = []
-    for slot in held:
+    for slot, (lo, hi) in extents.items():
         row = plan.after.slots[slot]
-        lo, hi = find_extent(step.driver, plan.after, slot)
         if slot not in plan.change.wrote and not (row.mr_base <= lo and hi <= row.mr_end):
             found.append((lo, hi))
 

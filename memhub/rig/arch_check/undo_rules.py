@@ -66,10 +66,13 @@ def check_return(
         first = min(number, len(states) - 1)
         due = states[first]
         order = _latest_first(states[first:])
-        for slots in (order, order[::-1]) if len(order) > 1 else (order,):
+        apart = [[it] for it in order]
+        back = apart[::-1]
+        # one by one as a hub does, the other way round, and all at once as `store_on_cpu` does
+        for groups in (apart, back, [order]) if len(order) > 1 else (apart,):
             step, state = Step(ground, driver, due, last), end
-            for slot in slots:
-                found = _put_back(step, state, due, [slot])
+            for slots in groups:
+                found = _put_back(step, state, due, slots)
                 if isinstance(found, Fault):
                     yield found
                     return
@@ -77,7 +80,7 @@ def check_return(
                 state = found
 
             # in another order, what stood in the way meanwhile may have been left out
-            if slots is order and not ground.rereads:
+            if groups is not back and not ground.rereads:
                 yield from _compare(step, state, None)
 
 

@@ -14,9 +14,9 @@ import pickle
 import select
 import signal
 import struct
-import subprocess
 import sys
 import warnings
+from subprocess import DEVNULL, Popen
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from memhub.rig.arch_check.ground import Ground
@@ -53,7 +53,7 @@ class UntouchedProcess:
         self.arch = arch
         self.own_interpreter = False
         self._child = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Popen[bytes] | None = None
         self._ask = self._told = -1
 
     def __enter__(self) -> Self:
@@ -73,12 +73,11 @@ class UntouchedProcess:
         places = os.pathsep.join(it or os.getcwd() for it in sys.path)  # noqa: PTH109 - text
         asked, self._ask = os.pipe()
         self._told, tell = os.pipe()
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a constant
-            [sys.executable, "-c", _PROGRAM, str(asked), str(tell)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(asked, tell),
+        self._process = Popen(  # noqa: S603 - this interpreter, and a constant
+            [sys.executable, "-c", _PROGRAM],
+            stdin=asked,
+            stdout=tell,
+            stderr=DEVNULL,
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": places},
         )
@@ -165,8 +164,8 @@ class UntouchedProcess:
 
 
 def serve_pipes() -> None:
-    """Be the other interpreter: the arguments are the descriptors to read from and to write to."""
-    asked, tell = int(sys.argv[1]), int(sys.argv[2])
+    """Be the other interpreter: it reads from standard input and writes to standard output."""
+    asked, tell = os.dup(0), os.dup(1)
     arch = pickle.loads(_read_frame(asked, None))  # noqa: S301 - our own parent's
     _write_frame(tell, _READY)
     _serve(asked, tell, arch)

@@ -130,14 +130,14 @@ class LocalHandle:
             if error.window.placed is None:
                 raise NotSupported(f"a device model cannot be awaited here: {error}") from error
 
-            return self._await_device(request)
+            return self._await_device(request, error)
 
-    def _await_device(self, request: Request[R]) -> R:
+    def _await_device(self, request: Request[R], late: NeedsDevice) -> R:
         """Answer a transfer that reaches a declared device; others wait meanwhile."""
         from anyio.from_thread import start_blocking_portal  # here, since few need it
 
         with self._lock, start_blocking_portal() as portal:
-            answer: R = portal.call(move_bytes, self._engine, request)
+            answer: R = portal.call(move_bytes, self._engine, request, late)
 
         return answer
 

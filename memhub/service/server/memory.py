@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.caches.requests import Fence, FlushLines
@@ -10,7 +11,9 @@ from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.requests import Read, Write
 from memhub.core.transfers import extent_of
 from memhub.errors import DeviceError, InvalidArgument
+from memhub.late_requests import move_bytes
 from memhub.service import wire
+from memhub.service.server.reading import read_in_pieces
 from memhub.service.server.rights import READ_MEMORY, WRITE_MEMORY
 from memhub.service.server.stream import WriteStream
 
@@ -41,8 +44,10 @@ def _read_memory(
 
     try:
         data = session.engine.submit(Read(entry.number, count, offset))
-    except NeedsDevice:
-        return session.tasks.start_read(it, entry.handle, count, offset)
+    except NeedsDevice as late:
+        number, tasks, engine = it.request, session.tasks, session.engine
+        work = partial(read_in_pieces, tasks, engine, number, entry.handle, count, offset, late)
+        return tasks.start_task(number, work)
     except DeviceError as error:
         if not error.arrived:
             raise
@@ -85,8 +90,13 @@ def _write_memory(
 
     try:
         moved = session.engine.submit(Write(entry.number, it.data, offset))
-    except NeedsDevice:
-        return session.tasks.start_write(it.request, entry.handle, it.data, offset)
+    except NeedsDevice as late:
+        asked, needs = Write(entry.number, it.data, offset), late
+
+        async def work() -> wire.Message:
+            return wire.Done(it.request, await move_bytes(session.engine, asked, needs))
+
+        return session.tasks.start_task(it.request, work)
 
     return wire.Done(it.request, moved)
 

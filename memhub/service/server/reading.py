@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
 
+from memhub.core.requests import Read
 from memhub.core.transfers import extent_of
 from memhub.errors import DeviceError
+from memhub.late_requests import move_bytes
 from memhub.service import wire
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from memhub.core.memory.needs_device import NeedsDevice
     from memhub.engine import Engine
     from memhub.handle import Handle
 
@@ -36,7 +39,13 @@ class Sending(Protocol):
 
 
 async def read_in_pieces(
-    to: Sending, engine: Engine, request: int, handle: Handle, count: int, offset: int | None
+    to: Sending,
+    engine: Engine,
+    request: int,
+    handle: Handle,
+    count: int,
+    offset: int | None,
+    late: NeedsDevice | None = None,
 ) -> None:
     """Read, and send what was read, also what an error left.
 
@@ -49,6 +58,7 @@ async def read_in_pieces(
         handle: the open file.
         count: bytes.
         offset: first byte; None is where the file stands.
+        late: why the first piece was not answered at once; None where it was not asked for.
 
     Raises:
         DeviceError: the read ended so; its `moved` is how many bytes were sent.
@@ -62,7 +72,11 @@ async def read_in_pieces(
         async with to.bulk_turn():
             try:
                 at = None if offset is None else offset + moved
-                data = await _read_some(handle, step, at)
+                if late is None:
+                    data = await _read_some(handle, step, at)
+                else:
+                    data = await move_bytes(engine, Read(handle.number, step, at), late)
+                    late = None
             except DeviceError as error:
                 if extent.excuses(error, moved):
                     to.send_reply(wire.Data(request, True, b""))

@@ -235,7 +235,7 @@ class RequestTasks:
     def start_read(
         self, it: wire.Read | wire.Pread, handle: Handle, count: int, offset: int | None
     ) -> Answer:
-        """Start a read that is long, reaches a device, or goes to a client that reads slowly."""
+        """Start a read that is long, or goes to a client that reads slowly."""
         work = partial(read_in_pieces, self, self._engine, it.request, handle, count, offset)
 
         return self.start_task(it.request, work)
@@ -255,17 +255,6 @@ class RequestTasks:
         async with self._bulk_lock:
             await self._link.room(self._queue_high)
             yield
-
-    def start_write(self, request: int, handle: Handle, data: bytes, offset: int | None) -> Answer:
-        """Start a write that goes to a device."""
-
-        async def work() -> wire.Message:
-            if offset is None:
-                return wire.Done(request, await handle.write(data))
-
-            return wire.Done(request, await handle.pwrite(data, offset))
-
-        return self.start_task(request, work)
 
     @property
     def room_to_keep(self) -> int:

@@ -76,7 +76,7 @@ REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "machine": ("str", "its name"),
         "arch": ("str", "its architecture's name"),
         "slots": ("int", "how many slots its table has"),
-        "used": ("int", "how many of them are active"),
+        "used": ("int", "how many of them hold a range"),
         "generation": ("int", "rises with every change of the table or the claims"),
         "failed": ("failure?", "why what is asked of its range driver is refused with EIO"),
         "sick": ("health?", "what is wrong with its hardware, or that it sleeps"),
