@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.analysis.rule import Rule
+from memhub.core.files import KERNEL_FILES, PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     Row = Mapping[str, Any]
     Find = Callable[[Analysis], Any]
 
+#: Files that no range driver is behind: Linux answers EIO to an open of its own where MTRRs are off.
+_UNDRIVEN: Final = tuple(PATHS[it] for it in sorted(KERNEL_FILES))
 _LOST: Final = ("disconnect", "cancelled", "error", "garbage")
 
 
@@ -38,6 +41,13 @@ def _records(*events: str) -> Find:
 def _refused(*errors: str) -> Find:
     """Requests that were refused so; the `wait.end` behind one is not counted again."""
     return lambda log: log.views.requests.filter(log.views.requests.errno.isin(errors))
+
+
+def _failed(log: Analysis) -> Any:  # noqa: ANN401 - an Ibis table
+    """Requests that are EIO; not the opens of a kernel's own file, which no driver answers."""
+    t = _refused("EIO")(log)
+
+    return t.filter((t.event != "request.open") | ~t.device.isin(_UNDRIVEN))
 
 
 def _waits(cause: str) -> Find:
@@ -113,7 +123,7 @@ def _say_refused(row: Row) -> str:
 OWN_RULES: Final = (
     Rule(
         "driver-failed", "error", "a driver failed, or the log could not be written",
-        _refused("EIO"), _say_refused,
+        _failed, _say_refused,
     ),
     Rule(
         "log-cut", "error", "an unfinished record was cut off: the writer was killed",

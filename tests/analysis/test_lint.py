@@ -124,6 +124,9 @@ CASES: dict[str, tuple[list[dict[str, Any]], str]] = {
 
 #: What is close to what a rule finds, and is in order.
 FINE: dict[str, list[dict[str, Any]]] = {
+    "the EIO of Linux' own file where MTRRs are off": [
+        {**opened(1, A), "device": "/proc/mtrr", "errno": "EIO", "reason": "the kernel says so"},
+    ],
     "given-back": [claim("claim.take", 1), claim("claim.release", 2, cause="request")],
     "closed": [claim("claim.take", 1), claim("claim.release", 2, cause="close")],
     "granted": wait("granted", None),
