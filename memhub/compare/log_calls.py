@@ -5,11 +5,13 @@ A call that cannot be said as requests for ranges is left out, with the reason.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from memhub.abi import (
+    LP64,
     MDF_UNCACHEABLE,
     MDF_WRITEBACK,
     MDF_WRITECOMBINE,
@@ -17,6 +19,7 @@ from memhub.abi import (
     MDF_WRITETHROUGH,
     U64_MAX,
 )
+from memhub.arches import load_arches
 from memhub.compare.script import Request, ScriptError, clear_text, parse_proc_line, set_text
 
 if TYPE_CHECKING:
@@ -128,12 +131,21 @@ def _read_delete(row: Row, args: Row) -> Iterator[Request]:
 
 
 def _read_entries(row: Row, args: Row) -> Iterator[Request | LeftOut]:
+    if args.get("abi", 64) == 32 and row["arch"] in _long_arches():
+        raise LeftOut("a 32-bit set, which changes NetBSD's table and no register")
+
     entries = args["entries"]
     for entry in entries[: max(0, args.get("n", len(entries)))]:
         try:
             yield _read_entry(row, entry)
         except LeftOut as left:
             yield left
+
+
+@lru_cache(maxsize=1)  # each 32-bit set of a log asks
+def _long_arches() -> frozenset[str]:
+    """The installed architectures with a 64-bit kernel, which alone tells 32-bit calls apart."""
+    return frozenset(name for name, it in load_arches().items() if it.model is LP64)
 
 
 def _read_entry(row: Row, entry: Sequence[int]) -> Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -127,6 +128,27 @@ async def test_a_log_of_netbsd_is_a_script(tmp_path: Path) -> None:
         ("a call that only looks", 1),
         ("the end of a process, with its private ranges", 1),
     ]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("arch", "asked"), [("amd64-mtrr", 1), ("i386", 2)])
+async def test_a_32_bit_set_is_left_out_where_it_changes_no_register(
+    tmp_path: Path, arch: str, asked: int
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        async with (
+            Hub([replace(NETBSD, arch=arch)], arches=ARCHES, log=log) as hub,
+            await hub.open("net:/dev/mem") as memory,
+        ):
+            await memory.call_kernel("set", entries=[[SCREEN, 16 * MIB, 1, 4, 0]], abi=64)
+            await memory.call_kernel("set", entries=[[0xE0000000, MIB, 1, 4, 0]], abi=32)
+            changed = (await memory.explain(0xE0000000)).type == "WC"
+
+    script = read_log(str(path))
+    left = ["a 32-bit set, which changes NetBSD's table and no register"]
+    assert (len(script.requests), changed) == (asked, asked == 2)
+    assert [it.what for it in script.left_out] == left[asked - 1 :]
 
 
 @pytest.mark.anyio
