@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Row = Mapping[str, Any]
     Find = Callable[[Analysis], Any]
 
-#: Files that no range driver is behind: Linux answers EIO to an open of its own where MTRRs are off.
+#: Files that no range driver is behind; Linux answers EIO to an open of its own without MTRRs.
 _UNDRIVEN: Final = tuple(PATHS[it] for it in sorted(KERNEL_FILES))
 _LOST: Final = ("disconnect", "cancelled", "error", "garbage")
 

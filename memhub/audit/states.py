@@ -44,6 +44,7 @@ class MachineState:
             into times of the wall clock.
         registers: the ranges of another kernel than FreeBSD; None where the slots are those.
         kernel: the state of that kernel, with the registers of each CPU; None for FreeBSD.
+        dead: why that kernel answers nothing more; empty while it lives.
     """
 
     machine: str
@@ -58,6 +59,7 @@ class MachineState:
     at: Instant
     registers: KernelRanges | None = None
     kernel: KernelState | None = None
+    dead: str = ""
 
     def facts(self) -> Facts:
         """The machine as JSON; times are nanoseconds of the wall clock, since 1970 UTC."""
@@ -73,6 +75,7 @@ class MachineState:
             "msrs": {f"{number:#x}": value for number, value in sorted(self.msrs.items())},
             **({} if self.registers is None else {"registers": _registers(self.registers)}),
             **({} if self.kernel is None else {"kernel": _kernel(self.kernel)}),
+            **({"dead": self.dead} if self.dead else {}),
         }
 
 
@@ -179,6 +182,7 @@ def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> Ma
         at,
         None if machine.served is None else machine.served.ranges(),
         None if machine.served is None else machine.served.state,
+        "" if machine.served is None else machine.served.why_dead(),
     )
 
 

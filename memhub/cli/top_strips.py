@@ -132,6 +132,9 @@ def health_marks(row: Mapping[str, Any], faults: Rows) -> Iterator[Span]:
     if row.get("failed"):
         yield "FAILED", "bold white on red"
 
+    if row.get("dead"):
+        yield "DEAD", "bold white on red"
+
     sick = row.get("sick") or {}
     if sick.get("suspended") is not None:
         yield "SUSPENDED", "bold reverse"

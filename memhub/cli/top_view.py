@@ -85,6 +85,10 @@ def sheets(report: Report) -> Iterator[Sheet]:
     if failed:
         yield Sheet("marked failed", ("MACHINE", "FAILURES", "FOR", "LAST"), failed)
 
+    dead = [_escape_cells((row["machine"], row["dead"])) for row in machines if row.get("dead")]
+    if dead:
+        yield Sheet("kernels that have died", ("MACHINE", "WHY"), dead)
+
     sick = [_escape_cells(_sick_cells(row)) for row in machines if row.get("sick")]
     if sick:
         yield Sheet("sick hardware", ("MACHINE", "SUSPENDED", "CPUS", "SICKNESSES"), sick)

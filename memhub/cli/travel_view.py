@@ -29,6 +29,9 @@ def print_state(state: State) -> None:
             (machine.machine, "bold"),
             f"  {machine.arch}, generation {machine.generation}, {_use_text(machine)}",
         )
+        if machine.dead:
+            screen.line((f"  {machine.dead}", "bold red"), hang=12)
+
         for name, text in _range_lines(machine, facts):
             screen.line(f"  {name:<9} {text}", hang=12)
 

@@ -58,6 +58,10 @@ class Served:
         """The ranges that the kernel has now; None where the machine's slots are those."""
         return self.kernel.ranges(self.machine, self.state)
 
+    def why_dead(self) -> str:
+        """Why the kernel answers nothing more, and how to go on; empty while it lives."""
+        return self.kernel.why_dead(self.state)
+
 
 class KernelCalled(NamedTuple):
     """A call was answered by another kernel than FreeBSD.

@@ -250,6 +250,10 @@ class ServedKernel(ABC):
         """The rule by which this kernel never stores its ranges again; empty where it does."""
         return "" if "reinit" in self.machine_ops else "this kernel stores its ranges once"
 
+    def why_dead(self, state: KernelState) -> str:
+        """The last words of a kernel that has died, and how to go on; empty while it lives."""
+        return ""
+
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""
         lines = "; ".join(text for _, text in answer.log)

@@ -39,8 +39,8 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
         `suspended` or None), `processes`, `claims` (with the
         labels in their slots as `owners`), `commits`, `waits` and the wait-for graph as
         `waits_for`: pairs of process ids. A machine that is not coherent has its `hazards` too,
-        and one of another kernel than FreeBSD that kernel's name as `kernel`; its `slots` are the
-        registers that this kernel has.
+        and one of another kernel than FreeBSD that kernel's name as `kernel`, and as `dead` why it
+        answers nothing more, or None; its `slots` are the registers that this kernel has.
     """
     views = [view_machine(machine, now) for machine in machines]
 
@@ -68,7 +68,7 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
     return {
         "machine": machine.name,
         "arch": machine.arch.name,
-        **({} if machine.served is None else {"kernel": machine.spec.kernel_name}),
+        **_kernel_row(machine),
         "slots": len(slots) if registers is None else registers.total,
         "used": _count_used(table) if registers is None else len(registers.used),
         "generation": machine.generation,
@@ -81,6 +81,14 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "waits_for": map(list, chain.from_iterable(map(machine.waits.edges, waits))),
         **({} if machine.caches is None else {"hazards": map(hazard_row, hazards_of(machine))}),
     }
+
+
+def _kernel_row(machine: Machine) -> dict[str, Any]:
+    served = machine.served
+    if served is None:
+        return {}
+
+    return {"kernel": machine.spec.kernel_name, "dead": served.why_dead() or None}
 
 
 def _count_used(table: RangeTable | None) -> int:

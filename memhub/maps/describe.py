@@ -127,6 +127,9 @@ def _ground_of(machine: Machine) -> _Ground:
     except DeviceError as error:
         types, notes = None, (f"{_UNKNOWN}: {error.reason}",)
 
+    if machine.served is not None and (dead := machine.served.why_dead()):
+        notes = (*notes, dead)
+
     if registers is not None:
         held = [(base, end, who, None) for base, end, who, _ in held]
         count, slots = registers.total, tuple(map(register_slot, registers.used))

@@ -103,8 +103,8 @@ class NetBsdKernel(ServedKernel):
 
     def why_no_reinit(self, machine: KernelMachine, state: KernelState) -> str:
         """A processor without ranges has none to store, and a kernel that died stores none."""
-        if state.own["panic"]:
-            return f"NetBSD has died: {state.own['panic']}"
+        if dead := self.why_dead(state):
+            return dead
 
         return "" if state.own["driver"] else "NetBSD has found no ranges on this machine"
 
@@ -125,6 +125,12 @@ class NetBsdKernel(ServedKernel):
         )
 
         return KernelRanges(len(table), tuple(used))
+
+    def why_dead(self, state: KernelState) -> str:
+        """What it printed as it panicked."""
+        panic = state.own["panic"]
+
+        return f"NetBSD has died: {panic}; reset or restore the machine to go on" if panic else ""
 
     def call(self, machine: KernelMachine, state: KernelState, call: KernelCall) -> KernelAnswer:
         """Answer a call."""
@@ -158,6 +164,7 @@ class NetBsdKernel(ServedKernel):
     def explain(self, call: KernelCall, answer: KernelAnswer) -> errors.DeviceError:
         """The error of a refused call; its `moved` is how many ranges were set before."""
         error = super().explain(call, answer)
+        error.reason = self.why_dead(answer.state) or error.reason
         if isinstance(answer.value, dict) and "done" in answer.value:
             done = error.moved = max(0, answer.value["done"])
             error.reason = f"NetBSD answers {answer.errno} to {call.op}; {done} ranges are set"
