@@ -21,6 +21,7 @@ from memhub.core.firmware import settle_firmware
 from memhub.core.range_table import RangeTable
 from memhub.core.requests import SetRange
 from memhub.core.slot_extents import used_slots
+from memhub.core.spec import UnsaidRegisters
 from memhub.errors import DeviceError, DriverFailed
 from memhub.planner.mixing import CLASH, TYPES, mix_types
 from memhub.planner.wanted import PAGE
@@ -74,7 +75,7 @@ def read_hardware(spec: MachineSpec, arch: Arch) -> Hardware:
     spec = settle_firmware(spec, arch)
     table = RangeTable.attach(spec, arch)
     if table is None or not table.state.slots:
-        raise NotPlannable("it has no ranges")
+        raise NotPlannable(f"it has no ranges{_hint_for(spec, arch)}")
 
     trial = _Trial(table)
     types = tuple(it for it in TYPES if trial.grants(it, PAGE))
@@ -95,6 +96,18 @@ def read_hardware(spec: MachineSpec, arch: Arch) -> Hardware:
 
     return Hardware(
         types, spec.cpu.phys_bits, variable, bool(fixed), frozenset(apart), trial.default
+    )
+
+
+def _hint_for(spec: MachineSpec, arch: Arch) -> str:
+    """What a description lacks that has memory only: such a machine has its MTRRs off."""
+    if arch.firmware is None or not spec.cpu.mtrr or not isinstance(spec.msrs, UnsaidRegisters):
+        return ""
+
+    return (
+        f", as its description has memory and no registers, which leaves MTRRs off: a table "
+        f"[machines.{spec.name}.mtrr], even an empty one, turns them on; without an architecture "
+        f"the hardware alone is planned for"
     )
 
 

@@ -126,6 +126,22 @@ def test_a_machine_of_a_file_has_its_registers_under_another_architecture(run: R
     assert "k6 cannot be planned for: it has no ranges" in run(*words, "--arch", "k6").err
 
 
+def test_a_machine_of_memory_alone_is_told_what_turns_its_mtrrs_on(
+    run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.toml"
+    words = ("plan", "--config", path, "--arch", "i386")
+    machine = '[machines.r]\narch = "i386"\nmemory = [{base = "0", length = "64M"}]\n'
+    path.write_text(machine)
+    done = run(*words)
+    assert (done.code, done.out) == (2, "")
+    assert "MTRRs off: a table [machines.r.mtrr], even an empty one" in " ".join(done.err.split())
+    path.write_text(f"{machine}[machines.r.mtrr]\n")
+    assert "1 of 8 registers" in run(*words).out
+    path.write_text(f"{machine}[machines.r.cpu]\nmtrr = false\n")
+    assert run(*words).err.rstrip().endswith("i386 cannot be planned for: it has no ranges")
+
+
 def test_an_architecture_that_cannot_be_planned_for_says_why(run: Run) -> None:
     done = run("plan", "--want", "0-1G=WB", "--arch", "amd64")
     why = "amd64 cannot be planned for: one of its ranges covers any whole pages"
