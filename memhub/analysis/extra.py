@@ -37,7 +37,7 @@ def require_package(name: str, extra: str = "analysis") -> Any:  # noqa: ANN401 
         return import_module(name)
     except ImportError as error:
         missing = error.name or name
-        what = "pictures of" if extra == "report" else "the questions to"
+        what = "pictures" if extra == "report" else "the questions to a log"
         raise AnalysisNotInstalled(
-            f"{missing} is not installed, which {what} a log need: pip install 'memhub[{extra}]'"
+            f"{missing} is not installed, which {what} need: pip install 'memhub[{extra}]'"
         ) from error

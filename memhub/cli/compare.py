@@ -4,7 +4,7 @@ SCRIPT has a request on each line: a command of memcontrol(8) (set -b BASE -l LE
 BASE -l LENGTH), or a line for Linux' /proc/mtrr (base=N size=N type=NAME, disable=N). Without one,
 and without --log, fifteen well-known requests are put. Each kernel has a machine of its own, and
 all that have MTRRs start from the same registers. A kernel is an architecture (i386, openbsd-*) or
-one of a plugin (linux-6.18, netbsd); with :32 behind it, of 32 bits.
+one of a plugin (linux-6.18, netbsd-7); with :32 behind it, of 32 bits.
 
 --log takes each MEMRANGE_SET of a log, and of other kernels each write to /proc/mtrr, each MTRRIOC
 ioctl, each set of NetBSD, and what drivers add and delete; what else there is is told beside.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: Who is compared where nobody says it: FreeBSD's kernels, then the others.
 _KERNELS: Final = (
     "i386,amd64-mtrr,amd64,k6,powerpc,dragonfly,openbsd-amd64,openbsd-i386,openbsd-k6,"
-    "linux-6.18,linux-2.6.32,netbsd"
+    "linux-6.18,linux-2.6.32,netbsd-7"
 )
 
 

@@ -49,6 +49,15 @@ def test_the_extra_is_named(demo: Path, tmp_path: Path, lacking: str, verb: str)
     )
 
 
+def test_the_extra_of_pictures_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "c.svg"
+    done = run_without({"altair", "vl_convert"}, "compare", "--kernels", "i386", "--out", str(out))
+
+    said = "is not installed, which pictures need: pip install 'memhub[report]'"
+    assert (done.returncode, out.exists()) == (2, False)
+    assert said in " ".join(done.stderr.split())
+
+
 def test_the_other_verbs_do_not_need_it(demo: Path) -> None:
     done = run_without({"duckdb", "ibis", "pyarrow", "pandas"}, "audit", "verify", str(demo))
 

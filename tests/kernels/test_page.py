@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from memhub import DeviceError, Hub, MachineSpec
 from memhub.arches import load_arches
 from memhub.config import load_config
 from memhub_linux.settings import OPTIONS
@@ -29,13 +31,39 @@ def test_each_kernel_has_an_example() -> None:
     ]
 
 
-def test_a_machine_of_the_page_is_one_with_linux(tmp_path: Path) -> None:
-    (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    path = tmp_path / "lab.toml"
-    path.write_text(toml)
-    spec = load_config(path, arches=load_arches()).machines["pc"]
+@pytest.mark.anyio
+async def test_the_machines_of_the_page_have_linux_and_its_file(tmp_path: Path) -> None:
+    path, arches = tmp_path / "lab.toml", load_arches()
+    path.write_text("\n".join(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)))
+    cyrix = load_config(path, arches=arches).machines["old"]
+    path.write_text(path.read_text().replace('"Cyrix"', '"Centaur"\nsignature = 0x541'))
+    specs = load_config(path, arches=arches).machines
+    async with Hub([*specs.values(), replace(cyrix, name="cyrix")], arches=arches) as hub:
+        shown = {}
+        for name, machine in hub.machines.items():
+            async with await hub.open(f"{name}:/proc/mtrr", "r+") as file:
+                await file.write(b"base=0xd0000000 size=0x1000000 type=write-combining\n")
+                shown[name] = (await file.read(4096)).splitlines()[-1].rpartition(b" ")[2]
 
-    assert spec.kernel_name == "linux-6.18"
+            assert machine.spec.kernel_name == "linux-6.18"
+
+    # A Centaur's write-combining reads back as write-back.
+    assert shown == {"pc": b"write-combining", "old": b"write-back", "cyrix": b"write-combining"}
+
+
+@pytest.mark.anyio
+async def test_features_alone_make_no_other_processor() -> None:
+    spec = MachineSpec(
+        name="pc",
+        arch="i386",
+        kernel="linux-6.18",
+        kernel_options={"features": ["cyrix_arr"]},
+    )
+    async with Hub([spec], arches=load_arches()) as hub:
+        with pytest.raises(DeviceError) as refused:
+            await hub.open("pc:/proc/mtrr")
+
+    assert refused.value.code.name == "EIO"
 
 
 def test_the_page_lists_the_options_of_linux() -> None:
