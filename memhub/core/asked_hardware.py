@@ -96,6 +96,17 @@ def ask_registers_of(
     return driver.guard("slot_registers", len(state.slots), ask)
 
 
+def ask_fault(driver: AskedDriver, state: RangeState, number: int, value: int) -> str:
+    """Why a CPU does not take a value of a register; empty where it does."""
+
+    def ask() -> str:
+        why = driver.raw.why_fault(state, number, value)
+
+        return driver_answers.check_text("why a CPU faults", why)
+
+    return driver.guard("why_fault", len(state.slots), ask)
+
+
 def ask_compare(driver: AskedDriver, mine: Registers, other: Registers) -> Mapping[int, str]:
     """The registers in which two CPUs differ so that it matters, each with its kind."""
 

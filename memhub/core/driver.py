@@ -240,6 +240,10 @@ class RangeDriver(ABC):
         """The registers that hold a slot and their bits that do; a mask register is the last."""
         return ()
 
+    def why_fault(self, state: RangeState, number: int, value: int) -> str:
+        """Why a CPU does not take a value of a register; empty where it does, as by default."""
+        return ""
+
     def compare_cpus(self, mine: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, str]:
         """The registers in which two CPUs differ so that it matters, each with its kind in words.
 

@@ -11,7 +11,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memhub.core.asked_hardware import ask_power_on, ask_registers_of
+from memhub.core.asked_hardware import ask_fault, ask_power_on, ask_registers_of
 from memhub.core.caches.decide import flush_before
 from memhub.core.decision import Decision
 from memhub.core.driver import RangeState
@@ -90,6 +90,7 @@ def decide_sicken(
         raise InvalidArgument(f"{machine.name} has {count} CPUs, and none of number {sickness.cpu}")
 
     state = table.state
+    _check_registers(machine, state, sickness)
     active = ActiveSickness(sickness, _bits_of(machine, state, sickness))
     health = replace(health, sicknesses=(*health.sicknesses, active))
     served = machine.served is not None
@@ -104,6 +105,18 @@ def decide_sicken(
     assert fact.states is not None
 
     return Decision(None, None, (fact._replace(states=(state, fact.states[1])),))
+
+
+def _check_registers(machine: Machine, state: RangeState, sickness: Sickness) -> None:
+    """Refuse registers at whose store a CPU faults, unless the machine's CPU is not strict."""
+    if machine.spec.kernel_options.get("strict") is False:
+        return
+
+    driver = machine.require_table().driver
+    lost = {} if sickness.register is None else {sickness.register: 0}
+    for number, value in {**sickness.registers, **lost}.items():
+        if why := ask_fault(driver, state, number, value):
+            raise InvalidArgument(f"CPU {sickness.cpu or 0} cannot have these registers: {why}")
 
 
 def _bits_of(
@@ -129,8 +142,13 @@ def _bits_of(
         if len(held) < 2:
             raise InvalidArgument(f"slot {slot} of {driver.machine} has no mask register")
 
-        assert sickness.holes is not None
-        return ((held[-1][0], sickness.holes),)
+        number, holes = held[-1][0], sickness.holes
+        assert holes is not None
+        bits = (1 << it for it in range(holes.bit_length()) if holes >> it & 1)
+        if all(ask_fault(driver, state, number, bit) for bit in bits):
+            raise InvalidArgument(f"holes {holes:#x}: register {number:#x} has none of these bits")
+
+        return ((number, holes),)
 
     if not held and sickness.action == "lost_store":
         raise InvalidArgument(f"no register holds slot {slot} of {driver.machine}")

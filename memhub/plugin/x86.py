@@ -6,6 +6,7 @@ A module of its own because an architecture without ranges does not need it.
 from __future__ import annotations
 
 from memhub.x86.mtrr_driver import MtrrDriver as MtrrDriver
+from memhub.x86.mtrr_faults import why_fault as why_fault
 from memhub.x86.mtrr_registers import compare_registers as compare_registers
 from memhub.x86.mtrr_registers import power_on as power_on
 from memhub.x86.mtrr_registers import registers_of_slot as registers_of_slot

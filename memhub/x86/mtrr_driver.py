@@ -31,6 +31,7 @@ from memhub.x86.mtrr_codec import (
     not_busy,
     unknown_types,
 )
+from memhub.x86.mtrr_faults import why_fault
 from memhub.x86.mtrr_fixed import FIXED_SLOTS, retype_fixed
 from memhub.x86.mtrr_registers import compare_registers, power_on, registers_of_slot, store_one
 from memhub.x86.mtrr_types import types_from_mtrrs
@@ -201,6 +202,10 @@ class MtrrDriver(RangeDriver):
     def slot_registers(self, state: RangeState, slot: int) -> Iterable[tuple[int, int]]:
         """The byte of a fixed range, or both registers of a variable pair."""
         return registers_of_slot(slot, count_fixed(state.slots))
+
+    def why_fault(self, state: RangeState, number: int, value: int) -> str:
+        """The rule of the processor's that is broken."""
+        return why_fault(number, value, state.msrs, self._cpu)
 
     def compare_cpus(self, mine: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, str]:
         """As Linux compares: a pair that is valid on neither CPU does not count."""

@@ -30,6 +30,7 @@ from memhub.plugin.x86 import (
     power_on,
     types_from_mtrrs,
     types_from_pat,
+    why_fault,
 )
 from memhub_amd64.options import Options, attributes_of
 from memhub_amd64.refusals import (
@@ -59,6 +60,7 @@ class PatDriver(RangeDriver):
 
     def __init__(self, cpu: Cpu, options: Options) -> None:
         self._options = options
+        self._cpu = cpu
         self._phys_bits = cpu.phys_bits
         self._tom2 = cpu.tom2
         self._end = 1 << cpu.phys_bits
@@ -188,6 +190,10 @@ class PatDriver(RangeDriver):
     def power_on_cpu(self, attached: Mapping[int, int]) -> Mapping[int, int]:
         """The MTRRs are off, and the palette is the one of power-on."""
         return power_on({**attached, MSR_PAT: 0})
+
+    def why_fault(self, state: RangeState, number: int, value: int) -> str:
+        """The rule of the processor's that is broken."""
+        return why_fault(number, value, state.msrs, self._cpu)
 
     def compare_cpus(self, mine: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, str]:
         """The MTRRs as Linux compares them, and the palette."""

@@ -22,7 +22,13 @@ from memhub.plugin import (
     errors,
     range_refusals,
 )
-from memhub.plugin.x86 import compare_registers, power_on, registers_of_slot, types_from_mtrrs
+from memhub.plugin.x86 import (
+    compare_registers,
+    power_on,
+    registers_of_slot,
+    types_from_mtrrs,
+    why_fault,
+)
 from memhub_bsd.requests import (
     FIXED_COUNT,
     check_busy,
@@ -219,6 +225,10 @@ class OpenBsdDriver(RangeDriver):
     def slot_registers(self, state: RangeState, slot: int) -> Iterable[tuple[int, int]]:
         """The byte of a fixed range, or both registers of a variable pair."""
         return registers_of_slot(slot, _count_fixed(state.slots))
+
+    def why_fault(self, state: RangeState, number: int, value: int) -> str:
+        """The rule of the processor's that is broken."""
+        return why_fault(number, value, state.msrs, self._cpu)
 
     def compare_cpus(self, mine: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, str]:
         """A pair that is valid on neither CPU does not count."""

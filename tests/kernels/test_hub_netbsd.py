@@ -168,8 +168,10 @@ async def test_a_kernel_that_has_died_is_told_until_a_reset(
     path, arches = tmp_path / "a.jsonl", load_arches()
     said = "NetBSD has died: mtrr: fixed register screwup; reset or restore the machine to go on"
     with AuditLog.open(path) as log:
-        async with Hub([NETBSD], arches=arches, log=log) as hub:
-            memory = await hub.open("pc:/dev/mem")
+        async with (
+            Hub([NETBSD], arches=arches, log=log) as hub,
+            await hub.open("pc:/dev/mem") as memory,
+        ):
             assert (hub.report()["machines"][0]["dead"], describe_notes(hub)) == (None, ())
             with pytest.raises(DeviceError) as refused:
                 await memory.call_kernel("set", entries=[[0x1000, 0x3000, 0, VALID, 0]])

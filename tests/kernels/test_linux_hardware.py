@@ -217,6 +217,8 @@ def test_the_log_alone_makes_the_sick_machine_again(tmp_path: Path, seed: int) -
     with AuditLog.open(path) as log:
         traffic = SickKernel(seed, log)
         traffic.hub.hardware.begin()
+        traffic.hub.hardware.add(sick("lost_store", register=0x209, times=1))
+        traffic.hub.kernels.call("add", base=0xE8000000, size=1 << 20, type=1)
         for number in range(150):
             traffic.step()
             if number % 25 == 24:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub import Sickness
+from memhub import MachineSpec, Sickness
 from memhub.abi import MDF_ACTIVE, MDF_BOGUS, MDF_UNCACHEABLE, MDF_WRITECOMBINE, RangeDesc
 from memhub.errors import InvalidArgument, LogFailed, NoSuchRange
 from shell.kit import K6, MTRR, OLD, PAT, PPC, M, lab
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+#: Machines whose registers are those of a PC, under each kernel.
+X86 = [
+    MTRR,
+    *(MachineSpec(name=it, arch=it) for it in ("amd64", "i386", "openbsd-amd64", "dragonfly")),
+    *(MachineSpec(name=it, arch="amd64", kernel=it) for it in ("linux-6.18", "netbsd-7")),
+]
 #: A frame buffer, and the slot and the registers that a SET of it takes on MTRR.
 SCREEN = (0x40000000, 16 * M)
 SLOT, BASE, MASK = 89, 0x202, 0x203
@@ -248,11 +255,57 @@ async def test_a_sickness_that_the_machine_cannot_have_is_refused(
         assert it.news() == []
 
 
-async def test_registers_that_no_cpu_takes_are_refused(tmp_path: Path) -> None:
-    async with lab(tmp_path, PAT) as it:
-        with pytest.raises(InvalidArgument, match="CPU 0 cannot have these registers"):
-            it.hub.hardware.add(Sickness(action="firmware_rewrite", registers={0x277: 2}))
+@pytest.mark.parametrize("spec", X86, ids=lambda it: it.name)
+@pytest.mark.parametrize(
+    ("registers", "why"),
+    [
+        ({0x277: 2}, "register 0x277: type 0x2 is reserved"),
+        ({0x2FF: 0xC03}, "register 0x2ff: type 0x3 is reserved"),
+        ({0x2FF: 0x1C00}, "register 0x2ff: bits 0x1000 of 0x1c00 are reserved"),
+        ({0x200: 0x40000102}, "register 0x200: bits 0x100 of 0x40000102 are reserved"),
+        ({0x200: 7}, "register 0x200: type 0x7 is reserved"),
+        ({0x201: (1 << 64) - 1}, "register 0x201: bits 0xfffffff0000007ff of"),
+        ({0x250: 3 << 56}, "register 0x250: type 0x3 is reserved"),
+        ({0x999: 1}, "there is no register 0x999"),
+        ({0x2FF: 0xC00, 0x24E: 0}, "there is no register 0x24e"),
+    ],
+)
+async def test_registers_that_no_cpu_takes_are_refused(
+    tmp_path: Path, spec: MachineSpec, registers: dict[int, int], why: str
+) -> None:
+    async with lab(tmp_path, spec) as it:
+        for said in (
+            Sickness(action="firmware_rewrite", registers=registers),
+            Sickness(action="firmware_rewrite", registers=registers, moment="resume"),
+            Sickness(action="cpu_out_of_step", cpu=1, registers=registers),
+        ):
+            cpu = f"CPU {said.cpu or 0}"
+            with pytest.raises(InvalidArgument, match=f"{cpu} cannot have these registers: {why}"):
+                it.hub.hardware.add(said)
 
+        with pytest.raises(InvalidArgument, match="there is no register 0x999"):
+            it.hub.hardware.add(Sickness(action="lost_store", register=0x999))
+
+        assert [*it.hub.hardware] == []
+
+
+async def test_a_mask_has_holes_in_bits_that_it_has(tmp_path: Path) -> None:
+    async with lab(tmp_path, MTRR) as it:
+        with pytest.raises(InvalidArgument, match="holes 0x401: register 0x203 has none of these"):
+            it.hub.hardware.add(Sickness(action="mask_holes", slot=SLOT, holes=0x401))
+
+        it.hub.hardware.add(Sickness(action="mask_holes", slot=SLOT, holes=0x1001))
+
+
+async def test_a_cpu_that_is_not_strict_takes_any_registers(tmp_path: Path) -> None:
+    loose = replace(X86[-1], kernel_options={"strict": False})
+    async with lab(tmp_path, loose) as it:
+        it.hub.hardware.add(Sickness(action="firmware_rewrite", registers={0x2FF: 0xC03}))
+        assert it.hub.machines["netbsd-7"].require_table().state.msrs[0x2FF] == 0xC03
+
+
+async def test_a_sickness_that_is_not_there_cannot_be_removed(tmp_path: Path) -> None:
+    async with lab(tmp_path, PAT) as it:
         with pytest.raises(NoSuchRange, match="there is no sickness 'mtrr-sick-1'"):
             it.hub.hardware.remove("mtrr-sick-1")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from memhub import AuditLog, Hub, ManualClock, Snapshot
+from memhub import AuditLog, FaultRule, Hub, ManualClock, Snapshot
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import read_records, state_at
 from memhub.audit.rebuild import rebuild
@@ -75,6 +75,23 @@ async def test_a_machine_goes_back_and_its_clients_go_on(tmp_path: Path) -> None
         await other.set_range(32 * M, M, MDF_UNCACHEABLE)
         (record,) = [r for r in read_records(it.path) if r["event"] == "device.restore"]
         assert (record["cause"], record["reason"]) == ("restore", "a snapshot of pat")
+
+
+async def test_fault_rules_are_the_hubs_and_go_on_through_a_reset_and_a_restore(
+    tmp_path: Path,
+) -> None:
+    async with lab(tmp_path, MTRR) as it, await it.hub.open("/dev/mem") as mem:
+        then = it.hub.snapshot()
+        rule = it.hub.faults.add(FaultRule("errno", op=("read",), times=2))
+        for go_back in (it.hub.reset, partial(it.hub.restore, then)):
+            go_back()
+            with pytest.raises(DeviceError, match="fault-1"):
+                await mem.pread(4, M)
+
+        it.hub.reset()
+        assert (rule.seen, len(await mem.pread(4, M))) == (2, 4)  # `times` is over
+        async with it.hub.fork() as twin:
+            assert [*twin.faults] == []
 
 
 async def test_a_reset_leads_to_the_start(tmp_path: Path) -> None:

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
     from memhub.audit import AuditLog
 
-#: Registers whose loss or change shows, on the architectures that have them.
-REGISTERS = (0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x250, 0x26F, 0x2FF, 0xC0000085)
-#: Values that every such register may have.
-VALUES = (0, 0x806, 0xC06, 0x800, 0x0606060606060606, 0xFF0000800, 0x40000001)
+_BASES, _MASKS = (0, 6, 0x40000001, 0xF0000000), (0, 0x800, 0xFF0000800, 0xFC0000800)
+_FIXED = (0, 0x0606060606060606, 0x0101010101010101)
+#: Registers whose loss or change shows, on the architectures that have them, and their values.
+REGISTERS = {
+    **dict.fromkeys((0x200, 0x202, 0x204), _BASES),
+    **dict.fromkeys((0x201, 0x203, 0x205), _MASKS),
+    **dict.fromkeys((0x250, 0x26F), _FIXED),
+    0x2FF: (0, 0x806, 0xC06, 0x800),
+    0xC0000085: (0, 0x806, 0x40000001),
+}
 
 
 class SickTraffic(Traffic):
@@ -63,14 +69,23 @@ class SickTraffic(Traffic):
 
 def random_sickness(rng: Random, slots: int) -> Sickness:
     """A sickness of a machine with so many slots; it may not fit it."""
-    registers = {number: rng.choice(VALUES) for number in rng.sample(REGISTERS, rng.choice([1, 3]))}
+    numbers = rng.sample([*REGISTERS], rng.choice([1, 1, 3]))
+    registers = {number: rng.choice(REGISTERS[number]) for number in numbers}
     said: dict[str, Any] = rng.choice(
         [
             {"action": "cpu_out_of_step", "cpu": rng.choice([1, 2, 3]), "registers": registers},
             {"action": "cpu_out_of_step", "cpu": rng.choice([1, 9]), "misses_stores": True},
             {"action": "lost_store", "slot": rng.randrange(slots)},
-            {"action": "lost_store", "register": rng.choice(REGISTERS), "cpu": rng.choice([0, 2])},
-            {"action": "mask_holes", "slot": rng.randrange(slots), "holes": 1 << rng.randrange(36)},
+            {
+                "action": "lost_store",
+                "register": rng.choice([*REGISTERS]),
+                "cpu": rng.choice([0, 2]),
+            },
+            {
+                "action": "mask_holes",
+                "slot": rng.randrange(slots),
+                "holes": 1 << rng.randrange(11, 36),
+            },
             {"action": "firmware_rewrite", "registers": registers},
             {
                 "action": "firmware_rewrite",

@@ -9,6 +9,7 @@ import pytest
 from memhub.core.asked_driver import AskedDriver
 from memhub.core.asked_hardware import (
     ask_compare,
+    ask_fault,
     ask_fetch,
     ask_power_on,
     ask_registers_of,
@@ -68,6 +69,9 @@ class Odd(MtrrDriver):
     def power_on_cpu(self, attached: Any) -> Any:
         raise ZeroDivisionError
 
+    def why_fault(self, state: Any, number: int, value: int) -> Any:
+        return None
+
     def compare_cpus(self, mine: Any, other: Any) -> Any:
         return {0x200: 5}
 
@@ -79,6 +83,7 @@ class Odd(MtrrDriver):
         ("fetch_from_cpu", "slot 99 is not an integer from 0 to 7"),
         ("slot_registers", "answered 512, which is not a register and its bits"),
         ("power_on_cpu", "ZeroDivisionError"),
+        ("why_fault", "why a CPU faults, None, is not a text"),
         ("compare_cpus", "the kind of a register, 5, is not a text"),
     ],
 )
@@ -91,6 +96,7 @@ def test_nonsense_is_named_and_refuses_with_eio(method: str, why: str) -> None:
         "fetch_from_cpu": lambda: ask_fetch(raw, state),
         "slot_registers": lambda: ask_registers_of(raw, state, 0),
         "power_on_cpu": lambda: ask_power_on(raw, {}),
+        "why_fault": lambda: ask_fault(raw, state, 0x2FF, 0),
         "compare_cpus": lambda: ask_compare(raw, {0x200: 1}, {}),
     }
     with pytest.raises(DriverFailed, match=why) as failure:
