@@ -127,8 +127,14 @@ async def test_a_private_range_is_its_processs_until_that_ends() -> None:
             mine = await one.open("pc:/dev/mem")
             assert await mine.call_kernel("set", entries=[MINE]) == {"done": 1}
             assert (await mine.explain(SCREEN)).type == "WC"
-            with pytest.raises(RangeBusy, match="NetBSD answers EBUSY to set; 0 ranges are set"):
+            with pytest.raises(RangeBusy) as refused:
                 await theirs.call_kernel("set", entries=[OURS])
+
+            number = one.principal.id
+            assert refused.value.reason == (
+                "NetBSD answers EBUSY to set: entry 0, 0xd0000000/0x1000000 WC: it is range 95, "
+                f"0xd0000000/0x1000000 WC, private to process {number}"
+            )
 
         assert (await theirs.explain(SCREEN)).type == "UC"
         assert await theirs.call_kernel("set", entries=[OURS]) == {"done": 1}
@@ -143,6 +149,10 @@ async def test_what_was_set_before_an_error_stays() -> None:
             await memory.call_kernel("set", entries=[OURS, [1, 2, 3, VALID, 0]])
 
         assert (refused.value.code.name, refused.value.moved) == ("EINVAL", 1)
+        assert refused.value.reason == (
+            "NetBSD answers EINVAL to set: entry 1, 0x1/0x2 type 3: base and length are multiples "
+            "of 0x1000, and length is not 0; 1 set before"
+        )
         assert (await memory.explain(SCREEN)).type == "WC"
 
 
