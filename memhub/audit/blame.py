@@ -19,7 +19,7 @@ from memhub.core.transfers import explain
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from memhub.audit.rebuild import Rebuilder
     from memhub.audit.travel import At, Record, Travel
@@ -38,6 +38,9 @@ _EVENTS: Final = frozenset(
     }
 )
 
+#: The calls to a kernel that nobody makes: each follows the record of what became of the hardware.
+_OF_HARDWARE: Final = ("firmware", "resume", "reinit")
+
 _EMPTY: Final = RangeDesc(0, 0, 0)
 
 
@@ -52,23 +55,35 @@ class Step:
         slots: the slots that changed and that cover the address before or after, each with both
             descriptors; of a machine that starts, all that cover it.
         cpus: the CPUs whose own type changed, beside CPU 0, each with the type before and after.
+        sickness: the sicknesses that had a part in it.
     """
 
     record: Record
     types: tuple[str | None, str | None]
     slots: Mapping[int, tuple[RangeDesc, RangeDesc]]
     cpus: Mapping[int, tuple[str | None, str | None]] = field(default_factory=dict)
+    sickness: Sequence[str] | None = None
+
+    @property
+    def hardware(self) -> str:
+        """What became of the hardware, in one word; empty where somebody asked for the change."""
+        event = self.record["event"]
+        if _is_of_hardware(self.record):
+            return str(self.record["op"])
+
+        return event.removeprefix("hardware.") if event.startswith("hardware.") else ""
 
     def facts(self) -> Facts:
         """The step as JSON."""
         get = self.record.get
         names = ("event", "op", "process", "process_id", "pid", "owner", "base", "length",
-                 "attributes", "errno", "reason", "sickness")  # fmt: skip
+                 "attributes", "errno", "reason")  # fmt: skip
 
         return {
             "seq": self.record["seq"],
             "time": time_text(self.record["wall_ns"]),
             **{name: get(name) for name in names},
+            "sickness": self.sickness,
             "before": self.types[0],
             "after": self.types[1],
             "slots": [
@@ -99,6 +114,7 @@ class Blame:
             snapshot with which the log begins, oldest first; the latest STEPS_MAX.
         omitted: how many older steps there are.
         note: what the log does not tell, or None.
+        hardware: the latest record of what became of the hardware.
     """
 
     machine: str
@@ -113,6 +129,7 @@ class Blame:
     steps: deque[Step] = field(default_factory=lambda: deque(maxlen=STEPS_MAX))
     omitted: int = 0
     note: str | None = None
+    hardware: Record | None = None
 
     def add(self, step: Step) -> None:
         """Keep one more step."""
@@ -254,8 +271,26 @@ def _change(
     }
 
     wrong = changed or turned or old != new
+    sickness = _sicknesses(so_far, record)
 
-    return Step(record, (old, new), changed, turned) if wrong else None
+    return Step(record, (old, new), changed, turned, sickness) if wrong else None
+
+
+def _sicknesses(so_far: Blame, record: Record) -> Sequence[str] | None:
+    """Those that a record names; a call of the hardware's is with the record before it."""
+    if record["event"].startswith("hardware."):
+        so_far.hardware = record
+
+    before = so_far.hardware
+    if before is not None and _is_of_hardware(record) and before["seq"] + 1 == record["seq"]:
+        record = before
+
+    return record.get("sickness")
+
+
+def _is_of_hardware(record: Record) -> bool:
+    """Whether a record is a call to a kernel that neither a process nor a driver made."""
+    return record["event"] == "kernel.call" and record.get("op") in _OF_HARDWARE
 
 
 def _types_of_cpus(machine: Machine, address: int) -> dict[int, str]:
