@@ -143,6 +143,26 @@ async def test_a_private_range_is_its_processs_until_that_ends() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_restore_brings_private_ranges_back_of_those_who_are_there() -> None:
+    theirs = [SCREEN + (1 << 24), *MINE[1:]]
+    async with Hub([NETBSD], arches=load_arches()) as hub, hub.process("b") as two:
+        stays = await two.open("pc:/dev/mem")
+        await stays.call_kernel("set", entries=[theirs])
+        async with hub.process("a") as one:
+            leaves = await one.open("pc:/dev/mem")
+            await leaves.call_kernel("set", entries=[MINE])
+            taken = hub.snapshot()
+
+        await stays.call_kernel("set", entries=[[*theirs[:3], PRIVATE, 0]])
+        hub.restore(taken)
+        rows = (await stays.call_kernel("get", n=104))["entries"]
+        assert [it[0] for it in rows if it[3] & PRIVATE] == [theirs[0]]
+        assert (await stays.explain(theirs[0])).type == "WC"
+        assert (await stays.explain(SCREEN)).type == "UC"
+        assert await stays.call_kernel("set", entries=[OURS]) == {"done": 1}
+
+
+@pytest.mark.anyio
 async def test_what_was_set_before_an_error_stays() -> None:
     async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:
         with pytest.raises(DeviceError) as refused:
