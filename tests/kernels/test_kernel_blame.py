@@ -11,6 +11,7 @@ from memhub.arches import load_arches
 from memhub.audit.blame import blame
 from memhub.audit.travel import Travel
 from memhub.cli.travel_view import print_blame
+from memhub.plugin import Cpu
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +94,28 @@ def test_firmware_that_follows_a_store_is_blamed_and_a_later_driver_is_itself(
     shown = capsys.readouterr().out
     assert "hardware firmware smm: UC -> WB" in shown
     assert "a driver " in shown
+
+
+@every_kernel
+def test_a_restore_is_blamed_for_what_it_ends_and_no_later_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kernel: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        hub = Hub([MachineSpec(name="pc", arch="amd64", kernel=kernel, cpu=Cpu(count=2))], log=log)
+        hub.begin()
+        taken = hub.snapshot()
+        hub.hardware.add(
+            Sickness(action="firmware_rewrite", registers=WRITE_BACK, cpu=1, name="smm")
+        )
+        hub.restore(taken)
+        restored = log.seq
+        hub.kernels.call("table")
+
+    (answer,) = blame(Travel(path, ARCHES), SCREEN, at=restored)
+    assert answer.cpus == {}
+    (later,) = blame(Travel(path, ARCHES), SCREEN)
+    assert [it.record["seq"] for it in later.steps] == [it.record["seq"] for it in answer.steps]
+    print_blame(later)
+    shown = capsys.readouterr().out
+    assert "the machine goes back to a snapshot: UC -> UC\n        CPU 1: WB -> UC" in shown
