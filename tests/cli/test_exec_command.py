@@ -176,34 +176,6 @@ def test_the_log_says_what_would_free_a_slot_for_a_program(facility: None, tmp_p
     assert any("; slots 0 and 1 can be one, 0xd0000000/0x2000000 (" in it for it in reasons)
 
 
-@pytest.mark.parametrize(
-    ("lines", "told"),
-    [
-        ('kernel = "linux-6.18"\nmemory = [{ base = 0x0, length = "1M" }]', "Input/output error"),
-        ('kernel = "linux-6.18"', ""),
-        ('kernel = "netbsd-7"', "Permission denied"),
-    ],
-    ids=["MTRRs are off", "Linux", "no such file"],
-)
-def test_what_a_kernel_answers_to_an_open_of_its_file_is_the_programs_answer(
-    facility: None, tmp_path: Path, lines: str, told: str
-) -> None:
-    config = tmp_path / "pc.toml"
-    config.write_text(f'[machines.pc]\narch = "amd64"\n{lines}\n')
-    source = "try: open('/proc/mtrr')\nexcept OSError as error: print(error.strerror)"
-    words = ["exec", "--config", config, sys.executable, "-I", "-S", "-c", source]
-    done = subprocess.run(
-        [sys.executable, "-m", "memhub", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-    assert done.stdout.strip() == told
-    assert ("--allow-host mtrr" in done.stderr) == (told == "Permission denied")
-
-
 def test_both_devices_are_the_named_machines(memhub: Memhub) -> None:
     source = (
         "import os; a = os.open('/dev/mem', os.O_RDWR); b = os.open('/dev/kmem', os.O_RDONLY);"
