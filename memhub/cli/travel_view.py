@@ -29,8 +29,10 @@ def print_state(state: State) -> None:
             (machine.machine, "bold"),
             f"  {machine.arch}, generation {machine.generation}, {_use_text(machine)}",
         )
-        if machine.dead:
-            screen.line((f"  {machine.dead}", "bold red"), hang=12)
+        for name, found in machine.wrong.items():
+            text = ", ".join(map(str, found)) if isinstance(found, list) else found
+            title = {"cpus": "CPUs out of step", "sicknesses": "sick"}.get(name, name)
+            screen.line((f"  {title}: {text}", "red"), hang=12)
 
         for name, text in _range_lines(machine, facts):
             screen.line(f"  {name:<9} {text}", hang=12)
@@ -175,6 +177,7 @@ def print_diff(facts: Facts) -> None:
             ("msrs", "msr", _msr_text),
             ("registers", "register", _register_text),
             ("kernel", "name", _kept_text),
+            ("wrong", "name", _kept_text),
         ):
             if part == "slots" and "registers" in machine:
                 continue
@@ -238,12 +241,13 @@ def _print_step(screen: Screen, step: Step) -> None:
         screen.line((place, "dim"), f"the machine {how}: {old} -> {new}", hang=8)
     elif facts["event"] == "held.machine":
         screen.line((place, "dim"), f"the log begins, with a snapshot: {new}", hang=8)
-    elif facts["event"].startswith("hardware."):
-        what = facts["event"].removeprefix("hardware.")
+    elif step.hardware:
         names = " ".join(facts["sickness"] or ())
         change = f": {old} -> {new}" if old != new else ""
         screen.line(
-            (place, "dim"), f"hardware {what}{f' {names}' if names else ''}{change}", hang=8
+            (place, "dim"),
+            f"hardware {step.hardware}{f' {names}' if names else ''}{change}",
+            hang=8,
         )
     else:
         owner = f" owner {facts['owner']}" if facts["owner"] else ""

@@ -145,8 +145,8 @@ def kernel_after(
 ) -> KernelState | None:
     """The kernel's state after a machine has gone back to a snapshot.
 
-    The kernel closes the files that were open then and are not now, and what has been opened since
-    is as it was just opened.
+    The kernel closes the files that were open then and are not now, processes that have none of
+    theirs left end to it, and what has been opened since is as it was just opened.
 
     Args:
         machine: the machine.
@@ -162,12 +162,24 @@ def kernel_after(
             close = KernelCall("close", file=number)
             state = served.kernel.call(served.machine, state, close).state
 
+    for process in _processes_gone(snapshot, there) if served.kernel.exit_op else ():
+        end = KernelCall(served.kernel.exit_op, process=process)
+        state = served.kernel.call(served.machine, state, end).state
+
     ours = (it.caller for it in machine.files if it.caller.device in KERNEL_FILES)
     for caller in ours:
         if caller.handle not in state.files:
             state = served.kernel.call(served.machine, state, _open_call(caller)).state
 
     return state
+
+
+def _processes_gone(snapshot: MachineSnapshot, there: Collection[int]) -> list[int]:
+    """The processes of which no file that was open then is open now."""
+    callers = [it.caller for it in snapshot.files]
+    left = {it.process.id for it in callers if it.handle in there}
+
+    return sorted({it.process.id for it in callers} - left)
 
 
 def registers_after(
