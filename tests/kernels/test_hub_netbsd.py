@@ -15,9 +15,6 @@ from memhub import FaultRule, Hub
 from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records
 from memhub.audit.rebuild import rebuild
-from memhub.cli import main
-from memhub.cli.top_strips import health_marks
-from memhub.cli.top_view import sheets
 from memhub.core.spec import MachineSpec
 from memhub.errors import (
     DeviceError,
@@ -28,7 +25,6 @@ from memhub.errors import (
     UnknownIoctl,
 )
 from memhub.kernels import load_kernels
-from memhub.maps.describe import describe_map
 from memhub.plugin import Cpu
 from memhub.plugin.kernels import KernelCall, KernelMachine
 from memhub.rig import trace_lines
@@ -178,50 +174,6 @@ async def test_what_was_set_before_an_error_stays() -> None:
             "of 0x1000, and length is not 0; 1 set before"
         )
         assert (await memory.explain(SCREEN)).type == "WC"
-
-
-@pytest.mark.anyio
-async def test_a_kernel_that_panics_answers_nothing_more() -> None:
-    screwed = [0x1000, 0x3000, 0, VALID, 0]
-    async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:
-        for _ in range(2):
-            with pytest.raises(DeviceError, match="mtrr: fixed register screwup") as dead:
-                await memory.call_kernel("set", entries=[screwed])
-
-            assert dead.value.code.name == "EIO"
-
-
-@pytest.mark.anyio
-async def test_a_kernel_that_has_died_is_told_until_a_reset(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, arches = tmp_path / "a.jsonl", load_arches()
-    said = "NetBSD has died: mtrr: fixed register screwup; reset or restore the machine to go on"
-    with AuditLog.open(path) as log:
-        async with (
-            Hub([NETBSD], arches=arches, log=log) as hub,
-            await hub.open("pc:/dev/mem") as memory,
-        ):
-            assert (hub.report()["machines"][0]["dead"], describe_notes(hub)) == (None, ())
-            with pytest.raises(DeviceError) as refused:
-                await memory.call_kernel("set", entries=[[0x1000, 0x3000, 0, VALID, 0]])
-
-            (row,) = hub.report()["machines"]
-            assert (refused.value.reason, row["dead"], describe_notes(hub)) == (said, said, (said,))
-            (dead,) = (it for it in sheets({"machines": [row]}) if "died" in it.title)
-            assert dead.rows == [("pc", said)]
-            assert ("DEAD", "bold white on red") in health_marks(row, [])
-            main(["audit", "state", str(path)])
-            assert said in " ".join(capsys.readouterr().out.split())
-            main(["audit", "state", "--json", str(path)])
-            assert json.loads(capsys.readouterr().out)["machines"][0]["wrong"] == {"dead": said}
-
-            hub.reset()
-            assert (hub.report()["machines"][0]["dead"], describe_notes(hub)) == (None, ())
-
-
-def describe_notes(hub: Hub) -> tuple[str, ...]:
-    return describe_map(hub.machines["pc"]).notes
 
 
 @pytest.mark.anyio
