@@ -33,7 +33,7 @@ SPECS: Mapping[str, MachineSpec] = {
     "amd64": MachineSpec(
         name="amd64",
         arch="amd64",
-        msrs={_MTRR_DEFAULT: _ENABLED | _WRITE_BACK},
+        msrs={_MTRR_CAP: 0x508, _MTRR_DEFAULT: _ENABLED | _WRITE_BACK},
         options={"slots": 6},
     ),
     "amd64-mtrr": MachineSpec(
