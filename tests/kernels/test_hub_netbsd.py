@@ -156,6 +156,23 @@ async def test_a_claimed_range_stays_where_no_type_would_change(arch: str) -> No
 
 
 @pytest.mark.anyio
+async def test_a_restore_ends_the_private_ranges_of_processes_that_are_gone() -> None:
+    async with Hub([NETBSD]) as hub, hub.process("b") as two:
+        theirs = await two.open("pc:/dev/mem")
+        async with hub.process("a") as one:
+            mine = await one.open("pc:/dev/mem")
+            await mine.call_kernel("set", entries=[MINE])
+            then = hub.snapshot()
+            hub.restore(then)  # its process is there
+            assert [SCREEN, 1 << 24, 1, PRIVATE | VALID, 2] in hub.kernels.call("table")
+
+        hub.restore(then)
+        assert all(not flags & PRIVATE for _, _, _, flags, _ in hub.kernels.call("table"))
+        assert (await theirs.explain(SCREEN)).type == "UC"
+        assert await theirs.call_kernel("set", entries=[OURS]) == {"done": 1}
+
+
+@pytest.mark.anyio
 async def test_what_was_set_before_an_error_stays() -> None:
     async with Hub([NETBSD], arches=load_arches()) as hub, await hub.open("pc:/dev/mem") as memory:
         with pytest.raises(DeviceError) as refused:
