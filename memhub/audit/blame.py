@@ -33,7 +33,8 @@ STEPS_MAX: Final = 1000
 #: The records that can change a type, or say that it was not changed.
 _EVENTS: Final = frozenset(
     {
-        *("device.attach", "device.restore", "held.machine", "request.set", "undo", "kernel.call"),
+        *("device.attach", "device.restore", "held.machine", "held.part"),
+        *("request.set", "undo", "kernel.call"),
         *(f"hardware.{op}" for op in get_args(HardwareOp)),
     }
 )
@@ -150,15 +151,17 @@ def blame(travel: Travel, address: int, at: At = None, machine: str | None = Non
         AuditError: the log cannot be read up to there, does not reach there, or has no such machine
             then.
     """
-    found: dict[str, Blame] = {}
     with travel.rebuilder() as rebuilder:
+        walk = _Walk(travel, rebuilder, address)
+        found = walk.found
         for record in travel.records_until(at):
             name = record.get("machine")
             if record["event"] not in _EVENTS or (machine is not None and name != machine):
                 travel.apply(rebuilder, record)
             else:
-                _step(travel, rebuilder, record, address, found)
+                walk.follow(record)
 
+        walk.settle([*walk.unsettled])
         state = travel.state(rebuilder)
         answers = [found[name] for name in state.machines if name in found]
         if not answers:
@@ -172,33 +175,68 @@ def blame(travel: Travel, address: int, at: At = None, machine: str | None = Non
     return answers
 
 
-def _step(
-    travel: Travel, rebuilder: Rebuilder, record: Record, address: int, found: dict[str, Blame]
-) -> None:
-    """Apply a record, and note it if it concerns the address."""
-    name = record.get("machine", "")
-    machine = rebuilder.machines.get(name)
-    before = None if machine is None or machine.table is None else machine.table.state
-    begins = machine is None or record["event"] == "device.attach"
-    travel.apply(rebuilder, record)
-    machine = rebuilder.machines.get(name)
-    if machine is None or (record["event"] == "held.machine" and not begins):
-        return
+@dataclass(slots=True)
+class _Walk:
+    """The way through a log.
 
-    if begins:
-        found[name] = Blame(name, machine.arch.name, address)
-        before = None
+    Attributes:
+        travel: the log.
+        rebuilder: the machines so far.
+        address: the address.
+        found: what became of the address, by machine.
+        unsettled: the machines of whose holdings records are still to follow: the record that
+            announces them, and the range state before it. CPUs out of step are among what follows.
+    """
 
-    try:
-        if record.get("errno") is not None:
-            step = _refusal(record, address)
+    travel: Travel
+    rebuilder: Rebuilder
+    address: int
+    found: dict[str, Blame] = field(default_factory=dict)
+    unsettled: dict[str, tuple[Record, RangeState | None]] = field(default_factory=dict)
+
+    def follow(self, record: Record) -> None:
+        """Apply a record, and note it if it concerns the address."""
+        name, event, machines = record.get("machine", ""), record["event"], self.rebuilder.machines
+        machine = machines.get(name)
+        before = None if machine is None or machine.table is None else machine.table.state
+        begins = machine is None or event == "device.attach"
+        self.travel.apply(self.rebuilder, record)
+        machine = machines.get(name)
+        if machine is None or (event == "held.machine" and not begins):
+            return
+
+        if begins:
+            self.found[name] = Blame(name, machine.arch.name, self.address)
+            before = None
+
+        if event == "held.part":
+            if name not in self.rebuilder.partial:
+                self.settle([name] if name in self.unsettled else [])
+        elif record.get("count") and name in self.rebuilder.partial:
+            self.unsettled[name] = record, before
         else:
-            step = _change(machine, before, found[name], record)
-    except Exception as error:
-        raise travel.misfit_of(record, error) from error
+            self._note(machine, record, before)
 
-    if step is not None:
-        found[name].add(step)
+    def settle(self, names: list[str]) -> None:
+        """Note the records that announced what machines hold, which is known now."""
+        for name in names:
+            record, before = self.unsettled.pop(name)
+            machine = self.rebuilder.machines.get(name)
+            if machine is not None:
+                self._note(machine, record, before)
+
+    def _note(self, machine: Machine, record: Record, before: RangeState | None) -> None:
+        so_far = self.found[machine.name]
+        try:
+            if record.get("errno") is not None:
+                step = _refusal(record, self.address)
+            else:
+                step = _change(machine, before, so_far, record)
+        except Exception as error:
+            raise self.travel.misfit_of(record, error) from error
+
+        if step is not None:
+            so_far.add(step)
 
 
 def _refusal(record: Record, address: int) -> Step | None:
@@ -238,7 +276,7 @@ def _change(
     else:
         slots = record.get("slots", ())
 
-    if not record["event"].startswith(("hardware.", "kernel.")):  # which may change any address
+    if not record["event"].startswith(("hardware.", "kernel.", "device.")):  # change any address
         lo, hi = table.driver.bounds(Plan(Change(()), before, after), slots)
         if not lo <= address < hi:
             return None

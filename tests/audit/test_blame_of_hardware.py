@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub import AuditLog, Hub, Sickness
+import pytest
+
+from memhub import AuditLog, Hub, MachineSpec, Sickness
 from memhub.audit.blame import Blame, blame
 from memhub.audit.travel import Travel
 from memhub.cli.travel_view import print_blame
+from memhub.plugin import Cpu
 from shell.kit import ARCHES, MTRR
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
 DEF_TYPE = 0x2FF
+SCREEN = 0xD0000000
+WRITE_COMBINING = {0xFE: 0x508, 0x2FF: 0x800, 0x200: SCREEN | 1, 0x201: 0xFFF000800}
+KERNELS = [
+    MachineSpec(name=name, arch=arch, kernel=kernel, cpu=Cpu(phys_bits=36), msrs=WRITE_COMBINING)
+    for name, arch, kernel in (
+        ("pc", "amd64", "linux-6.18"),
+        ("bsd", "amd64", "netbsd-7"),
+        ("open", "openbsd-amd64", None),
+    )
+]
 
 
 def test_firmware_that_rewrites_a_register_is_blamed(
@@ -71,6 +82,31 @@ def test_a_cpu_out_of_step_is_blamed_with_its_own_type(
     healed, steps = _at_end(path)
     assert healed.cpus == {}
     assert ("hardware.reinit", (first, first), {1: (type_, first)}) in steps
+
+
+@pytest.mark.parametrize("machine", ["pc", "bsd", "open"])
+def test_a_restore_is_blamed_for_what_becomes_of_other_cpus(tmp_path: Path, machine: str) -> None:
+    """What CPUs hold follows the record of a restore, and is told as part of it."""
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        hub = Hub(KERNELS, log=log)
+        hub.begin()
+        well = hub.snapshot()
+        lost = {"registers": {0x201: 0}, "moment": "now", "cpu": 1}
+        hub.hardware.add(Sickness(machine=machine, action="firmware_rewrite", **lost))
+        sick = hub.snapshot()
+        hub.restore(well)
+        hub.restore(sick)
+        last = log.seq
+        hub.end()
+
+    (answer,) = blame(Travel(path), SCREEN, at=last, machine=machine)
+    steps = [(it.record["event"], it.types, dict(it.cpus)) for it in answer.steps]
+    assert steps[-2:] == [
+        ("device.restore", ("WC", "WC"), {1: ("UC", "WC")}),
+        ("device.restore", ("WC", "WC"), {1: ("WC", "UC")}),
+    ]
+    assert (answer.type, answer.cpus) == ("WC", {1: "UC"})
 
 
 def _at_end(path: Path) -> tuple[Blame, list[tuple[str, object, dict[int, object]]]]:
