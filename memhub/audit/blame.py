@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from memhub.abi import LP64, RangeDesc
+from memhub.audit.asked import asked_spans
 from memhub.audit.failure import AuditError
 from memhub.audit.states import desc_facts, time_text
 from memhub.core.asked_driver import Plan
@@ -228,10 +229,13 @@ class _Walk:
     def _note(self, machine: Machine, record: Record, before: RangeState | None) -> None:
         so_far = self.found[machine.name]
         try:
-            if record.get("errno") is not None:
-                step = _refusal(record, self.address)
-            else:
+            refused = record.get("errno") is not None
+            step = None
+            if not refused or record["event"] == "kernel.call":  # it may have done a part
                 step = _change(machine, before, so_far, record)
+
+            if refused and step is None:
+                step = _refusal(record, self.address)
         except Exception as error:
             raise self.travel.misfit_of(record, error) from error
 
@@ -240,11 +244,10 @@ class _Walk:
 
 
 def _refusal(record: Record, address: int) -> Step | None:
-    base, length = record.get("base"), record.get("length")
     if record["event"] == "undo":
         spans = [*zip(*(record.get(f"before_{it}", ()) for it in ("base", "length")), strict=False)]
     else:
-        spans = [] if base is None or length is None else [(base, length)]
+        spans = asked_spans(record)
 
     touches = any(base <= address < base + max(length, 1) for base, length in spans)
 

@@ -10,6 +10,7 @@ from memhub import AuditLog, Hub, MachineSpec, Sickness
 from memhub.audit.blame import Blame, blame
 from memhub.audit.travel import Travel
 from memhub.cli.travel_view import print_blame
+from memhub.errors import DeviceError
 from memhub.plugin import Cpu
 from shell.kit import ARCHES, MTRR
 
@@ -92,8 +93,8 @@ def test_a_restore_is_blamed_for_what_becomes_of_other_cpus(tmp_path: Path, mach
         hub = Hub(KERNELS, log=log)
         hub.begin()
         well = hub.snapshot()
-        lost = {"registers": {0x201: 0}, "moment": "now", "cpu": 1}
-        hub.hardware.add(Sickness(machine=machine, action="firmware_rewrite", **lost))
+        lost = Sickness(machine=machine, action="firmware_rewrite", registers={0x201: 0}, cpu=1)
+        hub.hardware.add(lost)
         sick = hub.snapshot()
         hub.restore(well)
         hub.restore(sick)
@@ -107,6 +108,35 @@ def test_a_restore_is_blamed_for_what_becomes_of_other_cpus(tmp_path: Path, mach
         ("device.restore", ("WC", "WC"), {1: ("WC", "UC")}),
     ]
     assert (answer.type, answer.cpus) == ("WC", {1: "UC"})
+
+
+def test_what_another_kernel_refused_is_among_the_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NetBSD sets one range after the other, and what it did before an error stays."""
+    path, gone = tmp_path / "a.jsonl", [SCREEN, 1 << 24, 1, 0, 0]
+    with AuditLog.open(path) as log:
+        hub = Hub(KERNELS, log=log)
+        hub.begin()
+        for entries in ([[SCREEN, 1 << 25, 1, 4, 0]], [gone, [1, 1, 1, 4, 0]]):
+            with pytest.raises(DeviceError):
+                hub.kernels.call("kernel_set", machine="bsd", entries=entries)
+
+        with pytest.raises(DeviceError):
+            hub.kernels.call("add", machine="pc", base=SCREEN, size=1 << 24, type=6)
+
+        last = log.seq
+        hub.end()
+
+    (answer,) = blame(Travel(path), SCREEN, at=last, machine="bsd")
+    steps = [(it.record["errno"], it.types) for it in answer.steps if it.record.get("errno")]
+    assert steps == [("EBUSY", (None, None)), ("EINVAL", ("WC", "UC"))]
+    assert answer.type == "UC"
+    print_blame(answer)
+    assert "WC -> UC" in capsys.readouterr().out
+    (answer,) = blame(Travel(path), SCREEN, at=last, machine="pc")
+    assert answer.steps[-1].record["errno"] == "EINVAL"
+    assert answer.type == "WC"
 
 
 def _at_end(path: Path) -> tuple[Blame, list[tuple[str, object, dict[int, object]]]]:
