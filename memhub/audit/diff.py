@@ -28,7 +28,8 @@ def diff_states(before: State, after: State) -> Facts:
         `before` and `after`, each with `seq`, `time` and, where something is not known, `notes`;
         and `machines`, each with its `generation` on both sides (None where it is not there) and
         lists of the `slots`, `claims`, `waits` and `msrs` that differ, with what they are on both
-        sides; of another kernel than FreeBSD also its `registers`, and what it keeps, as `kernel`.
+        sides; of another kernel than FreeBSD also its `registers`, and what it keeps, as `kernel`;
+        and what is `wrong`: failed, suspended, sick, CPUs out of step.
         A list is None where one side is not known.
     """
     names = [*before.machines, *(it for it in after.machines if it not in before.machines)]
@@ -61,8 +62,9 @@ def _compare(name: str, before: Facts | None, after: Facts | None) -> Facts | No
     if "registers" in {**one, **two}:
         parts["registers"] = _changed("register", *map(_used, (one, two)))
 
-    if "kernel" in {**one, **two}:
-        parts["kernel"] = [*_differing("", one.get("kernel", {}), two.get("kernel", {}))]
+    for part in ("kernel", "wrong"):
+        if part in {**one, **two}:
+            parts[part] = [*_differing("", one.get(part, {}), two.get(part, {}))]
 
     generations = {"before": one.get("generation"), "after": two.get("generation")}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY
 from memhub.core.instant import Instant
-from memhub.core.kernel_health import patch_item
+from memhub.core.kernel_health import other_cpus, patch_item
 from memhub.core.kernel_items import kernel_state_item
 from memhub.core.slot_extents import extent_of
 
@@ -44,6 +44,8 @@ class MachineState:
             into times of the wall clock.
         registers: the ranges of another kernel than FreeBSD; None where the slots are those.
         kernel: the state of that kernel, with the registers of each CPU; None for FreeBSD.
+        wrong: why the machine is marked failed, since when it is suspended, what is sick and which
+            CPUs are out of step; empty where nothing is.
     """
 
     machine: str
@@ -58,6 +60,7 @@ class MachineState:
     at: Instant
     registers: KernelRanges | None = None
     kernel: KernelState | None = None
+    wrong: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> Facts:
         """The machine as JSON; times are nanoseconds of the wall clock, since 1970 UTC."""
@@ -73,6 +76,7 @@ class MachineState:
             "msrs": {f"{number:#x}": value for number, value in sorted(self.msrs.items())},
             **({} if self.registers is None else {"registers": _registers(self.registers)}),
             **({} if self.kernel is None else {"kernel": _kernel(self.kernel)}),
+            **({"wrong": dict(self.wrong)} if self.wrong else {}),
         }
 
 
@@ -179,7 +183,21 @@ def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> Ma
         at,
         None if machine.served is None else machine.served.ranges(),
         None if machine.served is None else machine.served.state,
+        _wrong(machine),
     )
+
+
+def _wrong(machine: Machine) -> Facts:
+    health, failed = machine.health, machine.failed
+    since = None if health is None else health.suspended_ns
+    facts: Facts = {
+        "failed": None if failed is None else failed.reason,
+        "suspended": None if since is None else time_text(since),
+        "sicknesses": [] if health is None else [it.sickness.name for it in health.sicknesses],
+        "cpus": [*([0] if health is not None and health.strayed else ()), *other_cpus(machine)],
+    }
+
+    return {name: it for name, it in facts.items() if it not in (None, [])}
 
 
 def partial_note(name: str, why: str) -> str:

@@ -29,6 +29,11 @@ def print_state(state: State) -> None:
             (machine.machine, "bold"),
             f"  {machine.arch}, generation {machine.generation}, {_use_text(machine)}",
         )
+        for name, found in machine.wrong.items():
+            text = ", ".join(map(str, found)) if isinstance(found, list) else found
+            title = {"cpus": "CPUs out of step", "sicknesses": "sick"}.get(name, name)
+            screen.line((f"  {title}: {text}", "red"), hang=12)
+
         for name, text in _range_lines(machine, facts):
             screen.line(f"  {name:<9} {text}", hang=12)
 
@@ -172,6 +177,7 @@ def print_diff(facts: Facts) -> None:
             ("msrs", "msr", _msr_text),
             ("registers", "register", _register_text),
             ("kernel", "name", _kept_text),
+            ("wrong", "name", _kept_text),
         ):
             if part == "slots" and "registers" in machine:
                 continue

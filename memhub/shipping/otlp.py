@@ -24,7 +24,10 @@ _NOT_ATTRIBUTES: Final = frozenset({"v", "event", "wall_ns"})
 
 #: Addresses and registers: as hexadecimal text, since they may be beyond a signed 64-bit number.
 HEXADECIMAL: Final = frozenset(
-    {"ioctl", "base", "before_base", "after_base", "before_msr", "after_msr"}
+    {
+        *("ioctl", "base", "physical", "line_bases"),
+        *("before_base", "after_base", "before_msr", "after_msr"),
+    }
 )
 
 #: Severity numbers of the log data model, and their names.

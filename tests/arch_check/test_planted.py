@@ -21,6 +21,7 @@ from arch_check.planted_answers import SHARED
 from arch_check.planted_registers import WRONG_REGISTERS, SoundRegisters
 from memhub.rig import check_arch
 from memhub.rig.arch_check import RULES, NotSound
+from memhub.rig.arch_check.side_effects import Surroundings
 
 if TYPE_CHECKING:
     from memhub.plugin import RangeDriver
@@ -90,3 +91,17 @@ def test_a_driver_that_remembers_is_told_so_before_what_seems_to_follow(seed: in
     told_once = {"copy-differs", "owner-decides", "busy-changes-answer", "settled-wrongly"}
     assert told_once.isdisjoint(report.rules), str(report)
     assert str(report).endswith("mend `remembers` first: what else is found may follow from it")
+
+
+@pytest.mark.parametrize(
+    "kind", [it for it, (rule, _) in planted_effects.WRONG.items() if rule == "side-effects"]
+)
+def test_one_fault_is_enough_for_what_a_driver_changed_to_be_put_back(
+    kind: type[RangeDriver],
+) -> None:
+    before = Surroundings.look()
+    check_arch(make_arch(kind), sequences=1, limit=0.3, most=1)
+    left = before.differences()
+    before.put_back()
+
+    assert {*left} <= {"open files", "threads"}  # the kit does not close or end those

@@ -124,7 +124,7 @@ WRONG: list[tuple[str, str, str]] = [
     (
         machine('memory = [{ base = 0, length = 1, hex = "5" }]'),
         "machines.pc.memory[0].hex",
-        "is not hexadecimal",
+        "has a hexadecimal digit alone; two make a byte",
     ),
     (
         machine('memory = [{ base = 0, length = 1, hex = "55aa" }]'),

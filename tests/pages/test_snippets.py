@@ -19,10 +19,8 @@ import benchmarks.__main__
 import memhub
 import memhub.exec
 from memhub import load_config
-from memhub.abi import MDF_WRITECOMBINE
 from memhub.audit.signed_note import SigningKey, write_signing_key
 from memhub.cli.demo.run import run_demo
-from memhub.service.blocking import BlockingClient
 from pages.page_blocks import DOCS, ROOT, Block, blocks, pages
 from service.served import served
 
@@ -190,13 +188,10 @@ def test_the_clients_of_the_page_on_the_service_run(
     (block,) = [it for it in code_of("service.md", "python") if not it.marker]
     address = f"unix:{tmp_path}/memhub.sock"
     code = block.code.replace("unix:/run/memhub.sock", address)
-    awaiting, blocking = code.split("\n\n")
+    imports, awaiting, blocking = code.split("\n\n")
     monkeypatch.setenv("MEMHUB_SOCKET", address)
-    names: dict[str, Any] = {
-        "memhub": memhub,
-        "MDF_WRITECOMBINE": MDF_WRITECOMBINE,
-        "BlockingClient": BlockingClient,
-    }
+    names: dict[str, Any] = {}
+    exec(imports, names)
     lab = load_config(ROOT / "configs" / "lab.toml")
     with served(tmp_path / "memhub.sock", *lab.machines.values(), default="legacy"):
         exec(f"async def main():\n{indent(awaiting, '    ')}", names)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,17 +53,33 @@ def memhub_machine() -> MachineSpec:
     return MachineSpec(name="pc", arch="hangs")
 
 
+class Told(io.StringIO):
+    """Standard error, on which another thread tells; it is known when the place has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_place = threading.Event()
+
+    def write(self, text: str) -> int:
+        count = super().write(text)
+        if f'File "{__file__}", line ' in self.getvalue():
+            self.has_place.set()
+
+        return count
+
+
 @pytest.mark.memhub(driver_limit=0.2)
 def test_it_is_stopped_and_told_with_its_place(
-    memhub_client: Clients, memhub_log: LogView, capfd: pytest.CaptureFixture[str]
+    memhub_client: Clients, memhub_log: LogView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told = Told()
+    monkeypatch.setattr(sys, "stderr", told)
     with pytest.raises(DeviceError, match=r"EIO: .*Hangs.update.* did not answer within 0.2 s"):
         memhub_client("Xorg").open().set_range(*WINDOW, "uncacheable")
 
     memhub_log.expect("request.set", errno="EIO", process="Xorg")
-    told = capfd.readouterr().err
-    assert "Hangs.update, the driver of hangs on pc, has not answered for 0.2 s" in told
-    assert f'File "{__file__}", line ' in told
+    assert told.has_place.wait(30)
+    assert "Hangs.update, the driver of hangs on pc, has not answered for 0.2 s" in told.getvalue()
 
 
 @pytest.mark.memhub(driver_limit=0.2)

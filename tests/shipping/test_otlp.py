@@ -146,6 +146,13 @@ def plain(value: Any, key: str) -> Any:
     return int(found, 16) if key.removeprefix("memhub.") in HEXADECIMAL else found
 
 
+def test_what_is_no_amount_and_no_number_of_a_claim_is_hexadecimal() -> None:
+    wide = {name for name, field in FIELDS.items() if field.type.strip("[]") == "u64"}
+    lengths = {"length", "before_length", "after_length", "line_lengths", "cut_length"}
+
+    assert wide - lengths - {"moved", "cut_offset", "claim", "fence"} == HEXADECIMAL
+
+
 def test_the_page_has_the_mapping_of_every_field() -> None:
     page = (ROOT / "docs" / "shipping.md").read_text()
 

@@ -12,10 +12,12 @@ import anyio
 import orjson
 import pytest
 
-from memhub import Hub
+from memhub import Hub, Sickness
 from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, state_at
+from memhub.audit.diff import diff_states
 from memhub.audit.states import machine_state
 from memhub.audit.travel import Travel
+from memhub.cli.travel_view import print_state
 from memhub.core.spec import MachineSpec
 from memhub.engine.startup import record_starts
 from ownership.rig import ARCHES, SPECS, bench, spec
@@ -293,3 +295,31 @@ def test_the_json_of_a_state(tmp_path: Path) -> None:
         {"slot", "base", "length", "flags", "owner"}
     ] * 6
     assert machine["msrs"]["0x2ff"] == spec("amd64").msrs[0x2FF]
+
+
+async def test_a_state_tells_what_is_wrong_with_a_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        async with Hub([SPECS["i386"]], log=log) as hub:
+            well, name = log.seq, SPECS["i386"].name
+            off = Sickness(action="cpu_out_of_step", name="lost", cpu=1, registers={0x2FF: 0xC01})
+            hub.hardware.add(off)
+            hub.hardware.suspend(name)
+            asleep = log.seq
+
+    before, after = state_at(path, well), state_at(path, asleep)
+    wrong = after.facts()["machines"][0]["wrong"]
+    assert wrong.keys() == {"suspended", "sicknesses", "cpus"}
+    assert (wrong["sicknesses"], wrong["cpus"]) == (["lost"], [1])
+    assert "wrong" not in before.facts()["machines"][0]
+
+    print_state(after)
+    shown = capsys.readouterr().out
+    assert "  sick: lost\n  CPUs out of step: 1\n" in shown
+    assert f"  suspended: {wrong['suspended']}\n" in shown
+
+    found = {it["name"]: it for it in diff_states(before, after)["machines"][0]["wrong"]}
+    assert found["suspended"]["before"] is None
+    assert found["sicknesses"]["after"] == ["lost"]

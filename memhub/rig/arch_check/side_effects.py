@@ -31,9 +31,15 @@ _SHARED: Final = frozenset({"open files", "threads"})
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The process around a driver, at one instant."""
+    """The process around a driver, at one instant.
+
+    Attributes:
+        values: what it is compared by, by name.
+        built_ins: the built-in names.
+    """
 
     values: dict[str, Any]
+    built_ins: dict[str, Any]
 
     @classmethod
     def look(cls) -> Self:
@@ -41,6 +47,7 @@ class Surroundings:
         umask = os.umask(0o77)
         os.umask(umask)
         is_main = threading.current_thread() is threading.main_thread()
+        built_ins = {it: held for it, held in vars(builtins).items() if it != "_"}
 
         return cls(
             {
@@ -59,9 +66,7 @@ class Surroundings:
                 "decimal context": _settings_of(decimal.getcontext()),
                 "locale": locale.setlocale(locale.LC_ALL),
                 "filters of warnings": tuple(warnings.filters),
-                "built-in names": {
-                    it: id(held) for it, held in vars(builtins).items() if it != "_"
-                },
+                "built-in names": {it: id(held) for it, held in built_ins.items()},
                 "root logger": (
                     logging.root.level,
                     logging.root.manager.disable,
@@ -71,7 +76,8 @@ class Surroundings:
                     it for it in threading.enumerate() if it.name != REPORT_THREAD
                 ),
                 "open files": _list_files(),
-            }
+            },
+            built_ins,
         )
 
     def differences(self) -> list[str]:
@@ -102,6 +108,14 @@ class Surroundings:
         locale.setlocale(locale.LC_ALL, values["locale"])
         warnings.resetwarnings()
         warnings.filters[:] = values["filters of warnings"]  # type: ignore[index]
+        level, disabled, handlers = values["root logger"]
+        logging.root.setLevel(level)
+        logging.disable(disabled)
+        logging.root.handlers[:] = handlers
+        for name in vars(builtins).keys() - self.built_ins.keys() - {"_"}:
+            delattr(builtins, name)
+
+        vars(builtins).update(self.built_ins)
 
 
 def tell_side_effects(before: Surroundings, own_threads: int, *, printed: bool) -> Iterator[Fault]:
@@ -113,12 +127,13 @@ def tell_side_effects(before: Surroundings, own_threads: int, *, printed: bool) 
         printed: something was written to standard output.
     """
     alone = len(before.values["threads"]) <= own_threads
-    for it in before.differences():
-        if alone or it not in _SHARED:
-            yield Fault("side-effects", "", f"after the check, not as before: {it} of the process")
-            break
+    found = [it for it in before.differences() if alone or it not in _SHARED]
+    before.put_back()  # first: who takes one fault alone does not come back for more
+    if found:
+        yield Fault(
+            "side-effects", "", f"after the check, not as before: {found[0]} of the process"
+        )
 
-    before.put_back()
     if printed:
         yield Fault("side-effects", "", "it writes to standard output")
 
