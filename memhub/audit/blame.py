@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from memhub.abi import LP64, RangeDesc
 from memhub.audit.asked import asked_spans
+from memhub.audit.blame_steps import Blame as Blame
+from memhub.audit.blame_steps import Step as Step
+from memhub.audit.blame_steps import is_of_hardware
 from memhub.audit.failure import AuditError
-from memhub.audit.states import desc_facts, time_text
 from memhub.core.asked_driver import Plan
 from memhub.core.driver import Change, RangeState
 from memhub.core.files import Caller, OpenFile, Principal
@@ -20,119 +20,21 @@ from memhub.core.transfers import explain
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from memhub.audit.rebuild import Rebuilder
     from memhub.audit.travel import At, Record, Travel
     from memhub.core.machine import Machine
 
-    Facts = dict[str, Any]
-
-#: How many of the latest steps are kept for each machine.
-STEPS_MAX: Final = 1000
-
 #: The records that can change a type, or say that it was not changed.
 _EVENTS: Final = frozenset(
     {
-        *("device.attach", "device.restore", "held.machine", "held.part"),
-        *("request.set", "undo", "kernel.call"),
+        *("device.attach", "device.restore", "held.machine", "request.set", "undo", "kernel.call"),
         *(f"hardware.{op}" for op in get_args(HardwareOp)),
     }
 )
 
 _EMPTY: Final = RangeDesc(0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One record on the way to an address's type.
-
-    Attributes:
-        record: the record, as it is in the log.
-        types: the type before and after; the first is None where a machine starts, both are None
-            where nothing was changed.
-        slots: the slots that changed and that cover the address before or after, each with both
-            descriptors; of a machine that starts, all that cover it.
-        cpus: the CPUs whose own type changed, beside CPU 0, each with the type before and after.
-    """
-
-    record: Record
-    types: tuple[str | None, str | None]
-    slots: Mapping[int, tuple[RangeDesc, RangeDesc]]
-    cpus: Mapping[int, tuple[str | None, str | None]] = field(default_factory=dict)
-
-    def facts(self) -> Facts:
-        """The step as JSON."""
-        get = self.record.get
-        names = ("event", "op", "process", "process_id", "pid", "owner", "base", "length",
-                 "attributes", "errno", "reason", "sickness")  # fmt: skip
-
-        return {
-            "seq": self.record["seq"],
-            "time": time_text(self.record["wall_ns"]),
-            **{name: get(name) for name in names},
-            "before": self.types[0],
-            "after": self.types[1],
-            "slots": [
-                {"slot": slot, "before": desc_facts(old), "after": desc_facts(new)}
-                for slot, (old, new) in self.slots.items()
-            ],
-            "cpus": [
-                {"cpu": cpu, "before": old, "after": new} for cpu, (old, new) in self.cpus.items()
-            ],
-        }
-
-
-@dataclass(slots=True)
-class Blame:
-    """Why an address of one machine has its type at a moment.
-
-    Attributes:
-        machine: its name.
-        arch: its architecture's name.
-        address: the physical address.
-        seq: the last record before the moment.
-        wall_ns: when that was.
-        type: the effective type; None where the machine has none for the address.
-        cpus: the CPUs that are out of step with CPU 0 and have another type, each with it.
-        why: which descriptor or register decides it, as `explain` says; or why there is no type.
-        implementation_defined: the architecture leaves this combination to the CPU.
-        steps: what changed the address, and what was refused, from the machine's start or the
-            snapshot with which the log begins, oldest first; the latest STEPS_MAX.
-        omitted: how many older steps there are.
-        note: what the log does not tell, or None.
-    """
-
-    machine: str
-    arch: str
-    address: int
-    seq: int = 0
-    wall_ns: int = 0
-    type: str | None = None
-    cpus: dict[int, str] = field(default_factory=dict)
-    why: str = ""
-    implementation_defined: bool = False
-    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=STEPS_MAX))
-    omitted: int = 0
-    note: str | None = None
-
-    def add(self, step: Step) -> None:
-        """Keep one more step."""
-        self.omitted += len(self.steps) == STEPS_MAX
-        self.steps.append(step)
-
-    def facts(self) -> Facts:
-        """The answer as JSON; `note` is there where something is not known."""
-        names = ("machine", "arch", "address", "seq", "type", "why", "implementation_defined")
-        facts = {
-            **{name: getattr(self, name) for name in names},
-            "cpus": [{"cpu": cpu, "type": it} for cpu, it in self.cpus.items()],
-            "time": time_text(self.wall_ns),
-            "steps": [it.facts() for it in self.steps],
-            "omitted": self.omitted,
-        }
-
-        return facts if self.note is None else facts | {"note": self.note}
 
 
 def blame(travel: Travel, address: int, at: At = None, machine: str | None = None) -> list[Blame]:
@@ -152,17 +54,21 @@ def blame(travel: Travel, address: int, at: At = None, machine: str | None = Non
         AuditError: the log cannot be read up to there, does not reach there, or has no such machine
             then.
     """
+    found: dict[str, Blame] = {}
     with travel.rebuilder() as rebuilder:
-        walk = _Walk(travel, rebuilder, address)
-        found = walk.found
         for record in travel.records_until(at):
             name = record.get("machine")
             if record["event"] not in _EVENTS or (machine is not None and name != machine):
                 travel.apply(rebuilder, record)
             else:
-                walk.follow(record)
+                _step(travel, rebuilder, record, address, found)
 
-        walk.settle([*walk.unsettled])
+            if name in found and name not in rebuilder.partial:
+                _end_restore(travel, rebuilder, found[name])
+
+        for it in found.values():
+            _end_restore(travel, rebuilder, it)
+
         state = travel.state(rebuilder)
         answers = [found[name] for name in state.machines if name in found]
         if not answers:
@@ -176,71 +82,55 @@ def blame(travel: Travel, address: int, at: At = None, machine: str | None = Non
     return answers
 
 
-@dataclass(slots=True)
-class _Walk:
-    """The way through a log.
+def _step(
+    travel: Travel, rebuilder: Rebuilder, record: Record, address: int, found: dict[str, Blame]
+) -> None:
+    """Apply a record, and note it if it concerns the address."""
+    name = record.get("machine", "")
+    machine = rebuilder.machines.get(name)
+    before = None if machine is None or machine.table is None else machine.table.state
+    begins = machine is None or record["event"] == "device.attach"
+    travel.apply(rebuilder, record)
+    machine = rebuilder.machines.get(name)
+    if machine is None or (record["event"] == "held.machine" and not begins):
+        return
 
-    Attributes:
-        travel: the log.
-        rebuilder: the machines so far.
-        address: the address.
-        found: what became of the address, by machine.
-        unsettled: the machines of whose holdings records are still to follow: the record that
-            announces them, and the range state before it. CPUs out of step are among what follows.
-    """
+    if begins:
+        found[name] = Blame(name, machine.arch.name, address)
+        before = None
 
-    travel: Travel
-    rebuilder: Rebuilder
-    address: int
-    found: dict[str, Blame] = field(default_factory=dict)
-    unsettled: dict[str, tuple[Record, RangeState | None]] = field(default_factory=dict)
+    if record.get("count") and name in rebuilder.partial:
+        found[name].restore = (record, before)
+        return
 
-    def follow(self, record: Record) -> None:
-        """Apply a record, and note it if it concerns the address."""
-        name, event, machines = record.get("machine", ""), record["event"], self.rebuilder.machines
-        machine = machines.get(name)
-        before = None if machine is None or machine.table is None else machine.table.state
-        begins = machine is None or event == "device.attach"
-        self.travel.apply(self.rebuilder, record)
-        machine = machines.get(name)
-        if machine is None or (event == "held.machine" and not begins):
-            return
+    try:
+        refused, step = record.get("errno") is not None, None
+        if not refused or record["event"] == "kernel.call":  # it may have done a part
+            step = _change(machine, before, found[name], record)
 
-        if begins:
-            self.found[name] = Blame(name, machine.arch.name, self.address)
-            before = None
+        if refused and step is None:
+            step = _refusal(record, address)
+    except Exception as error:
+        raise travel.misfit_of(record, error) from error
 
-        if event == "held.part":
-            if name not in self.rebuilder.partial:
-                self.settle([name] if name in self.unsettled else [])
-        elif record.get("count") and name in self.rebuilder.partial:
-            self.unsettled[name] = record, before
-        else:
-            self._note(machine, record, before)
+    if step is not None:
+        found[name].add(step)
 
-    def settle(self, names: list[str]) -> None:
-        """Note the records that announced what machines hold, which is known now."""
-        for name in names:
-            record, before = self.unsettled.pop(name)
-            machine = self.rebuilder.machines.get(name)
-            if machine is not None:
-                self._note(machine, record, before)
 
-    def _note(self, machine: Machine, record: Record, before: RangeState | None) -> None:
-        so_far = self.found[machine.name]
-        try:
-            refused = record.get("errno") is not None
-            step = None
-            if not refused or record["event"] == "kernel.call":  # it may have done a part
-                step = _change(machine, before, so_far, record)
+def _end_restore(travel: Travel, rebuilder: Rebuilder, so_far: Blame) -> None:
+    """Note a restore once all that the machine held is known: it is in the records behind it."""
+    machine = rebuilder.machines.get(so_far.machine)
+    if so_far.restore is None or machine is None:
+        return
 
-            if refused and step is None:
-                step = _refusal(record, self.address)
-        except Exception as error:
-            raise self.travel.misfit_of(record, error) from error
+    (record, before), so_far.restore = so_far.restore, None
+    try:
+        step = _change(machine, before, so_far, record)
+    except Exception as error:
+        raise travel.misfit_of(record, error) from error
 
-        if step is not None:
-            so_far.add(step)
+    if step is not None:
+        so_far.add(step)
 
 
 def _refusal(record: Record, address: int) -> Step | None:
@@ -279,7 +169,8 @@ def _change(
     else:
         slots = record.get("slots", ())
 
-    if not record["event"].startswith(("hardware.", "kernel.", "device.")):  # change any address
+    whole = ("hardware.", "kernel.", "device.")
+    if not record["event"].startswith(whole):  # which may change any address
         lo, hi = table.driver.bounds(Plan(Change(()), before, after), slots)
         if not lo <= address < hi:
             return None
@@ -295,8 +186,21 @@ def _change(
     }
 
     wrong = changed or turned or old != new
+    sickness = _sicknesses(so_far, record)
 
-    return Step(record, (old, new), changed, turned) if wrong else None
+    return Step(record, (old, new), changed, turned, sickness) if wrong else None
+
+
+def _sicknesses(so_far: Blame, record: Record) -> Sequence[str] | None:
+    """Those that a record names; a call of the hardware's is with the record before it."""
+    if record["event"].startswith("hardware."):
+        so_far.hardware = record
+
+    before = so_far.hardware
+    if before is not None and is_of_hardware(record) and before["seq"] + 1 == record["seq"]:
+        record = before
+
+    return record.get("sickness")
 
 
 def _types_of_cpus(machine: Machine, address: int) -> dict[int, str]:

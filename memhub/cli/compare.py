@@ -97,7 +97,8 @@ def _form_of(out: str | None) -> str:
 
 def _tell_left_out(log: str | None, left_out: tuple[Omission, ...]) -> None:
     if left_out:
-        print_line(f"\nLeft out of {log}, as no kernel is asked it in a script:")
+        print_line("")
+        print_line(f"Left out of {log}, as no kernel is asked it in a script:")
 
     for what, times, first in left_out:
         print_line(f"  {what}: {times}, first in record {first}", hang=4)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from memhub.cli.failures import CommandFailed
@@ -143,7 +143,7 @@ def _check_machine(target: Target) -> None:
 
 def _files_of(target: Target) -> tuple[str, ...]:
     """The files that are the machine's: FreeBSD's devices, and those of another kernel."""
-    from memhub.errors import DeviceError, NotPermitted
+    from memhub.errors import DeviceError, NoSuchDevice, NotPermitted
     from memhub.service.blocking import BlockingClient
 
     client = target.client
@@ -158,9 +158,14 @@ def _files_of(target: Target) -> tuple[str, ...]:
 
     found: tuple[str, ...] = _DEVICES
     for path in (_PROC, _LIST):
-        with suppress(DeviceError):  # the default machine is another one, or the client may not
+        try:
             client.open(target.file(path), "r").close()
-            found = (*found, path)
+        except NoSuchDevice:
+            continue  # the kernel has no such file, or the default machine is another one
+        except DeviceError:
+            pass  # it is there, and each open of the program is answered in its turn
+
+        found = (*found, path)
 
     return found
 

@@ -241,12 +241,13 @@ def _print_step(screen: Screen, step: Step) -> None:
         screen.line((place, "dim"), f"the machine {how}: {old} -> {new}", hang=8)
     elif facts["event"] == "held.machine":
         screen.line((place, "dim"), f"the log begins, with a snapshot: {new}", hang=8)
-    elif facts["event"].startswith("hardware."):
-        what = facts["event"].removeprefix("hardware.")
+    elif step.hardware:
         names = " ".join(facts["sickness"] or ())
         change = f": {old} -> {new}" if old != new else ""
         screen.line(
-            (place, "dim"), f"hardware {what}{f' {names}' if names else ''}{change}", hang=8
+            (place, "dim"),
+            f"hardware {step.hardware}{f' {names}' if names else ''}{change}",
+            hang=8,
         )
     else:
         owner = f" owner {facts['owner']}" if facts["owner"] else ""

@@ -30,13 +30,14 @@ from memhub.core.sick_plans import Was, change_health, make_change
 from memhub.errors import DriverFailed, InvalidArgument, NoSuchRange, RangeBusy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from memhub.core.asked_driver import AskedDriver
     from memhub.core.files import Principal
     from memhub.core.hardware_events import HardwareOp
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
+    from memhub.core.served_kernel import Registers
     from memhub.core.sickness import Sickness
 
 _WELL = Health()
@@ -284,21 +285,26 @@ def decide_resume(machine: Machine, now: Instant, by: Principal | None = None) -
 
 
 def _wake(
-    machine: Machine, health: Health, driver: AskedDriver, attached: Mapping[int, int]
+    machine: Machine, health: Health, driver: AskedDriver, attached: Registers
 ) -> tuple[CpuFiles, frozenset[int]]:
     """The registers that the kernel finds at a resume, and the CPUs that it does not reach.
 
-    Firmware sets the registers of every CPU up as it did at the start, save where it forgets.
+    Firmware sets the registers of every CPU up as it did at the start, save where it forgets. A
+    register that it does not set has the value of power-on, which is not always 0 (IA32_PAT).
     """
     assert machine.table is not None
-    as_at_start = {**dict.fromkeys(machine.table.state.msrs, 0), **attached}
+    served = machine.served
+    cpus = (machine.table.state.msrs,) if served is None else served.state.cpus
+    forgetful = [[*health.live("forgetful_resume", it)] for it in range(machine.spec.cpu.count)]
+    lost = ask_power_on(driver, attached)
+    numbers = set(lost) if any(forgetful) else set()  # what one CPU shows, each has
+    as_at_start = {it: lost.get(it, 0) for it in sorted(numbers.union(*cpus))} | {**attached}
     files: dict[int, dict[int, int]] = {}
     struck: set[str] = set()
     missed: set[int] = set()
-    for cpu in range(machine.spec.cpu.count):
+    for cpu, active in enumerate(forgetful):
         files[cpu] = as_at_start
-        for it in health.live("forgetful_resume", cpu):
-            lost = ask_power_on(driver, attached)
+        for it in active:
             files[cpu] = {**dict.fromkeys(as_at_start, 0), **lost}
             struck.add(it.sickness.name)
             if not it.sickness.reinit:

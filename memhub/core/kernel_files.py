@@ -146,8 +146,8 @@ def kernel_after(
 ) -> KernelState | None:
     """The kernel's state after a machine has gone back to a snapshot.
 
-    The kernel closes the files that were open then and are not now, and ends the processes that had
-    files then and have none of them now. What has been opened since is as it was just opened.
+    The kernel closes the files that were open then and are not now, processes that have none of
+    theirs left end to it, and what has been opened since is as it was just opened.
 
     Args:
         machine: the machine.
@@ -164,8 +164,8 @@ def kernel_after(
             state = served.kernel.call(served.machine, state, close).state
 
     for process in _processes_gone(snapshot, there) if served.kernel.exit_op else ():
-        ending = KernelCall(served.kernel.exit_op, process=process)
-        state = served.kernel.call(served.machine, state, ending).state
+        end = KernelCall(served.kernel.exit_op, process=process)
+        state = served.kernel.call(served.machine, state, end).state
 
     ours = (it.caller for it in machine.files if it.caller.device in KERNEL_FILES)
     for caller in ours:
@@ -176,11 +176,11 @@ def kernel_after(
 
 
 def _processes_gone(snapshot: MachineSnapshot, there: Collection[int]) -> list[int]:
-    """The processes of a snapshot none of whose files are open now."""
+    """The processes of which no file that was open then is open now."""
     callers = [it.caller for it in snapshot.files]
-    staying = {it.process.id for it in callers if it.handle in there}
+    left = {it.process.id for it in callers if it.handle in there}
 
-    return sorted({it.process.id for it in callers} - staying)
+    return sorted({it.process.id for it in callers} - left)
 
 
 def registers_after(

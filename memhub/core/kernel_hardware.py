@@ -118,9 +118,7 @@ def _call_machine(
     served = served_of(machine)
     found, args = served.state.cpus, {}
     if woken.files:
-        found = tuple(
-            {**dict.fromkeys(was, 0), **woken.files[cpu]} for cpu, was in enumerate(found)
-        )
+        found = tuple(woken.files[cpu] for cpu in range(len(found)))
         left = served.kernel.firmware_registers(served.machine)
         args = _patches(left, found)
 

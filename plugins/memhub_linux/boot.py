@@ -6,7 +6,7 @@ Source: Linux 6.18 `arch/x86/kernel/cpu/mtrr/mtrr.c` (mtrr_bp_init), `generic.c`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import MTRR_ENABLED, GenericMtrrs
@@ -15,11 +15,14 @@ from memhub_linux.old_generic import OldGenericMtrrs
 from memhub_linux.page_modes import DISABLED_LINE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from memhub_linux.cpus import Cpus
     from memhub_linux.machine import KernelLog, LinuxMachine
     from memhub_linux.ranges import BackEnd, State
 
 _GUEST_RANGES_MAX: Final = 256
+_OFF: Final = "MTRRs disabled by BIOS"
 
 
 class Booted(NamedTuple):
@@ -36,6 +39,24 @@ class Booted(NamedTuple):
     state: State | None
     has_file: bool
     changed: bool = False
+
+
+def why_no_back_end(own: Mapping[str, Any]) -> str:
+    """Why a kernel takes no ranges since its boot; empty where it does.
+
+    Args:
+        own: the kernel's variables.
+    """
+    if own["back_end"]:
+        return ""
+
+    if "mtrr" not in own:
+        return "the processor has no ranges that Linux knows"
+
+    if own["mtrr"]["enabled"]:
+        return "the ranges are a hypervisor's, and cannot be changed"
+
+    return f"{_OFF}: bit 11 of register 0x2ff was 0 at the boot"
 
 
 def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
@@ -68,7 +89,7 @@ def boot_kernel(machine: LinuxMachine, cpus: Cpus, log: KernelLog) -> Booted:
 
             return Booted(generic, generic, has_file, changed)
 
-        log.add("info", "MTRRs disabled by BIOS")
+        log.add("info", _OFF)
         return Booted(None, generic, has_file)
 
     legacy = _find_legacy(machine, cpus)

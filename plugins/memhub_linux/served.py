@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin.kernels import KernelAnswer, ServedKernel
+from memhub_linux.boot import why_no_back_end
 from memhub_linux.call_words import COMMANDS, DRIVER_OPS, FILE_OPS, check_numbers
 from memhub_linux.driver_calls import DRIVER_CALLS
 from memhub_linux.frozen import freeze, thaw
@@ -33,6 +34,7 @@ from memhub_linux.waking import reinit, resume, slot_registers, why_no_reinit
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from memhub.plugin import errors
     from memhub.plugin.kernels import KernelCall, KernelMachine, KernelRanges, KernelState
     from memhub_linux.frozen import LinuxSetting
     from memhub_linux.releases import Release
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _U32: Final = 0xFFFFFFFF
+#: What opens of the file and drivers' calls are answered where there are none.
+_WITHOUT_RANGES: Final = ("EIO", "ENOENT", "ENXIO", "ENODEV")
 
 
 class LinuxKernel(ServedKernel):
@@ -113,6 +117,15 @@ class LinuxKernel(ServedKernel):
             raise ValueError(f"Linux has no call {call.op!r} (calls: {known})")
 
         return call_linux(setting_of(machine, self._release), state, call)
+
+    def explain(self, call: KernelCall, answer: KernelAnswer) -> errors.DeviceError:
+        """The error of a refused call; one for want of ranges says why there are none."""
+        error = super().explain(call, answer)
+        why = why_no_back_end(answer.state.own) if answer.errno in _WITHOUT_RANGES else ""
+        if why and not answer.log and "path" not in call.args:
+            error.reason = f"the kernel answers {answer.errno} to {call.op}: {why}"
+
+        return error
 
 
 def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> KernelAnswer:

@@ -54,12 +54,12 @@ class ComparedNetbsd:
             return RangeTold(UNSAID, entry)
 
         try:
-            errno, _ = self._calls.set(_PROCESS, 1, [entry])
+            told = self._calls.set(_PROCESS, 1, [entry])
         except Panicked as panic:
             self._dead = str(panic)
             return RangeTold(PANIC, self._dead)
 
-        return RangeTold(errno)
+        return RangeTold(told.errno)
 
     def _entry(self, it: RangeAsk) -> Mtrr | str:
         """The range of the call, or why there is none."""

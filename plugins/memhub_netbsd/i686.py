@@ -12,11 +12,11 @@ from memhub_netbsd.table import (
     FIXED,
     PRIVATE,
     VALID,
-    WB,
     WC,
     Mtrr,
     Panicked,
     Refused,
+    name_types,
     place_variable,
     stored,
 )
@@ -34,6 +34,7 @@ _FIXED_SIZES: Final = (0x10000,) * 8 + (0x4000,) * 16 + (0x1000,) * 64
 #: How many ranges of the table are fixed; they are first.
 FIXED_COUNT: Final = 88
 _MIB: Final = 1 << 20
+_TYPES: Final = (0, 1, 4, 5, 6)
 #: A register holds 36 bits of an address, whatever the processor has.
 _ADDRESS: Final = 0xFFFFFF000
 _MASK_VALID: Final = 0x800
@@ -89,21 +90,24 @@ class I686Mtrrs:
             Refused: EINVAL; ENODEV where write-combining is not supported.
         """
         if it.base & 0xFFF or it.len & 0xFFF or not it.len:
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", "base and length are multiples of 0x1000, and length is not 0")
 
         if it.flags & PRIVATE and process is None:
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", "the kernel itself has no private ranges")
 
-        if it.flags & VALID and (it.type in (2, 3) or it.type > WB):
-            raise Refused("EINVAL")
+        if it.flags & VALID and it.type not in _TYPES:
+            raise Refused("EINVAL", f"the types are {name_types(_TYPES)}")
 
         if it.type == WC and not self._write_combining:
-            raise Refused("ENODEV")
+            raise Refused("ENODEV", "this processor has no write-combining")
 
-        if it.flags & FIXED and (
-            it.end > _MIB or not _on_granule(it.base) or not _on_granule(it.end)
-        ):
-            raise Refused("EINVAL")
+        if it.flags & FIXED and it.end > _MIB:
+            raise Refused("EINVAL", f"it is to be fixed, and fixed ranges end at {_MIB:#x}")
+
+        for border in (it.base, it.end) if it.flags & FIXED else ():
+            if border & _granule_at(border) - 1:
+                why = f"fixed ranges begin there at multiples of {_granule_at(border):#x}"
+                raise Refused("EINVAL", f"it is to be fixed, and {border:#x} is amid one: {why}")
 
     def set_one(self, it: Mtrr, process: int | None) -> None:
         """Put one range into the table.
@@ -116,7 +120,7 @@ class I686Mtrrs:
             return
 
         rows = self.table[FIXED_COUNT:]
-        place = place_variable(rows, it, process)
+        place = place_variable(rows, FIXED_COUNT, it, process)
         self.table[FIXED_COUNT + place] = stored(it, process)
 
     def _set_fixed(self, it: Mtrr, process: int | None) -> bool:
@@ -137,7 +141,9 @@ class I686Mtrrs:
             old = self.table[index]
             if old.flags & PRIVATE and process is not None and old.owner != process:
                 if it.flags & FIXED:
-                    raise Refused("EBUSY")
+                    raise Refused(
+                        "EBUSY", f"fixed range {index}, {old}, is private to process {old.owner}"
+                    )
 
                 return False
 
@@ -182,9 +188,9 @@ class I686Mtrrs:
         self.commit()
 
 
-def _on_granule(address: int) -> bool:
-    """Whether an address is a border of the fixed entries there."""
+def _granule_at(address: int) -> int:
+    """The length of the fixed entries at an address."""
     if address < 0x80000:
-        return not address & 0xFFFF
+        return 0x10000
 
-    return not address & (0x3FFF if address < 0xC0000 else 0xFFF)
+    return 0x4000 if address < 0xC0000 else 0x1000

@@ -16,7 +16,9 @@ from memhub_netbsd.table import (
     WT,
     Mtrr,
     Refused,
+    name_types,
     stored,
+    why_none_free,
 )
 
 if TYPE_CHECKING:
@@ -54,14 +56,15 @@ class K6Mtrrs:
     def check(self, it: Mtrr, process: int | None) -> None:
         """Refuse what no range can be."""
         if it.flags & PRIVATE and process is None:
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", "the kernel itself has no private ranges")
 
         length = it.len
         if it.base & _GRANULE or length <= _GRANULE or length & length - 1:
-            raise Refused("EINVAL")
+            why = "base is a multiple of 0x20000, and length a power of two of at least that"
+            raise Refused("EINVAL", why)
 
         if it.type not in _BITS:
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", f"the types are {name_types(_BITS)}")
 
     def set_one(self, it: Mtrr, process: int | None) -> None:
         """Put one range into the table."""
@@ -101,10 +104,11 @@ def _place(rows: Sequence[Mtrr], new: Mtrr, process: int | None) -> int:
 
         meets = first <= high < last or first <= low < last
         if meets and (old.type != new.type or foreign):
-            raise Refused("EBUSY")
+            holder = f", private to process {old.owner}" if foreign else ""
+            raise Refused("EBUSY", f"it meets range {index}, {old}{holder}")
 
     if free < 0:
-        raise Refused("EBUSY")
+        raise Refused("EBUSY", why_none_free(rows))
 
     return free
 

@@ -69,11 +69,11 @@ def _do(step: Json, calls: MtrrCalls) -> Answer:
 
     entries = [Mtrr(*row) for row in step.get("entries", ())]
     if op == "kernel_set":
-        errno, many = calls.kernel_set(entries, step["pid"] or None)
-        return {"errno": errno or 0, "done": many}
+        told = calls.kernel_set(entries, step["pid"] or None)
+        return {"errno": told.errno or 0, "done": told.many}
 
     call = calls.set if op == "set" else calls.get
-    errno, many = call(
+    told = call(
         step["pid"],
         step["n"],
         entries,
@@ -82,7 +82,7 @@ def _do(step: Json, calls: MtrrCalls) -> Answer:
         translated=step["abi"] == 32 and not step.get("native", False),
     )
 
-    return {"errno": errno or 0, "done": many}
+    return {"errno": told.errno or 0, "done": told.many}
 
 
 def _rows(driver: Driver | None) -> list[list[int]]:

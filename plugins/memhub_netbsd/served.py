@@ -23,7 +23,7 @@ from memhub_netbsd.i686 import DEF_TYPE, FIXED_COUNT, I686Mtrrs
 from memhub_netbsd.k6 import K6_REGISTER, K6Mtrrs
 from memhub_netbsd.registers import Registers
 from memhub_netbsd.system_calls import MtrrCalls
-from memhub_netbsd.table import FIXED, PRIVATE, VALID, Driver, Mtrr, Panicked
+from memhub_netbsd.table import FIXED, PRIVATE, VALID, Driver, Mtrr, Panicked, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +53,7 @@ class NetBsdKernel(ServedKernel):
     """NetBSD's calls, their arguments and answers; a range is [base, length, type, flags, owner].
 
     - `set` {entries, n: how many, if not all; abi: 32 of a 32-bit call on a 64-bit kernel; null: a
-      pointer that is null; root}: {done}, of an error too;
+      pointer that is null; root}: {done}; of an error also `moved`, how many were set, and `why`;
     - `get` {n, abi, null, root}: {done, entries};
     - `exit`: of the process, whether it had private ranges;
     - `kernel_set` {entries, process}: {done}; `table`: the ranges;
@@ -158,9 +158,12 @@ class NetBsdKernel(ServedKernel):
     def explain(self, call: KernelCall, answer: KernelAnswer) -> errors.DeviceError:
         """The error of a refused call; its `moved` is how many ranges were set before."""
         error = super().explain(call, answer)
-        if isinstance(answer.value, dict) and "done" in answer.value:
-            done = error.moved = max(0, answer.value["done"])
-            error.reason = f"NetBSD answers {answer.errno} to {call.op}; {done} ranges are set"
+        if isinstance(answer.value, dict) and "why" in answer.value:
+            done = error.moved = answer.value["moved"]
+            before = f"; {done} set before" if done else ""
+            error.reason = (
+                f"NetBSD answers {answer.errno} to {call.op}: {answer.value['why']}{before}"
+            )
 
         return error
 
@@ -264,7 +267,7 @@ def _ask(calls: MtrrCalls, call: KernelCall, machine: KernelMachine) -> tuple[st
         raise ValueError(f"n {many} is more than the {len(entries)} ranges")
 
     ask = calls.set if setting else calls.get
-    errno, done = ask(
+    told = ask(
         call.process,
         many,
         entries,
@@ -272,11 +275,18 @@ def _ask(calls: MtrrCalls, call: KernelCall, machine: KernelMachine) -> tuple[st
         root=args.get("root", True),
         translated=machine.bits == 64 and args.get("abi", 64) == 32,
     )
-    answer: dict[str, Any] = {"done": done}
+    errno, answer = _answer(told)
     if not setting and errno is None and calls.driver is not None and not args.get("null"):
-        answer["entries"] = [it.row() for it in calls.driver.table[:done]]
+        answer["entries"] = [it.row() for it in calls.driver.table[: told.many]]
 
     return errno, answer
+
+
+def _answer(told: Told) -> tuple[str | None, dict[str, Any]]:
+    """What a call says of the ranges that were set, and of an error also why."""
+    refused = {} if told.errno is None else {"moved": told.done, "why": told.why}
+
+    return told.errno, {"done": told.many, **refused}
 
 
 def _exit(calls: MtrrCalls, call: KernelCall, _machine: KernelMachine) -> tuple[str | None, Any]:
@@ -286,12 +296,7 @@ def _exit(calls: MtrrCalls, call: KernelCall, _machine: KernelMachine) -> tuple[
 def _kernel_set(
     calls: MtrrCalls, call: KernelCall, _machine: KernelMachine
 ) -> tuple[str | None, Any]:
-    if calls.driver is None:
-        return "ENOSYS", {"done": 0}
-
-    errno, done = calls.kernel_set(_entries(call.args["entries"]), call.args.get("process"))
-
-    return errno, {"done": done}
+    return _answer(calls.kernel_set(_entries(call.args["entries"]), call.args.get("process")))
 
 
 def _table(calls: MtrrCalls, _call: KernelCall, _machine: KernelMachine) -> tuple[str | None, Any]:

@@ -5,14 +5,17 @@ Source: NetBSD `sys/arch/x86/x86/sys_machdep.c`, `sys/arch/amd64/amd64/netbsd32_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from memhub_netbsd.table import set_ranges
+from memhub_netbsd.table import Told, set_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memhub_netbsd.table import Driver, Mtrr
+
+_NULL: Final = "the pointer {!r} is null"
+_NO_DRIVER: Final = "NetBSD has found no ranges on this machine"
 
 
 class MtrrCalls:
@@ -39,7 +42,7 @@ class MtrrCalls:
         null: str | None = None,
         root: bool = True,
         translated: bool = False,
-    ) -> tuple[str | None, int]:
+    ) -> Told:
         """Set ranges.
 
         Args:
@@ -51,29 +54,29 @@ class MtrrCalls:
             translated: a 32-bit call on a 64-bit kernel, which never reaches the registers.
 
         Returns:
-            the errno, or None; and what the count is afterwards.
+            what the caller is told, with how many ranges were set though it is told otherwise.
         """
-        errno = self._refuse(null, root=root)
-        if errno is not None or self.driver is None:
-            return errno, many
+        refused = self._refuse(many, null, root=root)
+        if refused is not None or self.driver is None:
+            return refused or Told(None, many)
 
         if translated and not 1 <= many <= self.driver.most:
-            return "EINVAL", 0
+            return Told("EINVAL", 0, why=self._why_translated(many))
 
         if null == "table" and 0 < many <= self.driver.most:
-            return "EFAULT", 0
+            return Told("EFAULT", 0, why=_NULL.format(null))
 
-        done, errno, private = set_ranges(self.driver, entries, many, process)
+        told, private = set_ranges(self.driver, entries, many, process)
         if private:
             self.used.add(process)
 
         if translated:
-            return errno, 0 if errno is not None else done
+            return told if told.errno is None else told._replace(many=0)
 
-        if done:
+        if told.done:
             self.driver.commit()
 
-        return errno, done
+        return told
 
     def get(
         self,
@@ -84,31 +87,33 @@ class MtrrCalls:
         null: str | None = None,
         root: bool = True,
         translated: bool = False,
-    ) -> tuple[str | None, int]:
+    ) -> Told:
         """Count the ranges that a caller gets; arguments and result as for `set`."""
-        errno = self._refuse(null, root=root)
-        if errno is not None or self.driver is None:
-            return errno, many
+        refused = self._refuse(many, null, root=root)
+        if refused is not None or self.driver is None:
+            return refused or Told(None, many)
 
         if null == "table":
-            return None, self.driver.listed
+            return Told(None, self.driver.listed)
 
         if translated and not 1 <= many <= self.driver.most:
-            return "EINVAL", many
+            return Told("EINVAL", many, why=self._why_translated(many))
 
-        return None, max(0, min(many, len(self.driver.table)))
+        return Told(None, max(0, min(many, len(self.driver.table))))
 
-    def kernel_set(self, entries: Sequence[Mtrr], process: int | None) -> tuple[str | None, int]:
+    def kernel_set(self, entries: Sequence[Mtrr], process: int | None) -> Told:
         """Set ranges from inside the kernel, which does not write the registers itself."""
-        assert self.driver is not None
-        done, errno, private = set_ranges(self.driver, entries, len(entries), process)
+        if self.driver is None:
+            return Told("ENOSYS", 0, why=_NO_DRIVER)
+
+        told, private = set_ranges(self.driver, entries, len(entries), process)
         if private and process is not None:
             self.used.add(process)
 
-        if done:
+        if told.done:
             self.driver.commit()
 
-        return errno, done
+        return told
 
     def exit(self, process: int) -> bool:
         """End a process: its private ranges, if it ever set one; whether it did."""
@@ -120,11 +125,17 @@ class MtrrCalls:
 
         return True
 
-    def _refuse(self, null: str | None, *, root: bool) -> str | None:
+    def _refuse(self, many: int, null: str | None, *, root: bool) -> Told | None:
+        """What is refused before any range is looked at, with the caller's count as it was."""
         if self.driver is None:
-            return "ENOSYS"
+            return Told("ENOSYS", many, why=_NO_DRIVER)
 
         if not root:
-            return "EPERM"
+            return Told("EPERM", many, why="only root may ask")
 
-        return "EFAULT" if null in ("args", "count") else None
+        return Told("EFAULT", many, why=_NULL.format(null)) if null in ("args", "count") else None
+
+    def _why_translated(self, many: int) -> str:
+        most = 0 if self.driver is None else self.driver.most
+
+        return f"n is {many}, and has to be 1 to {most} in a 32-bit call on a 64-bit kernel"

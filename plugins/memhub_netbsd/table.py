@@ -6,10 +6,12 @@ Source: NetBSD `sys/arch/x86/x86/mtrr_i686.c`; what its answers mean is NetBSD's
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from memhub.plugin.kernels import TYPE_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 PRIVATE: Final = 1
 FIXED: Final = 2
@@ -21,6 +23,7 @@ WT: Final = 4
 WB: Final = 6
 _U64: Final = (1 << 64) - 1
 _MIB: Final = 1 << 20
+_OVERLAP: Final = "ranges that overlap are UC and another type, or WT and WB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,39 @@ class Mtrr:
         """The fields in order."""
         return [self.base, self.len, self.type, self.flags, self.owner]
 
+    def __str__(self) -> str:
+        """Where it lies, and its type."""
+        return f"{self.base:#x}/{self.len:#x} {TYPE_NAMES.get(self.type, f'type {self.type}')}"
+
 
 class Refused(Exception):
     """Raised when the kernel answers an error.
 
     Attributes:
         errno: its name.
+        why: the value and the rule that refuses it.
     """
 
-    def __init__(self, errno: str) -> None:
+    def __init__(self, errno: str, why: str) -> None:
         self.errno = errno
-        super().__init__(errno)
+        self.why = why
+        super().__init__(f"{errno}: {why}")
+
+
+class Told(NamedTuple):
+    """What a caller is told.
+
+    Attributes:
+        errno: the name of the error, or None.
+        many: what the caller's count is afterwards.
+        done: how many ranges were set.
+        why: of an error, the value and the rule that refuses it.
+    """
+
+    errno: str | None
+    many: int
+    done: int = 0
+    why: str = ""
 
 
 class Panicked(Exception):
@@ -99,7 +124,7 @@ class Driver(Protocol):
 
 def set_ranges(
     driver: Driver, entries: Sequence[Mtrr], many: int, process: int | None
-) -> tuple[int, str | None, bool]:
+) -> tuple[Told, bool]:
     """Set ranges one after the other; what is done stays done.
 
     Args:
@@ -109,11 +134,12 @@ def set_ranges(
         process: who asks; None is the kernel.
 
     Returns:
-        how many were set, the errno of the first that was not, or None, and whether a private range
-        was set.
+        how many were set, with the errno of the first that was not, or None; and whether a private
+        range was set.
     """
     if many > driver.most:
-        return 0, "EINVAL", False
+        why = f"n is {many}, and one call sets at most {driver.most} ranges"
+        return Told("EINVAL", 0, why=why), False
 
     private = False
     for done in range(max(0, many)):
@@ -122,11 +148,12 @@ def set_ranges(
             driver.check(it, process)
             driver.set_one(it, process)
         except Refused as refused:
-            return done, refused.errno, private
+            why = f"entry {done}, {it}: {refused.why}"
+            return Told(refused.errno, done, done, why), private
 
         private = private or bool(it.flags & PRIVATE)
 
-    return max(0, many), None, private
+    return Told(None, max(0, many), max(0, many)), private
 
 
 def may_take(old: Mtrr, new: Mtrr, process: int | None) -> bool:
@@ -142,8 +169,14 @@ def conflict(one: int, other: int) -> bool:
     return UC not in (one, other) and {one, other} != {WT, WB}
 
 
-def place_variable(rows: Sequence[Mtrr], new: Mtrr, process: int | None) -> int:
+def place_variable(rows: Sequence[Mtrr], first: int, new: Mtrr, process: int | None) -> int:
     """The variable range that takes a new one: the same one, or the last free one.
+
+    Args:
+        rows: the variable ranges.
+        first: the number of the first of them in the whole table.
+        new: the range.
+        process: who asks; None is the kernel.
 
     Raises:
         Refused: EBUSY; a range overlaps that conflicts or is another's, or none is free.
@@ -160,14 +193,33 @@ def place_variable(rows: Sequence[Mtrr], new: Mtrr, process: int | None) -> int:
             break
 
         if old.base < high < old.end or old.base <= low < old.end:
-            foreign = bool(old.flags & PRIVATE) and not may_take(old, new, process)
-            if conflict(old.type, new.type) or foreign:
-                raise Refused("EBUSY")
+            if not may_take(old, new, process):
+                raise Refused("EBUSY", _private_why(first + index, old, new, process))
+
+            if conflict(old.type, new.type):
+                raise Refused("EBUSY", f"it overlaps range {first + index}, {old}; {_OVERLAP}")
 
     if free < 0:
-        raise Refused("EBUSY")
+        raise Refused("EBUSY", why_none_free(rows))
 
     return free
+
+
+def _private_why(number: int, old: Mtrr, new: Mtrr, process: int | None) -> str:
+    rule = "" if old.owner != process else ", which has to ask for it as private"
+    same = "is" if (old.base, old.len) == (new.base, new.len) else "overlaps"
+
+    return f"it {same} range {number}, {old}, private to process {old.owner}{rule}"
+
+
+def why_none_free(rows: Sequence[Mtrr]) -> str:
+    """Why a new range finds no place in a table."""
+    return f"all {len(rows)} ranges that can lie anywhere are in use"
+
+
+def name_types(numbers: Iterable[int]) -> str:
+    """Types by number and name."""
+    return ", ".join(f"{it} ({TYPE_NAMES[it]})" for it in numbers)
 
 
 def stored(new: Mtrr, process: int | None) -> Mtrr:

@@ -54,7 +54,7 @@ def page(tab: Browser, report: Path) -> Iterator[Browser]:
 
 
 def signal(page: Browser, figure: str, name: str) -> Any:
-    return page.run(f"memhub.devices.shown.get('{figure}').view.signal('{name}')")
+    return page.run(f"memhub.shown.get('{figure}').view.signal('{name}')")
 
 
 def set_value(page: Browser, control: str, value: str, event: str) -> None:
@@ -104,7 +104,7 @@ def test_the_scrubber_moves_the_map_and_the_line(page: Browser) -> None:
     last = int(page.run("document.getElementById('moment').max"))
     rows = page.run(
         "['types', 'ranges'].flatMap(it => "
-        "memhub.devices.shown.get('map-1').figure.spec.datasets[`map-1 ${it}`])"
+        "memhub.shown.get('map-1').figure.spec.datasets[`map-1 ${it}`])"
         ".map(it => [it.label, it.since_tick, it.until_tick])"
     )
     assert last > 5
@@ -219,7 +219,7 @@ def test_the_list_of_marks_leads_to_records(page: Browser) -> None:
     page.run("document.querySelector('#contention details').open = true")
     page.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     count = page.run("document.querySelectorAll('#contention .mark-list button').length")
-    assert count == page.run("memhub.devices.shown.get('contention').figure.marks.length")
+    assert count == page.run("memhub.shown.get('contention').figure.marks.length")
     page.run("document.querySelector('#contention .mark-list button').click()")
 
     assert page.run("document.getElementById('records').hidden") is False

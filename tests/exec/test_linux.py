@@ -174,3 +174,30 @@ def test_a_shell_reads_the_list_of_page_attributes(
 ) -> None:
     script = f"cat {LIST}; head -c 3 {LIST}; echo; wc -c < {LIST}"
     assert shell(client, script, capfd) == "PAT memtype list:\nPAT\n18\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('kernel = "linux-6.18"\nmemory = [{ base = 0x0, length = "1M" }]', "Input/output error"),
+        ('kernel = "linux-6.18"', ""),
+    ],
+    ids=["MTRRs are off", "MTRRs are on"],
+)
+def test_what_a_kernel_answers_to_an_open_of_its_file_is_the_programs_answer(
+    facility: None, tmp_path: Path, lines: str, told: str
+) -> None:
+    config = tmp_path / "pc.toml"
+    config.write_text(f'[machines.pc]\narch = "amd64"\n{lines}\n')
+    source = "try: open('/proc/mtrr')\nexcept OSError as error: print(error.strerror)"
+    words = ["exec", "--config", config, sys.executable, "-I", "-S", "-c", source]
+    done = subprocess.run(
+        [sys.executable, "-m", "memhub", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout.strip() == told
+    assert done.stderr == ""

@@ -93,7 +93,8 @@ async def test_a_log_of_linux_is_a_script_that_linux_answers_alike(
 
     assert main(arguments) == 1
     shown = capsys.readouterr().out
-    assert "Left out of a.jsonl" in shown
+    assert "\n\nLeft out of a.jsonl" in shown
+    assert "\\x" not in shown
     assert "  a close that gave ranges back: 1, first in record" in shown
     assert max(map(len, shown.splitlines())) <= 80
 

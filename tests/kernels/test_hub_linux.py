@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+MSRS = {0xFE: 0x508, 0x2FF: 0x800}
 FREEBSD = MachineSpec(name="bsd", arch="amd64", kernel="freebsd")
 
 
@@ -65,6 +66,35 @@ async def test_a_long_line_is_taken_in_part() -> None:
             await file.write(LINE.replace(b" ", b" " * 20))
 
         assert refused.value.code.name == "EINVAL"
+
+
+@pytest.mark.parametrize(
+    ("options", "msrs", "errno", "why"),
+    [
+        (
+            {},
+            {0xFE: 0x508},
+            "EIO",
+            "MTRRs disabled by BIOS: bit 11 of register 0x2ff was 0 at the b",
+        ),
+        ({"features": []}, MSRS, "ENOENT", "the processor has no ranges that Linux knows"),
+        ({"guest": {"kind": "xenpv"}}, MSRS, "ENOENT", "the ranges are a hypervisor's, and cannot"),
+    ],
+)
+async def test_without_ranges_an_error_says_why_there_are_none(
+    options: dict[str, Any], msrs: dict[int, int], errno: str, why: str
+) -> None:
+    spec = MachineSpec(
+        name="pc", arch="amd64", kernel="linux-6.18", msrs=msrs, kernel_options=options
+    )
+    async with Hub([spec]) as hub:
+        with pytest.raises(DeviceError) as refused:
+            await hub.open("pc:/proc/mtrr")
+
+        assert refused.value.code.name == errno
+        assert refused.value.reason.startswith(f"the kernel answers {errno} to open: {why}")
+        with pytest.raises(DeviceError, match=f"the kernel answers ENODEV to del: {why}"):
+            hub.kernels.call("del", reg=0, base=0, size=0)
 
 
 async def test_errors_are_the_kernels_and_its_lines_the_reason() -> None:

@@ -128,8 +128,14 @@ async def test_a_private_range_is_its_processs_until_that_ends() -> None:
             mine = await one.open("pc:/dev/mem")
             assert await mine.call_kernel("set", entries=[MINE]) == {"done": 1}
             assert (await mine.explain(SCREEN)).type == "WC"
-            with pytest.raises(RangeBusy, match="NetBSD answers EBUSY to set; 0 ranges are set"):
+            with pytest.raises(RangeBusy) as refused:
                 await theirs.call_kernel("set", entries=[OURS])
+
+            number = one.principal.id
+            assert refused.value.reason == (
+                "NetBSD answers EBUSY to set: entry 0, 0xd0000000/0x1000000 WC: it is range 95, "
+                f"0xd0000000/0x1000000 WC, private to process {number}"
+            )
 
         assert (await theirs.explain(SCREEN)).type == "UC"
         assert await theirs.call_kernel("set", entries=[OURS]) == {"done": 1}
@@ -156,20 +162,23 @@ async def test_a_claimed_range_stays_where_no_type_would_change(arch: str) -> No
 
 
 @pytest.mark.anyio
-async def test_a_restore_ends_the_private_ranges_of_processes_that_are_gone() -> None:
-    async with Hub([NETBSD]) as hub, hub.process("b") as two:
-        theirs = await two.open("pc:/dev/mem")
+async def test_a_restore_brings_private_ranges_back_of_those_who_are_there() -> None:
+    theirs = [SCREEN + (1 << 24), *MINE[1:]]
+    async with Hub([NETBSD], arches=load_arches()) as hub, hub.process("b") as two:
+        stays = await two.open("pc:/dev/mem")
+        await stays.call_kernel("set", entries=[theirs])
         async with hub.process("a") as one:
-            mine = await one.open("pc:/dev/mem")
-            await mine.call_kernel("set", entries=[MINE])
-            then = hub.snapshot()
-            hub.restore(then)  # its process is there
-            assert [SCREEN, 1 << 24, 1, PRIVATE | VALID, 2] in hub.kernels.call("table")
+            leaves = await one.open("pc:/dev/mem")
+            await leaves.call_kernel("set", entries=[MINE])
+            taken = hub.snapshot()
 
-        hub.restore(then)
-        assert all(not flags & PRIVATE for _, _, _, flags, _ in hub.kernels.call("table"))
-        assert (await theirs.explain(SCREEN)).type == "UC"
-        assert await theirs.call_kernel("set", entries=[OURS]) == {"done": 1}
+        await stays.call_kernel("set", entries=[[*theirs[:3], PRIVATE, 0]])
+        hub.restore(taken)
+        rows = (await stays.call_kernel("get", n=104))["entries"]
+        assert [it[0] for it in rows if it[3] & PRIVATE] == [theirs[0]]
+        assert (await stays.explain(theirs[0])).type == "WC"
+        assert (await stays.explain(SCREEN)).type == "UC"
+        assert await stays.call_kernel("set", entries=[OURS]) == {"done": 1}
 
 
 @pytest.mark.anyio
@@ -179,6 +188,10 @@ async def test_what_was_set_before_an_error_stays() -> None:
             await memory.call_kernel("set", entries=[OURS, [1, 2, 3, VALID, 0]])
 
         assert (refused.value.code.name, refused.value.moved) == ("EINVAL", 1)
+        assert refused.value.reason == (
+            "NetBSD answers EINVAL to set: entry 1, 0x1/0x2 type 3: base and length are multiples "
+            "of 0x1000, and length is not 0; 1 set before"
+        )
         assert (await memory.explain(SCREEN)).type == "WC"
 
 

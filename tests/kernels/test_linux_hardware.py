@@ -33,6 +33,9 @@ ARCHES = load_arches()
 NETBSD = MachineSpec(
     name="pc", arch="amd64", kernel="netbsd-7", msrs={0xFE: 0x508, 0x2FF: 0x800}, cpu=Cpu(count=2)
 )
+#: IA32_PAT after power-on.
+POWER_ON = 0x0007040600070406
+PLACES = (0x1000, 0x200000, 0xA0000, SCREEN)
 WRITE_COMBINING = [0xD0000000, 1 << 24, 1, 4, 0]
 
 
@@ -142,6 +145,40 @@ async def test_netbsd_stores_its_table_at_a_resume_and_is_not_told_what_is_lost(
         assert (await file.explain(SCREEN)).type == "WC"
         (found,) = hub.hardware.check_cpus()
         assert found.stretches == ((SCREEN, 16 << 20, "UC", "WC"),)
+
+
+@pytest.mark.parametrize("kernel", ["netbsd-7", "linux-2.6.32", "linux-6.18"])
+@pytest.mark.parametrize("cpu", [None, 0, 1])
+async def test_a_cpu_that_woke_up_forgetful_once_is_well_after_the_next_sleep(
+    kernel: str, cpu: int | None
+) -> None:
+    """Though these kernels may store no palette, and no firmware sets that."""
+    given = {"pat": True} if kernel == "linux-6.18" else {}  # which then does not write it
+    spec = MachineSpec(name="pc", arch="amd64", kernel=kernel, kernel_options=given)
+    async with Hub([replace(spec, cpu=Cpu(count=2))]) as hub, await hub.open("pc:/dev/mem") as file:
+        types = [(await file.explain(it)).type for it in PLACES]
+        hub.hardware.add(sick("forgetful_resume", cpu=cpu))
+        await hub.suspend()
+        await hub.resume()
+        hub.hardware.remove("pc-sick-1")
+        hub.hardware.reinit()
+        assert hub.hardware.check_cpus() == ()
+        await hub.suspend()
+        await hub.resume()
+        assert [(await file.explain(it)).type for it in PLACES] == types
+        assert hub.hardware.check_cpus() == ()
+        assert {it.get(0x277) for it in hub.kernels.of("pc").state.cpus} <= {None, POWER_ON}
+
+
+async def test_a_cpu_that_misses_stores_wakes_up_with_the_palette_of_power_on() -> None:
+    spec = MachineSpec(name="pc", arch="amd64", cpu=Cpu(count=2))
+    async with Hub([spec]) as hub:
+        hub.hardware.add(sick("cpu_out_of_step", cpu=1, misses_stores=True))
+        await hub.suspend()
+        await hub.resume()
+        health = hub.machines["pc"].health
+        assert health is not None
+        assert health.cpus[1][0x277] == POWER_ON
 
 
 async def test_netbsd_has_no_undo_beside_its_private_ranges() -> None:
