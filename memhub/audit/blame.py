@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, get_args
 
 from memhub.abi import LP64, RangeDesc
+from memhub.audit.asked import asked_spans
 from memhub.audit.blame_steps import Blame as Blame
 from memhub.audit.blame_steps import Step as Step
 from memhub.audit.blame_steps import is_of_hardware
@@ -98,15 +99,17 @@ def _step(
         found[name] = Blame(name, machine.arch.name, address)
         before = None
 
-    if record["event"] == "device.restore" and not begins:
+    if record.get("count") and name in rebuilder.partial:
         found[name].restore = (record, before)
         return
 
     try:
-        if record.get("errno") is not None:
-            step = _refusal(record, address)
-        else:
+        refused, step = record.get("errno") is not None, None
+        if not refused or record["event"] == "kernel.call":  # it may have done a part
             step = _change(machine, before, found[name], record)
+
+        if refused and step is None:
+            step = _refusal(record, address)
     except Exception as error:
         raise travel.misfit_of(record, error) from error
 
@@ -131,11 +134,10 @@ def _end_restore(travel: Travel, rebuilder: Rebuilder, so_far: Blame) -> None:
 
 
 def _refusal(record: Record, address: int) -> Step | None:
-    base, length = record.get("base"), record.get("length")
     if record["event"] == "undo":
         spans = [*zip(*(record.get(f"before_{it}", ()) for it in ("base", "length")), strict=False)]
     else:
-        spans = [] if base is None or length is None else [(base, length)]
+        spans = asked_spans(record)
 
     touches = any(base <= address < base + max(length, 1) for base, length in spans)
 

@@ -99,7 +99,8 @@ class Blame:
         omitted: how many older steps there are.
         note: what the log does not tell, or None.
         hardware: the latest record of what became of the hardware.
-        restore: the record of a restore of which more records follow, and the state before it.
+        restore: the record of a restore, or of a snapshot with which the log begins, of which more
+            records follow, and the state before it.
     """
 
     machine: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.abi import MDF_ACTIVE, Errno
+from memhub.audit.asked import asked_spans
 from memhub.audit.schema import EVENTS
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ class Selection:
         return record.get("owner") in self.owners or any(it in self.owners for it in listed)
 
     def _has_address(self, record: Mapping[str, Any]) -> bool:
-        base, length = record.get("base"), record.get("length")
-        if base is not None and self._touches(base, max(length or 0, 1)):
+        if any(self._touches(base, max(length, 1)) for base, length in asked_spans(record)):
             return True
 
         unmarked = record.get("arch") in NEVER_ACTIVE

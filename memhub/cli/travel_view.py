@@ -256,12 +256,13 @@ def _print_step(screen: Screen, step: Step) -> None:
         what = f"{facts['op'] or 'undo'}{where}{f' {asked}' if asked else ''}{owner}"
         who = f"{facts['process']} (id {facts['process_id']})"
         who = "a driver" if facts["process"] is None else who
-        refused = facts["errno"] is not None
+        refused, change = facts["errno"] is not None, f"{old} -> {new}"
+        error = f"{facts['errno']}: {facts['reason']}"
+        if refused and facts["before"] is not None:  # another kernel may have done a part
+            error += f"; {change}"
+
         screen.line(
-            (place, "dim"),
-            f"{who} {what}: ",
-            (f"{facts['errno']}: {facts['reason']}", "red") if refused else f"{old} -> {new}",
-            hang=8,
+            (place, "dim"), f"{who} {what}: ", (error, "red") if refused else change, hang=8
         )
 
     for it in facts["cpus"]:

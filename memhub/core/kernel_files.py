@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.abi import Errno
 from memhub.core.files import KERNEL_FILES, PATHS
+from memhub.core.kernel_claims import check_claims
 from memhub.core.kernel_health import follow_call
-from memhub.core.kernel_requests import ask_kernel, call_fact, check_claims, served_of
+from memhub.core.kernel_requests import ask_kernel, call_fact, served_of
 from memhub.core.served import range_state
 from memhub.core.served_kernel import KernelAnswer, KernelCall
 from memhub.errors import DeviceError, InvalidArgument, NoSuchDevice
@@ -110,7 +111,7 @@ def _may_give_back(machine: Machine, caller: Caller, register: int) -> bool:
     answer = ask_kernel(machine, call).answer
     try:
         states = (machine.table.state, range_state(machine.table, answer.state.msrs))
-        check_claims(machine, caller, states)
+        check_claims(machine, caller, answer.state, states)
     except DeviceError as error:
         if error.code is not Errno.EBUSY:
             raise

@@ -1,8 +1,7 @@
 """Calls to another kernel than FreeBSD: which requests are such calls, and what they come to.
 
-The kernel is asked first. What it refuses is refused with its errno. What it would do is refused
-with EBUSY, and not done, where it would change a slot or the type of a byte that another process
-has claimed. Use counts are the kernel's own and are no claims.
+The kernel is asked first. What it refuses is refused with its errno. What it would do is then
+checked against the claims of other processes, see `kernel_claims.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from memhub.arguments import plain_arguments, take_buffer, take_integer
 from memhub.core import requests
 from memhub.core.decision import Decision
 from memhub.core.files import KERNEL_FILES, PATHS
+from memhub.core.kernel_claims import check_claims
 from memhub.core.kernel_health import follow_call, suffer_call, unless_alike
-from memhub.core.ownership import check_slots, check_types
 from memhub.core.served import KernelCalled, Served, range_state
 from memhub.core.served_kernel import KernelAnswer, KernelCall
 from memhub.errors import BadHandle, DeviceError, InvalidArgument, NotSupported, UnknownIoctl
@@ -24,7 +23,6 @@ from memhub.errors import BadHandle, DeviceError, InvalidArgument, NotSupported,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import RangeState
     from memhub.core.files import Caller, OpenFile
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
@@ -190,7 +188,7 @@ def answer_call(
     fact = call_fact(machine, caller, call, now, answer, error)
     if caller is not None and fact.states is not None:
         try:
-            check_claims(machine, caller, fact.states)
+            check_claims(machine, caller, fact.kernels[1], fact.states)
         except DeviceError as busy:
             return refuse_call(machine, caller, call, now, busy)
 
@@ -252,29 +250,6 @@ def _plain(args: Mapping[str, Any]) -> dict[str, Any]:
         return plain_arguments(args)
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
-
-
-def check_claims(machine: Machine, caller: Caller, states: tuple[RangeState, RangeState]) -> None:
-    """Refuse to change what another process has claimed.
-
-    Raises:
-        RangeBusy: EBUSY; the obstacles are the claims in the way.
-    """
-    before, after = states
-    if before is after or machine.claims.only_holder(caller.process):
-        return
-
-    pairs = enumerate(zip(before.slots, after.slots, strict=True))
-    slots = [slot for slot, (old, new) in pairs if old != new]
-    check_slots(machine.claims, caller.process, slots, before.slots)
-    driver, whole = machine.require_table().driver, (0, 1 << machine.spec.cpu.phys_bits)
-    check_types(
-        machine.claims,
-        caller.process,
-        whole,
-        lambda: driver.types(before),
-        lambda: driver.types(after),
-    )
 
 
 def call_fact(

@@ -29,6 +29,8 @@ _K6_STEPPING: Final = 8
 _PAT_MODEL: Final = 7
 #: The PAT register after power-on.
 _PAT_AT_POWER_ON: Final = 0x0007040600070406
+#: The PAT register as Xen sets it, which its guests rely on (Xen `asm/processor.h`, XEN_MSR_PAT).
+_PAT_OF_XEN: Final = 0x0000050100070406
 
 
 def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSetting:
@@ -76,7 +78,8 @@ def setting_of(machine: KernelMachine, release: Release = LINUX_6_18) -> LinuxSe
         page_attributes = "booted" if pat is None else "given"
 
     if page_attributes == "booted":
-        msrs = {PAT_REGISTER: _PAT_AT_POWER_ON} | dict(msrs) if "pat" in features else msrs
+        palette = _PAT_OF_XEN if "xenpv" in features else _PAT_AT_POWER_ON
+        msrs = {PAT_REGISTER: palette} | dict(msrs) if "pat" in features else msrs
         pat = "pat" in features and "nopat" not in words and bool(msrs.get(PAT_REGISTER))
 
     return LinuxSetting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -149,3 +150,45 @@ def test_lines_come_with_their_records(log: Path, records: list[Record]) -> None
 
     assert b"\n".join((*lines, b"")) == log.read_bytes()
     assert list(parsed) == records
+
+
+@pytest.mark.parametrize(
+    ("op", "args", "span"),
+    [
+        ("write", {"data": "base=0xd0000000 size=0x1000000 type=nothing\n"}, (0xD0000000, 1 << 24)),
+        ("write", {"data": "base= 0400 size=4096type=uncachable"}, (0o400, 4096)),
+        ("ioctl", {"cmd": "ADD", "base": 0xD0000000, "size": 4096, "type": 1}, (0xD0000000, 4096)),
+        ("ioctl", {"cmd": "KILL_PAGE", "base": 0xD0000, "size": 2}, (0xD0000000, 8192)),
+        ("add_page", {"base": 0xD0000, "size": 2, "type": 1}, (0xD0000000, 8192)),
+        ("set", {"entries": [[0, 4096, 0, 4], [0xD0000000, 8192, 1, 4]]}, (0xD0000000, 8192)),
+        ("memtype_reserve", {"start": 0xD0000000, "end": 0xD0001000}, (0xD0000000, 4096)),
+        ("pfnmap_track", {"pfn": 0xD0000, "size": 4096, "want": "WC"}, (0xD0000000, 4096)),
+    ],
+)
+def test_a_call_to_another_kernel_is_found_by_the_range_that_it_names(
+    op: str, args: Record, span: tuple[int, int]
+) -> None:
+    call = record(event="kernel.call", op=op, args=json.dumps(args))
+    base, end = span[0], sum(span)
+    for lo, hi, is_found in (
+        (base, base + 1, True),
+        (end - 1, end, True),
+        (end, end + 1, False),
+        (base - 1, base, False),
+    ):
+        assert Selection(windows=(Window(lo, hi),)).matches(call) is is_found
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"data": "disable=1"},
+        {"data": 5, "entries": [[None, 1], 7, [1]], "cmd": [], "pfn": "x"},
+        {"base": -1, "size": 1 << 70},
+        {"start": 4096, "end": 0},
+    ],
+)
+def test_a_call_that_names_no_range_is_at_no_address(args: Record) -> None:
+    everywhere = Selection(windows=(Window(0, 1 << 64),))
+    assert not everywhere.matches(record(event="kernel.call", op="write", args=json.dumps(args)))

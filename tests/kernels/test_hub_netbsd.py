@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,24 @@ async def test_a_private_range_is_its_processs_until_that_ends() -> None:
         assert await theirs.call_kernel("set", entries=[OURS]) == {"done": 1}
         found = await theirs.call_kernel("get", n=104)
         assert [SCREEN, 1 << 24, 1, VALID, 0] in found["entries"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("arch", ["amd64", "i386"])
+async def test_a_claimed_range_stays_where_no_type_would_change(arch: str) -> None:
+    quiet, gone = [SCREEN, 1 << 24, 0, VALID, 0], [SCREEN, 1 << 24, 0, 0, 0]
+    taken = [SCREEN, 1 << 24, 0, PRIVATE | VALID, 0]
+    async with Hub([replace(NETBSD, arch=arch)]) as hub, hub.process("b") as two:
+        mine, theirs = await hub.open("pc:/dev/mem"), await two.open("pc:/dev/mem")
+        assert await mine.call_kernel("set", entries=[quiet]) == {"done": 1}
+        await mine.claim(SCREEN, 1 << 24)
+        before = hub.kernels.call("table")
+        for entry, abi in ((gone, 64), (taken, 64), (gone, 32)):
+            with pytest.raises(RangeBusy, match="slot 95 0xd0000000/0x1000000 is claimed by "):
+                await theirs.call_kernel("set", entries=[entry], abi=abi)
+
+        assert hub.kernels.call("table") == before
+        assert await mine.call_kernel("set", entries=[gone]) == {"done": 1}
 
 
 @pytest.mark.anyio

@@ -221,6 +221,24 @@ async def test_under_xen_the_palette_is_that_of_xen_also_after_a_sleep() -> None
             hub.hardware.reinit()
 
 
+@pytest.mark.parametrize(
+    "xen", [{"guest": {"kind": "xenpv"}}, {"features": ["mtrr", "pat", "xenpv"]}]
+)
+async def test_a_guest_of_xen_has_its_palette_with_every_mode(xen: dict[str, Any]) -> None:
+    async with Hub([replace(LINUX, kernel_options=xen)]) as hub:
+        served = hub.kernels.of("pc")
+        for _ in range(2):
+            assert served.state.msrs[0x277] == 0x0000050100070406
+            modes = hub.kernels.call("memtype_table")["modes"]
+            assert modes == {it: it for it in ("WB", "WC", "UC-", "UC", "WT", "WP")}
+            hub.hardware.suspend()
+            hub.hardware.resume()
+
+        assert served.boot_log[-1][1] == (
+            "x86/PAT: Configuration [0-7]: WB  WT  UC- UC  WC  WP  UC  UC  "
+        )
+
+
 class SickKernel(LinuxTraffic):
     """Linux on hardware that gets sick and well."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,6 +48,30 @@ async def test_use_counts_are_no_claims() -> None:
         assert await text_of(hub) == FIRST + SECOND % 2
         await theirs.ioctl(MTRR64.numbers["KILL"], pack_entry(SCREEN, 16 * MIB, 1, model=LP64))
         await theirs.ioctl(MTRR64.numbers["KILL"], pack_entry(SCREEN, 16 * MIB, 1, model=LP64))
+        assert await text_of(hub) == FIRST
+
+
+@pytest.mark.parametrize("arch", ["amd64", "i386", "amd64-mtrr"])
+async def test_a_claimed_range_stays_where_no_type_would_change(arch: str) -> None:
+    """Uncacheable on top of an uncacheable default: no type tells the range from none."""
+    line = b"base=0xc0000000 size=%#x type=uncachable\n"
+    kept = f"{FIRST}reg01: base=0x0c0000000 ( 3072MB), size=    1MB, count=1: uncachable\n"
+    spec = replace(LINUX, arch=arch)
+    async with Hub([spec]) as hub, hub.process("a") as one, hub.process("b") as two:
+        mine = await one.open("pc:/proc/mtrr", "r+")
+        theirs = await two.open("pc:/proc/mtrr", "r+")
+        await mine.write(line % MIB)
+        await mine.claim(0xC0000000, MIB)
+        for asked in (b"disable=1\n", line % (16 * MIB)):  # which would take the register over
+            with pytest.raises(RangeBusy, match="slot 1 0xc0000000/0x100000 is claimed by a"):
+                await theirs.write(asked)
+
+        assert await text_of(hub) == kept
+        await theirs.write(line % MIB)  # it only counts
+        await theirs.write(b"disable=1\n")
+        assert await text_of(hub) == kept
+        await mine.release(0xC0000000, MIB)
+        await theirs.write(b"disable=1\n")
         assert await text_of(hub) == FIRST
 
 
