@@ -120,17 +120,18 @@ async def test_system_calls_of_a_log_are_put_again(tmp_path: Path, kernel: str) 
     with AuditLog.open(path) as log:
         async with Hub([spec], log=log) as hub, hub.process("a") as one:
             paths = ["/dev/mem"] + ["/proc/mtrr"] * (kernel != "netbsd-7")
-            for file in [await one.open(it) for it in paths]:
-                calls: list[tuple[str, dict[str, Any]]] = [
-                    ("set", {"entries": [screen]}),
-                    ("get", {"n": 104}),
-                    ("read", {"length": 10}),
-                    ("set", {"entries": [{1: 2}]}),
-                    ("exit", {}),
-                ]
-                for op, args in calls:
-                    with suppress(InvalidArgument):
-                        await file.call_kernel(op, **args)
+            calls: list[tuple[str, dict[str, Any]]] = [
+                ("set", {"entries": [screen]}),
+                ("get", {"n": 104}),
+                ("read", {"length": 10}),
+                ("set", {"entries": [{1: 2}]}),
+                ("exit", {}),
+            ]
+            for name in paths:
+                async with await one.open(name) as file:
+                    for op, args in calls:
+                        with suppress(InvalidArgument):
+                            await file.call_kernel(op, **args)
 
     done = replay_log(path, arches=ARCHES)
     assert [str(it) for it in done.differences] == []
