@@ -34,12 +34,17 @@ def asked_spans(record: Mapping[str, Any]) -> list[tuple[int, int]]:
     if record["event"] != "kernel.call":
         return []
 
-    pairs = _spans_in(record["op"], orjson.loads(record["args"]))
+    try:
+        args = orjson.loads(record.get("args", "{}"))
+    except orjson.JSONDecodeError:
+        return []  # a foreign log may have any text there
+
+    pairs = _spans_in(record.get("op"), args) if isinstance(args, dict) else ()
 
     return [(base, length) for base, length in pairs if _is_number(base) and _is_number(length)]
 
 
-def _spans_in(op: str, args: Args) -> Iterator[tuple[Any, Any]]:
+def _spans_in(op: object, args: Args) -> Iterator[tuple[Any, Any]]:
     """What the arguments of a call name; a refused one may have values of any kind."""
     data, entries, command = args.get("data"), args.get("entries"), args.get("cmd", op)
     if isinstance(data, str) and (found := _LINE.match(data)) is not None:
