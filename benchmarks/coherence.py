@@ -46,20 +46,9 @@ def _writing(handle: Handle, size: int) -> AsyncWork:
     return work
 
 
-def _evicting(handle: Handle) -> AsyncWork:
-    """`pwrite` of 8 bytes into one line after the other: each evicts a dirty line."""
-    places = cycle(range(_AT, _AT + _LINES * _LINE, _LINE))
-
-    async def work(count: int) -> None:
-        for at in islice(places, count):
-            await handle.pwrite(b"12345678", at)
-
-    return work
-
-
-def _combining(handle: Handle) -> AsyncWork:
-    """`pwrite` of 8 bytes into write-combined lines in turn: each displaces a buffer."""
-    places = cycle(range(_COMBINED, _COMBINED + _PLACES * _LINE, _LINE))
+def _striding(handle: Handle, first: int, lines: int) -> AsyncWork:
+    """`pwrite` of 8 bytes into one line after the other, and from the first again."""
+    places = cycle(range(first, first + lines * _LINE, _LINE))
 
     async def work(count: int) -> None:
         for at in islice(places, count):
@@ -95,8 +84,8 @@ async def _run(backend: str, plan: Plan) -> list[Row]:
             makers[f"write of {words}"] = partial(_writing, size=size)
             makers[f"read of {words}"] = partial(_reading, size=size)
 
-        makers["write of 8 bytes, evicting"] = _evicting
-        makers["write of 8 bytes, combining"] = _combining
+        makers["write of 8 bytes, evicting"] = partial(_striding, first=_AT, lines=_LINES)
+        makers["write of 8 bytes, combining"] = partial(_striding, first=_COMBINED, lines=_PLACES)
         for question, make in makers.items():
             samples = await measure({name: make(it) for name, it in handles.items()}, plan)
             row = samples.row(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY
 from memhub.core.instant import Instant
-from memhub.core.kernel_health import other_cpus, patch_item
+from memhub.core.kernel_health import out_of_step, patch_item
 from memhub.core.kernel_items import kernel_state_item
 from memhub.core.slot_extents import extent_of
 
@@ -195,7 +195,7 @@ def _wrong(machine: Machine) -> Facts:
         "dead": None if machine.served is None else machine.served.why_dead() or None,
         "suspended": None if since is None else time_text(since),
         "sicknesses": [] if health is None else [it.sickness.name for it in health.sicknesses],
-        "cpus": [*([0] if health is not None and health.strayed else ()), *other_cpus(machine)],
+        "cpus": out_of_step(machine),
     }
 
     return {name: it for name, it in facts.items() if it not in (None, [])}

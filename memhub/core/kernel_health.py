@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.core.hardware_events import HardwareChanged
 from memhub.core.health import CpuFiles, rewrite_by_firmware
+from memhub.core.kernel_items import registers_item
 from memhub.core.served import KernelCalled, changed_registers, range_state
 from memhub.core.served_kernel import KernelCall, KernelState, share_registers
 from memhub.errors import InvalidArgument
@@ -155,7 +156,7 @@ def firmware_call(
 
 def patch_item(old: Registers, new: Registers) -> dict[str, str]:
     """The registers that have another value, as the arguments of a call have them."""
-    return {f"{it:#x}": f"{value:#x}" for it, value in sorted(changed_registers(old, new).items())}
+    return registers_item(changed_registers(old, new))
 
 
 def slot_bits(machine: Machine, slot: int) -> tuple[tuple[int, int], ...]:
@@ -199,3 +200,10 @@ def other_cpus(machine: Machine) -> Mapping[int, Registers]:
     msrs = machine.table.state.msrs
 
     return {cpu: health.file_of(cpu, msrs) for cpu in sorted(health.cpus)}
+
+
+def out_of_step(machine: Machine) -> list[int]:
+    """The CPUs that are out of step; CPU 0 where re-initialisation would make others of its own."""
+    strayed = machine.health is not None and machine.health.strayed
+
+    return [*([0] if strayed else ()), *other_cpus(machine)]

@@ -21,9 +21,9 @@ def kernel_state_item(state: KernelState) -> dict[str, Any]:
 
     return {
         "cpus": len(state.cpus),
-        "registers": _registers_item(first),
+        "registers": registers_item(first),
         "differences": {
-            str(cpu): _registers_item(own)
+            str(cpu): registers_item(own)
             for cpu, own in enumerate(state.cpus)
             if own is not first and own != first
         },
@@ -55,7 +55,7 @@ def kernel_change_item(before: KernelState, after: KernelState) -> dict[str, Any
         return {}
 
     cpus = {
-        str(cpu): _registers_item(
+        str(cpu): registers_item(
             {it: new.get(it, 0) for it in {**old, **new} if old.get(it) != new.get(it, 0)}
         )
         for cpu, (old, new) in enumerate(zip(before.cpus, after.cpus, strict=True))
@@ -110,7 +110,8 @@ def _changed_cpus(
     return tuple(cpus)
 
 
-def _registers_item(registers: Registers) -> dict[str, str]:
+def registers_item(registers: Registers) -> dict[str, str]:
+    """Registers as texts, by number."""
     return {f"{number:#x}": f"{registers[number]:#x}" for number in sorted(registers)}
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from memhub.core.caches.report import hazards_of
-from memhub.core.kernel_health import other_cpus
+from memhub.core.kernel_health import out_of_step
 from memhub.core.requests import ClaimRange, SetRange
 from memhub.core.slot_extents import used_slots
 
@@ -119,7 +119,7 @@ def _health_row(machine: Machine, now: Instant) -> dict[str, Any] | None:
 
     return {
         "sicknesses": [it.sickness.name for it in health.sicknesses],
-        "cpus": [*([0] if health.strayed else ()), *other_cpus(machine)],
+        "cpus": out_of_step(machine),
         "suspended": None if since is None else _since_columns(since, now),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,10 +16,28 @@ from memhub.plugin import Cpu
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from memhub.audit.blame_steps import Blame
+
 ARCHES = load_arches()
 SCREEN = 0xD0000000
 WRITE_BACK = {0x2FF: 0xC06}
 every_kernel = pytest.mark.parametrize("kernel", ["linux-6.18", "linux-2.6.32", "netbsd-7"])
+
+
+def begin(log: AuditLog, kernel: str, **fields: Any) -> Hub:
+    """A hub in use, whose machine has another kernel than FreeBSD."""
+    hub = Hub([MachineSpec(name="pc", arch="amd64", kernel=kernel, **fields)], log=log)
+    hub.begin()
+
+    return hub
+
+
+def told(path: Path, address: int, capsys: pytest.CaptureFixture[str]) -> tuple[Blame, str]:
+    """Why an address has its type at the end of a log, and as people are shown it."""
+    (answer,) = blame(Travel(path, ARCHES), address)
+    print_blame(answer)
+
+    return answer, capsys.readouterr().out
 
 
 @every_kernel
@@ -29,8 +47,7 @@ def test_firmware_is_blamed_by_its_sickness_and_no_driver(
 ) -> None:
     path = tmp_path / "a.jsonl"
     with AuditLog.open(path) as log:
-        hub = Hub([MachineSpec(name="pc", arch="amd64", kernel=kernel)], log=log)
-        hub.begin()
+        hub = begin(log, kernel)
         hub.hardware.add(
             Sickness(action="firmware_rewrite", registers=WRITE_BACK, moment="now", name="smm")
         )
@@ -39,9 +56,7 @@ def test_firmware_is_blamed_by_its_sickness_and_no_driver(
             hub.hardware.suspend()
             hub.hardware.resume()
 
-    (answer,) = blame(Travel(path, ARCHES), SCREEN)
-    print_blame(answer)
-    shown = capsys.readouterr().out
+    answer, shown = told(path, SCREEN, capsys)
     assert "hardware firmware smm: UC -> WB" in shown
     assert "driver" not in shown
     (step,) = [it for it in answer.facts()["steps"] if it["op"] == "firmware"]
@@ -55,17 +70,14 @@ def test_a_forgetful_resume_is_blamed_by_its_sickness(
 ) -> None:
     path = tmp_path / "a.jsonl"
     with AuditLog.open(path) as log:
-        hub = Hub([MachineSpec(name="pc", arch="amd64", kernel=kernel)], log=log)
-        hub.begin()
+        hub = begin(log, kernel)
         hub.hardware.add(Sickness(action="forgetful_resume", name="bios"))
         hub.hardware.suspend()
         hub.hardware.resume()
         hub.hardware.remove("bios")
         hub.hardware.reinit()
 
-    (answer,) = blame(Travel(path, ARCHES), 1 << 21)
-    print_blame(answer)
-    shown = capsys.readouterr().out
+    _, shown = told(path, 1 << 21, capsys)
     assert "hardware resume bios: WB -> UC" in shown
     assert "hardware reinit: UC -> WB" in shown
 
@@ -76,8 +88,7 @@ def test_firmware_that_follows_a_store_is_blamed_and_a_later_driver_is_itself(
 ) -> None:
     path = tmp_path / "a.jsonl"
     with AuditLog.open(path) as log:
-        hub = Hub([MachineSpec(name="pc", arch="amd64", kernel=kernel)], log=log)
-        hub.begin()
+        hub = begin(log, kernel)
         rewrite = Sickness(
             action="firmware_rewrite", registers=WRITE_BACK, moment="set", times=1, name="smm"
         )
@@ -89,9 +100,7 @@ def test_firmware_that_follows_a_store_is_blamed_and_a_later_driver_is_itself(
             else:
                 hub.kernels.call("add", base=base, size=1 << 24, type=type_)
 
-    (answer,) = blame(Travel(path, ARCHES), SCREEN + (1 << 24))
-    print_blame(answer)
-    shown = capsys.readouterr().out
+    _, shown = told(path, SCREEN + (1 << 24), capsys)
     assert "hardware firmware smm: UC -> WB" in shown
     assert "a driver " in shown
 
@@ -102,8 +111,7 @@ def test_a_restore_is_blamed_for_what_it_ends_and_no_later_call(
 ) -> None:
     path = tmp_path / "a.jsonl"
     with AuditLog.open(path) as log:
-        hub = Hub([MachineSpec(name="pc", arch="amd64", kernel=kernel, cpu=Cpu(count=2))], log=log)
-        hub.begin()
+        hub = begin(log, kernel, cpu=Cpu(count=2))
         taken = hub.snapshot()
         hub.hardware.add(
             Sickness(action="firmware_rewrite", registers=WRITE_BACK, cpu=1, name="smm")
@@ -114,8 +122,6 @@ def test_a_restore_is_blamed_for_what_it_ends_and_no_later_call(
 
     (answer,) = blame(Travel(path, ARCHES), SCREEN, at=restored)
     assert answer.cpus == {}
-    (later,) = blame(Travel(path, ARCHES), SCREEN)
+    later, shown = told(path, SCREEN, capsys)
     assert [it.record["seq"] for it in later.steps] == [it.record["seq"] for it in answer.steps]
-    print_blame(later)
-    shown = capsys.readouterr().out
     assert "the machine goes back to a snapshot: UC -> UC\n        CPU 1: WB -> UC" in shown

@@ -10,11 +10,10 @@ import pytest
 
 from kernels.linux_kit import FIRST, LINE, LINUX, SCREEN, SECOND, text_of
 from kernels.linux_traffic import LinuxTraffic
-from kernels.test_linux_log import looks
+from kernels.test_linux_log import check_rebuilt
 from memhub import AuditLog, Hub, MachineSpec, Sickness
 from memhub.arches import load_arches
 from memhub.audit import read_records, verify
-from memhub.audit.rebuild import rebuild
 from memhub.audit.restore import restore_machines
 from memhub.audit.schema import problems
 from memhub.errors import DeviceError, InvalidArgument, NotSupported
@@ -277,9 +276,7 @@ def test_the_log_alone_makes_the_sick_machine_again(tmp_path: Path, seed: int) -
         for number in range(150):
             traffic.step()
             if number % 25 == 24:
-                again = rebuild(read_records(path), ARCHES)["pc"]
-                assert looks(again) == looks(traffic.machine)
-                again.close()
+                check_rebuilt(path, traffic.machine)
 
     assert verify(path).ok
     rows = [*read_records(path)]
@@ -314,9 +311,7 @@ def test_a_snapshot_brings_the_sick_machine_back_and_a_replay_its_answers(
             traffic.step()
 
         traffic.hub.restore(then)
-        again = rebuild(read_records(path), ARCHES)["pc"]
-        assert looks(again) == looks(traffic.machine)
-        again.close()
+        check_rebuilt(path, traffic.machine)
 
     done = replay_log(path, arches=ARCHES)
     assert [str(it) for it in done.differences] == []

@@ -41,6 +41,13 @@ def looks(machine: Machine) -> dict[str, Any]:
     }
 
 
+def check_rebuilt(path: Path | str, machine: Machine) -> None:
+    """That a log makes a machine again as it is."""
+    again = rebuild(read_records(path), ARCHES)["pc"]
+    assert looks(again) == looks(machine)
+    again.close()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_log_alone_makes_the_machine_again(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "a.jsonl"
@@ -49,9 +56,7 @@ def test_the_log_alone_makes_the_machine_again(tmp_path: Path, seed: int) -> Non
         for number in range(150):
             traffic.step()
             if number % 30 == 29:
-                again = rebuild(read_records(path), ARCHES)["pc"]
-                assert looks(again) == looks(traffic.machine)
-                again.close()
+                check_rebuilt(path, traffic.machine)
 
     assert verify(path).ok
     rows = [*read_records(path)]
@@ -90,8 +95,7 @@ def test_a_log_that_is_cut_into_segments_has_the_kernel_in_each(tmp_path: Path) 
             traffic.step()
 
         last = log.path
-        again = rebuild(read_records(last), ARCHES)["pc"]
-        assert looks(again) == looks(traffic.machine)
+        check_rebuilt(last, traffic.machine)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -116,8 +120,7 @@ def test_a_machine_goes_back_to_any_snapshot(tmp_path: Path, seed: int) -> None:
                 assert traffic.machine.table.state.msrs == kernel.state.msrs
                 here = {it.caller.handle for it in traffic.machine.files}
                 assert set(kernel.state.files) <= here
-                again = rebuild(read_records(path), ARCHES)["pc"]
-                assert looks(again) == looks(traffic.machine)
+                check_rebuilt(path, traffic.machine)
 
 
 def test_a_snapshot_that_is_gone_back_to_at_once_changes_nothing() -> None:
@@ -146,8 +149,7 @@ def test_a_hub_goes_on_where_a_log_ended(tmp_path: Path) -> None:
         hub = Hub([SPEC], log=log, tables={"pc": found.table})
         hub.begin()
         hub.kernels.call("add", base=0xF0000000, size=1 << 20, type=0)
-        again = rebuild(read_records(tmp_path / "b.jsonl"), ARCHES)["pc"]
-        assert looks(again) == looks(hub.machines["pc"])
+        check_rebuilt(tmp_path / "b.jsonl", hub.machines["pc"])
         hub.reset()
         served = hub.machines["pc"].served
         assert served is not None
@@ -217,5 +219,4 @@ def test_what_cannot_be_logged_has_not_happened(
 
         assert failed > 50
 
-    again = rebuild(read_records(tmp_path / "a.jsonl"), ARCHES)["pc"]
-    assert looks(again) == looks(traffic.machine)
+    check_rebuilt(tmp_path / "a.jsonl", traffic.machine)

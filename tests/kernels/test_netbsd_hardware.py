@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kernels.linux_traffic import LinuxTraffic
-from kernels.test_linux_log import looks
+from kernels.test_linux_log import check_rebuilt
 from memhub import AuditLog, MachineSpec
 from memhub.arches import load_arches
 from memhub.audit import read_records, verify
-from memhub.audit.rebuild import rebuild
 from memhub.audit.schema import problems
 from memhub.core.kernel_requests import CallKernel
 from memhub.core.requests import Open
@@ -95,9 +94,7 @@ def test_the_log_alone_makes_the_machine_again(
         for number in range(120):
             traffic.step()
             if number % 30 == 29:
-                again = rebuild(read_records(path), ARCHES)["pc"]
-                assert looks(again) == looks(traffic.machine)
-                again.close()
+                check_rebuilt(path, traffic.machine)
 
         traffic.hub.end()
 
