@@ -61,7 +61,7 @@ MODULES: Final = {
     "memhub.maps": "the physical address space, as text or as a figure",
     "memhub.planner": "the fewest registers for a wanted map of types",
     "memhub.planner.map_text": "maps of types as text",
-    "memhub.planner.hardware": "what an architecture has to plan with",
+    "memhub.core.plannable": "what an architecture has to plan with",
     "memhub.rig": "fixtures, virtual time, checks of architectures",
     "memhub.rig.arch_check": "what an architecture is checked for",
     "memhub.plugin": "what an architecture imports",
