@@ -249,6 +249,18 @@ def impure(source: Source) -> list[str]:
     ]
 
 
+def past_the_value(source: Source) -> list[str]:
+    """Imports of the deciders by what a machine is made of, which does not know who decides."""
+    if source.module.startswith(("memhub.core.deciding", "memhub.core.faults")):
+        return []
+
+    return [
+        f"{source.path}:{line}: imports {name}"
+        for line, name in source.imports()
+        if name.startswith("memhub.core.deciding")
+    ]
+
+
 def aliases_called(source: Source) -> list[str]:
     """Calls of a subscripted type, as `list[int]()`: each makes the alias anew."""
     return [

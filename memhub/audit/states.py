@@ -7,21 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY
+from memhub.core.deciding.kernel_health import out_of_step, patch_item
 from memhub.core.instant import Instant
-from memhub.core.kernel_health import out_of_step, patch_item
 from memhub.core.kernel_items import kernel_state_item
-from memhub.core.slot_extents import extent_of
+from memhub.core.ranges.slot_extents import extent_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.abi import RangeDesc
     from memhub.audit.rebuild import Rebuilder
-    from memhub.core.claims import Claim
-    from memhub.core.commits import Commit
+    from memhub.core.drivers.served_kernel import KernelRanges, KernelState
+    from memhub.core.holding.claims import Claim
+    from memhub.core.holding.commits import Commit
+    from memhub.core.holding.waits import Wait
     from memhub.core.machine import Machine
-    from memhub.core.served_kernel import KernelRanges, KernelState
-    from memhub.core.waits import Wait
 
     Facts = dict[str, Any]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from memhub.core.plannable import Hardware
+    from memhub.core.ranges.plannable import Hardware
     from memhub.core.spec import MachineSpec
     from memhub.planner import LossyPlan, Plan, WantedMap
     from memhub.planner.fewest import Register
@@ -109,7 +109,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _choose_hardware(chosen: argparse.Namespace, spec: MachineSpec | None) -> Hardware:
     """What is planned with: as the options say, else as the architecture or the machine has it."""
-    from memhub.core.plannable import Hardware
+    from memhub.core.ranges.plannable import Hardware
     from memhub.planner import TYPES
     from memhub.planner.map_text import MapError, parse_types
 
@@ -149,7 +149,7 @@ def _ask_architecture(name: str, spec: MachineSpec | None) -> Hardware:
     from dataclasses import replace
 
     from memhub.arches import load_arches
-    from memhub.core.plannable import NotPlannable, read_hardware
+    from memhub.core.ranges.plannable import NotPlannable, read_hardware
     from memhub.core.spec import MachineSpec
 
     arch = load_arches()[name]

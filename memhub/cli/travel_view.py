@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import extent
 from memhub.cli.terminal import Screen
-from memhub.core.served_kernel import KernelRange
+from memhub.core.drivers.served_kernel import KernelRange
 from memhub.shipping.sentence import register_text
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope
 
 from memhub.arguments import take_buffer, take_integer, take_optional
+from memhub.core.deciding.transfers import decide_end_transfer, extent_of, not_open
 from memhub.core.requests import EndTransfer
-from memhub.core.transfers import decide_end_transfer, extent_of, not_open
 from memhub.devices.device_calls import DeviceCalls
 from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub.arguments import take_text
-from memhub.core.machine_devices import find_device, model_of
+from memhub.core.deciding.machine_devices import find_device, model_of
 from memhub.devices.bus import Bus, find_machine
 from memhub.devices.device_calls import give_timer
 from memhub.errors import DeviceError, InvalidArgument, NoSuchDevice
