@@ -73,7 +73,7 @@ def _alters(row: Row) -> bool:
     """Whether a call has changed more than what the kernel keeps of its open files."""
     change = orjson.loads(row["changed"]) if row.get("changed") else {}
 
-    return bool(change.get("cpus") or change.get("own"))
+    return bool(change.get("cpus") or change.get("own") or change.get("gone"))
 
 
 #: What is left out of calls that change something, by the call.
