@@ -40,7 +40,7 @@ _PAGE_BITS: Final = 12
 _PRIVATE, _FIXED, _VALID = 1, 2, 4
 _LOOKS: Final = "a call that only looks"
 #: Calls that follow from what else is recorded.
-_SILENT: Final = frozenset({"boot", "open", "resume", "reinit", "firmware"})
+_SILENT: Final = frozenset({"boot", "open", "suspend", "resume", "reinit", "firmware"})
 #: Calls that are told only where they have changed ranges or counts.
 _ENDS: Final = frozenset({"close", "exit"})
 

@@ -27,7 +27,7 @@ COMMANDS: Final = frozenset(
 )
 #: The calls of a process through an open file.
 FILE_OPS: Final = frozenset({"open", "close", "read", "seek", "write", "ioctl"})
-#: The calls of drivers and of the machine.
+#: The calls of drivers.
 DRIVER_OPS: Final = frozenset(
     {
         "add",
@@ -38,8 +38,6 @@ DRIVER_OPS: Final = frozenset(
         "wc_del",
         "lookup",
         "save_fixed",
-        "resume",
-        "reinit",
         "table",
         *MEMTYPE_OPS,
     }

@@ -13,6 +13,7 @@ from memhub_linux.type_map import UC, WB, WC, WT
 if TYPE_CHECKING:
     from memhub_linux.cpus import Cpus
     from memhub_linux.machine import LinuxMachine
+    from memhub_linux.ranges import BackEnd
 
 _U32: Final = 0xFFFFFFFF
 #: The register of a K6 that holds both ranges, and the first one of a Centaur.
@@ -170,6 +171,13 @@ class CyrixRanges:
     def has_write_combining(self) -> bool:
         """It always has."""
         return True
+
+
+def used_ranges(back: BackEnd) -> list[tuple[int, Range]]:
+    """The ranges in use, each with its register."""
+    found = ((index, back.get(index)) for index in range(back.count))
+
+    return [(index, it) for index, it in found if it.size]
 
 
 def first_free(back: K6Ranges | CentaurRanges, replace: int) -> int | None:

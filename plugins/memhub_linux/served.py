@@ -29,7 +29,7 @@ from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
 from memhub_linux.shown import shown_ranges
 from memhub_linux.trimming import cut_spans
-from memhub_linux.waking import reinit, resume, slot_registers, why_no_reinit
+from memhub_linux.waking import MACHINE_CALLS, slot_registers, why_no_reinit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,13 +67,13 @@ class LinuxKernel(ServedKernel):
       register;
     - `wc_add` {base, size}: a handle; `wc_del` {handle};
     - `lookup` {start, end}: {type, uniform};
-    - `save_fixed`, `resume` {found}, `reinit`;
+    - `save_fixed`, `suspend`, `resume` {found}, `reinit`;
     - `table`: rows of base, size, type and use count, in pages.
     """
 
-    ops = FILE_OPS | DRIVER_OPS
-    driver_ops = DRIVER_OPS - {"resume", "reinit"}
-    machine_ops = frozenset({"resume", "reinit"})
+    ops = FILE_OPS | DRIVER_OPS | {*MACHINE_CALLS}
+    driver_ops = DRIVER_OPS
+    machine_ops = frozenset(MACHINE_CALLS)
     undo_rule = "a close gives back what ADD counted, and use counts do not say whose the rest is"
     file_ops = FILE_OPS - {"open", "close"}
 
@@ -181,6 +181,9 @@ class _Running:
 
         if op in MEMTYPE_OPS:
             return self._ask_memtype(op, args)
+
+        if op in MACHINE_CALLS:
+            return MACHINE_CALLS[op](self._setting, self.kernel, self.memtype, args)
 
         ask = DRIVER_CALLS.get(op)
 
@@ -327,14 +330,6 @@ class _Running:
             "regnum": shown.register,
         }
 
-    # Of the machine
-
-    def resume(self, args: Args) -> None:
-        resume(self._setting, self.kernel, self.memtype, args.get("found", {}))
-
-    def reinit(self, _args: Args) -> None:
-        reinit(self._setting, self.kernel, self.memtype)
-
 
 _CALLS: Final[Mapping[str, Callable[[_Running, Args], Any]]] = {
     "open": _Running.do_open,
@@ -343,6 +338,4 @@ _CALLS: Final[Mapping[str, Callable[[_Running, Args], Any]]] = {
     "seek": _Running.do_seek,
     "write": _Running.do_write,
     "ioctl": _Running.do_ioctl,
-    "resume": _Running.resume,
-    "reinit": _Running.reinit,
 }

@@ -183,9 +183,10 @@ class ServedKernel(ABC):
         looking_ops: those of them that change nothing, for which a client of a service needs no
             right to set ranges.
         exit_op: `exit` where a process ends with its last file, which makes that call; else empty.
-        machine_ops: those that happen to the machine: `resume` {found: by CPU, the registers in
-            which it woke up unlike `firmware_registers`}, behind which the kernel stores its ranges
-            again, and `reinit`, which stores them now. Without `resume` a sleep changes nothing.
+        machine_ops: those that happen to the machine: `suspend`, in which the kernel saves what a
+            sleep loses; `resume` {found: by CPU, the registers in which it woke up unlike
+            `firmware_registers`}, behind which it stores its ranges again; and `reinit`, which
+            stores them now. Without `resume` a sleep changes nothing.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
         undo_rule: why none of its files puts back at a close what was set through it.
     """
