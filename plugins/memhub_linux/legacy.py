@@ -19,6 +19,10 @@ _U32: Final = 0xFFFFFFFF
 #: The register of a K6 that holds both ranges, and the first one of a Centaur.
 K6_REGISTER: Final = 0xC0000085
 CENTAUR_BASE: Final = 0x110
+#: What a range of a K6 has to be, where the kernel refuses it and prints nothing.
+K6_RULE: Final = (
+    "a range of a K6 is uncachable or write-combining, and an aligned power of two from 128 KiB on"
+)
 _ARR: Final = 0xC4
 _RCR: Final = 0xDC
 _BIG: Final = 7

@@ -14,7 +14,7 @@ from memhub_linux.boot import Booted, boot_kernel, warn_of_differences
 from memhub_linux.bridges import bridge_fault
 from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import GenericMtrrs
-from memhub_linux.legacy import used_ranges
+from memhub_linux.legacy import K6_RULE, used_ranges
 from memhub_linux.machine import KernelLog, Level, LinuxMachine
 from memhub_linux.old_generic import OFF, over_width
 from memhub_linux.ranges import BackEnd, Range
@@ -188,7 +188,7 @@ class LinuxMtrr:
             if reason:
                 self.log.add("warn", reason)
 
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", f"{new.base << 12:#x}/{new.size << 12:#x}: {K6_RULE}")
 
         if new.type >= len(TYPE_NAMES):
             self._refuse(f"type: {new.type} invalid")
@@ -292,7 +292,7 @@ class LinuxMtrr:
                     break
             else:
                 self._print_debug(f"no MTRR for {base:x}000,{size:x}000 found")
-                raise Refused("EINVAL")
+                raise Refused("EINVAL", f"no register has {base << 12:#x}/{size << 12:#x}")
 
         if register >= self.count:
             self._refuse(f"register: {register} too big")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _U32: Final = 0xFFFFFFFF
+_BAD_POINTER: Final = "the pointer leads nowhere"
 #: What opens of the file and drivers' calls are answered where there are none.
 _WITHOUT_RANGES: Final = ("EIO", "ENOENT", "ENXIO", "ENODEV")
 
@@ -120,12 +121,10 @@ class LinuxKernel(ServedKernel):
 
     def explain(self, call: KernelCall, answer: KernelAnswer) -> errors.DeviceError:
         """The error of a refused call; one for want of ranges says why there are none."""
-        error = super().explain(call, answer)
-        why = why_no_back_end(answer.state.own) if answer.errno in _WITHOUT_RANGES else ""
-        if why and not answer.log and "path" not in call.args:
-            error.reason = f"the kernel answers {answer.errno} to {call.op}: {why}"
+        if not answer.why and answer.errno in _WITHOUT_RANGES and "path" not in call.args:
+            answer = answer._replace(why=why_no_back_end(answer.state.own))
 
-        return error
+        return super().explain(call, answer)
 
 
 def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> KernelAnswer:
@@ -151,18 +150,18 @@ def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> K
     check_numbers(call.args)
     running = _Running(setting, state, call)
     errno: str | None = None
-    value: Any = None
+    why, value = "", None
     try:
         value = running.do()
     except Refused as refused:
-        errno = refused.errno
+        errno, why = refused.errno, refused.why
     except KeyError as error:
         raise ValueError(f"{call.op} needs an argument {error.args[0]!r}") from None
 
     after = freeze(running.kernel, running.files, running.memtype)
     log = tuple(running.kernel.log.take())
 
-    return KernelAnswer(state if after == state else after, value, errno, log)
+    return KernelAnswer(state if after == state else after, value, errno, log, why)
 
 
 class _Running:
@@ -287,14 +286,14 @@ class _Running:
 
     def do_write(self, args: Args) -> int:
         if self._call.file is not None and self._shows_list():
-            raise Refused("EINVAL")  # it has no write
+            raise Refused("EINVAL", "the list has no write")
 
         self._proc.check_admin("", admin=self._is_admin(args))
         if args.get("bad_pointer"):
-            raise Refused("EFAULT")
+            raise Refused("EFAULT", _BAD_POINTER)
 
-        if "offset" in args:
-            raise Refused("ESPIPE")  # seq_open clears FMODE_PWRITE
+        if "offset" in args:  # seq_open clears FMODE_PWRITE
+            raise Refused("ESPIPE", "the file has no write at an offset (pwrite)")
 
         return self._proc.write(args["data"].encode("latin-1"))
 
@@ -302,17 +301,18 @@ class _Running:
         command, abi = args["cmd"], args.get("abi", self._setting.machine.bits)
         file, text = self._opened()
         if self._shows_list():
-            raise Refused("ENOTTY")
+            raise Refused("ENOTTY", "the list has no ioctl")
 
         if args.get("bad_pointer"):
-            raise Refused("EFAULT")
+            raise Refused("EFAULT", _BAD_POINTER)
 
         if command not in COMMANDS:
-            raise Refused("ENOTTY")
+            number = f"{command:#x}" if isinstance(command, int) else repr(command)
+            raise Refused("ENOTTY", f"the file has no ioctl {number:.40}")
 
         self._proc.check_admin(command, admin=self._is_admin(args))
         if args.get("no_memory") and file.held is None and command.startswith("ADD"):
-            raise Refused("ENOMEM")
+            raise Refused("ENOMEM", "there is no memory for the counts of this open file")
 
         entry = Entry(*(args.get(it, 0) for it in ("base", "size", "type", "regnum")))
         try:

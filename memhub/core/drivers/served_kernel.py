@@ -125,12 +125,14 @@ class KernelAnswer(NamedTuple):
         value: the answer: a number, a text, a truth value, or a mapping of them; None for none.
         errno: the name of the error, or None.
         log: level and text of each line that the kernel printed.
+        why: why it was refused, the value and the rule; for where the kernel prints nothing.
     """
 
     state: KernelState
     value: Any = None
     errno: str | None = None
     log: tuple[tuple[str, str], ...] = ()
+    why: str = ""
 
 
 class KernelRange(NamedTuple):
@@ -258,7 +260,8 @@ class ServedKernel(ABC):
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""
         lines = "; ".join(text for _, text in answer.log)
-        reason = lines or f"the kernel answers {answer.errno} to {call.op} and prints nothing"
+        why = f": {answer.why}" if answer.why else " and prints nothing"
+        reason = lines or f"the kernel answers {answer.errno} to {call.op}{why}"
         assert answer.errno is not None
         code = Errno[answer.errno]
 

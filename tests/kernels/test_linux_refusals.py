@@ -1,0 +1,121 @@
+"""What Linux refuses without a word has a reason that names the value and the rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kernels.linux_kit import LINUX, SCREEN
+from kernels.test_linux_sleep import K6
+from memhub import Hub, MachineSpec, Region
+from memhub.abi import LP64
+from memhub.errors import DeviceError
+from memhub.faces.linux import MTRR64, pack_entry, pack_query
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+OLD = MachineSpec(name="pc", arch="amd64", kernel="linux-2.6.32")
+DROPPED = "; this release drops the last byte of a write, which is to be the newline"
+KNOWN = "uncachable, write-combining, write-through, write-protect, write-back"
+FORM = "a line is base=N size=N type=NAME, or disable=N"
+
+
+async def reason_of(asked: Awaitable[object]) -> str:
+    with pytest.raises(DeviceError) as caught:
+        await asked
+
+    return caught.value.reason.partition(": ")[2]
+
+
+@pytest.mark.parametrize(
+    ("spec", "line", "why"),
+    [
+        (LINUX, b"base=0 size=0x1000 type=uncacheable\n", f"type 'uncacheable' is none of {KNOWN}"),
+        (
+            LINUX,
+            b"base=0 size=0x1000 type=write-back\n\n",
+            f"type 'write-back\\n' is none of {KNOWN}",
+        ),
+        (OLD, b"base=0 size=4096 type=uncachable", f"type 'uncachabl' is none of {KNOWN}{DROPPED}"),
+        (LINUX, b"base=0x100 size=0x1000 type=write-back\n", "base 0x100 is no multiple of 4 KiB"),
+        (LINUX, b"base=0 size=010 type=write-back\n", "size 0x8 is no multiple of 4 KiB"),
+        (LINUX, b"enable=1\n", f"'base=' is expected before 'enable=1': {FORM}"),
+        (LINUX, b"base=0x1000\n", f"'size=' is expected before the end: {FORM}"),
+        (LINUX, b"", f"'base=' is expected before the end: {FORM}"),
+        (OLD, b"", "the write is empty"),
+        (
+            K6,
+            b"base=0xe0000000 size=0x1000 type=write-combining\n",
+            "0xe0000000/0x1000: a range of a K6 is uncachable or write-combining, and an aligned "
+            "power of two from 128 KiB on",
+        ),
+    ],
+)
+async def test_a_line_that_is_refused_is_told_why(spec: MachineSpec, line: bytes, why: str) -> None:
+    async with Hub([spec]) as hub, await hub.open("pc:/proc/mtrr", "w") as file:
+        assert await reason_of(file.write(line)) == why
+
+
+async def test_an_ioctl_that_is_refused_is_told_why() -> None:
+    def entry(base: int) -> bytes:
+        return pack_entry(base, 0x1000, 1, model=LP64)
+
+    numbers = MTRR64.numbers
+    async with Hub([LINUX]) as hub, await hub.open("pc:/proc/mtrr", "r+") as file:
+        asked = {
+            file.ioctl(numbers["ADD"], entry(SCREEN + 256)): (
+                "0xd0000100/0x1000: base and size are multiples of 4 KiB"
+            ),
+            file.ioctl(numbers["DEL"], entry(SCREEN)): "no register has 0xd0000000/0x1000",
+            file.ioctl(numbers["GET"], pack_query(8, model=LP64)): (
+                "there is no register 8: the last one is 7"
+            ),
+            file.pwrite(b"x", 0): "the file has no write at an offset (pwrite)",
+            file.seek(0, 2): "whence 2 is neither SEEK_SET (0) nor SEEK_CUR (1)",
+            file.seek(-5): "the position would be -5",
+        }
+        assert [await reason_of(it) for it in asked] == list(asked.values())
+
+        await file.ioctl(numbers["ADD"], entry(SCREEN))
+        hub.kernels.call("add", base=SCREEN + 0x1000, size=0x1000, type=1)
+        why = "register 2 lost a use, which this open file had not added"
+        assert await reason_of(file.ioctl(numbers["DEL"], entry(SCREEN + 0x1000))) == why
+
+
+async def test_an_open_that_is_refused_is_told_why() -> None:
+    async with Hub([LINUX]) as hub, hub.process("user", privileged=False) as user:
+        assert await reason_of(user.open("pc:/proc/mtrr")) == "the process has no CAP_SYS_ADMIN"
+        list_ = "pc:/sys/kernel/debug/x86/pat_memtype_list"
+        assert await reason_of(user.open(list_)) == "only root opens debugfs"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "want", "why"),
+    [
+        (0x200000, 0x201000, "WP", "RAM is never WP"),
+        (
+            0x10000000,
+            0x20001000,
+            "WC",
+            "[0x10000000, 0x20001000) has RAM behind what is none; it is to be one or the other",
+        ),
+    ],
+)
+async def test_a_reservation_that_is_refused_is_told_why(
+    start: int, end: int, want: str, why: str
+) -> None:
+    ram = (Region(base=0, length=1 << 24), Region(base=0x20000000, length=1 << 24))
+    spec = MachineSpec(
+        name="pc",
+        arch="amd64",
+        kernel="linux-6.18",
+        memory=ram,
+        msrs={0xFE: 0x508, 0x2FF: 0x806},
+    )
+    async with Hub([spec]) as hub:
+        with pytest.raises(DeviceError) as caught:
+            hub.kernels.call("memtype_reserve", start=start, end=end, want=want)
+
+    assert caught.value.reason.partition(": ")[2] == why
