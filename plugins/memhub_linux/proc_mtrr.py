@@ -14,6 +14,7 @@ from memhub_linux.texts import type_name
 
 if TYPE_CHECKING:
     from memhub_linux.mtrr import LinuxMtrr
+    from memhub_linux.releases import Release
 
 _NO_ADMIN: Final = "the process has no CAP_SYS_ADMIN"
 #: Pages from which an entry does not fit the structure of a GET.
@@ -129,10 +130,7 @@ class ProcMtrr:
         Raises:
             Refused: the line is not understood, or the kernel refuses the request.
         """
-        taken, line = self._line_of(data)
-        if line.endswith(b"\n"):
-            line = line[:-1]
-
+        taken, line = line_of(data, self.mtrr.machine.release)
         try:
             said = read_line(line)
         except BadLine as bad:
@@ -151,15 +149,6 @@ class ProcMtrr:
             return "; this release drops the last byte of a write, which is to be the newline"
 
         return ""
-
-    def _line_of(self, data: bytes) -> tuple[int, bytes]:
-        if not self.mtrr.machine.release.drops_last_byte:
-            return min(len(data), LINE_MAX), data[:LINE_MAX].split(b"\0", 1)[0]
-
-        if not data:
-            raise Refused("EINVAL", "the write is empty")
-
-        return len(data), data[:-1][:LINE_MAX].split(b"\0", 1)[0]
 
     def ioctl(self, file: OpenMtrr, command: str, entry: Entry) -> tuple[int, Entry | None]:
         """An ioctl whose command and structure are known.
@@ -235,6 +224,22 @@ class ProcMtrr:
         file.held[register] -= 1
 
         return register
+
+
+def line_of(data: bytes, release: Release) -> tuple[int, bytes]:
+    """What the kernel makes of the bytes of a write: how many it takes, and the line in them.
+
+    Raises:
+        Refused: EINVAL; a release that drops the last byte finds none.
+    """
+    if not release.drops_last_byte:
+        taken, kept = min(len(data), LINE_MAX), data
+    elif data:
+        taken, kept = len(data), data[:-1]
+    else:
+        raise Refused("EINVAL", "the write is empty")
+
+    return taken, kept[:LINE_MAX].partition(b"\0")[0].removesuffix(b"\n")
 
 
 def _pages(entry: Entry, *, pages: bool) -> tuple[int, int]:

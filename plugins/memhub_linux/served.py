@@ -13,6 +13,7 @@ from memhub_linux.boot import why_no_back_end
 from memhub_linux.call_words import COMMANDS, DRIVER_OPS, FILE_OPS, check_numbers
 from memhub_linux.driver_calls import DRIVER_CALLS
 from memhub_linux.frozen import freeze, thaw
+from memhub_linux.meant import register_of
 from memhub_linux.memtype_calls import (
     MEMTYPE_LIST,
     MEMTYPE_OPS,
@@ -106,6 +107,10 @@ class LinuxKernel(ServedKernel):
     def why_no_reinit(self, machine: KernelMachine, state: KernelState) -> str:
         """Only Intel's MTRRs are stored again on CPUs that start."""
         return why_no_reinit(state.own)
+
+    def register_of(self, call: KernelCall) -> int | None:
+        """The register of `disable=N`, of a delete by number, and of a driver's handle."""
+        return register_of(call, self._release)
 
     def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges:
         """The registers as `/proc/mtrr` lists them, with their use counts."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kernels.linux_kit import SCREEN
 from kernels.linux_traffic import MIB, SPEC, LinuxTraffic
 from memhub import AuditLog, Hub
 from memhub.arches import load_arches
@@ -15,8 +17,12 @@ from memhub.audit import read_records, state_at, verify
 from memhub.audit.rebuild import rebuild
 from memhub.audit.restore import restore_machines
 from memhub.audit.schema import problems
+from memhub.audit.select import Selection, Window
+from memhub.core.files import Principal
+from memhub.core.requests import ClaimRange, Open, Write
 from memhub.core.spec import MachineSpec
-from memhub.errors import LogFailed
+from memhub.engine.lifecycle import open_file
+from memhub.errors import DeviceError, LogFailed
 from memhub.plugin import Cpu
 from memhub.snapshots.snapshot import Snapshot
 
@@ -250,3 +256,40 @@ def test_what_cannot_be_logged_has_not_happened(
         assert failed > 50
 
     check_rebuilt(tmp_path / "a.jsonl", traffic.machine)
+
+
+@pytest.mark.parametrize("release", ["linux-6.18", "linux-2.6.32"])
+def test_a_record_says_which_range_a_number_meant(tmp_path: Path, release: str) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        hub = Hub([replace(SPEC, kernel=release, kernel_options={"pat": False})], log=log)
+        hub.begin()
+        call = hub.kernels.call
+        for _ in range(2):
+            register = call("add", base=SCREEN, size=MIB, type=1)
+
+        handle = call("wc_add", base=SCREEN + MIB, size=MIB)
+        file, other = (
+            open_file(hub.engine, Open(Principal(it, "p"), "pc:/proc/mtrr", "w")) for it in (1, 2)
+        )
+        line = b"disable=%d\n" % register
+        hub.engine.submit(Write(file, line))  # one use less, and no slot is different
+        hub.engine.submit(ClaimRange(other, SCREEN, MIB))
+        with pytest.raises(DeviceError, match="claimed"):
+            hub.engine.submit(Write(file, line))
+
+        call("del", reg=register, base=0, size=0)
+        with pytest.raises(DeviceError, match="not used"):
+            hub.engine.submit(Write(file, line))
+
+        call("wc_del", handle=handle)
+        check_rebuilt(path, hub.machines["pc"])
+        hub.engine.submit(Write(file, b"base=0x90000000 size=0x1000 type=uncachable\n"))
+
+    rows = [row for row in read_records(path) if row.get("op") in ("write", "del", "wc_del")]
+    meant = [(row.get("base"), row.get("length")) for row in rows]
+    none = (None, None)
+    assert meant == [(SCREEN, MIB)] * 3 + [none, (SCREEN + MIB, MIB), none]
+    assert [fault for row in rows for fault in problems(row)] == []
+    there = Selection(windows=(Window(SCREEN, SCREEN + 4096),), operations=("write",))
+    assert [row["errno"] for row in rows if there.matches(row)] == [None, "EBUSY"]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 OLD = MachineSpec(name="pc", arch="amd64", kernel="linux-2.6.32")
 DROPPED = "; this release drops the last byte of a write, which is to be the newline"
 KNOWN = "uncachable, write-combining, write-through, write-protect, write-back"
+K6_RULE = (
+    "a range of a K6 is uncachable or write-combining, and an aligned power of two from 128 KiB on"
+)
 FORM = "a line is base=N size=N type=NAME, or disable=N"
 
 
@@ -48,8 +51,7 @@ async def reason_of(asked: Awaitable[object]) -> str:
         (
             K6,
             b"base=0xe0000000 size=0x1000 type=write-combining\n",
-            "0xe0000000/0x1000: a range of a K6 is uncachable or write-combining, and an aligned "
-            "power of two from 128 KiB on",
+            f"0xe0000000/0x1000: {K6_RULE}",
         ),
     ],
 )

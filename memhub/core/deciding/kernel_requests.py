@@ -281,6 +281,7 @@ def call_fact(
         (served.state, answer.state),
         states,
         generation,
+        served.meant_by(call),
     )
 
 

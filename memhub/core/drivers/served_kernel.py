@@ -235,6 +235,10 @@ class ServedKernel(ABC):
         """The registers that the close of a file gives back; `close` {keep} leaves some out."""
         return ()
 
+    def register_of(self, call: KernelCall) -> int | None:
+        """Which of `ranges` a call means by its number alone, as to delete it; None for none."""
+        return None
+
     def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges | None:
         """The ranges to show people; None for the slots of the machine's architecture."""
         return None
