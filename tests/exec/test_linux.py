@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exec.exec_rig import tool
+from memhub.config import load_config
 from memhub.core.spec import MachineSpec
 from memhub.exec import run
 from memhub.exec.over_client import ClientBackend
@@ -234,28 +235,39 @@ def test_a_shell_reads_the_list_of_page_attributes(
     assert shell(client, script, capfd) == "PAT memtype list:\nPAT\n18\n"
 
 
+@pytest.mark.parametrize("served_by", ["file", "service"])
+@pytest.mark.parametrize("allowed", [[], ["--allow-host", "mtrr"]], ids=["", "allowed"])
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
         ('kernel = "linux-6.18"\nmemory = [{ base = 0x0, length = "1M" }]', "Input/output error"),
         ('kernel = "linux-6.18"', ""),
+        ('kernel = "linux-6.18"\nkernel_options = { features = [] }', "No such file or directory"),
     ],
-    ids=["MTRRs are off", "MTRRs are on"],
+    ids=["MTRRs are off", "MTRRs are on", "no MTRRs"],
 )
 def test_what_a_kernel_answers_to_an_open_of_its_file_is_the_programs_answer(
-    facility: None, tmp_path: Path, lines: str, told: str
+    facility: None, tmp_path: Path, lines: str, told: str, allowed: list[str], served_by: str
 ) -> None:
     config = tmp_path / "pc.toml"
-    config.write_text(f'[machines.pc]\narch = "amd64"\n{lines}\n')
+    others = 'default = "pc"\n[machines.bsd]\narch = "amd64"\n'
+    config.write_text(f'{others}[machines.pc]\narch = "amd64"\n{lines}\n')
     source = "try: open('/proc/mtrr')\nexcept OSError as error: print(error.strerror)"
-    words = ["exec", "--config", config, sys.executable, "-I", "-S", "-c", source]
-    done = subprocess.run(
-        [sys.executable, "-m", "memhub", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    where: list[object] = ["--config", config]
+    with ExitStack() as stack:
+        if served_by == "service":
+            machines = load_config(config).machines.values()
+            stack.enter_context(served(tmp_path / "lab.sock", *machines, default="pc"))
+            where = ["--connect", tmp_path / "lab.sock"]
+
+        words = ["exec", *where, *allowed, "--", sys.executable, "-I", "-S", "-c", source]
+        done = subprocess.run(
+            [sys.executable, "-m", "memhub", *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
 
     assert done.stdout.strip() == told
     assert done.stderr == ""
