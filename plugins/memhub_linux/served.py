@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin.kernels import KernelAnswer, ServedKernel
 from memhub_linux.boot import why_no_back_end
-from memhub_linux.call_words import COMMANDS, DRIVER_OPS, FILE_OPS, check_numbers
+from memhub_linux.call_words import COMMANDS, DRIVER_ARGUMENTS, FILE_OPS, check_numbers
 from memhub_linux.driver_calls import DRIVER_CALLS
 from memhub_linux.frozen import freeze, thaw
 from memhub_linux.meant import register_of
@@ -73,8 +73,9 @@ class LinuxKernel(ServedKernel):
     - `table`: rows of base, size, type and use count, in pages.
     """
 
-    ops = FILE_OPS | DRIVER_OPS | {*MACHINE_CALLS}
-    driver_ops = DRIVER_OPS
+    ops = FILE_OPS | {*DRIVER_ARGUMENTS, *MACHINE_CALLS}
+    driver_ops = frozenset(DRIVER_ARGUMENTS)
+    arguments = DRIVER_ARGUMENTS
     machine_ops = frozenset(MACHINE_CALLS)
     undo_rule = "a close gives back what ADD counted, and use counts do not say whose the rest is"
     file_ops = FILE_OPS - {"open", "close"}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kernels.linux_kit import LINUX, SCREEN
+from kernels.test_linux_hardware import NETBSD
 from kernels.test_linux_sleep import K6
 from memhub import Hub, MachineSpec, Region
 from memhub.abi import LP64
-from memhub.errors import DeviceError
+from memhub.errors import DeviceError, InvalidArgument
 from memhub.faces.linux import MTRR64, pack_entry, pack_query
 
 if TYPE_CHECKING:
@@ -121,3 +122,39 @@ async def test_a_reservation_that_is_refused_is_told_why(
             hub.kernels.call("memtype_reserve", start=start, end=end, want=want)
 
     assert caught.value.reason.partition(": ")[2] == why
+
+
+@pytest.mark.parametrize(
+    ("op", "args", "why"),
+    [
+        (
+            "memtype_free",
+            {"start": SCREEN, "end": SCREEN + 4096, "stop": 1},
+            "memtype_free has no argument 'stop' (arguments: command, end, no_memory, pid, start)",
+        ),
+        (
+            "add",
+            {"base": 0, "size": 4096, "type": 1, "increments": False},
+            "add has no argument 'increments' (arguments: base, increment, size, type)",
+        ),
+        ("table", {"register": 1}, "table has no argument 'register' (arguments: none)"),
+        ("add", {"base": True, "size": 4096, "type": 1}, "base True is not an integer"),
+    ],
+)
+async def test_an_argument_that_a_drivers_call_does_not_have_is_refused(
+    op: str, args: dict[str, Any], why: str
+) -> None:
+    async with Hub([LINUX]) as hub:
+        with pytest.raises(InvalidArgument) as caught:
+            hub.kernels.call(op, **args)
+
+        assert caught.value.reason == why
+
+
+async def test_netbsd_refuses_arguments_of_drivers_alike() -> None:
+    async with Hub([NETBSD]) as hub, await hub.open("pc:/dev/mem") as memory:
+        with pytest.raises(InvalidArgument, match=r"'range' .arguments: entries, process."):
+            hub.kernels.call("kernel_set", entries=[], range=[])
+
+        with pytest.raises(InvalidArgument, match=r"True of .* is not an integer"):
+            await memory.call_kernel("set", entries=[[SCREEN, 1 << 24, True, 4, 0]])

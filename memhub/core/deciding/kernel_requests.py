@@ -181,6 +181,7 @@ def answer_call(
     """
     try:
         call = replace(call, args=_plain(call.args))
+        _check_names(machine, call)
         answer, error, struck = ask_kernel(machine, call)
     except InvalidArgument as malformed:
         return refuse_call(machine, caller, call, now, malformed)
@@ -250,6 +251,19 @@ def _plain(args: Mapping[str, Any]) -> dict[str, Any]:
         return plain_arguments(args)
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
+
+
+def _check_names(machine: Machine, call: KernelCall) -> None:
+    """Refuse an argument that the call does not have: a misspelt one would be passed over.
+
+    Raises:
+        InvalidArgument: EINVAL; names it, and those that there are.
+    """
+    known = served_of(machine).kernel.arguments.get(call.op)
+    unknown = [] if known is None else [it for it in call.args if it not in known]
+    if unknown:
+        there = ", ".join(sorted(known or ())) or "none"
+        raise InvalidArgument(f"{call.op} has no argument {unknown[0]!r} (arguments: {there})")
 
 
 def call_fact(

@@ -27,7 +27,7 @@ from memhub.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from memhub.core.drivers.driver import Cpu
 
@@ -184,6 +184,8 @@ class ServedKernel(ABC):
         process_ops: those that a process makes, through any of its open files of the machine.
         looking_ops: those of them that change nothing, for which a client of a service needs no
             right to set ranges.
+        arguments: the names of the arguments of drivers' calls; others are refused. A call that is
+            not in it takes any.
         exit_op: `exit` where a process ends with its last file, which makes that call; else empty.
         machine_ops: those that happen to the machine: `suspend`, in which the kernel saves what a
             sleep loses; `resume` {found: by CPU, the registers in which it woke up unlike
@@ -198,6 +200,7 @@ class ServedKernel(ABC):
     file_ops: frozenset[str] = frozenset()
     process_ops: frozenset[str] = frozenset()
     looking_ops: frozenset[str] = frozenset()
+    arguments: Mapping[str, Collection[str]] = MappingProxyType({})
     exit_op: str = ""
     machine_ops: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
