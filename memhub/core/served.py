@@ -154,6 +154,19 @@ def go_on_at(served: Served, start: TableState) -> None:
     served.state = served.first = start.kernel
 
 
+def why_no_ranges(spec: MachineSpec, arch: Arch, served: Served | None) -> str:
+    """Why a machine without a table has no range operations, in words."""
+    name = spec.name
+    if served is not None and served.ranges() is not None:
+        whose = f"of the ranges of {name}'s processor"
+        return f"no architecture makes memory types {whose}, which {spec.kernel_name} has"
+
+    if arch.driver is not None:
+        return f"{name} has no range operations: {arch.name} finds none on its processor"
+
+    return f"{name} has no range operations ({arch.name}: {arch.summary})"
+
+
 def _is_x86(arch: Arch) -> bool:
     """Whether an architecture's machines are PCs, or its own processor is one that PCs have."""
     return arch.firmware is not None or (arch.cpu is not None and arch.cpu.vendor in _X86_VENDORS)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kernels.linux_kit import LINUX, SCREEN
-from kernels.test_linux_hardware import NETBSD
+from kernels.test_linux_hardware import NETBSD, sick
 from kernels.test_linux_sleep import K6
 from memhub import Hub, MachineSpec, Region
 from memhub.abi import LP64
-from memhub.errors import DeviceError, InvalidArgument
+from memhub.errors import DeviceError, InvalidArgument, NotSupported
 from memhub.faces.linux import MTRR64, pack_entry, pack_query
+from memhub.plugin import Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -158,3 +160,31 @@ async def test_netbsd_refuses_arguments_of_drivers_alike() -> None:
 
         with pytest.raises(InvalidArgument, match=r"True of .* is not an integer"):
             await memory.call_kernel("set", entries=[[SCREEN, 1 << 24, True, 4, 0]])
+
+
+@pytest.mark.parametrize(
+    "cpu",
+    [
+        Cpu(vendor="Cyrix", phys_bits=32, mtrr=False),
+        Cpu(vendor="Centaur", signature=0x541, phys_bits=32, mtrr=False),
+    ],
+)
+async def test_a_processor_whose_ranges_have_no_types_says_so(cpu: Cpu) -> None:
+    spec = MachineSpec(name="pc", arch="i386", kernel="linux-6.18", cpu=cpu)
+    why = "no architecture makes memory types of the ranges of pc's processor, which linux-6.18 has"
+    async with Hub([spec]) as hub, await hub.open("pc:/dev/mem") as memory:
+        with pytest.raises(NotSupported, match=f"{why}: what types its memory has is not known"):
+            await memory.explain(0x1000)
+
+        with pytest.raises(NotSupported, match=why):
+            hub.hardware.check_cpus()
+
+        with pytest.raises(NotSupported, match=why):
+            hub.hardware.add(sick("stuck_slot", slot=0))
+
+        with pytest.raises(NotSupported, match="stores the ranges of K6, Centaur and Cyrix again"):
+            hub.hardware.reinit()
+
+    async with Hub([replace(spec, kernel="freebsd")]) as hub, await hub.open("/dev/mem") as memory:
+        with pytest.raises(NotSupported, match="pc has no range operations: i386 finds none on it"):
+            await memory.ranges()
