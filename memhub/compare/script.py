@@ -182,7 +182,7 @@ def _parse_line(said: str, number: int) -> Request:
         _fail(number, f"{said!r} is no line for /proc/mtrr (base=N size=N type=NAME, disable=N)")
 
     try:
-        words = shlex.split(said)
+        words = shlex.split(said.replace("\\x", "\\\\x"))  # what stands for a byte stays
     except ValueError as error:
         _fail(number, f"{said!r}: {error}")
 
