@@ -124,12 +124,18 @@ class State:
     def without(self, name: str | None) -> str:
         """That a machine is not there, or that there is none, with what is not known of it."""
         what = "no machine" if name is None else f"no machine {name!r}"
-        reason = f"there is {what} at record {self.seq} (machines: {', '.join(self.machines)})"
+        reason = (
+            f"there is {what} at record {self.seq} (machines: {', '.join(self.machines) or 'none'})"
+        )
 
+        return "; ".join([reason, *self.ends_of(name), *self.notes_on(name)])
+
+    def ends_of(self, name: str | None) -> list[str]:
+        """When a machine that is there no more was, in words; None for the first that ended."""
         end = min(self.ended.values(), default=0) if name is None else self.ended.get(name, 0)
-        hint = [f"it was detached by record {end}: ask for what was at {end - 1}"] if end else []
+        what = "the first of them" if name is None and len(self.ended) > 1 else "it"
 
-        return "; ".join([reason, *hint, *self.notes_on(name)])
+        return [f"{what} was detached by record {end}: ask for what was at {end - 1}"] * bool(end)
 
     def notes_on(self, name: str | None) -> tuple[str, ...]:
         """The notes on a machine and those on the whole log, or all notes."""

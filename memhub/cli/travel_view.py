@@ -53,7 +53,7 @@ def print_state(state: State) -> None:
             screen.line(f"  msrs      {' '.join(words)}", hang=12)
 
     if not state.machines:
-        screen.line("no machine")
+        screen.line("; ".join(["no machine", *state.ends_of(None)]))
 
     _print_notes(screen, state.notes)
 
