@@ -16,8 +16,8 @@ from memhub.arches import load_arches
 from memhub.audit import read_records, state_at, verify
 from memhub.audit.history.rebuild import rebuild
 from memhub.audit.history.restore import restore_machines
+from memhub.audit.reading.select import Selection, Window
 from memhub.audit.schema import problems
-from memhub.audit.select import Selection, Window
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open, Write
 from memhub.core.spec import MachineSpec
