@@ -16,6 +16,7 @@ from memhub.core.health.failure import is_suspended, suspended_error
 from memhub.core.health.hardware_events import HardwareChanged
 from memhub.core.instant import make_tuple
 from memhub.core.memory.physical import NeedsDevice
+from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.served import KernelCalled
 from memhub.errors import BadAddress, DeviceError, InvalidArgument
 
@@ -201,6 +202,9 @@ def _refuse_span(machine: Machine, address: int, length: int) -> DeviceError | N
     try:
         if length < 0:
             raise InvalidArgument(f"length {length} is below 0")
+
+        if length > IOSIZE_MAX:  # as of a file, or the host would have to hold all of it
+            raise InvalidArgument(f"length {length:#x} is more than {IOSIZE_MAX:#x}")
 
         check_inside(machine.memory, address, length)
         machine.memory.refuse_windows(address, length)

@@ -32,13 +32,13 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
     if work.posted:
         tell_unfenced(work, address, length, "read")
 
-    for number, line, mask in _lines_in(work, address, length):
-        if not line.dirty & mask:
-            continue
+    lines = [it for it in _lines_in(work, address, length) if it[1].dirty & it[2]]
+    if work.caches.snoops:
+        clean_lines(work, [number for number, _, _ in lines], "snooped")
+        return work.read_bus(address, length)
 
-        if work.caches.snoops:
-            clean_lines(work, [number], "snooped")
-        elif not is_waiting(work, number):  # what that lacks is told above
+    for number, line, mask in lines:
+        if not is_waiting(work, number):  # what that lacks is told above
             for low, high in runs_of(line.dirty & mask):
                 what = f"the bus read {high - low} bytes that {_name(line.who)} has written since"
                 at = (number << work.caches.shift) + low

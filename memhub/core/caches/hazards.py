@@ -101,8 +101,9 @@ class Hazard(NamedTuple):
         slot: the slot of the range table that gives the address its type, or None.
         type: the effective type of the address.
         since: the log's record from which on it was so, or None where there is no log.
-        seen: the log's record that met it first, or None.
-        times: how often it was met.
+        seen: the log's record that met it first, or None: of a buffer that is not drained now,
+            nothing has met that yet.
+        times: how often it was met; an access that meets it in several stretches of a line, once.
         what: what was done, in one sentence.
     """
 

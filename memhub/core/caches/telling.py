@@ -30,7 +30,7 @@ def tell_hazard(
     since: int | None,
     what: str,
 ) -> None:
-    """Note a hazard; one that is known for this line and process is counted.
+    """Note a hazard; one that is known for this line and process is counted, once by each access.
 
     Args:
         work: the access that met it.
@@ -50,6 +50,9 @@ def tell_hazard(
 
     before = caches.hazards.get(key)
     known = work.hazards[key][1] if key in work.hazards else before
+    if key in work.hazards and key[1] >= 0:
+        return
+
     if known is not None:
         work.hazards[key] = (before, known._replace(times=known.times + 1))
         return
