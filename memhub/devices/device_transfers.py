@@ -40,9 +40,7 @@ async def read_devices(
     end = _TransferEnd(engine, handle, op, at, length)
     try:
         with CancelScope() as scope, engine.files.call_on_close(handle, scope.cancel):
-            data = await _read_steps(
-                steps, DeviceCalls(engine, clock or engine.clock, machine.name)
-            )
+            data = await _read_steps(steps, DeviceCalls(clock or engine.clock, machine.name))
 
         engine.files.file(handle)
     except BaseException as error:
@@ -77,7 +75,7 @@ async def write_devices(
     )
     end = _TransferEnd(engine, handle, op, at, len(data))
     try:
-        moved = await _write_steps(steps, DeviceCalls(engine, clock or engine.clock, machine.name))
+        moved = await _write_steps(steps, DeviceCalls(clock or engine.clock, machine.name))
     except BaseException as error:
         end.fail(error)
         raise

@@ -79,10 +79,10 @@ class Engine:
         self._pending = PendingTable()
         self.backlog = Backlog()
         self.deciders = DECIDERS
-        self._wall_ns = clock.wall_ns
-        self._mono_ns = clock.mono_ns
+        self._wall_ns, self._mono_ns = clock.wall_ns, clock.mono_ns
         self._machine_of = self.files.machines
         self.keep_log(log)
+        self.deadlines.give_timers(machines.values())
 
     def keep_log(self, log: AuditLog | None) -> None:
         """Record all in a log from now on; only before anything was recorded."""
