@@ -157,7 +157,8 @@ def machine_name(name: object, folded: dict[str, str]) -> str:
     """
     bare = text(name).replace("-", "").replace("_", "").replace(".", "") if name != "" else ""
     if not bare.isalnum():
-        raise ValueError("a machine's name is letters, digits, '-', '_' and '.'")
+        rule = "letters, digits, '-', '_' and '.', with at least one letter or digit"
+        raise ValueError(f"a machine's name is {rule}")
 
     word = take_text("name", name)
     twin = folded.setdefault(word.casefold(), word)
