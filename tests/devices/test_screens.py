@@ -95,7 +95,14 @@ def test_points_are_those_of_a_plain_reading_of_the_memory(
         ({"width": 0}, "width: 0 is not between 1 and 16384"),
         ({"height": 16385}, "height: 16385 is not between 1 and 16384"),
         ({"format": "rgb"}, "format: 'rgb' is not a format"),
-        ({"width": 16384, "height": 4097}, "height: 0x10010000 bytes in all are more than"),
+        (
+            {"width": 16384, "height": 4097},
+            "height: 4097 lines of 65536 bytes, 0x10010000, are more than 0x10000000",
+        ),
+        (
+            {"stride": 1 << 40},
+            "stride: 480 lines of 1099511627776 bytes, 0x1e00000000000, are more than 0x10000000",
+        ),
         ({"stride": 100}, "stride: 100 is less than the 2560 bytes of a line's points"),
     ],
 )
