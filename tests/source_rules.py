@@ -24,7 +24,7 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"planner"}),
     frozenset({"core"}),
     frozenset({"images", "x86"}),
-    frozenset({"plugin", "hooks", "hook_values"}),
+    frozenset({"plugin", "hooks", "hook_values", "entry_points"}),
     frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit", "clock"}),
     frozenset({"engine"}),
