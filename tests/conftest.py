@@ -6,10 +6,13 @@ import gc
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # By default a property test looks at the same examples in every run. MEMHUB_CAMPAIGN=N looks at
 # N random ones instead and prints how to repeat a failure. A busy machine is no failure.
@@ -48,7 +51,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def wide() -> Iterator[None]:
     """Messages on one line, whatever the paths in them; tests/cli/test_width.py folds them."""
-    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "1000")
+        yield
