@@ -13,6 +13,7 @@ Checking
   verify          a verdict on a log                 chain_walk   one pass over its lines
   line_batch      many lines at once                 verify_jobs  on several cores
   line_shapes     what lines look like, so that most need not be parsed
+  unfinished      lines out of blocks
   line_fault, damage, look_ahead                     what is wrong, and what was done
   sound           records, checked on the way        seal_check   whether seals hold
 Seals
