@@ -58,8 +58,14 @@ def compiled() -> dict[str, re.Pattern[Any]]:
     return found
 
 
+_RE = re.compile(r"\bre\.")
+
+
 def calls(source: Source) -> Iterator[str]:
     """The functions of `re` that a file calls."""
+    if not _RE.search(source.text):  # most files, which need not be parsed
+        return
+
     for node in source.nodes():
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
