@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.audit.unfinished import UnfinishedLine
+from memhub.audit.reading.unfinished import UnfinishedLine
 
 BLOCKS = st.lists(st.text("a\n\r\v", max_size=8).map(str.encode), max_size=8)
 
