@@ -54,10 +54,11 @@ def test_a_built_in_architecture_is_sound(
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("name", "options", "more"), [*CASES, *LONG])
-def test_it_is_sound_in_long_runs(
-    name: str, options: dict[str, Any], more: dict[str, Any], seed: int
-) -> None:
+def test_it_is_sound_in_long_runs(name: str, options: dict[str, Any], more: dict[str, Any]) -> None:
+    """Three times 150 random sequences; what is the same for each seed is asked once."""
     arch = load_arches()[name]
-    check_arch(arch, options=options, seed=seed, sequences=150, **more).require_sound()
+    report = check_arch(arch, options=options, sequences=450, seconds=600, **more)
+
+    report.require_sound()
+    assert report.is_complete
