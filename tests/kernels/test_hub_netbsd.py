@@ -15,7 +15,7 @@ import pytest
 from memhub import FaultRule, Hub
 from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.core.spec import MachineSpec
 from memhub.errors import (
     DeviceError,
@@ -38,7 +38,7 @@ from memhub.service.settings import RightsRule, ServiceConfig
 from service.service_rig import RawClient, lab
 
 if TYPE_CHECKING:
-    from memhub.core.served_kernel import KernelState
+    from memhub.core.drivers.served_kernel import KernelState
     from memhub.service.settings import Right
 
 DATA = Path(__file__).parents[1] / "data" / "kernels"
