@@ -101,7 +101,8 @@ def _put_groups_back(
 
     Where all wait, the first makes way for the rest, as `undo_slots` has it.
     """
-    due, left, made_way = step.before, list(groups), list[list[int]]()
+    due, left = step.before, list(groups)
+    made_way: list[list[int]] = []
     while left:
         again = []
         for slots in left:
