@@ -40,6 +40,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 gc.disable()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the campaigns that take or wait for minutes, so that none is alone at the end."""
+    items.sort(
+        key=lambda it: not (it.get_closest_marker("campaign") and it.get_closest_marker("timeout"))
+    )
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """Leave what finding tests has made out of every later collection of garbage."""

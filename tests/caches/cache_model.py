@@ -91,41 +91,41 @@ class CacheModel:
     # What processes do
 
     def store(self, process: int, base: int, data: bytes) -> None:
-        new = {base + place: byte for place, byte in enumerate(data)}
+        new = dict(enumerate(data, base))
+        kinds = {at: self.type_at(at) for at in new}
         self.truth.update(new)
         for asked in self.asked.values():  # the store comes after the write-back
             asked -= {it for it in self._starts(new) if self.type_at(it) in ("WB", "WT")}
 
-        combined = {at: byte for at, byte in new.items() if self.type_at(at) == "WC"}
-        cached = {at: byte for at, byte in new.items() if self.type_at(at) in ("WB", "WT")}
-        straight = {at: byte for at, byte in new.items() if self.type_at(at) in ("UC", "WT", "WP")}
-        if combined or any(self.type_at(at) == "UC" for at in new):
+        combined = {at: byte for at, byte in new.items() if kinds[at] == "WC"}
+        cached = {at: byte for at, byte in new.items() if kinds[at] in ("WB", "WT")}
+        straight = {at: byte for at, byte in new.items() if kinds[at] in ("UC", "WT", "WP")}
+        if combined or "UC" in kinds.values():
             self._settle_buffers(process, combined)
 
         for at in new:
-            if self.type_at(at) == "WP":
+            if kinds[at] == "WP":
                 self._forget_line(at - at % self.seen.size)
 
-        self._settle_lines(cached, {at for at in cached if self.type_at(at) == "WB"}, new)
+        self._settle_lines(cached, {at for at in cached if kinds[at] == "WB"}, new)
         self.bus.update(straight)
         self._check(new)
 
     def load(self, process: int, base: int, length: int) -> list[set[int]]:
         """What each byte may be: of a clean line, old or new where many lines are read at once."""
         span = range(base, base + length)
-        types = {self.type_at(at) for at in span}
+        kinds = {at: self.type_at(at) for at in span}
         before = {base: dict(line) for base, line in self.lines.items()}
         held, dirty = dict(self.pending.get(process, {})), set(self.dirty)
         many = len(self._starts(span)) > 1
-        if types & {"WC", "UC"}:
+        if {"WC", "UC"} & set(kinds.values()):
             self._settle_buffers(process, {})
 
-        self._settle_lines({}, set(), {at for at in span if self.type_at(at) in ("WB", "WT", "WP")})
+        self._settle_lines({}, set(), {at for at in span if kinds[at] in ("WB", "WT", "WP")})
         self._check(span)
         found: list[set[int]] = []
         for at in span:
-            start = at - at % self.seen.size
-            kind = self.type_at(at)
+            start, kind = at - at % self.seen.size, kinds[at]
             if kind in ("WB", "WT", "WP") and start in before:
                 again = {self.bus.get(at, 0)} if many and at not in dirty else set()
                 found.append({before[start][at]} | again)
@@ -260,33 +260,39 @@ class CacheModel:
         real = self.seen.resident()
         assert real <= set(self.lines) | starts, "a line is cached that nobody accessed"
         for start in set(self.lines) | starts:
-            self._settle_line(start, new, dirtied, many=len(starts) > 1)
+            if start in starts or not self._is_as_before(start):
+                self._settle_line(start, new, dirtied, many=len(starts) > 1)
+
+    def _is_as_before(self, start: int) -> bool:
+        """Whether a line is cached as it was: nothing follows from one that nobody touched."""
+        dirty = self.dirty.intersection(range(start, start + self.seen.size))
+        mask = sum(1 << at - start for at in dirty)
+
+        return self.seen.line(start) == (bytes(self.lines[start].values()), mask)
 
     def _settle_line(
         self, start: int, new: Mapping[int, int], dirtied: set[int], *, many: bool
     ) -> None:
         old, real = self.lines.get(start), self.seen.line(start)
         span = range(start, start + self.seen.size)
-        mask = 0 if real is None else real[1]
-        now = {at for at in span if mask >> at - start & 1}
-        was = {at for at in span if (at in self.dirty and at not in new) or at in dirtied}
+        here, mask = set(span), 0 if real is None else real[1]
+        now = {at for at in span if mask >> at - start & 1} if mask else set()
+        was = (here & self.dirty) - new.keys() | here & dirtied
         assert now <= was, f"{sorted(now - was)} are dirty, and no store made them so"
         if old is not None and self._was_evicted(span, old, new, dirtied, now):
             self.bus.update(old)  # whole, before the new bytes came
 
-        values = {}
-        for at in span:
-            value = new.get(at, self.bus.get(at, 0) if old is None else old[at])
-            if real is not None and many and at not in was and at not in new:
-                bus = self.bus.get(at, 0)
-                value = bus if real[0][at - start] == bus else value  # evicted and fetched again
+        values = {at: self.bus.get(at, 0) for at in span} if old is None else dict(old)
+        if real is not None and many:
+            for at, byte in zip(span, real[0], strict=True):
+                if at not in was and self.bus.get(at, 0) == byte:
+                    values[at] = byte  # evicted and fetched again
 
-            values[at] = value
-
-        if dirtied & set(span) - now:
+        values.update((at, new[at]) for at in span if at in new)
+        if dirtied & here - now:
             self.bus.update(values)  # whole, with the new bytes
 
-        self.dirty = self.dirty - set(span) | now
+        self.dirty = self.dirty - here | now
         if real is None:
             self.lines.pop(start, None)
         else:
@@ -312,9 +318,10 @@ class CacheModel:
         return all(self._has(at, old[at]) for at in kept)
 
     def _check(self, span: Iterable[int]) -> None:
+        size, known = self.seen.size, self.bus.get
         for start in self._starts(span):
-            known = bytes(self.bus.get(start + it, 0) for it in range(self.seen.size))
-            assert self.seen.bus(start, self.seen.size) == known, f"the bus at {start:#x}"
+            line = bytes([known(at, 0) for at in range(start, start + size)])
+            assert self.seen.bus(start, size) == line, f"the bus at {start:#x}"
 
     def check_all(self) -> None:
         """Compare everything that was ever touched."""

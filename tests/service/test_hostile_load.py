@@ -62,7 +62,6 @@ def timed(what, ask):
     raw[what] = round(max(raw.get(what, 0.0), took * 1000), 1)
     net[what] = round(max(net.get(what, 0.0), (took - held_up() + wait) * 1000), 1)
 gc.disable()
-print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0.001)[0]:
     turn += 1
     for name, file in files.items():
@@ -70,6 +69,8 @@ while not select.select([sys.stdin], [], [], 0.001)[0]:
         timed("get " + name, file.ranges)
         timed("set " + name, lambda: file.set_range(0xF0000000, 1 << 20, flags, owner="bystand"))
     asked += 4
+    if turn == 50:
+        print("ready", flush=True)
 print(json.dumps({"asked": asked, "raw": raw, "net": net}), flush=True)
 """
 
@@ -225,8 +226,7 @@ def play(folder: Path, backend: str, load: str) -> Round:
         tcp = next(it for it in service.ready().split() if it.startswith("tcp:")).rstrip(",")
         address, pid = f"unix:{service.socket}", service.process.pid
         with Script(BYSTANDER, address, str(pid)) as bystander:
-            assert bystander.line() == "ready"
-            time.sleep(1)
+            assert bystander.line() == "ready"  # it has been answered 200 times
             before = resident(pid)
             with Script(HOSTILE + LOADS[load], address, tcp) as hostile:
                 assert hostile.line() == "at work"
@@ -271,5 +271,5 @@ def test_a_bystander_is_answered_at_once(tmp_path: Path, backend: str, load: str
 
     assert min(rounds(measure, WORST_MS, most=10)) <= WORST_MS
     for it in played:
-        assert it.seen["asked"] > 400
+        assert it.seen["asked"] > 600
         assert it.grown < 128 << 20

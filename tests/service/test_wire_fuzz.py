@@ -51,6 +51,7 @@ MESSAGES: list[Message] = [
     Subscribe(10, 1, 0, 0, "lab"),
 ]
 FRAMES = [*(message.encode() for message in MESSAGES), ClientProtocol().hello("again")]
+HELLO = ClientProtocol().hello("fuzz")
 
 
 def spoilt(rng: random.Random) -> bytes:
@@ -64,7 +65,7 @@ def spoilt(rng: random.Random) -> bytes:
 
 def greeted() -> ServerProtocol:
     server = ServerProtocol(Limits(4096, 8))
-    server.receive(ClientProtocol().hello("fuzz"))
+    server.receive(HELLO)
     server.accept("memhub")
 
     return server

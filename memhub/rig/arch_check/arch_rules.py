@@ -207,7 +207,7 @@ def find_registers(ground: Ground) -> list[int]:
 
 
 def check_starts(
-    ground: Ground, random: Random, requests: Sequence[Request]
+    ground: Ground, random: Random, requests: Sequence[Request], batches: int
 ) -> Iterator[tuple[Ground, Fault]]:
     """Other CPUs and odd registers: the driver serves them, or says that it does not."""
     for cpu in (*CPUS, Cpu(phys_bits=52), Cpu(mtrr=False)):
@@ -222,7 +222,7 @@ def check_starts(
             yield from ((other, it) for _, it in asked if it.rule in _NO_ANSWER)
 
     registers = find_registers(ground)
-    for _ in range(_WILD_MACHINES if registers else 0):
+    for _ in range(_WILD_MACHINES * batches if registers else 0):
         msrs = dict(ground.msrs)
         for number in random.sample(registers, min(len(registers), random.randint(1, 4))):
             msrs[number] = random.choice((0, random.getrandbits(64), random.getrandbits(12)))

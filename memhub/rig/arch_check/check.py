@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.core.drivers.asked_driver import CallMark
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check import arch_rules
-from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
+from memhub.rig.arch_check.asking import Request, StoppedHere
 from memhub.rig.arch_check.containing import Containment
 from memhub.rig.arch_check.crowd_rules import CrowdChecker
 from memhub.rig.arch_check.finding import ArchReport, Fault
@@ -65,6 +65,8 @@ _ELSEWHERE_LEAST: Final = 20
 #: Slots from which on a part of the sequences is asked, and which part.
 _LARGE: Final = 1024
 _LARGE_SHARE: Final = 5
+#: Random sequences for which the other random questions are drawn once.
+_BATCH: Final = 150
 #: Requests of a sequence, each of which is asked again in other ways.
 _DEEP_MOST: Final = 40
 
@@ -98,7 +100,8 @@ def check_arch(
         requests: ranges that the driver is known to take; by default the check looks for one.
         seed: chooses the random sequences; one seed gives one report.
         sequences: how many random sequences are asked; from 20 on a sound driver is also asked in
-            processes with another seed of hashes.
+            processes with another seed of hashes. All else that is random is asked once for each
+            150 of them.
         limit: seconds after which a call of the driver is stopped.
         seconds: how long to ask at most.
         most: how many findings end the check.
@@ -232,7 +235,7 @@ class _Check:
         self.teller.tell(ground, arch_rules.check_start(ground))
         shapes = find_shapes(ground, count_free(ground), given)
         if not isinstance(shapes, Shapes):
-            self._tell_nothing_granted(ground, shapes)
+            self.teller.tell_nothing_granted(ground, shapes)
             return
 
         # what is asked grows with the table, and so does each answer
@@ -268,7 +271,9 @@ class _Check:
         for it in later:
             self._take(ground, it)
 
-        for it in (first[-1], *later[:3]):
+        batches = max(1, self.sequences // _BATCH)
+        elsewhere = (first[-1], *later[: 3 * batches])
+        for it in elsewhere:
             for fault in check_machine(ground, it):
                 self.teller.tell(ground, [fault], it)
 
@@ -278,15 +283,17 @@ class _Check:
         for asked, fault in check_memory_of_machines(ground, first, outcomes):
             self.teller.tell(ground, [fault], asked)
 
-        self._check_memory(ground, [*first[:-1:4], *later])
+        for number in range(batches):
+            self._check_memory(ground, [*first[:-1:4], *later[number * _BATCH :]])
+
         self.teller.tell(ground, arch_rules.check_options(ground))
-        for other, fault in arch_rules.check_starts(ground, random, first[-1]):
+        for other, fault in arch_rules.check_starts(ground, random, first[-1], batches):
             self.teller.tell(other, [fault])
             if fault.rule == "hangs":
                 break
 
         if self.sequences >= _ELSEWHERE_LEAST and not self.teller.findings:
-            for shown, fault in check_other_process(ground, [first[-1], *later[:3]]):
+            for shown, fault in check_other_process(ground, elsewhere):
                 self.teller.tell(ground, [fault], shown)
 
     def _check_memory(self, ground: Ground, sequences: Sequence[list[Request]]) -> None:
@@ -335,16 +342,3 @@ class _Check:
                 return it
 
         return None
-
-    def _tell_nothing_granted(self, ground: Ground, asked: list[tuple[Request, Answer]]) -> None:
-        failed = [(request, it.fault) for request, it in asked if it.fault is not None]
-        for request, fault in failed:
-            self.teller.tell(ground, [fault], [request])
-
-        if failed:
-            return
-
-        answers = [it for _, it in asked]
-        reasons = sorted({str(it.refusal) for it in answers if it.refusal is not None})
-        words = f"each of {len(answers)} ranges is refused, for example: {'; '.join(reasons[:3])}"
-        self.teller.tell(ground, [Fault("nothing-granted", "update", words[:1000])])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memhub.abi import MDF_SETTABLE
 from memhub.core.kernel import OptionError
 from memhub.errors import DeviceError
-from memhub.rig.arch_check.asking import Request, StoppedHere
+from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
 from memhub.rig.arch_check.finding import QUIRKS, RULES, Fault, Finding
 from memhub.rig.arch_check.running import run_steps
 
@@ -74,6 +74,20 @@ class Teller:
             )
             if len(self.findings) >= self.most:
                 raise StoppedHere
+
+    def tell_nothing_granted(self, ground: Ground, asked: list[tuple[Request, Answer]]) -> None:
+        """Add that no range is granted, or the failures because of which none is."""
+        failed = [(request, it.fault) for request, it in asked if it.fault is not None]
+        for request, fault in failed:
+            self.tell(ground, [fault], [request])
+
+        if failed:
+            return
+
+        answers = [it for _, it in asked]
+        reasons = sorted({str(it.refusal) for it in answers if it.refusal is not None})
+        words = f"each of {len(answers)} ranges is refused, for example: {'; '.join(reasons[:3])}"
+        self.tell(ground, [Fault("nothing-granted", "update", words[:1000])])
 
 
 def _name_method(ground: Ground, method: str) -> str:

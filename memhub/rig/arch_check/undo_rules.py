@@ -70,14 +70,11 @@ def check_return(
         back = apart[::-1]
         # one by one as a hub does, the other way round, and all at once as `store_on_cpu` does
         for groups in (apart, back, [order]) if len(order) > 1 else (apart,):
-            step, state = Step(ground, driver, due, last), end
-            for slots in groups:
-                found = _put_back(step, state, due, slots)
-                if isinstance(found, Fault):
-                    yield found
-                    return
-
-                state = found
+            step = Step(ground, driver, due, last)
+            state = _put_groups_back(step, end, groups, wait=groups is apart)
+            if isinstance(state, Fault):
+                yield state
+                return
 
             # in another order, what stood in the way meanwhile may have been left out
             if groups is not back and not ground.rereads:
@@ -95,6 +92,46 @@ def _latest_first(states: Sequence[RangeState]) -> list[int]:
     start, end = states[0].slots, states[-1].slots
 
     return [it for it in reversed(found) if start[it] != end[it]]
+
+
+def _put_groups_back(
+    step: Step, state: RangeState, groups: Sequence[list[int]], *, wait: bool
+) -> RangeState | Fault:
+    """Put slots back in this order; with `wait`, one that is not whole yet comes after the others.
+
+    Where all wait, the first makes way for the rest, as `undo_slots` has it.
+    """
+    due, left = step.before, list(groups)
+    made_way: list[list[int]] = []
+    while left:
+        again = []
+        for slots in left:
+            found = _put_back(step, state, due, slots)
+            if isinstance(found, Fault):
+                return found
+
+            if wait and any(
+                due.slots[it].mr_len and found.slots[it] != due.slots[it] for it in slots
+            ):
+                again.append(slots)
+            else:
+                state = found
+
+        if len(again) == len(left):
+            way = next((it for it in again if it not in made_way), None)
+            if way is None:
+                return state
+
+            made_way.append(way)
+            found = _put_back(step, state, due, way)
+            if isinstance(found, Fault):
+                return found
+
+            state = found
+
+        left = again
+
+    return state
 
 
 def _put_back(

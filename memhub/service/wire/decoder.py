@@ -155,7 +155,7 @@ class Decoder:
         self.max_body = max_body
         self.one = False
         self._decoders = {
-            frame.TYPE: frame.decode_grown if grown and _can_grow(frame) else frame.decode
+            frame.TYPE: frame.decode_grown if grown and frame.GROWS else frame.decode
             for frame in frames
         }
         self._pending: list[bytes] = []
@@ -324,8 +324,3 @@ class Decoder:
 
         if not request and kind >= FIRST_REQUEST_TYPE:
             raise ProtocolError(f"request id 0 on a frame of type {kind:#x}", "bad-request-id")
-
-
-def _can_grow(frame: type[Message]) -> bool:
-    """Whether bytes may follow its last field: not where that takes all there are."""
-    return "rest" not in frame.KINDS.values()

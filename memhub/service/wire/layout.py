@@ -108,6 +108,7 @@ def _make_layout(name: str, kinds: Mapping[str, str]) -> dict[str, Any]:
     return {
         "NAME": _frame_name(name),
         "KINDS": dict(kinds),
+        "GROWS": "rest" not in kinds.values(),
         "FIXED": Struct("<" + codes),
         "FRAME": Struct("<IHHI" + codes),
         "HEAD": tuple(field for field, kind in kinds.items() if kind in _CODES),
@@ -126,6 +127,7 @@ class Message(metaclass=MessageMeta):
     TYPE: ClassVar[int] = 0
     NAME: ClassVar[str] = ""
     KINDS: ClassVar[dict[str, str]] = {}
+    GROWS: ClassVar[bool] = True  # bytes may follow its last field; `rest` takes all there are
     DEFAULTS: ClassVar[dict[str, Any]] = {}
     FIXED: ClassVar[Struct]
     FRAME: ClassVar[Struct]
@@ -137,12 +139,15 @@ class Message(metaclass=MessageMeta):
 
     def __init__(self, request: int, *values: object, **named: object) -> None:
         self.request = request
-        fields = tuple(self.KINDS)
-        given = {**self.DEFAULTS, **dict(zip(fields, values, strict=False)), **named}
-        if len(values) > len(fields) or given.keys() != self.KINDS.keys():
-            raise TypeError(f"{type(self).__name__} takes the fields {', '.join(fields)}")
+        fields = self.KINDS
+        if named or len(values) != len(fields):  # most frames are made of all values in order
+            given = {**self.DEFAULTS, **dict(zip(fields, values, strict=False)), **named}
+            if len(values) > len(fields) or given.keys() != fields.keys():
+                raise TypeError(f"{type(self).__name__} takes the fields {', '.join(fields)}")
 
-        for field, value in given.items():
+            values = tuple(given[field] for field in fields)
+
+        for field, value in zip(fields, values, strict=True):
             setattr(self, field, value)
 
     def check(self) -> None:
