@@ -17,7 +17,6 @@ from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE, parse_record
 from memhub.audit.line_batch import SoundLines as Passed
 from memhub.audit.line_batch import check_known, split_lines
-from memhub.audit.line_shapes import LineShapes
 from memhub.audit.merkle import leaf_hash
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.sound import DamagedLog
@@ -90,7 +89,6 @@ class SoundLines:
         self._verified = verified
         self._meter = Meter(self._files, progress)
         self._walk = ChainWalk(whole=self._folder)
-        self._shapes = LineShapes()
         self._number = 0
         self._rest = b""
 
@@ -168,7 +166,7 @@ class SoundLines:
             how many; 0 if ChainWalk has to look at the first.
         """
         walk = self._walk
-        known = check_known(self._shapes, lines, walk.seq, walk.head)
+        known = check_known(walk.shapes, lines, walk.seq, walk.head)
         if known is None:
             return 0
 

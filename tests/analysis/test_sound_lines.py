@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks.analysis_log import make_log
 from memhub.analysis.sound_lines import SoundLines
-from memhub.audit import AuditError, read_records
+from memhub.audit import AuditError, line_shapes, read_records
 from memhub.audit.chain import SEAL_SIZE
-from memhub.audit.line_shapes import _VALUES, LineShapes
+from memhub.audit.line_shapes import _VALUES, LEARNED_EVERY, LineShapes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,9 @@ PLACE = 100
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Path:
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small log, whose shapes are learned nevertheless."""
+    monkeypatch.setattr(line_shapes, "LEARNED_EVERY", 1)
     path = tmp_path / "a.jsonl"
     make_log(path, RECORDS)
 
@@ -53,6 +55,20 @@ def test_most_lines_are_not_parsed_and_all_are_told_as_they_are(log: Path) -> No
     assert block.machines == [
         b'"%b"' % it["machine"].encode() if "machine" in it else None for it in due
     ]
+
+
+def test_a_shape_is_learned_once_many_lines_had_none(tmp_path: Path) -> None:
+    """A short log is parsed: to compile patterns would take a hundred times as long."""
+    path = tmp_path / "a.jsonl"
+    make_log(path, RECORDS)
+    line = next(
+        it for it in path.read_bytes().splitlines(keepends=True) if b'"event":"request.set"' in it
+    )
+    shapes = LineShapes()
+    found = [shapes.match_lines([line]) for _ in range(LEARNED_EVERY + 1)]
+
+    assert found[: LEARNED_EVERY - 1] == [[]] * (LEARNED_EVERY - 1)
+    assert [len(it) for it in found[LEARNED_EVERY - 1 :]] == [1, 1]
 
 
 def test_no_byte_of_a_line_can_be_another(log: Path) -> None:
