@@ -13,7 +13,7 @@ from memhub import Hub
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
 
 def _life(arches: Mapping[str, Arch] | None) -> AsyncWork:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from memhub.config import load_config as load_config
     from memhub.core.caches.hazards import Hazard as Hazard
     from memhub.core.caches.limits import CacheLimits as CacheLimits
-    from memhub.core.driver import Cpu as Cpu
-    from memhub.core.fault_rules import FaultRule as FaultRule
-    from memhub.core.sickness import Sickness as Sickness
+    from memhub.core.drivers.driver import Cpu as Cpu
+    from memhub.core.faults.fault_rules import FaultRule as FaultRule
+    from memhub.core.health.sickness import Sickness as Sickness
     from memhub.core.spec import Content as Content
     from memhub.core.spec import DeviceSpec as DeviceSpec
     from memhub.core.spec import KernelMapping as KernelMapping
@@ -47,11 +47,11 @@ _HOMES: Final = {
     "AuditLog": "memhub.audit",
     "CacheLimits": "memhub.core.caches.limits",
     "Content": "memhub.core.spec",
-    "Cpu": "memhub.core.driver",
+    "Cpu": "memhub.core.drivers.driver",
     "DeviceError": "memhub.errors",
     "DeviceFile": "memhub.handles.blocking_device_file",
     "DeviceSpec": "memhub.core.spec",
-    "FaultRule": "memhub.core.fault_rules",
+    "FaultRule": "memhub.core.faults.fault_rules",
     "Handle": "memhub.handles.handle",
     "Hazard": "memhub.core.caches.hazards",
     "Hub": "memhub.hub.hub",
@@ -60,7 +60,7 @@ _HOMES: Final = {
     "ManualClock": "memhub.clock",
     "Process": "memhub.handles.process",
     "Region": "memhub.core.spec",
-    "Sickness": "memhub.core.sickness",
+    "Sickness": "memhub.core.health.sickness",
     "Snapshot": "memhub.snapshots.snapshot",
     "SnapshotError": "memhub.snapshots.snapshot_file",
     "SystemClock": "memhub.clock",

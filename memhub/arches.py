@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from memhub.core.driver import Arch
+from memhub.core.drivers.driver import Arch
 from memhub.escape import escape_controls
 from memhub.hooks import HookKind, keep_single, load_hook
 from memhub.hooks import PluginFailure as PluginFailure

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.fault_options import is_added, take_options
-from memhub.core.fault_rules import OPERATION_WORDS
+from memhub.core.faults.fault_options import is_added, take_options
+from memhub.core.faults.fault_rules import OPERATION_WORDS
 from memhub.core.spec_rules import suggest, type_name
 from memhub.escape import say_error
 from memhub.hook_values import refuse_value
@@ -18,7 +18,7 @@ from memhub.plugin.faults import FaultKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from memhub.core.fault_rules import FaultRule
+    from memhub.core.faults.fault_rules import FaultRule
 
 #: Fault kinds: a module with the hook `memhub_faults`.
 FAULT_HOOK: Final = HookKind("fault kinds", faults.GROUP, faults, "memhub_faults", FaultKind)

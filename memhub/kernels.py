@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from memhub.core.served_kernel import FREEBSD
+from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.spec_rules import suggest
 from memhub.hook_values import refuse_value
 from memhub.hooks import HookKind, PluginFailure, keep_single, load_hook
@@ -16,7 +16,7 @@ from memhub.plugin.kernels import KernelProfile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from memhub.core.served_kernel import ServedKernel
+    from memhub.core.drivers.served_kernel import ServedKernel
 
 #: Kernels: a module with the hook `memhub_kernels`.
 KERNEL_HOOK: Final = HookKind("kernels", kernels.GROUP, kernels, "memhub_kernels", KernelProfile)

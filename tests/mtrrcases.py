@@ -5,7 +5,7 @@ from __future__ import annotations
 import memhub_amd64_mtrr
 from memhub import abi
 from memhub.abi import RangeDesc, owner_bytes
-from memhub.core.driver import Arch, Cpu, RangeDriver, RangeState
+from memhub.core.drivers.driver import Arch, Cpu, RangeDriver, RangeState
 
 UC, WC, WT, WB, WP = (
     abi.MDF_UNCACHEABLE,

@@ -21,9 +21,10 @@ ORDER: tuple[frozenset[str], ...] = (
     frozenset({"arguments"}),
     frozenset({"abi"}),
     frozenset({"errors"}),
-    frozenset({"core", "planner"}),
+    frozenset({"planner"}),
+    frozenset({"core"}),
     frozenset({"images", "x86"}),
-    frozenset({"plugin", "hooks", "hook_values"}),
+    frozenset({"plugin", "hooks", "hook_values", "entry_points"}),
     frozenset({"arches", "device_kinds", "device_thread", "fault_kinds", "kernels"}),
     frozenset({"audit", "clock"}),
     frozenset({"engine"}),
@@ -245,6 +246,18 @@ def impure(source: Source) -> list[str]:
         f"{source.path}:{line}: imports {name}"
         for line, name in source.imports()
         if name.split(".")[0] in refused or name.startswith("numpy.random")
+    ]
+
+
+def past_the_value(source: Source) -> list[str]:
+    """Imports of the deciders by what a machine is made of, which does not know who decides."""
+    if source.module.startswith(("memhub.core.deciding", "memhub.core.faults")):
+        return []
+
+    return [
+        f"{source.path}:{line}: imports {name}"
+        for line, name in source.imports()
+        if name.startswith("memhub.core.deciding")
     ]
 
 

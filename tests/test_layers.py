@@ -19,6 +19,7 @@ from source_rules import (
     impure,
     mutable_state,
     past_the_plugin_face,
+    past_the_value,
     rank,
     sources,
     wrong_way,
@@ -49,6 +50,7 @@ def test_no_layer_imports_one_to_its_right() -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circle(sources("memhub")) == []
+    assert circle(sources("plugins")) == []
 
 
 def test_memhub_imports_no_architecture() -> None:
@@ -63,6 +65,10 @@ def test_the_core_x86_and_the_architectures_are_pure() -> None:
     pure = sources("memhub/core", "memhub/x86", "plugins")
 
     assert [fault for source in pure for fault in impure(source)] == []
+
+
+def test_what_a_machine_is_made_of_does_not_know_who_decides() -> None:
+    assert [fault for source in sources("memhub/core") for fault in past_the_value(source)] == []
 
 
 def test_no_module_holds_state() -> None:
@@ -168,6 +174,9 @@ def test_each_other_rule_finds_its_fault() -> None:
     )
     assert aliases_called(Source("memhub/core/x.py", "found = list[int]()"))
     assert not aliases_called(Source("memhub/core/x.py", "found: list[int] = make[0]()"))
+    assert past_the_value(Source("memhub/core/x.py", "from memhub.core.deciding.decide import y"))
+    assert past_the_value(Source("memhub/core/holding/x.py", "import memhub.core.deciding"))
+    assert not past_the_value(Source("memhub/core/deciding/x.py", "import memhub.core.deciding.y"))
     assert impure(Source("memhub/core/x.py", "from os import path"))
     assert impure(Source("memhub/core/memory/backing.py", "import time"))
     assert not impure(Source("memhub/core/memory/backing.py", "import os"))

@@ -52,7 +52,7 @@ def compiled() -> dict[str, re.Pattern[Any]]:
     common = ("request.set", "wall_ns", "mono_ns", "machine")
     members = ("owner", "errno", "slots", "after_base", "attributes")
     found["memhub.audit.line_shapes"] = line_shapes._pattern(
-        common, {members, members[1:], (*members[:3], "reason")}
+        common, frozenset({members, members[1:], (*members[:3], "reason")})
     )
 
     return found

@@ -18,7 +18,7 @@ from memhub.rig import DriverTrace, TraceError, parse_trace, replay, trace_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from memhub.core.driver import Arch, Change, Cpu, RangeDriver, RangeState
+    from memhub.core.drivers.driver import Arch, Change, Cpu, RangeDriver, RangeState
     from memhub.core.spec import MachineSpec
 
 DATA = Path(__file__).parent / "data"

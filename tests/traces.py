@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import U64_MAX, RangeDesc, owner_bytes
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

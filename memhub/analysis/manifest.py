@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from memhub.analysis.paths import MANIFEST
 from memhub.audit.failure import AuditError
+from memhub.audit.segments import PACKED
 from memhub.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         AuditError: it is not a manifest of this version.
     """
-    path = folder / MANIFEST
+    path = folder / PACKED
     if not path.exists():
         return Manifest()
 
@@ -128,7 +128,7 @@ def _log_state(found: dict[str, Any]) -> LogState:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest of a folder."""
     text = orjson.dumps({"version": VERSION, **asdict(manifest)}, option=orjson.OPT_INDENT_2)
-    write_whole(folder / MANIFEST, text, special="refuse")
+    write_whole(folder / PACKED, text, special="refuse")
     sync_folder(folder)
 
 

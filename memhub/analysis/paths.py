@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.audit.failure import AuditError
 from memhub.audit.reader import first_record
-from memhub.audit.segments import list_segments
+from memhub.audit.segments import PACKED, list_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,13 +16,10 @@ if TYPE_CHECKING:
 #: The names of logs in a folder.
 PATTERNS: Final = ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst", "*.jsonl.[0-9]*")
 
-#: The file that makes a folder a packed set.
-MANIFEST: Final = "memhub-packed.json"
-
 
 def is_packed(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a folder that `pack` has made."""
-    return (Path(path) / MANIFEST).is_file()
+    return (Path(path) / PACKED).is_file()
 
 
 def find_logs(paths: Iterable[str | os.PathLike[str]]) -> list[str]:

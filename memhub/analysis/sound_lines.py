@@ -15,8 +15,13 @@ import orjson
 from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE, parse_record
+from memhub.audit.line_batch import BATCH, check_known, read_known, split_lines
 from memhub.audit.line_batch import SoundLines as Passed
+<<<<<<< HEAD
 from memhub.audit.line_batch import check_known, split_lines
+=======
+from memhub.audit.line_shapes import LineShapes
+>>>>>>> suite-a
 from memhub.audit.merkle import leaf_hash
 from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.sound import DamagedLog
@@ -26,6 +31,8 @@ from memhub.audit.verify import is_in_use
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
+
+    from memhub.audit.line_batch import KnownLines
 
     Progress = Callable[[int, int], None]
 
@@ -180,11 +187,15 @@ class SoundLines:
             return 0
 
         self._number += len(lines)
-        block.digests.extend(hashes)
-        block.walls.extend(map(int, known.walls))
-        block.machines.extend(known.machines)
+        self._add_known(known, block)
 
         return len(lines)
+
+    def _add_known(self, known: KnownLines, block: Block) -> None:
+        """Add what lines of known shapes say to a block."""
+        block.digests.extend(known.hashes)
+        block.walls.extend(map(int, known.walls))
+        block.machines.extend(known.machines)
 
     def _parse_line(self, line: bytes, index: int, block: Block) -> None:
         """Parse a line that has no known shape."""
@@ -211,14 +222,22 @@ class SoundLines:
             raise DamagedLog(self.name, f"broken after {walk.records} records: {walk.broken}")
 
     def _parse(self, lines: list[bytes]) -> Block:
-        block = Block(lines, [], [], [], [], {})
-        for index, line in enumerate(lines):
-            self._parse_line(line, index, block)
+        seqs: list[int] = []
+        block = Block(lines, seqs, [], [], [], {})
+        while (index := len(seqs)) < len(lines):
+            # a file's first line says more than its record
+            some = lines[index : index + BATCH] if self._number else []
+            known = read_known(self._shapes, some) if some else None
+            if known is None:
+                self._parse_line(lines[index], index, block)
+                seqs.append(block.records[index]["seq"])
+                block.digests.append(block.records[index]["hash"])
+            else:
+                self._number += len(known.seqs)
+                seqs += known.seqs
+                self._add_known(known, block)
 
-        records = block.records.values()
-        block.digests.extend(it["hash"] for it in records)
-
-        return block._replace(seqs=[it["seq"] for it in records])
+        return block
 
     def _end(self, *, in_use: bool) -> None:
         walk = self._walk

@@ -10,13 +10,13 @@ from memhub.audit.blame_steps import Blame as Blame
 from memhub.audit.blame_steps import Step as Step
 from memhub.audit.blame_steps import is_of_hardware
 from memhub.audit.failure import AuditError
-from memhub.core.asked_driver import Plan
-from memhub.core.driver import Change, RangeState
+from memhub.core.deciding.kernel_health import other_cpus
+from memhub.core.deciding.transfers import explain
+from memhub.core.drivers.asked_driver import Plan
+from memhub.core.drivers.driver import Change, RangeState
 from memhub.core.files import Caller, OpenFile, Principal
-from memhub.core.hardware_events import HardwareOp
-from memhub.core.kernel_health import other_cpus
-from memhub.core.slot_extents import extent_of
-from memhub.core.transfers import explain
+from memhub.core.health.hardware_events import HardwareOp
+from memhub.core.ranges.slot_extents import extent_of
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from memhub.abi import RangeDesc
     from memhub.audit.travel import Record
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
 
     Facts = dict[str, Any]
 

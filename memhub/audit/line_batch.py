@@ -29,6 +29,8 @@ BATCH: Final = 64
 #: Where the hashed bytes of a line end that has its newline.
 _BODY: Final = -SEAL_SIZE - 1
 
+_HEX: Final = b"0123456789abcdef"
+
 _EVENT_OF: Final = itemgetter("event")
 
 
@@ -55,14 +57,16 @@ class SoundLines(NamedTuple):
 
 
 class KnownLines(NamedTuple):
-    """Lines that are sound, follow each other, and have known shapes.
+    """Lines that have known shapes.
 
     Attributes:
+        seqs: `seq` of each.
         hashes: the hash of each.
         walls: `wall_ns` of each, in digits.
         machines: the machine of each as JSON; None for none.
     """
 
+    seqs: Sequence[int]
     hashes: list[str]
     walls: Sequence[bytes]
     machines: Sequence[bytes | None]
@@ -115,15 +119,38 @@ def check_known(shapes: LineShapes, lines: list[bytes], seq: int, head: str) -> 
 
     seqs, prevs, walls, machines, marks = zip(*rows, strict=True)
     hashes = [sha256(line[:_BODY]).hexdigest() for line in lines]
+    follow = range(seq + 1, seq + 1 + len(lines))
     if (
-        [*map(int, seqs)] != [*range(seq + 1, seq + 1 + len(lines))]
+        [*map(int, seqs)] != [*follow]
         or b"\n".join(marks) != "\n".join(hashes).encode()
         or prevs != (head.encode(errors="replace"), *marks[:-1])
         or not _are_text(lines)
     ):
         return None
 
-    return KnownLines(hashes, walls, machines)
+    return KnownLines(follow, hashes, walls, machines)
+
+
+def read_known(shapes: LineShapes, lines: list[bytes]) -> KnownLines | None:
+    """Read lines, up to the first whose shape is not known; whether they are sound is not checked.
+
+    Args:
+        shapes: those that were learned; further ones are.
+        lines: the lines, with their newlines; at least one.
+
+    Returns:
+        the lines; None if the first has no shape, or one is no record that can be read so.
+    """
+    rows = shapes.match_lines(lines)
+    if not rows:
+        return None
+
+    seqs, prevs, walls, machines, marks = zip(*rows, strict=True)
+    # a shape lets anything stand for a hash
+    if b"".join((*prevs, *marks)).translate(None, _HEX) or not _are_text(lines[: len(rows)]):
+        return None
+
+    return KnownLines([*map(int, seqs)], [it.decode() for it in marks], walls, machines)
 
 
 def _are_text(lines: list[bytes]) -> bool:

@@ -10,7 +10,7 @@ from memhub.core.holdings import give_holdings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.machine import Machine
 
 

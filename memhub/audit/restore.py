@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.audit.failure import AuditError
 from memhub.audit.travel import Travel
-from memhub.core.decide import decide
+from memhub.core.deciding.decide import decide
 from memhub.core.instant import Instant
-from memhub.core.range_table import TableState
+from memhub.core.ranges.range_table import TableState
 from memhub.core.requests import Close
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from memhub.audit.note_keys import VerifierKey
     from memhub.audit.travel import At
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.machine import Machine
     from memhub.core.spec import MachineSpec
 

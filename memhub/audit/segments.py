@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from memhub.audit.source import Source
 
+#: The file that makes a folder a packed set, which the analysis reads and a log's readers do not.
+PACKED: Final = "memhub-packed.json"
+
 _NAME: Final = re.compile(r"([0-9]{8,18})\.jsonl(\.zst|\.gz)?")
 
 #: Bytes on the disk from which processes are worth their start.
@@ -108,6 +111,9 @@ def log_files(path: str | os.PathLike[str]) -> list[str]:
     files = [segment.path for segment in list_segments(path)]
     if not files:
         rule = "the folder has no segment of an audit log (00000001.jsonl)"
+        if (Path(path) / PACKED).is_file():
+            rule = "a packed set answers questions, lint and sql; this is asked of the log itself"
+
         raise AuditError(os.fspath(path), rule, errno.ENOENT)
 
     return files

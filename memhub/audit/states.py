@@ -7,21 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY
+from memhub.core.deciding.kernel_health import out_of_step, patch_item
 from memhub.core.instant import Instant
-from memhub.core.kernel_health import out_of_step, patch_item
 from memhub.core.kernel_items import kernel_state_item
-from memhub.core.slot_extents import extent_of
+from memhub.core.ranges.slot_extents import extent_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.abi import RangeDesc
     from memhub.audit.rebuild import Rebuilder
-    from memhub.core.claims import Claim
-    from memhub.core.commits import Commit
+    from memhub.core.drivers.served_kernel import KernelRanges, KernelState
+    from memhub.core.holding.claims import Claim
+    from memhub.core.holding.commits import Commit
+    from memhub.core.holding.waits import Wait
     from memhub.core.machine import Machine
-    from memhub.core.served_kernel import KernelRanges, KernelState
-    from memhub.core.waits import Wait
 
     Facts = dict[str, Any]
 
@@ -124,12 +124,18 @@ class State:
     def without(self, name: str | None) -> str:
         """That a machine is not there, or that there is none, with what is not known of it."""
         what = "no machine" if name is None else f"no machine {name!r}"
-        reason = f"there is {what} at record {self.seq} (machines: {', '.join(self.machines)})"
+        reason = (
+            f"there is {what} at record {self.seq} (machines: {', '.join(self.machines) or 'none'})"
+        )
 
+        return "; ".join([reason, *self.ends_of(name), *self.notes_on(name)])
+
+    def ends_of(self, name: str | None) -> list[str]:
+        """When a machine that is there no more was, in words; None for the first that ended."""
         end = min(self.ended.values(), default=0) if name is None else self.ended.get(name, 0)
-        hint = [f"it was detached by record {end}: ask for what was at {end - 1}"] if end else []
+        what = "the first of them" if name is None and len(self.ended) > 1 else "it"
 
-        return "; ".join([reason, *hint, *self.notes_on(name)])
+        return [f"{what} was detached by record {end}: ask for what was at {end - 1}"] * bool(end)
 
     def notes_on(self, name: str | None) -> tuple[str, ...]:
         """The notes on a machine and those on the whole log, or all notes."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from memhub.audit.note_keys import VerifierKey
     from memhub.audit.rebuild import Rebuilder
     from memhub.audit.snapshots import Start
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
     Record = Mapping[str, Any]
     #: A record's `seq`, a time (UTC without a zone), or None for the end of the log.

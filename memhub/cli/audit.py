@@ -23,7 +23,7 @@ from memhub.cli.questions import QUESTIONS, add_question_verbs, run_question_ver
 from memhub.cli.record_view import keep_last, print_lines, print_records
 from memhub.cli.restoring import add_restoring_verb, run_restoring_verb
 from memhub.cli.sealing import add_sealing_verbs, run_sealing_verb
-from memhub.cli.selecting import add_selection_arguments, selection_of
+from memhub.cli.selecting import NamesMet, add_selection_arguments, selection_of
 from memhub.cli.shipping import add_shipping_verbs, run_shipping_verb
 from memhub.cli.travel import add_travel_verbs, run_travel_verb
 
@@ -189,15 +189,15 @@ def _show(chosen: argparse.Namespace) -> int:
     from itertools import islice
 
     from memhub.audit import read_lines
-    from memhub.cli.terminal import late_progress
+    from memhub.cli.terminal import complain, late_progress
 
-    selection = selection_of(chosen)
+    selection, met = selection_of(chosen), NamesMet(chosen)
     show = print_lines if chosen.json else print_records
     # a bar and the records would be in each other's way on one terminal
     quiet = chosen.tail is None and sys.stdout.isatty()
     with late_progress("read") as tell:
         lines = read_lines(chosen.file, typed=True, progress=None if quiet else tell)
-        found: Iterator[Found] = (it for it in lines if selection.matches(it[1]))
+        found: Iterator[Found] = met.select(lines, selection)
         if chosen.tail is None:
             show(islice(found, chosen.limit))
         else:
@@ -205,5 +205,8 @@ def _show(chosen: argparse.Namespace) -> int:
 
     if chosen.tail is not None:
         show(found)
+
+    if not met.selected:
+        complain(str(met))
 
     return 0

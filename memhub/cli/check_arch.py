@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
 
     from memhub.abi import RangeDesc
-    from memhub.core.driver import Arch, Cpu
+    from memhub.core.drivers.driver import Arch, Cpu
     from memhub.rig.arch_check import ArchReport
 
 _NOT_ENDED: Final = 3
@@ -114,7 +114,7 @@ def _run_checks(arches: list[Arch], asked: dict[str, Any]) -> list[ArchReport]:
 
 def _take_cpu(given: list[str]) -> Cpu | None:
     from memhub.cli.failures import CommandFailed
-    from memhub.core.driver import Cpu
+    from memhub.core.drivers.driver import Cpu
 
     fields = _take_options("--cpu", given)
     known = {it.name: type(it.default) for it in dataclass_fields(Cpu)}

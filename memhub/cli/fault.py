@@ -19,15 +19,15 @@ from memhub.cli.terminal import print_json, print_line
 if TYPE_CHECKING:
     import argparse
 
-    from memhub.core.fault_rules import FaultRule
-    from memhub.core.sickness import Sickness
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
     from memhub.service.blocking import BlockingClient
 
 _ACTIONS = (
     "errno, delay, drop, short, cut or hang; or cpu_out_of_step, lost_store, mask_holes, "
     "firmware_rewrite, forgetful_resume or stuck_slot; or that of a plugin, as acme.flip"
 )
-#: As `OPERATION_WORDS` of `memhub.core.fault_rules`, which takes a while to load.
+#: As `OPERATION_WORDS` of `memhub.core.faults.fault_rules`, which takes a while to load.
 _OPERATIONS = (
     *("read", "write", "seek", "get", "set", "ioctl", "claim", "wait", "release", "renew"),
     *("explain", "flush", "fence", "writeback", "open", "map"),
@@ -110,8 +110,8 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _make_rule(chosen: argparse.Namespace) -> FaultRule | Sickness:
-    from memhub.core.fault_rules import rule_of_dict
-    from memhub.core.sickness import is_sickness, sickness_of_dict
+    from memhub.core.faults.fault_rules import rule_of_dict
+    from memhub.core.health.sickness import is_sickness, sickness_of_dict
 
     found: dict[str, Any] = {"action": chosen.action}
     for name in ("machine", *_TEXTS):

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from memhub.core.ranges.plannable import Hardware
     from memhub.core.spec import MachineSpec
     from memhub.planner import LossyPlan, Plan, WantedMap
     from memhub.planner.fewest import Register
-    from memhub.planner.hardware import Hardware
 
 #: Physical address bits where neither an option nor a machine says.
 _WIDTH: Final = 36
@@ -109,8 +109,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _choose_hardware(chosen: argparse.Namespace, spec: MachineSpec | None) -> Hardware:
     """What is planned with: as the options say, else as the architecture or the machine has it."""
+    from memhub.core.ranges.plannable import Hardware
     from memhub.planner import TYPES
-    from memhub.planner.hardware import Hardware
     from memhub.planner.map_text import MapError, parse_types
 
     width = _WIDTH if spec is None else spec.cpu.phys_bits
@@ -149,8 +149,8 @@ def _ask_architecture(name: str, spec: MachineSpec | None) -> Hardware:
     from dataclasses import replace
 
     from memhub.arches import load_arches
+    from memhub.core.ranges.plannable import NotPlannable, read_hardware
     from memhub.core.spec import MachineSpec
-    from memhub.planner.hardware import NotPlannable, read_hardware
 
     arch = load_arches()[name]
     if spec is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.cli.amounts import whole_number
@@ -177,6 +178,9 @@ def _question(log: Analysis, chosen: argparse.Namespace) -> Any:  # noqa: ANN401
 def _sql(chosen: argparse.Namespace) -> int:
     from memhub.cli.question_output import write_answer
     from memhub.cli.question_views import columns_of
+
+    if Path(chosen.query).exists():
+        raise CommandFailed(f"{chosen.query!r} is a file and no query: QUERY comes before the logs")
 
     with _opened(chosen) as log:
         found = log.sql(chosen.query)

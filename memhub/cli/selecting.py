@@ -10,10 +10,15 @@ from memhub.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from datetime import datetime
 
     from memhub.audit import Selection, Window
+    from memhub.cli.record_view import Found
 
+#: Options whose values are names that a log has or not, and how many names are kept of each.
+_NAMED: Final = ("op", "machine", "process")
+_NAMES_MOST: Final = 100
 _WINDOW: Final = re.compile(r"(?P<base>[^-+/]+)(?:(?P<sign>[-+/])(?P<rest>.+))?")
 
 
@@ -72,6 +77,43 @@ def selection_of(chosen: argparse.Namespace) -> Selection:
         )
     except ValueError as error:
         raise CommandFailed(str(error)) from error
+
+
+class NamesMet:
+    """The names in a log, of the kinds that a selection names, for who finds no record.
+
+    Args:
+        chosen: the options of the selection.
+
+    Attributes:
+        selected: how many records were selected.
+    """
+
+    def __init__(self, chosen: argparse.Namespace) -> None:
+        self._asked = {it: getattr(chosen, it) for it in _NAMED if getattr(chosen, it)}
+        self._met: dict[str, set[str]] = {it: set() for it in self._asked}
+        self.selected = 0
+
+    def select(self, records: Iterator[Found], selection: Selection) -> Iterator[Found]:
+        """The records that are selected; the names of all of them are noted."""
+        for it in records:
+            for name, met in self._met.items():
+                if isinstance(value := it[1].get(name), str) and len(met) < _NAMES_MOST:
+                    met.add(value)
+
+            if selection.matches(it[1]):
+                self.selected += 1
+                yield it
+
+    def __str__(self) -> str:
+        """That no record is selected, and which names the log has where some were asked for."""
+        known = []
+        for name, wanted in self._asked.items():
+            if not (met := self._met[name]).intersection(wanted):
+                names = ", ".join(sorted(met)) or "none"
+                known.append(f": --{name} {', '.join(wanted)}: the log has {names}")
+
+        return f"no record is selected{''.join(known)}"
 
 
 def window(text: str) -> Window:

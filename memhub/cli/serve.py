@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from memhub.audit import AuditLog
     from memhub.config import HubConfig
-    from memhub.core.driver import Arch
-    from memhub.core.range_table import TableState
+    from memhub.core.drivers.driver import Arch
+    from memhub.core.ranges.range_table import TableState
     from memhub.hub.hub import Hub
     from memhub.service.server import Server
     from memhub.service.server.listening import Endpoints

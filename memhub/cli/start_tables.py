@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from memhub.audit.restore import Restored
     from memhub.audit.travel import At
     from memhub.config import HubConfig
-    from memhub.core.driver import Arch
-    from memhub.core.range_table import TableState
+    from memhub.core.drivers.driver import Arch
+    from memhub.core.ranges.range_table import TableState
 
 
 def find_tables(

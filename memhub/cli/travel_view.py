@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.cli.amounts import extent
 from memhub.cli.terminal import Screen
-from memhub.core.served_kernel import KernelRange
+from memhub.core.drivers.served_kernel import KernelRange
 from memhub.shipping.sentence import register_text
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def print_state(state: State) -> None:
             screen.line(f"  msrs      {' '.join(words)}", hang=12)
 
     if not state.machines:
-        screen.line("no machine")
+        screen.line("; ".join(["no machine", *state.ends_of(None)]))
 
     _print_notes(screen, state.notes)
 

@@ -16,7 +16,7 @@ from memhub.abi import (
     owner_bytes,
 )
 from memhub.compare.outcome import STRETCHES_MAX, Stretch
-from memhub.core.range_table import RangeTable
+from memhub.core.ranges.range_table import RangeTable
 from memhub.core.requests import SetRange
 from memhub.core.spec_rules import suggest
 from memhub.errors import DeviceError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from memhub.arches import Registry
     from memhub.compare.outcome import Map
     from memhub.compare.script import Request
-    from memhub.core.driver import Arch, RangeState
+    from memhub.core.drivers.driver import Arch, RangeState
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.spec import MachineSpec
     from memhub.kernels import KernelBook

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.values import seconds, text, u64
-from memhub.core.firmware import settle_firmware
 from memhub.core.memory.placed import DeviceRefused
+from memhub.core.ranges.firmware import settle_firmware
 from memhub.core.spec import ANSWER_LIMIT, DeviceSpec
 from memhub.device_kinds import place_devices
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from memhub.config.reader import Table
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import MachineSpec
 
 

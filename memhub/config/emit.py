@@ -11,7 +11,7 @@ from memhub.config.devices import device_tables
 from memhub.config.images import image_lines
 from memhub.config.importers.model import Imported
 from memhub.config.kernel import kernel_lines
-from memhub.core.driver import UNSAID_CPU
+from memhub.core.drivers.driver import UNSAID_CPU
 from memhub.core.spec import MachineSpec, UnsaidRegisters
 from memhub.escape import escape_controls, is_visible
 from memhub.x86.registers import (

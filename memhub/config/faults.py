@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.config.sickness import read_sickness
 from memhub.config.values import choice, count, integer, length_above_zero, seconds, text, u64
-from memhub.core.fault_options import is_added
-from memhub.core.fault_rules import ACTIONS, OPERATION_WORDS, FaultRule
-from memhub.core.sickness import SICK_ACTIONS, Sickness
+from memhub.core.faults.fault_options import is_added
+from memhub.core.faults.fault_rules import ACTIONS, OPERATION_WORDS, FaultRule
+from memhub.core.health.sickness import SICK_ACTIONS, Sickness
 from memhub.fault_kinds import load_fault_kinds
 
 if TYPE_CHECKING:

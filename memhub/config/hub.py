@@ -20,9 +20,9 @@ from memhub.core.spec_rules import machine_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import Arch
-    from memhub.core.fault_rules import FaultRule
-    from memhub.core.sickness import Sickness
+    from memhub.core.drivers.driver import Arch
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
     from memhub.core.spec import MachineSpec
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.config.values import choice, hex_bytes, integer, length_above_zero, text, u64
-from memhub.core.firmware import settle_firmware
 from memhub.core.memory.contents import fill_regions
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.regions import sorted_regions
+from memhub.core.ranges.firmware import settle_firmware
 from memhub.core.spec import Content
 from memhub.images.failure import ExtraMissing, ImageError
 from memhub.images.patterns import address_words, fill, repeat
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from memhub.config.reader import Table
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import MachineSpec
 
 #: What an image is made of: each names one, and a row has one of them.

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.values import text
+from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import OptionError
 from memhub.core.kernel_rules import wrong_kernel
 from memhub.core.served import boot_served
-from memhub.core.served_kernel import FREEBSD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from memhub.config.reader import Table
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import MachineSpec
 
 

@@ -25,10 +25,10 @@ from memhub.config.values import (
     text,
     u64,
 )
-from memhub.core.asked_driver import AskedDriver
-from memhub.core.driver import UNSAID_CPU, Cpu
-from memhub.core.firmware import settle_firmware
+from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.drivers.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import OptionError
+from memhub.core.ranges.firmware import settle_firmware
 from memhub.core.spec import (
     KernelEntry,
     KernelMapping,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from memhub.config.reader import Table
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
 _ADDRESS_END: Final = U64_MAX + 1
 _RAM: Final[RegionKind] = "ram"

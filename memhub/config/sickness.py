@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.config.values import boolean, choice, count, integer, parse_integer, text, u64
-from memhub.core.sickness import CPU_MAX, MOMENTS, Sickness
+from memhub.core.health.sickness import CPU_MAX, MOMENTS, Sickness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

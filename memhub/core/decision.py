@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from memhub.core.commits import Commit
     from memhub.core.events import Event
+    from memhub.core.holding.commits import Commit
+    from memhub.core.holding.waits import Wait
     from memhub.core.machine import Machine
-    from memhub.core.waits import Wait
     from memhub.errors import DeviceError
 
 

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memhub.core.caches.facts import CacheFact
 from memhub.core.extracted import AddressExtracted
-from memhub.core.failure import MachineFailed
-from memhub.core.hardware_events import CpusChecked, HardwareFact
+from memhub.core.health.failure import MachineFailed
+from memhub.core.health.hardware_events import CpusChecked, HardwareFact
 from memhub.core.restored import RestoreFact
 from memhub.core.served import KernelCalled
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, RangeDesc
-    from memhub.core.claims import Claim, ClaimChange, LostClaim
-    from memhub.core.commits import Commit
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
     from memhub.core.files import Caller, OpenFile, Principal
+    from memhub.core.holding.claims import Claim, ClaimChange, LostClaim
+    from memhub.core.holding.commits import Commit
+    from memhub.core.holding.waits import Wait
     from memhub.core.instant import Instant
     from memhub.core.memory.pieces import Piece
+    from memhub.core.ranges.undo import UndoNotes
     from memhub.core.replies import SetOutcome
     from memhub.core.requests import ReadOp, WriteOp
-    from memhub.core.undo import UndoNotes
-    from memhub.core.waits import Wait
     from memhub.errors import DeviceError, RangeBusy
 
 ClaimOp = Literal["take", "renew", "release", "wait"]

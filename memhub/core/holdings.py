@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memhub.core.claims import ClaimChange
-from memhub.core.failure import note_refusing
+from memhub.core.health.failure import note_refusing
+from memhub.core.holding.claims import ClaimChange
 
 if TYPE_CHECKING:
-    from memhub.core.claims import Claim, LostClaim
-    from memhub.core.commits import Commit
-    from memhub.core.failure import Failure
+    from memhub.core.drivers.served_kernel import KernelState
     from memhub.core.files import OpenFile
-    from memhub.core.health import Health
+    from memhub.core.health.failure import Failure
+    from memhub.core.health.health import Health
+    from memhub.core.holding.claims import Claim, LostClaim
+    from memhub.core.holding.commits import Commit
+    from memhub.core.holding.waits import Wait
     from memhub.core.machine import Machine
-    from memhub.core.served_kernel import KernelState
-    from memhub.core.undo import UndoNotes
-    from memhub.core.waits import Wait
+    from memhub.core.ranges.undo import UndoNotes
     from memhub.errors import RangeBusy
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.served_kernel import KernelState
+from memhub.core.drivers.served_kernel import KernelState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.served_kernel import Registers
+    from memhub.core.drivers.served_kernel import Registers
 
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 

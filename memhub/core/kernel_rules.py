@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import KernelLayout
-from memhub.core.served_kernel import FREEBSD
 
 if TYPE_CHECKING:
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import MachineSpec
 
 

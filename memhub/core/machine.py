@@ -1,7 +1,7 @@
 """One machine as a value, and the only code that changes it.
 
 `apply` makes a fact true and `unapply` takes it back; nothing else changes a machine. What may
-become true is decided in `memhub.core.decide`. A machine is data: copied, compared, pickled.
+become true is decided in `memhub.core.deciding`. A machine is data: copied, compared, pickled.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from typing import TYPE_CHECKING, ClassVar
 
 from memhub.core import events, memory_changes
 from memhub.core.caches.make import make_caches, make_transfer
-from memhub.core.claim_table import ClaimTable
-from memhub.core.claims import ClaimChange
-from memhub.core.commits import CommitList
-from memhub.core.failure import Failure, MachineFailed, mark_failed, unmark_failed
 from memhub.core.files import FileTable
-from memhub.core.firmware import settle_firmware
-from memhub.core.hardware_events import HardwareChanged, apply_change, unapply_change
+from memhub.core.health.failure import Failure, MachineFailed, mark_failed, unmark_failed
+from memhub.core.health.hardware_events import HardwareChanged, apply_change, unapply_change
+from memhub.core.holding.claim_table import ClaimTable
+from memhub.core.holding.claims import ClaimChange
+from memhub.core.holding.commits import CommitList
+from memhub.core.holding.touched import touch_waits
+from memhub.core.holding.waits import WaitQueue
 from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.placing import map_devices
-from memhub.core.range_table import RangeTable
+from memhub.core.ranges.firmware import settle_firmware
+from memhub.core.ranges.range_table import RangeTable
+from memhub.core.ranges.undo import UndoNotes
+from memhub.core.ranges.views import TableViews
 from memhub.core.restored import RESTORES
 from memhub.core.served import KernelCalled, Served, apply_call, boot_served, unapply_call
-from memhub.core.touched import touch_waits
-from memhub.core.undo import UndoNotes
-from memhub.core.views import TableViews
-from memhub.core.waits import WaitQueue
 from memhub.errors import NoRanges, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.core.caches.state import Caches
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.effective.typemap import TypeMap
-    from memhub.core.health import Health
+    from memhub.core.health.health import Health
     from memhub.core.memory.placed import PlacedDevice
     from memhub.core.memory.transfer import Transfer
     from memhub.core.spec import MachineSpec

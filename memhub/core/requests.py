@@ -1,7 +1,7 @@
 """What can be asked: one frozen class for each operation, typed with its reply.
 
 A request names the open file by its number, so that it is plain data. `Engine.submit` answers
-it; `memhub.core.decide` says what each one comes to.
+it; `memhub.core.deciding.decide` says what each one comes to.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeVar
 
 from memhub.arguments import take_integers, take_opening, take_text
-from memhub.core.claims import Claim
 from memhub.core.frequent_request import frequent_request
+from memhub.core.holding.claims import Claim
 from memhub.core.replies import Explanation, SetOutcome
 
 if TYPE_CHECKING:

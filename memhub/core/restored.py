@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from memhub.core.failure import Marked, note_refusing
+from memhub.core.health.failure import Marked, note_refusing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.core.caches.content import CachesContent
     from memhub.core.caches.state import Caches
-    from memhub.core.claim_table import ClaimTable
-    from memhub.core.claims import Claim, LostClaim
-    from memhub.core.driver import RangeState
-    from memhub.core.failure import Failure
+    from memhub.core.drivers.driver import RangeState
+    from memhub.core.drivers.served_kernel import KernelState
     from memhub.core.files import FileTable
-    from memhub.core.health import Health
+    from memhub.core.health.failure import Failure
+    from memhub.core.health.health import Health
+    from memhub.core.holding.claim_table import ClaimTable
+    from memhub.core.holding.claims import Claim, LostClaim
     from memhub.core.instant import Instant
     from memhub.core.memory.files import RamContent
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
-    from memhub.core.range_table import RangeTable
-    from memhub.core.served_kernel import KernelState
+    from memhub.core.ranges.range_table import RangeTable
+    from memhub.core.ranges.undo import UndoNotes
     from memhub.core.spec import MachineSpec
-    from memhub.core.undo import UndoNotes
 
 RestoreCause = Literal["restore", "reset", "fork"]
 

@@ -10,22 +10,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from memhub.abi import LP64, MDF_ACTIVE, MDF_FIRMWARE
-from memhub.core.driver import RangeState
-from memhub.core.range_table import RangeTable, TableState
-from memhub.core.served_kernel import FREEBSD, KernelMachine
+from memhub.core.drivers.driver import RangeState
+from memhub.core.drivers.served_kernel import FREEBSD, KernelMachine
+from memhub.core.ranges.range_table import RangeTable, TableState
 
 if TYPE_CHECKING:
     from memhub.abi import RangeDesc
-    from memhub.core.driver import Arch
-    from memhub.core.files import Caller
-    from memhub.core.instant import Instant
-    from memhub.core.served_kernel import (
+    from memhub.core.drivers.driver import Arch
+    from memhub.core.drivers.served_kernel import (
         KernelCall,
         KernelRanges,
         KernelState,
         Registers,
         ServedKernel,
     )
+    from memhub.core.files import Caller
+    from memhub.core.instant import Instant
     from memhub.core.spec import MachineSpec
     from memhub.errors import DeviceError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memhub.core.fault_rules import FaultInjected
+from memhub.core.faults.fault_rules import FaultInjected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,28 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from memhub.core.asked_driver import AskedDriver
 from memhub.core.caches.content import first_content
 from memhub.core.caches.make import capture_caches, make_caches, make_transfer
+from memhub.core.drivers.asked_driver import AskedDriver
 from memhub.core.holdings import give_holdings, holdings_of
 from memhub.core.machine import Machine
 from memhub.core.memory.device_states import first_states, save_devices
 from memhub.core.memory.image import MemoryImage
 from memhub.core.memory.pages import first_pages
-from memhub.core.range_table import RangeTable, TableState
-from memhub.core.undo import UndoNotes
+from memhub.core.ranges.range_table import RangeTable, TableState
+from memhub.core.ranges.undo import UndoNotes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.core.caches.content import CachesContent
-    from memhub.core.claims import Claim, LostClaim
-    from memhub.core.failure import Failure
+    from memhub.core.drivers.served_kernel import KernelState
     from memhub.core.files import OpenFile
-    from memhub.core.health import Health
+    from memhub.core.health.failure import Failure
+    from memhub.core.health.health import Health
+    from memhub.core.holding.claims import Claim, LostClaim
     from memhub.core.instant import Instant
     from memhub.core.memory.device_states import DeviceState
-    from memhub.core.served_kernel import KernelState
     from memhub.core.spec import MachineSpec
 
 

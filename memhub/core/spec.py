@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memhub.core.caches.limits import CacheLimits
-from memhub.core.driver import UNSAID_CPU, Cpu
+from memhub.core.drivers.driver import UNSAID_CPU, Cpu
+from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import KernelLayout
-from memhub.core.served_kernel import FREEBSD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

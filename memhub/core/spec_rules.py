@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
 from memhub.core.caches.limits import wrong_limits
-from memhub.core.driver import UNSAID_CPU, Cpu
+from memhub.core.drivers.driver import UNSAID_CPU, Cpu
+from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import OptionError
 from memhub.core.kernel_rules import is_kernel, wrong_kernel
-from memhub.core.served_kernel import FREEBSD
 from memhub.core.spec import (
     BusKind,
     Content,
@@ -35,7 +35,7 @@ from memhub.escape import escape_controls
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
     Converter = Callable[[object], "T"]
 

@@ -93,7 +93,8 @@ class Bus:
             device: an object with async `read(offset, size)` and `write(offset, data)`.
 
         Raises:
-            ValueError: out of bounds, or another device is there.
+            ValueError: out of bounds, or another device is there; or the device does not take its
+                timer.
             TypeError: the device has no `read` or no `write`.
             LogFailed: EIO; it cannot be recorded that all was flushed before.
         """
@@ -102,6 +103,7 @@ class Bus:
             if not callable(getattr(device, name, None)):
                 raise TypeError(f"device {device!r:.80} has no {name}()")
 
+        self._engine.deadlines.give_timer(f"device {device!r:.80}", device)
         if self._machine.caches is not None:  # what is cached there, the device would hide
             self._engine.files.check_in_use()
             flushed = decide_flush_all(self._machine, self._engine.now())

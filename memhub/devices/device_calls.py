@@ -24,30 +24,20 @@ if TYPE_CHECKING:
     from memhub.clock import Clock
     from memhub.core.memory.placed import PlacedDevice
     from memhub.core.memory.steps import MmioStep
-    from memhub.engine.engine import Engine
 
 #: Characters of what a model said that an error repeats.
 _SHOWN: Final = 200
-
-
-def give_timer(engine: Engine, model: object) -> None:
-    """Give a model the time of its hub, if it wants it."""
-    use: Any = getattr(model, "use_timer", None)
-    if use is not None:
-        use(engine.deadlines.timer)
 
 
 class DeviceCalls:
     """The accesses of one transfer.
 
     Args:
-        engine: of the hub.
         clock: by which limits run.
         machine: the machine's name.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, machine: str) -> None:
-        self._engine = engine
+    def __init__(self, clock: Clock, machine: str) -> None:
         self._clock = clock
         self._machine = machine
 
@@ -97,7 +87,7 @@ class DeviceCalls:
         """The answer of a declared device, or a DeviceError that names it."""
         who = self._name(placed, step)
         with limit_time(self._clock, placed.limit) as scope:
-            end = await _run_apart(partial(_make_call, self._engine, placed, step.device, call))
+            end = await _run_apart(partial(_make_call, placed, call))
 
         if scope.cancelled_caught:
             raise DeviceError(f"{who} did not answer {what} within {placed.limit:g} s")
@@ -122,11 +112,7 @@ class _End:
         self.error: BaseException | None = None
 
 
-async def _make_call(
-    engine: Engine, placed: PlacedDevice, device: object, call: Callable[[], Awaitable[object]]
-) -> object:
-    give_timer(engine, device)
-
+async def _make_call(placed: PlacedDevice, call: Callable[[], Awaitable[object]]) -> object:
     return await (call() if placed.thread is None else placed.thread.run(call))
 
 

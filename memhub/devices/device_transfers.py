@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope
 
 from memhub.arguments import take_buffer, take_integer, take_optional
+from memhub.core.deciding.transfers import decide_end_transfer, extent_of, not_open
 from memhub.core.requests import EndTransfer
-from memhub.core.transfers import decide_end_transfer, extent_of, not_open
 from memhub.devices.device_calls import DeviceCalls
 from memhub.errors import BadAddress, Cancelled, DeviceError, LogFailed
 
@@ -40,9 +40,7 @@ async def read_devices(
     end = _TransferEnd(engine, handle, op, at, length)
     try:
         with CancelScope() as scope, engine.files.call_on_close(handle, scope.cancel):
-            data = await _read_steps(
-                steps, DeviceCalls(engine, clock or engine.clock, machine.name)
-            )
+            data = await _read_steps(steps, DeviceCalls(clock or engine.clock, machine.name))
 
         engine.files.file(handle)
     except BaseException as error:
@@ -77,7 +75,7 @@ async def write_devices(
     )
     end = _TransferEnd(engine, handle, op, at, len(data))
     try:
-        moved = await _write_steps(steps, DeviceCalls(engine, clock or engine.clock, machine.name))
+        moved = await _write_steps(steps, DeviceCalls(clock or engine.clock, machine.name))
     except BaseException as error:
         end.fail(error)
         raise

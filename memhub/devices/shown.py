@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memhub.arguments import take_text
-from memhub.core.machine_devices import find_device, model_of
+from memhub.core.deciding.machine_devices import find_device, model_of
 from memhub.devices.bus import Bus, find_machine
-from memhub.devices.device_calls import give_timer
 from memhub.errors import DeviceError, InvalidArgument, NoSuchDevice
 from memhub.escape import say_error
 from memhub.plugin.pictures import Pixels, TextCells
@@ -111,10 +110,8 @@ def find_model(engine: Engine, name: str, machine: str | None) -> Any:  # noqa: 
         NoSuchDevice: ENOENT; no such machine or device.
     """
     found = find_machine(engine, machine)
-    model = model_of(found, find_device(found, take_text("name", name)))
-    give_timer(engine, model)
 
-    return model
+    return model_of(found, find_device(found, take_text("name", name)))
 
 
 def show_device(engine: Engine, device: str | None, machine: str | None) -> Pixels | TextCells:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from itertools import count
 from threading import get_ident
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from warnings import warn
 
 from memhub.core.instant import NEVER, SECOND
 from memhub.escape import say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from memhub.clock import Clock
+    from memhub.core.machine import Machine
 
 #: Nanoseconds until what a failing log prevented is tried again.
 RETRY_NS: Final = SECOND
@@ -77,6 +78,33 @@ class Deadlines:
         """
         heappush(self._alarms, (mono_ns, next(self._count), ring))
         self.note(mono_ns)
+
+    def give_timers(self, machines: Iterable[Machine]) -> None:
+        """Give the device models of machines the time of this hub; errors as of `give_timer`."""
+        for machine in machines:
+            for it in machine.memory.windows:
+                placed = it.placed
+                name = placed.on(machine.name) if placed else f"device {it.device!r:.80}"
+                self.give_timer(name, it.device)
+
+    def give_timer(self, name: str, model: object) -> None:
+        """Give a device model the time of this hub, if it wants it.
+
+        Args:
+            name: what an error calls the model.
+            model: the model.
+
+        Raises:
+            ValueError: the model raises.
+        """
+        use: Any = getattr(model, "use_timer", None)
+        if use is None:
+            return
+
+        try:
+            use(self.timer)
+        except Exception as error:
+            raise ValueError(f"{name} failed in use_timer: {say_error(error)}") from error
 
     def _ring(self, now_ns: int) -> None:
         while self._alarms and self._alarms[0][0] <= now_ns:

@@ -10,15 +10,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from memhub.audit.rows import WRITERS
-from memhub.core.decide import DECIDERS, TIMELESS
+from memhub.core.deciding.decide import DECIDERS, TIMELESS
+from memhub.core.deciding.failing import decide_failure, is_failing, refuse_request
+from memhub.core.deciding.kernel_requests import redirect_request
+from memhub.core.deciding.serving import decide_next, decide_unlogged
 from memhub.core.decision import take_back
 from memhub.core.events import LOOKS
-from memhub.core.failing import decide_failure, is_failing, refuse_request
 from memhub.core.instant import NEVER, Instant, make_tuple
-from memhub.core.kernel_requests import redirect_request
 from memhub.core.requests import Abandon, Close, Request, Tick, WaitingRequest
 from memhub.core.service_events import SERVICE_LOOKS
-from memhub.core.serving import decide_next, decide_unlogged
 from memhub.engine.backlog import ALL, Backlog
 from memhub.engine.deadlines import Deadlines
 from memhub.engine.group_commit import settle_commits
@@ -79,10 +79,10 @@ class Engine:
         self._pending = PendingTable()
         self.backlog = Backlog()
         self.deciders = DECIDERS
-        self._wall_ns = clock.wall_ns
-        self._mono_ns = clock.mono_ns
+        self._wall_ns, self._mono_ns = clock.wall_ns, clock.mono_ns
         self._machine_of = self.files.machines
         self.keep_log(log)
+        self.deadlines.give_timers(machines.values())
 
     def keep_log(self, log: AuditLog | None) -> None:
         """Record all in a log from now on; only before anything was recorded."""

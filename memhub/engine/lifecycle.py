@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.claim_requests import ended_event
-from memhub.core.decide import DECIDERS
+from memhub.core.deciding.claim_requests import ended_event
+from memhub.core.deciding.decide import DECIDERS
+from memhub.core.deciding.open_close import decide_open, refuse_open
 from memhub.core.decision import Decision
-from memhub.core.open_close import decide_open, refuse_open
 from memhub.core.requests import BreakClaim, Open
 from memhub.engine.startup import record_ends
 from memhub.errors import LogFailed, NoSuchDevice

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memhub.core.overlap import OverlapIndex
+from memhub.core.holding.overlap import OverlapIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

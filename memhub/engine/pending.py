@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from memhub.core.commits import Commit
 from memhub.core.events import RangesSet, SetRefused, WaitEnded
+from memhub.core.holding.commits import Commit
+from memhub.core.holding.waits import Wait
 from memhub.core.instant import NEVER
 from memhub.core.requests import Abandon
-from memhub.core.waits import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,12 +11,12 @@ from memhub.audit import AuditLog
 from memhub.audit.rows.description import describe_spec
 from memhub.clock import Clock
 from memhub.core import events
-from memhub.core.firmware import settle_firmware
-from memhub.core.kernel_files import boot_fact
+from memhub.core.deciding.kernel_files import boot_fact
+from memhub.core.deciding.restoring import tell_fork
 from memhub.core.machine import Machine
 from memhub.core.memory.placed import DeviceRefused
-from memhub.core.range_table import TableState
-from memhub.core.restoring import tell_fork
+from memhub.core.ranges.firmware import settle_firmware
+from memhub.core.ranges.range_table import TableState
 from memhub.core.served import go_on_at
 from memhub.core.spec import MachineSpec
 from memhub.core.spec_rules import checked_spec, machine_name
@@ -27,7 +27,7 @@ from memhub.escape import escape_controls
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.instant import Instant
 
 

@@ -32,7 +32,7 @@ from memhub.arguments import (
     take_owner,
     take_wait,
 )
-from memhub.core.extract_address import ExtractAddress
+from memhub.core.deciding.extract_address import ExtractAddress
 from memhub.core.extracted import Extracted
 from memhub.core.instant import make_tuple
 from memhub.core.requests import GetRanges, RefuseIoctl, SetRange

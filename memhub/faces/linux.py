@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.abi import ILP32, IoctlReply
 from memhub.arguments import take_buffer, take_integer
-from memhub.core.kernel_requests import CallKernel
+from memhub.core.deciding.kernel_requests import CallKernel
 from memhub.core.requests import RefuseIoctl
 from memhub.errors import UnknownIoctl
 

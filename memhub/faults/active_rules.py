@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, final
 
 import anyio
 
-from memhub.core.fault_effects import refusal_of
+from memhub.core.faults.fault_effects import refusal_of
 from memhub.engine.pending import say_limit
 from memhub.errors import NeverAnswered
 from memhub.faults.added_faults import AddedKind, Struck
 
 if TYPE_CHECKING:
     from memhub.clock import Clock
-    from memhub.core.fault_rules import FaultRule
+    from memhub.core.faults.fault_rules import FaultRule
     from memhub.core.files import Caller
 
     Span = tuple[int, int] | None

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memhub.arguments import take_buffer
-from memhub.core.fault_rules import FaultRule
-from memhub.core.kernel_requests import CallKernel
+from memhub.core.deciding.kernel_requests import CallKernel
+from memhub.core.faults.fault_rules import FaultRule
 from memhub.core.memory.needs_device import NeedsDevice
 from memhub.core.requests import Write
 from memhub.errors import DeviceError

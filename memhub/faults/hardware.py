@@ -1,6 +1,6 @@
 """Sick hardware of a hub, and suspend and resume of its machines.
 
-What is decided is in `memhub.core.hardware`; docs/faults.md has it in words.
+What is decided is in `memhub.core.deciding.hardware`; docs/faults.md has it in words.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, final
 
 from memhub.arguments import take_kind, take_text
-from memhub.core.cpu_check import decide_check
-from memhub.core.hardware import (
+from memhub.core.deciding.cpu_check import decide_check
+from memhub.core.deciding.hardware import (
     decide_cure,
     decide_reinit,
     decide_resume,
@@ -17,7 +17,7 @@ from memhub.core.hardware import (
     decide_suspend,
     named_for,
 )
-from memhub.core.sickness import Sickness
+from memhub.core.health.sickness import Sickness
 from memhub.errors import NoSuchRange
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from memhub.core.decision import Decision
-    from memhub.core.fault_rules import FaultRule
+    from memhub.core.faults.fault_rules import FaultRule
     from memhub.core.files import Principal
-    from memhub.core.hardware_events import CpuDifference
-    from memhub.core.health import ActiveSickness
+    from memhub.core.health.hardware_events import CpuDifference
+    from memhub.core.health.health import ActiveSickness
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.engine.engine import Engine

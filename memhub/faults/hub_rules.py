@@ -11,18 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from memhub.arguments import take_kind
-from memhub.core.decide import DECIDERS
+from memhub.core.deciding.decide import DECIDERS
+from memhub.core.deciding.open_close import decide_open
+from memhub.core.deciding.set_ranges import refuse_set
+from memhub.core.deciding.waiting import decide_waiting
 from memhub.core.events import CommitBegun
-from memhub.core.fault_effects import attempt_hang, shorten_transfer
-from memhub.core.fault_options import is_added
-from memhub.core.fault_rules import MET, FaultInjected, FaultRule
-from memhub.core.fault_spans import find_span, operation_of
+from memhub.core.faults.fault_effects import attempt_hang, shorten_transfer
+from memhub.core.faults.fault_options import is_added
+from memhub.core.faults.fault_rules import MET, FaultInjected, FaultRule
+from memhub.core.faults.fault_spans import find_span, operation_of
 from memhub.core.files import DEVICES, Caller
 from memhub.core.memory.needs_device import NeedsDevice
-from memhub.core.open_close import decide_open
 from memhub.core.requests import Open
-from memhub.core.set_ranges import refuse_set
-from memhub.core.waiting import decide_waiting
 from memhub.faults.active_rules import ActiveRule as ActiveRule
 from memhub.faults.active_rules import Delayed as Delayed
 from memhub.faults.added_faults import AddedKind, alter_transfer

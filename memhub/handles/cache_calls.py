@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from memhub.arguments import take_text
 from memhub.core.caches.requests import Fence, FlushLines
-from memhub.core.kernel_requests import CallKernel
+from memhub.core.deciding.kernel_requests import CallKernel
 
 if TYPE_CHECKING:
     from memhub.handles.async_shell import Checkpoint

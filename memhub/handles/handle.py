@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, final
 import anyio
 
 from memhub.arguments import take_seconds
-from memhub.core.explain_many import ExplainMany
+from memhub.core.deciding.explain_many import ExplainMany
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
     AwaitFree,
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memhub.abi import Buffer, RangeDesc
-    from memhub.core.claims import Claim
     from memhub.core.files import OpenFile, Principal
+    from memhub.core.holding.claims import Claim
     from memhub.core.machine import Machine
     from memhub.core.replies import Explanation, SetOutcome
     from memhub.core.requests import Request

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, final
 
 from memhub.arguments import take_text
-from memhub.core.failing import refusing_error
-from memhub.core.failure import is_refusing
-from memhub.core.kernel_requests import answer_call, refuse_call
-from memhub.core.served_kernel import KernelCall
+from memhub.core.deciding.failing import refusing_error
+from memhub.core.deciding.kernel_requests import answer_call, refuse_call
+from memhub.core.drivers.served_kernel import KernelCall
+from memhub.core.health.failure import is_refusing
 from memhub.errors import InvalidArgument, NotSupported
 
 if TYPE_CHECKING:

@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from memhub.clock import Clock
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.seen import DumpView
-    from memhub.core.claims import Claim
-    from memhub.core.driver import Arch
-    from memhub.core.fault_rules import FaultRule
+    from memhub.core.drivers.driver import Arch
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
+    from memhub.core.holding.claims import Claim
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
-    from memhub.core.range_table import TableState
-    from memhub.core.sickness import Sickness
+    from memhub.core.ranges.range_table import TableState
     from memhub.core.spec import Content, MachineSpec
     from memhub.device_kinds import DeviceBook
     from memhub.engine.engine import Engine

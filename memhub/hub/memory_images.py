@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from memhub.arguments import take_kind, take_text
 from memhub.audit.rows.description import describe_spec
 from memhub.core.caches.seen import DUMP_VIEWS
-from memhub.core.loading import decide_load
+from memhub.core.deciding.loading import decide_load
 from memhub.core.spec import Content
 from memhub.engine.group_commit import settle_commits
 from memhub.images.dump import MemoryDump, dump_machine, dump_snapshot

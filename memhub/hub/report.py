@@ -7,22 +7,22 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from memhub.core.caches.report import hazards_of
-from memhub.core.kernel_health import out_of_step
+from memhub.core.deciding.kernel_health import out_of_step
+from memhub.core.ranges.slot_extents import used_slots
 from memhub.core.requests import ClaimRange, SetRange
-from memhub.core.slot_extents import used_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from memhub.abi import RangeDesc
     from memhub.core.caches.hazards import Hazard
-    from memhub.core.claims import Claim
-    from memhub.core.commits import Commit
     from memhub.core.files import Principal
+    from memhub.core.holding.claims import Claim
+    from memhub.core.holding.commits import Commit
+    from memhub.core.holding.waits import Wait
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
-    from memhub.core.range_table import RangeTable
-    from memhub.core.waits import Wait
+    from memhub.core.ranges.range_table import RangeTable
 
 
 def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:

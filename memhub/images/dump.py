@@ -13,7 +13,7 @@ from memhub.abi import PAGE_SIZE
 from memhub.arguments import take_integer
 from memhub.core.caches.make import capture_caches
 from memhub.core.caches.seen import SeenMemory, see_memory
-from memhub.core.loading import NOT_RAM
+from memhub.core.deciding.loading import NOT_RAM
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.spec import Content, MachineSpec
 from memhub.images.failure import ImageError

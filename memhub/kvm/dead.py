@@ -10,11 +10,11 @@ import orjson
 
 from memhub.arches import load_arches
 from memhub.audit.rows.description import spec_of
-from memhub.core.firmware import settle_firmware
 from memhub.core.memory.kmem import KernelMemory
 from memhub.core.memory.kvm import kvm_read
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.memory.transfer import Transfer
+from memhub.core.ranges.firmware import settle_firmware
 from memhub.errors import BadAddress, NotSupported
 from memhub.images.elf import load_segments, open_elf, refusing
 from memhub.images.failure import ImageError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from memhub.abi import Buffer
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import Content, MachineSpec
     from memhub.kvm.minidump import DumpedPages, DumpedTables
     from memhub.kvm.page_tables import TableFormat

@@ -25,7 +25,7 @@ from memhub.kvm.symbols import symbols_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import MachineSpec
     from memhub.images.reading import ImageFormat
     from memhub.kvm.descriptor import AsyncKmemFile, KmemFile

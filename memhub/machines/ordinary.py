@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.arches import load_arches
 from memhub.arguments import take_integer, take_kind, take_text
-from memhub.core.driver import Cpu
-from memhub.core.firmware import ORDINARY_RAM, ordinary_memory, ordinary_spec
+from memhub.core.drivers.driver import Cpu
+from memhub.core.ranges.firmware import ORDINARY_RAM, ordinary_memory, ordinary_spec
 from memhub.core.spec import MachineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
 #: The least memory that has the 640 KiB, the hole and the ROM of a PC, and RAM above them.
 _LEAST: Final = 2 << 20

@@ -16,7 +16,7 @@ from memhub.maps.map_slots import active_slots, merge_slots, register_slot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.spec import MachineSpec, Region
     from memhub.maps.address_map import PieceKind

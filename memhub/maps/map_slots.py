@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_FIXBASE
 from memhub.core.neighbours import join_neighbours
-from memhub.core.slot_extents import extent_of
+from memhub.core.ranges.slot_extents import extent_of
 from memhub.maps.address_map import MapSlot
 from memhub.maps.signs import type_of_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from memhub.core.drivers.served_kernel import KernelRange
     from memhub.core.machine import Machine
-    from memhub.core.served_kernel import KernelRange
 
 
 def active_slots(

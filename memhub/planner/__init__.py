@@ -4,7 +4,6 @@ wanted      a wanted map: ranges and the type that each is to have
 block_tree  the map as a tree of aligned blocks, equal blocks once
 fewest      the fewest registers            least_loss   what at most so many registers lose
 kept        a map to keep with fewer of some registers
-hardware    what an architecture has to plan with
 check       the map that registers give, computed without the planner
 """
 

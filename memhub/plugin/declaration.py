@@ -15,7 +15,7 @@ from memhub.abi import (
     DataModel,
     Errno,
 )
-from memhub.core.driver import Arch
+from memhub.core.drivers.driver import Arch
 from memhub.core.kernel import KernelLayout, Releases
 from memhub.plugin.declaration_checks import (
     check_addresses,

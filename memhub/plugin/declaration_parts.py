@@ -9,7 +9,7 @@ from operator import or_
 from typing import Final, Literal
 
 from memhub.abi import U64_MAX
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.plugin.declaration_checks import (
     check_integer,
     check_kind,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import ILP32
-from memhub.core.driver import Arch, Cpu, RangeDriver
+from memhub.core.drivers.driver import Arch, Cpu, RangeDriver
 from memhub.core.kernel import KernelLayout
 from memhub.plugin.declaration import BIT_OF_WORD as BIT_OF_WORD
 from memhub.plugin.declaration import CpuRule as CpuRule

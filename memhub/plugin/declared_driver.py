@@ -13,8 +13,8 @@ from memhub.abi import (
     RangeDesc,
     flag_words,
 )
-from memhub.core import range_refusals as refusals
-from memhub.core.driver import Change, Cpu, RangeState
+from memhub.core.drivers import range_refusals as refusals
+from memhub.core.drivers.driver import Change, Cpu, RangeState
 from memhub.core.effective.typemap import TypeMap
 from memhub.errors import DeviceError
 from memhub.plugin.declaration import (

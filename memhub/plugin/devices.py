@@ -78,8 +78,9 @@ class DeviceModel(Protocol):
 class DeviceTimer(Protocol):
     """The time of the hub that a model is in: its `Clock`, also one that a rig moves.
 
-    A model that has `use_timer(timer)` is given one before each access, and before a rig gets the
-    model from `hub.device`. A copy of the model, in a fork, is given that of its own hub.
+    A model that has `use_timer(timer)` is given one when its machine comes to a hub, or when it is
+    mapped. A copy of the model, in a fork, is given that of its own hub. What `use_timer` raises
+    refuses the machine, or the mapping.
     """
 
     def mono_ns(self) -> int:

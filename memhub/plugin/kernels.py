@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pluggy
 
-from memhub.core.driver import Cpu as Cpu
+from memhub.core.drivers.driver import Cpu as Cpu
+from memhub.core.drivers.served_kernel import TYPE_NAMES as TYPE_NAMES
+from memhub.core.drivers.served_kernel import KernelAnswer as KernelAnswer
+from memhub.core.drivers.served_kernel import KernelCall as KernelCall
+from memhub.core.drivers.served_kernel import KernelMachine as KernelMachine  # noqa: TC001 - for plugins
+from memhub.core.drivers.served_kernel import KernelRange as KernelRange
+from memhub.core.drivers.served_kernel import KernelRanges as KernelRanges
+from memhub.core.drivers.served_kernel import KernelState as KernelState
+from memhub.core.drivers.served_kernel import ServedKernel as ServedKernel  # noqa: TC001 - for plugins
+from memhub.core.drivers.served_kernel import share_registers as share_registers
 from memhub.core.kernel import OptionError as OptionError
-from memhub.core.served_kernel import TYPE_NAMES as TYPE_NAMES
-from memhub.core.served_kernel import KernelAnswer as KernelAnswer
-from memhub.core.served_kernel import KernelCall as KernelCall
-from memhub.core.served_kernel import KernelMachine as KernelMachine  # noqa: TC001 - for plugins
-from memhub.core.served_kernel import KernelRange as KernelRange
-from memhub.core.served_kernel import KernelRanges as KernelRanges
-from memhub.core.served_kernel import KernelState as KernelState
-from memhub.core.served_kernel import ServedKernel as ServedKernel  # noqa: TC001 - for plugins
-from memhub.core.served_kernel import share_registers as share_registers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -10,8 +10,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import RangeDesc
-from memhub.core import range_refusals as refusals
-from memhub.core.driver import NO_REGISTERS, Change, RangeDriver, RangeState
+from memhub.core.drivers import range_refusals as refusals
+from memhub.core.drivers.driver import NO_REGISTERS, Change, RangeDriver, RangeState
 from memhub.core.effective.typemap import TypeMap
 from memhub.errors import InvalidRange, RangeExists
 

@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
 #: pluggy's project name, and the entry-point group.
 GROUP: Final = "memhub"

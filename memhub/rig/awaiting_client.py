@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from memhub.core.fault_rules import FaultRule
-    from memhub.core.sickness import Sickness
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
     from memhub.handles.device_file import AsyncDeviceFile
     from memhub.handles.process import Process
     from memhub.hub.hub import Hub

@@ -20,8 +20,8 @@ from memhub.service.local.snapshots import LocalSnapshots
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memhub.core.fault_rules import FaultRule
-    from memhub.core.sickness import Sickness
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
     from memhub.handles.process import Process
     from memhub.hub.hub import Hub
     from memhub.service.blocking.hardware import BlockingHardware

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
 
-from memhub.core.sickness import Sickness
+from memhub.core.health.sickness import Sickness
 from memhub.errors import NoSuchRange
 
 if TYPE_CHECKING:
     from threading import RLock
 
-    from memhub.core.fault_rules import FaultRule
+    from memhub.core.faults.fault_rules import FaultRule
     from memhub.hub.hub import Hub
 
 

@@ -9,7 +9,7 @@ from anyio.lowlevel import checkpoint
 if TYPE_CHECKING:
     from threading import RLock
 
-    from memhub.core.hardware_events import CpuDifference
+    from memhub.core.health.hardware_events import CpuDifference
     from memhub.hub.hub import Hub
 
 

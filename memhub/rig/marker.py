@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
 #: The first day of the rigs' clocks, 2026-01-01, in nanoseconds since 1970.
 EPOCH_NS: Final = 1_767_225_600 * 10**9

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.rebuild import rebuild
 from memhub.core.effective.strip import LETTERS, strip_cells
-from memhub.core.slot_extents import used_slots
+from memhub.core.ranges.slot_extents import used_slots
 from memhub.escape import escape_controls, say_error
 from memhub.rig.hazard_view import show_hazards
 from memhub.shipping.sentence import extent, record_sentence, register_text, size
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from memhub.core.caches.hazards import Hazard
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
+    from memhub.core.drivers.served_kernel import KernelRanges
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.machine import Machine
-    from memhub.core.range_table import RangeTable
-    from memhub.core.served_kernel import KernelRanges
+    from memhub.core.ranges.range_table import RangeTable
     from memhub.hub.hub import Hub
     from memhub.rig.log_view import LogView
     from memhub.rig.service_process import ServiceProcess

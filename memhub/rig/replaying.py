@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.clock import ManualClock
+from memhub.core.deciding.hardware import decide_reinit
 from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.files import Principal
-from memhub.core.hardware import decide_reinit
 from memhub.core.machine import Machine
 from memhub.core.requests import Open, SetRange
 from memhub.core.spec import MachineSpec
@@ -30,7 +30,7 @@ from memhub.rig.transfer_traces import TransferTrace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.kernels import KernelBook
     from memhub.rig.trace_steps import Row
     from memhub.rig.traces import Trace

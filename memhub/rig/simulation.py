@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from memhub.audit import AuditLog
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import MachineSpec
 
 

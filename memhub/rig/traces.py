@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.escape import EscapedMessage
 from memhub.rig.json_values import checked, needed
 from memhub.rig.trace_steps import (

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from memhub.abi import PAGE_SIZE, U64_MAX
 from memhub.clock import ManualClock
-from memhub.core.driver import Cpu
+from memhub.core.deciding.transfers import check_request
+from memhub.core.drivers.driver import Cpu
 from memhub.core.files import Principal
 from memhub.core.machine import Machine
 from memhub.core.requests import Open, Read, Seek, Write
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
-from memhub.core.transfers import check_request
 from memhub.engine.engine import Engine
 from memhub.engine.lifecycle import close_file, open_file
 from memhub.errors import DeviceError, InvalidArgument
@@ -30,7 +30,7 @@ from memhub.rig.transfer_traces import CloseStep, MapStep, MoveStep, OpenStep, S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.files import OpenFile
     from memhub.core.kernel import KernelLayout
     from memhub.rig.outcome import Replay

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memhub.core.address_types import as_addresses
+from memhub.core.deciding.address_types import as_addresses
 from memhub.core.effective.typemap import CODE_OF_TYPE
 from memhub.service.client_errors import malformed_answer
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from memhub.abi import DataModel
-    from memhub.core.fault_rules import FaultRule
-    from memhub.core.hardware_events import CpuDifference
-    from memhub.core.sickness import Sickness
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.hardware_events import CpuDifference
+    from memhub.core.health.sickness import Sickness
 
 #: Bytes that a SNAPSHOT with a piece of a file has beside it, at most.
 _PUT_HEAD: Final = 64
@@ -160,8 +160,8 @@ def rule_text(rule: FaultRule | Sickness) -> str:
     """A fault rule or a sickness as JSON."""
     import json
 
-    from memhub.core.fault_rules import FaultRule
-    from memhub.core.sickness import Sickness
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
 
     if not isinstance(rule, FaultRule | Sickness):
         raise TypeError(f"rule {rule!r:.80} is not a FaultRule or a Sickness")
@@ -175,7 +175,7 @@ def differences_of(found: list[dict[str, Any]]) -> tuple[CpuDifference, ...]:
     Raises:
         DeviceError: EPROTO; it is no such answer.
     """
-    from memhub.core.hardware_events import difference_of_dict
+    from memhub.core.health.hardware_events import difference_of_dict
 
     try:
         return tuple(difference_of_dict(it) for it in found)

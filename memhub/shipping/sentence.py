@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memhub.core.served_kernel import KernelRange
+    from memhub.core.drivers.served_kernel import KernelRange
 
 #: How a piece of the line is to be shown.
 Style = Literal["", "bold", "red"]

@@ -1,6 +1,6 @@
 """Snapshots of a hub's machines: taken, gone back to, kept in files.
 
-What becomes of clients that stay connected is decided in `memhub.core.restoring`.
+What becomes of clients that stay connected is decided in `memhub.core.deciding.restoring`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from memhub.arguments import take_kind, take_text
 from memhub.audit import AuditLog
 from memhub.clock import Clock
+from memhub.core.deciding.restoring import decide_restore, settle_fork
 from memhub.core.decision import take_back
 from memhub.core.memory.device_states import load_devices, save_devices
-from memhub.core.restoring import decide_restore, settle_fork
 from memhub.core.snapshots import MachineSnapshot, first_snapshot, fork_machine, take_snapshot
 from memhub.engine.engine import Engine
 from memhub.engine.group_commit import settle_commits
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from memhub.core.decision import Decision
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.machine import Machine
     from memhub.core.restored import RestoreCause
 

@@ -17,7 +17,7 @@ from memhub.x86.registers import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from memhub.core.driver import Cpu
+    from memhub.core.drivers.driver import Cpu
 
 #: Variable ranges of an ordinary CPU.
 SLOTS: Final = 8

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from memhub import abi
 from memhub.abi import RangeDesc
-from memhub.core import range_refusals
-from memhub.core.driver import NO_REGISTERS, Change, Cpu, RangeDriver, RangeState
+from memhub.core.drivers import range_refusals
+from memhub.core.drivers.driver import NO_REGISTERS, Change, Cpu, RangeDriver, RangeState
 from memhub.errors import NotSupported
 from memhub.x86 import mtrr_refusals as refusals
 from memhub.x86.mtrr_attach import read_firmware

@@ -30,7 +30,7 @@ from memhub.x86.registers import (
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-    from memhub.core.driver import Cpu
+    from memhub.core.drivers.driver import Cpu
 
 _TYPE_BITS: Final = 0xFF
 

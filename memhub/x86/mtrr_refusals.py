@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub import abi
-from memhub.core.range_refusals import describe, obstacle, span, type_words
+from memhub.core.drivers.range_refusals import describe, obstacle, span, type_words
 from memhub.errors import AccessDenied, InvalidRange, NotPermitted, RangeBusy
 
 if TYPE_CHECKING:

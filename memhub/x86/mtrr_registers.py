@@ -27,7 +27,7 @@ from memhub.x86.registers import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
 
 #: IA32_PAT after power-on (SDM vol. 3A table 12-12).
 PAT_POWER_ON: Final = 0x0007040600070406

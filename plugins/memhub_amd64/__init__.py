@@ -23,7 +23,7 @@ def _make_driver(cpu: Cpu, options: Mapping[str, Any]) -> RangeDriver:
     from memhub_amd64.driver import PatDriver
     from memhub_amd64.options import parse_options
 
-    return PatDriver(cpu, parse_options(options))
+    return PatDriver(cpu, parse_options(options, OPTIONS))
 
 
 AMD64 = Arch(

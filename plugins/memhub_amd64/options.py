@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from memhub.plugin import OptionError, RangeDesc, abi
 from memhub.plugin.x86 import PALETTES, Palette
-from memhub_amd64 import OPTIONS
 
 DEFAULT_SLOTS: Final = 64
 MAX_SLOTS: Final = 65536
@@ -45,15 +44,19 @@ class Options:
     ranges: tuple[RangeDesc, ...] = ()
 
 
-def parse_options(options: Mapping[str, Any]) -> Options:
+def parse_options(options: Mapping[str, Any], known: frozenset[str]) -> Options:
     """Check `[machine.options]`.
+
+    Args:
+        options: as configured.
+        known: the options that amd64 has.
 
     Raises:
         OptionError: a key that amd64 does not have, or a value that breaks its rule.
     """
     for key in options:
-        if key not in OPTIONS:
-            raise OptionError(key, f"amd64 has the options {', '.join(sorted(OPTIONS))}")
+        if key not in known:
+            raise OptionError(key, f"amd64 has the options {', '.join(sorted(known))}")
 
     slots = _take_integer("slots", options.get("slots", DEFAULT_SLOTS), 1, MAX_SLOTS)
     rows = options.get("ranges", ())

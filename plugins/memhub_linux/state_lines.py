@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from memhub_linux.texts import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub_linux.generic import GenericMtrrs
-
 _VALID: Final = 0x800
 _FIXED_SIZES: Final = (0x10000,) * 8 + (0x4000,) * 16 + (0x1000,) * 64
 
 
-def state_lines(state: GenericMtrrs, *, fixed_on: bool, width: int) -> Iterator[str]:
+class FirmwareMtrrs(Protocol):
+    """The registers that firmware left; `tom2` is 0 where there is none."""
+
+    default: int
+    enabled: int
+    have_fixed: bool
+    fixed: list[int]
+    variable: list[list[int]]
+    tom2: int
+
+
+def state_lines(state: FirmwareMtrrs, *, fixed_on: bool, width: int) -> Iterator[str]:
     """What is printed of the state at boot.
 
     Args:

@@ -12,6 +12,7 @@ from benchmarks.analysis_log import make_log
 from memhub.analysis.sound_lines import SoundLines
 from memhub.audit import AuditError, line_shapes, read_records
 from memhub.audit.chain import SEAL_SIZE
+from memhub.audit.line import parse_record
 from memhub.audit.line_shapes import _VALUES, LEARNED_EVERY, LineShapes
 
 if TYPE_CHECKING:
@@ -44,17 +45,21 @@ def chained(lines: list[bytes]) -> bytes:
     return b"".join(done)
 
 
-def test_most_lines_are_not_parsed_and_all_are_told_as_they_are(log: Path) -> None:
+def dumped(machine: str | None) -> bytes | None:
+    """A machine's name as JSON."""
+    return None if machine is None else b'"%b"' % machine.encode()
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_most_lines_are_not_parsed_and_all_are_told_as_they_are(log: Path, verified: bool) -> None:
     due = list(read_records(log))
-    (block,) = SoundLines(log).blocks()
+    (block,) = SoundLines(log, verified=verified).blocks()
 
     assert len(block.records) < RECORDS // 3
     assert [*block.seqs] == [it["seq"] for it in due]
     assert block.digests == [it["hash"] for it in due]
     assert block.walls == [it["wall_ns"] for it in due]
-    assert block.machines == [
-        b'"%b"' % it["machine"].encode() if "machine" in it else None for it in due
-    ]
+    assert block.machines == [dumped(it.get("machine")) for it in due]
 
 
 def test_a_shape_is_learned_once_many_lines_had_none(tmp_path: Path) -> None:
@@ -81,6 +86,31 @@ def test_no_byte_of_a_line_can_be_another(log: Path) -> None:
         log.write_bytes(b"\n".join((*lines[:PLACE], changed, *lines[PLACE + 1 :], b"")))
         with pytest.raises(AuditError, match=f"after {PLACE} records|line {PLACE + 1}"):
             list(SoundLines(log).blocks())
+
+
+def test_a_line_that_is_not_verified_is_what_its_record_says(log: Path) -> None:
+    """A changed byte leaves a record that is told as it is, or none."""
+    lines = log.read_bytes().splitlines(keepends=True)
+    (whole,) = SoundLines(log, verified=False).blocks()
+    assert PLACE not in whole.records
+    refused = 0
+    for place in range(len(lines[PLACE]) - 1):
+        changed = bytearray(lines[PLACE])
+        changed[place] ^= 1
+        log.write_bytes(b"".join((*lines[:PLACE], changed, *lines[PLACE + 1 :])))
+        try:
+            due = parse_record(bytes(changed[:-1]), typed=True)
+        except ValueError:
+            refused += 1
+            with pytest.raises(AuditError, match=f"line {PLACE + 1} is not a record"):
+                list(SoundLines(log, verified=False).blocks())
+        else:
+            (block,) = SoundLines(log, verified=False).blocks()
+            told = (block.seqs[PLACE], block.digests[PLACE], block.walls[PLACE])
+            assert told == (due["seq"], due["hash"], due["wall_ns"])
+            assert block.machines[PLACE] == dumped(due.get("machine"))
+
+    assert 0 < refused < place
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from memhub.plugin.software import SoftwareRangeDriver
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from memhub.core.driver import Cpu, RangeDriver
+    from memhub.core.drivers.driver import Cpu, RangeDriver
 
 UC, WC, WB = abi.MDF_UNCACHEABLE, abi.MDF_WRITECOMBINE, abi.MDF_WRITEBACK
 TYPES = {UC: "UC", WC: "WC", WB: "WB"}

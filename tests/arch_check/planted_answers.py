@@ -13,7 +13,7 @@ from arch_check.planted import PAGE, WC, Sound, overlaps
 from memhub.plugin import Change, RangeDesc, RangeState, errors
 
 if TYPE_CHECKING:
-    from memhub.core.driver import RangeDriver
+    from memhub.core.drivers.driver import RangeDriver
     from memhub.plugin.types import TypeMap
 
 

@@ -13,7 +13,7 @@ from memhub.plugin import Change, RangeDesc, RangeState, abi, errors, range_refu
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memhub.core.driver import RangeDriver
+    from memhub.core.drivers.driver import RangeDriver
 
 Rows = list[tuple[int, RangeDesc]]
 

@@ -12,7 +12,7 @@ from arch_check.planted import PAGE, TYPES, Sound
 from memhub.plugin import Change, RangeDesc, RangeState, abi, errors
 
 if TYPE_CHECKING:
-    from memhub.core.driver import RangeDriver
+    from memhub.core.drivers.driver import RangeDriver
 
 
 class TakesAnything(Sound):

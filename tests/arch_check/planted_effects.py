@@ -21,7 +21,7 @@ from memhub.plugin import NO_REGISTERS, Change, RangeDesc, RangeState, abi, erro
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import RangeDriver
+    from memhub.core.drivers.driver import RangeDriver
 
 
 class ExitsInExtent(Sound):

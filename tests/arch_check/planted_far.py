@@ -12,7 +12,7 @@ from arch_check.planted import Sound
 from memhub.plugin import Change, RangeDesc, RangeState, abi, errors
 
 if TYPE_CHECKING:
-    from memhub.core.driver import RangeDriver
+    from memhub.core.drivers.driver import RangeDriver
     from memhub.plugin.types import TypeMap
 
 GIB = 1 << 30

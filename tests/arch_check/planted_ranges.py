@@ -13,7 +13,7 @@ from memhub.plugin import Change, Errno, RangeDesc, RangeState, abi, errors
 from memhub.plugin.software import EMPTY
 
 if TYPE_CHECKING:
-    from memhub.core.driver import RangeDriver
+    from memhub.core.drivers.driver import RangeDriver
 
 
 class RoundsUp(Sound):

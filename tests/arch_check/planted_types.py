@@ -17,7 +17,7 @@ from memhub.plugin.types import TypeMap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import RangeDriver
+    from memhub.core.drivers.driver import RangeDriver
 
 
 class IgnoresWriteCombine(Sound):

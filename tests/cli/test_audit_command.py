@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memhub.audit import AuditLog
+from memhub.audit.segments import PACKED
 from memhub.cli.audit import duration
 from memhub.cli.demo.run import run_demo
 
@@ -120,7 +121,6 @@ def selected(log: Path, **members: object) -> list[int]:
         (["--op", "pread"], {"op": "pread"}),
         (["--errno", "ebusy"], {"errno": "EBUSY"}),
         (["--since", "12", "--until", "12"], {"seq": 12}),
-        (["--refused", "--machine", "desk", "--errno", "EDEADLK"], {"seq": -1}),
     ],
 )
 def test_options_select_records(
@@ -291,3 +291,49 @@ def test_the_length_of_a_log_is_said_in_fitting_units() -> None:
     assert [duration(int(it * 1e9)) for it in seconds] == [
         "0.109 s", "59.999 s", "1 min 1 s", "1 h 2 min", "1 d 1 h",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--op", "set"), ": --op set: the log has claim, close, list, open, pread, pwrite"),
+        (("--process", "nobody"), ": --process nobody: the log has Mac"),
+        (("--machine", "pc", "--op", "pread"), ": --machine pc: the log has board, desk"),
+        (("--refused", "--machine", "desk", "--errno", "EDEADLK"), ""),
+    ],
+)
+def test_who_selects_no_record_is_told_what_the_log_has(
+    run: Run, log: Path, options: tuple[str, ...], said: str
+) -> None:
+    for form in ((), ("--json",), ("--tail", "3")):
+        code, out, err = run("audit", "show", log, *options, *form)
+
+        assert (code, out) == (0, "")
+        assert f"memhub: no record is selected{said}" in " ".join(err.split())
+
+
+def test_a_packed_set_says_which_verbs_read_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / PACKED).touch()
+    code, _, err = run("audit", "summary", tmp_path)
+
+    assert code == 2
+    assert "a packed set answers questions, lint and sql" in " ".join(err.split())
+
+
+def test_the_state_behind_the_end_of_all_machines_says_where_they_were(run: Run, log: Path) -> None:
+    first = next(
+        seq for seq, it in enumerate(log.read_bytes().split(b"\n"), 1) if b'"device.detach"' in it
+    )
+    said = f"the first of them was detached by record {first}: ask for what was at {first - 1}"
+    code, out, _ = run("audit", "state", log)
+
+    assert (code, f"no machine; {said}") == (0, " ".join(out.split(maxsplit=4)[4].split()))
+    assert "desk" in run("audit", "state", log, "--at", str(first - 1)).out
+    assert f"(machines: none); {said}" in " ".join(run("audit", "blame", log, "0").err.split())
+
+
+def test_a_query_behind_its_log_is_named(run: Run, log: Path) -> None:
+    code, _, err = run("audit", "sql", log, "SELECT 1")
+
+    assert code == 2
+    assert "is a file and no query: QUERY comes before the logs" in " ".join(err.split())

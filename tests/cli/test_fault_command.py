@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memhub.cli.fault import _OPERATIONS
-from memhub.core.fault_rules import OPERATION_WORDS
+from memhub.core.faults.fault_rules import OPERATION_WORDS
 from memhub.errors import DeviceError
 from memhub.fault_kinds import FaultBook
 from memhub.plugin.faults import Alter, FaultKind

@@ -12,8 +12,8 @@ import pytest
 from machines import one_machine
 from memhub import FaultRule, Sickness, load_config
 from memhub.config import ConfigError
-from memhub.core.fault_rules import ACTIONS, OPERATION_WORDS
-from memhub.core.sickness import MOMENTS, SICK_ACTIONS
+from memhub.core.faults.fault_rules import ACTIONS, OPERATION_WORDS
+from memhub.core.health.sickness import MOMENTS, SICK_ACTIONS
 from memhub.service.local import LocalClient
 from plugins.distribution import install
 

@@ -12,7 +12,7 @@ from machines import loaded
 from memhub import CacheLimits
 from memhub.audit.rows.description import describe_spec, spec_of
 from memhub.config import to_toml
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import KernelEntry, KernelMapping, MachineSpec, Region
 from memhub.x86.registers import MtrrRegisters, VariableMtrr
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.core.address_types import as_addresses, types_of_addresses
+from memhub.core.deciding.address_types import as_addresses, types_of_addresses
+from memhub.core.deciding.transfers import explain
 from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.files import Caller, OpenFile, Principal
 from memhub.core.machine import Machine
-from memhub.core.transfers import explain
 from memhub.errors import DeviceError, InvalidArgument
 from shell.kit import ARCHES, BOARD, DIRECT, K6, MTRR, OLD, PAT, PPC
 

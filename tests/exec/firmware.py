@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import MachineSpec, Region
 
 MIB = 1 << 20

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from memhub import AuditLog, Hub, MachineSpec, Region
 from memhub.audit import read_records
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import Content
 from memhub.errors import InvalidArgument, LogFailed
 from memhub.images import ImageError, fill, load_image

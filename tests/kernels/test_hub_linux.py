@@ -11,7 +11,7 @@ from kernels.linux_kit import FIRST, LINE, LINUX, MIB, SCREEN, SECOND, add, text
 from memhub import AuditLog, Hub
 from memhub.abi import ILP32, LP64
 from memhub.audit import read_records
-from memhub.core.fault_rules import FaultRule
+from memhub.core.faults.fault_rules import FaultRule
 from memhub.core.spec import MachineSpec
 from memhub.errors import (
     BadHandle,

@@ -38,7 +38,7 @@ from memhub.service.settings import RightsRule, ServiceConfig
 from service.service_rig import RawClient, lab
 
 if TYPE_CHECKING:
-    from memhub.core.served_kernel import KernelState
+    from memhub.core.drivers.served_kernel import KernelState
     from memhub.service.settings import Right
 
 DATA = Path(__file__).parents[1] / "data" / "kernels"

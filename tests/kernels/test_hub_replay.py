@@ -25,8 +25,8 @@ from memhub_linux.settings import join_signature
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from memhub.core.drivers.served_kernel import KernelState
     from memhub.core.served import Served
-    from memhub.core.served_kernel import KernelState
 
     Json = dict[str, Any]
 

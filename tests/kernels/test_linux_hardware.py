@@ -26,7 +26,7 @@ from value.test_value import go_and_come_back
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from memhub.core.sickness import SickAction
+    from memhub.core.health.sickness import SickAction
 
 ARCHES = load_arches()
 NETBSD = MachineSpec(

@@ -13,7 +13,7 @@ from memhub import AuditLog, MachineSpec
 from memhub.arches import load_arches
 from memhub.audit import read_records, verify
 from memhub.audit.schema import problems
-from memhub.core.kernel_requests import CallKernel
+from memhub.core.deciding.kernel_requests import CallKernel
 from memhub.core.requests import Open
 from memhub.engine.lifecycle import close_file, open_file
 from memhub.errors import DeviceError

@@ -10,9 +10,9 @@ from kernels.linux_kit import LINE, MIB, SCREEN
 from memhub import AuditLog, Hub
 from memhub.audit.travel import state_at
 from memhub.cli import main
+from memhub.core.deciding.kernel_requests import CallKernel
 from memhub.core.files import Principal
 from memhub.core.instant import Instant
-from memhub.core.kernel_requests import CallKernel
 from memhub.core.requests import ClaimRange, Open, Write
 from memhub.core.spec import MachineSpec
 from memhub.engine.lifecycle import open_file

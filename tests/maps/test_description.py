@@ -16,9 +16,9 @@ from memhub.abi import MDF_WRITECOMBINE
 from memhub.audit import AuditLog, read_records
 from memhub.audit.travel import Travel
 from memhub.config import load_config
-from memhub.core.failure import Failure
+from memhub.core.health.failure import Failure
 from memhub.core.machine import Machine
-from memhub.core.slot_extents import extent_of
+from memhub.core.ranges.slot_extents import extent_of
 from memhub.core.spec import MachineSpec
 from memhub.device_kinds import DeviceBook
 from memhub.machines import load, pc

@@ -14,7 +14,7 @@ from memhub.abi import (
     MDF_WRITEPROTECT,
     MDF_WRITETHROUGH,
 )
-from memhub.core.driver import RangeState
+from memhub.core.drivers.driver import RangeState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from memhub.abi import MDF_ACTIVE, MDF_BUSY, RangeDesc
-from memhub.core.driver import Change, RangeDriver, RangeState
+from memhub.core.drivers.driver import Change, RangeDriver, RangeState
 from memhub.errors import DeviceError
 from ownership.asks import Ask, Flight, Held, Refused, Span, overlap
 

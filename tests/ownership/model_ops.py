@@ -11,7 +11,7 @@ from ownership.asks import Ask, Flight, Refused, overlap
 from ownership.model import Model
 
 if TYPE_CHECKING:
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
 
 
 class ModelMachine(Model):

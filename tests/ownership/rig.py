@@ -13,7 +13,7 @@ from memhub.abi import MDF_BUSY, RangeDesc
 from memhub.arches import load_arches
 from memhub.audit.schema import EVENTS, problems
 from memhub.clock import ManualClock
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import MachineSpec
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memhub import AuditLog, Cpu, DeviceError, Hub, MachineSpec, connect
-from memhub.core.driver import RangeState
+from memhub.core.drivers.driver import RangeState
 from memhub.errors import NoSpace
 from memhub.service.server import Server
 from memhub.service.settings import ServiceConfig

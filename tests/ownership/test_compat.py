@@ -15,7 +15,7 @@ from memhub.errors import DeviceError
 from ownership.rig import ARCHES
 
 if TYPE_CHECKING:
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
     from memhub.handles.handle import Handle
 
 DRIVERS = {"i386": "i386", "x86": "amd64-mtrr", "k6": "k6", "powerpc": "powerpc"}

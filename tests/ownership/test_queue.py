@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memhub.abi import MDF_UNCACHEABLE
-from memhub.core.due_times import DueTimes
+from memhub.core.holding.due_times import DueTimes
 from memhub.core.instant import NEVER
 from memhub.engine.listeners import Listeners
 from memhub.errors import RangeBusy

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memhub.core.files import Principal
+from memhub.core.holding.wait_graph import WaitGraph
+from memhub.core.holding.wait_order import WaitOrder
 from memhub.core.piece_map import PieceMap
 from memhub.core.requests import AwaitFree, ClaimRange, Open, ReleaseRange
-from memhub.core.wait_graph import WaitGraph
-from memhub.core.wait_order import WaitOrder
 from memhub.engine.lifecycle import close_file, open_file
 from ownership.rig import PAGE, Bench, spec
 

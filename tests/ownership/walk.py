@@ -7,8 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from memhub.abi import MDF_BUSY, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, RangeDesc, owner_bytes
-from memhub.core.commits import Commit
 from memhub.core.files import Principal
+from memhub.core.holding.commits import Commit
+from memhub.core.holding.waits import Wait
 from memhub.core.requests import (
     AwaitFree,
     BreakClaim,
@@ -19,7 +20,6 @@ from memhub.core.requests import (
     RenewClaim,
     SetRange,
 )
-from memhub.core.waits import Wait
 from memhub.engine.lifecycle import break_claim, close_file, open_file
 from memhub.engine.pending import Pending
 from memhub.engine.startup import record_starts

@@ -17,11 +17,11 @@ from memhub.abi import (
     MDF_WRITETHROUGH,
     RangeDesc,
 )
-from memhub.core.asked_driver import AskedDriver
-from memhub.core.range_table import RangeTable
+from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.ranges.plannable import Hardware, NotPlannable, read_hardware
+from memhub.core.ranges.range_table import RangeTable
 from memhub.core.requests import SetRange
 from memhub.planner import NoPlan, WantedMap, plan_least_loss, plan_registers
-from memhub.planner.hardware import Hardware, NotPlannable, read_hardware
 from memhub.plugin import Cpu
 from memhub.plugin.declared import DeclaredArch, make_arch
 

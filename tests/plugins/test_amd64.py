@@ -8,7 +8,7 @@ import pytest
 
 from memhub import abi, errors
 from memhub.abi import RangeDesc, owner_bytes
-from memhub.core.driver import Change, Cpu, RangeDriver, RangeState
+from memhub.core.drivers.driver import Change, Cpu, RangeDriver, RangeState
 from memhub_amd64 import AMD64
 
 PAGE = 4096

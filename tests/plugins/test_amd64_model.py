@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from memhub import abi, errors
 from memhub.abi import RangeDesc
-from memhub.core.driver import Cpu, RangeState
+from memhub.core.drivers.driver import Cpu, RangeState
 from memhub_amd64 import AMD64
 
 PAGE = 4096

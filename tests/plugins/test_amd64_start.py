@@ -8,7 +8,7 @@ import pytest
 
 from memhub import abi
 from memhub.abi import RangeDesc, owner_bytes
-from memhub.core.driver import Cpu, RangeDriver
+from memhub.core.drivers.driver import Cpu, RangeDriver
 from memhub.core.kernel import OptionError
 from memhub.x86.pat import PALETTES
 from memhub_amd64 import AMD64

@@ -19,7 +19,7 @@ from memhub.abi import OWNER_SIZE, RangeDesc
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import Arch, RangeDriver, RangeState
+    from memhub.core.drivers.driver import Arch, RangeDriver, RangeState
 
 ARCHES = {
     "i386": memhub_i386.I386,

@@ -14,7 +14,7 @@ import memhub_powerpc
 from memhub import abi, errors
 from memhub.abi import RangeDesc, owner_bytes
 from memhub.arches import load_arches
-from memhub.core.driver import Cpu, RangeState
+from memhub.core.drivers.driver import Cpu, RangeState
 from memhub.core.kernel import KernelLayout
 from memhub.plugin.declared import (
     DeclaredArch,

@@ -7,7 +7,7 @@ import pytest
 import memhub_k6
 from memhub import abi, errors
 from memhub.abi import RangeDesc, owner_bytes
-from memhub.core.driver import Cpu, RangeDriver, RangeState
+from memhub.core.drivers.driver import Cpu, RangeDriver, RangeState
 from memhub.plugin.declared import make_driver
 
 UC, WC = abi.MDF_UNCACHEABLE, abi.MDF_WRITECOMBINE

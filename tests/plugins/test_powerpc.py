@@ -12,11 +12,11 @@ import memhub_powerpc
 import strategies
 from memhub import abi, errors
 from memhub.abi import RangeDesc, owner_bytes
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.plugin.declared import make_driver
 
 if TYPE_CHECKING:
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
 
 WC, WB, WP = abi.MDF_WRITECOMBINE, abi.MDF_WRITEBACK, abi.MDF_WRITEPROTECT
 DRIVER = make_driver(memhub_powerpc.DECLARED, Cpu(), {})

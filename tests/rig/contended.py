@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from memhub import DeviceError
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import MachineSpec, Region
 from memhub.rig.simulation import Simulation
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from memhub.core.fault_rules import FaultRule
+    from memhub.core.faults.fault_rules import FaultRule
     from memhub.hub.hub import Hub
 
 MIB = 1 << 20

@@ -42,7 +42,7 @@ from value.traffic import Traffic
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
 every_arch = pytest.mark.parametrize("arch", sorted(SPECS))
 every_latency = pytest.mark.parametrize("latency", [0.0, 1.0], ids=["at-once", "in-time"])

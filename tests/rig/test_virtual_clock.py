@@ -9,7 +9,7 @@ import pytest
 
 from memhub import Hub
 from memhub.clock import ManualClock
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import MachineSpec
 from memhub.errors import TimedOut
 from memhub.rig import VirtualClock

@@ -18,7 +18,7 @@ import anyio
 
 from memhub import ManualClock
 from memhub.abi import LP64, MDF_UNCACHEABLE, MDF_WRITECOMBINE
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import MachineSpec, Region
 from memhub.hub.hub import Hub
 from memhub.service import wire

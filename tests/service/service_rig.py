@@ -11,7 +11,7 @@ import anyio
 from memhub.abi import LP64
 from memhub.audit import AuditLog, read_records, verify
 from memhub.audit.schema import problems
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import MachineSpec, Region
 from memhub.hub.hub import Hub
 from memhub.service import wire

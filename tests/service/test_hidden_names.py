@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from memhub import FaultRule
-from memhub.core.sickness import Sickness
+from memhub.core.health.sickness import Sickness
 from memhub.service import wire
 from memhub.service.settings import RightsRule
 from service.service_rig import RawClient, lab, machine

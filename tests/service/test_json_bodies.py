@@ -14,7 +14,7 @@ import pytest
 from memhub import FaultRule
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit.schema import FIELDS
-from memhub.core.sickness import Sickness
+from memhub.core.health.sickness import Sickness
 from memhub.service import wire
 from memhub.service.wire.wide import WIDE
 from memhub.service.wire_page.schemas import OBSTACLES

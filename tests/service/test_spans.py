@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from core.test_memory import Silent
 from memhub.abi import MDF_WRITEPROTECT, Errno
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.kernel import TransferRules
 from memhub.core.memory.physical import PhysicalMemory
 from memhub.core.spec import MachineSpec, Region

@@ -192,7 +192,10 @@ NONSENSE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "surrogate words": (raising(ValueError("\ud800")), r"failed with ValueError: \\ud800"),
     "None": (answering(None), "answered None, which is not a Change"),
     "a generator": (endless, "answered <generator object endless at"),
-    "the class": (answering(Change), "answered <class 'memhub.core.driver.Change'>, which is not"),
+    "the class": (
+        answering(Change),
+        "answered <class 'memhub.core.drivers.driver.Change'>, which is not",
+    ),
     "another class": (answering(Unshown()), "answered a Unshown that cannot be shown, which is"),
     "slot -1": (holding(-1, SOUND), "slot -1 is not an integer from 0 to 3"),
     "slot 4": (holding(4, SOUND), "slot 4 is not an integer from 0 to 3"),

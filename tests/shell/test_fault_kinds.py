@@ -12,7 +12,7 @@ from memhub import AuditLog, FaultRule, Hub, ManualClock
 from memhub.abi import Errno
 from memhub.audit import read_records
 from memhub.audit.schema import problems
-from memhub.core.fault_rules import rule_of_dict
+from memhub.core.faults.fault_rules import rule_of_dict
 from memhub.errors import DeviceError
 from memhub.fault_kinds import FaultBook, load_fault_kinds
 from memhub.plugin.faults import Alter, Delay, Drop, FaultHit, FaultKind, Refuse, Short, hookimpl

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from memhub.core.commits import Commit
+    from memhub.core.holding.commits import Commit
     from memhub.handles.handle import Handle
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memhub import Hub, MachineSpec
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.kernel import OptionError
 from memhub.core.spec import KernelEntry, KernelMapping, Region
 from memhub.errors import BadAddress, BadHandle, DeviceError, InvalidArgument, NotPermitted

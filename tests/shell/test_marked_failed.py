@@ -13,7 +13,7 @@ from memhub.audit import read_records
 from memhub.audit.rebuild import rebuild
 from memhub.audit.rows import held_rows, holdings_in
 from memhub.cli.top_view import sheets, text
-from memhub.core.failure import Failure
+from memhub.core.health.failure import Failure
 from memhub.core.holdings import holdings_of
 from memhub.errors import DeviceError, DriverFailed, LogFailed
 from shell.careless import PAGE, careless, lab, raising, rows_of

@@ -333,7 +333,7 @@ def test_a_sickness_that_contradicts_itself_is_refused(said: dict[str, Any], why
 
 
 def test_a_sickness_is_the_same_after_json() -> None:
-    from memhub.core.sickness import sickness_of_dict
+    from memhub.core.health.sickness import sickness_of_dict
 
     for it in (
         Sickness(action="firmware_rewrite", registers={0x200: 1 << 63}, moment="set", times=2),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from caches.cache_rig import Rig, pc
 from memhub import Hub, Snapshot
 from memhub.arches import ArchNotInstalled
-from memhub.core.sickness import Sickness
+from memhub.core.health.sickness import Sickness
 from memhub.errors import DeviceError
 from memhub.faults.hardware import Hardware
 from memhub.snapshots.snapshot import take_machines
@@ -27,7 +27,7 @@ from ownership.rig import ARCHES, SPECS
 from value.traffic import Traffic
 
 if TYPE_CHECKING:
-    from memhub.core.health import Health
+    from memhub.core.health.health import Health
 
 #: What tells of an accident in the code rather than of a value and its rule.
 ACCIDENTS = ("object has no", "not subscriptable", "not iterable", "unpack", "__init__", "must be")

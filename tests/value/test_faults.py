@@ -11,7 +11,7 @@ import pytest
 from memhub import FaultRule
 from memhub.audit import AuditLog, read_records, verify
 from memhub.audit.rebuild import rebuild
-from memhub.core.fault_rules import ACTIONS, OPERATION_WORDS
+from memhub.core.faults.fault_rules import ACTIONS, OPERATION_WORDS
 from memhub.errors import DeviceError
 from memhub.faults.hub_rules import Delayed
 from ownership.rig import ARCHES, SPECS

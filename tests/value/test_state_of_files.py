@@ -15,7 +15,7 @@ from memhub.audit.states import MachineState, machine_state
 from memhub.audit.travel import Travel
 from memhub.cli.log_file import _record_machines
 from memhub.clock import ManualClock
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.spec import MachineSpec
 from memhub.engine.startup import record_starts
 from ownership.rig import ARCHES, SPECS

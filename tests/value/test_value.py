@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memhub.core.decide import decide
+from memhub.core.deciding.decide import decide
 from memhub.core.requests import SetRange, Write
 from ownership.rig import SPECS
 from value.traffic import Traffic

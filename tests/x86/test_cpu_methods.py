@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub.core.asked_driver import AskedDriver
-from memhub.core.asked_hardware import (
+from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.drivers.asked_hardware import (
     ask_compare,
     ask_fault,
     ask_fetch,
@@ -15,7 +15,7 @@ from memhub.core.asked_hardware import (
     ask_registers_of,
     ask_store,
 )
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.errors import DriverFailed
 from memhub.x86.mtrr_driver import MtrrDriver
 from mtrrcases import driver, firmware
@@ -24,7 +24,7 @@ from ownership.rig import ARCHES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memhub.core.driver import RangeDriver, RangeState
+    from memhub.core.drivers.driver import RangeDriver, RangeState
 
 
 def asked(raw: RangeDriver) -> AskedDriver:

@@ -12,7 +12,7 @@ import memhub
 import memhub_i386
 from memhub import abi, errors
 from memhub.abi import RangeDesc
-from memhub.core.driver import RangeState
+from memhub.core.drivers.driver import RangeState
 from mtrrcases import (
     ENABLED,
     GIB,

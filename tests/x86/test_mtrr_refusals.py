@@ -8,7 +8,7 @@ import memhub_amd64_mtrr
 import memhub_i386
 from memhub import abi, errors
 from memhub.abi import RangeDesc, owner_bytes
-from memhub.core.driver import RangeState
+from memhub.core.drivers.driver import RangeState
 from mtrrcases import (
     GIB,
     LABEL,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import strategies
 from memhub import abi, errors
 from memhub.abi import RangeDesc
-from memhub.core.driver import Change, RangeState
+from memhub.core.drivers.driver import Change, RangeState
 from mtrrcases import (
     MIB,
     UC,

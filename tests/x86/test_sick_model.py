@@ -12,7 +12,7 @@ from memhub import Cpu, DeviceError, Hub, MachineSpec, Sickness
 from memhub.abi import RangeDesc
 from memhub.clock import ManualClock
 from memhub.core.files import Principal
-from memhub.core.health import Health
+from memhub.core.health.health import Health
 from memhub.core.requests import Open, SetRange
 from memhub.engine.lifecycle import open_file
 from mtrrcases import MIB, UC, WB, WC, WP, WT, firmware, pair

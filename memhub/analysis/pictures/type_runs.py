@@ -14,7 +14,7 @@ from memhub.abi import RangeDesc
 from memhub.analysis.pictures.moments import NEVER
 from memhub.audit.rows import machine_of
 from memhub.audit.rows.columns import owner_of
-from memhub.core.driver import RangeState
+from memhub.core.drivers.driver import RangeState
 from memhub.core.effective.typemap import MARK, TYPE_OF_CODE
 from memhub.core.neighbours import join_neighbours
 from memhub.errors import DeviceError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from memhub.analysis.pictures.figure import Key
     from memhub.analysis.pictures.moments import Moments
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.machine import Machine
 

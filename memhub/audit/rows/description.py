@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from memhub.core.caches.limits import CacheLimits
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
+from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import KernelLayout
-from memhub.core.served_kernel import FREEBSD
 from memhub.core.spec import DeviceSpec, KernelEntry, KernelMapping, MachineSpec, Region
 
 if TYPE_CHECKING:

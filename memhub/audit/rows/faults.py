@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.rows.columns import error_columns, stamp_columns
-from memhub.core.fault_rules import FaultInjected
+from memhub.core.faults.fault_rules import FaultInjected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

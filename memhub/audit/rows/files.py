@@ -11,13 +11,13 @@ from memhub.audit.rows.columns import (
 )
 from memhub.audit.rows.ranges import desc_columns
 from memhub.core import events
-from memhub.core.failure import MachineFailed
-from memhub.core.open_close import MODES
+from memhub.core.deciding.open_close import MODES
+from memhub.core.health.failure import MachineFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
 
     Row = dict[str, Any]
 

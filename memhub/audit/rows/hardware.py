@@ -8,17 +8,17 @@ import orjson
 
 from memhub.audit.rows.columns import instant_of, msrs_of, process_columns, stamp_columns
 from memhub.audit.rows.ranges import msr_columns
-from memhub.core.driver import RangeState
+from memhub.core.drivers.driver import RangeState
 from memhub.core.files import Principal
-from memhub.core.hardware_events import (
+from memhub.core.health.hardware_events import (
     CpusChecked,
     HardwareChanged,
     HardwareOp,
     describe_differences,
 )
-from memhub.core.health import ActiveSickness, Health
+from memhub.core.health.health import ActiveSickness, Health
+from memhub.core.health.sickness import sickness_of_dict
 from memhub.core.holdings import Holdings
-from memhub.core.sickness import sickness_of_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

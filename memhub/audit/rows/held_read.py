@@ -12,21 +12,21 @@ from memhub.audit.rows.hardware import health_in
 from memhub.audit.rows.held_check import check_items
 from memhub.audit.rows.kernels import kernel_in
 from memhub.audit.rows.read import ACCESS, caller_of, set_request_of, wait_of
-from memhub.core.claims import Claim, LostClaim
-from memhub.core.commits import Commit
-from memhub.core.driver import RangeState
-from memhub.core.failure import Failure
+from memhub.core.drivers.driver import RangeState
 from memhub.core.files import OpenFile, Principal
+from memhub.core.health.failure import Failure
+from memhub.core.holding.claims import Claim, LostClaim
+from memhub.core.holding.commits import Commit
 from memhub.core.holdings import Holdings
 from memhub.core.instant import NEVER
-from memhub.core.undo import UndoNotes
+from memhub.core.ranges.undo import UndoNotes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from memhub.core.holding.waits import Wait
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
-    from memhub.core.waits import Wait
     from memhub.errors import RangeBusy
 
     Item = Mapping[str, Any]

@@ -9,16 +9,16 @@ import orjson
 from memhub.abi import Errno
 from memhub.audit.rows.columns import error_columns, instant_of, msrs_of, stamp_columns
 from memhub.audit.rows.ranges import desc_columns, msr_columns
+from memhub.core.drivers.served_kernel import KernelCall
 from memhub.core.holdings import Holdings
 from memhub.core.kernel_items import change_kernel, kernel_change_item, kernel_state_of
 from memhub.core.served import KernelCalled, range_state
-from memhub.core.served_kernel import KernelCall
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
     from memhub.core.files import Caller
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from memhub.abi import RangeDesc
-    from memhub.core.commits import Commit
+    from memhub.core.holding.commits import Commit
 
     Row = dict[str, Any]
 

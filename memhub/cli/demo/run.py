@@ -17,7 +17,7 @@ from memhub.cli.demo.clock import SimulatedClock
 from memhub.cli.demo.steps import all_steps
 from memhub.cli.version import version
 from memhub.config import load_config
-from memhub.core.slot_extents import is_in_use
+from memhub.core.ranges.slot_extents import is_in_use
 from memhub.hub.hub import Hub
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

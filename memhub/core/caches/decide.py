@@ -7,21 +7,16 @@ from typing import TYPE_CHECKING
 from memhub.arguments import wrong_address
 from memhub.core import events
 from memhub.core.caches import device
-from memhub.core.caches.facts import (
-    BusAccessed,
-    CachesChanged,
-    LinesFlushed,
-    LinesReached,
-)
+from memhub.core.caches.facts import BusAccessed, CachesChanged, LinesFlushed, LinesReached
 from memhub.core.caches.posted import fence_lines
 from memhub.core.caches.transfer import check_inside
 from memhub.core.caches.work import Work
 from memhub.core.decision import Decision
-from memhub.core.failure import is_suspended, suspended_error
-from memhub.core.hardware_events import HardwareChanged
+from memhub.core.health.failure import is_suspended, suspended_error
+from memhub.core.health.hardware_events import HardwareChanged
 from memhub.core.instant import make_tuple
 from memhub.core.memory.physical import NeedsDevice
-from memhub.core.slot_extents import is_in_use
+from memhub.core.ranges.slot_extents import is_in_use
 from memhub.errors import BadAddress, DeviceError, InvalidArgument
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from memhub.core.kernel import TransferRules
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
-    from memhub.core.range_table import RangeTable
+    from memhub.core.ranges.range_table import RangeTable
     from memhub.core.spec import MachineSpec
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.abi import FLAG_OF_TYPE
-from memhub.core.slot_extents import is_in_use
+from memhub.core.ranges.slot_extents import is_in_use
 
 if TYPE_CHECKING:
-    from memhub.core.range_table import RangeTable
+    from memhub.core.ranges.range_table import RangeTable
 
 
 def slot_of(table: RangeTable | None, address: int) -> int | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.memory.physmap import Window
-    from memhub.core.range_table import RangeTable
+    from memhub.core.ranges.range_table import RangeTable
 
 
 class Stretch(NamedTuple):

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from memhub.abi import MDF_SETTABLE
-from memhub.core.asked_driver import AskedDriver
-from memhub.core.driver import Arch, Cpu, RangeDriver
+from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.drivers.driver import Arch, Cpu, RangeDriver
 from memhub.core.kernel import OptionError
 from memhub.core.spec import MachineSpec
 from memhub.errors import DeviceError, DriverFailed
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from random import Random
 
-    from memhub.core.asked_driver import CallMark
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.asked_driver import CallMark
+    from memhub.core.drivers.driver import RangeState
     from memhub.rig.arch_check.asking import Request
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from memhub.rig.arch_check.ground import Backing, Ground
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
     from memhub.rig.arch_check.finding import Fault
     from memhub.rig.arch_check.step_rules import Step
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_BUSY, Errno, RangeDesc
-from memhub.core.range_table import with_busy
+from memhub.core.ranges.range_table import with_busy
 from memhub.rig.arch_check.asking import (
     Answer,
     Request,
@@ -22,7 +22,7 @@ from memhub.rig.arch_check.step_rules import check_inputs, check_refused
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from memhub.core.asked_driver import Plan
+    from memhub.core.drivers.asked_driver import Plan
     from memhub.core.effective.typemap import TypeMap
     from memhub.errors import DeviceError
     from memhub.rig.arch_check.step_rules import Step

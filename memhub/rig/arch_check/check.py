@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.asked_driver import CallMark
+from memhub.core.drivers.asked_driver import CallMark
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check import arch_rules
 from memhub.rig.arch_check.asking import Answer, Request, StoppedHere
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from memhub.abi import RangeDesc
-    from memhub.core.driver import Arch, Cpu
+    from memhub.core.drivers.driver import Arch, Cpu
 
 #: The thread that asks, and those of a watchdog and of the last resort.
 _OWN_THREADS: Final = 3

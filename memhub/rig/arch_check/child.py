@@ -11,12 +11,12 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.asked_driver import AskedDriver, CallMark
+from memhub.core.drivers.asked_driver import AskedDriver, CallMark
 from memhub.rig.arch_check.check import check_arch
 from memhub.rig.arch_check.finding import RULES, ArchReport, Finding
 
 if TYPE_CHECKING:
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
 
 _NAME_MOST: Final = 32
 _INTERRUPTED: Final = 130

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from memhub.abi import RangeDesc
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
     from memhub.rig.arch_check.ground import Ground
     from memhub.rig.arch_check.known_answers import KnownAnswers
     from memhub.rig.arch_check.running import Outcome

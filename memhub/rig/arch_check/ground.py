@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.asked_driver import AskedDriver, CallMark
-from memhub.core.driver import Cpu, RangeDriver
+from memhub.core.drivers.asked_driver import AskedDriver, CallMark
+from memhub.core.drivers.driver import Cpu, RangeDriver
 from memhub.core.spec import MachineSpec
 from memhub.errors import DriverFailed
 from memhub.rig.arch_check.finding import Fault
@@ -17,7 +17,7 @@ from memhub.x86.registers import FIXED_MSRS, MSR_MTRR_DEF_TYPE, MSR_MTRRCAP
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import Arch, RangeState
+    from memhub.core.drivers.driver import Arch, RangeState
 
 #: CPUs that drivers are known for; the first that a driver serves is taken.
 CPUS: Final = (
@@ -184,7 +184,7 @@ def make_watched(spec: MachineSpec, arch: Arch, mark: CallMark) -> AskedDriver:
 
 def fault_of(error: DriverFailed) -> Fault:
     """The fault that an answer which is none shows."""
-    from memhub.core.driver_answers import DriverStopped, Nonsense
+    from memhub.core.drivers.driver_answers import DriverStopped, Nonsense
 
     words = error.reason
     method = words.partition(", the driver of ")[0].rpartition(".")[2]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memhub.rig.arch_check.asking import Answer, Request, ask_driver
 
 if TYPE_CHECKING:
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.driver import RangeState
     from memhub.rig.arch_check.ground import Ground
 
 

@@ -13,7 +13,7 @@ from memhub.abi import (
     flag_words,
     owner_bytes,
 )
-from memhub.core.range_refusals import span, type_words
+from memhub.core.drivers.range_refusals import span, type_words
 from memhub.rig.arch_check.asking import FIXED, Answer, Request
 from memhub.rig.arch_check.finding import Fault
 

@@ -15,7 +15,7 @@ from memhub.abi import (
     Errno,
     flag_words,
 )
-from memhub.core.range_refusals import span, type_words
+from memhub.core.drivers.range_refusals import span, type_words
 from memhub.errors import DeviceError, DriverFailed, RangeBusy
 from memhub.rig.arch_check.asking import (
     FIXED,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.abi import RangeDesc
-    from memhub.core.asked_driver import AskedDriver, Plan
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.asked_driver import AskedDriver, Plan
+    from memhub.core.drivers.driver import RangeState
 
     Rows = tuple[tuple[int, int, int, bytes], ...]
 

@@ -15,7 +15,7 @@ from memhub.rig.arch_check.running import run_steps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.rig.arch_check.ground import Ground
 
 

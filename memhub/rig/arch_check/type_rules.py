@@ -10,7 +10,7 @@ from memhub.abi import (
     MDF_SETTABLE,
     TYPE_OF_FLAG,
 )
-from memhub.core.range_refusals import type_words
+from memhub.core.drivers.range_refusals import type_words
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.asking import FIXED, find_extent, is_held
 from memhub.rig.arch_check.finding import Fault
@@ -19,8 +19,8 @@ from memhub.rig.arch_check.ground import fault_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.core.asked_driver import Plan
-    from memhub.core.driver import RangeState
+    from memhub.core.drivers.asked_driver import Plan
+    from memhub.core.drivers.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
     from memhub.rig.arch_check.step_rules import Step
 

@@ -28,7 +28,7 @@ from memhub.rig.arch_check.running import run_steps
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.rig.arch_check.asking import Request
 
 #: Seconds that all sequences of one call may take.

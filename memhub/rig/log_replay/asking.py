@@ -13,11 +13,11 @@ import orjson
 from memhub.abi import DATA_MODELS, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, Errno, RangeDesc
 from memhub.audit.rows.columns import owner_of
 from memhub.core import requests
-from memhub.core.commits import Commit
-from memhub.core.extract_address import ExtractAddress
+from memhub.core.deciding.extract_address import ExtractAddress
+from memhub.core.deciding.kernel_requests import CallKernel
 from memhub.core.files import DEVICES, KERNEL_FILES, Principal
+from memhub.core.holding.commits import Commit
 from memhub.core.instant import SECOND
-from memhub.core.kernel_requests import CallKernel
 from memhub.core.memory.physical import NeedsDevice
 from memhub.engine.lifecycle import break_claim, close_file, open_file
 from memhub.engine.pending import Pending

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.memory.placed import PlacedDevice
     from memhub.core.requests import Write
     from memhub.core.spec import MachineSpec

@@ -16,7 +16,7 @@ from memhub.rig.log_replay.asking import Unplayable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.sickness import Sickness
+    from memhub.core.health.sickness import Sickness
     from memhub.rig.log_replay.asking import Life
 
     Row = Mapping[str, Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memhub.core.deciding.restoring import tell_fork
 from memhub.core.instant import Instant
-from memhub.core.restoring import tell_fork
 from memhub.engine.engine import Engine
 from memhub.engine.lifecycle import close_file
 from memhub.engine.startup import record_ends, record_starts
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.audit import AuditLog
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.machine import Machine
     from memhub.rig.log_replay.steps import LogStep
 

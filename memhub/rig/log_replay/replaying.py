@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.audit import AuditLog
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import MachineSpec
     from memhub.device_kinds import DeviceBook
     from memhub.rig.log_replay.player import MakeMachine

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.spec import MachineSpec
 
 #: How often it is asked whether something fails, at most.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memhub.audit.reader import read_records
 from memhub.audit.rows.columns import instant_of
 from memhub.audit.sound import SoundLog
-from memhub.core.restoring import GONE_BACK
+from memhub.core.deciding.restoring import GONE_BACK
 
 if TYPE_CHECKING:
     import os

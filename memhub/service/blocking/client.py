@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from typing import Any, Final, Self
 
     from memhub.abi import DataModel
-    from memhub.core.fault_rules import FaultRule
-    from memhub.core.sickness import Sickness
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
     from memhub.core.spec import Content
     from memhub.service.blocking.hardware import BlockingHardware
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from memhub.core.hardware_events import CpuDifference
+    from memhub.core.health.hardware_events import CpuDifference
     from memhub.service import wire
 
 

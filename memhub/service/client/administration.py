@@ -20,8 +20,8 @@ from memhub.service.wire.wide import narrow
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memhub.core.fault_rules import FaultRule
-    from memhub.core.sickness import Sickness
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
     from memhub.core.spec import Content
     from memhub.service import wire
     from memhub.service.client.caller import Caller

@@ -9,7 +9,7 @@ from memhub.service.remote_hub import differences_of, faults_request
 from memhub.service.wire.wide import narrow
 
 if TYPE_CHECKING:
-    from memhub.core.hardware_events import CpuDifference
+    from memhub.core.health.hardware_events import CpuDifference
     from memhub.service.client.caller import Caller
 
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from memhub.audit import AuditLog
     from memhub.clock import Clock
     from memhub.core.caches.seen import DumpView
-    from memhub.core.driver import Arch
-    from memhub.core.fault_rules import FaultRule
+    from memhub.core.drivers.driver import Arch
+    from memhub.core.faults.fault_rules import FaultRule
+    from memhub.core.health.sickness import Sickness
     from memhub.core.machine import Machine
-    from memhub.core.sickness import Sickness
     from memhub.core.spec import Content, MachineSpec
     from memhub.images.dump import MemoryDump
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
 from memhub.arguments import take_seconds, take_text
 from memhub.core.caches.requests import Fence, FlushLines
-from memhub.core.explain_many import ExplainMany
-from memhub.core.kernel_requests import CallKernel
+from memhub.core.deciding.explain_many import ExplainMany
+from memhub.core.deciding.kernel_requests import CallKernel
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.requests import (
     AwaitFree,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memhub.abi import Buffer, RangeDesc
-    from memhub.core.claims import Claim
+    from memhub.core.holding.claims import Claim
     from memhub.core.replies import Explanation, SetOutcome
     from memhub.core.requests import Request, WaitingRequest
     from memhub.engine.engine import Engine

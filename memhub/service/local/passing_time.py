@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from memhub.clock import moment_after
-from memhub.core.commits import Commit
+from memhub.core.holding.commits import Commit
 from memhub.core.instant import NEVER
 from memhub.core.requests import ClaimRange, SetRange
 from memhub.engine.pending import say_limit
@@ -15,7 +15,7 @@ from memhub.errors import NeverAnswered as NeverAnswered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from memhub.core.waits import Wait
+    from memhub.core.holding.waits import Wait
     from memhub.engine.engine import Engine
     from memhub.engine.pending import Pending
     from memhub.faults.hub_rules import Delayed

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.fault_rules import rule_of_dict
-from memhub.core.sickness import is_sickness, sickness_of_dict
+from memhub.core.faults.fault_rules import rule_of_dict
+from memhub.core.health.sickness import is_sickness, sickness_of_dict
 from memhub.errors import InvalidArgument, NoSuchRange
 from memhub.service.server.rights import INJECT_FAULTS
 from memhub.service.server.rule_texts import read_rule_text
@@ -16,8 +16,8 @@ from memhub.service.server.session import DEFAULT_MACHINE
 from memhub.service.wire.administration import FAULT_WORDS
 
 if TYPE_CHECKING:
-    from memhub.core.health import ActiveSickness
-    from memhub.core.sickness import Sickness
+    from memhub.core.health.health import ActiveSickness
+    from memhub.core.health.sickness import Sickness
     from memhub.service import wire
     from memhub.service.server.session import Session
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memhub.core.kernel_requests import CallKernel
+from memhub.core.deciding.kernel_requests import CallKernel
 from memhub.errors import InvalidArgument
 from memhub.service import wire
 from memhub.service.server.rights import SET_RANGES

@@ -16,12 +16,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from memhub.core.failing import refusing_error
-from memhub.core.failure import is_refusing
+from memhub.core.deciding.failing import refusing_error
+from memhub.core.deciding.open_close import check_open
 from memhub.core.files import KERNEL_FILES, PATHS
+from memhub.core.health.failure import is_refusing
 from memhub.core.memory.pages import page_segments
 from memhub.core.memory.pieces import protected
-from memhub.core.open_close import check_open
 from memhub.core.service_events import MemoryMapped
 from memhub.errors import DeviceError, NotPermitted, NotSupported
 from memhub.service import wire

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from memhub.core.caches.requests import Fence, FlushLines
+from memhub.core.deciding.transfers import extent_of
 from memhub.core.memory.physical import NeedsDevice
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.requests import Read, Write
-from memhub.core.transfers import extent_of
 from memhub.errors import DeviceError, InvalidArgument
 from memhub.handles.late_requests import move_bytes
 from memhub.service import wire

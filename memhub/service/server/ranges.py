@@ -8,7 +8,7 @@ from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.claim_requests import check_span
+from memhub.core.deciding.claim_requests import check_span
 from memhub.core.requests import (
     AwaitFree,
     BreakClaim,
@@ -33,7 +33,7 @@ from memhub.service.server.rights import READ_RANGES, SET_RANGES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.core.claims import Claim
+    from memhub.core.holding.claims import Claim
     from memhub.core.machine import Machine
     from memhub.core.replies import SetOutcome
     from memhub.core.requests import Request

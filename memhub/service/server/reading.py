@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
 
+from memhub.core.deciding.transfers import extent_of
 from memhub.core.requests import Read
-from memhub.core.transfers import extent_of
 from memhub.errors import DeviceError
 from memhub.handles.late_requests import move_bytes
 from memhub.service import wire

@@ -24,7 +24,7 @@ from memhub.snapshots.snapshot_file import SnapshotError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.service import wire
     from memhub.service.server.session import Session
 

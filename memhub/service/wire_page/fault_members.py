@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.abi import Errno
-from memhub.core.fault_rules import NO_ANSWERS, OPERATION_WORDS
-from memhub.core.sickness import MOMENTS, SICK_ACTIONS
+from memhub.core.faults.fault_rules import NO_ANSWERS, OPERATION_WORDS
+from memhub.core.health.sickness import MOMENTS, SICK_ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ from memhub.snapshots.snapshot_file.shapes import check_document
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import Arch
+    from memhub.core.drivers.driver import Arch
     from memhub.core.snapshots import MachineSnapshot
 
 MAGIC: Final = b"memhub-snapshot"

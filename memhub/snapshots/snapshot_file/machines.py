@@ -15,15 +15,15 @@ from memhub.audit.rows.description import describe_spec, spec_of
 from memhub.audit.rows.files import table_columns
 from memhub.audit.rows.held import part_row
 from memhub.audit.schema import problems
-from memhub.core.driver import RangeState
+from memhub.core.deciding.restoring import check_health
+from memhub.core.drivers.driver import RangeState
 from memhub.core.holdings import give_holdings, holdings_of
 from memhub.core.instant import Instant
 from memhub.core.machine import Machine
 from memhub.core.memory.device_states import DeviceState
 from memhub.core.memory.pages import memory_size
-from memhub.core.range_table import TableState
+from memhub.core.ranges.range_table import TableState
 from memhub.core.restored import HeldPart
-from memhub.core.restoring import check_health
 from memhub.core.snapshots import MachineSnapshot
 from memhub.core.spec_rules import checked_spec
 from memhub.images.packed import pack_contents, unpack_contents
@@ -34,8 +34,8 @@ from memhub.snapshots.snapshot_file.shapes import check_config, check_same
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.driver import Arch
-    from memhub.core.health import Health
+    from memhub.core.drivers.driver import Arch
+    from memhub.core.health.health import Health
     from memhub.core.spec import MachineSpec
     from memhub.snapshots.snapshot_file.pages import PackedPages
 

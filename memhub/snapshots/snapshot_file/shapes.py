@@ -14,7 +14,7 @@ import orjson
 from memhub.audit.fields import Field
 from memhub.audit.rows.held_check import check_shape
 from memhub.core.caches.limits import CacheLimits
-from memhub.core.driver import Cpu
+from memhub.core.drivers.driver import Cpu
 from memhub.core.kernel import KernelLayout
 
 _TEXT: Final = Field("str", "")

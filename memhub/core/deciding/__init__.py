@@ -1,0 +1,1 @@
+"""What requests come to: each function looks at a machine and changes nothing."""
