@@ -1,9 +1,9 @@
 """The lines of a log with their records, checked on the way, in blocks.
 
-This does what `memhub.audit.sound` does in less than half the time, since most lines are not
-parsed: a line of a known shape is compared with the pattern of that, and the hashes of many lines
-at once with what they have to be. The log's own records, a file's first record, and every line
-that is not as it should be are left to ChainWalk.
+This does what `memhub.audit.verifying.sound` does in less than half the time, since most lines are
+not parsed: a line of a known shape is compared with the pattern of that, and the hashes of many
+lines at once with what they have to be. The log's own records, a file's first record, and every
+line that is not as it should be are left to ChainWalk.
 """
 
 from __future__ import annotations
@@ -12,27 +12,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE, parse_record
-from memhub.audit.line_batch import BATCH, check_known, read_known, split_lines
-from memhub.audit.line_batch import SoundLines as Passed
-<<<<<<< HEAD
-from memhub.audit.line_batch import check_known, split_lines
-=======
-from memhub.audit.line_shapes import LineShapes
->>>>>>> suite-a
-from memhub.audit.merkle import leaf_hash
-from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
-from memhub.audit.sound import DamagedLog
-from memhub.audit.source import DamagedSource, Source, open_source
-from memhub.audit.verify import is_in_use
+from memhub.audit.reading.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
+from memhub.audit.reading.source import DamagedSource, Source, open_source
+from memhub.audit.seals.merkle import leaf_hash
+from memhub.audit.verifying.chain_walk import ChainWalk
+from memhub.audit.verifying.line_batch import BATCH, check_known, read_known, split_lines
+from memhub.audit.verifying.line_batch import SoundLines as Passed
+from memhub.audit.verifying.sound import DamagedLog
+from memhub.audit.verifying.verify import is_in_use
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
-    from memhub.audit.line_batch import KnownLines
+    from memhub.audit.verifying.line_batch import KnownLines
 
     Progress = Callable[[int, int], None]
 
@@ -227,7 +222,7 @@ class SoundLines:
         while (index := len(seqs)) < len(lines):
             # a file's first line says more than its record
             some = lines[index : index + BATCH] if self._number else []
-            known = read_known(self._shapes, some) if some else None
+            known = read_known(self._walk.shapes, some) if some else None
             if known is None:
                 self._parse_line(lines[index], index, block)
                 seqs.append(block.records[index]["seq"])

@@ -14,7 +14,8 @@ from audit.conftest import event
 from audit.hostile import HOSTILE, Hostile
 from memhub.analysis import Analysis, pack, packing
 from memhub.analysis.manifest import read_manifest
-from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, source
+from memhub.audit import AuditError, AuditLog, DamagedLog, read_records
+from memhub.audit.reading import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -143,7 +144,7 @@ def test_an_unfinished_line_is_left_out_and_told(demo: Path, tmp_path: Path) -> 
 def test_a_hostile_line_is_refused_by_its_number(
     tmp_path: Path, case: Hostile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memhub.audit.line_shapes.LEARNED_EVERY", 1)
+    monkeypatch.setattr("memhub.audit.verifying.line_shapes.LEARNED_EVERY", 1)
     path = write_log(tmp_path / "h.jsonl", [event(number) for number in range(4)])
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:3]) + case.make(lines[3]))

@@ -10,10 +10,11 @@ import pytest
 
 from benchmarks.analysis_log import make_log
 from memhub.analysis.sound_lines import SoundLines
-from memhub.audit import AuditError, line_shapes, read_records
+from memhub.audit import AuditError, read_records
 from memhub.audit.chain import SEAL_SIZE
 from memhub.audit.line import parse_record
-from memhub.audit.line_shapes import _VALUES, LEARNED_EVERY, LineShapes
+from memhub.audit.verifying import line_shapes
+from memhub.audit.verifying.line_shapes import _VALUES, LEARNED_EVERY, LineShapes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ Opener = Callable[..., AuditLog]
 @pytest.fixture(autouse=True)
 def shapes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes are learned from the first line, so that small logs are compared with them."""
-    monkeypatch.setattr("memhub.audit.line_shapes.LEARNED_EVERY", 1)
+    monkeypatch.setattr("memhub.audit.verifying.line_shapes.LEARNED_EVERY", 1)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def small(opened: Opener, path: Path) -> bytes:
 
 @pytest.fixture
 def every_write_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memhub.audit.sink.LOOK_EVERY_NS", 0)
+    monkeypatch.setattr("memhub.audit.writing.sink.LOOK_EVERY_NS", 0)
 
 
 @pytest.fixture
