@@ -21,7 +21,6 @@ from memhub.audit.seals.merkle import leaf_hash
 from memhub.audit.verifying.chain_walk import ChainWalk
 from memhub.audit.verifying.line_batch import BATCH, check_known, read_known
 from memhub.audit.verifying.line_batch import SoundLines as Passed
-from memhub.audit.verifying.line_shapes import LineShapes
 from memhub.audit.verifying.sound import DamagedLog
 from memhub.audit.verifying.verify import is_in_use
 
@@ -93,7 +92,6 @@ class SoundLines:
         self._verified = verified
         self._meter = Meter(self._files, progress)
         self._walk = ChainWalk(whole=self._folder)
-        self._shapes = LineShapes()
         self._number = 0
         self._rest = UnfinishedLine()
 
@@ -170,7 +168,7 @@ class SoundLines:
             how many; 0 if ChainWalk has to look at the first.
         """
         walk = self._walk
-        known = check_known(self._shapes, lines, walk.seq, walk.head)
+        known = check_known(walk.shapes, lines, walk.seq, walk.head)
         if known is None:
             return 0
 
@@ -224,7 +222,7 @@ class SoundLines:
         while (index := len(seqs)) < len(lines):
             # a file's first line says more than its record
             some = lines[index : index + BATCH] if self._number else []
-            known = read_known(self._shapes, some) if some else None
+            known = read_known(self._walk.shapes, some) if some else None
             if known is None:
                 self._parse_line(lines[index], index, block)
                 seqs.append(block.records[index]["seq"])

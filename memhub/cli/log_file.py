@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
 
 #: How often the file is looked for while nothing is written, seconds.
-LOOK_EVERY: Final = 1.0
+LOOK_EVERY: Final = 0.25
 
 
 @contextmanager

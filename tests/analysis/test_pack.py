@@ -141,7 +141,10 @@ def test_an_unfinished_line_is_left_out_and_told(demo: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("case", HOSTILE.values(), ids=lambda it: it.name)
-def test_a_hostile_line_is_refused_by_its_number(tmp_path: Path, case: Hostile) -> None:
+def test_a_hostile_line_is_refused_by_its_number(
+    tmp_path: Path, case: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memhub.audit.verifying.line_shapes.LEARNED_EVERY", 1)
     path = write_log(tmp_path / "h.jsonl", [event(number) for number in range(4)])
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:3]) + case.make(lines[3]))

@@ -13,7 +13,8 @@ from memhub.analysis.sound_lines import SoundLines
 from memhub.audit import AuditError, read_records
 from memhub.audit.chain import SEAL_SIZE
 from memhub.audit.line import parse_record
-from memhub.audit.verifying.line_shapes import _VALUES, LineShapes
+from memhub.audit.verifying import line_shapes
+from memhub.audit.verifying.line_shapes import _VALUES, LEARNED_EVERY, LineShapes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,9 @@ PLACE = 100
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Path:
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small log, whose shapes are learned nevertheless."""
+    monkeypatch.setattr(line_shapes, "LEARNED_EVERY", 1)
     path = tmp_path / "a.jsonl"
     make_log(path, RECORDS)
 
@@ -58,6 +61,20 @@ def test_most_lines_are_not_parsed_and_all_are_told_as_they_are(log: Path, verif
     assert block.digests == [it["hash"] for it in due]
     assert block.walls == [it["wall_ns"] for it in due]
     assert block.machines == [dumped(it.get("machine")) for it in due]
+
+
+def test_a_shape_is_learned_once_many_lines_had_none(tmp_path: Path) -> None:
+    """A short log is parsed: to compile patterns would take a hundred times as long."""
+    path = tmp_path / "a.jsonl"
+    make_log(path, RECORDS)
+    line = next(
+        it for it in path.read_bytes().splitlines(keepends=True) if b'"event":"request.set"' in it
+    )
+    shapes = LineShapes()
+    found = [shapes.match_lines([line]) for _ in range(LEARNED_EVERY + 1)]
+
+    assert found[: LEARNED_EVERY - 1] == [[]] * (LEARNED_EVERY - 1)
+    assert [len(it) for it in found[LEARNED_EVERY - 1 :]] == [1, 1]
 
 
 def test_no_byte_of_a_line_can_be_another(log: Path) -> None:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 Opener = Callable[..., AuditLog]
 
 
+@pytest.fixture(autouse=True)
+def shapes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes are learned from the first line, so that small logs are compared with them."""
+    monkeypatch.setattr("memhub.audit.verifying.line_shapes.LEARNED_EVERY", 1)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "audit.jsonl"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anyio.from_thread import start_blocking_portal
 
 from memhub import AuditLog, Hub, MachineSpec, ManualClock
-from memhub.audit import read_records
 from memhub.core.files import Principal
 from memhub.handles.process import Process
 from memhub.service.blocking import BlockingClient
@@ -16,11 +16,10 @@ from memhub.service.client import connect
 from memhub.service.local import LocalClient, LocalHandle
 from memhub.service.server import Server
 from memhub.service.settings import ServiceConfig
-from shell.kit import ARCHES, BOARD, OLD, PAT
+from shell.kit import ARCHES, BOARD, OLD, PAT, News
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-    from pathlib import Path
 
 NET = MachineSpec(name="net", arch="amd64", msrs={0xFE: 0x508, 0x2FF: 0x800}, kernel="netbsd-7")
 SPECS = (PAT, OLD, BOARD, NET)
@@ -45,15 +44,15 @@ class Stage:
         self.openers = openers
         self.advance = advance
         self._log = log
-        self._seen = 0
+        self._news = News(Path(log.path))
 
     def records(self) -> list[dict[str, Any]]:
         """The records since the last call, without those of the log and the service themselves."""
         self._log.flush()
-        found = list(read_records(self._log.path))[self._seen :]
-        self._seen += len(found)
 
-        return [it for it in found if it["event"].split(".")[0] not in ("log", "service")]
+        return [
+            it for it in self._news.read() if it["event"].split(".")[0] not in ("log", "service")
+        ]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -131,52 +132,56 @@ SEVERAL = "is not a name of the library, a MachineSpec, several of them, or 'eac
 ARCHES = "is not the name of an architecture, several of them, or 'each'"
 
 
-@pytest.mark.parametrize(
-    ("marker", "says"),
-    [
-        ("machine='x'", "marker memhub has no argument 'machine'; did you mean 'machines'?"),
-        ("'x'", "marker memhub takes arguments by name alone, not ('x',)"),
-        ("over='moon'", "marker memhub: over 'moon' is none of hub, service, each"),
-        ("over=None", "marker memhub: over None is none of hub, service, each"),
-        ("over=['hub']", "marker memhub: over ['hub'] is none of hub, service, each"),
-        ("machines='acer-aspyre-one'", "marker memhub: there is no real machine 'acer-aspyre-one'"),
-        ("machines=['pc']", "marker memhub: there is no real machine 'pc'"),
-        ("machines=5", f"marker memhub: machines 5 {SEVERAL}"),
-        ("machines=None", f"marker memhub: machines None {SEVERAL}"),
-        ("machines=MachineSpec", "MachineSpec'> is not a name of the library"),
-        ("machines=[]", f"marker memhub: machines [] {SEVERAL}"),
-        ("machines=''", f"marker memhub: machines '' {SEVERAL}"),
-        ("machines=['pc', 'each']", "machines ['pc', 'each'] has 'each' beside others"),
-        ("machines=[pc(), pc()]", "marker memhub: machines ['pc', 'pc'] has 'pc' twice"),
-        ("arch='i387'", "marker memhub: architecture 'i387' is not installed"),
-        ("arch='i368'", "did you mean 'i386'?"),
-        ("machines='acer-aspire', arch='i368'", "did you mean 'i386'?"),
-        ("arch=3", f"marker memhub: arch 3 {ARCHES}"),
-        ("arch=''", f"marker memhub: arch '' {ARCHES}"),
-        ("arch=[]", f"marker memhub: arch [] {ARCHES}"),
-        ("arch=None", f"marker memhub: arch None {ARCHES}"),
-        ("arch=['i386', 5]", f"marker memhub: arch ['i386', 5] {ARCHES}"),
-        ("arch=['i386', 'each']", "marker memhub: arch ['i386', 'each'] has 'each' beside others"),
-        ("arch=['i386', 'i386']", "marker memhub: arch ['i386', 'i386'] has 'i386' twice"),
-        ("seed=1.5", "marker memhub: seed 1.5 is not an integer"),
-        ("seed='x'", "marker memhub: seed 'x' is not an integer"),
-        ("seed=None", "marker memhub: seed None is not an integer"),
-        ("seed=-1", "marker memhub: seed -1 is negative"),
-    ],
-)
-def test_a_wrong_marker_is_refused_with_the_reason_alone(
-    pytester: pytest.Pytester, marker: str, says: str
-) -> None:
-    imports = "import pytest\nfrom memhub import MachineSpec\nfrom memhub.machines import pc\n"
-    pytester.makepyfile(
-        f"{imports}@pytest.mark.memhub({marker})\ndef test_it(memhub_hub, memhub_random): pass\n"
-    )
-    result = run_inner(pytester, *NEITHER)
+#: Wrong markers, and what is said of each.
+WRONG = [
+    ("machine='x'", "marker memhub has no argument 'machine'; did you mean 'machines'?"),
+    ("'x'", "marker memhub takes arguments by name alone, not ('x',)"),
+    ("over='moon'", "marker memhub: over 'moon' is none of hub, service, each"),
+    ("over=None", "marker memhub: over None is none of hub, service, each"),
+    ("over=['hub']", "marker memhub: over ['hub'] is none of hub, service, each"),
+    ("machines='acer-aspyre-one'", "marker memhub: there is no real machine 'acer-aspyre-one'"),
+    ("machines=['pc']", "marker memhub: there is no real machine 'pc'"),
+    ("machines=5", f"marker memhub: machines 5 {SEVERAL}"),
+    ("machines=None", f"marker memhub: machines None {SEVERAL}"),
+    ("machines=MachineSpec", "MachineSpec'> is not a name of the library"),
+    ("machines=[]", f"marker memhub: machines [] {SEVERAL}"),
+    ("machines=''", f"marker memhub: machines '' {SEVERAL}"),
+    ("machines=['pc', 'each']", "machines ['pc', 'each'] has 'each' beside others"),
+    ("machines=[pc(), pc()]", "marker memhub: machines ['pc', 'pc'] has 'pc' twice"),
+    ("arch='i387'", "marker memhub: architecture 'i387' is not installed"),
+    ("arch='i368'", "did you mean 'i386'?"),
+    ("machines='acer-aspire', arch='i368'", "did you mean 'i386'?"),
+    ("arch=3", f"marker memhub: arch 3 {ARCHES}"),
+    ("arch=''", f"marker memhub: arch '' {ARCHES}"),
+    ("arch=[]", f"marker memhub: arch [] {ARCHES}"),
+    ("arch=None", f"marker memhub: arch None {ARCHES}"),
+    ("arch=['i386', 5]", f"marker memhub: arch ['i386', 5] {ARCHES}"),
+    ("arch=['i386', 'each']", "marker memhub: arch ['i386', 'each'] has 'each' beside others"),
+    ("arch=['i386', 'i386']", "marker memhub: arch ['i386', 'i386'] has 'i386' twice"),
+    ("seed=1.5", "marker memhub: seed 1.5 is not an integer"),
+    ("seed='x'", "marker memhub: seed 'x' is not an integer"),
+    ("seed=None", "marker memhub: seed None is not an integer"),
+    ("seed=-1", "marker memhub: seed -1 is negative"),
+]
 
-    assert result.ret != 0
-    assert says in result.stdout.str()
-    assert "Traceback" not in result.stdout.str()
-    assert ".py:" not in result.stdout.str().replace(".py::", "")
+
+def test_a_wrong_marker_is_refused_with_the_reason_alone(pytester: pytest.Pytester) -> None:
+    """Each in a file of its own, of which no more is said than that."""
+    imports = "import pytest\nfrom memhub import MachineSpec\nfrom memhub.machines import pc\n"
+    for number, (marker, _) in enumerate(WRONG):
+        test = f"def test_{number}(memhub_hub, memhub_random): pass\n"
+        text = f"{imports}@pytest.mark.memhub({marker})\n{test}"
+        pytester.makepyfile(**{f"test_{number}": text})
+
+    result = run_inner(pytester, *NEITHER, "--continue-on-collection-errors")
+    result.assert_outcomes(errors=len(WRONG))
+    _, *parts = re.split(r"_+ ERROR .*?test_(\d+)(?:\.py)? _+\n|=+ short test", str(result.stdout))
+    told = dict(zip(parts[::2], parts[1::2], strict=True))
+    for number, (marker, says) in enumerate(WRONG):
+        said = told[str(number)]
+        assert says in said, marker
+        assert "Traceback" not in said, marker
+        assert ".py:" not in said.replace(".py::", ""), marker
 
 
 def test_a_machine_of_ones_own_and_a_marker_that_names_another_are_refused(

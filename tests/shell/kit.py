@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from memhub import AuditLog, Cpu, Hub, KernelMapping, MachineSpec, Region, load_arches
 from memhub.abi import ILP32, LP64, RangeDesc
 from memhub.audit import read_records, verify
+from memhub.audit.line import parse_record
 from memhub.audit.schema import problems
 
 if TYPE_CHECKING:
@@ -98,6 +99,31 @@ class Disk:
 
 
 @dataclass
+class News:
+    """What a log gets, read as it comes.
+
+    Attributes:
+        path: the log.
+    """
+
+    path: Path
+    _offset: int = field(default=0)
+
+    def read(self) -> list[dict[str, Any]]:
+        """The records since the last call."""
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            lines = file.read().splitlines(keepends=True)
+
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()
+
+        self._offset += sum(map(len, lines))
+
+        return [parse_record(line[:-1]) for line in lines]
+
+
+@dataclass
 class Lab:
     """A hub with a log.
 
@@ -110,14 +136,14 @@ class Lab:
     hub: Hub
     path: Path
     disk: Disk
-    _seen: int = field(default=0)
+    _news: News = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._news = News(self.path)
 
     def news(self) -> list[dict[str, Any]]:
         """The records since the last call."""
-        found = list(read_records(self.path))[self._seen :]
-        self._seen += len(found)
-
-        return found
+        return self._news.read()
 
     def state(self) -> dict[str, Any]:
         """All that a refused request must leave as it was."""

@@ -60,6 +60,7 @@ class ChainWalk:
         goes_on_in: the segment that the last record, seals left out, says goes on.
         broken: the first break, or None.
         notes: what is not a break but should be known.
+        shapes: the shapes of lines that were learned.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class ChainWalk:
         self._whole, self._anywhere = whole, anywhere
         self._file: str | None = None
         self._looking: LookAhead | None = None
-        self._shapes = LineShapes()
+        self.shapes = LineShapes()
 
     @property
     def records(self) -> int:
@@ -135,7 +136,7 @@ class ChainWalk:
         first = 0
         while first < len(lines):
             some = lines[first : first + BATCH]
-            hashes = check_some(self._shapes, some, self.seq, self.head) if self.lines else None
+            hashes = check_some(self.shapes, some, self.seq, self.head) if self.lines else None
             if hashes is not None:
                 self._take_sound(some[: len(hashes)], hashes)
                 first += len(hashes)

@@ -1,6 +1,6 @@
 """What lines of a log look like, learned once for each shape, so that most need not be parsed.
 
-The writer makes few shapes of lines: an event with names in one order. The first line of a shape
+The writer makes few shapes of lines: an event with names in one order. A line of a new shape
 is parsed and checked against the schema. From its names comes a pattern of bytes: the same names,
 each with a value of its type as the schema has it. A line that has the pattern is one flat JSON
 object with no member twice, with every member of its type and no number beyond 64 bits. Whether
@@ -30,6 +30,10 @@ Match = Callable[[bytes], "re.Match[bytes] | None"]
 #: The most shapes, and the most that begin alike; lines of further ones are parsed.
 MAX_SHAPES: Final = 256
 MAX_ALIKE: Final = 32
+
+#: Of so many lines without a shape one is learned: to compile its pattern takes as long as to parse
+#: hundreds of lines. So a short log is parsed, and what most lines are is learned first.
+LEARNED_EVERY: Final = 64
 
 #: Records that are always parsed: they say more than where they belong.
 PARSED: Final = frozenset({"device.attach", "device.restore", "held.machine", "held.part"})
@@ -81,10 +85,10 @@ class LineShapes:
         self._last: dict[bytes, Match] = {}
         self._patterns: dict[bytes, dict[Names, Match]] = {}
         self._shapes: dict[Names, set[Names]] = {}
-        self._count = 0
+        self._count = self._missed = 0
 
     def match_lines(self, lines: Sequence[bytes]) -> list[tuple[bytes | None, ...]]:
-        """Compare lines with the shapes; what has none yet is parsed, and its shape learned.
+        """Compare lines with the shapes; of some that have none the shape is learned.
 
         Args:
             lines: lines whose numbers follow each other, with their newlines; at least one.
@@ -111,13 +115,18 @@ class LineShapes:
         return rows
 
     def _find_shape(self, line: bytes, key: bytes) -> re.Match[bytes] | None:
-        """Compare a line with every shape of its event, and learn its own where it is another."""
+        """Compare a line with each shape of its event; of some with another one that is learned."""
         for matches in self._patterns.get(key, {}).values():
             found = matches(line)
             if found is not None:
                 self._last[key] = matches
                 return found
 
+        self._missed += 1
+        if self._missed < LEARNED_EVERY:
+            return None
+
+        self._missed = 0
         learned = self._learn_shape(line, key)
 
         return None if learned is None else learned(line)

@@ -76,15 +76,17 @@ def check_memory_of_process(
         sequences: what was asked here, the shortest first.
     """
     chosen = list(sequences[:_COMPARED_MOST])
-    alone = untouched.answers(ground, [[it] for it in chosen])
-    for requests, there in zip(chosen, alone, strict=False):
+    begun = {tuple(it[:count]) for it in chosen for count in range(1, len(it))}
+    compared = [it for it in chosen if tuple(it) not in begun]  # a longer one begins with those
+    alone = untouched.answers(ground, [[it] for it in compared])
+    for requests, there in zip(compared, alone, strict=False):
         here = [it.in_words() for it in run_steps(ground, requests, deep=False).answers]
         at = _first_difference(there, here)
         if there is None or at is None:
             continue
 
         shown, words = requests[: at + 1], f"({there[at]}), and this one ({here[at]})"
-        if untouched.own_interpreter and _differ_by_themselves(ground, untouched, chosen, alone):
+        if untouched.own_interpreter and _differ_by_themselves(ground, untouched, compared, alone):
             said = f"{shown[-1]}: another process answers {words}"
             yield shown, Fault("not-deterministic", shown[-1].op, said)
             return

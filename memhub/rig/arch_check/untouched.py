@@ -16,14 +16,17 @@ import signal
 import struct
 import sys
 import warnings
+from functools import partial
+from importlib import import_module
 from subprocess import DEVNULL, Popen
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from memhub.rig.arch_check.asking import StoppedHere, ask_driver
 from memhub.rig.arch_check.ground import Ground
 from memhub.rig.arch_check.running import run_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from memhub.core.drivers.driver import Arch
     from memhub.rig.arch_check.asking import Request
@@ -185,24 +188,56 @@ def _serve(asked: int, tell: int, arch: Arch) -> NoReturn:
             found = pickle.loads(_read_frame(asked, None))  # noqa: S301 - our own parent's
             cpu, options, msrs, sequences = found
             ground = (arch, cpu, options, msrs)
-            _write_frame(tell, pickle.dumps([_answer_apart(ground, it) for it in sequences]))
+            for name in _run_apart(partial(_import_for_start, ground)) or ():
+                with contextlib.suppress(Exception):  # here once, and not in each fork
+                    import_module(name)
+
+            answers = [_run_apart(partial(_answer_last, ground, it)) for it in sequences]
+            _write_frame(tell, pickle.dumps(answers))
     except BaseException:  # noqa: BLE001 - nothing above is this process's
         os._exit(1)
 
 
-def _answer_apart(ground: tuple[Any, ...], sequences: list[list[Request]]) -> Answers:
-    """Ask in a process of its own."""
+def _import_for_start(ground: tuple[Any, ...]) -> list[str]:
+    """The modules that a machine imports before it is asked anything."""
+    known = {*sys.modules}
+    _start_machine(ground)
+
+    return [it for it in sys.modules if it not in known]
+
+
+def _answer_last(ground: tuple[Any, ...], sequences: list[list[Request]]) -> list[str]:
+    """The answers to the last of some sequences, each asked of a new machine in turn."""
+    for requests in sequences[:-1]:
+        run_steps(_start_machine(ground), requests, deep=False)
+
+    machine, told = Ground(*ground), []
+    driver = machine.new_driver()
+    state = machine.attach(driver)
+    assert state is not None
+    with contextlib.suppress(StoppedHere):
+        for request in sequences[-1]:  # nothing else is asked here
+            answer = ask_driver(machine, driver, state, request)
+            told.append(answer.in_words())
+            state = state if answer.plan is None else answer.plan.after
+
+    return told
+
+
+def _start_machine(ground: tuple[Any, ...]) -> Ground:
+    machine = Ground(*ground)
+    machine.start = machine.attach(machine.new_driver())
+
+    return machine
+
+
+def _run_apart(call: Callable[[], list[str]]) -> list[str] | None:
+    """What a call returns in a process of its own; None where the process ended instead."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            told: list[str] = []
-            for requests in sequences:
-                machine = Ground(*ground)
-                machine.start = machine.attach(machine.new_driver())
-                told = [it.in_words() for it in run_steps(machine, requests, deep=False).answers]
-
-            _write_frame(write, pickle.dumps(told))
+            _write_frame(write, pickle.dumps(call()))
 
         os._exit(0)
 
