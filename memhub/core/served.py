@@ -63,6 +63,22 @@ class Served:
         return self.kernel.why_dead(self.state)
 
 
+def why_no_table(spec: MachineSpec, arch: Arch, served: Served | None) -> str:
+    """Why a machine has no range operations, in words."""
+    ranges = None if served is None else served.ranges()
+    cpu = spec.cpu
+    if ranges is not None and ranges.total:
+        what = f"the {ranges.total} ranges of {spec.kernel_name}"
+        why = f"{what} are no MTRRs, and no architecture makes types of them"
+    elif arch.driver is None:
+        why = f"{arch.name}: {arch.summary}"
+    else:
+        processor = f"{cpu.vendor}, signature {cpu.signature:#x}"
+        why = f"{arch.name} has none on {processor}{'' if cpu.mtrr else ', without MTRRs'}"
+
+    return f"{spec.name} has no range operations ({why})"
+
+
 class KernelCalled(NamedTuple):
     """A call was answered by another kernel than FreeBSD.
 

@@ -98,8 +98,12 @@ def _registers(value: object, most: int, last: int = _U32) -> dict[int, int]:
 
 
 def _table(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(it, str) for it in value):
+    if not isinstance(value, dict):
         raise ValueError("is not a table")
+
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"has the key {key!r:.40}; keys are texts, as {str(key)!r:.40}")
 
     return value
 

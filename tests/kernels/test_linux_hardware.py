@@ -32,6 +32,8 @@ ARCHES = load_arches()
 NETBSD = MachineSpec(
     name="pc", arch="amd64", kernel="netbsd-7", msrs={0xFE: 0x508, 0x2FF: 0x800}, cpu=Cpu(count=2)
 )
+CYRIX = Cpu(vendor="Cyrix", phys_bits=32, mtrr=False, count=1)
+CENTAUR = Cpu(vendor="Centaur", signature=0x541, phys_bits=32, mtrr=False, count=1)
 #: IA32_PAT after power-on.
 POWER_ON = 0x0007040600070406
 PLACES = (0x1000, 0x200000, 0xA0000, SCREEN)
@@ -200,6 +202,33 @@ async def test_what_no_register_of_the_kernel_can_have_is_refused_by_its_rule() 
         assert hub.kernels.call("add", base=SCREEN, size=1 << 20, type=1) == 0
         assert hub.kernels.call("table")[0][1] == 0
         assert hub.hardware.check_cpus() == ()
+
+
+@pytest.mark.parametrize(
+    ("cpu", "kernel", "types", "reinit"),
+    [
+        (CYRIX, "linux-6.18", "the 8 ranges of linux-6.18 are no MTRRs", "at a resume only"),
+        (CENTAUR, "linux-2.6.32", "the 8 ranges of linux-2.6.32 are", "at a resume only"),
+        (CYRIX, "netbsd-7", "i386 has none on Cyrix, signature 0x6f0, without", "found no ranges"),
+        (CYRIX, "freebsd", "i386 has none on Cyrix, signature 0x6f0, without", "i386 has none on"),
+    ],
+)
+async def test_a_machine_without_types_says_why(
+    cpu: Cpu, kernel: str, types: str, reinit: str
+) -> None:
+    async with Hub([MachineSpec(name="pc", arch="i386", kernel=kernel, cpu=cpu)]) as hub:
+        async with await hub.open("pc:/dev/mem") as file:
+            with pytest.raises(NotSupported, match=rf"pc has no range operations \({types}"):
+                await file.explain(0)
+
+        with pytest.raises(NotSupported, match=rf"pc has no range operations \({types}"):
+            hub.hardware.check_cpus()
+
+        with pytest.raises(NotSupported, match=rf"pc has no range operations \({types}"):
+            hub.hardware.add(sick("lost_store", slot=0))
+
+        with pytest.raises(NotSupported, match=reinit):
+            hub.hardware.reinit()
 
 
 async def test_under_xen_the_palette_is_that_of_xen_also_after_a_sleep() -> None:

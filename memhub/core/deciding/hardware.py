@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from memhub.core.caches.decide import flush_before
 from memhub.core.deciding.kernel_hardware import (
+    check_reinit,
     cpu_files,
     reinit_kernel,
     resume_kernel,
@@ -234,6 +235,9 @@ def decide_reinit(machine: Machine, now: Instant, by: Principal | None = None) -
         DeviceError: EAGAIN; the machine is suspended, and re-initialises as it resumes.
         NotSupported, NoRanges: it has no ranges, or a kernel that never does so.
     """
+    if machine.served is not None:
+        check_reinit(machine)
+
     health, table = machine.health or _WELL, machine.require_table()
     if is_suspended(machine):
         raise suspended_error(machine.name)

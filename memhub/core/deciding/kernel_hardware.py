@@ -55,16 +55,19 @@ def sicken_kernel(
     return Decision(None, None, (change, *firmware_call(machine, change, files)))
 
 
-def reinit_kernel(machine: Machine, now: Instant, by: Principal | None) -> Decision:
-    """Let every CPU store the kernel's ranges, as each does that starts.
+def check_reinit(machine: Machine) -> None:
+    """Look whether the kernel ever stores its ranges again while it runs.
 
     Raises:
-        NotSupported: EOPNOTSUPP; this kernel never does on such a machine.
+        NotSupported: EOPNOTSUPP; it never does on such a machine.
     """
     served = served_of(machine)
     if why := served.kernel.why_no_reinit(served.machine, served.state):
         raise NotSupported(f"{machine.name} has no re-initialisation: {why}")
 
+
+def reinit_kernel(machine: Machine, now: Instant, by: Principal | None) -> Decision:
+    """Let every CPU store the kernel's ranges, as each does that starts; see `check_reinit`."""
     return _call_machine(machine, "reinit", machine.health, CpuFiles({}), frozenset(), now, by)
 
 
