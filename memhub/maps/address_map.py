@@ -148,6 +148,7 @@ class AddressMap(NamedTuple):
         pieces: all addresses, in order.
         slots: the slots that decide types, in order.
         notes: what is not known, in words.
+        kernel: the name of its kernel where that is another than FreeBSD; else empty.
     """
 
     machine: str
@@ -157,6 +158,7 @@ class AddressMap(NamedTuple):
     pieces: tuple[Piece, ...]
     slots: tuple[MapSlot, ...] = ()
     notes: tuple[str, ...] = ()
+    kernel: str = ""
 
     def owners(self, piece: Piece) -> tuple[str, ...]:
         """The labels of the slots that cover a piece, each once."""
@@ -175,6 +177,7 @@ class AddressMap(NamedTuple):
         return {
             "machine": self.machine,
             "arch": self.arch,
+            **({"kernel": self.kernel} if self.kernel else {}),
             "end": self.end,
             "slots": self.slot_count,
             "pieces": [it.facts() for it in self.pieces],
@@ -193,6 +196,7 @@ class AddressMap(NamedTuple):
             tuple(map(Piece.of_facts, row["pieces"])),
             tuple(map(MapSlot.of_facts, row["ranges"])),
             tuple(row["notes"]),
+            row.get("kernel", ""),
         )
 
 

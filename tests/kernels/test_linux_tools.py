@@ -19,7 +19,7 @@ from memhub.cli import main
 from memhub.core.files import Principal
 from memhub.core.requests import Open, Write
 from memhub.engine.lifecycle import open_file
-from memhub.errors import InvalidArgument
+from memhub.errors import DeviceError, InvalidArgument
 from memhub.rig.log_replay import replay_log
 
 if TYPE_CHECKING:
@@ -100,6 +100,27 @@ def test_the_state_of_a_log_shows_the_registers_of_then(
     shown = run(capfd, "audit", "state", str(path), "--json")
     (machine,) = orjson.loads(shown)["machines"]
     assert machine["msrs"]["0x208"] == SCREEN | 1
+
+
+def test_a_shown_call_has_what_the_kernel_printed_below_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        hub = Hub([LINUX], log=log)
+        hub.begin()
+        for size, type_ in ((1 << 20, 1), (1 << 21, 6)):
+            with suppress(DeviceError):
+                hub.kernels.call("add", base=SCREEN, size=size, type=type_)
+
+        printed = [text for _, text in hub.kernels.of("pc").boot_log]
+
+    boot = run(capfd, "audit", "show", "--op", "boot", str(path)).splitlines()[2:]
+    assert all(it.startswith(" " * 23) for it in boot)
+    told = " ".join(" ".join(boot).split())
+    assert told == " ".join(" ".join(f"info: {it}" for it in printed).split())
+    refused = run(capfd, "audit", "show", "--refused", str(path))
+    assert " ".join(refused.split()).count("overlaps existing") == 1
 
 
 def test_exec_gives_a_program_the_file_of_a_machine_in_a_file(
