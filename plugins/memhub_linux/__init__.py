@@ -17,7 +17,7 @@ against answers recorded from the kernel's own code over simulated registers.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
-from memhub_linux.compared import ComparedLinux
+from memhub_linux.compared import ComparedLinux, add_command
 from memhub_linux.releases import LINUX_2_6_32, LINUX_6_18
 from memhub_linux.replaying import replay
 from memhub_linux.served import LinuxKernel
@@ -29,6 +29,7 @@ LINUX = KernelProfile(
     replay=replay,
     served=LinuxKernel(),
     compared=lambda machine: ComparedLinux(machine, LINUX_6_18),
+    set_text=add_command,
 )
 
 
@@ -39,6 +40,7 @@ OLD_LINUX = KernelProfile(
     replay=replay,
     served=LinuxKernel(LINUX_2_6_32),
     compared=lambda machine: ComparedLinux(machine, LINUX_2_6_32),
+    set_text=add_command,
 )
 
 

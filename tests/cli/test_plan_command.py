@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
+from memhub.plugin.kernels import hookimpl
+from memhub_linux import LINUX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,6 +144,38 @@ def test_a_machine_of_memory_alone_is_told_what_turns_its_mtrrs_on(
     assert "1 of 8 registers" in run(*words).out
     path.write_text(f"{machine}[machines.r.cpu]\nmtrr = false\n")
     assert run(*words).err.rstrip().endswith("i386 cannot be planned for: it has no ranges")
+
+
+def test_a_machine_without_mtrrs_is_planned_for_where_something_says_with_what(
+    run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "lab.toml"
+    words = ("plan", "--config", path, "--want", "0-1G=WB")
+    cyrix = 'kernel = "linux-6.18"\ncpu = {vendor = "Cyrix", mtrr = false}'
+    for arch, more in (("i386", cyrix), ("k6", ""), ("arm64", "")):
+        path.write_text(f'[machines.old]\narch = "{arch}"\n{more}\n')
+        done = run(*words)
+        assert (done.code, done.out) == (2, "")
+        assert " has no MTRRs to plan with: --arch " in " ".join(done.err.split())
+        assert run(*words, "--slots", "3").out.startswith("default UC, 1 of 3 registers")
+
+
+def test_a_kernel_is_no_architecture(run: Run) -> None:
+    done = run("plan", "--want", "0-1G=WB", "--arch", "linux-6.18")
+    assert done.code == 2
+    assert "--arch linux-6.18: that is a kernel; name an architecture" in " ".join(done.err.split())
+
+
+def test_a_kernel_that_says_no_requests_has_its_plan_as_json(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = replace(LINUX, set_text=None)
+    monkeypatch.setattr("memhub_linux.memhub_kernels", hookimpl(lambda: [silent]))
+    path = tmp_path / "lab.toml"
+    path.write_text('[machines.pc]\narch = "amd64"\nkernel = "linux-6.18"\n')
+    words = ("plan", "--config", path, "--want", "0-1G=WB")
+    assert "how one asks linux-6.18 for a range is not known" in " ".join(run(*words).err.split())
+    assert json.loads(run(*words, "--json").out)["fits"]
 
 
 def test_an_architecture_that_cannot_be_planned_for_says_why(run: Run) -> None:
