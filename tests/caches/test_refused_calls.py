@@ -9,7 +9,7 @@ import pytest
 
 from caches.cache_rig import pc
 from memhub import CacheLimits, FaultRule
-from memhub.audit.verify import verify
+from memhub.audit.verifying.verify import verify
 from memhub.errors import DeviceError, LogFailed
 from shell.kit import lab
 
