@@ -106,8 +106,8 @@ def parse_script(text: str) -> tuple[Request, ...]:
     """Read a script.
 
     Args:
-        text: a request on each line; empty lines and `#` to the end of a line are skipped. A byte
-            that is no UTF-8 is a lone surrogate in it (`surrogateescape`), and refused in a request.
+        text: a request on each line; empty lines and `#` to the end of a line are skipped. A
+            request with a byte that was no UTF-8 (a lone surrogate: `surrogateescape`) is refused.
 
     Raises:
         ScriptError: a line is none, or there are none or too many.
@@ -241,8 +241,6 @@ def parse_proc_line(line: str, number: int) -> Request:
     if flags is None:
         _fail(number, f"{found[3]!r} is not a type of /proc/mtrr ({', '.join(_PROC_TYPES)})")
 
-    _check_end(base, length, number)
-
     return Request(
         set_text(base, length, flags), False, base, length, flags, line=line, source=number
     )
@@ -316,14 +314,8 @@ def _read_options(words: list[str], number: int) -> tuple[dict[str, str], list[s
 def _range_of(options: Mapping[str, str], number: int) -> tuple[int, int]:
     base = _read_number(options.get("-b", "0"), number)
     length = _read_number(options.get("-l", "0"), number)
-    _check_end(base, length, number)
 
     return base, length
-
-
-def _check_end(base: int, length: int, number: int) -> None:
-    if base + length > U64_MAX:
-        _fail(number, f"{base:#x}/{length:#x} ends past 64 bits")
 
 
 def _read_number(text: str, number: int) -> int:

@@ -34,7 +34,7 @@ from memhub.core.served import (
     apply_call,
     boot_served,
     unapply_call,
-    why_no_table,
+    why_no_ranges,
 )
 from memhub.errors import NoRanges, NotSupported
 
@@ -154,7 +154,7 @@ class Machine:
         """
         table = self.table
         if table is None:
-            why = why_no_table(self.spec, self.arch, self.served)
+            why = why_no_ranges(self.spec, self.arch, self.served)
             raise NotSupported(why, code=self.arch.no_ranges)
 
         if not table.state.slots:

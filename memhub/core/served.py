@@ -58,25 +58,17 @@ class Served:
         """The ranges that the kernel has now; None where the machine's slots are those."""
         return self.kernel.ranges(self.machine, self.state)
 
+    def meant_by(self, call: KernelCall) -> tuple[int, int] | None:
+        """Base and length of the range that a call means by its number; None for none."""
+        register = self.kernel.register_of(call)
+        ranges = None if register is None else self.ranges()
+        used = () if ranges is None else ranges.used
+
+        return next(((it.base, it.length) for it in used if it.register == register), None)
+
     def why_dead(self) -> str:
         """Why the kernel answers nothing more, and how to go on; empty while it lives."""
         return self.kernel.why_dead(self.state)
-
-
-def why_no_table(spec: MachineSpec, arch: Arch, served: Served | None) -> str:
-    """Why a machine has no range operations, in words."""
-    ranges = None if served is None else served.ranges()
-    cpu = spec.cpu
-    if ranges is not None and ranges.total:
-        what = f"the {ranges.total} ranges of {spec.kernel_name}"
-        why = f"{what} are no MTRRs, and no architecture makes types of them"
-    elif arch.driver is None:
-        why = f"{arch.name}: {arch.summary}"
-    else:
-        processor = f"{cpu.vendor}, signature {cpu.signature:#x}"
-        why = f"{arch.name} has none on {processor}{'' if cpu.mtrr else ', without MTRRs'}"
-
-    return f"{spec.name} has no range operations ({why})"
 
 
 class KernelCalled(NamedTuple):
@@ -93,6 +85,7 @@ class KernelCalled(NamedTuple):
         kernels: the kernel's state before and after.
         states: the range state before and after; None without ranges.
         generation: the table's generation after it.
+        meant: base and length of the range that the call means by its number, as it was before.
     """
 
     machine: str
@@ -107,6 +100,7 @@ class KernelCalled(NamedTuple):
     kernels: tuple[KernelState, KernelState]
     states: tuple[RangeState, RangeState] | None
     generation: int
+    meant: tuple[int, int] | None = None
 
     @property
     def changes(self) -> bool:
@@ -158,6 +152,21 @@ def go_on_at(served: Served, start: TableState) -> None:
         raise ValueError("what it is to begin with has no state of its kernel")
 
     served.state = served.first = start.kernel
+
+
+def why_no_ranges(spec: MachineSpec, arch: Arch, served: Served | None) -> str:
+    """Why a machine without a table has no range operations, in words."""
+    name, cpu = spec.name, spec.cpu
+    ranges = None if served is None else served.ranges()
+    if ranges is not None and ranges.total:
+        whose = f"of the {ranges.total} ranges of {name}'s processor"
+        return f"no architecture makes memory types {whose}, which {spec.kernel_name} has"
+
+    if arch.driver is not None:
+        processor = f"{cpu.vendor}, signature {cpu.signature:#x}{'' if cpu.mtrr else ', no MTRRs'}"
+        return f"{name} has no range operations: {arch.name} finds none on its CPU ({processor})"
+
+    return f"{name} has no range operations ({arch.name}: {arch.summary})"
 
 
 def _is_x86(arch: Arch) -> bool:

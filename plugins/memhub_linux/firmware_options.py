@@ -103,7 +103,8 @@ def _table(value: object) -> Mapping[str, Any]:
 
     for key in value:
         if not isinstance(key, str):
-            raise ValueError(f"has the key {key!r:.40}; keys are texts, as {str(key)!r:.40}")
+            text = f"{key:#x}" if isinstance(key, int) else f"{key}"
+            raise ValueError(f"has the key {key!r:.40}, which is no text: {text!r:.40}")
 
     return value
 

@@ -6,7 +6,7 @@ A kernel that dies (`Panicked`) answers EIO from then on; its last message is in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from memhub.plugin.kernels import (
     TYPE_NAMES,
@@ -47,6 +47,11 @@ _FORCED: Final[Mapping[str, tuple[Any, ...]]] = {
     "root": (True, False),
     "abi": (64, 32),
 }
+#: The arguments of drivers' calls. The protocol passes over those that a process's call lacks.
+_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
+    "kernel_set": frozenset({"entries", "process"}),
+    "table": frozenset(),
+}
 
 
 class NetBsdKernel(ServedKernel):
@@ -63,6 +68,7 @@ class NetBsdKernel(ServedKernel):
 
     ops = frozenset({"set", "get", "exit", "kernel_set", "table", "resume", "reinit"})
     machine_ops = frozenset({"resume", "reinit"})
+    arguments = _ARGUMENTS
     undo_rule = "private ranges end with their process, and public ones are everybody's"
     driver_ops = frozenset({"kernel_set", "table"})
     process_ops = frozenset({"set", "get"})
@@ -251,10 +257,14 @@ def _entry(row: object) -> Mtrr:
         raise ValueError(f"{row!r:.80} is no [base, length, type, flags, owner]")
 
     for value, top in zip(row, tops, strict=False):
-        if not isinstance(value, int) or not 0 <= value < top:
+        if not _is_number(value) or not 0 <= value < top:
             raise ValueError(f"{value!r:.80} of {row!r:.80} is not an integer below {top:#x}")
 
     return Mtrr(*row)
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _ask(calls: MtrrCalls, call: KernelCall, machine: KernelMachine) -> tuple[str | None, Any]:
@@ -262,7 +272,7 @@ def _ask(calls: MtrrCalls, call: KernelCall, machine: KernelMachine) -> tuple[st
     setting = call.op == "set"
     entries = _entries(args["entries"] if setting else ())
     many = args.get("n", len(entries) if setting else most)
-    if not isinstance(many, int) or not -(1 << 31) <= many < 1 << 31:
+    if not _is_number(many) or not -(1 << 31) <= many < 1 << 31:
         raise ValueError(f"n {many!r:.80} is not an integer of 32 bits")
 
     for name, allowed in _FORCED.items():

@@ -93,14 +93,14 @@ async def test_cpus_that_firmware_left_different_are_told_and_made_alike() -> No
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"cpus": {1: {"0x2ff": 0}}}, "has the key 1; keys are texts, as '1'"),
-        ({"cpus": {"1": {0x2FF: 0}}}, "has the key 767; keys are texts, as '767'"),
-        ({"conf": {0xC4: 0xE0}}, "has the key 196; keys are texts"),
-        ({"guest": {1: "xenpv"}}, "has the key 1; keys are texts"),
+        ({"cpus": {1: {"0x2ff": 0}}}, "has the key 1, which is no text: '0x1'"),
+        ({"cpus": {"1": {0x2FF: 0}}}, "has the key 767, which is no text: '0x2ff'"),
+        ({"conf": {0xC4: 0xE0}}, "has the key 196, which is no text: '0xc4'"),
+        ({"guest": {1: "xenpv"}}, "has the key 1, which is no text"),
         ({"cpus": 3}, "3 is not a table"),
     ],
 )
-async def test_a_key_that_is_no_text_is_named(options: dict[str, Any], why: str) -> None:
+async def test_keys_of_an_option_in_python_are_texts(options: dict[str, Any], why: str) -> None:
     with pytest.raises(OptionError, match=re.escape(why)):
         Hub([MachineSpec(name="pc", arch="amd64", kernel="linux-6.18", kernel_options=options)])
 

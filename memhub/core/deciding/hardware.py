@@ -18,6 +18,7 @@ from memhub.core.deciding.kernel_hardware import (
     reinit_kernel,
     resume_kernel,
     sicken_kernel,
+    suspend_kernel,
 )
 from memhub.core.deciding.kernel_health import slot_bits
 from memhub.core.deciding.sick_plans import Was, change_health, make_change
@@ -272,7 +273,11 @@ def decide_suspend(machine: Machine, now: Instant, by: Principal | None = None) 
             obstacles=tuple(it.obstacle() for it in machine.commits),
         )
 
-    asleep = _decide(machine, "suspend", by, replace(health, suspended_ns=now.wall_ns), now)
+    health = replace(health, suspended_ns=now.wall_ns)
+    if machine.served is None:
+        asleep = _decide(machine, "suspend", by, health, now)
+    else:
+        asleep = suspend_kernel(machine, health, now, by)
 
     return flush_before(machine, asleep, now)
 

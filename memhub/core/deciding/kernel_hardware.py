@@ -56,7 +56,7 @@ def sicken_kernel(
 
 
 def check_reinit(machine: Machine) -> None:
-    """Look whether the kernel ever stores its ranges again while it runs.
+    """Look whether the kernel stores its ranges again.
 
     Raises:
         NotSupported: EOPNOTSUPP; it never does on such a machine.
@@ -80,6 +80,20 @@ def expected_registers(machine: Machine) -> Registers | None:
     return ask_raw(served, KernelCall("reinit")).state.msrs
 
 
+def suspend_kernel(
+    machine: Machine, health: Health, now: Instant, by: Principal | None
+) -> Decision:
+    """Suspend: the kernel saves what it stores again at a resume; no call where that is the same.
+
+    Args:
+        machine: the machine.
+        health: what is wrong, with the sleep.
+        now: the present moment.
+        by: who asks.
+    """
+    return _call_machine(machine, "suspend", health, CpuFiles({}), frozenset(), now, by)
+
+
 def resume_kernel(
     machine: Machine,
     health: Health,
@@ -98,10 +112,7 @@ def resume_kernel(
         now: the present moment.
         by: who asks.
     """
-    if "resume" in served_of(machine).kernel.machine_ops:
-        return _call_machine(machine, "resume", health, woken, missed, now, by)
-
-    return Decision(None, None, (change_health(machine, "resume", by, health, now),))
+    return _call_machine(machine, "resume", health, woken, missed, now, by)
 
 
 def _call_machine(
@@ -114,6 +125,9 @@ def _call_machine(
     by: Principal | None,
 ) -> Decision:
     served = served_of(machine)
+    if op not in served.kernel.machine_ops:
+        return Decision(None, None, (change_health(machine, op, by, health, now),))
+
     found, args = served.state.cpus, {}
     if woken.files:
         found = tuple(woken.files[cpu] for cpu in range(len(found)))
@@ -127,8 +141,10 @@ def _call_machine(
     answer = answer._replace(state=unless_alike(served.state, suffered.state))
     after = None if health is None else health.counted(struck)
     change = change_health(machine, op, by, after, now, tuple(sorted(struck)))
+    fact = call_fact(machine, None, call, now, answer, None)
+    silent = op == "suspend" and not (fact.changes or fact.log)
 
-    return Decision(None, None, (change, call_fact(machine, None, call, now, answer, None)))
+    return Decision(None, None, (change,) if silent else (change, fact))
 
 
 def _patches(

@@ -181,6 +181,7 @@ def answer_call(
     """
     try:
         call = replace(call, args=_plain(call.args))
+        _check_names(machine, call)
         answer, error, struck = ask_kernel(machine, call)
     except InvalidArgument as malformed:
         return refuse_call(machine, caller, call, now, malformed)
@@ -252,6 +253,19 @@ def _plain(args: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidArgument(str(error)) from None
 
 
+def _check_names(machine: Machine, call: KernelCall) -> None:
+    """Refuse an argument that the call does not have: a misspelt one would be passed over.
+
+    Raises:
+        InvalidArgument: EINVAL; names it, and those that there are.
+    """
+    known = served_of(machine).kernel.arguments.get(call.op)
+    unknown = [] if known is None else [it for it in call.args if it not in known]
+    if unknown:
+        there = ", ".join(sorted(known or ())) or "none"
+        raise InvalidArgument(f"{call.op} has no argument {unknown[0]!r} (arguments: {there})")
+
+
 def call_fact(
     machine: Machine,
     caller: Caller | None,
@@ -281,6 +295,7 @@ def call_fact(
         (served.state, answer.state),
         states,
         generation,
+        served.meant_by(call),
     )
 
 

@@ -23,7 +23,7 @@ from memhub.core.memory.pieces import Piece, WritePlan
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.replies import Explanation
 from memhub.core.requests import Read, Write
-from memhub.core.served import why_no_table
+from memhub.core.served import why_no_ranges
 from memhub.errors import BadAddress, BadHandle, DeviceError, InvalidArgument, NotSupported
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def explain(machine: Machine, file: OpenFile, address: int) -> Explanation:
     """
     physical = physical_address(machine, file, address)
     if machine.table is None:
-        why = why_no_table(machine.spec, machine.arch, machine.served)
+        why = why_no_ranges(machine.spec, machine.arch, machine.served)
         raise NotSupported(f"{why}: what types its memory has is not known")
 
     table = machine.table
