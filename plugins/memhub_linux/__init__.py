@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
 from memhub_linux.compared import ComparedLinux, add_command
+from memhub_linux.proc_mtrr import line_of
 from memhub_linux.releases import LINUX_2_6_32, LINUX_6_18
 from memhub_linux.replaying import replay
 from memhub_linux.served import LinuxKernel
@@ -30,6 +31,7 @@ LINUX = KernelProfile(
     served=LinuxKernel(),
     compared=lambda machine: ComparedLinux(machine, LINUX_6_18),
     set_text=add_command,
+    line_of=lambda data: line_of(data or b"\0", LINUX_6_18)[1],
 )
 
 
@@ -41,6 +43,7 @@ OLD_LINUX = KernelProfile(
     served=LinuxKernel(LINUX_2_6_32),
     compared=lambda machine: ComparedLinux(machine, LINUX_2_6_32),
     set_text=add_command,
+    line_of=lambda data: line_of(data or b"\0", LINUX_2_6_32)[1],
 )
 
 
