@@ -13,7 +13,7 @@ from memhub_linux.boot import why_no_back_end
 from memhub_linux.call_words import COMMANDS, DRIVER_ARGUMENTS, FILE_OPS, check_numbers
 from memhub_linux.driver_calls import DRIVER_CALLS
 from memhub_linux.frozen import freeze, thaw
-from memhub_linux.meant import register_of
+from memhub_linux.meant import calls_to_replace, register_of
 from memhub_linux.memtype_calls import (
     MEMTYPE_LIST,
     MEMTYPE_OPS,
@@ -76,6 +76,7 @@ class LinuxKernel(ServedKernel):
     ops = FILE_OPS | {*DRIVER_ARGUMENTS, *MACHINE_CALLS}
     driver_ops = frozenset(DRIVER_ARGUMENTS)
     arguments = DRIVER_ARGUMENTS
+    calls_to_replace = staticmethod(calls_to_replace)
     machine_ops = frozenset(MACHINE_CALLS)
     undo_rule = "a close gives back what ADD counted, and use counts do not say whose the rest is"
     file_ops = FILE_OPS - {"open", "close"}

@@ -22,6 +22,7 @@ from memhub.plugin.x86 import registers_of_slot
 from memhub_netbsd.i686 import DEF_TYPE, FIXED_COUNT, I686Mtrrs
 from memhub_netbsd.k6 import K6_REGISTER, K6Mtrrs
 from memhub_netbsd.registers import Registers
+from memhub_netbsd.replacing import calls_to_replace, lacks_register
 from memhub_netbsd.system_calls import MtrrCalls
 from memhub_netbsd.table import FIXED, PRIVATE, VALID, Driver, Mtrr, Panicked, Told
 
@@ -69,6 +70,8 @@ class NetBsdKernel(ServedKernel):
     ops = frozenset({"set", "get", "exit", "kernel_set", "table", "resume", "reinit"})
     machine_ops = frozenset({"resume", "reinit"})
     arguments = _ARGUMENTS
+    lacks_register = staticmethod(lacks_register)
+    calls_to_replace = staticmethod(calls_to_replace)
     undo_rule = "private ranges end with their process, and public ones are everybody's"
     driver_ops = frozenset({"kernel_set", "table"})
     process_ops = frozenset({"set", "get"})

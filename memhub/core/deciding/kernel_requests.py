@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memhub.abi import U64_MAX
 from memhub.arguments import plain_arguments, take_buffer, take_integer
 from memhub.core import requests
+from memhub.core.deciding.kernel_advice import advise_call
 from memhub.core.deciding.kernel_claims import check_claims
 from memhub.core.deciding.kernel_health import follow_call, suffer_call, unless_alike
 from memhub.core.decision import Decision
@@ -185,6 +186,9 @@ def answer_call(
         answer, error, struck = ask_kernel(machine, call)
     except InvalidArgument as malformed:
         return refuse_call(machine, caller, call, now, malformed)
+
+    if error is not None:
+        error = advise_call(machine, caller, call, answer, error)
 
     fact = call_fact(machine, caller, call, now, answer, error)
     if caller is not None and fact.states is not None:

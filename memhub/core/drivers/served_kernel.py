@@ -242,6 +242,16 @@ class ServedKernel(ABC):
         """Which of `ranges` a call means by its number alone, as to delete it; None for none."""
         return None
 
+    def lacks_register(self, answer: KernelAnswer) -> bool:
+        """Whether a call was refused because no register is free."""
+        return answer.errno == "ENOSPC"
+
+    def calls_to_replace(
+        self, removed: Sequence[KernelRange], put: KernelRange | None
+    ) -> Sequence[KernelCall]:
+        """Drivers' calls that remove some of `ranges`, and then set one; they are only tried."""
+        return ()
+
     def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges | None:
         """The ranges to show people; None for the slots of the machine's architecture."""
         return None
