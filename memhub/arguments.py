@@ -142,6 +142,11 @@ def take_buffer(name: str, value: object) -> Buffer:
     return view if plain else view.tobytes()
 
 
+def plain_bytes(data: bytes) -> bytes:
+    """The bytes themselves, whatever a subclass says of its length or its items."""
+    return data if type(data) is bytes else memoryview(data).tobytes()
+
+
 def take_owner(owner: object) -> str | bytes:
     """A label: text or bytes."""
     if isinstance(owner, str):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.abi import U64_MAX
-from memhub.arguments import take_integer
+from memhub.arguments import plain_bytes, take_integer
 from memhub.core.memory.placed import DeviceRefused, PlacedDevice
 from memhub.core.memory.placing import place_regions
 from memhub.core.spec import DeviceSpec
@@ -159,7 +159,7 @@ def _checked_name(it: DeviceSpec, folded: dict[str, str], taken: set[str]) -> st
         name = machine_name(it.name, folded)
     except ValueError as error:
         reason = str(error).replace("machine's", "device's").replace("machine ", "device ")
-        raise DeviceRefused(str(it.name), "", reason) from None
+        raise DeviceRefused(str(it.name) or "''", "", reason) from None
 
     if name in taken:
         raise DeviceRefused(name, "", "two devices have this name")
@@ -247,9 +247,8 @@ def _checked_model(
     """Length of a model; its content if it is memory; its thread if it blocks."""
     try:
         length, content, thread = model.length, None, None
-        if callable(getattr(model, "show", None)):
-            content = model.content
-        else:
+        shows = callable(getattr(model, "show", None))
+        if not shows:
             awaited = {inspect.iscoroutinefunction(getattr(model, op)) for op in ("read", "write")}
             if len(awaited) > 1:
                 raise TypeError("of its read and write, one is an async function and one is not")
@@ -259,8 +258,13 @@ def _checked_model(
         if type(length) is not int or length <= 0:
             raise TypeError(f"its length {length!r} is not a number of bytes above 0")
 
-        if content is not None and (not isinstance(content, bytes) or len(content) > length):
-            raise TypeError("its content is not bytes, or more than it holds")
+        if shows:
+            if not isinstance(model.content, bytes):
+                raise TypeError(f"its content {model.content!r:.80} is not bytes")
+
+            content = plain_bytes(model.content)
+            if len(content) > length:
+                raise TypeError(f"its content has {len(content)} bytes, and it holds {length}")
     except KeyboardInterrupt:  # the user's
         raise
     except BaseException as error:

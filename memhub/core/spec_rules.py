@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
-from memhub.core.caches.limits import wrong_limits
+from memhub.core.caches.limits import say_table_of, wrong_limits
 from memhub.core.drivers.driver import UNSAID_CPU, Cpu
 from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import OptionError
@@ -63,7 +63,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def unknown_key(name: object, known: Iterable[str]) -> str:
     """Why a key is refused that none of a table's readers knows."""
     words = list(known)
-    hint = suggest(str(name), words) or f" (known: {', '.join(words)})"
+    hint = suggest(str(name), words) or f" (known: {', '.join(words)}){say_table_of(name)}"
 
     return f"is not a key of this table{hint}"
 
@@ -157,7 +157,8 @@ def machine_name(name: object, folded: dict[str, str]) -> str:
     """
     bare = text(name).replace("-", "").replace("_", "").replace(".", "") if name != "" else ""
     if not bare.isalnum():
-        raise ValueError("a machine's name is letters, digits, '-', '_' and '.'")
+        rule = "letters, digits, '-', '_' and '.', with at least one letter or digit"
+        raise ValueError(f"a machine's name is {rule}")
 
     word = take_text("name", name)
     twin = folded.setdefault(word.casefold(), word)

@@ -42,7 +42,7 @@ class Bus:
 
         Raises:
             BadAddress: EFAULT; part of it is no physical address, or a device model answers there.
-            InvalidArgument: EINVAL; a length below 0.
+            InvalidArgument: EINVAL; a length below 0 or above INT_MAX.
             BadHandle: EBADF; the hub is closed.
             DeviceError: EAGAIN; the machine is suspended, and its bus with it.
             LogFailed: EIO; it cannot be recorded, and nothing has changed.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from memhub.arguments import plain_bytes
 from memhub.clock import SystemClock, moment_after
 from memhub.errors import DeviceError
 from memhub.escape import say_error
@@ -59,6 +60,7 @@ class DeviceCalls:
             found = f"{type(answer).__name__} where bytes are due"
             raise DeviceError(f"{self._name(placed, step)} answered {what} with {found}")
 
+        answer = plain_bytes(answer)
         if len(answer) != step.size:
             found = f"{len(answer)} bytes where {step.size} were asked"
             raise DeviceError(f"{self._name(placed, step)} answered {what} with {found}")
@@ -86,10 +88,11 @@ class DeviceCalls:
     ) -> object:
         """The answer of a declared device, or a DeviceError that names it."""
         who = self._name(placed, step)
+        end = _End()
         with limit_time(self._clock, placed.limit) as scope:
-            end = await _run_apart(partial(_make_call, placed, call))
+            await _run_apart(partial(_make_call, placed, call), end)
 
-        if scope.cancelled_caught:
+        if scope.cancelled_caught and not end.ended:
             raise DeviceError(f"{who} did not answer {what} within {placed.limit:g} s")
 
         error = end.error
@@ -103,26 +106,30 @@ class DeviceCalls:
 
 
 class _End:
-    """How a call of a model has ended."""
+    """How a call of a model has ended; `ended` is whether it has, and was not cancelled."""
 
-    __slots__ = ("answer", "error")
+    __slots__ = ("answer", "ended", "error")
 
     def __init__(self) -> None:
         self.answer: object = None
         self.error: BaseException | None = None
+        self.ended = False
 
 
 async def _make_call(placed: PlacedDevice, call: Callable[[], Awaitable[object]]) -> object:
     return await (call() if placed.thread is None else placed.thread.run(call))
 
 
-async def _run_apart(call: Callable[[], Awaitable[object]]) -> _End:
+async def _run_apart(call: Callable[[], Awaitable[object]], end: _End) -> None:
     """Run a call of a model in a task of its own.
 
     What it cancels there, or enters and does not leave, is then not its caller's. Whatever it
     raises is how it ended, but for a KeyboardInterrupt, which may be the user's.
+
+    Args:
+        call: the call.
+        end: is told how it ends, also where this is cancelled meanwhile.
     """
-    end = _End()
 
     async def run() -> None:
         try:
@@ -132,6 +139,8 @@ async def _run_apart(call: Callable[[], Awaitable[object]]) -> _End:
             if isinstance(error, (anyio.get_cancelled_exc_class(), KeyboardInterrupt)):
                 raise
 
+        end.ended = True
+
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
@@ -140,8 +149,6 @@ async def _run_apart(call: Callable[[], Awaitable[object]]) -> _End:
             raise
 
         end.error = group.exceptions[0]  # of what it has left open
-
-    return end
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pluggy
 
 from memhub.abi import Errno as Errno
+from memhub.arguments import take_buffer as take_buffer
 from memhub.core.kernel import OptionError as OptionError
 from memhub.errors import DeviceError as DeviceError
 from memhub.plugin.pictures import PALETTE as PALETTE

@@ -51,7 +51,7 @@ class SerialLine(ByteStream):
         self._to_model = bytearray()
         self._arrived: anyio.Event | None = None
         self._taken: anyio.Event | None = None
-        self._receiving = False
+        self._receiving = anyio.ResourceGuard("receiving from")
 
     # The rig's end
 
@@ -69,21 +69,17 @@ class SerialLine(ByteStream):
         if take_integer("max_bytes", max_bytes) < 1:
             raise ValueError(f"max_bytes {max_bytes} is below 1")
 
-        if self._receiving:
-            raise anyio.BusyResourceError("receiving from")
+        with self._receiving:
+            await checkpoint()
+            try:
+                while not self._to_rig:
+                    if self.closed:
+                        raise anyio.EndOfStream
 
-        await checkpoint()
-        self._receiving = True
-        try:
-            while not self._to_rig:
-                if self.closed:
-                    raise anyio.EndOfStream
-
-                self._arrived = anyio.Event()
-                await self._arrived.wait()
-        finally:
-            self._receiving = False
-            self._arrived = None
+                    self._arrived = anyio.Event()
+                    await self._arrived.wait()
+            finally:
+                self._arrived = None
 
         return self.receive_nowait(max_bytes)
 

@@ -80,9 +80,9 @@ class FrameBuffer:
 
         self.length = -(-self._stride * self._height // _PAGE) * _PAGE
         if self.length > _LENGTH_MOST:
-            raise OptionError(
-                "height", f"{self.length:#x} bytes in all are more than {_LENGTH_MOST:#x}"
-            )
+            key = "stride" if options["stride"] else "height"
+            lines = f"{self._height} lines of {self._stride} bytes"
+            raise OptionError(key, f"{lines}, {self.length:#x}, are more than {_LENGTH_MOST:#x}")
 
     def show(self, data: bytes) -> Pixels:
         """The points in red, green and blue."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.plugin.devices import DeviceKind, OptionError, SerialLine
+from memhub.plugin.devices import DeviceKind, OptionError, SerialLine, take_buffer
 from memhub_devices.uart_pace import Pace
 from memhub_devices.uart_registers import (
     IIR_NONE,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _REGISTERS: Final = 8
 _SHIFT_MOST: Final = 3
 _CLOCK_MOST: Final = 1 << 32
+_INPUTS: Final = {"cts": MSR_CTS, "dsr": MSR_DSR, "ri": MSR_RI, "dcd": MSR_DCD}
 
 
 class Uart:
@@ -134,17 +135,33 @@ class Uart:
         ri: bool | None = None,
         dcd: bool | None = None,
     ) -> None:
-        """Set inputs of the modem; None leaves one as it is. At first all are inactive."""
-        for bit, value in ((MSR_CTS, cts), (MSR_DSR, dsr), (MSR_RI, ri), (MSR_DCD, dcd)):
-            if value is not None:
+        """Set inputs of the modem; None leaves one as it is. At first all are inactive.
+
+        Raises:
+            TypeError: one is neither True, False nor None; none is set.
+        """
+        given = {"cts": cts, "dsr": dsr, "ri": ri, "dcd": dcd}
+        for name, value in given.items():
+            if value is not None and not isinstance(value, bool):
+                raise TypeError(f"{name} {value!r:.80} is not True, False or None")
+
+        for name, bit in _INPUTS.items():
+            if (value := given[name]) is not None:
                 self._chip.lines = self._chip.lines & ~bit | (bit if value else 0)
 
         self._chip.note_modem()
         self._tell_interrupt()
 
-    def arrive(self, data: bytes) -> None:
-        """Let characters have arrived: where there is no room they are lost (LSR's OE)."""
-        for value in data:
+    def arrive(self, data: bytes | bytearray | memoryview) -> None:
+        """Let characters have arrived: where there is no room they are lost (LSR's OE).
+
+        Args:
+            data: bytes, or any buffer, as its bytes.
+
+        Raises:
+            TypeError: it is no buffer.
+        """
+        for value in bytes(take_buffer("data", data)):
             if not self._chip.loops:
                 self._chip.arrive(value)
 

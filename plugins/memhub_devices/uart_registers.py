@@ -199,10 +199,10 @@ class Registers:
         return value
 
     def _put_sending(self, value: int) -> None:
-        if len(self.sending) >= self.depth:
-            self.sending[-1] = self._cut(value)  # it was not ready: the one before it is lost
-        else:
+        if len(self.sending) < self.depth:
             self.sending.append(self._cut(value))
+        elif not self.fcr & FCR_ENABLE:  # THR is one register, and has the newest
+            self.sending[-1] = self._cut(value)
 
         self.thr_pending = False
 

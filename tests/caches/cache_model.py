@@ -51,6 +51,18 @@ class Seen:
         """What the bus has."""
         return self.memory.read(base, length)
 
+    def named(self) -> set[int] | None:
+        """The first addresses of the lines that a hazard names; None once some are only counted."""
+        lines: set[int] = set()
+        for (_, number, _), hazard in self.caches.hazards.items():
+            if number < 0:
+                return None
+
+            first = hazard.address - hazard.address % self.size
+            lines.update(range(first, hazard.address + hazard.length, self.size))
+
+        return lines
+
 
 @dataclass
 class CacheModel:
@@ -60,6 +72,7 @@ class CacheModel:
         seen: where the machine has bytes.
         snoops: whether the bus finds dirty lines.
         types: the type of each page; write-back elsewhere.
+        truth: what memory would hold if it were coherent.
     """
 
     seen: Seen
@@ -70,6 +83,7 @@ class CacheModel:
     dirty: set[int] = field(default_factory=set)
     pending: dict[int, dict[int, int]] = field(default_factory=dict)
     asked: dict[int, set[int]] = field(default_factory=dict)
+    truth: dict[int, int] = field(default_factory=dict)
 
     def type_at(self, address: int) -> str:
         return self.types.get(address // PAGE, "WB")
@@ -78,6 +92,7 @@ class CacheModel:
 
     def store(self, process: int, base: int, data: bytes) -> None:
         new = {base + place: byte for place, byte in enumerate(data)}
+        self.truth.update(new)
         for asked in self.asked.values():  # the store comes after the write-back
             asked -= {it for it in self._starts(new) if self.type_at(it) in ("WB", "WT")}
 
@@ -156,7 +171,7 @@ class CacheModel:
 
     def bus_write(self, base: int, data: bytes) -> None:
         for at, byte in enumerate(data, base):
-            self.bus[at] = byte
+            self.bus[at] = self.truth[at] = byte
             start = at - at % self.seen.size
             if self.snoops and start in self.lines:
                 self.lines[start][at] = byte
@@ -184,8 +199,10 @@ class CacheModel:
         if clear:
             held = [self.bus, *self.lines.values(), *self.pending.values()]
             given = {**dict.fromkeys((at for one in held for at in one), 0), **given}
+            self.truth.clear()
 
         self.bus.update(given)
+        self.truth.update(given)
         self.dirty -= given.keys()
         for line in self.lines.values():
             line.update({at: given[at] for at in line.keys() & given.keys()})
@@ -199,6 +216,14 @@ class CacheModel:
     def change_type(self, page: int, kind: str) -> None:
         self.flush_all()
         self.types[page] = kind
+
+    def check_named(self, base: int, data: bytes) -> None:
+        """What was seen is what coherent memory would hold, or a hazard names its line."""
+        wrong = [at for at, byte in enumerate(data, base) if byte != self.truth.get(at, 0)]
+        named = self.seen.named() if wrong else None
+        if named is not None:
+            missed = [f"{at:#x}" for at in wrong if at - at % self.seen.size not in named]
+            assert not missed, f"no hazard names what was seen at {', '.join(missed)}"
 
     # Where bytes went
 

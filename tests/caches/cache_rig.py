@@ -82,6 +82,7 @@ class Rig:
         allowed = self.model.load(process, base, length)
         assert len(data) == length
         assert all(byte in known for byte, known in zip(data, allowed, strict=True))
+        self.model.check_named(base, data)
 
     def flush(self, process: int, base: int, length: int, *, keep: bool) -> None:
         self.engine.submit(FlushLines(self.files[process], base, length, keep))
@@ -95,6 +96,7 @@ class Rig:
         decision = decide_bus_read(self.machine, base, length, self.engine.now())
         self.engine.perform(self.machine, decision)
         assert decision.reply == self.model.bus_read(base, length)
+        self.model.check_named(base, decision.reply)
 
     def bus_write(self, base: int, data: bytes) -> None:
         decision = decide_bus_write(self.machine, base, data, self.engine.now())

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
+
+from memhub import Hub, MachineSpec
 from memhub.config import load_config
 from memhub.core.caches.hazards import HAZARDS
 from memhub.core.caches.limits import CacheLimits
+from memhub.core.kernel import OptionError
 from rig.inner_runs import NEITHER, run_inner
-
-if TYPE_CHECKING:
-    import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "memory.md").read_text()
 
@@ -42,7 +43,7 @@ def test_the_example_of_a_file_loads(tmp_path: Path) -> None:
     spec = load_config(tmp_path / "m.toml").machines["pc"]
     assert (spec.coherent, spec.bus) == (False, "blind")
     assert spec.caches == CacheLimits(seed=7, logged=True)
-    assert {*tomllib.loads(text[1])["machines"]["pc"]["caches"], "forget_flush"} == {
+    assert {*tomllib.loads(text[1])["machines"]["pc"]["caches"]} == {
         *CacheLimits.__dataclass_fields__
     }
 
@@ -50,3 +51,12 @@ def test_the_example_of_a_file_loads(tmp_path: Path) -> None:
 def test_the_page_lists_every_hazard() -> None:
     rows = [f"| `{name}` | {it.level} | {it.meaning} | {it.cure} |" for name, it in HAZARDS.items()]
     assert "\n".join(rows) in PAGE
+
+
+def test_a_limit_among_the_options_is_told_where_it_belongs() -> None:
+    for key in CacheLimits.__dataclass_fields__:
+        spec = MachineSpec(name="pc", arch="amd64", coherent=False, options={key: True})
+        with pytest.raises(OptionError, match=rf"one of \[machines.NAME.caches\].*\({key}=") as it:
+            Hub([spec])
+
+        assert "known: palette" in str(it.value)

@@ -122,6 +122,25 @@ async def reads_what_another_combines(it: Driver, mended: bool) -> None:
     await it.other.pread(6, FRAME)
 
 
+async def leaves_older_bytes_in_a_buffer(it: Driver, mended: bool) -> None:
+    """Another process writes and fences; the bytes of the first may reach the bus after that."""
+    await it.mem.pwrite(b"older", FRAME)
+    if mended:
+        await it.mem.fence()
+
+    await it.other.pwrite(b"newer", FRAME + 2)
+    await it.other.fence()
+    await it.mem.fence()
+
+
+async def leaves_older_bytes_under_whole_lines(it: Driver, mended: bool) -> None:
+    await it.mem.pwrite(b"older", FRAME + 64)
+    if mended:
+        await it.mem.fence()
+
+    await it.other.pwrite(bytes(192), FRAME)
+
+
 async def draws_and_forgets_the_fence(it: Driver, mended: bool) -> None:
     await it.mem.pwrite(b"pixels", FRAME)
     if mended:
@@ -197,6 +216,8 @@ BUGS = (
     Bug(stores_beside_what_the_device_wrote, "hidden-dma-write", RING),
     Bug(lets_the_device_write_what_it_combines, "hidden-dma-write", FRAME, slot=0),
     Bug(reads_what_another_combines, "undrained-read", FRAME, slot=0),
+    Bug(leaves_older_bytes_in_a_buffer, "hidden-store", FRAME + 2, slot=0),
+    Bug(leaves_older_bytes_under_whole_lines, "hidden-store", FRAME + 64, slot=0),
     Bug(draws_and_forgets_the_fence, "undrained-read", FRAME, slot=0),
     Bug(sets_the_flag_before_the_data_is_out, "unordered-stores", FRAME, slot=0),
     Bug(ends_without_a_fence, "undrained-buffers", FRAME, "short", slot=0),

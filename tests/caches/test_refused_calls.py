@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from caches.cache_rig import pc
+from caches.two_processes import PAGE, machine
 from memhub import CacheLimits, FaultRule
 from memhub.audit.verifying.verify import verify
 from memhub.errors import DeviceError, LogFailed
@@ -96,3 +98,15 @@ async def test_a_suspend_that_cannot_be_recorded_leaves_the_caches_as_they_are(
         assert rig.hub.machines["pc"].caches == before
         assert rig.hub.machines["pc"].health is None
         assert rig.hub.bus().read(AT, 5) == bytes(5)
+
+
+@pytest.mark.parametrize("wp_writes", ["fault", "drop", "allow"])
+async def test_a_write_to_protected_memory_is_told_with_all_its_bytes(wp_writes: Any) -> None:
+    async with machine("write-protect", wp_writes=wp_writes) as it:
+        for base, length in ((AT, 3), (AT + 16 * PAGE - 32, 64), (AT - 32, 64)):
+            with suppress(DeviceError):
+                await it.one.pwrite(bytes(length), base)
+
+        found = [(one.address, one.length) for one in it.hub.hazards()]
+        assert found == [(AT, 3), (AT + 16 * PAGE - 32, 32)]
+        assert it.hub.hazards()[0].times == 2

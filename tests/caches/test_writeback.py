@@ -75,3 +75,14 @@ async def test_a_device_that_writes_before_the_fence_is_named_whatever_the_luck(
         await it.one.fence()
         it.bus.write(AT + 8, DATA)
         assert it.names() == []
+
+
+async def test_a_write_back_and_a_fence_of_another_complete_nothing_whatever_the_luck() -> None:
+    for seed in range(8):
+        async with machine(caches=CacheLimits(seed=seed)) as it:
+            await it.one.pwrite(DATA, AT)
+            await it.one.writeback(AT, 8)
+            await it.two.writeback(AT, 8)
+            await it.two.fence()
+            assert it.bus.read(AT, 8) == DATA
+            assert it.names() == ["unfenced-writeback"]

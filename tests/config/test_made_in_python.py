@@ -91,7 +91,9 @@ def test_a_value_is_refused_in_the_same_words(
 
 @pytest.mark.parametrize("name", ["", "a:b", "a b", "x/y", "\ud800"])
 def test_a_name_is_refused_in_the_same_words(load: Load, name: str) -> None:
-    rule = "a machine's name is letters, digits, '-', '_' and '.'"
+    rule = (
+        "a machine's name is letters, digits, '-', '_' and '.', with at least one letter or digit"
+    )
     with pytest.raises(ValueError, match="name is letters") as caught:
         Hub([make(name=name)], arches=ARCHES)
 

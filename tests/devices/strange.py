@@ -134,6 +134,32 @@ class Hangs(Strange):
         return bytes(size)
 
 
+class Shielded(Hangs):
+    async def _act(self, size: int) -> Any:
+        with anyio.CancelScope(shield=True):
+            return await super()._act(size)
+
+
+class Late(Hangs):
+    """Fails as it is cancelled."""
+
+    async def _act(self, size: int) -> Any:
+        try:
+            return await super()._act(size)
+        finally:
+            raise ZeroDivisionError("a bug")
+
+
+class TwoBytes(bytes):
+    def __len__(self) -> int:
+        return 8
+
+
+class Pretends(Strange):
+    async def _act(self, size: int) -> Any:
+        return TwoBytes(b"ab")
+
+
 class Short(Strange):
     async def _act(self, size: int) -> Any:
         return bytes(size + 1)
@@ -167,7 +193,7 @@ class Torn:
         return Pixels(2, 2, b"")
 
 
-STRANGE = (Raises, Exits, Cancels, Hangs, Short, Lies, Nothing, Refuses)
+STRANGE = (Raises, Exits, Cancels, Hangs, Shielded, Late, Pretends, Short, Lies, Nothing, Refuses)
 #: What harms the task that it runs in.
 HARMFUL = (Closes, Stops, Mute, Opens, Enters, Suicidal)
 

@@ -220,6 +220,14 @@ class Overfull(Torn):
     content = bytes(5000)
 
 
+class Worded(Torn):
+    content = "blank"  # type: ignore[assignment]
+
+
+class Unfilled(Torn):
+    content = None  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
@@ -234,13 +242,20 @@ class Overfull(Torn):
         (device("sync"), "of its read and write, one is an async function and one is not"),
         (device("empty"), "its length 0 is not a number of bytes above 0"),
         (device("broken"), "broken of plugin 'more' of the caller failed: RuntimeError: no firmw"),
-        (device("overfull"), "its content is not bytes, or more than it holds"),
+        (device("overfull"), "its content has 5000 bytes, and it holds 4096"),
+        (device("worded"), "its content 'blank' is not bytes"),
+        (device("unfilled"), "its content None is not bytes"),
+        (device("good", name=""), "devices.'': a device's name is letters, digits, '-',"),
+        (
+            device("good", name="-."),
+            "devices.-.: a device's name is letters, digits, '-', '_' and '.', with at",
+        ),
         (device("object"), "has made no device: AttributeError"),
         (3, "devices.[0]: is an integer, not a DeviceSpec"),
     ],
 )
 def test_what_contradicts_itself_is_refused(wrong: Any, problem: str) -> None:
-    kinds = [kind_of(it, step=1) for it in (Sync, Empty, Broken, Overfull)]
+    kinds = [kind_of(it, step=1) for it in (Sync, Empty, Broken, Overfull, Worded, Unfilled)]
     kinds.append(DeviceKind(name="object", summary="", make=lambda _: object()))  # type: ignore[arg-type,return-value]
     more = load_device_kinds(
         plugins=[("more", plugin_of(kind_of(Good, step=1), *kinds))], installed=False

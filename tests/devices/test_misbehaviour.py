@@ -32,6 +32,7 @@ FAILURES = {
     "stops": ("EIO", "failed in {}: Stop: of its own kind"),
     "mute": ("EIO", "failed in {}: Silent: (its text cannot be made: ValueError)"),
     "short": ("EIO", "answered {} with 9 bytes where 8 were asked"),
+    "pretends": ("EIO", "answered {} with 2 bytes where 8 were asked"),
     "lies": ("EIO", "answered {} with str where bytes are due"),
     "nothing": ("EIO", "answered {} with NoneType where bytes are due"),
     "refuses": ("EFAULT", "refused {}: no such register"),

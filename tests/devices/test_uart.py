@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
+from array import array
 from typing import Any
 
 import pytest
@@ -122,6 +124,36 @@ def test_bytes_at_line_speed_overrun_a_full_fifo_which_keeps_what_it_has() -> No
     assert chip[LSR] == 0x63
     assert chip[LSR] == 0x61  # read is told
     assert [chip[RBR] for _ in range(17)] == [*range(16), 0]
+
+
+@pytest.mark.parametrize(
+    "data", [b"\1\2", bytearray(b"\1\2"), memoryview(b"\1\2"), array("H", [0x0201])]
+)
+def test_any_buffer_arrives_as_its_bytes_and_can_be_saved(data: Any) -> None:
+    chip = Driver().set_up()
+    chip.uart.arrive(data)
+    assert copy.deepcopy(chip.uart) == chip.uart
+    assert [chip[RBR], chip[RBR], chip[RBR]] == [1, 2, 0]
+
+
+@pytest.mark.parametrize("wrong", ["a", 5, None, [1, 2], [300]])
+def test_what_is_no_buffer_does_not_arrive(wrong: Any) -> None:
+    chip = Driver().set_up()
+    with pytest.raises(TypeError, match=rf"data {re.escape(repr(wrong))} is not a buffer of bytes"):
+        chip.uart.arrive(wrong)
+
+    assert chip[LSR] == 0x60
+
+
+@pytest.mark.parametrize("name", ["cts", "dsr", "ri", "dcd"])
+@pytest.mark.parametrize("wrong", ["x", 5, 1, [], 0.0])
+def test_an_input_of_the_modem_is_a_truth_value(name: str, wrong: Any) -> None:
+    chip = Driver()
+    given = {"cts": True, "dcd": True, name: wrong}
+    with pytest.raises(TypeError, match=rf"{name} .* is not True, False or None"):
+        chip.uart.set_modem(**given)
+
+    assert chip[MSR] == 0
 
 
 def test_without_fifos_the_newer_byte_takes_the_place_of_the_older() -> None:

@@ -89,6 +89,27 @@ async def test_two_cannot_receive_at_once_and_a_cancelled_one_leaves_the_rest_to
             assert await uart.line.receive() == b"a"
 
 
+async def test_of_two_that_begin_to_receive_at_once_one_is_refused() -> None:
+    async with rig() as (_, mem, uart):
+        found: list[object] = []
+
+        async def receive() -> None:
+            try:
+                found.append(await uart.line.receive())
+            except anyio.BusyResourceError:
+                found.append("busy")
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(receive)
+                tasks.start_soon(receive)
+                await anyio.wait_all_tasks_blocked()
+                assert found == ["busy"]
+                await mem.pwrite(b"a", BASE)
+
+        assert found == ["busy", b"a"]
+
+
 @pytest.mark.parametrize("wrong", [0, -1])
 async def test_at_least_one_byte_is_received(wrong: int) -> None:
     async with rig() as (_, _mem, uart):

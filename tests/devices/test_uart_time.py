@@ -83,6 +83,19 @@ async def test_a_transmitter_is_empty_when_the_last_character_begins_and_idle_wh
         assert chip.uart.line.receive_nowait() == b"b"
 
 
+@pytest.mark.parametrize(("fcr", "sent"), [(0x00, b"AT"), (0x01, b"ABCDEFGHIJKLMNOPQ")])
+async def test_a_full_fifo_keeps_what_it_has_and_thr_alone_has_the_newest(
+    fcr: int, sent: bytes
+) -> None:
+    clock = ManualClock()
+    async with rig(clock) as chip:
+        await chip.set_up(fcr=fcr)
+        await chip.put(THR, *b"ABCDEFGHIJKLMNOPQRST")
+        pass_ns(clock, 20 * CHARACTER)
+        assert await chip.ready() == EMPTY | IDLE
+        assert chip.uart.line.receive_nowait() == sent
+
+
 async def test_what_a_rig_sends_comes_character_by_character() -> None:
     clock = ManualClock()
     async with rig(clock) as chip:

@@ -18,6 +18,7 @@ from memhub.core.caches.telling import (
     tell_cached,
     tell_hazard,
     tell_hidden,
+    tell_hidden_store,
     tell_line,
     tell_others_buffers,
 )
@@ -44,6 +45,10 @@ def load_bytes(work: Work, who: Principal, address: int, length: int) -> bytes:
 def store_bytes(work: Work, who: Principal, address: int, data: Bytes) -> None:
     """What a process writes; the span is inside the address space, and no device takes it."""
     work.order += 1
+    held = work.caches.buffers
+    if held and len(held) > (who.id in held):
+        tell_hidden_store(work, who, address, address + len(data))
+
     for low, high, code in stretches_of(work, address, address + len(data)):
         part = data if high - low == len(data) else data[low - address : high - address]
         _STORES[code](work, who, low, part, code)

@@ -16,7 +16,8 @@ from memhub.core.health.failure import is_suspended, suspended_error
 from memhub.core.health.hardware_events import HardwareChanged
 from memhub.core.instant import make_tuple
 from memhub.core.memory.physical import NeedsDevice
-from memhub.core.ranges.slot_extents import is_in_use
+from memhub.core.memory.transfer import IOSIZE_MAX
+from memhub.core.served import KernelCalled
 from memhub.errors import BadAddress, DeviceError, InvalidArgument
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from memhub.core.caches.change import CacheChange
     from memhub.core.caches.facts import BusOp, FlushOp
     from memhub.core.caches.requests import Fence, FlushLines
+    from memhub.core.drivers.driver import RangeState
     from memhub.core.files import Caller, Principal
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
@@ -201,6 +203,9 @@ def _refuse_span(machine: Machine, address: int, length: int) -> DeviceError | N
         if length < 0:
             raise InvalidArgument(f"length {length} is below 0")
 
+        if length > IOSIZE_MAX:  # as of a file, or the host would have to hold all of it
+            raise InvalidArgument(f"length {length:#x} is more than {IOSIZE_MAX:#x}")
+
         check_inside(machine.memory, address, length)
         machine.memory.refuse_windows(address, length)
     except NeedsDevice as error:
@@ -225,9 +230,10 @@ def _refuse_access(
 def flush_before(machine: Machine, decision: Decision, now: Instant) -> Decision:
     """A decision with what it does to caches before it takes effect.
 
-    A kernel flushes the caches of all CPUs before it changes a type (FreeBSD `x86_mrstore`) and
-    before it suspends (`cpususpend_handler` and `acpi_sleep_machdep`: wbinvd), and the end of a
-    process drains its buffers.
+    A kernel flushes the caches of all CPUs before it stores its ranges (FreeBSD
+    `amd64_mrstoreone`, Linux `cache_disable`, NetBSD `i686_mtrr_reload`: wbinvd), also to
+    re-initialise, and before it suspends (`cpususpend_handler` and `acpi_sleep_machdep`). The end
+    of a process drains its buffers.
     """
     caches = machine.caches
     if caches is None or not decision.changes:
@@ -235,15 +241,13 @@ def flush_before(machine: Machine, decision: Decision, now: Instant) -> Decision
 
     work = Work(caches, recorded=machine.recorded)
     for event in decision.events:
-        if isinstance(event, events.RangesSet):
-            _before_change(work, event)
-        elif isinstance(event, events.SlotUndone):
-            if event.error is None:
-                _before_change(work, event)
-        elif isinstance(event, events.Closed) and event.last:
-            device.end_process(work, event.file.caller.process)
+        if isinstance(event, events.Closed):
+            if event.last:
+                device.end_process(work, event.file.caller.process)
         elif isinstance(event, HardwareChanged) and event.op == "suspend":
             device.flush_everything(work)
+        elif states := _stored_states(event):
+            _before_change(work, *states)
 
     change = work.finish()
     if change is None:
@@ -257,15 +261,29 @@ def flush_before(machine: Machine, decision: Decision, now: Instant) -> Decision
     return decision._replace(events=facts)
 
 
-def _before_change(work: Work, event: events.RangesSet | events.SlotUndone) -> None:
+def _stored_states(event: events.Event) -> tuple[RangeState, RangeState] | None:
+    """The range states before and after a kernel stores its ranges; None where it stores none."""
+    if isinstance(event, events.RangesSet):
+        return event.states
+
+    if isinstance(event, events.SlotUndone):
+        return event.states if event.error is None else None
+
+    if isinstance(event, KernelCalled):
+        stores = event.call.op != "firmware" and event.kernels[0].cpus != event.kernels[1].cpus
+        return event.states if stores else None
+
+    if isinstance(event, HardwareChanged) and event.op == "reinit":
+        return event.states
+
+    return None
+
+
+def _before_change(work: Work, before: RangeState, after: RangeState) -> None:
     if not work.caches.limits.forget_flush:
         device.flush_everything(work)
         return
 
     table = work.caches.table
     assert table is not None
-    for slot in event.outcome.slots:
-        for state in event.states:
-            row = state.slots[slot]
-            if is_in_use(table.driver, state, slot):
-                device.tell_forgotten(work, row.mr_base, row.mr_len)
+    device.tell_forgotten(work, table.driver.types(before), table.driver.types(after))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.lines import Line
     from memhub.core.caches.work import Work
+    from memhub.core.effective.typemap import TypeMap
     from memhub.core.files import Principal
 
 
@@ -31,13 +32,13 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
     if work.posted:
         tell_unfenced(work, address, length, "read")
 
-    for number, line, mask in _lines_in(work, address, length):
-        if not line.dirty & mask:
-            continue
+    lines = [it for it in _lines_in(work, address, length) if it[1].dirty & it[2]]
+    if work.caches.snoops:
+        clean_lines(work, [number for number, _, _ in lines], "snooped")
+        return work.read_bus(address, length)
 
-        if work.caches.snoops:
-            clean_lines(work, [number], "snooped")
-        elif not is_waiting(work, number):  # what that lacks is told above
+    for number, line, mask in lines:
+        if not is_waiting(work, number):  # what that lacks is told above
             for low, high in runs_of(line.dirty & mask):
                 what = f"the bus read {high - low} bytes that {_name(line.who)} has written since"
                 at = (number << work.caches.shift) + low
@@ -119,27 +120,43 @@ def tell_undrained(work: Work, who: Principal, what: str) -> None:
         tell_hazard(work, "undrained-buffers", at, high - low, who, since, told)
 
 
-def tell_forgotten(work: Work, base: int, length: int) -> None:
-    """Note what a change of a range's type should have flushed."""
-    shift = work.caches.shift
-    first, last = base >> shift, base + length - 1 >> shift
+def tell_forgotten(work: Work, before: TypeMap, after: TypeMap) -> None:
+    """Note what a change of types should have flushed: dirty bytes whose type is another then.
+
+    Args:
+        work: the request that changes them.
+        before: the effective types.
+        after: the same after it.
+    """
     what = "the type was changed while"
-    for number, line in work.lines_between(first, last):
-        if line.dirty:
-            low, high = runs_of(line.dirty)[0]
-            at = (number << shift) + low
+    for number in sorted(work.caches.marked):
+        line = work.line(number)
+        if line is not None:
             held = f"{what} a line of {_name(line.who)} was dirty"
-            tell_hazard(work, "unflushed-change", at, high - low, line.who, line.since, held)
+            _tell_changed(work, before, after, number, line.dirty, line.who, line.since, held)
 
     for buffers in work.all_buffers().values():
-        for number, buffer in buffers.items():
-            if first <= number <= last:
-                low, high = runs_of(buffer.mask)[0]
-                at = (number << shift) + low
-                held = f"{what} a buffer of {buffer.who.name} held bytes of it"
-                tell_hazard(
-                    work, "unflushed-change", at, high - low, buffer.who, buffer.since, held
-                )
+        for number, buffer in sorted(buffers.items()):
+            held = f"{what} a buffer of {buffer.who.name} held bytes of it"
+            _tell_changed(work, before, after, number, buffer.mask, buffer.who, buffer.since, held)
+
+
+def _tell_changed(
+    work: Work,
+    before: TypeMap,
+    after: TypeMap,
+    number: int,
+    mask: int,
+    who: Principal | None,
+    since: int | None,
+    what: str,
+) -> None:
+    base = number << work.caches.shift
+    for low, high in runs_of(mask):
+        at = before.first_difference(after, base + low, base + high)
+        if at is not None:
+            tell_hazard(work, "unflushed-change", at, base + high - at, who, since, what)
+            return
 
 
 def _lines_in(work: Work, address: int, length: int) -> Iterator[tuple[int, Line, int]]:

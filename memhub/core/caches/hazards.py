@@ -49,7 +49,12 @@ HAZARDS: Final[Mapping[str, HazardKind]] = {
     "hidden-dma-write": HazardKind(
         "error",
         "the bus wrote bytes of a dirty line or a combining buffer, which will overwrite them",
-        "flush() the line, and fence(), before the device writes there",
+        "flush() a dirty line, fence() a combining buffer, before the device writes there",
+    ),
+    "hidden-store": HazardKind(
+        "error",
+        "a process wrote bytes that a combining buffer of another holds, which may overwrite them",
+        "fence() before another process writes there",
     ),
     "undrained-read": HazardKind(
         "error",
@@ -74,7 +79,7 @@ HAZARDS: Final[Mapping[str, HazardKind]] = {
     "aliased-types": HazardKind(
         "error",
         "memory was accessed with one type while a cache or a buffer held it with another",
-        "flush() it, and fence(), before it is accessed with another type",
+        "flush() a line, fence() a combining buffer, before it is accessed with another type",
     ),
     "unflushed-change": HazardKind(
         "error",
@@ -96,8 +101,9 @@ class Hazard(NamedTuple):
         slot: the slot of the range table that gives the address its type, or None.
         type: the effective type of the address.
         since: the log's record from which on it was so, or None where there is no log.
-        seen: the log's record that met it first, or None.
-        times: how often it was met.
+        seen: the log's record that met it first, or None: of a buffer that is not drained now,
+            nothing has met that yet.
+        times: how often it was met; an access that meets it in several stretches of a line, once.
         what: what was done, in one sentence.
     """
 

@@ -59,6 +59,13 @@ def wrong_limits(given: object) -> list[str]:
     return found
 
 
+def say_table_of(key: object) -> str:
+    """Where a key belongs that another table does not have; empty for one that is no limit."""
+    known = key in [it.name for it in fields(CacheLimits)]
+
+    return f"; it is one of [machines.NAME.caches], CacheLimits({key}=…)" if known else ""
+
+
 def check_limit(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever the embedder gave
     """One value of `CacheLimits`, by its name.
 

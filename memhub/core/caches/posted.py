@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: Lines of a process that are remembered without a fence.
 _POSTED_MOST: Final = 4096
+_GONE: Final = (False, None)
 
 
 def post_lines(work: Work, who: Principal, numbers: Sequence[int]) -> None:
@@ -31,12 +32,15 @@ def post_lines(work: Work, who: Principal, numbers: Sequence[int]) -> None:
 
     now = dirty
     if not work.caches.snoops:  # such a bus finds lines where they are
-        now = [it for it in dirty if not work.draw(2)]
+        now = []
         known = work.posted.get(who.id)
         held = {} if known is None else dict(known.lines)
         for number in dirty:
+            waits = bool(work.draw(2))
             held.pop(number, None)
-            held[number] = (number not in now, work.record)
+            held[number] = (waits, work.record)
+            if not waits:
+                now.append(number)
 
         for number in list(held)[: max(0, len(held) - _POSTED_MOST)]:
             if held[number][0]:
@@ -52,7 +56,8 @@ def post_lines(work: Work, who: Principal, numbers: Sequence[int]) -> None:
 def complete_lines(work: Work, first: int, last: int) -> None:
     """Let the lines from `first` to `last` reach the bus that are to, before they are stored to."""
     for process, held in work.posted.items():
-        due = [it for it, (waits, _) in held.lines.items() if waits and first <= it <= last]
+        few = range(first, last + 1) if last - first < len(held.lines) else held.lines
+        due = [it for it in few if first <= it <= last and held.lines.get(it, _GONE)[0]]
         if due:
             clean_lines(work, sorted(due), "written back")
             done = {it: (False, held.lines[it][1]) for it in due}
@@ -108,7 +113,7 @@ def tell_unfenced(work: Work, address: int, length: int, done: str) -> None:
 
 def is_waiting(work: Work, number: int) -> bool:
     """Whether a line is still to reach the bus."""
-    return any(it.lines.get(number, (False, None))[0] for it in work.posted.values())
+    return any(it.lines.get(number, _GONE)[0] for it in work.posted.values())
 
 
 def clean_lines(work: Work, numbers: list[int], cause: Cause) -> None:

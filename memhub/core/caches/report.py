@@ -27,7 +27,7 @@ def hazards_of(machine: Machine) -> list[Hazard]:
         tell_undrained(work, next(iter(buffers.values())).who, "has made no fence since the store")
 
     found = dict(caches.hazards)
-    for key, (before, hazard) in work.hazards.items():
-        found[key] = hazard if before is None else before
+    for key, (before, hazard) in work.hazards.items():  # which no record has met
+        found[key] = hazard._replace(seen=None) if before is None else before
 
     return list(found.values())

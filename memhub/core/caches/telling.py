@@ -30,7 +30,7 @@ def tell_hazard(
     since: int | None,
     what: str,
 ) -> None:
-    """Note a hazard; one that is known for this line and process is counted.
+    """Note a hazard; one that is known for this line and process is counted, once by each access.
 
     Args:
         work: the access that met it.
@@ -50,6 +50,9 @@ def tell_hazard(
 
     before = caches.hazards.get(key)
     known = work.hazards[key][1] if key in work.hazards else before
+    if key in work.hazards and key[1] >= 0:
+        return
+
     if known is not None:
         work.hazards[key] = (before, known._replace(times=known.times + 1))
         return
@@ -84,10 +87,22 @@ def tell_line(
         tell_hazard(work, "stale-cpu-read", base + start, stop - start, who, line.since, what)
 
 
-def buffered_in(work: Work, address: int, length: int) -> Iterator[tuple[Buffer, int, int]]:
-    """The stretches of a span that buffers hold: the buffer, first byte and bytes."""
+def buffered_in(
+    work: Work, address: int, length: int, but: int | None = None
+) -> Iterator[tuple[Buffer, int, int]]:
+    """The stretches of a span that buffers hold: the buffer, first byte and bytes.
+
+    Args:
+        work: the access.
+        address: first byte.
+        length: bytes.
+        but: the number of a process whose buffers do not count.
+    """
     shift = work.caches.shift
-    for buffers in work.all_buffers().values():
+    for process, buffers in work.all_buffers().items():
+        if process == but:
+            continue
+
         for number, buffer in sorted(buffers.items()):
             base = number << shift
             for low, high in runs_of(buffer.mask):
@@ -98,10 +113,19 @@ def buffered_in(work: Work, address: int, length: int) -> Iterator[tuple[Buffer,
 
 def tell_others_buffers(work: Work, who: Principal, low: int, high: int) -> None:
     """Note where a process reads memory that another has in a combining buffer."""
-    for buffer, at, size in buffered_in(work, low, high - low):
-        if buffer.who != who:
-            what = f"{who.name} read {size} bytes that {buffer.who.name} combines"
-            tell_hazard(work, "undrained-read", at, size, buffer.who, buffer.since, what)
+    for buffer, at, size in buffered_in(work, low, high - low, who.id):
+        what = f"{who.name} read {size} bytes that {buffer.who.name} combines"
+        tell_hazard(work, "undrained-read", at, size, buffer.who, buffer.since, what)
+
+
+def tell_hidden_store(work: Work, who: Principal, low: int, high: int) -> None:
+    """Note where a process writes memory that another has in a combining buffer.
+
+    In which order the two reach the bus is nobody's promise, whatever is drained first here.
+    """
+    for buffer, at, size in buffered_in(work, low, high - low, who.id):
+        what = f"{who.name} wrote {size} bytes that {buffer.who.name} combines, and may overwrite"
+        tell_hazard(work, "hidden-store", at, size, buffer.who, buffer.since, what)
 
 
 def tell_hidden(work: Work, who: Principal, number: int, under: int) -> None:

@@ -151,21 +151,30 @@ class CachedTransfer(Transfer):
                 store_bytes(work, who, piece.address, part)
 
         if protection is not None and plan.moved < len(data):
-            self._tell_fault(work, device, offset + plan.moved, who, protection)
+            left = len(data) - plan.moved
+            self._tell_fault(work, device, offset + plan.moved, left, who, protection)
 
         return work.finish()
 
     def _tell_fault(
-        self, work: Work, device: DeviceName, offset: int, who: Principal, protection: Protection
+        self,
+        work: Work,
+        device: DeviceName,
+        offset: int,
+        length: int,
+        who: Principal,
+        protection: Protection,
     ) -> None:
         try:
-            at = self.first_piece(device, offset)
+            at = self.first_piece(device, offset, length)
         except DeviceError:
             return  # it ended for another reason
 
-        if at.own is None and protected(protection, at.address, at.address + 1) is not None:
+        stretch = protected(protection, at.address, at.address + at.length)
+        if at.own is None and stretch is not None and stretch[0] == at.address:
             what = "wrote, and was refused with EFAULT"
-            tell_hazard(work, "protected-write", at.address, 1, who, work.record, what)
+            size = stretch[1] - at.address
+            tell_hazard(work, "protected-write", at.address, size, who, work.record, what)
 
     def moved_pieces(self, pieces: Iterable[Piece]) -> tuple[Piece, ...]:
         """The pieces whose bytes are still to be stored, once a change has those of memory."""

@@ -119,13 +119,16 @@ class Work:
     def read_bus(self, address: int, length: int) -> bytes:
         """What the bus sees, with what this access has written so far."""
         data = self._bus_bytes(address, length)
+        if not self._writes:
+            return data
+
+        found = bytearray(data)
         for at, written, _ in self._writes:
             low, high = max(at, address), min(at + len(written), address + length)
             if low < high:
-                part = written[low - at : high - at]
-                data = b"".join((data[: low - address], part, data[high - address :]))
+                found[low - address : high - address] = written[low - at : high - at]
 
-        return data
+        return bytes(found)
 
     def write_bus(self, address: int, data: Bytes, who: Principal | None, order: int) -> None:
         """Let the bus see bytes, which a store of a process wrote."""

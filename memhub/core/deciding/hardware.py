@@ -244,14 +244,16 @@ def decide_reinit(machine: Machine, now: Instant, by: Principal | None = None) -
         raise suspended_error(machine.name)
 
     if machine.served is not None:
-        return reinit_kernel(machine, now, by)
+        return flush_before(machine, reinit_kernel(machine, now, by), now)
 
     state = table.state
     old = files_of(health, state.msrs, machine.spec.cpu.count)
     files = reinit_everywhere(health, table.driver, old, state, machine.spec.msrs)
     was = Was(machine.health, state, machine.generation)
 
-    return Decision(None, None, (make_change(machine, "reinit", was, health, files, now, by),))
+    done = Decision(None, None, (make_change(machine, "reinit", was, health, files, now, by),))
+
+    return flush_before(machine, done, now)
 
 
 def decide_suspend(machine: Machine, now: Instant, by: Principal | None = None) -> Decision:

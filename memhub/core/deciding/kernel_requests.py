@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memhub.abi import U64_MAX
 from memhub.arguments import plain_arguments, take_buffer, take_integer
 from memhub.core import requests
+from memhub.core.caches.decide import flush_before
 from memhub.core.deciding.kernel_advice import advise_call
 from memhub.core.deciding.kernel_claims import check_claims
 from memhub.core.deciding.kernel_health import follow_call, suffer_call, unless_alike
@@ -200,7 +201,9 @@ def answer_call(
     reply = answer.value.encode("latin-1") if call.op == "read" and not error else answer.value
     follows = follow_call(machine, fact, struck)
 
-    return Decision(reply, error, (fact, *follows), changes=fact.changes or bool(follows))
+    done = Decision(reply, error, (fact, *follows), changes=fact.changes or bool(follows))
+
+    return done if machine.caches is None else flush_before(machine, done, now)
 
 
 class Asked(NamedTuple):

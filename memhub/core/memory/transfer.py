@@ -319,13 +319,13 @@ class Transfer:
         """Where the bytes of a span lie for a read; BadAddress (EFAULT) where one is not."""
         return self.pieces.reading(device, offset, ((0, length),), process)
 
-    def first_piece(self, device: DeviceName, offset: int) -> Piece:
-        """Where the byte at `offset` lies for a read.
+    def first_piece(self, device: DeviceName, offset: int, length: int = 1) -> Piece:
+        """Where the byte at `offset` lies for a read, with what follows it of `length` bytes.
 
         Raises:
             BadAddress: it cannot be read (EFAULT).
         """
-        return next(self.pieces.reading(device, offset, ((0, 1),), None))
+        return next(self.pieces.reading(device, offset, ((0, length),), None))
 
     def _end_short(self, error: DeviceError, progress: Progress) -> None:
         """Let progress make a short count of an error, or report both."""
