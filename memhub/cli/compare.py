@@ -121,7 +121,7 @@ def _read_requests(
     name = "standard input" if chosen.script == "-" else chosen.script
     data = read_input() if chosen.script == "-" else Path(chosen.script).read_bytes()
     try:
-        return parse_script(data.decode("utf-8", "backslashreplace")), ()
+        return parse_script(data.decode("utf-8", "surrogateescape")), ()
     except ScriptError as error:
         raise CommandFailed(f"{name}: {error}") from error
 

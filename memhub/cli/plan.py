@@ -2,7 +2,8 @@
 
 The map is a file with a stretch on each line (0-2G WB, 0xe0000000+256M write-combine), or the RAM
 of a configured machine write-back, or both; --want adds stretches, and later ones replace earlier
-ones. The answer is proved to be the least, or that none fits; then it is what loses least.
+ones. The answer is proved to be the least, or that none fits; then it is what loses least. Its
+requests are memcontrol(8)'s, or what the other kernel of a configured machine takes.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from memhub.planner import LossyPlan, Plan, WantedMap
     from memhub.planner.fewest import Register
 
-    #: A register as a request.
-    _Say = Callable[[Register], str]
+    #: Says how one asks for a range: base, length, type.
+    SetText = Callable[[int, int, str], str]
 
 #: Physical address bits where neither an option nor a machine says.
 _WIDTH: Final = 36
@@ -46,7 +47,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     from memhub.planner import NoPlan, plan_least_loss, plan_registers
 
     spec = None if chosen.config is None else _read_machine(chosen.config, chosen.machine)
-    say = _choose_words(spec)
+    set_text = _choose_words(chosen, spec)
     hardware = _choose_hardware(chosen, spec)
     wanted = _read_wanted(chosen, hardware, [] if spec is None else _ram_of(spec))
     default = _choose_default(chosen, hardware)
@@ -63,14 +64,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         return 1
 
     if len(plan.registers) <= hardware.slots:
-        _show_plan(plan, hardware.slots, say, as_json=chosen.json)
+        _show_plan(plan, hardware.slots, None if chosen.json else set_text)
         return 0
 
     least: LossyPlan | None = None
     with suppress(NoPlan):
         least = plan_least_loss(wanted, hardware.slots, default=default, types=types, apart=apart)
 
-    _show_misfit(plan, least, hardware.slots, say, as_json=chosen.json)
+    _show_misfit(plan, least, hardware.slots, None if chosen.json else set_text)
 
     return 1
 
@@ -111,18 +112,49 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one object")
 
 
+def _choose_words(chosen: argparse.Namespace, spec: MachineSpec | None) -> SetText:
+    """How requests are said: as the machine's kernel takes them, for an architecture to mem(4)."""
+    from memhub.core.drivers.served_kernel import FREEBSD
+
+    if spec is None or chosen.arch is not None or spec.kernel_name == FREEBSD:
+        return _memcontrol_text
+
+    from memhub.kernels import load_kernels
+
+    set_text = load_kernels().find(spec.kernel_name).set_text
+    if set_text is None and not chosen.json:
+        raise CommandFailed(
+            f"{spec.name}: how one asks {spec.kernel_name} for a range is not known; --json has "
+            f"the registers"
+        )
+
+    return set_text or _memcontrol_text
+
+
+def _check_registers(spec: MachineSpec) -> None:
+    """Refuse a machine whose processor has no MTRRs, where nothing else says what there is."""
+    from memhub.arches import load_arches
+
+    if not spec.cpu.mtrr or load_arches()[spec.arch].firmware is None:
+        raise CommandFailed(
+            f"{spec.name} ({spec.arch}) has no MTRRs to plan with: --arch {spec.arch} asks for "
+            f"what its architecture has, and --slots N plans with N MTRRs"
+        )
+
+
 def _choose_hardware(chosen: argparse.Namespace, spec: MachineSpec | None) -> Hardware:
     """What is planned with: as the options say, else as the architecture or the machine has it."""
     from memhub.core.ranges.plannable import Hardware
     from memhub.planner import TYPES
     from memhub.planner.map_text import MapError, parse_types
 
+    if spec is not None and chosen.arch is None and chosen.slots is None:
+        _check_registers(spec)
+
     width = _WIDTH if spec is None else spec.cpu.phys_bits
     found = Hardware(TYPES, width, _SLOTS, fixed=True)
     if chosen.arch is not None:
         found = _ask_architecture(chosen.arch, spec)
-    elif spec is not None and not spec.cpu.mtrr:
-        raise CommandFailed(f"{spec.name} cannot be planned for: its processor has no MTRRs")
 
     try:
         types = found.types if chosen.types is None else tuple(parse_types(chosen.types))
@@ -157,8 +189,16 @@ def _ask_architecture(name: str, spec: MachineSpec | None) -> Hardware:
     from memhub.arches import load_arches
     from memhub.core.ranges.plannable import NotPlannable, read_hardware
     from memhub.core.spec import MachineSpec
+    from memhub.kernels import load_kernels
 
-    arch = load_arches()[name]
+    arches = load_arches()
+    if name not in arches and name in load_kernels().kernels:
+        raise CommandFailed(
+            f"--arch {name}: that is a kernel; name an architecture, or a machine that has the "
+            f"kernel (--config, --machine)"
+        )
+
+    arch = arches[name]
     if spec is None:
         spec = MachineSpec(name=name, arch=name)
     elif spec.arch != name:
@@ -232,20 +272,20 @@ def _ram_of(spec: MachineSpec) -> list[tuple[int, int, str]]:
     ]
 
 
-def _show_plan(plan: Plan, slots: int, say: _Say, *, as_json: bool) -> None:
-    if as_json:
+def _show_plan(plan: Plan, slots: int, set_text: SetText | None) -> None:
+    """Show a plan: its requests, as `set_text` says them; for None as JSON."""
+    if set_text is None:
         print_json({"fits": True, **_plan_facts(plan.default, plan.registers)})
         return
 
     count = len(plan.registers)
     print_line(f"default {plan.default}, {count} of {slots} registers; no fewer will do")
-    _show_registers(plan.registers, say)
+    _show_registers(plan.registers, set_text)
 
 
-def _show_misfit(
-    plan: Plan, least: LossyPlan | None, slots: int, say: _Say, *, as_json: bool
-) -> None:
-    if as_json:
+def _show_misfit(plan: Plan, least: LossyPlan | None, slots: int, set_text: SetText | None) -> None:
+    """Show that a plan does not fit, and what loses least; as `_show_plan`."""
+    if set_text is None:
         facts: dict[str, object] = {"fits": False, "needs": len(plan.registers), "lost": None}
         if least is not None:
             facts |= {"lost": least.lost, **_plan_facts(least.default, least.registers)}
@@ -260,51 +300,21 @@ def _show_misfit(
         print_line("what is left over cannot stay uncached alone")
     else:
         print_line(f"default {least.default}; {size(least.lost)} stay uncached, no fewer can")
-        _show_registers(least.registers, say)
+        _show_registers(least.registers, set_text)
 
 
-def _show_registers(registers: Iterable[Register], say: _Say) -> None:
+def _show_registers(registers: Iterable[Register], set_text: SetText) -> None:
     """The registers as requests, in order."""
-    for it in registers:
-        print_line(say(it), whole=True)  # to be pasted
+    for base, length, type_ in registers:
+        print_line(set_text(base, length, type_), whole=True)  # to be pasted
 
 
-def _choose_words(spec: MachineSpec | None) -> _Say:
-    """How a request is said to the kernel of a machine; to FreeBSD's where there is none."""
-    from memhub.core.drivers.served_kernel import FREEBSD
-
-    if spec is None or spec.kernel_name == FREEBSD:
-        return _memcontrol_line
-
-    from memhub.kernels import load_kernels
-
-    served = load_kernels().find(spec.kernel_name).served
-
-    return _proc_line if served is not None and "/proc/mtrr" in served.files else _entry_line
-
-
-def _memcontrol_line(it: Register) -> str:
+def _memcontrol_text(base: int, length: int, type_: str) -> str:
     from memhub.planner.map_text import TYPE_WORDS
 
     words = {short: word for word, short in TYPE_WORDS.items()}
 
-    return f"memcontrol set -b {it.base:#x} -l {it.size:#x} -o plan {words[it.type]}"
-
-
-def _proc_line(it: Register) -> str:
-    from memhub.x86.mtrr_line import LINE_TYPES
-    from memhub.x86.registers import TYPE_BYTES
-
-    word = LINE_TYPES[TYPE_BYTES[it.type]]
-
-    return f'echo "base={it.base:#x} size={it.size:#x} type={word}" > /proc/mtrr'
-
-
-def _entry_line(it: Register) -> str:
-    """An entry of NetBSD's `set`: base, length, type, that it is valid, no owner."""
-    from memhub.x86.registers import TYPE_BYTES
-
-    return f"set [{it.base:#x}, {it.size:#x}, {TYPE_BYTES[it.type]}, 4, 0]"
+    return f"memcontrol set -b {base:#x} -l {length:#x} -o plan {words[type_]}"
 
 
 def _plan_facts(default: str, registers: Iterable[Register]) -> dict[str, object]:

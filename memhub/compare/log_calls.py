@@ -5,8 +5,9 @@ A call that cannot be said as requests for ranges is left out, with the reason.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Row = Mapping[str, Any]
+    LineOf = Callable[[bytes], bytes]
 
 #: The attributes of the types that registers hold, which Linux and NetBSD call by these numbers.
 _TYPES: Final[Mapping[int, int]] = {
@@ -51,8 +53,17 @@ class LeftOut(Exception):
     """Raised for a call that is no request for a range; its text is the reason."""
 
 
-def requests_of_call(row: Row) -> tuple[Request | LeftOut, ...]:
+def plain_line(data: bytes) -> bytes:
+    """What a kernel reads of a write to `/proc/mtrr`, where its own rule is not known."""
+    return data[:LINE_MAX].partition(b"\0")[0].removesuffix(b"\n")
+
+
+def requests_of_call(row: Row, line_of: LineOf = plain_line) -> tuple[Request | LeftOut, ...]:
     """The requests of a record `kernel.call`, and which of its ranges are none.
+
+    Args:
+        row: the record.
+        line_of: what the kernel reads of a write to `/proc/mtrr`.
 
     Raises:
         LeftOut: it makes none.
@@ -61,7 +72,7 @@ def requests_of_call(row: Row) -> tuple[Request | LeftOut, ...]:
     if op in _SILENT or (op in _ENDS and not altered):
         return ()
 
-    read = _CALLS.get(op)
+    read = partial(_read_write, line_of) if op == "write" else _CALLS.get(op)
     if read is None:
         raise LeftOut(_CHANGES.get(op, f"a call of {op}") if altered else _LOOKS)
 
@@ -89,23 +100,23 @@ _CHANGES: Final[Mapping[str, str]] = {
 }
 
 
-def _read_write(row: Row, args: Row) -> Iterator[Request]:
+def _read_write(line_of: LineOf, row: Row, args: Row) -> Iterator[Request]:
+    """A line as the kernel has read it; what it did not understand, as others would."""
     if "offset" in args:
         raise LeftOut("a pwrite, which the file does not have")
 
-    line = args["data"][:LINE_MAX].partition("\0")[0].removesuffix("\n")
-    if row.get("errno") is None:
-        line = line.removesuffix("\n")  # 2.6.32 takes two
-
-    try:
-        said = read_line(line.encode("latin-1"))
-    except (BadLine, UnicodeEncodeError):
-        raise LeftOut("a write that is no line for /proc/mtrr") from None
+    data = str.encode(args["data"], "latin-1")
+    for line in (line_of(data), plain_line(data)):
+        with suppress(BadLine):
+            said, text = read_line(line), line.decode("latin-1")
+            break
+    else:
+        raise LeftOut("a write that is no line for /proc/mtrr")
 
     if isinstance(said, DisableLine):
-        yield _disable(row, said.register, line)
+        yield _disable(row, said.register, text)
     else:
-        yield replace(_set(row, (said.base, said.size), said.type), line=line)
+        yield replace(_set(row, (said.base, said.size), said.type), line=text)
 
 
 def _read_ioctl(row: Row, args: Row) -> Iterator[Request]:
@@ -199,7 +210,6 @@ def _check(span: tuple[int, int]) -> tuple[int, int]:
 
 
 _CALLS: Final[Mapping[str, Callable[[Row, Row], Iterator[Request | LeftOut]]]] = {
-    "write": _read_write,
     "ioctl": _read_ioctl,
     "add": _read_add,
     "add_page": _read_add,

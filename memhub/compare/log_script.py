@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import orjson
+
 from memhub.audit.reading.reader import read_records
-from memhub.compare.log_calls import LeftOut, requests_of_call
+from memhub.compare.log_calls import LeftOut, plain_line, requests_of_call
 from memhub.compare.script import (
     REQUESTS_MAX,
     Request,
@@ -19,9 +21,13 @@ from memhub.compare.script import (
     clear_text,
     set_text,
 )
+from memhub.kernels import load_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from memhub.compare.log_calls import LineOf
+    from memhub.plugin.kernels import KernelProfile
 
 #: How many kinds of what is left out a message names.
 _NAMED: Final = 10
@@ -76,13 +82,18 @@ def read_log(path: str, *, machine: str | None = None) -> LogScript:
     """
     found: dict[str, list[Request]] = {}
     omissions: dict[str, dict[str, Omission]] = {}
+    lines: dict[str, LineOf] = {}
+    kernels = load_kernels().kernels
     for row in read_records(path, typed=True):
         name = row.get("machine")
         if name is None or machine not in (None, name):
             continue
 
+        if row.get("config") is not None:
+            lines[name] = _line_reader(row["config"], kernels)
+
         try:
-            told = _requests_of(row)
+            told = _requests_of(row, lines.get(name, plain_line))
         except LeftOut as left:
             told = (left,)
 
@@ -108,6 +119,19 @@ def read_log(path: str, *, machine: str | None = None) -> LogScript:
     return LogScript(checked(requests_of_one), tuple(omissions.get(name, {}).values()))
 
 
+def _line_reader(config: str, kernels: Mapping[str, KernelProfile]) -> LineOf:
+    """What the kernel of a described machine reads of a write to `/proc/mtrr`."""
+    try:
+        facts = orjson.loads(config)
+    except ValueError:
+        facts = None
+
+    name = facts.get("runs") if isinstance(facts, dict) else None
+    profile = kernels.get(name) if isinstance(name, str) else None
+
+    return plain_line if profile is None or profile.line_of is None else profile.line_of
+
+
 def _no_requests(
     path: str, machine: str | None, omissions: Mapping[str, Mapping[str, Omission]]
 ) -> str:
@@ -124,10 +148,10 @@ def _note(notes: dict[str, Omission], what: str, seq: int) -> None:
     notes[what] = Omission(what, times + 1, first)
 
 
-def _requests_of(row: dict[str, Any]) -> tuple[Request | LeftOut, ...]:
+def _requests_of(row: dict[str, Any], line_of: LineOf) -> tuple[Request | LeftOut, ...]:
     event = row["event"]
     if event == "kernel.call":
-        return requests_of_call(row)
+        return requests_of_call(row, line_of)
 
     if event in _OTHERS:
         raise LeftOut(_OTHERS[event])

@@ -52,6 +52,7 @@ _NUMBER: Final = r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})"
 _PLAIN: Final = re.compile(_NUMBER, re.ASCII)
 _OCTAL: Final = re.compile("0[0-7]*", re.ASCII)
 _BASE_LINE: Final = re.compile(rf"base={_NUMBER}\s*size={_NUMBER}\s*type=\s*(\S+)", re.ASCII)
+_UNDECODED: Final = re.compile("[\udc80-\udcff]")
 _DISABLE_LINE: Final = re.compile(rf"disable={_NUMBER}", re.ASCII)
 
 
@@ -105,7 +106,8 @@ def parse_script(text: str) -> tuple[Request, ...]:
     """Read a script.
 
     Args:
-        text: a request on each line; empty lines and `#` to the end of a line are skipped.
+        text: a request on each line; empty lines and `#` to the end of a line are skipped. A
+            request with a byte that was no UTF-8 (a lone surrogate: `surrogateescape`) is refused.
 
     Raises:
         ScriptError: a line is none, or there are none or too many.
@@ -118,6 +120,10 @@ def parse_script(text: str) -> tuple[Request, ...]:
 
         if len(said) > _LINE_MAX:
             _fail(number, f"{said[:40]!r}… is longer than {_LINE_MAX} characters")
+
+        if (bad := _UNDECODED.search(said)) is not None:
+            before, byte = said[: bad.start()], ord(bad[0]) & 0xFF
+            _fail(number, f"the byte {byte:#x} behind {before[-40:]!r} is no UTF-8")
 
         found.append(_parse_line(said, number))
 
@@ -182,7 +188,7 @@ def _parse_line(said: str, number: int) -> Request:
         _fail(number, f"{said!r} is no line for /proc/mtrr (base=N size=N type=NAME, disable=N)")
 
     try:
-        words = shlex.split(said.replace("\\x", "\\\\x"))  # what stands for a byte stays
+        words = shlex.split(said)
     except ValueError as error:
         _fail(number, f"{said!r}: {error}")
 

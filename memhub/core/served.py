@@ -156,13 +156,15 @@ def go_on_at(served: Served, start: TableState) -> None:
 
 def why_no_ranges(spec: MachineSpec, arch: Arch, served: Served | None) -> str:
     """Why a machine without a table has no range operations, in words."""
-    name = spec.name
-    if served is not None and served.ranges() is not None:
-        whose = f"of the ranges of {name}'s processor"
+    name, cpu = spec.name, spec.cpu
+    ranges = None if served is None else served.ranges()
+    if ranges is not None and ranges.total:
+        whose = f"of the {ranges.total} ranges of {name}'s processor"
         return f"no architecture makes memory types {whose}, which {spec.kernel_name} has"
 
     if arch.driver is not None:
-        return f"{name} has no range operations: {arch.name} finds none on its processor"
+        processor = f"{cpu.vendor}, signature {cpu.signature:#x}{'' if cpu.mtrr else ', no MTRRs'}"
+        return f"{name} has no range operations: {arch.name} finds none on its CPU ({processor})"
 
     return f"{name} has no range operations ({arch.name}: {arch.summary})"
 

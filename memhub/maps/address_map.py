@@ -148,7 +148,7 @@ class AddressMap(NamedTuple):
         pieces: all addresses, in order.
         slots: the slots that decide types, in order.
         notes: what is not known, in words.
-        kernel: the name of another kernel than FreeBSD; empty for that.
+        kernel: the name of its kernel where that is another than FreeBSD; else empty.
     """
 
     machine: str
@@ -177,12 +177,12 @@ class AddressMap(NamedTuple):
         return {
             "machine": self.machine,
             "arch": self.arch,
+            **({"kernel": self.kernel} if self.kernel else {}),
             "end": self.end,
             "slots": self.slot_count,
             "pieces": [it.facts() for it in self.pieces],
             "ranges": [it.facts() for it in self.slots],
             "notes": list(self.notes),
-            **({"kernel": self.kernel} if self.kernel else {}),
         }
 
     @classmethod

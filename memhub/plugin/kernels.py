@@ -77,6 +77,9 @@ class KernelProfile:
         replay: runs one recorded scenario, a line of a trace file, and tells each difference.
         served: its calls over a hub's machine; None where a hub cannot serve it.
         compared: boots it on a machine, for `memhub compare`; None where that cannot ask it.
+        set_text: says how one asks it for a range of a base, a length (both bytes) and a type (UC,
+            WC, WT, WP or WB), for `memhub plan`; None where that is not known.
+        line_of: what it reads as a line of the bytes of a write to `/proc/mtrr`; None without that.
     """
 
     name: str
@@ -85,6 +88,8 @@ class KernelProfile:
     replay: Callable[[Mapping[str, Any], Comparison], None]
     served: ServedKernel | None = None
     compared: Callable[[KernelMachine], ComparedKernel] | None = None
+    set_text: Callable[[int, int, str], str] | None = None
+    line_of: Callable[[bytes], bytes] | None = None
 
 
 @hookspec

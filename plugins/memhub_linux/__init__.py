@@ -17,7 +17,8 @@ against answers recorded from the kernel's own code over simulated registers.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
-from memhub_linux.compared import ComparedLinux
+from memhub_linux.compared import ComparedLinux, add_command
+from memhub_linux.proc_mtrr import line_of
 from memhub_linux.releases import LINUX_2_6_32, LINUX_6_18
 from memhub_linux.replaying import replay
 from memhub_linux.served import LinuxKernel
@@ -29,6 +30,8 @@ LINUX = KernelProfile(
     replay=replay,
     served=LinuxKernel(),
     compared=lambda machine: ComparedLinux(machine, LINUX_6_18),
+    set_text=add_command,
+    line_of=lambda data: line_of(data or b"\0", LINUX_6_18)[1],
 )
 
 
@@ -39,6 +42,8 @@ OLD_LINUX = KernelProfile(
     replay=replay,
     served=LinuxKernel(LINUX_2_6_32),
     compared=lambda machine: ComparedLinux(machine, LINUX_2_6_32),
+    set_text=add_command,
+    line_of=lambda data: line_of(data or b"\0", LINUX_2_6_32)[1],
 )
 
 

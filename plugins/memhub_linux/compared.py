@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 _BYTES: Final = {"UC": 0, "WC": 1, "WT": 4, "WP": 5, "WB": 6}
 
 
+def add_line(base: int, length: int, type_: str) -> str:
+    """The line for `/proc/mtrr` that adds a range.
+
+    Args:
+        base: first byte.
+        length: bytes.
+        type_: UC, WC, WT, WP or WB.
+    """
+    return f"base={base:#x} size={length:#x} type={TYPE_NAMES[_BYTES[type_]]}"
+
+
+def add_command(base: int, length: int, type_: str) -> str:
+    """The shell's command that writes `add_line`."""
+    return f'echo "{add_line(base, length, type_)}" > /proc/mtrr'
+
+
 class ComparedLinux:
     """One Linux that has booted, and the one process that asks it.
 
@@ -48,8 +64,7 @@ class ComparedLinux:
             if it.type is None:
                 return RangeTold(UNSAID, "/proc/mtrr takes exactly one type")
 
-            name = TYPE_NAMES[_BYTES[it.type]]
-            line = f"base={it.base:#x} size={it.length:#x} type={name}"
+            line = add_line(it.base, it.length, it.type)
 
         if line is None and (it.base >> self._bits or it.length >> 44):
             return RangeTold(UNSAID, "a KILL does not hold such a number")

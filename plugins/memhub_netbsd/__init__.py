@@ -10,7 +10,7 @@ Sources: NetBSD `sys/arch/x86/x86/mtrr_i686.c` and what else each module names.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
-from memhub_netbsd.compared import ComparedNetbsd
+from memhub_netbsd.compared import ComparedNetbsd, set_call
 from memhub_netbsd.replaying import replay
 from memhub_netbsd.served import NetBsdKernel
 
@@ -21,6 +21,7 @@ NETBSD = KernelProfile(
     replay=replay,
     served=NetBsdKernel(),
     compared=ComparedNetbsd,
+    set_text=set_call,
 )
 
 

@@ -23,6 +23,17 @@ _PROCESS: Final = 1
 _K6_FAMILY: Final = 5
 
 
+def set_call(base: int, length: int, type_: str) -> str:
+    """The call of an open file of a hub that sets a public range.
+
+    Args:
+        base: first byte.
+        length: bytes.
+        type_: UC, WC, WT, WP or WB.
+    """
+    return f'call_kernel("set", entries=[[{base:#x}, {length:#x}, {_BYTES[type_]}, {VALID}, 0]])'
+
+
 class ComparedNetbsd:
     """One NetBSD that has booted, and the one process that asks it.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
+from memhub.plugin.kernels import hookimpl
+from memhub_linux import LINUX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,6 +146,38 @@ def test_a_machine_of_memory_alone_is_told_what_turns_its_mtrrs_on(
     assert run(*words).err.rstrip().endswith("i386 cannot be planned for: it has no ranges")
 
 
+def test_a_machine_without_mtrrs_is_planned_for_where_something_says_with_what(
+    run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "lab.toml"
+    words = ("plan", "--config", path, "--want", "0-1G=WB")
+    cyrix = 'kernel = "linux-6.18"\ncpu = {vendor = "Cyrix", mtrr = false}'
+    for arch, more in (("i386", cyrix), ("k6", ""), ("arm64", "")):
+        path.write_text(f'[machines.old]\narch = "{arch}"\n{more}\n')
+        done = run(*words)
+        assert (done.code, done.out) == (2, "")
+        assert " has no MTRRs to plan with: --arch " in " ".join(done.err.split())
+        assert run(*words, "--slots", "3").out.startswith("default UC, 1 of 3 registers")
+
+
+def test_a_kernel_is_no_architecture(run: Run) -> None:
+    done = run("plan", "--want", "0-1G=WB", "--arch", "linux-6.18")
+    assert done.code == 2
+    assert "--arch linux-6.18: that is a kernel; name an architecture" in " ".join(done.err.split())
+
+
+def test_a_kernel_that_says_no_requests_has_its_plan_as_json(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = replace(LINUX, set_text=None)
+    monkeypatch.setattr("memhub_linux.memhub_kernels", hookimpl(lambda: [silent]))
+    path = tmp_path / "lab.toml"
+    path.write_text('[machines.pc]\narch = "amd64"\nkernel = "linux-6.18"\n')
+    words = ("plan", "--config", path, "--want", "0-1G=WB")
+    assert "how one asks linux-6.18 for a range is not known" in " ".join(run(*words).err.split())
+    assert json.loads(run(*words, "--json").out)["fits"]
+
+
 def test_an_architecture_that_cannot_be_planned_for_says_why(run: Run) -> None:
     done = run("plan", "--want", "0-1G=WB", "--arch", "amd64")
     why = "amd64 cannot be planned for: one of its ranges covers any whole pages"
@@ -172,42 +208,3 @@ def test_a_line_that_is_no_range_is_named_with_its_file_and_rule(
     assert f"{path}: line 2: " in " ".join(done.err.split())
     assert says in " ".join(done.err.split())
     assert says in " ".join(run("plan", "--want", line).err.split())
-
-
-KERNELS = """
-[machines.lin]
-arch = "amd64"
-kernel = "linux-2.6.32"
-[machines.net]
-arch = "amd64"
-kernel = "netbsd-7"
-[machines.old]
-arch = "i386"
-kernel = "linux-6.18"
-cpu = { vendor = "Cyrix", mtrr = false }
-"""
-
-
-@pytest.mark.parametrize(
-    ("machine", "line"),
-    [
-        ("lin", 'echo "base=0xd0000000 size=0x1000000 type=write-combining" > /proc/mtrr'),
-        ("net", "set [0xd0000000, 0x1000000, 1, 4, 0]"),
-    ],
-)
-def test_requests_are_said_to_the_kernel_of_the_machine(
-    run: Run, tmp_path: Path, machine: str, line: str
-) -> None:
-    path = tmp_path / "lab.toml"
-    path.write_text(KERNELS)
-    done = run("plan", "--config", path, "--machine", machine, "--want", "0xd0000000+16M=WC")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines()[1:] == [line]
-
-
-def test_a_processor_without_mtrrs_is_not_planned_for(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "lab.toml"
-    path.write_text(KERNELS)
-    done = run("plan", "--config", path, "--machine", "old", "--want", "0xd0000000+16M=WC")
-    assert (done.code, done.out) == (2, "")
-    assert "old cannot be planned for: its processor has no MTRRs" in done.err

@@ -125,13 +125,24 @@ def test_wrong_input_is_named_and_ends_with_2(
     assert why in capsys.readouterr().err
 
 
-def test_a_script_that_is_no_text_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\xff\xfe\0\n", "line 1: the byte 0xff behind '' is no UTF-8"),
+        (
+            b"# Gr\xfcn\nset -l 4096 unca\xff",
+            "line 2: the byte 0xff behind 'set -l 4096 unca' is no UTF-8",
+        ),
+        (b"base=0\xa0size=0 type=x", "line 1: the byte 0xa0 behind 'base=0' is no UTF-8"),
+    ],
+)
+def test_a_byte_that_is_no_text_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes, why: str
 ) -> None:
     path = tmp_path / "bytes"
-    path.write_bytes(b"\xff\xfe\0\n")
+    path.write_bytes(data)
     assert main(["compare", str(path)]) == 2
-    assert f"{path}: line 1: " in capsys.readouterr().err
+    assert why in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_picture_says_what_its_words_mean_and_marks_refusals_alone() -> None:

@@ -226,6 +226,39 @@ def test_a_line_of_a_log_is_read_as_the_kernel_has_read_it(tmp_path: Path) -> No
     assert [it.errno for it in answers] == refused[:6]
 
 
+def test_a_line_that_lost_its_last_byte_is_read_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    line = b"base=0x%x size=0x1000000 type=write-combining"
+    with AuditLog.open(path) as log:
+        hub = Hub(
+            [replace(LINUX, kernel="linux-2.6.32", kernel_options={})], arches=ARCHES, log=log
+        )
+        hub.begin()
+        file = open_file(hub.engine, Open(Principal(1, "p"), "pc:/proc/mtrr", "w"))
+        for data in (
+            line % 0xD0000000 + b"X",
+            line % 0xE0000000 + b"\n\n",
+            line % 0xE8000000 + b"\nX",
+            line % 0xF0000000,
+            b"disable=12",
+            b"",
+        ):
+            with suppress(DeviceError):
+                hub.engine.submit(Write(file, data))
+
+        hub.end()
+
+    script = read_log(str(path))
+    assert [it.text for it in script.requests] == [
+        "set 0xd0000000/0x1000000 write-combine",
+        "set 0xe0000000/0x1000000 write-combine",
+        "set 0xe8000000/0x1000000 write-combine",
+        "set 0xf0000000/0x1000000 write-combine",
+        "disable=1",
+    ]
+    assert [it.times for it in script.left_out] == [1]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [

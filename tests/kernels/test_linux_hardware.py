@@ -202,6 +202,24 @@ async def test_what_no_register_of_the_kernel_can_have_is_refused_by_its_rule() 
         assert hub.hardware.check_cpus() == ()
 
 
+@pytest.mark.parametrize(
+    ("kernel", "reinit"),
+    [("linux-6.18", "off, absent or a hypervisor's"), ("netbsd-7", "found no ranges")],
+)
+async def test_a_machine_without_ranges_says_why(kernel: str, reinit: str) -> None:
+    spec = MachineSpec(name="pc", arch="i386", kernel=kernel, cpu=Cpu(mtrr=False))
+    why = r"pc has no range operations: i386 finds none on its CPU \(Intel, .*, no MTRRs\)"
+    async with Hub([spec]) as hub, await hub.open("pc:/dev/mem") as file:
+        with pytest.raises(NotSupported, match=why):
+            await file.explain(0)
+
+        with pytest.raises(NotSupported, match=why):
+            hub.hardware.check_cpus()
+
+        with pytest.raises(NotSupported, match=reinit):
+            hub.hardware.reinit()
+
+
 async def test_under_xen_the_palette_is_that_of_xen_also_after_a_sleep() -> None:
     xen = {"guest": {"kind": "xenpv", "default": 6}}
     msrs = {0xFE: 0x508, 0x2FF: 0x800, 0x277: 0x0501040600070406}

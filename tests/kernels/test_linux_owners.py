@@ -108,6 +108,25 @@ async def test_a_close_takes_a_strangers_range_that_nobody_claims() -> None:
         assert await text_of(hub) == FIRST
 
 
+async def test_a_restore_gives_back_what_a_file_that_is_closed_had_added() -> None:
+    async with Hub([LINUX]) as hub, hub.process("a") as one:
+        bare = hub.snapshot()
+        mine = await one.open("pc:/proc/mtrr", "r+")
+        await add(mine)
+        added = hub.snapshot()
+        await mine.aclose()
+        hub.restore(added)
+        assert await text_of(hub) == FIRST
+
+        later = await one.open("pc:/proc/mtrr", "r+")
+        await add(later)
+        hub.restore(bare)
+        assert await text_of(hub) == FIRST
+        await later.write(LINE)
+        await later.aclose()
+        assert await text_of(hub) == FIRST + SECOND % 1
+
+
 def test_no_process_changes_a_type_that_another_has_claimed() -> None:
     counts = Counter[str]()
     for seed in range(8):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from kernels.linux_kit import LINE, LINUX, SCREEN
+from kernels.linux_kit import LINE, LINUX, MIB, SCREEN
 from kernels.linux_traffic import SPEC, LinuxTraffic
 from memhub import AuditLog, Hub
 from memhub.arches import load_arches
 from memhub.audit.history.blame import blame
 from memhub.audit.history.travel import Travel
 from memhub.cli import main
+from memhub.config import load_config
 from memhub.core.files import Principal
 from memhub.core.requests import Open, Write
 from memhub.engine.lifecycle import open_file
-from memhub.errors import InvalidArgument
+from memhub.errors import DeviceError, InvalidArgument
 from memhub.rig.log_replay import replay_log
 
 if TYPE_CHECKING:
@@ -102,6 +105,56 @@ def test_the_state_of_a_log_shows_the_registers_of_then(
     assert machine["msrs"]["0x208"] == SCREEN | 1
 
 
+def test_a_shown_call_has_what_the_kernel_printed_below_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with AuditLog.open(path) as log:
+        hub = Hub([LINUX], log=log)
+        hub.begin()
+        for size, type_ in ((1 << 20, 1), (1 << 21, 6)):
+            with suppress(DeviceError):
+                hub.kernels.call("add", base=SCREEN, size=size, type=type_)
+
+        printed = [text for _, text in hub.kernels.of("pc").boot_log]
+
+    boot = run(capfd, "audit", "show", "--op", "boot", str(path)).splitlines()[2:]
+    assert all(it.startswith(" " * 23) for it in boot)
+    told = " ".join(" ".join(boot).split())
+    assert told == " ".join(" ".join(f"info: {it}" for it in printed).split())
+    refused = run(capfd, "audit", "show", "--refused", str(path))
+    assert " ".join(refused.split()).count("overlaps existing") == 1
+
+
+@pytest.mark.parametrize("kernel", ["linux-6.18", "linux-2.6.32", "netbsd-7"])
+@pytest.mark.anyio
+async def test_a_kernel_takes_each_request_of_a_plan_as_it_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], kernel: str
+) -> None:
+    path = tmp_path / "lab.toml"
+    msrs = '{0xfe = "0x508", 0x2ff = "0x800"}'
+    path.write_text(f'[machines.pc]\narch = "i386"\nkernel = "{kernel}"\nmsr = {msrs}\n')
+    wanted = {"0-3G": "WB", "4G+1G": "WB", "0xd0000000+16M": "WC", "0x80000000+1M": "UC"}
+    wants = [word for span, type_ in wanted.items() for word in ("--want", f"{span}={type_}")]
+    head, *requests = run(capfd, "plan", "--config", str(path), *wants).splitlines()
+    assert head == "default UC, 5 of 8 registers; no fewer will do"
+    async with Hub(load_config(path, arches=ARCHES).machines.values(), arches=ARCHES) as hub:
+        file = "/dev/mem" if kernel == "netbsd-7" else "/proc/mtrr"
+        async with await hub.open(f"pc:{file}", "r+") as f:
+            for it in requests:
+                if (found := re.fullmatch(r'echo "(.*)" > /proc/mtrr', it)) is not None:
+                    await f.write(f"{found[1]}\n".encode())
+                else:
+                    entries = re.fullmatch(r'call_kernel\("set", entries=(\[.*\])\)', it)
+                    assert entries is not None
+                    await f.call_kernel("set", entries=literal_eval(entries[1]))
+
+        types = hub.machines["pc"].require_table().types
+        places = {1 << 30: "WB", (3 << 30) - 1: "WB", (5 << 30) - 1: "WB", SCREEN: "WC"}
+        places |= {3 << 30: "UC", 0x80000000: "UC", 0x80100000: "WB", SCREEN + 16 * MIB: "UC"}
+        assert {it: types.at(it) for it in places} == places
+
+
 def test_exec_gives_a_program_the_file_of_a_machine_in_a_file(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,7 +205,7 @@ def test_commands_say_which_kernel_it_is_and_what_it_printed(
     state = run(capfd, "audit", "state", str(path), "--at", "3")
     assert "pc  amd64, linux-6.18, generation " in state
     facts = orjson.loads(run(capfd, "audit", "state", str(path), "--at", "3", "--json"))
-    assert facts["machines"][0]["kernel_name"] == "linux-6.18"
+    assert facts["machines"][0]["kernel"]["name"] == "linux-6.18"
     assert "pc  amd64, linux-6.18, 36 address" in run(capfd, "map", "--config", str(config))
     top = run(capfd, "top", "--config", str(config), "--once")
     assert "amd64 linux-6.18" in top

@@ -10,6 +10,7 @@ from kernels.linux_kit import LINE, MIB, SCREEN
 from memhub import AuditLog, Hub
 from memhub.audit.history.travel import state_at
 from memhub.cli import main
+from memhub.cli.top_view import sheets
 from memhub.core.deciding.kernel_requests import CallKernel
 from memhub.core.files import Principal
 from memhub.core.instant import Instant
@@ -100,6 +101,18 @@ def test_a_report_counts_the_registers_of_the_kernel() -> None:
     assert (row["kernel"], row["slots"], row["used"]) == ("linux-6.18", 8, 2)
 
 
+@pytest.mark.parametrize("kernel", ["linux-2.6.32", "netbsd-7", "freebsd"])
+def test_each_view_names_another_kernel_than_freebsd(kernel: str) -> None:
+    hub = Hub([MachineSpec(name="pc", arch="amd64", kernel=kernel)])
+    hub.begin()
+    words = f"amd64, {kernel}" if kernel != "freebsd" else "amd64"
+    it = describe_map(hub.machines["pc"])
+    assert headline(it).startswith(f"{words}, 36 address bits")
+    assert AddressMap.of_facts(it.facts()) == it
+    machines, *_ = sheets(report([hub.machines["pc"]], Instant(0, 0)))
+    assert machines.rows[0][1] == words.replace(",", "")
+
+
 def test_slots_are_shown_of_a_kernel_that_names_no_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LinuxKernel, "ranges", ServedKernel.ranges)
     hub = linux_hub(arch="i386")
@@ -137,12 +150,13 @@ def test_the_state_of_a_log_shows_the_registers_of_its_kernel(
 
     assert main(["audit", "state", str(path)]) == 0
     shown = capfd.readouterr().out.splitlines()
-    assert shown[1].endswith("2 of 8 registers in use")
+    assert shown[1] == "pc  amd64, linux-6.18, generation 1, 2 of 8 registers in use"
     assert shown[2:4] == [
         "  reg 0     0x0+1G WB, count 1",
         "  reg 1     0xd0000000+16M WC, count 1",
     ]
     facts = state_at(path).facts()["machines"][0]
+    assert facts["kernel"]["name"] == "linux-6.18"
     assert facts["registers"]["total"] == 8
     assert facts["registers"]["used"][1] == FRAME._asdict()
 

@@ -46,7 +46,7 @@ class MachineState:
         kernel: the state of that kernel, with the registers of each CPU; None for FreeBSD.
         wrong: why the machine is marked failed, or its kernel has died, since when it is suspended,
             what is sick and which CPUs are out of step; empty where nothing is.
-        kernel_name: the name of that kernel; empty for FreeBSD.
+        kernel_name: the name of another kernel than FreeBSD; empty for that.
     """
 
     machine: str
@@ -77,23 +77,26 @@ class MachineState:
             "waits": None if waits is None else [_wait(it, self.at) for it in waits],
             "msrs": {f"{number:#x}": value for number, value in sorted(self.msrs.items())},
             **({} if self.registers is None else {"registers": _registers(self.registers)}),
-            **({} if self.kernel is None else {"kernel": _kernel(self.kernel)}),
-            **({"kernel_name": self.kernel_name} if self.kernel_name else {}),
+            **({} if self.kernel is None else {"kernel": self._kernel_facts(self.kernel)}),
             **({"wrong": dict(self.wrong)} if self.wrong else {}),
+        }
+
+    def _kernel_facts(self, state: KernelState) -> Facts:
+        """The kernel, what it keeps, and the CPUs that have other registers than CPU 0."""
+        item, first = kernel_state_item(state), state.msrs
+        cpus = {str(cpu): patch_item(first, own) for cpu, own in enumerate(state.cpus)}
+        unlike = {cpu: patch for cpu, patch in cpus.items() if patch}
+
+        return {
+            "name": self.kernel_name,
+            "own": item["own"],
+            "files": item["files"],
+            "cpus": unlike,
         }
 
 
 def _registers(ranges: KernelRanges) -> Facts:
     return {"total": ranges.total, "used": [it._asdict() for it in ranges.used]}
-
-
-def _kernel(state: KernelState) -> Facts:
-    """What a kernel keeps, and the CPUs that have other registers than CPU 0."""
-    item, first = kernel_state_item(state), state.msrs
-    cpus = {str(cpu): patch_item(first, own) for cpu, own in enumerate(state.cpus)}
-    unlike = {cpu: patch for cpu, patch in cpus.items() if patch}
-
-    return {"own": item["own"], "files": item["files"], "cpus": unlike}
 
 
 @dataclass(frozen=True, slots=True)

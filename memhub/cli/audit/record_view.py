@@ -63,7 +63,7 @@ def print_lines(found: Iterator[Found]) -> None:
 
 
 def print_records(found: Iterator[Found]) -> None:
-    """Write the records as readable lines, below the day of each."""
+    """Write the records as lines below the day of each; a kernel's own lines below its call."""
     from datetime import UTC, datetime, timedelta
 
     from memhub.cli.terminal import Screen
@@ -78,6 +78,13 @@ def print_records(found: Iterator[Found]) -> None:
 
         place = f"{record['seq']:>6} {when:%H:%M:%S.%f} "
         screen.line((place, "dim"), *record_words(record), hang=len(place))
-        if record.get("errno") is None:  # else they are the reason
-            for line in record.get("printed") or ():
-                screen.line(f"{'':{len(place)}}{line}", hang=len(place) + 2)
+        for text in _printed(record):
+            screen.line(" " * len(place), (text, "dim"), hang=len(place) + 2)
+
+
+def _printed(record: dict[str, Any]) -> Iterator[str]:
+    """What the kernel printed in a call, with its level, where the reason does not have it."""
+    reason = record.get("reason") or ""
+    for line in record.get("printed") or ():
+        if line.partition(": ")[2] not in reason:
+            yield line

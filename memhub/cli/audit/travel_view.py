@@ -25,10 +25,10 @@ def print_state(state: State) -> None:
     screen.line((_moment_text(state.seq, state.facts()["time"]), "bold"))
     for machine in state.machines.values():
         facts = machine.facts()
+        kernel = f", {machine.kernel_name}" if machine.kernel_name else ""
         screen.line(
             (machine.machine, "bold"),
-            f"  {', '.join(filter(None, (machine.arch, machine.kernel_name)))}, "
-            f"generation {machine.generation}, {_use_text(machine)}",
+            f"  {machine.arch}{kernel}, generation {machine.generation}, {_use_text(machine)}",
         )
         for name, found in machine.wrong.items():
             text = ", ".join(map(str, found)) if isinstance(found, list) else found
