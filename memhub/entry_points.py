@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from functools import lru_cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: How many groups are kept; memhub has fewer.
 _GROUPS: Final = 16
+#: Nanoseconds after which what was written into a folder is taken as complete.
+_SETTLED_NS: Final = 2_000_000_000
 
 
 class Found(NamedTuple):
@@ -39,15 +42,16 @@ def find_points(group: str) -> tuple[Found, ...]:
     Args:
         group: its name.
     """
-    return _find_points(group, _look_at_path())
+    folders = [_look_at(path) for path in sys.path]
+    changed = max((it[-1] for it in folders if it), default=0)
+    if time.time_ns() - changed < _SETTLED_NS:  # a distribution may be half written
+        return _select(cast("EntryPoints", metadata.entry_points()), group)
 
-
-def _look_at_path() -> tuple[object, ...]:
-    """What changes where a distribution comes or goes: where they are found, and those folders."""
-    return (*map(id, sys.meta_path), *((it, *_look_at(it)) for it in sys.path))
+    return _find_points(group, (*map(id, sys.meta_path), *zip(sys.path, folders, strict=True)))
 
 
 def _look_at(path: str) -> tuple[int, ...]:
+    """What changes in a folder where a distribution comes or goes."""
     try:
         found = os.stat(path or os.curdir)  # noqa: PTH116 - many, and a Path takes longer to make
     except OSError:
@@ -58,16 +62,20 @@ def _look_at(path: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=_GROUPS)
 def _find_points(group: str, state: tuple[object, ...]) -> tuple[Found, ...]:
-    points = sorted(_read_all(state).select(group=group), key=lambda it: (it.name, it.value))
-    # each look at a distribution reads and parses its file anew
-    givers = {point.dist: _name_distribution(point.dist) for point in points}
-
-    return tuple(Found(point, *givers[point.dist]) for point in points)
+    return _select(_read_all(state), group)
 
 
 @lru_cache(maxsize=1)
 def _read_all(_state: tuple[object, ...]) -> EntryPoints:
     return cast("EntryPoints", metadata.entry_points())  # before 3.12 a class that selects alike
+
+
+def _select(known: EntryPoints, group: str) -> tuple[Found, ...]:
+    points = sorted(known.select(group=group), key=lambda it: (it.name, it.value))
+    # each look at a distribution reads and parses its file anew
+    givers = {point.dist: _name_distribution(point.dist) for point in points}
+
+    return tuple(Found(point, *givers[point.dist]) for point in points)
 
 
 def _name_distribution(dist: Distribution | None) -> tuple[str, str]:

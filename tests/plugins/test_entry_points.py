@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from importlib import metadata
@@ -71,6 +72,7 @@ def test_a_folder_that_is_the_current_one_is_seen_to_change(
 
 def test_several_groups_are_one_reading(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(tmp_path)  # a path that nobody has asked about
+    os.utime(tmp_path, (0, 0))
     readings = []
     read = metadata.entry_points
 
@@ -83,3 +85,15 @@ def test_several_groups_are_one_reading(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert len(find_points("memhub.kernels")) >= 2
     assert find_points("memhub.kernels") is find_points("memhub.kernels")
     assert len(readings) == 1
+
+
+def test_a_distribution_that_was_half_written_is_seen_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    info = install(tmp_path, "vax", "a")
+    whole = (info / "entry_points.txt").read_text()
+    (info / "entry_points.txt").write_text("")
+    assert found() == []
+    (info / "entry_points.txt").write_text(whole)  # the folder above does not change by this
+    assert [it[0] for it in found()] == ["a"]
