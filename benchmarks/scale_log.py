@@ -15,10 +15,10 @@ import orjson
 from benchmarks.analysis_log import Bench
 from memhub import AuditLog
 from memhub.audit.chain import SEAL_SIZE
-from memhub.audit.folder import pack_segment
-from memhub.audit.keeping import Keeping
-from memhub.audit.segments import log_files
-from memhub.audit.source import open_source
+from memhub.audit.reading.segments import log_files
+from memhub.audit.reading.source import open_source
+from memhub.audit.writing.folder import pack_segment
+from memhub.audit.writing.keeping import Keeping
 from memhub.engine.log_keeping import LogKeeper
 
 if TYPE_CHECKING:

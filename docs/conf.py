@@ -59,7 +59,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"memhub\.core\.(health\.\w+|memory\.\w+|ranges\.(range_table|undo))\.\w+"),
     (r"py:class", r"memhub\.(compare\.(kernels|outcome)\.\w+|planner\.wanted\.StretchMap)"),
     (r"py:class", r"memhub\.core\.drivers\.asked_driver\.CallMark"),
-    (r"py:class", r"memhub\.audit\.(opening\.LogPlace|seal_text\.SealError|snapshots\.Start)"),
+    (r"py:class", r"memhub\.audit\.(writing\.opening|seals\.seal_text|reading\.snapshots)\.\w+"),
     (r"py:(class|obj)", r"memhub\.hooks\.T"),
     (r"py:class", r"memhub\.rig\.(service_process\.ServiceStarter|pauses\.\w+)"),
     (r"py:class", r"memhub\.rig\.(traces|trace_steps)\.(\w*Step|KernelTrace)"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub.audit import line_shapes
+from memhub.audit.verifying import line_shapes
 from memhub.config import ImportRefused, import_dump
 from source_rules import Source, sources
 
@@ -51,7 +51,7 @@ def compiled() -> dict[str, re.Pattern[Any]]:
     # made of the members of records; they have every kind of them, and ways that part
     common = ("request.set", "wall_ns", "mono_ns", "machine")
     members = ("owner", "errno", "slots", "after_base", "attributes")
-    found["memhub.audit.line_shapes"] = line_shapes._pattern(
+    found["memhub.audit.verifying.line_shapes"] = line_shapes._pattern(
         common, {members, members[1:], (*members[:3], "reason")}
     )
 

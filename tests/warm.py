@@ -58,7 +58,7 @@ _SERVE = (
     "memhub.arches",
     "memhub.hub",
     "memhub.plugin.x86",
-    "memhub.audit.writer",
+    "memhub.audit.writing.writer",
     "memhub.service.server.server",
     "memhub.watchdog",
     "email.message",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from memhub.audit.failure import AuditError
-from memhub.audit.segments import PACKED
+from memhub.audit.reading.segments import PACKED
 from memhub.whole_file import write_whole
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memhub.audit.failure import AuditError
-from memhub.audit.reader import first_record
-from memhub.audit.segments import PACKED, list_segments
+from memhub.audit.reading.reader import first_record
+from memhub.audit.reading.segments import PACKED, list_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,9 +1,9 @@
 """The lines of a log with their records, checked on the way, in blocks.
 
-This does what `memhub.audit.sound` does in less than half the time, since most lines are not
-parsed: a line of a known shape is compared with the pattern of that, and the hashes of many lines
-at once with what they have to be. The log's own records, a file's first record, and every line
-that is not as it should be are left to ChainWalk.
+This does what `memhub.audit.verifying.sound` does in less than half the time, since most lines are
+not parsed: a line of a known shape is compared with the pattern of that, and the hashes of many
+lines at once with what they have to be. The log's own records, a file's first record, and every
+line that is not as it should be are left to ChainWalk.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from memhub.audit.chain_walk import ChainWalk
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE, parse_record
-from memhub.audit.line_batch import BATCH, check_known, read_known, split_lines
-from memhub.audit.line_batch import SoundLines as Passed
-from memhub.audit.line_shapes import LineShapes
-from memhub.audit.merkle import leaf_hash
-from memhub.audit.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
-from memhub.audit.sound import DamagedLog
-from memhub.audit.source import DamagedSource, Source, open_source
-from memhub.audit.verify import is_in_use
+from memhub.audit.reading.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
+from memhub.audit.reading.source import DamagedSource, Source, open_source
+from memhub.audit.seals.merkle import leaf_hash
+from memhub.audit.verifying.chain_walk import ChainWalk
+from memhub.audit.verifying.line_batch import BATCH, check_known, read_known, split_lines
+from memhub.audit.verifying.line_batch import SoundLines as Passed
+from memhub.audit.verifying.line_shapes import LineShapes
+from memhub.audit.verifying.sound import DamagedLog
+from memhub.audit.verifying.verify import is_in_use
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
-    from memhub.audit.line_batch import KnownLines
+    from memhub.audit.verifying.line_batch import KnownLines
 
     Progress = Callable[[int, int], None]
 

@@ -1,4 +1,4 @@
-"""Which records change the table of a machine: those whose facts `memhub.audit.rebuild` applies.
+"""Which records change the table of a machine: those of facts that `audit/history` applies.
 
 Each says what it changed in the same lists: `slots`, `before_…` and `after_…`. What else the log
 has of tables is the same again (`held.machine`, at the head of a segment), or is about registers

@@ -18,7 +18,7 @@ from memhub.analysis.claim_view import claims_of
 from memhub.analysis.columns import MACHINE
 from memhub.analysis.table_changes import changes_table, who_set
 from memhub.analysis.told_claims import returns_of, told_claims
-from memhub.audit.select import NEVER_ACTIVE
+from memhub.audit.reading.select import NEVER_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from memhub.audit.travel import At, Travel
+    from memhub.audit.history.travel import At, Travel
     from memhub.maps import AddressMap
 
 _MOST_PIECES: Final = 400
@@ -154,8 +154,8 @@ def _service_maps(chosen: argparse.Namespace) -> list[AddressMap]:
 def _log_maps(chosen: argparse.Namespace) -> list[AddressMap]:
     """The machines of a log at a moment."""
     from memhub.audit import DamagedLog
-    from memhub.audit.travel import Travel
-    from memhub.cli.selecting import moment
+    from memhub.audit.history.travel import Travel
+    from memhub.cli.audit.selecting import moment
     from memhub.cli.terminal import late_progress
 
     at = None if chosen.at is None else moment("--at", chosen.at)
@@ -200,8 +200,8 @@ def _print_maps(maps: Iterable[AddressMap], most: int) -> None:
 
 
 def _write_figure(maps: list[AddressMap], out: str, most: int) -> None:
+    from memhub.cli.audit.pictures import check_folder
     from memhub.cli.file_output import write_output
-    from memhub.cli.pictures import check_folder
     from memhub.maps.figure import draw_figure
 
     check_folder(out)

@@ -10,7 +10,7 @@ from memhub.cli.failures import CommandFailed
 if TYPE_CHECKING:
     import argparse
 
-    from memhub.audit.note_keys import SigningKey, VerifierKey
+    from memhub.audit.seals.note_keys import SigningKey, VerifierKey
 
 
 def add_key_argument(
@@ -34,7 +34,7 @@ def read_key(path: Path) -> SigningKey:
         AuditError: the file cannot be read, others may read it, or it holds no key.
         CommandFailed: what checks signatures is not installed.
     """
-    from memhub.audit.note_keys import MissingCryptography, load_signing_key
+    from memhub.audit.seals.note_keys import MissingCryptography, load_signing_key
 
     try:
         return load_signing_key(path)
@@ -52,8 +52,8 @@ def parse_verifier_keys(texts: list[str]) -> list[VerifierKey]:
 
 
 def _parse_verifier_key(text: str) -> VerifierKey:
-    from memhub.audit.note_keys import MAX_KEY_TEXT, VerifierKey, holds_secret
-    from memhub.audit.seal_text import SealError
+    from memhub.audit.seals.note_keys import MAX_KEY_TEXT, VerifierKey, holds_secret
+    from memhub.audit.seals.seal_text import SealError
 
     if not text:
         raise CommandFailed("--key: it is empty; give a verifier key, NAME+ID+KEY, or its file")

@@ -138,7 +138,7 @@ def _open_log(config: HubConfig, override: str | None, stack: ExitStack) -> Audi
         return None
 
     from memhub.audit import AuditLog
-    from memhub.audit.keeping import KEEPING
+    from memhub.audit.writing.keeping import KEEPING
     from memhub.cli.version import version
 
     kept = config.audit

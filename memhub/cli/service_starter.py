@@ -26,7 +26,7 @@ _LONGEST: Final = 1 << 16
 #: What a service imports when it starts.
 _IMPORTED: Final = (
     "anyio._backends._asyncio",
-    "memhub.audit.writer",
+    "memhub.audit.writing.writer",
     "memhub.cli.keys",
     "memhub.cli.log_file",
     "memhub.cli.serve",

@@ -10,9 +10,9 @@ from memhub.cli.terminal import complain, late_progress
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from memhub.audit.note_keys import VerifierKey
-    from memhub.audit.restore import Restored
-    from memhub.audit.travel import At
+    from memhub.audit.history.restore import Restored
+    from memhub.audit.history.travel import At
+    from memhub.audit.seals.note_keys import VerifierKey
     from memhub.config import HubConfig
     from memhub.core.drivers.driver import Arch
     from memhub.core.ranges.range_table import TableState
@@ -60,7 +60,7 @@ def restore(
 ) -> Restored:
     """The machines of a log at a moment, as `restore_machines` finds them; notes are printed."""
     from memhub.audit import DamagedLog
-    from memhub.audit.restore import restore_machines
+    from memhub.audit.history.restore import restore_machines
 
     try:
         with late_progress("read") as tell:

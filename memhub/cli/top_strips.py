@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memhub.core.caches.hazards import LEVELS
 from memhub.escape import escape_controls
 from memhub.folding import cells as cells_of
+from memhub.folding import fold
 from memhub.maps.signs import NO_TYPE, SIGNS
 from memhub.maps.strip import LOW_CELLS, strip_of
 from memhub.maps.text import style_of
@@ -72,6 +73,10 @@ def strip_lines(
 
     if drawn:
         yield _legend(drawn, name_room)
+    elif maps:
+        due = columns + _LEAST_NAME + _ZONES[-1] - most
+        for line in fold(f"the address space is shown from {due} columns on", columns, 0):
+            yield [(line, "dim")]
 
 
 def _choose_zone(name: int, room: int) -> int | None:
@@ -178,13 +183,16 @@ def _mark_lines(name: str, marks: Sequence[Span], columns: int) -> Iterator[Line
     line: Line = [(name, "bold")]
     used = cells_of(name)
     for text, style in marks:
-        text = escape_controls(text)[: max(1, columns - cells_of(name) - 1)]
+        text, *more = fold(escape_controls(text), max(1, columns - cells_of(name) - 1), 0)
         if used + 1 + cells_of(text) > columns and len(line) > 1:
             yield line
             line, used = [(" " * cells_of(name), "")], cells_of(name)
 
         line += [(" " if len(line) == 1 else "  ", ""), (text, style)]
         used += cells_of(text) + 2
+        for rest in more:
+            yield line
+            line, used = [(" " * cells_of(name), ""), (" ", ""), (rest, style)], columns
 
     yield line
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memhub.audit.reader import read_records
+from memhub.audit.reading.reader import read_records
 from memhub.compare.log_calls import LeftOut, requests_of_call
 from memhub.compare.script import (
     REQUESTS_MAX,

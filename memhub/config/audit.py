@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from memhub.audit.keeping import KEEPING, Keeping, wrong_time
+from memhub.audit.writing.keeping import KEEPING, Keeping, wrong_time
 from memhub.config.values import choice, count, integer, seconds, text
 
 if TYPE_CHECKING:

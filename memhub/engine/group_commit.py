@@ -18,7 +18,7 @@ from memhub.errors import DeviceError, LogFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from memhub.audit.writer import RecordWriter
+    from memhub.audit.writing.writer import RecordWriter
     from memhub.core.decision import Decision
     from memhub.core.machine import Machine
 

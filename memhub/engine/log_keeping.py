@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from memhub.audit import AuditLog
-    from memhub.audit.folder import LogFolder
+    from memhub.audit.writing.folder import LogFolder
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.engine.engine import Engine
@@ -223,7 +223,7 @@ class LogKeeper:
 
     async def _pack_ended(self, folder: LogFolder) -> None:
         """Compress the segments that have ended, beside the event loop, until cancelled."""
-        from memhub.audit.folder import pack_segment
+        from memhub.audit.writing.folder import pack_segment
 
         while True:
             try:

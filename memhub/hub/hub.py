@@ -71,7 +71,7 @@ class Hub(anyio.AsyncContextManagerMixin):
         log: an open audit log, which the embedder closes; None keeps no log.
         clock: where time comes from; None takes the system's clocks.
         tables: what machines begin with instead of what firmware left, by name; from
-            `memhub.audit.restore`.
+            `memhub.audit.history.restore`.
         turns: decides which process goes on, so that a run can be repeated; None leaves it to
             the event loop. See `memhub.rig.Simulation`.
         faults: fault rules and sicknesses to begin with, as a configuration has them.

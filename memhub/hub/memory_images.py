@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.arguments import take_kind, take_text
+from memhub.arguments import take_text
 from memhub.audit.rows.description import describe_spec
 from memhub.core.caches.seen import DUMP_VIEWS
 from memhub.core.deciding.loading import decide_load
-from memhub.core.spec import Content
+from memhub.core.memory.contents import take_contents
 from memhub.engine.group_commit import settle_commits
 from memhub.images.dump import MemoryDump, dump_machine, dump_snapshot
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from memhub.core.caches.seen import DumpView
     from memhub.core.snapshots import MachineSnapshot
+    from memhub.core.spec import Content
     from memhub.engine.engine import Engine
 
 
@@ -85,13 +86,10 @@ def load_memory(
         LogFailed: EIO; it cannot be recorded.
         DeviceError: ENOMEM; the host has no memory left.
     """
-    given = tuple(contents)
-    for it in given:
-        take_kind("contents", it, Content)
-
+    given = take_contents(contents)
     if source is None:
         names = dict.fromkeys(it.source.partition(" at ")[0] for it in given if it.source)
-        source = ", ".join(names) or "bytes of the embedder"
+        source = ", ".join(names) or ("bytes of the embedder" if given else "an empty list")
 
     found, now = engine.machine(take_text("machine", machine)), engine.catch_up()
     decision = decide_load(found, given, now, take_text("source", source)[:200], clear=clear)

@@ -122,6 +122,9 @@ class MemoryDump:
 
     def _span(self, path: Path, base: int | None, length: int | None) -> tuple[int, int]:
         low = self.contents[0].base if base is None else take_integer("base", base)
+        if length is not None and take_integer("length", length) < 0:
+            raise ImageError(path, f"length {length} is below 0")
+
         high = self.contents[-1].end if length is None else low + take_integer("length", length)
         if (
             high <= low

@@ -13,19 +13,20 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from memhub.images.failure import ImageError, import_extra, place_text, words_of
 from memhub.images.sparse import read_contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from memhub.core.spec import Content
     from memhub.images.sparse import Budget
 
 MAGIC: Final = b"\x7fELF"
 _U64: Final = (1 << 64) - 1
+_ORDERS: Final[Mapping[int, Literal["little", "big"]]] = {1: "little", 2: "big"}
 #: Bytes that a compressed section may expand to.
 _EXPANDED_MAX: Final = 1 << 30
 #: What the library raises for a file that is not sound, beside its own errors.
@@ -38,6 +39,17 @@ _UNSOUND: Final = (
     AssertionError,
     RuntimeError,  # NotImplementedError, RecursionError
 )
+
+
+class _Header(NamedTuple):
+    """The ELF header of one class: its bytes, those of a program header, and where it says so."""
+
+    whole: int
+    row: int
+    row_at: int
+
+
+_HEADERS: Final = {1: _Header(52, 32, 42), 2: _Header(64, 56, 54)}
 
 
 class Load(NamedTuple):
@@ -68,8 +80,32 @@ def open_elf(file: IO[bytes], shown: str) -> Any:  # noqa: ANN401 - the library 
         ExtraMissing: pyelftools is not installed.
     """
     elffile: Any = import_extra("elftools.elf.elffile", f"{shown} (ELF)")
+    _check_header(file, shown)
     with refusing(shown):
         return elffile.ELFFile(file)
+
+
+def _check_header(file: IO[bytes], shown: str) -> None:
+    """Refuse a header that is cut, or of a class, byte order or row size that there is not."""
+    file.seek(0)
+    head = file.read(_HEADERS[2].whole)
+    file.seek(0)
+    kind = head[4] if len(head) > 4 else 1
+    if kind not in _HEADERS:
+        raise ImageError(shown, f"EI_CLASS {kind} is neither 1 (32 bits) nor 2 (64)", offset=4)
+
+    whole, row, at = _HEADERS[kind]
+    if len(head) < whole:
+        raise ImageError(shown, f"is truncated: {len(head)} of the {whole} bytes of an ELF header")
+
+    if head[5] not in _ORDERS:
+        what = f"EI_DATA {head[5]} is neither 1 (little-endian) nor 2 (big-endian)"
+        raise ImageError(shown, what, offset=5)
+
+    size, count = (int.from_bytes(head[it : it + 2], _ORDERS[head[5]]) for it in (at, at + 2))
+    if count and size < row:
+        what = f"e_phentsize {size}: a program header of this class has {row} bytes"
+        raise ImageError(shown, what, offset=at)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from memhub.arguments import take_integer, take_text
+from memhub.core.memory.contents import take_contents
 from memhub.core.spec import Content
 from memhub.images.sparse import DATA_MAX
 
@@ -28,7 +29,7 @@ _UNSOUND: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowE
 def pack_contents(contents: Iterable[Content]) -> bytes:
     """The bytes from which `unpack_contents` makes equal contents."""
     squeeze, rows, blocks = zlib.compressobj(1), [], []
-    for it in contents:
+    for it in take_contents(contents):
         rows.append([it.base, len(it.data), it.zeros, it.source, *([True] if it.loose else [])])
         blocks.append(squeeze.compress(it.data))
 

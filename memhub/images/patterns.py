@@ -64,6 +64,7 @@ def address_words(
         ValueError: what is no multiple, another width, or more than PATTERN_MAX bytes.
     """
     base, length = _take_span(base, length)
+    width = take_integer("width", width)
     if width not in (4, 8):
         raise ValueError(f"words of {width} bytes: an address has 4 or 8")
 

@@ -67,8 +67,15 @@ def load_image(
         OSError: the file cannot be read.
         TypeError: an argument has the wrong type.
     """
+    name = path if isinstance(path, str) else getattr(path, "__fspath__", lambda: None)()
+    if not isinstance(name, str):
+        raise TypeError(f"path {path!r:.80} is not text or a path of text")
+
     shown = str(path) if shown is None else shown
-    offset = take_integer("offset", offset)
+    offset, limit = take_integer("offset", offset), take_integer("limit", limit)
+    if limit < 0:
+        raise ImageError(shown, f"limit {limit} is below 0")
+
     with open_regular(path, shown) as file:
         kind = _kind_of(file, Path(path), shown) if format is None else format
         if kind not in FORMATS:

@@ -27,6 +27,8 @@ TEXT_MAX: Final = 1 << 29
 #: Characters of the longest record, with room to spare.
 _LINE_MAX: Final = 1024
 _SEGMENT: Final = 1 << 16
+#: Bits of the address of each kind of S-record with data.
+_S_BITS: Final = {"1": 16, "2": 24, "3": 32}
 
 
 class Record(NamedTuple):
@@ -103,6 +105,7 @@ def _place_ihex(shown: str, records: Iterator[Record]) -> Iterator[Placed]:
                 what = f"{it.address:#x}/{len(it.data):#x} wraps around its segment of 64 KiB"
                 raise ImageError(shown, what, line=it.line)
 
+            _check_bits(shown, it, base + it.address, 32)
             yield Placed(base + it.address, it.data, it.line)
         elif it.kind in (2, 4):
             if len(it.data) != 2:
@@ -132,6 +135,7 @@ def _place_srec(shown: str, records: Iterator[Record]) -> Iterator[Placed]:
                 raise ImageError(shown, "is data behind the count of data records", line=it.line)
 
             count += 1
+            _check_bits(shown, it, it.address, _S_BITS[it.kind])
             yield Placed(it.address, it.data, it.line)
         elif it.kind in "56":
             ended = True
@@ -145,6 +149,12 @@ def _place_srec(shown: str, records: Iterator[Record]) -> Iterator[Placed]:
     if not (ended or last):
         what = "is truncated: it has no termination record (S7 to S9) and no count (S5, S6)"
         raise ImageError(shown, what)
+
+
+def _check_bits(shown: str, it: Record, address: int, bits: int) -> None:
+    if address + len(it.data) > 1 << bits:
+        what = f"{address:#x}/{len(it.data):#x} does not fit the {bits} bits of its address"
+        raise ImageError(shown, what, line=it.line)
 
 
 class Run:

@@ -11,6 +11,8 @@ from memhub.escape import escape_controls
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from memhub.core.spec import MachineSpec
+
 _FIELDS = frozenset({*Hazard._fields, "level"} - {"name"})
 
 
@@ -20,10 +22,16 @@ class HazardView:
 
     Args:
         read: returns them, the first met first; the argument is the machine's name or None.
+        specs: the machines, of which those that are coherent have none; the first is the default.
     """
 
-    def __init__(self, read: Callable[[str | None], Sequence[Hazard]]) -> None:
+    def __init__(
+        self,
+        read: Callable[[str | None], Sequence[Hazard]],
+        specs: Sequence[MachineSpec] = (),
+    ) -> None:
         self._read = read
+        self._specs = specs
 
     def __iter__(self) -> Iterator[Hazard]:
         return iter(self._read(None))
@@ -63,7 +71,8 @@ class HazardView:
         Args:
             name: its name.
             machine: the machine's name.
-            times: how many there are; None is one or more.
+            times: how many hazards there are; None is one or more. How often one of them was met
+                is its own `times`: `expect(name).times == 2`.
             fields: as for `find`.
 
         Returns:
@@ -76,7 +85,11 @@ class HazardView:
         found = self.find(name, machine=machine, **fields)
         if not found or (times is not None and len(found) != times):
             wanted = "a hazard" if times is None else f"{times} hazards"
-            self._fail(f"expected {wanted} {name}; there are {len(found) or 'none'}", machine)
+            met = sum(it.times for it in found)
+            often = f", met {met} times" if times is not None and met > len(found) else ""
+            self._fail(
+                f"expected {wanted} {name}; there are {len(found) or 'none'}{often}", machine
+            )
 
         return found[0]
 
@@ -96,8 +109,15 @@ class HazardView:
     def _fail(self, what: str, machine: str | None) -> NoReturn:
         __tracebackhide__ = True
         shown = [f"  {line}" for line in show_hazards(self._read(machine))]
+        named = [it for it in self._specs if machine in (None, it.name)][:1]
+        why = [
+            f"  the memory of machine {escape_controls(repr(it.name))} is coherent, and has no "
+            "hazards: MachineSpec(coherent=False) has some"
+            for it in named
+            if it.coherent
+        ]
 
-        raise AssertionError("\n".join([f"{what}; all hazards:", *shown]))
+        raise AssertionError("\n".join([f"{what}; all hazards:", *shown, *why]))
 
 
 def show_hazards(hazards: Sequence[Hazard]) -> list[str]:

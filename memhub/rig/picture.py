@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.core.effective.strip import LETTERS, strip_cells
 from memhub.core.ranges.slot_extents import used_slots
 from memhub.escape import escape_controls, say_error

@@ -345,6 +345,6 @@ def memhub_hazards(
     from memhub.rig.hazard_view import HazardView
 
     if memhub_over == "service":
-        return HazardView(request.getfixturevalue("memhub_service").read_hazards)
+        return HazardView(request.getfixturevalue("memhub_service").read_hazards, memhub_specs)
 
-    return HazardView(request.getfixturevalue("memhub_hub").hazards)
+    return HazardView(request.getfixturevalue("memhub_hub").hazards, memhub_specs)

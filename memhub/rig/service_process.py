@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
-from memhub.audit.reader import read_records
+from memhub.audit.reading.reader import read_records
 from memhub.config import to_toml
 from memhub.core.caches.hazards import Hazard
 from memhub.engine.pending import UNANSWERED

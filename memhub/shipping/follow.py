@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
-from memhub.audit.segments import is_folder
+from memhub.audit.reading.segments import is_folder
 from memhub.shipping.part_file import START, open_part
 from memhub.shipping.parts import Part, choose_next, first_part, has_record, list_parts, read_header
 from memhub.shipping.places import Place, find_last_mark

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from memhub.audit.chain import SEAL_SIZE
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE
-from memhub.audit.place import leads_to
-from memhub.audit.source import PACKED, DamagedSource, open_source, split_lines
+from memhub.audit.reading.source import PACKED, DamagedSource, open_source, split_lines
+from memhub.audit.writing.place import leads_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.audit.failure import AuditError
-from memhub.audit.reader import first_record
-from memhub.audit.segments import is_folder, list_segments
-from memhub.audit.source import PACKED
+from memhub.audit.reading.reader import first_record
+from memhub.audit.reading.segments import is_folder, list_segments
+from memhub.audit.reading.source import PACKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

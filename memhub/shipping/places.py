@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memhub.audit.chain import seal_of
 from memhub.audit.failure import AuditError
 from memhub.audit.line import parse_record
-from memhub.audit.segments import is_folder
-from memhub.audit.source import open_source
+from memhub.audit.reading.segments import is_folder
+from memhub.audit.reading.source import open_source
 from memhub.shipping.failure import ShippingFailed
 from memhub.shipping.part_file import START, Mark, mark_after, open_part
 from memhub.shipping.parts import Part, first_part, has_record, list_parts, read_header

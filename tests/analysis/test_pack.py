@@ -14,7 +14,8 @@ from audit.conftest import event
 from audit.hostile import HOSTILE, Hostile
 from memhub.analysis import Analysis, pack, packing
 from memhub.analysis.manifest import read_manifest
-from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, source
+from memhub.audit import AuditError, AuditLog, DamagedLog, read_records
+from memhub.audit.reading import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

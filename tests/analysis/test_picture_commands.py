@@ -16,7 +16,7 @@ from memhub.analysis.pictures.figures import draw
 from memhub.analysis.pictures.history import History
 from memhub.analysis.pictures.plot import plot
 from memhub.audit import AuditLog
-from memhub.cli.pictures import VIEWS
+from memhub.cli.audit.pictures import VIEWS
 from memhub.folding import cells
 
 if TYPE_CHECKING:

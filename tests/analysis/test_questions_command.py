@@ -15,8 +15,8 @@ import pytest
 from pandas import UInt64Dtype
 from pyarrow import ipc, parquet
 
-from memhub.cli.question_output import write_answer
-from memhub.cli.question_views import COLUMNS
+from memhub.cli.audit.question_output import write_answer
+from memhub.cli.audit.question_views import COLUMNS
 from memhub.folding import cells
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from memhub.analysis.pictures import memory_map
 from memhub.analysis.pictures.limits import Limits
 from memhub.analysis.pictures.report import collect
 from memhub.audit import AuditLog
-from memhub.audit.travel import Travel
+from memhub.audit.history.travel import Travel
 from memhub.cli.amounts import amount
 from memhub.machines import pc
 from value.traffic import Traffic

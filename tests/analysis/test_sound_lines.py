@@ -13,7 +13,7 @@ from memhub.analysis.sound_lines import SoundLines
 from memhub.audit import AuditError, read_records
 from memhub.audit.chain import SEAL_SIZE
 from memhub.audit.line import parse_record
-from memhub.audit.line_shapes import _VALUES, LineShapes
+from memhub.audit.verifying.line_shapes import _VALUES, LineShapes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,9 +17,9 @@ from memhub.analysis import Analysis, pack
 from memhub.analysis.answer import Answer
 from memhub.analysis.views import CONTENT, changes_of
 from memhub.audit import AuditLog, read_records
-from memhub.audit.keeping import Keeping
-from memhub.audit.rebuild import Rebuilder
+from memhub.audit.history.rebuild import Rebuilder
 from memhub.audit.rows.columns import label_of
+from memhub.audit.writing.keeping import Keeping
 from memhub.core.files import Principal
 from memhub.core.requests import Open, ReleaseRange, SetRange
 from memhub.engine.lifecycle import close_file, open_file

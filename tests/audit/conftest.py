@@ -55,7 +55,7 @@ def small(opened: Opener, path: Path) -> bytes:
 
 @pytest.fixture
 def every_write_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memhub.audit.sink.LOOK_EVERY_NS", 0)
+    monkeypatch.setattr("memhub.audit.writing.sink.LOOK_EVERY_NS", 0)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memhub.audit.asked import asked_spans
+from memhub.audit.reading.asked import asked_spans
 
 MIB = 1 << 20
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memhub import AuditLog, Hub, MachineSpec, Sickness
-from memhub.audit.blame import Blame, blame
-from memhub.audit.travel import Travel
-from memhub.cli.travel_view import print_blame
+from memhub.audit.history.blame import Blame, blame
+from memhub.audit.history.travel import Travel
+from memhub.cli.audit.travel_view import print_blame
 from memhub.errors import DeviceError
 from memhub.plugin import Cpu
 from shell.kit import ARCHES, MTRR

@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostile import controls
-from memhub.audit.checkpoint import BadCheckpoint, Checkpoint, open_checkpoint, sign_checkpoint
-from memhub.audit.seal_text import MAX_COUNT, SealError
-from memhub.audit.signed_note import MAX_NOTE, SigningKey, sign_note
+from memhub.audit.seals.checkpoint import (
+    BadCheckpoint,
+    Checkpoint,
+    open_checkpoint,
+    sign_checkpoint,
+)
+from memhub.audit.seals.seal_text import MAX_COUNT, SealError
+from memhub.audit.seals.signed_note import MAX_NOTE, SigningKey, sign_note
 
 #: The text of the example in C2SP's tlog-checkpoint.
 EXAMPLE = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"

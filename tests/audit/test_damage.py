@@ -12,7 +12,7 @@ import pytest
 from audit.conftest import Opener, event
 from memhub.audit import AuditLog, Verdict, verify
 from memhub.audit.chain import GENESIS, digest_of, seal_of
-from memhub.audit.note_keys import SigningKey
+from memhub.audit.seals.note_keys import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable

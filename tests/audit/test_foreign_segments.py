@@ -13,10 +13,10 @@ from audit.conftest import event
 from audit.test_damage import KEY, chained
 from audit.test_segments import every_kind, fill, names
 from memhub.audit import AuditError, AuditLog, verify
-from memhub.audit.folder import pack_segment
+from memhub.audit.writing.folder import pack_segment
 
 if TYPE_CHECKING:
-    from memhub.audit.note_keys import SigningKey
+    from memhub.audit.seals.note_keys import SigningKey
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from audit.conftest import Opener, event, lines
 from audit.hostile import HOSTILE, Hostile, sealed
 from memhub.audit import AuditError, read_records, summary, verify
-from memhub.audit.reader import MAX_NAMES, OTHERS
+from memhub.audit.reading.reader import MAX_NAMES, OTHERS
 from memhub.audit.schema import problems
 from memhub.cli import main
 
@@ -146,7 +146,7 @@ def test_a_summary_keeps_a_bounded_number_of_names(
     with opened() as log:
         for number in range(9):
             log.record({**event(number), "owner": f"o{number}", "process": "p" * 100 * number})
-    monkeypatch.setattr("memhub.audit.reader.MAX_NAMES", 4)
+    monkeypatch.setattr("memhub.audit.reading.reader.MAX_NAMES", 4)
     total = summary(path)
 
     assert MAX_NAMES > 1000

@@ -11,12 +11,13 @@ import pytest
 
 from audit.conftest import event
 from audit.test_damage import KEY
-from memhub.audit import AuditLog, Verdict, verify, verify_jobs
+from memhub.audit import AuditLog, Verdict, verify
 from memhub.audit.chain import GENESIS, seal_of
-from memhub.audit.chain_walk import ChainWalk
-from memhub.audit.line_batch import SoundLines, check_batch
-from memhub.audit.verify_file import feed_file
-from memhub.audit.verify_jobs import Jobs, check_stretch
+from memhub.audit.verifying import verify_jobs
+from memhub.audit.verifying.chain_walk import ChainWalk
+from memhub.audit.verifying.line_batch import SoundLines, check_batch
+from memhub.audit.verifying.verify_file import feed_file
+from memhub.audit.verifying.verify_jobs import Jobs, check_stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.audit.merkle import (
+from memhub.audit.seals.merkle import (
     EMPTY_ROOT,
     MerkleRange,
     consistency_path,

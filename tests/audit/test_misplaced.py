@@ -10,7 +10,7 @@ import pytest
 
 from audit.conftest import Disk, Opener, event, lines, names
 from memhub.audit import AuditError, AuditLog, verify
-from memhub.audit.place import LOOK_EVERY_NS
+from memhub.audit.writing.place import LOOK_EVERY_NS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,7 +116,7 @@ def test_a_renamed_file_keeps_its_records_while_a_rotation_may_last(
     assert len(lines(moved)) == 3
     assert not path.exists()
 
-    monkeypatch.setattr("memhub.audit.place.RENAMED_FOR_NS", -1)
+    monkeypatch.setattr("memhub.audit.writing.place.RENAMED_FOR_NS", -1)
     refused(log, "renamed")
 
     moved.rename(path)
@@ -129,7 +129,7 @@ def test_writes_look_once_a_millisecond_and_those_that_wait_for_the_disk_always(
     opened: Opener, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 10**15
-    monkeypatch.setattr("memhub.audit.sink.LOOK_EVERY_NS", LOOK_EVERY_NS)
+    monkeypatch.setattr("memhub.audit.writing.sink.LOOK_EVERY_NS", LOOK_EVERY_NS)
     monkeypatch.setattr("time.monotonic_ns", lambda: now)
     log = opened()
     path.unlink()

@@ -14,8 +14,8 @@ import pytest
 
 from hostile import HOSTILE, controls
 from memhub.audit import AuditError
-from memhub.audit.seal_text import SealError
-from memhub.audit.signed_note import (
+from memhub.audit.seals.seal_text import SealError
+from memhub.audit.seals.signed_note import (
     MissingCryptography,
     SigningKey,
     VerifierKey,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from memhub.audit import read_records
-from memhub.audit.damage import BreakKind
+from memhub.audit.reading.damage import BreakKind
 from memhub.audit.schema import ALWAYS, EVENTS, FIELDS, markdown, problems
 
 if TYPE_CHECKING:

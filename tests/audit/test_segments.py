@@ -12,9 +12,9 @@ import pytest
 from audit.conftest import Disk, event
 from audit.test_damage import KEY
 from memhub.audit import AuditError, AuditLog, read_records, verify
-from memhub.audit.folder import pack_segment
-from memhub.audit.note_keys import SigningKey
 from memhub.audit.schema import problems
+from memhub.audit.seals.note_keys import SigningKey
+from memhub.audit.writing.folder import pack_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostile import controls
-from memhub.audit.seal_text import SealError
-from memhub.audit.signed_note import (
+from memhub.audit.seals.seal_text import SealError
+from memhub.audit.seals.signed_note import (
     MAX_NOTE,
     MAX_SIGNATURES,
     BadSignature,

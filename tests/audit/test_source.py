@@ -17,7 +17,7 @@ import pytest
 from audit.conftest import Opener, event
 from cli.conftest import run as run
 from memhub.audit import AuditError, read_records, summary, verify
-from memhub.audit.source import load_zstd
+from memhub.audit.reading.source import load_zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable

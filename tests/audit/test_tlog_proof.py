@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub.audit.checkpoint import BadCheckpoint, Checkpoint, sign_checkpoint
-from memhub.audit.merkle import inclusion_path, leaf_hash, root_of
-from memhub.audit.seal_text import MAX_COUNT, SealError, encode_base64
-from memhub.audit.signed_note import (
+from memhub.audit.seals.checkpoint import BadCheckpoint, Checkpoint, sign_checkpoint
+from memhub.audit.seals.merkle import inclusion_path, leaf_hash, root_of
+from memhub.audit.seals.seal_text import MAX_COUNT, SealError, encode_base64
+from memhub.audit.seals.signed_note import (
     BadSignature,
     MalformedNote,
     NoKnownSignature,
     SigningKey,
     add_signature,
 )
-from memhub.audit.tlog_proof import (
+from memhub.audit.seals.tlog_proof import (
     MAX_EXTRA,
     MAX_PROOF,
     InclusionProof,

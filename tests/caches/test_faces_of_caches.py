@@ -12,7 +12,7 @@ import pytest
 from caches.cache_rig import pc
 from cli.conftest import run as run
 from memhub import CacheLimits, Hub
-from memhub.audit.verify import verify
+from memhub.audit.verifying.verify import verify
 from memhub.core.caches.hazards import HAZARDS
 from memhub.core.caches.telling import HAZARDS_MOST
 from memhub.errors import (

@@ -27,8 +27,16 @@ async def test_hazards_are_expected_and_forbidden() -> None:
         with pytest.raises(AssertionError, match="expected no hazard; all hazards:\n  error stale"):
             view.expect_none()
 
-        with pytest.raises(AssertionError, match="a hazard undrained-read; there are none"):
+        with pytest.raises(
+            AssertionError, match="a hazard undrained-read; there are none"
+        ) as failed:
             view.expect("undrained-read")
+
+        assert "coherent" not in str(failed.value)
+        with pytest.raises(
+            AssertionError, match=r"2 hazards stale.*; there are 1, met 2 times; all"
+        ):
+            view.expect("stale-bus-read", times=2)
 
         with pytest.raises(ValueError, match="did you mean 'stale-bus-read'"):
             view.expect("stale-bus-reed")
@@ -40,6 +48,34 @@ async def test_hazards_are_expected_and_forbidden() -> None:
             view.expect_none(level="fatal")
 
         view.expect_none(level="warning")
+
+
+async def test_a_coherent_machine_says_why_it_has_none() -> None:
+    specs = [pc(name="plain", coherent=True), pc()]
+    async with Hub(specs) as hub:
+        view = HazardView(hub.hazards, specs)
+        for machine in (None, "plain"):
+            with pytest.raises(AssertionError, match="memory of machine 'plain' is coherent"):
+                view.expect("stale-bus-read", machine=machine)
+
+        with pytest.raises(AssertionError, match=r"all hazards:\n  none$"):
+            view.expect("stale-bus-read", machine="pc")
+
+
+@pytest.mark.parametrize("over", ["hub", "service"])
+def test_a_test_that_forgot_coherent_false_is_told(pytester: pytest.Pytester, over: str) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        pytestmark = pytest.mark.memhub(over={over!r})
+
+        def test_it(memhub_client, memhub_hazards):
+            memhub_hazards.expect("stale-bus-read")
+        """
+    )
+    lines = run_inner(pytester, *NEITHER).stdout
+    lines.fnmatch_lines(["*none", "*is coherent, and has no hazards: MachineSpec(coherent=False)*"])
 
 
 def test_a_test_that_fails_shows_them(pytester: pytest.Pytester) -> None:

@@ -11,7 +11,7 @@ import pytest
 from caches.cache_rig import pc
 from caches.two_processes import PAGE, machine
 from memhub import CacheLimits, FaultRule
-from memhub.audit.verify import verify
+from memhub.audit.verifying.verify import verify
 from memhub.errors import DeviceError, LogFailed
 from shell.kit import lab
 

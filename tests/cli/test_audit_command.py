@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memhub.audit import AuditLog
-from memhub.audit.segments import PACKED
+from memhub.audit.reading.segments import PACKED
 from memhub.cli.audit import duration
 from memhub.cli.demo.run import run_demo
 
@@ -259,7 +259,7 @@ def test_json_on_a_terminal_moves_no_cursor(
 def test_the_last_records_take_a_bounded_memory(
     run: Run, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memhub.cli.record_view._MOST_BYTES", 1 << 14)
+    monkeypatch.setattr("memhub.cli.audit.record_view._MOST_BYTES", 1 << 14)
 
     assert run("audit", "show", "--tail", 3, log).code == 0
     code, out, err = run("audit", "show", "--tail", 1000, log)

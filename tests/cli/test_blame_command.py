@@ -12,10 +12,10 @@ import pytest
 from memhub import AuditLog, DeviceError, Hub
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITEBACK, MDF_WRITECOMBINE
 from memhub.audit import read_records
-from memhub.audit.blame import blame
-from memhub.audit.blame_steps import STEPS_MAX
+from memhub.audit.history.blame import blame
+from memhub.audit.history.blame_steps import STEPS_MAX
+from memhub.audit.history.travel import Travel
 from memhub.audit.rows import held_rows
-from memhub.audit.travel import Travel
 from memhub.clock import ManualClock
 from ownership.rig import ARCHES, SPECS
 from ownership.rig import spec as made
@@ -150,7 +150,7 @@ def test_only_the_latest_steps_are_kept_and_the_others_counted(
 
     page = traffic.kind.pages[0]
     (whole,) = blame(Travel(path=path, arches=ARCHES), page)
-    monkeypatch.setattr("memhub.audit.blame_steps.STEPS_MAX", 5)
+    monkeypatch.setattr("memhub.audit.history.blame_steps.STEPS_MAX", 5)
     (short,) = blame(Travel(path=path, arches=ARCHES), page)
 
     assert STEPS_MAX == 1000

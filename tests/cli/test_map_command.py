@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from memhub.abi import MDF_WRITECOMBINE
-from memhub.audit.travel import state_at
+from memhub.audit.history.travel import state_at
 from memhub.folding import cells
 from memhub.machines import names
 from memhub.maps.text import PIECES

@@ -12,7 +12,7 @@ import pytest
 
 from audit.conftest import event
 from memhub.audit import AuditLog
-from memhub.audit.note_keys import load_signing_key
+from memhub.audit.seals.note_keys import load_signing_key
 
 if TYPE_CHECKING:
     from clirun import Run

@@ -251,6 +251,8 @@ def test_strips_fit_every_width_with_names_of_any_length() -> None:
         assert max(map(cells, lines)) <= columns
         assert sum("FAILED" in line for line in lines) == len(names)
         assert any("BBBBBBBBBBUUPPPP" in line for line in lines) == (columns >= 45)
+        told = "the address space is shown from 45 columns on" in " ".join(map(str.strip, lines))
+        assert told == (columns < 45)
 
 
 def test_a_well_machine_has_no_mark_and_each_trouble_has_one() -> None:

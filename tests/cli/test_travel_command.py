@@ -12,8 +12,8 @@ import orjson
 
 from memhub import AuditLog
 from memhub.audit import AuditError, read_records, state_at
-from memhub.audit.blame import blame
-from memhub.audit.travel import Travel
+from memhub.audit.history.blame import blame
+from memhub.audit.history.travel import Travel
 from memhub.cli import terminal
 from ownership.rig import ARCHES
 from value.test_state_of_files import rotated_traffic, write_as_before

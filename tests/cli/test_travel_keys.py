@@ -11,10 +11,10 @@ import pytest
 from memhub import AuditLog, Hub
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.audit import DamagedLog, read_records
-from memhub.audit.note_keys import SigningKey
-from memhub.audit.restore import restore_machines
-from memhub.audit.source import open_source
-from memhub.audit.travel import Travel, state_at
+from memhub.audit.history.restore import restore_machines
+from memhub.audit.history.travel import Travel, state_at
+from memhub.audit.reading.source import open_source
+from memhub.audit.seals.note_keys import SigningKey
 from shell.kit import ARCHES, PAT, M
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from machines import ARCHES, loaded
 from machines import one_machine as machine
-from memhub.audit.keeping import Keeping
+from memhub.audit.writing.keeping import Keeping
 from memhub.config import (
     AuditConfig,
     HubConfig,

@@ -8,7 +8,7 @@ import pytest
 
 from memhub import AuditLog, Hub, MachineSpec
 from memhub.audit import read_records
-from memhub.audit.select import Selection, Window
+from memhub.audit.reading.select import Selection, Window
 from memhub.core.caches.slots import slot_of
 from memhub.core.ranges.slot_extents import used_slots
 from memhub.rig.picture import draw_hub

@@ -177,54 +177,6 @@ async def test_one_that_hangs_is_given_up_at_its_limit(tmp_path: Path, op: str) 
             assert await mem.pread(8, BASE) == bytes(8)
 
 
-@pytest.mark.parametrize("op", ["pread", "pwrite"])
-async def test_one_that_shields_itself_is_waited_for_and_its_answer_counts(
-    tmp_path: Path, op: str
-) -> None:
-    clock, answers = ManualClock(), list[object]()
-    async with rig(tmp_path, "shielded", clock, limit=3.0) as (hub, path):
-        model: Hangs = hub.device("it")
-        async with await hub.open("/dev/mem", "r+") as mem:
-
-            async def ask() -> None:
-                call = mem.pread(8, BASE) if op == "pread" else mem.pwrite(bytes(8), BASE)
-                answers.append(await call)
-
-            with anyio.fail_after(5):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(ask)
-                    await model.asked.wait()
-                    clock.advance(3.1)
-                    await anyio.wait_all_tasks_blocked()
-                    assert answers == []
-                    model.go.set()
-
-            assert answers == [bytes(8) if op == "pread" else 8]
-            assert last_transfer(path)["moved"] == 8
-
-
-async def test_one_that_fails_as_it_is_cancelled_says_how(tmp_path: Path) -> None:
-    clock = ManualClock()
-    async with (
-        rig(tmp_path, "late", clock, limit=3.0) as (hub, _),
-        await hub.open("/dev/mem") as mem,
-    ):
-        said: list[object] = []
-
-        async def ask() -> None:
-            said.append(await answer_or_reason(mem, BASE))
-
-        with anyio.fail_after(5):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ask)
-                await hub.device("it").asked.wait()
-                clock.advance(3.1)
-
-        assert said == [
-            f"at {BASE:#x}: {WHO.format('late')} failed in read(0x0, 8): ZeroDivisionError: a bug"
-        ]
-
-
 async def test_the_limit_runs_by_the_systems_clock_too(tmp_path: Path) -> None:
     async with rig(tmp_path, "hangs", limit=0.001) as (hub, _), await hub.open("/dev/mem") as mem:
         with anyio.fail_after(5), pytest.raises(DeviceError, match=r"within 0\.001 s"):

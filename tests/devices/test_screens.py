@@ -95,14 +95,8 @@ def test_points_are_those_of_a_plain_reading_of_the_memory(
         ({"width": 0}, "width: 0 is not between 1 and 16384"),
         ({"height": 16385}, "height: 16385 is not between 1 and 16384"),
         ({"format": "rgb"}, "format: 'rgb' is not a format"),
-        (
-            {"width": 16384, "height": 4097},
-            "height: 4097 lines of 65536 bytes, 0x10010000, are more than 0x10000000",
-        ),
-        (
-            {"stride": 1 << 40},
-            "stride: 480 lines of 1099511627776 bytes, 0x1e00000000000, are more than 0x10000000",
-        ),
+        ({"width": 16384, "height": 4097}, "height: 4097 lines of 65536 bytes, 0x10010000, are"),
+        ({"stride": 1 << 40}, "stride: 480 lines of 1099511627776 bytes, 0x1e00000000000, are"),
         ({"stride": 100}, "stride: 100 is less than the 2560 bytes of a line's points"),
     ],
 )
@@ -120,8 +114,7 @@ def vga(**options: Any) -> VgaText:
 
 def test_a_screen_begins_blank_in_grey_on_black() -> None:
     model = vga()
-    picture = model.show(model.content)
-    assert picture == TextCells(80, 25, " " * 2000, b"\x07" * 2000)
+    assert model.show(model.content) == TextCells(80, 25, " " * 2000, b"\x07" * 2000)
 
 
 def test_characters_are_those_of_code_page_437() -> None:

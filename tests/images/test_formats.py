@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from images.files import Segment, elf, ihex, lime, srec
+from images.wrong_files import WRONG
 from memhub.images import ExtraMissing, ImageError, load_image
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from memhub.core.spec import Content
 
 GIB = 1 << 30
+
+
+class Bytes:
+    """A path of bytes, as some have on POSIX."""
+
+    def __fspath__(self) -> bytes:
+        return b"a.bin"
 
 
 @pytest.fixture
@@ -129,127 +137,6 @@ def test_lime_dumps_are_read_stretch_by_stretch(put: Any) -> None:
     assert found[1].source.endswith("ram.lime at offset 0x46")
 
 
-HEADER = lime((0x1000, b"abcd"))
-WRONG: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
-    "raw without a base": ("a.bin", b"x", {}, "is raw, which says no address: give its base"),
-    "raw with an offset": ("a.bin", b"x", {"base": 0, "offset": 1}, "offset 0x1: a raw file is"),
-    "a base past 64 bits": ("a.bin", b"x", {"base": 1 << 64}, "base 0x10000000000000000 is not an"),
-    "raw past the end": ("a.bin", b"xy", {"base": (1 << 64) - 1}, "ends at 0x10000000000000001"),
-    "an empty file": ("a.bin", b"", {"base": 0}, "is empty: there is nothing to load"),
-    "a base for ELF": ("a", elf(Segment(0, b"x")), {"base": 4}, "base 0x4: elf says its addresses"),
-    "no such format": ("a", b"x", {"format": "coff"}, "format 'coff' is none of raw, ihex, srec,"),
-    "hex: a bad sum": ("a.hex", ":0100000041BF\n", {}, "line 1: is no record: expected crc"),
-    "hex: short": ("a.hex", ":00000001\n", {}, "line 1: is no record"),
-    "hex: no digits": ("a.hex", ":zz00000001FFxx\n", {}, "line 1: is no record"),
-    "hex: not ASCII": ("a.hex", b":\xff\n", {}, "line 1: is no record"),
-    "hex: cut": ("a.hex", ihex((0, 0, b"x")), {}, "is truncated: it does not end with an end"),
-    "hex: cut in a line": ("a.hex", ihex((0, 0, b"xyz"))[:-4], {}, "line 1: is no record"),
-    "hex: after the end": ("a.hex", ihex((1, 0, b""), (0, 0, b"x")), {}, "line 2: follows the end"),
-    "hex: a type": ("a.hex", ihex((9, 0, b""), (1, 0, b"")), {}, "line 1: has the type 0x09"),
-    "hex: an address": ("a.hex", ihex((4, 0, b"x")), {}, "line 1: is an address record of 1 bytes"),
-    "hex: wraps": (
-        "a.hex",
-        ihex((2, 0, b"\0\0"), (0, 0xFFFF, b"xy")),
-        {},
-        "line 2: 0xffff/0x2 wraps around its segment",
-    ),
-    "hex: twice": (
-        "a.hex",
-        ihex((0, 0, b"abcd"), (0, 3, b"x"), (1, 0, b"")),
-        {},
-        "line 2: gives the byte at 0x3 again, which line 1 has",
-    ),
-    "hex: a long line": ("a.hex", ":" + "00" * 600, {}, "line 1: is longer than 1024 characters"),
-    "srec: a bad sum": ("a.srec", "S10500004142FF\n", {}, "line 1: is no record: expected crc"),
-    "srec: cut": ("a.srec", srec((1, 0, b"x")), {}, "is truncated: it has no termination record"),
-    "srec: a count": (
-        "a.srec",
-        srec((1, 0, b"x"), (5, 2, b"")),
-        {},
-        "line 2: counts 2 data records, and 1 are there",
-    ),
-    "srec: after the end": (
-        "a.srec",
-        srec((9, 0, b""), (1, 0, b"x")),
-        {},
-        "line 2: follows the termination record",
-    ),
-    "lime: cut in a header": (
-        "a",
-        HEADER + HEADER[:9],
-        {},
-        "offset 0x24: is truncated: 9 of the 32",
-    ),
-    "lime: cut in a stretch": (
-        "a",
-        HEADER[:-1],
-        {},
-        "offset 0x20: is truncated: 0x1000/0x4 has 0x3",
-    ),
-    "lime: version 2": (
-        "a",
-        HEADER[:4] + b"\2" + HEADER[5:],
-        {},
-        "offset 0x4: is a LiME header of version 2",
-    ),
-    "lime: rubbish behind": (
-        "a",
-        HEADER + bytes(32),
-        {},
-        "offset 0x24: 0x00000000 is not the magic",
-    ),
-    "lime: backwards": (
-        "a",
-        HEADER[:16] + bytes(16) + b"abcd",
-        {},
-        "offset 0x8: the stretch ends at 0x0, before it begins at 0x1000",
-    ),
-    "lime: all of memory": (
-        "a",
-        HEADER[:8] + bytes(8) + b"\xff" * 8 + HEADER[24:],
-        {},
-        "is truncated: 0x0/0x10000000000000000 has 0x4 bytes in the file",
-    ),
-    "lime: overlaps": (
-        "a",
-        lime((0x1000, b"abcd"), (0x1003, b"x")),
-        {},
-        "overlaps",
-    ),
-    "elf: cut": ("a", elf(Segment(0, b"x"))[:40], {}, "is no sound ELF file"),
-    "elf: cut in a segment": (
-        "a",
-        elf(Segment(0x9000, b"xyz"))[:-1],
-        {},
-        "offset 0x40: PT_LOAD at 0x9000: is truncated: 0x78/0x3 ends past the file's 0x7a bytes",
-    ),
-    "elf: more in the file": (
-        "a",
-        elf(Segment(0x9000, b"xyz", memsz=2)),
-        {},
-        "PT_LOAD at 0x9000: 0x3 bytes in the file are more than 0x2 in memory",
-    ),
-    "elf: nothing to load": (
-        "a",
-        elf(Segment(0, b"x", kind=4)),
-        {},
-        "has no program header PT_LOAD",
-    ),
-    "elf: overlaps": (
-        "a",
-        elf(Segment(0, b"abcd"), Segment(2, b"x")),
-        {},
-        "overlaps",
-    ),
-    "a minidump": (
-        "a",
-        b"minidump FreeBSD/amd64\0\0",
-        {"base": 0},
-        "is a FreeBSD minidump, and no",
-    ),
-}
-
-
 @pytest.mark.parametrize("what", WRONG)
 def test_what_is_wrong_with_a_file_is_said(put: Any, what: str) -> None:
     name, data, arguments, reason = WRONG[what]
@@ -259,6 +146,25 @@ def test_what_is_wrong_with_a_file_is_said(put: Any, what: str) -> None:
 
     assert reason in str(refused.value)
     assert str(refused.value).startswith(name)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"a.bin", Bytes()])
+def test_a_path_is_text_or_a_path(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"path .* is not text or a path of text"):
+        load_image(wrong, base=0)
+
+
+def test_a_limit_is_an_integer(put: Any) -> None:
+    with pytest.raises(TypeError, match="limit None is not an integer"):
+        load_image(put("a.bin", b"x"), base=0, limit=None)  # type: ignore[arg-type]
+
+
+def test_the_last_bytes_of_an_address_are_taken(put: Any) -> None:
+    top = ihex((4, 0, b"\xff\xff"), (0, 0xFFFC, b"abcd"), (1, 0, b""))
+    assert spans(load_image(put("a.hex", top))) == [(0xFFFFFFFC, b"abcd", 0)]
+    top = srec((1, 0xFFFF, b"x"), (2, 0xFFFFFF, b"y"), (3, 0xFFFFFFFF, b"z"), (7, 0, b""))
+    bases = [it.base for it in load_image(put("a.srec", top))]
+    assert bases == [0xFFFF, 0xFFFFFF, 0xFFFFFFFF]
 
 
 def test_a_table_of_65534_headers_that_is_not_there_is_refused(put: Any) -> None:

@@ -7,7 +7,7 @@ import io
 import os
 import pickle
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -206,6 +206,20 @@ async def test_what_does_not_fit_is_refused_and_nothing_is_loaded(
         assert not hub.machines["pc"].memory.files.pages()
 
 
+NO_CONTENTS: tuple[tuple[Any, str], ...] = (
+    (None, "contents None is not several contents"),
+    ("text", "contents 'text' is not several contents"),
+    (Content(base=0, data=b"x"), r"contents Content\(.* is not several contents"),
+    ([b"bytes"], r"contents\[0\] b'bytes' is not a Content"),
+    (
+        [Content(base=0, data=b"x"), Content(base=2, data="s")],  # type: ignore[arg-type]
+        r"contents\[1\].data 's' is not a buffer of bytes",
+    ),
+    ([Content(base="0", data=b"x")], r"contents\[0\].base '0' is not an integer"),  # type: ignore[arg-type]
+    ([Content(base=0, zeros=None)], r"contents\[0\].zeros None is not an integer"),  # type: ignore[arg-type]
+)
+
+
 async def test_nothing_twice_the_same_and_no_content_are_refused() -> None:
     async with Hub([SPEC]) as hub:
         with pytest.raises(InvalidArgument, match="has no bytes to load"):
@@ -214,8 +228,14 @@ async def test_nothing_twice_the_same_and_no_content_are_refused() -> None:
         with pytest.raises(InvalidArgument, match=r"overlaps fill 0x01"):
             hub.load_memory([fill(0x1000, 4, 1), fill(0x1003, 4, 1)])
 
-        with pytest.raises(TypeError, match="contents"):
-            hub.load_memory([b"bytes"])  # type: ignore[list-item]
+        with pytest.raises(InvalidArgument, match="an empty list has no bytes to load"):
+            hub.load_memory(())
+
+        for wrong, reason in NO_CONTENTS:
+            with pytest.raises(TypeError, match=reason):
+                hub.load_memory(wrong)
+
+        assert hub.load_memory([Content(base=0x1000, data=bytearray(b"xy"))]) == 2  # type: ignore[arg-type]
 
 
 async def test_a_save_says_what_it_cannot_do(tmp_path: Path) -> None:
@@ -227,6 +247,9 @@ async def test_a_save_says_what_it_cannot_do(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match="base and length are of a raw file; elf says its"):
         dump.save(tmp_path / "a", base=0)
+
+    with pytest.raises(ImageError, match="length -1 is below 0"):
+        dump.save(tmp_path / "a", "raw", base=0, length=-1)
 
     with pytest.raises(ImageError, match="no RAM of pc is in 0xa0000/0x1000"):
         dump.save(tmp_path / "a", "raw", base=0xA0000, length=0x1000)

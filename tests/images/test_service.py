@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,6 +50,18 @@ async def test_what_does_not_fit_is_refused_with_its_reason(tmp_path: Path) -> N
             await gdb._greeted().ask(request)
 
         assert it.hub.machines["pc"].memory.read(MIB, 4) == bytes(4)
+
+
+@pytest.mark.parametrize("wrong", ["x", None, [5], [Content(base=0, data="s")]])  # type: ignore[arg-type]
+async def test_what_is_no_list_of_contents_is_named_on_both_sides(
+    tmp_path: Path, wrong: Any
+) -> None:
+    async with lab(tmp_path) as it, it.connect("gdb") as gdb:
+        with pytest.raises(TypeError, match="contents"):
+            await gdb.load_memory(wrong)
+
+        with pytest.raises(TypeError, match="contents"):
+            it.hub.load_memory(wrong)
 
 
 async def test_loading_needs_the_right_to_restore(tmp_path: Path) -> None:

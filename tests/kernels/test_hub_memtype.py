@@ -12,7 +12,7 @@ import pytest
 from memhub import Hub, Region
 from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.core.files import Principal
 from memhub.core.requests import Open
 from memhub.core.spec import MachineSpec

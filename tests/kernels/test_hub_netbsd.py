@@ -15,7 +15,7 @@ import pytest
 from memhub import FaultRule, Hub
 from memhub.arches import load_arches
 from memhub.audit import AuditLog, read_records
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.core.spec import MachineSpec
 from memhub.errors import (
     DeviceError,

@@ -8,15 +8,15 @@ import pytest
 
 from memhub import AuditLog, Hub, MachineSpec, Sickness
 from memhub.arches import load_arches
-from memhub.audit.blame import blame
-from memhub.audit.travel import Travel
-from memhub.cli.travel_view import print_blame
+from memhub.audit.history.blame import blame
+from memhub.audit.history.travel import Travel
+from memhub.cli.audit.travel_view import print_blame
 from memhub.plugin import Cpu
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from memhub.audit.blame_steps import Blame
+    from memhub.audit.history.blame_steps import Blame
 
 ARCHES = load_arches()
 SCREEN = 0xD0000000

@@ -8,8 +8,8 @@ from kernels.linux_kit import LINUX, SCREEN
 from memhub import AuditLog, Hub, MachineSpec, Sickness
 from memhub.arches import load_arches
 from memhub.audit import state_at
-from memhub.audit.diff import diff_states
-from memhub.cli.travel_view import print_diff
+from memhub.audit.history.diff import diff_states
+from memhub.cli.audit.travel_view import print_diff
 
 if TYPE_CHECKING:
     from pathlib import Path

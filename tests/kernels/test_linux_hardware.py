@@ -14,7 +14,7 @@ from kernels.test_linux_log import check_rebuilt
 from memhub import AuditLog, Hub, MachineSpec, Sickness
 from memhub.arches import load_arches
 from memhub.audit import read_records, verify
-from memhub.audit.restore import restore_machines
+from memhub.audit.history.restore import restore_machines
 from memhub.audit.schema import problems
 from memhub.errors import DeviceError, InvalidArgument, NotSupported
 from memhub.plugin import Cpu

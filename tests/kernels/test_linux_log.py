@@ -12,8 +12,8 @@ from kernels.linux_traffic import SPEC, LinuxTraffic
 from memhub import AuditLog, Hub
 from memhub.arches import load_arches
 from memhub.audit import read_records, state_at, verify
-from memhub.audit.rebuild import rebuild
-from memhub.audit.restore import restore_machines
+from memhub.audit.history.rebuild import rebuild
+from memhub.audit.history.restore import restore_machines
 from memhub.audit.schema import problems
 from memhub.errors import LogFailed
 from memhub.snapshots.snapshot import Snapshot

@@ -13,8 +13,8 @@ from kernels.linux_kit import LINE, LINUX, SCREEN
 from kernels.linux_traffic import SPEC, LinuxTraffic
 from memhub import AuditLog, Hub
 from memhub.arches import load_arches
-from memhub.audit.blame import blame
-from memhub.audit.travel import Travel
+from memhub.audit.history.blame import blame
+from memhub.audit.history.travel import Travel
 from memhub.cli import main
 from memhub.core.files import Principal
 from memhub.core.requests import Open, Write

@@ -8,7 +8,7 @@ import pytest
 
 from kernels.linux_kit import LINE, MIB, SCREEN
 from memhub import AuditLog, Hub
-from memhub.audit.travel import state_at
+from memhub.audit.history.travel import state_at
 from memhub.cli import main
 from memhub.core.deciding.kernel_requests import CallKernel
 from memhub.core.files import Principal

@@ -11,7 +11,7 @@ from machines import ARCHES
 from memhub import AuditLog, Cpu, Hub, MachineSpec, Region, machines
 from memhub.abi import MDF_ACTIVE
 from memhub.audit import read_records
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.config import load_config, to_toml
 from memhub.errors import NoRanges, NotSupported
 

@@ -14,7 +14,7 @@ from maps.map_strategies import address_maps, few, map_of, shipped
 from memhub import Hub, Region
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.audit import AuditLog, read_records
-from memhub.audit.travel import Travel
+from memhub.audit.history.travel import Travel
 from memhub.config import load_config
 from memhub.core.health.failure import Failure
 from memhub.core.machine import Machine

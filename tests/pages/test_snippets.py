@@ -19,7 +19,7 @@ import benchmarks.__main__
 import memhub
 import memhub.exec
 from memhub import load_config
-from memhub.audit.signed_note import SigningKey, write_signing_key
+from memhub.audit.seals.signed_note import SigningKey, write_signing_key
 from memhub.cli.demo.run import run_demo
 from pages.page_blocks import DOCS, ROOT, Block, blocks, pages
 from service.served import served

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from memhub.abi import LP64, MDF_UNCACHEABLE, MDF_WRITECOMBINE
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.core.spec import KernelMapping
 from memhub.service import wire
 from service.service_rig import MIB, WINDOW, Lab, RawClient, lab, machine

@@ -12,7 +12,7 @@ import anyio
 from memhub import Hub
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.audit import AuditLog, read_records, verify
-from memhub.audit.note_keys import SigningKey
+from memhub.audit.seals.note_keys import SigningKey
 from memhub.config import load_config
 from memhub.service.blocking import BlockingClient
 from service.process_rig import Lines, Served

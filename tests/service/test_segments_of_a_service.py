@@ -9,7 +9,7 @@ import pytest
 
 from memhub.abi import MDF_WRITECOMBINE
 from memhub.audit import read_records, verify
-from memhub.audit.note_keys import SigningKey, write_signing_key
+from memhub.audit.seals.note_keys import SigningKey, write_signing_key
 from memhub.service.blocking import BlockingClient
 from service.process_rig import CONFIG, Lines, Script, Served
 from service.service_rig import MIB, WINDOW

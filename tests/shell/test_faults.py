@@ -10,7 +10,7 @@ import pytest
 from memhub import FaultRule
 from memhub.abi import LP64, MDF_UNCACHEABLE, MDF_WRITECOMBINE, MEMRANGE_SET_UPDATE
 from memhub.audit import read_records
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.clock import ManualClock
 from memhub.core.instant import NEVER
 from memhub.errors import BadHandle, ConnectionCut, DeviceError, LogFailed, RangeBusy

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from memhub import AuditLog, Hub
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import read_records, verify
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.core.requests import ClaimRange
 from memhub.engine.group_commit import Undurable
 from memhub.errors import DeviceError, LogFailed

@@ -104,7 +104,9 @@ def test_the_cost_of_the_public_face_beside_its_dependencies(
     """A figure for people: time depends on the machine and is not asserted."""
     bare = seconds(f"import {', '.join(CORE)}")
     names = seconds("from memhub import *")
-    ready = seconds("from memhub import *; load_arches(); import memhub.audit.writer, numpy")
+    ready = seconds(
+        "from memhub import *; load_arches(); import memhub.audit.writing.writer, numpy"
+    )
     with capsys.disabled():
         sys.stdout.write(
             f"\ncore dependencies {bare * 1e3:.0f} ms; every name of memhub {names * 1e3:.0f} ms, "

@@ -16,7 +16,7 @@ from audit.test_damage import KEY
 from memhub import Hub, MachineSpec
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import AuditLog, read_records, verify
-from memhub.audit.keeping import Keeping
+from memhub.audit.writing.keeping import Keeping
 from memhub.clock import ManualClock
 from ownership.rig import ARCHES
 

@@ -10,7 +10,7 @@ import pytest
 from memhub import Hub, MachineSpec
 from memhub.abi import MDF_WRITEBACK
 from memhub.audit import read_records
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.audit.rows import held_rows, holdings_in
 from memhub.cli.top_view import sheets, text
 from memhub.core.health.failure import Failure

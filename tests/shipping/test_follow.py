@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from memhub.audit import AuditError, AuditLog, read_records
-from memhub.audit.folder import pack_segment
+from memhub.audit.writing.folder import pack_segment
 from memhub.shipping.follow import Look, choose_step
 from shipping.conftest import Watch, all_hashes, write
 

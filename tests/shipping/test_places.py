@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memhub.audit import read_records
-from memhub.audit.folder import pack_segment
+from memhub.audit.writing.folder import pack_segment
 from memhub.shipping.places import find_end, find_shipped, read_last
 from memhub.shipping.state_file import Shipped
 from shipping.conftest import Watch, write

@@ -12,7 +12,7 @@ import pytest
 from memhub import AuditLog, FaultRule, Hub, ManualClock, Snapshot
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import read_records, state_at
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.errors import (
     BadHandle,
     Cancelled,

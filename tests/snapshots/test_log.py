@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from memhub import AuditLog, Hub
 from memhub.abi import MDF_UNCACHEABLE, RangeDesc
 from memhub.audit import read_records, state_at, verify
-from memhub.audit.blame import blame
-from memhub.audit.restore import restore_machines
-from memhub.audit.travel import Travel
+from memhub.audit.history.blame import blame
+from memhub.audit.history.restore import restore_machines
+from memhub.audit.history.travel import Travel
 from memhub.core.files import Principal
 from memhub.core.requests import Open, SetRange
 from memhub.engine.lifecycle import open_file

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from memhub.audit.rebuild import Rebuilder
+from memhub.audit.history.rebuild import Rebuilder
 from memhub.core.snapshots import fork_machine
 from memhub.engine.lifecycle import close_file
 from memhub.engine.pending import Pending

@@ -10,7 +10,7 @@ import pytest
 
 from memhub import AuditLog, Hub, MachineSpec, Sickness, Snapshot
 from memhub.audit import read_records
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.core.files import Principal
 from memhub.core.requests import GetRanges, Open
 from memhub.engine.lifecycle import open_file

@@ -10,7 +10,7 @@ import pytest
 
 from memhub import FaultRule
 from memhub.audit import AuditLog, read_records, verify
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
 from memhub.core.faults.fault_rules import ACTIONS, OPERATION_WORDS
 from memhub.errors import DeviceError
 from memhub.faults.hub_rules import Delayed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from memhub.audit.rebuild import Rebuilder
+from memhub.audit.history.rebuild import Rebuilder
 from memhub.audit.rows import held, holdings_in
 from memhub.audit.schema import problems
 from ownership.rig import ARCHES, SPECS

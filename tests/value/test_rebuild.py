@@ -13,7 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from memhub.audit import AuditLog, read_records
-from memhub.audit.rebuild import Rebuilder, rebuild
+from memhub.audit.history.rebuild import Rebuilder, rebuild
 from memhub.audit.rows import event_of, row_of
 from memhub.audit.schema import EVENTS
 from memhub.engine.lifecycle import close_file

@@ -9,7 +9,7 @@ import pytest
 from memhub import Hub, MachineSpec
 from memhub.abi import MDF_UNCACHEABLE, MDF_WRITECOMBINE
 from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, state_at, verify
-from memhub.audit.restore import restore_machines
+from memhub.audit.history.restore import restore_machines
 from memhub.core.drivers.driver import RangeState
 from memhub.core.ranges.range_table import TableState
 from memhub.engine.lifecycle import close_all_files

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from memhub.audit import AuditLog, read_records, verify
-from memhub.audit.rebuild import Rebuilder, rebuild
+from memhub.audit.history.rebuild import Rebuilder, rebuild
 from memhub.audit.rows import held_rows
 from memhub.audit.schema import problems
 from memhub.engine.lifecycle import close_all_files

@@ -10,10 +10,10 @@ import pytest
 
 from audit.test_damage import KEY
 from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, state_at, verify
-from memhub.audit.folder import pack_segment
-from memhub.audit.keeping import Keeping
-from memhub.audit.snapshots import find_start
-from memhub.audit.travel import Travel, _Moment
+from memhub.audit.history.travel import Travel, _Moment
+from memhub.audit.reading.snapshots import find_start
+from memhub.audit.writing.folder import pack_segment
+from memhub.audit.writing.keeping import Keeping
 from ownership.rig import ARCHES, SPECS
 from value.test_state_at import Witness, alike
 from value.traffic import Traffic

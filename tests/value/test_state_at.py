@@ -14,10 +14,10 @@ import pytest
 
 from memhub import Hub, Sickness
 from memhub.audit import AuditError, AuditLog, DamagedLog, read_records, state_at
-from memhub.audit.diff import diff_states
-from memhub.audit.states import machine_state
-from memhub.audit.travel import Travel
-from memhub.cli.travel_view import print_state
+from memhub.audit.history.diff import diff_states
+from memhub.audit.history.states import machine_state
+from memhub.audit.history.travel import Travel
+from memhub.cli.audit.travel_view import print_state
 from memhub.core.spec import MachineSpec
 from memhub.engine.startup import record_starts
 from ownership.rig import ARCHES, SPECS, bench, spec
@@ -27,7 +27,7 @@ from value.traffic import Traffic
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from memhub.audit.states import MachineState
+    from memhub.audit.history.states import MachineState
     from memhub.core.machine import Machine
     from memhub.engine.engine import Engine
 

@@ -9,10 +9,10 @@ import orjson
 
 from memhub import Hub
 from memhub.audit import AuditLog, State, read_records, state_at
-from memhub.audit.rebuild import rebuild
+from memhub.audit.history.rebuild import rebuild
+from memhub.audit.history.states import MachineState, machine_state
+from memhub.audit.history.travel import Travel
 from memhub.audit.rows import machine_of
-from memhub.audit.states import MachineState, machine_state
-from memhub.audit.travel import Travel
 from memhub.cli.log_file import _record_machines
 from memhub.clock import ManualClock
 from memhub.core.drivers.driver import Cpu

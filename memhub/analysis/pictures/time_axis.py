@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from memhub.audit.states import time_text
+from memhub.audit.history.states import time_text
 
 #: Spans up to which an axis counts from the first record, and in what.
 _UNITS: Final = ((10**7, "us", 10**3), (10**10, "ms", 10**6), (20 * 60 * 10**9, "s", 10**9))

@@ -7,18 +7,40 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from memhub.arguments import take_buffer, take_integer, take_kind
 from memhub.core.memory.physmap import BACKED
+from memhub.core.spec import Content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from memhub.core.spec import Content, Region
+    from memhub.core.spec import Region
 
     #: Bytes and how far from the first byte of their region they begin.
     Part = tuple[int, bytes]
 
 #: A ROM's content is kept as one piece from its first byte on, so it ends before this.
 ROM_MAX: Final = 1 << 28
+
+
+def take_contents(contents: object) -> tuple[Content, ...]:
+    """Contents with Python's own plain values.
+
+    Raises:
+        TypeError: it is not several contents, or names the one and the field that is wrong.
+    """
+    if not hasattr(type(contents), "__iter__") or isinstance(contents, str | bytes):
+        raise TypeError(f"contents {contents!r:.80} is not several contents")
+
+    return tuple([_take_content(place, it) for place, it in enumerate(contents)])  # type: ignore[arg-type,var-annotated]
+
+
+def _take_content(place: int, it: Content) -> Content:
+    where = f"contents[{place}]"
+    take_kind(where, it, Content)
+    base, zeros = (take_integer(f"{where}.{key}", getattr(it, key)) for key in ("base", "zeros"))
+
+    return replace(it, base=base, data=bytes(take_buffer(f"{where}.data", it.data)), zeros=zeros)
 
 
 def sorted_contents(contents: Iterable[Content], phys_bits: int) -> tuple[Content, ...]:

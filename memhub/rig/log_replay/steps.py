@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memhub.audit.reader import read_records
+from memhub.audit.reading.reader import read_records
 from memhub.audit.rows.columns import instant_of
-from memhub.audit.sound import SoundLog
+from memhub.audit.verifying.sound import SoundLog
 from memhub.core.deciding.restoring import GONE_BACK
 
 if TYPE_CHECKING:

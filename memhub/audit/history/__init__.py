@@ -1,0 +1,1 @@
+"""What machines were: a log is read, and its facts are applied."""

@@ -1,0 +1,1 @@
+"""Reading a log: where it is, its lines, its records."""

@@ -1,0 +1,1 @@
+"""Whether a log's chain and seals hold, and where they break."""
