@@ -119,8 +119,8 @@ FIELDS: Final[dict[str, Field]] = {
     "printed": Field("[str]", "what the kernel printed: `level: text` of each line"),
     "changed": Field(
         "str",
-        "what it changed, as JSON text: registers of CPUs, the kernel's variables, what it keeps "
-        "of open files; null for nothing",
+        "what it changed, as JSON text: registers of CPUs, the kernel's variables, the names of "
+        "those that it has no more, what it keeps of open files; null for nothing",
         True,
     ),
     "delay_ns": Field("ns", "by how much a fault rule delayed the request"),

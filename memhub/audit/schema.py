@@ -190,9 +190,10 @@ EVENTS: Final[dict[str, Event]] = {
     "kernel.call": Event(
         "another kernel than FreeBSD was called: by a process through its file, by a driver, or by "
         "the machine; `boot` is its start. `slots` are those that FreeBSD's driver would then read "
-        "otherwise",
+        "otherwise; `base` and `length` are of the range that it means by a register's number, as "
+        "`disable=1`",
         (*_CALL, "args", "answer", "printed", "changed", "generation"),
-        ("handle", *_TABLE, *_MSRS),
+        ("handle", "base", "length", *_TABLE, *_MSRS),
     ),
     "hardware.sicken": Event(
         "something became wrong with a machine's registers", _HARDWARE, ("action", *_MSRS)

@@ -17,12 +17,15 @@ from memhub.cli.terminal import print_json, print_line, read_input
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from memhub.core.ranges.plannable import Hardware
     from memhub.core.spec import MachineSpec
     from memhub.planner import LossyPlan, Plan, WantedMap
     from memhub.planner.fewest import Register
+
+    #: A register as a request.
+    _Say = Callable[[Register], str]
 
 #: Physical address bits where neither an option nor a machine says.
 _WIDTH: Final = 36
@@ -43,6 +46,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     from memhub.planner import NoPlan, plan_least_loss, plan_registers
 
     spec = None if chosen.config is None else _read_machine(chosen.config, chosen.machine)
+    say = _choose_words(spec)
     hardware = _choose_hardware(chosen, spec)
     wanted = _read_wanted(chosen, hardware, [] if spec is None else _ram_of(spec))
     default = _choose_default(chosen, hardware)
@@ -59,14 +63,14 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         return 1
 
     if len(plan.registers) <= hardware.slots:
-        _show_plan(plan, hardware.slots, as_json=chosen.json)
+        _show_plan(plan, hardware.slots, say, as_json=chosen.json)
         return 0
 
     least: LossyPlan | None = None
     with suppress(NoPlan):
         least = plan_least_loss(wanted, hardware.slots, default=default, types=types, apart=apart)
 
-    _show_misfit(plan, least, hardware.slots, as_json=chosen.json)
+    _show_misfit(plan, least, hardware.slots, say, as_json=chosen.json)
 
     return 1
 
@@ -117,6 +121,8 @@ def _choose_hardware(chosen: argparse.Namespace, spec: MachineSpec | None) -> Ha
     found = Hardware(TYPES, width, _SLOTS, fixed=True)
     if chosen.arch is not None:
         found = _ask_architecture(chosen.arch, spec)
+    elif spec is not None and not spec.cpu.mtrr:
+        raise CommandFailed(f"{spec.name} cannot be planned for: its processor has no MTRRs")
 
     try:
         types = found.types if chosen.types is None else tuple(parse_types(chosen.types))
@@ -226,17 +232,19 @@ def _ram_of(spec: MachineSpec) -> list[tuple[int, int, str]]:
     ]
 
 
-def _show_plan(plan: Plan, slots: int, *, as_json: bool) -> None:
+def _show_plan(plan: Plan, slots: int, say: _Say, *, as_json: bool) -> None:
     if as_json:
         print_json({"fits": True, **_plan_facts(plan.default, plan.registers)})
         return
 
     count = len(plan.registers)
     print_line(f"default {plan.default}, {count} of {slots} registers; no fewer will do")
-    _show_registers(plan.registers)
+    _show_registers(plan.registers, say)
 
 
-def _show_misfit(plan: Plan, least: LossyPlan | None, slots: int, *, as_json: bool) -> None:
+def _show_misfit(
+    plan: Plan, least: LossyPlan | None, slots: int, say: _Say, *, as_json: bool
+) -> None:
     if as_json:
         facts: dict[str, object] = {"fits": False, "needs": len(plan.registers), "lost": None}
         if least is not None:
@@ -252,17 +260,51 @@ def _show_misfit(plan: Plan, least: LossyPlan | None, slots: int, *, as_json: bo
         print_line("what is left over cannot stay uncached alone")
     else:
         print_line(f"default {least.default}; {size(least.lost)} stay uncached, no fewer can")
-        _show_registers(least.registers)
+        _show_registers(least.registers, say)
 
 
-def _show_registers(registers: Iterable[Register]) -> None:
-    """The registers as requests of memcontrol(8), in order."""
+def _show_registers(registers: Iterable[Register], say: _Say) -> None:
+    """The registers as requests, in order."""
+    for it in registers:
+        print_line(say(it), whole=True)  # to be pasted
+
+
+def _choose_words(spec: MachineSpec | None) -> _Say:
+    """How a request is said to the kernel of a machine; to FreeBSD's where there is none."""
+    from memhub.core.drivers.served_kernel import FREEBSD
+
+    if spec is None or spec.kernel_name == FREEBSD:
+        return _memcontrol_line
+
+    from memhub.kernels import load_kernels
+
+    served = load_kernels().find(spec.kernel_name).served
+
+    return _proc_line if served is not None and "/proc/mtrr" in served.files else _entry_line
+
+
+def _memcontrol_line(it: Register) -> str:
     from memhub.planner.map_text import TYPE_WORDS
 
     words = {short: word for word, short in TYPE_WORDS.items()}
-    for base, length, type_ in registers:
-        line = f"memcontrol set -b {base:#x} -l {length:#x} -o plan {words[type_]}"
-        print_line(line, whole=True)  # to be pasted
+
+    return f"memcontrol set -b {it.base:#x} -l {it.size:#x} -o plan {words[it.type]}"
+
+
+def _proc_line(it: Register) -> str:
+    from memhub.x86.mtrr_line import LINE_TYPES
+    from memhub.x86.registers import TYPE_BYTES
+
+    word = LINE_TYPES[TYPE_BYTES[it.type]]
+
+    return f'echo "base={it.base:#x} size={it.size:#x} type={word}" > /proc/mtrr'
+
+
+def _entry_line(it: Register) -> str:
+    """An entry of NetBSD's `set`: base, length, type, that it is valid, no owner."""
+    from memhub.x86.registers import TYPE_BYTES
+
+    return f"set [{it.base:#x}, {it.size:#x}, {TYPE_BYTES[it.type]}, 4, 0]"
 
 
 def _plan_facts(default: str, registers: Iterable[Register]) -> dict[str, object]:

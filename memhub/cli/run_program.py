@@ -142,8 +142,12 @@ def _check_machine(target: Target) -> None:
 
 
 def _files_of(target: Target) -> tuple[str, ...]:
-    """The files that are the machine's: FreeBSD's devices, and those of another kernel."""
-    from memhub.errors import DeviceError, NoSuchDevice, NotPermitted
+    """The files that are the machine's: FreeBSD's devices, and those of another kernel.
+
+    A kernel that refuses to open one of its files, as it has none on this machine, does so to the
+    program: the host's file is not in its place.
+    """
+    from memhub.errors import NotPermitted
     from memhub.service.blocking import BlockingClient
 
     client = target.client
@@ -152,22 +156,32 @@ def _files_of(target: Target) -> tuple[str, ...]:
     except NotPermitted:
         return _DEVICES
 
-    named = [it for it in told["machines"] if target.machine in (None, it["machine"])]
-    if not any("kernel" in it for it in named):
+    files = {it["machine"]: it.get("files", ()) for it in told["machines"]}
+    if not any(files.values()):
         return _DEVICES
 
-    found: tuple[str, ...] = _DEVICES
-    for path in (_PROC, _LIST):
+    of_kernel = files.get(_machine_of(target, list(files)), ())
+
+    return (*_DEVICES, *(path for path in (_PROC, _LIST) if path in of_kernel))
+
+
+def _machine_of(target: Target, there: list[str]) -> str | None:
+    """The machine whose files the program gets; None where that cannot be found."""
+    from memhub.errors import DeviceError
+    from memhub.service.blocking import BlockingClient
+
+    if target.machine is not None or len(there) == 1:
+        return target.machine or there[0]
+
+    assert isinstance(target.client, BlockingClient)  # a file of machines has a name
+    for path in ("/dev/mem", _PROC, _LIST):
         try:
-            client.open(target.file(path), "r").close()
-        except NoSuchDevice:
-            continue  # the kernel has no such file, or the default machine is another one
+            with target.client.open(path, "r") as handle:
+                return handle.machine
         except DeviceError:
-            pass  # it is there, and each open of the program is answered in its turn
+            continue
 
-        found = (*found, path)
-
-    return found
+    return None
 
 
 def _open_log(name: str | None, stack: ExitStack) -> AuditLog | None:

@@ -162,7 +162,7 @@ def _machine_row(row: Mapping[str, Any]) -> Row:
 
     return (
         row["machine"],
-        row["arch"],
+        " ".join(filter(None, (row["arch"], row.get("kernel")))),
         f"{row['used']}/{row['slots']}" if row["slots"] else _NONE,
         str(len(busy)),
         str(row["generation"]),

@@ -5,6 +5,7 @@ A call that cannot be said as requests for ranges is left out, with the reason.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,8 @@ from memhub.abi import (
     U64_MAX,
 )
 from memhub.arches import load_arches
-from memhub.compare.script import Request, ScriptError, clear_text, parse_proc_line, set_text
+from memhub.compare.script import Request, clear_text, set_text
+from memhub.x86.mtrr_line import LINE_MAX, BadLine, DisableLine, read_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +42,7 @@ _PAGE_BITS: Final = 12
 _PRIVATE, _FIXED, _VALID = 1, 2, 4
 _LOOKS: Final = "a call that only looks"
 #: Calls that follow from what else is recorded.
-_SILENT: Final = frozenset({"boot", "open", "resume", "reinit", "firmware"})
+_SILENT: Final = frozenset({"boot", "open", "suspend", "resume", "reinit", "firmware"})
 #: Calls that are told only where they have changed ranges or counts.
 _ENDS: Final = frozenset({"close", "exit"})
 
@@ -73,7 +75,7 @@ def _alters(row: Row) -> bool:
     """Whether a call has changed more than what the kernel keeps of its open files."""
     change = orjson.loads(row["changed"]) if row.get("changed") else {}
 
-    return bool(change.get("cpus") or change.get("own"))
+    return bool(change.get("cpus") or change.get("own") or change.get("gone"))
 
 
 #: What is left out of calls that change something, by the call.
@@ -88,14 +90,22 @@ _CHANGES: Final[Mapping[str, str]] = {
 
 
 def _read_write(row: Row, args: Row) -> Iterator[Request]:
-    line = args["data"].partition("\0")[0].removesuffix("\n")
     if "offset" in args:
         raise LeftOut("a pwrite, which the file does not have")
 
+    line = args["data"][:LINE_MAX].partition("\0")[0].removesuffix("\n")
+    if row.get("errno") is None:
+        line = line.removesuffix("\n")  # 2.6.32 takes two
+
     try:
-        yield parse_proc_line(line, row["seq"])
-    except ScriptError:
+        said = read_line(line.encode("latin-1"))
+    except (BadLine, UnicodeEncodeError):
         raise LeftOut("a write that is no line for /proc/mtrr") from None
+
+    if isinstance(said, DisableLine):
+        yield _disable(row, said.register, line)
+    else:
+        yield replace(_set(row, (said.base, said.size), said.type), line=line)
 
 
 def _read_ioctl(row: Row, args: Row) -> Iterator[Request]:
@@ -124,8 +134,7 @@ def _read_delete(row: Row, args: Row) -> Iterator[Request]:
     shift = _PAGE_BITS if row["op"].endswith("_page") else 0
     register = args.get("reg", -1)
     if register >= 0:
-        text = f"disable={register}"
-        yield Request(text, True, register=register, line=text, source=row["seq"])
+        yield _disable(row, register, f"disable={register}")
     else:
         yield _clear(row, (args["base"] << shift, args["size"] << shift))
 
@@ -157,6 +166,13 @@ def _read_entry(row: Row, entry: Sequence[int]) -> Request:
     return _set(row, (base, length), type_) if flags & _VALID else _clear(row, (base, length))
 
 
+def _disable(row: Row, register: int, line: str) -> Request:
+    if register < 0:
+        raise LeftOut("a register of no number that is to go")
+
+    return Request(f"disable={register}", True, register=register, line=line, source=row["seq"])
+
+
 def _set(row: Row, span: tuple[int, int], type_: int) -> Request:
     if type_ not in _TYPES:
         raise LeftOut("a type that is none of a range")
@@ -176,8 +192,8 @@ def _clear(row: Row, span: tuple[int, int]) -> Request:
 
 
 def _check(span: tuple[int, int]) -> tuple[int, int]:
-    if sum(span) > U64_MAX:
-        raise LeftOut("a range that ends past 64 bits")
+    if max(span) > U64_MAX:
+        raise LeftOut("a range of pages with an address of more than 64 bits")
 
     return span
 

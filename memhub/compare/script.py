@@ -182,7 +182,7 @@ def _parse_line(said: str, number: int) -> Request:
         _fail(number, f"{said!r} is no line for /proc/mtrr (base=N size=N type=NAME, disable=N)")
 
     try:
-        words = shlex.split(said)
+        words = shlex.split(said.replace("\\x", "\\\\x"))  # what stands for a byte stays
     except ValueError as error:
         _fail(number, f"{said!r}: {error}")
 
@@ -234,8 +234,6 @@ def parse_proc_line(line: str, number: int) -> Request:
     flags = _PROC_TYPES.get(found[3])
     if flags is None:
         _fail(number, f"{found[3]!r} is not a type of /proc/mtrr ({', '.join(_PROC_TYPES)})")
-
-    _check_end(base, length, number)
 
     return Request(
         set_text(base, length, flags), False, base, length, flags, line=line, source=number
@@ -310,14 +308,8 @@ def _read_options(words: list[str], number: int) -> tuple[dict[str, str], list[s
 def _range_of(options: Mapping[str, str], number: int) -> tuple[int, int]:
     base = _read_number(options.get("-b", "0"), number)
     length = _read_number(options.get("-l", "0"), number)
-    _check_end(base, length, number)
 
     return base, length
-
-
-def _check_end(base: int, length: int, number: int) -> None:
-    if base + length > U64_MAX:
-        _fail(number, f"{base:#x}/{length:#x} ends past 64 bits")
 
 
 def _read_number(text: str, number: int) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from memhub.core.drivers.served_kernel import KernelState
 
@@ -11,8 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.core.drivers.served_kernel import Registers
-
-_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 def kernel_state_item(state: KernelState) -> dict[str, Any]:
@@ -61,13 +58,18 @@ def kernel_change_item(before: KernelState, after: KernelState) -> dict[str, Any
         for cpu, (old, new) in enumerate(zip(before.cpus, after.cpus, strict=True))
         if old is not new and old != new
     }
-    own = {name: it for name, it in after.own.items() if before.own.get(name, _NOTHING) != it}
+    own = {
+        name: it
+        for name, it in after.own.items()
+        if name not in before.own or before.own[name] != it
+    }
+    gone = [name for name in before.own if name not in after.own]
     files = {
         str(number): None if number not in after.files else dict(after.files[number])
         for number in sorted({**before.files, **after.files})
         if before.files.get(number) != after.files.get(number)
     }
-    found = {"cpus": cpus, "own": own, "files": files}
+    found = {"cpus": cpus, "own": own, "gone": gone, "files": files}
 
     return {name: it for name, it in found.items() if it}
 
@@ -88,9 +90,12 @@ def change_kernel(before: KernelState, change: Mapping[str, Any]) -> KernelState
         else:
             files[int(number)] = dict(it)
 
+    gone = change.get("gone", ())  # which earlier logs do not have
+    own = {name: it for name, it in before.own.items() if name not in gone}
+
     return KernelState(
         _changed_cpus(before.cpus, change.get("cpus", {})),
-        {**before.own, **change.get("own", {})},
+        {**own, **change.get("own", {})},
         dict(sorted(files.items())),
     )
 

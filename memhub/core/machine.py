@@ -28,7 +28,14 @@ from memhub.core.ranges.range_table import RangeTable
 from memhub.core.ranges.undo import UndoNotes
 from memhub.core.ranges.views import TableViews
 from memhub.core.restored import RESTORES
-from memhub.core.served import KernelCalled, Served, apply_call, boot_served, unapply_call
+from memhub.core.served import (
+    KernelCalled,
+    Served,
+    apply_call,
+    boot_served,
+    unapply_call,
+    why_no_ranges,
+)
 from memhub.errors import NoRanges, NotSupported
 
 if TYPE_CHECKING:
@@ -147,7 +154,7 @@ class Machine:
         """
         table = self.table
         if table is None:
-            why = "this architecture has no range operations"
+            why = why_no_ranges(self.spec, self.arch, self.served)
             raise NotSupported(why, code=self.arch.no_ranges)
 
         if not table.state.slots:

@@ -58,6 +58,14 @@ class Served:
         """The ranges that the kernel has now; None where the machine's slots are those."""
         return self.kernel.ranges(self.machine, self.state)
 
+    def meant_by(self, call: KernelCall) -> tuple[int, int] | None:
+        """Base and length of the range that a call means by its number; None for none."""
+        register = self.kernel.register_of(call)
+        ranges = None if register is None else self.ranges()
+        used = () if ranges is None else ranges.used
+
+        return next(((it.base, it.length) for it in used if it.register == register), None)
+
     def why_dead(self) -> str:
         """Why the kernel answers nothing more, and how to go on; empty while it lives."""
         return self.kernel.why_dead(self.state)
@@ -77,6 +85,7 @@ class KernelCalled(NamedTuple):
         kernels: the kernel's state before and after.
         states: the range state before and after; None without ranges.
         generation: the table's generation after it.
+        meant: base and length of the range that the call means by its number, as it was before.
     """
 
     machine: str
@@ -91,6 +100,7 @@ class KernelCalled(NamedTuple):
     kernels: tuple[KernelState, KernelState]
     states: tuple[RangeState, RangeState] | None
     generation: int
+    meant: tuple[int, int] | None = None
 
     @property
     def changes(self) -> bool:
@@ -142,6 +152,19 @@ def go_on_at(served: Served, start: TableState) -> None:
         raise ValueError("what it is to begin with has no state of its kernel")
 
     served.state = served.first = start.kernel
+
+
+def why_no_ranges(spec: MachineSpec, arch: Arch, served: Served | None) -> str:
+    """Why a machine without a table has no range operations, in words."""
+    name = spec.name
+    if served is not None and served.ranges() is not None:
+        whose = f"of the ranges of {name}'s processor"
+        return f"no architecture makes memory types {whose}, which {spec.kernel_name} has"
+
+    if arch.driver is not None:
+        return f"{name} has no range operations: {arch.name} finds none on its processor"
+
+    return f"{name} has no range operations ({arch.name}: {arch.summary})"
 
 
 def _is_x86(arch: Arch) -> bool:

@@ -121,13 +121,15 @@ class ProgramMemory:
         """Read an array of `struct iovec`.
 
         Raises:
-            OSError: EINVAL for more than IOV_MAX (1024) of them.
+            OSError: EINVAL for more than IOV_MAX (1024) of them, or a negative length.
             BadAddress: the array cannot be read.
         """
         if not 0 <= count <= 1024:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
         packed = memoryview(self.read(pid, address, 16 * count)).cast("Q")
+        if any(length >> 63 for length in packed[1::2]):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
         return tuple(zip(packed[::2], packed[1::2], strict=True))
 

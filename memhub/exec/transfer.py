@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from memhub.errors import DeviceError
+from memhub.errors import BadAddress, DeviceError
 from memhub.exec.context import (
     ANSWERED,
     DEFER,
@@ -20,11 +20,15 @@ from memhub.exec.context import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from memhub.exec.devices import OpenDevice
     from memhub.exec.kernel import Notification
     from memhub.exec.memory import Span
+
+    Spans = tuple[Span, ...]
+    #: Bytes to move, and what moves them at a position; it says how many it has moved.
+    _Part = tuple[int, Callable[[int | None], int]]
 
 _U64: Final = (1 << 64) - 1
 _MAX_ERRNO: Final = 4095
@@ -42,16 +46,17 @@ def _read_device(form: str, context: Context, call: Notification) -> Result:
         raise refusal(errno.EBADF)
 
     spans, position = _find_spans(form, context, call)
-    size = min(sum(length for _, length in spans), _MAX_TRANSFER)
 
-    def transfer(at: int | None) -> int:
+    def fill(part: Spans, size: int, at: int | None) -> int:
         data = _read_at(device, size, at)
-        context.memory.scatter(call.pid, spans, data)
+        context.memory.scatter(call.pid, part, data)
 
         return len(data)
 
+    sizes = [(it, _size_of(it)) for it in _parts_of(device, spans)]
+    parts = [(size, partial(fill, part, size)) for part, size in sizes]
     with _hold_device(context, device) as mine:
-        return _move_device(device, position, transfer) if mine else DEFER
+        return _move_parts(device, position, parts) if mine else DEFER
 
 
 def _write_device(form: str, context: Context, call: Notification) -> Result:
@@ -63,16 +68,48 @@ def _write_device(form: str, context: Context, call: Notification) -> Result:
         raise refusal(errno.EBADF)
 
     spans, position = _find_spans(form, context, call)
-    size = min(sum(length for _, length in spans), _MAX_TRANSFER)
-    data = context.memory.gather(call.pid, spans, size)
+    pieces = _gather_parts(context, call, _parts_of(device, spans))
     if not context.listener.valid(call):
         return ANSWERED
 
+    parts = [(len(it), partial(_write_at, device, it)) for it in pieces]
     with _hold_device(context, device) as mine:
-        if not mine:
-            return DEFER
+        return _move_parts(device, position, parts) if mine else DEFER
 
-        return _move_device(device, position, lambda at: _write_at(device, data, at))
+
+def _parts_of(device: OpenDevice, spans: Spans) -> list[Spans]:
+    """What one operation of the device moves: all spans, or each one of a stream.
+
+    Linux has no vectored operation of such a file, and so calls its read or write once for each
+    span (fs/read_write.c, do_loop_readv_writev); an empty one behind the first it steps over.
+    """
+    if device.stream is None:
+        return [spans]
+
+    return [(it,) for number, it in enumerate(spans) if it[1] or not number]
+
+
+def _gather_parts(context: Context, call: Notification, parts: list[Spans]) -> list[bytes]:
+    """The bytes of each part, up to one that cannot be read.
+
+    Raises:
+        BadAddress: that is the first one.
+    """
+    pieces: list[bytes] = []
+    for part in parts:
+        try:
+            pieces.append(context.memory.gather(call.pid, part, _size_of(part)))
+        except BadAddress:
+            if not pieces:
+                raise
+
+            break
+
+    return pieces
+
+
+def _size_of(part: Spans) -> int:
+    return min(sum(length for _, length in part), _MAX_TRANSFER)
 
 
 def _read_at(device: OpenDevice, size: int, at: int | None) -> bytes:
@@ -85,11 +122,35 @@ def _read_at(device: OpenDevice, size: int, at: int | None) -> bytes:
 
 
 def _write_at(device: OpenDevice, data: bytes, at: int | None) -> int:
+    """Write at a position; None is that of a stream."""
     if at is None:
         assert device.stream is not None
         return device.stream.write(data)
 
     return device.session.pwrite(data, at)
+
+
+def _move_parts(device: OpenDevice, position: int | None, parts: Sequence[_Part]) -> int:
+    """Move one part after another, up to one that is refused or moves less.
+
+    Raises:
+        DeviceError: the first one was refused.
+    """
+    moved = 0
+    for size, transfer in parts:
+        try:
+            done = _move_device(device, None if position is None else position + moved, transfer)
+        except DeviceError:
+            if not moved:
+                raise
+
+            break
+
+        moved += done
+        if done != size:
+            break
+
+    return moved
 
 
 def _move_device(
@@ -113,15 +174,16 @@ def _move_device(
     return moved
 
 
-def _find_spans(
-    form: str, context: Context, call: Notification
-) -> tuple[tuple[Span, ...], int | None]:
+def _find_spans(form: str, context: Context, call: Notification) -> tuple[Spans, int | None]:
     """Where the bytes lie in the program, and where on the device (None: at the offset)."""
     _, first, second, third, _, flags = call.args
     if form in ("", "64"):
         return ((first, second),), third if form else None
 
     spans = context.memory.spans(call.pid, first, second)
+    if not any(length for _, length in spans):
+        spans = ()  # nothing is asked of the file then
+
     if form == "v":
         return spans, None
 

@@ -39,8 +39,9 @@ def report(machines: Iterable[Machine], now: Instant) -> dict[str, Any]:
         `suspended` or None), `processes`, `claims` (with the
         labels in their slots as `owners`), `commits`, `waits` and the wait-for graph as
         `waits_for`: pairs of process ids. A machine that is not coherent has its `hazards` too,
-        and one of another kernel than FreeBSD that kernel's name as `kernel`, and as `dead` why it
-        answers nothing more, or None; its `slots` are the registers that this kernel has.
+        and one of another kernel than FreeBSD that kernel's name as `kernel`, the `files` that it
+        answers itself, and as `dead` why it answers nothing more, or None; its `slots` are the
+        registers that this kernel has.
     """
     views = [view_machine(machine, now) for machine in machines]
 
@@ -88,7 +89,11 @@ def _kernel_row(machine: Machine) -> dict[str, Any]:
     if served is None:
         return {}
 
-    return {"kernel": machine.spec.kernel_name, "dead": served.why_dead() or None}
+    return {
+        "kernel": machine.spec.kernel_name,
+        "files": sorted(served.kernel.files),
+        "dead": served.why_dead() or None,
+    }
 
 
 def _count_used(table: RangeTable | None) -> int:

@@ -148,6 +148,7 @@ class AddressMap(NamedTuple):
         pieces: all addresses, in order.
         slots: the slots that decide types, in order.
         notes: what is not known, in words.
+        kernel: the name of another kernel than FreeBSD; empty for that.
     """
 
     machine: str
@@ -157,6 +158,7 @@ class AddressMap(NamedTuple):
     pieces: tuple[Piece, ...]
     slots: tuple[MapSlot, ...] = ()
     notes: tuple[str, ...] = ()
+    kernel: str = ""
 
     def owners(self, piece: Piece) -> tuple[str, ...]:
         """The labels of the slots that cover a piece, each once."""
@@ -180,6 +182,7 @@ class AddressMap(NamedTuple):
             "pieces": [it.facts() for it in self.pieces],
             "ranges": [it.facts() for it in self.slots],
             "notes": list(self.notes),
+            **({"kernel": self.kernel} if self.kernel else {}),
         }
 
     @classmethod
@@ -193,6 +196,7 @@ class AddressMap(NamedTuple):
             tuple(map(Piece.of_facts, row["pieces"])),
             tuple(map(MapSlot.of_facts, row["ranges"])),
             tuple(row["notes"]),
+            row.get("kernel", ""),
         )
 
 

@@ -66,6 +66,7 @@ def describe_map(machine: Machine, notes: Iterable[str] = ()) -> AddressMap:
         tuple(_pieces(ground)),
         tuple(merge_slots(ground.slots)),
         (*notes, *ground.notes),
+        "" if machine.served is None else machine.spec.kernel_name,
     )
 
 

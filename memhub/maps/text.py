@@ -100,11 +100,13 @@ def map_text(it: AddressMap, most: int = PIECES, columns: int | None = None) -> 
 
 
 def headline(it: AddressMap) -> str:
-    """What is said of a whole map: architecture, address bits, slots."""
+    """What is said of a whole map: architecture, kernel if not FreeBSD, address bits, slots."""
     used = sum(slot.last - slot.first + 1 for slot in it.slots)
     slots = f"{used} of {it.slot_count} slots in use" if it.slot_count else "no slots"
 
-    return f"{it.arch}, {(it.end - 1).bit_length()} address bits, {slots}"
+    names = ", ".join(filter(None, (it.arch, it.kernel)))
+
+    return f"{names}, {(it.end - 1).bit_length()} address bits, {slots}"
 
 
 def _summed_words(count: int, summed: int) -> Iterator[str]:

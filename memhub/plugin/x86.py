@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from memhub.x86.mtrr_driver import MtrrDriver as MtrrDriver
 from memhub.x86.mtrr_faults import why_fault as why_fault
+from memhub.x86.mtrr_line import LINE_MAX as LINE_MAX
+from memhub.x86.mtrr_line import LINE_TYPES as LINE_TYPES
+from memhub.x86.mtrr_line import BadLine as BadLine
+from memhub.x86.mtrr_line import DisableLine as DisableLine
+from memhub.x86.mtrr_line import read_line as read_line
 from memhub.x86.mtrr_registers import compare_registers as compare_registers
 from memhub.x86.mtrr_registers import power_on as power_on
 from memhub.x86.mtrr_registers import registers_of_slot as registers_of_slot

@@ -19,6 +19,7 @@ from memhub.abi import U64_MAX
 from memhub.core.drivers.driver import Cpu
 from memhub.escape import EscapedMessage
 from memhub.rig.json_values import checked, needed
+from memhub.rig.kernel_fields import check_fields
 from memhub.rig.trace_steps import (
     GetStep,
     IoctlStep,
@@ -158,6 +159,7 @@ def parse_trace(line: bytes, arch: str | None = None) -> Trace:
 
     try:
         if isinstance(raw.get("kernel"), str) and not (arch or _known_arch(raw)):
+            check_fields(raw)
             return KernelTrace(id=needed(raw, "id", str), kernel=raw["kernel"], raw=raw)
 
         if "steps" in raw and "machine" in raw:

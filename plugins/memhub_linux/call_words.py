@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub_linux.memtype_calls import MEMTYPE_OPS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,23 +25,30 @@ COMMANDS: Final = frozenset(
 )
 #: The calls of a process through an open file.
 FILE_OPS: Final = frozenset({"open", "close", "read", "seek", "write", "ioctl"})
-#: The calls of drivers and of the machine.
-DRIVER_OPS: Final = frozenset(
-    {
-        "add",
-        "add_page",
-        "del",
-        "del_page",
-        "wc_add",
-        "wc_del",
-        "lookup",
-        "save_fixed",
-        "resume",
-        "reinit",
-        "table",
-        *MEMTYPE_OPS,
-    }
-)
+_CALLER: Final = "command pid no_memory"
+#: The calls of drivers, each with the names of its arguments.
+DRIVER_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
+    op: frozenset(names.split())
+    for op, names in {
+        **dict.fromkeys(("add", "add_page"), "base size type increment"),
+        **dict.fromkeys(("del", "del_page"), "base size reg"),
+        "wc_add": "base size",
+        "wc_del": "handle",
+        "lookup": "start end",
+        "memtype_reserve": f"start end want substitute {_CALLER}",
+        "memtype_free": f"start end {_CALLER}",
+        "memtype_reserve_io": f"start end want {_CALLER}",
+        "memtype_free_io": f"start end {_CALLER}",
+        "io_reserve_memtype_wc": f"start size {_CALLER}",
+        "io_free_memtype_wc": f"start size {_CALLER}",
+        "pfnmap_track": f"pfn size want {_CALLER}",
+        "pfnmap_setup": f"pfn size want {_CALLER}",
+        "pfnmap_untrack": f"pfn size {_CALLER}",
+        "pfn_immune_to_uc_mtrr": "pfn",
+        "dev_mem_prot": "sync range_allowed",
+        **dict.fromkeys(("save_fixed", "table", "memtype_list", "memtype_table"), ""),
+    }.items()
+}
 
 
 def check_numbers(args: Mapping[str, Any]) -> None:
@@ -55,7 +60,7 @@ def check_numbers(args: Mapping[str, Any]) -> None:
     for name, value in args.items():
         if name in _NUMBERS:
             low, high = _NUMBERS[name]
-            if not isinstance(value, int):
+            if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"{name} {value!r:.80} is not an integer")
 
             if not low <= value <= high:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from memhub_linux import write_combining
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -25,11 +27,11 @@ def _delete(kernel: LinuxMtrr, op: str, args: Args) -> int:
 
 
 def _add_write_combining(kernel: LinuxMtrr, _op: str, args: Args) -> int:
-    return kernel.add_write_combining(args["base"], args["size"])
+    return write_combining.add_write_combining(kernel, args["base"], args["size"])
 
 
 def _delete_write_combining(kernel: LinuxMtrr, _op: str, args: Args) -> None:
-    kernel.delete_write_combining(args["handle"])
+    write_combining.delete_write_combining(kernel, args["handle"])
 
 
 def _look_up(kernel: LinuxMtrr, _op: str, args: Args) -> dict[str, Any]:

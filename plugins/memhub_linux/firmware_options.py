@@ -98,8 +98,13 @@ def _registers(value: object, most: int, last: int = _U32) -> dict[int, int]:
 
 
 def _table(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(it, str) for it in value):
+    if not isinstance(value, dict):
         raise ValueError("is not a table")
+
+    for key in value:
+        if not isinstance(key, str):
+            text = f"{key:#x}" if isinstance(key, int) else f"{key}"
+            raise ValueError(f"has the key {key!r:.40}, which is no text: {text!r:.40}")
 
     return value
 

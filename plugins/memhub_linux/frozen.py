@@ -15,6 +15,7 @@ from memhub_linux.generic import GenericMtrrs
 from memhub_linux.legacy import CentaurRanges, CyrixRanges, K6Ranges
 from memhub_linux.mtrr import LinuxMtrr
 from memhub_linux.old_generic import OldGenericMtrrs
+from memhub_linux.ranges import Range
 from memhub_linux.type_map import Stretch
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ def freeze(
     if isinstance(back, CentaurRanges):
         own["mcr"] = [_texts(pair) for pair in back.kept]
 
+    if kernel.saved is not None:
+        own["saved"] = [[index, *it] for index, it in kernel.saved]
+
     if memtype is not None:
         own["memtype"] = memtype
 
@@ -118,6 +122,8 @@ def thaw(setting: LinuxSetting, state: KernelState) -> LinuxMtrr:
     kernel.booted = Booted(back, generic, own["proc"], own["cleaned"])
     kernel.back, kernel.counts = back, list(own["counts"])
     kernel.count = 0 if back is None else back.count
+    if "saved" in own:
+        kernel.saved = [(index, Range(*it)) for index, *it in own["saved"]]
 
     return kernel
 

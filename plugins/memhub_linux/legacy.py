@@ -13,11 +13,16 @@ from memhub_linux.type_map import UC, WB, WC, WT
 if TYPE_CHECKING:
     from memhub_linux.cpus import Cpus
     from memhub_linux.machine import LinuxMachine
+    from memhub_linux.ranges import BackEnd
 
 _U32: Final = 0xFFFFFFFF
 #: The register of a K6 that holds both ranges, and the first one of a Centaur.
 K6_REGISTER: Final = 0xC0000085
 CENTAUR_BASE: Final = 0x110
+#: What a range of a K6 has to be, where the kernel refuses it and prints nothing.
+K6_RULE: Final = (
+    "a range of a K6 is uncachable or write-combining, and an aligned power of two from 128 KiB on"
+)
 _ARR: Final = 0xC4
 _RCR: Final = 0xDC
 _BIG: Final = 7
@@ -170,6 +175,13 @@ class CyrixRanges:
     def has_write_combining(self) -> bool:
         """It always has."""
         return True
+
+
+def used_ranges(back: BackEnd) -> list[tuple[int, Range]]:
+    """The ranges in use, each with its register."""
+    found = ((index, back.get(index)) for index in range(back.count))
+
+    return [(index, it) for index, it in found if it.size]
 
 
 def first_free(back: K6Ranges | CentaurRanges, replace: int) -> int | None:

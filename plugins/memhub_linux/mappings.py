@@ -27,7 +27,7 @@ def reserve_io(memtype: Memtype, start: int, end: int, want: str, task: Task) ->
         return got
 
     _free_quietly(memtype, start, end, task)
-    raise Refused("EBUSY")
+    raise Refused("EBUSY", f"its mode is {got}, which does not stand for {want}")
 
 
 def _stands_for(start: int, end: int, want: str, got: str) -> bool:
@@ -92,7 +92,7 @@ def set_up_mode(memtype: Memtype, start: int, size: int, want: str) -> str:
         return want
 
     if not memtype.is_uniform(start, size):
-        raise Refused("EINVAL")
+        raise Refused("EINVAL", f"[{start:#x}, {start + size:#x}) has several modes")
 
     return memtype.mode_of(start)
 

@@ -123,10 +123,10 @@ class Memtype:
             return self._reserve_ram(start, end, want)
 
         if is_ram < 0:
-            raise Refused("EINVAL", got=actual)
+            raise Refused("EINVAL", _mixed(start, end), got=actual)
 
         if no_memory:
-            raise Refused("ENOMEM", got=actual)
+            raise Refused("ENOMEM", "there is no memory for the reservation", got=actual)
 
         new = Reservation(start, end, actual)
         mode = self._find_mode(new, want, task, substitute=substitute)
@@ -186,7 +186,7 @@ class Memtype:
             return
 
         if is_ram < 0:
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", _mixed(start, end))
 
         found = next((it for it in self.reservations if it[:2] == (start, end)), None)
         if found is None:
@@ -229,7 +229,7 @@ class Memtype:
 
     def _reserve_ram(self, start: int, end: int, want: str) -> str:
         if want == "WP":
-            raise Refused("EINVAL", got="UC-")
+            raise Refused("EINVAL", "RAM is never WP", got="UC-")
 
         if want == "UC":
             if not self.warned:
@@ -299,6 +299,10 @@ class Memtype:
     def _debug(self, text: str) -> None:
         if self.debug:
             self._info(text)
+
+
+def _mixed(start: int, end: int) -> str:
+    return f"[{start:#x}, {end:#x}) has RAM behind what is none; it is to be one or the other"
 
 
 def _is_isa(start: int, end: int) -> bool:

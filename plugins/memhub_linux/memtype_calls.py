@@ -68,10 +68,10 @@ def check_list(item: Mapping[str, Any] | None, *, admin: bool) -> None:
         Refused: EACCES to others than root; ENOENT without page attributes.
     """
     if not admin:
-        raise Refused("EACCES")
+        raise Refused("EACCES", "only root opens debugfs")
 
     if item is None or not item["enabled"]:
-        raise Refused("ENOENT")
+        raise Refused("ENOENT", "the kernel does not use page attributes, and has no list of them")
 
 
 def _check_arguments(args: Args) -> None:

@@ -14,6 +14,7 @@ from memhub_linux.boot import Booted, boot_kernel, warn_of_differences
 from memhub_linux.bridges import bridge_fault
 from memhub_linux.cleanup import Cleanup
 from memhub_linux.generic import GenericMtrrs
+from memhub_linux.legacy import K6_RULE, used_ranges
 from memhub_linux.machine import KernelLog, Level, LinuxMachine
 from memhub_linux.old_generic import OFF, over_width
 from memhub_linux.ranges import BackEnd, Range
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from memhub_linux.cpus import Cpus
 
 _PAGE: Final = 4096
-_WC_HANDLE: Final = 1000
 
 
 class LinuxMtrr:
@@ -47,6 +47,7 @@ class LinuxMtrr:
         has_file: whether there is a `/proc/mtrr`.
         count: how many registers there are.
         counts: the use count of each.
+        saved: while it sleeps, the ranges of a processor without Intel's MTRRs, by register.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class LinuxMtrr:
         self.has_file = booted.has_file
         self.count = 0 if booted.back is None else booted.back.count
         self.counts = [1] * self.count
+        self.saved: list[tuple[int, Range]] | None = None
         if was is None and not early:
             self.end_boot()
 
@@ -88,17 +90,27 @@ class LinuxMtrr:
         if self.booted.state is not None:
             self.booted.state.save_before_start()
 
+    def suspend(self) -> None:
+        """Save what firmware may lose: the fixed registers, or the ranges of older processors."""
+        self.save_fixed()
+        if self.booted.state is None and self.back is not None:
+            self.saved = used_ranges(self.back)
+
     def resume(self, msrs: Mapping[int, int], conf: Mapping[int, int]) -> None:
         """Wake up: firmware has set every CPU up anew, and the kernel stores its state."""
         if self.booted.state is not None and self.back is not None:
             self.booted.state.resume(msrs, conf)
             return
 
-        kept = [self.back.get(it) for it in range(self.count)] if self.back is not None else []
+        if self.saved is None:
+            self.suspend()
+
         self.cpus.reset(msrs, conf)
-        for index, it in enumerate(kept):
-            if it.size and self.back is not None:
-                self.back.set(index, it)
+        for index, it in self.saved or ():
+            assert self.back is not None
+            self.back.set(index, it)
+
+        self.saved = None
 
     # Ranges
 
@@ -176,7 +188,7 @@ class LinuxMtrr:
             if reason:
                 self.log.add("warn", reason)
 
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", f"{new.base << 12:#x}/{new.size << 12:#x}: {K6_RULE}")
 
         if new.type >= len(TYPE_NAMES):
             self._refuse(f"type: {new.type} invalid")
@@ -280,7 +292,7 @@ class LinuxMtrr:
                     break
             else:
                 self._print_debug(f"no MTRR for {base:x}000,{size:x}000 found")
-                raise Refused("EINVAL")
+                raise Refused("EINVAL", f"no register has {base << 12:#x}/{size << 12:#x}")
 
         if register >= self.count:
             self._refuse(f"register: {register} too big")
@@ -303,31 +315,7 @@ class LinuxMtrr:
 
         return self.delete_page(register, base >> 12, size >> 12)
 
-    # What drivers use
-
-    def add_write_combining(self, base: int, size: int) -> int:
-        """A driver's write-combining range (arch_phys_wc_add): a handle, 0 if none is needed."""
-        if self.machine.pat or self.back is None:
-            return 0
-
-        try:
-            return self.add(base, size, WC, increment=True) + _WC_HANDLE
-        except Refused:
-            self.log.add("warn", "Failed to add WC MTRR for [<ptr>-<ptr>]; performance may suffer.")
-            raise
-
-    def delete_write_combining(self, handle: int) -> None:
-        """Give a handle back (arch_phys_wc_del)."""
-        if handle < 1:
-            return
-
-        if handle < _WC_HANDLE:
-            self.log.add("WARN", "handle < MTRR_TO_PHYS_WC_OFFSET")
-
-        try:
-            self.delete(handle - _WC_HANDLE, 0, 0)
-        except Refused:
-            return
+    # Types
 
     def look_up(self, start: int, end: int) -> tuple[int, bool | None]:
         """The type of a range of bytes (mtrr_type_lookup), and whether it is uniform.
@@ -339,11 +327,6 @@ class LinuxMtrr:
             return self.booted.state.look_up(start, end)
 
         return (OFF, None) if self.machine.release.old_registers else (UC, False)
-
-
-def index_of(handle: int) -> int:
-    """The register of a driver's handle, or -1 (arch_phys_wc_index)."""
-    return handle - _WC_HANDLE if handle >= _WC_HANDLE else -1
 
 
 def _compatible(one: int, other: int) -> bool:

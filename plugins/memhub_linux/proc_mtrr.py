@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memhub_linux.mtrr import Refused
-from memhub_linux.texts import TYPE_NAMES, type_name
+from memhub.plugin.x86 import LINE_MAX, BadLine, DisableLine, read_line
+from memhub_linux.refused import Refused
+from memhub_linux.texts import type_name
 
 if TYPE_CHECKING:
     from memhub_linux.mtrr import LinuxMtrr
+    from memhub_linux.releases import Release
 
-_LINE_MAX: Final = 79
-_SPACES: Final = b"\t\n\v\f\r \xa0"
-_U64: Final = (1 << 64) - 1
+_NO_ADMIN: Final = "the process has no CAP_SYS_ADMIN"
 #: Pages from which an entry does not fit the structure of a GET.
 _GET_END: Final = 1 << 20
 
@@ -74,7 +74,7 @@ class ProcMtrr:
             raise Refused("EIO")
 
         if not admin and not self.mtrr.machine.release.open_to_all:
-            raise Refused("EPERM")
+            raise Refused("EPERM", _NO_ADMIN)
 
         return OpenMtrr()
 
@@ -119,7 +119,7 @@ class ProcMtrr:
         """
         asks = self.mtrr.machine.release.open_to_all and not command.startswith("GET")
         if asks and not admin:
-            raise Refused("EPERM")
+            raise Refused("EPERM", _NO_ADMIN)
 
     def write(self, data: bytes) -> int:
         """Write one line.
@@ -130,30 +130,25 @@ class ProcMtrr:
         Raises:
             Refused: the line is not understood, or the kernel refuses the request.
         """
-        taken, line = self._line_of(data)
-        if line.endswith(b"\n"):
-            line = line[:-1]
+        taken, line = line_of(data, self.mtrr.machine.release)
+        try:
+            said = read_line(line)
+        except BadLine as bad:
+            raise Refused("EINVAL", f"{bad}{self._dropped(data)}") from None
 
-        if line.startswith(b"disable="):
-            number, _ = parse_number(line[8:])
-            register = number & 0xFFFFFFFF
-            self.mtrr.delete_page(register - ((register >> 31) << 32), 0, 0)
-
-            return taken
-
-        base, size, type_ = parse_line(line)
-        self.mtrr.add_page(base >> 12, size >> 12, type_, increment=True)
+        if isinstance(said, DisableLine):
+            self.mtrr.delete_page(said.register, 0, 0)
+        else:
+            self.mtrr.add_page(said.base >> 12, said.size >> 12, said.type, increment=True)
 
         return taken
 
-    def _line_of(self, data: bytes) -> tuple[int, bytes]:
-        if not self.mtrr.machine.release.drops_last_byte:
-            return min(len(data), _LINE_MAX), data[:_LINE_MAX].split(b"\0", 1)[0]
+    def _dropped(self, data: bytes) -> str:
+        """What the release has taken away from a line that it does not understand."""
+        if self.mtrr.machine.release.drops_last_byte and not data.endswith(b"\n"):
+            return "; this release drops the last byte of a write, which is to be the newline"
 
-        if not data:
-            raise Refused("EINVAL")
-
-        return len(data), data[:-1][:_LINE_MAX].split(b"\0", 1)[0]
+        return ""
 
     def ioctl(self, file: OpenMtrr, command: str, entry: Entry) -> tuple[int, Entry | None]:
         """An ioctl whose command and structure are known.
@@ -191,7 +186,8 @@ class ProcMtrr:
 
     def _get(self, register: int, *, pages: bool) -> Entry:
         if register >= self.mtrr.count:
-            raise Refused("EINVAL")
+            why = f"there is no register {register}: the last one is {self.mtrr.count - 1}"
+            raise Refused("EINVAL", why)
 
         assert self.mtrr.back is not None
         base, size, type_ = self.mtrr.back.get(register)
@@ -222,11 +218,28 @@ class ProcMtrr:
             return register
 
         if file.held[register] < 1:
-            raise Refused("EINVAL")
+            why = f"register {register} lost a use, which this open file had not added"
+            raise Refused("EINVAL", why)
 
         file.held[register] -= 1
 
         return register
+
+
+def line_of(data: bytes, release: Release) -> tuple[int, bytes]:
+    """What the kernel makes of the bytes of a write: how many it takes, and the line in them.
+
+    Raises:
+        Refused: EINVAL; a release that drops the last byte finds none.
+    """
+    if not release.drops_last_byte:
+        taken, kept = min(len(data), LINE_MAX), data
+    elif data:
+        taken, kept = len(data), data[:-1]
+    else:
+        raise Refused("EINVAL", "the write is empty")
+
+    return taken, kept[:LINE_MAX].partition(b"\0")[0].removesuffix(b"\n")
 
 
 def _pages(entry: Entry, *, pages: bool) -> tuple[int, int]:
@@ -234,58 +247,7 @@ def _pages(entry: Entry, *, pages: bool) -> tuple[int, int]:
         return entry.base, entry.size
 
     if (entry.base | entry.size) & 0xFFF:
-        raise Refused("EINVAL")
+        why = f"{entry.base:#x}/{entry.size:#x}: base and size are multiples of 4 KiB"
+        raise Refused("EINVAL", why)
 
     return entry.base >> 12, entry.size >> 12
-
-
-def parse_line(line: bytes) -> tuple[int, int, int]:
-    """Read `base=N size=N type=NAME`.
-
-    Returns:
-        base and size in bytes, and the type.
-
-    Raises:
-        Refused: the line is another one.
-    """
-    if not line.startswith(b"base="):
-        raise Refused("EINVAL")
-
-    base, rest = parse_number(line[5:])
-    rest = rest.lstrip(_SPACES)
-    if not rest.startswith(b"size="):
-        raise Refused("EINVAL")
-
-    size, rest = parse_number(rest[5:])
-    if (base | size) & 0xFFF:
-        raise Refused("EINVAL")
-
-    rest = rest.lstrip(_SPACES)
-    if not rest.startswith(b"type="):
-        raise Refused("EINVAL")
-
-    name = rest[5:].lstrip(_SPACES).decode("latin-1")
-    if name not in TYPE_NAMES:
-        raise Refused("EINVAL")
-
-    return base, size, TYPE_NAMES.index(name)
-
-
-def parse_number(text: bytes) -> tuple[int, bytes]:
-    """Read a number as the kernel's simple_strtoull does: it wraps, and ends at a bad character.
-
-    Returns:
-        the number, and what follows it.
-    """
-    base, at, digits = 10, 0, b"0123456789"
-    if text[:1] == b"0":
-        base, digits = 8, b"01234567"
-        if text[1:2] in (b"x", b"X") and text[2:3].lower() in b"0123456789abcdef" and text[2:3]:
-            base, at, digits = 16, 2, b"0123456789abcdef"
-
-    number = 0
-    while at < len(text) and text[at : at + 1].lower() in digits:
-        number = number * base + digits.index(text[at : at + 1].lower()) & _U64
-        at += 1
-
-    return number, text[at:]

@@ -8,10 +8,12 @@ class Refused(Exception):
 
     Attributes:
         errno: its name.
+        why: the value and the rule, where the kernel prints nothing.
         got: the mode that a reservation tells nevertheless, or None.
     """
 
-    def __init__(self, errno: str, *, got: str | None = None) -> None:
+    def __init__(self, errno: str, why: str = "", *, got: str | None = None) -> None:
         self.errno = errno
+        self.why = why
         self.got = got
         super().__init__(errno)

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from memhub_linux.cpus import Cpus
 from memhub_linux.machine import LinuxMachine
-from memhub_linux.mtrr import LinuxMtrr, Refused, index_of
+from memhub_linux.mtrr import LinuxMtrr, Refused
 from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
 from memhub_linux.recorded import joined, make_cpus, make_machine, read_registers
 from memhub_linux.replaying_pat import replay_pat
+from memhub_linux.write_combining import (
+    add_write_combining,
+    delete_write_combining,
+    index_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -224,12 +229,12 @@ class _Scene:
             # The recorder handed a 64-bit base to a function of two 32-bit numbers.
             base, size = base & _U32, base >> 32
 
-        handle = self._kernel.add_write_combining(base, size)
+        handle = add_write_combining(self._kernel, base, size)
 
         return {"ret": handle, "index": index_of(handle)}
 
     def _delete_write_combining(self, step: Json) -> Answer:
-        self._kernel.delete_write_combining(step["handle"])
+        delete_write_combining(self._kernel, step["handle"])
 
         return {}
 

@@ -64,7 +64,7 @@ class SeqFile:
         """
         at = self.position if offset is None else offset
         if not 0 <= at <= _LAST or length < 0:
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", f"{length} bytes at {at}: neither is below 0")
 
         if not length:
             return ""
@@ -94,11 +94,11 @@ class SeqFile:
             Refused: EINVAL; another whence than SEEK_SET and SEEK_CUR, or a negative position.
         """
         if whence not in (_SEEK_SET, _SEEK_CUR):
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", f"whence {whence} is neither SEEK_SET (0) nor SEEK_CUR (1)")
 
         at = offset + (self.position if whence == _SEEK_CUR else 0)
         if not 0 <= at <= _LAST:
-            raise Refused("EINVAL")
+            raise Refused("EINVAL", f"the position would be {at}")
 
         if at != self.read_position:
             self._traverse(at, make)

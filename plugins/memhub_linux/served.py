@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.plugin.kernels import KernelAnswer, ServedKernel
 from memhub_linux.boot import why_no_back_end
-from memhub_linux.call_words import COMMANDS, DRIVER_OPS, FILE_OPS, check_numbers
+from memhub_linux.call_words import COMMANDS, DRIVER_ARGUMENTS, FILE_OPS, check_numbers
 from memhub_linux.driver_calls import DRIVER_CALLS
 from memhub_linux.frozen import freeze, thaw
+from memhub_linux.meant import calls_to_replace, register_of
 from memhub_linux.memtype_calls import (
     MEMTYPE_LIST,
     MEMTYPE_OPS,
@@ -29,7 +30,7 @@ from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
 from memhub_linux.shown import shown_ranges
 from memhub_linux.trimming import cut_spans
-from memhub_linux.waking import reinit, resume, slot_registers, why_no_reinit
+from memhub_linux.waking import MACHINE_CALLS, slot_registers, why_no_reinit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _U32: Final = 0xFFFFFFFF
+_BAD_POINTER: Final = "the pointer leads nowhere"
 #: What opens of the file and drivers' calls are answered where there are none.
 _WITHOUT_RANGES: Final = ("EIO", "ENOENT", "ENXIO", "ENODEV")
 
@@ -67,13 +69,15 @@ class LinuxKernel(ServedKernel):
       register;
     - `wc_add` {base, size}: a handle; `wc_del` {handle};
     - `lookup` {start, end}: {type, uniform};
-    - `save_fixed`, `resume` {found}, `reinit`;
+    - `save_fixed`, `suspend`, `resume` {found}, `reinit`;
     - `table`: rows of base, size, type and use count, in pages.
     """
 
-    ops = FILE_OPS | DRIVER_OPS
-    driver_ops = DRIVER_OPS - {"resume", "reinit"}
-    machine_ops = frozenset({"resume", "reinit"})
+    ops = FILE_OPS | {*DRIVER_ARGUMENTS, *MACHINE_CALLS}
+    driver_ops = frozenset(DRIVER_ARGUMENTS)
+    arguments = DRIVER_ARGUMENTS
+    calls_to_replace = staticmethod(calls_to_replace)
+    machine_ops = frozenset(MACHINE_CALLS)
     undo_rule = "a close gives back what ADD counted, and use counts do not say whose the rest is"
     file_ops = FILE_OPS - {"open", "close"}
 
@@ -106,6 +110,10 @@ class LinuxKernel(ServedKernel):
         """Only Intel's MTRRs are stored again on CPUs that start."""
         return why_no_reinit(state.own)
 
+    def register_of(self, call: KernelCall) -> int | None:
+        """The register of `disable=N`, of a delete by number, and of a driver's handle."""
+        return register_of(call, self._release)
+
     def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges:
         """The registers as `/proc/mtrr` lists them, with their use counts."""
         return shown_ranges(thaw(setting_of(machine, self._release), state))
@@ -120,12 +128,10 @@ class LinuxKernel(ServedKernel):
 
     def explain(self, call: KernelCall, answer: KernelAnswer) -> errors.DeviceError:
         """The error of a refused call; one for want of ranges says why there are none."""
-        error = super().explain(call, answer)
-        why = why_no_back_end(answer.state.own) if answer.errno in _WITHOUT_RANGES else ""
-        if why and not answer.log and "path" not in call.args:
-            error.reason = f"the kernel answers {answer.errno} to {call.op}: {why}"
+        if not answer.why and answer.errno in _WITHOUT_RANGES and "path" not in call.args:
+            answer = answer._replace(why=why_no_back_end(answer.state.own))
 
-        return error
+        return super().explain(call, answer)
 
 
 def boot_linux(setting: LinuxSetting, ram: Sequence[tuple[int, int]] = ()) -> KernelAnswer:
@@ -151,18 +157,18 @@ def call_linux(setting: LinuxSetting, state: KernelState, call: KernelCall) -> K
     check_numbers(call.args)
     running = _Running(setting, state, call)
     errno: str | None = None
-    value: Any = None
+    why, value = "", None
     try:
         value = running.do()
     except Refused as refused:
-        errno = refused.errno
+        errno, why = refused.errno, refused.why
     except KeyError as error:
         raise ValueError(f"{call.op} needs an argument {error.args[0]!r}") from None
 
     after = freeze(running.kernel, running.files, running.memtype)
     log = tuple(running.kernel.log.take())
 
-    return KernelAnswer(state if after == state else after, value, errno, log)
+    return KernelAnswer(state if after == state else after, value, errno, log, why)
 
 
 class _Running:
@@ -181,6 +187,9 @@ class _Running:
 
         if op in MEMTYPE_OPS:
             return self._ask_memtype(op, args)
+
+        if op in MACHINE_CALLS:
+            return MACHINE_CALLS[op](self._setting, self.kernel, self.memtype, args)
 
         ask = DRIVER_CALLS.get(op)
 
@@ -284,14 +293,14 @@ class _Running:
 
     def do_write(self, args: Args) -> int:
         if self._call.file is not None and self._shows_list():
-            raise Refused("EINVAL")  # it has no write
+            raise Refused("EINVAL", "the list has no write")
 
         self._proc.check_admin("", admin=self._is_admin(args))
         if args.get("bad_pointer"):
-            raise Refused("EFAULT")
+            raise Refused("EFAULT", _BAD_POINTER)
 
-        if "offset" in args:
-            raise Refused("ESPIPE")  # seq_open clears FMODE_PWRITE
+        if "offset" in args:  # seq_open clears FMODE_PWRITE
+            raise Refused("ESPIPE", "the file has no write at an offset (pwrite)")
 
         return self._proc.write(args["data"].encode("latin-1"))
 
@@ -299,17 +308,18 @@ class _Running:
         command, abi = args["cmd"], args.get("abi", self._setting.machine.bits)
         file, text = self._opened()
         if self._shows_list():
-            raise Refused("ENOTTY")
+            raise Refused("ENOTTY", "the list has no ioctl")
 
         if args.get("bad_pointer"):
-            raise Refused("EFAULT")
+            raise Refused("EFAULT", _BAD_POINTER)
 
         if command not in COMMANDS:
-            raise Refused("ENOTTY")
+            number = f"{command:#x}" if isinstance(command, int) else repr(command)
+            raise Refused("ENOTTY", f"the file has no ioctl {number:.40}")
 
         self._proc.check_admin(command, admin=self._is_admin(args))
         if args.get("no_memory") and file.held is None and command.startswith("ADD"):
-            raise Refused("ENOMEM")
+            raise Refused("ENOMEM", "there is no memory for the counts of this open file")
 
         entry = Entry(*(args.get(it, 0) for it in ("base", "size", "type", "regnum")))
         try:
@@ -327,14 +337,6 @@ class _Running:
             "regnum": shown.register,
         }
 
-    # Of the machine
-
-    def resume(self, args: Args) -> None:
-        resume(self._setting, self.kernel, self.memtype, args.get("found", {}))
-
-    def reinit(self, _args: Args) -> None:
-        reinit(self._setting, self.kernel, self.memtype)
-
 
 _CALLS: Final[Mapping[str, Callable[[_Running, Args], Any]]] = {
     "open": _Running.do_open,
@@ -343,6 +345,4 @@ _CALLS: Final[Mapping[str, Callable[[_Running, Args], Any]]] = {
     "seek": _Running.do_seek,
     "write": _Running.do_write,
     "ioctl": _Running.do_ioctl,
-    "resume": _Running.resume,
-    "reinit": _Running.reinit,
 }

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from memhub.plugin.x86 import LINE_TYPES
+
 #: The names of types 0 to 6; 2 and 3 are reserved.
-TYPE_NAMES: Final = (
-    "uncachable",
-    "write-combining",
-    "?",
-    "?",
-    "write-through",
-    "write-protect",
-    "write-back",
-)
+TYPE_NAMES: Final = LINE_TYPES
 
 
 def type_name(type_: int) -> str:

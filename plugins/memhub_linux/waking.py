@@ -1,8 +1,9 @@
-"""What happens to a machine of a hub, and not to its requests: a wake-up, and CPUs set up again.
+"""What happens to a machine of a hub, and not to its requests: a sleep, and CPUs set up again.
 
-Sources: Linux 6.18 `arch/x86/kernel/cpu/cacheinfo.c` (cache_cpu_init, which each CPU passes that
-starts: mtrr_generic_set_state and pat_cpu_init) and `mtrr/legacy.c` (mtrr_restore); Linux 2.6.32
-`mtrr/main.c` (mtrr_ap_init).
+Sources: Linux 6.18 `arch/x86/power/cpu.c` (__save_processor_state: mtrr_save_fixed_ranges),
+`arch/x86/kernel/cpu/cacheinfo.c` (cache_cpu_init, which each CPU passes that starts:
+mtrr_generic_set_state and pat_cpu_init) and `mtrr/legacy.c` (mtrr_save, mtrr_restore); Linux 2.6.32
+`mtrr/main.c` (the same, and mtrr_ap_init).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from memhub_linux.legacy import CENTAUR_BASE, K6_REGISTER
 from memhub_linux.memtype_calls import restore_palette
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from memhub_linux.frozen import LinuxSetting
     from memhub_linux.mtrr import LinuxMtrr
@@ -26,15 +27,12 @@ _NO_RANGES: Final = "Linux has no ranges to store here: they are off, absent or 
 _LEGACY: Final = "Linux stores the ranges of K6, Centaur and Cyrix again at a resume only"
 
 
-def resume(setting: LinuxSetting, kernel: LinuxMtrr, memtype: Json | None, found: Json) -> None:
-    """Wake up.
+def _suspend(_: LinuxSetting, kernel: LinuxMtrr, _memtype: Json | None, _args: Json) -> None:
+    kernel.suspend()
 
-    Args:
-        setting: what the kernel runs on.
-        kernel: the kernel.
-        memtype: its reservations.
-        found: by CPU, the registers in which it woke up otherwise than firmware should leave them.
-    """
+
+def _resume(setting: LinuxSetting, kernel: LinuxMtrr, memtype: Json | None, args: Json) -> None:
+    found = args.get("found", {})
     kernel.cpus.woken = {
         int(cpu): {int(number, 16): int(value, 16) for number, value in own.items()}
         for cpu, own in found.items()
@@ -43,11 +41,20 @@ def resume(setting: LinuxSetting, kernel: LinuxMtrr, memtype: Json | None, found
     _restore_palette(setting, kernel, memtype)
 
 
-def reinit(setting: LinuxSetting, kernel: LinuxMtrr, memtype: Json | None) -> None:
+def _reinit(setting: LinuxSetting, kernel: LinuxMtrr, memtype: Json | None, _args: Json) -> None:
     """Let every CPU store the kernel's state, as each does that starts."""
     if kernel.booted.state is not None and kernel.back is not None:
         kernel.booted.state.store_everywhere()
         _restore_palette(setting, kernel, memtype)
+
+
+#: What happens to the machine, by the call: of its setting, its kernel, that one's reservations and
+#: the call's arguments.
+MACHINE_CALLS: Final[Mapping[str, Callable[[LinuxSetting, LinuxMtrr, Json | None, Json], None]]] = {
+    "suspend": _suspend,
+    "resume": _resume,
+    "reinit": _reinit,
+}
 
 
 def _restore_palette(setting: LinuxSetting, kernel: LinuxMtrr, memtype: Json | None) -> None:

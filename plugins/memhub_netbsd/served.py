@@ -6,7 +6,7 @@ A kernel that dies (`Panicked`) answers EIO from then on; its last message is in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from memhub.plugin.kernels import (
     TYPE_NAMES,
@@ -22,6 +22,7 @@ from memhub.plugin.x86 import registers_of_slot
 from memhub_netbsd.i686 import DEF_TYPE, FIXED_COUNT, I686Mtrrs
 from memhub_netbsd.k6 import K6_REGISTER, K6Mtrrs
 from memhub_netbsd.registers import Registers
+from memhub_netbsd.replacing import calls_to_replace, lacks_register
 from memhub_netbsd.system_calls import MtrrCalls
 from memhub_netbsd.table import FIXED, PRIVATE, VALID, Driver, Mtrr, Panicked, Told
 
@@ -47,6 +48,11 @@ _FORCED: Final[Mapping[str, tuple[Any, ...]]] = {
     "root": (True, False),
     "abi": (64, 32),
 }
+#: The arguments of drivers' calls. The protocol passes over those that a process's call lacks.
+_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
+    "kernel_set": frozenset({"entries", "process"}),
+    "table": frozenset(),
+}
 
 
 class NetBsdKernel(ServedKernel):
@@ -63,6 +69,9 @@ class NetBsdKernel(ServedKernel):
 
     ops = frozenset({"set", "get", "exit", "kernel_set", "table", "resume", "reinit"})
     machine_ops = frozenset({"resume", "reinit"})
+    arguments = _ARGUMENTS
+    lacks_register = staticmethod(lacks_register)
+    calls_to_replace = staticmethod(calls_to_replace)
     undo_rule = "private ranges end with their process, and public ones are everybody's"
     driver_ops = frozenset({"kernel_set", "table"})
     process_ops = frozenset({"set", "get"})
@@ -251,10 +260,14 @@ def _entry(row: object) -> Mtrr:
         raise ValueError(f"{row!r:.80} is no [base, length, type, flags, owner]")
 
     for value, top in zip(row, tops, strict=False):
-        if not isinstance(value, int) or not 0 <= value < top:
+        if not _is_number(value) or not 0 <= value < top:
             raise ValueError(f"{value!r:.80} of {row!r:.80} is not an integer below {top:#x}")
 
     return Mtrr(*row)
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _ask(calls: MtrrCalls, call: KernelCall, machine: KernelMachine) -> tuple[str | None, Any]:
@@ -262,7 +275,7 @@ def _ask(calls: MtrrCalls, call: KernelCall, machine: KernelMachine) -> tuple[st
     setting = call.op == "set"
     entries = _entries(args["entries"] if setting else ())
     many = args.get("n", len(entries) if setting else most)
-    if not isinstance(many, int) or not -(1 << 31) <= many < 1 << 31:
+    if not _is_number(many) or not -(1 << 31) <= many < 1 << 31:
         raise ValueError(f"n {many!r:.80} is not an integer of 32 bits")
 
     for name, allowed in _FORCED.items():

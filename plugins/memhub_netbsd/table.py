@@ -24,6 +24,8 @@ WB: Final = 6
 _U64: Final = (1 << 64) - 1
 _MIB: Final = 1 << 20
 _OVERLAP: Final = "ranges that overlap are UC and another type, or WT and WB"
+#: How the reason of a refusal ends for which no range was free.
+NONE_FREE: Final = "ranges that can lie anywhere are in use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,7 @@ def _private_why(number: int, old: Mtrr, new: Mtrr, process: int | None) -> str:
 
 def why_none_free(rows: Sequence[Mtrr]) -> str:
     """Why a new range finds no place in a table."""
-    return f"all {len(rows)} ranges that can lie anywhere are in use"
+    return f"all {len(rows)} {NONE_FREE}"
 
 
 def name_types(numbers: Iterable[int]) -> str:

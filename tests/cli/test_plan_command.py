@@ -172,3 +172,42 @@ def test_a_line_that_is_no_range_is_named_with_its_file_and_rule(
     assert f"{path}: line 2: " in " ".join(done.err.split())
     assert says in " ".join(done.err.split())
     assert says in " ".join(run("plan", "--want", line).err.split())
+
+
+KERNELS = """
+[machines.lin]
+arch = "amd64"
+kernel = "linux-2.6.32"
+[machines.net]
+arch = "amd64"
+kernel = "netbsd-7"
+[machines.old]
+arch = "i386"
+kernel = "linux-6.18"
+cpu = { vendor = "Cyrix", mtrr = false }
+"""
+
+
+@pytest.mark.parametrize(
+    ("machine", "line"),
+    [
+        ("lin", 'echo "base=0xd0000000 size=0x1000000 type=write-combining" > /proc/mtrr'),
+        ("net", "set [0xd0000000, 0x1000000, 1, 4, 0]"),
+    ],
+)
+def test_requests_are_said_to_the_kernel_of_the_machine(
+    run: Run, tmp_path: Path, machine: str, line: str
+) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(KERNELS)
+    done = run("plan", "--config", path, "--machine", machine, "--want", "0xd0000000+16M=WC")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[1:] == [line]
+
+
+def test_a_processor_without_mtrrs_is_not_planned_for(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(KERNELS)
+    done = run("plan", "--config", path, "--machine", "old", "--want", "0xd0000000+16M=WC")
+    assert (done.code, done.out) == (2, "")
+    assert "old cannot be planned for: its processor has no MTRRs" in done.err

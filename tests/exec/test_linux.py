@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exec.exec_rig import tool
+from memhub.config import load_config
 from memhub.core.spec import MachineSpec
 from memhub.exec import run
 from memhub.exec.over_client import ClientBackend
@@ -126,6 +127,64 @@ def test_python_uses_the_file(client: AnyClient, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr().out == f"{len(LINE)}\n{FIRST}{SECOND}True\n"
 
 
+VECTORS = """
+import ctypes, os
+
+class Span(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_char_p), ("length", ctypes.c_size_t))
+
+def writev(*spans):
+    vector = (Span * len(spans))(*((it, len(it)) if it else (None, n) for it, n in spans))
+    moved = libc.writev(file, vector, len(spans))
+    return os.strerror(ctypes.get_errno()) if moved < 0 else moved
+
+def line(base, end="\\n"):
+    return f"base={base:#x} size=0x100000 type=write-combining{end}".encode()
+
+libc = ctypes.CDLL(None, use_errno=True)
+file = os.open("/proc/mtrr", os.O_RDWR)
+two, bad = line(0xD0000000), line(0xD0000001)
+print(writev((two, 0), (line(0xE0000000), 0)) - 2 * len(two))
+print(writev((b"base=0xc0000000 size=0x100000 ", 0), (b"type=write-through\\n", 0)))
+print(writev((two, 0), (bad, 0)) - len(two))
+print(writev((two, 0), (None, 8)) - len(two))
+print(writev((None, 8), (two, 0)))
+print(writev((None, 0), (two, 0)))
+print(writev((two, 0), (None, 0), (two, 0)) - 2 * len(two))
+print(writev((None, 0)))
+print(writev((None, 1 << 63)))
+try: os.pwritev(file, [two], 0)
+except OSError as error: print(error.strerror)
+first, rest = bytearray(10), bytearray(4000)
+print(os.preadv(file, [first, rest], 3), os.readv(file, [first, rest]))
+print((first + rest).rstrip(b"\\0").decode(), end="")
+"""
+
+
+def test_each_span_of_a_vector_is_an_operation_of_its_own(
+    client: AnyClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [sys.executable, "-I", "-c", VECTORS]
+    run(words, ClientBackend(client, PATHS), device_names=PATHS)
+    counted = "base=0x0d0000000 ( 3328MB), size=    1MB, count=5: write-combining\n"
+    last = "base=0x0e0000000 ( 3584MB), size=    1MB, count=1: write-combining\n"
+    text = f"{FIRST}reg01: {counted}reg02: {last}"
+    assert capfd.readouterr().out.splitlines() == [
+        "0",
+        "Invalid argument",
+        "0",
+        "0",
+        "Bad address",
+        "Invalid argument",
+        "0",
+        "0",
+        "Invalid argument",
+        "Illegal seek",
+        f"{len(text) - 3} {len(text)}",
+        *text.splitlines(),
+    ]
+
+
 def test_what_a_shell_writes_wrongly_is_an_error(
     client: AnyClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,28 +235,39 @@ def test_a_shell_reads_the_list_of_page_attributes(
     assert shell(client, script, capfd) == "PAT memtype list:\nPAT\n18\n"
 
 
+@pytest.mark.parametrize("served_by", ["file", "service"])
+@pytest.mark.parametrize("allowed", [[], ["--allow-host", "mtrr"]], ids=["", "allowed"])
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
         ('kernel = "linux-6.18"\nmemory = [{ base = 0x0, length = "1M" }]', "Input/output error"),
         ('kernel = "linux-6.18"', ""),
+        ('kernel = "linux-6.18"\nkernel_options = { features = [] }', "No such file or directory"),
     ],
-    ids=["MTRRs are off", "MTRRs are on"],
+    ids=["MTRRs are off", "MTRRs are on", "no MTRRs"],
 )
 def test_what_a_kernel_answers_to_an_open_of_its_file_is_the_programs_answer(
-    facility: None, tmp_path: Path, lines: str, told: str
+    facility: None, tmp_path: Path, lines: str, told: str, allowed: list[str], served_by: str
 ) -> None:
     config = tmp_path / "pc.toml"
-    config.write_text(f'[machines.pc]\narch = "amd64"\n{lines}\n')
+    others = 'default = "pc"\n[machines.bsd]\narch = "amd64"\n'
+    config.write_text(f'{others}[machines.pc]\narch = "amd64"\n{lines}\n')
     source = "try: open('/proc/mtrr')\nexcept OSError as error: print(error.strerror)"
-    words = ["exec", "--config", config, sys.executable, "-I", "-S", "-c", source]
-    done = subprocess.run(
-        [sys.executable, "-m", "memhub", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    where: list[object] = ["--config", config]
+    with ExitStack() as stack:
+        if served_by == "service":
+            machines = load_config(config).machines.values()
+            stack.enter_context(served(tmp_path / "lab.sock", *machines, default="pc"))
+            where = ["--connect", tmp_path / "lab.sock"]
+
+        words = ["exec", *where, *allowed, "--", sys.executable, "-I", "-S", "-c", source]
+        done = subprocess.run(
+            [sys.executable, "-m", "memhub", *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
 
     assert done.stdout.strip() == told
     assert done.stderr == ""

@@ -38,9 +38,21 @@ def test_both_kinds_of_lines_may_be_mixed() -> None:
     ]
 
 
+@pytest.mark.parametrize("base", [1 << 63, (1 << 64) - 0x1000, (1 << 64) - 1])
+def test_a_range_that_wraps_is_asked_as_any_other(base: int) -> None:
+    lines = (
+        f"set -b {base:#x} -l {1 << 63:#x} write-back",
+        f"clear -b {base:#x} -l {1 << 63:#x}",
+        f"base={base:#x} size={1 << 63:#x} type=write-back",
+    )
+    asked = parse_script("\n".join(lines))
+    assert [(it.base, it.length) for it in asked] == [(base, 1 << 63)] * 3
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
+        ("set -b 0 -l 0x1000 unca\\xff", r"'unca\\xff' is not an attribute to set"),
         ("hello", "'hello' is neither a command of memcontrol(8) (set, clear) nor a line for"),
         ("list -a", "'list -a' is neither a command"),
         ("set", "set needs -l and a length"),
@@ -55,7 +67,6 @@ def test_both_kinds_of_lines_may_be_mixed() -> None:
         ("set -l", "-l needs a value"),
         ("set -l 1 -o toolonglabel", "-o 'toolonglabel' is not 1 to 7 printable characters"),
         ("set -l 99999999999999999999 active", "99999999999999999999 does not fit 64 bits"),
-        ("set -b 0xffffffffffffffff -l 2", "0xffffffffffffffff/0x2 ends past 64 bits"),
         ("set -l '1", "No closing quotation"),
         ("clear", "clear needs -o, or -b and -l with a length that is not 0"),
         ("clear -o a -b 1", "clear takes -o alone, or -b and -l"),

@@ -229,7 +229,9 @@ def test_a_hub_answers_recorded_steps_alike(arch: str, release: str) -> None:
             found = scene.do(step)
             steps += 1
             now = scene.served.state
-            printed = [line for row in rows[read:] for line in row.get("printed", ())]
+            # of a sleep, the waking up alone was recorded
+            told = (row for row in rows[read:] if row.get("op") != "suspend")
+            printed = [line for row in told for line in row.get("printed", ())]
             assert scene.machine.table is None or scene.machine.table.state.msrs == now.msrs
             expected = {
                 name: step[name]

@@ -45,6 +45,13 @@ async def test_a_wrong_kernel_is_named(tmp_path: Path, text: str, why: str) -> N
     assert why in str(wrong.value)
 
 
+async def test_keys_of_an_option_in_python_are_texts() -> None:
+    options = {"cpus": {1: {0x2FF: 0x800}}}
+    spec = MachineSpec(name="pc", arch="amd64", kernel="linux-6.18", kernel_options=options)
+    with pytest.raises(ValueError, match="has the key 1, which is no text: '0x1'"):
+        Hub([spec])
+
+
 async def test_a_file_names_the_kernel_and_its_options(tmp_path: Path) -> None:
     path = tmp_path / "m.toml"
     path.write_text(

@@ -85,7 +85,7 @@ def test_blame_names_the_call_that_gave_an_address_its_type(
     ]
     shown = run(capfd, "audit", "blame", str(path), hex(SCREEN))
     assert "X (id 1) write: UC -> WC" in shown
-    assert "a driver del: WC -> UC" in shown
+    assert "a driver del 0xd0000000+16M: WC -> UC" in shown
 
 
 def test_the_state_of_a_log_shows_the_registers_of_then(
@@ -136,3 +136,23 @@ async def test_system_calls_of_a_log_are_put_again(tmp_path: Path, kernel: str) 
     done = replay_log(path, arches=ARCHES)
     assert [str(it) for it in done.differences] == []
     assert done.steps > 4
+
+
+def test_commands_say_which_kernel_it_is_and_what_it_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, config = tmp_path / "a.jsonl", tmp_path / "pc.toml"
+    config.write_text('[machines.pc]\narch = "amd64"\nkernel = "linux-6.18"\n')
+    with AuditLog.open(path) as log:
+        hub = Hub([LINUX], log=log)
+        hub.begin()
+
+    shown = run(capfd, "audit", "show", "--event", "kernel.call", str(path))
+    assert "\n                       info: MTRR map: " in shown
+    state = run(capfd, "audit", "state", str(path), "--at", "3")
+    assert "pc  amd64, linux-6.18, generation " in state
+    facts = orjson.loads(run(capfd, "audit", "state", str(path), "--at", "3", "--json"))
+    assert facts["machines"][0]["kernel_name"] == "linux-6.18"
+    assert "pc  amd64, linux-6.18, 36 address" in run(capfd, "map", "--config", str(config))
+    top = run(capfd, "top", "--config", str(config), "--once")
+    assert "amd64 linux-6.18" in top

@@ -196,3 +196,34 @@ def test_a_kernel_that_nobody_has_is_named() -> None:
     raw = {**scenario_with("write"), "kernel": "plan9-4"}
     with pytest.raises(TraceError, match=r"no kernel answers as 'plan9-4' \(linux-6.18.2"):
         replay_line(json.dumps(raw).encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        (["msr"], [], "'msr' is [], not dict"),
+        (["msr", "0x2ff"], "0", "'msr.0x2ff' is '0', not int"),
+        (["cpu", "family"], True, "'cpu.family' is True, not int"),
+        (["boot", "options"], 5, "'boot.options' is 5, not list"),
+        (["ap_msr"], {"1": 3}, "'ap_msr.1' is 3, not dict"),
+        (["steps"], {}, "'steps' is {}, not list"),
+        (["steps", 1], "x", "'step 1' is 'x', not dict"),
+        (["steps", 1, "op"], None, "'step 1: op' is None, not str"),
+        (["steps", 1], {}, "step 1: 'op' is missing"),
+        (["steps", 1, "base"], "0x1000", "'step 1: base' is '0x1000', not int"),
+    ],
+)
+def test_a_field_of_another_type_is_named_with_its_scenario(
+    path: list[Any], value: object, why: str
+) -> None:
+    raw = json.loads(trace_lines(DATA / "linux-mtrr-2.6.32-i386.open.jsonl.gz")[0])
+    *parents, last = path
+    place = raw
+    for it in parents:
+        place = place[it]
+
+    place[last] = value
+    with pytest.raises(TraceError) as caught:
+        parse_trace(json.dumps(raw).encode())
+
+    assert str(caught.value) == f"scenario {raw['id']}: {why}"

@@ -16,7 +16,7 @@ from memhub.core.kernel_items import (
     kernel_state_of,
 )
 from memhub.kernels import load_kernels
-from memhub.plugin.kernels import KernelCall, KernelMachine, OptionError
+from memhub.plugin.kernels import KernelCall, KernelMachine, KernelState, OptionError
 from memhub.rig import trace_lines
 from memhub_linux.frozen import LinuxSetting
 from memhub_linux.recorded import make_machine, read_registers
@@ -111,6 +111,14 @@ def test_calls_of_values_answer_as_recorded(arch: str, release: str) -> None:
             wrong += [(raw["id"], number, *it) for it in pairs if it[0] != it[1]]
 
     assert wrong == []
+
+
+def test_a_change_tells_of_each_variable_that_came_and_went() -> None:
+    before = KernelState(({},), {"kept": 1, "gone": 2})
+    after = KernelState(({},), {"kept": 1, "empty": {}, "nothing": None})
+    change = json.loads(json.dumps(kernel_change_item(before, after)))
+    assert change_kernel(before, change) == after
+    assert change_kernel(after, kernel_change_item(after, before)) == before
 
 
 def ordinary(**options: Any) -> KernelMachine:

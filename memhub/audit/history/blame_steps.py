@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: How many of the latest steps are kept for each machine.
 STEPS_MAX: Final = 1000
 #: The calls to a kernel that nobody makes: each follows the record of what became of the hardware.
-_OF_HARDWARE: Final = ("firmware", "resume", "reinit")
+_OF_HARDWARE: Final = ("firmware", "suspend", "resume", "reinit")
 
 
 def is_of_hardware(record: Record) -> bool:

@@ -46,6 +46,7 @@ class MachineState:
         kernel: the state of that kernel, with the registers of each CPU; None for FreeBSD.
         wrong: why the machine is marked failed, or its kernel has died, since when it is suspended,
             what is sick and which CPUs are out of step; empty where nothing is.
+        kernel_name: the name of that kernel; empty for FreeBSD.
     """
 
     machine: str
@@ -61,6 +62,7 @@ class MachineState:
     registers: KernelRanges | None = None
     kernel: KernelState | None = None
     wrong: Mapping[str, Any] = field(default_factory=dict)
+    kernel_name: str = ""
 
     def facts(self) -> Facts:
         """The machine as JSON; times are nanoseconds of the wall clock, since 1970 UTC."""
@@ -76,6 +78,7 @@ class MachineState:
             "msrs": {f"{number:#x}": value for number, value in sorted(self.msrs.items())},
             **({} if self.registers is None else {"registers": _registers(self.registers)}),
             **({} if self.kernel is None else {"kernel": _kernel(self.kernel)}),
+            **({"kernel_name": self.kernel_name} if self.kernel_name else {}),
             **({"wrong": dict(self.wrong)} if self.wrong else {}),
         }
 
@@ -190,6 +193,7 @@ def machine_state(machine: Machine, at: Instant, *, partial: bool = False) -> Ma
         None if machine.served is None else machine.served.ranges(),
         None if machine.served is None else machine.served.state,
         _wrong(machine),
+        "" if machine.served is None else machine.spec.kernel_name,
     )
 
 

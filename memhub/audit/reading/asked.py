@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import orjson
 
-from memhub.abi import U64_MAX
+from memhub.x86.mtrr_line import BadLine, read_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     Args = Mapping[str, Any]
 
 _PAGE_BITS: Final = 12
-_NUMBER: Final = r"\s*(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\s*"
-#: What a line for `/proc/mtrr` says of a range, as the kernel reads it.
-_LINE: Final = re.compile(rf"base={_NUMBER}size={_NUMBER}", re.ASCII)
+_SPACED: Final = re.compile(rb"=\s+")
 
 
 def asked_spans(record: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -25,7 +23,7 @@ def asked_spans(record: Mapping[str, Any]) -> list[tuple[int, int]]:
 
     Args:
         record: of any event. Of a call to another kernel than FreeBSD they are those that its
-            arguments name; `disable=N` of `/proc/mtrr` names none.
+            arguments name, or else the range of the register that it names.
     """
     base = record.get("base")
     if base is not None:
@@ -47,8 +45,8 @@ def asked_spans(record: Mapping[str, Any]) -> list[tuple[int, int]]:
 def _spans_in(op: object, args: Args) -> Iterator[tuple[Any, Any]]:
     """What the arguments of a call name; a refused one may have values of any kind."""
     data, entries, command = args.get("data"), args.get("entries"), args.get("cmd", op)
-    if isinstance(data, str) and (found := _LINE.match(data)) is not None:
-        yield _read_number(found[1]), _read_number(found[2])
+    if isinstance(data, str):
+        yield from _spans_of_line(data)
 
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, list) and len(entry) > 1:
@@ -71,7 +69,15 @@ def _is_number(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and value >= 0
 
 
-def _read_number(text: str) -> int:
-    is_octal = text[0] == "0" and text[1:2] not in ("x", "X")
+def _spans_of_line(data: str) -> Iterator[tuple[int, int]]:
+    """What a line for `/proc/mtrr` says of a range, as the kernel reads it.
 
-    return int(text, 8 if is_octal else 0) & U64_MAX
+    A space before a number, which the kernel refuses, hides no address.
+    """
+    try:
+        line = data.encode("latin-1").partition(b"\0")[0]
+        base, size, _ = read_span(_SPACED.sub(b"=", line))
+    except (BadLine, UnicodeEncodeError):
+        return
+
+    yield base, size

@@ -43,6 +43,9 @@ def _called(it: KernelCalled, ended: int) -> Row:
         "changed": _text(change) if change else None,
         "generation": it.generation,
     }
+    if it.meant is not None:
+        row["base"], row["length"] = it.meant
+
     if it.states is not None and it.states[0] is not it.states[1]:
         before, after = (state.msrs for state in it.states)
         msrs = {
@@ -117,6 +120,7 @@ def read_call(
         (served.state, after),
         states,
         row["generation"],
+        None if row.get("base") is None else (row["base"], row["length"]),
     )
 
 

@@ -78,3 +78,6 @@ def print_records(found: Iterator[Found]) -> None:
 
         place = f"{record['seq']:>6} {when:%H:%M:%S.%f} "
         screen.line((place, "dim"), *record_words(record), hang=len(place))
+        if record.get("errno") is None:  # else they are the reason
+            for line in record.get("printed") or ():
+                screen.line(f"{'':{len(place)}}{line}", hang=len(place) + 2)

@@ -27,7 +27,8 @@ def print_state(state: State) -> None:
         facts = machine.facts()
         screen.line(
             (machine.machine, "bold"),
-            f"  {machine.arch}, generation {machine.generation}, {_use_text(machine)}",
+            f"  {', '.join(filter(None, (machine.arch, machine.kernel_name)))}, "
+            f"generation {machine.generation}, {_use_text(machine)}",
         )
         for name, found in machine.wrong.items():
             text = ", ".join(map(str, found)) if isinstance(found, list) else found

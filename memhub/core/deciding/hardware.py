@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from memhub.core.caches.decide import flush_before
 from memhub.core.deciding.kernel_hardware import (
+    check_reinit,
     cpu_files,
     reinit_kernel,
     resume_kernel,
     sicken_kernel,
+    suspend_kernel,
 )
 from memhub.core.deciding.kernel_health import slot_bits
 from memhub.core.deciding.sick_plans import Was, change_health, make_change
@@ -234,6 +236,9 @@ def decide_reinit(machine: Machine, now: Instant, by: Principal | None = None) -
         DeviceError: EAGAIN; the machine is suspended, and re-initialises as it resumes.
         NotSupported, NoRanges: it has no ranges, or a kernel that never does so.
     """
+    if machine.served is not None:
+        check_reinit(machine)
+
     health, table = machine.health or _WELL, machine.require_table()
     if is_suspended(machine):
         raise suspended_error(machine.name)
@@ -270,7 +275,11 @@ def decide_suspend(machine: Machine, now: Instant, by: Principal | None = None) 
             obstacles=tuple(it.obstacle() for it in machine.commits),
         )
 
-    asleep = _decide(machine, "suspend", by, replace(health, suspended_ns=now.wall_ns), now)
+    health = replace(health, suspended_ns=now.wall_ns)
+    if machine.served is None:
+        asleep = _decide(machine, "suspend", by, health, now)
+    else:
+        asleep = suspend_kernel(machine, health, now, by)
 
     return flush_before(machine, asleep, now)
 

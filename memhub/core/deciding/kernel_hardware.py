@@ -55,16 +55,19 @@ def sicken_kernel(
     return Decision(None, None, (change, *firmware_call(machine, change, files)))
 
 
-def reinit_kernel(machine: Machine, now: Instant, by: Principal | None) -> Decision:
-    """Let every CPU store the kernel's ranges, as each does that starts.
+def check_reinit(machine: Machine) -> None:
+    """Look whether the kernel stores its ranges again.
 
     Raises:
-        NotSupported: EOPNOTSUPP; this kernel never does on such a machine.
+        NotSupported: EOPNOTSUPP; it never does on such a machine.
     """
     served = served_of(machine)
     if why := served.kernel.why_no_reinit(served.machine, served.state):
         raise NotSupported(f"{machine.name} has no re-initialisation: {why}")
 
+
+def reinit_kernel(machine: Machine, now: Instant, by: Principal | None) -> Decision:
+    """Let every CPU store the kernel's ranges, as each does that starts; see `check_reinit`."""
     return _call_machine(machine, "reinit", machine.health, CpuFiles({}), frozenset(), now, by)
 
 
@@ -75,6 +78,20 @@ def expected_registers(machine: Machine) -> Registers | None:
         return None
 
     return ask_raw(served, KernelCall("reinit")).state.msrs
+
+
+def suspend_kernel(
+    machine: Machine, health: Health, now: Instant, by: Principal | None
+) -> Decision:
+    """Suspend: the kernel saves what it stores again at a resume; no call where that is the same.
+
+    Args:
+        machine: the machine.
+        health: what is wrong, with the sleep.
+        now: the present moment.
+        by: who asks.
+    """
+    return _call_machine(machine, "suspend", health, CpuFiles({}), frozenset(), now, by)
 
 
 def resume_kernel(
@@ -95,10 +112,7 @@ def resume_kernel(
         now: the present moment.
         by: who asks.
     """
-    if "resume" in served_of(machine).kernel.machine_ops:
-        return _call_machine(machine, "resume", health, woken, missed, now, by)
-
-    return Decision(None, None, (change_health(machine, "resume", by, health, now),))
+    return _call_machine(machine, "resume", health, woken, missed, now, by)
 
 
 def _call_machine(
@@ -111,6 +125,9 @@ def _call_machine(
     by: Principal | None,
 ) -> Decision:
     served = served_of(machine)
+    if op not in served.kernel.machine_ops:
+        return Decision(None, None, (change_health(machine, op, by, health, now),))
+
     found, args = served.state.cpus, {}
     if woken.files:
         found = tuple(woken.files[cpu] for cpu in range(len(found)))
@@ -124,8 +141,10 @@ def _call_machine(
     answer = answer._replace(state=unless_alike(served.state, suffered.state))
     after = None if health is None else health.counted(struck)
     change = change_health(machine, op, by, after, now, tuple(sorted(struck)))
+    fact = call_fact(machine, None, call, now, answer, None)
+    silent = op == "suspend" and not (fact.changes or fact.log)
 
-    return Decision(None, None, (change, call_fact(machine, None, call, now, answer, None)))
+    return Decision(None, None, (change,) if silent else (change, fact))
 
 
 def _patches(

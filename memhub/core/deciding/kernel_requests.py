@@ -13,6 +13,7 @@ from memhub.abi import U64_MAX
 from memhub.arguments import plain_arguments, take_buffer, take_integer
 from memhub.core import requests
 from memhub.core.caches.decide import flush_before
+from memhub.core.deciding.kernel_advice import advise_call
 from memhub.core.deciding.kernel_claims import check_claims
 from memhub.core.deciding.kernel_health import follow_call, suffer_call, unless_alike
 from memhub.core.decision import Decision
@@ -182,9 +183,13 @@ def answer_call(
     """
     try:
         call = replace(call, args=_plain(call.args))
+        _check_names(machine, call)
         answer, error, struck = ask_kernel(machine, call)
     except InvalidArgument as malformed:
         return refuse_call(machine, caller, call, now, malformed)
+
+    if error is not None:
+        error = advise_call(machine, caller, call, answer, error)
 
     fact = call_fact(machine, caller, call, now, answer, error)
     if caller is not None and fact.states is not None:
@@ -255,6 +260,19 @@ def _plain(args: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidArgument(str(error)) from None
 
 
+def _check_names(machine: Machine, call: KernelCall) -> None:
+    """Refuse an argument that the call does not have: a misspelt one would be passed over.
+
+    Raises:
+        InvalidArgument: EINVAL; names it, and those that there are.
+    """
+    known = served_of(machine).kernel.arguments.get(call.op)
+    unknown = [] if known is None else [it for it in call.args if it not in known]
+    if unknown:
+        there = ", ".join(sorted(known or ())) or "none"
+        raise InvalidArgument(f"{call.op} has no argument {unknown[0]!r} (arguments: {there})")
+
+
 def call_fact(
     machine: Machine,
     caller: Caller | None,
@@ -284,6 +302,7 @@ def call_fact(
         (served.state, answer.state),
         states,
         generation,
+        served.meant_by(call),
     )
 
 

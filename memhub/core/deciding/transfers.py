@@ -23,6 +23,7 @@ from memhub.core.memory.pieces import Piece, WritePlan
 from memhub.core.memory.transfer import IOSIZE_MAX
 from memhub.core.replies import Explanation
 from memhub.core.requests import Read, Write
+from memhub.core.served import why_no_ranges
 from memhub.errors import BadAddress, BadHandle, DeviceError, InvalidArgument, NotSupported
 
 if TYPE_CHECKING:
@@ -263,10 +264,8 @@ def explain(machine: Machine, file: OpenFile, address: int) -> Explanation:
     """
     physical = physical_address(machine, file, address)
     if machine.table is None:
-        raise NotSupported(
-            f"{machine.name} has no range operations ({machine.arch.name}: "
-            f"{machine.arch.summary}): what types its memory has is not known"
-        )
+        why = why_no_ranges(machine.spec, machine.arch, machine.served)
+        raise NotSupported(f"{why}: what types its memory has is not known")
 
     table = machine.table
     answer = table.driver.explain(table.types, physical)

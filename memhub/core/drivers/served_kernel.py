@@ -27,7 +27,7 @@ from memhub.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from memhub.core.drivers.driver import Cpu
 
@@ -125,12 +125,14 @@ class KernelAnswer(NamedTuple):
         value: the answer: a number, a text, a truth value, or a mapping of them; None for none.
         errno: the name of the error, or None.
         log: level and text of each line that the kernel printed.
+        why: why it was refused, the value and the rule; for where the kernel prints nothing.
     """
 
     state: KernelState
     value: Any = None
     errno: str | None = None
     log: tuple[tuple[str, str], ...] = ()
+    why: str = ""
 
 
 class KernelRange(NamedTuple):
@@ -182,10 +184,13 @@ class ServedKernel(ABC):
         process_ops: those that a process makes, through any of its open files of the machine.
         looking_ops: those of them that change nothing, for which a client of a service needs no
             right to set ranges.
+        arguments: the names of the arguments of drivers' calls; others are refused. A call that is
+            not in it takes any.
         exit_op: `exit` where a process ends with its last file, which makes that call; else empty.
-        machine_ops: those that happen to the machine: `resume` {found: by CPU, the registers in
-            which it woke up unlike `firmware_registers`}, behind which the kernel stores its ranges
-            again, and `reinit`, which stores them now. Without `resume` a sleep changes nothing.
+        machine_ops: those that happen to the machine: `suspend`, in which the kernel saves what a
+            sleep loses; `resume` {found: by CPU, the registers in which it woke up unlike
+            `firmware_registers`}, behind which it stores its ranges again; and `reinit`, which
+            stores them now. Without `resume` a sleep changes nothing.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
         undo_rule: why none of its files puts back at a close what was set through it.
     """
@@ -195,6 +200,7 @@ class ServedKernel(ABC):
     file_ops: frozenset[str] = frozenset()
     process_ops: frozenset[str] = frozenset()
     looking_ops: frozenset[str] = frozenset()
+    arguments: Mapping[str, Collection[str]] = MappingProxyType({})
     exit_op: str = ""
     machine_ops: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
@@ -232,6 +238,20 @@ class ServedKernel(ABC):
         """The registers that the close of a file gives back; `close` {keep} leaves some out."""
         return ()
 
+    def register_of(self, call: KernelCall) -> int | None:
+        """Which of `ranges` a call means by its number alone, as to delete it; None for none."""
+        return None
+
+    def lacks_register(self, answer: KernelAnswer) -> bool:
+        """Whether a call was refused because no register is free."""
+        return answer.errno == "ENOSPC"
+
+    def calls_to_replace(
+        self, removed: Sequence[KernelRange], put: KernelRange | None
+    ) -> Sequence[KernelCall]:
+        """Drivers' calls that remove some of `ranges`, and then set one; they are only tried."""
+        return ()
+
     def ranges(self, machine: KernelMachine, state: KernelState) -> KernelRanges | None:
         """The ranges to show people; None for the slots of the machine's architecture."""
         return None
@@ -257,7 +277,8 @@ class ServedKernel(ABC):
     def explain(self, call: KernelCall, answer: KernelAnswer) -> DeviceError:
         """The error of a refused call in words; the kernel's own lines are its reason."""
         lines = "; ".join(text for _, text in answer.log)
-        reason = lines or f"the kernel answers {answer.errno} to {call.op} and prints nothing"
+        why = f": {answer.why}" if answer.why else " and prints nothing"
+        reason = lines or f"the kernel answers {answer.errno} to {call.op}{why}"
         assert answer.errno is not None
         code = Errno[answer.errno]
 

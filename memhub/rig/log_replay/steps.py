@@ -51,8 +51,10 @@ _FOLLOWS: Final = frozenset(
 #: What says what a machine is; `held.part` records after it say what it holds.
 _WHOLE: Final = frozenset({"device.restore", "held.machine"})
 #: Calls to another kernel than FreeBSD that follow: from an open, a close, the end of a process, a
-#: resume or a re-initialisation, from what firmware does.
-_KERNEL_FOLLOWS: Final = frozenset({"open", "close", "exit", "resume", "reinit", "firmware"})
+#: sleep, a resume or a re-initialisation, from what firmware does.
+_KERNEL_FOLLOWS: Final = frozenset(
+    {"open", "close", "exit", "suspend", "resume", "reinit", "firmware"}
+)
 #: In the reason of what a process asked for and is no call through its file.
 NO_CALL: Final = "is no call through"
 #: Why a wait ended whose caller has gone.

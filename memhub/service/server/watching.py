@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     Answer = wire.Message | None
 
-#: The members of a machine that a part of a report has, beside its name, architecture and kernel.
+#: The members of a machine that a part of a report has, beside its name, architecture, kernel and
+#: that one's files.
 _PARTS: Final = {
     "claims": ("claims", "commits"),
     "waits": ("waits", "waits_for"),
@@ -103,7 +104,7 @@ def _visible_machines(session: Session) -> set[str]:
 def _wanted_part(machine: Machine, now: Instant, wanted: set[str]) -> dict[str, Any]:
     row = view_machine(machine, now)
     if wanted and "machines" not in wanted:
-        keys = {"machine", "arch", "kernel"}.union(*(_PARTS.get(it, ()) for it in wanted))
+        keys = {"machine", "arch", "kernel", "files"}.union(*(_PARTS.get(it, ()) for it in wanted))
         row = {key: value for key, value in row.items() if key in keys}
 
     return {**row, **view_map(machine)} if "map" in wanted else row

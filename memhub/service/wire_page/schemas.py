@@ -79,6 +79,7 @@ REPORT: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "used": ("int", "how many of them hold a range"),
         "generation": ("int", "rises with every change of the table or the claims"),
         "kernel": ("str", "only of a kernel other than FreeBSD: its name"),
+        "files": ("[str]", "only of such a kernel: the files that it answers, as `/proc/mtrr`"),
         "dead": ("str?", "only of such a kernel: why it answers nothing more"),
         "failed": ("failure?", "why what is asked of its range driver is refused with EIO"),
         "sick": ("health?", "what is wrong with its hardware, or that it sleeps"),
