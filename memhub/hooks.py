@@ -12,15 +12,16 @@ import signal
 import threading
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import pluggy
 
+from memhub.entry_points import find_points
 from memhub.escape import escape_controls, say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from importlib.metadata import EntryPoint
     from types import FrameType, ModuleType
 
 T = TypeVar("T")
@@ -138,13 +139,8 @@ def load_hook(
         else:
             provided.append(Provided(name, "the caller", values))
 
-    points = entry_points(group=kind.group) if installed else ()
-    givers: dict[Distribution | None, tuple[str, str]] = {}
-    for point in sorted(points, key=lambda it: (it.name, it.value)):
-        if point.dist not in givers:  # each look at it reads and parses its file anew
-            givers[point.dist] = _name_distribution(point.dist)
-
-        found = _load_point(kind, point, *givers[point.dist])
+    for point, source, version in find_points(kind.group) if installed else ():
+        found = _load_point(kind, point, source, version)
         if isinstance(found, PluginFailure):
             failures.append(found)
         else:
@@ -231,16 +227,6 @@ def _say_rivals(what: str, count: int, givers: Sequence[Provided[Any]]) -> str:
         cure = "uninstall all but one of these distributions"
 
     return f"{what} is provided {times}, by {rivals}; none is used: {cure}"
-
-
-def _name_distribution(dist: Distribution | None) -> tuple[str, str]:
-    """Its name and version."""
-    if dist is None:
-        return "an unknown distribution", ""
-
-    told = dist.metadata
-
-    return told["Name"], told["Version"]
 
 
 def _load_point(

@@ -52,14 +52,20 @@ def compiled() -> dict[str, re.Pattern[Any]]:
     common = ("request.set", "wall_ns", "mono_ns", "machine")
     members = ("owner", "errno", "slots", "after_base", "attributes")
     found["memhub.audit.verifying.line_shapes"] = line_shapes._pattern(
-        common, {members, members[1:], (*members[:3], "reason")}
+        common, frozenset({members, members[1:], (*members[:3], "reason")})
     )
 
     return found
 
 
+_RE = re.compile(r"\bre\.")
+
+
 def calls(source: Source) -> Iterator[str]:
     """The functions of `re` that a file calls."""
+    if not _RE.search(source.text):  # most files, which need not be parsed
+        return
+
     for node in source.nodes():
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)

@@ -9,6 +9,7 @@ analysis     the class with the questions        views       ready-made views of
 pack         logs into a set of Parquet files    claim_view  which bytes were claimed
 store        logs and sets as one table          occupancy, contention, leaks, hijacks, flapping,
 sandbox      SQL of somebody's own               wasted      one question each, in Ibis
+engine       DuckDB, and what Ibis compiled
 lint         what to look into, with levels      rules       the rules that memhub has
 sound_lines  lines, checked on the way           packing     records sorted into spools
 spools       lines on their way into Parquet     table_changes, told_claims  what views start from

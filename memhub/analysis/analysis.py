@@ -140,9 +140,17 @@ class Analysis:
         Args:
             name: the question, which is asked without arguments.
         """
+        return self.keep_table(name, lambda: getattr(self, name)().expr)
+
+    def keep_table(self, name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - likewise
+        """A table of the engine, which is computed at its first use and kept.
+
+        Args:
+            name: what it is kept under.
+            make: gives the expression, an Ibis table, that is computed.
+        """
         if name not in self._computed:
-            answer: Answer = getattr(self, name)()
-            self._computed[name] = self._store.compute(name, answer.expr)
+            self._computed[name] = self._store.compute(name, make())
 
         return self._computed[name]
 

@@ -26,7 +26,9 @@ class Answer:
     @property
     def sql(self) -> str:
         """The query that computes it, for DuckDB."""
-        return str(require_package("ibis").to_sql(self.expr, dialect="duckdb"))
+        from memhub.analysis.engine import sql_of
+
+        return sql_of(self.expr)
 
     def to_pyarrow(self) -> Any:  # noqa: ANN401 - pyarrow has no types
         """The whole answer as an Arrow table."""

@@ -16,9 +16,10 @@ from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE, parse_record
 from memhub.audit.reading.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.reading.source import DamagedSource, Source, open_source
+from memhub.audit.reading.unfinished import UnfinishedLine
 from memhub.audit.seals.merkle import leaf_hash
 from memhub.audit.verifying.chain_walk import ChainWalk
-from memhub.audit.verifying.line_batch import BATCH, check_known, read_known, split_lines
+from memhub.audit.verifying.line_batch import BATCH, check_known, read_known
 from memhub.audit.verifying.line_batch import SoundLines as Passed
 from memhub.audit.verifying.line_shapes import LineShapes
 from memhub.audit.verifying.sound import DamagedLog
@@ -94,7 +95,7 @@ class SoundLines:
         self._walk = ChainWalk(whole=self._folder)
         self._shapes = LineShapes()
         self._number = 0
-        self._rest = b""
+        self._rest = UnfinishedLine()
 
     def blocks(self) -> Iterator[Block]:
         """The log in blocks; memory is bounded by the longest line that is allowed.
@@ -121,16 +122,15 @@ class SoundLines:
 
     def _blocks_of(self, source: Source) -> Iterator[Block]:
         read = self._check if self._verified else self._parse
-        self._number, self._rest = 0, b""
+        self._number, self._rest = 0, UnfinishedLine()
         try:
             for block in source.blocks():
-                data = self._rest + block
-                lines, self._rest = split_lines(data)
+                lines = self._rest.split_whole(block)
                 if lines:
                     yield read(lines)
 
-                if len(self._rest) >= MAX_LINE:
-                    self._have_looked_at(self._rest)
+                if self._rest.size >= MAX_LINE:
+                    self._have_looked_at(self._rest.look())
                     rule = ValueError(f"a line has at most {MAX_LINE} bytes")
                     raise _NoRecord(self._number + 1, rule)
 
@@ -239,7 +239,7 @@ class SoundLines:
     def _end(self, *, in_use: bool) -> None:
         walk = self._walk
         if not self._verified:
-            self.torn = "the last line is unfinished; it is left out" if self._rest else None
+            self.torn = "the last line is unfinished; it is left out" if self._rest.size else None
             return
 
         walk.rest = self._rest

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from memhub.analysis.extra import require_analysis, require_package
+from memhub.analysis.extra import require_analysis
 from memhub.analysis.manifest import Manifest, read_manifest
 from memhub.analysis.pack import MEMORY, pack_into
 from memhub.analysis.paths import find_logs, is_packed
@@ -76,10 +76,11 @@ class Store:
 
         return [str(work / "made" / file.path) for file in run.made]
 
-    def _connect(self) -> Any:  # noqa: ANN401 - Ibis has no narrower type for all backends
-        ibis = require_package("ibis")
+    def _connect(self) -> Any:  # noqa: ANN401 - Ibis is optional
+        from memhub.analysis.engine import Engine
+
         spill = str(Path(self.folder, "spill"))
-        backend = ibis.duckdb.connect(temp_directory=spill, memory_limit=self._memory)
+        backend = Engine().connect(temp_directory=spill, memory_limit=self._memory)
         backend.con.execute("SET enable_progress_bar = false")
         backend.read_parquet(
             self.files, table_name="records", hive_partitioning=False, union_by_name=True
@@ -99,15 +100,14 @@ class Store:
 
     def keep(self, name: str, expr: Any) -> Any:  # noqa: ANN401 - an Ibis table
         """Make a view of the engine, so that what asks it need not compile it again."""
-        self.kept[name] = str(require_package("ibis").to_sql(expr, dialect="duckdb"))
+        self.kept[name] = self.backend.compile(expr)
         self.backend.con.execute(f'CREATE VIEW "{name}" AS {self.kept[name]}')
 
-        return self.backend.table(name)
+        return self.backend.stand_in(name, expr)
 
     def compute(self, name: str, expr: Any) -> Any:  # noqa: ANN401 - an Ibis table
         """Compute a table of the engine at once, so that what asks it need not compute it again."""
-        query = require_package("ibis").to_sql(expr, dialect="duckdb")
-        self.backend.con.execute(f'CREATE TABLE "{name}" AS {query}')
+        self.backend.con.execute(f'CREATE TABLE "{name}" AS {self.backend.compile(expr)}')
 
         return self.backend.table(name)
 

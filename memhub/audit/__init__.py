@@ -9,6 +9,7 @@ reading/
   segments        the files of a log                 source       files and pipes, decompressed
   reader          records                            select       which records a question is about
   snapshots       where reading can begin            asked        addresses in a record
+  unfinished      lines out of blocks
   line_fault, damage                                 what is wrong, and what was done
 verifying/
   verify          a verdict on a log                 chain_walk   one pass over its lines

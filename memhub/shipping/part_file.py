@@ -16,6 +16,7 @@ from memhub.audit.chain import SEAL_SIZE
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE
 from memhub.audit.reading.source import PACKED, DamagedSource, open_source, split_lines
+from memhub.audit.reading.unfinished import UnfinishedLine
 from memhub.audit.writing.place import leads_to
 
 if TYPE_CHECKING:
@@ -193,16 +194,14 @@ class GrowingFile:
         if seen == self._seen:
             return
 
-        rest, offset = b"", self.mark.end
+        rest, offset = UnfinishedLine(), self.mark.end
         while block := self._read(_BLOCK, offset):
             offset += len(block)
-            lines = (rest + block).split(b"\n")
-            rest = lines.pop()
-            for line in lines:
+            for line in rest.split(block):
                 self._marks.append(mark_after(line, self.mark.end + len(line) + 1))
                 yield line
 
-            if len(rest) >= MAX_LINE:
+            if rest.size >= MAX_LINE:
                 why = f"the line at byte {self.mark.end} has more than {MAX_LINE} bytes"
                 raise AuditError(self.path, why)
 

@@ -206,11 +206,11 @@ class History:
 
     @cached_property
     def _tenures(self) -> Table:
-        return self._kept("tenures", self._views.tenures)
+        return self._kept("drawn_tenures", self._views.tenures)
 
     @cached_property
     def _held(self) -> Table:
-        return self._kept("holdings", self._views.holdings)
+        return self._kept("drawn_holdings", self._views.holdings)
 
     def _kept(self, name: str, view: Table) -> Table:
         """A view with a moment at which each row ends, and with `n`; computed once."""
@@ -221,9 +221,8 @@ class History:
             n=both.since_n, open=both.until_n.isnull(),
             until_ns=ibis.greatest(until, both.since_ns),
         ).drop("end_wall_ns")  # fmt: skip
-        name = ibis.util.gen_name(f"drawn_{name}")
 
-        return both.get_backend().create_table(name, both, temp=True)
+        return self._log.keep_table(name, lambda: both)
 
     @cached_property
     def _requests(self) -> Table:

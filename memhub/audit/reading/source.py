@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.failure import AuditError
 from memhub.audit.line import MAX_LINE
+from memhub.audit.reading.unfinished import UnfinishedLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,12 +168,10 @@ def split_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
     Raises:
         ValueError: a line is longer than MAX_LINE; it is never held as a whole.
     """
-    rest = b""
+    rest = UnfinishedLine()
     for block in blocks:
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        yield from lines
-        if len(rest) >= MAX_LINE:
+        yield from rest.split(block)
+        if rest.size >= MAX_LINE:
             raise ValueError(f"a line has at most {MAX_LINE} bytes")
 
 

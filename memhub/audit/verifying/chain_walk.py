@@ -17,7 +17,8 @@ from memhub.audit.reading.line_fault import (
     is_integer,
     parse_line,
 )
-from memhub.audit.verifying.line_batch import BATCH, check_some, split_lines
+from memhub.audit.reading.unfinished import UnfinishedLine
+from memhub.audit.verifying.line_batch import BATCH, check_some
 from memhub.audit.verifying.line_shapes import LineShapes
 from memhub.audit.verifying.look_ahead import LookAhead
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from memhub.audit.seals.note_keys import VerifierKey
     from memhub.audit.seals.seal_check import SealCheck
-    from memhub.audit.verifying.line_batch import SoundLines
+from memhub.audit.verifying.line_batch import SoundLines
 
 #: Why a log may be continued whose writer did not close it.
 _WHY: Final = ": the writer was killed, or the end was cut off"
@@ -76,7 +77,7 @@ class ChainWalk:
         self.lines = 0
         self.offset = 0
         self.taken = 0
-        self.rest = b""
+        self.rest = UnfinishedLine()
         self.log_id: str | None = None
         self.closed = False
         self.seals: SealCheck | None = None
@@ -105,10 +106,10 @@ class ChainWalk:
 
     def end_file(self) -> None:
         """End a file that another one follows; its last line has to be whole."""
-        if self.broken is None and self.rest:
+        if self.broken is None and self.rest.size:
             self._break_torn("the segment's last line is unfinished, and another one follows")
 
-        self.rest = b""
+        self.rest.take()
 
     def break_packed(self, reason: str) -> None:
         """Break where the compressed data of a file do not go on."""
@@ -122,11 +123,11 @@ class ChainWalk:
             self._look_ahead(block)
             return
 
-        lines, self.rest = split_lines(self.rest + block)
+        lines = self.rest.split_whole(block)
         looked_at = self._check_lines(lines)
         if self.is_probing():
-            self._look_ahead(b"".join((b"\n", *lines[looked_at:], self.rest)))
-        elif self.broken is None and len(self.rest) >= MAX_LINE:
+            self._look_ahead(b"".join((b"\n", *lines[looked_at:], self.rest.look())))
+        elif self.broken is None and self.rest.size >= MAX_LINE:
             self._break(ENDLESS)
 
     def _check_lines(self, lines: list[bytes]) -> int:
@@ -170,7 +171,7 @@ class ChainWalk:
         Returns:
             whether they do; if not, they are to be fed.
         """
-        if not self.lines or self.rest or (lines.seq, lines.prev) != (self.seq, self.head):
+        if not self.lines or self.rest.size or (lines.seq, lines.prev) != (self.seq, self.head):
             return False
 
         if self.seals is not None:
@@ -319,9 +320,9 @@ class ChainWalk:
         if self.broken:
             return
 
-        if self.rest and in_use:
-            self.notes.append(f"{len(self.rest)} bytes of a record that is being written")
-        elif self.rest:
+        if self.rest.size and in_use:
+            self.notes.append(f"{self.rest.size} bytes of a record that is being written")
+        elif self.rest.size:
             self._break_torn()
         elif not self.lines and not self.seq:
             self._break(Fault("empty", "a log.open record", "nothing", "the log is empty", "cut"))
@@ -337,4 +338,4 @@ class ChainWalk:
                 self._break(fault)
 
     def _break_torn(self, why: str = "the last line is unfinished") -> None:
-        self._break(find_torn_fault(self.rest, why))
+        self._break(find_torn_fault(self.rest.look(), why))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from memhub.audit.fields import FIELDS, Field
@@ -147,13 +148,14 @@ class LineShapes:
 
         shapes.add(rest)
         self._count += 1
-        made = _pattern(common, shapes).fullmatch
+        made = _pattern(common, frozenset(shapes)).fullmatch
         self._patterns.setdefault(key, {})[common] = self._last[key] = made
 
         return made
 
 
-def _pattern(common: Names, shapes: Iterable[Names]) -> re.Pattern[bytes]:
+@lru_cache(maxsize=MAX_SHAPES)  # to compile one takes milliseconds, and logs have the same ones
+def _pattern(common: Names, shapes: frozenset[Names]) -> re.Pattern[bytes]:
     """A pattern of the lines of some shapes.
 
     Args:

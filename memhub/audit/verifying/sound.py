@@ -11,6 +11,7 @@ from memhub.audit.reading.damage import count_text
 from memhub.audit.reading.segments import Meter, is_folder, is_folder_in_use, log_files, log_name
 from memhub.audit.reading.snapshots import Start
 from memhub.audit.reading.source import DamagedSource, open_source
+from memhub.audit.reading.unfinished import UnfinishedLine
 from memhub.audit.verifying.chain_walk import ChainWalk
 from memhub.audit.verifying.verify import is_in_use
 
@@ -104,11 +105,10 @@ class SoundLog:
     def _records_of(
         self, source: Source, walk: ChainWalk, meter: Meter, offset: int
     ) -> Iterator[dict[str, Any]]:
-        number, rest = 0, b""
+        number, rest = 0, UnfinishedLine()
         try:
             for block in source.blocks(offset):
-                lines = (rest + block).split(b"\n")
-                rest = lines.pop()
+                lines = rest.split(block)
                 walk.feed(block)
                 for line in lines[: walk.lines - number]:
                     number += 1

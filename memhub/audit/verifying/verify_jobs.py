@@ -11,6 +11,7 @@ from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ import orjson
 
 from memhub.audit.line import MAX_LINE
 from memhub.audit.seals.merkle_check import leaf_hash
-from memhub.audit.verifying.line_batch import BATCH, SoundLines, check_some, split_lines
+from memhub.audit.verifying.line_batch import BATCH, SoundLines, check_some
 from memhub.audit.verifying.line_shapes import LineShapes
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def check_stretch(data: bytes, wanted: str | None, *, sealed: bool) -> list[Piec
         sealed: whether leaf hashes are needed.
     """
     pieces: list[Piece] = []
-    lines, _ = split_lines(data)
+    lines = BytesIO(data).readlines()
     shapes, first = _shapes_of_process(), 0
     while first < len(lines):
         piece, count = _check_some(shapes, lines[first : first + BATCH], wanted, sealed=sealed)

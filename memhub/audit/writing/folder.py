@@ -202,7 +202,7 @@ def continue_packed(path: str, key: SigningKey | None) -> tuple[Tail, Sealer | N
         for block in source.blocks():
             walk.feed(block)
 
-    if walk.broken is not None or walk.rest:
+    if walk.broken is not None or walk.rest.size:
         raise AuditError(path, f"the log is not continued: {walk.broken}", errno.EINVAL)
 
     seals = walk.seals
