@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from memhub.arguments import plain_bytes
 from memhub.clock import SystemClock, moment_after
@@ -92,6 +93,7 @@ class DeviceCalls:
         with limit_time(self._clock, placed.limit) as scope:
             await _run_apart(partial(_make_call, placed, call), end)
 
+        await checkpoint_if_cancelled()  # trio's task group lets a shielded answer through
         if scope.cancelled_caught and not end.ended:
             raise DeviceError(f"{who} did not answer {what} within {placed.limit:g} s")
 

@@ -172,7 +172,8 @@ class Subscription:
             try:
                 return self.receive_nowait()
             except anyio.WouldBlock:
-                self._news = anyio.Event()
+                if self._news.is_set():  # else others wait for it
+                    self._news = anyio.Event()
 
             await self._news.wait()
 

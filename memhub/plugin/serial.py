@@ -62,7 +62,7 @@ class SerialLine(ByteStream):
             max_bytes: how many at most, at least 1.
 
         Raises:
-            anyio.EndOfStream: this end is closed, and all bytes are taken.
+            anyio.ClosedResourceError: this end is closed, and all bytes are taken.
             anyio.BusyResourceError: another task receives.
             ValueError: `max_bytes` is below 1.
         """
@@ -74,7 +74,7 @@ class SerialLine(ByteStream):
             try:
                 while not self._to_rig:
                     if self.closed:
-                        raise anyio.EndOfStream
+                        raise anyio.ClosedResourceError
 
                     self._arrived = anyio.Event()
                     await self._arrived.wait()

@@ -9,7 +9,7 @@ import pytest
 
 from caches.cache_rig import pc
 from caches.two_processes import AT, machine
-from memhub import AuditLog, CacheLimits, Hub
+from memhub import AuditLog, CacheLimits, Hub, KernelMapping
 from memhub.audit import read_records
 from memhub.errors import InvalidArgument
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
+KERNEL = 0xFFFFFFFF90000000
+CACHED = AT + (1 << 20)
 
 
 async def test_one_access_meets_a_hazard_of_a_line_once() -> None:
@@ -46,6 +48,20 @@ async def test_one_read_that_overtakes_several_stores_meets_each_buffer_once() -
         it.bus.read(AT + (1 << 20), 32)
         found = {one.name: one.times for one in it.hub.hazards()}
         assert found == {"unordered-stores": 1, "undrained-buffers": 1}
+
+
+async def test_a_line_that_was_stored_before_a_combined_store_overtakes_nothing() -> None:
+    """Whole lines reach the bus as one piece, but only the later one was stored too late."""
+    for bus in ("blind", "snooping"):
+        async with machine("write-combine", bus=bus, caches=CacheLimits(line_size=16)) as it:
+            await it.one.pwrite(bytes(16), CACHED)
+            await it.one.pwrite(b"x", AT)
+            await it.one.pwrite(bytes(16), CACHED + 16)
+            await it.one.flush(CACHED, 32)
+            it.bus.read(CACHED, 16)
+            assert it.names() == ["undrained-buffers"]
+            it.bus.read(CACHED + 16, 16)
+            assert it.names() == ["unordered-stores", "undrained-buffers"]
 
 
 async def test_no_record_has_met_a_buffer_that_is_not_drained(tmp_path: Path) -> None:
@@ -103,6 +119,26 @@ async def test_the_time_of_many_lines_is_proportional_to_their_number(bus: str, 
     for index in range(2):
         least, most = min(it[index] for it in few), min(it[index] for it in many)
         assert most < 30 * max(least, 0.002)  # eight times the lines
+
+
+async def _time_scattered(pages: int) -> float:
+    """CPU seconds of one write and one read of kernel pages, none of which follows another."""
+    kmem = tuple(
+        KernelMapping(virtual=KERNEL + 4096 * it, physical=AT + 8192 * it, length=4096)
+        for it in range(pages)
+    )
+    async with Hub([pc(kmem=kmem, caches=CacheLimits())]) as hub, hub.process("one") as process:
+        kernel = await process.open("/dev/kmem", "r+")
+        start = process_time()
+        await kernel.pwrite(bytes(4096 * pages), KERNEL)
+        await kernel.pread(4096 * pages, KERNEL)
+
+        return process_time() - start
+
+
+async def test_the_time_of_many_scattered_pages_is_proportional_to_their_number() -> None:
+    few = min([await _time_scattered(1 << 6) for _ in range(3)])
+    assert await _time_scattered(1 << 10) < 48 * few  # sixteen times the pages
 
 
 @pytest.mark.parametrize("coherent", [False, True])

@@ -77,12 +77,58 @@ async def test_a_device_that_writes_before_the_fence_is_named_whatever_the_luck(
         assert it.names() == []
 
 
-async def test_a_write_back_and_a_fence_of_another_complete_nothing_whatever_the_luck() -> None:
-    for seed in range(8):
-        async with machine(caches=CacheLimits(seed=seed)) as it:
-            await it.one.pwrite(DATA, AT)
-            await it.one.writeback(AT, 8)
+@pytest.mark.parametrize("seed", range(8))
+async def test_the_write_back_and_fence_of_another_complete_it_whatever_the_luck(seed: int) -> None:
+    async with machine(caches=CacheLimits(seed=seed)) as it:
+        await it.one.pwrite(DATA, AT)
+        await it.one.writeback(AT, 8)
+        await it.two.writeback(AT, 8)
+        await it.two.fence()
+        assert it.bus.read(AT, 8) == DATA
+        assert it.names() == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_of_two_that_write_back_the_same_store_either_fence_completes_it(seed: int) -> None:
+    async with machine(caches=CacheLimits(seed=seed)) as it:
+        await it.one.pwrite(DATA, AT)
+        await it.one.writeback(AT, 8)
+        await it.two.writeback(AT, 8)
+        await it.one.fence()
+        assert it.bus.read(AT, 8) == DATA
+        assert it.names() == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_two_that_write_back_without_a_fence_are_both_named(seed: int) -> None:
+    async with machine(caches=CacheLimits(seed=seed)) as it:
+        await it.one.pwrite(DATA, AT)
+        await it.one.writeback(AT, 8)
+        await it.two.writeback(AT, 8)
+        it.bus.read(AT, 8)
+        assert {(h.name, h.process) for h in it.hub.hazards()} == {
+            ("unfenced-writeback", "one"),
+            ("unfenced-writeback", "two"),
+        }
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_fence_completes_no_write_back_of_a_store_after_its_own(
+    seed: int, again: bool
+) -> None:
+    async with machine(caches=CacheLimits(seed=seed)) as it:
+        await it.one.pwrite(DATA, AT)
+        await it.one.writeback(AT, 8)
+        await it.two.writeback(AT, 8)
+        await it.one.pwrite(DATA[::-1], AT)
+        await it.one.writeback(AT, 8)
+        if again:
             await it.two.writeback(AT, 8)
-            await it.two.fence()
-            assert it.bus.read(AT, 8) == DATA
-            assert it.names() == ["unfenced-writeback"]
+
+        await it.two.fence()
+        it.bus.read(AT, 8)
+        assert [h.process for h in it.hub.hazards()] == ([] if again else ["one"])
+        await it.one.fence()
+        assert it.bus.read(AT, 8) == DATA[::-1]
+        assert it.names() == ([] if again else ["unfenced-writeback"])

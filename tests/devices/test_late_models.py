@@ -41,6 +41,30 @@ async def test_one_that_shields_itself_is_waited_for_and_its_answer_counts(
             assert last_transfer(path)["moved"] == 8
 
 
+@pytest.mark.parametrize("op", ["pread", "pwrite"])
+async def test_a_caller_that_is_cancelled_gets_no_answer_of_one_that_shields_itself(
+    tmp_path: Path, op: str
+) -> None:
+    answers = list[object]()
+    async with rig(tmp_path, "shielded") as (hub, path), await hub.open("/dev/mem", "r+") as mem:
+        model: Hangs = hub.device("it")
+
+        async def ask() -> None:
+            call = mem.pread(8, BASE) if op == "pread" else mem.pwrite(bytes(8), BASE)
+            answers.append(await call)
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await model.asked.wait()
+                tasks.cancel_scope.cancel()
+                model.go.set()
+
+        assert answers == []
+        record = last_transfer(path)
+        assert (record["errno"], record["moved"]) == ("ECANCELED", 0)
+
+
 async def test_one_that_fails_as_it_is_cancelled_says_how(tmp_path: Path) -> None:
     clock = ManualClock()
     async with (

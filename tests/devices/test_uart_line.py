@@ -60,18 +60,32 @@ async def test_a_rig_that_sends_waits_until_the_driver_has_room() -> None:
         assert got == [*range(20)]
 
 
-async def test_a_closed_end_ends_the_stream_and_takes_nothing() -> None:
+async def test_a_closed_end_gives_what_has_come_and_takes_nothing() -> None:
     async with rig() as (_, mem, uart):
         await mem.pwrite(b"a", BASE)
         await uart.line.aclose()
         await mem.pwrite(b"b", BASE)
         assert (await mem.pread(1, BASE + LSR))[0] == 0x60
         assert await uart.line.receive() == b"a"
-        with pytest.raises(anyio.EndOfStream):
+        with pytest.raises(anyio.ClosedResourceError):  # as of anyio's streams
             await uart.line.receive()
 
         with pytest.raises(anyio.ClosedResourceError):
             await uart.line.send(b"c")
+
+
+async def test_one_that_waits_as_its_end_is_closed_is_told_so() -> None:
+    async with rig() as (_, _mem, uart):
+
+        async def receive() -> None:
+            with pytest.raises(anyio.ClosedResourceError):
+                await uart.line.receive()
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(receive)
+                await anyio.wait_all_tasks_blocked()
+                await uart.line.aclose()
 
 
 async def test_two_cannot_receive_at_once_and_a_cancelled_one_leaves_the_rest_to_others() -> None:

@@ -122,6 +122,24 @@ async def test_closing_a_subscription_ends_its_reader_after_what_is_held(tmp_pat
             await subscription.receive()
 
 
+async def test_each_of_two_readers_that_wait_is_woken(tmp_path: Path) -> None:
+    async with lab(tmp_path, PAT) as rig, await rig.hub.open("/dev/mem") as handle:
+        with rig.hub.subscribe() as subscription, anyio.fail_after(5):
+            got: list[int] = []
+
+            async def read() -> None:
+                got.append((await subscription.receive())["base"])
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                tasks.start_soon(read)
+                for base in (0, 1):
+                    await anyio.wait_all_tasks_blocked()
+                    await handle.claim(base, 1)
+
+            assert got == [0, 1]
+
+
 async def test_a_reader_that_waits_is_woken_by_the_next_change(tmp_path: Path) -> None:
     async with lab(tmp_path, PAT) as rig, await rig.hub.open("/dev/mem") as handle:
         with rig.hub.subscribe() as subscription, anyio.fail_after(5):

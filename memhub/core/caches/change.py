@@ -54,17 +54,30 @@ class Overtaking(NamedTuple):
     order: int
 
 
+class WriteBack(NamedTuple):
+    """What a process has asked for by writing a line back, since its last fence.
+
+    Attributes:
+        waits: whether the line is still to reach the bus.
+        since: the log's record since which it was asked for, or None.
+        order: the number of the last store that is part of it.
+    """
+
+    waits: bool
+    since: int | None
+    order: int
+
+
 class Posted(NamedTuple):
     """The write-backs of one process since its last fence.
 
     Attributes:
         who: the process.
-        lines: by number, whether the line is still to reach the bus, and the log's record since
-            which it was asked for, or None.
+        lines: by number.
     """
 
     who: Principal
-    lines: Mapping[int, tuple[bool, int | None]]
+    lines: Mapping[int, WriteBack]
 
 
 class Turn(NamedTuple):

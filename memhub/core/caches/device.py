@@ -85,13 +85,15 @@ def flush_span(work: Work, who: Principal, address: int, length: int, *, keep: b
         return
 
     shift = work.caches.shift
-    numbers = work.numbers_between(address >> shift, address + length - 1 >> shift)
+    first, last = address >> shift, address + length - 1 >> shift
     if keep:
-        post_lines(work, who, numbers)
-    else:
-        work.drop_lines(numbers, "flushed")
-        if work.posted:
-            forget_posted(work, numbers)
+        post_lines(work, who, first, last)
+        return
+
+    numbers = work.numbers_between(first, last)
+    work.drop_lines(numbers, "flushed")
+    if work.posted:
+        forget_posted(work, numbers)
 
 
 def flush_everything(work: Work) -> None:

@@ -8,6 +8,7 @@ from memhub.core.caches.change import Arrival, CacheChange, Overtaking, Turn
 from memhub.core.caches.draws import draw_number
 from memhub.core.caches.evicting import choose_victims
 from memhub.core.caches.lines import clean_line, runs_of
+from memhub.core.caches.written import Written
 from memhub.core.instant import make_tuple
 from memhub.core.memory.physical import NeedsDevice
 
@@ -48,6 +49,7 @@ class Work:
         "_draws",
         "_recorded",
         "_writes",
+        "_written",
         "buffers",
         "caches",
         "hazards",
@@ -67,6 +69,7 @@ class Work:
         self._recorded = recorded
         self._count = len(caches.lines)
         self._writes: list[tuple[int, Bytes, bytes]] = []
+        self._written: Written | None = None
         self._arrivals: list[Arrival] = []
         self.hazards: dict[HazardKey, tuple[Hazard | None, Hazard]] = {}
         self.overtakings = caches.overtakings
@@ -122,13 +125,10 @@ class Work:
         if not self._writes:
             return data
 
-        found = bytearray(data)
-        for at, written, _ in self._writes:
-            low, high = max(at, address), min(at + len(written), address + length)
-            if low < high:
-                found[low - address : high - address] = written[low - at : high - at]
+        if self._written is None:
+            self._written = Written(self._writes)
 
-        return bytes(found)
+        return self._written.put_over(data, address)
 
     def write_bus(self, address: int, data: Bytes, who: Principal | None, order: int) -> None:
         """Let the bus see bytes, which a store of a process wrote."""
@@ -169,14 +169,10 @@ class Work:
         if not self.lines:
             return found
 
-        changed = self.lines
+        changed, held = self.lines, self.caches.lines
         kept = [it for it in found if changed.get(it, _UNSEEN) is not None]
-        held = self.caches.lines
-        new = [
-            it
-            for it, line in changed.items()
-            if first <= it <= last and line is not None and it not in held
-        ]
+        near = changed if last - first >= len(changed) else range(first, last + 1)
+        new = [it for it in near if first <= it <= last and it not in held and changed.get(it)]
 
         return sorted(kept + new) if new else kept
 
@@ -201,9 +197,10 @@ class Work:
             found = self.lines_between(first, last)
             return [it for it in found if it[1].dirty or it[1].under or it[1].code != code]
 
-        held = caches.lines
+        held, marked = caches.lines, caches.marked
+        near = sorted(marked) if last - first >= len(marked) else range(first, last + 1)
 
-        return [(it, held[it]) for it in sorted(caches.marked) if first <= it <= last]
+        return [(it, held[it]) for it in near if first <= it <= last and it in marked]
 
     def put_line(self, number: int, line: Line) -> None:
         """Keep a line; another is evicted where the cache is full."""
@@ -244,30 +241,37 @@ class Work:
     def forget_lines(self, numbers: list[int]) -> None:
         """Keep none of some lines, and write nothing back."""
         self._count -= len(numbers)
-        self.lines.update(dict.fromkeys(numbers))
+        held, changed = self.caches.lines, self.lines
+        for number in numbers:
+            if number in held:
+                changed[number] = None
+            else:  # it was there during this access alone
+                del changed[number]
 
     def write_back(self, numbers: list[int], cause: Cause) -> None:
         """Let the bus see those of some lines that are dirty, ascending; they stay as they are.
 
         A line reaches the bus whole: over what the bus has written under it, too. Whole lines that
-        follow each other, of one process, reach the bus as one piece.
+        follow each other, of one process, reach the bus as one piece, unless some of them alone
+        overtake a buffer.
         """
         whole, shift = (1 << self.caches.limits.line_size) - 1, self.caches.shift
+        waits = bool(self.buffers or self.caches.buffers)
         run: list[Line] = []
-        start = 0
+        start, was_early = 0, False
         for number in numbers:
             line = self.line(number)
             if line is None or not line.dirty:
                 continue
 
-            if run and (
-                line.dirty != whole or number != start + len(run) or line.who != run[0].who
-            ):
+            early = waits and line.who is not None and self.is_pending(line.who.id, line.order)
+            alike = (line.dirty, number - len(run), line.who, early)
+            if run and alike != (whole, start, run[0].who, was_early):
                 self._write_run(start << shift, run, cause)
                 run = []
 
             if line.dirty == whole:
-                start = start if run else number
+                start, was_early = start if run else number, early
                 run.append(line)
             else:
                 self._write_dirty(number << shift, line, cause)
@@ -277,7 +281,7 @@ class Work:
 
     def _write_run(self, address: int, run: list[Line], cause: Cause) -> None:
         data = b"".join([line.data for line in run])
-        self.write_bus(address, data, run[0].who, max(line.order for line in run))
+        self.write_bus(address, data, run[0].who, min(line.order for line in run))
         self.tell_arrivals(address, len(data), cause)
 
     def _write_dirty(self, address: int, line: Line, cause: Cause) -> None:

@@ -83,7 +83,9 @@ class RemoteSubscription:
             if self.closed:
                 raise anyio.EndOfStream
 
-            self._news = anyio.Event()
+            if self._news.is_set():  # else others wait for it
+                self._news = anyio.Event()
+
             await self._news.wait()
 
     def close(self) -> None:

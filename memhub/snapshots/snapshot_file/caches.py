@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.audit.fields import Field
 from memhub.audit.rows.held_check import check_shape
-from memhub.core.caches.change import Overtaking, Posted, Turn
+from memhub.core.caches.change import Overtaking, Posted, Turn, WriteBack
 from memhub.core.caches.content import CachesContent
 from memhub.core.caches.hazards import HAZARDS, Hazard
 from memhub.core.caches.lines import Buffer, Line
@@ -31,7 +31,7 @@ _SHAPE: Final = {
     "buffers": [(_INT, [(_U64, _TEXT, _TEXT, _INT, _U64, _MAYBE)])],
     "turn": (_U64, _U64),
     "overtakings": [(_U64, range(1 << 65), _INT, _U64)],
-    "posted": [(_INT, _INT, [(_U64, Field("bool", ""), _MAYBE)])],
+    "posted": [(_INT, _INT, [(_U64, Field("bool", ""), _MAYBE, _U64)])],
     "hazards": [dict],
     "processes": [_WHO],
 }
@@ -136,7 +136,7 @@ def caches_in(it: Any, limits: CacheLimits) -> CachesContent:  # noqa: ANN401 - 
         Turn(*it["turn"]),
         tuple(Overtaking(*one) for one in it["overtakings"]),
         {
-            process: Posted(some_of("posted", who), {n: (wait, since) for n, wait, since in held})
+            process: Posted(some_of("posted", who), {n: WriteBack(*how) for n, *how in held})
             for process, who, held in it["posted"]
         },
         dict(_hazard_in(number, one) for number, one in enumerate(it["hazards"])),
