@@ -249,6 +249,10 @@ def _checked_model(
         length, content, thread = model.length, None, None
         shows = callable(getattr(model, "show", None))
         if not shows:
+            for op in ("read", "write"):
+                if not callable(given := getattr(model, op)):
+                    raise TypeError(f"its {op} {given!r:.80} is not a function")
+
             awaited = {inspect.iscoroutinefunction(getattr(model, op)) for op in ("read", "write")}
             if len(awaited) > 1:
                 raise TypeError("of its read and write, one is an async function and one is not")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from heapq import heappop, heappush
+from inspect import iscoroutinefunction
 from itertools import count
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from warnings import warn
 
+from memhub.arguments import take_integer
 from memhub.core.instant import NEVER, SECOND
 from memhub.escape import say_error
 
@@ -27,6 +30,16 @@ class HubTimer(NamedTuple):
     mono_ns: Callable[[], int]
     set_alarm: Callable[[int, Callable[[], object]], None]
 
+    def __deepcopy__(self, _memo: object) -> HubTimer:
+        """Itself: a copy of a model, in a fork, is given the timer of its own hub."""
+        return self
+
+
+def _check_function(what: str, it: object) -> None:
+    if not callable(it) or iscoroutinefunction(it):
+        rule = "is an async function" if callable(it) else "is not a function"
+        raise TypeError(f"{what} {it!r:.80} {rule}: it is called, and not awaited")
+
 
 class Deadlines:
     """The next moment at which something is due.
@@ -35,7 +48,6 @@ class Deadlines:
         clock: of the hub.
 
     Attributes:
-        timer: the time that device models go by.
         next_due: monotonic nanoseconds before which no lease, wait or commit reaches its end, and
             no alarm rings.
         retry_at: monotonic nanoseconds before which a failing log is not tried again by itself.
@@ -45,13 +57,13 @@ class Deadlines:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.timer = HubTimer(clock.mono_ns, self.set_alarm)
+        self._mono_ns = clock.mono_ns
         self.next_due = NEVER
         self.retry_at = 0
         self.on_change: Callable[[], None] = lambda: None
         self.answer_limit: float | None = None
         self._thread = get_ident()
-        self._alarms: list[tuple[int, int, Callable[[], object]]] = []
+        self._alarms: list[tuple[int, int, str, Callable[[], object]]] = []
         self._count = count()
 
     @property
@@ -69,15 +81,21 @@ class Deadlines:
             self.next_due = mono_ns
             self.on_change()
 
-    def set_alarm(self, mono_ns: int, ring: Callable[[], object]) -> None:
+    def _set_alarm(self, name: str, mono_ns: int, ring: Callable[[], object]) -> None:
         """Have something done, by which no machine changes, at a moment or with the next request.
 
         Args:
+            name: what a warning calls the device model whose alarm it is.
             mono_ns: when, monotonic nanoseconds.
             ring: what to do; what it raises becomes a warning.
+
+        Raises:
+            TypeError: `mono_ns` is not an integer, or `ring` is not a function that is called.
         """
-        heappush(self._alarms, (mono_ns, next(self._count), ring))
-        self.note(mono_ns)
+        due = take_integer("mono_ns", mono_ns)
+        _check_function("ring", ring)
+        heappush(self._alarms, (due, next(self._count), name, ring))
+        self.note(due)
 
     def give_timers(self, machines: Iterable[Machine]) -> None:
         """Give the device models of machines the time of this hub; errors as of `give_timer`."""
@@ -102,17 +120,22 @@ class Deadlines:
             return
 
         try:
-            use(self.timer)
-        except Exception as error:
+            _check_function("its use_timer", use)
+            use(HubTimer(self._mono_ns, partial(self._set_alarm, name)))
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:
             raise ValueError(f"{name} failed in use_timer: {say_error(error)}") from error
 
     def _ring(self, now_ns: int) -> None:
         while self._alarms and self._alarms[0][0] <= now_ns:
-            _, _, ring = heappop(self._alarms)
+            _, _, name, ring = heappop(self._alarms)
             try:
                 ring()
-            except Exception as error:  # noqa: BLE001 - a model's, which harms nobody else
-                warn(f"an alarm of a device failed: {say_error(error)}", stacklevel=2)
+            except KeyboardInterrupt:  # the user's
+                raise
+            except BaseException as error:  # noqa: BLE001 - a model's, which harms nobody else
+                warn(f"an alarm of {name} failed: {say_error(error)}", stacklevel=2)
 
     def look_soon(self) -> None:
         """Something is due at once; may be called in any thread, in the midst of a request."""

@@ -90,6 +90,7 @@ class DeviceTimer(Protocol):
     def set_alarm(self, mono_ns: int, ring: Callable[[], object]) -> None:
         """Have something done at a moment of that clock; until then nothing runs.
 
+        Refused with TypeError: a moment that is no integer, and a `ring` that is no plain function.
         What it raises is a warning, and harms nobody. An alarm is not taken back: the model looks
         whether it is still of use.
         """

@@ -54,7 +54,11 @@ def save_device(device: object) -> bytes | None:
         return None
 
     try:
-        return bytes(memoryview(device.save_state()))
+        data = device.save_state()
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"it answered {data!r:.80}, which is not bytes")
+
+        return bytes(memoryview(data))
     except KeyboardInterrupt:  # the user's
         raise
     except BaseException as error:
