@@ -111,6 +111,8 @@ async def _time(bus: str, count: int, size: int) -> tuple[float, float]:
         return middle - start, process_time() - begun
 
 
+@pytest.mark.campaign
+@pytest.mark.alone
 @pytest.mark.parametrize("size", [8, 64])
 @pytest.mark.parametrize("bus", ["blind", "snooping"])
 async def test_the_time_of_many_lines_is_proportional_to_their_number(bus: str, size: int) -> None:
@@ -136,6 +138,8 @@ async def _time_scattered(pages: int) -> float:
         return process_time() - start
 
 
+@pytest.mark.campaign
+@pytest.mark.alone
 async def test_the_time_of_many_scattered_pages_is_proportional_to_their_number() -> None:
     few = min([await _time_scattered(1 << 6) for _ in range(3)])
     assert await _time_scattered(1 << 10) < 48 * few  # sixteen times the pages
