@@ -93,8 +93,8 @@ class Bus:
             device: an object with async `read(offset, size)` and `write(offset, data)`.
 
         Raises:
-            ValueError: out of bounds, or another device is there; or the device does not take its
-                timer.
+            ValueError: out of bounds, or another device is there; longer than the device, where it
+                says its `length`; or the device does not take its timer.
             TypeError: the device has no `read` or no `write`.
             LogFailed: EIO; it cannot be recorded that all was flushed before.
         """
@@ -102,6 +102,12 @@ class Bus:
         for name in ("read", "write"):
             if not callable(getattr(device, name, None)):
                 raise TypeError(f"device {device!r:.80} has no {name}()")
+
+        most = getattr(device, "length", None)
+        if type(most) is int and length > most:
+            raise ValueError(
+                f"length {length:#x} is more than the {most:#x} bytes of {device!r:.80}"
+            )
 
         self._engine.deadlines.give_timer(f"device {device!r:.80}", device)
         if self._machine.caches is not None:  # what is cached there, the device would hide

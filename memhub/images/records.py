@@ -95,7 +95,7 @@ def _records(file: IO[bytes], shown: str, kind: str, budget: Budget) -> Iterator
 
 
 def _place_ihex(shown: str, records: Iterator[Record]) -> Iterator[Placed]:
-    base, segmented, ended = 0, False, False
+    base, bits, segmented, ended = 0, 16, False, False
     for it in records:
         if ended:
             raise ImageError(shown, "follows the end record (type 01)", line=it.line)
@@ -105,14 +105,14 @@ def _place_ihex(shown: str, records: Iterator[Record]) -> Iterator[Placed]:
                 what = f"{it.address:#x}/{len(it.data):#x} wraps around its segment of 64 KiB"
                 raise ImageError(shown, what, line=it.line)
 
-            _check_bits(shown, it, base + it.address, 32)
+            _check_bits(shown, it, base + it.address, bits)
             yield Placed(base + it.address, it.data, it.line)
         elif it.kind in (2, 4):
             if len(it.data) != 2:
                 what = f"is an address record of {len(it.data)} bytes, and not of 2"
                 raise ImageError(shown, what, line=it.line)
 
-            segmented = it.kind == 2
+            segmented, bits = it.kind == 2, 32
             base = int.from_bytes(it.data, "big") << (4 if segmented else 16)
         elif it.kind == 1:
             ended = True

@@ -99,6 +99,15 @@ async def test_an_alarm_at_no_number_is_refused_to_its_caller_and_not_kept() -> 
         assert await mem.pread(1, BASE) == b"\0"
 
 
+async def test_a_model_is_not_mapped_over_more_than_it_says_to_have() -> None:
+    async with Hub([machine()]) as hub:
+        with pytest.raises(ValueError, match="length 0x1001 is more than the 0x1000 bytes of <"):
+            hub.map_device(BASE, 0x1001, Good({"step": 1}))
+
+        async with await hub.open("/dev/mem") as mem:
+            assert await mem.pread(1, BASE) == b"\xff"
+
+
 def _raise(error: BaseException) -> Callable[[], object]:
     def ring() -> None:
         raise error

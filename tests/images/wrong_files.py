@@ -121,6 +121,12 @@ WRONG: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
         {},
         "line 2: 0xfffffffe/0x4 does not fit the 32 bits of its address",
     ),
+    "hex: past 16 bits": (
+        "a.hex",
+        ihex((0, 0xFFFF, b"xy"), (1, 0, b"")),
+        {},
+        "line 1: 0xffff/0x2 does not fit the 16 bits of its address",
+    ),
     "srec: past 16 bits": (
         "a.srec",
         srec((1, 0xFFFF, b"xy"), (9, 0, b"")),
