@@ -121,12 +121,12 @@ class Machine:
         chosen = arch.kernel_of(spec.options)
         kernel = KernelMemory.make(spec, chosen, memory)
         table = RangeTable.attach(spec, arch)
-        caches = make_caches(spec, memory, table)
+        served = boot_served(spec, arch, table)
+        caches = make_caches(spec, memory, table, served)
         transfer = make_transfer(spec, memory, kernel, chosen.rules, caches)
         latency = arch.commit_latency if spec.commit_latency is None else spec.commit_latency
         commit_ns = round(latency * SECOND)
 
-        served = boot_served(spec, arch, table)
         machine = cls(spec, arch, table, memory, kernel, transfer, commit_ns=commit_ns)
         machine.caches, machine.served, machine.refusing = caches, served, served is not None
         machine.devices = devices

@@ -15,10 +15,13 @@ from memhub.core.drivers.served_kernel import FREEBSD, KernelMachine
 from memhub.core.ranges.range_table import RangeTable, TableState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from memhub.abi import RangeDesc
     from memhub.core.drivers.driver import Arch
     from memhub.core.drivers.served_kernel import (
         KernelCall,
+        KernelRange,
         KernelRanges,
         KernelState,
         Registers,
@@ -57,6 +60,14 @@ class Served:
     def ranges(self) -> KernelRanges | None:
         """The ranges that the kernel has now; None where the machine's slots are those."""
         return self.kernel.ranges(self.machine, self.state)
+
+    def ranges_at(self, address: int) -> Sequence[KernelRange] | None:
+        """Those of them that decide the type of an address; None where the slots do."""
+        decides, ranges = self.kernel.range_decides, self.ranges()
+        if ranges is None:
+            return None
+
+        return [it for it in ranges.used if decides(self.machine, self.state, it, address)]
 
     def meant_by(self, call: KernelCall) -> tuple[int, int] | None:
         """Base and length of the range that a call means by its number; None for none."""

@@ -169,17 +169,16 @@ def fork_machine(machine: Machine) -> Machine:
         driver.failures = old.driver.failures
         table = RangeTable(driver, old.state, old.generation, old.first)
 
-    caches, content = make_caches(machine.spec, memory, table), capture_caches(machine.caches)
+    served = None if machine.served is None else replace(machine.served)
+    caches = make_caches(machine.spec, memory, table, served)
+    content = capture_caches(machine.caches)
     if caches is not None and content is not None:
         caches.put(content)
 
     transfer = make_transfer(machine.spec, memory, kernel, machine.transfer.rules, caches)
     parts = (machine.spec, machine.arch, table, memory, kernel, transfer)
     twin = Machine(*parts, commit_ns=machine.commit_ns, caches=caches)
-    twin.devices = machine.devices
-    if machine.served is not None:
-        twin.served = replace(machine.served)
-
+    twin.devices, twin.served = machine.devices, served
     held = holdings_of(machine)
     give_holdings(twin, held._replace(files=tuple(replace(file) for file in held.files)))
 

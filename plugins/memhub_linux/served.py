@@ -28,7 +28,7 @@ from memhub_linux.proc_mtrr import Entry, OpenMtrr, ProcMtrr
 from memhub_linux.releases import LINUX_6_18
 from memhub_linux.seq_file import SeqFile
 from memhub_linux.settings import setting_of
-from memhub_linux.shown import shown_ranges
+from memhub_linux.shown import range_decides, shown_ranges
 from memhub_linux.trimming import cut_spans
 from memhub_linux.waking import MACHINE_CALLS, slot_registers, why_no_reinit
 
@@ -77,6 +77,7 @@ class LinuxKernel(ServedKernel):
     driver_ops = frozenset(DRIVER_ARGUMENTS)
     arguments = DRIVER_ARGUMENTS
     calls_to_replace = staticmethod(calls_to_replace)
+    range_decides = staticmethod(range_decides)
     machine_ops = frozenset(MACHINE_CALLS)
     undo_rule = "a close gives back what ADD counted, and use counts do not say whose the rest is"
     file_ops = FILE_OPS - {"open", "close"}

@@ -33,7 +33,7 @@ async def test_a_slot_is_in_use_while_it_holds_a_range(arch: str) -> None:
         (row,) = hub.report()["machines"]
         (mine,) = set(used_slots(table)) - set(before)
         assert (row["used"], table.state.slots[mine].owner) == (len(before) + 1, "x")
-        assert slot_of(table, BASE) == mine
+        assert slot_of(table, None, BASE) == mine
         assert any(f"{mine} {table.state.slots[mine]}" in line for line in draw_hub(hub))
 
 

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from memhub.core.memory.kmem import KernelMemory
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.ranges.range_table import RangeTable
+    from memhub.core.served import Served
     from memhub.core.spec import MachineSpec
 
 
 def make_caches(
-    spec: MachineSpec, memory: PhysicalMemory, table: RangeTable | None
+    spec: MachineSpec, memory: PhysicalMemory, table: RangeTable | None, served: Served | None
 ) -> Caches | None:
     """Empty caches, or None where memory is coherent."""
     if spec.coherent:
         return None
 
-    return Caches(spec.caches, memory, table, snoops=spec.bus == "snooping")
+    return Caches(spec.caches, memory, table, served, snoops=spec.bus == "snooping")
 
 
 def make_transfer(

@@ -1,4 +1,4 @@
-"""Which slot of a range table gives an address its type."""
+"""Which slot of a range table, or register of another kernel, gives an address its type."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from memhub.abi import FLAG_OF_TYPE
 from memhub.core.ranges.slot_extents import is_in_use
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memhub.core.ranges.range_table import RangeTable
+    from memhub.core.served import Served
 
 
-def slot_of(table: RangeTable | None, address: int) -> int | None:
-    """The slot that gives an address its type.
+def slot_of(table: RangeTable | None, served: Served | None, address: int) -> int | None:
+    """The slot that gives an address its type, as the machine's kernel counts.
 
     Args:
         table: the range table, or None.
+        served: the machine's kernel, where that is another than FreeBSD.
         address: physical.
 
     Returns:
@@ -25,15 +29,21 @@ def slot_of(table: RangeTable | None, address: int) -> int | None:
     if table is None:
         return None
 
-    wanted = FLAG_OF_TYPE.get(table.types.at(address), 0)
-    first: int | None = None
+    wanted = table.types.at(address)
+    ranges = None if served is None else served.ranges_at(address)
+    if ranges is None:
+        holding = list(_slots_at(table, address, FLAG_OF_TYPE.get(wanted, 0)))
+    else:
+        holding = [(it.register, it.type == wanted) for it in ranges]
+
+    first = holding[0][0] if holding else None
+
+    return next((slot for slot, is_wanted in holding if is_wanted), first)
+
+
+def _slots_at(table: RangeTable, address: int, wanted: int) -> Iterator[tuple[int, bool]]:
+    """The slots in use that hold an address, and whether they have a flag."""
     for slot, row in enumerate(table.state.slots):
         inside = row.mr_base <= address < row.mr_base + row.mr_len
         if inside and is_in_use(table.driver, table.state, slot):
-            if row.mr_flags & wanted:
-                return slot
-
-            if first is None:
-                first = slot
-
-    return first
+            yield slot, bool(row.mr_flags & wanted)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memhub.core.memory.physical import PhysicalMemory
     from memhub.core.memory.physmap import Window
     from memhub.core.ranges.range_table import RangeTable
+    from memhub.core.served import Served
 
 
 class Stretch(NamedTuple):
@@ -59,6 +60,7 @@ class Caches:
         limits: how large all is.
         memory: the physical memory.
         table: the range table, or None where the machine has none: then all memory is write-back.
+        served: the machine's kernel, where that is another than FreeBSD; it numbers the registers.
         snoops: whether the bus finds dirty lines, and what it writes reaches lines.
 
     Attributes:
@@ -89,6 +91,7 @@ class Caches:
         "numbers",
         "overtakings",
         "posted",
+        "served",
         "shift",
         "snoops",
         "stretch",
@@ -101,12 +104,14 @@ class Caches:
         limits: CacheLimits,
         memory: PhysicalMemory,
         table: RangeTable | None,
+        served: Served | None,
         *,
         snoops: bool,
     ) -> None:
         self.limits, self.shift = limits, limits.shift
         self.memory = memory
         self.table = table
+        self.served = served
         self.snoops = snoops
         self.lines: dict[int, Line] = {}
         self.numbers: list[int] = []
@@ -232,11 +237,12 @@ class Caches:
         return (self.limits, self.snoops, self.lines, self.buffers, *state)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return (*self._value(), self.memory, self.table)
+        return (*self._value(), self.memory, self.table, self.served)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.limits, self.snoops, self.lines, self.buffers = state[:4]
-        self.turn, self.overtakings, self.hazards, self.posted, self.memory, self.table = state[4:]
+        self.turn, self.overtakings, self.hazards, self.posted = state[4:8]
+        self.memory, self.table, self.served = state[8:]
         self.shift = self.limits.shift
         self._derive()
         self.next_record = _no_record

@@ -59,7 +59,10 @@ def tell_hazard(
 
     name_of = None if who is None else who.name
     table = caches.table
-    slot, kind = slot_of(table, address), "WB" if table is None else table.types.at(address)
+    slot, kind = (
+        slot_of(table, caches.served, address),
+        "WB" if table is None else table.types.at(address),
+    )
     facts = (name, address, length, name_of, number, slot, kind, since, work.record, 1, what)
     work.hazards[key] = (None, Hazard(*facts))
 

@@ -256,6 +256,12 @@ class ServedKernel(ABC):
         """The ranges to show people; None for the slots of the machine's architecture."""
         return None
 
+    def range_decides(
+        self, machine: KernelMachine, state: KernelState, it: KernelRange, address: int
+    ) -> bool:
+        """Whether one of `ranges`, perhaps with others, decides the type of an address."""
+        return it.base <= address < it.base + it.length
+
     def slot_registers(
         self, machine: KernelMachine, state: KernelState, register: int
     ) -> tuple[tuple[int, int], ...]:
