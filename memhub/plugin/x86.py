@@ -9,6 +9,7 @@ from memhub.x86.mtrr_driver import MtrrDriver as MtrrDriver
 from memhub.x86.mtrr_faults import why_fault as why_fault
 from memhub.x86.mtrr_line import LINE_MAX as LINE_MAX
 from memhub.x86.mtrr_line import LINE_TYPES as LINE_TYPES
+from memhub.x86.mtrr_line import AddLine as AddLine
 from memhub.x86.mtrr_line import BadLine as BadLine
 from memhub.x86.mtrr_line import DisableLine as DisableLine
 from memhub.x86.mtrr_line import read_line as read_line
