@@ -26,6 +26,7 @@ import pluggy
 
 from memhub.core.drivers.driver import Cpu as Cpu
 from memhub.core.drivers.served_kernel import TYPE_NAMES as TYPE_NAMES
+from memhub.core.drivers.served_kernel import TYPE_NUMBERS as TYPE_NUMBERS
 from memhub.core.drivers.served_kernel import KernelAnswer as KernelAnswer
 from memhub.core.drivers.served_kernel import KernelCall as KernelCall
 from memhub.core.drivers.served_kernel import KernelMachine as KernelMachine  # noqa: TC001 - for plugins

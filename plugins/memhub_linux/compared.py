@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from memhub.plugin.comparing import UNSAID, RangeTold
+from memhub.plugin.kernels import TYPE_NUMBERS
 from memhub_linux.mtrr import LinuxMtrr, Refused
 from memhub_linux.proc_mtrr import Entry, ProcMtrr
 from memhub_linux.settings import setting_of
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from memhub_linux.proc_mtrr import OpenMtrr
     from memhub_linux.releases import Release
 
-_BYTES: Final = {"UC": 0, "WC": 1, "WT": 4, "WP": 5, "WB": 6}
-
 
 def add_line(base: int, length: int, type_: str) -> str:
     """The line for `/proc/mtrr` that adds a range.
@@ -29,7 +28,7 @@ def add_line(base: int, length: int, type_: str) -> str:
         length: bytes.
         type_: UC, WC, WT, WP or WB.
     """
-    return f"base={base:#x} size={length:#x} type={TYPE_NAMES[_BYTES[type_]]}"
+    return f"base={base:#x} size={length:#x} type={TYPE_NAMES[TYPE_NUMBERS[type_]]}"
 
 
 def add_command(base: int, length: int, type_: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memhub.plugin.kernels import TYPE_NAMES, KernelCall
+from memhub.plugin.kernels import TYPE_NUMBERS, KernelCall
 from memhub.plugin.x86 import BadLine, DisableLine, read_line
 from memhub_linux.proc_mtrr import line_of
 from memhub_linux.refused import Refused
@@ -44,8 +44,8 @@ def calls_to_replace(removed: Sequence[KernelRange], put: KernelRange | None) ->
         for _ in range(it.uses or 1)
     ]
     if put is not None:
-        number = next(number for number, name in TYPE_NAMES.items() if name == put.type)
-        calls.append(KernelCall("add", {"base": put.base, "size": put.length, "type": number}))
+        args = {"base": put.base, "size": put.length, "type": TYPE_NUMBERS[put.type]}
+        calls.append(KernelCall("add", args))
 
     return calls
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.plugin.comparing import PANIC, UNSAID, RangeTold
+from memhub.plugin.kernels import TYPE_NUMBERS
 from memhub_netbsd.i686 import I686Mtrrs
 from memhub_netbsd.k6 import K6Mtrrs
 from memhub_netbsd.registers import Registers
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from memhub.plugin.kernels import Cpu, KernelMachine
     from memhub_netbsd.table import Driver
 
-_BYTES: Final = {"UC": 0, "WC": 1, "WT": 4, "WP": 5, "WB": 6}
 _PROCESS: Final = 1
 _K6_FAMILY: Final = 5
 
@@ -31,7 +31,9 @@ def set_call(base: int, length: int, type_: str) -> str:
         length: bytes.
         type_: UC, WC, WT, WP or WB.
     """
-    return f'call_kernel("set", entries=[[{base:#x}, {length:#x}, {_BYTES[type_]}, {VALID}, 0]])'
+    return (
+        f'call_kernel("set", entries=[[{base:#x}, {length:#x}, {TYPE_NUMBERS[type_]}, {VALID}, 0]])'
+    )
 
 
 class ComparedNetbsd:
@@ -79,7 +81,7 @@ class ComparedNetbsd:
             if it.type is None:
                 return "a range has exactly one type"
 
-            return Mtrr(it.base, it.length, _BYTES[it.type], VALID)
+            return Mtrr(it.base, it.length, TYPE_NUMBERS[it.type], VALID)
 
         if it.register is None:
             same = (row for row in rows if (row.base, row.len) == (it.base, it.length))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from memhub.plugin.kernels import TYPE_NAMES, KernelCall
+from memhub.plugin.kernels import TYPE_NUMBERS, KernelCall
 from memhub_netbsd.table import NONE_FREE, VALID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memhub.plugin.kernels import KernelAnswer, KernelRange
-
-_BYTES: Final = {name: number for number, name in TYPE_NAMES.items()}
 
 
 def lacks_register(answer: KernelAnswer) -> bool:
@@ -25,6 +23,6 @@ def lacks_register(answer: KernelAnswer) -> bool:
 def calls_to_replace(removed: Sequence[KernelRange], put: KernelRange | None) -> list[KernelCall]:
     """One call that removes ranges and sets another."""
     entries = [(it, 0) for it in removed] + ([] if put is None else [(put, VALID)])
-    rows = [[it.base, it.length, _BYTES[it.type], flags, 0] for it, flags in entries]
+    rows = [[it.base, it.length, TYPE_NUMBERS[it.type], flags, 0] for it, flags in entries]
 
     return [KernelCall("kernel_set", {"entries": rows})]

@@ -172,6 +172,10 @@ class KernelRanges(NamedTuple):
 TYPE_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB"}
 )
+#: The numbers of memory types by their names.
+TYPE_NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
+    {name: number for number, name in TYPE_NAMES.items()}
+)
 
 
 class ServedKernel(ABC):
