@@ -58,7 +58,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"memhub\.rig\.hub_(faults|hardware)\.\w+"),
     (r"py:class", r"memhub\.core\.(health\.\w+|memory\.\w+|ranges\.(range_table|undo))\.\w+"),
     (r"py:class", r"memhub\.(compare\.(kernels|outcome)\.\w+|planner\.wanted\.StretchMap)"),
-    (r"py:class", r"memhub\.core\.drivers\.asked_driver\.CallMark"),
+    (r"py:class", r"memhub\.core\.asking\.asked_driver\.CallMark"),
     (r"py:class", r"memhub\.audit\.(writing\.opening|seals\.seal_text|reading\.snapshots)\.\w+"),
     (r"py:(class|obj)", r"memhub\.hooks\.T"),
     (r"py:class", r"memhub\.rig\.(service_process\.ServiceStarter|pauses\.\w+)"),

@@ -42,7 +42,7 @@ MODULES: Final = {
     "memhub.core.snapshots": "one machine at a moment, and another like it",
     "memhub.core.spec": "what a machine is made of",
     "memhub.core.replies": "what requests are answered with",
-    "memhub.core.holding.claims": "claims, as reports and states show them",
+    "memhub.core.claims": "claims, as reports and states show them",
     "memhub.device_kinds": "kinds of devices",
     "memhub.devices.shown": "devices of a hub, and what they show",
     "memhub.devices.screens": "pictures of devices as PNG and in a terminal",

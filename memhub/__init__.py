@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from memhub.clock import ManualClock as ManualClock
     from memhub.clock import SystemClock as SystemClock
     from memhub.config import load_config as load_config
+    from memhub.core.cache_limits import CacheLimits as CacheLimits
     from memhub.core.caches.hazards import Hazard as Hazard
-    from memhub.core.caches.limits import CacheLimits as CacheLimits
     from memhub.core.drivers.driver import Cpu as Cpu
     from memhub.core.faults.fault_rules import FaultRule as FaultRule
     from memhub.core.health.sickness import Sickness as Sickness
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "AsyncDeviceFile": "memhub.handles.device_file",
     "AuditLog": "memhub.audit",
-    "CacheLimits": "memhub.core.caches.limits",
+    "CacheLimits": "memhub.core.cache_limits",
     "Content": "memhub.core.spec",
     "Cpu": "memhub.core.drivers.driver",
     "DeviceError": "memhub.errors",

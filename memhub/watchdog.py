@@ -27,13 +27,13 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Final, Self
 
-from memhub.core.drivers.asked_driver import CallMark
-from memhub.core.drivers.driver_answers import DriverStopped
+from memhub.core.asking.asked_driver import CallMark
+from memhub.core.asking.driver_answers import DriverStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memhub.core.drivers.asked_driver import AskedDriver
+    from memhub.core.asking.asked_driver import AskedDriver
     from memhub.engine.engine import Engine
 
 #: The name of the thread that reports a call.

@@ -6,12 +6,11 @@ import ast
 import gc
 from dataclasses import dataclass
 from functools import cache
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 350
@@ -200,29 +199,6 @@ def wrong_way(source: Source) -> list[str]:
         for line, name in source.imports()
         if name.split(".")[0] == "memhub" and rank(component(name)) > rank(here)
     ]
-
-
-def circle(found: Iterable[Source]) -> list[str]:
-    """Modules that import each other in a circle, for types too; the first such circle."""
-    known = {source.module: source for source in found}
-    graph = {
-        module: {_known_part(name, known) for _, name in source.imports()} - {module, ""}
-        for module, source in known.items()
-    }
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-
-    return []
-
-
-def _known_part(name: str, known: Iterable[str]) -> str:
-    """The module that a dotted name leads to, or nothing."""
-    while name and name not in known:
-        name = name.rpartition(".")[0]
-
-    return name
 
 
 def from_plugins(source: Source) -> list[str]:

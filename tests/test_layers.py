@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from import_circles import circle, circle_of_rooms
 from source_rules import (
     COMPONENTS,
     MAX_LINES,
@@ -14,7 +15,6 @@ from source_rules import (
     ROOT,
     Source,
     aliases_called,
-    circle,
     from_plugins,
     impure,
     mutable_state,
@@ -51,6 +51,11 @@ def test_no_layer_imports_one_to_its_right() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circle(sources("memhub")) == []
     assert circle(sources("plugins")) == []
+
+
+def test_no_rooms_import_each_other_in_a_circle() -> None:
+    assert circle_of_rooms(sources("memhub")) == []
+    assert circle_of_rooms(sources("plugins")) == []
 
 
 def test_memhub_imports_no_architecture() -> None:
@@ -164,6 +169,17 @@ def test_a_circle_for_types_alone_is_found() -> None:
         "memhub.core.b",
     }
     assert circle([one, Source("memhub/core/b.py", "")]) == []
+
+
+def test_a_circle_of_rooms_is_found_where_their_modules_have_none() -> None:
+    one = Source("memhub/core/p/a.py", "from memhub.core.q.b import B")
+    two = Source("memhub/core/q/b.py", "")
+    back = Source("memhub/core/q/c.py", "from memhub.core.p.d import D")
+    found = [one, two, back, Source("memhub/core/p/d.py", "from memhub.core.p import a")]
+
+    assert circle(found) == []
+    assert set(circle_of_rooms(found)) == {"p", "q"}
+    assert circle_of_rooms([one, two]) == []
 
 
 def test_each_other_rule_finds_its_fault() -> None:

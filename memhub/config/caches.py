@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memhub.config.values import boolean, parse_integer
-from memhub.core.caches.limits import BOUNDS, CacheLimits, check_limit
+from memhub.core.cache_limits import BOUNDS, CacheLimits, check_limit
 from memhub.core.spec_rules import bus_kind
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from memhub.config.values import (
     text,
     u64,
 )
-from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.asking.asked_driver import AskedDriver
 from memhub.core.drivers.driver import UNSAID_CPU, Cpu
 from memhub.core.kernel import OptionError
 from memhub.core.ranges.firmware import settle_firmware

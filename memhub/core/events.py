@@ -16,9 +16,9 @@ from memhub.core.served import KernelCalled
 
 if TYPE_CHECKING:
     from memhub.abi import Buffer, RangeDesc
+    from memhub.core.claims import Claim, ClaimChange, LostClaim
     from memhub.core.drivers.driver import RangeState
     from memhub.core.files import Caller, OpenFile, Principal
-    from memhub.core.holding.claims import Claim, ClaimChange, LostClaim
     from memhub.core.holding.commits import Commit
     from memhub.core.holding.waits import Wait
     from memhub.core.instant import Instant

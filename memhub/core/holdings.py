@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from memhub.core.claims import ClaimChange
 from memhub.core.health.failure import note_refusing
-from memhub.core.holding.claims import ClaimChange
 
 if TYPE_CHECKING:
+    from memhub.core.claims import Claim, LostClaim
     from memhub.core.drivers.served_kernel import KernelState
     from memhub.core.files import OpenFile
     from memhub.core.health.failure import Failure
     from memhub.core.health.health import Health
-    from memhub.core.holding.claims import Claim, LostClaim
     from memhub.core.holding.commits import Commit
     from memhub.core.holding.waits import Wait
     from memhub.core.machine import Machine

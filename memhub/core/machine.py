@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from memhub.core import events, memory_changes
 from memhub.core.caches.make import make_caches, make_transfer
+from memhub.core.claims import ClaimChange
 from memhub.core.files import FileTable
 from memhub.core.health.failure import Failure, MachineFailed, mark_failed, unmark_failed
 from memhub.core.health.hardware_events import HardwareChanged, apply_change, unapply_change
 from memhub.core.holding.claim_table import ClaimTable
-from memhub.core.holding.claims import ClaimChange
 from memhub.core.holding.commits import CommitList
-from memhub.core.holding.touched import touch_waits
 from memhub.core.holding.waits import WaitQueue
 from memhub.core.instant import SECOND
 from memhub.core.memory.kmem import KernelMemory
@@ -36,6 +35,7 @@ from memhub.core.served import (
     unapply_call,
     why_no_ranges,
 )
+from memhub.core.touched_waits import touch_waits
 from memhub.errors import NoRanges, NotSupported
 
 if TYPE_CHECKING:

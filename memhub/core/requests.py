@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeVar
 
 from memhub.arguments import take_integers, take_opening, take_text
+from memhub.core.claims import Claim
 from memhub.core.frequent_request import frequent_request
-from memhub.core.holding.claims import Claim
 from memhub.core.replies import Explanation, SetOutcome
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from memhub.core.caches.content import CachesContent
     from memhub.core.caches.state import Caches
+    from memhub.core.claims import Claim, LostClaim
     from memhub.core.drivers.driver import RangeState
     from memhub.core.drivers.served_kernel import KernelState
     from memhub.core.files import FileTable
     from memhub.core.health.failure import Failure
     from memhub.core.health.health import Health
     from memhub.core.holding.claim_table import ClaimTable
-    from memhub.core.holding.claims import Claim, LostClaim
     from memhub.core.instant import Instant
     from memhub.core.memory.files import RamContent
     from memhub.core.memory.kmem import KernelMemory

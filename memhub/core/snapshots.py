@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from memhub.core.asking.asked_driver import AskedDriver
 from memhub.core.caches.content import first_content
 from memhub.core.caches.make import capture_caches, make_caches, make_transfer
-from memhub.core.drivers.asked_driver import AskedDriver
 from memhub.core.holdings import give_holdings, holdings_of
 from memhub.core.machine import Machine
 from memhub.core.memory.device_states import first_states, save_devices
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memhub.core.caches.content import CachesContent
+    from memhub.core.claims import Claim, LostClaim
     from memhub.core.drivers.served_kernel import KernelState
     from memhub.core.files import OpenFile
     from memhub.core.health.failure import Failure
     from memhub.core.health.health import Health
-    from memhub.core.holding.claims import Claim, LostClaim
     from memhub.core.instant import Instant
     from memhub.core.memory.device_states import DeviceState
     from memhub.core.spec import MachineSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from memhub.core.caches.limits import CacheLimits
+from memhub.core.cache_limits import CacheLimits
 from memhub.core.drivers.driver import UNSAID_CPU, Cpu
 from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import KernelLayout

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from memhub.abi import U64_MAX
 from memhub.arguments import LONGEST_MS, take_integer, take_text
-from memhub.core.caches.limits import say_table_of, wrong_limits
+from memhub.core.cache_limits import say_table_of, wrong_limits
 from memhub.core.drivers.driver import UNSAID_CPU, Cpu
 from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import OptionError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.arguments import take_buffer, take_integer, take_span, take_text
-from memhub.core.caches.decide import (
+from memhub.core.deciding.cache_requests import (
     decide_bus_read,
     decide_bus_write,
     decide_flush_all,

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memhub.abi import Buffer, RangeDesc
+    from memhub.core.claims import Claim
     from memhub.core.files import OpenFile, Principal
-    from memhub.core.holding.claims import Claim
     from memhub.core.machine import Machine
     from memhub.core.replies import Explanation, SetOutcome
     from memhub.core.requests import Request

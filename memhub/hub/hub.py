@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from memhub.clock import Clock
     from memhub.core.caches.hazards import Hazard
     from memhub.core.caches.seen import DumpView
+    from memhub.core.claims import Claim
     from memhub.core.drivers.driver import Arch
     from memhub.core.faults.fault_rules import FaultRule
     from memhub.core.health.sickness import Sickness
-    from memhub.core.holding.claims import Claim
     from memhub.core.machine import Machine
     from memhub.core.memory.physmap import MmioDevice, Window
     from memhub.core.ranges.range_table import TableState
@@ -265,7 +265,7 @@ class Hub(anyio.AsyncContextManagerMixin):
 
     def hazards(self, machine: str | None = None) -> list[Hazard]:
         """What would go wrong on hardware, on a machine that is not coherent: docs/memory.md."""
-        return hazards_of(find_machine(self.engine, machine))
+        return hazards_of(find_machine(self.engine, machine).caches)
 
     def map_device(
         self, base: int, length: int, device: MmioDevice, *, machine: str | None = None

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from memhub.abi import RangeDesc
     from memhub.core.caches.hazards import Hazard
+    from memhub.core.claims import Claim
     from memhub.core.files import Principal
-    from memhub.core.holding.claims import Claim
     from memhub.core.holding.commits import Commit
     from memhub.core.holding.waits import Wait
     from memhub.core.instant import Instant
@@ -80,7 +80,11 @@ def view_machine(machine: Machine, now: Instant) -> dict[str, Any]:
         "commits": map(partial(_commit_row, now), tuple(machine.commits)),
         "waits": map(partial(_wait_row, machine, now), waits),
         "waits_for": map(list, chain.from_iterable(map(machine.waits.edges, waits))),
-        **({} if machine.caches is None else {"hazards": map(hazard_row, hazards_of(machine))}),
+        **(
+            {}
+            if machine.caches is None
+            else {"hazards": map(hazard_row, hazards_of(machine.caches))}
+        ),
     }
 
 

@@ -1,14 +1,14 @@
 """linux: the memory type range registers as Linux 6.18 and 2.6.32 manage them.
 
-mtrr        the layer: `LinuxMtrr`, with use counts, conflicts, sleep and look-up
-boot        what the kernel does at boot
-cleanup     the planner of ranges at boot, and trimming of RAM
-generic     Intel's MTRRs            legacy      AMD K6, Centaur MCR, Cyrix ARR
-releases    where 2.6.32 differs          old_generic Intel's MTRRs in 2.6.32
-proc_mtrr   `/proc/mtrr`: text, writes, ioctls and what a descriptor holds
-memtype     page-attribute reservations       mappings    what maps with them
-replaying   recorded answers
-served      calls over a hub's machine: `frozen` state, `settings`, `seq_file`
+Each room imports those above it and none below:
+
+machine, releases, refused, texts    what a kernel runs on, where 2.6.32 differs, how it says no
+registers    every CPU's registers, and the back ends: Intel's MTRRs, K6, Centaur MCR, Cyrix ARR
+cleanup      the planner of ranges at boot, and the trimming of RAM
+mtrr         the layer `LinuxMtrr`, the kernel's start, drivers' ranges, and `/proc/mtrr`
+pat          page-attribute reservations, and what maps with them
+served       Linux for a machine of a hub: settings, calls, state as plain data
+replay       recorded answers
 
 Sources: Linux 6.18 `arch/x86/kernel/cpu/mtrr`; each module names its files. The rules are checked
 against answers recorded from the kernel's own code over simulated registers.
@@ -17,11 +17,11 @@ against answers recorded from the kernel's own code over simulated registers.
 from __future__ import annotations
 
 from memhub.plugin.kernels import KernelProfile, hookimpl
-from memhub_linux.compared import ComparedLinux, add_command
-from memhub_linux.proc_mtrr import line_of
+from memhub_linux.mtrr.proc_mtrr import line_of
 from memhub_linux.releases import LINUX_2_6_32, LINUX_6_18
-from memhub_linux.replaying import replay
-from memhub_linux.served import LinuxKernel
+from memhub_linux.replay.mtrr import replay
+from memhub_linux.served.compared import ComparedLinux, add_command
+from memhub_linux.served.kernel import LinuxKernel
 
 LINUX = KernelProfile(
     name="linux-6.18",

@@ -1,4 +1,4 @@
-"""What the kernel calls memory types, and how it prints sizes."""
+"""What the kernel calls memory types, and what it prints in more than one place."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from memhub.plugin.x86 import LINE_TYPES
 
 #: The names of types 0 to 6; 2 and 3 are reserved.
 TYPE_NAMES: Final = LINE_TYPES
+#: What is printed for the kernel's parameter `nopat`.
+NO_PAT_LINE: Final = "PAT support disabled via boot option."
 
 
 def type_name(type_: int) -> str:

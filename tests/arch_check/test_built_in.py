@@ -8,7 +8,7 @@ import pytest
 
 from memhub import Cpu, load_arches
 from memhub.abi import RangeDesc
-from memhub.core.drivers.asked_driver import CallMark
+from memhub.core.asking.asked_driver import CallMark
 from memhub.rig import check_arch
 from memhub.rig.arch_check.asking import Request
 from memhub.rig.arch_check.ground import CPUS, FIRMWARES, Ground

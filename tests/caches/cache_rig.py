@@ -17,8 +17,8 @@ from memhub.abi import (
     RangeDesc,
 )
 from memhub.clock import ManualClock
-from memhub.core.caches.decide import decide_bus_read, decide_bus_write, decide_flush_all
 from memhub.core.caches.requests import Fence, FlushLines
+from memhub.core.deciding.cache_requests import decide_bus_read, decide_bus_write, decide_flush_all
 from memhub.core.deciding.loading import decide_load
 from memhub.core.files import Principal
 from memhub.core.requests import Open, Pread, Pwrite, SetRange

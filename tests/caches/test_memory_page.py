@@ -11,8 +11,8 @@ import pytest
 
 from memhub import Hub, MachineSpec
 from memhub.config import load_config
+from memhub.core.cache_limits import CacheLimits
 from memhub.core.caches.hazards import HAZARDS
-from memhub.core.caches.limits import CacheLimits
 from memhub.core.kernel import OptionError
 from rig.inner_runs import NEITHER, run_inner
 

@@ -27,10 +27,10 @@ from memhub.errors import (
 from memhub.plugin import Cpu
 from memhub.rig import trace_lines
 from memhub.rig.log_replay import replay_log
-from memhub_linux.page_modes import MODE_NAMES
-from memhub_linux.page_runs import PageRun, PageRuns, changed_runs
-from memhub_linux.recorded import read_registers
-from memhub_linux.settings import join_signature
+from memhub_linux.pat.page_modes import MODE_NAMES
+from memhub_linux.pat.page_runs import PageRun, PageRuns, changed_runs
+from memhub_linux.replay.recorded import read_registers
+from memhub_linux.served.settings import join_signature
 from service.service_rig import lab
 
 if TYPE_CHECKING:

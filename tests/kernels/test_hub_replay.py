@@ -19,8 +19,8 @@ from memhub.errors import DeviceError
 from memhub.faces import linux
 from memhub.plugin import Cpu
 from memhub.rig import replay_log, trace_lines
-from memhub_linux.recorded import read_registers
-from memhub_linux.settings import join_signature
+from memhub_linux.replay.recorded import read_registers
+from memhub_linux.served.settings import join_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable

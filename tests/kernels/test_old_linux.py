@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memhub_linux.cpus import Cpus
 from memhub_linux.machine import LinuxMachine
-from memhub_linux.mtrr import LinuxMtrr, Refused
-from memhub_linux.proc_mtrr import Entry, ProcMtrr
+from memhub_linux.mtrr.layer import LinuxMtrr
+from memhub_linux.mtrr.proc_mtrr import Entry, ProcMtrr
+from memhub_linux.refused import Refused
+from memhub_linux.registers.cpus import Cpus
 from memhub_linux.releases import LINUX_2_6_32, LINUX_6_18, Release
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from memhub import DeviceError, Hub, MachineSpec
 from memhub.arches import load_arches
 from memhub.config import load_config
-from memhub_linux.settings import OPTIONS
+from memhub_linux.served.settings import OPTIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memhub_linux.page_runs import PageRuns, changed_runs
+from memhub_linux.pat.page_runs import PageRuns, changed_runs
 
 pages = st.integers(0, 40)
 changes = st.lists(st.tuples(pages, pages, st.sampled_from(["WB", "WC", "UC-"])), max_size=12)

@@ -18,9 +18,9 @@ from memhub.core.kernel_items import (
 from memhub.kernels import load_kernels
 from memhub.plugin.kernels import KernelCall, KernelMachine, KernelState, OptionError
 from memhub.rig import trace_lines
-from memhub_linux.frozen import LinuxSetting
-from memhub_linux.recorded import make_machine, read_registers
-from memhub_linux.served import boot_linux, call_linux
+from memhub_linux.replay.recorded import make_machine, read_registers
+from memhub_linux.served.frozen import LinuxSetting
+from memhub_linux.served.kernel import boot_linux, call_linux
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from memhub.maps.text import headline, map_text
 from memhub.plugin.kernels import KernelRange, KernelRanges, ServedKernel
 from memhub.rig.picture import draw_hub
 from memhub.shipping.sentence import record_sentence
-from memhub_linux.served import LinuxKernel
+from memhub_linux.served.kernel import LinuxKernel
 
 if TYPE_CHECKING:
     from pathlib import Path

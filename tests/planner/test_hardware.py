@@ -17,7 +17,7 @@ from memhub.abi import (
     MDF_WRITETHROUGH,
     RangeDesc,
 )
-from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.asking.asked_driver import AskedDriver
 from memhub.core.ranges.plannable import Hardware, NotPlannable, read_hardware
 from memhub.core.ranges.range_table import RangeTable
 from memhub.core.requests import SetRange

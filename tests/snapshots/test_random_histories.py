@@ -22,7 +22,7 @@ from value.test_rebuild import same
 from value.traffic import Traffic
 
 if TYPE_CHECKING:
-    from memhub.core.holding.claims import Claim, LostClaim
+    from memhub.core.claims import Claim, LostClaim
     from memhub.core.snapshots import MachineSnapshot
     from memhub.snapshots.snapshot import Snapshot
 

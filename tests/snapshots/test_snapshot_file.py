@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from memhub import Hub, MachineSpec, Snapshot, SnapshotError
 from memhub.arches import ArchNotInstalled
-from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.asking.asked_driver import AskedDriver
 from memhub.core.files import Principal
 from memhub.core.requests import ClaimRange, Open
 from memhub.engine.lifecycle import open_file

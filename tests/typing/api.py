@@ -28,7 +28,7 @@ from memhub import (
 )
 from memhub.abi import LP64, MDF_WRITECOMBINE, DataModel, Errno, IoctlReply, RangeDesc
 from memhub.arches import Registry
-from memhub.core.holding.claims import Claim
+from memhub.core.claims import Claim
 from memhub.core.machine import Machine
 from memhub.core.replies import Explanation, SetOutcome
 from memhub.devices.screens import draw_png

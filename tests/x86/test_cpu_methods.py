@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memhub.core.drivers.asked_driver import AskedDriver
-from memhub.core.drivers.asked_hardware import (
+from memhub.core.asking.asked_driver import AskedDriver
+from memhub.core.asking.asked_hardware import (
     ask_compare,
     ask_fault,
     ask_fetch,

@@ -10,9 +10,9 @@ from memhub.audit.history.blame_steps import Blame as Blame
 from memhub.audit.history.blame_steps import Step as Step
 from memhub.audit.history.blame_steps import is_of_hardware
 from memhub.audit.reading.asked import asked_spans
+from memhub.core.asking.asked_driver import Plan
 from memhub.core.deciding.kernel_health import other_cpus
 from memhub.core.deciding.transfers import explain
-from memhub.core.drivers.asked_driver import Plan
 from memhub.core.drivers.driver import Change, RangeState
 from memhub.core.files import Caller, OpenFile, Principal
 from memhub.core.health.hardware_events import HardwareOp

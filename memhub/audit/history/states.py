@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from memhub.abi import RangeDesc
     from memhub.audit.history.rebuild import Rebuilder
+    from memhub.core.claims import Claim
     from memhub.core.drivers.served_kernel import KernelRanges, KernelState
-    from memhub.core.holding.claims import Claim
     from memhub.core.holding.commits import Commit
     from memhub.core.holding.waits import Wait
     from memhub.core.machine import Machine

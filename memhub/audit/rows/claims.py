@@ -21,7 +21,7 @@ from memhub.core.requests import AwaitFree, ClaimRange, SetRange
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from memhub.core.holding.claims import Claim, ClaimChange
+    from memhub.core.claims import Claim, ClaimChange
     from memhub.core.holding.waits import Wait
     from memhub.core.instant import Instant
     from memhub.errors import RangeBusy

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from memhub.core.caches.limits import CacheLimits
+from memhub.core.cache_limits import CacheLimits
 from memhub.core.drivers.driver import Cpu
 from memhub.core.drivers.served_kernel import FREEBSD
 from memhub.core.kernel import KernelLayout

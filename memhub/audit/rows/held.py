@@ -31,9 +31,9 @@ from memhub.core.restored import HeldPart, Restored
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from memhub.core.claims import Claim, LostClaim
     from memhub.core.drivers.driver import RangeState
     from memhub.core.files import OpenFile
-    from memhub.core.holding.claims import Claim, LostClaim
     from memhub.core.holding.commits import Commit
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine

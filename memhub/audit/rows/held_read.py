@@ -12,10 +12,10 @@ from memhub.audit.rows.hardware import health_in
 from memhub.audit.rows.held_check import check_items
 from memhub.audit.rows.kernels import kernel_in
 from memhub.audit.rows.read import ACCESS, caller_of, set_request_of, wait_of
+from memhub.core.claims import Claim, LostClaim
 from memhub.core.drivers.driver import RangeState
 from memhub.core.files import OpenFile, Principal
 from memhub.core.health.failure import Failure
-from memhub.core.holding.claims import Claim, LostClaim
 from memhub.core.holding.commits import Commit
 from memhub.core.holdings import Holdings
 from memhub.core.instant import NEVER

@@ -11,15 +11,15 @@ from memhub.audit.rows.description import spec_of
 from memhub.audit.rows.hardware import HARDWARE_READERS
 from memhub.audit.rows.kernels import read_call
 from memhub.core import events
+from memhub.core.asking.asked_driver import Plan
+from memhub.core.claims import ClaimChange
 from memhub.core.deciding.claim_requests import claim_event, ended_event, lost_event
 from memhub.core.deciding.open_close import closed_event
 from memhub.core.deciding.ownership import release_inside
 from memhub.core.deciding.set_ranges import make_commit, set_event
-from memhub.core.drivers.asked_driver import Plan
 from memhub.core.drivers.driver import Change, RangeState
 from memhub.core.files import DEVICES, Caller, OpenFile, Principal
 from memhub.core.health.failure import Failure, MachineFailed
-from memhub.core.holding.claims import ClaimChange
 from memhub.core.holding.waits import Wait
 from memhub.core.instant import NEVER
 from memhub.core.machine import Machine

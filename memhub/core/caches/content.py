@@ -9,9 +9,9 @@ from memhub.core.caches.change import Turn
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from memhub.core.cache_limits import CacheLimits
     from memhub.core.caches.change import HazardKey, Overtaking, Posted
     from memhub.core.caches.hazards import Hazard
-    from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Buffer, Line
 
 

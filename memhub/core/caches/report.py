@@ -9,16 +9,15 @@ from memhub.core.caches.work import Work
 
 if TYPE_CHECKING:
     from memhub.core.caches.hazards import Hazard
-    from memhub.core.machine import Machine
+    from memhub.core.caches.state import Caches
 
 
-def hazards_of(machine: Machine) -> list[Hazard]:
+def hazards_of(caches: Caches | None) -> list[Hazard]:
     """The hazards of a machine, the first met first.
 
     Buffers that are not drained now are hazards too (`undrained-buffers`), until a fence. A
-    coherent machine has none.
+    coherent machine, whose caches are None, has none.
     """
-    caches = machine.caches
     if caches is None:
         return []
 

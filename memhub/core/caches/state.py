@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.abi import Buffer as Bytes
+    from memhub.core.cache_limits import CacheLimits
     from memhub.core.caches.change import Buffers, CacheChange, HazardKey, Overtaking, Posted
     from memhub.core.caches.hazards import Hazard
-    from memhub.core.caches.limits import CacheLimits
     from memhub.core.caches.lines import Line
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.memory.physical import PhysicalMemory

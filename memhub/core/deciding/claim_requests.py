@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from memhub.abi import MDF_ACTIVE, U64_MAX
 from memhub.arguments import wrong_fence
 from memhub.core import events
+from memhub.core.claims import ClaimChange, LostClaim, busy_error, name_blocking
 from memhub.core.deciding.ownership import (
     claim_for_range,
     refuse_foreign,
@@ -17,15 +18,14 @@ from memhub.core.deciding.ownership import (
 )
 from memhub.core.deciding.waiting import decide_waiting
 from memhub.core.decision import Decision
-from memhub.core.holding.claims import ClaimChange, LostClaim, busy_error, name_blocking
 from memhub.core.instant import lease_end
 from memhub.core.requests import ReleaseRange
 from memhub.errors import DeviceError, InvalidArgument, NoSuchRange
 
 if TYPE_CHECKING:
+    from memhub.core.claims import Claim, LossCause
     from memhub.core.events import ClaimOp
     from memhub.core.files import Caller, Principal
-    from memhub.core.holding.claims import Claim, LossCause
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.core.requests import AwaitFree, BreakClaim, ClaimRange, RenewClaim

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memhub.core.asking.asked_driver import Plan
+from memhub.core.claims import busy_error
 from memhub.core.deciding.ownership import check_held, check_types
-from memhub.core.drivers.asked_driver import Plan
-from memhub.core.holding.claims import busy_error
 from memhub.core.ranges.range_table import with_busy, without_busy
 from memhub.errors import DeviceError, DriverFailed, RangeBusy
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from memhub.abi import RangeDesc
-    from memhub.core.drivers.asked_driver import AskedDriver
+    from memhub.core.asking.asked_driver import AskedDriver
     from memhub.core.drivers.driver import RangeState
     from memhub.core.files import Principal
     from memhub.core.holding.commits import Commit

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from memhub.core.asking.asked_hardware import ask_compare, ask_reinit
 from memhub.core.deciding.kernel_hardware import expected_registers
 from memhub.core.deciding.kernel_health import other_cpus
 from memhub.core.decision import Decision
-from memhub.core.drivers.asked_hardware import ask_compare, ask_reinit
 from memhub.core.drivers.driver import RangeState
 from memhub.core.health.failure import is_suspended, suspended_error
 from memhub.core.health.hardware_events import CpuDifference, CpusChecked
@@ -20,7 +20,7 @@ from memhub.core.health.hardware_events import CpuDifference, CpusChecked
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memhub.core.drivers.asked_driver import AskedDriver
+    from memhub.core.asking.asked_driver import AskedDriver
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.files import Principal
     from memhub.core.instant import Instant

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core import requests
-from memhub.core.caches.decide import decide_fence, decide_flush
 from memhub.core.caches.requests import Fence, FlushLines
+from memhub.core.deciding.cache_requests import decide_fence, decide_flush
 from memhub.core.deciding.claim_requests import (
     decide_break,
     decide_claim,

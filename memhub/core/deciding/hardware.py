@@ -11,7 +11,8 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memhub.core.caches.decide import flush_before
+from memhub.core.asking.asked_hardware import ask_fault, ask_power_on, ask_registers_of
+from memhub.core.deciding.cache_requests import flush_before
 from memhub.core.deciding.kernel_hardware import (
     check_reinit,
     cpu_files,
@@ -23,7 +24,6 @@ from memhub.core.deciding.kernel_hardware import (
 from memhub.core.deciding.kernel_health import slot_bits
 from memhub.core.deciding.sick_plans import Was, change_health, make_change
 from memhub.core.decision import Decision
-from memhub.core.drivers.asked_hardware import ask_fault, ask_power_on, ask_registers_of
 from memhub.core.drivers.driver import RangeState
 from memhub.core.health.failure import is_suspended, suspended_error
 from memhub.core.health.health import (
@@ -39,7 +39,7 @@ from memhub.errors import DriverFailed, InvalidArgument, NoSuchRange, RangeBusy
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from memhub.core.drivers.asked_driver import AskedDriver
+    from memhub.core.asking.asked_driver import AskedDriver
     from memhub.core.drivers.served_kernel import Registers
     from memhub.core.files import Principal
     from memhub.core.health.hardware_events import HardwareOp

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memhub.core.claims import busy_error
 from memhub.core.deciding.ownership import check_slots, check_types
-from memhub.core.holding.claims import busy_error
 
 if TYPE_CHECKING:
     from memhub.core.drivers.driver import RangeState

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memhub.abi import U64_MAX
 from memhub.arguments import plain_arguments, take_buffer, take_integer
 from memhub.core import requests
-from memhub.core.caches.decide import flush_before
+from memhub.core.deciding.cache_requests import flush_before
 from memhub.core.deciding.kernel_advice import advise_call
 from memhub.core.deciding.kernel_claims import check_claims
 from memhub.core.deciding.kernel_health import follow_call, suffer_call, unless_alike

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub.core import events
-from memhub.core.caches.decide import flush_before
+from memhub.core.deciding.cache_requests import flush_before
 from memhub.core.deciding.claim_requests import ended_event
 from memhub.core.deciding.failing import refusing_error
 from memhub.core.deciding.kernel_files import (

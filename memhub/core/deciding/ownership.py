@@ -47,7 +47,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memhub.arguments import wrong_fence
-from memhub.core.holding.claims import (
+from memhub.core.claims import (
     NAMED_MAX,
     Claim,
     ClaimChange,

@@ -32,10 +32,10 @@ from memhub.errors import Cancelled, InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from memhub.core.claims import Claim, LostClaim
     from memhub.core.events import ClaimEnded, Event
     from memhub.core.files import Caller
     from memhub.core.health.health import Health
-    from memhub.core.holding.claims import Claim, LostClaim
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
     from memhub.core.restored import RestoreCause

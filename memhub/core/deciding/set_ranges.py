@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from memhub.abi import MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE
 from memhub.core import events
-from memhub.core.caches.decide import flush_before
+from memhub.core.claims import ClaimChange
 from memhub.core.deciding.advice import advise
+from memhub.core.deciding.cache_requests import flush_before
 from memhub.core.deciding.conflicts import (
     ask_driver_busy,
     check_commit_slots,
@@ -32,7 +33,6 @@ from memhub.core.deciding.sick_plans import (
 )
 from memhub.core.deciding.waiting import decide_waiting, set_as_kept
 from memhub.core.decision import Decision
-from memhub.core.holding.claims import ClaimChange
 from memhub.core.holding.commits import Commit
 from memhub.core.instant import lease_end
 from memhub.core.ranges.views import busy_slots
@@ -40,7 +40,7 @@ from memhub.core.replies import SetOutcome
 from memhub.errors import DeviceError, NotSupported, RangeBusy, StaleClaim
 
 if TYPE_CHECKING:
-    from memhub.core.drivers.asked_driver import Plan
+    from memhub.core.asking.asked_driver import Plan
     from memhub.core.drivers.driver import Change, RangeState
     from memhub.core.files import Caller, Principal
     from memhub.core.instant import Instant

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from memhub.abi import MDF_FIXBASE
-from memhub.core.drivers.asked_driver import Plan
+from memhub.core.asking.asked_driver import Plan
 from memhub.core.drivers.driver import Change
 from memhub.core.health.hardware_events import HardwareChanged
 from memhub.core.health.health import (

@@ -12,8 +12,8 @@ from memhub.arguments import (
     wrong_seek,
     wrong_transfer,
 )
-from memhub.core.caches.decide import facts_of
 from memhub.core.caches.transfer import CachedTransfer
+from memhub.core.deciding.cache_requests import facts_of
 from memhub.core.decision import Decision
 from memhub.core.events import Event, MemoryRead, MemoryWritten, Sought
 from memhub.core.files import KERNEL_FILES

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_BUSY
 from memhub.core import events
+from memhub.core.claims import ClaimChange
 from memhub.core.deciding.conflicts import check_commit_slots, check_commits, check_plan_types
 from memhub.core.deciding.failing import failed_error
 from memhub.core.deciding.ownership import check_slots
 from memhub.core.deciding.set_ranges import outcome_of
 from memhub.core.deciding.sick_plans import Was, follow_plan, suffer_plan
-from memhub.core.holding.claims import ClaimChange
 from memhub.core.replies import SetOutcome
 from memhub.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memhub.core.drivers.asked_driver import Plan
+    from memhub.core.asking.asked_driver import Plan
+    from memhub.core.claims import Claim
     from memhub.core.drivers.driver import RangeState
     from memhub.core.files import OpenFile
     from memhub.core.health.hardware_events import HardwareChanged
-    from memhub.core.holding.claims import Claim
     from memhub.core.instant import Instant
     from memhub.core.machine import Machine
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from memhub.core.drivers.asked_hardware import ask_fetch, ask_reinit, ask_store
+from memhub.core.asking.asked_hardware import ask_fetch, ask_reinit, ask_store
 from memhub.core.drivers.driver import RangeState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from memhub.abi import RangeDesc
-    from memhub.core.drivers.asked_driver import AskedDriver
+    from memhub.core.asking.asked_driver import AskedDriver
     from memhub.core.health.sickness import Moment, Sickness
 
     Registers = Mapping[int, int]

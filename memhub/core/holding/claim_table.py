@@ -15,8 +15,8 @@ from memhub.core.instant import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from memhub.core.claims import Claim, ClaimChange, LostClaim
     from memhub.core.files import Principal
-    from memhub.core.holding.claims import Claim, ClaimChange, LostClaim
 
 
 @dataclass(slots=True)

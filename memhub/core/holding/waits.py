@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from memhub.core.holding.claims import NAMED_MAX
+from memhub.core.claims import NAMED_MAX
 from memhub.core.holding.due_times import DueTimes
 from memhub.core.holding.overlap import OverlapIndex
 from memhub.core.holding.wait_graph import WaitGraph

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memhub.abi import MDF_BUSY, DataModel, RangeDesc
-from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.asking.asked_driver import AskedDriver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

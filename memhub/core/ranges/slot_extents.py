@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memhub.abi import MDF_ACTIVE
-from memhub.core.drivers.asked_driver import Plan
+from memhub.core.asking.asked_driver import Plan
 from memhub.core.drivers.driver import Change
 from memhub.errors import DriverFailed
 
 if TYPE_CHECKING:
-    from memhub.core.drivers.asked_driver import AskedDriver
+    from memhub.core.asking.asked_driver import AskedDriver
     from memhub.core.drivers.driver import RangeState
     from memhub.core.ranges.range_table import RangeTable
 

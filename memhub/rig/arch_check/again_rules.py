@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
-from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.asking.asked_driver import AskedDriver
 from memhub.core.drivers.driver import RangeState
 from memhub.errors import DriverFailed
 from memhub.rig.arch_check.asking import (
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from memhub.abi import RangeDesc
-    from memhub.core.drivers.asked_driver import Plan
+    from memhub.core.asking.asked_driver import Plan
     from memhub.core.effective.typemap import TypeMap
     from memhub.rig.arch_check.step_rules import Step
 

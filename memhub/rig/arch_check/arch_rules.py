@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from memhub.abi import MDF_SETTABLE
-from memhub.core.drivers.asked_driver import AskedDriver
+from memhub.core.asking.asked_driver import AskedDriver
 from memhub.core.drivers.driver import Arch, Cpu, RangeDriver
 from memhub.core.kernel import OptionError
 from memhub.core.spec import MachineSpec
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from random import Random
 
-    from memhub.core.drivers.asked_driver import CallMark
+    from memhub.core.asking.asked_driver import CallMark
     from memhub.core.drivers.driver import RangeState
     from memhub.rig.arch_check.asking import Request
 

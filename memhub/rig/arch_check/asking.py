@@ -17,8 +17,8 @@ from memhub.abi import (
     MEMRANGE_SET_UPDATE,
     RangeDesc,
 )
+from memhub.core.asking.driver_answers import DriverStopped
 from memhub.core.drivers.driver import RangeState
-from memhub.core.drivers.driver_answers import DriverStopped
 from memhub.core.requests import SetRange
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check.finding import Fault
@@ -27,7 +27,7 @@ from memhub.rig.arch_check.ground import Ground, fault_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from memhub.core.drivers.asked_driver import AskedDriver, Plan
+    from memhub.core.asking.asked_driver import AskedDriver, Plan
     from memhub.core.effective.typemap import TypeMap
 
 T = TypeVar("T")

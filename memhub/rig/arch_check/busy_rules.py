@@ -22,7 +22,7 @@ from memhub.rig.arch_check.step_rules import check_inputs, check_refused
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from memhub.core.drivers.asked_driver import Plan
+    from memhub.core.asking.asked_driver import Plan
     from memhub.core.effective.typemap import TypeMap
     from memhub.errors import DeviceError
     from memhub.rig.arch_check.step_rules import Step

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.drivers.asked_driver import CallMark
+from memhub.core.asking.asked_driver import CallMark
 from memhub.errors import DeviceError, DriverFailed
 from memhub.rig.arch_check import arch_rules
 from memhub.rig.arch_check.asking import Request, StoppedHere

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.drivers.asked_driver import AskedDriver, CallMark
+from memhub.core.asking.asked_driver import AskedDriver, CallMark
 from memhub.rig.arch_check.check import check_arch
 from memhub.rig.arch_check.finding import RULES, ArchReport, Finding
 

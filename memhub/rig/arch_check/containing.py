@@ -11,14 +11,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, cast
 
-from memhub.core.drivers.driver_answers import DriverStopped, kind_of, say
+from memhub.core.asking.driver_answers import DriverStopped, kind_of, say
 from memhub.errors import DriverFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from memhub.core.drivers.asked_driver import AskedDriver, CallMark
+    from memhub.core.asking.asked_driver import AskedDriver, CallMark
 
 T = TypeVar("T")
 

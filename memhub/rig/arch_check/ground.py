@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.drivers.asked_driver import AskedDriver, CallMark
+from memhub.core.asking.asked_driver import AskedDriver, CallMark
 from memhub.core.drivers.driver import Cpu, RangeDriver
 from memhub.core.spec import MachineSpec
 from memhub.errors import DriverFailed
@@ -184,7 +184,7 @@ def make_watched(spec: MachineSpec, arch: Arch, mark: CallMark) -> AskedDriver:
 
 def fault_of(error: DriverFailed) -> Fault:
     """The fault that an answer which is none shows."""
-    from memhub.core.drivers.driver_answers import DriverStopped, Nonsense
+    from memhub.core.asking.driver_answers import DriverStopped, Nonsense
 
     words = error.reason
     method = words.partition(", the driver of ")[0].rpartition(".")[2]

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from memhub.core.drivers.asked_driver import AskedDriver, CallMark
+    from memhub.core.asking.asked_driver import AskedDriver, CallMark
 
 #: How many limits a call may last.
 _LIMITS: Final = 10

@@ -36,7 +36,7 @@ from memhub.rig.arch_check.undo_rules import check_return, check_undo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from memhub.core.drivers.asked_driver import AskedDriver, Plan
+    from memhub.core.asking.asked_driver import AskedDriver, Plan
     from memhub.core.drivers.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.abi import RangeDesc
-    from memhub.core.drivers.asked_driver import AskedDriver, Plan
+    from memhub.core.asking.asked_driver import AskedDriver, Plan
     from memhub.core.drivers.driver import RangeState
 
     Rows = tuple[tuple[int, int, int, bytes], ...]

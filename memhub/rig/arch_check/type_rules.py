@@ -19,7 +19,7 @@ from memhub.rig.arch_check.ground import fault_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.core.drivers.asked_driver import Plan
+    from memhub.core.asking.asked_driver import Plan
     from memhub.core.drivers.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
     from memhub.rig.arch_check.step_rules import Step

@@ -14,7 +14,7 @@ from memhub.rig.arch_check.step_rules import Step
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from memhub.core.drivers.asked_driver import AskedDriver, Plan
+    from memhub.core.asking.asked_driver import AskedDriver, Plan
     from memhub.core.drivers.driver import RangeState
     from memhub.core.effective.typemap import TypeMap
     from memhub.rig.arch_check.asking import Request

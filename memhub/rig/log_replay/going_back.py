@@ -18,8 +18,8 @@ from memhub.rig.log_replay.asking import Unplayable
 from memhub.snapshots.snapshot import Snapshot, reset_machines, restore_machines
 
 if TYPE_CHECKING:
+    from memhub.core.claims import Claim, LostClaim
     from memhub.core.files import OpenFile
-    from memhub.core.holding.claims import Claim, LostClaim
     from memhub.rig.log_replay.asking import Life
     from memhub.rig.log_replay.steps import LogStep
 

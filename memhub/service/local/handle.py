@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from memhub.abi import Buffer, RangeDesc
-    from memhub.core.holding.claims import Claim
+    from memhub.core.claims import Claim
     from memhub.core.replies import Explanation, SetOutcome
     from memhub.core.requests import Request, WaitingRequest
     from memhub.engine.engine import Engine

@@ -33,7 +33,7 @@ from memhub.service.server.rights import READ_RANGES, SET_RANGES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memhub.core.holding.claims import Claim
+    from memhub.core.claims import Claim
     from memhub.core.machine import Machine
     from memhub.core.replies import SetOutcome
     from memhub.core.requests import Request

@@ -18,7 +18,7 @@ from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.files import Principal
 
 if TYPE_CHECKING:
-    from memhub.core.caches.limits import CacheLimits
+    from memhub.core.cache_limits import CacheLimits
 
 _TEXT: Final = Field("str", "")
 _INT: Final = Field("int", "")

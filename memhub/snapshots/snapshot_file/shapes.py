@@ -13,7 +13,7 @@ import orjson
 
 from memhub.audit.fields import Field
 from memhub.audit.rows.held_check import check_shape
-from memhub.core.caches.limits import CacheLimits
+from memhub.core.cache_limits import CacheLimits
 from memhub.core.drivers.driver import Cpu
 from memhub.core.kernel import KernelLayout
 

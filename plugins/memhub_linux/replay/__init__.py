@@ -1,0 +1,1 @@
+"""Answers recorded from the kernel's own code, replayed."""
