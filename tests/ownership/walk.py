@@ -51,6 +51,7 @@ class Walk:
 
     def __init__(self, arch: str, *, latency: bool, logged: bool = False) -> None:
         self.kind = KINDS[arch]
+        self.pages = frozenset(self.kind.pages)
         self.bench = Bench(spec(arch, latency=LATENCY if latency else 0.0))
         self.machine = self.bench.machine
         self.engine = self.bench.hub.engine
@@ -233,10 +234,11 @@ class Walk:
 
     def _span(self, rng: Random) -> tuple[int, int]:
         """Half of the time that of a slot or claim, else any."""
+        limit = self.limit
         known = [c.span for c in self.model.claims.values()] + [
             (row.mr_base, row.mr_end)
             for row in self.model.state.slots
-            if row.mr_len and row.mr_base in self.kind.pages and row.mr_end <= self.limit
+            if row.mr_len and row.mr_base in self.pages and row.mr_end <= limit
         ]
         if known and rng.random() < 0.5:
             return rng.choice(known)
@@ -346,5 +348,6 @@ class Walk:
     def _compare_view(self, file: OpenFile) -> None:
         _, image = self.engine.submit(GetRanges(file.caller.handle, 1 << 20))
         flags = image[19 :: file.model.desc.size]
-        shown = {slot for slot, byte in enumerate(flags) if byte & MDF_BUSY >> 24}
+        busy = MDF_BUSY >> 24
+        shown = {slot for slot, byte in enumerate(flags) if byte & busy}
         assert shown == self.model.busy(file.caller.process.id)
