@@ -56,7 +56,10 @@ async def reason_of(asked: Awaitable[object]) -> str:
         (
             K6,
             b"base=0xe0000000 size=0x100000 type=write-protect\n",
-            "0xe0000000/0x100000: type write-protect is not one of a K6: uncachable, write-combining",
+            (
+                "0xe0000000/0x100000: "
+                "type write-protect is not one of a K6: uncachable, write-combining"
+            ),
         ),
         (
             K6,
