@@ -119,7 +119,7 @@ def _read_write(line_of: LineOf, row: Row, args: Row) -> Iterator[Request]:
         yield replace(_set(row, (said.base, said.size), said.type), line=text)
 
 
-def _read_ioctl(row: Row, args: Row) -> Iterator[Request]:
+def _read_ioctl(row: Row, args: Row) -> Iterator[Request | LeftOut]:
     command = args["cmd"]
     if not isinstance(command, str) or args.get("bad_pointer"):
         raise LeftOut("an ioctl that is none")
@@ -132,6 +132,8 @@ def _read_ioctl(row: Row, args: Row) -> Iterator[Request]:
     span = args["base"] << shift, args["size"] << shift
     if word in ("ADD", "SET"):
         yield _set(row, span, args["type"])
+        if word == "SET":
+            yield LeftOut("that a SET, unlike the line asked, counts no use")
     else:
         yield _clear(row, span)
 
@@ -155,11 +157,15 @@ def _read_entries(row: Row, args: Row) -> Iterator[Request | LeftOut]:
         raise LeftOut("a 32-bit set, which changes NetBSD's table and no register")
 
     entries = args["entries"]
-    for entry in entries[: max(0, args.get("n", len(entries)))]:
+    entries = entries[: max(0, args.get("n", len(entries)))]
+    for entry in entries:
         try:
             yield _read_entry(row, entry)
         except LeftOut as left:
             yield left
+
+    if row.get("errno") is not None and len(entries) > 1:
+        yield LeftOut("that a refused set ends at the range refused")
 
 
 @lru_cache(maxsize=1)  # each 32-bit set of a log asks
@@ -174,7 +180,13 @@ def _read_entry(row: Row, entry: Sequence[int]) -> Request:
         what = f"{base:#x}/{length:#x} of process {row['process_id']}"
         raise LeftOut(f"the private range {what}, which no other kernel has")
 
-    return _set(row, (base, length), type_) if flags & _VALID else _clear(row, (base, length))
+    if flags & _VALID:
+        return _set(row, (base, length), type_)
+
+    if type_ and row.get("errno") is not None:
+        raise LeftOut("a refused removal with a type")
+
+    return _clear(row, (base, length))
 
 
 def _disable(row: Row, register: int, line: str) -> Request:

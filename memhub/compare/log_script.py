@@ -62,7 +62,8 @@ class LogScript(NamedTuple):
 
     Attributes:
         requests: in order.
-        left_out: what is not among them, in the order of the first record.
+        left_out: what is not among them, or not as the log's machine had it, in the order of the
+            first record.
     """
 
     requests: tuple[Request, ...]
@@ -161,6 +162,9 @@ def _requests_of(row: dict[str, Any], line_of: LineOf) -> tuple[Request | LeftOu
 
     if row.get("op") not in ("update", "remove"):
         raise LeftOut("a MEMRANGE_SET that is neither update nor remove")
+
+    if row.get("holder") is not None:
+        return _request_of(row), LeftOut("that a claim refused what is asked here")
 
     return (_request_of(row),)
 

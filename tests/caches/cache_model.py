@@ -11,57 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from memhub.core.machine import Machine
+    from caches.seen_caches import Seen
+    from memhub.core.caches.change import HazardKey
 
 PAGE = 4096
-
-
-class Seen:
-    """Where the machine has bytes, and what they are."""
-
-    def __init__(self, machine: Machine) -> None:
-        assert machine.caches is not None
-        self.caches = machine.caches
-        self.memory = machine.memory
-        self.size = machine.caches.limits.line_size
-
-    def resident(self) -> set[int]:
-        """The first addresses of the lines."""
-        return {number * self.size for number in self.caches.lines}
-
-    def line(self, base: int) -> tuple[bytes, int] | None:
-        """Bytes and dirty mask of a line."""
-        line = self.caches.lines.get(base // self.size)
-
-        return None if line is None else (line.data, line.dirty)
-
-    def buffered(self, process: int) -> dict[int, int]:
-        """The bytes in the buffers of a process."""
-        found = {}
-        for number, buffer in self.caches.buffers.get(process, {}).items():
-            for place in range(self.size):
-                if buffer.mask >> place & 1:
-                    found[number * self.size + place] = buffer.data[place]
-
-        return found
-
-    def bus(self, base: int, length: int) -> bytes:
-        """What the bus has."""
-        return self.memory.read(base, length)
-
-    def named(self) -> set[int] | None:
-        """The first addresses of the lines that a hazard names; None once some are only counted."""
-        lines: set[int] = set()
-        for (_, number, _), hazard in self.caches.hazards.items():
-            if number < 0:
-                return None
-
-            first = hazard.address - hazard.address % self.size
-            lines.update(range(first, hazard.address + hazard.length, self.size))
-
-        return lines
 
 
 @dataclass
@@ -73,6 +28,7 @@ class CacheModel:
         snoops: whether the bus finds dirty lines.
         types: the type of each page; write-back elsewhere.
         truth: what memory would hold if it were coherent.
+        wrote: the process that stored each byte last.
     """
 
     seen: Seen
@@ -84,6 +40,7 @@ class CacheModel:
     pending: dict[int, dict[int, int]] = field(default_factory=dict)
     asked: dict[int, set[int]] = field(default_factory=dict)
     truth: dict[int, int] = field(default_factory=dict)
+    wrote: dict[int, int] = field(default_factory=dict)
 
     def type_at(self, address: int) -> str:
         return self.types.get(address // PAGE, "WB")
@@ -94,6 +51,7 @@ class CacheModel:
         new, span = dict(enumerate(data, base)), range(base, base + len(data))
         kinds = {at: self.type_at(at) for at in new}
         self.truth.update(new)
+        self.wrote.update(dict.fromkeys(new, process))
         for asked in self.asked.values():  # the store comes after the write-back
             asked -= {it for it in self._starts(span) if self.type_at(it) in ("WB", "WT")}
 
@@ -225,6 +183,13 @@ class CacheModel:
             missed = [f"{at:#x}" for at in wrong if at - at % self.seen.size not in named]
             assert not missed, f"no hazard names what was seen at {', '.join(missed)}"
 
+    def check_writers(self, name: str, known: Collection[HazardKey]) -> None:
+        """Hazards of a name that were not known name who stored their bytes."""
+        for key, hazard in self.seen.hazards().items():
+            if key[0] == name and key not in known:
+                span = range(hazard.address, hazard.address + hazard.length)
+                assert {self.wrote[at] for at in span} == {hazard.process_id}, f"{hazard}"
+
     # Where bytes went
 
     def _starts(self, span: Iterable[int]) -> set[int]:
@@ -340,3 +305,5 @@ class CacheModel:
 
         for process, held in self.pending.items():
             assert self.seen.buffered(process) == held
+
+        self.seen.check_stores()

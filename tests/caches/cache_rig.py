@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from caches.cache_model import PAGE, CacheModel, Seen
+from caches.cache_model import PAGE, CacheModel
+from caches.seen_caches import Seen
 from memhub import CacheLimits, MachineSpec, Region, load_arches
 from memhub.abi import (
     LP64,
@@ -93,9 +94,11 @@ class Rig:
         self.model.fence(process)
 
     def bus_read(self, base: int, length: int) -> None:
+        known = self.model.seen.hazards()
         decision = decide_bus_read(self.machine, base, length, self.engine.now())
         self.engine.perform(self.machine, decision)
         assert decision.reply == self.model.bus_read(base, length)
+        self.model.check_writers("stale-bus-read", known)
         self.model.check_named(base, decision.reply)
 
     def bus_write(self, base: int, data: bytes) -> None:

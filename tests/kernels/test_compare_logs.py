@@ -100,6 +100,7 @@ async def test_a_log_of_linux_is_a_script_that_linux_answers_alike(
         "a write that is no line for /proc/mtrr": 1,
         "a call that only looks": 2,
         "a call of wc_add": 1,
+        "that a SET, unlike the line asked, counts no use": 1,
         "a close that gave ranges back": 1,
         "a resume": 1,
     }
@@ -141,6 +142,44 @@ async def test_a_log_of_netbsd_is_a_script(tmp_path: Path) -> None:
         ("a call that only looks", 1),
         ("the end of a process, with its private ranges", 1),
     ]
+
+
+@pytest.mark.anyio
+async def test_what_the_log_s_machine_had_beside_a_request_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    ours, over = [SCREEN, 16 * MIB, 1, 4, 0], [SCREEN, MIB, 6, 4, 0]
+    with AuditLog.open(path) as log:
+        async with Hub([NETBSD, FREEBSD], arches=ARCHES, log=log) as hub:
+            async with await hub.open("net:/dev/mem") as memory:
+                await memory.call_kernel("set", entries=[ours])
+                for entries in ([over, [0xE0000000, MIB, 1, 4, 0]], [[SCREEN, MIB, 6, 0, 0]]):
+                    with pytest.raises(DeviceError, match="EBUSY"):
+                        await memory.call_kernel("set", entries=entries)
+
+            one, other = hub.process("one"), hub.process("other")
+            async with (
+                await one.open("bsd:/dev/mem", "r+") as first,
+                await other.open("bsd:/dev/mem", "r+") as second,
+            ):
+                await first.set_range(SCREEN, 16 * MIB, MDF_WRITECOMBINE)
+                with pytest.raises(DeviceError, match="claimed by one"):
+                    await second.set_range(SCREEN, 16 * MIB, "uncacheable")
+
+    net, bsd = (read_log(str(path), machine=name) for name in ("net", "bsd"))
+    assert [(it.text, it.source is not None) for it in net.requests] == [
+        ("set 0xd0000000/0x1000000 write-combine", True),
+        ("set 0xd0000000/0x100000 write-back", True),
+        ("set 0xe0000000/0x100000 write-combine", True),
+    ]
+    assert [it.what for it in net.left_out] == [
+        "that a refused set ends at the range refused",
+        "a refused removal with a type",
+    ]
+    assert [it.text for it in bsd.requests] == [
+        "set 0xd0000000/0x1000000 write-combine",
+        "set 0xd0000000/0x1000000 uncacheable",
+    ]
+    assert [it.what for it in bsd.left_out] == ["that a claim refused what is asked here"]
 
 
 @pytest.mark.anyio

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 OLD = MachineSpec(name="pc", arch="amd64", kernel="linux-2.6.32")
 DROPPED = "; this release drops the last byte of a write, which is to be the newline"
 KNOWN = "uncachable, write-combining, write-through, write-protect, write-back"
-K6_RULE = (
-    "a range of a K6 is uncachable or write-combining, and an aligned power of two from 128 KiB on"
-)
 FORM = "a line is base=N size=N type=NAME, or disable=N"
 
 
@@ -54,7 +51,25 @@ async def reason_of(asked: Awaitable[object]) -> str:
         (
             K6,
             b"base=0xe0000000 size=0x1000 type=write-combining\n",
-            f"0xe0000000/0x1000: {K6_RULE}",
+            "0xe0000000/0x1000: size 0x1000 is less than the 128 KiB of a K6's smallest range",
+        ),
+        (
+            K6,
+            b"base=0xe0000000 size=0x100000 type=write-protect\n",
+            (
+                "0xe0000000/0x100000: "
+                "type write-protect is not one of a K6: uncachable, write-combining"
+            ),
+        ),
+        (
+            K6,
+            b"base=0xe0000000 size=0x60000 type=uncachable\n",
+            "0xe0000000/0x60000: size 0x60000 is not a power of two, as a range of a K6 is",
+        ),
+        (
+            K6,
+            b"base=0xe0040000 size=0x80000 type=uncachable\n",
+            "0xe0040000/0x80000: base 0xe0040000 is not a multiple of the size 0x80000",
         ),
     ],
 )

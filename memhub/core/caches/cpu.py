@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memhub.core.caches.lines import Buffer, Line, clean_line, mask_of
+from memhub.core.caches.lines import Buffer, Line, Store, clean_line, mask_of
 from memhub.core.caches.posted import complete_lines
+from memhub.core.caches.stores import add_store, drop_bytes
 from memhub.core.caches.stretches import UC, WB, WC, WP, WT, stretches_of
 from memhub.core.caches.telling import (
     tell_buffered,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memhub.abi import Buffer as Bytes
+    from memhub.core.caches.lines import Stores
     from memhub.core.caches.work import Work
     from memhub.core.files import Principal
 
@@ -201,14 +203,17 @@ def _combine(work: Work, who: Principal, low: int, data: Bytes) -> None:
                 victim = sorted(held)[work.draw(len(held))]
                 work.drain_buffer(who.id, victim, "evicted")
 
-            made = (bytes(limits.line_size), 0, who, work.order, work.record)
-            known = make_tuple(Buffer, made)
+            known = make_tuple(Buffer, (bytes(limits.line_size), 0, who, ()))
 
         start, stop = at - base, end - base
         part = data[at - low : end - low]
         merged = b"".join((known.data[:start], part, known.data[stop:]))
-        mask = known.mask | mask_of(start, stop)
-        held[number] = make_tuple(Buffer, (merged, mask, known.who, known.order, known.since))
+        mask, stores = known.mask | mask_of(start, stop), known.stores
+        if mask != known.mask:
+            new = make_tuple(Store, (mask ^ known.mask, who, work.order, work.record))
+            stores = (*stores, new)
+
+        held[number] = make_tuple(Buffer, (merged, mask, known.who, stores))
         if mask == full:
             work.drain_buffer(who.id, number, "full")
 
@@ -277,17 +282,24 @@ def _store_part(work: Work, who: Principal, low: int, data: Bytes, code: int) ->
     elif line.code != code:
         tell_line(work, who, low, low + len(data), number, line, code)
 
-    old, dirty, under, _, _, _, since = line
+    old, dirty, under, before, since, stores, newer = line
     mask = mask_of(start, stop)
-    dirty = dirty & ~mask if code == WT else dirty | mask
-    if under & ~mask and dirty:
-        tell_hidden(work, who, number, under & ~mask)
+    if code == WT:
+        dirty, stores = dirty & ~mask, drop_bytes(stores, mask) if dirty else ()
+    elif not dirty & mask:
+        new = make_tuple(Store, (mask, who, work.order, work.record))
+        dirty, stores = dirty | mask, (*stores, new)
+    else:
+        dirty, stores = dirty | mask, add_store(stores, mask, who, work.order, work.record)
+
+    if under:
+        under, newer = under & ~mask, drop_bytes(newer, mask)
+        if under and dirty:
+            tell_hidden(work, who, number, under)
 
     merged = b"".join((old[:start], data, old[stop:]))
-    since = since if line.dirty and dirty else work.record
-    work.put_line(
-        number, make_tuple(Line, (merged, dirty, under & ~mask, code, who, work.order, since))
-    )
+    since = since if before == code else work.record
+    work.put_line(number, make_tuple(Line, (merged, dirty, under, code, since, stores, newer)))
 
 
 def _store_whole(work: Work, who: Principal, first: int, data: Bytes, code: int) -> None:
@@ -307,11 +319,13 @@ def _store_whole(work: Work, who: Principal, first: int, data: Bytes, code: int)
         work.tell_arrivals(first << shift, passed << shift, "evicted")
 
     kept = bytes(data[passed << shift :])
-    dirty, since = 0 if code == WT else (1 << size) - 1, work.record
-    order, new = work.order, first + passed
+    full, since, new = (1 << size) - 1, work.record, first + passed
+    stores: Stores = (make_tuple(Store, (full, who, work.order, since)),)
+    dirty, stores = (0, ()) if code == WT else (full, stores)
+
     work.put_lines(
         {
-            new + index: make_tuple(Line, (kept[at : at + size], dirty, 0, code, who, order, since))
+            new + index: make_tuple(Line, (kept[at : at + size], dirty, 0, code, since, stores, ()))
             for index, at in enumerate(range(0, len(kept), size))
         }
     )

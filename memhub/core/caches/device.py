@@ -13,13 +13,14 @@ from memhub.core.caches.posted import (
     post_lines,
     tell_unfenced,
 )
+from memhub.core.caches.stores import add_store, drop_bytes, runs_beside, runs_by_writer
 from memhub.core.caches.telling import buffered_in, tell_hazard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memhub.abi import Buffer as Bytes
-    from memhub.core.caches.lines import Line
+    from memhub.core.caches.lines import Line, Stores
     from memhub.core.caches.work import Work
     from memhub.core.effective.typemap import TypeMap
     from memhub.core.files import Principal
@@ -39,10 +40,10 @@ def read_as_device(work: Work, address: int, length: int) -> bytes:
 
     for number, line, mask in lines:
         if not is_waiting(work, number):  # what that lacks is told above
-            for low, high in runs_of(line.dirty & mask):
-                what = f"the bus read {high - low} bytes that {_name(line.who)} has written since"
+            for low, high, who, since in runs_by_writer(line.stores, mask):
+                what = f"the bus read {high - low} bytes that {_name(who)} has written since"
                 at = (number << work.caches.shift) + low
-                tell_hazard(work, "stale-bus-read", at, high - low, line.who, line.since, what)
+                tell_hazard(work, "stale-bus-read", at, high - low, who, since, what)
 
     return work.read_bus(address, length)
 
@@ -60,21 +61,18 @@ def write_as_device(work: Work, address: int, data: Bytes) -> None:
             low, high = max(address, base), min(address + len(data), base + len(line.data))
             part = data[low - address : high - address]
             merged = b"".join((line.data[: low - base], part, line.data[high - base :]))
-            dirty = line.dirty & ~mask
-            since = line.since if dirty else work.record
-            work.lines[number] = line._replace(data=merged, dirty=dirty, since=since)
+            dirty, stores = line.dirty & ~mask, drop_bytes(line.stores, mask)
+            work.lines[number] = line._replace(data=merged, dirty=dirty, stores=stores)
             continue
 
-        since = line.since if line.dirty else work.record
-        work.lines[number] = line._replace(under=line.under | mask, since=since)
+        newer = add_store(line.newer, mask, None, 0, work.record)
+        work.lines[number] = line._replace(under=line.under | mask, newer=newer)
         if not line.dirty or is_waiting(work, number):  # what that lacks is told above
             continue
 
-        for low, high in runs_of(mask):
-            what = f"the bus wrote {high - low} bytes under a dirty line of {_name(line.who)}"
-            tell_hazard(
-                work, "hidden-dma-write", base + low, high - low, line.who, line.since, what
-            )
+        for low, high, who, since in runs_beside(line.stores, mask):
+            what = f"the bus wrote {high - low} bytes under a dirty line of {_name(who)}"
+            tell_hazard(work, "hidden-dma-write", base + low, high - low, who, since, what)
 
     work.write_bus(address, data, None, 0)
 
@@ -116,9 +114,12 @@ def end_process(work: Work, who: Principal) -> None:
 def tell_undrained(work: Work, who: Principal, what: str) -> None:
     """Note the buffers of a process that are not drained; `what` says what it has done."""
     for number, buffer in sorted(work.look_at_buffers(who.id).items()):
-        low, high = runs_of(buffer.mask)[0]
-        at, since = (number << work.caches.shift) + low, buffer.since
-        told = f"{who.name} {what}"
+        runs = runs_by_writer(buffer.stores, -1)
+        low, high, _, since = runs[0]
+        at, told = (number << work.caches.shift) + low, f"{who.name} {what}"
+        if len(runs) > 1:
+            told += f" of {buffer.mask.bit_count()} bytes of the line, in {len(runs)} stretches"
+
         tell_hazard(work, "undrained-buffers", at, high - low, who, since, told)
 
 
@@ -134,13 +135,13 @@ def tell_forgotten(work: Work, before: TypeMap, after: TypeMap) -> None:
     for number in sorted(work.caches.marked):
         line = work.line(number)
         if line is not None:
-            held = f"{what} a line of {_name(line.who)} was dirty"
-            _tell_changed(work, before, after, number, line.dirty, line.who, line.since, held)
+            held = f"{what} a line of {{}} was dirty"
+            _tell_changed(work, before, after, number, line.stores, held)
 
     for buffers in work.all_buffers().values():
         for number, buffer in sorted(buffers.items()):
-            held = f"{what} a buffer of {buffer.who.name} held bytes of it"
-            _tell_changed(work, before, after, number, buffer.mask, buffer.who, buffer.since, held)
+            held = f"{what} a buffer of {{}} held bytes of it"
+            _tell_changed(work, before, after, number, buffer.stores, held)
 
 
 def _tell_changed(
@@ -148,17 +149,15 @@ def _tell_changed(
     before: TypeMap,
     after: TypeMap,
     number: int,
-    mask: int,
-    who: Principal | None,
-    since: int | None,
+    stores: Stores,
     what: str,
 ) -> None:
     base = number << work.caches.shift
-    for low, high in runs_of(mask):
+    for low, high, who, since in runs_by_writer(stores, -1):
         at = before.first_difference(after, base + low, base + high)
         if at is not None:
-            tell_hazard(work, "unflushed-change", at, base + high - at, who, since, what)
-            return
+            told = what.format(_name(who))
+            tell_hazard(work, "unflushed-change", at, base + high - at, who, since, told)
 
 
 def _lines_in(work: Work, address: int, length: int) -> Iterator[tuple[int, Line, int]]:
@@ -175,15 +174,15 @@ def _lines_in(work: Work, address: int, length: int) -> Iterator[tuple[int, Line
 
 
 def _tell_read(work: Work, address: int, length: int) -> None:
-    for buffer, at, size in buffered_in(work, address, length):
+    for buffer, at, size, since in buffered_in(work, address, length):
         what = f"the bus read {size} bytes that {buffer.who.name} combines"
-        tell_hazard(work, "undrained-read", at, size, buffer.who, buffer.since, what)
+        tell_hazard(work, "undrained-read", at, size, buffer.who, since, what)
 
 
 def _tell_write(work: Work, address: int, length: int) -> None:
-    for buffer, at, size in buffered_in(work, address, length):
+    for buffer, at, size, since in buffered_in(work, address, length):
         what = f"the bus wrote {size} bytes that {buffer.who.name} combines, and will overwrite"
-        tell_hazard(work, "hidden-dma-write", at, size, buffer.who, buffer.since, what)
+        tell_hazard(work, "hidden-dma-write", at, size, buffer.who, since, what)
 
 
 def _tell_order(work: Work, address: int, length: int) -> None:
@@ -192,20 +191,25 @@ def _tell_order(work: Work, address: int, length: int) -> None:
         if max(seen.base, address) < min(seen.end, address + length):
             _tell_overtaken(work, seen.process, seen.order, max(seen.base, address))
 
-    if work.caches.snoops:
-        for number, line, mask in _lines_in(work, address, length):
-            if line.dirty & mask and line.who is not None:
-                at = max(address, number << work.caches.shift)
-                _tell_overtaken(work, line.who.id, line.order, at)
+    if not (work.caches.snoops and work.all_buffers()):
+        return
+
+    for number, line, mask in _lines_in(work, address, length):
+        for store in line.stores:
+            if store.mask & mask and store.who is not None:
+                first, _ = runs_of(store.mask & mask)[0]
+                at = (number << work.caches.shift) + first
+                _tell_overtaken(work, store.who.id, store.order, at)
 
 
 def _tell_overtaken(work: Work, process: int, order: int, seen: int) -> None:
     for number, buffer in sorted(work.look_at_buffers(process).items()):
-        if buffer.order < order:
-            low, high = runs_of(buffer.mask)[0]
+        earlier = tuple(it for it in buffer.stores if it.order < order)
+        if earlier:
+            low, high, who, since = runs_by_writer(earlier, -1)[0]
             at = (number << work.caches.shift) + low
             what = f"the bus read a later store at {seen:#x} while this one was in a buffer"
-            tell_hazard(work, "unordered-stores", at, high - low, buffer.who, buffer.since, what)
+            tell_hazard(work, "unordered-stores", at, high - low, who, since, what)
 
 
 def _name(who: Principal | None) -> str:

@@ -12,6 +12,26 @@ if TYPE_CHECKING:
     from memhub.core.files import Principal
 
 
+class Store(NamedTuple):
+    """Bytes of one writer.
+
+    Attributes:
+        mask: which bytes of the line.
+        who: the process, or None where it was the bus.
+        order: the number of the last store of these bytes; in a buffer, of the first.
+        since: the log's record of the writer's first store of them, or None without log.
+    """
+
+    mask: int
+    who: Principal | None
+    order: int
+    since: int | None
+
+
+#: Of a line or a buffer, by order; no byte is in two.
+Stores = tuple[Store, ...]
+
+
 class Line(NamedTuple):
     """One line of the cache that all CPUs share.
 
@@ -20,19 +40,18 @@ class Line(NamedTuple):
         dirty: mask of the bytes that the bus has not seen.
         under: mask of the bytes that the bus has written since, and that CPUs do not see.
         code: the memory type with which it was cached.
-        who: who wrote to it last, or None.
-        order: the number of the last store in it.
-        since: the log's record of the first store that the bus has not seen, or of what the bus
-            has written since; where neither is, of its last access of the bus. None without log.
+        since: the log's record since which it is cached with that type, or None without log.
+        stores: what made the bytes of `dirty` so, and no others.
+        newer: the writes of the bus of `under`, likewise.
     """
 
     data: bytes
     dirty: int
     under: int
     code: int
-    who: Principal | None
-    order: int
     since: int | None
+    stores: Stores
+    newer: Stores
 
 
 class Buffer(NamedTuple):
@@ -42,15 +61,13 @@ class Buffer(NamedTuple):
         data: as many bytes as a line has.
         mask: which of them were written.
         who: whose it is.
-        order: the number of the first store in it.
-        since: the log's record of that store, or None.
+        stores: by which store each of them was written first, all of `who`.
     """
 
     data: bytes
     mask: int
     who: Principal
-    order: int
-    since: int | None
+    stores: Stores
 
 
 def mask_of(low: int, high: int) -> int:
@@ -83,4 +100,4 @@ def _runs(mask: int) -> Iterator[tuple[int, int]]:
 
 def clean_line(data: bytes, code: int, since: int | None) -> Line:
     """A line as it was read from the bus."""
-    return make_tuple(Line, (data, 0, 0, code, None, 0, since))
+    return make_tuple(Line, (data, 0, 0, code, since, (), ()))

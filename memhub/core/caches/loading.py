@@ -5,9 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from memhub.core.caches.lines import mask_of
+from memhub.core.caches.lines import Line, mask_of
 from memhub.core.caches.posted import forget_posted
+from memhub.core.caches.stores import drop_bytes
 from memhub.core.caches.work import Work
+from memhub.core.instant import make_tuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,8 +107,10 @@ def _load_lines(work: Work, loaded: LoadedBytes) -> int:
         dirty, under = line.dirty & ~mask, line.under & ~mask
         lost += (line.dirty & mask).bit_count()
         data = loaded.put_over(number << shift, line.data)
-        since = line.since if dirty or under else work.record
-        work.lines[number] = line._replace(data=data, dirty=dirty, under=under, since=since)
+        stores, newer = drop_bytes(line.stores, mask), drop_bytes(line.newer, mask)
+        work.lines[number] = make_tuple(
+            Line, (data, dirty, under, line.code, line.since, stores, newer)
+        )
         if mask == whole or (line.dirty and not dirty):
             settled.append(number)
 
@@ -124,7 +128,8 @@ def _load_buffers(work: Work, loaded: LoadedBytes, process: int) -> int:
         mask = _mask_in(loaded, number << shift, len(buffer.data))
         lost += (buffer.mask & mask).bit_count()
         if buffer.mask & ~mask:
-            left[number] = buffer._replace(mask=buffer.mask & ~mask)
+            stores = drop_bytes(buffer.stores, mask)
+            left[number] = buffer._replace(mask=buffer.mask & ~mask, stores=stores)
 
     if lost:
         work.buffers[process] = left

@@ -30,7 +30,7 @@ def post_lines(work: Work, who: Principal, first: int, last: int) -> None:
     then that is asked for, too, and the fence of either completes it.
     """
     lines = work.lines_between(first, last)
-    dirty = {number: line.order for number, line in lines if line.dirty}
+    dirty = {number: line.stores[-1].order for number, line in lines if line.dirty}
     if work.caches.snoops:  # such a bus finds lines where they are
         clean_lines(work, list(dirty), "written back")
         return
@@ -182,4 +182,4 @@ def clean_lines(work: Work, numbers: list[int], cause: Cause) -> None:
     for number in numbers:
         line = work.line(number)
         if line is not None and line.dirty:
-            work.lines[number] = line._replace(dirty=0, under=0, since=work.record)
+            work.lines[number] = line._replace(dirty=0, under=0, stores=(), newer=())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from memhub.core.caches.hazards import Hazard
 from memhub.core.caches.lines import mask_of, runs_of
 from memhub.core.caches.slots import slot_of
+from memhub.core.caches.stores import add_store, drop_bytes, first_record, runs_by_writer
 from memhub.core.effective.typemap import TYPE_OF_CODE
 
 if TYPE_CHECKING:
@@ -85,15 +86,16 @@ def tell_line(
             f"accessed as {TYPE_OF_CODE[code]}, and cached as {TYPE_OF_CODE[line.code]}",
         )
 
-    for start, stop in runs_of(line.under & mask_of(low - base, high - base)):
-        what = f"read {stop - start} bytes as they were before the bus wrote them"
-        tell_hazard(work, "stale-cpu-read", base + start, stop - start, who, line.since, what)
+    if line.under:
+        for start, stop, _, since in runs_by_writer(line.newer, mask_of(low - base, high - base)):
+            what = f"read {stop - start} bytes as they were before the bus wrote them"
+            tell_hazard(work, "stale-cpu-read", base + start, stop - start, who, since, what)
 
 
 def buffered_in(
     work: Work, address: int, length: int, but: int | None = None
-) -> Iterator[tuple[Buffer, int, int]]:
-    """The stretches of a span that buffers hold: the buffer, first byte and bytes.
+) -> Iterator[tuple[Buffer, int, int, int | None]]:
+    """The stretches of a span that buffers hold: the buffer, first byte, bytes, and since when.
 
     Args:
         work: the access.
@@ -108,17 +110,17 @@ def buffered_in(
 
         for number, buffer in sorted(buffers.items()):
             base = number << shift
-            for low, high in runs_of(buffer.mask):
-                first, last = max(address, base + low), min(address + length, base + high)
-                if first < last:
-                    yield buffer, first, last - first
+            low, high = max(address - base, 0), min(address + length - base, len(buffer.data))
+            if low < high and buffer.mask & mask_of(low, high):
+                for first, end, _, since in runs_by_writer(buffer.stores, mask_of(low, high)):
+                    yield buffer, base + first, end - first, since
 
 
 def tell_others_buffers(work: Work, who: Principal, low: int, high: int) -> None:
     """Note where a process reads memory that another has in a combining buffer."""
-    for buffer, at, size in buffered_in(work, low, high - low, who.id):
+    for buffer, at, size, since in buffered_in(work, low, high - low, who.id):
         what = f"{who.name} read {size} bytes that {buffer.who.name} combines"
-        tell_hazard(work, "undrained-read", at, size, buffer.who, buffer.since, what)
+        tell_hazard(work, "undrained-read", at, size, buffer.who, since, what)
 
 
 def tell_hidden_store(work: Work, who: Principal, low: int, high: int) -> None:
@@ -126,9 +128,9 @@ def tell_hidden_store(work: Work, who: Principal, low: int, high: int) -> None:
 
     In which order the two reach the bus is nobody's promise, whatever is drained first here.
     """
-    for buffer, at, size in buffered_in(work, low, high - low, who.id):
+    for buffer, at, size, since in buffered_in(work, low, high - low, who.id):
         what = f"{who.name} wrote {size} bytes that {buffer.who.name} combines, and may overwrite"
-        tell_hazard(work, "hidden-store", at, size, buffer.who, buffer.since, what)
+        tell_hazard(work, "hidden-store", at, size, buffer.who, since, what)
 
 
 def tell_hidden(work: Work, who: Principal, number: int, under: int) -> None:
@@ -156,8 +158,8 @@ def tell_cached(
         tell_line(work, who, low, high, number, line._replace(under=0), code)
         if store:  # which the line does not have
             mask = mask_of(max(low - base, 0), min(high - base, limits.line_size))
-            since = line.since if line.dirty else work.record
-            work.lines[number] = line._replace(under=line.under | mask, since=since)
+            newer = add_store(line.newer, mask, None, 0, work.record)
+            work.lines[number] = line._replace(under=line.under | mask, newer=newer)
 
 
 def tell_buffered(work: Work, who: Principal, low: int, high: int, code: int) -> None:
@@ -167,4 +169,8 @@ def tell_buffered(work: Work, who: Principal, low: int, high: int, code: int) ->
         for number, buffer in held.items():
             if low >> shift <= number <= high - 1 >> shift:
                 what = f"accessed as {TYPE_OF_CODE[code]}, and held in a combining buffer"
-                tell_hazard(work, "aliased-types", low, high - low, who, buffer.since, what)
+                base, stores = number << shift, buffer.stores
+                at, end = max(low, base), min(high, base + len(buffer.data))
+                touched = drop_bytes(stores, ~mask_of(at - base, end - base))
+                since = first_record(touched or stores, -1, buffer.who)
+                tell_hazard(work, "aliased-types", at, end - at, who, since, what)

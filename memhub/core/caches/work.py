@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memhub.core.caches.change import Arrival, CacheChange, Overtaking, Turn
+from memhub.core.caches.change import Arrival, CacheChange, Turn
 from memhub.core.caches.draws import draw_number
 from memhub.core.caches.evicting import choose_victims
 from memhub.core.caches.lines import clean_line, runs_of
+from memhub.core.caches.overtaking import add_overtaking
 from memhub.core.caches.written import Written
 from memhub.core.instant import make_tuple
 from memhub.core.memory.physical import NeedsDevice
@@ -16,13 +17,11 @@ if TYPE_CHECKING:
     from memhub.abi import Buffer as Bytes
     from memhub.core.caches.change import Buffers, Cause, HazardKey
     from memhub.core.caches.hazards import Hazard
-    from memhub.core.caches.lines import Buffer, Line
+    from memhub.core.caches.lines import Buffer, Line, Stores
     from memhub.core.caches.state import Caches
     from memhub.core.files import Principal
 
 _UNSEEN: Final[Any] = object()
-#: Overtakings that are remembered.
-_OVERTAKINGS_MOST: Final = 64
 
 
 class Work:
@@ -134,7 +133,7 @@ class Work:
         """Let the bus see bytes, which a store of a process wrote."""
         self._writes.append((address, data, b""))
         waits = self.buffers or self.caches.buffers
-        if waits and who is not None and self.is_pending(who.id, order):
+        if waits and who is not None:
             self._overtake(address, address + len(data), who.id, order)
 
     def _bus_bytes(self, address: int, length: int) -> bytes:
@@ -252,26 +251,22 @@ class Work:
         """Let the bus see those of some lines that are dirty, ascending; they stay as they are.
 
         A line reaches the bus whole: over what the bus has written under it, too. Whole lines that
-        follow each other, of one process, reach the bus as one piece, unless some of them alone
-        overtake a buffer.
+        follow each other reach the bus as one piece.
         """
         whole, shift = (1 << self.caches.limits.line_size) - 1, self.caches.shift
-        waits = bool(self.buffers or self.caches.buffers)
         run: list[Line] = []
-        start, was_early = 0, False
+        start = 0
         for number in numbers:
             line = self.line(number)
             if line is None or not line.dirty:
                 continue
 
-            early = waits and line.who is not None and self.is_pending(line.who.id, line.order)
-            alike = (line.dirty, number - len(run), line.who, early)
-            if run and alike != (whole, start, run[0].who, was_early):
+            if run and (line.dirty != whole or number != start + len(run)):
                 self._write_run(start << shift, run, cause)
                 run = []
 
             if line.dirty == whole:
-                start, was_early = start if run else number, early
+                start = start if run else number
                 run.append(line)
             else:
                 self._write_dirty(number << shift, line, cause)
@@ -281,16 +276,22 @@ class Work:
 
     def _write_run(self, address: int, run: list[Line], cause: Cause) -> None:
         data = b"".join([line.data for line in run])
-        self.write_bus(address, data, run[0].who, min(line.order for line in run))
+        self.write_bus(address, data, None, 0)
         self.tell_arrivals(address, len(data), cause)
+        if self.buffers or self.caches.buffers:
+            size = self.caches.limits.line_size
+            for index, line in enumerate(run):
+                self._overtake_with(address + size * index, line.stores)
 
     def _write_dirty(self, address: int, line: Line, cause: Cause) -> None:
         runs = runs_of(line.dirty | line.under)  # of the others, the bus has the same
         for low, high in runs:
-            self.write_bus(address + low, line.data[low:high], line.who, line.order)
+            self.write_bus(address + low, line.data[low:high], None, 0)
 
         first, end = runs[0][0], runs[-1][1]
         self.tell_arrival(address + first, end - first, cause)
+        if self.buffers or self.caches.buffers:
+            self._overtake_with(address, line.stores)
 
     # Buffers
 
@@ -315,15 +316,17 @@ class Work:
     def drain_buffer(self, process: int, number: int, cause: Cause) -> None:
         """Let the bus see one buffer."""
         held = self.buffers_of(process)
-        data, mask, who, order, _ = held.pop(number)
+        data, mask, _, stores = held.pop(number)
         address = number << self.caches.shift
         runs = runs_of(mask)
         for low, high in runs:
-            self.write_bus(address + low, data[low:high], who, order)
+            self.write_bus(address + low, data[low:high], None, 0)
 
         first, end = runs[0][0], runs[-1][1]
         self.tell_arrival(address + first, end - first, cause)
-        if not held:
+        if held:
+            self._overtake_with(address, stores)
+        else:
             self.overtakings = tuple(it for it in self.overtakings if it.process != process)
 
     def drain_buffers(self, process: int, cause: Cause) -> None:
@@ -332,16 +335,14 @@ class Work:
         while left:
             self.drain_buffer(process, left.pop(self.draw(len(left))), cause)
 
-    def is_pending(self, process: int, order: int) -> bool:
-        """Whether a process has an earlier store than this in a buffer."""
-        held = self.look_at_buffers(process)
-
-        return bool(held) and any(it.order < order for it in held.values())
+    def _overtake_with(self, address: int, stores: Stores) -> None:
+        """Note those of the stores of a line or a buffer that overtake as they reach the bus."""
+        for mask, who, order, _ in stores:
+            if who is not None:
+                for low, high in runs_of(mask):
+                    self._overtake(address + low, address + high, who.id, order)
 
     def _overtake(self, base: int, end: int, process: int, order: int) -> None:
-        known = self.overtakings
-        if known and known[-1].process == process and known[-1].end == base:
-            base, order, known = known[-1].base, min(order, known[-1].order), known[:-1]
-
-        new = make_tuple(Overtaking, (base, end, process, order))
-        self.overtakings = (*known[1 - _OVERTAKINGS_MOST :], new)
+        held = self.look_at_buffers(process)
+        if held:
+            self.overtakings = add_overtaking(self.overtakings, held, (base, end), process, order)

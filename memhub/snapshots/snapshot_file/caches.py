@@ -13,12 +13,13 @@ from memhub.audit.rows.held_check import check_shape
 from memhub.core.caches.change import Overtaking, Posted, Turn, WriteBack
 from memhub.core.caches.content import CachesContent
 from memhub.core.caches.hazards import HAZARDS, Hazard
-from memhub.core.caches.lines import Buffer, Line
+from memhub.core.caches.lines import Buffer, Line, Store
 from memhub.core.effective.typemap import TYPE_OF_CODE
 from memhub.core.files import Principal
 
 if TYPE_CHECKING:
     from memhub.core.cache_limits import CacheLimits
+    from memhub.core.caches.lines import Stores
 
 _TEXT: Final = Field("str", "")
 _INT: Final = Field("int", "")
@@ -26,9 +27,10 @@ _U64: Final = Field("u64", "")
 _MAYBE: Final = Field("u64", "", nullable=True)
 _NUMBER: Final = Field("int", "", nullable=True)
 _WHO: Final = (_INT, _TEXT, _NUMBER, _NUMBER, Field("bool", ""))
+_STORES: Final = [(_TEXT, _INT, _U64, _MAYBE)]
 _SHAPE: Final = {
-    "lines": [(_U64, _TEXT, _TEXT, _TEXT, range(len(TYPE_OF_CODE)), _INT, _U64, _MAYBE)],
-    "buffers": [(_INT, [(_U64, _TEXT, _TEXT, _INT, _U64, _MAYBE)])],
+    "lines": [(_U64, _TEXT, range(len(TYPE_OF_CODE)), _MAYBE, _STORES, _STORES)],
+    "buffers": [(_INT, [(_U64, _TEXT, _INT, _STORES)])],
     "turn": (_U64, _U64),
     "overtakings": [(_U64, range(1 << 65), _INT, _U64)],
     "posted": [(_INT, _INT, [(_U64, Field("bool", ""), _MAYBE, _U64)])],
@@ -44,16 +46,19 @@ def describe_caches(it: CachesContent) -> dict[str, Any]:
     def number_of(who: Principal | None) -> int:
         return -1 if who is None else known.setdefault(who, len(known))
 
+    def rows_of(stores: Stores) -> list[Any]:
+        return [[hex(mask), number_of(who), order, since] for mask, who, order, since in stores]
+
     lines = [
-        [number, _text_of(data), hex(dirty), hex(under), code, number_of(who), order, since]
-        for number, (data, dirty, under, code, who, order, since) in sorted(it.lines.items())
+        [number, _text_of(data), code, since, rows_of(stores), rows_of(newer)]
+        for number, (data, _, _, code, since, stores, newer) in sorted(it.lines.items())
     ]
     buffers = [
         [
             process,
             [
-                [number, _text_of(data), hex(mask), number_of(who), order, since]
-                for number, (data, mask, who, order, since) in held.items()
+                [number, _text_of(data), number_of(who), rows_of(stores)]
+                for number, (data, _, who, stores) in held.items()
             ],
         ]
         for process, held in it.buffers.items()
@@ -101,33 +106,37 @@ def caches_in(it: Any, limits: CacheLimits) -> CachesContent:  # noqa: ANN401 - 
     if len(it["lines"]) > limits.lines:
         raise ValueError(f"caches.lines has {len(it['lines'])}, and the cache {limits.lines}")
 
-    lines = {
-        number: Line(
-            _bytes_in(limits, data),
-            _mask_in(limits, dirty),
-            _mask_in(limits, under),
-            code,
-            who_of("lines", who),
-            order,
-            since,
-        )
-        for number, data, dirty, under, code, who, order, since in it["lines"]
-    }
-    buffers = {
-        process: {
-            number: Buffer(
-                _bytes_in(limits, data),
-                _mask_in(limits, mask),
-                some_of("buffers", who),
-                order,
-                since,
-            )
-            for number, data, mask, who, order, since in held
-        }
-        for process, held in it["buffers"]
-    }
-    for process, held in buffers.items():
-        if not 0 < len(held) <= limits.buffers or not all(one.mask for one in held.values()):
+    def stores_in(where: str, rows: list[Any]) -> tuple[int, Stores]:
+        """The stores of a line or a buffer, and the mask of all their bytes."""
+        found, whole = [], 0
+        for text, who, order, since in rows:
+            mask = _mask_in(limits, text)
+            if not mask or mask & whole:
+                raise ValueError(
+                    f"caches.{where}: the mask {text!r:.80} of a store is empty, or "
+                    "has bytes of another"
+                )
+
+            whole |= mask
+            found.append(Store(mask, who_of(where, who), order, since))
+
+        return whole, tuple(found)
+
+    lines = {}
+    for number, data, code, since, rows, newer_rows in it["lines"]:
+        dirty, stores = stores_in("lines", rows)
+        under, newer = stores_in("lines", newer_rows)
+        lines[number] = Line(_bytes_in(limits, data), dirty, under, code, since, stores, newer)
+
+    buffers: dict[int, dict[int, Buffer]] = {process: {} for process, _ in it["buffers"]}
+    for process, held in it["buffers"]:
+        for number, data, who, rows in held:
+            mask, stores = stores_in("buffers", rows)
+            whose = some_of("buffers", who)
+            buffers[process][number] = Buffer(_bytes_in(limits, data), mask, whose, stores)
+
+    for process, filled in buffers.items():
+        if not 0 < len(filled) <= limits.buffers or not all(it.mask for it in filled.values()):
             raise ValueError(f"caches.buffers of {process} are none, empty, or too many")
 
     return CachesContent(

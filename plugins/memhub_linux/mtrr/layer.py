@@ -17,7 +17,7 @@ from memhub_linux.mtrr.boot import Booted, boot_kernel, warn_of_differences
 from memhub_linux.mtrr.bridges import bridge_fault
 from memhub_linux.refused import Refused
 from memhub_linux.registers.generic import GenericMtrrs
-from memhub_linux.registers.legacy import K6_RULE, used_ranges
+from memhub_linux.registers.legacy import k6_fault, used_ranges
 from memhub_linux.registers.old_generic import OFF, over_width
 from memhub_linux.registers.ranges import BackEnd, Range
 from memhub_linux.registers.type_map import UC, WB, WC, WT
@@ -187,8 +187,9 @@ class LinuxMtrr:
         if reason is not None:
             if reason:
                 self.log.add("warn", reason)
+                raise Refused("EINVAL")
 
-            raise Refused("EINVAL", f"{new.base << 12:#x}/{new.size << 12:#x}: {K6_RULE}")
+            raise Refused("EINVAL", f"{new.base << 12:#x}/{new.size << 12:#x}: {k6_fault(new)}")
 
         if new.type >= len(TYPE_NAMES):
             self._refuse(f"type: {new.type} invalid")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub_linux.registers.ranges import Range, alignment_fault
 from memhub_linux.registers.type_map import UC, WB, WC, WT
+from memhub_linux.texts import type_name
 
 if TYPE_CHECKING:
     from memhub_linux.machine import LinuxMachine
@@ -19,10 +20,8 @@ _U32: Final = 0xFFFFFFFF
 #: The register of a K6 that holds both ranges, and the first one of a Centaur.
 K6_REGISTER: Final = 0xC0000085
 CENTAUR_BASE: Final = 0x110
-#: What a range of a K6 has to be, where the kernel refuses it and prints nothing.
-K6_RULE: Final = (
-    "a range of a K6 is uncachable or write-combining, and an aligned power of two from 128 KiB on"
-)
+#: Pages of the smallest range of a K6.
+_K6_LEAST: Final = 0x20
 _ARR: Final = 0xC4
 _RCR: Final = 0xDC
 _BIG: Final = 7
@@ -60,10 +59,7 @@ class K6Ranges:
 
     def check(self, it: Range) -> str | None:
         """What is wrong with a new range; the kernel prints nothing."""
-        size = it.size
-        wrong = it.type > WC or size < 0x20 or size & size - 1 or it.base & size - 1
-
-        return "" if wrong else None
+        return "" if k6_fault(it) else None
 
     def find_free(self, base: int, size: int, replace: int) -> int | None:
         """The half that takes a new range; None if none is free."""
@@ -72,6 +68,24 @@ class K6Ranges:
     def has_write_combining(self) -> bool:
         """It always has."""
         return True
+
+
+def k6_fault(it: Range) -> str | None:
+    """Which rule of a K6 a range breaks, of which the kernel prints nothing; None if none."""
+    size = it.size
+    if it.type > WC:
+        return f"type {type_name(it.type)} is not one of a K6: uncachable, write-combining"
+
+    if size < _K6_LEAST:
+        return f"size {size << 12:#x} is less than the 128 KiB of a K6's smallest range"
+
+    if size & size - 1:
+        return f"size {size << 12:#x} is not a power of two, as a range of a K6 is"
+
+    if it.base & size - 1:
+        return f"base {it.base << 12:#x} is not a multiple of the size {size << 12:#x}"
+
+    return None
 
 
 class CentaurRanges:
