@@ -51,7 +51,8 @@ class Walk:
 
     def __init__(self, arch: str, *, latency: bool, logged: bool = False) -> None:
         self.kind = KINDS[arch]
-        self.pages = frozenset(self.kind.pages)
+        pages = self.kind.pages
+        self.pages, self.limit = frozenset(pages), pages[-1] + pages[1] - pages[0]
         self.bench = Bench(spec(arch, latency=LATENCY if latency else 0.0))
         self.machine = self.bench.machine
         self.engine = self.bench.hub.engine
@@ -234,22 +235,15 @@ class Walk:
 
     def _span(self, rng: Random) -> tuple[int, int]:
         """Half of the time that of a slot or claim, else any."""
-        limit = self.limit
         known = [c.span for c in self.model.claims.values()] + [
             (row.mr_base, row.mr_end)
             for row in self.model.state.slots
-            if row.mr_len and row.mr_base in self.pages and row.mr_end <= limit
+            if row.mr_len and row.mr_base in self.pages and row.mr_end <= self.limit
         ]
         if known and rng.random() < 0.5:
             return rng.choice(known)
 
         return self.kind.spans(rng)
-
-    @property
-    def limit(self) -> int:
-        pages = self.kind.pages
-
-        return pages[-1] + pages[1] - pages[0]
 
     def _fence(self, rng: Random) -> int:
         if self.model.claims and rng.random() < 0.8:
