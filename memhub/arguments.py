@@ -252,6 +252,17 @@ def wrong_address(address: int) -> str:
     )
 
 
+def wrong_span(base: int, length: int) -> str:
+    """What is wrong with a span of addresses; one of no bytes may begin anywhere."""
+    if length < 0:
+        return f"length {length} is below 0"
+
+    if 0 <= base <= U64_MAX and base + length <= U64_MAX + 1:
+        return ""
+
+    return f"{base:#x}/{length:#x} is not a range of 64-bit addresses"
+
+
 def wrong_fence(fence: int) -> str:
     """What is wrong with a fencing number."""
     if 0 < fence <= U64_MAX:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _U64: Final = (1 << 64) - 1
 _MAX_ERRNO: Final = 4095
+_RWF_HIPRI: Final = 1
 #: A longer transfer ends here with a short count, as the kernel cuts at 2 GiB.
 _MAX_TRANSFER: Final = 64 << 20
 _SUFFIXES: Final = ("", "64", "v", "pv", "pv2")
@@ -42,10 +43,11 @@ def _read_device(form: str, context: Context, call: Notification) -> Result:
     if device is None:
         return PROCEED
 
+    _check_position(form, device, call)
     if not device.readable:
         raise refusal(errno.EBADF)
 
-    spans, position = _find_spans(form, context, call)
+    spans, position = _find_spans(form, context, device, call)
 
     def fill(part: Spans, size: int, at: int | None) -> int:
         data = _read_at(device, size, at)
@@ -64,10 +66,13 @@ def _write_device(form: str, context: Context, call: Notification) -> Result:
     if device is None:
         return PROCEED
 
+    if _check_position(form, device, call):
+        raise refusal(errno.ESPIPE)
+
     if not device.writable:
         raise refusal(errno.EBADF)
 
-    spans, position = _find_spans(form, context, call)
+    spans, position = _find_spans(form, context, device, call)
     pieces = _gather_parts(context, call, _parts_of(device, spans))
     if not context.listener.valid(call):
         return ANSWERED
@@ -75,6 +80,28 @@ def _write_device(form: str, context: Context, call: Notification) -> Result:
     parts = [(len(it), partial(_write_at, device, it)) for it in pieces]
     with _hold_device(context, device) as mine:
         return _move_parts(device, position, parts) if mine else DEFER
+
+
+def _check_position(form: str, device: OpenDevice, call: Notification) -> bool:
+    """Whether a call has a position of its own on a stream, which has no write at one.
+
+    Linux looks at both before it looks at the rights of the descriptor and at the bytes
+    (fs/read_write.c, ksys_pwrite64 and do_pwritev).
+
+    Raises:
+        OSError: EINVAL; the position is negative.
+    """
+    if device.stream is None or form in ("", "v"):
+        return False
+
+    position = _signed(call.args[3])
+    if position == -1 and form == "pv2":  # at the offset of the descriptor
+        return False
+
+    if position < 0:
+        raise refusal(errno.EINVAL)
+
+    return True
 
 
 def _parts_of(device: OpenDevice, spans: Spans) -> list[Spans]:
@@ -174,7 +201,14 @@ def _move_device(
     return moved
 
 
-def _find_spans(form: str, context: Context, call: Notification) -> tuple[Spans, int | None]:
+def _flags_of(device: OpenDevice) -> int:
+    """The flags that preadv2 and pwritev2 take, and nothing comes of."""
+    return 0 if device.stream is None else _RWF_HIPRI
+
+
+def _find_spans(
+    form: str, context: Context, device: OpenDevice, call: Notification
+) -> tuple[Spans, int | None]:
     """Where the bytes lie in the program, and where on the device (None: at the offset)."""
     _, first, second, third, _, flags = call.args
     if form in ("", "64"):
@@ -187,7 +221,7 @@ def _find_spans(form: str, context: Context, call: Notification) -> tuple[Spans,
     if form == "v":
         return spans, None
 
-    if form == "pv2" and flags:
+    if form == "pv2" and flags & ~_flags_of(device):
         raise refusal(errno.EOPNOTSUPP)
 
     return spans, None if form == "pv2" and third == _U64 else third

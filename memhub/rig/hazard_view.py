@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
+from memhub.arguments import take_optional
 from memhub.core.caches.hazards import HAZARDS, LEVELS, Hazard
 from memhub.core.spec_rules import suggest
 from memhub.escape import escape_controls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from memhub.core.spec import MachineSpec
 
@@ -80,16 +81,23 @@ class HazardView:
 
         Raises:
             AssertionError: there is none, or another number; it says what there is instead.
+            ValueError, TypeError: as `find`; `times` is not at least 1.
         """
         __tracebackhide__ = True
+        times = take_optional("times", times)
+        if times is not None and times < 1:
+            raise ValueError(f"times {times} is not at least 1: expect_none expects no hazard")
+
         found = self.find(name, machine=machine, **fields)
         if not found or (times is not None and len(found) != times):
-            wanted = "a hazard" if times is None else f"{times} hazards"
+            plural = "" if times == 1 else "s"
+            wanted = "a hazard" if times is None else f"{times} hazard{plural}"
             met = sum(it.times for it in found)
             often = f", met {met} times" if times is not None and met > len(found) else ""
-            self._fail(
-                f"expected {wanted} {name}; there are {len(found) or 'none'}{often}", machine
-            )
+            number = f"{'is' if len(found) == 1 else 'are'} {len(found) or 'none'}"
+            words = f"expected {wanted}{_name_wanted(name, fields)}; there {number}{often}"
+            nearest = () if found else self._explain_nearest(name, machine, fields)
+            self._fail(words, machine, nearest)
 
         return found[0]
 
@@ -104,9 +112,20 @@ class HazardView:
         __tracebackhide__ = True
         found = self.find(name, machine=machine, **fields)
         if found:
-            self._fail(f"expected no hazard{f' {name}' if name else ''}", machine)
+            self._fail(f"expected no hazard{_name_wanted(name, fields)}", machine)
 
-    def _fail(self, what: str, machine: str | None) -> NoReturn:
+    def _explain_nearest(
+        self, name: str, machine: str | None, fields: Mapping[str, object]
+    ) -> Iterator[str]:
+        """Of the hazards of a name, the newest of those with the fewest wrong fields, and these."""
+        same = [it for it in reversed(self._read(machine)) if it.name == name]
+        if same:
+            nearest = min(same, key=lambda it: len(_wrong_fields(it, fields)))
+            yield f"nearest: {escape_controls(str(nearest))}"
+            for field in _wrong_fields(nearest, fields):
+                yield f"  {field} is {_show_value(field, getattr(nearest, field))}"
+
+    def _fail(self, what: str, machine: str | None, nearest: Iterable[str] = ()) -> NoReturn:
         __tracebackhide__ = True
         shown = [f"  {line}" for line in show_hazards(self._read(machine))]
         named = [it for it in self._specs if machine in (None, it.name)][:1]
@@ -117,7 +136,9 @@ class HazardView:
             if it.coherent
         ]
 
-        raise AssertionError("\n".join([f"{what}; all hazards:", *shown, *why]))
+        lines = [*nearest]
+        told = [what, *lines, "all hazards:"] if lines else [f"{what}; all hazards:"]
+        raise AssertionError("\n".join([*told, *shown, *why]))
 
 
 def show_hazards(hazards: Sequence[Hazard]) -> list[str]:
@@ -140,7 +161,35 @@ def _check_names(name: str | None, fields: Mapping[str, object]) -> None:
         raise ValueError(f"there is no level {level!r}: a hazard is {' or '.join(LEVELS)}")
 
 
+def _wrong_fields(hazard: Hazard, fields: Mapping[str, object]) -> list[str]:
+    return [field for field, wanted in fields.items() if not _is_right(hazard, field, wanted)]
+
+
+def _name_wanted(name: str | None, fields: Mapping[str, object]) -> str:
+    words = ", ".join(f"{field} {_show_value(field, value)}" for field, value in fields.items())
+
+    return (f" {name}" if name else "") + (f" with {words}" if words else "")
+
+
+def _show_value(field: str, value: object) -> str:
+    if callable(value):
+        return f"of {getattr(value, '__name__', repr(value))}"
+
+    shown = isinstance(value, int) and field in ("address", "length")
+
+    return f"{value:#x}" if shown else escape_controls(repr(value))
+
+
 def _is_right(hazard: Hazard, field: str, wanted: Any) -> bool:  # noqa: ANN401 - any value
     value = getattr(hazard, field)
 
-    return bool(wanted(value)) if callable(wanted) else bool(value == wanted)
+    if not callable(wanted):
+        return bool(value == wanted)
+
+    try:
+        return bool(wanted(value))
+    except Exception:
+        if value is None:
+            return False  # it judges values only
+
+        raise

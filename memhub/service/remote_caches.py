@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from memhub.abi_layout import U64_MAX
-from memhub.arguments import take_span
+from memhub.arguments import take_span, wrong_span
 from memhub.service import wire
 from memhub.service.client_errors import invalid_argument, not_on_the_wire
 
@@ -24,8 +23,8 @@ def flush_request(
     base, length = take_span(base, length)
     number = file.open_number()
     _need_caches(features)
-    if not (0 <= base <= U64_MAX and 0 <= length <= U64_MAX):
-        raise invalid_argument(f"{base:#x}/{length:#x} is not a range of 64-bit addresses")
+    if reason := wrong_span(base, length):
+        raise invalid_argument(reason)
 
     return wire.Flush(0, number, wire.FLUSH_KEEP if keep else wire.FLUSH_DROP, base, length)
 

@@ -242,6 +242,35 @@ def lab_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("face", ["hub", "local", "service"])
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (((1 << 64) - 4, 5), "0xfffffffffffffffc/0x5 is not a range of 64-bit addresses"),
+        ((-1, 5), "-0x1/0x5 is not a range of 64-bit addresses"),
+        ((1 << 64, 5), "0x10000000000000000/0x5 is not a range of 64-bit addresses"),
+        ((0, 1 << 70), "0x0/0x400000000000000000 is not a range of 64-bit addresses"),
+        ((0, -1), "length -1 is below 0"),
+    ],
+)
+async def test_every_face_names_a_wrong_span_as_it_was_given(
+    tmp_path: Path, face: str, span: tuple[int, int], words: str
+) -> None:
+    with served(tmp_path / "s", pc()), LocalClient([pc()]) as local:
+        async with Hub([pc()]) as hub, await hub.open("/dev/mem", "r+") as mem:
+            with BlockingClient(tmp_path / "s") as client:
+                faces: dict[str, Any] = {
+                    "hub": mem,
+                    "local": local.open("/dev/mem", "r+"),
+                    "service": client.open("pc:/dev/mem", "r+"),
+                }
+                for call in (faces[face].flush, faces[face].writeback):
+                    with pytest.raises(InvalidArgument) as refused:
+                        await _maybe(call(*span))
+
+                    assert refused.value.reason == words
+
+
 def test_a_local_client_acts_on_caches(tmp_path: Path) -> None:
     with LocalClient([pc()]) as client, client.open("/dev/mem", "r+") as mem:
         mem.pwrite(b"cached", AT)

@@ -34,7 +34,7 @@ async def test_hazards_are_expected_and_forbidden() -> None:
 
         assert "coherent" not in str(failed.value)
         with pytest.raises(
-            AssertionError, match=r"2 hazards stale.*; there are 1, met 2 times; all"
+            AssertionError, match=r"2 hazards stale.*; there is 1, met 2 times; all"
         ):
             view.expect("stale-bus-read", times=2)
 
@@ -48,6 +48,38 @@ async def test_hazards_are_expected_and_forbidden() -> None:
             view.expect_none(level="fatal")
 
         view.expect_none(level="warning")
+
+
+async def test_what_was_wanted_and_which_field_differed_is_said() -> None:
+    async with Hub([pc()]) as hub, hub.process("driver") as process:
+        mem = await process.open("/dev/mem", "r+")
+        await mem.pwrite(b"dirty", AT)
+        hub.bus().read(AT, 5)
+        view = HazardView(hub.hazards)
+        with pytest.raises(AssertionError) as failed:
+            view.expect("stale-bus-read", process="driver", address=AT, slot=1, length=4)
+
+        wanted, nearest, slot, length, shown, *_ = str(failed.value).splitlines()
+        assert wanted == (
+            "expected a hazard stale-bus-read with process 'driver', address 0x200000, slot 1, "
+            "length 0x4; there are none"
+        )
+        assert nearest.startswith("nearest: error stale-bus-read at 0x200000/0x5 of driver (WB")
+        assert (slot, length, shown) == ("  slot is None", "  length is 0x5", "all hazards:")
+        with pytest.raises(
+            AssertionError, match=r"with slot of <lambda>; there(.|\n)*slot is None"
+        ):
+            view.expect("stale-bus-read", slot=lambda it: it > 0)
+
+        with pytest.raises(AssertionError, match="expected no hazard with length 0x5; all"):
+            view.expect_none(length=5)
+
+        for times in (0, -1):
+            with pytest.raises(ValueError, match=f"times {times} is not at least 1"):
+                view.expect("stale-bus-read", times=times)
+
+        with pytest.raises(TypeError, match=r"times 1\.5 is not an integer"):
+            view.expect("stale-bus-read", times=1.5)  # type: ignore[arg-type]
 
 
 async def test_a_coherent_machine_says_why_it_has_none() -> None:

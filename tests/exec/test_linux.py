@@ -185,6 +185,39 @@ def test_each_span_of_a_vector_is_an_operation_of_its_own(
     ]
 
 
+POSITIONS = """
+import os
+
+def told(call, *args):
+    try: return call(*args)
+    except OSError as error: return error.strerror
+
+file, source, sink = (os.open("/proc/mtrr", it) for it in (os.O_RDWR, os.O_RDONLY, os.O_WRONLY))
+print(told(os.pwrite, file, b"x", -1), told(os.pwrite, source, b"x", -1), sep=", ")
+print(told(os.pread, sink, 1, -1), told(os.pread, sink, 1, 0), sep=", ")
+print(told(os.pwrite, source, b"x", 0), told(os.write, source, b"x"), sep=", ")
+print(told(os.pwritev, file, [b"x"], 0, os.RWF_DSYNC))
+print(told(os.preadv, file, [bytearray(5)], 0, os.RWF_HIPRI))
+print(told(os.preadv, file, [bytearray(5)], 0, os.RWF_NOWAIT))
+"""
+
+
+def test_a_position_is_looked_at_before_rights_and_flags(
+    client: AnyClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As a file of the same kind answers on Linux 6.18 (fs/read_write.c)."""
+    words = [sys.executable, "-I", "-c", POSITIONS]
+    run(words, ClientBackend(client, PATHS), device_names=PATHS)
+    assert capfd.readouterr().out.splitlines() == [
+        "Invalid argument, Invalid argument",
+        "Invalid argument, Bad file descriptor",
+        "Illegal seek, Bad file descriptor",
+        "Illegal seek",
+        "5",
+        "Operation not supported",
+    ]
+
+
 def test_what_a_shell_writes_wrongly_is_an_error(
     client: AnyClient, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memhub.arguments import wrong_address
+from memhub.arguments import wrong_span
 from memhub.core import events
 from memhub.core.caches import device
 from memhub.core.caches.facts import BusAccessed, CachesChanged, LinesFlushed, LinesReached
@@ -100,10 +100,7 @@ def decide_fence(machine: Machine, request: Fence, now: Instant) -> Decision:
 def _physical_spans(
     machine: Machine, caller: Caller, base: int, length: int
 ) -> Iterator[tuple[int, int]]:
-    if length < 0:
-        raise InvalidArgument(f"length {length} is below 0")
-
-    if reason := wrong_address(base) or wrong_address(base + max(0, length - 1)):
+    if reason := wrong_span(base, length):
         raise InvalidArgument(reason)
 
     if caller.device != "kmem":
