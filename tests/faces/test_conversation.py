@@ -25,7 +25,7 @@ WIRE_LIMITS: tuple[tuple[str, tuple[str, ...], set[str], str], ...] = (
     ("pread no offset", tuple(MODELS), UNSENT, "an offset is a u64"),
     ("pread no length", tuple(MODELS), UNSENT, "a length is a u64"),
     ("pwrite no offset", tuple(MODELS), UNSENT, "an offset is a u64"),
-    ("flush no length", tuple(MODELS), {*UNSENT, "reason"}, "a range is two u64"),
+    ("flush no length", tuple(MODELS), UNSENT, "a range is two u64"),
     ("ioctl fence nought", ("pat", "old"), UNSENT, "0 stands for no fence"),
     ("ioctl fence nought", ("board",), set(Heard._fields), "0 stands for no fence"),
     ("ioctl wait backwards", tuple(MODELS), UNSENT, "a wait is a u32 of milliseconds"),
