@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,11 +41,30 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 gc.disable()
 
 
+@pytest.hookimpl(trylast=True)  # once it is known which tests run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the campaigns that take or wait for minutes, so that none is alone at the end."""
-    items.sort(
-        key=lambda it: not (it.get_closest_marker("campaign") and it.get_closest_marker("timeout"))
-    )
+    """Begin with the campaigns that take or wait for minutes, so that none is alone at the end.
+
+    A worker of pytest-xdist begins with one stretch of the list, so each stretch begins with some.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [
+        it for it in items if it.get_closest_marker("campaign") and it.get_closest_marker("timeout")
+    ]
+    known = set(long)
+    others = deque(it for it in items if it not in known)
+    left = len(items)
+    items.clear()
+    for number in range(workers):
+        stretch = long[number::workers]
+        size = left // (workers - number)
+        while others and len(stretch) < size:
+            stretch.append(others.popleft())
+
+        left -= len(stretch)
+        items += stretch
+
+    items += others
 
 
 @pytest.hookimpl(trylast=True)

@@ -48,12 +48,12 @@ class CacheModel:
     # What processes do
 
     def store(self, process: int, base: int, data: bytes) -> None:
-        new = dict(enumerate(data, base))
+        new, span = dict(enumerate(data, base)), range(base, base + len(data))
         kinds = {at: self.type_at(at) for at in new}
         self.truth.update(new)
         self.wrote.update(dict.fromkeys(new, process))
         for asked in self.asked.values():  # the store comes after the write-back
-            asked -= {it for it in self._starts(new) if self.type_at(it) in ("WB", "WT")}
+            asked -= {it for it in self._starts(span) if self.type_at(it) in ("WB", "WT")}
 
         combined = {at: byte for at, byte in new.items() if kinds[at] == "WC"}
         cached = {at: byte for at, byte in new.items() if kinds[at] in ("WB", "WT")}
@@ -65,9 +65,9 @@ class CacheModel:
             if kinds[at] == "WP":
                 self._forget_line(at - at % self.seen.size)
 
-        self._settle_lines(cached, {at for at in cached if kinds[at] == "WB"}, new)
+        self._settle_lines(cached, {at for at in cached if kinds[at] == "WB"}, span)
         self.bus.update(straight)
-        self._check(new)
+        self._check(span)
 
     def load(self, process: int, base: int, length: int) -> list[set[int]]:
         """What each byte may be: of a clean line, old or new where many lines are read at once."""
@@ -193,7 +193,11 @@ class CacheModel:
     # Where bytes went
 
     def _starts(self, span: Iterable[int]) -> set[int]:
-        return {at - at % self.seen.size for at in span}
+        size = self.seen.size
+        if isinstance(span, range):
+            return set(range(span.start - span.start % size, span.stop, size))
+
+        return {at - at % size for at in span}
 
     def _settle_buffers(self, process: int, new: Mapping[int, int]) -> None:
         old, real = self.pending.get(process, {}), self.seen.buffered(process)
@@ -230,10 +234,13 @@ class CacheModel:
 
     def _is_as_before(self, start: int) -> bool:
         """Whether a line is cached as it was: nothing follows from one that nobody touched."""
-        dirty = self.dirty.intersection(range(start, start + self.seen.size))
-        mask = sum(1 << at - start for at in dirty)
+        real = self.seen.line(start)
+        if real is None or real[0] != bytes(self.lines[start].values()):
+            return False
 
-        return self.seen.line(start) == (bytes(self.lines[start].values()), mask)
+        dirty = self.dirty.intersection(range(start, start + self.seen.size))
+
+        return real[1] == sum([1 << at - start for at in dirty])
 
     def _settle_line(
         self, start: int, new: Mapping[int, int], dirtied: set[int], *, many: bool

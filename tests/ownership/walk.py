@@ -51,6 +51,8 @@ class Walk:
 
     def __init__(self, arch: str, *, latency: bool, logged: bool = False) -> None:
         self.kind = KINDS[arch]
+        pages = self.kind.pages
+        self.pages, self.limit = frozenset(pages), pages[-1] + pages[1] - pages[0]
         self.bench = Bench(spec(arch, latency=LATENCY if latency else 0.0))
         self.machine = self.bench.machine
         self.engine = self.bench.hub.engine
@@ -236,18 +238,12 @@ class Walk:
         known = [c.span for c in self.model.claims.values()] + [
             (row.mr_base, row.mr_end)
             for row in self.model.state.slots
-            if row.mr_len and row.mr_base in self.kind.pages and row.mr_end <= self.limit
+            if row.mr_len and row.mr_base in self.pages and row.mr_end <= self.limit
         ]
         if known and rng.random() < 0.5:
             return rng.choice(known)
 
         return self.kind.spans(rng)
-
-    @property
-    def limit(self) -> int:
-        pages = self.kind.pages
-
-        return pages[-1] + pages[1] - pages[0]
 
     def _fence(self, rng: Random) -> int:
         if self.model.claims and rng.random() < 0.8:
@@ -346,5 +342,6 @@ class Walk:
     def _compare_view(self, file: OpenFile) -> None:
         _, image = self.engine.submit(GetRanges(file.caller.handle, 1 << 20))
         flags = image[19 :: file.model.desc.size]
-        shown = {slot for slot, byte in enumerate(flags) if byte & MDF_BUSY >> 24}
+        busy = MDF_BUSY >> 24
+        shown = {slot for slot, byte in enumerate(flags) if byte & busy}
         assert shown == self.model.busy(file.caller.process.id)

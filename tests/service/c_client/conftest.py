@@ -1,7 +1,9 @@
-"""The client in C, compiled once a worker, and a service for it on each backend."""
+"""The client in C, compiled once a run, and a service for it on each backend."""
 
 from __future__ import annotations
 
+import os
+from fcntl import LOCK_EX, flock
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,12 +48,21 @@ connections = 3
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `drive`, `vectors` and `hostile`."""
-    folder = tmp_path_factory.mktemp("c-client")
-    for name in ("drive", "hostile"):
-        build(folder / name, HERE / f"{name}.c", LIBRARY / "memhub.c")
+    """A folder with `drive`, `vectors` and `hostile`; the first worker that comes compiles them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "c-client"
+    with (shared / "c-client.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if folder.exists():
+            return folder
 
-    build(folder / "vectors", HERE / "vectors.c")
+        unfinished = tmp_path_factory.mktemp("c-client")
+        for name in ("drive", "hostile"):
+            build(unfinished / name, HERE / f"{name}.c", LIBRARY / "memhub.c")
+
+        build(unfinished / "vectors", HERE / "vectors.c")
+        unfinished.rename(folder)
 
     return folder
 
