@@ -123,13 +123,13 @@ async def test_the_time_of_many_lines_is_proportional_to_their_number(bus: str, 
         assert most < 30 * max(least, 0.002)  # eight times the lines
 
 
-async def _time_scattered(pages: int) -> float:
+async def _time_scattered(pages: int, limits: CacheLimits) -> float:
     """CPU seconds of one write and one read of kernel pages, none of which follows another."""
     kmem = tuple(
         KernelMapping(virtual=KERNEL + 4096 * it, physical=AT + 8192 * it, length=4096)
         for it in range(pages)
     )
-    async with Hub([pc(kmem=kmem, caches=CacheLimits())]) as hub, hub.process("one") as process:
+    async with Hub([pc(kmem=kmem, caches=limits)]) as hub, hub.process("one") as process:
         kernel = await process.open("/dev/kmem", "r+")
         start = process_time()
         await kernel.pwrite(bytes(4096 * pages), KERNEL)
@@ -141,8 +141,17 @@ async def _time_scattered(pages: int) -> float:
 @pytest.mark.campaign
 @pytest.mark.alone
 async def test_the_time_of_many_scattered_pages_is_proportional_to_their_number() -> None:
-    few = min([await _time_scattered(1 << 6) for _ in range(3)])
-    assert await _time_scattered(1 << 10) < 48 * few  # sixteen times the pages
+    limits = CacheLimits()
+    few = min([await _time_scattered(1 << 6, limits) for _ in range(3)])
+    assert await _time_scattered(1 << 10, limits) < 48 * few  # sixteen times the pages
+
+
+@pytest.mark.campaign
+@pytest.mark.alone
+async def test_the_time_of_scattered_pages_does_not_grow_with_the_cache() -> None:
+    small = min([await _time_scattered(1 << 10, CacheLimits()) for _ in range(3)])
+    large = await _time_scattered(1 << 10, CacheLimits(lines=1 << 15))
+    assert large < 5 * small  # all lines of either cache are evicted in one access
 
 
 @pytest.mark.parametrize("coherent", [False, True])

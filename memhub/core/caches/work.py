@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memhub.core.caches.change import Arrival, CacheChange, Turn
 from memhub.core.caches.draws import draw_number
-from memhub.core.caches.evicting import choose_victims
+from memhub.core.caches.evicting import Victims
 from memhub.core.caches.lines import clean_line, runs_of
 from memhub.core.caches.overtaking import add_overtaking
 from memhub.core.caches.written import Written
@@ -47,6 +47,7 @@ class Work:
         "_count",
         "_draws",
         "_recorded",
+        "_victims",
         "_writes",
         "_written",
         "buffers",
@@ -67,6 +68,7 @@ class Work:
         self.record = caches.next_record()
         self._recorded = recorded
         self._count = len(caches.lines)
+        self._victims: Victims | None = None
         self._writes: list[tuple[int, Bytes, bytes]] = []
         self._written: Written | None = None
         self._arrivals: list[Arrival] = []
@@ -84,11 +86,8 @@ class Work:
             return None
 
         lines_before: dict[int, Line | None] = {}
-        buffers_before: Buffers = {}
+        buffers_before = {it: caches.buffers.get(it, {}) for it in self.buffers}
         writes = self._writes
-        if self.buffers:
-            buffers_before = {it: caches.buffers.get(it, {}) for it in self.buffers}
-
         if self._recorded:
             held = caches.lines
             lines_before = {number: held.get(number) for number in self.lines}
@@ -185,9 +184,7 @@ class Work:
         if not changed:
             return [(number, held[number]) for number in self.caches.numbers_between(first, last)]
 
-        lines = ((it, changed.get(it) or held[it]) for it in self.numbers_between(first, last))
-
-        return list(lines)
+        return [(it, changed.get(it) or held[it]) for it in self.numbers_between(first, last)]
 
     def marked_between(self, first: int, last: int, code: int) -> list[tuple[int, Line]]:
         """Of the lines of `lines_between`, those that the bus differs from or has another type."""
@@ -222,14 +219,19 @@ class Work:
 
     def fill_line(self, number: int, code: int) -> Line:
         """A line as the bus has it; it is not kept yet."""
-        limits = self.caches.limits
-
-        data = self.read_bus(number << self.caches.shift, limits.line_size)
+        data = self.read_bus(number << self.caches.shift, self.caches.limits.line_size)
 
         return clean_line(data, code, self.record)
 
     def _evict_lines(self, count: int) -> None:
-        victims = choose_victims(self.caches.numbers, self.lines, count, self.draw)
+        numbers = self.caches.numbers
+        first = self.draw(len(numbers)) if numbers else 0
+        if count == 1 and numbers and numbers[first] not in self.lines:  # so it is most often
+            victims = [numbers[first]]
+        else:
+            self._victims = self._victims or Victims(numbers, self.lines)
+            victims = self._victims.choose(first, count, self.draw)
+
         self.drop_lines(victims, "evicted")
 
     def drop_lines(self, numbers: list[int], cause: Cause) -> None:
@@ -284,14 +286,18 @@ class Work:
                 self._overtake_with(address + size * index, line.stores)
 
     def _write_dirty(self, address: int, line: Line, cause: Cause) -> None:
-        runs = runs_of(line.dirty | line.under)  # of the others, the bus has the same
+        mask = line.dirty | line.under  # of the others, the bus has the same
+        self._write_masked(address, line.data, mask, cause)
+        if self.buffers or self.caches.buffers:
+            self._overtake_with(address, line.stores)
+
+    def _write_masked(self, address: int, data: bytes, mask: int, cause: Cause) -> None:
+        runs = runs_of(mask)
         for low, high in runs:
-            self.write_bus(address + low, line.data[low:high], None, 0)
+            self.write_bus(address + low, data[low:high], None, 0)
 
         first, end = runs[0][0], runs[-1][1]
         self.tell_arrival(address + first, end - first, cause)
-        if self.buffers or self.caches.buffers:
-            self._overtake_with(address, line.stores)
 
     # Buffers
 
@@ -318,12 +324,7 @@ class Work:
         held = self.buffers_of(process)
         data, mask, _, stores = held.pop(number)
         address = number << self.caches.shift
-        runs = runs_of(mask)
-        for low, high in runs:
-            self.write_bus(address + low, data[low:high], None, 0)
-
-        first, end = runs[0][0], runs[-1][1]
-        self.tell_arrival(address + first, end - first, cause)
+        self._write_masked(address, data, mask, cause)
         if held:
             self._overtake_with(address, stores)
         else:
