@@ -42,14 +42,31 @@ _UNSOUND: Final = (
 
 
 class _Header(NamedTuple):
-    """The ELF header of one class: its bytes, those of a program header, and where it says so."""
+    """The ELF header of one class.
+
+    Attributes:
+        whole: its bytes.
+        row: bytes of a program header.
+        row_at: where e_phentsize is; e_phnum follows.
+        table: the bytes that are e_shoff.
+        section: bytes of a section header.
+        info_at: where sh_info is in that.
+    """
 
     whole: int
     row: int
     row_at: int
+    table: slice
+    section: int
+    info_at: int
 
 
-_HEADERS: Final = {1: _Header(52, 32, 42), 2: _Header(64, 56, 54)}
+_HEADERS: Final = {
+    1: _Header(52, 32, 42, slice(32, 36), 40, 28),
+    2: _Header(64, 56, 54, slice(40, 48), 64, 44),
+}
+#: What e_phnum is where section 0 has the number of program headers, in sh_info.
+_PN_XNUM: Final = 0xFFFF
 
 
 class Load(NamedTuple):
@@ -94,26 +111,52 @@ def _check_header(file: IO[bytes], shown: str) -> None:
     if kind not in _HEADERS:
         raise ImageError(shown, f"EI_CLASS {kind} is neither 1 (32 bits) nor 2 (64)", offset=4)
 
-    whole, row, at = _HEADERS[kind]
-    if len(head) < whole:
-        raise ImageError(shown, f"is truncated: {len(head)} of the {whole} bytes of an ELF header")
+    form = _HEADERS[kind]
+    if len(head) < form.whole:
+        what = f"is truncated: {len(head)} of the {form.whole} bytes of an ELF header"
+        raise ImageError(shown, what)
 
     if head[5] not in _ORDERS:
         what = f"EI_DATA {head[5]} is neither 1 (little-endian) nor 2 (big-endian)"
         raise ImageError(shown, what, offset=5)
 
-    size, count = (int.from_bytes(head[it : it + 2], _ORDERS[head[5]]) for it in (at, at + 2))
-    if count and size < row:
-        what = f"e_phentsize {size}: a program header of this class has {row} bytes"
+    at, order = form.row_at, _ORDERS[head[5]]
+    size, count = (int.from_bytes(head[it : it + 2], order) for it in (at, at + 2))
+    if count and size < form.row:
+        what = f"e_phentsize {size}: a program header of this class has {form.row} bytes"
         raise ImageError(shown, what, offset=at)
+
+    if count == _PN_XNUM:
+        _check_section_zero(file, shown, form, int.from_bytes(head[form.table], order))
+
+
+def _check_section_zero(file: IO[bytes], shown: str, form: _Header, table: int) -> None:
+    """Refuse a file whose section 0 does not have the number of program headers that it should."""
+    end = os.fstat(file.fileno()).st_size
+    what = ""
+    if not table:
+        what = "e_shoff is 0: there is no section 0"
+    elif table + form.section > end:
+        what = f"section 0, {table:#x}/{form.section:#x}, ends past the file's {end:#x} bytes"
+    else:
+        place = table + form.info_at
+        if not any(os.pread(file.fileno(), 4, place)):
+            what = f"the sh_info of section 0, at {place:#x}, is 0"
+
+    if what:
+        claim = f"e_phnum {_PN_XNUM:#x}: section 0 has the number of program headers, and "
+        raise ImageError(shown, claim + what, offset=form.row_at + 2)
 
 
 @contextmanager
 def refusing(shown: str) -> Iterator[None]:
-    """Let what pyelftools raises for an unsound file be an ImageError."""
+    """Let what pyelftools raises for an unsound file be an ImageError.
+
+    Its own errors alone have words about the file.
+    """
     exceptions: Any = import_extra("elftools.common.exceptions", f"{shown} (ELF)")
     construct: Any = import_extra("elftools.construct", f"{shown} (ELF)")
-    unsound = (exceptions.ELFError, exceptions.DWARFError, construct.ConstructError, *_UNSOUND)
+    own = (exceptions.ELFError, exceptions.DWARFError)
     try:
         yield
     except ImageError:
@@ -123,8 +166,13 @@ def refusing(shown: str) -> Iterator[None]:
             raise
 
         raise ImageError(shown, "is no sound ELF file: an offset is not one of a file") from None
-    except unsound as error:
-        raise ImageError(shown, f"is no sound ELF file: {words_of(error)}") from None
+    except (*own, construct.ConstructError, *_UNSOUND) as error:
+        what = "a header or table is cut or contradicts another"
+        # where `construct` has failed they repeat its words, which name neither place nor value
+        if isinstance(error, own) and not isinstance(error.__context__, construct.ConstructError):
+            what = words_of(error)
+
+        raise ImageError(shown, f"is no sound ELF file: {what}") from None
 
 
 def check_sections(elf: Any, shown: str, size: int) -> None:  # noqa: ANN401

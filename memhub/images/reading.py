@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal, get_args
 
 from memhub.abi import U64_MAX
 from memhub.arguments import take_integer
-from memhub.core.memory.contents import sorted_contents
 from memhub.images import elf, lime
 from memhub.images.failure import ImageError
 from memhub.images.records import read_ihex, read_srec
@@ -152,7 +152,17 @@ def _checked(found: list[Content], shown: str, *, moved: bool, by: int) -> tuple
             span = f"{it.base:#x}/{it.end - it.base:#x}"
             raise ImageError(shown, f"{span} ends at {it.end:#x}, past the 64 bits of an address")
 
-    try:
-        return sorted_contents(found, 64)
-    except ValueError as error:
-        raise ImageError(shown, str(error).removeprefix(f"{shown}: ")) from None
+    ordered = sorted(found, key=lambda it: it.base)
+    for low, high in pairwise(ordered):
+        if low.end > high.base:
+            first, second = (_place_within(it, shown) for it in (high, low))
+            raise ImageError(shown, f"{first} overlaps {second}: a byte is given once")
+
+    return tuple(ordered)
+
+
+def _place_within(it: Content, shown: str) -> str:
+    """The addresses of a content, and its place in the file that a message has named."""
+    place = it.source.removeprefix(shown)
+
+    return f"{it.base:#x}/{it.end - it.base:#x}{place}"

@@ -9,6 +9,7 @@ Programmer's Reference Manual", appendix C.
 from __future__ import annotations
 
 import os
+import re
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,6 +28,7 @@ TEXT_MAX: Final = 1 << 29
 #: Characters of the longest record, with room to spare.
 _LINE_MAX: Final = 1024
 _SEGMENT: Final = 1 << 16
+_NO_DIGIT: Final = re.compile(rb"[^0-9A-Fa-f\s]")
 #: Bits of the address of each kind of S-record with data.
 _S_BITS: Final = {"1": 16, "2": 24, "3": 32}
 
@@ -81,17 +83,30 @@ def _records(file: IO[bytes], shown: str, kind: str, budget: Budget) -> Iterator
         if len(text) == _LINE_MAX and not text.endswith(b"\n"):
             raise ImageError(shown, f"is longer than {_LINE_MAX} characters", line=number)
 
-        try:
-            record = text.decode("ascii").strip()
-            if not record:
-                continue
+        record = text.strip().decode("latin-1")
+        if not record:
+            continue
 
+        try:
             found, address, _, data = unpack(record)
-        except (bincopy.Error, ValueError, LookupError) as error:
+        except bincopy.Error as error:
             raise ImageError(shown, f"is no record: {words_of(error)}", line=number) from None
+        except (ValueError, LookupError):
+            raise ImageError(shown, f"is no record: {_why_no_digits(text)}", line=number) from None
 
         budget.take(len(data), line=number)
         yield Record(number, found, address, bytes(data))
+
+
+def _why_no_digits(text: bytes) -> str:
+    """Why what follows the mark of a record is not the digits of bytes."""
+    bad = _NO_DIGIT.search(text.rstrip(), text.find(text.strip()) + 1)
+    if bad is None:
+        return "its hexadecimal digits do not come in pairs"
+
+    shown = f"{bad[0][0]:#04x}" if bad[0][0] > 0x7E else repr(bad[0].decode("ascii"))
+
+    return f"{shown} in column {bad.start() + 1} is not a hexadecimal digit"
 
 
 def _place_ihex(shown: str, records: Iterator[Record]) -> Iterator[Placed]:

@@ -17,9 +17,15 @@ class Segment(NamedTuple):
 
 
 def elf(
-    *segments: Segment, bits: int = 64, endian: str = "<", kind: int = 2, machine: int = 62
+    *segments: Segment,
+    bits: int = 64,
+    endian: str = "<",
+    kind: int = 2,
+    machine: int = 62,
+    count: int | None = None,
+    sections: int = 0,
 ) -> bytes:
-    """An ELF file without sections."""
+    """An ELF file; `count` is its e_phnum, and `sections` its e_shoff."""
     wide = bits == 64
     head, row = (64, 56) if wide else (52, 32)
     place = head + row * len(segments)
@@ -27,7 +33,8 @@ def elf(
     word = "Q" if wide else "I"
     header = struct.pack(
         f"{endian}HHI{word}{word}{word}IHHHHHH",
-        kind, machine, 1, 0, head, 0, 0, head, row, len(segments), 64 if wide else 40, 0, 0,
+        kind, machine, 1, 0, head, sections, 0, head, row,
+        len(segments) if count is None else count, 64 if wide else 40, 0, 0,
     )  # fmt: skip
     rows, blob = b"", b""
     for it in segments:

@@ -244,3 +244,26 @@ def test_a_damaged_file_is_refused_or_read_and_never_fails_otherwise(
         assert found
         for low, high in pairwise(found):
             assert low.end <= high.base
+
+
+@pytest.mark.parametrize(("bits", "endian", "place"), [(64, "<", 0x78), (32, ">", 0x54)])
+def test_section_zero_has_the_number_of_headers_where_it_does_not_fit(
+    put: Any, bits: int, endian: str, place: int
+) -> None:
+    one = (1).to_bytes(4, "little" if endian == "<" else "big")
+    section = bytes(44) + one + bytes(16) if bits == 64 else bytes(28) + one + bytes(8)
+    data = elf(Segment(0x1000, section), bits=bits, endian=endian, count=0xFFFF, sections=place)
+
+    assert spans(load_image(put("core", data))) == [(0x1000, section, 0)]
+
+
+def test_what_is_unsound_is_told_in_words_about_the_file(put: Any) -> None:
+    """The number of sections is in section 0, of which the file has one byte."""
+    data = elf(Segment(0x1000, b"x"), Segment(0, bytes(16), kind=2), sections=0xC0)
+
+    with pytest.raises(ImageError) as refused:
+        load_image(put("core", data), shown="core")
+
+    assert str(refused.value) == (
+        "core: is no sound ELF file: a header or table is cut or contradicts another"
+    )

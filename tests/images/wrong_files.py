@@ -17,8 +17,30 @@ WRONG: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
     "no such format": ("a", b"x", {"format": "coff"}, "format 'coff' is none of raw, ihex, srec,"),
     "hex: a bad sum": ("a.hex", ":0100000041BF\n", {}, "line 1: is no record: expected crc"),
     "hex: short": ("a.hex", ":00000001\n", {}, "line 1: is no record"),
-    "hex: no digits": ("a.hex", ":zz00000001FFxx\n", {}, "line 1: is no record"),
-    "hex: not ASCII": ("a.hex", b":\xff\n", {}, "line 1: is no record"),
+    "hex: no digits": (
+        "a.hex",
+        " :00z00000001FFxx\n",
+        {},
+        "a.hex line 1: is no record: 'z' in column 5 is not a hexadecimal digit",
+    ),
+    "hex: not ASCII": (
+        "a.hex",
+        b":000000\xff01FF\n",
+        {},
+        "a.hex line 1: is no record: 0xff in column 8 is not a hexadecimal digit",
+    ),
+    "hex: half a byte": (
+        "a.hex",
+        ":00000001FFF\n",
+        {},
+        "a.hex line 1: is no record: its hexadecimal digits do not come in pairs",
+    ),
+    "srec: no digits": (
+        "a.srec",
+        "S1G500004142FF\n",
+        {},
+        "a.srec line 1: is no record: 'G' in column 3 is not a hexadecimal digit",
+    ),
     "hex: cut": ("a.hex", ihex((0, 0, b"x")), {}, "is truncated: it does not end with an end"),
     "hex: cut in a line": ("a.hex", ihex((0, 0, b"xyz"))[:-4], {}, "line 1: is no record"),
     "hex: after the end": ("a.hex", ihex((1, 0, b""), (0, 0, b"x")), {}, "line 2: follows the end"),
@@ -167,7 +189,31 @@ WRONG: dict[str, tuple[str, bytes | str, dict[str, Any], str]] = {
         "a",
         elf(Segment(0, b"abcd"), Segment(2, b"x")),
         {},
-        "overlaps",
+        "a: 0x2/0x1 at offset 0xb4 overlaps 0x0/0x4 at offset 0xb0: a byte is given once",
+    ),
+    "elf: more headers than it says, without a section": (
+        "a",
+        elf(Segment(0, b"x"), count=0xFFFF),
+        {},
+        (
+            "a at offset 0x38: e_phnum 0xffff: section 0 has the number of program headers, and "
+            "e_shoff is 0: there is no section 0"
+        ),
+    ),
+    "elf: more headers than it says, with a section past the end": (
+        "a",
+        elf(Segment(0, b"x"), count=0xFFFF, sections=0x100),
+        {},
+        "section 0, 0x100/0x40, ends past the file's 0x79 bytes",
+    ),
+    "elf: more headers than it says, and section 0 says none": (
+        "a",
+        elf(Segment(0, bytes(0x40)), bits=32, endian=">", count=0xFFFF, sections=0x54),
+        {},
+        (
+            "a at offset 0x2c: e_phnum 0xffff: section 0 has the number of program headers, and "
+            "the sh_info of section 0, at 0x70, is 0"
+        ),
     ),
     "a minidump": (
         "a",
