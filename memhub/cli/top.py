@@ -7,7 +7,8 @@ that is marked failed, suspended or sick, CPUs that are out of step, injected fa
 hazards a machine has met whose memory is not coherent.
 
 On a terminal the view is updated in place until interrupted; elsewhere each view is printed below
-the one before.
+the one before. Where the terminal is too narrow for a table, names in it are folded, and where
+that is not enough, each row is a list of its values; no number is cut.
 --json prints a report as one line of JSON each time.
 """
 
@@ -25,11 +26,10 @@ from memhub.cli.terminal import complain, print_json, print_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from memhub.cli.target import Client
-    from memhub.cli.top_strips import Line
-    from memhub.cli.top_view import Sheet
+    from memhub.cli.top_tables import Line, Sheet
 
     Show = Callable[[str, list[Sheet], list[Line]], None]
 
@@ -175,7 +175,7 @@ def _watch_report(looks: _Looks, chosen: argparse.Namespace) -> None:
 @contextmanager
 def _open_screen(*, plain: bool) -> Iterator[Show]:
     """Shows one view after the other, with rich's live display where it is installed."""
-    from memhub.cli.top_view import text
+    from memhub.cli.top_view import lines_of, text
     from memhub.cli.width import width
 
     live = sys.stdout.isatty() and not plain
@@ -187,7 +187,7 @@ def _open_screen(*, plain: bool) -> Iterator[Show]:
         else:
             with Live(auto_refresh=False, screen=True) as display:
                 yield lambda title, tables, strips: display.update(
-                    _draw_tables(title, tables, strips), refresh=True
+                    _draw_view(lines_of(title, tables, width(), strips)), refresh=True
                 )
 
             return
@@ -198,21 +198,8 @@ def _open_screen(*, plain: bool) -> Iterator[Show]:
     )
 
 
-def _draw_tables(title: str, tables: list[Sheet], strips: list[Line]) -> Any:  # noqa: ANN401 - rich is optional
+def _draw_view(lines: Iterable[Line]) -> Any:  # noqa: ANN401 - rich is optional
     from rich.console import Group
-    from rich.table import Column, Table
     from rich.text import Text
 
-    parts: list[Any] = [Text(title, style="bold")]
-    for place, sheet in enumerate(tables):
-        columns = (Column(name, no_wrap=True) for name in sheet.head)
-        drawn = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for row in sheet.rows:
-            drawn.add_row(*map(Text, row))
-
-        parts += ["", *([Text(sheet.title, style="bold")] if sheet.title else ()), drawn]
-        if strips and not place:
-            lines = (Text.assemble(*line, no_wrap=True) for line in strips)
-            parts += ["", *lines]
-
-    return Group(*parts)
+    return Group(*(Text.assemble(*line, no_wrap=True, overflow="crop") for line in lines))

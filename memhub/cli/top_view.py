@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import sys
-from itertools import groupby, zip_longest
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
 
+from memhub.cli.top_tables import Sheet, table_lines
 from memhub.escape import escape_controls
-from memhub.folding import cells, fold
+from memhub.folding import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from memhub.cli.top_tables import Line, Row
+
     Report = Mapping[str, Any]
-    Row = tuple[str, ...]
-    Line = Sequence[tuple[str, str]]
     Cells = Callable[[Mapping[str, Any], Mapping[int, str]], Row]
 
 _NONE = "-"
-_NARROWEST = 5
-
-
-class Sheet(NamedTuple):
-    """One table.
-
-    Attributes:
-        title: the heading; empty for the first.
-        head: its columns.
-        rows: the cells, one text per column.
-    """
-
-    title: str
-    head: Row
-    rows: list[Row]
 
 
 def headline(now: Report, before: Report | None) -> str:
@@ -108,52 +94,36 @@ def _escape_cells(cells: Row) -> Row:
     return tuple(map(escape_controls, cells))
 
 
+def lines_of(
+    title: str, tables: Sequence[Sheet], columns: int, strips: Sequence[Line]
+) -> Iterator[Line]:
+    """The view as lines of texts and styles; strips behind the first table.
+
+    Args:
+        title: of `headline`.
+        tables: of `sheets`.
+        columns: how wide a line may be.
+        strips: of `top_strips.strip_lines`, of so many columns.
+    """
+    yield from ([(it, "bold")] for it in fold(title, columns))
+    for place, table in enumerate(tables):
+        yield []
+        if table.title:
+            yield from ([(it, "bold")] for it in fold(table.title, columns))
+
+        yield from table_lines(table, columns)
+        if strips and not place:
+            yield []
+            yield from strips
+
+
 def text(
     title: str, tables: Sequence[Sheet], columns: int = sys.maxsize, strips: Sequence[Line] = ()
 ) -> str:
-    """The tables as lines of plain text, none wider than `columns`; strips behind the first."""
-    parts = fold(title, columns)
-    for place, table in enumerate(tables):
-        parts.append("")
-        if table.title:
-            parts.append(table.title)
+    """The view as plain text, no line wider than `columns`."""
+    lines = lines_of(title, tables, columns, strips)
 
-        parts += _table_lines(table, columns)
-        if strips and not place:
-            parts.append("")
-            parts += ("".join(it for it, _ in line).rstrip() for line in strips)
-
-    return "\n".join(parts) + "\n"
-
-
-def _table_lines(table: Sheet, columns: int) -> Iterator[str]:
-    rows = [table.head, *table.rows]
-    widths = _column_widths(table, columns)
-    for row in rows:
-        folded = (fold(cell, width, 0) for cell, width in zip(row, widths, strict=True))
-        for line in zip_longest(*folded, fillvalue=""):
-            padded = (
-                it + " " * (width - cells(it)) for it, width in zip(line, widths, strict=True)
-            )
-            yield "  ".join(padded).rstrip()
-
-
-def _column_widths(table: Sheet, columns: int) -> list[int]:
-    """A width for each column; where all are too wide, the widest are narrowed, ranges last."""
-    rows = [table.head, *table.rows]
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    least = [
-        _NARROWEST if head != "RANGE" else width
-        for head, width in zip(table.head, widths, strict=True)
-    ]
-    while sum(widths) + 2 * len(widths) - 2 > columns:
-        spare = [width - low for width, low in zip(widths, least, strict=True)]
-        if max(spare) <= 0:
-            break
-
-        widths[spare.index(max(spare))] -= 1
-
-    return widths
+    return "".join("".join(it for it, _ in line).rstrip() + "\n" for line in lines)
 
 
 def _machine_row(row: Mapping[str, Any]) -> Row:

@@ -163,16 +163,19 @@ def test_machines_of_a_file_can_be_looked_at_too(run: Run, lab: Path) -> None:
     assert rows(out)[1][:3] == ["netbook", "i386", "8/8"]
 
 
+@pytest.mark.parametrize("columns", [40, 120])
 @pytest.mark.parametrize("rich", [True, False])
-def test_a_terminal_shows_a_view_that_is_renewed_in_place(contended: Path, rich: bool) -> None:
-    """With rich, and without it."""
+def test_a_terminal_shows_a_view_that_is_renewed_in_place(
+    contended: Path, rich: bool, columns: int
+) -> None:
+    """With rich and without it, and with no number cut on a narrow one."""
     if rich:
         pytest.importorskip("rich")
 
     master, slave = pty.openpty()
     hide = "" if rich else "sys.modules['rich.live'] = None;"
     code = f"import sys; {hide} from memhub.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "LINES": "60"}
     with subprocess.Popen(
         [sys.executable, "-c", code, "top", "--interval", "0.01"],
         stdout=slave,
@@ -188,6 +191,7 @@ def test_a_terminal_shows_a_view_that_is_renewed_in_place(contended: Path, rich:
         os.close(master)
 
     assert b"0x200000/0x1000" in seen
+    assert (b"SLOTS 1/4" in seen) == (columns == 40)
     assert (b"\x1b[?1049h" in seen) == rich
     assert (b"memhub[cli]" in seen) != rich
 
