@@ -79,7 +79,9 @@ def types_from_mtrrs(
         tom2=tom2 or tom2_of(msrs),
     )
 
-    return rules.flattened() or DirectTypeMap(rules, end=1 << phys_bits)
+    return rules.flattened() or DirectTypeMap(
+        rules, end=1 << phys_bits, explain_registers=rules.why_registers
+    )
 
 
 class MtrrRules:
@@ -119,7 +121,9 @@ class MtrrRules:
 
         starts, codes = self._sweep_borders(toggles)
 
-        return TypeMap(starts, codes, end=end, explain=self.why)
+        return TypeMap(
+            starts, codes, end=end, explain=self.why, explain_registers=self.why_registers
+        )
 
     def code(self, address: int) -> int:
         """The code of one address."""
@@ -198,13 +202,20 @@ class MtrrRules:
         )
 
     def why(self, address: int) -> str:
+        """Which register decides `address`, as a slot where it is one."""
+        return self._why(address, in_slots=self._in_slots)
+
+    def why_registers(self, address: int) -> str:
         """Which register decides `address`."""
+        return self._why(address, in_slots=False)
+
+    def _why(self, address: int, *, in_slots: bool) -> str:
         registers = self._registers
         if not registers.enabled:
             return "MTRRs disabled: all memory is UC"
 
         if address < FIXED_END and registers.fixed_enabled:
-            return self._why_fixed(fixed_index(address))
+            return self._why_fixed(fixed_index(address), in_slots=in_slots)
 
         active = self._active_pairs(address)
         matches = [pair for bit, pair in enumerate(self._pairs) if active >> bit & 1]
@@ -214,33 +225,22 @@ class MtrrRules:
         if not matches:
             return f"no range matches: default type {_type_name(registers.default_type)}"
 
-        return self._why_variable([(index, kind) for _, _, index, kind in matches])
+        first = self._first_variable_slot() if in_slots else 0
+        noun = "slot" if in_slots else "MTRR"
 
-    def _why_fixed(self, index: int) -> str:
+        return _why_variable(noun, [(index + first, kind) for _, _, index, kind in matches])
+
+    def _why_fixed(self, index: int, *, in_slots: bool) -> str:
         base, length = FIXED_RANGES[index]
         kind = self._registers.fixed_types[index]
-        slot = f" (slot {index})" if self._in_slots and self._registers.fixed_active else ""
+        slot = f" (slot {index})" if in_slots and self._registers.fixed_active else ""
         reserved = (
             f": reserved type {kind:#x}" if kind not in TYPE_NAMES else f": {TYPE_NAMES[kind]}"
         )
 
         return f"fixed range {base:#x}-{base + length - 1:#x}{slot}{reserved}"
 
-    def _why_variable(self, matches: Sequence[tuple[int, int]]) -> str:
-        noun = "slot" if self._in_slots else "MTRR"
-        first = self._first_variable_slot()
-        named = [f"{index + first} ({_type_name(kind)})" for index, kind in matches]
-        if len(named) == 1:
-            return f"variable {noun} {named[0]}"
-
-        listed = f"variable {noun}s {', '.join(named[:-1])} and {named[-1]}"
-
-        return f"{listed}: {_describe_verdict({kind for _, kind in matches})}"
-
     def _first_variable_slot(self) -> int:
-        if not self._in_slots:
-            return 0
-
         if self._first_slot is not None:
             return self._first_slot
 
@@ -319,6 +319,17 @@ def _resolve_types(kinds: set[int], default: int) -> int:
         return CODE_OF_TYPE["UC"]
 
     return CODE_OF_TYPE["WT"] if kinds == {WT, WB} else UNDEFINED
+
+
+def _why_variable(noun: str, matches: Sequence[tuple[int, int]]) -> str:
+    """The numbers and types of the pairs that match, and which wins."""
+    named = [f"{number} ({_type_name(kind)})" for number, kind in matches]
+    if len(named) == 1:
+        return f"variable {noun} {named[0]}"
+
+    listed = f"variable {noun}s {', '.join(named[:-1])} and {named[-1]}"
+
+    return f"{listed}: {_describe_verdict({kind for _, kind in matches})}"
 
 
 def _describe_verdict(kinds: set[int]) -> str:

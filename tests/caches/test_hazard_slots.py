@@ -116,6 +116,33 @@ async def test_what_decides_the_type_counts(
         assert slot_of(machine.table, machine.served, address) == slot
 
 
+@pytest.mark.parametrize(
+    "arch", ["amd64-mtrr", "i386", "openbsd-amd64", "openbsd-i386", "dragonfly"]
+)
+@pytest.mark.parametrize("kernel", RELEASES)
+async def test_explain_numbers_as_linux_does(kernel: str, arch: str) -> None:
+    async with (
+        Hub([linux(kernel, arch, msrs=FIXED)]) as hub,
+        await hub.open("/proc/mtrr", "r+") as mtrr,
+        await hub.open("/dev/mem", "r+") as mem,
+    ):
+        for line in LINES[1:]:
+            await mtrr.write(line)
+
+        assert (await mem.explain(FRAME)).why == "variable MTRR 1 (WC)"
+        assert (await mem.explain(0x1000)).why == "fixed range 0x0-0xffff: WB"
+
+
+@pytest.mark.parametrize("kernel", ["freebsd", "netbsd-7"])
+async def test_explain_has_the_slots_of_kernels_that_have_them(kernel: str) -> None:
+    whole = {**FIXED, 0x200: 6, 0x201: 0xFC0000800}
+    async with (
+        Hub([linux(kernel, "i386", msrs=whole)]) as hub,
+        await hub.open("/dev/mem", "r+") as mem,
+    ):
+        assert (await mem.explain(RAM)).why == "variable slot 88 (WB)"
+
+
 def test_a_service_and_its_commands_have_the_same_number(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "s"
     with (
@@ -131,3 +158,4 @@ def test_a_service_and_its_commands_have_the_same_number(tmp_path: Path, run: Ru
         (row,) = client.report("hazards")["machines"]
         assert [it["slot"] for it in row["hazards"]] == [1]
         assert "  WC, slot 1, of " in run("hazards", "--connect", path).out
+        assert mem.explain(FRAME).why == "variable MTRR 1 (WC)"

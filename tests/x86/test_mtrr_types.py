@@ -288,6 +288,17 @@ def test_registers_that_are_no_slots_are_named_as_registers() -> None:
     assert types.why(0) == "fixed range 0x0-0xffff: UC"
 
 
+@pytest.mark.parametrize("more", [{}, {0x20E: 0x1006, 0x20F: 0x1800}], ids=["listed", "direct"])
+def test_registers_are_numbered_where_slots_are_not_asked_for(more: dict[int, int]) -> None:
+    """Also where a mask has too many holes for a list."""
+    types = types_from_mtrrs(OVERLAPS | more, 36)
+
+    assert isinstance(types, DirectTypeMap) == bool(more)
+    assert types.why(0xC0000000) == "variable slots 88 (WB) and 90 (UC): UC wins"
+    assert types.why(0xC0000000, registers=True) == "variable MTRRs 0 (WB) and 2 (UC): UC wins"
+    assert types.lookup(0, registers=True).why == "fixed range 0x0-0xffff: UC"
+
+
 def test_disabled_mtrrs_make_everything_uncacheable() -> None:
     """Whatever the other registers say, and with no registers at all."""
     types = types_from_mtrrs(OVERLAPS | {0x2FF: 0x406}, 36)

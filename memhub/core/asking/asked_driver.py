@@ -178,11 +178,11 @@ class AskedDriver:
 
         return self.guard("types", len(state.slots), ask)
 
-    def explain(self, types: TypeMap, address: int) -> TypeAnswer:
+    def explain(self, types: TypeMap, address: int, *, registers: bool = False) -> TypeAnswer:
         """The type of one address; the reason comes from a function of the driver's."""
 
         def ask() -> TypeAnswer:
-            return driver_answers.check_reason(types.lookup(address))
+            return driver_answers.check_reason(types.lookup(address, registers=registers))
 
         return self.guard("types", 0, ask)
 

@@ -267,8 +267,9 @@ def explain(machine: Machine, file: OpenFile, address: int) -> Explanation:
         why = why_no_ranges(machine.spec, machine.arch, machine.served)
         raise NotSupported(f"{why}: what types its memory has is not known")
 
-    table = machine.table
-    answer = table.driver.explain(table.types, physical)
+    table, served = machine.table, machine.served
+    registers = served is not None and served.kernel.numbers_registers
+    answer = table.driver.explain(table.types, physical, registers=registers)
 
     return Explanation(address, physical, answer.type, answer.why, answer.implementation_defined)
 

@@ -197,6 +197,8 @@ class ServedKernel(ABC):
             stores them now. Without `resume` a sleep changes nothing.
         files: the files that it has beside `/dev/mem`, as `/proc/mtrr`.
         undo_rule: why none of its files puts back at a close what was set through it.
+        numbers_registers: whether it counts the processor's variable registers from 0, where an
+            architecture may have slots for the fixed ones before them.
     """
 
     ops: frozenset[str] = frozenset()
@@ -209,6 +211,7 @@ class ServedKernel(ABC):
     machine_ops: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
     undo_rule: str = "its calls have no opposite"
+    numbers_registers: bool = False
 
     @abstractmethod
     def boot(self, machine: KernelMachine) -> KernelAnswer:

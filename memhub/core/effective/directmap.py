@@ -61,8 +61,16 @@ class DirectTypeMap(TypeMap):
 
     _compared = COMPARED
 
-    def __init__(self, source: Source, *, end: int) -> None:
-        super().__init__([0], [UNDEFINED], end=end, explain=source.why)
+    def __init__(
+        self,
+        source: Source,
+        *,
+        end: int,
+        explain_registers: Callable[[int], str] | None = None,
+    ) -> None:
+        super().__init__(
+            [0], [UNDEFINED], end=end, explain=source.why, explain_registers=explain_registers
+        )
         self.source = source
 
     def at(self, address: int) -> str:

@@ -75,6 +75,8 @@ class TypeMap:
         codes: the code of each stretch, with `MARK` where it is implementation-defined.
         end: one past the last address of the space.
         explain: gives the reason for one address below `end`; called on demand.
+        explain_registers: as `explain`, but numbers the processor's registers in place of slots;
+            None where `explain` names no slots that are registers.
 
     Raises:
         ValueError: the starts do not ascend from 0.
@@ -91,9 +93,11 @@ class TypeMap:
         *,
         end: int = _SPACE_END,
         explain: Callable[[int], str],
+        explain_registers: Callable[[int], str] | None = None,
     ) -> None:
         self.end = end
         self._explain = explain
+        self._explain_registers = explain_registers or explain
         self._bounds, self._codes = _merge_equal(starts, codes, end)
         self._names = [_NAMES[code] for code in self._codes]
         self._lookup: Lookup | None = None
@@ -143,16 +147,23 @@ class TypeMap:
         """Whether the manual leaves the type of `address` to the implementation."""
         return bool(self._codes[bisect_right(self._bounds, address)] & MARK)
 
-    def why(self, address: int) -> str:
-        """What decided the type of `address`, in words a person can act on."""
+    def why(self, address: int, *, registers: bool = False) -> str:
+        """What decided the type of `address`, in words a person can act on.
+
+        Args:
+            address: physical.
+            registers: whether to number registers in place of slots.
+        """
         if address >= self.end:
             return f"{address:#x} is past the end of the address space ({self.end:#x})"
 
-        return self._explain(address)
+        return (self._explain_registers if registers else self._explain)(address)
 
-    def lookup(self, address: int) -> TypeAnswer:
-        """The type of `address`, its reason and its mark."""
-        return TypeAnswer(self.at(address), self.why(address), self.implementation_defined(address))
+    def lookup(self, address: int, *, registers: bool = False) -> TypeAnswer:
+        """The type of `address`, its reason, which is as of `why`, and its mark."""
+        why = self.why(address, registers=registers)
+
+        return TypeAnswer(self.at(address), why, self.implementation_defined(address))
 
     def of(self, addresses: npt.ArrayLike) -> Codes:
         """The types of many addresses.

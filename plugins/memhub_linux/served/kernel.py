@@ -79,6 +79,7 @@ class LinuxKernel(ServedKernel):
     arguments = DRIVER_ARGUMENTS
     calls_to_replace = staticmethod(calls_to_replace)
     range_decides = staticmethod(range_decides)
+    numbers_registers = True
     machine_ops = frozenset(MACHINE_CALLS)
     undo_rule = "a close gives back what ADD counted, and use counts do not say whose the rest is"
     file_ops = FILE_OPS - {"open", "close"}
@@ -186,7 +187,6 @@ class _Running:
 
     def do(self) -> Any:  # noqa: ANN401 - each call has its own answer
         op, args = self._call.op, self._call.args
-
         if op in MEMTYPE_OPS:
             return self._ask_memtype(op, args)
 
