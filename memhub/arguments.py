@@ -204,9 +204,8 @@ def check_keys(called: str, found: Collection[str], known: Sequence[str], needed
 def take_kind(name: str, value: object, kind: type) -> None:
     """A value of one class."""
     if not isinstance(value, kind):
-        _refuse_argument(
-            name, value, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
-        )
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        _refuse_argument(name, value, f"{article} {kind.__name__}")
 
 
 def take_model(model: object) -> str | None:
@@ -252,15 +251,19 @@ def wrong_address(address: int) -> str:
     )
 
 
+def wrong_range(base: int, length: int) -> str:
+    """What is wrong with a range of addresses, which has one at least."""
+    fits = 0 <= base <= U64_MAX and 0 < length <= U64_MAX + 1 - base
+
+    return "" if fits else f"{base:#x}/{length:#x} is not a range of 64-bit addresses"
+
+
 def wrong_span(base: int, length: int) -> str:
     """What is wrong with a span of addresses; one of no bytes may begin anywhere."""
     if length < 0:
         return f"length {length} is below 0"
 
-    if 0 <= base <= U64_MAX and base + length <= U64_MAX + 1:
-        return ""
-
-    return f"{base:#x}/{length:#x} is not a range of 64-bit addresses"
+    return "" if length == 0 and 0 <= base <= U64_MAX else wrong_range(base, length)
 
 
 def wrong_fence(fence: int) -> str:

@@ -43,11 +43,11 @@ def _read_device(form: str, context: Context, call: Notification) -> Result:
     if device is None:
         return PROCEED
 
-    _check_position(form, device, call)
+    position = _position_of(form, device, call)
     if not device.readable:
         raise refusal(errno.EBADF)
 
-    spans, position = _find_spans(form, context, device, call)
+    spans = _find_spans(form, context, device, call)
 
     def fill(part: Spans, size: int, at: int | None) -> int:
         data = _read_at(device, size, at)
@@ -66,13 +66,14 @@ def _write_device(form: str, context: Context, call: Notification) -> Result:
     if device is None:
         return PROCEED
 
-    if _check_position(form, device, call):
-        raise refusal(errno.ESPIPE)
+    position = _position_of(form, device, call)
+    if device.stream is not None and position is not None:
+        raise refusal(errno.ESPIPE)  # before the rights of the descriptor are looked at
 
     if not device.writable:
         raise refusal(errno.EBADF)
 
-    spans, position = _find_spans(form, context, device, call)
+    spans = _find_spans(form, context, device, call)
     pieces = _gather_parts(context, call, _parts_of(device, spans))
     if not context.listener.valid(call):
         return ANSWERED
@@ -82,26 +83,22 @@ def _write_device(form: str, context: Context, call: Notification) -> Result:
         return _move_parts(device, position, parts) if mine else DEFER
 
 
-def _check_position(form: str, device: OpenDevice, call: Notification) -> bool:
-    """Whether a call has a position of its own on a stream, which has no write at one.
+def _position_of(form: str, device: OpenDevice, call: Notification) -> int | None:
+    """Where on the device a call begins; None is the offset of the descriptor.
 
-    Linux looks at both before it looks at the rights of the descriptor and at the bytes
-    (fs/read_write.c, ksys_pwrite64 and do_pwritev).
+    Linux looks at it before all else (fs/read_write.c, ksys_pread64 and do_pwritev).
 
     Raises:
-        OSError: EINVAL; the position is negative.
+        OSError: EINVAL; it is negative, and the device is a stream.
     """
-    if device.stream is None or form in ("", "v"):
-        return False
+    position = call.args[3]
+    if form in ("", "v") or (form == "pv2" and position == _U64):
+        return None
 
-    position = _signed(call.args[3])
-    if position == -1 and form == "pv2":  # at the offset of the descriptor
-        return False
-
-    if position < 0:
+    if device.stream is not None and _signed(position) < 0:
         raise refusal(errno.EINVAL)
 
-    return True
+    return position
 
 
 def _parts_of(device: OpenDevice, spans: Spans) -> list[Spans]:
@@ -201,30 +198,21 @@ def _move_device(
     return moved
 
 
-def _flags_of(device: OpenDevice) -> int:
-    """The flags that preadv2 and pwritev2 take, and nothing comes of."""
-    return 0 if device.stream is None else _RWF_HIPRI
-
-
-def _find_spans(
-    form: str, context: Context, device: OpenDevice, call: Notification
-) -> tuple[Spans, int | None]:
-    """Where the bytes lie in the program, and where on the device (None: at the offset)."""
-    _, first, second, third, _, flags = call.args
+def _find_spans(form: str, context: Context, device: OpenDevice, call: Notification) -> Spans:
+    """Where the bytes lie in the program."""
+    _, first, second, _, _, flags = call.args
     if form in ("", "64"):
-        return ((first, second),), third if form else None
+        return ((first, second),)
 
     spans = context.memory.spans(call.pid, first, second)
     if not any(length for _, length in spans):
         spans = ()  # nothing is asked of the file then
 
-    if form == "v":
-        return spans, None
-
-    if form == "pv2" and flags & ~_flags_of(device):
+    taken = 0 if device.stream is None else _RWF_HIPRI  # of which nothing comes
+    if form == "pv2" and flags & ~taken:
         raise refusal(errno.EOPNOTSUPP)
 
-    return spans, None if form == "pv2" and third == _U64 else third
+    return spans
 
 
 @contextmanager

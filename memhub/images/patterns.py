@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from memhub.arguments import take_buffer, take_integer
+from memhub.arguments import take_buffer, take_integer, wrong_range
 from memhub.core.spec import Content
 
 #: Bytes that one pattern may fill; zeros have no limit, since they cost nothing.
@@ -85,8 +85,8 @@ def address_words(
 
 def _take_span(base: int, length: int) -> tuple[int, int]:
     base, length = take_integer("base", base), take_integer("length", length)
-    if not 0 <= base < 1 << 64 or not 0 < length <= (1 << 64) - base:
-        raise ValueError(f"{base:#x}/{length:#x} is not a range of 64-bit addresses")
+    if reason := wrong_range(base, length):
+        raise ValueError(reason)
 
     return base, length
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal, get_args
 
 from memhub.abi import U64_MAX
 from memhub.arguments import take_integer
+from memhub.core.memory.contents import overlaps_in, sorted_contents
 from memhub.images import elf, lime
 from memhub.images.failure import ImageError
 from memhub.images.records import read_ihex, read_srec
@@ -152,13 +152,14 @@ def _checked(found: list[Content], shown: str, *, moved: bool, by: int) -> tuple
             span = f"{it.base:#x}/{it.end - it.base:#x}"
             raise ImageError(shown, f"{span} ends at {it.end:#x}, past the 64 bits of an address")
 
-    ordered = sorted(found, key=lambda it: it.base)
-    for low, high in pairwise(ordered):
-        if low.end > high.base:
-            first, second = (_place_within(it, shown) for it in (high, low))
-            raise ImageError(shown, f"{first} overlaps {second}: a byte is given once")
+    for low, high in overlaps_in(sorted(found, key=lambda it: it.base)):
+        first, second = (_place_within(it, shown) for it in (high, low))
+        raise ImageError(shown, f"{first} overlaps {second}: a byte is given once")
 
-    return tuple(ordered)
+    try:
+        return sorted_contents(found, 64)
+    except ValueError as error:
+        raise ImageError(shown, str(error).removeprefix(f"{shown}: ")) from None
 
 
 def _place_within(it: Content, shown: str) -> str:

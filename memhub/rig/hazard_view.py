@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-from memhub.arguments import take_optional
 from memhub.core.caches.hazards import HAZARDS, LEVELS, Hazard
 from memhub.core.spec_rules import suggest
 from memhub.escape import escape_controls
+from memhub.rig.expecting import judge, say_fields, say_found, say_wanted, show_value, take_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -84,20 +84,14 @@ class HazardView:
             ValueError, TypeError: as `find`; `times` is not at least 1.
         """
         __tracebackhide__ = True
-        times = take_optional("times", times)
-        if times is not None and times < 1:
-            raise ValueError(f"times {times} is not at least 1: expect_none expects no hazard")
-
+        times = take_times(times, "hazard")
         found = self.find(name, machine=machine, **fields)
         if not found or (times is not None and len(found) != times):
-            plural = "" if times == 1 else "s"
-            wanted = "a hazard" if times is None else f"{times} hazard{plural}"
             met = sum(it.times for it in found)
             often = f", met {met} times" if times is not None and met > len(found) else ""
-            number = f"{'is' if len(found) == 1 else 'are'} {len(found) or 'none'}"
-            words = f"expected {wanted}{_name_wanted(name, fields)}; there {number}{often}"
+            wanted = f"{say_wanted(times, 'hazard')} {name}{say_fields(fields, _is_address)}"
             nearest = () if found else self._explain_nearest(name, machine, fields)
-            self._fail(words, machine, nearest)
+            self._fail(f"expected {wanted}; {say_found(found)}{often}", machine, nearest)
 
         return found[0]
 
@@ -112,7 +106,8 @@ class HazardView:
         __tracebackhide__ = True
         found = self.find(name, machine=machine, **fields)
         if found:
-            self._fail(f"expected no hazard{_name_wanted(name, fields)}", machine)
+            wanted = (f" {name}" if name else "") + say_fields(fields, _is_address)
+            self._fail(f"expected no hazard{wanted}", machine)
 
     def _explain_nearest(
         self, name: str, machine: str | None, fields: Mapping[str, object]
@@ -123,7 +118,8 @@ class HazardView:
             nearest = min(same, key=lambda it: len(_wrong_fields(it, fields)))
             yield f"nearest: {escape_controls(str(nearest))}"
             for field in _wrong_fields(nearest, fields):
-                yield f"  {field} is {_show_value(field, getattr(nearest, field))}"
+                value = show_value(getattr(nearest, field), in_hex=_is_address(field))
+                yield f"  {field} is {value}"
 
     def _fail(self, what: str, machine: str | None, nearest: Iterable[str] = ()) -> NoReturn:
         __tracebackhide__ = True
@@ -165,31 +161,11 @@ def _wrong_fields(hazard: Hazard, fields: Mapping[str, object]) -> list[str]:
     return [field for field, wanted in fields.items() if not _is_right(hazard, field, wanted)]
 
 
-def _name_wanted(name: str | None, fields: Mapping[str, object]) -> str:
-    words = ", ".join(f"{field} {_show_value(field, value)}" for field, value in fields.items())
-
-    return (f" {name}" if name else "") + (f" with {words}" if words else "")
-
-
-def _show_value(field: str, value: object) -> str:
-    if callable(value):
-        return f"of {getattr(value, '__name__', repr(value))}"
-
-    shown = isinstance(value, int) and field in ("address", "length")
-
-    return f"{value:#x}" if shown else escape_controls(repr(value))
+def _is_address(field: str) -> bool:
+    return field in ("address", "length")
 
 
 def _is_right(hazard: Hazard, field: str, wanted: Any) -> bool:  # noqa: ANN401 - any value
     value = getattr(hazard, field)
 
-    if not callable(wanted):
-        return bool(value == wanted)
-
-    try:
-        return bool(wanted(value))
-    except Exception:
-        if value is None:
-            return False  # it judges values only
-
-        raise
+    return judge(wanted, value) if callable(wanted) else bool(value == wanted)

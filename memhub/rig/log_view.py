@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from memhub.abi import Errno
-from memhub.arguments import take_optional, take_seconds, take_text, wrong_wait
+from memhub.arguments import take_seconds, take_text, wrong_wait
 from memhub.audit.fields import FIELDS
 from memhub.audit.schema import ALWAYS, EVENTS
 from memhub.core.spec_rules import suggest
 from memhub.escape import escape_controls
+from memhub.rig.expecting import judge, say_fields, say_found, say_wanted, show_value, take_times
 from memhub.rig.pauses import RealPauses
 from memhub.shipping.sentence import record_sentence
 
@@ -171,10 +172,7 @@ class LogView:
                 come.
         """
         __tracebackhide__ = True
-        times = take_optional("times", times)
-        if times is not None and times < 1:
-            raise ValueError(f"times {times} is not at least 1: expect_none expects no record")
-
+        times = take_times(times, "record")
         if wrong := wrong_wait(take_seconds("within", within)):
             raise ValueError(f"within: {wrong}")
 
@@ -185,8 +183,8 @@ class LogView:
                 break
 
         if not found or (times is not None and len(found) != times):
-            wanted = "a record" if times is None else _count(times, "record")
-            self._fail(event, fields, found, wanted, self._pauses.note if within else "")
+            note = self._pauses.note if within else ""
+            self._fail(event, fields, found, say_wanted(times, "record"), note)
 
         return Found(self, found[0])
 
@@ -215,9 +213,9 @@ class LogView:
         note: str = "",
     ) -> NoReturn:
         __tracebackhide__ = True
-        number = f"{'is' if len(found) == 1 else 'are'} {len(found) or 'none'}"
         place = f" {self._place}" if self._place else ""
-        lines = [f"expected {wanted} {_name_wanted(event, fields)}; there {number}{place}"]
+        with_fields = say_fields(fields, _is_address)
+        lines = [f"expected {wanted} of {event}{with_fields}; {say_found(found)}{place}"]
         if found:
             lines += _list_records("these", found)
         else:
@@ -232,7 +230,7 @@ class LogView:
             nearest = min(reversed(same), key=lambda it: _distance(it, fields))
             yield f"nearest: {_show_record(nearest)}"
             for name, value in _differences(nearest, fields):
-                yield f"  {name} is {_show_value(name, value)}"
+                yield f"  {name} is {show_value(value, in_hex=_is_address(name))}"
 
             yield from _list_records(f"all of {event}", same)
         else:
@@ -287,7 +285,7 @@ def _differences(record: Record, fields: Mapping[str, object]) -> list[tuple[str
 
 def _is_right(value: Any, wanted: object) -> bool:  # noqa: ANN401 - whatever the record holds
     if callable(wanted):
-        return _judge(wanted, value)
+        return judge(wanted, value)
 
     if isinstance(value, list | tuple):
         items = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
@@ -296,35 +294,10 @@ def _is_right(value: Any, wanted: object) -> bool:  # noqa: ANN401 - whatever th
     return bool(value == wanted)
 
 
-def _judge(is_right: Callable[[Any], object], value: Any) -> bool:  # noqa: ANN401 - as above
-    try:
-        return bool(is_right(value))
-    except Exception:
-        if value is None:
-            return False  # it judges values only
-
-        raise
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _name_wanted(event: str, fields: Mapping[str, object]) -> str:
-    words = [f"{name} {_show_value(name, value)}" for name, value in fields.items()]
-
-    return f"of {event}" + (f" with {', '.join(words)}" if words else "")
-
-
-def _show_value(name: str, value: object) -> str:
-    if callable(value):
-        return f"of {getattr(value, '__name__', repr(value))}"
-
+def _is_address(name: str) -> bool:
     field = FIELDS.get(name)
-    if isinstance(value, int) and field is not None and field.type == "u64":
-        return hex(value)
 
-    return escape_controls(repr(value))
+    return field is not None and field.type == "u64"
 
 
 def _list_records(title: str, records: Sequence[Record]) -> Iterator[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from memhub.abi import MDF_ACTIVE, U64_MAX
-from memhub.arguments import wrong_fence
+from memhub.abi import MDF_ACTIVE
+from memhub.arguments import wrong_fence, wrong_range
 from memhub.core import events
 from memhub.core.claims import ClaimChange, LostClaim, busy_error, name_blocking
 from memhub.core.deciding.ownership import (
@@ -37,8 +37,8 @@ def check_span(base: int, length: int) -> tuple[int, int]:
     Raises:
         InvalidArgument: EINVAL; it is empty or does not fit 64 bits.
     """
-    if not 0 <= base <= U64_MAX or length <= 0 or base + length > U64_MAX + 1:
-        raise InvalidArgument(f"{base:#x}/{length:#x} is not a range of 64-bit addresses")
+    if reason := wrong_range(base, length):
+        raise InvalidArgument(reason)
 
     return base, base + length
 

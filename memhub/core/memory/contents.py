@@ -59,11 +59,15 @@ def sorted_contents(contents: Iterable[Content], phys_bits: int) -> tuple[Conten
                 f"{it} ends at {it.end:#x}, past the {phys_bits} physical address bits of the cpu"
             )
 
-    for low, high in pairwise(ordered):
-        if low.end > high.base:
-            raise ValueError(f"{high} overlaps {low}: a byte is given once")
+    for low, high in overlaps_in(ordered):
+        raise ValueError(f"{high} overlaps {low}: a byte is given once")
 
     return ordered
+
+
+def overlaps_in(ordered: Sequence[Content]) -> Iterator[tuple[Content, Content]]:
+    """Neighbours of contents in address order of which the lower reaches into the higher."""
+    return ((low, high) for low, high in pairwise(ordered) if low.end > high.base)
 
 
 def fill_regions(

@@ -17,7 +17,7 @@ from memhub_linux.mtrr.boot import Booted, boot_kernel, warn_of_differences
 from memhub_linux.mtrr.bridges import bridge_fault
 from memhub_linux.refused import Refused
 from memhub_linux.registers.generic import GenericMtrrs
-from memhub_linux.registers.legacy import k6_fault, used_ranges
+from memhub_linux.registers.legacy import used_ranges
 from memhub_linux.registers.old_generic import OFF, over_width
 from memhub_linux.registers.ranges import BackEnd, Range
 from memhub_linux.registers.type_map import UC, WB, WC, WT
@@ -183,13 +183,13 @@ class LinuxMtrr:
 
     def _check(self, new: Range) -> None:
         assert self.back is not None
-        reason = self.back.check(new)
-        if reason is not None:
-            if reason:
-                self.log.add("warn", reason)
+        fault = self.back.check(new)
+        if fault is not None:
+            if fault.printed:
+                self.log.add("warn", fault.text)
                 raise Refused("EINVAL")
 
-            raise Refused("EINVAL", f"{new.base << 12:#x}/{new.size << 12:#x}: {k6_fault(new)}")
+            raise Refused("EINVAL", f"{new.base << 12:#x}/{new.size << 12:#x}: {fault.text}")
 
         if new.type >= len(TYPE_NAMES):
             self._refuse(f"type: {new.type} invalid")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memhub_linux.registers.cpus import DEF_TYPE, FIXED, MTRR_CAP, PHYS_BASE, SYSCFG, TOP_MEM2
-from memhub_linux.registers.ranges import Range, alignment_fault
+from memhub_linux.registers.ranges import Fault, Range, alignment_fault
 from memhub_linux.registers.state_lines import fixed_stretches, state_lines
 from memhub_linux.registers.type_map import UC, WB, WC, Stretch, build_map, look_up
 from memhub_linux.texts import type_name
@@ -222,17 +222,18 @@ class GenericMtrrs:
 
         self.rebuild_map()
 
-    def check(self, it: Range) -> str | None:
-        """The back end's own check of a new range: a line of the log, or None."""
+    def check(self, it: Range) -> Fault | None:
+        """The back end's own check of a new range."""
         machine = self._machine
         if (machine.vendor, machine.family, machine.model) == ("Intel", 6, 1) and (
             machine.stepping <= 7
         ):
             if it.base & 0x3FF:
-                return f"mtrr: base(0x{it.base:x}000) is not 4 MiB aligned"
+                return Fault(f"mtrr: base(0x{it.base:x}000) is not 4 MiB aligned")
 
             if not (it.base + it.size < 0x70000 or it.base > 0x7003F) and it.type in (WC, WB):
-                return "mtrr: writable mtrr between 0x70000000 and 0x7003FFFF may hang the CPU."
+                line = "mtrr: writable mtrr between 0x70000000 and 0x7003FFFF may hang the CPU."
+                return Fault(line)
 
         return alignment_fault(it, machine.long_mask)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memhub_linux.registers.ranges import Range, alignment_fault
+from memhub_linux.registers.ranges import Fault, Range, alignment_fault
 from memhub_linux.registers.type_map import UC, WB, WC, WT
 from memhub_linux.texts import type_name
 
@@ -57,9 +57,11 @@ class K6Ranges:
         halves[index] = half
         self._cpus.write_all(K6_REGISTER, halves[0] | halves[1] << 32)
 
-    def check(self, it: Range) -> str | None:
+    def check(self, it: Range) -> Fault | None:
         """What is wrong with a new range; the kernel prints nothing."""
-        return "" if k6_fault(it) else None
+        rule = _broken_k6_rule(it)
+
+        return None if rule is None else Fault(rule, printed=False)
 
     def find_free(self, base: int, size: int, replace: int) -> int | None:
         """The half that takes a new range; None if none is free."""
@@ -70,8 +72,7 @@ class K6Ranges:
         return True
 
 
-def k6_fault(it: Range) -> str | None:
-    """Which rule of a K6 a range breaks, of which the kernel prints nothing; None if none."""
+def _broken_k6_rule(it: Range) -> str | None:
     size = it.size
     if it.type > WC:
         return f"type {type_name(it.type)} is not one of a K6: uncachable, write-combining"
@@ -118,9 +119,9 @@ class CentaurRanges:
         self.kept[index] = (low, high)
         self._cpus.write_all(CENTAUR_BASE + index, low | high << 32)
 
-    def check(self, it: Range) -> str | None:
+    def check(self, it: Range) -> Fault | None:
         """What is wrong with a new range."""
-        return None if it.type == WC else "mtrr: only write-combining is supported"
+        return None if it.type == WC else Fault("mtrr: only write-combining is supported")
 
     def find_free(self, base: int, size: int, replace: int) -> int | None:
         """The register that takes a new range; None if none is free."""
@@ -168,7 +169,7 @@ class CyrixRanges:
         self._conf[arr + 2] = base >> 8 & 0xFF | size.bit_length()
         self._conf[_RCR + index] = codes.get(it.type, other)
 
-    def check(self, it: Range) -> str | None:
+    def check(self, it: Range) -> Fault | None:
         """What is wrong with a new range."""
         return alignment_fault(it, self._machine.long_mask)
 

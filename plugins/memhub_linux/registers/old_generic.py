@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from memhub_linux.registers.cpus import DEF_TYPE, PHYS_BASE
 from memhub_linux.registers.generic import MTRR_ENABLED, VALID, GenericMtrrs
-from memhub_linux.registers.ranges import Range
+from memhub_linux.registers.ranges import Fault, Range
 from memhub_linux.registers.state_lines import state_lines
 from memhub_linux.registers.type_map import UC, WB, WT
 
@@ -128,8 +128,8 @@ class OldGenericMtrrs:
         """Write a register on every CPU; size 0 frees it."""
         self.kept.set(index, it)
 
-    def check(self, it: Range) -> str | None:
-        """The back end's own check of a new range: a line of the log, or None."""
+    def check(self, it: Range) -> Fault | None:
+        """The back end's own check of a new range."""
         return self.kept.check(it)
 
     def has_write_combining(self) -> bool:

@@ -16,6 +16,18 @@ class Range(NamedTuple):
     type: int
 
 
+class Fault(NamedTuple):
+    """What is wrong with a new range.
+
+    Attributes:
+        text: the line that the kernel prints, or the rule and the value where it prints none.
+        printed: whether it prints one.
+    """
+
+    text: str
+    printed: bool = True
+
+
 class BackEnd(Protocol):
     """The registers of one kind of processor."""
 
@@ -29,8 +41,8 @@ class BackEnd(Protocol):
     def set(self, index: int, it: Range) -> None:
         """Write a register on every CPU; size 0 frees it."""
 
-    def check(self, it: Range) -> str | None:
-        """What is wrong with a new range: the line that is printed, perhaps empty; or None."""
+    def check(self, it: Range) -> Fault | None:
+        """What is wrong with a new range, or None."""
 
     def find_free(self, base: int, size: int, replace: int) -> int | None:
         """The register that takes a new range; None if none is free."""
@@ -59,8 +71,8 @@ class State(Protocol):
         """Store the state on each CPU."""
 
 
-def alignment_fault(it: Range, long_mask: int) -> str | None:
-    """The line that is printed for a range which is not an aligned power of two, or None."""
+def alignment_fault(it: Range, long_mask: int) -> Fault | None:
+    """What is wrong with a range which is not an aligned power of two, or None."""
     base, last = it.base, it.base + it.size - 1 & long_mask
     while not base & 1 and last & 1:
         base, last = base >> 1, last >> 1
@@ -68,4 +80,6 @@ def alignment_fault(it: Range, long_mask: int) -> str | None:
     if base == last:
         return None
 
-    return f"mtrr: base(0x{it.base:x}000) is not aligned on a size(0x{it.size:x}000) boundary"
+    line = f"mtrr: base(0x{it.base:x}000) is not aligned on a size(0x{it.size:x}000) boundary"
+
+    return Fault(line)
